@@ -1,0 +1,176 @@
+"""Collecting faults, so that a document reports all of them at once, each with its place in the text."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from circuitflow.document.model import TAGS, Document, Edge
+from circuitflow.document.positions import Path, Place, locate, position
+from circuitflow.errors import DocumentError, Fault, listing, nearest, printable, short
+
+MAX_FAULTS = 1000
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "list_type": "a list",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "string_type": "text",
+    "string_unicode": "text without lone surrogates",
+    "tuple_type": "a list",
+}
+_KEYS = "letters, digits and underscores, not beginning with a digit"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The text that a document came from: what faults point into, and where its files lie.
+
+    Attributes:
+        name: shown in front of every fault.
+        text: the JSON text, or None for a document made by a program.
+        folder: where tensor and subcircuit files are looked for, or None where there are none to be had.
+    """
+
+    name: str = "<document>"
+    text: str | None = None
+    folder: pathlib.Path | None = None
+
+
+class Faults:
+    """The faults found so far, in any number of documents."""
+
+    def __init__(self) -> None:
+        self._found: dict[Source, list[tuple[Place | int, str, str | None]]] = {}
+        self._seen: set[tuple[Source, Place | int]] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, source: Source, message: str, *path: str | int, node: str | None = None, key: bool = False) -> None:
+        """Note a fault at a path of a document; `key` points at the last key of the path, not at its value.
+
+        Of several faults at one place the first is kept: what the later ones say follows from it.
+        """
+        self._note(source, Place(path, key), message, node)
+
+    def add_at(self, source: Source, offset: int, message: str) -> None:
+        """Note a fault at an offset of the text."""
+        self._note(source, offset, message, None)
+
+    def _note(self, source: Source, place: Place | int, message: str, node: str | None) -> None:
+        if (source, place) not in self._seen and len(self._seen) <= MAX_FAULTS:
+            self._seen.add((source, place))
+            self._found.setdefault(source, []).append((place, message, node))
+
+    def raise_if_any(self) -> None:
+        """Raise them all as one error.
+
+        Raises:
+            DocumentError: there is at least one.
+        """
+        if self._found:
+            faults = [fault for source in self._found for fault in self._located(source)]
+            if len(self._seen) > MAX_FAULTS:
+                faults[MAX_FAULTS:] = [Fault(f"more than {MAX_FAULTS} faults; the rest is not listed",
+                                             file=faults[0].file)]
+            raise DocumentError(faults)
+
+    def _located(self, source: Source) -> Iterator[Fault]:
+        found = self._found[source]
+        if source.text is None:
+            for place, message, node in found:
+                yield Fault(message, place.pointer if isinstance(place, Place) else "", node, source.name)
+            return
+        offsets = locate(source.text, [place for place, _, _ in found if isinstance(place, Place)])
+        placed = [(offsets[place] if isinstance(place, Place) else place, place, message, node)
+                  for place, message, node in found]
+        for offset, place, message, node in sorted(placed, key=lambda fault: fault[0]):
+            pointer = place.pointer if isinstance(place, Place) else ""
+            yield Fault(message, pointer, node, source.name, *position(source.text, offset))
+
+
+def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw: Any) -> list[Path]:
+    """Put pydantic's findings about a document into our words; returns the path of each."""
+    paths = []
+    for detail in error.errors(include_url=False):
+        path = tuple(part for part in detail["loc"] if part not in TAGS and part != "[key]")
+        node = _node_id(path, raw)
+        message = _explain(detail, path)
+        faults.add(source, f"node '{node}': {message}" if node else message,
+                   *(path[:-1] if detail["type"] == "missing" else path), node=node,
+                   key=detail["type"] == "extra_forbidden" or detail["loc"][-1:] == ("[key]",))
+        paths.append(path)
+    return paths
+
+
+def _explain(detail: ErrorDetails, path: Path) -> str:
+    """One finding of pydantic in our words, none of its text about the input passed on."""
+    last = path[-1] if path else "the document"
+    name = printable(str(last), 60)
+    where = f"item {name}" if isinstance(last, int) else f"'{name}'" if path else last
+    found, context = short(detail["input"]), detail.get("ctx", {})
+    match detail["type"]:
+        case "missing":
+            return f"'{name}' is missing"
+        case "extra_forbidden":
+            keys = _keys(detail, path)
+            return f"unknown key '{name}'{nearest(name, keys) or f'; the keys here are {listing(keys)}'}"
+        case "string_pattern_mismatch":
+            return f"{found} is not a name: expected {_KEYS}{'' if '.' not in context['pattern'] else ', or id.port'}"
+        case "string_too_long":
+            return f"{found} is too long: at most {context['max_length']} characters"
+        case "literal_error" | "enum":
+            near = nearest(detail["input"], _words(context["expected"])) if isinstance(detail["input"], str) else ""
+            return f"{where} is {found}; expected {context['expected'].replace(' or ', ', ')}{near}"
+        case "greater_than_equal":
+            return f"{where} is {found}; expected {context['ge']} or more"
+        case "less_than":
+            return f"{where} is {found}; expected less than {context['lt']}"
+        case "greater_than":
+            return f"{where} is {found}; expected more than {context['gt']}"
+        case "too_short":
+            return f"{where} is {found}; expected {context['min_length']} or more items"
+        case "too_long":
+            return f"{where} is {found}; expected at most {context['max_length']} items"
+        case "union_tag_not_found":
+            return f"{where} is {found}; expected an object with 'data', 'file' or 'random'"
+        case "recursion_loop":
+            return f"{where} is nested too deep"
+        case kind if kind in _EXPECTED:
+            return f"{where} is {found}; expected {_EXPECTED[kind]}"
+        case _:  # our own validators say what they expect
+            return f"{where} is {found}; expected {detail['msg']}"
+
+
+def _words(expected: str) -> list[str]:
+    return expected.replace(" or ", ", ").replace("'", "").split(", ")
+
+
+def _keys(detail: ErrorDetails, path: Path) -> list[str]:
+    """The keys that an object may have, at a finding of pydantic's."""
+    tag = next((part for part in reversed(detail["loc"]) if part in TAGS), None)
+    model = Edge if path[-3:-2] == ("edges",) else TAGS[str(tag)] if tag else Document
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _node_id(path: Path, raw: Any) -> str | None:
+    """The id of the node that a path leads into."""
+    at = max((i for i, part in enumerate(path[:-1]) if part == "nodes"), default=None)
+    if at is None:
+        return None
+    for part in path[: at + 2]:
+        raw = raw[part]
+    name = raw.get("id") if isinstance(raw, dict) else None
+    return printable(name, 60) if isinstance(name, str) else None

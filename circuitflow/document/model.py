@@ -1,0 +1,346 @@
+"""The document: format 1.0 as pydantic models.
+
+The models hold what was written and check its form, strictly: nothing is coerced, no unknown key passes. What needs the
+rest of the document (references, operands, shapes) is checked where the circuit is built.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+FORMAT = (1, 0)
+"""Major and minor version of the format that this reader takes."""
+
+DType = Literal[
+    "float64", "float32", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"
+]
+"""The dtypes of the Python array API standard, less the complex ones."""
+
+DTYPES: tuple[str, ...] = get_args(DType)
+NON_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+MAX_DIMENSIONS = 64
+MAX_DEPTH = 100
+
+ID = "^[A-Za-z_][A-Za-z0-9_]*$"
+Id = Annotated[str, StringConstraints(pattern=ID, max_length=128)]
+Reference = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$", max_length=1024)
+]
+PortName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]{0,8})$", max_length=128)]
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isidentifier() and len(value) <= 128
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _size_or_name(value: Any) -> Any:
+    if _is_size(value) or _is_id(value):
+        return value
+    raise PydanticCustomError("size_or_name", "an integer, 0 or more, or a name")
+
+
+_SIZE_OR_NAME = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": ID, "maxLength": 128}]}
+SizeOrName = Annotated[Any, AfterValidator(_size_or_name), WithJsonSchema(_SIZE_OR_NAME)]
+"""A dimension, or a port: both are an integer, 0 or more, or a name."""
+
+Shape = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_DIMENSIONS)]
+NamedShape = Annotated[list[SizeOrName], Field(max_length=MAX_DIMENSIONS)]
+
+
+def _json(value: Any) -> Any:
+    """Refuse what JSON cannot say, and nesting too deep to be written out again."""
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH):
+        values = [v for c in level for v in (c.values() if isinstance(c, dict) else c)]
+        if not all(v is None or isinstance(v, str | int | float | list | dict) for v in values):
+            raise PydanticCustomError("not_json", "JSON values only: text, numbers, booleans, null, lists and objects")
+        level = [v for v in values if isinstance(v, list | dict)]
+        if not level:
+            return value
+    raise PydanticCustomError("too_deep", "nested at most {depth} levels deep", {"depth": MAX_DEPTH})
+
+
+Metadata = Annotated[dict[str, Any], AfterValidator(_json)]
+
+
+class Model(BaseModel):
+    """Strict, closed and immutable: the base of every part of a document."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
+
+
+# Values ----------------------------------------------------------------------------------------------------------------
+
+_PLAIN = {
+    "anyOf": [{"type": ["number", "boolean", "array"]}, {"enum": list(NON_FINITE)}],
+    "description": "a number, or nested lists of numbers",
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, int | float | list) or (isinstance(value, str) and value in NON_FINITE):
+        return value
+    raise PydanticCustomError("plain", "a number, nested lists of numbers, or an object with 'data', 'file' or 'random'")
+
+
+class TensorData(Model):
+    """Numbers with a shape and a dtype of their own; the lists may be flat when `shape` is given."""
+
+    data: Annotated[Any, AfterValidator(_plain), WithJsonSchema(_PLAIN)]
+    shape: Shape | None = None
+    dtype: DType | None = None
+
+
+class TensorFile(Model):
+    """A tensor in a safetensors file beside or below the document."""
+
+    file: Annotated[str, Field(description="path of a .safetensors file, relative to the document")]
+    tensor: Annotated[str, Field(description="name of the tensor in the file")]
+    shape: Shape | None = None
+    dtype: DType | None = None
+
+
+class _Random(Model):
+    shape: Shape
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    dtype: Literal["float64", "float32"] | None = None
+
+
+class RandomNormal(_Random):
+    """Independent draws from the normal distribution."""
+
+    random: Literal["normal"]
+    mean: float = 0.0
+    std: Annotated[float, Field(ge=0)] = 1.0
+
+
+class RandomUniform(_Random):
+    """Independent draws from the uniform distribution over [low, high)."""
+
+    random: Literal["uniform"]
+    low: float = 0.0
+    high: float = 1.0
+
+
+FANS = ("glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
+
+
+def _fan(value: str) -> str:
+    if value in FANS:
+        return value
+    known = ", ".join(f"'{name}'" for name in ("normal", "uniform", *FANS))
+    raise PydanticCustomError("enum", "a distribution", {"expected": known})
+
+
+class RandomFan(_Random):
+    """Draws scaled by the fan of a weight of shape (…, in, out): Glorot and Bengio 2010, He et al. 2015."""
+
+    random: Annotated[str, AfterValidator(_fan), WithJsonSchema({"enum": list(FANS)})]
+
+
+def _kind_of_random(value: Any) -> str | None:
+    name = value.get("random") if isinstance(value, dict) else getattr(value, "random", None)
+    return f"<{name}>" if name in ("normal", "uniform") else "<fan>"
+
+
+RandomTensor = Annotated[
+    Annotated[RandomNormal, Tag("<normal>")] | Annotated[RandomUniform, Tag("<uniform>")] | Annotated[RandomFan, Tag("<fan>")],
+    Discriminator(_kind_of_random),
+]
+
+
+_FORMS = {"data": "<data>", "file": "<tensor file>", "random": "<random>"}
+
+
+def _kind_of_value(value: Any) -> str | None:
+    match value:
+        case dict():
+            return next((tag for key, tag in _FORMS.items() if key in value), None)
+        case TensorData():
+            return "<data>"
+        case TensorFile():
+            return "<tensor file>"
+        case _Random():
+            return "<random>"
+        case _:
+            return "<plain>"
+
+
+Value = Annotated[
+    Annotated[Any, AfterValidator(_plain), WithJsonSchema(_PLAIN), Tag("<plain>")]
+    | Annotated[TensorData, Tag("<data>")]
+    | Annotated[TensorFile, Tag("<tensor file>")]
+    | Annotated[RandomTensor, Tag("<random>")],
+    Discriminator(_kind_of_value),
+]
+
+
+# Nodes and edges -------------------------------------------------------------------------------------------------------
+
+
+class _Node(Model):
+    id: Annotated[Id, Field(description="unique name of the node")]
+    label: Annotated[str | None, Field(description="free text, shown in place of the id")] = None
+    description: Annotated[str | None, Field(description="free text")] = None
+    metadata: Annotated[Metadata | None, Field(description="any JSON object, carried along untouched")] = None
+
+
+class InputNode(_Node):
+    """Data fed at run time; `value` is its default. Without value and shape, a scalar."""
+
+    gate: Literal["input"]
+    value: Value | None = None
+    shape: NamedShape | None = None
+    dtype: DType | None = None
+
+
+class ParameterNode(_Node):
+    """A trainable value."""
+
+    gate: Literal["parameter"]
+    value: Value
+    dtype: DType | None = None
+
+
+class ConstantNode(_Node):
+    """A fixed value; no gradient flows to it."""
+
+    gate: Literal["constant"]
+    value: Value
+    dtype: DType | None = None
+
+
+_Inputs = Annotated[
+    Annotated[list[Reference], Tag("<list>")] | Annotated[dict[PortName, Reference], Tag("<object>")],
+    Discriminator(lambda value: "<object>" if isinstance(value, dict) else "<list>"),
+    Field(description="sources in operand order, or an object from port to source; instead of edges"),
+]
+
+
+class CallNode(_Node):
+    """The application of a subcircuit; its ports are the subcircuit's inputs."""
+
+    gate: Literal["call"]
+    circuit: Annotated[Id, Field(description="name of a circuit in `circuits`")]
+    inputs: _Inputs | None = None
+
+
+class GateNode(_Node):
+    """The application of a gate; the gate's attributes stand flat beside the other keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(_json)]]
+    gate: str
+    inputs: _Inputs | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The gate's attributes, as written."""
+        return self.__pydantic_extra__ or {}
+
+
+_OWN_MODEL = {gate: f"<{gate}>" for gate in ("input", "parameter", "constant", "call")}
+
+
+def _kind_of_node(value: Any) -> str:
+    gate = value.get("gate") if isinstance(value, dict) else getattr(value, "gate", None)
+    return _OWN_MODEL.get(gate, "<gate>") if isinstance(gate, str) else "<gate>"
+
+
+Node = Annotated[
+    Annotated[InputNode, Tag("<input>")]
+    | Annotated[ParameterNode, Tag("<parameter>")]
+    | Annotated[ConstantNode, Tag("<constant>")]
+    | Annotated[CallNode, Tag("<call>")]
+    | Annotated[GateNode, Tag("<gate>")],
+    Discriminator(_kind_of_node),
+]
+
+
+class Edge(Model):
+    """What `source` computes goes to an operand of `target`."""
+
+    source: Annotated[Reference, Field(description="id of a node, or id.port for one output of several")]
+    target: Id
+    port: Annotated[SizeOrName | None, Field(description="the operand's name or position")] = None
+
+
+# Circuits --------------------------------------------------------------------------------------------------------------
+
+
+class Body(Model):
+    """Nodes and edges with outputs: a document, or a subcircuit written inside one."""
+
+    name: str | None = None
+    description: str | None = None
+    dtype: Annotated[Literal["float64", "float32"] | None, Field(description="default dtype of values: float64")] = None
+    circuits: Annotated[dict[Id, Subcircuit] | None, Field(description="subcircuits, by name")] = None
+    nodes: list[Node]
+    edges: list[Edge] = []
+    outputs: Annotated[list[Reference], Field(min_length=1, description="the nodes that the circuit computes")]
+    upstream: Annotated[
+        dict[Reference, Value] | None, Field(description="default upstream gradients, by output")
+    ] = None
+    layout: Annotated[
+        dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None,
+        Field(description="positions of nodes for drawing"),
+    ] = None
+    metadata: Metadata | None = None
+
+
+class CircuitFile(Model):
+    """A subcircuit in a document of its own, beside or below this one."""
+
+    file: Annotated[str, Field(description="path of a circuit document, relative to this one")]
+
+
+def _kind_of_subcircuit(value: Any) -> str:
+    if isinstance(value, dict):
+        return "<circuit file>" if "file" in value else "<inline>"
+    return "<circuit file>" if isinstance(value, CircuitFile) else "<inline>"
+
+
+Subcircuit = Annotated[
+    Annotated[CircuitFile, Tag("<circuit file>")] | Annotated[Body, Tag("<inline>")],
+    Discriminator(_kind_of_subcircuit),
+]
+
+
+def _version(value: str) -> str:
+    major, _, minor = value.partition(".")
+    if not (major.isdecimal() and minor.isdecimal() and value.isascii() and len(value) < 20):
+        raise PydanticCustomError("version", "a version such as \"1.0\"")
+    if int(major) != FORMAT[0] or int(minor) > FORMAT[1]:
+        raise PydanticCustomError("version", "a format that this reader takes: {major}.0 to {major}.{minor}",
+                                  {"major": FORMAT[0], "minor": FORMAT[1]})
+    return value
+
+
+class Document(Body):
+    """A circuit document of format 1.0.
+
+    Two documents are equal when they say the same with the same words; the layout of the JSON text does not count.
+    """
+
+    schema_: Annotated[str | None, Field(alias="$schema", description="where an editor finds this schema")] = None
+    circuitflow: Annotated[str, AfterValidator(_version), Field(description="version of the format")]
+
+
+Document.model_rebuild()
+
+TAGS: dict[Any, type[BaseModel]] = {
+    "<plain>": TensorData, "<data>": TensorData, "<tensor file>": TensorFile,
+    "<random>": RandomNormal, "<normal>": RandomNormal, "<uniform>": RandomUniform, "<fan>": RandomFan,
+    "<input>": InputNode, "<parameter>": ParameterNode, "<constant>": ConstantNode, "<call>": CallNode,
+    "<gate>": GateNode, "<list>": GateNode, "<object>": GateNode,
+    "<circuit file>": CircuitFile, "<inline>": Body,
+}
+"""What pydantic calls the members of the unions above, where it says where it found something."""

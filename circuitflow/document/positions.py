@@ -1,0 +1,109 @@
+"""Where in the text: found by scanning it again, along the wanted paths only, once there is something to report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
+from typing import NamedTuple
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_skip = JSONDecoder(strict=False).scan_once  # type: ignore[attr-defined]
+
+Path = tuple[str | int, ...]
+
+
+class Place(NamedTuple):
+    """A path of keys and positions into a document; `key` points at the last key itself, not at its value."""
+
+    path: Path
+    key: bool = False
+
+    @property
+    def pointer(self) -> str:
+        """The path as a JSON Pointer (RFC 6901)."""
+        return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in self.path)
+
+
+class Position(NamedTuple):
+    """A place in the text: line and column from 1, in characters, and the text of the line."""
+
+    line: int
+    column: int
+    source: str
+
+
+def position(text: str, offset: int) -> Position:
+    """The line and column of an offset."""
+    start = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    source = text[start : end if end >= 0 else len(text)].rstrip("\r")
+    return Position(text.count("\n", 0, offset) + 1, offset - start + 1, source)
+
+
+def locate(text: str, places: Iterable[Place]) -> dict[Place, int]:
+    """The offset of every place; where a path ends early, that of its longest part that is there."""
+    found: dict[Place, int] = {}
+    pending = [(_space(text, 0), 0, list(places))]
+    while pending:
+        start, depth, here = pending.pop()
+        wanted: dict[str | int, list[Place]] = {}
+        for place in here:
+            found[place] = start
+            if len(place.path) > depth:
+                wanted.setdefault(place.path[depth], []).append(place)
+        if not wanted or text[start] not in "{[":
+            continue
+        for name, key, value in _members(text, start):
+            below = wanted.pop(name, [])
+            found.update((place, key) for place in below if _is_key(place, depth))
+            pending.append((value, depth + 1, [place for place in below if not _is_key(place, depth)]))
+            if not wanted:
+                break
+    return found
+
+
+def _is_key(place: Place, depth: int) -> bool:
+    return place.key and len(place.path) == depth + 1
+
+
+def _members(text: str, start: int) -> Iterator[tuple[str | int, int, int]]:
+    """The members of the object or list at an offset: name or position, offset of the key, offset of the value."""
+    position, index = _space(text, start + 1), 0
+    while text[position] not in "}]":
+        key = position
+        name: str | int = index
+        if text[start] == "{":
+            name, position = scanstring(text, position + 1, False)
+            position = _space(text, _space(text, position) + 1)  # over the colon
+        yield name, key, position
+        position = _space(text, _skip(text, position)[1])
+        index += 1
+        if text[position] == ",":
+            position = _space(text, position + 1)
+
+
+def _space(text: str, start: int) -> int:
+    return _SPACE.match(text, start).end()  # type: ignore[union-attr]
+
+
+def tokens(text: str) -> Iterator[tuple[int, str, bool]]:
+    """Every token of a JSON text: offset, token, and whether it is a key of an object that has had that key before."""
+    keys: list[set[str] | None] = []
+    before = ""
+    for match in _TOKEN.finditer(text):
+        token, repeated = match[0], False
+        match token[0]:
+            case "{":
+                keys.append(set())
+            case "[":
+                keys.append(None)
+            case "}" | "]":
+                keys.pop()
+            case '"' if keys and (seen := keys[-1]) is not None and before in ("{", ","):
+                name = scanstring(token, 1, False)[0]
+                repeated = name in seen
+                seen.add(name)
+        yield match.start(), token, repeated
+        before = token

@@ -1,0 +1,217 @@
+"""Bytes to a validated document; every fault is noted on the way and reading goes on as far as it makes sense."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from circuitflow.document import positions
+from circuitflow.document.faults import Faults, Source, add_model_faults
+from circuitflow.document.model import NON_FINITE, Document
+from circuitflow.errors import printable
+
+MAX_BYTES = 2**30
+"""Largest document, in bytes."""
+
+_MAX_DIGITS = 1000
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A document as far as it could be read.
+
+    Attributes:
+        document: the validated document; what was at fault is replaced by a placeholder.
+        source: the text that it came from.
+        broken: paths of the placeholders, of which nothing more is to be said.
+    """
+
+    document: Document
+    source: Source
+    broken: frozenset[positions.Path] = frozenset()
+
+
+def read(path: str | os.PathLike[str], faults: Faults) -> Source:
+    """The text of a file, or of standard input for "-"; what cannot be read is noted as a fault."""
+    name = os.fspath(path)
+    if name == "-":
+        return _decode("<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1), Path.cwd(), faults)
+    source = Source(name)
+    try:
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer.
+        with open(os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISREG(mode):
+                return _decode(name, file.read(MAX_BYTES + 1), Path(name).parent, faults)
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            faults.add(source, f"is {kind}; expected a circuit document")
+    except FileNotFoundError:
+        faults.add(source, "no such file")
+    except IsADirectoryError:
+        faults.add(source, "is a folder; expected a circuit document")
+    except (OSError, ValueError) as error:
+        faults.add(source, f"cannot be read: {error.strerror if isinstance(error, OSError) else 'not a file name'}")
+    return source
+
+
+def _decode(name: str, data: bytes, folder: Path, faults: Faults) -> Source:
+    source = Source(name, None, folder)
+    if len(data) > MAX_BYTES:
+        faults.add(source, f"is larger than {MAX_BYTES} bytes, the largest document that is read")
+    elif data.startswith(b"\xef\xbb\xbf"):
+        faults.add(source, "begins with a byte order mark; save it as UTF-8 without one")
+    elif data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
+        faults.add(source, "is UTF-16 or UTF-32 text, or not text at all; save it as UTF-8")
+    else:
+        try:
+            return Source(name, data.decode("utf-8"), folder)
+        except UnicodeDecodeError as error:
+            faults.add(source, f"is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}")
+    return source
+
+
+def parse(source: Source, faults: Faults) -> Parsed | None:
+    """The validated document in a text, or None where the text is too broken to go on."""
+    if source.text is None:
+        return None
+    raw = _parse_json(source, source.text, faults)
+    if raw is None:
+        return None
+    try:
+        return Parsed(Document.model_validate(raw), source)
+    except ValidationError as error:
+        wrong_version = [e for e in error.errors() if e["loc"] == ("circuitflow",) and e["type"] == "version"]
+        if wrong_version:
+            version = printable(raw["circuitflow"], 20)
+            faults.add(source, f"format \"{version}\" is not one that this reader takes: {wrong_version[0]['msg']}",
+                       "circuitflow")
+            return None
+        paths = add_model_faults(faults, source, error, raw)
+    broken = frozenset(_mend(raw, path) for path in paths if isinstance(raw, dict))
+    try:
+        return Parsed(Document.model_validate(raw), source, broken)
+    except ValidationError:
+        return None
+
+
+_PLACEHOLDERS: dict[str, Any] = {"circuitflow": "1.0", "nodes": [], "outputs": ["_"], "edges": []}
+
+
+def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
+    """Put a placeholder where a fault was found, so that the rest can be checked; returns the placeholder's path."""
+    match path:
+        case ("circuits", str(name), str(_), *_) if isinstance(body["circuits"][name], dict):
+            return ("circuits", name, *_mend(body["circuits"][name], path[2:]))
+        case ("nodes", int(i), *_) if isinstance(body["nodes"][i], dict) and path[2:3] != ("id",):
+            body["nodes"][i] = {"id": body["nodes"][i].get("id", "_"), "gate": "input"}
+            return path[:2]
+        case ("nodes" | "edges" as key, int(i), *_):
+            body[key][i] = {"id": "_", "gate": "input"} if key == "nodes" else {"source": "_", "target": "_"}
+            return path[:2]
+        case (str(key), *_) if key in _PLACEHOLDERS:
+            body[key] = _PLACEHOLDERS[key]
+        case (str(key), *_):
+            body.pop(key, None)
+    return path[:1]
+
+
+# JSON ------------------------------------------------------------------------------------------------------------------
+
+
+def _parse_json(source: Source, text: str, faults: Faults) -> Any:
+    """The JSON value of a text, or None; what JSON forbids and Python's parser lets pass is noted as a fault."""
+    suspicious = _SURROGATE.search(text) is not None
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal suspicious
+        members = dict(pairs)
+        suspicious |= len(members) != len(pairs)
+        return members
+
+    def constant(_: str) -> float:
+        nonlocal suspicious
+        suspicious = True
+        return 0.0
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        return constant(digits) if value in (NON_FINITE["Infinity"], NON_FINITE["-Infinity"]) else value
+
+    try:
+        raw = json.loads(text, object_pairs_hook=unique, parse_constant=constant, parse_float=number)
+    except json.JSONDecodeError as error:
+        faults.add_at(source, *_syntax(text, error))
+        return None
+    except RecursionError:
+        faults.add(source, "is nested too deep to be read")
+        return None
+    except ValueError:  # Python converts integers of some thousand digits at most
+        suspicious, raw = True, None
+    if suspicious:
+        for offset, message in _forbidden(text):
+            faults.add_at(source, offset, message)
+    return raw
+
+
+def _forbidden(text: str) -> list[tuple[int, str]]:
+    """Repeated keys, numbers that are not finite or endless, and lone surrogates."""
+    found = []
+    for offset, token, repeated in positions.tokens(text):
+        if repeated:
+            found.append((offset, f"key {printable(token, 60)} stands twice in one object; remove one of the two"))
+        elif token.lstrip("-") in ("NaN", "Infinity"):
+            found.append((offset, f'{token} is not JSON; write "{token}" in quotes'))
+        elif token[0] == '"':
+            if _SURROGATE.search(token) and not _is_unicode(json.loads(token, strict=False)):
+                found.append((offset, "text with a lone surrogate; write the whole pair or the character itself"))
+        elif len(token) > _MAX_DIGITS and token.lstrip("-").isdecimal():
+            found.append((offset, f"a number of {len(token)} digits; at most {_MAX_DIGITS} are read"))
+        elif token[0] in "-0123456789" and not token.lstrip("-").isdecimal() and abs(float(token)) == float("inf"):
+            found.append((offset, f'{printable(token, 40)} is too large for a float64; write "Infinity" if you mean it'))
+    return found
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _syntax(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
+    """Place and remedy of a syntax error; not the parser's own words, which differ between versions of Python."""
+    offset = error.pos
+    if error.msg.startswith("Illegal trailing comma"):
+        offset += len(text[offset + 1 :]) - len(text[offset + 1 :].lstrip()) + 1
+    before, found = text[:offset].rstrip(), text[offset : offset + 1]
+    shown = f"'{printable(found)}'"
+    if before.endswith(",") and found in ("]", "}"):
+        return len(before) - 1, f"a comma too many before {shown}; remove it"
+    if not text.strip():
+        return 0, "the document is empty; expected a JSON object"
+    if error.msg.startswith("Unterminated string"):
+        return offset, "text without its closing quote"
+    if error.msg.startswith("Invalid control character"):
+        return offset, "a control character inside text; write it as an escape such as \\n"
+    if error.msg.startswith("Invalid \\"):
+        return offset, "not an escape that JSON has; write \\\\ for a backslash"
+    if not found:
+        return offset, "the text ends in the middle of the document; a bracket is not closed"
+    if error.msg.startswith("Extra data"):
+        return offset, f"{shown} after the end of the document; remove what follows it"
+    if found in "/#":
+        return offset, "JSON has no comments; use a \"description\""
+    if found == "'":
+        return offset, "text stands in double quotes in JSON"
+    expected = {"Expecting ',' delimiter": "a comma is missing before", "Expecting ':' delimiter": "a colon is missing before",
+                "Expecting property name": "a key in double quotes is expected in place of"}
+    for beginning, meaning in expected.items():
+        if error.msg.startswith(beginning):
+            return offset, f"{meaning} {shown}"
+    return offset, f"a value is expected in place of {shown}"

@@ -1,0 +1,195 @@
+"""A value of a document to an array: numbers, nested lists, tensor files and random initialisers."""
+
+from __future__ import annotations
+
+import math
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuitflow.document import tensors
+from circuitflow.document.model import (
+    MAX_DIMENSIONS,
+    NON_FINITE,
+    RandomFan,
+    RandomNormal,
+    RandomUniform,
+    TensorData,
+    TensorFile,
+    Value,
+)
+from circuitflow.document.tensors import ValueFaultError
+from circuitflow.errors import short
+
+Array = NDArray[np.generic]
+
+MAX_TENSOR_BYTES = 2**32
+"""Largest single tensor, in bytes: read from a document, made by it, or computed by one of its gates."""
+
+
+def too_large(shape: tuple[int, ...], dtype: str) -> str | None:
+    """What is wrong with a tensor of too many bytes, or None."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= MAX_TENSOR_BYTES:
+        return None
+    return f"a {dtype} tensor of shape {shape} takes {size / 2**30:.4g} GiB; at most {MAX_TENSOR_BYTES >> 30} GiB are allowed"
+
+
+def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | None) -> Array:
+    """The array that a value of a document stands for.
+
+    Args:
+        value: as the document holds it.
+        dtype: the dtype that the node declares, or None.
+        default: the document's dtype, for numbers that say none of their own.
+        folder: where tensor files lie.
+
+    Returns:
+        A read-only array.
+
+    Raises:
+        ValueFaultError: with the path of the place inside the value.
+    """
+    own = getattr(value, "dtype", None)
+    if own and dtype and own != dtype:
+        raise ValueFaultError(f"dtype {own} of the value is not dtype {dtype} of the node; remove one of the two", "dtype")
+    wanted = own or dtype
+    match value:
+        case TensorData():
+            array = _data(value, wanted, default)
+        case TensorFile():
+            array = _file(value, dtype, folder)
+        case RandomNormal() | RandomUniform() | RandomFan():
+            array = _random(value, wanted or default)
+        case _:
+            array = _numbers(value, wanted, default)
+    array.flags.writeable = False
+    return array
+
+
+def _data(value: TensorData, dtype: str | None, default: str) -> Array:
+    try:
+        array = _numbers(value.data, dtype, default)
+    except ValueFaultError as fault:
+        raise ValueFaultError(str(fault), "data", *fault.path) from None
+    if value.shape is None or tuple(value.shape) == array.shape:
+        return array
+    shape = tuple(value.shape)
+    if message := too_large(shape, str(array.dtype)):
+        raise ValueFaultError(message, "shape")
+    if array.ndim == 0:
+        return np.full(shape, array)
+    if array.ndim == 1 and array.size == math.prod(shape):
+        return array.reshape(shape)
+    raise ValueFaultError(f"shape {shape} has {math.prod(shape)} elements, the data has shape {array.shape}; expected "
+                          "equal shapes, a flat list of as many numbers, or one number that fills the shape", "shape")
+
+
+def _file(value: TensorFile, dtype: str | None, folder: Path | None) -> Array:
+    path = tensors.beside(folder, value.file)
+    shape, found = tensors.spec(path, value.tensor)
+    if value.shape is not None and tuple(value.shape) != shape:
+        raise ValueFaultError(f"shape {tuple(value.shape)} is declared, the file has {shape}", "shape")
+    if (declared := value.dtype or dtype) and declared != found:
+        raise ValueFaultError(f"dtype {declared} is declared, the file has {found}", "tensor")
+    if message := too_large(shape, found):
+        raise ValueFaultError(message, "tensor")
+    return tensors.load(path, value.tensor)
+
+
+def _random(value: RandomNormal | RandomUniform | RandomFan, dtype: str) -> Array:
+    """Draws of the legacy generator: NumPy keeps its stream for good (NEP 19), so a document means the same for ever."""
+    shape = tuple(value.shape)
+    if dtype not in ("float64", "float32"):
+        raise ValueFaultError(f"random values are float64 or float32, not {dtype}", "random")
+    if message := too_large(shape, "float64"):
+        raise ValueFaultError(message, "shape")
+    draw = np.random.RandomState(value.seed)
+    match value:
+        case RandomNormal():
+            array = value.mean + value.std * draw.standard_normal(shape)
+        case RandomUniform():
+            array = value.low + (value.high - value.low) * draw.random_sample(shape)
+        case RandomFan():
+            if len(shape) < 2:
+                raise ValueFaultError(f"{value.random} needs a weight of shape (…, in, out), not {shape}", "shape")
+            field = math.prod(shape[:-2])
+            fan_in, fan_out = field * shape[-2], field * shape[-1]
+            variance = 2 / max(1, fan_in + fan_out if value.random.startswith("glorot") else fan_in)
+            scale = math.sqrt(variance)
+            array = (scale * draw.standard_normal(shape) if value.random.endswith("normal")
+                     else scale * math.sqrt(3) * (2 * draw.random_sample(shape) - 1))
+    return np.asarray(array, dtype)
+
+
+def _numbers(value: Any, dtype: str | None, default: str) -> Array:
+    """A number or nested lists of numbers, every one of them kept exactly or refused."""
+    shape, leaves = _flatten(value)
+    kinds = set(map(type, leaves))
+    if str in kinds:
+        leaves = [_non_finite(leaf, _path(i, shape)) if isinstance(leaf, str) else leaf for i, leaf in enumerate(leaves)]
+    if dtype is None:
+        dtype = "bool" if kinds == {bool} else default
+    for i, leaf in enumerate(leaves if kinds != {float} or dtype != "float64" else ()):
+        if message := _unfit(leaf, dtype):
+            raise ValueFaultError(message, *_path(i, shape))
+    return np.array(leaves, dtype).reshape(shape)
+
+
+def _flatten(value: Any) -> tuple[tuple[int, ...], list[Any]]:
+    """Shape and elements of nested lists in row-major order; no recursion, so that depth is no danger."""
+    shape: list[int] = []
+    level = [value]
+    while any(isinstance(item, list) for item in level):
+        if len(shape) == MAX_DIMENSIONS:
+            raise ValueFaultError(f"lists are nested more than {MAX_DIMENSIONS} deep")
+        length = len(level[0]) if isinstance(level[0], list) else None
+        for i, item in enumerate(level):
+            if (len(item) if isinstance(item, list) else None) != length:
+                first = f"a list of {length}" if length is not None else "a number"
+                raise ValueFaultError(f"{short(item)} stands beside {first}; expected lists of equal length",
+                                      *_path(i, tuple(shape)))
+        shape.append(length or 0)
+        level = list(chain.from_iterable(level))
+    return tuple(shape), level
+
+
+def _path(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Row-major index to the position in every dimension."""
+    path = []
+    for size in reversed(shape):
+        index, here = divmod(index, size)
+        path.append(here)
+    return tuple(reversed(path))
+
+
+def _non_finite(leaf: str, path: tuple[int, ...]) -> float:
+    if leaf in NON_FINITE:
+        return NON_FINITE[leaf]
+    raise ValueFaultError(f"{short(leaf)} is text; expected a number without quotes, or \"NaN\", \"Infinity\" or "
+                          "\"-Infinity\"", *path)
+
+
+def _unfit(leaf: Any, dtype: str) -> str | None:
+    """Why an element cannot be kept exactly in a dtype, or None."""
+    if isinstance(leaf, bool) or dtype == "bool":
+        fits = isinstance(leaf, bool) and dtype == "bool"
+        return None if fits else f"{short(leaf)} is not a {dtype}{'' if dtype == 'bool' else '; write a number'}"
+    if not isinstance(leaf, int | float):
+        return f"{short(leaf)} is not a number"
+    if not dtype.startswith("float"):
+        limits = np.iinfo(dtype)
+        fits = leaf == leaf and abs(leaf) != math.inf and leaf == int(leaf) and limits.min <= leaf <= limits.max
+        return None if fits else f"{short(leaf)} is not an {dtype}: expected an integer from {limits.min} to {limits.max}"
+    if isinstance(leaf, int):
+        try:
+            exact = int(float(leaf)) == leaf
+        except OverflowError:
+            exact = False
+        if not exact:
+            return f"{short(leaf)} cannot be kept exactly in a {dtype}; write it as a float such as 1e20"
+    too_large = math.isfinite(leaf) and abs(leaf) > float(np.finfo(dtype).max)
+    return f"{short(leaf)} is too large for a {dtype}" if too_large else None

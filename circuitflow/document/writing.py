@@ -1,0 +1,73 @@
+"""A document to text: the canonical layout, one node and one edge a line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from circuitflow.document.model import Document
+
+WIDTH = 120
+_BROKEN = ("nodes", "edges", "circuits")
+
+
+_FIRST = ("$schema", "circuitflow", "name", "description", "dtype", "circuits", "nodes", "edges", "outputs", "upstream",
+          "layout", "metadata")
+_NODE = ("id", "gate", "circuit", "inputs", "value", "shape", "dtype")
+_LAST = ("label", "description", "metadata")
+
+
+def dumps(document: Document) -> str:
+    """The canonical text of a document: keys in the order of the format, what was not written left out."""
+    raw = document.model_dump(mode="python", by_alias=True, exclude_unset=True)
+    return _layout(_ordered(raw), 0) + "\n"
+
+
+def _ordered(body: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a body and of its nodes in canonical order; a node's free text stands last."""
+    body = {key: body[key] for key in _FIRST if key in body}
+    if "circuits" in body:
+        body["circuits"] = {name: _ordered(inner) if "nodes" in inner else inner
+                            for name, inner in body["circuits"].items()}
+    body["nodes"] = [_ordered_node(node) for node in body["nodes"]]
+    return body
+
+
+def _ordered_node(node: dict[str, Any]) -> dict[str, Any]:
+    if node["gate"] not in ("input", "parameter", "constant"):
+        node = {key: node[key] for key in ("id", "gate", "circuit", "inputs") if key in node} | node
+    else:
+        node = {key: node[key] for key in _NODE if key in node} | node
+    return {key: value for key, value in node.items() if key not in _LAST} | {
+        key: node[key] for key in _LAST if key in node}
+
+
+def _layout(value: Any, indent: int, *, broken: bool = False) -> str:
+    """JSON on one line where it fits; otherwise one member a line, a long list of numbers filled to the width."""
+    flat = _flat(value)
+    is_body = isinstance(value, dict) and "nodes" in value
+    if not value or not isinstance(value, dict | list) or not (broken or is_body or indent + len(flat) > WIDTH):
+        return flat
+    inner, outer = " " * (indent + 2), " " * indent
+    if isinstance(value, list):
+        if all(isinstance(item, int | float | str) for item in value):
+            return f"[\n{_filled([_flat(item) for item in value], inner)}\n{outer}]"
+        items = [_layout(item, indent + 2) for item in value]
+        return "[\n" + ",\n".join(inner + item for item in items) + f"\n{outer}]"
+    members = [f"{inner}{_flat(key)}: {_layout(item, indent + 2, broken=is_body and key in _BROKEN)}"
+               for key, item in value.items()]
+    return "{\n" + ",\n".join(members) + f"\n{outer}}}"
+
+
+def _filled(items: list[str], indent: str) -> str:
+    lines, line = [], indent
+    for item in items:
+        if line != indent and len(line) + len(item) + 2 > WIDTH:
+            lines.append(line.rstrip())
+            line = indent
+        line += item + ", "
+    return "\n".join([*lines, line.rstrip(", ")])
+
+
+def _flat(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

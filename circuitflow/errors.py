@@ -1,0 +1,136 @@
+"""What can go wrong, as one tree.
+
+    CircuitflowError
+    ├── DocumentError    a document is not valid; carries every fault, each with its place in the text
+    ├── InputError       what was asked of a valid circuit does not fit it: an unknown id, a missing or misshapen value
+    ├── GateError        a gate could not be applied to the values that reached its node
+    └── MissingExtraError    an optional package is needed; the message names the extra to install
+
+Every message names the node, what was found, what was expected and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = [
+    "CircuitflowError",
+    "DocumentError",
+    "Fault",
+    "GateError",
+    "InputError",
+    "MissingExtraError",
+    "listing",
+    "nearest",
+    "printable",
+    "short",
+]
+
+
+class CircuitflowError(Exception):
+    """Base of every error that circuitflow raises on purpose."""
+
+
+class DocumentError(CircuitflowError, ValueError):
+    """A document is not valid.
+
+    Attributes:
+        faults: every fault found, in the order of the text.
+    """
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class InputError(CircuitflowError, ValueError):
+    """What was asked of a valid circuit does not fit it."""
+
+
+class GateError(CircuitflowError, ArithmeticError):
+    """A gate could not be applied to the values that reached its node, or a row of a gate table is wrong."""
+
+
+class MissingExtraError(CircuitflowError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of a document, with its place.
+
+    Attributes:
+        message: what was found, what was expected, and the remedy; names the node where there is one.
+        pointer: the place as a JSON Pointer (RFC 6901); "" is the whole document.
+        node: id of the node at fault, or None.
+        file: name of the document.
+        line, column: place in the text, both from 1, in characters; None where there is no text to point into.
+        source: the text of that line, or None.
+    """
+
+    message: str
+    pointer: str = ""
+    node: str | None = None
+    file: str = "<document>"
+    line: int | None = None
+    column: int | None = None
+    source: str | None = None
+
+    def __str__(self) -> str:
+        if self.line is None or self.column is None or self.source is None:
+            return f"{printable(self.file)}: {self.message}"
+        text, caret = _window(self.source, self.column - 1)
+        return f"{printable(self.file)}:{self.line}:{self.column}: {self.message}\n    {text}\n    {' ' * caret}^"
+
+
+def _window(line: str, column: int, width: int = 100) -> tuple[str, int]:
+    """The part of a long line around a column, every character one cell wide, and the column in it."""
+    start = 0 if len(line) <= width else max(0, min(column - width // 2, len(line) - width))
+    cells = "".join(c if c.isprintable() and unicodedata.east_asian_width(c) not in "WF" else "\N{REPLACEMENT CHARACTER}"
+                    for c in line[start : start + width].replace("\t", " "))
+    return cells, column - start
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Text from a file made safe for a terminal: nothing but printable characters, and not too many of them."""
+    cut = text if len(text) <= limit else text[:limit] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+
+
+def short(value: object) -> str:
+    """A JSON value in a few words, safe for a terminal however large, deep or hostile it is."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f'"{printable(value, 40)}"'
+        case list() | tuple():
+            return "an empty list" if not value else f"a list of {len(value)}"
+        case dict():
+            return "an empty object" if not value else f"an object with {listing(list(value)[:4])}"
+        case int() if abs(value) >= 10**20:
+            return "an integer of more than 20 digits"
+        case _:
+            return printable(repr(value), 40)
+
+
+def listing(words: Iterable[object]) -> str:
+    """Words in quotes, separated by commas."""
+    return ", ".join(f"'{printable(str(word), 60)}'" for word in words)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A clause that suggests the nearest right spelling, or "" where nothing is near."""
+    candidates = (k for k in known if abs(len(k) - len(word)) <= 3)
+    # Bounded, so that a document of 200,000 ids and as many faults stays quick to refuse.
+    found = difflib.get_close_matches(word, itertools.islice(candidates, 1000), n=1, cutoff=0.6)
+    if not found:
+        folded = {k.casefold().replace("_", ""): k for k in itertools.islice(known, 1000)}
+        found = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []
+    return f"; did you mean '{found[0]}'?" if found else ""

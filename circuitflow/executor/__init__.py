@@ -1,0 +1,1 @@
+"""Running a circuit: forward pass, reverse sweep, and the check of gradients by differences."""

@@ -1,0 +1,111 @@
+"""What one question needs: the steps of the forward pass, and those of the reverse sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from circuitflow.errors import InputError, printable
+from circuitflow.gates import Gate
+from circuitflow.graph.circuit import Circuit, Output
+from circuitflow.graph.node import Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One gate of the schedule.
+
+    Attributes:
+        node: the node of the graph.
+        gate: the node's gate.
+        attributes: the gate's attributes.
+        operands: slots that the operands are read from.
+        output: slot of the output; several outputs fill as many slots from there on.
+        wanted: for every operand, whether a contribution to it is asked for; empty where none is.
+    """
+
+    node: Node
+    gate: Gate
+    attributes: Mapping[str, Any]
+    operands: tuple[int, ...]
+    output: int
+    wanted: tuple[bool, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A schedule.
+
+    Attributes:
+        of: the outputs asked for, by reference.
+        wrt: the nodes whose gradients are asked for.
+        sources: inputs, parameters and constants, with their slots.
+        steps: gates in topological order; the reverse sweep takes those with something wanted, in the opposite order.
+        names: what is in each slot: `id`, or `id.output` where a gate has several.
+        active: whether a gradient can arrive in each slot.
+    """
+
+    of: Mapping[str, int]
+    wrt: Mapping[str, int]
+    sources: Mapping[str, int]
+    steps: Sequence[Step]
+    names: Sequence[str]
+    active: Sequence[bool]
+
+
+def make_plan(circuit: Circuit, of: Sequence[str] | None, wrt: Sequence[str] | None) -> Plan:
+    """Schedule what the asked outputs need.
+
+    Raises:
+        InputError: a reference that the circuit does not have, or a gradient that cannot be.
+    """
+    outputs = {text: _find(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
+    asked = {text: _differentiable(circuit, text, _find(circuit, text, "wrt")) for text in wrt or ()}
+    needed = circuit.needed({output.node for output in (*outputs.values(), *asked.values())})
+    first: dict[str, int] = {}
+    names: list[str] = []
+    active: list[bool] = []
+    sources: dict[str, int] = {}
+    steps: list[Step] = []
+    wanted_slots: set[int] = set()
+    for node in circuit.nodes.values():
+        if node.id not in needed:
+            continue
+        slot = first[node.id] = len(names)
+        names += node.names
+        wanted_slots.update(slot + output.position for output in asked.values() if output.node == node.id)
+        if node.gate is None:
+            sources[node.id] = slot
+            active.append(node.types[0].is_float and (node.kind != "constant" if wrt is None else slot in wanted_slots))
+            continue
+        operands = tuple(first[edge.source] + edge.output for edge in node.operands)
+        wanted = tuple(active[operand] and node.gate.reaches(i) for i, operand in enumerate(operands))
+        flows = any(wanted)
+        active += [type_.is_float and (flows or slot + i in wanted_slots) for i, type_ in enumerate(node.types)]
+        steps.append(Step(node, node.gate, node.attributes, operands, slot, wanted if flows else ()))
+    slots = {text: first[output.node] + output.position for text, output in outputs.items()}
+    if wrt is None:
+        chosen = {name: slot for name, slot in sources.items() if active[slot]}
+    else:
+        chosen = {text: first[output.node] + output.position for text, output in asked.items()}
+    return Plan(slots, chosen, sources, steps, names, active)
+
+
+def _find(circuit: Circuit, reference: str, asked: str) -> Output:
+    output = circuit.find(reference)
+    if output is None:
+        node = circuit.nodes.get(reference)
+        hint = f"; name one of its outputs: {', '.join(node.names)}" if node else circuit.suggestion(reference)
+        raise InputError(f"{asked}: there is no '{printable(reference, 60)}' in circuit '{printable(circuit.name, 60)}'"
+                         f"{hint}" if node is None else f"{asked}: '{reference}' has several outputs{hint}")
+    return output
+
+
+def _differentiable(circuit: Circuit, reference: str, output: Output) -> Output:
+    node, type_ = circuit.nodes[output.node], circuit.type_of(output)
+    if not type_.is_float:
+        raise InputError(f"wrt: '{reference}' is {type_.dtype}; integers and booleans have no gradient")
+    if node.kind == "constant":
+        raise InputError(f"wrt: '{reference}' is a constant, to which no gradient flows; make it a parameter")
+    return output

@@ -1,0 +1,132 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from circuitflow.errors import InputError, printable
+from circuitflow.graph.circuit import Circuit
+
+
+class Contribution(NamedTuple):
+    """What one edge sends back, before the contributions add at a fork.
+
+    Attributes:
+        source: the node that the gradient flows to, `id.output` where its gate has several outputs.
+        target: the node whose backward rule sent it.
+        port: the operand of the target: its name, or its position for a gate of any number of operands.
+        value: an array of the source's shape and dtype.
+    """
+
+    source: str
+    target: str
+    port: str | int
+    value: Any
+
+
+class NonFinite(NamedTuple):
+    """Where a number first turned infinite or NaN.
+
+    Attributes:
+        node: id of the node.
+        gate: its gate, or the kind of source.
+        stage: "forward pass" or "reverse sweep".
+        value: the output, or the contribution, that is not finite.
+        operands: the values of the operands, by source; in the reverse sweep also the upstream gradient, as "d" + id.
+    """
+
+    node: str
+    gate: str
+    stage: str
+    value: Any
+    operands: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name} = {_in_short(value)}" for name, value in self.operands.items())
+        gives = "gives" if self.stage == "forward pass" else "sends back"
+        return (f"node '{self.node}': in the {self.stage}, {self.gate} {gives} {_in_short(self.value)}"
+                + (f" from {given}" if given else ""))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The values and gradients of one run.
+
+    Attributes:
+        circuit: the circuit that ran.
+        outputs: the outputs asked for, by reference.
+        values: the value of every node that ran, by id (`id.output` where a gate has several), in schedule order.
+        gradients: the gradient on every node that the reverse sweep reached, and on every node asked for; in the
+            shape and dtype of the node's value.
+        contributions: what every edge sent back, in the order of the sweep.
+    """
+
+    circuit: Circuit
+    outputs: Mapping[str, Any]
+    values: Mapping[str, Any]
+    gradients: Mapping[str, Any]
+    contributions: Sequence[Contribution]
+
+    def contribution(self, source: str, target: str, port: str | int | None = None) -> Any:
+        """What the edge from `source` to `target` sent back.
+
+        Args:
+            source: the node that the gradient flows to.
+            target: the node whose backward rule sent it.
+            port: needed where the source feeds two operands of the target.
+
+        Raises:
+            InputError: there is no such edge, several of them, or nothing flowed along it.
+        """
+        found = [c for c in self.contributions if c.source == source and c.target == target and port in (None, c.port)]
+        edge = f"from '{printable(source, 60)}' to '{printable(target, 60)}'"
+        if not found:
+            raise InputError(f"no gradient flowed along an edge {edge}{'' if port is None else f', port {port!r}'}")
+        if len(found) > 1:
+            raise InputError(f"several edges lead {edge}: name the port, one of {[c.port for c in found]}")
+        return found[0].value
+
+    def non_finite(self) -> NonFinite | None:
+        """The node that first turned a value, or else a gradient, infinite or NaN; None where all are finite.
+
+        A node is blamed before a source or an operand that was not finite to begin with.
+        """
+        candidates = [*self._in_forward_pass(), *self._in_reverse_sweep()]
+        return next((c for c, guilty in candidates if guilty), candidates[0][0] if candidates else None)
+
+    def _in_forward_pass(self) -> Iterator[tuple[NonFinite, bool]]:
+        for node in self.circuit.nodes.values():
+            for name in node.names:
+                if name in self.values and not _finite(self.values[name]):
+                    operands = self._operands(node.id)
+                    guilty = node.gate is not None and all(map(_finite, operands.values()))
+                    yield NonFinite(node.id, node.kind, "forward pass", self.values[name], operands), guilty
+
+    def _in_reverse_sweep(self) -> Iterator[tuple[NonFinite, bool]]:
+        for contribution in self.contributions:
+            if not _finite(contribution.value):
+                node = self.circuit.nodes[contribution.target]
+                upstream = {f"d{name}": self.gradients[name] for name in node.names if name in self.gradients}
+                yield (NonFinite(node.id, node.kind, "reverse sweep", contribution.value,
+                                 {**self._operands(node.id), **upstream}), all(map(_finite, upstream.values())))
+
+    def _operands(self, name: str) -> dict[str, Any]:
+        sources = (self.circuit.nodes[edge.source].names[edge.output] for edge in self.circuit.nodes[name].operands)
+        return {source: self.values[source] for source in sources}
+
+
+def _finite(value: Any) -> bool:
+    return bool(np.all(np.isfinite(np.asarray(value))))
+
+
+def _in_short(value: Any) -> str:
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return f"{array[()]:g}"
+    bad = np.argwhere(~np.isfinite(array))
+    where = f", {len(bad)} of {array.size} not finite, the first {array[tuple(bad[0])]:g} at {bad[0].tolist()}"
+    return f"{array.dtype} {array.shape}{where if len(bad) else ''}"

@@ -1,0 +1,25 @@
+"""The vocabulary that backward rules are written in, over arrays: every gate of the table as a function."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from circuitflow.gates import Gate, GateTable
+
+
+class Vocabulary:
+    """`op.matmul(a, b)`, `op.reduce_sum(x, axis=1)`: each gate's forward rule, on arrays of one namespace."""
+
+    def __init__(self, xp: Any, gates: GateTable) -> None:
+        for name, gate in gates.items():
+            setattr(self, name, _function(xp, gate))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no gate '{name}' in the table")
+
+
+def _function(xp: Any, gate: Gate) -> Any:
+    if not gate.attributes.model_fields:
+        return functools.partial(gate.forward, xp)
+    return lambda *operands, **attributes: gate.forward(xp, *operands, **{**gate.defaults, **attributes})

@@ -1,0 +1,30 @@
+"""The gates: one table, put together in plain sight from a file per family."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from circuitflow.gates.arithmetic import ARITHMETIC
+from circuitflow.gates.exponential import EXPONENTIAL
+from circuitflow.gates.indexing import INDEXING
+from circuitflow.gates.layout import LAYOUT
+from circuitflow.gates.linear import LINEAR
+from circuitflow.gates.logic import LOGIC
+from circuitflow.gates.record import AtLeast, Attributes, Gate, GateTable, Reads
+from circuitflow.gates.reductions import REDUCTIONS
+from circuitflow.gates.shapes import ArrayType, ShapeError, Size
+
+__all__ = ["FAMILIES", "GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "GateTable", "Reads", "ShapeError", "Size"]
+
+FAMILIES: dict[str, GateTable] = {
+    "arithmetic": ARITHMETIC,
+    "exponential": EXPONENTIAL,
+    "logic": LOGIC,
+    "reductions": REDUCTIONS,
+    "linear": LINEAR,
+    "layout": LAYOUT,
+    "indexing": INDEXING,
+}
+
+GATES: GateTable = MappingProxyType({name: gate for family in FAMILIES.values() for name, gate in family.items()})
+"""Every gate that comes with circuitflow. For a table with one of your own: `{**GATES, "cube": Gate(…)}`."""

@@ -1,0 +1,152 @@
+"""Arithmetic, element by element."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from circuitflow.gates.record import AtLeast, Attributes, Gate, Reads
+from circuitflow.gates.shapes import elementwise, floating, need_number, same
+
+
+class Ties(Attributes):
+    """What becomes of the gradient where several operands are the largest."""
+
+    ties: Annotated[
+        Literal["first", "share"],
+        Field(description="first: the first of the tied takes the whole gradient; share: they split it evenly"),
+    ] = "first"
+
+
+class Bounds(Attributes):
+    """The interval that `clip` clips to."""
+
+    min: Annotated[float | None, Field(description="lower bound; none by default")] = None
+    max: Annotated[float | None, Field(description="upper bound; none by default")] = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Bounds:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+def _product(xs: Any) -> Any:
+    return functools.reduce(operator.mul, xs)
+
+
+def _mul_backward(op: Any, g: Any, out: Any, *xs: Any) -> tuple[Any, ...]:
+    """The product of the others, from both ends: exact where operands are zero, and linear in their number."""
+    before = list(itertools.accumulate(xs[:-1], operator.mul))
+    after = list(itertools.accumulate(xs[:0:-1], operator.mul))[::-1]
+    return (g * after[0], *(g * (b * a) for b, a in zip(before, after[1:], strict=False)), g * before[-1])
+
+
+def _route(op: Any, g: Any, out: Any, *xs: Any, ties: str) -> tuple[Any, ...]:
+    """All of the gradient to the operands that are the output; where the output is NaN, to the NaN operands."""
+    chosen = [(x == out) | (x != x) for x in xs]
+    if ties == "share":
+        g = g / functools.reduce(operator.add, [op.where(c, op.ones_like(g), 0.0) for c in chosen])
+        return tuple(op.where(c, g, 0.0) for c in chosen)
+    taken = itertools.accumulate(chosen, operator.or_)
+    first = [chosen[0], *(c & ~t for c, t in zip(chosen[1:], taken, strict=False))]
+    return tuple(op.where(c, g, 0.0) for c in first)
+
+
+def _ordered(*types: Any, ties: str) -> Any:
+    return elementwise(*types)
+
+
+def _signed(x: Any) -> Any:
+    need_number("x", x)
+    return x
+
+
+def _clip_backward(op: Any, g: Any, out: Any, x: Any, *, min: float | None, max: float | None) -> Any:  # noqa: A002
+    for inside in ([] if min is None else [x >= min]) + ([] if max is None else [x <= max]):
+        g = op.where(inside, g, 0.0)
+    return g
+
+
+def _pow_x(op: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
+    """y · x^(y-1), and 0 for the exponent 0 whatever x is."""
+    constant = y == 0
+    return op.mul_no_nan(g, op.where(constant, 0.0, y * op.pow(x, op.where(constant, 1.0, y - 1))))
+
+
+ARITHMETIC = {
+    "add": Gate("x + y + …", "The sum; passes its gradient to every operand unchanged.",
+                AtLeast(2), elementwise, symbol="+", broadcasts=True,
+                forward=lambda xp, *xs: functools.reduce(operator.add, xs),
+                backward=lambda op, g, out, *xs: (g,) * len(xs)),
+    "sub": Gate("x - y", "The difference.",
+                ("x", "y"), elementwise, symbol="-", broadcasts=True,
+                forward=lambda xp, x, y: x - y,
+                backward=(lambda op, g, out, x, y: g,
+                          lambda op, g, out, x, y: -g)),
+    "mul": Gate("x · y · …", "The product; the gradient on each operand is the gradient times the other operands.",
+                AtLeast(2), elementwise, symbol="*", broadcasts=True, reads=Reads.INPUTS,
+                forward=lambda xp, *xs: _product(xs),
+                backward=_mul_backward),
+    "div": Gate("x / y", "The quotient.",
+                ("x", "y"), floating, symbol="/", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                forward=lambda xp, x, y: x / y,
+                backward=(lambda op, g, out, x, y: op.mul_no_nan(g, 1 / y),
+                          lambda op, g, out, x, y: op.mul_no_nan(g, -out / y))),
+    "neg": Gate("-x", "The negative.",
+                ("x",), _signed, symbol="-",
+                forward=lambda xp, x: -x,
+                backward=(lambda op, g, out, x: -g,)),
+    "reciprocal": Gate("1 / x", "The reciprocal.",
+                       ("x",), floating, symbol="1/x", reads=Reads.OUTPUT,
+                       forward=lambda xp, x: 1 / x,
+                       backward=(lambda op, g, out, x: op.mul_no_nan(g, -(out * out)),)),
+    "pow": Gate("x^y", "The power; its derivative in x is 0 where the exponent is 0.",
+                ("x", "y"), floating, symbol="^", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                forward=lambda xp, x, y: x**y,
+                backward=(_pow_x,
+                          lambda op, g, out, x, y: op.mul_no_nan(g, out * op.log(op.where(x == 0, 1.0, x))))),
+    "sqrt": Gate("√x", "The square root; its slope at 0 is infinite.",
+                 ("x",), floating, symbol="√", reads=Reads.OUTPUT,
+                 forward=lambda xp, x: xp.sqrt(x),
+                 backward=(lambda op, g, out, x: op.mul_no_nan(g, 0.5 / out),)),
+    "abs": Gate("|x|", "The absolute value; its slope at 0 is 0.",
+                ("x",), _signed, symbol="|x|", reads=Reads.INPUTS,
+                forward=lambda xp, x: xp.abs(x),
+                backward=(lambda op, g, out, x: g * op.sign(x),)),
+    "sign": Gate("sign x", "-1, 0 or 1; its slope is 0.",
+                 ("x",), _signed, symbol="sgn",
+                 forward=lambda xp, x: xp.sign(x),
+                 backward=(None,)),
+    "max": Gate("max(x, y, …)", "The largest; routes the whole gradient to it.",
+                AtLeast(2), _ordered, attributes=Ties, symbol="max", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                forward=lambda xp, *xs, ties: functools.reduce(xp.maximum, xs),
+                backward=_route),
+    "min": Gate("min(x, y, …)", "The smallest; routes the whole gradient to it.",
+                AtLeast(2), _ordered, attributes=Ties, symbol="min", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                forward=lambda xp, *xs, ties: functools.reduce(xp.minimum, xs),
+                backward=_route),
+    "clip": Gate("min(max(x, min), max)", "x kept between two bounds; its slope is 1 from bound to bound, else 0.",
+                 ("x",), floating, attributes=Bounds, symbol="clip", reads=Reads.INPUTS,
+                 forward=lambda xp, x, *, min, max: xp.clip(x, min, max),  # noqa: A006
+                 backward=(_clip_backward,)),
+    "mul_no_nan": Gate("x · y, 0 where x = 0",
+                       "The product, and 0 where x is 0 even if y is infinite or NaN: how rules with a steep slope "
+                       "keep a gradient of 0 at 0.",
+                       ("x", "y"), floating, symbol="*", broadcasts=True, reads=Reads.INPUTS,
+                       forward=lambda xp, x, y: xp.where(x == 0, 0.0, x * y),
+                       backward=(lambda op, g, out, x, y: op.mul_no_nan(g, y),
+                                 lambda op, g, out, x, y: op.mul_no_nan(g, x))),
+    "identity": Gate("x", "The operand itself.",
+                     ("x",), same, symbol="id",
+                     forward=lambda xp, x: x,
+                     backward=(lambda op, g, out, x: g,)),
+    "stop_gradient": Gate("x", "The operand itself; lets no gradient through.",
+                          ("x",), same, symbol="stop",
+                          forward=lambda xp, x: x,
+                          backward=(None,)),
+}

@@ -1,0 +1,231 @@
+"""Shape and dtype without arithmetic, and the gates that take a shape or a dtype from another operand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from circuitflow.document.model import DType
+from circuitflow.gates.record import AtLeast, Attributes, Gate
+from circuitflow.gates.shapes import (
+    ArrayType,
+    Dimension,
+    Shape,
+    ShapeError,
+    axis_of,
+    broadcast_shapes,
+    count,
+    divide,
+    promote,
+    same,
+    show,
+)
+
+_Size = Annotated[int, Field(ge=0)]
+
+
+class NewShape(Attributes):
+    """The shape of the result of `reshape`."""
+
+    shape: Annotated[list[Annotated[int, Field(ge=-1)]],
+                     Field(max_length=64, description="the new shape; one -1 stands for what is left")]
+
+
+class Stretch(Attributes):
+    """The shape that `expand` broadcasts with."""
+
+    shape: Annotated[list[_Size], Field(max_length=64, description="the shape to broadcast with")]
+
+
+class Along(Attributes):
+    """The axis that operands are joined along."""
+
+    axis: Annotated[int, Field(description="the axis to join along")] = 0
+
+
+class Part(Attributes):
+    """A range of positions along one axis."""
+
+    axis: Annotated[int, Field(description="the axis to cut")] = 0
+    start: Annotated[int, Field(ge=0, description="first position")] = 0
+    stop: Annotated[int, Field(ge=0, description="position after the last")]
+
+
+class Margins(Attributes):
+    """The zeros around the operand."""
+
+    pad_width: Annotated[
+        list[Annotated[list[_Size], Field(min_length=2, max_length=2)]],
+        Field(description="for every axis, how many zeros before and after"),
+    ]
+
+
+class OneAxis(Attributes):
+    """The axis that comes or goes."""
+
+    axis: Annotated[int, Field(description="the axis, counted in the larger of the two shapes")]
+
+
+class NewType(Attributes):
+    """The dtype of the result."""
+
+    dtype: Annotated[DType, Field(description="dtype of the result")]
+
+
+def _reshaped(x: ArrayType, *, shape: list[int]) -> ArrayType:
+    total_size = count(x.shape)
+    known = math.prod(size for size in shape if size >= 0)
+    rest = divide(total_size, known) if shape.count(-1) == 1 else 1 if total_size == known else None
+    if rest is None or shape.count(-1) > 1:
+        raise ShapeError(f"cannot turn shape {show(x.shape)}, {total_size} elements, into {show(shape)}")
+    return ArrayType(tuple(rest if size == -1 else size for size in shape), x.dtype)
+
+
+def _reshaped_like(x: ArrayType, like: ArrayType) -> ArrayType:
+    if count(x.shape) != count(like.shape):
+        raise ShapeError(f"cannot turn shape {show(x.shape)} into {show(like.shape)}: the number of elements differs")
+    return ArrayType(like.shape, x.dtype)
+
+
+def _expanded(x: ArrayType, *, shape: list[int]) -> ArrayType:
+    return ArrayType(broadcast_shapes(x.shape, tuple(shape)), x.dtype)
+
+
+def _expanded_like(x: ArrayType, like: ArrayType) -> ArrayType:
+    if broadcast_shapes(x.shape, like.shape) != like.shape:
+        raise ShapeError(f"cannot broadcast x {show(x.shape)} to like {show(like.shape)}")
+    return ArrayType(like.shape, x.dtype)
+
+
+def _joined(*types: ArrayType, axis: int) -> ArrayType:
+    first = types[0].shape
+    at = axis_of(axis, len(first))
+    for i, x in enumerate(types[1:], 1):
+        if (*x.shape[:at], *x.shape[at + 1 :]) != (*first[:at], *first[at + 1 :]):
+            raise ShapeError(f"needs equal shapes but along axis {axis}: operand 0 is {show(first)}, "
+                             f"operand {i} is {show(x.shape)}")
+    size: Dimension = 0
+    for x in types:
+        size = size + x.shape[at]
+    return ArrayType((*first[:at], size, *first[at + 1 :]), promote(*(x.dtype for x in types)))
+
+
+def _concat_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
+    ends = list(itertools.accumulate(x.shape[axis] for x in xs))
+    return tuple(op.slice(g, axis=axis, start=end - x.shape[axis], stop=end) for x, end in zip(xs, ends, strict=True))
+
+
+def _cut(x: ArrayType, *, axis: int, start: int, stop: int) -> ArrayType:
+    at = axis_of(axis, len(x.shape))
+    size = x.shape[at]
+    if not isinstance(size, int) or not start <= stop <= size:
+        raise ShapeError(f"needs 0 <= start <= stop <= {size} along axis {axis} of {show(x.shape)}; "
+                         f"start is {start}, stop is {stop}")
+    return ArrayType((*x.shape[:at], stop - start, *x.shape[at + 1 :]), x.dtype)
+
+
+def _slice(xp: Any, x: Any, *, axis: int, start: int, stop: int) -> Any:
+    return x[(slice(None),) * (axis % x.ndim) + (slice(start, stop), ...)]
+
+
+def _slice_backward(op: Any, g: Any, out: Any, x: Any, *, axis: int, start: int, stop: int) -> Any:
+    widths = [[0, 0] for _ in range(x.ndim)]
+    widths[axis] = [start, x.shape[axis] - stop]
+    return op.pad(g, pad_width=widths)
+
+
+def _padded(x: ArrayType, *, pad_width: list[list[int]]) -> ArrayType:
+    if len(pad_width) != len(x.shape):
+        raise ShapeError(f"needs one [before, after] for every axis of x {show(x.shape)}, "
+                         f"{len(x.shape)} of them; 'pad_width' has {len(pad_width)}")
+    shape: Shape = tuple(size + before + after for size, (before, after) in zip(x.shape, pad_width, strict=True))
+    return ArrayType(shape, x.dtype)
+
+
+def _pad(xp: Any, x: Any, *, pad_width: list[list[int]]) -> Any:
+    for axis, widths in enumerate(pad_width):
+        margins = [xp.zeros((*x.shape[:axis], width, *x.shape[axis + 1 :]), dtype=x.dtype) for width in widths]
+        if any(widths):
+            x = xp.concat([margins[0], x, margins[1]], axis=axis)
+    return x
+
+
+def _pad_backward(op: Any, g: Any, out: Any, x: Any, *, pad_width: list[list[int]]) -> Any:
+    for axis, (before, _) in enumerate(pad_width):
+        g = op.slice(g, axis=axis, start=before, stop=before + x.shape[axis])
+    return g
+
+
+def _unsqueezed(x: ArrayType, *, axis: int) -> ArrayType:
+    at = axis_of(axis, len(x.shape) + 1)
+    return ArrayType((*x.shape[:at], 1, *x.shape[at:]), x.dtype)
+
+
+def _squeezed(x: ArrayType, *, axis: int) -> ArrayType:
+    at = axis_of(axis, len(x.shape))
+    if x.shape[at] != 1:
+        raise ShapeError(f"needs size 1 along axis {axis} of {show(x.shape)}, not {x.shape[at]}")
+    return ArrayType((*x.shape[:at], *x.shape[at + 1 :]), x.dtype)
+
+
+def _cast(x: ArrayType, *, dtype: str) -> ArrayType:
+    return ArrayType(x.shape, dtype)
+
+
+LAYOUT = {
+    "reshape": Gate("x", "The same elements in row-major order, in another shape.",
+                    ("x",), _reshaped, attributes=NewShape, symbol="reshape",
+                    forward=lambda xp, x, *, shape: xp.reshape(x, tuple(shape)),
+                    backward=(lambda op, g, out, x, *, shape: op.reshape_like(g, x),)),
+    "reshape_like": Gate("x", "The same elements in row-major order, in the shape of another operand.",
+                         ("x", "like"), _reshaped_like, symbol="reshape",
+                         forward=lambda xp, x, like: xp.reshape(x, like.shape),
+                         backward=(lambda op, g, out, x, like: op.reshape_like(g, x), None)),
+    "expand": Gate("x", "x broadcast with a shape.",
+                   ("x",), _expanded, attributes=Stretch, symbol="expand", broadcasts=True,
+                   forward=lambda xp, x, *, shape: xp.broadcast_to(x, broadcast_shapes(x.shape, tuple(shape))),
+                   backward=(lambda op, g, out, x, *, shape: g,)),
+    "expand_like": Gate("x", "x broadcast to the shape of another operand.",
+                        ("x", "like"), _expanded_like, symbol="expand", broadcasts=True,
+                        forward=lambda xp, x, like: xp.broadcast_to(x, like.shape),
+                        backward=(lambda op, g, out, x, like: g, None)),
+    "concat": Gate("x ‖ y ‖ …", "The operands one after the other along an axis.",
+                   AtLeast(1), _joined, attributes=Along, symbol="concat",
+                   forward=lambda xp, *xs, axis: xp.concat(xs, axis=axis),
+                   backward=_concat_backward),
+    "slice": Gate("x[start:stop]", "A range of positions along an axis.",
+                  ("x",), _cut, attributes=Part, symbol="slice",
+                  forward=_slice,
+                  backward=(_slice_backward,)),
+    "pad": Gate("0 ‖ x ‖ 0", "x with zeros around it.",
+                ("x",), _padded, attributes=Margins, symbol="pad",
+                forward=_pad,
+                backward=(_pad_backward,)),
+    "unsqueeze": Gate("x", "x with a new axis of size 1.",
+                      ("x",), _unsqueezed, attributes=OneAxis, symbol="unsqueeze",
+                      forward=lambda xp, x, *, axis: xp.expand_dims(x, axis=axis),
+                      backward=(lambda op, g, out, x, *, axis: op.squeeze(g, axis=axis),)),
+    "squeeze": Gate("x", "x without an axis of size 1.",
+                    ("x",), _squeezed, attributes=OneAxis, symbol="squeeze",
+                    forward=lambda xp, x, *, axis: xp.squeeze(x, axis=axis),
+                    backward=(lambda op, g, out, x, *, axis: op.unsqueeze(g, axis=axis),)),
+    "cast": Gate("x", "x in another dtype.",
+                 ("x",), _cast, attributes=NewType, symbol="cast",
+                 forward=lambda xp, x, *, dtype: xp.asarray(x, dtype=getattr(xp, dtype)),
+                 backward=(lambda op, g, out, x, *, dtype: op.cast_like(g, x),)),
+    "cast_like": Gate("x", "x in the dtype of another operand.",
+                      ("x", "like"), lambda x, like: ArrayType(x.shape, like.dtype), symbol="cast",
+                      forward=lambda xp, x, like: xp.asarray(x, dtype=like.dtype),
+                      backward=(lambda op, g, out, x, like: op.cast_like(g, x), None)),
+    "zeros_like": Gate("0", "Zeros in the shape and dtype of x.",
+                       ("x",), same, symbol="0",
+                       forward=lambda xp, x: xp.zeros_like(x),
+                       backward=(None,)),
+    "ones_like": Gate("1", "Ones in the shape and dtype of x.",
+                      ("x",), same, symbol="1",
+                      forward=lambda xp, x: xp.ones_like(x),
+                      backward=(None,)),
+}

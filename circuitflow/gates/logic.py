@@ -1,0 +1,68 @@
+"""Comparisons, logic and selection; nothing but `where` lets a gradient through."""
+
+from __future__ import annotations
+
+from circuitflow.gates.record import Gate, Reads
+from circuitflow.gates.shapes import ArrayType, broadcast_shapes, elementwise, need_bool, promote
+
+
+def _compared(x: ArrayType, y: ArrayType) -> ArrayType:
+    return ArrayType(elementwise(x, y).shape, "bool")
+
+
+def _equal(x: ArrayType, y: ArrayType) -> ArrayType:
+    promote(x.dtype, y.dtype)
+    return ArrayType(broadcast_shapes(x.shape, y.shape), "bool")
+
+
+def _logical(*types: ArrayType) -> ArrayType:
+    for name, x in zip("xy", types, strict=False):
+        need_bool(name, x)
+    return ArrayType(broadcast_shapes(*(x.shape for x in types)), "bool")
+
+
+def _where(condition: ArrayType, x: ArrayType, y: ArrayType) -> ArrayType:
+    need_bool("condition", condition)
+    return ArrayType(broadcast_shapes(condition.shape, x.shape, y.shape), promote(x.dtype, y.dtype))
+
+
+LOGIC = {
+    "equal": Gate("x = y", "Whether two numbers are equal.",
+                  ("x", "y"), _equal, symbol="=", broadcasts=True,
+                  forward=lambda xp, x, y: x == y,
+                  backward=(None, None)),
+    "less": Gate("x < y", "Whether x is less than y.",
+                 ("x", "y"), _compared, symbol="<", broadcasts=True,
+                 forward=lambda xp, x, y: x < y,
+                 backward=(None, None)),
+    "less_or_equal": Gate("x ≤ y", "Whether x is at most y.",
+                          ("x", "y"), _compared, symbol="≤", broadcasts=True,
+                          forward=lambda xp, x, y: x <= y,
+                          backward=(None, None)),
+    "greater": Gate("x > y", "Whether x is greater than y.",
+                    ("x", "y"), _compared, symbol=">", broadcasts=True,
+                    forward=lambda xp, x, y: x > y,
+                    backward=(None, None)),
+    "greater_or_equal": Gate("x ≥ y", "Whether x is at least y.",
+                             ("x", "y"), _compared, symbol="≥", broadcasts=True,
+                             forward=lambda xp, x, y: x >= y,
+                             backward=(None, None)),
+    "and": Gate("x ∧ y", "Whether both are true.",
+                ("x", "y"), _logical, symbol="∧", broadcasts=True,
+                forward=lambda xp, x, y: x & y,
+                backward=(None, None)),
+    "or": Gate("x ∨ y", "Whether at least one is true.",
+               ("x", "y"), _logical, symbol="∨", broadcasts=True,
+               forward=lambda xp, x, y: x | y,
+               backward=(None, None)),
+    "not": Gate("¬x", "Whether x is false.",
+                ("x",), _logical, symbol="¬",
+                forward=lambda xp, x: ~x,
+                backward=(None,)),
+    "where": Gate("x if condition else y", "Selects x where the condition holds, else y, and routes the gradient there.",
+                  ("condition", "x", "y"), _where, symbol="?:", broadcasts=True, reads=Reads.INPUTS,
+                  forward=lambda xp, condition, x, y: xp.where(condition, x, y),
+                  backward=(None,
+                            lambda op, g, out, condition, x, y: op.where(condition, g, 0.0),
+                            lambda op, g, out, condition, x, y: op.where(condition, 0.0, g))),
+}

@@ -1,0 +1,99 @@
+"""The gate record: everything that is known of a gate, on one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from circuitflow.gates.shapes import ArrayType
+
+__all__ = ["AtLeast", "Attributes", "Gate", "GateTable", "Reads"]
+
+
+class Attributes(BaseModel):
+    """Base of the attribute models: strict and closed."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """Operands without names, so many or more; their ports are positions."""
+
+    minimum: int
+
+
+class Reads(Flag):
+    """Whose values a gate's backward rule reads; a shape alone is not read."""
+
+    NOTHING = 0
+    INPUTS = auto()
+    OUTPUT = auto()
+
+
+Rule = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One kind of operation.
+
+    Attributes:
+        formula: what it computes, in the notation of mathematics.
+        summary: one sentence for the catalogue.
+        operands: names in order, or `AtLeast` so many.
+        shape: `shape(*types, **attributes)` gives the output's `ArrayType`, a tuple of them where there are several
+            outputs, and raises `ShapeError` for operands that do not fit.
+        forward: `forward(xp, *operands, **attributes)` computes the output with an Array API namespace.
+        backward: one rule an operand, `rule(op, g, out, *operands, **attributes)`, giving the contribution to that
+            operand, or None where no gradient flows to it. Gates of any number of operands have a single rule, which
+            gives all contributions as a tuple. `op` has every gate of the table as a function, `g` is the upstream
+            gradient; with several outputs, `g` and `out` are tuples. Rules never branch on a value and never undo
+            broadcasting: the reverse sweep does that.
+        attributes: pydantic model of the attributes.
+        outputs: names of the outputs where there are several.
+        reads: whose values the backward rule reads.
+        broadcasts: whether operands are broadcast together, so that the sweep sums contributions to their shapes.
+        symbol: what is drawn in the gate's circle.
+    """
+
+    formula: str
+    summary: str
+    operands: tuple[str, ...] | AtLeast
+    shape: Callable[..., ArrayType | tuple[ArrayType, ...]]
+    forward: Rule
+    backward: tuple[Rule | None, ...] | Rule
+    attributes: type[Attributes] = Attributes
+    outputs: tuple[str, ...] = ()
+    reads: Reads = Reads.NOTHING
+    broadcasts: bool = False
+    symbol: str = ""
+    defaults: Mapping[str, Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        optional = {name: f.default for name, f in self.attributes.model_fields.items() if not f.is_required()}
+        object.__setattr__(self, "defaults", optional)
+
+    def port(self, position: int) -> str | int:
+        """The name of the operand at a position, or the position itself where operands have no names."""
+        return position if isinstance(self.operands, AtLeast) else self.operands[position]
+
+    def reaches(self, position: int) -> bool:
+        """Whether a gradient can flow to the operand at a position."""
+        return callable(self.backward) or self.backward[position] is not None
+
+    def contributions(self, op: Any, g: Any, out: Any, operands: Sequence[Any], wanted: Sequence[bool],
+                      attributes: Mapping[str, Any]) -> Sequence[Any]:
+        """What the gate sends back to each operand; None where nothing flows or nothing is wanted."""
+        if callable(self.backward):
+            contributions: Sequence[Any] = self.backward(op, g, out, *operands, **attributes)
+            return contributions
+        return [rule(op, g, out, *operands, **attributes) if rule is not None and want else None
+                for rule, want in zip(self.backward, wanted, strict=True)]
+
+
+GateTable = Mapping[str, Gate]

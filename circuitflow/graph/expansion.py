@@ -1,0 +1,122 @@
+"""Calls to path ids: how many nodes there will be is counted before the first is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+
+from circuitflow.document.faults import Faults
+from circuitflow.document.model import CallNode, InputNode
+from circuitflow.errors import short
+from circuitflow.gates import GateTable
+from circuitflow.graph.definition import MAX_NESTING, Definition, Site
+from circuitflow.graph.node import Edge, Node
+
+MAX_NODES = 10_000_000
+"""Largest circuit, in nodes after expansion."""
+
+
+@dataclass(slots=True, eq=False)
+class Placed:
+    """A node of the expanded circuit with the place in a document that it comes from."""
+
+    node: Node
+    site: Site
+    definition: Definition
+    call: str
+    sound: bool
+
+
+def can_expand(root: Definition, faults: Faults) -> bool:
+    """Whether no circuit calls itself and the expanded circuit is within bounds; otherwise a fault is noted."""
+    calls: nx.MultiDiGraph[Definition] = nx.MultiDiGraph()
+    calls.add_node(root)
+    pending = [root]
+    for definition in pending:  # grows as callees are found
+        for site in definition.sites.values():
+            if site.callee is not None:
+                if site.callee not in calls:
+                    pending.append(site.callee)
+                calls.add_edge(definition, site.callee, site=site)
+    if not nx.is_directed_acyclic_graph(calls):
+        cycle = [(caller, calls.edges[caller, callee, key]["site"])
+                 for caller, callee, key in nx.find_cycle(calls, root)]
+        caller, site = cycle[-1]
+        chain = " → ".join(s.node.circuit for _, s in (cycle[-1], *cycle) if isinstance(s.node, CallNode))
+        faults.add(caller.source, f"node '{site.node.id}': a circuit cannot call itself: {chain}", *site.pointer,
+                   "circuit", node=site.node.id)
+        return False
+    sizes: dict[Definition, tuple[int, int]] = {}
+    for definition in reversed(list(nx.topological_sort(calls))):
+        called = [(site, *sizes[site.callee]) for site in definition.sites.values() if site.callee]
+        size = len(definition.sites) - len(called) + sum(count for _, count, _ in called)
+        depth = 1 + max((depth for _, _, depth in called), default=0)
+        sizes[definition] = size, depth
+        if size > MAX_NODES or depth > MAX_NESTING:
+            found = (f"the circuit has {short(size)} nodes once every call is expanded; at most {MAX_NODES} are allowed"
+                     if size > MAX_NODES else f"calls nest more than {MAX_NESTING} deep")
+            if called:
+                largest = max(called, key=lambda call: call[1:])[0]
+                faults.add(definition.source, f"node '{largest.node.id}': {found}", *largest.pointer,
+                           node=largest.node.id)
+            else:
+                faults.add(definition.source, found, *definition.pointer)
+            return False
+    return True
+
+
+def expand(root: Definition, gates: GateTable) -> Iterator[Placed]:
+    """The nodes of the circuit in the order of the document, the nodes of a call where the call stands."""
+    pending: list[tuple[Definition, str, Mapping[str, Edge | None], Iterator[Site]]] = [
+        (root, "", {}, iter(root.sites.values()))]
+    while pending:
+        definition, call, given, sites = pending[-1]
+        site = next(sites, None)
+        if site is None:
+            pending.pop()
+        elif site.callee is None:
+            yield _place(definition, call, given, site, gates)
+        else:
+            edges = _edges(definition, call, site)
+            # Where the call is at fault, the inputs of its circuit are unknown, not absent.
+            bound: Mapping[str, Edge | None] = (dict.fromkeys((node.id for node in site.callee.inputs), None)
+                                                if edges is None else {str(edge.port): edge for edge in edges})
+            pending.append((site.callee, f"{call}{site.node.id}/", bound, iter(site.callee.sites.values())))
+
+
+def _place(definition: Definition, call: str, given: Mapping[str, Edge | None], site: Site, gates: GateTable) -> Placed:
+    name, label = call + site.node.id, site.node.label
+    if isinstance(site.node, InputNode) and site.node.id in given:
+        edge = given[site.node.id]
+        edges = (edge._replace(port="x"),) if edge else ()
+        return Placed(Node(name, "identity", gates["identity"], {}, edges, label=label), site, definition, call,
+                      site.sound and edge is not None)
+    found = _edges(definition, call, site)
+    return Placed(Node(name, site.node.gate, site.gate, site.attributes, found or (), label=label), site, definition, call,
+                  found is not None)
+
+
+def _edges(definition: Definition, call: str, site: Site) -> tuple[Edge, ...] | None:
+    """The operands of a node in the expanded circuit; None where something that they need is at fault."""
+    try:
+        return tuple(Edge(*resolve(definition, call, source, output), port)
+                     for port, source, output in site.operands) if site.sound else None
+    except KeyError:
+        return None
+
+
+def resolve(definition: Definition, call: str, name: str, output: str | None) -> tuple[str, int]:
+    """The id, in the expanded circuit, of the node that a reference means, and the position of its output.
+
+    Raises:
+        KeyError: the reference leads to something at fault.
+    """
+    site = definition.sites[name]
+    while site.callee is not None:
+        definition, call = site.callee, f"{call}{name}/"
+        name, output = definition.outputs[output or definition.body.outputs[0]]
+        site = definition.sites[name]
+    outputs = site.gate.outputs if site.gate else ()
+    return call + name, outputs.index(output) if output in outputs else 0
