@@ -7,35 +7,41 @@
     result.outputs["f"], result.values["q"], result.gradients["x"], result.contribution("q", "f")
 """
 
-from circuitflow.document.model import Document
-from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError, InputError, MissingExtraError
-from circuitflow.executor.executor import Executor
-from circuitflow.executor.result import Contribution, NonFinite, Result
-from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
-from circuitflow.graph.circuit import Circuit, dumps, load, loads
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "GATES",
-    "ArrayType",
-    "AtLeast",
-    "Attributes",
-    "Circuit",
-    "CircuitflowError",
-    "Contribution",
-    "Document",
-    "DocumentError",
-    "Executor",
-    "Fault",
-    "Gate",
-    "GateError",
-    "InputError",
-    "MissingExtraError",
-    "NonFinite",
-    "Reads",
-    "Result",
-    "ShapeError",
-    "dumps",
-    "load",
-    "loads",
-]
+if TYPE_CHECKING:
+    from circuitflow.document.model import Document
+    from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError, InputError, MissingExtraError
+    from circuitflow.executor.check import check
+    from circuitflow.executor.executor import Executor
+    from circuitflow.executor.result import Contribution, NonFinite, Result
+    from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
+    from circuitflow.graph.circuit import Circuit, dumps, load, loads
+
 __version__ = "0.1.0"
+
+# What the package offers, by module: imported when first used, so that `circuitflow --help` need not wait for it.
+_EXPORTS = {
+    "circuitflow.document.model": ("Document",),
+    "circuitflow.errors": ("CircuitflowError", "DocumentError", "Fault", "GateError", "InputError",
+                           "MissingExtraError"),
+    "circuitflow.executor.check": ("check",),
+    "circuitflow.executor.executor": ("Executor",),
+    "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
+    "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "Reads", "ShapeError"),
+    "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
+}
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
+__all__ = sorted(_MODULES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'circuitflow' has no attribute '{name}'")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -73,7 +73,9 @@ Metadata = Annotated[dict[str, Any], AfterValidator(_json)]
 class Model(BaseModel):
     """Strict, closed and immutable: the base of every part of a document."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
+    # Only what is used is built: a validator of every part on its own would double the time of the import.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True,
+                              defer_build=True)
 
 
 # Values ----------------------------------------------------------------------------------------------------------------
@@ -108,6 +110,7 @@ class TensorFile(Model):
 
 
 class _Random(Model):
+    random: str
     shape: Shape
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     dtype: Literal["float64", "float32"] | None = None
@@ -333,8 +336,6 @@ class Document(Body):
     schema_: Annotated[str | None, Field(alias="$schema", description="where an editor finds this schema")] = None
     circuitflow: Annotated[str, AfterValidator(_version), Field(description="version of the format")]
 
-
-Document.model_rebuild()
 
 TAGS: dict[Any, type[BaseModel]] = {
     "<plain>": TensorData, "<data>": TensorData, "<tensor file>": TensorFile,

@@ -9,9 +9,9 @@ import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from circuitflow.document import positions
 from circuitflow.document.faults import Faults, Source, add_model_faults
@@ -21,6 +21,7 @@ from circuitflow.errors import printable
 MAX_BYTES = 2**30
 """Largest document, in bytes."""
 
+T = TypeVar("T")
 _MAX_DIGITS = 1000
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -83,7 +84,7 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
     """The validated document in a text, or None where the text is too broken to go on."""
     if source.text is None:
         return None
-    raw = _parse_json(source, source.text, faults)
+    raw = parse_json(source, source.text, faults)
     if raw is None:
         return None
     try:
@@ -100,6 +101,18 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
     try:
         return Parsed(Document.model_validate(raw), source, broken)
     except ValidationError:
+        return None
+
+
+def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | None:
+    """What a text holds, as one of the document's own types, or None after a fault; for values given beside a document."""
+    raw = parse_json(source, source.text, faults) if source.text is not None else None
+    if raw is None:
+        return None
+    try:
+        return adapter.validate_python(raw, strict=True)
+    except ValidationError as error:
+        add_model_faults(faults, source, error, raw)
         return None
 
 
@@ -127,7 +140,7 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
 # JSON ------------------------------------------------------------------------------------------------------------------
 
 
-def _parse_json(source: Source, text: str, faults: Faults) -> Any:
+def parse_json(source: Source, text: str, faults: Faults) -> Any:
     """The JSON value of a text, or None; what JSON forbids and Python's parser lets pass is noted as a fault."""
     suspicious = _SURROGATE.search(text) is not None
 

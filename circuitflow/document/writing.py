@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from circuitflow.document.model import Document
+from circuitflow.errors import InputError, printable
 
 WIDTH = 120
 _BROKEN = ("nodes", "edges", "circuits")
@@ -25,7 +30,7 @@ def dumps(document: Document) -> str:
 
 def _ordered(body: dict[str, Any]) -> dict[str, Any]:
     """The keys of a body and of its nodes in canonical order; a node's free text stands last."""
-    body = {key: body[key] for key in _FIRST if key in body}
+    body = {key: body[key] for key in _FIRST if key in body and (key, body[key]) != ("edges", [])}
     if "circuits" in body:
         body["circuits"] = {name: _ordered(inner) if "nodes" in inner else inner
                             for name, inner in body["circuits"].items()}
@@ -71,3 +76,26 @@ def _filled(items: list[str], indent: str) -> str:
 
 def _flat(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def replace(path: Path, text: str) -> None:
+    """Put a text in a file's place, whole or not at all: a reader sees the old text or the new one.
+
+    Raises:
+        InputError: the file cannot be written; the old one is left as it was.
+    """
+    target = path.resolve()
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", dir=target.parent, delete=False) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise InputError(f"'{printable(str(path))}' cannot be written: {error.strerror}; the file is as it was") from None

@@ -137,3 +137,43 @@ def _check_sizes(plan: Plan, sizes: Mapping[str, int]) -> None:
         for type_ in step.node.types:
             if message := too_large(concrete(type_, sizes), type_.dtype):
                 raise InputError(f"node '{step.node.id}': {message}")
+
+
+def upstream_gradients(circuit: Circuit, plan: Plan, bound: Bound, given: Mapping[str, Any], *,
+                       explicit: bool) -> dict[int, Any]:
+    """The upstream gradients that the sweep begins with, by slot: what is given wins over the document.
+
+    Raises:
+        InputError: one is missing, has a wrong shape or dtype, or belongs to no output that was asked for.
+    """
+    for name in given:
+        if name not in plan.of:
+            raise InputError(f"upstream '{printable(name, 60)}': not one of the outputs asked for"
+                             f"{nearest(name, plan.of) or ', which are ' + ', '.join(list(plan.of)[:8])}")
+    xp = bound.xp
+    like = next(iter(bound.arrays.values()), None)
+    seeds: dict[int, Any] = {}
+    for text, slot in plan.of.items():
+        output = circuit.find(text)
+        assert output is not None  # noqa: S101
+        type_ = circuit.type_of(output)
+        if not type_.is_float and (explicit or text in given):
+            raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
+        if not plan.active[slot]:
+            continue
+        shape = concrete(type_, bound.sizes)
+        if text in given:
+            seed = convert(xp, like, given[text], type_, f"upstream '{text}'")
+        elif text in circuit.upstream:
+            seed = circuit.upstream[text] if xp is np else move(xp, like, circuit.upstream[text])
+        elif shape == ():
+            seed = np.ones((), type_.dtype) if xp is np else move(xp, like, np.ones((), type_.dtype))
+        else:
+            raise InputError(
+                f"'{text}' has shape {show(shape)}, so its gradients need the upstream gradient on it: give one of "
+                f"that shape as upstream '{text}', here or in the document, or ask for a scalar output")
+        if tuple(seed.shape) != shape:
+            raise InputError(f"upstream '{text}' has shape {show(tuple(seed.shape))}; expected {show(shape)}, as the "
+                             "output")
+        seeds[slot] = seed + seeds[slot] if slot in seeds else seed
+    return seeds

@@ -17,7 +17,7 @@ __all__ = ["AtLeast", "Attributes", "Gate", "GateTable", "Reads"]
 class Attributes(BaseModel):
     """Base of the attribute models: strict and closed."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,5 @@
+"""`python -m circuitflow`."""
+
+from circuitflow.cli import main
+
+main()

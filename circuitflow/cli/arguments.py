@@ -1,0 +1,130 @@
+"""The arguments that commands share, and what they mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter
+
+import circuitflow as cf
+from circuitflow.cli.progress import waiting
+from circuitflow.document.faults import Faults, Source
+from circuitflow.document.model import Value
+from circuitflow.document.reading import parse_as, read
+from circuitflow.document.tensors import ValueFaultError
+from circuitflow.document.values import to_array
+from circuitflow.errors import InputError, printable
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document; - reads standard input.",
+                                     show_default=False)]
+Set = Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", show_default=False,
+                                        help="Value of an input or parameter: a number, JSON, or a JSON file. Repeatable.")]
+Inputs = Annotated[str | None, typer.Option(metavar="FILE", help="A JSON object of values, by id.", show_default=False)]
+Of = Annotated[list[str], typer.Option("--of", metavar="ID,…", show_default=False,
+                                       help="What to compute and differentiate; all outputs by default.")]
+Wrt = Annotated[list[str], typer.Option("--wrt", metavar="ID,…", show_default=False,
+                                        help="What to differentiate by; all inputs and parameters by default.")]
+Upstream = Annotated[list[str], typer.Option("--upstream", metavar="ID=VALUE", show_default=False,
+                                             help="Upstream gradient on an output: a number, JSON, or a JSON file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+
+@dataclass(frozen=True)
+class Question:
+    """A circuit and what is asked of it: the arguments of `Executor.run`."""
+
+    circuit: cf.Circuit
+    inputs: Mapping[str, Any]
+    of: list[str] | None
+    wrt: list[str] | None
+    upstream: Mapping[str, Any]
+
+
+def question(file: str, assignments: list[str], inputs: str | None, of: list[str], wrt: list[str],
+             upstream: list[str]) -> Question:
+    """Load a circuit and read the values given for it.
+
+    Raises:
+        DocumentError: the circuit, or a file of values, is not valid.
+        InputError: a value is not one, or belongs to nothing.
+    """
+    with waiting(f"loading {printable(file, 60)}"):
+        circuit = cf.load(file)
+    types = {name: circuit.nodes[name].types[0] for name in circuit.nodes}
+    given: dict[str, Any] = {}
+    if inputs is not None:
+        faults = Faults()
+        source = read(inputs, faults)
+        values: dict[str, Any] = parse_as(TypeAdapter(dict[str, Value]), source, faults) or {}
+        for name, value in values.items():
+            given[name] = _array(value, types, name, source, faults, name)
+        faults.raise_if_any()
+    for text in assignments:
+        name, value, source = _assigned(text, "--set")
+        given[name] = _checked(value, types, name, source)
+    seeds = {}
+    for text in upstream:
+        name, value, source = _assigned(text, "--upstream")
+        output = circuit.find(name)
+        seeds[name] = _checked(value, {name: circuit.type_of(output)} if output else {}, name, source)
+    return Question(circuit, given, _split(of), _split(wrt), seeds)
+
+
+def _split(references: list[str]) -> list[str] | None:
+    names = [name.strip() for reference in references for name in reference.split(",") if name.strip()]
+    return names or None
+
+
+def _assigned(text: str, option: str) -> tuple[str, Any, Source]:
+    """An option ID=VALUE, where VALUE is a number, JSON, or a file of JSON."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError(f"{option} {printable(text, 60)}: expected ID=VALUE, such as {option} x=3")
+    faults = Faults()
+    try:
+        source = Source(f"{option} {printable(name, 60)}", json.dumps(_number(value)), Path.cwd())
+    except ValueError:
+        source = Source(f"{option} {printable(name, 60)}", value, Path.cwd())
+        if value[:1] not in ("[", "{", '"') and value not in ("true", "false"):
+            if not Path(value).is_file():
+                raise InputError(f"{option} {printable(text, 60)}: '{printable(value, 60)}' is no number, no JSON and no "
+                                 "file") from None
+            source = read(value, faults)
+    found: Any = parse_as(TypeAdapter(Value), source, faults)
+    faults.raise_if_any()
+    return name, found, source
+
+
+def _number(text: str) -> int | float | str:
+    """A number as Python writes one, so that .5 and inf are numbers too; those that are not finite as documents have them."""
+    try:
+        return int(text)
+    except ValueError:
+        value = float(text)
+        names = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+        return names.get(str(value), value)
+
+
+def _checked(value: Any, types: Mapping[str, cf.ArrayType], name: str, source: Source) -> Any:
+    faults = Faults()
+    array = _array(value, types, name, source, faults)
+    faults.raise_if_any()
+    return array
+
+
+def _array(value: Any, types: Mapping[str, cf.ArrayType], name: str, source: Source, faults: Faults,
+           *path: str) -> Any:
+    """The array of a value, in the dtype that is expected of it unless it declares its own."""
+    expected = types[name].dtype if name in types else "float64"
+    try:
+        return to_array(value, dtype=None if getattr(value, "dtype", None) else expected, default=expected,
+                        folder=source.folder)
+    except ValueFaultError as fault:
+        faults.add(source, f"'{printable(name, 60)}': {fault}", *path, *fault.path)
+        return None

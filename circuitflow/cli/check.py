@@ -1,0 +1,95 @@
+"""`circuitflow check`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from circuitflow.cli.arguments import File, Inputs, Json, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.progress import track
+from circuitflow.cli.text import as_json, console, print_json, print_table
+from circuitflow.errors import printable
+from circuitflow.executor.check import TOLERANCE, Compared, Report, check
+from circuitflow.gates.shapes import show
+from circuitflow.graph.circuit import Circuit
+
+
+def command(
+    file: File,
+    assignments: Set = [],  # noqa: B006
+    inputs: Inputs = None,
+    of: Of = [],  # noqa: B006
+    wrt: Wrt = [],  # noqa: B006
+    upstream: Upstream = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Validate, infer shapes, compare every gradient with central differences.
+
+    A wrong gradient exits with status 1 and names the gate whose rule is wrong.
+
+    Example: circuitflow check circuits/staged.json
+    """
+    asked = question(file, assignments, inputs, of, wrt, upstream)
+    report = check(asked.circuit, asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, track=track)
+    if json:
+        print_json(_as_object(asked.circuit, report))
+    else:
+        _print(asked.circuit, report)
+    sys.stdout.flush()
+    for name in report.unused[:20]:
+        print(f"warning: node '{name}' reaches no output", file=sys.stderr)
+    if len(report.unused) > 20:
+        print(f"warning: {len(report.unused) - 20} more nodes reach no output", file=sys.stderr)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _as_object(circuit: Circuit, report: Report) -> dict[str, Any]:
+    return {
+        "circuit": circuit.name,
+        "ok": report.ok,
+        "compared": [{"nodes": list(row.nodes), "where": row.where, **_difference(row.worst)} for row in report.compared],
+        "blamed": [{"node": b.node, "gate": b.gate, "port": b.port, **_difference(b.worst)} for b in report.blamed],
+        "unused": list(report.unused),
+    }
+
+
+def _difference(worst: Any) -> dict[str, Any]:
+    return {key: as_json(value) if key != "verdict" else value for key, value in worst._asdict().items()}
+
+
+def _print(circuit: Circuit, report: Report) -> None:
+    console().print(f"{printable(circuit.name)}: {len(circuit.nodes)} nodes, every shape inferred", style="bold")
+    rows = [[_nodes(row), _shape(circuit, row), row.where.replace("[]", ""), f"{row.worst.gradient:.6g}",
+             f"{row.worst.difference:.6g}", f"{row.worst.error:.1e}", row.worst.verdict] for row in report.compared]
+    print_table([("node", ""), ("shape", "dim"), ("worst at", "dim"), ("gradient", "right red"),
+                 ("by differences", "right"), ("relative error", "right"), ("", "")], rows)
+    for blamed in report.blamed:
+        console().print(f"node '{blamed.node}': the backward rule of {blamed.gate} is wrong for operand {blamed.port!r}: along "
+                        f"a random direction it gives {blamed.worst.gradient:.6g}, differences {blamed.worst.difference:.6g}",
+                        style="red")
+    kinks = [row for row in report.compared if row.worst.verdict == "kink"]
+    for row in kinks:
+        console().print(f"{_nodes(row)}: at a kink the one-sided differences disagree, and the gradient lies between them")
+    undefined = [row for row in report.compared if row.worst.verdict == "undefined"]
+    for row in undefined:
+        console().print(f"{_nodes(row)}: a value or gradient near here is not finite, so there is nothing to compare")
+    if not report.ok:
+        verdict = "wrong: a gradient is not that of the function"
+    elif not report.compared:
+        verdict = "ok: there is no gradient to compare"
+    else:
+        worst = max((row.worst.error for row in report.compared if row.worst.verdict == "ok"), default=0.0)
+        verdict = f"ok: largest relative error {worst:.1e}; up to {TOLERANCE:.0e} passes"
+    console().print(verdict, style="bold green" if report.ok else "bold red")
+
+
+def _nodes(row: Compared) -> str:
+    return row.nodes[0] if len(row.nodes) == 1 else f"{row.nodes[0]} … {row.nodes[-1]} ({len(row.nodes)})"
+
+
+def _shape(circuit: Circuit, row: Compared) -> str:
+    output = circuit.find(row.nodes[0])
+    return show(circuit.type_of(output).shape) if len(row.nodes) == 1 and output else ""

@@ -1,0 +1,78 @@
+"""The program: which commands there are, and how every error ends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Annotated, TextIO
+
+import typer
+
+COMMANDS = {
+    "run": "Forward pass and reverse sweep: a table of node, gate, value, gradient.",
+    "check": "Validate, infer shapes, compare every gradient with central differences.",
+    "fmt": "The canonical layout of a document.",
+    "gates": "The catalogue: operands, attributes, formulas.",
+    "schema": "The JSON Schema of documents, for your editor.",
+}
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"circuitflow {version('circuitflow')}")
+        raise typer.Exit
+
+
+def _program(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                                   help="Show the version and exit.")] = False) -> None:
+    """Differentiable computations as JSON documents: values and gradients of every node.
+
+    Start with: circuitflow run circuits/sigmoid_neuron.json
+    """
+
+
+def _app(arguments: list[str]) -> typer.Typer:
+    """The program with its commands, of which only the one to run is imported."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+                      context_settings={"help_option_names": ["-h", "--help"]})
+    app.callback(no_args_is_help=True)(_program)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        if name == wanted:
+            app.command(name, short_help=summary)(importlib.import_module(f"circuitflow.cli.{name}").command)
+        else:
+            app.command(name, short_help=summary)(lambda: None)
+    return app
+
+
+def main() -> None:
+    """Run the program. Exit status: 0 done, 1 the answer is no, 2 bad input of any kind."""
+    from circuitflow.errors import CircuitflowError, DocumentError
+
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        _app(sys.argv[1:])()
+    except DocumentError as error:
+        _fail(str(error))
+    except CircuitflowError as error:
+        _fail(f"error: {error}")
+    except MemoryError:
+        _fail("error: not enough memory for this circuit")
+    except BrokenPipeError:
+        # The reader has what it wanted; keep the interpreter from failing once more at exit.
+        _silence(sys.stdout)
+        sys.exit(0)
+
+
+def _fail(message: str) -> None:
+    sys.stdout.flush()
+    print(message, file=sys.stderr)
+    sys.exit(2)
+
+
+def _silence(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,59 @@
+"""Progress on a terminal's standard error, of anything that takes longer than a second."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+PATIENCE = 1.0
+"""Seconds before anything is shown."""
+
+
+def track(steps: Sequence[Any], description: str) -> Iterator[Any]:
+    """Go over steps, with a progress bar once it has taken longer than a second."""
+    if not sys.stderr.isatty():
+        yield from steps
+        return
+    start = time.monotonic()
+    remaining = iter(steps)
+    for done, step in enumerate(remaining):
+        yield step
+        if time.monotonic() - start > PATIENCE:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            with Progress(console=Console(stderr=True), transient=True) as bar:
+                task = bar.add_task(description, total=len(steps), completed=done + 1)
+                for rest in remaining:
+                    yield rest
+                    bar.advance(task)
+
+
+@contextmanager
+def waiting(description: str) -> Iterator[None]:
+    """Show that something is going on, once it has taken longer than a second."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+    shown = threading.Thread(target=_spin, args=(description, done), daemon=True)
+    shown.start()
+    try:
+        yield
+    finally:
+        done.set()
+        shown.join()
+
+
+def _spin(description: str, done: threading.Event) -> None:
+    if done.wait(PATIENCE):
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(f"{description} …")):
+        done.wait()

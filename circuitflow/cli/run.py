@@ -1,0 +1,91 @@
+"""`circuitflow run`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+import circuitflow as cf
+from circuitflow.cli.arguments import File, Inputs, Json, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.progress import track
+from circuitflow.cli.text import as_json, console, number, print_json, print_table
+from circuitflow.errors import printable
+
+
+def command(
+    file: File,
+    assignments: Set = [],  # noqa: B006
+    inputs: Inputs = None,
+    of: Of = [],  # noqa: B006
+    wrt: Wrt = [],  # noqa: B006
+    upstream: Upstream = [],  # noqa: B006
+    forward: Annotated[bool, typer.Option("--forward", help="The forward pass alone, without gradients.")] = False,
+    json: Json = False,
+    debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
+                                                                  "NaN, and exit with status 1.")] = False,
+) -> None:
+    """Forward pass and reverse sweep: a table of node, gate, value, gradient.
+
+    Example: circuitflow run circuits/product.json --set x=-3 --wrt x,y
+    """
+    asked = question(file, assignments, inputs, of, wrt, upstream)
+    executor = cf.Executor(asked.circuit)
+    if forward:
+        result = executor.forward(asked.inputs, of=asked.of, track=track)
+    else:
+        result = executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, track=track)
+    if json:
+        print_json(as_object(result))
+    else:
+        _print(result)
+    found = result.non_finite() if debug_nans else None
+    if found:
+        sys.stdout.flush()
+        print(f"first number that is not finite: {found}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def as_object(result: cf.Result) -> dict[str, Any]:
+    """A result as `run --json` prints it."""
+    return {
+        "circuit": result.circuit.name,
+        "outputs": {name: as_json(value) for name, value in result.outputs.items()},
+        "values": {name: as_json(value) for name, value in result.values.items()},
+        "gradients": {name: as_json(value) for name, value in result.gradients.items()},
+        "contributions": [{"source": c.source, "target": c.target, "port": c.port, "value": as_json(c.value)}
+                          for c in result.contributions],
+    }
+
+
+def _print(result: cf.Result) -> None:
+    circuit = result.circuit
+    console().print(printable(circuit.name), style="bold")
+    if circuit.document.description:
+        console().print(printable(circuit.document.description, 1000), style="dim")
+    forks: dict[str, list[cf.Contribution]] = {}
+    for contribution in result.contributions:
+        forks.setdefault(contribution.source, []).append(contribution)
+    forks = {name: sent for name, sent in forks.items() if len(sent) > 1}
+    rows = []
+    for node in circuit.nodes.values():
+        for name in node.names:
+            if name in result.values:
+                gradient = number(result.gradients[name]) if name in result.gradients else ""
+                sum_at_fork = " + ".join(f"{number(c.value)} from {c.target}" for c in forks.get(name, [])[:4])
+                more = " + …" if len(forks.get(name, [])) > 4 else ""
+                label = f" ({printable(node.label, 40)})" if node.label else ""
+                rows.append([name + label, _application(node), number(result.values[name]), gradient,
+                             *([sum_at_fork + more] if forks else [])])
+    print_table([("node", ""), ("gate", "dim"), ("value", "right green"), ("gradient", "right red"),
+                 *([("adds up at the fork", "dim")] if forks else [])], rows)
+    for name, value in result.outputs.items():
+        console().print(f"{name} = {number(value)}", style="bold green")
+
+
+def _application(node: Any) -> str:
+    """The gate with its operands, such as "mul(q, z)"."""
+    sources = [edge.source for edge in node.operands]
+    shown = ", ".join(sources[:4]) + (", …" if len(sources) > 4 else "")
+    return f"{node.kind}({shown})" if node.gate else str(node.kind)

@@ -1,0 +1,68 @@
+"""`circuitflow schema`."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from circuitflow.document.schema import DIALECT, GateForm, document_schema
+from circuitflow.gates import GATES
+
+
+class Which(str, Enum):
+    """The schemas there are."""
+
+    document = "document"
+    run = "run"
+
+
+def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, or of what `run --json` prints.")]
+            = Which.document) -> None:
+    """The JSON Schema of documents, for your editor.
+
+    Example: circuitflow schema > circuit.schema.json
+    """
+    print(text(which), end="")
+
+
+def text(which: Which) -> str:
+    """A schema as it stands in `schemas/`."""
+    schema = run_schema() if which is Which.run else document_schema(
+        {name: GateForm(f"{gate.formula}: {gate.summary}", gate.attributes) for name, gate in GATES.items()})
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+Tensor = Annotated[
+    float | bool | Literal["NaN", "Infinity", "-Infinity"] | list[JsonValue] | dict[str, JsonValue],
+    Field(description="a number, or nested lists of numbers; non-finite ones as text; an object where it is empty"),
+]
+
+
+class RunContribution(BaseModel):
+    """What one edge sent back."""
+
+    model_config = ConfigDict(extra="forbid")
+    source: str
+    target: str
+    port: int | str
+    value: Tensor
+
+
+class RunOutput(BaseModel):
+    """What `circuitflow run --json` prints."""
+
+    model_config = ConfigDict(extra="forbid")
+    circuit: Annotated[str, Field(description="name of the circuit")]
+    outputs: Annotated[dict[str, Tensor], Field(description="the outputs, by reference")]
+    values: Annotated[dict[str, Tensor], Field(description="the value of every node, by id, in schedule order")]
+    gradients: Annotated[dict[str, Tensor], Field(description="the gradient on every node that the sweep reached")]
+    contributions: Annotated[list[RunContribution], Field(description="of every edge, in the order of the sweep")]
+
+
+def run_schema() -> dict[str, Any]:
+    """The schema of what `circuitflow run --json` prints."""
+    return {"$schema": DIALECT, **RunOutput.model_json_schema(), "title": "circuitflow run --json"}

@@ -1,0 +1,80 @@
+"""Numbers and tables as a terminal shows them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ROWS = 400
+"""Longest table; of a longer one the beginning and the end are printed."""
+
+
+def number(value: Any) -> str:
+    """A scalar with six digits, a small vector in full, any other tensor by its shape and range."""
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return f"{array[()]:.6g}" if array.dtype.kind == "f" else str(array[()])
+    if array.ndim == 1 and array.size <= 4:
+        return f"[{', '.join(number(item) for item in array)}]"
+    if not array.size:
+        return f"{array.shape} empty"
+    low, high = array.min(), array.max()
+    return f"{array.shape} " + (f"all {number(low)}" if low == high else f"{number(low)} to {number(high)}")
+
+
+def as_json(value: Any) -> Any:
+    """An array as a document has it: nested lists, with non-finite numbers as text."""
+    array = np.asarray(value)
+    if array.size == 0 and array.ndim > 1:  # lists alone cannot say the shape
+        return {"data": [], "shape": list(array.shape), "dtype": str(array.dtype)}
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return _spelled(array.tolist())
+    return array.tolist()
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_spelled(item) for item in value]
+    if math.isnan(value):
+        return "NaN"
+    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on one line of standard output."""
+    json.dump(value, sys.stdout, allow_nan=False)
+    print()
+
+
+def console() -> Console:
+    """Standard output: colour on a terminal only, room for long lines elsewhere, no text taken for markup."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    return Console(markup=False, highlight=False, emoji=False, width=width)
+
+
+def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> None:
+    """A table of text; each column a heading and a style, where "right" means right-aligned."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for heading, style in columns:
+        colour = style.removeprefix("right").strip()
+        table.add_column(heading, style=colour or None, justify="left" if colour == style else "right", overflow="fold")
+    half = ROWS // 2
+    shown = rows if len(rows) <= ROWS else [*rows[:half], *rows[-half:]]
+    for i, row in enumerate(shown):
+        if len(rows) > ROWS and i == half:
+            table.add_row(f"… {len(rows) - ROWS} more; --json has them all")
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)

@@ -1,0 +1,64 @@
+"""The two ways to write operands, each turned into the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from circuitflow.document.model import Body, CallNode, Document, Edge, GateNode
+
+
+def with_inputs(document: Document) -> Document:
+    """The same circuit with every operand written as `inputs` of its node, and no edges."""
+    return _rewritten(document, _inline)
+
+
+def with_edges(document: Document) -> Document:
+    """The same circuit with every operand written as an edge, and no `inputs`."""
+    return _rewritten(document, _outline)
+
+
+_Body = TypeVar("_Body", bound=Body)
+
+
+def _rewritten(body: _Body, rewrite: Callable[[Body], dict[str, Any]]) -> _Body:
+    circuits = {name: _rewritten(inner, rewrite) if isinstance(inner, Body) else inner
+                for name, inner in (body.circuits or {}).items()}
+    return body.model_copy(update={**rewrite(body), **({"circuits": circuits} if circuits else {})})
+
+
+def _inline(body: Body) -> dict[str, Any]:
+    incoming: dict[str, list[Edge]] = {}
+    for edge in body.edges:
+        incoming.setdefault(edge.target, []).append(edge)
+    nodes = []
+    for node in body.nodes:
+        edges = incoming.get(node.id, [])
+        if not edges:
+            nodes.append(node)
+        elif sorted(str(edge.port) for edge in edges) == sorted(map(str, range(len(edges)))):
+            nodes.append(node.model_copy(update={"inputs": [e.source for e in sorted(edges, key=_position)]}))
+        elif edges[0].port is None:
+            nodes.append(node.model_copy(update={"inputs": [edge.source for edge in edges]}))
+        else:
+            nodes.append(node.model_copy(update={"inputs": {str(edge.port): edge.source for edge in edges}}))
+    return {"nodes": nodes, "edges": []}
+
+
+def _position(edge: Edge) -> int:
+    return int(edge.port or 0)
+
+
+def _outline(body: Body) -> dict[str, Any]:
+    nodes, edges = [], list(body.edges)
+    for node in body.nodes:
+        if isinstance(node, GateNode | CallNode) and node.inputs is not None:
+            if isinstance(node.inputs, list):
+                edges += [Edge(source=source, target=node.id) for source in node.inputs]
+            else:
+                edges += [Edge(source=source, target=node.id, port=int(port) if port.isdecimal() else port)
+                          for port, source in node.inputs.items()]
+            written = {key: getattr(node, key) for key in node.model_fields_set if key != "inputs"}
+            node = type(node).model_construct(set(written), **written)
+        nodes.append(node)
+    return {"nodes": nodes, "edges": edges}

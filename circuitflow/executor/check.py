@@ -1,0 +1,251 @@
+"""Gradients compared with central differences.
+
+All of it runs in float64, whatever the circuit's dtype, so that what is compared is the rules and not the rounding. An
+operand that no gradient flows to (of `stop_gradient`, the condition of `where`) is held while differences are taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuitflow.executor.binding import Bound, bind, upstream_gradients
+from circuitflow.executor.executor import Executor
+from circuitflow.executor.passes import Track, forward_pass, reverse_sweep, untracked
+from circuitflow.executor.plan import Plan, Step
+from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.graph.circuit import Circuit
+
+TOLERANCE = 1e-5
+"""Largest relative difference that passes, on top of the rounding of the differences themselves."""
+
+EACH_ELEMENT = 16
+"""Tensors of at most so many elements are compared element by element; larger ones along random directions."""
+
+DIRECTIONS = 4
+GROUPS = 100
+"""Circuits of more inputs and parameters are compared in so many groups, each along random directions."""
+
+Verdict = Literal["ok", "wrong", "kink", "undefined"]
+Floats = NDArray[np.float64]
+
+
+class Difference(NamedTuple):
+    """One derivative, by the rules and by differences.
+
+    Attributes:
+        verdict: "kink" where the one-sided differences disagree, whatever the step, and the gradient lies between
+            them; "undefined" where no difference can be taken because a value is not finite.
+        gradient: by the rules.
+        difference: by central differences.
+        error: relative difference of the two.
+    """
+
+    verdict: Verdict
+    gradient: float
+    difference: float
+    error: float
+
+
+class Compared(NamedTuple):
+    """The gradients on some nodes, compared.
+
+    Attributes:
+        nodes: their ids.
+        where: the element that is shown, as an index, or "4 directions".
+        worst: the worst of the differences.
+    """
+
+    nodes: tuple[str, ...]
+    where: str
+    worst: Difference
+
+
+class Blamed(NamedTuple):
+    """A node whose own backward rule disagrees with differences of its own forward rule."""
+
+    node: str
+    gate: str
+    port: str | int
+    worst: Difference
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Attributes:
+        compared: a row for every input and parameter, or for every group of them.
+        blamed: where a gradient is wrong, the gates whose rules are.
+        unused: nodes that reach no output.
+    """
+
+    compared: Sequence[Compared]
+    blamed: Sequence[Blamed]
+    unused: Sequence[str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no gradient is wrong."""
+        return not any(row.worst.verdict == "wrong" for row in self.compared)
+
+
+def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
+          wrt: str | Sequence[str] | None = None, upstream: Mapping[str, Any] | None = None,
+          track: Track = untracked) -> Report:
+    """Compare every gradient with central differences; the terms and errors are those of `Executor.run`."""
+    plan = Executor(circuit).plan(of, wrt)
+    bound = bind(circuit, plan, inputs or {})
+    with np.errstate(all="ignore"):
+        seeds = upstream_gradients(circuit, plan, bound, upstream or {}, explicit=of is not None)
+        wide = Bound(np, {name: _wide(array) for name, array in bound.arrays.items()}, bound.sizes)
+        values = forward_pass(plan, wide)
+        op = Vocabulary(np, circuit.gates)
+        gradients, _ = reverse_sweep(plan, op, values, {slot: _wide(seed) for slot, seed in seeds.items()})
+        problem = _Problem(plan, values, {slot: _wide(seed) for slot, seed in seeds.items()})
+        wanted = list(plan.wrt.items())
+        size = max(1, math.ceil(len(wanted) / GROUPS))
+        groups = [wanted[i : i + size] for i in range(0, len(wanted), size)]
+        compared = [_compare(problem, group, gradients) for group in track(groups, "differences")]
+        wrong = any(row.worst.verdict == "wrong" for row in compared)
+        blamed = list(_blame(plan, op, values)) if wrong else []
+    return Report(compared, blamed, circuit.unused())
+
+
+def _wide(array: Any) -> Any:
+    array = np.asarray(array)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The sum of the outputs, weighted by their upstream gradients, as a function of some slots."""
+
+    plan: Plan
+    values: Sequence[Any]
+    seeds: Mapping[int, Floats]
+
+    def __call__(self, moved: Mapping[int, Floats]) -> float:
+        values = list(self.values)
+        for slot, value in moved.items():
+            values[slot] = value
+        for step in self.plan.steps:
+            if not step.wanted or step.output in moved:
+                continue
+            operands = [values[slot] if step.gate.reaches(i) else self.values[slot]
+                        for i, slot in enumerate(step.operands)]
+            out = step.gate.forward(np, *operands, **step.attributes)
+            for i, value in enumerate(out if step.gate.outputs else (out,)):
+                values[step.output + i] = value
+        return float(sum(np.sum(seed * values[slot]) for slot, seed in self.seeds.items()))
+
+
+def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Sequence[Any]) -> Compared:
+    starts = {slot: np.asarray(problem.values[slot]) for _, slot in group}
+    names = tuple(name for name, _ in group)
+    found = []
+    for where, directions in _directions(starts):
+        slope = float(sum(np.sum(gradients[slot] * direction) for slot, direction in directions.items()))
+        scale = max(float(np.max(np.abs(d), initial=0.0)) for d in directions.values()) if len(where) else 1.0
+
+        def along(t: float, directions: Mapping[int, Floats] = directions) -> float:
+            return problem({slot: starts[slot] + t * direction for slot, direction in directions.items()})
+
+        difference = compare(along, slope)
+        if where:  # one element: its derivative, not that along the scaled step
+            difference = difference._replace(gradient=difference.gradient / scale, difference=difference.difference / scale)
+        found.append((where, difference))
+    if not found:
+        return Compared(names, "no elements", Difference("ok", 0.0, 0.0, 0.0))
+    order = ["ok", "undefined", "kink", "wrong"]
+    where, worst = max(found, key=lambda f: (order.index(f[1].verdict), f[1].error))
+    return Compared(names, where or f"{len(found)} directions", worst)
+
+
+def _directions(starts: Mapping[int, Floats]) -> Iterator[tuple[str, dict[int, Floats]]]:
+    """The directions to step along: every element by itself, or signs at random; steps grow with the element."""
+    steps = {slot: np.maximum(1.0, np.abs(start)) for slot, start in starts.items()}
+    total = sum(start.size for start in starts.values())
+    if len(starts) == 1 and total <= EACH_ELEMENT:
+        ((slot, step),) = steps.items()
+        for index in np.ndindex(step.shape):
+            direction = np.zeros(step.shape)
+            direction[index] = step[index]
+            yield f"[{', '.join(map(str, index))}]", {slot: direction}
+    elif total:
+        random = np.random.default_rng(0)
+        for _ in range(DIRECTIONS):
+            yield "", {slot: step * random.choice([-1.0, 1.0], step.shape) for slot, step in steps.items()}
+
+
+def compare(function: Callable[[float], float], slope: float) -> Difference:
+    """A derivative at 0 compared with central differences, over a few step sizes.
+
+    A step of ε^(1/3) balances truncation with rounding for a well-scaled function; ten times more and less are tried for
+    the others.
+    """
+    here = function(0.0)
+    found: list[Difference] = []
+    gaps = []
+    for h in np.finfo(np.float64).eps ** (1 / 3) * np.array([10.0, 1.0, 0.1]):
+        above, below = function(h), function(-h)
+        central = (above - below) / (2 * h)
+        if not (math.isfinite(central) and math.isfinite(slope)):
+            return Difference("ok" if central == slope else "undefined", slope, central, math.inf)
+        noise = 100 * float(np.finfo(np.float64).eps) * max(abs(above), abs(below), abs(here)) / h
+        size = max(abs(slope), abs(central))
+        error = abs(slope - central) / size if size else 0.0
+        found.append(Difference("ok" if abs(slope - central) <= TOLERANCE * size + noise else "wrong", slope, central, error))
+        gaps.append(((above - here) / h, (here - below) / h, noise))
+    best = min(found, key=lambda difference: (difference.verdict == "wrong", difference.error))
+    if best.verdict == "wrong" and _is_kink(gaps, slope):
+        return best._replace(verdict="kink")
+    return best
+
+
+def _is_kink(gaps: Sequence[tuple[float, float, float]], slope: float) -> bool:
+    """Whether one-sided differences keep apart as the step shrinks, with the slope between them (or they grow: a jump)."""
+    (left, right, _), (left10, right10, noise) = gaps[0], gaps[-1]
+    jumps = max(abs(left10), abs(right10)) > max(5 * max(abs(left), abs(right)), noise)
+    apart = abs(left10 - right10) > max(0.5 * abs(left - right), 1e-3 * max(abs(left10), abs(right10)), noise)
+    slack = TOLERANCE * max(abs(left10), abs(right10)) + noise
+    return jumps or (apart and min(left10, right10) - slack <= slope <= max(left10, right10) + slack)
+
+
+def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed]:
+    """The nodes whose backward rule disagrees with differences of their own forward rule."""
+    random = np.random.default_rng(0)
+    for step in plan.steps:
+        if not step.wanted:
+            continue
+        slots = range(step.output, step.output + len(step.node.types))
+        upstream = [random.standard_normal(np.shape(values[slot])) for slot in slots]
+        several = bool(step.gate.outputs)
+        out = [values[slot] for slot in slots]
+        operands = [values[slot] for slot in step.operands]
+        sent = step.gate.contributions(op, tuple(upstream) if several else upstream[0], tuple(out) if several else out[0],
+                                       operands, step.wanted, step.attributes)
+        for i, contribution in enumerate(sent):
+            if not step.wanted[i]:
+                continue
+            direction = random.standard_normal(np.shape(operands[i]))
+            if contribution is None:
+                contribution = np.zeros(np.shape(operands[i]))
+            elif contribution.shape != operands[i].shape:
+                contribution = op.sum_to_like(contribution, operands[i])
+
+            def along(t: float, step: Step = step, i: int = i, operands: list[Any] = operands,
+                      direction: Floats = direction, upstream: list[Floats] = upstream) -> float:
+                moved = [x + t * direction if k == i else x for k, x in enumerate(operands)]
+                result = step.gate.forward(np, *moved, **step.attributes)
+                return float(sum(np.sum(u * y) for u, y in
+                                 zip(upstream, result if step.gate.outputs else (result,), strict=True)))
+
+            worst = compare(along, float(np.sum(contribution * direction)))
+            if worst.verdict == "wrong":
+                yield Blamed(step.node.id, step.node.kind, step.node.operands[i].port, worst)

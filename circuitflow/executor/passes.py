@@ -1,0 +1,117 @@
+"""The two passes over a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from circuitflow.errors import GateError, printable
+from circuitflow.executor.binding import Bound
+from circuitflow.executor.plan import Plan, Step
+from circuitflow.executor.result import Contribution
+from circuitflow.executor.vocabulary import Vocabulary
+
+Track = Callable[[Sequence[Any], str], Iterable[Any]]
+"""Wraps what a long loop goes over to show how far it is, as `rich.progress.track` does."""
+
+
+def untracked(steps: Sequence[Any], description: str) -> Iterable[Any]:
+    """Shows nothing."""
+    return steps
+
+
+def forward_pass(plan: Plan, bound: Bound, track: Track = untracked) -> list[Any]:
+    """The value in every slot.
+
+    Raises:
+        GateError: a gate could not be applied to the values that reached it.
+    """
+    values: list[Any] = [None] * len(plan.names)
+    for name, slot in plan.sources.items():
+        values[slot] = bound.arrays[name]
+    xp = bound.xp
+    for step in track(plan.steps, "forward pass"):
+        try:
+            out = step.gate.forward(xp, *[values[slot] for slot in step.operands], **step.attributes)
+        except Exception as error:
+            raise _blame(step, error) from error
+        if step.gate.outputs:
+            values[step.output : step.output + len(step.gate.outputs)] = out
+        else:
+            values[step.output] = out
+    return values
+
+
+def reverse_sweep(plan: Plan, op: Vocabulary, values: Sequence[Any], seeds: Mapping[int, Any],
+                  track: Track = untracked) -> tuple[list[Any], list[Contribution]]:
+    """Each gate's backward rule turns the gradient on its output into contributions, which add at forks.
+
+    Args:
+        plan: the schedule.
+        op: the vocabulary of the gate table, over the namespace of the values.
+        values: the value in every slot.
+        seeds: the upstream gradients that the sweep begins with, by slot.
+        track: wraps the steps, for a progress bar.
+
+    Returns:
+        The gradient in every slot, or None where none arrived, and the contribution of every edge in sweep order.
+
+    Raises:
+        GateError: a backward rule failed, or gave a wrong shape.
+    """
+    gradients: list[Any] = [None] * len(values)
+    contributions: list[Contribution] = []
+    for slot, seed in seeds.items():
+        gradients[slot] = seed
+    for step in track([step for step in reversed(plan.steps) if step.wanted], "reverse sweep"):
+        g, out = _upstream(step, op, gradients, values)
+        if g is None:
+            continue
+        operands = [values[slot] for slot in step.operands]
+        try:
+            sent = step.gate.contributions(op, g, out, operands, step.wanted, step.attributes)
+            for i, contribution in enumerate(sent):
+                if contribution is None or not step.wanted[i]:
+                    continue
+                fitted = _fit(step, i, op, contribution, operands[i])
+                slot = step.operands[i]
+                gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted
+                contributions.append(Contribution(plan.names[slot], step.node.id, step.node.operands[i].port, fitted))
+        except GateError:
+            raise
+        except Exception as error:
+            raise _blame(step, error) from error
+    for slot in plan.wrt.values():
+        if gradients[slot] is None:
+            gradients[slot] = op.zeros_like(values[slot])
+    return gradients, contributions
+
+
+
+def _upstream(step: Step, op: Vocabulary, gradients: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
+    """The upstream gradient on a gate's output and the output; None where no gradient arrives.
+
+    Of several outputs, one without a gradient gets zeros.
+    """
+    if not step.gate.outputs:
+        return gradients[step.output], values[step.output]
+    slots = range(step.output, step.output + len(step.gate.outputs))
+    if all(gradients[slot] is None for slot in slots):
+        return None, None
+    return (tuple(op.zeros_like(values[slot]) if gradients[slot] is None else gradients[slot] for slot in slots),
+            tuple(values[slot] for slot in slots))
+
+
+def _fit(step: Step, i: int, op: Vocabulary, contribution: Any, operand: Any) -> Any:
+    """A contribution in its operand's shape and dtype: what broadcasting stretched is summed."""
+    if contribution.shape != operand.shape and step.gate.broadcasts:
+        contribution = op.sum_to_like(contribution, operand)
+    if contribution.shape != operand.shape:
+        raise GateError(f"node '{step.node.id}': the backward rule of {step.node.kind} gives shape "
+                        f"{tuple(contribution.shape)} for operand {step.node.operands[i].port!r} of shape "
+                        f"{tuple(operand.shape)}; correct the rule")
+    return contribution if contribution.dtype == operand.dtype else op.cast_like(contribution, operand)
+
+
+def _blame(step: Step, error: Exception) -> GateError:
+    return GateError(f"node '{step.node.id}': {step.node.kind}: {printable(str(error) or type(error).__name__)}")
