@@ -19,6 +19,32 @@ if TYPE_CHECKING:
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
 
+__all__ = [
+    "GATES",
+    "ArrayType",
+    "AtLeast",
+    "Attributes",
+    "Circuit",
+    "CircuitflowError",
+    "Contribution",
+    "Document",
+    "DocumentError",
+    "Executor",
+    "Fault",
+    "Gate",
+    "GateError",
+    "InputError",
+    "MissingExtraError",
+    "NonFinite",
+    "Reads",
+    "Result",
+    "ShapeError",
+    "check",
+    "dumps",
+    "load",
+    "loads",
+]
+
 __version__ = "0.1.0"
 
 # What the package offers, by module: imported when first used, so that `circuitflow --help` need not wait for it.
@@ -33,7 +59,6 @@ _EXPORTS = {
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
-__all__ = sorted(_MODULES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

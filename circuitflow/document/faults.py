@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -48,31 +48,38 @@ class Source:
     folder: pathlib.Path | None = None
 
 
+class _Found(NamedTuple):
+    place: Place
+    message: str
+    node: str | None
+    offset: int | None
+
+
 class Faults:
     """The faults found so far, in any number of documents."""
 
     def __init__(self) -> None:
-        self._found: dict[Source, list[tuple[Place | int, str, str | None]]] = {}
-        self._seen: set[tuple[Source, Place | int]] = set()
+        self._found: dict[Source, list[_Found]] = {}
+        self._seen: set[tuple[Source, Place, int | None]] = set()
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
-    def add(self, source: Source, message: str, *path: str | int, node: str | None = None, key: bool = False) -> None:
-        """Note a fault at a path of a document; `key` points at the last key of the path, not at its value.
+    def add(self, source: Source, message: str, *path: str | int, node: str | None = None, key: bool = False,
+            offset: int | None = None) -> None:
+        """Note a fault at a path of a document.
 
         Of several faults at one place the first is kept: what the later ones say follows from it.
+
+        Args:
+            source: the document.
+            message: what was found, what was expected, the remedy; names the node.
+            path: keys and positions that lead to the place.
+            node: id of the node at fault.
+            key: point at the last key of the path, not at its value.
+            offset: the place in the text, where it is known.
         """
-        self._note(source, Place(path, key), message, node)
-
-    def add_at(self, source: Source, offset: int, message: str) -> None:
-        """Note a fault at an offset of the text."""
-        self._note(source, offset, message, None)
-
-    def _note(self, source: Source, place: Place | int, message: str, node: str | None) -> None:
-        if (source, place) not in self._seen and len(self._seen) <= MAX_FAULTS:
-            self._seen.add((source, place))
-            self._found.setdefault(source, []).append((place, message, node))
+        place = Place(path, key)
+        if (source, place, offset) not in self._seen and len(self._seen) <= MAX_FAULTS:
+            self._seen.add((source, place, offset))
+            self._found.setdefault(source, []).append(_Found(place, message, node, offset))
 
     def raise_if_any(self) -> None:
         """Raise them all as one error.
@@ -90,15 +97,13 @@ class Faults:
     def _located(self, source: Source) -> Iterator[Fault]:
         found = self._found[source]
         if source.text is None:
-            for place, message, node in found:
-                yield Fault(message, place.pointer if isinstance(place, Place) else "", node, source.name)
+            for place, message, node, _ in found:
+                yield Fault(message, place.pointer, node, source.name)
             return
-        offsets = locate(source.text, [place for place, _, _ in found if isinstance(place, Place)])
-        placed = [(offsets[place] if isinstance(place, Place) else place, place, message, node)
-                  for place, message, node in found]
-        for offset, place, message, node in sorted(placed, key=lambda fault: fault[0]):
-            pointer = place.pointer if isinstance(place, Place) else ""
-            yield Fault(message, pointer, node, source.name, *position(source.text, offset))
+        offsets = locate(source.text, [fault.place for fault in found if fault.offset is None])
+        placed = [(offsets[fault.place] if fault.offset is None else fault.offset, fault) for fault in found]
+        for offset, (place, message, node, _) in sorted(placed, key=lambda pair: pair[0]):
+            yield Fault(message, place.pointer, node, source.name, *position(source.text, offset))
 
 
 def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw: Any) -> list[Path]:
@@ -106,7 +111,7 @@ def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw
     paths = []
     for detail in error.errors(include_url=False):
         path = tuple(part for part in detail["loc"] if part not in TAGS and part != "[key]")
-        node = _node_id(path, raw)
+        node = node_id(path, raw)
         message = _explain(detail, path)
         faults.add(source, f"node '{node}': {message}" if node else message,
                    *(path[:-1] if detail["type"] == "missing" else path), node=node,
@@ -165,12 +170,15 @@ def _keys(detail: ErrorDetails, path: Path) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _node_id(path: Path, raw: Any) -> str | None:
+def node_id(path: Path, raw: Any) -> str | None:
     """The id of the node that a path leads into."""
     at = max((i for i, part in enumerate(path[:-1]) if part == "nodes"), default=None)
     if at is None:
         return None
-    for part in path[: at + 2]:
-        raw = raw[part]
+    try:
+        for part in path[: at + 2]:
+            raw = raw[part]
+    except (LookupError, TypeError):  # of two equal keys, the path may lead into the one that was dropped
+        return None
     name = raw.get("id") if isinstance(raw, dict) else None
     return printable(name, 60) if isinstance(name, str) else None

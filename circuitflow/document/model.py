@@ -89,6 +89,8 @@ _PLAIN = {
 def _plain(value: Any) -> Any:
     if isinstance(value, int | float | list) or (isinstance(value, str) and value in NON_FINITE):
         return value
+    if isinstance(value, str):
+        raise PydanticCustomError("plain", "a number without quotes, or \"NaN\", \"Infinity\" or \"-Infinity\"")
     raise PydanticCustomError("plain", "a number, nested lists of numbers, or an object with 'data', 'file' or 'random'")
 
 
@@ -322,7 +324,7 @@ def _version(value: str) -> str:
     if not (major.isdecimal() and minor.isdecimal() and value.isascii() and len(value) < 20):
         raise PydanticCustomError("version", "a version such as \"1.0\"")
     if int(major) != FORMAT[0] or int(minor) > FORMAT[1]:
-        raise PydanticCustomError("version", "a format that this reader takes: {major}.0 to {major}.{minor}",
+        raise PydanticCustomError("version", "\"{major}.{minor}\", the format that this circuitflow reads",
                                   {"major": FORMAT[0], "minor": FORMAT[1]})
     return value
 

@@ -88,22 +88,35 @@ def _space(text: str, start: int) -> int:
     return _SPACE.match(text, start).end()  # type: ignore[union-attr]
 
 
-def tokens(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Every token of a JSON text: offset, token, and whether it is a key of an object that has had that key before."""
+class Token(NamedTuple):
+    """A scalar or a key of a JSON text, with the path that it stands at; `repeated` for a key that its object has had."""
+
+    offset: int
+    text: str
+    path: Path
+    repeated: bool
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The scalars and keys of a valid JSON text, those included that a parser drops or cannot take."""
+    place: list[str | int] = []
     keys: list[set[str] | None] = []
     before = ""
     for match in _TOKEN.finditer(text):
-        token, repeated = match[0], False
-        match token[0]:
-            case "{":
-                keys.append(set())
-            case "[":
-                keys.append(None)
-            case "}" | "]":
-                keys.pop()
-            case '"' if keys and (seen := keys[-1]) is not None and before in ("{", ","):
-                name = scanstring(token, 1, False)[0]
+        token = match[0]
+        if token in "{[":
+            keys.append(set() if token == "{" else None)
+            place.append(0)
+        elif token in "}]":
+            keys.pop()
+            place.pop()
+        elif token == "," and keys[-1] is None:
+            place[-1] += 1  # type: ignore[operator]
+        elif token not in ",:":
+            seen, repeated = keys[-1] if keys else None, False
+            if seen is not None and before in "{,":
+                place[-1] = name = scanstring(token, 1, False)[0]
                 repeated = name in seen
                 seen.add(name)
-        yield match.start(), token, repeated
+            yield Token(match.start(), token, tuple(place), repeated)
         before = token

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import stat
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,16 +16,16 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from circuitflow.document import positions
-from circuitflow.document.faults import Faults, Source, add_model_faults
-from circuitflow.document.model import NON_FINITE, Document
+from circuitflow.document.faults import Faults, Source, add_model_faults, node_id
+from circuitflow.document.model import Document
 from circuitflow.errors import printable
 
 MAX_BYTES = 2**30
 """Largest document, in bytes."""
 
-T = TypeVar("T")
-_MAX_DIGITS = 1000
+_MAX_DIGITS = 1000  # Python itself stops at a few thousand
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,7 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
         wrong_version = [e for e in error.errors() if e["loc"] == ("circuitflow",) and e["type"] == "version"]
         if wrong_version:
             version = printable(raw["circuitflow"], 20)
-            faults.add(source, f"format \"{version}\" is not one that this reader takes: {wrong_version[0]['msg']}",
-                       "circuitflow")
+            faults.add(source, f"'circuitflow' is \"{version}\"; expected {wrong_version[0]['msg']}", "circuitflow")
             return None
         paths = add_model_faults(faults, source, error, raw)
     broken = frozenset(_mend(raw, path) for path in paths if isinstance(raw, dict))
@@ -150,47 +151,52 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
         suspicious |= len(members) != len(pairs)
         return members
 
-    def constant(_: str) -> float:
+    def forbidden(_: str) -> int:
         nonlocal suspicious
         suspicious = True
-        return 0.0
+        return 0
 
     def number(digits: str) -> float:
         value = float(digits)
-        return constant(digits) if value in (NON_FINITE["Infinity"], NON_FINITE["-Infinity"]) else value
+        return forbidden(digits) if math.isinf(value) else value
+
+    def integer(digits: str) -> int:
+        return forbidden(digits) if len(digits) > _MAX_DIGITS else int(digits)
 
     try:
-        raw = json.loads(text, object_pairs_hook=unique, parse_constant=constant, parse_float=number)
+        raw = json.loads(text, object_pairs_hook=unique, parse_constant=forbidden, parse_float=number, parse_int=integer)
     except json.JSONDecodeError as error:
-        faults.add_at(source, *_syntax(text, error))
+        offset, message = _syntax(text, error)
+        faults.add(source, message, offset=offset)
         return None
     except RecursionError:
         faults.add(source, "is nested too deep to be read")
         return None
-    except ValueError:  # Python converts integers of some thousand digits at most
-        suspicious, raw = True, None
     if suspicious:
-        for offset, message in _forbidden(text):
-            faults.add_at(source, offset, message)
+        for token, message in _forbidden(text):
+            node = node_id(token.path, raw)
+            faults.add(source, f"node '{node}': {message}" if node else message, *token.path, node=node,
+                       offset=token.offset)
     return raw
 
 
-def _forbidden(text: str) -> list[tuple[int, str]]:
+def _forbidden(text: str) -> Iterator[tuple[positions.Token, str]]:
     """Repeated keys, numbers that are not finite or endless, and lone surrogates."""
-    found = []
-    for offset, token, repeated in positions.tokens(text):
-        if repeated:
-            found.append((offset, f"key {printable(token, 60)} stands twice in one object; remove one of the two"))
-        elif token.lstrip("-") in ("NaN", "Infinity"):
-            found.append((offset, f'{token} is not JSON; write "{token}" in quotes'))
-        elif token[0] == '"':
-            if _SURROGATE.search(token) and not _is_unicode(json.loads(token, strict=False)):
-                found.append((offset, "text with a lone surrogate; write the whole pair or the character itself"))
-        elif len(token) > _MAX_DIGITS and token.lstrip("-").isdecimal():
-            found.append((offset, f"a number of {len(token)} digits; at most {_MAX_DIGITS} are read"))
-        elif token[0] in "-0123456789" and not token.lstrip("-").isdecimal() and abs(float(token)) == float("inf"):
-            found.append((offset, f'{printable(token, 40)} is too large for a float64; write "Infinity" if you mean it'))
-    return found
+    for token in positions.tokens(text):
+        word = token.text
+        digits = word.lstrip("-")
+        if token.repeated:
+            yield token, f"key {printable(word, 60)} stands twice in one object; remove one of the two"
+        elif digits in ("NaN", "Infinity"):
+            yield token, f'{word} is not JSON; write "{word}" in quotes'
+        elif word[0] == '"':
+            if _SURROGATE.search(word) and not _is_unicode(json.loads(word, strict=False)):
+                yield token, "text with a lone surrogate; write the whole pair or the character itself"
+        elif digits.isdecimal():
+            if len(word) > _MAX_DIGITS:
+                yield token, f"a number of {len(digits)} digits; at most {_MAX_DIGITS} are read"
+        elif digits[0].isdecimal() and math.isinf(float(word)):
+            yield token, f'{printable(word, 40)} is too large for a float64; write "Infinity" if you mean it'
 
 
 def _is_unicode(text: str) -> bool:

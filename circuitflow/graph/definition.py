@@ -62,7 +62,7 @@ class Definition:
     dtype: str
     pointer: Pointer = ()
     broken: frozenset[Pointer] = frozenset()
-    scope: dict[str, Definition] = field(default_factory=dict)
+    scope: dict[str, Definition | None] = field(default_factory=dict)
     sites: dict[str, Site] = field(default_factory=dict)
     outputs: dict[str, tuple[str, str | None]] = field(default_factory=dict)
 
@@ -91,10 +91,11 @@ def _definition(parsed: Parsed) -> Definition:
 
 def _subcircuits(outer: Definition, files: dict[Path, Definition], faults: Faults) -> list[Definition]:
     """Put the definitions that a body writes or names in scope of it; returns those that are new."""
-    found: dict[str, Definition] = {}
+    found: dict[str, Definition | None] = {}  # None for one that is at fault
     new = []
     for name, subcircuit in (outer.body.circuits or {}).items():
         pointer = (*outer.pointer, "circuits", name)
+        found[name] = None
         if pointer in outer.broken:
             continue
         if len(pointer) // 2 > MAX_NESTING:
@@ -105,9 +106,9 @@ def _subcircuits(outer: Definition, files: dict[Path, Definition], faults: Fault
         else:
             dtype = subcircuit.dtype or outer.dtype
             inner, fresh = Definition(subcircuit, outer.source, dtype, pointer, outer.broken), True
-        if inner is not None:
-            found[name] = inner
-            new += [inner] if fresh else []
+        found[name] = inner
+        if inner is not None and fresh:
+            new.append(inner)
     outer.scope = {**outer.scope, **found}
     for definition in new:
         if definition.source is outer.source:  # a file sees nothing of the document that names it
@@ -174,12 +175,11 @@ class _Checker:
                 self._attributes(site, node, site.gate)
         elif isinstance(node, CallNode):
             site.callee = self.definition.scope.get(node.circuit)
-            if site.callee is None:
-                site.sound = False
-                if (*self.definition.pointer, "circuits", node.circuit) not in self.definition.broken:
-                    scope = self.definition.scope
-                    hint = nearest(node.circuit, scope) or f"; 'circuits' defines {listing(scope) or 'none'}"
-                    self.fault(site, f"there is no circuit {short(node.circuit)}{hint}", "circuit")
+            site.sound = site.callee is not None
+            if node.circuit not in self.definition.scope:
+                scope = self.definition.scope
+                hint = nearest(node.circuit, scope) or f"; 'circuits' defines {listing(scope) or 'none'}"
+                self.fault(site, f"there is no circuit {short(node.circuit)}{hint}", "circuit")
 
     def _attributes(self, site: Site, node: GateNode, gate: Gate) -> None:
         if not node.attributes and not gate.attributes.model_fields:
@@ -284,7 +284,8 @@ class _Checker:
         wanted = range(max([least or 0, *(at + 1 for at in places)])) if least is not None else range(len(ports))
         missing = [at for at in wanted if at not in places and at not in optional]
         if missing:
-            if given or isinstance(site.node, GateNode | CallNode) and site.node.inputs is not None or self._edges_are_whole():
+            written = isinstance(site.node, GateNode | CallNode) and site.node.inputs is not None
+            if given or written or self._edges_are_whole():
                 which = f"; missing: {listing(ports[at] if ports else at for at in missing)}" if places else ""
                 self.fault(site, f"{name} takes {takes}; it has {len(given) or 'none'}{which}",
                            "gate" if site.node.gate != "call" else "circuit")
@@ -318,7 +319,7 @@ class _Checker:
                        f"'{name}' has no output '{printable(output, 60)}'" + (f"; it has {listed}" if several else
                        f"; it has one only, write '{name}'"))
         if site is None:
-            self.faults.add(self.definition.source, message, *pointer)
+            self.faults.add(self.definition.source, f"output '{text}': {message}", *pointer)
         else:
             self.faults.add(self.definition.source, f"node '{site.node.id}': {message}", *pointer,
                             *(["source"] if "edges" in pointer[-2:] else []), node=site.node.id)
@@ -340,21 +341,22 @@ class _Checker:
                                 *pointer, "upstream", text, key=True)
 
 
-def expected(schema: Mapping[str, Any]) -> str:
-    """What a JSON Schema asks for, in words."""
+def expected(schema: Mapping[str, Any], count: str = "a") -> str:
+    """What a JSON Schema asks for, in words; `count` is "a" for one and a number, or "", for several."""
     if "anyOf" in schema:
         return " or ".join(expected(member) for member in schema["anyOf"])
     if "enum" in schema:
         return "one of " + listing(schema["enum"])
+    least = f", {schema['minimum']} or more" if "minimum" in schema else ""
     match schema.get("type"):
         case "array":
-            length = f" {schema['minItems']}" if schema.get("minItems") else ""
-            return f"a list of{length} {expected(schema['items']).removeprefix('an ').removeprefix('a ')}s"
+            items = expected(schema["items"], str(schema.get("minItems", "")))
+            return f"a list of {items}" if count == "a" else f"{count} lists of {items}".lstrip()
         case "null":
             return "null"
-        case "integer":
-            return "an integer" + (f" from {schema['minimum']}" if "minimum" in schema else "")
         case "boolean":
             return "true or false"
+        case kind if count == "a":
+            return f"{'an' if kind == 'integer' else 'a'} {kind}{least}"
         case kind:
-            return f"a {kind}"
+            return f"{count} {kind}s{least}".lstrip()

@@ -95,11 +95,13 @@ def _declared(place: Placed, sizes: dict[str, Dimension], faults: Faults) -> Non
     written, type_ = place.site.node, place.node.types[0]
     assert isinstance(written, InputNode)  # noqa: S101
     if written.dtype is not None and written.dtype != type_.dtype:
+        place.node.types = ()
         _fault(place, faults, f"declared as {written.dtype}, the call gives {type_.dtype}", "dtype")
     if written.shape is not None:
         equal = fits(type_.shape, written.shape) and all(
             sizes.setdefault(name, size) == size
             for name, size in zip(written.shape, type_.shape, strict=True) if isinstance(name, str))
         if not equal:
+            place.node.types = ()
             where = "".join(f"; {name} is {size}" for name, size in sizes.items())
             _fault(place, faults, f"declared as {show(written.shape)}, the call gives {show(type_.shape)}{where}", "shape")

@@ -1,0 +1,199 @@
+"""One table of examples for all gates: every test of gates runs over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from circuitflow.gates import GATES, ArrayType, Gate, Reads
+
+
+@dataclass(frozen=True)
+class Example:
+    """Operands for a gate, and the same in JAX as an oracle."""
+
+    gate: str
+    operands: tuple[Any, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    oracle: Callable[..., Any] | None = None
+
+    def __str__(self) -> str:
+        shapes = "-".join("x".join(map(str, x.shape)) or "scalar" for x in self.operands)
+        attributes = "-".join(f"{k}={v}" for k, v in self.attributes.items())
+        return "-".join(filter(None, [self.gate, shapes, attributes.replace(" ", "")]))
+
+
+def _normal(*shape: int, seed: int = 0, low: float | None = None) -> np.ndarray:
+    values = np.asarray(np.random.RandomState(seed).standard_normal(shape))
+    return values if low is None else np.abs(values) + low
+
+
+def _ints(*values: Any) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def _bools(*shape: int, seed: int = 5) -> np.ndarray:
+    return np.asarray(np.random.RandomState(seed).standard_normal(shape) > 0)
+
+
+# Shapes of two operands that broadcast: equal, all distinct, stretched both ways, of size 1 and 0, scalars.
+PAIRS = [((), ()), ((2, 3), (2, 3)), ((2, 3, 4), (3, 1)), ((4, 1), (2, 1, 3)), ((5,), ()), ((), (2, 3)),
+         ((1,), (1, 1)), ((0, 3), (3,)), ((2, 0), (1, 1))]
+SINGLES: list[tuple[int, ...]] = [(), (3,), (2, 3, 4), (1, 1), (0, 2)]
+
+
+def _each(gate: str, oracle: Callable[..., Any], low: float | None = None, **attributes: Any) -> list[Example]:
+    return [Example(gate, (_normal(*shape, low=low),), attributes, oracle) for shape in SINGLES]
+
+
+def _pairs(gate: str, oracle: Callable[..., Any], low: float | None = None, **attributes: Any) -> list[Example]:
+    return [Example(gate, (_normal(*a, seed=1, low=low), _normal(*b, seed=2, low=low)), attributes, oracle)
+            for a, b in PAIRS]
+
+
+def _logical(gate: str, oracle: Callable[..., Any]) -> list[Example]:
+    return [Example(gate, (_bools(*a), _bools(*b, seed=6)), {}, oracle) for a, b in PAIRS]
+
+
+A, B, C = _normal(2, 3, 4), _normal(3, 1, seed=1), _normal(4, seed=2)
+
+EXAMPLES = [
+    *_pairs("add", lambda x, y: x + y),
+    Example("add", (A, B, C, _normal(seed=3)), {}, lambda *xs: xs[0] + xs[1] + xs[2] + xs[3]),
+    *_pairs("sub", lambda x, y: x - y),
+    *_pairs("mul", lambda x, y: x * y),
+    Example("mul", (A, B, C, _normal(seed=3)), {}, lambda *xs: xs[0] * xs[1] * xs[2] * xs[3]),
+    *_pairs("div", lambda x, y: x / y),
+    *_pairs("pow", lambda x, y: x**y, low=0.1),
+    Example("pow", (_normal(4), np.float64(3.0) * np.ones(())), {}, None),
+    *_each("neg", lambda x: -x),
+    *_each("reciprocal", lambda x: 1 / x),
+    *_each("sqrt", lambda x: jnp.sqrt(x), low=0.1),
+    *_each("abs", lambda x: jnp.abs(x)),
+    *_each("sign", lambda x: jnp.sign(x)),
+    *_pairs("max", lambda x, y, ties: jnp.maximum(x, y), ties="first"),
+    *_pairs("min", lambda x, y, ties: jnp.minimum(x, y), ties="first"),
+    Example("max", (A, B, C), {"ties": "share"}, lambda x, y, z, ties: jnp.maximum(jnp.maximum(x, y), z)),
+    Example("min", (A, B, C), {"ties": "share"}, lambda x, y, z, ties: jnp.minimum(jnp.minimum(x, y), z)),
+    *_each("clip", lambda x, min, max: jnp.clip(x, min, max), min=-0.5, max=0.7),
+    Example("clip", (A,), {"min": 0.1, "max": None}, lambda x, min, max: jnp.clip(x, min, max)),
+    Example("clip", (A,), {"min": None, "max": 0.1}, lambda x, min, max: jnp.clip(x, min, max)),
+    *_pairs("mul_no_nan", lambda x, y: x * y),
+    *_each("identity", lambda x: x),
+    *_each("stop_gradient", lambda x: jax.lax.stop_gradient(x)),
+    *_each("exp", lambda x: jnp.exp(x)),
+    *_each("log", lambda x: jnp.log(x), low=0.1),
+    *_each("sigmoid", lambda x: jax.nn.sigmoid(x)),
+    *_each("tanh", lambda x: jnp.tanh(x)),
+    *_each("relu", lambda x: jax.nn.relu(x)),
+    *_each("softplus", lambda x: jax.nn.softplus(x)),
+    *[Example(gate, (x,), {"axis": axis}, oracle)
+      for gate, oracle in [("softmax", lambda x, axis: jax.nn.softmax(x, axis)),
+                           ("log_softmax", lambda x, axis: jax.nn.log_softmax(x, axis))]
+      for x, axis in [(_normal(5), -1), (A, 0), (A, 1), (A, -1), (_normal(3, 1), 1), (_normal(0, 2), 1)]],
+    *_pairs("equal", lambda x, y: x == y),
+    *_pairs("less", lambda x, y: x < y),
+    *_pairs("less_or_equal", lambda x, y: x <= y),
+    *_pairs("greater", lambda x, y: x > y),
+    *_pairs("greater_or_equal", lambda x, y: x >= y),
+    *_logical("and", lambda x, y: x & y),
+    *_logical("or", lambda x, y: x | y),
+    *[Example("not", (_bools(*shape),), {}, lambda x: ~x) for shape in SINGLES],
+    *[Example("where", (_bools(*c), _normal(*a), _normal(*b, seed=1)), {}, lambda c, x, y: jnp.where(c, x, y))
+      for c, a, b in [((), (), ()), ((2, 3), (2, 3), (2, 3)), ((3, 1), (4,), (2, 1, 1)), ((5,), (), (5,)),
+                      ((), (2, 3), (3,)), ((0,), (1,), ())]],
+    *[Example("reduce_sum", (x,), {"axis": axis, "keepdims": keepdims},
+              lambda x, axis, keepdims: jnp.sum(x, axis=axis, keepdims=keepdims))
+      for x, axis in [(_normal(), None), (A, None), (A, 0), (A, -2), (A, (0, 2)), (_normal(0, 3), 0), (_normal(1, 1), 1)]
+      for keepdims in (False, True)],
+    *[Example("reduce_mean", (x,), {"axis": axis, "keepdims": keepdims},
+              lambda x, axis, keepdims: jnp.mean(x, axis=axis, keepdims=keepdims))
+      for x, axis in [(_normal(), None), (A, None), (A, 0), (A, -2), (A, (0, 2)), (_normal(0, 3), 1), (_normal(1, 1), 1)]
+      for keepdims in (False, True)],
+    *[Example("reduce_max", (x,), {"axis": axis, "keepdims": keepdims, "ties": ties},
+              lambda x, axis, keepdims, ties: jnp.max(x, axis=axis, keepdims=keepdims))
+      for x, axis in [(_normal(), None), (A, None), (A, 0), (A, -2), (A, (0, 2)), (_normal(0, 3), 1), (_normal(1, 1), 1)]
+      for keepdims in (False, True) for ties in ("first", "share")],
+    *[Example("is_first_max", (x,), {"axis": axis}) for x, axis in [(A, None), (A, 1), (A, (0, 2)), (_normal(0, 2), 1)]],
+    *[Example("sum_to_like", (_normal(*a), _normal(*b)), {}, None)
+      for a, b in [((2, 3, 4), (3, 1)), ((2, 3), (2, 3)), ((2, 3), ()), ((0, 3), (1, 3)), ((1,), (1,))]],
+    *[Example("size", (A,), {"axis": axis}, lambda x, axis: jnp.float64(np.size(x, axis)))
+      for axis in (None, 1, (0, 2))],
+    *[Example("matmul", (_normal(*a), _normal(*b, seed=1)), {}, lambda a, b: jnp.matmul(a, b))
+      for a, b in [((5, 10), (10, 3)), ((4,), (4,)), ((4,), (4, 3)), ((2, 4), (4,)), ((6, 2, 4), (4, 3)),
+                   ((2, 4), (6, 4, 3)), ((7, 1, 2, 4), (6, 4, 3)), ((4,), (6, 4, 3)), ((6, 2, 4), (4,)),
+                   ((2, 0), (0, 3)), ((1, 1), (1, 1)), ((4,), (2, 3, 4, 5))]],
+    *[Example("transpose", (A,), {"axes": axes}, lambda x, axes: jnp.transpose(x, axes))
+      for axes in (None, [1, 2, 0], [0, -1, 1])],
+    Example("transpose", (_normal(),), {"axes": None}, lambda x, axes: x),
+    *[Example("matrix_transpose", (x,), {}, lambda x: jnp.swapaxes(x, -1, -2))
+      for x in (A, _normal(2, 3), _normal(0, 3))],
+    *[Example("reshape", (x,), {"shape": shape}, lambda x, shape: jnp.reshape(x, shape))
+      for x, shape in [(A, [6, 4]), (A, [-1]), (A, [4, -1, 2]), (_normal(), [1, 1]), (_normal(1), []), (_normal(0, 3), [5, 0])]],
+    Example("reshape_like", (A, _normal(6, 4)), {}, lambda x, like: jnp.reshape(x, like.shape)),
+    *[Example("expand", (x,), {"shape": shape}, oracle) for x, shape, oracle in [
+        (_normal(3, 1), [2, 3, 4], lambda x, shape: jnp.broadcast_to(x, shape)),
+        (_normal(), [2, 0], lambda x, shape: jnp.broadcast_to(x, shape)),
+        (A, [4], lambda x, shape: x), (_normal(3, 1), [4], lambda x, shape: jnp.broadcast_to(x, (3, 4)))]],
+    *[Example("expand_like", (x, A), {}, lambda x, like: jnp.broadcast_to(x, like.shape)) for x in (B, C, _normal())],
+    *[Example("concat", xs, {"axis": axis}, lambda *xs, axis: jnp.concatenate(xs, axis))
+      for xs, axis in [((_normal(2, 3), _normal(4, 3)), 0), ((A, _normal(2, 5, 4), _normal(2, 1, 4)), -2),
+                       ((_normal(2),), 0), ((_normal(0, 3), _normal(2, 3)), 0)]],
+    *[Example("slice", (A,), {"axis": axis, "start": start, "stop": stop},
+              lambda x, axis, start, stop: jnp.take(x, np.arange(start, stop), axis))
+      for axis, start, stop in [(0, 0, 1), (1, 1, 3), (-1, 0, 4), (2, 2, 2)]],
+    *[Example("pad", (x,), {"pad_width": widths}, lambda x, pad_width: jnp.pad(x, pad_width) if x.ndim else x)
+      for x, widths in [(_normal(2, 3), [[1, 2], [0, 3]]), (_normal(3), [[0, 0]]), (_normal(), []), (_normal(0), [[1, 1]])]],
+    *[Example("unsqueeze", (x,), {"axis": axis}, lambda x, axis: jnp.expand_dims(x, axis))
+      for x, axis in [(A, 0), (A, 3), (A, -2), (_normal(), 0)]],
+    *[Example("squeeze", (x,), {"axis": axis}, lambda x, axis: jnp.squeeze(x, axis))
+      for x, axis in [(_normal(1, 3), 0), (_normal(2, 1, 3), -2), (_normal(1), 0)]],
+    *[Example("cast", (A,), {"dtype": dtype}, lambda x, dtype: x.astype(dtype))
+      for dtype in ("float64", "float32", "int32", "bool")],
+    *[Example("cast_like", (A, like), {}, lambda x, like: x.astype(like.dtype)) for like in (C, C.astype(np.float32))],
+    *_each("zeros_like", lambda x: jnp.zeros_like(x)),
+    *_each("ones_like", lambda x: jnp.ones_like(x)),
+    *[Example("gather", (A, indices), {"axis": axis}, lambda x, indices, axis: jnp.take(x, indices, axis))
+      for indices, axis in [(_ints(1, 0, 1, 1), 0), (_ints([2, 0], [-1, 2]), 1), (np.array(3), -1),
+                            (np.zeros((0,), np.int64), 1)]],
+    *[Example("scatter_add", (A, indices, _normal(*shape, seed=4)), {"axis": axis}, oracle)
+      for indices, shape, axis, oracle in [
+          (_ints(1, 0, 1, 1), (4, 3, 4), 0, lambda x, i, u, axis: x.at[i].add(u)),
+          (_ints([2, 0], [-1, 2]), (2, 2, 2, 4), 1, lambda x, i, u, axis: x.at[:, i].add(u)),
+          (np.array(3), (2, 3), -1, lambda x, i, u, axis: x.at[..., i].add(u)),
+          (np.zeros((0,), np.int64), (2, 0, 4), 1, lambda x, i, u, axis: x)]],
+]
+
+
+def attributes_of(example: Example) -> dict[str, Any]:
+    """All attributes of an example, defaults included, as the gate's model leaves them."""
+    written = {key: list(value) if isinstance(value, tuple) else value for key, value in example.attributes.items()}
+    return dict(GATES[example.gate].attributes.model_validate(written))
+
+
+def types_of(*arrays: Any) -> list[ArrayType]:
+    return [ArrayType(tuple(x.shape), str(x.dtype)) for x in arrays]
+
+
+def wanted(example: Example, gate: Gate | None = None) -> list[bool]:
+    gate = gate or GATES[example.gate]
+    return [x.dtype.kind == "f" and gate.reaches(i) for i, x in enumerate(example.operands)]
+
+
+def _polar_shape(x: ArrayType, y: ArrayType) -> tuple[ArrayType, ArrayType]:
+    return x, y
+
+
+# A gate of one's own, with two outputs: what a user would add to the table.
+POLAR = Gate(
+    "(√(x² + y²), atan2(y, x))", "Polar coordinates.", ("x", "y"), _polar_shape,
+    outputs=("radius", "angle"), reads=Reads.INPUTS | Reads.OUTPUT,
+    forward=lambda xp, x, y: (xp.sqrt(x * x + y * y), xp.atan2(y, x)),
+    backward=(lambda op, g, out, x, y: g[0] * x / out[0] - g[1] * y / (out[0] * out[0]),
+              lambda op, g, out, x, y: g[0] * y / out[0] + g[1] * x / (out[0] * out[0])),
+)

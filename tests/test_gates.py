@@ -1,0 +1,231 @@
+"""Every gate, from one table of examples."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any
+
+import array_api_strict
+import jax
+import numpy as np
+import pytest
+
+import circuitflow as cf
+from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.gates import GATES, Reads, ShapeError
+from circuitflow.gates.shapes import ArrayType, Size
+from gate_examples import EXAMPLES, Example, attributes_of, types_of, wanted
+from wires import Recorder
+
+everything = pytest.mark.parametrize("example", EXAMPLES, ids=str)
+differentiable = pytest.mark.parametrize("example", [e for e in EXAMPLES if any(wanted(e))], ids=str)
+
+
+def run(example: Example, xp: Any = np, operands: Any = None) -> Any:
+    operands = example.operands if operands is None else operands
+    with np.errstate(all="ignore"):
+        return GATES[example.gate].forward(xp, *operands, **attributes_of(example))
+
+
+def upstream_of(example: Example) -> np.ndarray:
+    out = np.asarray(run(example))
+    return np.asarray(np.random.RandomState(9).standard_normal(out.shape), out.dtype)
+
+
+def pull(example: Example, xp: Any, operands: Any, g: Any) -> list[Any]:
+    gate, attributes = GATES[example.gate], attributes_of(example)
+    op = Vocabulary(xp, GATES)
+    with np.errstate(all="ignore"):
+        out = gate.forward(xp, *operands, **attributes)
+        sent = gate.contributions(op, g, out, operands, wanted(example), attributes)
+        return [op.sum_to_like(c, x) if want and c is not None and c.shape != x.shape else c if want else None
+                for c, x, want in zip(sent, operands, wanted(example), strict=True)]
+
+
+def test_every_gate_has_an_example():
+    assert {example.gate for example in EXAMPLES} == set(GATES)
+
+
+@everything
+def test_inferred_shape_and_dtype_are_those_computed(example):
+    inferred = GATES[example.gate].shape(*types_of(*example.operands), **attributes_of(example))
+    assert inferred == types_of(np.asarray(run(example)))[0]
+
+
+@everything
+def test_float32_stays_float32(example):
+    operands = [x.astype(np.float32) if x.dtype == np.float64 else x for x in example.operands]
+    inferred = GATES[example.gate].shape(*types_of(*operands), **attributes_of(example))
+    assert inferred == types_of(np.asarray(run(example, operands=operands)))[0]
+
+
+@everything
+def test_named_dimensions_are_inferred_as_the_sizes_they_stand_for(example):
+    names = {f"d{size}": size for x in example.operands for size in x.shape if size > 1}
+    types = [ArrayType(tuple(Size.named(f"d{size}") if size > 1 else size for size in x.shape), str(x.dtype))
+             for x in example.operands]
+    try:
+        named = GATES[example.gate].shape(*types, **attributes_of(example))
+    except ShapeError:
+        assert example.gate in ("slice", "reshape", "expand", "reshape_like", "concat", "scatter_add")
+        return
+    shape = tuple(size.substitute(names) if isinstance(size, Size) else size for size in named.shape)
+    assert shape == np.shape(run(example))
+
+
+@differentiable
+def test_contributions_agree_with_differences(example):
+    g = upstream_of(example)
+    if g.dtype.kind != "f":
+        pytest.skip("the output is no floating-point number")
+    contributions = pull(example, np, example.operands, g)
+    step = 1e-6 if g.dtype == np.float64 else 1e-2  # the float32 outputs are those of cast, which is linear
+    direction = [np.random.RandomState(i).standard_normal(x.shape) for i, x in enumerate(example.operands)]
+    for i, contribution in enumerate(contributions):
+        if contribution is None:
+            continue
+        assert contribution.shape == example.operands[i].shape
+
+        def along(t: float, i: int = i) -> float:
+            moved = [x + t * direction[k] if k == i else x for k, x in enumerate(example.operands)]
+            return float(np.sum(g * run(example, operands=moved), dtype=np.float64))
+
+        difference = (along(step) - along(-step)) / (2 * step)
+        tolerance = 1e-6 if g.dtype == np.float64 else 1e-4
+        assert np.sum(contribution * direction[i]) == pytest.approx(difference, rel=tolerance, abs=tolerance / 10)
+
+
+@differentiable
+def test_rules_write_documents_that_are_right_to_second_order(example):
+    """The rule over wires gives a document; it computes the contributions, and its own gradients pass `check`."""
+    g = upstream_of(example)
+    if g.dtype != np.float64:
+        pytest.skip("the output is not float64")
+    recorder = Recorder()
+    operands = [recorder.source(x, "parameter" if x.dtype.kind == "f" else "constant") for x in example.operands]
+    attributes = attributes_of(example)
+    upstream = recorder.source(g)
+    out = recorder.emit(example.gate, *operands, **attributes)
+    sent = GATES[example.gate].contributions(recorder, upstream, out, operands, wanted(example), attributes)
+    wires = [(i, recorder.sum_to_like(c, x) if c.shape != x.shape else c)
+             for i, (c, x, want) in enumerate(zip(sent, operands, wanted(example), strict=True)) if want]
+    random = np.random.RandomState(11)
+    seeds = {wire.name: {"data": random.standard_normal(wire.shape).ravel().tolist(), "shape": list(wire.shape)}
+             for _, wire in wires}
+    circuit = recorder.circuit([wire for _, wire in wires], seeds)
+    result = cf.Executor(circuit).run()
+    eager = pull(example, np, example.operands, g)
+    for i, wire in wires:
+        np.testing.assert_allclose(result.values[wire.name], eager[i], rtol=1e-13, atol=1e-15)
+    report = cf.check(circuit)
+    assert report.ok, report
+
+
+@everything
+def test_value_and_contributions_equal_jax(example):
+    if example.oracle is None:
+        pytest.skip("JAX has no such operation")
+    floats = [i for i, x in enumerate(example.operands) if x.dtype.kind == "f"]
+
+    def function(*moved: Any) -> Any:
+        operands = list(example.operands)
+        for i, x in zip(floats, moved, strict=True):
+            operands[i] = x
+        return example.oracle(*map(jax.numpy.asarray, operands), **example.attributes)
+
+    value, vjp = jax.vjp(function, *(example.operands[i] for i in floats))
+    np.testing.assert_allclose(run(example), value, rtol=1e-12, atol=1e-15)
+    if np.asarray(value).dtype.kind != "f" or not floats:
+        return
+    g = upstream_of(example)
+    ours = pull(example, np, example.operands, g)
+    for i, theirs in zip(floats, vjp(jax.numpy.asarray(g)), strict=True):
+        mine = np.zeros_like(theirs) if ours[i] is None else ours[i]
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-14)
+
+
+def namespace(name: str) -> Any:
+    if name == "torch":
+        pytest.importorskip("torch", reason="torch is not installed: it is too large to be a dependency of the tests")
+        return importlib.import_module("array_api_compat.torch")
+    return {"array_api_strict": array_api_strict, "jax": jax.numpy}[name]
+
+
+@pytest.mark.parametrize("library", ["array_api_strict", "jax", "torch"])
+@everything
+def test_other_array_libraries_agree_with_numpy(example, library):
+    xp = namespace(library)
+    operands = [xp.asarray(x) for x in example.operands]
+    value = run(example, xp, operands)
+    np.testing.assert_allclose(np.asarray(value), run(example), rtol=1e-12, atol=1e-15)
+    g = upstream_of(example)
+    if g.dtype.kind != "f" or not any(wanted(example)):
+        return
+    theirs = pull(example, xp, operands, xp.asarray(g))
+    for mine, other in zip(pull(example, np, example.operands, g), theirs, strict=True):
+        assert (mine is None) == (other is None)
+        if mine is not None:
+            np.testing.assert_allclose(np.asarray(other), mine, rtol=1e-11, atol=1e-14)
+
+
+@differentiable
+def test_a_rule_reads_no_more_than_its_row_says(example):
+    """What the row says is not read may be anything of the same shape."""
+    gate, attributes, g = GATES[example.gate], attributes_of(example), upstream_of(example)
+    if g.dtype.kind != "f":
+        pytest.skip("the output is no floating-point number")
+    op, out = Vocabulary(np, GATES), run(example)
+    rubbish = [np.full_like(x, 123) for x in example.operands]
+    operands = list(example.operands) if Reads.INPUTS in gate.reads else rubbish
+    output = out if Reads.OUTPUT in gate.reads else np.full_like(out, 456)
+    right = gate.contributions(op, g, out, example.operands, wanted(example), attributes)
+    same = gate.contributions(op, g, output, operands, wanted(example), attributes)
+    for expected, found in zip(right, same, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def circuit_of(example: Example, gates: Any) -> cf.Circuit:
+    recorder = Recorder(gates)
+    operands = [recorder.source(x, "parameter" if x.dtype.kind == "f" else "constant") for x in example.operands]
+    out = recorder.emit(example.gate, *operands, **attributes_of(example))
+    g = upstream_of(example)
+    return recorder.circuit([out], {out.name: {"data": g.ravel().tolist(), "shape": list(g.shape), "dtype": str(g.dtype)}})
+
+
+def _spoil(rule: Any, how: Any) -> Any:
+    return lambda *arguments, **attributes: how(rule(*arguments, **attributes))
+
+
+def _wrong_rules(gate: cf.Gate) -> list[cf.Gate]:
+    """The gate with each of its rules wrong in turn, in ways that people make mistakes."""
+    mistakes = [lambda c: -c, lambda c: c * 1.001, lambda c: c + 1e-3]
+    if callable(gate.backward):
+        return [dataclasses.replace(gate, backward=_spoil(gate.backward, lambda cs, m=m: (m(cs[0]), *cs[1:])))
+                for m in mistakes]
+    return [dataclasses.replace(gate, backward=tuple(_spoil(rule, m) if k == i else rule
+                                                     for k, rule in enumerate(gate.backward)))
+            for i, right in enumerate(gate.backward) if right is not None for m in mistakes]
+
+
+@pytest.mark.parametrize("name", sorted({e.gate for e in EXAMPLES if any(wanted(e))}))
+def test_check_catches_a_wrong_rule_and_names_the_gate(name):
+    example = next(e for e in EXAMPLES if e.gate == name and any(wanted(e)) and all(x.size > 1 for x in e.operands[:2])
+                   and upstream_of(e).size > 0 and upstream_of(e).dtype == np.float64)
+    assert cf.check(circuit_of(example, GATES)).ok
+    for wrong in _wrong_rules(GATES[name]):
+        report = cf.check(circuit_of(example, {**GATES, name: wrong}))
+        assert not report.ok
+        assert {blamed.gate for blamed in report.blamed} == {name}
+
+
+@pytest.mark.parametrize("name", sorted(GATES))
+def test_every_row_is_complete(name):
+    gate = GATES[name]
+    assert gate.formula
+    assert gate.summary.endswith(".")
+    assert gate.symbol
+    for field in gate.attributes.model_fields.values():
+        assert field.description
+    if not callable(gate.backward):
+        assert len(gate.backward) == len(gate.operands)
