@@ -1,4 +1,4 @@
-"""Values given at run time: checked against the circuit, and put into the arrays that it runs on."""
+"""Values given at run time, checked against the circuit."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.document.values import too_large
-from circuitflow.errors import InputError, MissingExtraError, nearest, printable
+from circuitflow.errors import InputError, nearest, printable
+from circuitflow.executor.library import Library
 from circuitflow.executor.plan import Plan
 from circuitflow.gates.shapes import ArrayType, Size, show
 from circuitflow.graph.circuit import Circuit
 
 
 class Bound(NamedTuple):
-    """The sources of a run, by id, as arrays of one namespace; and the sizes of the named dimensions."""
+    """The sources of a run, by id, as arrays of one library; and the sizes of the named dimensions."""
 
     xp: Any
     arrays: Mapping[str, Any]
     sizes: Mapping[str, int]
 
 
-def bind(circuit: Circuit, plan: Plan, given: Mapping[str, Any]) -> Bound:
+def bind(circuit: Circuit, plan: Plan, library: Library, given: Mapping[str, Any]) -> Bound:
     """The values of every source that a plan needs: what is given wins over the document.
 
     Raises:
@@ -37,78 +38,26 @@ def bind(circuit: Circuit, plan: Plan, given: Mapping[str, Any]) -> Bound:
         if node.kind not in ("input", "parameter"):
             what = "a constant" if node.kind == "constant" else f"computed, by {node.kind}"
             raise InputError(f"'{name}' cannot be given a value: it is {what}; inputs and parameters can")
-    names = [name for name in plan.sources if name in given or name in circuit.values]
     missing = [name for name in plan.sources if name not in given and name not in circuit.values]
     if missing:
         listed = ", ".join(f"'{name}' {_wording(circuit.nodes[name].types[0])}" for name in missing[:8])
         raise InputError(f"no value for input {listed}{' and others' if len(missing) > 8 else ''}; it has no default, "
                          "so give it one")
-    xp, like = _namespace({name: given[name] for name in names if name in given})
     sizes: dict[str, int] = {}
     bound_by: dict[str, str] = {}
     arrays: dict[str, Any] = {}
-    for name in names:
+    for name in plan.sources:
         expected = circuit.nodes[name].types[0]
-        array = convert(xp, like, given[name], expected, f"'{name}'") if name in given else circuit.values[name]
+        array = library.convert(given[name], expected, f"'{name}'") if name in given else circuit.values[name]
         _check_shape(name, tuple(array.shape), expected, sizes, bound_by)
-        arrays[name] = array if xp is np or name in given else move(xp, like, array)
+        arrays[name] = array if name in given else library.move(array)
     if sizes:
         _check_sizes(plan, sizes)
-    return Bound(xp, arrays, sizes)
+    return Bound(library.xp, arrays, sizes)
 
 
 def _wording(type_: ArrayType) -> str:
     return f"({type_.dtype} {show(type_.shape)})" if type_.shape else f"(a {type_.dtype})"
-
-
-def _namespace(given: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The namespace of the arrays given, and one of them to take the device from; NumPy's where there is none."""
-    foreign = {name: value for name, value in given.items()
-               if not isinstance(value, bool | int | float | list | tuple | np.ndarray | np.generic)}
-    if not foreign:
-        return np, None
-    try:
-        import array_api_compat
-    except ImportError:
-        name, value = next(iter(foreign.items()))
-        raise MissingExtraError(f"'{name}' is a {type(value).__module__}.{type(value).__qualname__}; arrays other than "
-                                "NumPy's need `pip install 'circuitflow[arrays]'`") from None
-    for name, value in foreign.items():
-        if not array_api_compat.is_array_api_obj(value):
-            raise InputError(f"'{name}' is a {type(value).__qualname__}; expected a number, lists of numbers or an array")
-    try:
-        return array_api_compat.array_namespace(*foreign.values()), next(iter(foreign.values()))
-    except TypeError:
-        kinds = sorted({type(value).__module__.partition(".")[0] for value in foreign.values()})
-        raise InputError(f"arrays of different libraries in one run: {' and '.join(kinds)}; use one") from None
-
-
-def move(xp: Any, like: Any, array: Any) -> Any:
-    """A NumPy array as an array of another namespace, on the device of one of its arrays."""
-    import array_api_compat
-
-    return xp.asarray(np.array(array), device=array_api_compat.device(like))
-
-
-def convert(xp: Any, like: Any, value: Any, expected: ArrayType, name: str) -> Any:
-    """A value given at run time as an array of the expected dtype; numbers take it, arrays must be safe to cast."""
-    if isinstance(value, bool | int | float | list | tuple | np.ndarray | np.generic):
-        array = np.asarray(value)
-        plain = not isinstance(value, np.ndarray | np.generic)
-        if array.dtype.kind not in "biuf":
-            raise InputError(f"{name} is {printable(repr(value), 40)}; expected numbers of dtype {expected.dtype}")
-        safe = np.can_cast(array.dtype, expected.dtype) or (plain and array.dtype.kind in "if" and expected.is_float)
-        if plain and array.dtype.kind in "if" and not safe and array.size:
-            with np.errstate(all="ignore"):
-                safe = bool(np.all(array.astype(expected.dtype) == array)) and expected.dtype != "bool"
-        if not (safe or (plain and not array.size)) or (array.dtype.kind == "b") != (expected.dtype == "bool"):
-            raise InputError(f"{name} is {array.dtype}; expected {expected.dtype}, so cast it first")
-        array = array.astype(expected.dtype, copy=False)
-        return array if xp is np else move(xp, like, array)
-    dtype = getattr(xp, expected.dtype)
-    if not xp.can_cast(value.dtype, dtype):
-        raise InputError(f"{name} is {value.dtype}; expected {expected.dtype}, so cast it first")
-    return xp.asarray(value, dtype=dtype)
 
 
 def _check_shape(name: str, shape: tuple[int, ...], expected: ArrayType, sizes: dict[str, int],
@@ -139,8 +88,8 @@ def _check_sizes(plan: Plan, sizes: Mapping[str, int]) -> None:
                 raise InputError(f"node '{step.node.id}': {message}")
 
 
-def upstream_gradients(circuit: Circuit, plan: Plan, bound: Bound, given: Mapping[str, Any], *,
-                       explicit: bool) -> dict[int, Any]:
+def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Mapping[str, int],
+                       given: Mapping[str, Any], *, explicit: bool) -> dict[int, Any]:
     """The upstream gradients that the sweep begins with, by slot: what is given wins over the document.
 
     Raises:
@@ -150,8 +99,6 @@ def upstream_gradients(circuit: Circuit, plan: Plan, bound: Bound, given: Mappin
         if name not in plan.of:
             raise InputError(f"upstream '{printable(name, 60)}': not one of the outputs asked for"
                              f"{nearest(name, plan.of) or ', which are ' + ', '.join(list(plan.of)[:8])}")
-    xp = bound.xp
-    like = next(iter(bound.arrays.values()), None)
     seeds: dict[int, Any] = {}
     for text, slot in plan.of.items():
         output = circuit.find(text)
@@ -161,13 +108,13 @@ def upstream_gradients(circuit: Circuit, plan: Plan, bound: Bound, given: Mappin
             raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
         if not plan.active[slot]:
             continue
-        shape = concrete(type_, bound.sizes)
+        shape = concrete(type_, sizes)
         if text in given:
-            seed = convert(xp, like, given[text], type_, f"upstream '{text}'")
+            seed = library.convert(given[text], type_, f"upstream '{text}'")
         elif text in circuit.upstream:
-            seed = circuit.upstream[text] if xp is np else move(xp, like, circuit.upstream[text])
+            seed = library.move(circuit.upstream[text])
         elif shape == ():
-            seed = np.ones((), type_.dtype) if xp is np else move(xp, like, np.ones((), type_.dtype))
+            seed = library.move(np.ones((), type_.dtype))
         else:
             raise InputError(
                 f"'{text}' has shape {show(shape)}, so its gradients need the upstream gradient on it: give one of "

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from circuitflow.executor.binding import Bound, bind, upstream_gradients
 from circuitflow.executor.executor import Executor
+from circuitflow.executor.library import Library
 from circuitflow.executor.passes import Track, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, Step
 from circuitflow.executor.vocabulary import Vocabulary
@@ -98,16 +99,18 @@ class Report:
 def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
           wrt: str | Sequence[str] | None = None, upstream: Mapping[str, Any] | None = None,
           track: Track = untracked) -> Report:
-    """Compare every gradient with central differences; the terms and errors are those of `Executor.run`."""
+    """Compare every gradient with central differences; in NumPy; terms and errors as for `Executor.run`."""
     plan = Executor(circuit).plan(of, wrt)
-    bound = bind(circuit, plan, inputs or {})
+    library = Library(np, None)
+    bound = bind(circuit, plan, library, inputs or {})
+    seeds = upstream_gradients(circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
+    seeds = {slot: _wide(seed) for slot, seed in seeds.items()}
     with np.errstate(all="ignore"):
-        seeds = upstream_gradients(circuit, plan, bound, upstream or {}, explicit=of is not None)
         wide = Bound(np, {name: _wide(array) for name, array in bound.arrays.items()}, bound.sizes)
         values = forward_pass(plan, wide)
         op = Vocabulary(np, circuit.gates)
-        gradients, _ = reverse_sweep(plan, op, values, {slot: _wide(seed) for slot, seed in seeds.items()})
-        problem = _Problem(plan, values, {slot: _wide(seed) for slot, seed in seeds.items()})
+        gradients, _ = reverse_sweep(plan, op, values, seeds)
+        problem = _Problem(plan, values, seeds)
         wanted = list(plan.wrt.items())
         size = max(1, math.ceil(len(wanted) / GROUPS))
         groups = [wanted[i : i + size] for i in range(0, len(wanted), size)]

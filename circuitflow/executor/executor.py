@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.errors import printable
 from circuitflow.executor.binding import bind, upstream_gradients
+from circuitflow.executor.library import Library
 from circuitflow.executor.passes import Track, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.executor.result import Contribution, Result
@@ -54,9 +56,10 @@ class Executor:
             GateError: a gate could not be applied to the values that reached it.
         """
         plan = self.plan(of, wrt)
-        bound = bind(self.circuit, plan, inputs or {})
+        library = Library.of(_named(inputs, upstream))
+        bound = bind(self.circuit, plan, library, inputs or {})
+        seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
         with np.errstate(all="ignore"):
-            seeds = upstream_gradients(self.circuit, plan, bound, upstream or {}, explicit=of is not None)
             values = forward_pass(plan, bound, track)
             gradients, contributions = reverse_sweep(plan, Vocabulary(bound.xp, self.circuit.gates), values, seeds, track)
         return self._result(plan, values, gradients, contributions)
@@ -65,7 +68,7 @@ class Executor:
                 track: Track = untracked) -> Result:
         """The forward pass alone; see `run`. The result has no gradients."""
         plan = self.plan(of, ())
-        bound = bind(self.circuit, plan, inputs or {})
+        bound = bind(self.circuit, plan, Library.of(_named(inputs, {})), inputs or {})
         with np.errstate(all="ignore"):
             values = forward_pass(plan, bound, track)
         return self._result(plan, values, [None] * len(values), [])
@@ -78,3 +81,9 @@ class Executor:
                       MappingProxyType(dict(zip(plan.names, values, strict=True))),
                       MappingProxyType({name: gradient for name, gradient in named if gradient is not None}),
                       contributions)
+
+
+def _named(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Every value given, under the name that errors call it by."""
+    return {**{f"'{printable(name, 60)}'": value for name, value in (inputs or {}).items()},
+            **{f"upstream '{printable(name, 60)}'": value for name, value in (upstream or {}).items()}}

@@ -95,8 +95,10 @@ class Result:
 
         A node is blamed before a source or an operand that was not finite to begin with.
         """
-        candidates = [*self._in_forward_pass(), *self._in_reverse_sweep()]
-        return next((c for c, guilty in candidates if guilty), candidates[0][0] if candidates else None)
+        for candidates in (list(self._in_forward_pass()), list(self._in_reverse_sweep())):
+            if candidates:
+                return next((found for found, guilty in candidates if guilty), candidates[0][0])
+        return None
 
     def _in_forward_pass(self) -> Iterator[tuple[NonFinite, bool]]:
         for node in self.circuit.nodes.values():
@@ -127,6 +129,10 @@ def _in_short(value: Any) -> str:
     array = np.asarray(value)
     if array.ndim == 0:
         return f"{array[()]:g}"
+    if array.ndim == 1 and array.size <= 4:
+        return f"[{', '.join(f'{item:g}' for item in array)}]"
     bad = np.argwhere(~np.isfinite(array))
-    where = f", {len(bad)} of {array.size} not finite, the first {array[tuple(bad[0])]:g} at {bad[0].tolist()}"
-    return f"{array.dtype} {array.shape}{where if len(bad) else ''}"
+    if not len(bad):
+        return f"{array.dtype} {array.shape}"
+    return (f"{array.dtype} {array.shape}, {len(bad)} of {array.size} not finite, the first "
+            f"{array[tuple(bad[0])]:g} at {bad[0].tolist()}")
