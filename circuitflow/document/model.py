@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-FORMAT = (1, 0)
-"""Major and minor version of the format that this reader takes."""
+READABLE = ("1.0",)
+"""Versions of the format that this reader takes: its own major version, with minor versions up to its own."""
 
 DType = Literal[
     "float64", "float32", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"
@@ -320,12 +320,8 @@ Subcircuit = Annotated[
 
 
 def _version(value: str) -> str:
-    major, _, minor = value.partition(".")
-    if not (major.isdecimal() and minor.isdecimal() and value.isascii() and len(value) < 20):
-        raise PydanticCustomError("version", "a version such as \"1.0\"")
-    if int(major) != FORMAT[0] or int(minor) > FORMAT[1]:
-        raise PydanticCustomError("version", "\"{major}.{minor}\", the format that this circuitflow reads",
-                                  {"major": FORMAT[0], "minor": FORMAT[1]})
+    if value not in READABLE:
+        raise PydanticCustomError("version", "\"{format}\", the format that this circuitflow reads", {"format": READABLE[-1]})
     return value
 
 
@@ -336,7 +332,8 @@ class Document(Body):
     """
 
     schema_: Annotated[str | None, Field(alias="$schema", description="where an editor finds this schema")] = None
-    circuitflow: Annotated[str, AfterValidator(_version), Field(description="version of the format")]
+    circuitflow: Annotated[str, AfterValidator(_version), WithJsonSchema({"enum": list(READABLE)}),
+                           Field(description="version of the format")]
 
 
 TAGS: dict[Any, type[BaseModel]] = {

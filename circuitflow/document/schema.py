@@ -50,5 +50,4 @@ def document_schema(gates: Mapping[str, GateForm]) -> dict[str, Any]:
     }
     for body in (schema, definitions["Body"]):
         body["properties"]["nodes"]["items"] = {"$ref": "#/$defs/Node"}
-    schema["properties"]["circuitflow"]["enum"] = ["1.0"]
     return {"$schema": DIALECT, **schema, "title": "circuitflow circuit document"}

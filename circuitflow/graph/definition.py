@@ -76,7 +76,9 @@ def define(parsed: Parsed, gates: GateTable, faults: Faults) -> Definition:
     """Check a document and every subcircuit that it defines; faults are noted."""
     root = _definition(parsed)
     # Every file is read once, so that files which name one another come to an end.
-    files = {(root.source.folder / Path(root.source.name).name).resolve(): root} if root.source.folder else {}
+    files: dict[Path, Definition | None] = {}
+    if root.source.folder:
+        files[(root.source.folder / Path(root.source.name).name).resolve()] = root
     definitions = [root]
     for definition in definitions:  # grows as subcircuits are found
         definitions += _subcircuits(definition, files, faults)
@@ -89,7 +91,7 @@ def _definition(parsed: Parsed) -> Definition:
     return Definition(parsed.document, parsed.source, parsed.document.dtype or "float64", broken=parsed.broken)
 
 
-def _subcircuits(outer: Definition, files: dict[Path, Definition], faults: Faults) -> list[Definition]:
+def _subcircuits(outer: Definition, files: dict[Path, Definition | None], faults: Faults) -> list[Definition]:
     """Put the definitions that a body writes or names in scope of it; returns those that are new."""
     found: dict[str, Definition | None] = {}  # None for one that is at fault
     new = []
@@ -116,7 +118,7 @@ def _subcircuits(outer: Definition, files: dict[Path, Definition], faults: Fault
     return new
 
 
-def _from_file(outer: Definition, name: str, file: CircuitFile, files: dict[Path, Definition],
+def _from_file(outer: Definition, name: str, file: CircuitFile, files: dict[Path, Definition | None],
                faults: Faults) -> tuple[Definition | None, bool]:
     """The definition in a file, and whether this is the first time it is read."""
     try:
@@ -127,9 +129,7 @@ def _from_file(outer: Definition, name: str, file: CircuitFile, files: dict[Path
     if path in files:
         return files[path], False
     parsed = parse(read((outer.source.folder or Path()) / file.file, faults), faults)
-    if parsed is None:
-        return None, False
-    files[path] = _definition(parsed)
+    files[path] = _definition(parsed) if parsed else None
     return files[path], True
 
 

@@ -54,7 +54,7 @@ def can_expand(root: Definition, faults: Faults) -> bool:
         size = len(definition.sites) - len(called) + sum(count for _, count, _ in called)
         depth = 1 + max((depth for _, _, depth in called), default=0)
         sizes[definition] = size, depth
-        if size > MAX_NODES or depth > MAX_NESTING:
+        if size > MAX_NODES or depth > MAX_NESTING + 1:
             found = (f"the circuit has {short(size)} nodes once every call is expanded; at most {MAX_NODES} are allowed"
                      if size > MAX_NODES else f"calls nest more than {MAX_NESTING} deep")
             if called:

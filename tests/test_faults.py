@@ -1,0 +1,232 @@
+"""Faults: what they say, where they point, and that every one of them is found."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+import circuitflow as cf
+from circuitflow.document.positions import Place, locate, position, tokens
+from circuitflow.errors import Fault, nearest, printable, short
+from conftest import ROOT
+from documents import document, faults
+
+BROKEN = sorted((ROOT / "circuits" / "broken").glob("*.json"))
+
+
+def test_there_are_enough_broken_documents():
+    assert len(BROKEN) >= 40
+
+
+@pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)
+def test_a_broken_document_gives_exactly_its_errors(file, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(cf.DocumentError) as error:
+        cf.load(file.relative_to(ROOT).as_posix())
+    assert f"{error.value}\n" == file.with_suffix(".txt").read_text(encoding="utf-8")
+    assert all(line.isprintable() for line in str(error.value).splitlines())
+    for fault in error.value.faults:
+        assert fault.file.startswith("circuits/broken/")
+        if fault.line is not None:
+            line = (ROOT / fault.file).read_text(encoding="utf-8").split("\n")[fault.line - 1]
+            assert fault.source == line.rstrip("\r")
+            assert 1 <= fault.column <= len(line) + 1
+
+
+def test_a_fault_is_data_for_tools():
+    with pytest.raises(cf.DocumentError) as error:
+        cf.loads('{"circuitflow": "1.0",\n "nodes": [{"id": "x", "gate": "input", "vlaue": 2}],\n "outputs": ["x"]}')
+    (fault,) = error.value.faults
+    assert fault == Fault("node 'x': unknown key 'vlaue'; did you mean 'value'?", "/nodes/0/vlaue", "x", "<document>", 2, 41,
+                          ' "nodes": [{"id": "x", "gate": "input", "vlaue": 2}],')
+    assert isinstance(error.value, ValueError)
+
+
+def test_pointers_escape_slash_and_tilde():
+    assert Place(("a/b", "c~d", 3)).pointer == "/a~1b/c~0d/3"
+    assert Place(()).pointer == ""
+
+
+def test_places_are_found_along_their_paths():
+    text = '{"a": [1, {"b\\u0063": "x]"}],\n\t"d" : {} , "e":[[],[2]]}'
+    found = locate(text, [Place(("a", 1, "bc")), Place(("a", 1, "bc"), key=True), Place(("d",)), Place(("e", 1, 0)),
+                          Place(("e", 7)), Place(("a", 0, "scalar")), Place(("nowhere",)), Place(())])
+    assert [text[offset:][:3] for offset in found.values()] == ['"x]', '"b\\', "{} ", "2]]", "[[]", "1, ", '{"a', '{"a']
+    assert position(text, text.index('"d"')) == (2, 2, '\t"d" : {} , "e":[[],[2]]}')
+    assert position("a\r\nb", 0) == (1, 1, "a")
+
+
+def test_tokens_carry_their_paths():
+    assert [(t.text, t.path, t.repeated) for t in tokens('{"a": [1, {"b": NaN, "b": "c"}], "a": true} ')] == [
+        ('"a"', ("a",), False), ("1", ("a", 0), False), ('"b"', ("a", 1, "b"), False), ("NaN", ("a", 1, "b"), False),
+        ('"b"', ("a", 1, "b"), True), ('"c"', ("a", 1, "b"), False), ('"a"', ("a",), True), ("true", ("a",), False)]
+    assert [t.text for t in tokens("3")] == ["3"]
+
+
+def test_a_long_line_is_shown_around_the_fault():
+    fault = Fault("m", "/x", None, "f", 1, 501, "a" * 500 + "b" + "c" * 500)
+    _, line, caret = str(fault).splitlines()
+    assert len(line) == 104
+    assert line[caret.index("^")] == "b"
+    fault = Fault("m", "/x", None, "f", 1, 3, "\t日\x1b[31m")
+    assert str(fault).splitlines()[1:] == ["     ��[31m", "      ^"]
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a\x1b[2Jb", "a\\x1b[2Jb"), ("x" * 300, "x" * 200 + "…"), ("σ", "σ"),
+                                            ("\u202e\u200b\n", "\\u202e\\u200b\\n"), ("\ud800", "\\ud800")])
+def test_text_from_a_file_is_made_safe(text, shown):
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    (None, "null"), (True, "true"), (False, "false"), ("a\x1b", '"a\\x1b"'), ([], "an empty list"), ([1, 2], "a list of 2"),
+    ({}, "an empty object"), ({"a": 1}, "an object with 'a'"), (10**30, "an integer of more than 20 digits"), (1.5, "1.5"),
+    ((1,), "a list of 1")])
+def test_values_in_a_few_words(value, words):
+    assert short(value) == words
+
+
+def test_the_nearest_spelling():
+    assert nearest("sigmod", ["sigmoid", "sign"]) == "; did you mean 'sigmoid'?"
+    assert nearest("ReduceSum", ["reduce_sum", "add"]) == "; did you mean 'reduce_sum'?"
+    assert nearest("xyz", ["add"]) == ""
+
+
+def syntax(text: str) -> str:
+    (message,) = faults(text)
+    return message
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("  \n", "the document is empty; expected a JSON object"),
+    ('{"a": 1,}', "a comma too many before '}'; remove it"),
+    ("[1,\n]", "a comma too many before ']'; remove it"),
+    ('{"a" 1}', "a colon is missing before '1'"),
+    ('{"a": 1 "b": 2}', "a comma is missing before '\"'"),
+    ("{a: 1}", "a key in double quotes is expected in place of 'a'"),
+    ('{"a": }', "a value is expected in place of '}'"),
+    ('{"a": "b\n"}', "a control character inside text; write it as an escape such as \\n"),
+    ('{"a": "\\x"}', "not an escape that JSON has; write \\\\ for a backslash"),
+    ('{"a": "\\u12"}', "not an escape that JSON has; write \\\\ for a backslash"),
+    ('{"a": "b', "text without its closing quote"),
+    ('{"a": [', "the text ends in the middle of the document; a bracket is not closed"),
+    ("{} x", "'x' after the end of the document; remove what follows it"),
+    ("# hello", 'JSON has no comments; use a "description"'),
+    ("['a']", "text stands in double quotes in JSON"),
+    ("\x1b", "a value is expected in place of '\\x1b'"),
+])
+def test_syntax_errors_say_what_to_do(text, message):
+    assert syntax(text) == message
+
+
+def test_a_trailing_comma_is_pointed_at_whatever_the_parser_says():
+    from circuitflow.document.reading import _syntax
+
+    text = '{"a": 1,  }'
+    for message, offset in [("Illegal trailing comma before end of object", 7), ("Expecting property name", 10)]:
+        assert _syntax(text, json.JSONDecodeError(message, text, offset)) == (7, "a comma too many before '}'; remove it")
+
+
+def test_a_cycle_of_many_nodes_is_shown_in_part():
+    nodes = [{"id": f"n{i}", "gate": "neg", "inputs": [f"n{(i + 1) % 20000}"]} for i in range(20000)]
+    (message,) = faults(document(*nodes, outputs=["n0"]))
+    assert message.startswith("node 'n0': a cycle: n0 → n19999 → n19998")
+    assert "(20000 nodes)" in message
+    assert len(message) < 300
+
+
+def test_all_faults_are_found_at_once_also_beside_those_of_form():
+    text = document({"id": "x", "gate": "input", "vlaue": 2}, "f = mull(x, x)", "g = add(x, y)", "h = neg(f)",
+                    {"id": "k", "gate": "exp"}, outputs=["h", "z"], edges=[{"source": "x", "target": "q"}], colour="red")
+    assert faults(text) == [
+        "node 'x': unknown key 'vlaue'; did you mean 'value'?", "node 'f': there is no gate \"mull\"; did you mean 'mul'?",
+        "node 'g': there is no node 'y'",
+        "node 'k': exp takes 1 operand (x); it has none", "output 'z': there is no node 'z'",
+        "edge to 'q': there is no such node", "unknown key 'colour'; the keys here are 'name', 'description', 'dtype', "
+        "'circuits', 'nodes', 'edges', 'outputs', 'upstream', 'layout', 'metadata', '$schema', 'circuitflow'"]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"nodes": {}}, "'nodes' is an empty object; expected a list"),
+    ({"nodes": [5]}, "item 0 is 5; expected an object"),
+    ({"outputs": []}, "'outputs' is an empty list; expected 1 or more items"),
+    ({"outputs": [3]}, "item 0 is 3; expected text"),
+    ({"outputs": ["a b"]}, '"a b" is not a name: expected letters, digits and underscores, not beginning with a digit, or id.port'),
+    ({"edges": [5]}, "item 0 is 5; expected an object"),
+    ({"circuits": {"a": 5}}, "'a' is 5; expected an object"),
+    ({"circuits": {"1": {"file": "a.json"}}}, '"1" is not a name: expected letters, digits and underscores, not beginning with a digit'),
+    ({"circuits": {"a": {"nodes": [5], "outputs": ["x"]}}}, "item 0 is 5; expected an object"),
+    ({"name": 5}, "'name' is 5; expected text"),
+    ({"layout": {"x": [1]}}, "'x' is a list of 1; expected 2 or more items"),
+    ({"layout": {"x": [1, 2, 3]}}, "'x' is a list of 3; expected at most 2 items"),
+    ({"layout": {"x": [1, "2"]}}, 'item 1 is "2"; expected a number'),
+    ({"metadata": []}, "'metadata' is an empty list; expected an object"),
+    ({"dtype": "int64"}, "'dtype' is \"int64\"; expected 'float64', 'float32'"),
+    ({"circuitflow": "one"}, "'circuitflow' is \"one\"; expected \"1.0\", the format that this circuitflow reads"),
+    ({"circuitflow": "1.7"}, "'circuitflow' is \"1.7\"; expected \"1.0\", the format that this circuitflow reads"),
+    ({"circuitflow": "1.0", "nodes": 3}, "'nodes' is 3; expected a list"),
+])
+def test_faults_of_form(change, message):
+    found = faults(json.dumps({"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input"}], "outputs": ["x"], **change}))
+    assert message in found
+    assert len(found) <= 2
+
+
+@pytest.mark.parametrize(("node", "message"), [
+    ({"id": "f", "gate": 3}, "node 'f': 'gate' is 3; expected text"),
+    ({"id": 3, "gate": "neg"}, "'id' is 3; expected text"),
+    ({"id": "a" * 129, "gate": "neg", "inputs": ["x"]}, f'node \'{"a" * 60}…\': "{"a" * 40}…" is too long: at most 128 characters'),
+    ({"id": "f", "gate": "neg", "inputs": "x"}, "node 'f': 'inputs' is \"x\"; expected a list"),
+    ({"id": "f", "gate": "neg", "inputs": [None]}, "node 'f': item 0 is null; expected text"),
+    ({"id": "f", "gate": "neg", "inputs": {"a b": "x"}}, 'node \'f\': "a b" is not a name: expected letters, digits and '
+                                                         "underscores, not beginning with a digit"),
+    ({"id": "f", "gate": "call"}, "node 'f': 'circuit' is missing"),
+    ({"id": "f", "gate": "parameter"}, "node 'f': 'value' is missing"),
+    ({"id": "f", "gate": "input", "shape": [None]}, "node 'f': item 0 is null; expected an integer, 0 or more, or a name"),
+    ({"id": "f", "gate": "input", "value": None, "label": 3}, "node 'f': 'label' is 3; expected text"),
+    ({"id": "f", "gate": "input", "value": {}}, "node 'f': 'value' is an empty object; expected an object with 'data', 'file' or 'random'"),
+    ({"id": "f", "gate": "parameter", "value": None}, "node 'f': 'value' is null; expected a number, nested lists of numbers, or an "
+                                                     "object with 'data', 'file' or 'random'"),
+    ({"id": "f", "gate": "parameter", "value": {"random": "normal", "shape": [2.0], "seed": 0}}, "node 'f': item 0 is 2.0; expected an integer"),
+    ({"id": "f", "gate": "parameter", "value": {"random": "normal", "shape": [-2], "seed": 0}}, "node 'f': item 0 is -2; expected 0 or more"),
+    ({"id": "f", "gate": "reduce_sum", "inputs": ["x"], "keepdims": 1}, "node 'f': 'keepdims' is 1; expected true or false"),
+    ({"id": "f", "gate": "unsqueeze", "inputs": ["x"], "axis": 0.5}, "node 'f': 'axis' is 0.5; expected an integer"),
+    ({"id": "f", "gate": "clip", "inputs": ["x"], "min": "0"}, "node 'f': 'min' is \"0\"; expected a number or null"),
+    ({"id": "f", "gate": "slice", "inputs": ["x"], "stop": -1}, "node 'f': 'stop' is -1; expected an integer, 0 or more"),
+])
+def test_faults_of_nodes(node, message):
+    assert faults(document("x = 1", node, outputs=["x"])) == [message]
+
+
+def test_no_more_than_a_thousand_faults_are_listed():
+    found = faults(document("x = 1", *[f"n{i} = neg(y{i})" for i in range(1500)], outputs=["x"]))
+    assert len(found) == 1001
+    assert found[-1] == "more than 1000 faults; the rest is not listed"
+
+
+def test_files_that_cannot_be_read(tmp_path, monkeypatch):
+    def said(path):
+        with pytest.raises(cf.DocumentError) as error:
+            cf.load(path)
+        return str(error.value).replace(str(tmp_path), "…")
+
+    assert said(tmp_path) == "…: is a folder; expected a circuit document"
+    assert said(tmp_path / "nowhere.json") == "…/nowhere.json: no such file"
+    assert said(str(tmp_path) + "/a\0b") == "…/a\\x00b: cannot be read: not a file name"
+    os.mkfifo(tmp_path / "pipe")
+    assert said(tmp_path / "pipe") == "…/pipe: is not a regular file; expected a circuit document"
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    assert said(secret) == "…/secret.json: cannot be read: Permission denied"
+    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(IsADirectoryError(21, "Is a directory")))
+    assert said(secret) == "…/secret.json: is a folder; expected a circuit document"
+
+
+def test_a_document_larger_than_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr("circuitflow.document.reading.MAX_BYTES", 10)
+    (tmp_path / "c.json").write_text(" " * 11)
+    with pytest.raises(cf.DocumentError, match="is larger than 10 bytes, the largest document that is read"):
+        cf.load(tmp_path / "c.json")
