@@ -13,7 +13,7 @@ from circuitflow.document.faults import Faults
 from circuitflow.document.reading import parse, read
 from circuitflow.document.rewriting import with_edges, with_inputs
 from circuitflow.document.writing import dumps, replace
-from circuitflow.errors import CircuitflowError, InputError, printable
+from circuitflow.errors import InputError, printable
 
 
 def command(
@@ -34,9 +34,8 @@ def command(
     faults = Faults()
     source = read(file, faults)
     parsed = parse(source, faults)
-    faults.raise_if_any()
-    if parsed is None:
-        raise CircuitflowError("a document that cannot be read must have a fault")
+    if faults or parsed is None:
+        faults.fail()
     document = with_edges(parsed.document) if edges else with_inputs(parsed.document) if inputs else parsed.document
     text = dumps(document)
     if check:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
+import signal
 import sys
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
@@ -52,27 +52,21 @@ def main() -> None:
     """Run the program. Exit status: 0 done, 1 the answer is no, 2 bad input of any kind."""
     from circuitflow.errors import CircuitflowError, DocumentError
 
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough ends the program quietly
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        _app(sys.argv[1:])()
+        _app(sys.argv[1:])(prog_name="circuitflow")
     except DocumentError as error:
         _fail(str(error))
     except CircuitflowError as error:
         _fail(f"error: {error}")
     except MemoryError:
         _fail("error: not enough memory for this circuit")
-    except BrokenPipeError:
-        # The reader has what it wanted; keep the interpreter from failing once more at exit.
-        _silence(sys.stdout)
-        sys.exit(0)
 
 
 def _fail(message: str) -> None:
     sys.stdout.flush()
     print(message, file=sys.stderr)
     sys.exit(2)
-
-
-def _silence(stream: TextIO) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import typer
@@ -13,15 +13,15 @@ from circuitflow.document.schema import DIALECT, GateForm, document_schema
 from circuitflow.gates import GATES
 
 
-class Which(str, Enum):
+class Which(StrEnum):
     """The schemas there are."""
 
-    document = "document"
-    run = "run"
+    DOCUMENT = "document"
+    RUN = "run"
 
 
 def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, or of what `run --json` prints.")]
-            = Which.document) -> None:
+            = Which.DOCUMENT) -> None:
     """The JSON Schema of documents, for your editor.
 
     Example: circuitflow schema > circuit.schema.json
@@ -31,7 +31,7 @@ def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, o
 
 def text(which: Which) -> str:
     """A schema as it stands in `schemas/`."""
-    schema = run_schema() if which is Which.run else document_schema(
+    schema = run_schema() if which is Which.RUN else document_schema(
         {name: GateForm(f"{gate.formula}: {gate.summary}", gate.attributes) for name, gate in GATES.items()})
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

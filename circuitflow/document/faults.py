@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -62,6 +62,9 @@ class Faults:
         self._found: dict[Source, list[_Found]] = {}
         self._seen: set[tuple[Source, Place, int | None]] = set()
 
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
     def add(self, source: Source, message: str, *path: str | int, node: str | None = None, key: bool = False,
             offset: int | None = None) -> None:
         """Note a fault at a path of a document.
@@ -87,12 +90,15 @@ class Faults:
         Raises:
             DocumentError: there is at least one.
         """
-        if self._found:
-            faults = [fault for source in self._found for fault in self._located(source)]
-            if len(self._seen) > MAX_FAULTS:
-                faults[MAX_FAULTS:] = [Fault(f"more than {MAX_FAULTS} faults; the rest is not listed",
-                                             file=faults[0].file)]
-            raise DocumentError(faults)
+        if self:
+            self.fail()
+
+    def fail(self) -> NoReturn:
+        """Raise them all as one error, where there is nothing to go on with."""
+        faults = [fault for source in self._found for fault in self._located(source)]
+        if len(self._seen) > MAX_FAULTS:
+            faults[MAX_FAULTS:] = [Fault(f"more than {MAX_FAULTS} faults; the rest is not listed", file=faults[0].file)]
+        raise DocumentError(faults)
 
     def _located(self, source: Source) -> Iterator[Fault]:
         found = self._found[source]

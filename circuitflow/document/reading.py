@@ -25,6 +25,7 @@ MAX_BYTES = 2**30
 
 _MAX_DIGITS = 1000  # Python itself stops at a few thousand
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_NOTHING = object()  # None is the JSON value null
 T = TypeVar("T")
 
 
@@ -87,7 +88,7 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
     if source.text is None:
         return None
     raw = parse_json(source, source.text, faults)
-    if raw is None:
+    if raw is _NOTHING:
         return None
     try:
         return Parsed(Document.model_validate(raw), source)
@@ -107,8 +108,8 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
 
 def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | None:
     """What a text holds, as one of the document's own types, or None after a fault; for values given beside a document."""
-    raw = parse_json(source, source.text, faults) if source.text is not None else None
-    if raw is None:
+    raw = parse_json(source, source.text, faults) if source.text is not None else _NOTHING
+    if raw is _NOTHING:
         return None
     try:
         return adapter.validate_python(raw, strict=True)
@@ -142,7 +143,7 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
 
 
 def parse_json(source: Source, text: str, faults: Faults) -> Any:
-    """The JSON value of a text, or None; what JSON forbids and Python's parser lets pass is noted as a fault."""
+    """The JSON value of a text, or _NOTHING; what JSON forbids and Python's parser lets pass is noted as a fault."""
     suspicious = _SURROGATE.search(text) is not None
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -168,10 +169,10 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
     except json.JSONDecodeError as error:
         offset, message = _syntax(text, error)
         faults.add(source, message, offset=offset)
-        return None
+        return _NOTHING
     except RecursionError:
         faults.add(source, "is nested too deep to be read")
-        return None
+        return _NOTHING
     if suspicious:
         for token, message in _forbidden(text):
             node = node_id(token.path, raw)

@@ -18,7 +18,7 @@ from circuitflow.document.reading import Parsed, parse, read
 from circuitflow.document.tensors import ValueFaultError
 from circuitflow.document.values import Array, to_array
 from circuitflow.document.writing import dumps as dump_document
-from circuitflow.errors import CircuitflowError, nearest, printable
+from circuitflow.errors import nearest, printable
 from circuitflow.gates import GATES, ArrayType, GateTable
 from circuitflow.gates.shapes import show
 from circuitflow.graph.definition import Definition, define
@@ -74,7 +74,7 @@ class Circuit:
     def _build(self, parsed: Parsed, gates: GateTable, faults: Faults) -> None:
         root = define(parsed, gates, faults)
         if not can_expand(root, faults):
-            faults.raise_if_any()
+            faults.fail()
         placed = {place.node.id: place for place in expand(root, gates)}
         graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
         graph.add_nodes_from(placed)
@@ -176,8 +176,7 @@ def loads(text: str, *, gates: GateTable = GATES, folder: str | os.PathLike[str]
 def _parsed(source: Source, gates: GateTable, faults: Faults) -> Circuit:
     parsed = parse(source, faults)
     if parsed is None:
-        faults.raise_if_any()
-        raise CircuitflowError("a document that cannot be read must have a fault")
+        faults.fail()
     return Circuit._of(parsed, gates, faults)
 
 

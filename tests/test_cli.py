@@ -1,0 +1,414 @@
+"""The command line: what it prints, where, and with which status."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+import circuitflow as cf
+from circuitflow.cli import main as program
+from conftest import ROOT
+from documents import document
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class Outcome:
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def circuitflow(monkeypatch, capfd):
+    """Run a command in this process, from the root of the project."""
+    monkeypatch.chdir(ROOT)
+
+    def call(*arguments: str, stdin: str | None = None) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["circuitflow", *arguments])
+        if stdin is not None:
+            class Input:
+                class buffer:  # noqa: N801
+                    read = staticmethod(lambda size: stdin.encode()[:size])
+            monkeypatch.setattr(sys, "stdin", Input)
+        capfd.readouterr()
+        try:
+            program()
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        out, err = capfd.readouterr()
+        return Outcome(status, out, err)
+
+    return call
+
+
+def golden(name: str, text: str) -> None:
+    """Compare with a golden file; `CIRCUITFLOW_GOLDEN=write` makes them anew."""
+    text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    path = GOLDEN / name
+    if os.environ.get("CIRCUITFLOW_GOLDEN") == "write":
+        GOLDEN.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "arguments"), [
+    *[(f"run_{name}", ["run", f"circuits/{name}.json"]) for name in (
+        "product", "patterns", "sigmoid_neuron", "sigmoid_neuron_fused", "staged", "fork", "square", "tie",
+        "matrix_product", "neuron_layer")],
+    ("check_staged", ["check", "circuits/staged.json"]),
+    ("check_tie", ["check", "circuits/tie.json"]),
+    ("gates", ["gates"]),
+    ("gates_reduce_max", ["gates", "reduce_max"]),
+    ("gates_mul", ["gates", "mul"]),
+])
+def test_what_people_see(circuitflow, monkeypatch, name, arguments):
+    monkeypatch.setenv("COLUMNS", "100")
+    outcome = circuitflow(*arguments)
+    assert (outcome.status, outcome.err) == (0, "")
+    golden(f"{name}.txt", outcome.out)
+
+
+def test_help_shows_every_command_and_an_example_of_each(circuitflow):
+    program = circuitflow("--help").out
+    assert "Usage: circuitflow" in program
+    assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
+    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("fmt", "--check"), ("gates", "--json"),
+                         ("schema", "run")]:
+        assert f"  {name} " in program
+        out = circuitflow(name, "--help").out
+        assert f"Example: circuitflow {name} " in out
+        assert option in out
+
+
+def test_run_as_json_follows_the_schema_and_carries_the_figures(circuitflow):
+    schema = json.loads((ROOT / "schemas/run.schema.json").read_text())
+    for file in sorted((ROOT / "circuits").glob("*.json")):
+        outcome = circuitflow("run", str(file), "--json")
+        jsonschema.validate(json.loads(outcome.out), schema)
+        assert outcome.out.count("\n") == 1
+    found = json.loads(circuitflow("run", "circuits/sigmoid_neuron.json", "--json").out)
+    assert list(found) == ["circuit", "outputs", "values", "gradients", "contributions"]
+    assert found["circuit"] == "sigmoid_neuron"
+    assert found["outputs"] == {"f": 0.7310585786300049}
+    assert found["gradients"]["x0"] == pytest.approx(0.3932238664829637, rel=1e-15)
+    assert {"source": "w0", "target": "w0x0", "port": 0, "value": found["gradients"]["w0"]} in found["contributions"]
+
+
+def test_numbers_that_json_has_not(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(document('x = ["NaN", "Infinity", "-Infinity", 1]', {"id": "e", "gate": "input", "value": [[], []]},
+                             "f = neg(x)", "g = neg(e)", outputs=["f", "g"]))
+    found = json.loads(circuitflow("run", str(path), "--json", "--forward").out)
+    assert found["outputs"] == {"f": ["NaN", "-Infinity", "Infinity", -1],
+                                "g": {"data": [], "shape": [2, 0], "dtype": "float64"}}
+    jsonschema.validate(found, json.loads((ROOT / "schemas/run.schema.json").read_text()))
+    shown = circuitflow("run", str(path), "--forward").out
+    assert "[nan, -inf, inf, -1]" in shown
+    assert "(2, 0) empty" in shown
+
+
+def outputs(outcome: Outcome) -> dict:
+    assert (outcome.status, outcome.err) == (0, "")
+    return json.loads(outcome.out)["outputs"]
+
+
+def test_values_can_be_given(circuitflow, tmp_path):
+    product = "circuits/product.json"
+    assert outputs(circuitflow("run", product, "--json", "--set", "x=-3", "--set", "y=.5")) == {"f": 10}
+    assert outputs(circuitflow("run", product, "--json", "--set", "x=inf")) == {"f": "-Infinity"}
+    assert outputs(circuitflow("run", product, "--json", "--set", '{"x"=1'.replace('{"x"', "x"))) == {"f": -24}
+    (tmp_path / "x.json").write_text("7")
+    (tmp_path / "in.json").write_text('{"x": 1, "y": {"data": 2}}')
+    assert outputs(circuitflow("run", product, "--json", "--set", f"x={tmp_path}/x.json")) == {"f": -48}
+    assert outputs(circuitflow("run", product, "--json", "--inputs", f"{tmp_path}/in.json")) == {"f": -12}
+    assert outputs(circuitflow("run", product, "--json", "--inputs", f"{tmp_path}/in.json", "--set", "y=3")) == {"f": -16}
+    assert outputs(circuitflow("run", product, "--json", "--of", "q,f")) == {"q": 3, "f": -12}
+    found = json.loads(circuitflow("run", product, "--json", "--of", "q", "--wrt", "x", "--upstream", "q=10").out)
+    assert found["gradients"] == {"x": 10, "q": 10}
+    matrix = json.loads(circuitflow("run", "circuits/matrix_product.json", "--json", "--upstream",
+                                    'D={"data": 1, "shape": [5, 3]}', "--set", 'X={"data": 2, "shape": [10, 3]}').out)
+    assert matrix["gradients"]["W"] == [[6.0] * 10] * 5
+    given = json.loads(circuitflow("run", "circuits/fork.json", "--json", "--set", 'x={"data": 1, "dtype": "float64"}').out)
+    assert given["values"]["x"] == 1
+
+
+def test_standard_input_is_a_file(circuitflow):
+    text = (ROOT / "circuits/product.json").read_text()
+    assert outputs(circuitflow("run", "-", "--json", stdin=text)) == {"f": -12}
+    outcome = circuitflow("run", "-", stdin="{")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith("<stdin>:1:2: the text ends in the middle of the document")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["run", "nowhere.json"], "nowhere.json: no such file\n"),
+    (["run", "circuits"], "circuits: is a folder; expected a circuit document\n"),
+    (["run", "circuits/product.json", "--set", "x"], "error: --set x: expected ID=VALUE, such as --set x=3\n"),
+    (["run", "circuits/product.json", "--set", "x=hello"], "error: --set x=hello: 'hello' is no number, no JSON and no file\n"),
+    (["run", "circuits/product.json", "--set", "x=[1,"], "--set x:1:4: the text ends in the middle of the document; a bracket "
+                                                         "is not closed\n    [1,\n       ^\n"),
+    (["run", "circuits/product.json", "--set", "x=[1, [2]]"], "--set x:1:5: 'x': a list of 1 stands beside a number; expected "
+                                                             "lists of equal length\n    [1, [2]]\n        ^\n"),
+    (["run", "circuits/product.json", "--set", "x=[1]"], "error: 'x' has shape (1,); expected ()\n"),
+    (["run", "circuits/product.json", "--set", "w=1"], "error: there is no input 'w' in circuit 'product'; it has x, y, z\n"),
+    (["run", "circuits/product.json", "--set", "q=1"], "error: 'q' cannot be given a value: it is computed, by add; inputs and "
+                                                       "parameters can\n"),
+    (["run", "circuits/product.json", "--inputs", "nowhere.json"], "nowhere.json: no such file\n"),
+    (["run", "circuits/product.json", "--inputs", "circuits/broken/not_an_object.json"],
+     "circuits/broken/not_an_object.json:1:1: the document is a list of 3; expected an object\n    [1, 2, 3]\n    ^\n"),
+    (["run", "circuits/product.json", "--of", "g"], "error: of: there is no 'g' in circuit 'product'\n"),
+    (["run", "circuits/product.json", "--upstream", "g=1"], "error: upstream 'g': not one of the outputs asked for, which are f\n"),
+    (["run", "circuits/product.json", "--upstream", "f=[1]"], "error: upstream 'f' has shape (1,); expected (), as the output\n"),
+    (["gates", "mull"], "error: there is no gate 'mull'; did you mean 'mul'?\n"),
+    (["gates", "\x1b[31m"], "error: there is no gate '\\x1b[31m'; `circuitflow gates` lists them\n"),
+    (["fmt", "circuits/product.json", "--edges", "--inputs"], "error: --edges and --inputs exclude one another; give one\n"),
+    (["fmt", "-", "--write"], "error: --write needs a file; standard input is written to standard output\n"),
+])
+def test_bad_input_ends_with_status_2_and_a_sentence(circuitflow, arguments, message):
+    outcome = circuitflow(*arguments)
+    assert (outcome.status, outcome.out, outcome.err) == (2, "", message)
+
+
+@pytest.mark.parametrize("arguments", [["rnu"], ["run"], ["run", "circuits/product.json", "--seet", "x=1"], ["schema", "x"]])
+def test_wrong_usage_ends_with_status_2(circuitflow, arguments):
+    outcome = circuitflow(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "Usage:" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_without_arguments_it_says_what_it_is(circuitflow):
+    outcome = circuitflow()
+    assert "Commands:" in outcome.out + outcome.err
+
+
+def test_version(circuitflow):
+    assert circuitflow("--version").out == f"circuitflow {cf.__version__}\n"
+
+
+def test_debug_nans(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(document("x = 0", "r = reciprocal(x)", "f = neg(r)"))
+    assert circuitflow("run", str(path)).status == 0
+    outcome = circuitflow("run", str(path), "--debug-nans")
+    assert (outcome.status, outcome.err) == (1, "first number that is not finite: node 'r': in the forward pass, reciprocal "
+                                                "gives inf from x = 0\n")
+    assert circuitflow("run", str(path), "--debug-nans", "--set", "x=2").status == 0
+
+
+def test_check_says_no_to_a_wrong_gradient_and_names_the_gate(circuitflow, monkeypatch):
+    import dataclasses
+
+    wrong = {**cf.GATES, "mul": dataclasses.replace(cf.GATES["mul"], backward=lambda op, g, out, *xs: tuple(g * x for x in xs))}
+    monkeypatch.setattr(cf, "load", lambda path: cf.loads((ROOT / path).read_text(), gates=wrong))
+    outcome = circuitflow("check", "circuits/product.json")
+    assert outcome.status == 1
+    golden("check_wrong.txt", outcome.out)
+    found = json.loads(circuitflow("check", "circuits/product.json", "--json").out)
+    assert found["ok"] is False
+    assert [(b["node"], b["gate"], b["port"]) for b in found["blamed"]] == [("f", "mul", 0), ("f", "mul", 1)]
+    assert {row["verdict"] for row in found["compared"]} == {"wrong"}
+
+
+def test_check_warns_of_nodes_that_reach_no_output(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(document("x = 1", *[f"n{i} = neg(x)" for i in range(25)], "f = neg(x)"))
+    outcome = circuitflow("check", str(path))
+    assert outcome.status == 0
+    assert outcome.err.startswith("warning: node 'n0' reaches no output\n")
+    assert outcome.err.endswith("warning: node 'n19' reaches no output\nwarning: 5 more nodes reach no output\n")
+    assert json.loads(circuitflow("check", str(path), "--json").out)["unused"][0] == "n0"
+
+
+def test_check_of_what_cannot_be_compared(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(document("x = 0", "f = sqrt(x)"))
+    outcome = circuitflow("check", str(path))
+    assert outcome.status == 0
+    assert "x: a value or gradient near here is not finite, so there is nothing to compare" in outcome.out
+    path.write_text(document({"id": "c", "gate": "constant", "value": 1}, "f = neg(c)"))
+    assert "ok: there was nothing that could be compared" in circuitflow("check", str(path)).out
+
+
+def test_a_long_table_is_printed_in_part(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(document("n0 = 1", *[f"n{i + 1} = neg(n{i})" for i in range(999)],
+                             {"id": "many", "gate": "add", "inputs": [f"n{i}" for i in range(50)]}, outputs=["many", "n999"]))
+    lines = circuitflow("run", str(path)).out.splitlines()
+    assert len(lines) < 420
+    assert any("… 601 more; --json has them all" in line for line in lines)
+    assert any("add(n0, n1, n2, n3, …)" in line for line in lines)
+    path.write_text(document("x = 1", *[f"n{i} = neg(x)" for i in range(6)],
+                             {"id": "f", "gate": "add", "inputs": [f"n{i}" for i in range(6)], "label": "the sum"}))
+    out = circuitflow("run", str(path)).out
+    assert "-1 from n5 + -1 from n4 + -1 from n3 + -1 from n2 + …" in out
+    assert "f (the sum)" in out
+
+
+def test_fmt_writes_checks_and_prints(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    loose = document("x = 1", "f = neg(x)")
+    path.write_text(loose)
+    outcome = circuitflow("fmt", "--check", str(path))
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == f"{path}: not in canonical layout; circuitflow fmt --write mends it\n"
+    printed = circuitflow("fmt", str(path)).out
+    assert path.read_text() == loose
+    assert circuitflow("fmt", "--write", str(path)).out == ""
+    assert path.read_text() == printed
+    before = path.stat().st_mtime_ns
+    assert circuitflow("fmt", "-w", str(path)).status == 0
+    assert path.stat().st_mtime_ns == before
+    assert circuitflow("fmt", "--check", str(path)).status == 0
+    assert circuitflow("fmt", "-", stdin=loose).out == printed
+    edges = circuitflow("fmt", "--edges", str(path)).out
+    assert '{"source": "x", "target": "f"}' in edges
+    assert circuitflow("fmt", "--inputs", "-", stdin=edges).out == printed
+    assert circuitflow("fmt", "-", stdin="{").status == 2
+
+
+def test_gates_as_json(circuitflow):
+    every = json.loads(circuitflow("gates", "--json").out)
+    assert every.keys() == cf.GATES.keys()
+    assert every["add"]["operands"] == {"at_least": 2}
+    one = json.loads(circuitflow("gates", "softmax", "--json").out)["softmax"]
+    assert one["operands"] == ["x"]
+    assert one["family"] == "exponential"
+    assert one["attributes"]["axis"]["default"] == -1
+
+
+def test_every_gate_has_its_page(circuitflow):
+    for name, gate in cf.GATES.items():
+        out = circuitflow("gates", name).out
+        assert out.startswith(f"{name}: {gate.formula}\n{gate.summary}\n")
+
+
+def test_no_memory_is_a_sentence(circuitflow, monkeypatch):
+    def none_left(path):
+        raise MemoryError
+
+    monkeypatch.setattr(cf, "load", none_left)
+    outcome = circuitflow("run", "circuits/product.json")
+    assert (outcome.status, outcome.err) == (2, "error: not enough memory for this circuit\n")
+
+
+def command(*arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "circuitflow", *arguments], cwd=ROOT, capture_output=True, text=True,
+                          timeout=60, check=False, **options)
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(document("n0 = 1", *[f"n{i + 1} = neg(n{i})" for i in range(5000)]))
+    process = subprocess.Popen([sys.executable, "-m", "circuitflow", "run", "--json", str(path)], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.wait(60) == -signal.SIGPIPE
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What a command writes to a terminal that is both its output and its error."""
+    leader, follower = pty.openpty()
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    env.pop("NO_COLOR", None) if "NO_COLOR" not in environment else None
+    process = subprocess.Popen([sys.executable, "-m", "circuitflow", *arguments], cwd=ROOT, stdout=follower, stderr=follower,
+                               env=env)
+    os.close(follower)
+    written = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        written += part
+    process.wait(60)
+    os.close(leader)
+    return written.decode()
+
+
+def test_colour_on_a_terminal_only_and_not_against_no_color():
+    assert "\x1b[32m" in on_a_terminal("run", "circuits/product.json")
+    assert "\x1b[3" not in on_a_terminal("run", "circuits/product.json", NO_COLOR="1")
+    assert "\x1b" not in command("run", "circuits/product.json").stdout
+
+
+def test_nothing_heavy_is_imported_before_the_command_is_known():
+    heavy = ("numpy", "networkx", "pydantic", "rich.table")
+    for arguments in ([], ["--help"], ["--version"]):
+        modules = imported(*arguments)
+        assert not [module for module in heavy if module in modules], arguments
+
+
+def test_a_plain_run_imports_nothing_that_it_does_not_need():
+    modules = imported("run", "circuits/product.json")
+    assert "networkx" in modules
+    for needless in ("scipy", "jax", "torch", "array_api_compat", "safetensors", "matplotlib", "pandas", "rich.progress",
+                     "circuitflow.executor.check", "circuitflow.document.schema", "unittest"):
+        assert needless not in modules
+
+
+def imported(*arguments: str) -> set[str]:
+    result = subprocess.run([sys.executable, "-X", "importtime", "-m", "circuitflow", *arguments], cwd=ROOT,
+                            capture_output=True, text=True, timeout=60, check=False)
+    return {line.rpartition("|")[2].strip() for line in result.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_progress_is_shown_on_a_terminal_after_a_second(monkeypatch):
+    import time
+
+    from circuitflow.cli import progress
+
+    monkeypatch.setattr(progress, "PATIENCE", 0.05)
+    assert list(progress.track(range(3), "steps")) == [0, 1, 2]
+    shown = []
+
+    class Terminal:
+        encoding = "utf-8"
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            shown.append(text)
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    done = []
+    for i in progress.track(range(10), "forward pass"):
+        time.sleep(0.02)
+        done.append(i)
+    assert done == list(range(10))
+    assert "forward pass" in "".join(shown)
+    assert list(progress.track(range(3), "too quick to show")) == [0, 1, 2]
+    with progress.waiting("loading"):
+        time.sleep(0.3)
+    assert "loading …" in "".join(shown)
+    with progress.waiting("never shown"):
+        pass
+    assert "too quick" not in "".join(shown)
+    assert "never" not in "".join(shown)
+
+
+def test_numbers_in_a_table():
+    from circuitflow.cli.text import number
+
+    assert [number(x) for x in (1.0, -0.5346446645, 1e-12, np.int64(3), np.bool_(True), np.ones((2, 2)), np.arange(5.0))] == [
+        "1", "-0.534645", "1e-12", "3", "True", "(2, 2) all 1", "(5,) 0 to 4"]

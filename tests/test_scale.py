@@ -1,0 +1,90 @@
+"""Large circuits, and input that is meant to hurt."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import circuitflow as cf
+from conftest import ROOT
+from documents import document
+
+
+def test_a_chain_as_long_as_it_likes_needs_no_recursion():
+    n = 20_000
+    nodes = [f"n{i + 1} = sigmoid(n{i})" for i in range(n)]
+    circuit = cf.loads(document("n0 = 0.5", *nodes))
+    result = cf.Executor(circuit).run()
+    assert len(result.values) == n + 1
+    assert result.outputs[f"n{n}"] == pytest.approx(0.659046068407)  # the fixed point of the sigmoid
+    assert result.gradients[f"n{n - 1}"] == pytest.approx(0.659046068407 * (1 - 0.659046068407))
+    assert cf.loads(cf.dumps(circuit)) == circuit
+    assert circuit.unused() == []
+
+
+def test_a_fork_as_wide_as_it_likes():
+    n = 5_000
+    nodes = [f"n{i} = exp(x)" for i in range(n)]
+    result = cf.Executor(cf.loads(document("x = 0", *nodes, {"id": "f", "gate": "add", "inputs": [f"n{i}" for i in range(n)]}))).run()
+    assert result.gradients["x"] == n
+    assert len([c for c in result.contributions if c.source == "x"]) == n
+
+
+def test_a_product_of_many_operands_is_linear_in_their_number():
+    n = 3_000
+    nodes = [f"x{i} = {1 + i % 2}" for i in range(n)] + ["x_zero = 0"]
+    result = cf.Executor(cf.loads(document(*nodes, {"id": "f", "gate": "mul", "inputs": [f"x{i}" for i in range(60)] + ["x_zero"]}))).run()
+    assert result.gradients["x_zero"] == 2.0**30
+    assert result.gradients["x0"] == 0
+
+
+def test_check_of_a_circuit_of_many_inputs_goes_by_groups():
+    n = 450
+    circuit = cf.loads(document(*[f"x{i} = {i / n}" for i in range(n)],
+                                {"id": "s", "gate": "add", "inputs": [f"x{i}" for i in range(n)]}, "f = tanh(s)"))
+    report = cf.check(circuit, {"x0": -220.0})
+    assert report.ok
+    assert len(report.compared) == 90
+    assert report.compared[0].nodes == ("x0", "x1", "x2", "x3", "x4")
+    assert report.compared[0].where == "4 directions"
+
+
+def limited(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess:
+    """A command under a limit of time, and of memory where the system keeps one."""
+    script = ("import resource, sys; resource.setrlimit(resource.RLIMIT_DATA, (2**29, 2**29)); sys.argv[0] = 'circuitflow'; "
+              "from circuitflow.cli import main; main()")
+    return subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, input=stdin, timeout=20,
+                          check=False, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+
+
+HOSTILE = ["binary", "broadcast_bomb", "byte_order_mark", "deep_value", "empty", "exponential", "hostile_text", "many_digits",
+           "nested_too_deep", "recursion", "ten_gigabytes", "utf16"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits on memory are kept on Linux")
+@pytest.mark.parametrize("arguments", [
+    *[["run", f"circuits/broken/{name}.json"] for name in HOSTILE], ["check", "circuits/broken/cycle.json"],
+    ["fmt", "circuits/broken/nested_too_deep.json"], ["run", "circuits"], ["run", "nowhere.json"], ["run", "/dev/zero"],
+    ["run", "circuits/product.json", "--set", "x=1e999"], ["run", "circuits/product.json", "--set", "x=" + "[" * 5000],
+], ids=lambda arguments: " ".join(arguments)[:60])
+def test_hostile_input_is_refused_within_bounds(arguments):
+    outcome = limited(*arguments)
+    error = outcome.stderr.decode()
+    assert outcome.returncode == 2, error
+    assert not outcome.stdout
+    assert error
+    assert "Traceback" not in error
+    assert all(line.isprintable() for line in error.splitlines())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits on memory are kept on Linux")
+def test_standard_input_of_any_bytes_is_refused_within_bounds():
+    random = np.random.RandomState(0)
+    for data in (b"", b"\xff\xfe{", bytes(random.randint(0, 256, 4096, np.uint8)), b"[" * 100_000, b'{"a":' * 5000):
+        outcome = limited("run", "-", stdin=data)
+        assert outcome.returncode == 2
+        assert b"Traceback" not in outcome.stderr

@@ -1,0 +1,92 @@
+"""The JSON Schemas: current, and right about every document there is."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from circuitflow.cli.schema import Which, text
+from circuitflow.gates import GATES
+from conftest import ROOT
+
+SCHEMA = json.loads((ROOT / "schemas/circuit.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+BROKEN = sorted((ROOT / "circuits/broken").glob("*.json"))
+
+# What takes more than a schema to see: the text itself, references, shapes, values, files.
+BEYOND_A_SCHEMA = {
+    "axis_out_of_range", "binary", "broadcast", "broadcast_bomb", "byte_order_mark", "call_operands", "call_outputs",
+    "call_shapes", "comment", "cycle", "dangling_output", "dangling_source", "dangling_target", "data_and_shape",
+    "declared_shape", "deep_value", "duplicate_id", "duplicate_key", "edge_into_input", "edges_and_inputs", "empty",
+    "exponential", "fault_in_file", "file_absolute", "file_in_itself", "file_missing", "file_outside", "float_indices",
+    "fractional_integer", "gap_between_ports", "inexact_integer", "lone_surrogate", "many_digits", "matmul_shapes",
+    "missing_comma", "mixed_dtypes", "mixed_ports", "mutual_recursion", "named_dimensions", "nan_token", "nested_too_deep",
+    "no_such_output", "not_safetensors", "output_twice", "overflowing_number", "port_twice", "ragged", "recursion",
+    "reshape", "self_loop", "single_quotes", "ten_gigabytes", "too_few_operands", "too_many_operands", "trailing_comma",
+    "two_documents", "unclosed", "unknown_circuit", "unknown_port", "upstream_shape", "upstream_unknown", "utf16",
+    "where_number",
+}
+
+
+@pytest.mark.parametrize(("which", "file"), [(Which.DOCUMENT, "circuit"), (Which.RUN, "run")])
+def test_schemas_are_current(which, file):
+    assert (ROOT / f"schemas/{file}.schema.json").read_text() == text(which)
+    jsonschema.Draft202012Validator.check_schema(json.loads(text(which)))
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "circuits").glob("*.json")), ids=lambda file: file.stem)
+def test_every_example_is_valid_and_names_the_schema(file):
+    document = json.loads(file.read_text())
+    VALIDATOR.validate(document)
+    assert (file.parent / document["$schema"]).resolve() == ROOT / "schemas/circuit.schema.json"
+
+
+@pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)
+def test_every_broken_document_that_a_schema_can_see_is_refused(file):
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        assert file.stem in BEYOND_A_SCHEMA
+        return
+    assert VALIDATOR.is_valid(document) == (file.stem in BEYOND_A_SCHEMA)
+
+
+def node(**keys):
+    return {"circuitflow": "1.0", "nodes": [keys], "outputs": ["f"]}
+
+
+@pytest.mark.parametrize(("keys", "valid"), [
+    ({"gate": "reduce_sum", "axis": 1, "keepdims": True}, True),
+    ({"gate": "reduce_sum", "axis": [0, 1]}, True),
+    ({"gate": "reduce_sum", "axes": 1}, False),
+    ({"gate": "reduce_sum", "axis": "1"}, False),
+    ({"gate": "reduce_sum", "inputs": {"x": "y.z"}, "label": "a", "metadata": {"b": []}}, True),
+    ({"gate": "max", "ties": "last"}, False),
+    ({"gate": "reshape"}, False),
+    ({"gate": "add", "value": 3}, False),
+    ({"gate": "input", "value": [[1, "NaN"]], "shape": ["batch", 2]}, True),
+    ({"gate": "input", "shape": [1.5]}, False),
+    ({"gate": "parameter", "value": {"random": "he_normal", "shape": [2, 2], "seed": 0}}, True),
+    ({"gate": "parameter", "value": {"random": "he", "shape": [2, 2], "seed": 0}}, False),
+    ({"gate": "parameter", "value": {"file": "w.safetensors", "tensor": "W"}}, True),
+    ({"gate": "parameter"}, False),
+    ({"gate": "call", "circuit": "a", "inputs": ["x"]}, True),
+    ({"gate": "call", "inputs": ["x"]}, False),
+    ({"gate": "nothing"}, False),
+])
+def test_an_editor_marks_what_is_wrong_in_a_node(keys, valid):
+    assert VALIDATOR.is_valid(node(id="f", **keys)) == valid
+
+
+def test_an_editor_completes_gate_names_and_attributes():
+    definitions = SCHEMA["$defs"]
+    names = definitions["Node"]["properties"]["gate"]["enum"]
+    assert names == ["input", "parameter", "constant", "call", *GATES]
+    reached = {rule["if"]["properties"]["gate"]["const"]: definitions[rule["then"]["$ref"].rpartition("/")[2]]
+               for rule in definitions["Node"]["allOf"]}
+    assert list(reached) == names
+    for name, gate in GATES.items():
+        assert reached[name]["description"].startswith(gate.formula)
+        assert set(gate.attributes.model_fields) <= set(reached[name]["properties"])
