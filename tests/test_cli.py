@@ -31,6 +31,7 @@ class Outcome:
 def circuitflow(monkeypatch, capfd):
     """Run a command in this process, from the root of the project."""
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     def call(*arguments: str, stdin: str | None = None) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["circuitflow", *arguments])

@@ -199,6 +199,27 @@ def test_a_document_made_by_a_program():
     assert error.value.faults[0].line is None
 
 
+def test_a_document_can_be_made_of_its_models():
+    from circuitflow.document import model
+
+    made = cf.Document(circuitflow="1.0", outputs=["f"], nodes=[
+        model.ParameterNode(id="w", gate="parameter", value=model.RandomNormal(random="normal", shape=[2], seed=0)),
+        model.ParameterNode(id="v", gate="parameter", value=model.TensorData(data=[1, 2])),
+        model.InputNode(id="x", gate="input", value=3.0),
+        model.CallNode(id="h", gate="call", circuit="a", inputs=["w", "v"]),
+        model.GateNode(id="f", gate="reduce_sum", inputs={"x": "h"}, axis=0)],
+        circuits={"a": model.Body(nodes=[model.InputNode(id="x", gate="input"), model.InputNode(id="y", gate="input")],
+                                  outputs=["y"]), "b": model.CircuitFile(file="b.json")})
+    assert [type(node) for node in made.nodes] == [model.ParameterNode] * 2 + [model.InputNode, model.CallNode, model.GateNode]
+    with pytest.raises(cf.DocumentError, match="'b.json' cannot be read: a document without a folder"):
+        cf.Circuit(made)
+    tensors = made.model_copy(update={"circuits": {"a": made.circuits["a"]}})
+    assert cf.Executor(cf.Circuit(tensors)).run().outputs["f"] == 3
+    file = cf.Document(circuitflow="1.0", outputs=["w"], nodes=[
+        model.ParameterNode(id="w", gate="parameter", value=model.TensorFile(file="w.safetensors", tensor="w"))])
+    assert type(file.nodes[0].value) is model.TensorFile
+
+
 def test_a_program_cannot_put_into_a_document_what_json_has_not():
     with pytest.raises(ValueError, match="JSON values only"):
         Document.model_validate({"circuitflow": "1.0", "nodes": [], "outputs": ["x"], "metadata": {"a": object()}})

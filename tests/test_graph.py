@@ -315,3 +315,22 @@ def test_a_gate_of_ones_own_is_a_row_in_a_table_passed_in():
 @pytest.mark.parametrize("gate", ["__class__", "os.system", "numpy", "__import__"])
 def test_a_document_never_causes_an_import(gate):
     assert faults(document("x = 2", {"id": "f", "gate": gate, "inputs": ["x"]}))[0].startswith(f"node 'f': there is no gate \"{gate}\"")
+
+
+def test_the_collector_is_left_as_it_was():
+    import gc
+
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            circuit("x = 1")
+            assert gc.isenabled() == enabled
+        finally:
+            gc.enable()
+
+
+def test_a_broken_definition_is_not_missed_where_it_is_called():
+    for definition, message in [(5, "'a' is 5; expected an object"), ({"file": 5}, "'file' is 5; expected text"),
+                                ({"nodes": [X], "outputs": ["x"], "colour": 1}, "unknown key 'colour'; the keys here are 'name', "
+                                 "'description', 'dtype', 'circuits', 'nodes', 'edges', 'outputs', 'upstream', 'layout', 'metadata'")]:
+        assert faults(document("x = 1", call("f", "a", "x"), circuits={"a": definition})) == [message]

@@ -149,8 +149,6 @@ def _explain(detail: ErrorDetails, path: Path) -> str:
             return f"{where} is {found}; expected {context['ge']} or more"
         case "less_than":
             return f"{where} is {found}; expected less than {context['lt']}"
-        case "greater_than":
-            return f"{where} is {found}; expected more than {context['gt']}"
         case "too_short":
             return f"{where} is {found}; expected {context['min_length']} or more items"
         case "too_long":

@@ -100,6 +100,8 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
             return None
         paths = add_model_faults(faults, source, error, raw)
     broken = frozenset(_mend(raw, path) for path in paths if isinstance(raw, dict))
+    if any(path[-1] == "nodes" for path in broken):
+        return None
     try:
         return Parsed(Document.model_validate(raw), source, broken)
     except ValidationError:
@@ -118,24 +120,33 @@ def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | Non
         return None
 
 
-_PLACEHOLDERS: dict[str, Any] = {"circuitflow": "1.0", "nodes": [], "outputs": ["_"], "edges": []}
+NAMELESS = "_"
+"""Id of the placeholder of a node whose own id cannot be told."""
+
+_PLACEHOLDERS: dict[str, Any] = {"circuitflow": "1.0", "nodes": [], "outputs": [NAMELESS], "edges": []}
 
 
 def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
     """Put a placeholder where a fault was found, so that the rest can be checked; returns the placeholder's path."""
     match path:
-        case ("circuits", str(name), str(_), *_) if isinstance(body["circuits"][name], dict):
-            return ("circuits", name, *_mend(body["circuits"][name], path[2:]))
-        case ("nodes", int(i), *_) if isinstance(body["nodes"][i], dict) and path[2:3] != ("id",):
-            body["nodes"][i] = {"id": body["nodes"][i].get("id", "_"), "gate": "input"}
+        case ("circuits", str(name), *rest):
+            inner = body["circuits"][name]
+            if rest and isinstance(inner, dict) and "file" not in inner:
+                return ("circuits", name, *_mend(inner, tuple(rest)))
+            body["circuits"][name] = {"nodes": [], "outputs": [NAMELESS]}
             return path[:2]
-        case ("nodes" | "edges" as key, int(i), *_):
-            body[key][i] = {"id": "_", "gate": "input"} if key == "nodes" else {"source": "_", "target": "_"}
+        case ("nodes", int(i), *rest):
+            node = body["nodes"][i]
+            named = isinstance(node, dict) and "id" in node and rest[:1] != ["id"]
+            body["nodes"][i] = {"id": node["id"] if named else NAMELESS, "gate": "input"}
             return path[:2]
-        case (str(key), *_) if key in _PLACEHOLDERS:
-            body[key] = _PLACEHOLDERS[key]
+        case ("edges", int(i), *_):
+            body["edges"][i] = {"source": NAMELESS, "target": NAMELESS}
+            return path[:2]
         case (str(key), *_):
             body.pop(key, None)
+            if key in _PLACEHOLDERS:
+                body[key] = _PLACEHOLDERS[key]
     return path[:1]
 
 

@@ -113,7 +113,7 @@ def _random(value: RandomNormal | RandomUniform | RandomFan, dtype: str) -> Arra
             array = value.mean + value.std * draw.standard_normal(shape)
         case RandomUniform():
             array = value.low + (value.high - value.low) * draw.random_sample(shape)
-        case RandomFan():
+        case _:
             if len(shape) < 2:
                 raise ValueFaultError(f"{value.random} needs a weight of shape (…, in, out), not {shape}", "shape")
             field = math.prod(shape[:-2])

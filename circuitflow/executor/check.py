@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from circuitflow.executor.binding import Bound, bind, upstream_gradients
 from circuitflow.executor.executor import Executor
 from circuitflow.executor.library import Library
-from circuitflow.executor.passes import Track, forward_pass, reverse_sweep, untracked
+from circuitflow.executor.passes import Track, fit, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, Step
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.graph.circuit import Circuit
@@ -180,7 +180,7 @@ def _directions(starts: Mapping[int, Floats]) -> Iterator[tuple[str, dict[int, F
             direction = np.zeros(step.shape)
             direction[index] = step[index]
             yield f"[{', '.join(map(str, index))}]", {slot: direction}
-    elif total:
+    else:
         random = np.random.default_rng(0)
         for _ in range(DIRECTIONS):
             yield "", {slot: step * random.choice([-1.0, 1.0], step.shape) for slot, step in steps.items()}
@@ -237,10 +237,7 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
             if not step.wanted[i]:
                 continue
             direction = random.standard_normal(np.shape(operands[i]))
-            if contribution is None:
-                contribution = np.zeros(np.shape(operands[i]))
-            elif contribution.shape != operands[i].shape:
-                contribution = op.sum_to_like(contribution, operands[i])
+            slope = 0.0 if contribution is None else float(np.sum(fit(step, i, op, contribution, operands[i]) * direction))
 
             def along(t: float, step: Step = step, i: int = i, operands: list[Any] = operands,
                       direction: Floats = direction, upstream: list[Floats] = upstream) -> float:
@@ -249,6 +246,6 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
                 return float(sum(np.sum(u * y) for u, y in
                                  zip(upstream, result if step.gate.outputs else (result,), strict=True)))
 
-            worst = compare(along, float(np.sum(contribution * direction)))
+            worst = compare(along, slope)
             if worst.verdict == "wrong":
                 yield Blamed(step.node.id, step.node.kind, step.node.operands[i].port, worst)

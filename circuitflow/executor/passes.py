@@ -73,7 +73,7 @@ def reverse_sweep(plan: Plan, op: Vocabulary, values: Sequence[Any], seeds: Mapp
             for i, contribution in enumerate(sent):
                 if contribution is None or not step.wanted[i]:
                     continue
-                fitted = _fit(step, i, op, contribution, operands[i])
+                fitted = fit(step, i, op, contribution, operands[i])
                 slot = step.operands[i]
                 gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted
                 contributions.append(Contribution(plan.names[slot], step.node.id, step.node.operands[i].port, fitted))
@@ -102,7 +102,7 @@ def _upstream(step: Step, op: Vocabulary, gradients: Sequence[Any], values: Sequ
             tuple(values[slot] for slot in slots))
 
 
-def _fit(step: Step, i: int, op: Vocabulary, contribution: Any, operand: Any) -> Any:
+def fit(step: Step, i: int, op: Vocabulary, contribution: Any, operand: Any) -> Any:
     """A contribution in its operand's shape and dtype: what broadcasting stretched is summed."""
     if contribution.shape != operand.shape and step.gate.broadcasts:
         contribution = op.sum_to_like(contribution, operand)

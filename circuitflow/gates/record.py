@@ -78,10 +78,6 @@ class Gate:
         optional = {name: f.default for name, f in self.attributes.model_fields.items() if not f.is_required()}
         object.__setattr__(self, "defaults", optional)
 
-    def port(self, position: int) -> str | int:
-        """The name of the operand at a position, or the position itself where operands have no names."""
-        return position if isinstance(self.operands, AtLeast) else self.operands[position]
-
     def reaches(self, position: int) -> bool:
         """Whether a gradient can flow to the operand at a position."""
         return callable(self.backward) or self.backward[position] is not None

@@ -17,7 +17,7 @@ from circuitflow.document import tensors
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.model import Body, CallNode, CircuitFile, GateNode, InputNode, Node
 from circuitflow.document.positions import Path as Pointer
-from circuitflow.document.reading import Parsed, parse, read
+from circuitflow.document.reading import NAMELESS, Parsed, parse, read
 from circuitflow.document.values import Array
 from circuitflow.errors import listing, nearest, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable
@@ -308,6 +308,8 @@ class _Checker:
         """A reference resolved to a node and the name of its output, or None after a fault."""
         name, _, output = text.partition(".")
         source = self.sites.get(name)
+        if source is None and NAMELESS in self.sites and not self.sites[NAMELESS].sound:
+            return None  # it may be the node whose id cannot be told
         if source is None:
             message = f"there is no node '{name}'{nearest(name, self.sites)}"
         else:
