@@ -5,6 +5,8 @@
     circuit = cf.load("circuits/product.json")
     result = cf.Executor(circuit).run({"x": -2.0})
     result.outputs["f"], result.values["q"], result.gradients["x"], result.contribution("q", "f")
+
+README.md tells the rest.
 """
 
 from importlib import import_module

@@ -90,9 +90,9 @@ class Fault:
 def _window(line: str, column: int, width: int = 100) -> tuple[str, int]:
     """The part of a long line around a column, every character one cell wide, and the column in it."""
     start = 0 if len(line) <= width else max(0, min(column - width // 2, len(line) - width))
-    cells = "".join(c if c.isprintable() and unicodedata.east_asian_width(c) not in "WF" else "\N{REPLACEMENT CHARACTER}"
-                    for c in line[start : start + width].replace("\t", " "))
-    return cells, column - start
+    shown = line[start : start + width].replace("\t", " ")
+    cells = (c if c.isprintable() and unicodedata.east_asian_width(c) not in "WF" else "\ufffd" for c in shown)
+    return "".join(cells), column - start
 
 
 def printable(text: str, limit: int = 200) -> str:

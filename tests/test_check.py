@@ -77,7 +77,7 @@ def test_a_wrong_element_among_right_ones_is_shown():
 
 def test_only_the_wrong_gate_is_blamed():
     wrong = dataclasses.replace(cf.GATES["add"], backward=lambda op, g, out, *xs: (g, None))
-    c = circuit("x = [[1, 2]]", "y = [[3], [4]]", {"id": "c", "gate": "constant", "value": 2}, "a = mul(c, x)", "b = div(x, c)",
+    c = circuit("x = [[1, 2]]", "y = [[3], [4]]", {"id": "k", "gate": "constant", "value": -2}, "c = neg(k)", "a = mul(c, x)", "b = div(x, c)",
                 "s = add(a, y)", "t = matmul(y, b)", "u = mul(s, t)", {"id": "f", "gate": "reduce_sum", "inputs": ["u"]},
                 gates={**cf.GATES, "add": wrong})
     report = cf.check(c)

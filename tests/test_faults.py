@@ -200,6 +200,19 @@ def test_faults_of_nodes(node, message):
     assert faults(document("x = 1", node, outputs=["x"])) == [message]
 
 
+def test_definitions_nested_beyond_what_the_validator_takes():
+    inner = {"nodes": [{"id": "x", "gate": "input"}], "outputs": ["x"]}
+    for _ in range(260):
+        inner = {"nodes": [{"id": "x", "gate": "input"}], "outputs": ["x"], "circuits": {"a": inner}}
+    assert any(message.endswith("nested too deep") for message in faults(json.dumps({"circuitflow": "1.0", **inner})))
+
+
+def test_a_fault_in_what_a_repeated_key_drops():
+    text = '{"circuitflow": "1.0", "nodes": [{"id": "a", "value": NaN}], "nodes": [], "outputs": ["x"]}'
+    assert faults(text) == ['NaN is not JSON; write "NaN" in quotes',
+                            'key "nodes" stands twice in one object; remove one of the two', "output 'x': there is no node 'x'"]
+
+
 def test_no_more_than_a_thousand_faults_are_listed():
     found = faults(document("x = 1", *[f"n{i} = neg(y{i})" for i in range(1500)], outputs=["x"]))
     assert len(found) == 1001

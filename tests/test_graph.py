@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.gates.shapes import Size, divide, promote, show
 from circuitflow.gates import ShapeError
+from circuitflow.gates.shapes import Size, divide, promote, show
 from documents import circuit, document, faults
 
 X = {"id": "x", "gate": "input"}

@@ -61,7 +61,7 @@ class Recorder:
         return Wire(self, name, ArrayType(tuple(value.shape), str(value.dtype)))
 
     def emit(self, gate: str, *operands: Any, **attributes: Any) -> Wire:
-        dtype = next(x.dtype for x in reversed(operands) if isinstance(x, Wire) and x.dtype != "bool" or len(operands) == 1
+        dtype = next(x.dtype for x in reversed(operands) if (isinstance(x, Wire) and x.dtype != "bool") or len(operands) == 1
                      or all(not isinstance(y, Wire) or y.dtype == "bool" for y in operands))
         wires = [x if isinstance(x, Wire) else self.source(np.asarray(x, dtype), "constant") for x in operands]
         if self.gates[gate].attributes.model_fields:

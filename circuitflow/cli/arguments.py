@@ -23,14 +23,14 @@ from circuitflow.errors import InputError, printable
 File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document; - reads standard input.",
                                      show_default=False)]
 Set = Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", show_default=False,
-                                        help="Value of an input or parameter: a number, JSON, or a JSON file. Repeatable.")]
+                                        help="Value of an input or parameter: a number, JSON, or a file of JSON.")]
 Inputs = Annotated[str | None, typer.Option(metavar="FILE", help="A JSON object of values, by id.", show_default=False)]
 Of = Annotated[list[str], typer.Option("--of", metavar="ID,…", show_default=False,
                                        help="What to compute and differentiate; all outputs by default.")]
 Wrt = Annotated[list[str], typer.Option("--wrt", metavar="ID,…", show_default=False,
                                         help="What to differentiate by; all inputs and parameters by default.")]
 Upstream = Annotated[list[str], typer.Option("--upstream", metavar="ID=VALUE", show_default=False,
-                                             help="Upstream gradient on an output: a number, JSON, or a JSON file.")]
+                                             help="Upstream gradient on an output: a number, JSON, or a file of JSON.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -93,8 +93,8 @@ def _assigned(text: str, option: str) -> tuple[str, Any, Source]:
         source = Source(f"{option} {printable(name, 60)}", value, Path.cwd())
         if value[:1] not in ("[", "{", '"') and value not in ("true", "false"):
             if not Path(value).is_file():
-                raise InputError(f"{option} {printable(text, 60)}: '{printable(value, 60)}' is no number, no JSON and no "
-                                 "file") from None
+                raise InputError(f"{option} {printable(text, 60)}: '{printable(value, 60)}' is no number, no JSON and "
+                                 "no file") from None
             source = read(value, faults)
     found: Any = parse_as(TypeAdapter(Value), source, faults)
     faults.raise_if_any()
@@ -102,7 +102,7 @@ def _assigned(text: str, option: str) -> tuple[str, Any, Source]:
 
 
 def _number(text: str) -> int | float | str:
-    """A number as Python writes one, so that .5 and inf are numbers too; those that are not finite as documents have them."""
+    """A number as Python writes one, so that .5 and inf are numbers; as documents have it where it is not finite."""
     try:
         return int(text)
     except ValueError:

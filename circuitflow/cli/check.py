@@ -50,7 +50,8 @@ def _as_object(circuit: Circuit, report: Report) -> dict[str, Any]:
     return {
         "circuit": circuit.name,
         "ok": report.ok,
-        "compared": [{"nodes": list(row.nodes), "where": row.where, **_difference(row.worst)} for row in report.compared],
+        "compared": [{"nodes": list(row.nodes), "where": row.where, **_difference(row.worst)}
+                     for row in report.compared],
         "blamed": [{"node": b.node, "gate": b.gate, "port": b.port, **_difference(b.worst)} for b in report.blamed],
         "unused": list(report.unused),
     }
@@ -60,6 +61,12 @@ def _difference(worst: Any) -> dict[str, Any]:
     return {key: as_json(value) if key != "verdict" else value for key, value in worst._asdict().items()}
 
 
+_REMARKS = {
+    "kink": "at a kink the one-sided differences disagree, and the gradient lies between them",
+    "undefined": "a value or gradient near here is not finite, so there is nothing to compare",
+}
+
+
 def _print(circuit: Circuit, report: Report) -> None:
     console().print(f"{printable(circuit.name)}: {len(circuit.nodes)} nodes, every shape inferred", style="bold")
     rows = [[_nodes(row), _shape(circuit, row), row.where.replace("[]", ""), f"{row.worst.gradient:.6g}",
@@ -67,15 +74,12 @@ def _print(circuit: Circuit, report: Report) -> None:
     print_table([("node", ""), ("shape", "dim"), ("worst at", "dim"), ("gradient", "right red"),
                  ("by differences", "right"), ("relative error", "right"), ("", "")], rows)
     for blamed in report.blamed:
-        console().print(f"node '{blamed.node}': the backward rule of {blamed.gate} is wrong for operand {blamed.port!r}: along "
-                        f"a random direction it gives {blamed.worst.gradient:.6g}, differences {blamed.worst.difference:.6g}",
-                        style="red")
-    kinks = [row for row in report.compared if row.worst.verdict == "kink"]
-    for row in kinks:
-        console().print(f"{_nodes(row)}: at a kink the one-sided differences disagree, and the gradient lies between them")
-    undefined = [row for row in report.compared if row.worst.verdict == "undefined"]
-    for row in undefined:
-        console().print(f"{_nodes(row)}: a value or gradient near here is not finite, so there is nothing to compare")
+        console().print(f"node '{blamed.node}': the backward rule of {blamed.gate} is wrong for operand "
+                        f"{blamed.port!r}: along a random direction it gives {blamed.worst.gradient:.6g}, differences "
+                        f"{blamed.worst.difference:.6g}", style="red")
+    for row in report.compared:
+        if row.worst.verdict in _REMARKS:
+            console().print(f"{_nodes(row)}: {_REMARKS[row.worst.verdict]}")
     errors = [row.worst.error for row in report.compared if row.worst.verdict == "ok"]
     if not report.ok:
         verdict = "wrong: a gradient is not that of the function"

@@ -19,7 +19,7 @@ from circuitflow.errors import InputError, printable
 def command(
     file: File,
     write: Annotated[bool, typer.Option("--write", "-w", help="Write the file in place.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with status 1 if the layout differs.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if the layout differs.")] = False,
     edges: Annotated[bool, typer.Option("--edges", help="Rewrite `inputs` of nodes as edges.")] = False,
     inputs: Annotated[bool, typer.Option("--inputs", help="Rewrite edges as `inputs` of nodes.")] = False,
 ) -> None:

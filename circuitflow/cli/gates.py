@@ -24,7 +24,8 @@ def command(
     Example: circuitflow gates reduce_sum
     """
     if name is not None and name not in GATES:
-        raise InputError(f"there is no gate '{printable(name, 60)}'{nearest(name, GATES) or '; `circuitflow gates` lists them'}")
+        hint = nearest(name, GATES) or "; `circuitflow gates` lists them"
+        raise InputError(f"there is no gate '{printable(name, 60)}'{hint}")
     if json:
         chosen = GATES if name is None else {name: GATES[name]}
         print_json({gate: _as_object(gate) for gate in chosen})

@@ -155,7 +155,7 @@ def _explain(detail: ErrorDetails, path: Path) -> str:
             return f"{where} is {found}; expected at most {context['max_length']} items"
         case "union_tag_not_found":
             return f"{where} is {found}; expected an object with 'data', 'file' or 'random'"
-        case "recursion_loop":
+        case "recursion_depth_exceeded" | "recursion_loop":
             return f"{where} is nested too deep"
         case kind if kind in _EXPECTED:
             return f"{where} is {found}; expected {_EXPECTED[kind]}"

@@ -78,7 +78,7 @@ class Model(BaseModel):
                               defer_build=True)
 
 
-# Values ----------------------------------------------------------------------------------------------------------------
+# Values ---------------------------------------------------------------------------------------------------------------
 
 _PLAIN = {
     "anyOf": [{"type": ["number", "boolean", "array"]}, {"enum": list(NON_FINITE)}],
@@ -91,7 +91,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, str):
         raise PydanticCustomError("plain", "a number without quotes, or \"NaN\", \"Infinity\" or \"-Infinity\"")
-    raise PydanticCustomError("plain", "a number, nested lists of numbers, or an object with 'data', 'file' or 'random'")
+    raise PydanticCustomError("plain", "a number, nested lists of numbers, or an object with 'data', 'file' or "
+                                       "'random'")
 
 
 class TensorData(Model):
@@ -156,7 +157,9 @@ def _kind_of_random(value: Any) -> str | None:
 
 
 RandomTensor = Annotated[
-    Annotated[RandomNormal, Tag("<normal>")] | Annotated[RandomUniform, Tag("<uniform>")] | Annotated[RandomFan, Tag("<fan>")],
+    Annotated[RandomNormal, Tag("<normal>")]
+    | Annotated[RandomUniform, Tag("<uniform>")]
+    | Annotated[RandomFan, Tag("<fan>")],
     Discriminator(_kind_of_random),
 ]
 
@@ -187,7 +190,7 @@ Value = Annotated[
 ]
 
 
-# Nodes and edges -------------------------------------------------------------------------------------------------------
+# Nodes and edges ------------------------------------------------------------------------------------------------------
 
 
 class _Node(Model):
@@ -278,7 +281,7 @@ class Edge(Model):
     port: Annotated[SizeOrName | None, Field(description="the operand's name or position")] = None
 
 
-# Circuits --------------------------------------------------------------------------------------------------------------
+# Circuits -------------------------------------------------------------------------------------------------------------
 
 
 class Body(Model):
@@ -321,7 +324,8 @@ Subcircuit = Annotated[
 
 def _version(value: str) -> str:
     if value not in READABLE:
-        raise PydanticCustomError("version", "\"{format}\", the format that this circuitflow reads", {"format": READABLE[-1]})
+        raise PydanticCustomError("version", "\"{format}\", the format that this circuitflow reads",
+                                  {"format": READABLE[-1]})
     return value
 
 

@@ -89,7 +89,7 @@ def _space(text: str, start: int) -> int:
 
 
 class Token(NamedTuple):
-    """A scalar or a key of a JSON text, with the path that it stands at; `repeated` for a key that its object has had."""
+    """A scalar or a key of a JSON text, with its path; `repeated` for a key that its object has had before."""
 
     offset: int
     text: str
@@ -103,20 +103,20 @@ def tokens(text: str) -> Iterator[Token]:
     keys: list[set[str] | None] = []
     before = ""
     for match in _TOKEN.finditer(text):
-        token = match[0]
-        if token in "{[":
-            keys.append(set() if token == "{" else None)
+        word = match[0]
+        if word in "{[":
+            keys.append(set() if word == "{" else None)
             place.append(0)
-        elif token in "}]":
+        elif word in "}]":
             keys.pop()
             place.pop()
-        elif token == "," and keys[-1] is None:
+        elif word == "," and keys[-1] is None:
             place[-1] += 1  # type: ignore[operator]
-        elif token not in ",:":
+        elif word not in ",:":
             seen, repeated = keys[-1] if keys else None, False
             if seen is not None and before in "{,":
-                place[-1] = name = scanstring(token, 1, False)[0]
+                place[-1] = name = scanstring(word, 1, False)[0]
                 repeated = name in seen
                 seen.add(name)
-            yield Token(match.start(), token, tuple(place), repeated)
-        before = token
+            yield Token(match.start(), word, tuple(place), repeated)
+        before = word

@@ -109,7 +109,7 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
 
 
 def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | None:
-    """What a text holds, as one of the document's own types, or None after a fault; for values given beside a document."""
+    """A text as one of the document's own types, or None after a fault: for values given beside a document."""
     raw = parse_json(source, source.text, faults) if source.text is not None else _NOTHING
     if raw is _NOTHING:
         return None
@@ -143,14 +143,15 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
         case ("edges", int(i), *_):
             body["edges"][i] = {"source": NAMELESS, "target": NAMELESS}
             return path[:2]
-        case (str(key), *_):
+        case _:
+            key = str(path[0])
             body.pop(key, None)
             if key in _PLACEHOLDERS:
                 body[key] = _PLACEHOLDERS[key]
-    return path[:1]
+            return path[:1]
 
 
-# JSON ------------------------------------------------------------------------------------------------------------------
+# JSON -----------------------------------------------------------------------------------------------------------------
 
 
 def parse_json(source: Source, text: str, faults: Faults) -> Any:
@@ -176,7 +177,8 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
         return forbidden(digits) if len(digits) > _MAX_DIGITS else int(digits)
 
     try:
-        raw = json.loads(text, object_pairs_hook=unique, parse_constant=forbidden, parse_float=number, parse_int=integer)
+        raw = json.loads(text, object_pairs_hook=unique, parse_constant=forbidden, parse_float=number,
+                         parse_int=integer)
     except json.JSONDecodeError as error:
         offset, message = _syntax(text, error)
         faults.add(source, message, offset=offset)
@@ -240,7 +242,8 @@ def _syntax(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
         return offset, "JSON has no comments; use a \"description\""
     if found == "'":
         return offset, "text stands in double quotes in JSON"
-    expected = {"Expecting ',' delimiter": "a comma is missing before", "Expecting ':' delimiter": "a colon is missing before",
+    expected = {"Expecting ',' delimiter": "a comma is missing before",
+                "Expecting ':' delimiter": "a colon is missing before",
                 "Expecting property name": "a key in double quotes is expected in place of"}
     for beginning, meaning in expected.items():
         if error.msg.startswith(beginning):

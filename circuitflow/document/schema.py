@@ -42,7 +42,7 @@ def document_schema(gates: Mapping[str, GateForm]) -> dict[str, Any]:
         "type": "object",
         "properties": {
             **generic["properties"],
-            "gate": {"enum": list(references), "description": "input, parameter, constant, call, or the name of a gate"},
+            "gate": {"enum": list(references), "description": "input, parameter, constant, call, or a gate's name"},
         },
         "required": ["id", "gate"],
         "allOf": [{"if": {"properties": {"gate": {"const": name}}, "required": ["gate"]},

@@ -66,7 +66,8 @@ def spec(path: Path, tensor: str) -> tuple[tuple[int, ...], str]:
             names = list(file.keys())
             if tensor not in names:
                 hint = nearest(tensor, names) or f"; it has {listing(names[:8])}"
-                raise ValueFaultError(f"no tensor '{printable(tensor, 60)}' in '{printable(path.name, 60)}'{hint}", "tensor")
+                raise ValueFaultError(f"no tensor '{printable(tensor, 60)}' in '{printable(path.name, 60)}'{hint}",
+                                      "tensor")
             view = file.get_slice(tensor)
             shape, dtype = tuple(view.get_shape()), view.get_dtype()
     except (OSError, SafetensorError):

@@ -35,7 +35,8 @@ def too_large(shape: tuple[int, ...], dtype: str) -> str | None:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= MAX_TENSOR_BYTES:
         return None
-    return f"a {dtype} tensor of shape {shape} takes {size / 2**30:.4g} GiB; at most {MAX_TENSOR_BYTES >> 30} GiB are allowed"
+    return (f"a {dtype} tensor of shape {shape} takes {size / 2**30:.4g} GiB; at most {MAX_TENSOR_BYTES >> 30} GiB are "
+            "allowed")
 
 
 def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | None) -> Array:
@@ -55,7 +56,8 @@ def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | No
     """
     own = getattr(value, "dtype", None)
     if own and dtype and own != dtype:
-        raise ValueFaultError(f"dtype {own} of the value is not dtype {dtype} of the node; remove one of the two", "dtype")
+        raise ValueFaultError(f"dtype {own} of the value is not dtype {dtype} of the node; remove one of the two",
+                              "dtype")
     wanted = own or dtype
     match value:
         case TensorData():
@@ -101,7 +103,7 @@ def _file(value: TensorFile, dtype: str | None, folder: Path | None) -> Array:
 
 
 def _random(value: RandomNormal | RandomUniform | RandomFan, dtype: str) -> Array:
-    """Draws of the legacy generator: NumPy keeps its stream for good (NEP 19), so a document means the same for ever."""
+    """Draws of the legacy generator, whose stream NumPy keeps for good (NEP 19): a document means the same for ever."""
     shape = tuple(value.shape)
     if dtype not in ("float64", "float32"):
         raise ValueFaultError(f"random values are float64 or float32, not {dtype}", "random")
@@ -130,7 +132,8 @@ def _numbers(value: Any, dtype: str | None, default: str) -> Array:
     shape, leaves = _flatten(value)
     kinds = set(map(type, leaves))
     if str in kinds:
-        leaves = [_non_finite(leaf, _path(i, shape)) if isinstance(leaf, str) else leaf for i, leaf in enumerate(leaves)]
+        leaves = [_non_finite(leaf, _path(i, shape)) if isinstance(leaf, str) else leaf
+                  for i, leaf in enumerate(leaves)]
     if dtype is None:
         dtype = "bool" if kinds == {bool} else default
     for i, leaf in enumerate(leaves if kinds != {float} or dtype != "float64" else ()):
@@ -183,7 +186,8 @@ def _unfit(leaf: Any, dtype: str) -> str | None:
     if not dtype.startswith("float"):
         limits = np.iinfo(dtype)
         fits = leaf == leaf and abs(leaf) != math.inf and leaf == int(leaf) and limits.min <= leaf <= limits.max
-        return None if fits else f"{short(leaf)} is not an {dtype}: expected an integer from {limits.min} to {limits.max}"
+        return None if fits else (f"{short(leaf)} is not an {dtype}: expected an integer from {limits.min} to "
+                                  f"{limits.max}")
     if isinstance(leaf, int):
         try:
             exact = int(float(leaf)) == leaf

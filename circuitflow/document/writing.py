@@ -98,4 +98,5 @@ def replace(path: Path, text: str) -> None:
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise InputError(f"'{printable(str(path))}' cannot be written: {error.strerror}; the file is as it was") from None
+        raise InputError(f"'{printable(str(path))}' cannot be written: {error.strerror}; the file is as it "
+                         "was") from None

@@ -161,7 +161,8 @@ def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Seq
 
         difference = compare(along, slope)
         if where:  # one element: its derivative, not that along the scaled step
-            difference = difference._replace(gradient=difference.gradient / scale, difference=difference.difference / scale)
+            difference = difference._replace(gradient=difference.gradient / scale,
+                                             difference=difference.difference / scale)
         found.append((where, difference))
     if not found:
         return Compared(names, "no elements", Difference("ok", 0.0, 0.0, 0.0))
@@ -189,8 +190,8 @@ def _directions(starts: Mapping[int, Floats]) -> Iterator[tuple[str, dict[int, F
 def compare(function: Callable[[float], float], slope: float) -> Difference:
     """A derivative at 0 compared with central differences, over a few step sizes.
 
-    A step of ε^(1/3) balances truncation with rounding for a well-scaled function; ten times more and less are tried for
-    the others.
+    A step of ε^(1/3) balances truncation with rounding for a well-scaled function; ten times more and less are tried
+    for the others.
     """
     here = function(0.0)
     found: list[Difference] = []
@@ -203,7 +204,8 @@ def compare(function: Callable[[float], float], slope: float) -> Difference:
         noise = 100 * float(np.finfo(np.float64).eps) * max(abs(above), abs(below), abs(here)) / h
         size = max(abs(slope), abs(central))
         error = abs(slope - central) / size if size else 0.0
-        found.append(Difference("ok" if abs(slope - central) <= TOLERANCE * size + noise else "wrong", slope, central, error))
+        near = abs(slope - central) <= TOLERANCE * size + noise
+        found.append(Difference("ok" if near else "wrong", slope, central, error))
         gaps.append(((above - here) / h, (here - below) / h, noise))
     best = min(found, key=lambda difference: (difference.verdict == "wrong", difference.error))
     if best.verdict == "wrong" and _is_kink(gaps, slope):
@@ -212,7 +214,7 @@ def compare(function: Callable[[float], float], slope: float) -> Difference:
 
 
 def _is_kink(gaps: Sequence[tuple[float, float, float]], slope: float) -> bool:
-    """Whether one-sided differences keep apart as the step shrinks, with the slope between them (or they grow: a jump)."""
+    """Whether one-sided differences keep apart as the step shrinks, with the slope between them, or grow at a jump."""
     (left, right, _), (left10, right10, noise) = gaps[0], gaps[-1]
     jumps = max(abs(left10), abs(right10)) > max(5 * max(abs(left), abs(right)), noise)
     apart = abs(left10 - right10) > max(0.5 * abs(left - right), 1e-3 * max(abs(left10), abs(right10)), noise)
@@ -228,16 +230,15 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
             continue
         slots = range(step.output, step.output + len(step.node.types))
         upstream = [random.standard_normal(np.shape(values[slot])) for slot in slots]
-        several = bool(step.gate.outputs)
         out = [values[slot] for slot in slots]
         operands = [values[slot] for slot in step.operands]
-        sent = step.gate.contributions(op, tuple(upstream) if several else upstream[0], tuple(out) if several else out[0],
-                                       operands, step.wanted, step.attributes)
+        ends: tuple[Any, Any] = (tuple(upstream), tuple(out)) if step.gate.outputs else (upstream[0], out[0])
+        sent = step.gate.contributions(op, *ends, operands, step.wanted, step.attributes)
         for i, contribution in enumerate(sent):
             if not step.wanted[i]:
                 continue
             direction = random.standard_normal(np.shape(operands[i]))
-            slope = 0.0 if contribution is None else float(np.sum(fit(step, i, op, contribution, operands[i]) * direction))
+            fitted = 0.0 if contribution is None else fit(step, i, op, contribution, operands[i])
 
             def along(t: float, step: Step = step, i: int = i, operands: list[Any] = operands,
                       direction: Floats = direction, upstream: list[Floats] = upstream) -> float:
@@ -246,6 +247,6 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
                 return float(sum(np.sum(u * y) for u, y in
                                  zip(upstream, result if step.gate.outputs else (result,), strict=True)))
 
-            worst = compare(along, slope)
+            worst = compare(along, float(np.sum(fitted * direction)))
             if worst.verdict == "wrong":
                 yield Blamed(step.node.id, step.node.kind, step.node.operands[i].port, worst)

@@ -17,6 +17,7 @@ from circuitflow.executor.result import Contribution, Result
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.graph.circuit import Circuit
 
+
 class Executor:
     """Runs a circuit; schedules once for each question and is safe to share between threads.
 
@@ -61,7 +62,8 @@ class Executor:
         seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
         with np.errstate(all="ignore"):
             values = forward_pass(plan, bound, track)
-            gradients, contributions = reverse_sweep(plan, Vocabulary(bound.xp, self.circuit.gates), values, seeds, track)
+            op = Vocabulary(bound.xp, self.circuit.gates)
+            gradients, contributions = reverse_sweep(plan, op, values, seeds, track)
         return self._result(plan, values, gradients, contributions)
 
     def forward(self, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,

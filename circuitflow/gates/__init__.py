@@ -14,7 +14,8 @@ from circuitflow.gates.record import AtLeast, Attributes, Gate, GateTable, Reads
 from circuitflow.gates.reductions import REDUCTIONS
 from circuitflow.gates.shapes import ArrayType, ShapeError, Size
 
-__all__ = ["FAMILIES", "GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "GateTable", "Reads", "ShapeError", "Size"]
+__all__ = ["FAMILIES", "GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "GateTable", "Reads", "ShapeError",
+           "Size"]
 
 FAMILIES: dict[str, GateTable] = {
     "arithmetic": ARITHMETIC,

@@ -73,7 +73,7 @@ def _clip_backward(op: Any, g: Any, out: Any, x: Any, *, min: float | None, max:
 
 
 def _pow_x(op: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
-    """y · x^(y-1), and 0 for the exponent 0 whatever x is."""
+    """The slope y · x^(y-1), and 0 for the exponent 0 whatever x is."""
     constant = y == 0
     return op.mul_no_nan(g, op.where(constant, 0.0, y * op.pow(x, op.where(constant, 1.0, y - 1))))
 

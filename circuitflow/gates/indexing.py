@@ -13,7 +13,9 @@ from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float,
 class Along(Attributes):
     """The axis that indices count along."""
 
-    axis: Annotated[int, Field(description="the axis that indices count along; negative indices count from its end")] = 0
+    axis: Annotated[
+        int, Field(description="the axis that indices count along; negative indices count from its end")
+    ] = 0
 
 
 def _gathered(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:

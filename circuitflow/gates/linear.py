@@ -33,7 +33,7 @@ def _product_type(a: ArrayType, b: ArrayType) -> ArrayType:
 
 
 def _as_matrices(op: Any, g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
-    """A vector on the left is a row, on the right a column; the gradient gets the axis back that the product dropped."""
+    """A vector on the left is a row, on the right a column; the gradient gets back the axis that went with it."""
     if a.ndim == 1:
         a, g = op.unsqueeze(a, axis=0), op.unsqueeze(g, axis=-1 if b.ndim == 1 else -2)
     if b.ndim == 1:

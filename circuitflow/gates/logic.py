@@ -59,7 +59,7 @@ LOGIC = {
                 ("x",), _logical, symbol="¬",
                 forward=lambda xp, x: ~x,
                 backward=(None,)),
-    "where": Gate("x if condition else y", "Selects x where the condition holds, else y, and routes the gradient there.",
+    "where": Gate("x if condition else y", "x where the condition holds, else y; the gradient is routed there.",
                   ("condition", "x", "y"), _where, symbol="?:", broadcasts=True, reads=Reads.INPUTS,
                   forward=lambda xp, condition, x, y: xp.where(condition, x, y),
                   backward=(None,

@@ -213,8 +213,8 @@ def _ordered(graph: nx.MultiDiGraph[str], placed: Mapping[str, Placed], nodes: d
                 place = placed[cycle[0]]
                 shown = [*cycle, cycle[0]] if len(cycle) <= 12 else [*cycle[:10], "…", cycle[-1], cycle[0]]
                 count = f" ({len(cycle)} nodes)" if len(cycle) > 12 else ""
-                faults.add(place.definition.source, f"node '{cycle[0]}': a cycle: {' → '.join(shown)}{count}; a circuit "
-                           "has none, so one of these edges must go", *place.site.pointer, node=cycle[0])
+                faults.add(place.definition.source, f"node '{cycle[0]}': a cycle: {' → '.join(shown)}{count}; a "
+                           "circuit has none, so one of these edges must go", *place.site.pointer, node=cycle[0])
 
 
 def _outputs(root: Definition) -> Iterator[tuple[str, Output]]:

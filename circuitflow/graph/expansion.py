@@ -91,11 +91,11 @@ def _place(definition: Definition, call: str, given: Mapping[str, Edge | None], 
     if isinstance(site.node, InputNode) and site.node.id in given:
         edge = given[site.node.id]
         edges = (edge._replace(port="x"),) if edge else ()
-        return Placed(Node(name, "identity", gates["identity"], {}, edges, label=label), site, definition, call,
-                      site.sound and edge is not None)
+        node = Node(name, "identity", gates["identity"], {}, edges, label=label)
+        return Placed(node, site, definition, call, site.sound and edge is not None)
     found = _edges(definition, call, site)
-    return Placed(Node(name, site.node.gate, site.gate, site.attributes, found or (), label=label), site, definition, call,
-                  found is not None)
+    node = Node(name, site.node.gate, site.gate, site.attributes, found or (), label=label)
+    return Placed(node, site, definition, call, found is not None)
 
 
 def _edges(definition: Definition, call: str, site: Site) -> tuple[Edge, ...] | None:

@@ -104,4 +104,5 @@ def _declared(place: Placed, sizes: dict[str, Dimension], faults: Faults) -> Non
         if not equal:
             place.node.types = ()
             where = "".join(f"; {name} is {size}" for name, size in sizes.items())
-            _fault(place, faults, f"declared as {show(written.shape)}, the call gives {show(type_.shape)}{where}", "shape")
+            _fault(place, faults, f"declared as {show(written.shape)}, the call gives {show(type_.shape)}{where}",
+                   "shape")
