@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 __all__ = [
@@ -125,10 +125,9 @@ def listing(words: Iterable[object]) -> str:
     return ", ".join(f"'{printable(str(word), 60)}'" for word in words)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A clause that suggests the nearest right spelling, or "" where nothing is near."""
+def nearest(word: str, known: Collection[str]) -> str:
+    """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates."""
     candidates = (k for k in known if abs(len(k) - len(word)) <= 3)
-    # Bounded, so that a document of 200,000 ids and as many faults stays quick to refuse.
     found = difflib.get_close_matches(word, itertools.islice(candidates, 1000), n=1, cutoff=0.6)
     if not found:
         folded = {k.casefold().replace("_", ""): k for k in itertools.islice(known, 1000)}

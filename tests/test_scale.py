@@ -88,3 +88,34 @@ def test_standard_input_of_any_bytes_is_refused_within_bounds():
         outcome = limited("run", "-", stdin=data)
         assert outcome.returncode == 2
         assert b"Traceback" not in outcome.stderr
+
+
+@pytest.mark.parametrize("nodes", [
+    [f"n{i} = neg(m{i})" for i in range(20_000)],
+    [f"n{i} = nge(x)" for i in range(20_000)],
+    [{"id": f"n{i}", "gate": "neg", "inputs": ["x"], "colour": 1} for i in range(20_000)],
+    [{"id": f"n{i}", "gate": "input", "colour": 1} for i in range(20_000)],
+    [{"id": f"n{i}", "gate": "input", "value": "1"} for i in range(20_000)],
+    [{"id": f"n{i}", "gate": "neg"} for i in range(20_000)],
+    ["x1 = 1"] * 20_000,
+    [{"id": "n", "gate": "add", "inputs": {"0": "x", "999999999": "x"}}],
+], ids=["dangling", "unknown gates", "unknown attributes", "unknown keys", "text", "no operands", "one id", "far port"])
+def test_many_faults_of_a_large_document_are_found_in_good_time(nodes):
+    with pytest.raises(cf.DocumentError) as error:
+        cf.loads(document("x = 1", *nodes, outputs=["x"]))
+    assert len(error.value.faults) in (1, 1001)
+    if len(nodes) > 1:
+        assert str(error.value).endswith("more than 1000 faults; the rest is not listed")
+
+
+def test_an_operand_list_as_long_as_it_likes():
+    n = 20_000
+    names = [f"x{i}" for i in range(n)]
+    edges = [{"source": name, "target": "f", "port": i} for i, name in enumerate(names)]
+    circuit = cf.loads(document(*[f"{name} = 1" for name in names], {"id": "f", "gate": "add"}, edges=edges))
+    assert cf.Executor(circuit).run().outputs["f"] == n
+    inner = {"nodes": [{"id": name, "gate": "input"} for name in names], "outputs": names}
+    call = {"id": "h", "gate": "call", "circuit": "a", "inputs": dict.fromkeys(names, "x")}
+    circuit = cf.loads(document("x = 1", call, {"id": "f", "gate": "add", "inputs": [f"h.{name}" for name in names]},
+                                circuits={"a": inner}))
+    assert cf.Executor(circuit).run().gradients["x"] == n

@@ -9,9 +9,9 @@ import typer
 
 from circuitflow.cli.arguments import Json
 from circuitflow.cli.text import console, print_json, print_table
+from circuitflow.document.faults import expected
 from circuitflow.errors import InputError, nearest, printable
 from circuitflow.gates import FAMILIES, GATES, AtLeast, Gate
-from circuitflow.graph.definition import expected
 
 
 def command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
@@ -15,6 +15,10 @@ from circuitflow.document.positions import Path, Place, locate, position
 from circuitflow.errors import DocumentError, Fault, listing, nearest, printable, short
 
 MAX_FAULTS = 1000
+"""So many faults are listed; the search ends there."""
+
+MAX_SUGGESTIONS = 100
+"""So many faults of a document come with the nearest right spelling, which takes time to find."""
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -61,6 +65,7 @@ class Faults:
     def __init__(self) -> None:
         self._found: dict[Source, list[_Found]] = {}
         self._seen: set[tuple[Source, Place, int | None]] = set()
+        self._suggestions = 0
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -78,11 +83,22 @@ class Faults:
             node: id of the node at fault.
             key: point at the last key of the path, not at its value.
             offset: the place in the text, where it is known.
+
+        Raises:
+            DocumentError: there are too many to go on.
         """
         place = Place(path, key)
-        if (source, place, offset) not in self._seen and len(self._seen) <= MAX_FAULTS:
-            self._seen.add((source, place, offset))
-            self._found.setdefault(source, []).append(_Found(place, message, node, offset))
+        if (source, place, offset) in self._seen:
+            return
+        if len(self._seen) == MAX_FAULTS:
+            self.fail(Fault(f"more than {MAX_FAULTS} faults; the rest is not listed", file=source.name))
+        self._seen.add((source, place, offset))
+        self._found.setdefault(source, []).append(_Found(place, message, node, offset))
+
+    def nearest(self, word: str, known: Collection[str]) -> str:
+        """A clause that suggests the nearest right spelling, or "" where nothing is near."""
+        self._suggestions += 1
+        return nearest(word, known) if self._suggestions <= MAX_SUGGESTIONS else ""
 
     def raise_if_any(self) -> None:
         """Raise them all as one error.
@@ -93,12 +109,9 @@ class Faults:
         if self:
             self.fail()
 
-    def fail(self) -> NoReturn:
+    def fail(self, *last: Fault) -> NoReturn:
         """Raise them all as one error, where there is nothing to go on with."""
-        faults = [fault for source in self._found for fault in self._located(source)]
-        if len(self._seen) > MAX_FAULTS:
-            faults[MAX_FAULTS:] = [Fault(f"more than {MAX_FAULTS} faults; the rest is not listed", file=faults[0].file)]
-        raise DocumentError(faults)
+        raise DocumentError([*(fault for source in self._found for fault in self._located(source)), *last])
 
     def _located(self, source: Source) -> Iterator[Fault]:
         found = self._found[source]
@@ -118,7 +131,7 @@ def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw
     for detail in error.errors(include_url=False):
         path = tuple(part for part in detail["loc"] if part not in TAGS and part != "[key]")
         node = node_id(path, raw)
-        message = _explain(detail, path)
+        message = _explain(detail, path, faults)
         faults.add(source, f"node '{node}': {message}" if node else message,
                    *(path[:-1] if detail["type"] == "missing" else path), node=node,
                    key=detail["type"] == "extra_forbidden" or detail["loc"][-1:] == ("[key]",))
@@ -126,7 +139,7 @@ def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw
     return paths
 
 
-def _explain(detail: ErrorDetails, path: Path) -> str:
+def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
     """One finding of pydantic in our words, none of its text about the input passed on."""
     last = path[-1] if path else "the document"
     name = printable(str(last), 60)
@@ -137,14 +150,16 @@ def _explain(detail: ErrorDetails, path: Path) -> str:
             return f"'{name}' is missing"
         case "extra_forbidden":
             keys = _keys(detail, path)
-            return f"unknown key '{name}'{nearest(name, keys) or f'; the keys here are {listing(keys)}'}"
+            return f"unknown key '{name}'{faults.nearest(name, keys) or f'; the keys here are {listing(keys)}'}"
         case "string_pattern_mismatch":
             return f"{found} is not a name: expected {_KEYS}{'' if '.' not in context['pattern'] else ', or id.port'}"
         case "string_too_long":
             return f"{found} is too long: at most {context['max_length']} characters"
         case "literal_error" | "enum":
-            near = nearest(detail["input"], _words(context["expected"])) if isinstance(detail["input"], str) else ""
-            return f"{where} is {found}; expected {context['expected'].replace(' or ', ', ')}{near}"
+            words = context["expected"].replace(" or ", ", ")
+            written = detail["input"] if isinstance(detail["input"], str) else ""
+            hint = faults.nearest(written, words.replace("'", "").split(", "))
+            return f"{where} is {found}; expected {words}{hint}"
         case "greater_than_equal":
             return f"{where} is {found}; expected {context['ge']} or more"
         case "less_than":
@@ -161,10 +176,6 @@ def _explain(detail: ErrorDetails, path: Path) -> str:
             return f"{where} is {found}; expected {_EXPECTED[kind]}"
         case _:  # our own validators say what they expect
             return f"{where} is {found}; expected {detail['msg']}"
-
-
-def _words(expected: str) -> list[str]:
-    return expected.replace(" or ", ", ").replace("'", "").split(", ")
 
 
 def _keys(detail: ErrorDetails, path: Path) -> list[str]:
@@ -186,3 +197,24 @@ def node_id(path: Path, raw: Any) -> str | None:
         return None
     name = raw.get("id") if isinstance(raw, dict) else None
     return printable(name, 60) if isinstance(name, str) else None
+
+
+def expected(schema: Mapping[str, Any], count: str = "a") -> str:
+    """What a JSON Schema asks for, in words; `count` is "a" for one and a number, or "", for several."""
+    if "anyOf" in schema:
+        return " or ".join(expected(member) for member in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + listing(schema["enum"])
+    least = f", {schema['minimum']} or more" if "minimum" in schema else ""
+    match schema.get("type"):
+        case "array":
+            items = expected(schema["items"], str(schema.get("minItems", "")))
+            return f"a list of {items}" if count == "a" else f"{count} lists of {items}".lstrip()
+        case "null":
+            return "null"
+        case "boolean":
+            return "true or false"
+        case kind if count == "a":
+            return f"{'an' if kind == 'integer' else 'a'} {kind}{least}"
+        case kind:
+            return f"{count} {kind}s{least}".lstrip()

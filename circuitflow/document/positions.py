@@ -56,9 +56,9 @@ def locate(text: str, places: Iterable[Place]) -> dict[Place, int]:
         if not wanted or text[start] not in "{[":
             continue
         for name, key, value in _members(text, start):
-            below = wanted.pop(name, [])
-            found.update((place, key) for place in below if _is_key(place, depth))
-            pending.append((value, depth + 1, [place for place in below if not _is_key(place, depth)]))
+            if below := wanted.pop(name, []):
+                found.update((place, key) for place in below if _is_key(place, depth))
+                pending.append((value, depth + 1, [place for place in below if not _is_key(place, depth)]))
             if not wanted:
                 break
     return found

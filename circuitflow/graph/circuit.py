@@ -21,6 +21,7 @@ from circuitflow.document.writing import dumps as dump_document
 from circuitflow.errors import nearest, printable
 from circuitflow.gates import GATES, ArrayType, GateTable
 from circuitflow.gates.shapes import show
+from circuitflow.graph.checking import check
 from circuitflow.graph.definition import Definition, define
 from circuitflow.graph.expansion import Placed, can_expand, expand, resolve
 from circuitflow.graph.inference import infer
@@ -72,7 +73,10 @@ class Circuit:
         return circuit
 
     def _build(self, parsed: Parsed, gates: GateTable, faults: Faults) -> None:
-        root = define(parsed, gates, faults)
+        definitions = define(parsed, faults)
+        for definition in definitions:
+            check(definition, gates, faults)
+        root = definitions[0]
         if not can_expand(root, faults):
             faults.fail()
         placed = {place.node.id: place for place in expand(root, gates)}

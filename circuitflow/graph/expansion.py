@@ -81,7 +81,7 @@ def expand(root: Definition, gates: GateTable) -> Iterator[Placed]:
         else:
             edges = _edges(definition, call, site)
             # Where the call is at fault, the inputs of its circuit are unknown, not absent.
-            bound: Mapping[str, Edge | None] = (dict.fromkeys((node.id for node in site.callee.inputs), None)
+            bound: Mapping[str, Edge | None] = (dict.fromkeys(site.callee.inputs)
                                                 if edges is None else {str(edge.port): edge for edge in edges})
             pending.append((site.callee, f"{call}{site.node.id}/", bound, iter(site.callee.sites.values())))
 

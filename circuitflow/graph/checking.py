@@ -1,0 +1,252 @@
+"""Each body checked, once however often it is called: gates, attributes, references, operands. Nothing is expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from circuitflow.document.faults import Faults, expected
+from circuitflow.document.model import CallNode, GateNode, Node
+from circuitflow.document.positions import Path as Pointer
+from circuitflow.document.reading import NAMELESS
+from circuitflow.errors import listing, printable, short
+from circuitflow.gates import AtLeast, Gate, GateTable
+from circuitflow.graph.definition import Definition, Operand, Site
+
+_STRUCTURE = ("input", "parameter", "constant", "call")
+
+
+def check(definition: Definition, gates: GateTable, faults: Faults) -> None:
+    """Check a body and put its sites and outputs into the definition; faults are noted."""
+    _Checker(definition, gates, faults).check()
+
+
+class _Given(NamedTuple):
+    """An operand as it is written: where it comes from, its port if it has one, and where it stands."""
+
+    source: str
+    port: str | int | None
+    pointer: Pointer
+
+
+def _ports(site: Site) -> list[str]:
+    """The names of the operands; none for a gate that takes any number."""
+    if site.callee is not None:
+        return list(site.callee.inputs)
+    return list(site.gate.operands) if site.gate and not isinstance(site.gate.operands, AtLeast) else []
+
+
+def _port(ports: Sequence[str], at: int) -> str | int:
+    """The name of the operand at a position, or the position itself where operands have no names."""
+    return ports[at] if ports else at
+
+
+def _least(site: Site) -> int | None:
+    """How many operands a gate of any number takes at least."""
+    return site.gate.operands.minimum if site.gate and isinstance(site.gate.operands, AtLeast) else None
+
+
+class _Checker:
+    """Checks one body; what it finds goes into the definition."""
+
+    def __init__(self, definition: Definition, gates: GateTable, faults: Faults) -> None:
+        self.definition, self.gates, self.faults = definition, gates, faults
+        self.sites = definition.sites
+        edges = (*definition.pointer, "edges")
+        # An edge at fault could have been meant for any node that lacks one.
+        self.edges_are_whole = not any(broken[: len(edges)] == edges for broken in definition.broken)
+
+    def check(self) -> None:
+        for i, node in enumerate(self.definition.body.nodes):
+            self._node(node, (*self.definition.pointer, "nodes", i))
+        incoming = self._edges()
+        for site in self.sites.values():
+            if isinstance(site.node, GateNode | CallNode):
+                self._operands(site, site.node, incoming.get(site.node.id, []))
+        self._outputs()
+
+    def fault(self, site: Site, message: str, *path: str | int, key: bool = False) -> None:
+        site.sound = False
+        self.faults.add(self.definition.source, f"node '{site.node.id}': {message}", *site.pointer, *path,
+                        node=site.node.id, key=key)
+
+    # Nodes
+
+    def _node(self, node: Node, pointer: Pointer) -> None:
+        site = Site(node, pointer)
+        if pointer in self.definition.broken:
+            site.sound = False
+            self.sites.setdefault(node.id, site)
+            return
+        if node.id in self.sites:
+            self.fault(site, "an earlier node has the same id; ids are unique", "id")
+            return
+        self.sites[node.id] = site
+        if isinstance(node, GateNode):
+            site.gate = self.gates.get(node.gate)
+            if site.gate is None:
+                hint = self.faults.nearest(node.gate, [*self.gates, *_STRUCTURE]) or "; `circuitflow gates` lists them"
+                self.fault(site, f"there is no gate {short(node.gate)}{hint}", "gate")
+            else:
+                self._attributes(site, node, site.gate)
+        elif isinstance(node, CallNode):
+            site.callee = self.definition.scope.get(node.circuit)
+            site.sound = site.callee is not None
+            if node.circuit not in self.definition.scope:
+                scope = self.definition.scope
+                hint = self.faults.nearest(node.circuit, scope) or f"; 'circuits' defines {listing(scope) or 'none'}"
+                self.fault(site, f"there is no circuit {short(node.circuit)}{hint}", "circuit")
+
+    def _attributes(self, site: Site, node: GateNode, gate: Gate) -> None:
+        if not node.attributes and not gate.attributes.model_fields:
+            return
+        try:
+            site.attributes = dict(gate.attributes.model_validate(node.attributes))
+        except ValidationError as error:
+            fields = gate.attributes.model_fields
+            properties = gate.attributes.model_json_schema().get("properties", {})
+            for detail in error.errors(include_url=False):
+                name = str(detail["loc"][0]) if detail["loc"] else ""
+                if detail["type"] == "extra_forbidden":
+                    hint = self.faults.nearest(name, [*fields, *GateNode.model_fields]) or (
+                        f"; its attributes are {listing(fields)}" if fields else "; it has no attributes")
+                    self.fault(site, f"{node.gate} has no attribute '{printable(name, 60)}'{hint}", name, key=True)
+                elif detail["type"] == "missing":
+                    self.fault(site, f"{node.gate} needs the attribute '{name}': {expected(properties[name])}")
+                elif not name:
+                    self.fault(site, f"{node.gate}: {detail['ctx']['error']}")
+                else:
+                    self.fault(site, f"'{name}' is {short(node.attributes[name])}; "
+                                     f"expected {expected(properties[name])}", name)
+
+    # Operands
+
+    def _edges(self) -> dict[str, list[_Given]]:
+        """The edges into every node."""
+        incoming: dict[str, list[_Given]] = {}
+        for j, edge in enumerate(self.definition.body.edges):
+            pointer = (*self.definition.pointer, "edges", j)
+            if pointer in self.definition.broken:
+                continue
+            target = self.sites.get(edge.target)
+            if target is None:
+                self.faults.add(self.definition.source, f"edge to '{edge.target}': there is no such node"
+                                f"{self.faults.nearest(edge.target, self.sites)}", *pointer, "target")
+            elif not isinstance(target.node, GateNode | CallNode):
+                if target.sound:
+                    self.faults.add(self.definition.source, f"edge to '{edge.target}': "
+                                    f"{target.node.gate} nodes take no operands", *pointer, "target", node=edge.target)
+            elif target.node.inputs is not None:
+                self.faults.add(self.definition.source, f"node '{edge.target}': it has edges and 'inputs'; keep one of "
+                                "the two", *pointer, "target", node=edge.target)
+            else:
+                incoming.setdefault(edge.target, []).append(_Given(edge.source, edge.port, pointer))
+        return incoming
+
+    def _operands(self, site: Site, node: GateNode | CallNode, given: Sequence[_Given]) -> None:
+        here = (*site.pointer, "inputs")
+        if isinstance(node.inputs, list):
+            given = [_Given(source, None, (*here, i)) for i, source in enumerate(node.inputs)]
+        elif node.inputs is not None:
+            given = [_Given(source, int(port) if port.isdecimal() else port, (*here, port))
+                     for port, source in node.inputs.items()]
+        references = [self._reference(site, edge.source, edge.pointer) for edge in given]
+        places = self._places(site, given)
+        if places is None or None in references:
+            site.sound = False
+            return
+        ports = _ports(site)
+        operands = {at: Operand(_port(ports, at), *reference)
+                    for at, reference in zip(places, references, strict=True) if reference is not None}
+        site.operands = [operands[at] for at in sorted(operands)]
+
+    def _places(self, site: Site, given: Sequence[_Given]) -> list[int] | None:
+        """The position of the operand that each edge fills, or None after a fault."""
+        if site.gate is None and site.callee is None:
+            return None
+        ports, least = _ports(site), _least(site)
+        name = f"circuit '{site.node.circuit}'" if isinstance(site.node, CallNode) else site.node.gate
+        takes = f"{least} operands or more" if least is not None else (
+            f"{len(ports)} operand{'s' * (len(ports) != 1)} ({', '.join(ports)})" if ports else "no operands")
+        unported = [edge for edge in given if edge.port is None]
+        if unported and len(unported) < len(given):
+            self._at(site, unported[0].pointer, "some of its edges carry a port and some do not; give all of them one, "
+                                                "or none")
+            return None
+        position = {name: i for i, name in enumerate(ports)}
+        places: dict[int, None] = {}
+        for order, (_, port, pointer) in enumerate(given):
+            at = order if port is None else position.get(str(port), port)
+            if not isinstance(at, int) or (least is None and at >= len(ports)):
+                if port is None:
+                    self._at(site, pointer, f"{name} takes {takes}; it has {len(given)}")
+                else:
+                    hint = self.faults.nearest(str(port), ports) or f"; it takes {takes}"
+                    self._at(site, pointer, f"{name} has no operand {short(port)}{hint}", "port")
+                return None
+            if at in places:
+                self._at(site, pointer, f"operand '{_port(ports, at)}' of {name} is given twice", "port")
+                return None
+            places[at] = None
+        wanted = range(len(ports)) if least is None else range(max(least, len(given)))
+        inputs = site.callee.inputs.values() if site.callee else ()
+        optional = {i for i, node in enumerate(inputs) if node.value is not None}
+        missing = [_port(ports, at) for at in wanted if at not in places and at not in optional]
+        if missing:
+            written = isinstance(site.node, GateNode | CallNode) and site.node.inputs is not None
+            if given or written or self.edges_are_whole:
+                which = f"; missing: {listing(missing[:8])}" if given else ""
+                self.fault(site, f"{name} takes {takes}; it has {len(given) or 'none'}{which}",
+                           "gate" if site.callee is None else "circuit")
+            return None
+        return list(places)
+
+    def _at(self, site: Site, pointer: Pointer, message: str, end: str = "") -> None:
+        """A fault of a node, noted where the edge or the entry of `inputs` stands that shows it."""
+        site.sound = False
+        edge = "edges" in pointer[-2:]
+        self.faults.add(self.definition.source, f"node '{site.node.id}': {message}", *pointer,
+                        *([end] if end and edge else []), node=site.node.id, key=bool(end) and not edge)
+
+    def _reference(self, site: Site | None, text: str, pointer: Pointer) -> tuple[str, str | None] | None:
+        """A reference resolved to a node and the name of its output, or None after a fault."""
+        name, _, output = text.partition(".")
+        source = self.sites.get(name)
+        if source is None and NAMELESS in self.sites and not self.sites[NAMELESS].sound:
+            return None  # it may be the node whose id cannot be told
+        if source is None:
+            message = f"there is no node '{name}'{self.faults.nearest(name, self.sites)}"
+        else:
+            several: Collection[str] = source.gate.outputs if source.gate else ()
+            if source.callee is not None:
+                several = source.callee.names
+            if not source.sound or output in several or (not output and len(several) <= 1):
+                return name, output or None
+            listed = listing(f"{name}.{o}" for o in islice(several, 8))
+            message = (f"'{name}' has several outputs; name one: {listed}" if not output else
+                       f"'{name}' has no output '{printable(output, 60)}'" + (f"; it has {listed}" if several else
+                       f"; it has one only, write '{name}'"))
+        if site is None:
+            self.faults.add(self.definition.source, f"output '{text}': {message}", *pointer)
+        else:
+            self.faults.add(self.definition.source, f"node '{site.node.id}': {message}", *pointer,
+                            *(["source"] if "edges" in pointer[-2:] else []), node=site.node.id)
+        return None
+
+    def _outputs(self) -> None:
+        body, pointer = self.definition.body, self.definition.pointer
+        if (*pointer, "outputs") in self.definition.broken:
+            return
+        for i, text in enumerate(body.outputs):
+            if text in self.definition.outputs:
+                self.faults.add(self.definition.source, f"output '{text}' stands twice", *pointer, "outputs", i)
+            elif reference := self._reference(None, text, (*pointer, "outputs", i)):
+                self.definition.outputs[text] = reference
+        for text in body.upstream or {}:
+            if text not in self.definition.names:
+                hint = self.faults.nearest(text, body.outputs) or f", which are {listing(body.outputs[:8])}"
+                self.faults.add(self.definition.source, f"upstream '{text}': not one of the outputs{hint}", *pointer,
+                                "upstream", text, key=True)

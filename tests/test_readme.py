@@ -1,0 +1,52 @@
+"""The README is true: what it shows is what its commands print."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SESSIONS = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
+SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(("command", "shown"), SESSIONS, ids=[command for command, _ in SESSIONS])
+def test_commands_print_what_is_shown(command, shown):
+    program, *arguments = shlex.split(command)
+    assert program == "circuitflow"
+    result = subprocess.run([sys.executable, "-m", "circuitflow", *arguments], cwd=ROOT, capture_output=True, text=True,
+                            encoding="utf-8", timeout=60, check=False)
+    printed = result.stdout + result.stderr
+    assert "\n".join(line.rstrip() for line in printed.splitlines()) == shown.rstrip("\n")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_run(script, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    exec(compile(script, "README.md", "exec"), {})
+
+
+def test_there_is_something_to_test():
+    assert len(SESSIONS) >= 4
+    assert len(SCRIPTS) >= 2
+
+
+def test_the_document_shown_is_the_file():
+    (shown,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert shown == (ROOT / "circuits/product.json").read_text()
+
+
+def test_every_limit_is_the_one_in_the_code():
+    from circuitflow.document.reading import MAX_BYTES
+    from circuitflow.document.values import MAX_TENSOR_BYTES
+    from circuitflow.graph.definition import MAX_NESTING
+    from circuitflow.graph.expansion import MAX_NODES
+
+    assert f"at most {MAX_BYTES >> 30} GiB and, its calls expanded, {MAX_NODES:,} nodes" in README
+    assert f"a tensor at most {MAX_TENSOR_BYTES >> 30} GiB; calls nest at\nmost {MAX_NESTING} deep" in README
