@@ -16,6 +16,7 @@ from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.executor.result import Contribution, Result
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.collector import collector_paused
 
 
 class Executor:
@@ -34,7 +35,8 @@ class Executor:
         key = (None if of is None else (of,) if isinstance(of, str) else tuple(of),
                None if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt))
         if key not in self._plans:
-            self._plans[key] = make_plan(self.circuit, *key)
+            with collector_paused():
+                self._plans[key] = make_plan(self.circuit, *key)
         return self._plans[key]
 
     def run(self, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,6 +20,7 @@ from circuitflow.errors import nearest, printable
 from circuitflow.gates import GATES, ArrayType, GateTable
 from circuitflow.gates.shapes import show
 from circuitflow.graph.checking import check
+from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.definition import Definition, define
 from circuitflow.graph.expansion import Placed, can_expand, expand, resolve
 from circuitflow.graph.inference import infer
@@ -156,7 +155,7 @@ def load(path: str | os.PathLike[str], *, gates: GateTable = GATES) -> Circuit:
     Raises:
         DocumentError: with every fault that was found, each with its place.
     """
-    with _collector_paused():
+    with collector_paused():
         faults = Faults()
         return _parsed(read(path, faults), gates, faults)
 
@@ -172,7 +171,7 @@ def loads(text: str, *, gates: GateTable = GATES, folder: str | os.PathLike[str]
     Raises:
         DocumentError: with every fault that was found, each with its place.
     """
-    with _collector_paused():
+    with collector_paused():
         source = Source("<document>", text, Path(folder) if folder is not None else None)
         return _parsed(source, gates, Faults())
 
@@ -187,18 +186,6 @@ def _parsed(source: Source, gates: GateTable, faults: Faults) -> Circuit:
 def dumps(circuit: Circuit) -> str:
     """The document of a circuit as text in the canonical layout; `loads(dumps(circuit)) == circuit`."""
     return dump_document(circuit.document)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Loading makes millions of objects and no garbage; looking for some would take most of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _ordered(graph: nx.MultiDiGraph[str], placed: Mapping[str, Placed], nodes: dict[str, Node],
