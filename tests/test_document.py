@@ -246,6 +246,16 @@ def test_layout_is_one_node_a_line_and_breaks_what_is_too_long():
     assert '        [0.123456789, 0.123456789,' in text
 
 
+def test_text_is_written_so_that_a_terminal_is_safe_and_nothing_is_lost():
+    label = "\x9b31m \x7f \u202e \u200b \U000e0001 ünput 日本"
+    made = Document.model_validate({"circuitflow": "1.0", "outputs": ["x"],
+                                    "nodes": [{"id": "x", "gate": "input", "label": label}]})
+    text = dumps(made)
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "ünput 日本" in text
+    assert cf.loads(text).document == made
+
+
 def test_operands_can_be_written_either_way():
     made = Document.model_validate(FULL | {"circuits": {"a": FULL["circuits"]["a"], "b": {"file": "b.json"}}})
     edges, inputs = with_edges(made), with_inputs(made)

@@ -26,6 +26,16 @@ def test_a_chain_as_long_as_it_likes_needs_no_recursion():
     assert circuit.unused() == []
 
 
+def test_as_many_definitions_as_one_likes():
+    inner = {"nodes": [{"id": "x", "gate": "input"}], "outputs": ["x"]}
+    names = [f"a{i}" for i in range(4_000)]
+    outer = {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "call", "circuit": "i", "inputs": ["x"]}],
+             "outputs": ["y"], "circuits": {"i": inner}}
+    calls = [{"id": f"c_{name}", "gate": "call", "circuit": name, "inputs": ["x"]} for name in names]
+    circuit = cf.loads(document("x = 1", *calls, outputs=["c_a7"], circuits=dict.fromkeys(names, outer)))
+    assert cf.Executor(circuit).run().gradients["x"] == 1
+
+
 def test_a_fork_as_wide_as_it_likes():
     n = 5_000
     nodes = [f"n{i} = exp(x)" for i in range(n)]

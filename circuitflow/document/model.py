@@ -195,7 +195,7 @@ Value = Annotated[
 
 class _Node(Model):
     id: Annotated[Id, Field(description="unique name of the node")]
-    label: Annotated[str | None, Field(description="free text, shown in place of the id")] = None
+    label: Annotated[str | None, Field(description="free text, shown beside the id")] = None
     description: Annotated[str | None, Field(description="free text")] = None
     metadata: Annotated[Metadata | None, Field(description="any JSON object, carried along untouched")] = None
 

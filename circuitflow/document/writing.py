@@ -75,7 +75,9 @@ def _filled(items: list[str], indent: str) -> str:
 
 
 def _flat(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """JSON on one line; what a terminal would not show, or would obey, is written as an escape."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def replace(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from circuitflow.document.values import too_large
 from circuitflow.errors import InputError, nearest, printable
-from circuitflow.executor.library import Library
+from circuitflow.executor.arrays import Library
 from circuitflow.executor.plan import Plan
 from circuitflow.gates.shapes import ArrayType, Size, show
 from circuitflow.graph.circuit import Circuit
@@ -118,7 +118,8 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         else:
             raise InputError(
                 f"'{text}' has shape {show(shape)}, so its gradients need the upstream gradient on it: give one of "
-                f"that shape as upstream '{text}', here or in the document, or ask for a scalar output")
+                f"that shape (--upstream {text}=FILE), write it under 'upstream' in the document, ask for a scalar "
+                "output, or run the forward pass alone (--forward)")
         if tuple(seed.shape) != shape:
             raise InputError(f"upstream '{text}' has shape {show(tuple(seed.shape))}; expected {show(shape)}, as the "
                              "output")

@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from circuitflow.executor.arrays import Library
 from circuitflow.executor.binding import Bound, bind, upstream_gradients
 from circuitflow.executor.executor import Executor
-from circuitflow.executor.library import Library
 from circuitflow.executor.passes import Track, fit, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, Step
 from circuitflow.executor.vocabulary import Vocabulary

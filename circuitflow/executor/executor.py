@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.errors import printable
+from circuitflow.executor.arrays import Library
 from circuitflow.executor.binding import bind, upstream_gradients
-from circuitflow.executor.library import Library
 from circuitflow.executor.passes import Track, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.executor.result import Contribution, Result

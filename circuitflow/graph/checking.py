@@ -93,11 +93,12 @@ class _Checker:
             else:
                 self._attributes(site, node, site.gate)
         elif isinstance(node, CallNode):
-            site.callee = self.definition.scope.get(node.circuit)
+            scope = self.definition.scope
+            site.callee = scope.get(node.circuit)
             site.sound = site.callee is not None
-            if node.circuit not in self.definition.scope:
-                scope = self.definition.scope
-                hint = self.faults.nearest(node.circuit, scope) or f"; 'circuits' defines {listing(scope) or 'none'}"
+            if node.circuit not in scope:
+                hint = (self.faults.nearest(node.circuit, scope)
+                        or f"; 'circuits' defines {listing(islice(scope, 8)) or 'none'}")
                 self.fault(site, f"there is no circuit {short(node.circuit)}{hint}", "circuit")
 
     def _attributes(self, site: Site, node: GateNode, gate: Gate) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,7 +55,7 @@ class Definition:
     dtype: str
     pointer: Pointer = ()
     broken: frozenset[Pointer] = frozenset()
-    scope: dict[str, Definition | None] = field(default_factory=dict)
+    scope: ChainMap[str, Definition | None] = field(default_factory=ChainMap)
     sites: dict[str, Site] = field(default_factory=dict)
     outputs: dict[str, tuple[str, str | None]] = field(default_factory=dict)
 
@@ -106,7 +107,7 @@ def _subcircuits(outer: Definition, files: dict[Path, Definition | None], faults
         found[name] = inner
         if inner is not None and fresh:
             new.append(inner)
-    outer.scope = {**outer.scope, **found}
+    outer.scope = outer.scope.new_child(found)
     for definition in new:
         if definition.source is outer.source:  # a file sees nothing of the document that names it
             definition.scope = outer.scope
