@@ -22,6 +22,7 @@ from documents import circuit
     (lambda t: 5.0, 1e-3, "wrong"),
     (lambda t: 0.0, 1e-9, "wrong"),
     (lambda t: 1e8 + t, 1, "ok"),
+    (lambda t: 1e8 + t, 2, "wrong"),
     (lambda t: 1e-8 * t, 1e-8, "ok"),
     (lambda t: 1e-8 * t, 2e-8, "wrong"),
     (lambda t: math.exp(10 * t), 10, "ok"),
@@ -39,7 +40,11 @@ from documents import circuit
     (lambda t: float(np.sign(t)), 0, "kink"),
     (lambda t: math.sqrt(t) if t >= 0 else math.nan, math.inf, "undefined"),
     (lambda t: math.inf * t if t else 0.0, math.inf, "ok"),
-    (lambda t: t, math.nan, "undefined"),
+    (lambda t: t, math.nan, "wrong"),
+    (lambda t: t, math.inf, "undefined"),
+    (lambda t: math.nan, 1, "undefined"),
+    (lambda t: math.log(t + 3e-5) if t > -3e-5 else math.nan, 1 / 3e-5, "ok"),
+    (lambda t: math.copysign(abs(t) ** (1 / 3), t), math.inf, "undefined"),
 ])
 def test_one_derivative(function, slope, verdict):
     assert compare(function, slope).verdict == verdict
@@ -93,6 +98,19 @@ def test_several_outputs_are_checked_and_blamed():
     wrong = dataclasses.replace(POLAR, backward=(POLAR.backward[0], lambda op, g, out, x, y: g[0]))
     report = cf.check(circuit(*nodes, gates={**cf.GATES, "polar": wrong}))
     assert [(b.node, b.port) for b in report.blamed] == [("p", "y")]
+
+
+def test_nodes_within_the_circuit_are_compared_too(monkeypatch):
+    from gate_examples import POLAR
+
+    c = circuit("x = 3", "y = 4", "p = polar(x, y)", "q = exp(p.angle)", "f = mul(q, p.radius, x)",
+                gates={**cf.GATES, "polar": POLAR})
+    wrt = ["p.angle", "p.radius", "q", "x", "f"]
+    report = cf.check(c, wrt=wrt)
+    assert [(row.nodes[0], row.worst.verdict) for row in report.compared] == [(name, "ok") for name in wrt]
+    assert cf.check(c, wrt="q").ok
+    monkeypatch.setattr("circuitflow.executor.check.GROUPS", 1)  # together, each moves those that are computed from it
+    assert cf.check(c, wrt=wrt).ok
 
 
 def test_operands_without_gradient_are_held():

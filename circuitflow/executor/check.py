@@ -6,6 +6,7 @@ operand that no gradient flows to (of `stop_gradient`, the condition of `where`)
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ EACH_ELEMENT = 16
 DIRECTIONS = 4
 GROUPS = 100
 """Circuits of more inputs and parameters are compared in so many groups, each along random directions."""
+
+EPSILON = float(np.finfo(np.float64).eps)
 
 Verdict = Literal["ok", "wrong", "kink", "undefined"]
 Floats = NDArray[np.float64]
@@ -99,7 +102,7 @@ class Report:
 def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
           wrt: str | Sequence[str] | None = None, upstream: Mapping[str, Any] | None = None,
           track: Track = untracked) -> Report:
-    """Compare every gradient with central differences; in NumPy; terms and errors as for `Executor.run`."""
+    """Compare every gradient with central differences, in NumPy; terms and errors are those of `Executor.run`."""
     plan = Executor(circuit).plan(of, wrt)
     library = Library(np, None)
     bound = bind(circuit, plan, library, inputs or {})
@@ -127,39 +130,35 @@ def _wide(array: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Problem:
-    """The sum of the outputs, weighted by their upstream gradients, as a function of some slots."""
+    """The sum of the outputs, weighted by their upstream gradients, as a function of what is added to some slots."""
 
     plan: Plan
     values: Sequence[Any]
     seeds: Mapping[int, Floats]
 
-    def __call__(self, moved: Mapping[int, Floats]) -> float:
+    def __call__(self, t: float, directions: Mapping[int, Floats]) -> float:
         values = list(self.values)
-        for slot, value in moved.items():
-            values[slot] = value
+        for slot, direction in directions.items():
+            values[slot] = values[slot] + t * direction
         for step in self.plan.steps:
-            if not step.wanted or step.output in moved:
+            if not step.wanted:
                 continue
             operands = [values[slot] if step.gate.reaches(i) else self.values[slot]
                         for i, slot in enumerate(step.operands)]
             out = step.gate.forward(np, *operands, **step.attributes)
-            for i, value in enumerate(out if step.gate.outputs else (out,)):
-                values[step.output + i] = value
+            for slot, value in enumerate(out if step.gate.outputs else (out,), step.output):
+                values[slot] = value + t * directions[slot] if slot in directions else value
         return float(sum(np.sum(seed * values[slot]) for slot, seed in self.seeds.items()))
 
 
 def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Sequence[Any]) -> Compared:
-    starts = {slot: np.asarray(problem.values[slot]) for _, slot in group}
+    starts = {slot: problem.values[slot] for _, slot in group}
     names = tuple(name for name, _ in group)
     found = []
     for where, directions in _directions(starts):
         slope = float(sum(np.sum(gradients[slot] * direction) for slot, direction in directions.items()))
         scale = max(float(np.max(np.abs(d), initial=0.0)) for d in directions.values()) if len(where) else 1.0
-
-        def along(t: float, directions: Mapping[int, Floats] = directions) -> float:
-            return problem({slot: starts[slot] + t * direction for slot, direction in directions.items()})
-
-        difference = compare(along, slope)
+        difference = compare(functools.partial(problem, directions=directions), slope)
         if where:  # one element: its derivative, not that along the scaled step
             difference = difference._replace(gradient=difference.gradient / scale,
                                              difference=difference.difference / scale)
@@ -187,39 +186,54 @@ def _directions(starts: Mapping[int, Floats]) -> Iterator[tuple[str, dict[int, F
             yield "", {slot: step * random.choice([-1.0, 1.0], step.shape) for slot, step in steps.items()}
 
 
+class _Sample(NamedTuple):
+    """One-sided differences with a step, and how much of them may be rounding."""
+
+    above: float
+    below: float
+    noise: float
+
+    @property
+    def largest(self) -> float:
+        return max(abs(self.above), abs(self.below))
+
+
 def compare(function: Callable[[float], float], slope: float) -> Difference:
-    """A derivative at 0 compared with central differences, over a few step sizes.
+    """A derivative at 0 compared with central differences.
 
-    A step of ε^(1/3) balances truncation with rounding for a well-scaled function; ten times more and less are tried
-    for the others.
+    A step of ε^(1/3) balances truncation with rounding for a well-scaled function; where it does not confirm the slope,
+    others are tried, smaller ones as long as rounding does not drown the difference.
     """
-    here = function(0.0)
-    found: list[Difference] = []
-    gaps = []
-    for h in np.finfo(np.float64).eps ** (1 / 3) * np.array([10.0, 1.0, 0.1]):
-        above, below = function(h), function(-h)
-        central = (above - below) / (2 * h)
-        if not (math.isfinite(central) and math.isfinite(slope)):
-            return Difference("ok" if central == slope else "undefined", slope, central, math.inf)
-        noise = 100 * float(np.finfo(np.float64).eps) * max(abs(above), abs(below), abs(here)) / h
+    here, samples, tried = function(0.0), {}, []
+    central = math.nan
+    for scale in (1.0, 10.0, 0.1, 0.01):
+        step = scale * EPSILON ** (1 / 3)
+        above, below = function(step), function(-step)
+        central = (above - below) / (2 * step)
+        noise = 100 * EPSILON * max(abs(above), abs(below), abs(here)) / step
         size = max(abs(slope), abs(central))
-        error = abs(slope - central) / size if size else 0.0
-        near = abs(slope - central) <= TOLERANCE * size + noise
-        found.append(Difference("ok" if near else "wrong", slope, central, error))
-        gaps.append(((above - here) / h, (here - below) / h, noise))
-    best = min(found, key=lambda difference: (difference.verdict == "wrong", difference.error))
-    if best.verdict == "wrong" and _is_kink(gaps, slope):
-        return best._replace(verdict="kink")
-    return best
+        if scale < 1 and noise > 0.01 * size:
+            break
+        if central == slope or abs(slope - central) <= TOLERANCE * size + noise < math.inf:
+            return Difference("ok", slope, central, abs(slope - central) / size if 0 < size < math.inf else 0.0)
+        if math.isfinite(central):
+            samples[scale] = _Sample((above - here) / step, (here - below) / step, noise)
+            tried.append(Difference("wrong", slope, central, abs(slope - central) / size))
+    if not tried or math.isinf(slope):
+        return Difference("undefined", slope, central, math.inf)
+    best = min(tried, key=lambda difference: difference.error)
+    kink = _is_kink(samples[max(samples)], samples[min(samples)], slope)
+    return best._replace(verdict="kink") if kink else best
 
 
-def _is_kink(gaps: Sequence[tuple[float, float, float]], slope: float) -> bool:
+def _is_kink(coarse: _Sample, fine: _Sample, slope: float) -> bool:
     """Whether one-sided differences keep apart as the step shrinks, with the slope between them, or grow at a jump."""
-    (left, right, _), (left10, right10, noise) = gaps[0], gaps[-1]
-    jumps = max(abs(left10), abs(right10)) > max(5 * max(abs(left), abs(right)), noise)
-    apart = abs(left10 - right10) > max(0.5 * abs(left - right), 1e-3 * max(abs(left10), abs(right10)), noise)
-    slack = TOLERANCE * max(abs(left10), abs(right10)) + noise
-    return jumps or (apart and min(left10, right10) - slack <= slope <= max(left10, right10) + slack)
+    jumps = fine.largest > max(5 * coarse.largest, fine.noise)
+    gap = abs(fine.above - fine.below)
+    apart = gap > max(0.5 * abs(coarse.above - coarse.below), 1e-3 * fine.largest, fine.noise)
+    slack = TOLERANCE * fine.largest + fine.noise
+    between = min(fine.above, fine.below) - slack <= slope <= max(fine.above, fine.below) + slack
+    return jumps or (apart and between)
 
 
 def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed]:
