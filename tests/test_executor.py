@@ -115,7 +115,7 @@ X, Y = np.ones((3, 2)), np.ones(3)
 
 
 @pytest.mark.parametrize(("inputs", "message"), [
-    ({}, "no value for input 'x' (float64 (batch, 2)), 'y' (float64 (batch,)); it has no default, so give it one"),
+    ({}, "no value for input 'x' (float64 (batch, 2)), 'y' (float64 (batch,)); it has no default, so give it one (--set x=…)"),
     ({"xx": 1}, "there is no input 'xx' in circuit 'circuit'; did you mean 'x'?"),
     ({"unknown": 1}, "there is no input 'unknown' in circuit 'circuit'; it has x, y, i, m"),
     ({"c": 1}, "'c' cannot be given a value: it is a constant; inputs and parameters can"),

@@ -68,6 +68,10 @@ def _print(result: cf.Result) -> None:
     for contribution in result.contributions:
         forks.setdefault(contribution.source, []).append(contribution)
     forks = {name: sent for name, sent in forks.items() if len(sent) > 1}
+    # Only what there is gets a column.
+    columns = [("node", ""), ("gate", "dim"), ("value", "right green"),
+               *([("gradient", "right red")] if result.gradients else []),
+               *([("adds up at the fork", "dim")] if forks else [])]
     rows = []
     for node in circuit.nodes.values():
         for name in node.names:
@@ -77,9 +81,8 @@ def _print(result: cf.Result) -> None:
                 more = " + …" if len(forks.get(name, [])) > 4 else ""
                 label = f" ({printable(node.label, 40)})" if node.label else ""
                 rows.append([name + label, _application(node), number(result.values[name]), gradient,
-                             *([sum_at_fork + more] if forks else [])])
-    print_table([("node", ""), ("gate", "dim"), ("value", "right green"), ("gradient", "right red"),
-                 *([("adds up at the fork", "dim")] if forks else [])], rows)
+                             sum_at_fork + more][: len(columns)])
+    print_table(columns, rows)
     for name, value in result.outputs.items():
         console().print(f"{name} = {number(value)}", style="bold green")
 

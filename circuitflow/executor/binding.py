@@ -42,7 +42,7 @@ def bind(circuit: Circuit, plan: Plan, library: Library, given: Mapping[str, Any
     if missing:
         listed = ", ".join(f"'{name}' {_wording(circuit.nodes[name].types[0])}" for name in missing[:8])
         raise InputError(f"no value for input {listed}{' and others' if len(missing) > 8 else ''}; it has no default, "
-                         "so give it one")
+                         f"so give it one (--set {missing[0]}=…)")
     sizes: dict[str, int] = {}
     bound_by: dict[str, str] = {}
     arrays: dict[str, Any] = {}
