@@ -127,8 +127,9 @@ def listing(words: Iterable[object]) -> str:
 
 def nearest(word: str, known: Collection[str]) -> str:
     """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates."""
-    candidates = (k for k in known if abs(len(k) - len(word)) <= 3)
-    found = difflib.get_close_matches(word, itertools.islice(candidates, 1000), n=1, cutoff=0.6)
+    candidates = list(itertools.islice((k for k in known if abs(len(k) - len(word)) <= 3), 1000))
+    exchanged = [k for k in candidates if sorted(k) == sorted(word)]  # two letters in the wrong order
+    found = exchanged or difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if not found:
         folded = {k.casefold().replace("_", ""): k for k in itertools.islice(known, 1000)}
         found = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []

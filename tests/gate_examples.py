@@ -96,6 +96,41 @@ EXAMPLES = [
       for gate, oracle in [("softmax", lambda x, axis: jax.nn.softmax(x, axis)),
                            ("log_softmax", lambda x, axis: jax.nn.log_softmax(x, axis))]
       for x, axis in [(_normal(5), -1), (A, 0), (A, 1), (A, -1), (_normal(3, 1), 1), (_normal(0, 2), 1)]],
+    *_each("square", lambda x: x * x),
+    *_pairs("hypot", jnp.hypot),
+    *_pairs("mod", jnp.remainder),
+    *_each("floor", jnp.floor), *_each("ceil", jnp.ceil), *_each("round", jnp.round),
+    Example("mean", (A, B, C), {}, lambda x, y, z: (x + y + z) / 3),
+    Example("mean", (A,), {}, lambda x: x),
+    *_each("expm1", jnp.expm1), *_each("log1p", jnp.log1p, low=0.1),
+    *_pairs("log_add_exp", jnp.logaddexp),
+    *_each("erf", jax.scipy.special.erf), *_each("erfc", jax.scipy.special.erfc),
+    *_each("lgamma", jax.scipy.special.gammaln, low=0.3),
+    *[Example("polygamma", (_normal(2, 3, low=0.3),), {"n": n}, lambda x, n: jax.scipy.special.polygamma(n, x))
+      for n in (0, 1, 3)],
+    *_each("sin", jnp.sin), *_each("cos", jnp.cos), *_each("tan", jnp.tan), *_each("atan", jnp.atan),
+    *_each("sinh", jnp.sinh), *_each("cosh", jnp.cosh), *_each("asinh", jnp.asinh), *_each("acosh", jnp.acosh, low=1.1),
+    *[Example(gate, (0.9 * np.tanh(_normal(*shape)),), {}, oracle) for shape in SINGLES
+      for gate, oracle in [("asin", jnp.asin), ("acos", jnp.acos), ("atanh", jnp.atanh)]],
+    *_pairs("atan2", jnp.atan2),
+    *_each("sinc", jnp.sinc), Example("sinc", (np.array([0.01, -0.1, 0.16, 0.17, 3.0]),), {}, jnp.sinc),
+    *_each("log_sigmoid", jax.nn.log_sigmoid),
+    *_each("leaky_relu", lambda x, alpha: jax.nn.leaky_relu(x, alpha), alpha=0.1),
+    *[Example("prelu", (A, slope), {}, lambda x, slope: jnp.where(x > 0, x, slope * x))
+      for slope in (B, _normal(), _normal(2, 3, 4, seed=7))],
+    *_each("elu", lambda x, alpha: jax.nn.elu(x, alpha), alpha=0.7),
+    *_each("selu", jax.nn.selu),
+    *_each("celu", lambda x, alpha: jax.nn.celu(x, alpha), alpha=0.7),
+    *_each("gelu", lambda x, approximate: jax.nn.gelu(x, approximate=False), approximate="none"),
+    *_each("gelu", lambda x, approximate: jax.nn.gelu(x, approximate=True), approximate="tanh"),
+    *_each("softsign", jax.nn.soft_sign),
+    *_each("swish", lambda x, alpha: x * jax.nn.sigmoid(alpha * x), alpha=1.5),
+    *_each("mish", jax.nn.mish),
+    *_each("hard_sigmoid", lambda x, alpha, beta: jnp.clip(alpha * x + beta, 0, 1), alpha=0.4, beta=0.3),
+    *_each("hard_swish", jax.nn.hard_swish), Example("hard_swish", (4 * A,), {}, jax.nn.hard_swish),
+    *_each("thresholded_relu", lambda x, alpha: jnp.where(x > alpha, x, 0), alpha=0.3),
+    *_each("is_nan", jnp.isnan), *_each("is_inf", jnp.isinf),
+    *_logical("xor", lambda x, y: x ^ y),
     *_pairs("equal", lambda x, y: x == y),
     *_pairs("less", lambda x, y: x < y),
     *_pairs("less_or_equal", lambda x, y: x <= y),
@@ -119,6 +154,30 @@ EXAMPLES = [
               lambda x, axis, keepdims, ties: jnp.max(x, axis=axis, keepdims=keepdims))
       for x, axis in [(_normal(), None), (A, None), (A, 0), (A, -2), (A, (0, 2)), (_normal(0, 3), 1), (_normal(1, 1), 1)]
       for keepdims in (False, True) for ties in ("first", "share")],
+    *[Example("reduce_min", (x,), {"axis": axis, "keepdims": keepdims, "ties": ties},
+              lambda x, axis, keepdims, ties: jnp.min(x, axis=axis, keepdims=keepdims))
+      for x, axis in [(_normal(), None), (A, None), (A, (0, 2)), (_normal(0, 3), 1)]
+      for keepdims in (False, True) for ties in ("first", "share")],
+    *[Example(gate, (x,), {"axis": axis, "keepdims": keepdims}, oracle)
+      for gate, oracle in [
+          ("reduce_l1", lambda x, axis, keepdims: jnp.sum(jnp.abs(x), axis=axis, keepdims=keepdims)),
+          ("reduce_sum_square", lambda x, axis, keepdims: jnp.sum(x * x, axis=axis, keepdims=keepdims)),
+          ("reduce_l2", lambda x, axis, keepdims: jnp.sqrt(jnp.sum(x * x, axis=axis, keepdims=keepdims)))]
+      for x, axis in [(_normal(), None), (A, None), (A, -2), (A, (0, 2)), (_normal(0, 3), 1), (_normal(1, 1), 1)]
+      for keepdims in (False, True)],
+    *[Example("reduce_log_sum_exp", (x,), {"axis": axis, "keepdims": keepdims},
+              lambda x, axis, keepdims: jax.nn.logsumexp(x, axis=axis, keepdims=keepdims))
+      for x, axis in [(_normal(), None), (A, None), (A, -2), (A, (0, 2)), (_normal(0, 3), 1), (_normal(1, 1), 1)]
+      for keepdims in (False, True)],
+    *[Example(gate, (x,), {"axis": axis, "keepdims": keepdims, "ddof": ddof}, oracle)
+      for gate, oracle in [("reduce_var", jnp.var), ("reduce_std", jnp.std)]
+      for x, axis, ddof in [(A, None, 0), (A, -2, 1), (A, (0, 2), 2), (_normal(0, 3), 1, 0)] for keepdims in (False, True)],
+    *[Example("cum_sum", (x,), {"axis": axis, "reverse": reverse}, lambda x, axis, reverse:
+              jnp.flip(jnp.cumsum(jnp.flip(x, axis), axis), axis) if reverse else jnp.cumsum(x, axis))
+      for x, axis in [(_normal(5), 0), (A, 0), (A, -2), (_normal(0, 3), 0), (_normal(1, 1), 1)] for reverse in (False, True)],
+    *[Example(gate, (A,), {"axis": axis, "keepdims": keepdims}, oracle)
+      for gate, oracle in [("arg_max", jnp.argmax), ("arg_min", jnp.argmin)]
+      for axis in (0, -1) for keepdims in (False, True)],
     *[Example("is_first_max", (x,), {"axis": axis}) for x, axis in [(A, None), (A, 1), (A, (0, 2)), (_normal(0, 2), 1)]],
     *[Example("sum_to_like", (_normal(*a), _normal(*b)), {}, None)
       for a, b in [((2, 3, 4), (3, 1)), ((2, 3), (2, 3)), ((2, 3), ()), ((0, 3), (1, 3)), ((1,), (1,))]],

@@ -23,6 +23,7 @@ from documents import circuit
     (lambda t: 0.0, 1e-9, "wrong"),
     (lambda t: 1e8 + t, 1, "ok"),
     (lambda t: 1e8 + t, 2, "wrong"),
+    (lambda t: 1 + 1e-4 * t, 1.001e-4, "wrong"),
     (lambda t: 1e-8 * t, 1e-8, "ok"),
     (lambda t: 1e-8 * t, 2e-8, "wrong"),
     (lambda t: math.exp(10 * t), 10, "ok"),

@@ -284,7 +284,7 @@ def test_gates_as_json(circuitflow):
     assert every["add"]["operands"] == {"at_least": 2}
     one = json.loads(circuitflow("gates", "softmax", "--json").out)["softmax"]
     assert one["operands"] == ["x"]
-    assert one["family"] == "exponential"
+    assert one["family"] == "activations"
     assert one["attributes"]["axis"]["default"] == -1
 
 

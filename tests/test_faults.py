@@ -91,6 +91,7 @@ def test_values_in_a_few_words(value, words):
 def test_the_nearest_spelling():
     assert nearest("sigmod", ["sigmoid", "sign"]) == "; did you mean 'sigmoid'?"
     assert nearest("ReduceSum", ["reduce_sum", "add"]) == "; did you mean 'reduce_sum'?"
+    assert nearest("tahn", ["tan", "tanh"]) == "; did you mean 'tanh'?"
     assert nearest("xyz", ["add"]) == ""
 
 

@@ -226,6 +226,7 @@ def test_nodes_that_reach_no_output():
      "node 'f': squeeze needs size 1 along axis 0 of (2,), not 2"),
     (["x = [1]", {"id": "i", "gate": "constant", "value": [0], "dtype": "int64"}, "y = [1, 2]", "f = scatter_add(x, i, y)"],
      "node 'f': scatter_add needs updates of shape (1,), one slice of x for every index; updates is (2,)"),
+    (["x = [1]", "y = [1, 2]", "f = prelu(x, y)"], "node 'f': prelu cannot broadcast slope (2,) to x (1,)"),
     (["x = [1, 2]", {"id": "f", "gate": "expand", "shape": [3], "inputs": ["x"]}],
      "node 'f': expand cannot broadcast shapes (2,) and (3,): 3 is not 2"),
 ])

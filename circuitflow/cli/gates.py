@@ -30,9 +30,10 @@ def command(
         chosen = GATES if name is None else {name: GATES[name]}
         print_json({gate: _as_object(gate) for gate in chosen})
     elif name is None:
-        rows = [[gate, operands(GATES[gate]), ", ".join(GATES[gate].attributes.model_fields), GATES[gate].formula]
-                for family in FAMILIES.values() for gate in family]
-        print_table([("gate", "bold"), ("operands", ""), ("attributes", ""), ("formula", "green")], rows)
+        rows = [[name if i == 0 else "", gate, operands(row), ", ".join(row.attributes.model_fields), row.formula]
+                for name, family in FAMILIES.items() for i, (gate, row) in enumerate(family.items())]
+        print_table([("family", "dim"), ("gate", "bold"), ("operands", ""), ("attributes", ""), ("formula", "green")],
+                    rows)
     else:
         _print(name)
 

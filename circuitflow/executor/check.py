@@ -212,7 +212,7 @@ def compare(function: Callable[[float], float], slope: float) -> Difference:
         central = (above - below) / (2 * step)
         noise = 100 * EPSILON * max(abs(above), abs(below), abs(here)) / step
         size = max(abs(slope), abs(central))
-        if scale < 1 and noise > 0.01 * size:
+        if scale < 1 and noise > TOLERANCE * size:
             break
         if central == slope or abs(slope - central) <= TOLERANCE * size + noise < math.inf:
             return Difference("ok", slope, central, abs(slope - central) / size if 0 < size < math.inf else 0.0)

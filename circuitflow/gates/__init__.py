@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from circuitflow.gates.activations import ACTIVATIONS
 from circuitflow.gates.arithmetic import ARITHMETIC
 from circuitflow.gates.exponential import EXPONENTIAL
 from circuitflow.gates.indexing import INDEXING
@@ -13,6 +14,7 @@ from circuitflow.gates.logic import LOGIC
 from circuitflow.gates.record import AtLeast, Attributes, Gate, GateTable, Reads
 from circuitflow.gates.reductions import REDUCTIONS
 from circuitflow.gates.shapes import ArrayType, ShapeError, Size
+from circuitflow.gates.trigonometric import TRIGONOMETRIC
 
 __all__ = ["FAMILIES", "GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "GateTable", "Reads", "ShapeError",
            "Size"]
@@ -20,6 +22,8 @@ __all__ = ["FAMILIES", "GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "G
 FAMILIES: dict[str, GateTable] = {
     "arithmetic": ARITHMETIC,
     "exponential": EXPONENTIAL,
+    "trigonometric": TRIGONOMETRIC,
+    "activations": ACTIVATIONS,
     "logic": LOGIC,
     "reductions": REDUCTIONS,
     "linear": LINEAR,

@@ -66,6 +66,11 @@ def _signed(x: Any) -> Any:
     return x
 
 
+def _over(op: Any, g: Any, x: Any, size: Any) -> Any:
+    """The slope x / size of a length in one of its sides; 0 where the length is 0."""
+    return g * op.where(size == 0, 0.0, x / size)
+
+
 def _clip_backward(op: Any, g: Any, out: Any, x: Any, *, min: float | None, max: float | None) -> Any:  # noqa: A002
     for inside in ([] if min is None else [x >= min]) + ([] if max is None else [x <= max]):
         g = op.where(inside, g, 0.0)
@@ -114,6 +119,36 @@ ARITHMETIC = {
                  ("x",), floating, symbol="√", reads=Reads.OUTPUT,
                  forward=lambda xp, x: xp.sqrt(x),
                  backward=(lambda op, g, out, x: op.mul_no_nan(g, 0.5 / out),)),
+    "square": Gate("x²", "The square.",
+                   ("x",), _signed, symbol="x²", reads=Reads.INPUTS,
+                   forward=lambda xp, x: x * x,
+                   backward=(lambda op, g, out, x: 2 * g * x,)),
+    "hypot": Gate("√(x² + y²)", "The length of the hypotenuse, without overflow; its slope at (0, 0) is 0.",
+                  ("x", "y"), floating, symbol="hypot", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                  forward=lambda xp, x, y: xp.hypot(x, y),
+                  backward=(lambda op, g, out, x, y: _over(op, g, x, out),
+                            lambda op, g, out, x, y: _over(op, g, y, out))),
+    "mod": Gate("x - y ⌊x/y⌋", "The remainder, with the sign of the divisor.",
+                ("x", "y"), elementwise, symbol="mod", broadcasts=True, reads=Reads.INPUTS,
+                forward=lambda xp, x, y: xp.remainder(x, y),
+                backward=(lambda op, g, out, x, y: g,
+                          lambda op, g, out, x, y: op.mul_no_nan(g, -op.floor(x / y)))),
+    "floor": Gate("⌊x⌋", "The largest integer that is not above x; its slope is 0.",
+                  ("x",), floating, symbol="⌊x⌋",
+                  forward=lambda xp, x: xp.floor(x),
+                  backward=(None,)),
+    "ceil": Gate("⌈x⌉", "The smallest integer that is not below x; its slope is 0.",
+                 ("x",), floating, symbol="⌈x⌉",
+                 forward=lambda xp, x: xp.ceil(x),
+                 backward=(None,)),
+    "round": Gate("⌊x⌉", "The nearest integer, the even one of two; its slope is 0.",
+                  ("x",), floating, symbol="⌊x⌉",
+                  forward=lambda xp, x: xp.round(x),
+                  backward=(None,)),
+    "mean": Gate("(x + y + …) / n", "The mean of the operands, element by element.",
+                 AtLeast(1), floating, symbol="mean", broadcasts=True,
+                 forward=lambda xp, *xs: functools.reduce(operator.add, xs) / len(xs),
+                 backward=lambda op, g, out, *xs: (g / len(xs),) * len(xs)),
     "abs": Gate("|x|", "The absolute value; its slope at 0 is 0.",
                 ("x",), _signed, symbol="|x|", reads=Reads.INPUTS,
                 forward=lambda xp, x: xp.abs(x),

@@ -1,45 +1,35 @@
-"""Exponentials and logarithms, and the activations made of them; each stable over the whole range of floats."""
+"""Exponentials and logarithms, each exact over the whole range of floats."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, floating, need_float
+from circuitflow.gates.shapes import floating
+from circuitflow.gates.special import special
+
+TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 
-class Axis(Attributes):
-    """The axis that is normalised."""
+class Order(Attributes):
+    """Which derivative."""
 
-    axis: Annotated[int, Field(description="the axis that is normalised; the last by default")] = -1
-
-
-def _sigmoid(xp: Any, x: Any) -> Any:
-    e = xp.exp(-xp.abs(x))  # at most 1, so that nothing overflows
-    return xp.where(x >= 0, 1.0, e) / (1 + e)
+    n: Annotated[int, Field(ge=0, description="order of the derivative of the digamma function")]
 
 
-def _softplus(xp: Any, x: Any) -> Any:
-    return xp.where(x > 0, x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+def _polygamma(xp: Any, x: Any, *, n: int) -> Any:
+    """By Hurwitz's zeta function, as SciPy does; torch's own trigamma has nine digits only."""
+    if n == 0:
+        return special(xp, "digamma", x)
+    return (-1) ** (n + 1) * math.factorial(n) * special(xp, "zeta", x, float(n + 1))
 
 
-def _along_axis(x: ArrayType, *, axis: int) -> ArrayType:
-    need_float("x", x)
-    if x.shape[axis_of(axis, len(x.shape))] == 0:
-        raise ShapeError(f"needs at least one element along axis {axis}")
-    return x
-
-
-def _softmax(xp: Any, x: Any, *, axis: int) -> Any:
-    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
-    return e / xp.sum(e, axis=axis, keepdims=True)
-
-
-def _log_softmax(xp: Any, x: Any, *, axis: int) -> Any:
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+def _log_add_exp_backward(op: Any, g: Any, x: Any, y: Any) -> Any:
+    """The slope in x: e^(x - out), which is σ(x - y), with a difference of 0 between equal infinities."""
+    return g * op.sigmoid(op.where((x == y) & op.is_inf(x), 0.0, x - y))
 
 
 EXPONENTIAL = {
@@ -47,34 +37,37 @@ EXPONENTIAL = {
                 ("x",), floating, symbol="exp", reads=Reads.OUTPUT,
                 forward=lambda xp, x: xp.exp(x),
                 backward=(lambda op, g, out, x: op.mul_no_nan(g, out),)),
+    "expm1": Gate("e^x - 1", "The exponential less 1, exact near 0.",
+                  ("x",), floating, symbol="expm1", reads=Reads.INPUTS,
+                  forward=lambda xp, x: xp.expm1(x),
+                  backward=(lambda op, g, out, x: op.mul_no_nan(g, op.exp(x)),)),
     "log": Gate("ln x", "The natural logarithm.",
                 ("x",), floating, symbol="ln", reads=Reads.INPUTS,
                 forward=lambda xp, x: xp.log(x),
                 backward=(lambda op, g, out, x: op.mul_no_nan(g, 1 / x),)),
-    "sigmoid": Gate("1 / (1 + e^-x)", "The logistic function.",
-                    ("x",), floating, symbol="σ", reads=Reads.OUTPUT,
-                    forward=_sigmoid,
-                    backward=(lambda op, g, out, x: g * ((1 - out) * out),)),
-    "tanh": Gate("tanh x", "The hyperbolic tangent.",
-                 ("x",), floating, symbol="tanh", reads=Reads.OUTPUT,
-                 forward=lambda xp, x: xp.tanh(x),
-                 backward=(lambda op, g, out, x: g * (1 - out * out),)),
-    "relu": Gate("max(x, 0)", "The rectifier; its slope at 0 is 0.",
-                 ("x",), floating, symbol="relu", reads=Reads.INPUTS,
-                 forward=lambda xp, x: xp.where(x <= 0, 0.0, x),
-                 backward=(lambda op, g, out, x: op.where(x > 0, g, 0.0),)),
-    "softplus": Gate("ln(1 + e^x)", "The smooth rectifier.",
-                     ("x",), floating, symbol="softplus", reads=Reads.INPUTS,
-                     forward=_softplus,
-                     backward=(lambda op, g, out, x: g * op.sigmoid(x),)),
-    "softmax": Gate("e^x / Σ e^x", "Exponentials scaled to add up to 1 along an axis.",
-                    ("x",), _along_axis, attributes=Axis, symbol="softmax", reads=Reads.OUTPUT,
-                    forward=_softmax,
-                    backward=(lambda op, g, out, x, *, axis:
-                              out * (g - op.reduce_sum(g * out, axis=axis, keepdims=True)),)),
-    "log_softmax": Gate("x - ln Σ e^x", "The logarithm of softmax along an axis.",
-                        ("x",), _along_axis, attributes=Axis, symbol="ln softmax", reads=Reads.OUTPUT,
-                        forward=_log_softmax,
-                        backward=(lambda op, g, out, x, *, axis:
-                                  g - op.exp(out) * op.reduce_sum(g, axis=axis, keepdims=True),)),
+    "log1p": Gate("ln(1 + x)", "The natural logarithm of 1 + x, exact near 0.",
+                  ("x",), floating, symbol="log1p", reads=Reads.INPUTS,
+                  forward=lambda xp, x: xp.log1p(x),
+                  backward=(lambda op, g, out, x: op.mul_no_nan(g, 1 / (1 + x)),)),
+    "log_add_exp": Gate("ln(e^x + e^y)", "The logarithm of a sum of exponentials, without overflow.",
+                        ("x", "y"), floating, symbol="logaddexp", broadcasts=True, reads=Reads.INPUTS,
+                        forward=lambda xp, x, y: xp.logaddexp(x, y),
+                        backward=(lambda op, g, out, x, y: _log_add_exp_backward(op, g, x, y),
+                                  lambda op, g, out, x, y: _log_add_exp_backward(op, g, y, x))),
+    "erf": Gate("2/√π ∫₀ˣ e^-t² dt", "The error function.",
+                ("x",), floating, symbol="erf", reads=Reads.INPUTS,
+                forward=lambda xp, x: special(xp, "erf", x),
+                backward=(lambda op, g, out, x: g * (TWO_OVER_ROOT_PI * op.exp(-(x * x))),)),
+    "erfc": Gate("1 - erf x", "The complement of the error function, exact where that is near 1.",
+                 ("x",), floating, symbol="erfc", reads=Reads.INPUTS,
+                 forward=lambda xp, x: special(xp, "erfc", x),
+                 backward=(lambda op, g, out, x: g * (-TWO_OVER_ROOT_PI * op.exp(-(x * x))),)),
+    "lgamma": Gate("ln |Γ(x)|", "The logarithm of the absolute value of the gamma function.",
+                   ("x",), floating, symbol="lnΓ", reads=Reads.INPUTS,
+                   forward=lambda xp, x: special(xp, "gammaln", x),
+                   backward=(lambda op, g, out, x: op.mul_no_nan(g, op.polygamma(x, n=0)),)),
+    "polygamma": Gate("ψ⁽ⁿ⁾(x)", "The derivatives of the logarithm of the gamma function; n = 0 is the first.",
+                      ("x",), lambda x, *, n: floating(x), attributes=Order, symbol="ψ", reads=Reads.INPUTS,
+                      forward=_polygamma,
+                      backward=(lambda op, g, out, x, *, n: op.mul_no_nan(g, op.polygamma(x, n=n + 1)),)),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circuitflow.gates.record import Gate, Reads
-from circuitflow.gates.shapes import ArrayType, broadcast_shapes, elementwise, need_bool, promote
+from circuitflow.gates.shapes import ArrayType, broadcast_shapes, elementwise, floating, need_bool, promote
 
 
 def _compared(x: ArrayType, y: ArrayType) -> ArrayType:
@@ -19,6 +19,10 @@ def _logical(*types: ArrayType) -> ArrayType:
     for name, x in zip("xy", types, strict=False):
         need_bool(name, x)
     return ArrayType(broadcast_shapes(*(x.shape for x in types)), "bool")
+
+
+def _tested(x: ArrayType) -> ArrayType:
+    return ArrayType(floating(x).shape, "bool")
 
 
 def _where(condition: ArrayType, x: ArrayType, y: ArrayType) -> ArrayType:
@@ -55,10 +59,22 @@ LOGIC = {
                ("x", "y"), _logical, symbol="∨", broadcasts=True,
                forward=lambda xp, x, y: x | y,
                backward=(None, None)),
+    "xor": Gate("x ⊻ y", "Whether exactly one is true.",
+                ("x", "y"), _logical, symbol="⊻", broadcasts=True,
+                forward=lambda xp, x, y: x ^ y,
+                backward=(None, None)),
     "not": Gate("¬x", "Whether x is false.",
                 ("x",), _logical, symbol="¬",
                 forward=lambda xp, x: ~x,
                 backward=(None,)),
+    "is_nan": Gate("x ≠ x", "Whether x is not a number.",
+                   ("x",), _tested, symbol="NaN?",
+                   forward=lambda xp, x: xp.isnan(x),
+                   backward=(None,)),
+    "is_inf": Gate("|x| = ∞", "Whether x is infinite.",
+                   ("x",), _tested, symbol="∞?",
+                   forward=lambda xp, x: xp.isinf(x),
+                   backward=(None,)),
     "where": Gate("x if condition else y", "x where the condition holds, else y; the gradient is routed there.",
                   ("condition", "x", "y"), _where, symbol="?:", broadcasts=True, reads=Reads.INPUTS,
                   forward=lambda xp, condition, x, y: xp.where(condition, x, y),

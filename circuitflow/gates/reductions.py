@@ -12,6 +12,7 @@ from circuitflow.gates.shapes import (
     ArrayType,
     ShapeError,
     axes_of,
+    axis_of,
     broadcast_shapes,
     need_float,
     need_number,
@@ -38,6 +39,26 @@ class Extremum(Reduction):
         Literal["first", "share"],
         Field(description="first: the first of the tied takes the whole gradient; share: they split it evenly"),
     ] = "first"
+
+
+class Spread(Reduction):
+    """The axes that are reduced, and the degrees of freedom."""
+
+    ddof: Annotated[int, Field(ge=0, description="degrees of freedom taken from the number of elements")] = 0
+
+
+class Running(Attributes):
+    """The axis of a running sum, and its direction."""
+
+    axis: Annotated[int, Field(description="the axis to sum along")] = 0
+    reverse: Annotated[bool, Field(description="from the end of the axis to its start")] = False
+
+
+class Along(Attributes):
+    """The axis that is searched."""
+
+    axis: Annotated[int, Field(description="the axis to search")] = 0
+    keepdims: Annotated[bool, Field(description="keep the axis with size 1")] = False
 
 
 def total(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
@@ -101,13 +122,90 @@ def _restore(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdi
     return op.expand_like(reduced, x)
 
 
-def _max_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ties: str) -> Any:
+def _route(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ties: str, first: Any) -> Any:
+    """All of the gradient to the elements that are the output: to the first of them, or shared."""
     g = _restore(op, g, x, axis, keepdims)
     if ties == "first":
-        return op.where(op.is_first_max(x, axis=axis), g, 0.0)
+        return op.where(first, g, 0.0)
     chosen = (x == _restore(op, out, x, axis, keepdims)) | (x != x)
     largest = op.where(chosen, op.ones_like(x), 0.0)
     return g * largest / op.reduce_sum(largest, axis=axis, keepdims=True)
+
+
+def _norm(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool) -> Any:
+    if x.size == 0:
+        return _sum(xp, x, axis=axis, keepdims=keepdims)
+    largest = xp.max(xp.abs(x), axis=axes_of(axis, x.ndim), keepdims=True)
+    scale = xp.where((largest == 0) | xp.isinf(largest), 1.0, largest)
+    norm = scale * xp.sqrt(_sum(xp, (x / scale) ** 2, axis=axis, keepdims=True))
+    return norm if keepdims else xp.reshape(norm, _sum(xp, x, axis=axis, keepdims=False).shape)
+
+
+def _norm_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
+    norm = _restore(op, out, x, axis, keepdims)
+    return _restore(op, g, x, axis, keepdims) * op.where(norm == 0, 0.0, x / norm)
+
+
+def _log_sum_exp_type(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> ArrayType:
+    need_float("x", x)
+    return _extremum(x, axis=axis, keepdims=keepdims, ties="first")
+
+
+def _log_sum_exp(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool) -> Any:
+    axes = axes_of(axis, x.ndim)
+    largest = xp.max(x, axis=axes, keepdims=True)
+    shift = xp.where(xp.isinf(largest), 0.0, largest)
+    result = shift + xp.log(_sum(xp, xp.exp(x - shift), axis=axis, keepdims=True))
+    return result if keepdims else xp.reshape(result, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def _log_sum_exp_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
+    """The softmax of x along the axes."""
+    largest = op.reduce_max(op.stop_gradient(x), axis=axis, keepdims=True)
+    e = op.exp(x - op.where(op.is_inf(largest), 0.0, largest))
+    return _restore(op, g, x, axis, keepdims) * e / op.reduce_sum(e, axis=axis, keepdims=True)
+
+
+def _spread(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool, ddof: int) -> ArrayType:
+    return _averaged(x, axis=axis, keepdims=keepdims)
+
+
+def _variance(xp: Any, x: Any, axis: int | list[int] | None, keepdims: bool, ddof: int) -> Any:
+    size = _size(x, axis)
+    centred = x - _sum(xp, x, axis=axis, keepdims=True) / size
+    return _sum(xp, centred * centred, axis=axis, keepdims=keepdims) / xp.asarray(size - ddof, dtype=x.dtype)
+
+
+def _centred(op: Any, x: Any, axis: Any) -> Any:
+    return x - op.reduce_mean(x, axis=axis, keepdims=True)
+
+
+def _variance_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
+    return 2 * _restore(op, g, x, axis, keepdims) * _centred(op, x, axis) / (op.size(x, axis=axis) - ddof)
+
+
+def _deviation_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
+    deviation = _restore(op, out, x, axis, keepdims)
+    slope = op.where(deviation == 0, 0.0, _centred(op, x, axis) / deviation)
+    return _restore(op, g, x, axis, keepdims) * slope / (op.size(x, axis=axis) - ddof)
+
+
+def _running(x: ArrayType, *, axis: int, reverse: bool) -> ArrayType:
+    need_number("x", x)
+    axis_of(axis, len(x.shape))
+    return x
+
+
+def _cum_sum(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
+    wide = xp.float64 if x.dtype == xp.float32 else x.dtype
+    ordered = xp.flip(x, axis=axis) if reverse else x
+    summed = xp.asarray(xp.cumulative_sum(ordered, axis=axis, dtype=wide), dtype=x.dtype)
+    return xp.flip(summed, axis=axis) if reverse else summed
+
+
+def _position(x: ArrayType, *, axis: int, keepdims: bool) -> ArrayType:
+    reduced = _extremum(x, axis=axis_of(axis, len(x.shape)), keepdims=keepdims, ties="first")
+    return ArrayType(reduced.shape, "int64")
 
 
 def _is_first_max(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
@@ -134,7 +232,53 @@ REDUCTIONS = {
                        ("x",), _extremum, attributes=Extremum, symbol="max", reads=Reads.INPUTS | Reads.OUTPUT,
                        forward=lambda xp, x, *, axis, keepdims, ties:
                            xp.max(x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
-                       backward=(_max_backward,)),
+                       backward=(lambda op, g, out, x, *, axis, **rest:
+                                 _route(op, g, out, x, axis=axis, **rest, first=op.is_first_max(x, axis=axis)),)),
+    "reduce_min": Gate("min x", "The smallest along axes; routes the whole gradient to it.",
+                       ("x",), _extremum, attributes=Extremum, symbol="min", reads=Reads.INPUTS | Reads.OUTPUT,
+                       forward=lambda xp, x, *, axis, keepdims, ties:
+                           xp.min(x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
+                       backward=(lambda op, g, out, x, *, axis, **rest:
+                                 _route(op, g, out, x, axis=axis, **rest, first=op.is_first_max(-x, axis=axis)),)),
+    "reduce_l1": Gate("Σ |x|", "The sum of absolute values along axes.",
+                      ("x",), _averaged, attributes=Reduction, symbol="‖x‖₁", reads=Reads.INPUTS,
+                      forward=lambda xp, x, *, axis, keepdims: _sum(xp, xp.abs(x), axis=axis, keepdims=keepdims),
+                      backward=(lambda op, g, out, x, *, axis, keepdims:
+                                _restore(op, g, x, axis, keepdims) * op.sign(x),)),
+    "reduce_l2": Gate("√Σ x²", "The Euclidean norm along axes, without overflow; its slope at 0 is 0.",
+                      ("x",), _averaged, attributes=Reduction, symbol="‖x‖", reads=Reads.INPUTS | Reads.OUTPUT,
+                      forward=_norm,
+                      backward=(_norm_backward,)),
+    "reduce_sum_square": Gate("Σ x²", "The sum of squares along axes.",
+                              ("x",), _averaged, attributes=Reduction, symbol="Σx²", reads=Reads.INPUTS,
+                              forward=lambda xp, x, *, axis, keepdims: _sum(xp, x * x, axis=axis, keepdims=keepdims),
+                              backward=(lambda op, g, out, x, *, axis, keepdims:
+                                        2 * _restore(op, g, x, axis, keepdims) * x,)),
+    "reduce_log_sum_exp": Gate("ln Σ e^x", "The logarithm of a sum of exponentials along axes, without overflow.",
+                               ("x",), _log_sum_exp_type, attributes=Reduction, symbol="lnΣe", reads=Reads.INPUTS,
+                               forward=_log_sum_exp,
+                               backward=(_log_sum_exp_backward,)),
+    "reduce_var": Gate("Σ (x - x̄)² / (n - ddof)", "The variance along axes.",
+                       ("x",), _spread, attributes=Spread, symbol="var", reads=Reads.INPUTS,
+                       forward=lambda xp, x, *, axis, keepdims, ddof: _variance(xp, x, axis, keepdims, ddof),
+                       backward=(_variance_backward,)),
+    "reduce_std": Gate("√(Σ (x - x̄)² / (n - ddof))",
+                       "The standard deviation along axes; its slope for equal values is 0.",
+                       ("x",), _spread, attributes=Spread, symbol="std", reads=Reads.INPUTS | Reads.OUTPUT,
+                       forward=lambda xp, x, *, axis, keepdims, ddof: xp.sqrt(_variance(xp, x, axis, keepdims, ddof)),
+                       backward=(_deviation_backward,)),
+    "cum_sum": Gate("Σ x up to here", "The running sum along an axis, from its start or its end.",
+                    ("x",), _running, attributes=Running, symbol="cumsum",
+                    forward=_cum_sum,
+                    backward=(lambda op, g, out, x, *, axis, reverse: op.cum_sum(g, axis=axis, reverse=not reverse),)),
+    "arg_max": Gate("arg max x", "The position of the largest along an axis, the first of several.",
+                    ("x",), _position, attributes=Along, symbol="argmax",
+                    forward=lambda xp, x, *, axis, keepdims: xp.argmax(x, axis=axis, keepdims=keepdims),
+                    backward=(None,)),
+    "arg_min": Gate("arg min x", "The position of the smallest along an axis, the first of several.",
+                    ("x",), _position, attributes=Along, symbol="argmin",
+                    forward=lambda xp, x, *, axis, keepdims: xp.argmin(x, axis=axis, keepdims=keepdims),
+                    backward=(None,)),
     "is_first_max": Gate("[x = max x]", "Whether an element is the first of the largest along axes.",
                          ("x",), _searched, attributes=Axes, symbol="first",
                          forward=_is_first_max,

@@ -1,0 +1,220 @@
+"""Activations, each stable over the whole range of floats."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, broadcast_shapes, floating, need_float, show
+from circuitflow.gates.special import special
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+"""The fixed point of Klambauer et al. 2017, arXiv:1706.02515."""
+
+_GELU = math.sqrt(2 / math.pi), 0.044715
+_ROOT_2, _ROOT_2_PI = math.sqrt(2), math.sqrt(2 * math.pi)
+
+
+class Axis(Attributes):
+    """The axis that is normalised."""
+
+    axis: Annotated[int, Field(description="the axis that is normalised; the last by default")] = -1
+
+
+class Leak(Attributes):
+    """The slope below 0."""
+
+    alpha: Annotated[float, Field(description="slope below 0")] = 0.01
+
+
+class Scale(Attributes):
+    """The scale of the exponential below 0."""
+
+    alpha: Annotated[float, Field(gt=0, description="scale of the exponential below 0")] = 1.0
+
+
+class Gain(Attributes):
+    """The gain inside the sigmoid."""
+
+    alpha: Annotated[float, Field(description="gain inside the sigmoid")] = 1.0
+
+
+class Line(Attributes):
+    """The line that `hard_sigmoid` clips to [0, 1]."""
+
+    alpha: Annotated[float, Field(description="slope of the line")] = 0.2
+    beta: Annotated[float, Field(description="value of the line at 0")] = 0.5
+
+
+class Threshold(Attributes):
+    """The threshold, below which everything is 0."""
+
+    alpha: Annotated[float, Field(description="threshold; x itself above it, else 0")] = 1.0
+
+
+class Form(Attributes):
+    """The form of `gelu`."""
+
+    approximate: Annotated[
+        Literal["none", "tanh"], Field(description="none: with the error function; tanh: the approximation by tanh")
+    ] = "none"
+
+
+def _sigmoid(xp: Any, x: Any) -> Any:
+    e = xp.exp(-xp.abs(x))  # at most 1, so that nothing overflows
+    return xp.where(x >= 0, 1.0, e) / (1 + e)
+
+
+def _softplus(xp: Any, x: Any) -> Any:
+    return xp.where(x > 0, x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _along_axis(x: ArrayType, *, axis: int) -> ArrayType:
+    need_float("x", x)
+    if x.shape[axis_of(axis, len(x.shape))] == 0:
+        raise ShapeError(f"needs at least one element along axis {axis}")
+    return x
+
+
+def _softmax(xp: Any, x: Any, *, axis: int) -> Any:
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    return e / xp.sum(e, axis=axis, keepdims=True)
+
+
+def _log_softmax(xp: Any, x: Any, *, axis: int) -> Any:
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+def _below(op: Any, x: Any) -> Any:
+    """The part of x below 0, so that an exponential of it does not overflow where it is not taken."""
+    return op.where(x > 0, 0.0, x)
+
+
+def _prelu_shape(x: ArrayType, slope: ArrayType) -> ArrayType:
+    if broadcast_shapes(x.shape, slope.shape) != x.shape:
+        raise ShapeError(f"cannot broadcast slope {show(slope.shape)} to x {show(x.shape)}")
+    return floating(x, slope)
+
+
+def _exponential_below(xp: Any, x: Any, scale: float, alpha: float) -> Any:
+    """The identity above 0, scale (e^(x / alpha) - 1) below."""
+    return xp.where(x > 0, x, scale * xp.expm1(xp.where(x > 0, 0.0, x) / alpha))
+
+
+def _gelu(xp: Any, x: Any, *, approximate: str) -> Any:
+    if approximate == "tanh":
+        scale, cubic = _GELU
+        return 0.5 * x * (1 + xp.tanh(scale * (x + cubic * (x * x * x))))
+    return 0.5 * x * special(xp, "erfc", -x / _ROOT_2)
+
+
+def _gelu_backward(op: Any, g: Any, out: Any, x: Any, *, approximate: str) -> Any:
+    if approximate == "tanh":
+        scale, cubic = _GELU
+        t = op.tanh(scale * (x + cubic * (x * x * x)))
+        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (scale * (1 + 3 * cubic * (x * x))))
+    return g * (0.5 * op.erfc(-x / _ROOT_2) + x * op.exp(-0.5 * (x * x)) / _ROOT_2_PI)
+
+
+def _swish_backward(op: Any, g: Any, out: Any, x: Any, *, alpha: float) -> Any:
+    s = op.sigmoid(alpha * x)
+    return g * (s + alpha * (x * s * op.sigmoid(-alpha * x)))
+
+
+def _mish_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    t = op.tanh(op.softplus(x))
+    return g * (t + x * (1 - t * t) * op.sigmoid(x))
+
+
+def _softsign_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    return g * op.square(1 / (1 + op.abs(x)))
+
+
+def _like_x(x: ArrayType, **_: Any) -> ArrayType:
+    return floating(x)
+
+
+ACTIVATIONS = {
+    "sigmoid": Gate("1 / (1 + e^-x)", "The logistic function.",
+                    ("x",), floating, symbol="σ", reads=Reads.OUTPUT,
+                    forward=_sigmoid,
+                    backward=(lambda op, g, out, x: g * ((1 - out) * out),)),
+    "relu": Gate("max(x, 0)", "The rectifier; its slope at 0 is 0.",
+                 ("x",), floating, symbol="relu", reads=Reads.INPUTS,
+                 forward=lambda xp, x: xp.where(x <= 0, 0.0, x),
+                 backward=(lambda op, g, out, x: op.where(x > 0, g, 0.0),)),
+    "softplus": Gate("ln(1 + e^x)", "The smooth rectifier.",
+                     ("x",), floating, symbol="softplus", reads=Reads.INPUTS,
+                     forward=_softplus,
+                     backward=(lambda op, g, out, x: g * op.sigmoid(x),)),
+    "softmax": Gate("e^x / Σ e^x", "Exponentials scaled to add up to 1 along an axis.",
+                    ("x",), _along_axis, attributes=Axis, symbol="softmax", reads=Reads.OUTPUT,
+                    forward=_softmax,
+                    backward=(lambda op, g, out, x, *, axis:
+                              out * (g - op.reduce_sum(g * out, axis=axis, keepdims=True)),)),
+    "log_softmax": Gate("x - ln Σ e^x", "The logarithm of softmax along an axis.",
+                        ("x",), _along_axis, attributes=Axis, symbol="ln softmax", reads=Reads.OUTPUT,
+                        forward=_log_softmax,
+                        backward=(lambda op, g, out, x, *, axis:
+                                  g - op.exp(out) * op.reduce_sum(g, axis=axis, keepdims=True),)),
+    "log_sigmoid": Gate("ln σ(x)", "The logarithm of the logistic function.",
+                        ("x",), floating, symbol="ln σ", reads=Reads.INPUTS,
+                        forward=lambda xp, x: -_softplus(xp, -x),
+                        backward=(lambda op, g, out, x: g * op.sigmoid(-x),)),
+    "leaky_relu": Gate("x if x > 0 else alpha x", "The rectifier with a slope below 0, which is also its slope at 0.",
+                       ("x",), _like_x, attributes=Leak, symbol="lrelu", reads=Reads.INPUTS,
+                       forward=lambda xp, x, *, alpha: xp.where(x > 0, x, alpha * x),
+                       backward=(lambda op, g, out, x, *, alpha: op.where(x > 0, g, alpha * g),)),
+    "prelu": Gate("x if x > 0 else slope · x", "The rectifier with a slope below 0 that is an operand.",
+                  ("x", "slope"), _prelu_shape, symbol="prelu", broadcasts=True, reads=Reads.INPUTS,
+                  forward=lambda xp, x, slope: xp.where(x > 0, x, slope * x),
+                  backward=(lambda op, g, out, x, slope: op.where(x > 0, g, g * slope),
+                            lambda op, g, out, x, slope: op.where(x > 0, 0.0, g * x))),
+    "elu": Gate("x if x > 0 else alpha (e^x - 1)", "The exponential linear unit.",
+                ("x",), _like_x, attributes=Scale, symbol="elu", reads=Reads.INPUTS,
+                forward=lambda xp, x, *, alpha: _exponential_below(xp, x, alpha, 1.0),
+                backward=(lambda op, g, out, x, *, alpha: op.where(x > 0, g, alpha * (g * op.exp(_below(op, x)))),)),
+    "selu": Gate("λ x if x > 0 else λ α (e^x - 1)", "The exponential linear unit that normalises itself.",
+                 ("x",), floating, symbol="selu", reads=Reads.INPUTS,
+                 forward=lambda xp, x: SELU_SCALE * _exponential_below(xp, x, SELU_ALPHA, 1.0),
+                 backward=(lambda op, g, out, x:
+                           SELU_SCALE * op.where(x > 0, g, SELU_ALPHA * (g * op.exp(_below(op, x)))),)),
+    "celu": Gate("x if x > 0 else alpha (e^(x/alpha) - 1)", "The exponential linear unit with a continuous slope.",
+                 ("x",), _like_x, attributes=Scale, symbol="celu", reads=Reads.INPUTS,
+                 forward=lambda xp, x, *, alpha: _exponential_below(xp, x, alpha, alpha),
+                 backward=(lambda op, g, out, x, *, alpha: op.where(x > 0, g, g * op.exp(_below(op, x) / alpha)),)),
+    "gelu": Gate("x Φ(x)", "The Gaussian error linear unit.",
+                 ("x",), _like_x, attributes=Form, symbol="gelu", reads=Reads.INPUTS,
+                 forward=_gelu,
+                 backward=(_gelu_backward,)),
+    "softsign": Gate("x / (1 + |x|)", "A sigmoid with algebraic tails.",
+                     ("x",), floating, symbol="softsign", reads=Reads.INPUTS,
+                     forward=lambda xp, x: x / (1 + xp.abs(x)),
+                     backward=(_softsign_backward,)),
+    "swish": Gate("x σ(alpha x)", "The sigmoid linear unit.",
+                  ("x",), _like_x, attributes=Gain, symbol="swish", reads=Reads.INPUTS,
+                  forward=lambda xp, x, *, alpha: x * _sigmoid(xp, alpha * x),
+                  backward=(_swish_backward,)),
+    "mish": Gate("x tanh(ln(1 + e^x))", "A smooth rectifier that dips below 0.",
+                 ("x",), floating, symbol="mish", reads=Reads.INPUTS,
+                 forward=lambda xp, x: x * xp.tanh(_softplus(xp, x)),
+                 backward=(_mish_backward,)),
+    "hard_sigmoid": Gate("min(max(alpha x + beta, 0), 1)", "A line clipped to [0, 1]; at both ends the slope is alpha.",
+                         ("x",), _like_x, attributes=Line, symbol="hσ", reads=Reads.INPUTS,
+                         forward=lambda xp, x, *, alpha, beta: xp.clip(alpha * x + beta, 0.0, 1.0),
+                         backward=(lambda op, g, out, x, *, alpha, beta: op.where(
+                             (alpha * x + beta >= 0) & (alpha * x + beta <= 1), alpha * g, 0.0),)),
+    "hard_swish": Gate("x min(max(x/6 + 1/2, 0), 1)", "swish with a clipped line for its sigmoid.",
+                       ("x",), floating, symbol="hswish", reads=Reads.INPUTS,
+                       forward=lambda xp, x: x * xp.clip(x / 6 + 0.5, 0.0, 1.0),
+                       backward=(lambda op, g, out, x:
+                                 op.where(x <= -3, 0.0, op.where(x >= 3, g, g * (x / 3 + 0.5))),)),
+    "thresholded_relu": Gate("x if x > alpha else 0", "x itself above a threshold, else 0.",
+                             ("x",), _like_x, attributes=Threshold, symbol="trelu", reads=Reads.INPUTS,
+                             forward=lambda xp, x, *, alpha: xp.where(x > alpha, x, 0.0),
+                             backward=(lambda op, g, out, x, *, alpha: op.where(x > alpha, g, 0.0),)),
+}

@@ -1,0 +1,94 @@
+"""Trigonometric and hyperbolic functions, and their inverses."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+from circuitflow.gates.record import Gate, Reads
+from circuitflow.gates.shapes import floating
+
+_SINC_SERIES = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) for k in range(1, 9)]
+"""Taylor coefficients of the derivative of sin(t) / t, in t, t³, t⁵ …"""
+
+
+def _sinc(xp: Any, x: Any) -> Any:
+    t = math.pi * xp.where(x == 0, 1.0, x)
+    return xp.where(x == 0, 1.0, xp.sin(t) / t)
+
+
+def _sinc_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    """The slope (cos πx - sinc x) / x; near 0, where that cancels, its Taylor series."""
+    t = math.pi * x
+    near = op.abs(t) < 0.5
+    series = functools.reduce(lambda total, c: total * (t * t) + c, _SINC_SERIES[-2::-1], _SINC_SERIES[-1]) * t
+    far = op.where(near, 1.0, x)
+    return g * op.where(near, math.pi * series, (op.cos(math.pi * far) - op.sinc(far)) / far)
+
+
+def _angle_slope(op: Any, g: Any, side: Any, other: Any) -> Any:
+    """The slope side / (side² + other²), without overflow; 0 at the origin."""
+    size = op.hypot(side, other)
+    return g * op.where(size == 0, 0.0, (side / size) / size)
+
+
+TRIGONOMETRIC = {
+    "sin": Gate("sin x", "The sine of an angle in radians.",
+                ("x",), floating, symbol="sin", reads=Reads.INPUTS,
+                forward=lambda xp, x: xp.sin(x),
+                backward=(lambda op, g, out, x: g * op.cos(x),)),
+    "cos": Gate("cos x", "The cosine of an angle in radians.",
+                ("x",), floating, symbol="cos", reads=Reads.INPUTS,
+                forward=lambda xp, x: xp.cos(x),
+                backward=(lambda op, g, out, x: -g * op.sin(x),)),
+    "tan": Gate("tan x", "The tangent of an angle in radians.",
+                ("x",), floating, symbol="tan", reads=Reads.OUTPUT,
+                forward=lambda xp, x: xp.tan(x),
+                backward=(lambda op, g, out, x: g * (1 + out * out),)),
+    "asin": Gate("sin⁻¹ x", "The angle whose sine is x, from -π/2 to π/2.",
+                 ("x",), floating, symbol="asin", reads=Reads.INPUTS,
+                 forward=lambda xp, x: xp.asin(x),
+                 backward=(lambda op, g, out, x: op.mul_no_nan(g, 1 / op.sqrt((1 - x) * (1 + x))),)),
+    "acos": Gate("cos⁻¹ x", "The angle whose cosine is x, from 0 to π.",
+                 ("x",), floating, symbol="acos", reads=Reads.INPUTS,
+                 forward=lambda xp, x: xp.acos(x),
+                 backward=(lambda op, g, out, x: op.mul_no_nan(g, -1 / op.sqrt((1 - x) * (1 + x))),)),
+    "atan": Gate("tan⁻¹ x", "The angle whose tangent is x, from -π/2 to π/2.",
+                 ("x",), floating, symbol="atan", reads=Reads.INPUTS,
+                 forward=lambda xp, x: xp.atan(x),
+                 backward=(lambda op, g, out, x: g * op.square(1 / op.hypot(x, op.ones_like(x))),)),
+    "atan2": Gate("∠(x, y)", "The angle of the point (x, y), from -π to π; its slope at the origin is 0.",
+                  ("y", "x"), floating, symbol="atan2", broadcasts=True, reads=Reads.INPUTS,
+                  forward=lambda xp, y, x: xp.atan2(y, x),
+                  backward=(lambda op, g, out, y, x: _angle_slope(op, g, x, y),
+                            lambda op, g, out, y, x: _angle_slope(op, -g, y, x))),
+    "sinh": Gate("(e^x - e^-x) / 2", "The hyperbolic sine.",
+                 ("x",), floating, symbol="sinh", reads=Reads.INPUTS,
+                 forward=lambda xp, x: xp.sinh(x),
+                 backward=(lambda op, g, out, x: op.mul_no_nan(g, op.cosh(x)),)),
+    "cosh": Gate("(e^x + e^-x) / 2", "The hyperbolic cosine.",
+                 ("x",), floating, symbol="cosh", reads=Reads.INPUTS,
+                 forward=lambda xp, x: xp.cosh(x),
+                 backward=(lambda op, g, out, x: op.mul_no_nan(g, op.sinh(x)),)),
+    "tanh": Gate("tanh x", "The hyperbolic tangent.",
+                 ("x",), floating, symbol="tanh", reads=Reads.OUTPUT,
+                 forward=lambda xp, x: xp.tanh(x),
+                 backward=(lambda op, g, out, x: g * (1 - out * out),)),
+    "asinh": Gate("ln(x + √(x² + 1))", "The inverse of the hyperbolic sine.",
+                  ("x",), floating, symbol="asinh", reads=Reads.INPUTS,
+                  forward=lambda xp, x: xp.asinh(x),
+                  backward=(lambda op, g, out, x: g / op.hypot(x, op.ones_like(x)),)),
+    "acosh": Gate("ln(x + √(x² - 1))", "The inverse of the hyperbolic cosine.",
+                  ("x",), floating, symbol="acosh", reads=Reads.INPUTS,
+                  forward=lambda xp, x: xp.acosh(x),
+                  backward=(lambda op, g, out, x: op.mul_no_nan(g, 1 / (op.sqrt(x - 1) * op.sqrt(x + 1))),)),
+    "atanh": Gate("ln((1 + x) / (1 - x)) / 2", "The inverse of the hyperbolic tangent.",
+                  ("x",), floating, symbol="atanh", reads=Reads.INPUTS,
+                  forward=lambda xp, x: xp.atanh(x),
+                  backward=(lambda op, g, out, x: op.mul_no_nan(g, 1 / ((1 - x) * (1 + x))),)),
+    "sinc": Gate("sin(πx) / (πx)", "The cardinal sine, 1 at 0.",
+                 ("x",), floating, symbol="sinc", reads=Reads.INPUTS,
+                 forward=_sinc,
+                 backward=(_sinc_backward,)),
+}
