@@ -178,6 +178,29 @@ EXAMPLES = [
     *[Example(gate, (A,), {"axis": axis, "keepdims": keepdims}, oracle)
       for gate, oracle in [("arg_max", jnp.argmax), ("arg_min", jnp.argmin)]
       for axis in (0, -1) for keepdims in (False, True)],
+    *[Example("reduce_prod", (x,), {"axis": axis, "keepdims": keepdims},
+              lambda x, axis, keepdims: jnp.prod(x, axis=axis, keepdims=keepdims))
+      for x, axis in [(_normal(), None), (_normal(5), 0), (A, None), (A, -2), (A, (0, 2)), (_normal(0, 3), 0), (_normal(1, 1), 1)]
+      for keepdims in (False, True)],
+    *[Example("reduce_prod", (np.array(x),), {"axis": None, "keepdims": False}, lambda x, axis, keepdims: jnp.prod(x))
+      for x in ([0.0, 2.0, 3.0], [0.0, 2.0, 0.0, 3.0], [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])],
+    *[Example("cum_prod", (x,), {"axis": axis, "reverse": reverse}, lambda x, axis, reverse:
+              jnp.flip(jnp.cumprod(jnp.flip(x, axis), axis), axis) if reverse else jnp.cumprod(x, axis))
+      for x, axis in [(_normal(5), 0), (A, 0), (A, -2), (_normal(0, 3), 0), (_normal(1, 1), 1), (np.array([2.0, 0, 3, 0, 4]), 0)]
+      for reverse in (False, True)],
+    *[Example("stack", xs, {"axis": axis}, lambda *xs, axis: jnp.stack(xs, axis))
+      for xs, axis in [((A, 2 * A, -A), 0), ((A, 2 * A), -1), ((A, A + 1), 2), ((_normal(),), 0), ((_normal(0, 2),) * 2, 1)]],
+    *[Example("flip", (x,), {"axis": axis}, lambda x, axis: jnp.flip(x, axis))
+      for x, axis in [(A, None), (A, 1), (A, (0, -1)), (_normal(), None), (_normal(0, 2), 0)]],
+    *[Example("roll", (x,), {"axis": axis, "shift": shift}, lambda x, axis, shift: jnp.roll(x, shift, axis))
+      for x, axis, shift in [(A, 1, 2), (A, -1, -5), (_normal(0, 2), 1, 1)]],
+    *[Example("tile", (x,), {"repeats": repeats}, lambda x, repeats: jnp.tile(x, repeats))
+      for x, repeats in [(A, [2, 1, 3]), (_normal(3), [4]), (_normal(), []), (_normal(0, 2), [2, 2])]],
+    *[Example("trilu", (x,), {"upper": upper, "k": k}, lambda x, upper, k: jnp.triu(x, k) if upper else jnp.tril(x, k))
+      for x in (A, _normal(4, 4), _normal(0, 2)) for upper in (False, True) for k in (-1, 0, 2)],
+    *[Example("flatten", (x,), {"axis": axis}, lambda x, axis:
+              jnp.reshape(x, (int(np.prod(x.shape[:axis])) if axis else 1, -1 if x.size else 0)))
+      for x, axis in [(A, 0), (A, 1), (A, -1), (_normal(3), 1)]],
     *[Example("is_first_max", (x,), {"axis": axis}) for x, axis in [(A, None), (A, 1), (A, (0, 2)), (_normal(0, 2), 1)]],
     *[Example("sum_to_like", (_normal(*a), _normal(*b)), {}, None)
       for a, b in [((2, 3, 4), (3, 1)), ((2, 3), (2, 3)), ((2, 3), ()), ((0, 3), (1, 3)), ((1,), (1,))]],

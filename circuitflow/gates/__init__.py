@@ -13,6 +13,7 @@ from circuitflow.gates.linear import LINEAR
 from circuitflow.gates.logic import LOGIC
 from circuitflow.gates.record import AtLeast, Attributes, Gate, GateTable, Reads
 from circuitflow.gates.reductions import REDUCTIONS
+from circuitflow.gates.running import RUNNING
 from circuitflow.gates.shapes import ArrayType, ShapeError, Size
 from circuitflow.gates.trigonometric import TRIGONOMETRIC
 
@@ -26,6 +27,7 @@ FAMILIES: dict[str, GateTable] = {
     "activations": ACTIVATIONS,
     "logic": LOGIC,
     "reductions": REDUCTIONS,
+    "running": RUNNING,
     "linear": LINEAR,
     "layout": LAYOUT,
     "indexing": INDEXING,

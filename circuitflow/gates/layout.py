@@ -15,6 +15,7 @@ from circuitflow.gates.shapes import (
     Dimension,
     Shape,
     ShapeError,
+    axes_of,
     axis_of,
     broadcast_shapes,
     count,
@@ -52,6 +53,44 @@ class Part(Attributes):
     axis: Annotated[int, Field(description="the axis to cut")] = 0
     start: Annotated[int, Field(ge=0, description="first position")] = 0
     stop: Annotated[int, Field(ge=0, description="position after the last")]
+
+
+class NewAxis(Attributes):
+    """Where the new axis of `stack` stands."""
+
+    axis: Annotated[int, Field(description="position of the new axis in the result")] = 0
+
+
+class Axes(Attributes):
+    """The axes that are turned round."""
+
+    axis: Annotated[int | list[int] | None, Field(description="axis or axes; all by default")] = None
+
+
+class Shift(Attributes):
+    """How far, and along which axis, `roll` shifts."""
+
+    shift: Annotated[int, Field(description="by how many places, towards the end of the axis")]
+    axis: Annotated[int, Field(description="the axis to shift along")] = 0
+
+
+class Repeats(Attributes):
+    """How often `tile` repeats."""
+
+    repeats: Annotated[list[Annotated[int, Field(ge=1)]], Field(description="for every axis, how often")]
+
+
+class Triangle(Attributes):
+    """The triangle that `trilu` keeps."""
+
+    upper: Annotated[bool, Field(description="the upper triangle; the lower one otherwise")] = True
+    k: Annotated[int, Field(description="the diagonal that bounds it: 0 the main one, above it positive")] = 0
+
+
+class Cut(Attributes):
+    """Where `flatten` cuts."""
+
+    axis: Annotated[int, Field(description="the first axis of those that make the columns")] = 1
 
 
 class Margins(Attributes):
@@ -116,6 +155,61 @@ def _joined(*types: ArrayType, axis: int) -> ArrayType:
 def _concat_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
     ends = list(itertools.accumulate(x.shape[axis] for x in xs))
     return tuple(op.slice(g, axis=axis, start=end - x.shape[axis], stop=end) for x, end in zip(xs, ends, strict=True))
+
+
+def _stacked(*types: ArrayType, axis: int) -> ArrayType:
+    shape = types[0].shape
+    for i, x in enumerate(types):
+        if x.shape != shape:
+            raise ShapeError(f"needs equal shapes: operand 0 is {show(shape)}, operand {i} is {show(x.shape)}")
+    at = axis_of(axis, len(shape) + 1)
+    return ArrayType((*shape[:at], len(types), *shape[at:]), promote(*(x.dtype for x in types)))
+
+
+def _stack_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
+    return tuple(op.squeeze(op.slice(g, axis=axis, start=i, stop=i + 1), axis=axis) for i in range(len(xs)))
+
+
+def _flipped(x: ArrayType, *, axis: int | list[int] | None) -> ArrayType:
+    axes_of(axis, len(x.shape))
+    return x
+
+
+def _rolled(x: ArrayType, *, axis: int, shift: int) -> ArrayType:
+    axis_of(axis, len(x.shape))
+    return x
+
+
+def _tiled(x: ArrayType, *, repeats: list[int]) -> ArrayType:
+    if len(repeats) != len(x.shape):
+        raise ShapeError(f"needs a number for every axis of x {show(x.shape)}, {len(x.shape)} of them; 'repeats' has "
+                         f"{len(repeats)}")
+    return ArrayType(tuple(size * n for size, n in zip(x.shape, repeats, strict=True)), x.dtype)
+
+
+def _tile_backward(op: Any, g: Any, out: Any, x: Any, *, repeats: list[int]) -> Any:
+    """Every axis as (times, size), the times summed."""
+    shape = [n for pair in zip(repeats, x.shape, strict=True) for n in pair]
+    return op.reduce_sum(op.reshape(g, shape=shape), axis=list(range(0, len(shape), 2)))
+
+
+def _triangular(x: ArrayType, *, upper: bool, k: int) -> ArrayType:
+    if len(x.shape) < 2:
+        raise ShapeError(f"needs two dimensions or more; x is {show(x.shape)}")
+    return x
+
+
+def _matrix_shape(shape: Shape, axis: int) -> Shape:
+    """The sizes before an axis as one, and those from it on as another; it may also be the one past the last."""
+    rank = len(shape)
+    if not -rank <= axis <= rank:
+        raise ShapeError(f"needs an axis from {-rank} to {rank}, not {axis}")
+    at = axis % rank if axis < 0 else axis
+    return count(shape[:at]), count(shape[at:])
+
+
+def _flattened(x: ArrayType, *, axis: int) -> ArrayType:
+    return ArrayType(_matrix_shape(x.shape, axis), x.dtype)
 
 
 def _cut(x: ArrayType, *, axis: int, start: int, stop: int) -> ArrayType:
@@ -200,6 +294,30 @@ LAYOUT = {
                   ("x",), _cut, attributes=Part, symbol="slice",
                   forward=_slice,
                   backward=(_slice_backward,)),
+    "stack": Gate("[x, y, …]", "Operands of one shape side by side along a new axis.",
+                  AtLeast(1), _stacked, attributes=NewAxis, symbol="stack",
+                  forward=lambda xp, *xs, axis: xp.stack(xs, axis=axis),
+                  backward=_stack_backward),
+    "flip": Gate("x backwards", "The elements along axes in the opposite order.",
+                 ("x",), _flipped, attributes=Axes, symbol="flip",
+                 forward=lambda xp, x, *, axis: xp.flip(x, axis=axes_of(axis, x.ndim)),
+                 backward=(lambda op, g, out, x, *, axis: op.flip(g, axis=axis),)),
+    "roll": Gate("x shifted", "The elements shifted along an axis, those that leave at one end coming in at the other.",
+                 ("x",), _rolled, attributes=Shift, symbol="roll",
+                 forward=lambda xp, x, *, axis, shift: xp.roll(x, shift, axis=axis),
+                 backward=(lambda op, g, out, x, *, axis, shift: op.roll(g, axis=axis, shift=-shift),)),
+    "tile": Gate("x x x …", "x repeated along every axis.",
+                 ("x",), _tiled, attributes=Repeats, symbol="tile",
+                 forward=lambda xp, x, *, repeats: xp.tile(x, tuple(repeats)),
+                 backward=(_tile_backward,)),
+    "trilu": Gate("x above, or below, a diagonal", "The upper or lower triangle of matrices, zeros elsewhere.",
+                  ("x",), _triangular, attributes=Triangle, symbol="trilu",
+                  forward=lambda xp, x, *, upper, k: (xp.triu if upper else xp.tril)(x, k=k),
+                  backward=(lambda op, g, out, x, *, upper, k: op.trilu(g, upper=upper, k=k),)),
+    "flatten": Gate("x", "A matrix of the axes before one, and of those from it on.",
+                    ("x",), _flattened, attributes=Cut, symbol="flatten",
+                    forward=lambda xp, x, *, axis: xp.reshape(x, _matrix_shape(x.shape, axis)),
+                    backward=(lambda op, g, out, x, *, axis: op.reshape_like(g, x),)),
     "pad": Gate("0 ‖ x ‖ 0", "x with zeros around it.",
                 ("x",), _padded, attributes=Margins, symbol="pad",
                 forward=_pad,

@@ -47,13 +47,6 @@ class Spread(Reduction):
     ddof: Annotated[int, Field(ge=0, description="degrees of freedom taken from the number of elements")] = 0
 
 
-class Running(Attributes):
-    """The axis of a running sum, and its direction."""
-
-    axis: Annotated[int, Field(description="the axis to sum along")] = 0
-    reverse: Annotated[bool, Field(description="from the end of the axis to its start")] = False
-
-
 class Along(Attributes):
     """The axis that is searched."""
 
@@ -190,17 +183,30 @@ def _deviation_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdim
     return _restore(op, g, x, axis, keepdims) * slope / (op.size(x, axis=axis) - ddof)
 
 
-def _running(x: ArrayType, *, axis: int, reverse: bool) -> ArrayType:
-    need_number("x", x)
-    axis_of(axis, len(x.shape))
-    return x
+def _others(op: Any, x: Any, axis: int) -> Any:
+    """The product of all other elements along an axis, by halves: exact where elements are 0, in any derivative."""
+    halves = []
+    while (size := x.shape[axis]) > 1:
+        middle = (size + 1) // 2
+        left = op.slice(x, axis=axis, start=0, stop=middle)
+        right = op.slice(x, axis=axis, start=middle, stop=size)
+        if size % 2:
+            right = op.concat(right, op.ones_like(op.slice(left, axis=axis, start=0, stop=1)), axis=axis)
+        halves.append((left, right, size))
+        x = left * right
+    others = op.ones_like(x)
+    for left, right, size in reversed(halves):
+        others = op.slice(op.concat(others * right, others * left, axis=axis), axis=axis, start=0, stop=size)
+    return others
 
 
-def _cum_sum(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
-    wide = xp.float64 if x.dtype == xp.float32 else x.dtype
-    ordered = xp.flip(x, axis=axis) if reverse else x
-    summed = xp.asarray(xp.cumulative_sum(ordered, axis=axis, dtype=wide), dtype=x.dtype)
-    return xp.flip(summed, axis=axis) if reverse else summed
+def _prod_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
+    """Axis by axis: the others along it, times the others of the products along it."""
+    slope, product = op.ones_like(x), x
+    for a in axes_of(axis, x.ndim):
+        slope = slope * op.expand_like(_others(op, product, a), x)
+        product = op.reduce_prod(product, axis=a, keepdims=True)
+    return _restore(op, g, x, axis, keepdims) * slope
 
 
 def _position(x: ArrayType, *, axis: int, keepdims: bool) -> ArrayType:
@@ -228,6 +234,11 @@ REDUCTIONS = {
                             _sum(xp, x, axis=axis, keepdims=keepdims) / _size(x, axis),
                         backward=(lambda op, g, out, x, *, axis, keepdims:
                                   _restore(op, g / op.size(x, axis=axis), x, axis, keepdims),)),
+    "reduce_prod": Gate("Π x", "The product along axes; its gradient is exact where elements are 0.",
+                        ("x",), _reduced, attributes=Reduction, symbol="Π", reads=Reads.INPUTS,
+                        forward=lambda xp, x, *, axis, keepdims:
+                            xp.prod(x, axis=axes_of(axis, x.ndim), keepdims=keepdims, dtype=x.dtype),
+                        backward=(_prod_backward,)),
     "reduce_max": Gate("max x", "The largest along axes; routes the whole gradient to it.",
                        ("x",), _extremum, attributes=Extremum, symbol="max", reads=Reads.INPUTS | Reads.OUTPUT,
                        forward=lambda xp, x, *, axis, keepdims, ties:
@@ -267,10 +278,6 @@ REDUCTIONS = {
                        ("x",), _spread, attributes=Spread, symbol="std", reads=Reads.INPUTS | Reads.OUTPUT,
                        forward=lambda xp, x, *, axis, keepdims, ddof: xp.sqrt(_variance(xp, x, axis, keepdims, ddof)),
                        backward=(_deviation_backward,)),
-    "cum_sum": Gate("Σ x up to here", "The running sum along an axis, from its start or its end.",
-                    ("x",), _running, attributes=Running, symbol="cumsum",
-                    forward=_cum_sum,
-                    backward=(lambda op, g, out, x, *, axis, reverse: op.cum_sum(g, axis=axis, reverse=not reverse),)),
     "arg_max": Gate("arg max x", "The position of the largest along an axis, the first of several.",
                     ("x",), _position, attributes=Along, symbol="argmax",
                     forward=lambda xp, x, *, axis, keepdims: xp.argmax(x, axis=axis, keepdims=keepdims),

@@ -1,0 +1,71 @@
+"""Running sums and products."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.shapes import ArrayType, axis_of, need_number
+
+
+class Running(Attributes):
+    """The axis of a running sum or product, and its direction."""
+
+    axis: Annotated[int, Field(description="the axis to go along")] = 0
+    reverse: Annotated[bool, Field(description="from the end of the axis to its start")] = False
+
+
+def _from_end(xp: Any, x: Any, axis: int, reverse: bool) -> Any:
+    return xp.flip(x, axis=axis) if reverse else x
+
+
+def _running(x: ArrayType, *, axis: int, reverse: bool) -> ArrayType:
+    need_number("x", x)
+    axis_of(axis, len(x.shape))
+    return x
+
+
+def _cum_sum(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
+    wide = xp.float64 if x.dtype == xp.float32 else x.dtype
+    summed = xp.cumulative_sum(_from_end(xp, x, axis, reverse), axis=axis, dtype=wide)
+    return _from_end(xp, xp.asarray(summed, dtype=x.dtype), axis, reverse)
+
+
+def _cum_prod(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
+    products = xp.cumulative_prod(_from_end(xp, x, axis, reverse), axis=axis, dtype=x.dtype)
+    return _from_end(xp, products, axis, reverse)
+
+
+def _cum_prod_backward(op: Any, g: Any, out: Any, x: Any, *, axis: int, reverse: bool) -> Any:
+    """The product before an element times s, where s[j] = g[j] + x[j + 1] s[j + 1], summed in steps that double."""
+    if x.shape[axis] == 0:
+        return g
+    if reverse:
+        g, x = op.flip(g, axis=axis), op.flip(x, axis=axis)
+    size, widths = x.shape[axis], [[0, 0] for _ in range(x.ndim)]
+
+    def later(y: Any, by: int) -> Any:
+        """Every element replaced by the one so many places later, zeros at the end."""
+        widths[axis] = [0, by]
+        return op.pad(op.slice(y, axis=axis, start=by, stop=size), pad_width=[list(width) for width in widths])
+
+    factor, step = later(x, 1), 1
+    while step < size:
+        g, factor, step = g + factor * later(g, step), factor * later(factor, step), 2 * step
+    one = op.ones_like(op.slice(x, axis=axis, start=0, stop=1))
+    before = op.cum_prod(op.concat(one, op.slice(x, axis=axis, start=0, stop=size - 1), axis=axis), axis=axis)
+    return op.flip(before * g, axis=axis) if reverse else before * g
+
+
+RUNNING = {
+    "cum_sum": Gate("Σ x up to here", "The running sum along an axis, from its start or its end.",
+                    ("x",), _running, attributes=Running, symbol="cumsum",
+                    forward=_cum_sum,
+                    backward=(lambda op, g, out, x, *, axis, reverse: op.cum_sum(g, axis=axis, reverse=not reverse),)),
+    "cum_prod": Gate("Π x up to here", "The running product along an axis, from its start or its end.",
+                     ("x",), _running, attributes=Running, symbol="cumprod", reads=Reads.INPUTS,
+                     forward=_cum_prod,
+                     backward=(_cum_prod_backward,)),
+}
