@@ -243,6 +243,25 @@ EXAMPLES = [
     *[Example("gather", (A, indices), {"axis": axis}, lambda x, indices, axis: jnp.take(x, indices, axis))
       for indices, axis in [(_ints(1, 0, 1, 1), 0), (_ints([2, 0], [-1, 2]), 1), (np.array(3), -1),
                             (np.zeros((0,), np.int64), 1)]],
+    *[Example("gather_elements", (A, indices), {"axis": axis}, lambda x, i, axis: jnp.take_along_axis(x, i, axis))
+      for indices, axis in [(_ints(*[[[1, 0, 1, 1]] * 3]), 0), (_ints(*[[[2, 0, -1, 1]] * 2] * 2), 1),
+                            (_ints(*[[[3, 0], [-4, 2], [1, 1]]] * 2), -1), (np.zeros((2, 0, 4), np.int64), 1)]],
+    *[Example("scatter_elements", (A, indices, _normal(*indices.shape, seed=4)), {"axis": axis, "reduction": reduction},
+              lambda x, i, u, axis, reduction: (x if reduction == "add" else jnp.put_along_axis(
+                  x, i, 0.0, axis, inplace=False)) + jnp.put_along_axis(jnp.zeros_like(x), i, u, axis, inplace=False))
+      for indices, axis in [(_ints(*[[[1, 0, -1, 0]] * 3]), 0), (_ints(*[[[3, 0], [-3, 2], [1, 0]]] * 2), 2)]
+      for reduction in ("none", "add")],
+    Example("scatter_elements", (_normal(3), _ints(1, 1, 2), _normal(3, seed=4)), {"axis": 0, "reduction": "add"},
+            lambda x, i, u, axis, reduction: x.at[i].add(u)),
+    *[Example("arg_sort", (A,), {"axis": axis, "descending": descending},
+              lambda x, axis, descending: jnp.argsort(x, axis=axis, descending=descending))
+      for axis in (0, -1) for descending in (False, True)],
+    *[Example("sort", (x,), {"axis": axis, "descending": descending},
+              lambda x, axis, descending: jnp.sort(x, axis=axis, descending=descending))
+      for x, axis in [(A, 0), (A, -1), (_normal(0, 2), 0), (_normal(1), 0)] for descending in (False, True)],
+    *[Example("one_hot", (i,), {"depth": 4, "dtype": dtype}, lambda i, depth, dtype: jax.nn.one_hot(
+        jnp.where(i < 0, i + depth, i), depth, dtype=dtype))
+      for i in (_ints(0, 3, 7), _ints([1, -1]), np.array(2)) for dtype in ("float64", "int32")],
     *[Example("scatter_add", (A, indices, _normal(*shape, seed=4)), {"axis": axis}, oracle)
       for indices, shape, axis, oracle in [
           (_ints(1, 0, 1, 1), (4, 3, 4), 0, lambda x, i, u, axis: x.at[i].add(u)),

@@ -14,6 +14,7 @@ from circuitflow.gates.shapes import Size, divide, promote, show
 from documents import circuit, document, faults
 
 X = {"id": "x", "gate": "input"}
+INDICES = {"id": "i", "gate": "constant", "value": [0, 0], "dtype": "int64"}
 NEURON = {"nodes": [{"id": "x", "gate": "input", "shape": ["n"]}, {"id": "w", "gate": "input", "shape": ["n"]},
                     {"id": "b", "gate": "input", "value": 0.5}, {"id": "dot", "gate": "matmul", "inputs": ["x", "w"]},
                     {"id": "y", "gate": "add", "inputs": ["dot", "b"]}], "outputs": ["y"]}
@@ -232,6 +233,14 @@ def test_nodes_that_reach_no_output():
      "node 'f': tile needs a number for every axis of x (1,), 1 of them; 'repeats' has 2"),
     (["x = [1]", "f = trilu(x)"], "node 'f': trilu needs two dimensions or more; x is (1,)"),
     (["x = [1]", {"id": "f", "gate": "flatten", "axis": 2, "inputs": ["x"]}], "node 'f': flatten needs an axis from -1 to 1, not 2"),
+    (["x = [[1]]", INDICES, "f = gather_elements(x, i)"],
+     "node 'f': gather_elements needs indices of the shape of x (1, 1) but along axis 0; indices is (2,)"),
+    (["x = [1]", "i = [0]", "f = gather_elements(x, i)"],
+     "node 'f': gather_elements needs integer indices; indices is float64; declare its dtype as int64"),
+    (["x = [1]", INDICES, "y = [1]", "f = scatter_elements(x, i, y)"],
+     "node 'f': scatter_elements needs updates of the shape of indices (2,); updates is (1,)"),
+    (["i = 1", {"id": "f", "gate": "one_hot", "depth": 2, "inputs": ["i"]}],
+     "node 'f': one_hot needs integer indices; indices is float64; declare its dtype as int64"),
     (["x = [1]", "y = [1, 2]", "f = prelu(x, y)"], "node 'f': prelu cannot broadcast slope (2,) to x (1,)"),
     (["x = [1, 2]", {"id": "f", "gate": "expand", "shape": [3], "inputs": ["x"]}],
      "node 'f': expand cannot broadcast shapes (2,) and (3,): 3 is not 2"),

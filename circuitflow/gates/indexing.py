@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from circuitflow.document.model import DType
 from circuitflow.gates.record import Attributes, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, promote, show
 
@@ -16,6 +18,28 @@ class Along(Attributes):
     axis: Annotated[
         int, Field(description="the axis that indices count along; negative indices count from its end")
     ] = 0
+
+
+class Scatter(Along):
+    """The axis that indices count along, and what becomes of the elements there."""
+
+    reduction: Annotated[
+        Literal["none", "add"], Field(description="none: updates replace what is there; add: they are added to it")
+    ] = "none"
+
+
+class Order(Attributes):
+    """The axis that is sorted, and the direction."""
+
+    axis: Annotated[int, Field(description="the axis to sort along; the last by default")] = -1
+    descending: Annotated[bool, Field(description="the largest first")] = False
+
+
+class Depth(Attributes):
+    """The size of the new axis of `one_hot`."""
+
+    depth: Annotated[int, Field(ge=0, description="size of the new axis")]
+    dtype: Annotated[DType, Field(description="dtype of the result")] = "float64"
 
 
 def _gathered(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
@@ -68,6 +92,94 @@ def _scatter_add(xp: Any, x: Any, indices: Any, updates: Any, *, axis: int) -> A
     return out
 
 
+def _elements(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
+    """One element for every index: the shape of the indices, no larger than x along the other axes."""
+    at = axis_of(axis, len(x.shape))
+    if "int" not in indices.dtype:
+        raise ShapeError(f"needs integer indices; indices is {indices.dtype}; declare its dtype as int64")
+    others = [(*shape[:at], *shape[at + 1 :]) for shape in (x.shape, indices.shape)]
+    if len(indices.shape) != len(x.shape) or others[0] != others[1]:
+        raise ShapeError(f"needs indices of the shape of x {show(x.shape)} but along axis {axis}; "
+                         f"indices is {show(indices.shape)}")
+    return ArrayType(indices.shape, x.dtype)
+
+
+def _scattered_elements(x: ArrayType, indices: ArrayType, updates: ArrayType, *, axis: int,
+                        reduction: str) -> ArrayType:
+    need_float("x", x)
+    need_float("updates", updates)
+    if updates.shape != _elements(x, indices, axis=axis).shape:
+        raise ShapeError(f"needs updates of the shape of indices {show(indices.shape)}; "
+                         f"updates is {show(updates.shape)}")
+    return ArrayType(x.shape, promote(x.dtype, updates.dtype))
+
+
+def _places(xp: Any, x: Any, indices: Any, axis: int) -> Any:
+    """Indices along an axis as positions in the flattened array, in one row."""
+    along = xp.reshape(_from_front(xp, indices, x.shape[axis], axis), indices.shape)
+    places = along * math.prod(x.shape[axis + 1 :])
+    for other in range(x.ndim):
+        if other != axis:
+            shape = [1] * x.ndim
+            shape[other] = indices.shape[other]
+            count = xp.reshape(xp.arange(indices.shape[other], dtype=along.dtype), tuple(shape))
+            places = places + count * math.prod(x.shape[other + 1 :])
+    return xp.reshape(places, (-1,))
+
+
+def _gather_elements(xp: Any, x: Any, indices: Any, *, axis: int) -> Any:
+    places = _places(xp, x, indices, axis % x.ndim)
+    return xp.reshape(xp.take(xp.reshape(x, (-1,)), places, axis=0), indices.shape)
+
+
+def _scatter_elements(xp: Any, x: Any, indices: Any, updates: Any, *, axis: int, reduction: str) -> Any:
+    places, flat = _places(xp, x, indices, axis % x.ndim), xp.reshape(x, (-1,))
+    if reduction == "none":
+        flat = _keep(xp, flat, places)
+    return xp.reshape(_scatter_add(xp, flat, places, xp.reshape(updates, (-1,)), axis=0), x.shape)
+
+
+def _scatter_elements_x(op: Any, g: Any, out: Any, x: Any, indices: Any, updates: Any, *, axis: int,
+                        reduction: str) -> Any:
+    """All of it where updates were added, none of it where elements were replaced."""
+    if reduction == "add":
+        return g
+    return op.scatter_elements(g, indices, op.zeros_like(updates), axis=axis, reduction="none")
+
+
+def _keep(xp: Any, flat: Any, places: Any) -> Any:
+    """Zeros in some places of a row, the rest as it is."""
+    hits = _scatter_add(xp, xp.zeros_like(flat), places, xp.ones(places.shape, dtype=flat.dtype), axis=0)
+    return xp.where(hits > 0, 0.0, flat)
+
+
+def _ordered(x: ArrayType, *, axis: int, descending: bool) -> ArrayType:
+    need_float("x", x)
+    axis_of(axis, len(x.shape))
+    return x
+
+
+def _arg_sort(xp: Any, x: Any, *, axis: int, descending: bool) -> Any:
+    return xp.argsort(-x if descending else x, axis=axis, stable=True)
+
+
+def _sort_backward(op: Any, g: Any, out: Any, x: Any, *, axis: int, descending: bool) -> Any:
+    order = op.arg_sort(x, axis=axis, descending=descending)
+    return op.scatter_elements(op.zeros_like(x), order, g, axis=axis, reduction="add")
+
+
+def _one_hot_type(indices: ArrayType, *, depth: int, dtype: str) -> ArrayType:
+    if "int" not in indices.dtype:
+        raise ShapeError(f"needs integer indices; indices is {indices.dtype}; declare its dtype as int64")
+    return ArrayType((*indices.shape, depth), dtype)
+
+
+def _one_hot(xp: Any, indices: Any, *, depth: int, dtype: str) -> Any:
+    counted = xp.where(indices < 0, indices + depth, indices)
+    hot = xp.expand_dims(counted, axis=-1) == xp.arange(depth, dtype=counted.dtype)
+    return xp.asarray(hot, dtype=getattr(xp, dtype))
+
+
 INDEXING = {
     "gather": Gate("x[indices]", "Slices of x along an axis, by index.",
                    ("x", "indices"), _gathered, attributes=Along, symbol="gather", reads=Reads.INPUTS,
@@ -81,4 +193,33 @@ INDEXING = {
                         backward=(lambda op, g, out, x, indices, updates, *, axis: g,
                                   None,
                                   lambda op, g, out, x, indices, updates, *, axis: op.gather(g, indices, axis=axis))),
+    "gather_elements": Gate("x[…, indices[…], …]", "An element of x for every index along an axis.",
+                            ("x", "indices"), _elements, attributes=Along, symbol="gather", reads=Reads.INPUTS,
+                            forward=_gather_elements,
+                            backward=(lambda op, g, out, x, indices, *, axis: op.scatter_elements(
+                                op.zeros_like(x), indices, g, axis=axis, reduction="add"), None)),
+    "scatter_elements": Gate("x with updates at indices",
+                             "x with elements replaced, or added to, along an axis. Indices that are replaced must not "
+                             "repeat.",
+                             ("x", "indices", "updates"), _scattered_elements, attributes=Scatter, symbol="scatter",
+                             reads=Reads.INPUTS,
+                             forward=_scatter_elements,
+                             backward=(_scatter_elements_x,
+                                       None,
+                                       lambda op, g, out, x, indices, updates, *, axis, reduction:
+                                       op.gather_elements(g, indices, axis=axis))),
+    "arg_sort": Gate("order of x", "The indices that sort x along an axis; equal elements keep their order.",
+                     ("x",), lambda x, **order: ArrayType(_ordered(x, **order).shape, "int64"), attributes=Order,
+                     symbol="argsort",
+                     forward=_arg_sort,
+                     backward=(None,)),
+    "sort": Gate("x in order", "The elements in order along an axis; the gradient goes back to where each came from.",
+                 ("x",), _ordered, attributes=Order, symbol="sort", reads=Reads.INPUTS,
+                 forward=lambda xp, x, **order: _gather_elements(xp, x, _arg_sort(xp, x, **order), axis=order["axis"]),
+                 backward=(_sort_backward,)),
+    "one_hot": Gate("[i = 0], [i = 1], …",
+                    "1 in the place of each index along a new last axis, 0 elsewhere; zeros for an index out of range.",
+                    ("indices",), _one_hot_type, attributes=Depth, symbol="1-hot", reads=Reads.INPUTS,
+                    forward=_one_hot,
+                    backward=(None,)),
 }
