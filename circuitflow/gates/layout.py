@@ -10,6 +10,7 @@ from pydantic import Field
 
 from circuitflow.document.model import DType
 from circuitflow.gates.record import AtLeast, Attributes, Gate
+from circuitflow.gates.reductions import Axes
 from circuitflow.gates.shapes import (
     ArrayType,
     Dimension,
@@ -59,12 +60,6 @@ class NewAxis(Attributes):
     """Where the new axis of `stack` stands."""
 
     axis: Annotated[int, Field(description="position of the new axis in the result")] = 0
-
-
-class Axes(Attributes):
-    """The axes that are turned round."""
-
-    axis: Annotated[int | list[int] | None, Field(description="axis or axes; all by default")] = None
 
 
 class Shift(Attributes):

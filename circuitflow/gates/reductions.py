@@ -21,7 +21,7 @@ from circuitflow.gates.shapes import (
 
 
 class Axes(Attributes):
-    """The axes that are reduced, searched or counted."""
+    """The axes that are reduced, searched, counted or turned round."""
 
     axis: Annotated[int | list[int] | None, Field(description="axis or axes; all by default")] = None
 
