@@ -258,7 +258,8 @@ EXAMPLES = [
       for axis in (0, -1) for descending in (False, True)],
     *[Example("sort", (x,), {"axis": axis, "descending": descending},
               lambda x, axis, descending: jnp.sort(x, axis=axis, descending=descending))
-      for x, axis in [(A, 0), (A, -1), (_normal(0, 2), 0), (_normal(1), 0)] for descending in (False, True)],
+      for x, axis in [(A, 0), (A, -1), (_normal(1), 0)] for descending in (False, True)],
+    Example("sort", (_normal(0, 2),), {"axis": 0, "descending": True}),  # JAX 0.4 cannot sort nothing
     *[Example("one_hot", (i,), {"depth": 4, "dtype": dtype}, lambda i, depth, dtype: jax.nn.one_hot(
         jnp.where(i < 0, i + depth, i), depth, dtype=dtype))
       for i in (_ints(0, 3, 7), _ints([1, -1]), np.array(2)) for dtype in ("float64", "int32")],
