@@ -34,9 +34,9 @@ class Parsed:
     """A document as far as it could be read.
 
     Attributes:
-        document: the validated document; what was at fault is replaced by a placeholder.
+        document: the validated document; what was at fault is replaced by a stand-in.
         source: the text that it came from.
-        broken: paths of the placeholders, of which nothing more is to be said.
+        broken: paths of the stand-ins, of which nothing more is to be said.
     """
 
     document: Document
@@ -121,13 +121,13 @@ def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | Non
 
 
 NAMELESS = "_"
-"""Id of the placeholder of a node whose own id cannot be told."""
+"""Id of the stand-in of a node whose own id cannot be told."""
 
-_PLACEHOLDERS: dict[str, Any] = {"circuitflow": "1.0", "nodes": [], "outputs": [NAMELESS], "edges": []}
+_STAND_INS: dict[str, Any] = {"circuitflow": "1.0", "nodes": [], "outputs": [NAMELESS], "edges": []}
 
 
 def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
-    """Put a placeholder where a fault was found, so that the rest can be checked; returns the placeholder's path."""
+    """Put a stand-in where a fault was found, so that the rest can be checked; returns the stand-in's path."""
     match path:
         case ("circuits", str(name), *rest):
             inner = body["circuits"][name]
@@ -146,8 +146,8 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
         case _:
             key = str(path[0])
             body.pop(key, None)
-            if key in _PLACEHOLDERS:
-                body[key] = _PLACEHOLDERS[key]
+            if key in _STAND_INS:
+                body[key] = _STAND_INS[key]
             return path[:1]
 
 

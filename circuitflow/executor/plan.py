@@ -68,21 +68,23 @@ def make_plan(circuit: Circuit, of: Sequence[str] | None, wrt: Sequence[str] | N
     active: list[bool] = []
     sources: dict[str, int] = {}
     steps: list[Step] = []
-    wanted_slots: set[int] = set()
+    positions: dict[str, set[int]] = {}
+    for output in asked.values():
+        positions.setdefault(output.node, set()).add(output.position)
     for node in circuit.nodes.values():
         if node.id not in needed:
             continue
         slot = first[node.id] = len(names)
         names += node.names
-        wanted_slots.update(slot + output.position for output in asked.values() if output.node == node.id)
+        here = positions.get(node.id, ())
         if node.gate is None:
             sources[node.id] = slot
-            active.append(node.types[0].is_float and (node.kind != "constant" if wrt is None else slot in wanted_slots))
+            active.append(node.types[0].is_float and (node.kind != "constant" if wrt is None else 0 in here))
             continue
         operands = tuple(first[edge.source] + edge.output for edge in node.operands)
         wanted = tuple(active[operand] and node.gate.reaches(i) for i, operand in enumerate(operands))
         flows = any(wanted)
-        active += [type_.is_float and (flows or slot + i in wanted_slots) for i, type_ in enumerate(node.types)]
+        active += [type_.is_float and (flows or i in here) for i, type_ in enumerate(node.types)]
         steps.append(Step(node, node.gate, node.attributes, operands, slot, wanted if flows else ()))
     slots = {text: first[output.node] + output.position for text, output in outputs.items()}
     if wrt is None:

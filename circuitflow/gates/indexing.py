@@ -9,7 +9,7 @@ from pydantic import Field
 
 from circuitflow.document.model import DType
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, promote, show
+from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, need_indices, promote, show
 
 
 class Along(Attributes):
@@ -44,8 +44,7 @@ class Depth(Attributes):
 
 def _gathered(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
     at = axis_of(axis, len(x.shape))
-    if "int" not in indices.dtype:
-        raise ShapeError(f"needs integer indices; indices is {indices.dtype}; declare its dtype as int64")
+    need_indices(indices)
     return ArrayType((*x.shape[:at], *indices.shape, *x.shape[at + 1 :]), x.dtype)
 
 
@@ -95,8 +94,7 @@ def _scatter_add(xp: Any, x: Any, indices: Any, updates: Any, *, axis: int) -> A
 def _elements(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
     """One element for every index: the shape of the indices, no larger than x along the other axes."""
     at = axis_of(axis, len(x.shape))
-    if "int" not in indices.dtype:
-        raise ShapeError(f"needs integer indices; indices is {indices.dtype}; declare its dtype as int64")
+    need_indices(indices)
     others = [(*shape[:at], *shape[at + 1 :]) for shape in (x.shape, indices.shape)]
     if len(indices.shape) != len(x.shape) or others[0] != others[1]:
         raise ShapeError(f"needs indices of the shape of x {show(x.shape)} but along axis {axis}; "
@@ -169,8 +167,7 @@ def _sort_backward(op: Any, g: Any, out: Any, x: Any, *, axis: int, descending: 
 
 
 def _one_hot_type(indices: ArrayType, *, depth: int, dtype: str) -> ArrayType:
-    if "int" not in indices.dtype:
-        raise ShapeError(f"needs integer indices; indices is {indices.dtype}; declare its dtype as int64")
+    need_indices(indices)
     return ArrayType((*indices.shape, depth), dtype)
 
 

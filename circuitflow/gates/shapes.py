@@ -155,6 +155,12 @@ def need_number(name: str, x: ArrayType) -> None:
         raise ShapeError(f"needs numbers; {name} is bool")
 
 
+def need_indices(indices: ArrayType) -> None:
+    """Refuse indices that are not integers."""
+    if "int" not in indices.dtype:
+        raise ShapeError(f"needs integer indices; indices is {indices.dtype}; declare its dtype as int64")
+
+
 def need_bool(name: str, x: ArrayType) -> None:
     """Refuse an operand that is not boolean."""
     if x.dtype != "bool":
