@@ -81,7 +81,22 @@ def test_several_outputs_of_a_call_are_referred_to_by_name():
 def test_a_passed_through_input_that_feeds_its_own_call_is_a_cycle():
     through = {"nodes": [X], "outputs": ["x"]}
     (message,) = faults(document(call("h", "through", "h"), circuits={"through": through}))
-    assert message.startswith("node 'h/x': a cycle: h/x → h/x")
+    assert message.startswith("node 'h': a cycle: h → h")
+
+
+def test_a_call_needs_all_of_its_operands_before_any_of_its_outputs():
+    """Also where one output does not depend on one operand: a call is one application, as of any gate."""
+    two = {"nodes": [X, {**X, "id": "y"}], "outputs": ["x", "y"]}
+    (message,) = faults(document("a = 1", call("h", "two", "a", "n"), "n = neg(h.x)", circuits={"two": two}))
+    assert message.startswith("node 'h': a cycle: h → n → h")
+
+
+def test_a_cycle_in_a_subcircuit_is_one_fault_however_often_it_is_called():
+    round_ = {"nodes": [X, {"id": "a", "gate": "add", "inputs": ["x", "b"]}, {"id": "b", "gate": "neg", "inputs": ["a"]}],
+              "outputs": ["b"]}
+    (message,) = faults(document("x = 1", call("h", "round", "x"), call("k", "round", "h"), "f = neg(k)",
+                                 circuits={"round": round_}))
+    assert message.startswith("node 'a': a cycle: a → b → a")
 
 
 def test_subcircuits_from_files(tmp_path):

@@ -146,7 +146,7 @@ class _Problem:
             operands = [values[slot] if step.gate.reaches(i) else self.values[slot]
                         for i, slot in enumerate(step.operands)]
             out = step.gate.forward(np, *operands, **step.attributes)
-            for slot, value in enumerate(out if step.gate.outputs else (out,), step.output):
+            for slot, value in enumerate(out if step.outputs else (out,), step.output):
                 values[slot] = value + t * directions[slot] if slot in directions else value
         return float(sum(np.sum(seed * values[slot]) for slot, seed in self.seeds.items()))
 
@@ -246,7 +246,7 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
         upstream = [random.standard_normal(np.shape(values[slot])) for slot in slots]
         out = [values[slot] for slot in slots]
         operands = [values[slot] for slot in step.operands]
-        ends: tuple[Any, Any] = (tuple(upstream), tuple(out)) if step.gate.outputs else (upstream[0], out[0])
+        ends: tuple[Any, Any] = (tuple(upstream), tuple(out)) if step.outputs else (upstream[0], out[0])
         sent = step.gate.contributions(op, *ends, operands, step.wanted, step.attributes)
         for i, contribution in enumerate(sent):
             if not step.wanted[i]:
@@ -259,7 +259,7 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
                 moved = [x + t * direction if k == i else x for k, x in enumerate(operands)]
                 result = step.gate.forward(np, *moved, **step.attributes)
                 return float(sum(np.sum(u * y) for u, y in
-                                 zip(upstream, result if step.gate.outputs else (result,), strict=True)))
+                                 zip(upstream, result if step.outputs else (result,), strict=True)))
 
             worst = compare(along, float(np.sum(fitted * direction)))
             if worst.verdict == "wrong":

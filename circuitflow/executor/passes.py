@@ -35,8 +35,8 @@ def forward_pass(plan: Plan, bound: Bound, track: Track = untracked) -> list[Any
             out = step.gate.forward(xp, *[values[slot] for slot in step.operands], **step.attributes)
         except Exception as error:
             raise _blame(step, error) from error
-        if step.gate.outputs:
-            values[step.output : step.output + len(step.gate.outputs)] = out
+        if step.outputs:
+            values[step.output : step.output + step.outputs] = out
         else:
             values[step.output] = out
     return values
@@ -93,9 +93,9 @@ def _upstream(step: Step, op: Vocabulary, gradients: Sequence[Any], values: Sequ
 
     Of several outputs, one without a gradient gets zeros.
     """
-    if not step.gate.outputs:
+    if not step.outputs:
         return gradients[step.output], values[step.output]
-    slots = range(step.output, step.output + len(step.gate.outputs))
+    slots = range(step.output, step.output + step.outputs)
     if all(gradients[slot] is None for slot in slots):
         return None, None
     return (tuple(op.zeros_like(values[slot]) if gradients[slot] is None else gradients[slot] for slot in slots),

@@ -8,7 +8,7 @@ from typing import Any
 
 from circuitflow.errors import InputError, printable
 from circuitflow.gates import Gate
-from circuitflow.graph.circuit import Circuit, Output
+from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
 
 
@@ -22,6 +22,7 @@ class Step:
         attributes: the gate's attributes.
         operands: slots that the operands are read from.
         output: slot of the output; several outputs fill as many slots from there on.
+        outputs: how many outputs there are; 0 where there is one that has no name.
         wanted: for every operand, whether a contribution to it is asked for; empty where none is.
     """
 
@@ -30,6 +31,7 @@ class Step:
     attributes: Mapping[str, Any]
     operands: tuple[int, ...]
     output: int
+    outputs: int
     wanted: tuple[bool, ...]
 
 
@@ -54,7 +56,7 @@ class Plan:
     active: Sequence[bool]
 
 
-def make_plan(circuit: Circuit, of: Sequence[str] | None, wrt: Sequence[str] | None) -> Plan:
+def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | None) -> Plan:
     """Schedule what the asked outputs need.
 
     Raises:
@@ -85,7 +87,8 @@ def make_plan(circuit: Circuit, of: Sequence[str] | None, wrt: Sequence[str] | N
         wanted = tuple(active[operand] and node.gate.reaches(i) for i, operand in enumerate(operands))
         flows = any(wanted)
         active += [type_.is_float and (flows or i in here) for i, type_ in enumerate(node.types)]
-        steps.append(Step(node, node.gate, node.attributes, operands, slot, wanted if flows else ()))
+        steps.append(Step(node, node.gate, node.attributes, operands, slot, len(node.outputs),
+                          wanted if flows else ()))
     slots = {text: first[output.node] + output.position for text, output in outputs.items()}
     if wrt is None:
         chosen = {name: slot for name, slot in sources.items() if active[slot]}
@@ -94,7 +97,7 @@ def make_plan(circuit: Circuit, of: Sequence[str] | None, wrt: Sequence[str] | N
     return Plan(slots, chosen, sources, steps, names, active)
 
 
-def _find(circuit: Circuit, reference: str, asked: str) -> Output:
+def _find(circuit: Network, reference: str, asked: str) -> Output:
     output = circuit.find(reference)
     if output is None:
         node = circuit.nodes.get(reference)
@@ -104,7 +107,7 @@ def _find(circuit: Circuit, reference: str, asked: str) -> Output:
     return output
 
 
-def _differentiable(circuit: Circuit, reference: str, output: Output) -> Output:
+def _differentiable(circuit: Network, reference: str, output: Output) -> Output:
     node, type_ = circuit.nodes[output.node], circuit.type_of(output)
     if not type_.is_float:
         raise InputError(f"wrt: '{reference}' is {type_.dtype}; integers and booleans have no gradient")

@@ -55,7 +55,7 @@ class Gate:
             gradient; with several outputs, `g` and `out` are tuples. Rules never branch on a value and never undo
             broadcasting: the reverse sweep does that.
         attributes: pydantic model of the attributes.
-        outputs: names of the outputs where there are several.
+        outputs: names of the outputs where there are several, or `outputs(**attributes)` that gives them.
         reads: whose values the backward rule reads.
         broadcasts: whether operands are broadcast together, so that the sweep sums contributions to their shapes.
         symbol: what is drawn in the gate's circle.
@@ -68,7 +68,7 @@ class Gate:
     forward: Rule
     backward: tuple[Rule | None, ...] | Rule
     attributes: type[Attributes] = Attributes
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
     reads: Reads = Reads.NOTHING
     broadcasts: bool = False
     symbol: str = ""
@@ -77,6 +77,10 @@ class Gate:
     def __post_init__(self) -> None:
         optional = {name: f.default for name, f in self.attributes.model_fields.items() if not f.is_required()}
         object.__setattr__(self, "defaults", optional)
+
+    def output_names(self, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of the outputs where there are several."""
+        return self.outputs(**attributes) if callable(self.outputs) else self.outputs
 
     def reaches(self, position: int) -> bool:
         """Whether a gradient can flow to the operand at a position."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import listing, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable
 from circuitflow.graph.definition import Definition, Operand, Site
+from circuitflow.graph.order import put_in_order
 
 _STRUCTURE = ("input", "parameter", "constant", "call")
 
@@ -67,6 +68,7 @@ class _Checker:
             if isinstance(site.node, GateNode | CallNode):
                 self._operands(site, site.node, incoming.get(site.node.id, []))
         self._outputs()
+        put_in_order(self.definition, self.faults)
 
     def fault(self, site: Site, message: str, *path: str | int, key: bool = False) -> None:
         site.sound = False
@@ -221,9 +223,7 @@ class _Checker:
         if source is None:
             message = f"there is no node '{name}'{self.faults.nearest(name, self.sites)}"
         else:
-            several: Collection[str] = source.gate.outputs if source.gate else ()
-            if source.callee is not None:
-                several = source.callee.names
+            several = source.outputs
             if not source.sound or output in several or (not output and len(several) <= 1):
                 return name, output or None
             listed = listing(f"{name}.{o}" for o in islice(several, 8))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -45,10 +45,23 @@ class Site:
     sound: bool = True
     array: Array | None = None
 
+    @property
+    def outputs(self) -> Collection[str]:
+        """The names of the outputs where there are several."""
+        if self.callee is not None:
+            return self.callee.names
+        return self.gate.output_names(self.attributes) if self.gate and self.sound else ()
+
 
 @dataclass(eq=False)
 class Definition:
-    """A body with the definitions that are in scope in it."""
+    """A body with the definitions that are in scope in it.
+
+    Attributes:
+        sites: its nodes by id, as they stand.
+        order: its nodes in topological order.
+        outputs: for every output, the node and the name of its output if it has several.
+    """
 
     body: Body
     source: Source
@@ -57,6 +70,7 @@ class Definition:
     broken: frozenset[Pointer] = frozenset()
     scope: ChainMap[str, Definition | None] = field(default_factory=ChainMap)
     sites: dict[str, Site] = field(default_factory=dict)
+    order: list[Site] = field(default_factory=list)
     outputs: dict[str, tuple[str, str | None]] = field(default_factory=dict)
 
     @cached_property

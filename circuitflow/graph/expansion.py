@@ -68,9 +68,9 @@ def can_expand(root: Definition, faults: Faults) -> bool:
 
 
 def expand(root: Definition, gates: GateTable) -> Iterator[Placed]:
-    """The nodes of the circuit in the order of the document, the nodes of a call where the call stands."""
+    """The nodes of the circuit in topological order, the nodes of a call where the call stands."""
     pending: list[tuple[Definition, str, Mapping[str, Edge | None], Iterator[Site]]] = [
-        (root, "", {}, iter(root.sites.values()))]
+        (root, "", {}, iter(root.order))]
     while pending:
         definition, call, given, sites = pending[-1]
         site = next(sites, None)
@@ -83,7 +83,7 @@ def expand(root: Definition, gates: GateTable) -> Iterator[Placed]:
             # Where the call is at fault, the inputs of its circuit are unknown, not absent.
             bound: Mapping[str, Edge | None] = (dict.fromkeys(site.callee.inputs)
                                                 if edges is None else {str(edge.port): edge for edge in edges})
-            pending.append((site.callee, f"{call}{site.node.id}/", bound, iter(site.callee.sites.values())))
+            pending.append((site.callee, f"{call}{site.node.id}/", bound, iter(site.callee.order)))
 
 
 def _place(definition: Definition, call: str, given: Mapping[str, Edge | None], site: Site, gates: GateTable) -> Placed:
@@ -94,7 +94,7 @@ def _place(definition: Definition, call: str, given: Mapping[str, Edge | None], 
         node = Node(name, "identity", gates["identity"], {}, edges, label=label)
         return Placed(node, site, definition, call, site.sound and edge is not None)
     found = _edges(definition, call, site)
-    node = Node(name, site.node.gate, site.gate, site.attributes, found or (), label=label)
+    node = Node(name, site.node.gate, site.gate, site.attributes, found or (), tuple(site.outputs), label=label)
     return Placed(node, site, definition, call, found is not None)
 
 
@@ -118,5 +118,4 @@ def resolve(definition: Definition, call: str, name: str, output: str | None) ->
         definition, call = site.callee, f"{call}{name}/"
         name, output = definition.outputs[output or definition.body.outputs[0]]
         site = definition.sites[name]
-    outputs = site.gate.outputs if site.gate else ()
-    return call + name, outputs.index(output) if output in outputs else 0
+    return call + name, list(site.outputs).index(output) if output is not None else 0

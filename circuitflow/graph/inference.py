@@ -22,7 +22,7 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], faults: Faults) -> d
     names: dict[str, dict[str, Dimension]] = {}
     for place in placed:
         node = place.node
-        if not place.sound or not all(nodes[edge.source].types for edge in node.operands):
+        if not place.sound or not all(edge.source in nodes and nodes[edge.source].types for edge in node.operands):
             continue
         if node.gate is None:
             _source(place, values, faults)

@@ -33,6 +33,7 @@ class Node:
         gate: the gate's row of the table; None for a source of data.
         attributes: the gate's attributes.
         operands: where the operands come from, in operand order.
+        outputs: names of the outputs where there are several.
         types: shape and dtype of every output; empty where they could not be inferred.
         label: free text of the document, or None.
     """
@@ -42,10 +43,11 @@ class Node:
     gate: Gate | None
     attributes: Mapping[str, Any]
     operands: tuple[Edge, ...]
+    outputs: tuple[str, ...] = ()
     types: tuple[ArrayType, ...] = ()
     label: str | None = None
 
     @property
     def names(self) -> list[str]:
         """How each output is referred to: the id alone, or with the output's name where there are several."""
-        return [f"{self.id}.{output}" for output in self.gate.outputs] if self.gate and self.gate.outputs else [self.id]
+        return [f"{self.id}.{output}" for output in self.outputs] or [self.id]

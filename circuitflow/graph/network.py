@@ -1,0 +1,65 @@
+"""A network: nodes in topological order, and the outputs that are asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from circuitflow.errors import nearest
+from circuitflow.gates import ArrayType
+from circuitflow.graph.node import Node
+
+
+class Output(NamedTuple):
+    """One output of a node: the node's id, and the position of the output among those of its gate."""
+
+    node: str
+    position: int
+
+
+class Network:
+    """Nodes and outputs.
+
+    Attributes:
+        name: what it is called in messages.
+        nodes: every node by id, in topological order, as near to the document's order as that allows.
+        outputs: the outputs by reference, as the document lists them.
+    """
+
+    name: str
+    nodes: Mapping[str, Node]
+    outputs: Mapping[str, Output]
+
+    def find(self, reference: str) -> Output | None:
+        """The output that a reference means: `id`, `id.output`, or a path into a call; None where there is none."""
+        if reference in self.outputs:
+            return self.outputs[reference]
+        name, _, output = reference.partition(".")
+        node = self.nodes.get(name)
+        if node is None or reference not in node.names:
+            return None
+        return Output(name, node.names.index(reference) if output else 0)
+
+    def type_of(self, output: Output) -> ArrayType:
+        """Shape and dtype of one output."""
+        node = self.nodes[output.node]
+        return node.types[output.position]
+
+    def suggestion(self, reference: str) -> str:
+        """A clause that suggests the nearest right spelling of a reference."""
+        return nearest(reference, [name for node in self.nodes.values() for name in node.names])
+
+    def unused(self) -> list[str]:
+        """The nodes that reach no output, in topological order."""
+        used = self.needed({output.node for output in self.outputs.values()})
+        return [name for name in self.nodes if name not in used]
+
+    def needed(self, names: set[str]) -> set[str]:
+        """These nodes and all that they are computed from."""
+        used, pending = set(names), list(names)
+        while pending:
+            for edge in self.nodes[pending.pop()].operands:
+                if edge.source not in used:
+                    used.add(edge.source)
+                    pending.append(edge.source)
+        return used

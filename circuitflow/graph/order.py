@@ -1,0 +1,51 @@
+"""The order of a body: operands before what needs them, otherwise as the document has it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection
+
+import networkx as nx
+
+from circuitflow.document.faults import Faults
+from circuitflow.graph.definition import Definition, Site
+
+
+def put_in_order(definition: Definition, faults: Faults) -> None:
+    """Give a definition its sites in topological order; cycles are noted as faults, and their sites left out.
+
+    Of the sites whose operands are there, the first of the document comes next.
+    """
+    sites = list(definition.sites.values())
+    rank = {site.node.id: i for i, site in enumerate(sites)}
+    missing = [len(site.operands) for site in sites]
+    targets: list[list[int]] = [[] for _ in sites]
+    for i, site in enumerate(sites):
+        for operand in site.operands:
+            targets[rank[operand.source]].append(i)
+    ready = [i for i, count in enumerate(missing) if not count]  # in order, so it is a heap
+    while ready:
+        i = heapq.heappop(ready)
+        definition.order.append(sites[i])
+        for target in targets[i]:
+            missing[target] -= 1
+            if not missing[target]:
+                heapq.heappush(ready, target)
+    if len(definition.order) < len(sites):
+        _note_cycles(definition, [site for site, count in zip(sites, missing, strict=True) if count], faults)
+
+
+def _note_cycles(definition: Definition, stuck: Collection[Site], faults: Faults) -> None:
+    """A fault for every set of nodes that reach one another."""
+    rank = {site.node.id: i for i, site in enumerate(stuck)}
+    graph = nx.DiGraph((operand.source, site.node.id) for site in stuck for operand in site.operands
+                       if operand.source in rank)
+    for component in nx.strongly_connected_components(graph):
+        first = min(component, key=rank.__getitem__)
+        if len(component) == 1 and not graph.has_edge(first, first):
+            continue
+        cycle = [edge[0] for edge in nx.find_cycle(graph.subgraph(component), first)]
+        shown = [*cycle, cycle[0]] if len(cycle) <= 12 else [*cycle[:10], "…", cycle[-1], cycle[0]]
+        count = f" ({len(cycle)} nodes)" if len(cycle) > 12 else ""
+        faults.add(definition.source, f"node '{cycle[0]}': a cycle: {' → '.join(shown)}{count}; a circuit has none, so "
+                   "one of these edges must go", *definition.sites[cycle[0]].pointer, node=cycle[0])
