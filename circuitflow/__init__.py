@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from circuitflow.executor.result import Contribution, NonFinite, Result
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
+    from circuitflow.transforms.gradient import gradient, hvp, jvp, vjp
 
 __all__ = [
     "GATES",
@@ -43,8 +44,12 @@ __all__ = [
     "ShapeError",
     "check",
     "dumps",
+    "gradient",
+    "hvp",
+    "jvp",
     "load",
     "loads",
+    "vjp",
 ]
 
 __version__ = "0.1.0"
@@ -59,6 +64,7 @@ _EXPORTS = {
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
+    "circuitflow.transforms.gradient": ("gradient", "hvp", "jvp", "vjp"),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 

@@ -132,6 +132,7 @@ EXAMPLES = [
     *_each("is_nan", jnp.isnan), *_each("is_inf", jnp.isinf),
     *_logical("xor", lambda x, y: x ^ y),
     *_pairs("equal", lambda x, y: x == y),
+    *_pairs("equal_nan", lambda x, y: x == y),
     *_pairs("less", lambda x, y: x < y),
     *_pairs("less_or_equal", lambda x, y: x <= y),
     *_pairs("greater", lambda x, y: x > y),

@@ -66,6 +66,9 @@ def golden(name: str, text: str) -> None:
     *[(f"run_{name}", ["run", f"circuits/{name}.json"]) for name in (
         "product", "patterns", "sigmoid_neuron", "sigmoid_neuron_fused", "staged", "fork", "square", "tie",
         "matrix_product", "neuron_layer")],
+    ("grad_product", ["grad", "circuits/product.json"]),
+    ("grad_staged", ["grad", "circuits/staged.json", "--values"]),
+    ("grad_neuron_layer", ["grad", "circuits/neuron_layer.json", "--wrt", "w1,b1,x"]),
     ("check_staged", ["check", "circuits/staged.json"]),
     ("check_tie", ["check", "circuits/tie.json"]),
     ("gates", ["gates"]),
@@ -83,7 +86,7 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     program = circuitflow("--help").out
     assert "Usage: circuitflow" in program
     assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
-    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("fmt", "--check"), ("gates", "--json"),
+    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("grad", "--values"), ("fmt", "--check"), ("gates", "--json"),
                          ("schema", "run")]:
         assert f"  {name} " in program
         out = circuitflow(name, "--help").out
@@ -276,6 +279,32 @@ def test_fmt_writes_checks_and_prints(circuitflow, tmp_path):
     assert '{"source": "x", "target": "f"}' in edges
     assert circuitflow("fmt", "--inputs", "-", stdin=edges).out == printed
     assert circuitflow("fmt", "-", stdin="{").status == 2
+
+
+def test_a_gradient_is_written_whole_and_can_be_run(circuitflow, tmp_path):
+    file = tmp_path / "gradient.json"
+    outcome = circuitflow("grad", "circuits/staged.json", "-o", str(file))
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+    assert circuitflow("fmt", "--check", str(file)).status == 0
+    assert outputs(circuitflow("run", str(file), "--json", "--of", "dx")) == {"dx": 2.0595697955721652}
+    again = circuitflow("grad", "-", "--of", "dx", "--wrt", "x", stdin=file.read_text())
+    assert outputs(circuitflow("run", "-", "--json", stdin=again.out)) == {"dx_2": 2.573067127410913}
+
+
+def test_a_gradient_stays_beside_the_files_it_reads(circuitflow, tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"w": np.array([1.0, 2.0])}, tmp_path / "w.safetensors")
+    w = {"id": "w", "gate": "parameter", "value": {"file": "w.safetensors", "tensor": "w"}}
+    inner = {"nodes": [{"id": "x", "gate": "input"}, w, {"id": "y", "gate": "mul", "inputs": ["x", "w"]}], "outputs": ["y"]}
+    call = {"id": "c", "gate": "call", "circuit": "inner", "inputs": ["x"]}
+    (tmp_path / "main.json").write_text(document("x = 3", call, "f = reduce_sum(c)", circuits={"inner": inner}))
+    (tmp_path / "other").mkdir()
+    outcome = circuitflow("grad", str(tmp_path / "main.json"), "-o", str(tmp_path / "other" / "gradient.json"))
+    assert (outcome.status, list((tmp_path / "other").iterdir())) == (2, [])
+    assert outcome.err.endswith("write it to that folder\n")
+    assert circuitflow("grad", str(tmp_path / "main.json"), "-o", str(tmp_path / "gradient.json")).status == 0
+    assert outputs(circuitflow("run", str(tmp_path / "gradient.json"), "--json")) == {"dx": 3, "dc_w": [3, 3]}
 
 
 def test_gates_as_json(circuitflow):

@@ -16,7 +16,6 @@ from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES, Reads, ShapeError
 from circuitflow.gates.shapes import ArrayType, Size
 from gate_examples import EXAMPLES, Example, attributes_of, types_of, wanted
-from wires import Recorder
 
 everything = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 differentiable = pytest.mark.parametrize("example", [e for e in EXAMPLES if any(wanted(e))], ids=str)
@@ -97,28 +96,21 @@ def test_contributions_agree_with_differences(example):
 
 
 @differentiable
-def test_rules_write_documents_that_are_right_to_second_order(example):
-    """The rule over wires gives a document; it computes the contributions, and its own gradients pass `check`."""
+def test_the_gradient_document_is_the_interpreted_gradient_and_right_to_second_order(example):
+    """The rules over wires give a document; it computes the contributions, and its own gradients pass `check`."""
     g = upstream_of(example)
     if g.dtype != np.float64:
         pytest.skip("the output is not float64")
-    recorder = Recorder()
-    operands = [recorder.source(x, "parameter" if x.dtype.kind == "f" else "constant") for x in example.operands]
-    attributes = attributes_of(example)
-    upstream = recorder.source(g)
-    out = recorder.emit(example.gate, *operands, **attributes)
-    sent = GATES[example.gate].contributions(recorder, upstream, out, operands, wanted(example), attributes)
-    wires = [(i, recorder.sum_to_like(c, x) if c.shape != x.shape else c)
-             for i, (c, x, want) in enumerate(zip(sent, operands, wanted(example), strict=True)) if want]
+    asked = [f"x{i}" for i, want in enumerate(wanted(example)) if want]
+    document = cf.gradient(circuit_of(example), wrt=asked)
+    eager = [c for c in pull(example, np, example.operands, g) if c is not None]
+    names = list(document.outputs)
+    assert names == [f"d{name}" for name in asked]
+    values = cf.Executor(document).forward().outputs
+    for name, expected in zip(names, eager, strict=True):
+        np.testing.assert_allclose(values[name], expected, rtol=1e-13, atol=1e-15)
     random = np.random.RandomState(11)
-    seeds = {wire.name: {"data": random.standard_normal(wire.shape).ravel().tolist(), "shape": list(wire.shape)}
-             for _, wire in wires}
-    circuit = recorder.circuit([wire for _, wire in wires], seeds)
-    result = cf.Executor(circuit).run()
-    eager = pull(example, np, example.operands, g)
-    for i, wire in wires:
-        np.testing.assert_allclose(result.values[wire.name], eager[i], rtol=1e-13, atol=1e-15)
-    report = cf.check(circuit)
+    report = cf.check(document, upstream={name: random.standard_normal(eager[i].shape) for i, name in enumerate(names)})
     assert report.ok, report
 
 
@@ -185,12 +177,17 @@ def test_a_rule_reads_no_more_than_its_row_says(example):
         np.testing.assert_array_equal(found, expected)
 
 
-def circuit_of(example: Example, gates: Any) -> cf.Circuit:
-    recorder = Recorder(gates)
-    operands = [recorder.source(x, "parameter" if x.dtype.kind == "f" else "constant") for x in example.operands]
-    out = recorder.emit(example.gate, *operands, **attributes_of(example))
-    g = upstream_of(example)
-    return recorder.circuit([out], {out.name: {"data": g.ravel().tolist(), "shape": list(g.shape), "dtype": str(g.dtype)}})
+def circuit_of(example: Example, gates: Any = GATES) -> cf.Circuit:
+    """The gate alone, on operands x0, x1 and so on, with the upstream gradients of `upstream_of`."""
+    def value(x: np.ndarray) -> dict[str, Any]:
+        return {"data": x.ravel().tolist(), "shape": list(x.shape), "dtype": str(x.dtype)}
+
+    nodes: list[dict[str, Any]] = [{"id": f"x{i}", "gate": "parameter" if x.dtype.kind == "f" else "constant",
+                                    "value": value(x)} for i, x in enumerate(example.operands)]
+    nodes.append({"id": "out", "gate": example.gate, "inputs": [node["id"] for node in nodes], **attributes_of(example)})
+    document = cf.Document.model_validate({"circuitflow": "1.0", "nodes": nodes, "outputs": ["out"],
+                                           "upstream": {"out": value(upstream_of(example))}})
+    return cf.Circuit(document, gates=gates)
 
 
 def _spoil(rule: Any, how: Any) -> Any:

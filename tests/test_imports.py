@@ -9,13 +9,14 @@ import pytest
 import circuitflow as cf
 from conftest import ROOT
 
-FLOORS = ["errors", "document", "gates", "graph", "executor", "cli"]
+FLOORS = ["errors", "document", "gates", "graph", "executor", "transforms", "cli"]
 FORBIDDEN = {
     "errors": {"pydantic", "numpy", "networkx", "typer", "rich"},
     "document": {"networkx", "typer", "rich"},
     "gates": {"numpy", "networkx", "typer", "rich"},
     "graph": {"typer", "rich"},
     "executor": {"pydantic", "typer", "rich"},
+    "transforms": {"pydantic", "networkx", "typer", "rich"},
 }
 PACKAGE = ROOT / "circuitflow"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in FLOORS)

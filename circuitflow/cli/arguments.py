@@ -73,10 +73,11 @@ def question(file: str, assignments: list[str], inputs: str | None, of: list[str
         name, value, source = _assigned(text, "--upstream")
         output = circuit.find(name)
         seeds[name] = _checked(value, {name: circuit.type_of(output)} if output else {}, name, source)
-    return Question(circuit, given, _split(of), _split(wrt), seeds)
+    return Question(circuit, given, split(of), split(wrt), seeds)
 
 
-def _split(references: list[str]) -> list[str] | None:
+def split(references: list[str]) -> list[str] | None:
+    """References separated by commas; None where there are none."""
     names = [name.strip() for reference in references for name in reference.split(",") if name.strip()]
     return names or None
 

@@ -12,6 +12,7 @@ import typer
 COMMANDS = {
     "run": "Forward pass and reverse sweep: a table of node, gate, value, gradient.",
     "check": "Validate, infer shapes, compare every gradient with central differences.",
+    "grad": "The gradient, as a circuit document.",
     "fmt": "The canonical layout of a document.",
     "gates": "The catalogue: operands, attributes, formulas.",
     "schema": "The JSON Schema of documents, for your editor.",

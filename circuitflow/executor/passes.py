@@ -9,7 +9,6 @@ from circuitflow.errors import GateError, printable
 from circuitflow.executor.binding import Bound
 from circuitflow.executor.plan import Plan, Step
 from circuitflow.executor.result import Contribution
-from circuitflow.executor.vocabulary import Vocabulary
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]
 """Wraps what a long loop goes over to show how far it is, as `rich.progress.track` does."""
@@ -42,13 +41,13 @@ def forward_pass(plan: Plan, bound: Bound, track: Track = untracked) -> list[Any
     return values
 
 
-def reverse_sweep(plan: Plan, op: Vocabulary, values: Sequence[Any], seeds: Mapping[int, Any],
+def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int, Any],
                   track: Track = untracked) -> tuple[list[Any], list[Contribution]]:
     """Each gate's backward rule turns the gradient on its output into contributions, which add at forks.
 
     Args:
         plan: the schedule.
-        op: the vocabulary of the gate table, over the namespace of the values.
+        op: the vocabulary of the gate table, over what the values are: arrays of a namespace, or wires.
         values: the value in every slot.
         seeds: the upstream gradients that the sweep begins with, by slot.
         track: wraps the steps, for a progress bar.
@@ -87,8 +86,7 @@ def reverse_sweep(plan: Plan, op: Vocabulary, values: Sequence[Any], seeds: Mapp
     return gradients, contributions
 
 
-
-def _upstream(step: Step, op: Vocabulary, gradients: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
+def _upstream(step: Step, op: Any, gradients: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
     """The upstream gradient on a gate's output and the output; None where no gradient arrives.
 
     Of several outputs, one without a gradient gets zeros.
@@ -102,7 +100,7 @@ def _upstream(step: Step, op: Vocabulary, gradients: Sequence[Any], values: Sequ
             tuple(values[slot] for slot in slots))
 
 
-def fit(step: Step, i: int, op: Vocabulary, contribution: Any, operand: Any) -> Any:
+def fit(step: Step, i: int, op: Any, contribution: Any, operand: Any) -> Any:
     """A contribution in its operand's shape and dtype: what broadcasting stretched is summed."""
     if contribution.shape != operand.shape and step.gate.broadcasts:
         contribution = op.sum_to_like(contribution, operand)

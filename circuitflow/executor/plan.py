@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +56,19 @@ class Plan:
     active: Sequence[bool]
 
 
-def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | None) -> Plan:
+Structure = Callable[[Node, Sequence[bool]], Gate]
+"""What a node with a subcircuit computes, and how it is differentiated by the operands wanted."""
+
+
+def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | None,
+              structure: Structure | None = None) -> Plan:
     """Schedule what the asked outputs need.
+
+    Args:
+        circuit: the nodes.
+        of: the outputs asked for; all by default.
+        wrt: the nodes whose gradients are asked for; all floating-point inputs and parameters by default.
+        structure: gives the gate of a node with a subcircuit.
 
     Raises:
         InputError: a reference that the circuit does not have, or a gradient that cannot be.
@@ -79,15 +90,21 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
         slot = first[node.id] = len(names)
         names += node.names
         here = positions.get(node.id, ())
-        if node.gate is None:
+        if node.is_source:
             sources[node.id] = slot
             active.append(node.types[0].is_float and (node.kind != "constant" if wrt is None else 0 in here))
             continue
         operands = tuple(first[edge.source] + edge.output for edge in node.operands)
-        wanted = tuple(active[operand] and node.gate.reaches(i) for i, operand in enumerate(operands))
+        flowing = tuple(active[operand] for operand in operands)
+        if node.gate is not None:
+            gate, attributes = node.gate, node.attributes
+        else:
+            assert structure is not None  # noqa: S101
+            gate, attributes = structure(node, flowing), {}
+        wanted = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
         flows = any(wanted)
         active += [type_.is_float and (flows or i in here) for i, type_ in enumerate(node.types)]
-        steps.append(Step(node, node.gate, node.attributes, operands, slot, len(node.outputs),
+        steps.append(Step(node, gate, attributes, operands, slot, len(node.outputs),
                           wanted if flows else ()))
     slots = {text: first[output.node] + output.position for text, output in outputs.items()}
     if wrt is None:

@@ -48,13 +48,16 @@ def _mul_backward(op: Any, g: Any, out: Any, *xs: Any) -> tuple[Any, ...]:
 
 def _route(op: Any, g: Any, out: Any, *xs: Any, ties: str) -> tuple[Any, ...]:
     """All of the gradient to the operands that are the output; where the output is NaN, to the NaN operands."""
-    chosen = [(x == out) | (x != x) for x in xs]
     if ties == "share":
+        chosen = [op.equal_nan(x, out) for x in xs]
         g = g / functools.reduce(operator.add, [op.where(c, op.ones_like(g), 0.0) for c in chosen])
         return tuple(op.where(c, g, 0.0) for c in chosen)
-    taken = itertools.accumulate(chosen, operator.or_)
-    first = [chosen[0], *(c & ~t for c, t in zip(chosen[1:], taken, strict=False))]
-    return tuple(op.where(c, g, 0.0) for c in first)
+    sent = []
+    for x in xs[:-1]:
+        here = op.equal_nan(x, out)
+        sent.append(op.where(here, g, 0.0))
+        g = op.where(here, 0.0, g)
+    return (*sent, g)
 
 
 def _ordered(*types: Any, ties: str) -> Any:

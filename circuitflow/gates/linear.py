@@ -42,12 +42,20 @@ def _as_matrices(op: Any, g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
 
 
 def _matmul_a(op: Any, g: Any, out: Any, a: Any, b: Any) -> Any:
+    if b.ndim == 1:  # one scalar of g for every row of a
+        return (g if a.ndim == 1 else op.unsqueeze(g, axis=-1)) * b
+    if a.ndim == 1 and b.ndim == 2:
+        return op.matmul(b, g)
     g, row, matrix = _as_matrices(op, g, a, b)
     da = op.matmul(g, op.matrix_transpose(matrix))
     return da if a.ndim > 1 else op.squeeze(op.sum_to_like(da, row), axis=0)
 
 
 def _matmul_b(op: Any, g: Any, out: Any, a: Any, b: Any) -> Any:
+    if a.ndim == 1:
+        return g * a if b.ndim == 1 else op.unsqueeze(g, axis=-2) * op.unsqueeze(a, axis=-1)
+    if a.ndim == 2 and b.ndim == 1:
+        return op.matmul(op.matrix_transpose(a), g)
     g, matrix, column = _as_matrices(op, g, a, b)
     db = op.matmul(op.matrix_transpose(matrix), g)
     return db if b.ndim > 1 else op.squeeze(op.sum_to_like(db, column), axis=1)

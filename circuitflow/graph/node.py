@@ -29,8 +29,8 @@ class Node:
 
     Attributes:
         id: the id in the document; inside a call, a path such as "h1/dot".
-        kind: "input", "parameter", "constant", or the name of the gate.
-        gate: the gate's row of the table; None for a source of data.
+        kind: "input", "parameter", "constant", the name of the gate, or the kind of node with a subcircuit.
+        gate: the gate's row of the table; None for a source of data and for a node with a subcircuit.
         attributes: the gate's attributes.
         operands: where the operands come from, in operand order.
         outputs: names of the outputs where there are several.
@@ -46,6 +46,11 @@ class Node:
     outputs: tuple[str, ...] = ()
     types: tuple[ArrayType, ...] = ()
     label: str | None = None
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is an input, a parameter or a constant."""
+        return self.kind in ("input", "parameter", "constant")
 
     @property
     def names(self) -> list[str]:

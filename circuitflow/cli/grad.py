@@ -1,0 +1,47 @@
+"""`circuitflow grad`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import circuitflow as cf
+from circuitflow.cli.arguments import File, Of, Wrt, split
+from circuitflow.cli.progress import waiting
+from circuitflow.document.model import Body, ConstantNode, InputNode, ParameterNode, TensorFile
+from circuitflow.document.writing import replace
+from circuitflow.errors import InputError, printable
+
+
+def command(
+    file: File,
+    of: Of = [],  # noqa: B006
+    wrt: Wrt = [],  # noqa: B006
+    values: Annotated[bool, typer.Option("--values", help="Put the circuit's outputs before the gradients.")] = False,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
+                                               help="Where to write the document; standard output by default.")] = None,
+) -> None:
+    """The gradient, as a circuit document: run it, or differentiate it again.
+
+    Example: circuitflow grad circuits/product.json -o gradient.json
+    """
+    with waiting(f"differentiating {printable(file, 60)}"):
+        circuit = cf.load(file)
+        gradient = cf.gradient(circuit, split(of), split(wrt), values=values)
+    text = cf.dumps(gradient)
+    if output is None:
+        print(text, end="")
+        return
+    folder = circuit.definition.source.folder
+    if Path(output).resolve().parent != (folder or Path()).resolve() and _reads_files(gradient.document):
+        raise InputError(f"the gradient reads tensor files beside '{printable(file)}'; write it to that folder")
+    replace(Path(output), text)
+
+
+def _reads_files(body: Body) -> bool:
+    """Whether a value in a body stands in a file."""
+    inner = [circuit for circuit in (body.circuits or {}).values() if isinstance(circuit, Body)]
+    sources = (node for node in body.nodes if isinstance(node, InputNode | ParameterNode | ConstantNode))
+    return any(isinstance(node.value, TensorFile) for node in sources) or any(map(_reads_files, inner))

@@ -1,0 +1,109 @@
+"""A circuit level by level: every body with its calls as they stand, typed as it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from circuitflow.document.model import CallNode
+from circuitflow.gates import ArrayType
+from circuitflow.graph.definition import Definition, Operand, Site
+from circuitflow.graph.network import Network, Output
+from circuitflow.graph.node import Edge, Node
+
+
+class Written(NamedTuple):
+    """Where a node is written: its site, and the body that the site stands in."""
+
+    site: Site
+    definition: Definition
+
+
+class Level(Network):
+    """One body. A call is a node of kind "call"; its attributes are "circuit", a level, and the "name" of that.
+
+    The inputs of a level are the sources of its body, and those inside its calls that are not given there: a parameter
+    `w` of the circuit that `h1` calls is the source `h1/w` here.
+
+    Attributes:
+        definition: the body.
+        written: where every node stands.
+        inputs: ids of the inputs and parameters, in order.
+    """
+
+    def __init__(self, definition: Definition, nodes: Mapping[str, Node], written: Mapping[str, Written]) -> None:
+        self.name = definition.body.name or "circuit"
+        self.definition, self.nodes, self.written = definition, nodes, MappingProxyType(written)
+        self.inputs = tuple(node.id for node in nodes.values() if node.kind in ("input", "parameter"))
+        self.outputs = {text: Output(name, _position(definition.sites[name], output))
+                        for text, (name, output) in definition.outputs.items()}
+
+
+def levels(network: Network, definition: Definition) -> Level:
+    """The level of a definition that a network is the expansion of."""
+    return _Levels(network).level(definition, "")
+
+
+class _Levels:
+    """Bodies that are called with the same types share a level."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.made: dict[tuple[Definition, tuple[ArrayType, ...]], Level] = {}
+        self.sources: dict[Definition, Mapping[str, Written]] = {}
+
+    def level(self, definition: Definition, path: str) -> Level:
+        """The level of a body whose nodes have a path in the network."""
+        types = tuple(self.network.nodes[path + name].types[0] for name in self._sources(definition))
+        key = definition, types
+        if key not in self.made:
+            self.made[key] = self._level(definition, path)
+        return self.made[key]
+
+    def _sources(self, definition: Definition) -> Mapping[str, Written]:
+        """Inputs and parameters of a body and, by path, those inside calls that are not given there."""
+        if definition not in self.sources:
+            found: dict[str, Written] = {}
+            for site in definition.order:
+                if site.callee is not None:
+                    given = {operand.port for operand in site.operands}
+                    found |= {f"{site.node.id}/{name}": written for name, written in self._sources(site.callee).items()
+                              if name not in given}
+                elif site.node.gate in ("input", "parameter"):
+                    found[site.node.id] = Written(site, definition)
+            self.sources[definition] = found
+        return self.sources[definition]
+
+    def _level(self, definition: Definition, path: str) -> Level:
+        nodes: dict[str, Node] = {}
+        written: dict[str, Written] = {}
+        sources = self._sources(definition)
+        for site in definition.order:
+            name = site.node.id
+            edges = tuple(_edge(definition, operand) for operand in site.operands)
+            if not isinstance(site.node, CallNode) or site.callee is None:
+                node = self.network.nodes[path + name]
+                nodes[name] = Node(name, site.node.gate, site.gate, site.attributes, edges, node.outputs, node.types)
+            else:
+                given = {edge.port: edge for edge in edges}
+                inner = self.level(site.callee, f"{path}{name}/")
+                for free in (f"{name}/{port}" for port in inner.inputs if port not in given):
+                    node = self.network.nodes[path + free]
+                    nodes[free] = Node(free, sources[free].site.node.gate, None, {}, (), (), node.types)
+                    written[free] = sources[free]
+                edges = tuple(given.get(port, Edge(f"{name}/{port}", 0, port)) for port in inner.inputs)
+                outputs = tuple(site.outputs) if len(site.outputs) > 1 else ()
+                types = tuple(map(inner.type_of, inner.outputs.values()))
+                attributes = {"circuit": inner, "name": site.node.circuit}
+                nodes[name] = Node(name, "call", None, attributes, edges, outputs, types)
+            written[name] = Written(site, definition)
+        return Level(definition, nodes, written)
+
+
+def _edge(definition: Definition, operand: Operand) -> Edge:
+    return Edge(operand.source, _position(definition.sites[operand.source], operand.output), operand.port)
+
+
+def _position(site: Site, output: str | None) -> int:
+    return list(site.outputs).index(output) if output is not None else 0

@@ -1,0 +1,1 @@
+"""Circuit to circuit: derivatives as documents."""

@@ -1,0 +1,134 @@
+"""One derivative under construction: the primal as wires, sweeps over them, and the circuit that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from circuitflow.document.model import Document
+from circuitflow.errors import InputError, printable
+from circuitflow.executor.plan import make_plan
+from circuitflow.gates import ArrayType
+from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.levels import levels
+from circuitflow.transforms import primal
+from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients
+from circuitflow.transforms.subcircuits import Subcircuits, planned
+from circuitflow.transforms.wires import Record, Wire
+from circuitflow.transforms.writer import Writer
+
+References = str | Sequence[str] | None
+
+
+class Derivation:
+    """The forward part of a circuit written down, ready for reverse sweeps.
+
+    Attributes:
+        plan: what is asked: outputs, and the nodes to differentiate by.
+        sources: inputs and parameters, by id: those of the primal, and seeds.
+        wires: what is in every slot of the plan.
+        names: the ids that are taken.
+    """
+
+    def __init__(self, circuit: Circuit, of: References, wrt: References) -> None:
+        """Schedule and write the forward part.
+
+        Raises:
+            InputError: an unknown node, one that has no gradient, or one that lies inside a call.
+        """
+        self.circuit = circuit
+        level = levels(circuit, circuit.definition)
+        asked = {"of": _listed(of), "wrt": _listed(wrt)}
+        for option, names in asked.items():
+            for name in names or ():
+                if level.find(name) is None and circuit.find(name) is not None:
+                    raise InputError(f"{option}: '{printable(name)}' lies inside a call, where a derivative has no "
+                                     "name for it; make it an output of the subcircuit")
+        self.subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder)
+        self.writer = Writer(circuit.gates, circuit.definition.dtype)
+        self.plan = make_plan(level, asked["of"], asked["wrt"], self.subcircuits.rules(self.writer))
+        if not self.plan.wrt and wrt is None:
+            raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point input or parameter that "
+                             "its outputs need; there is nothing to differentiate by")
+        ids = primal.ids(level)
+        self.names = Names(ids.values())
+        self.sources = {name: primal.source(self.writer, level, level.nodes[name], ids[name], self.subcircuits.folder)
+                        for name in level.inputs}
+        self.wires = self.subcircuits.forward(self.writer, level, planned(level, self.plan), self.sources)
+
+    def outputs(self) -> dict[str, Wire]:
+        """The outputs asked for."""
+        return {text: self.wires[slot] for text, slot in self.plan.of.items()}
+
+    def seed(self, wanted: str, type_: ArrayType, description: str, **attributes: Any) -> Wire:
+        """A new input: the derivative that a sweep begins with.
+
+        Raises:
+            InputError: its shape has a size that is composed of named dimensions, which no input can declare.
+        """
+        if "value" not in attributes:
+            attributes["shape"] = [size if isinstance(size, int) else str(size) for size in type_.shape]
+            for size in attributes["shape"]:
+                if isinstance(size, str) and not size.isidentifier():
+                    raise InputError(f"the {description} needs an input with the dimension {size}, which none can "
+                                     "declare; give the circuit a dimension of its own for it")
+        own = attributes["value"].get("dtype") if isinstance(attributes.get("value"), dict) else None
+        if type_.dtype != self.writer.dtype and own is None:
+            attributes["dtype"] = type_.dtype
+        record = Record("input", {}, attributes, name=self.names.unique(wanted), notes={"description": description})
+        (wire,) = self.writer.write(record, [type_])
+        self.sources[wire.reference] = wire
+        return wire
+
+    def sweep(self, seeds: Mapping[str, Wire]) -> list[Wire | None]:
+        """The gradient in every slot from gradients on outputs; None where none arrives."""
+        slots: dict[int, Wire] = {}
+        for text, seed in seeds.items():
+            slot = self.plan.of[text]
+            if not self.plan.active[slot]:  # it depends on nothing that is differentiated by
+                continue
+            slots[slot] = slots[slot] + seed if slot in slots else seed
+        return self.subcircuits.sweep(self.writer, self.plan, self.wires, slots)
+
+    def asked(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
+        """The gradients asked for, zeros where none arrived."""
+        found = {name: (gradients[slot], self.wires[slot]) for name, slot in self.plan.wrt.items()}
+        return {name: self.writer.zeros_like(wire) if gradient is None else gradient
+                for name, (gradient, wire) in found.items()}
+
+    def zeros(self, wire: Wire, wanted: str) -> Wire:
+        """A node of its own with zeros in the shape and dtype of another."""
+        record = Record("zeros_like", {0: wire}, {}, name=self.names.unique(wanted))
+        return self.writer.write(record, [wire.type], 0.0)[0]
+
+    def hollow(self, sources: Mapping[str, Wire]) -> None:
+        """Where inputs are still read for their shape, zeros like other wires stand in for them."""
+        for name, like in sources.items():
+            record, records = self.sources[name].record, self.writer.records
+            record.gate, record.operands, record.attributes, record.notes = "zeros_like", {0: like}, {}, {}
+            records.remove(record)
+            records.insert(records.index(like.record) + 1, record)
+
+    def named(self, gradients: Sequence[Wire | None], asked: Mapping[str, Wire],
+              label: Callable[[str], str | None]) -> dict[str, Wire]:
+        """The gradients asked for, each a node of its own; `label` names the gradient on a node."""
+        return name_gradients(self.writer, self.plan.names, gradients, asked, self.names, label)
+
+    def finish(self, outputs: Iterable[Wire], name: str, description: str, *, without: Iterable[str] = ()) -> Circuit:
+        """The circuit with these outputs and the inputs of the primal, some of them left out."""
+        left_out = set(without)
+        outputs = list({id(wire.record): wire for wire in outputs}.values())
+        interface = [wire.record for name, wire in self.sources.items() if name not in left_out]
+        records = finished(self.writer, self.names, [*(wire.record for wire in outputs), *interface])
+        nodes, document = list(as_nodes(records)), self.circuit.document
+        body = {
+            "$schema": document.schema_, "circuitflow": document.circuitflow, "name": name, "description": description,
+            "dtype": document.dtype, "circuits": self.subcircuits.called(nodes) or None, "nodes": nodes,
+            "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
+        }
+        written = {key: value for key, value in body.items() if value is not None}
+        return Circuit(Document.model_validate(written), gates=self.circuit.gates, folder=self.subcircuits.folder)
+
+
+def _listed(names: References) -> tuple[str, ...] | None:
+    return None if names is None else (names,) if isinstance(names, str) else tuple(names)

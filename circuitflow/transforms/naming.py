@@ -1,0 +1,102 @@
+"""From records to the nodes of a document: what is needed, what it is called, how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from circuitflow.transforms.wires import Record, Wire
+from circuitflow.transforms.writer import Writer
+
+
+class Names:
+    """Ids, each given once."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._numbers: dict[str, int] = {}
+
+    def unique(self, wanted: str) -> str:
+        """A name, or the name with the first number that is free."""
+        base = name = wanted.replace("/", "_").replace(".", "_")[:100]
+        while name in self._taken:
+            self._numbers[base] = self._numbers.get(base, 1) + 1
+            name = f"{base}_{self._numbers[base]}"
+        self._taken.add(name)
+        return name
+
+
+def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wire | None], asked: Mapping[str, Wire],
+                   names: Names, label: Callable[[str], str | None]) -> dict[str, Wire]:
+    """Give gradients the names of the nodes they belong to; returns those asked for, each a node of its own.
+
+    Where a gradient passes through a gate unchanged, it is called after the node nearest to the output.
+    """
+    owner: dict[int, str] = {}
+    for name, wire in zip(reversed(slots), reversed(gradients), strict=True):
+        if wire is None or wire.record.name is not None or wire.record.gate == "constant" or wire.record.outputs:
+            continue
+        wanted = label(name)
+        if wanted is not None:
+            wire.record.name = names.unique(wanted)
+            owner[id(wire.record)] = name
+    called = {}
+    for name, wire in asked.items():
+        record = wire.record
+        if owner.get(id(record)) != name:
+            operands, attributes = ({}, record.attributes) if record.gate == "constant" else ({0: wire}, {})
+            record = Record("identity" if operands else "constant", operands, attributes,
+                            name=names.unique(label(name) or name))
+            (wire,) = writer.write(record, [wire.type], wire.fill)
+        called[name] = wire
+    return called
+
+
+def finished(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Record]:
+    """The records that outputs need, every one with a name; a sum of sums is one sum."""
+    outputs = list(outputs)
+    kept = _needed(outputs)
+    records = _with_longer_sums([record for record in writer.records if id(record) in kept], outputs)
+    for record in records:
+        if record.name is None:
+            record.name = names.unique(record.stage if record.gate == "constant" else f"{record.stage}_back")
+    return records
+
+
+def as_nodes(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+    """Records with names as the nodes of a document."""
+    for record in records:
+        node = {"id": record.name, "gate": record.gate, **record.attributes}
+        if record.operands:
+            references = {str(port): wire.reference for port, wire in record.operands.items()}
+            by_position = all(isinstance(port, int) for port in record.operands)
+            node["inputs"] = list(references.values()) if by_position else references
+        yield {**node, **record.notes}
+
+
+def _needed(outputs: Iterable[Record]) -> set[int]:
+    """These records and all that they are computed from, by identity."""
+    pending = list(outputs)
+    seen = set(map(id, pending))
+    while pending:
+        for wire in pending.pop().operands.values():
+            if id(wire.record) not in seen:
+                seen.add(id(wire.record))
+                pending.append(wire.record)
+    return seen
+
+
+def _with_longer_sums(records: Sequence[Record], outputs: Iterable[Record]) -> list[Record]:
+    """Where the first operand of a sum is a sum that has no name and no other use, its operands stand in its place."""
+    uses = dict.fromkeys(map(id, outputs), 1)
+    for record in records:
+        for wire in record.operands.values():
+            uses[id(wire.record)] = uses.get(id(wire.record), 0) + 1
+    merged: set[int] = set()
+    for record in records:
+        if record.gate == "add":
+            first, *rest = record.operands.values()
+            if first.record.gate == "add" and first.record.name is None and uses[id(first.record)] == 1:
+                record.operands = dict(enumerate((*first.record.operands.values(), *rest)))
+                merged.add(id(first.record))
+    return [record for record in records if id(record) not in merged]

@@ -1,0 +1,67 @@
+"""The primal written down again: the forward part of a document that is made from another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from circuitflow.document.model import TensorFile
+from circuitflow.graph.levels import Level, Written
+from circuitflow.graph.node import Node
+from circuitflow.transforms.naming import Names
+from circuitflow.transforms.wires import Record, Wire
+from circuitflow.transforms.writer import Writer
+
+_NOTES = ("label", "description", "metadata")
+_SYNTAX = {"id", "gate", "circuit", "inputs"}
+
+
+def ids(level: Level) -> dict[str, str]:
+    """An id for every node of a level: its own, and one without slashes for a source inside a call."""
+    names = Names(name for name in level.nodes if "/" not in name)
+    return {name: names.unique(name) if "/" in name else name for name in level.nodes}
+
+
+def source(writer: Writer, level: Level, node: Node, name: str, folder: Path | None) -> Wire:
+    """A source as it is written, its files as seen from a folder."""
+    written, type_ = level.written[node.id], node.types[0]
+    attributes, notes = _split(written)
+    if "/" in node.id:
+        attributes.pop("shape", None)  # it may name dimensions of the subcircuit
+    value = getattr(written.site.node, "value", None)
+    if isinstance(value, TensorFile) and written.definition.source.folder != folder:
+        file = (written.definition.source.folder or Path()) / value.file
+        attributes["value"] = attributes["value"] | {"file": Path(os.path.relpath(file, folder or Path())).as_posix()}
+    if type_.dtype not in (writer.dtype, "bool") and "dtype" not in attributes and not getattr(value, "dtype", None):
+        attributes["dtype"] = type_.dtype
+    array = written.site.array if node.kind == "constant" else None
+    fill = float(array) if array is not None and not array.shape else float("nan")
+    (wire,) = writer.write(Record(node.kind, {}, attributes, name=name, notes=notes), [type_], fill)
+    writer.know(wire)
+    return wire
+
+
+def port(writer: Writer, level: Level, node: Node, name: str, *, declared: bool) -> Wire:
+    """An input of a subcircuit, with what it declares of its shape or as the call gives it."""
+    attributes, notes = _split(level.written[node.id])
+    kept = {key: value for key, value in attributes.items() if declared and key in ("shape", "dtype")}
+    return writer.write(Record("input", {}, kept, name=name, notes=notes), [node.types[0]])[0]
+
+
+def application(writer: Writer, level: Level, node: Node, operands: Mapping[Any, Wire],
+                circuit: str | None) -> tuple[Wire, ...]:
+    """A gate or a call as it is written; a call names its circuit."""
+    attributes, notes = _split(level.written[node.id])
+    if circuit is not None:
+        attributes = {"circuit": circuit, **attributes}
+    record = Record(node.kind, operands, attributes, node.outputs, node.id, node.id, notes)
+    return writer.write(record, node.types, attributes=node.attributes if circuit is None else None)
+
+
+def _split(written: Written) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a node says of itself but for its operands, and its free text."""
+    said = written.site.node.model_dump(mode="python", exclude_unset=True)
+    return ({key: value for key, value in said.items() if key not in _SYNTAX and key not in _NOTES},
+            {key: said[key] for key in _NOTES if key in said})

@@ -1,0 +1,336 @@
+"""Derivatives as documents: equal to the executor's, to JAX's, small, readable, and differentiable again."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given
+
+import circuitflow as cf
+from conftest import ROOT
+from documents import circuit, document
+from test_properties import SETTINGS, documents
+
+FILES = sorted((ROOT / "circuits").glob("*.json"))
+SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas" / "circuit.schema.json").read_text()))
+
+STAGED = cf.load(ROOT / "circuits" / "staged.json")
+
+
+def staged(x, y):
+    return (x + jax.nn.sigmoid(y)) / (jax.nn.sigmoid(x) + (x + y) ** 2)
+
+
+def values(c: cf.Circuit, inputs=None) -> dict:
+    return dict(cf.Executor(c).forward(inputs).outputs)
+
+
+def nodes(c: cf.Circuit) -> dict:
+    return {node["id"]: node for node in json.loads(cf.dumps(c))["nodes"]}
+
+
+def agrees(c: cf.Circuit, inputs=None, **asked) -> cf.Circuit:
+    """The gradient document of a circuit, after it was found to be what the executor computes."""
+    gradient = cf.gradient(c, **asked)
+    result = cf.Executor(c).run(inputs, **asked)
+    found = values(gradient, inputs)
+    plan = cf.Executor(c).plan(asked.get("of"), asked.get("wrt"))
+    assert len(found) == len(plan.wrt)
+    for name, value in zip(plan.wrt, found.values(), strict=True):
+        np.testing.assert_allclose(value, result.gradients[name], rtol=1e-13, atol=1e-15)
+        assert np.asarray(value).dtype == np.asarray(result.gradients[name]).dtype
+    SCHEMA.validate(json.loads(cf.dumps(gradient)))
+    assert cf.loads(cf.dumps(gradient), folder=gradient.definition.source.folder) == gradient
+    assert all(gradient.nodes[name].kind in ("input", "parameter") for name in gradient.unused() if "/" not in name)
+    return gradient
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_gradient_of_every_example_and_its_own_gradient(path):
+    c = cf.load(path)
+    gradient = agrees(c)
+    floats = {name: np.ones(gradient.type_of(output).shape) for name, output in gradient.outputs.items()}
+    again = cf.vjp(gradient, wrt=[name for name in cf.Executor(c).plan().wrt if name in gradient.nodes])
+    result = cf.Executor(gradient).run(upstream=floats)
+    for name, value in values(again, {f"d{name}": g for name, g in floats.items()}).items():
+        primal = name.removeprefix("d").removesuffix("_2")
+        np.testing.assert_allclose(value, result.gradients[primal], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["staged", "product", "patterns", "fork", "square", "tie", "sigmoid_neuron_fused"])
+def test_documents_stay_small(name):
+    c = cf.load(ROOT / "circuits" / f"{name}.json")
+    gradient = cf.gradient(c)
+    assert len(gradient.nodes) < 5 * len(c.nodes)
+    rows = sum(len(cf.gradient(gradient, of=row).nodes) for row in gradient.outputs if len(gradient.outputs) <= 2)
+    assert rows < 20 * len(c.nodes)
+
+
+def test_second_derivatives_of_staged_equal_jax():
+    jax_hessian = jax.hessian(staged, argnums=(0, 1))(3.0, -4.0)
+    first = cf.gradient(STAGED)
+    for row, expected in zip(first.outputs, jax_hessian, strict=True):
+        found = values(cf.gradient(first, of=row, wrt=["x", "y"]))
+        np.testing.assert_allclose(list(found.values()), expected, rtol=1e-12)
+    third = jax.grad(jax.grad(jax.grad(staged)))(3.0, -4.0)
+    (found,) = values(cf.gradient(cf.gradient(cf.gradient(STAGED, wrt="x"), wrt="x"), wrt="x")).values()
+    np.testing.assert_allclose(found, third, rtol=1e-12)
+
+
+def test_products_with_vectors_equal_jax():
+    tangent = {"x_dot": 0.7, "y_dot": -1.3}
+    value, derivative = jax.jvp(staged, (3.0, -4.0), (0.7, -1.3))
+    found = values(cf.jvp(STAGED, values=True), tangent)
+    assert list(found) == ["f", "f_dot"]
+    np.testing.assert_allclose(list(found.values()), [value, derivative], rtol=1e-13)
+    _, second = jax.jvp(jax.grad(staged, (0, 1)), (3.0, -4.0), (0.7, -1.3))
+    np.testing.assert_allclose(list(values(cf.hvp(STAGED), tangent).values()), second, rtol=1e-12)
+    assert len(cf.jvp(STAGED).nodes) < 3 * len(STAGED.nodes)
+    assert len(cf.hvp(STAGED).nodes) < 6 * len(STAGED.nodes)
+
+
+def test_a_product_with_the_jacobian_has_an_input_for_every_upstream_gradient():
+    c = circuit("x = 2", "y = 3", "f = mul(x, y)", "g = exp(x)", outputs=["f", "g"])
+    assert values(cf.vjp(c, values=True), {"df": 10, "dg": 1}) == {
+        "f": 6, "g": np.exp(2), "dx": 30 + np.exp(2), "dy": 20}
+    with pytest.raises(cf.InputError, match="no value for input 'df'"):
+        values(cf.vjp(c, of="f"))
+
+
+def test_forward_mode_of_what_does_not_depend_on_the_input_is_zero():
+    c = circuit("x = 2", "y = 3", "f = neg(x)", "g = exp(y)", outputs=["f", "g"])
+    assert values(cf.jvp(c, wrt="x"), {"x_dot": 5}) == {"f_dot": -5, "g_dot": 0}
+    assert values(cf.jvp(c, of="g", wrt="x"), {"x_dot": 5}) == {"g_dot": 0}
+    assert values(cf.hvp(c, wrt="x"), {"x_dot": 5}) == {"dx_dot": 0}
+
+
+def test_a_gradient_is_called_after_its_node():
+    gradient = agrees(circuit("x = 2", "q = exp(x)", "r = mul(q, x)", "f = sin(r)"))
+    assert list(nodes(gradient)) == ["x", "q", "r", "dr", "dq", "r_back", "q_back", "dx"]
+    assert nodes(gradient)["dr"] == {"id": "dr", "gate": "cos", "inputs": ["r"], "description": "from f = sin(r)"}
+    taken = agrees(circuit("x = 2", "dx = exp(x)", "f = sin(dx)"))
+    assert list(taken.outputs) == ["dx_2"]
+    assert nodes(taken)["dx"]["gate"] == "exp"
+
+
+def test_what_was_written_stays_and_what_is_not_needed_goes():
+    c = circuit({"id": "x", "gate": "input", "value": 2, "label": "the input"}, "unused = exp(x)",
+                {"id": "q", "gate": "mul", "inputs": ["x", "x"], "description": "squared", "metadata": {"by": "me"}},
+                "f = mul(q, x)", outputs=["f"], name="cube")
+    gradient = agrees(c)
+    assert nodes(gradient)["x"] == {"id": "x", "gate": "input", "value": 2, "label": "the input"}
+    assert nodes(gradient)["q"] == {"id": "q", "gate": "mul", "inputs": ["x", "x"], "description": "squared",
+                                    "metadata": {"by": "me"}}
+    assert not {"unused", "f"} & set(nodes(gradient))
+    assert gradient.name == "gradient of cube"
+
+
+def test_inputs_and_parameters_stay_even_if_the_gradient_needs_none_of_them():
+    gradient = agrees(circuit("x = 2", "y = 3", "f = add(x, y)"))
+    assert values(gradient, {"x": 5, "y": 6}) == {"dx": 1, "dy": 1}
+    assert [node["gate"] for node in nodes(gradient).values()] == ["input", "input", "constant", "constant"]
+
+
+def test_no_one_is_multiplied_and_no_zero_added():
+    gradient = agrees(circuit("x = 2", "y = 3", "p = mul(x, y)", "q = add(p, x)", "f = identity(q)"))
+    assert {node["gate"] for node in nodes(gradient).values()} == {"input", "constant", "add", "identity"}
+    assert nodes(gradient)["dx"]["inputs"] == ["one", "y"]
+
+
+def test_constants_are_folded():
+    """pow with the exponent 1: no comparison of the exponent, no logarithm is left."""
+    c = circuit("x = 2", {"id": "two", "gate": "constant", "value": 2}, "f = pow(x, two)")
+    gradient = agrees(c)
+    assert [(node["gate"], node.get("inputs")) for node in nodes(gradient).values()] == [
+        ("input", None), ("constant", None), ("mul", ["two", "x"])]
+
+
+def test_the_same_is_not_written_twice():
+    gradient = agrees(circuit("x = 2", "a = exp(x)", "b = exp(x)", "f = mul(a, b)"))
+    assert [node["gate"] for node in nodes(gradient).values()].count("exp") == 2  # both are the user's
+    tan = agrees(circuit("x = 2", "y = 3", "a = tan(x)", "f = mul(a, y)"))
+    assert [node["gate"] for node in nodes(tan).values()].count("tan") == 1
+
+
+def test_an_output_that_is_no_scalar_adds_an_input():
+    c = circuit({"id": "x", "gate": "input", "value": [1, 2, 3]}, "f = exp(x)", upstream={"f": [1, 0, -1]})
+    gradient = agrees(c)
+    assert nodes(gradient)["df"] == {"id": "df", "gate": "input", "value": [1, 0, -1],
+                                     "description": "upstream gradient on f"}
+    bare = cf.gradient(circuit({"id": "x", "gate": "input", "value": [1, 2, 3]}, "f = exp(x)"))
+    assert nodes(bare)["df"]["shape"] == [3]
+    np.testing.assert_allclose(values(bare, {"df": [1, 0, -1]})["dx"], values(gradient)["dx"])
+    scaled = agrees(circuit("x = 2", "f = exp(x)", upstream={"f": 10}))
+    assert values(scaled) == {"dx": 10 * np.exp(2)}
+
+
+def test_named_dimensions_stay():
+    c = circuit({"id": "x", "gate": "input", "shape": ["batch", 3]}, {"id": "w", "gate": "parameter", "value": [1, 2, 3]},
+                "p = mul(x, w)", "s = sigmoid(p)", "f = reduce_sum(s)")
+    for size in (1, 5):
+        agrees(c, {"x": np.random.RandomState(size).standard_normal((size, 3))})
+    free = cf.gradient(circuit({"id": "x", "gate": "input", "shape": ["batch", 3]}, "f = exp(x)"))
+    assert nodes(free)["df"]["shape"] == ["batch", 3]
+    with pytest.raises(cf.InputError, match=r"the upstream gradient on f needs an input with the dimension 2\*batch, "
+                                            r"which none can declare"):
+        cf.gradient(circuit({"id": "x", "gate": "input", "shape": ["batch"]}, "f = concat(x, x)"))
+
+
+def test_float32_stays_float32():
+    for dtype in ("float32", "float64"):
+        c = circuit({"id": "x", "gate": "input", "value": [1, 2], "dtype": "float32"}, "s = sigmoid(x)", "t = div(s, x)",
+                    "f = reduce_mean(t)", dtype=dtype)
+        gradient = agrees(c)
+        agrees(gradient, of="dx") if gradient.upstream else None
+        assert values(cf.jvp(c), {"x_dot": np.ones(2, np.float32)})["f_dot"].dtype == np.float32
+
+
+def call(name: str, *inputs: str, gate: str = "block") -> dict:
+    return {"id": name, "gate": "call", "circuit": gate, "inputs": list(inputs)}
+
+
+X = {"id": "x", "gate": "input"}
+BLOCK = {"nodes": [X, {"id": "w", "gate": "parameter", "value": 3},
+                   {"id": "p", "gate": "mul", "inputs": ["x", "w"]}, {"id": "y", "gate": "sigmoid", "inputs": ["p"]}],
+         "outputs": ["y"]}
+
+
+def test_the_gradient_of_a_subcircuit_is_a_subcircuit_whose_parameters_are_one():
+    c = circuit("x = 0.5", call("a", "x"), call("b", "a"), circuits={"block": BLOCK})
+    gradient = agrees(c)
+    made = json.loads(cf.dumps(gradient))
+    assert list(made["circuits"]) == ["block", "block_gradient"]
+    assert [node["id"] for node in made["nodes"] if node["gate"] == "parameter"] == ["a_w", "b_w"]
+    assert list(gradient.outputs) == ["dx", "da_w", "db_w"]
+    moved = cf.Executor(c).run({"a/w": 1.5, "x": 2})
+    found = values(gradient, {"a_w": 1.5, "x": 2})
+    assert [found[name] for name in ("dx", "da_w", "db_w")] == pytest.approx(
+        [moved.gradients[name] for name in ("x", "a/w", "b/w")], rel=1e-14)
+    agrees(gradient, of="dx")
+    agrees(cf.jvp(c), {"x_dot": 1, "a_w_dot": 2, "b_w_dot": 3})
+
+
+def test_calls_in_calls():
+    outer = {"nodes": [X, call("k", "x"), {"id": "y", "gate": "mul", "inputs": ["k", "x"]}], "outputs": ["y", "k"],
+             "circuits": {"block": BLOCK}}
+    c = circuit("x = 0.5", call("h", "x", gate="outer"), call("i", "h.y", gate="outer"), "f = add(h.k, i.y, i.k)",
+                circuits={"outer": outer}, outputs=["f"])
+    gradient = agrees(c)
+    assert set(json.loads(cf.dumps(gradient))["circuits"]) == {"block", "block_gradient", "outer", "outer_gradient"}
+    agrees(gradient, of="dx")
+    agrees(cf.gradient(c, wrt="x", values=True), of=["f", "dx"])
+
+
+def test_a_subcircuit_that_is_called_with_other_types_has_another_gradient():
+    block = {"nodes": [X, {"id": "w", "gate": "input", "value": 3}, {"id": "p", "gate": "mul", "inputs": ["x", "w"]}],
+             "outputs": ["p"]}
+    c = circuit("x = 0.5", {"id": "v", "gate": "input", "value": [1, 2, 3]}, call("a", "x"), call("b", "v"),
+                {**call("c", "v"), "inputs": ["v", "a"]}, "s = mul(b, c)", "f = reduce_sum(s)", circuits={"block": block})
+    gradient = agrees(c)
+    assert list(gradient.outputs) == ["dx", "dv", "da_w", "db_w"]
+    assert len(json.loads(cf.dumps(gradient))["circuits"]) == 3
+
+
+def test_outputs_of_a_call_that_send_nothing_back_are_not_differentiated():
+    block = {"nodes": [X, {"id": "y", "gate": "exp", "inputs": ["x"]}, {"id": "z", "gate": "sin", "inputs": ["x"]},
+                       {"id": "n", "gate": "greater", "inputs": ["x", "y"]}], "outputs": ["y", "z", "n"]}
+    c = circuit("x = 0.5", call("a", "x"), "f = where(a.n, x, a.z)", circuits={"block": block})
+    gradient = agrees(c)
+    assert [node["gate"] for node in json.loads(cf.dumps(gradient))["circuits"]["block_gradient"]["nodes"]] == [
+        "input", "input", "cos", "mul"]
+    nothing = {"nodes": [X, {"id": "y", "gate": "stop_gradient", "inputs": ["x"]}], "outputs": ["y"]}
+    stopped = agrees(circuit("x = 0.5", call("a", "x", gate="nothing"), "f = mul(a, x)", circuits={"nothing": nothing}))
+    assert values(stopped) == {"dx": 0.5}
+
+
+def test_files_are_read_from_where_the_document_lies(tmp_path):
+    from safetensors.numpy import save_file
+
+    (tmp_path / "parts").mkdir()
+    save_file({"w": np.array([1.0, 2.0])}, tmp_path / "parts" / "w.safetensors")
+    block = {"nodes": [X, {"id": "w", "gate": "constant", "value": {"file": "w.safetensors", "tensor": "w"}},
+                       {"id": "v", "gate": "parameter", "value": {"file": "w.safetensors", "tensor": "w"}},
+                       {"id": "p", "gate": "mul", "inputs": ["x", "w", "v"]}], "outputs": ["p"]}
+    (tmp_path / "parts" / "block.json").write_text(json.dumps({"circuitflow": "1.0", **block}))
+    (tmp_path / "main.json").write_text(document("x = 3", call("a", "x"), "s = mul(a, a)", "f = reduce_sum(s)",
+                                                 circuits={"block": {"file": "parts/block.json"}}))
+    gradient = agrees(cf.load(tmp_path / "main.json"))
+    assert '"parts/w.safetensors"' in cf.dumps(gradient)
+
+
+def test_a_dtype_of_its_own_stays_with_a_file(tmp_path):
+    block = {"circuitflow": "1.0", "dtype": "float32", "nodes": [
+        X, {"id": "w", "gate": "parameter", "value": 2}, {"id": "c", "gate": "constant", "value": 0.5},
+        {"id": "p", "gate": "mul", "inputs": ["x", "w", "c"]}], "outputs": ["p"]}
+    (tmp_path / "block.json").write_text(json.dumps(block))
+    c = circuit({"id": "x", "gate": "input", "value": 3, "dtype": "float32"}, call("a", "x"),
+                circuits={"block": {"file": "block.json"}}, folder=tmp_path)
+    assert str(values(agrees(c))["dx"].dtype) == "float32"
+
+
+@pytest.mark.parametrize(("asked", "message"), [
+    ({"of": "a/p"}, "of: 'a/p' lies inside a call, where a derivative has no name for it; make it an output of the "
+                    "subcircuit"),
+    ({"wrt": "a/p"}, "wrt: 'a/p' lies inside a call"),
+    ({"wrt": "z"}, "wrt: there is no 'z' in circuit 'c'"),
+    ({"wrt": "n"}, "wrt: 'n' is int64; integers and booleans have no gradient"),
+    ({"of": "n"}, "circuit 'c' has no floating-point input or parameter that its outputs need; there is nothing to "
+                  "differentiate by"),
+])
+def test_what_cannot_be_differentiated(asked, message):
+    c = circuit("x = 0.5", {"id": "n", "gate": "input", "value": 3, "dtype": "int64"}, call("a", "x"), "f = neg(a)",
+                circuits={"block": BLOCK}, name="c")
+    with pytest.raises(cf.InputError) as error:
+        cf.gradient(c, **asked)
+    assert str(error.value).startswith(message)
+
+
+def test_with_respect_to_a_node_inside():
+    c = circuit("x = 0.5", "q = exp(x)", "f = sin(q)")
+    assert list(agrees(c, wrt=["q"]).outputs) == ["dq"]
+    assert values(cf.jvp(c, wrt="q"), {"q_dot": 2})["f_dot"] == pytest.approx(2 * np.cos(np.exp(0.5)))
+
+
+@SETTINGS
+@given(documents())
+def test_gradients_of_random_circuits(made):
+    c = cf.loads(json.dumps(made[0]))
+    agrees(c)
+    tangents = {f"{name}_dot": np.cos(np.arange(value.size)).reshape(value.shape) for name, value in c.values.items()
+                if name in cf.Executor(c).plan().wrt}
+    forward = values(cf.jvp(c), tangents)
+    result = cf.Executor(c).run()
+    total = sum(np.sum(result.gradients[name.removesuffix("_dot")] * tangent) for name, tangent in tangents.items())
+    (output,) = result.outputs
+    np.testing.assert_allclose(np.sum(forward[f"{output}_dot"] * c.upstream[output]), total, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_of_calls_equals_jax(seed):
+    random = np.random.RandomState(seed)
+    layer = {"nodes": [{"id": "x", "gate": "input", "shape": ["n", "in"]}, {"id": "W", "gate": "input"},
+                       {"id": "b", "gate": "input"}, {"id": "m", "gate": "matmul", "inputs": ["x", "W"]},
+                       {"id": "a", "gate": "add", "inputs": ["m", "b"]}, {"id": "y", "gate": "tanh", "inputs": ["a"]}],
+             "outputs": ["y"]}
+    sizes = {"X": (4, 3), "W1": (3, 5), "b1": (5,), "W2": (5, 2), "b2": (2,)}
+    arrays = {name: random.standard_normal(shape) for name, shape in sizes.items()}
+    c = circuit(*({"id": name, "gate": "parameter", "value": value.tolist()} for name, value in arrays.items()),
+                call("h", "X", "W1", "b1", gate="layer"), call("y", "h", "W2", "b2", gate="layer"), "s = square(y)",
+                "f = reduce_sum(s)", circuits={"layer": layer})
+    gradient = agrees(c)
+
+    def network(X, W1, b1, W2, b2):
+        return jnp.sum(jnp.tanh(jnp.tanh(X @ W1 + b1) @ W2 + b2) ** 2)
+
+    expected = jax.grad(network, range(5))(*arrays.values())
+    for found, theirs in zip(values(gradient).values(), expected, strict=True):
+        np.testing.assert_allclose(found, theirs, rtol=1e-11, atol=1e-13)
+    directions = {f"{name}_dot": random.standard_normal(shape) for name, shape in sizes.items()}
+    _, second = jax.jvp(jax.grad(network, range(5)), tuple(arrays.values()), tuple(directions.values()))
+    for found, theirs in zip(values(cf.hvp(c), directions).values(), second, strict=True):
+        np.testing.assert_allclose(found, theirs, rtol=1e-9, atol=1e-11)
