@@ -127,7 +127,7 @@ def test_what_was_written_stays_and_what_is_not_needed_goes():
     assert nodes(gradient)["q"] == {"id": "q", "gate": "mul", "inputs": ["x", "x"], "description": "squared",
                                     "metadata": {"by": "me"}}
     assert not {"unused", "f"} & set(nodes(gradient))
-    assert gradient.name == "gradient of cube"
+    assert gradient.name == "gradient_of_cube"
 
 
 def test_inputs_and_parameters_stay_even_if_the_gradient_needs_none_of_them():

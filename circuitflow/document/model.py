@@ -232,12 +232,61 @@ _Inputs = Annotated[
 ]
 
 
-class CallNode(_Node):
+class SubcircuitNode(_Node):
+    """A node that applies subcircuits; its ports are their inputs, its outputs theirs."""
+
+    inputs: _Inputs | None = None
+
+    @property
+    def circuits(self) -> dict[str, str]:
+        """The names of the subcircuits, by key."""
+        raise NotImplementedError
+
+
+class _OneCircuit(SubcircuitNode):
+    circuit: Annotated[Id, Field(description="name of a circuit in `circuits`")]
+
+    @property
+    def circuits(self) -> dict[str, str]:
+        return {"circuit": self.circuit}
+
+
+class CallNode(_OneCircuit):
     """The application of a subcircuit; its ports are the subcircuit's inputs."""
 
     gate: Literal["call"]
-    circuit: Annotated[Id, Field(description="name of a circuit in `circuits`")]
-    inputs: _Inputs | None = None
+
+
+class CheckpointNode(_OneCircuit):
+    """The application of a subcircuit whose inner values are not kept but computed again in the reverse sweep."""
+
+    gate: Literal["checkpoint"]
+
+
+class ScanNode(_OneCircuit):
+    """The application of a subcircuit at every position of a leading axis, one after the other, with a carry."""
+
+    gate: Literal["scan"]
+    carry: Annotated[dict[Id, Reference], Field(
+        description="inputs that are carried along, each with the output of the circuit that is its next value; the "
+                    "last is the output of the node")] = {}
+    over: Annotated[list[Id], Field(min_length=1, description="inputs that take one position of a leading axis at "
+                                                              "a time; all others are the same every time")]
+    reverse: Annotated[bool, Field(description="from the last position to the first")] = False
+    cache: Annotated[int, Field(ge=1, description="for the reverse sweep, every so many-th carry is kept; those "
+                                                  "between are computed again")] = 1
+
+
+class IfNode(SubcircuitNode):
+    """One of two subcircuits with equal outputs: the one that a scalar condition chooses; the other does not run."""
+
+    gate: Literal["if"]
+    then: Annotated[Id, Field(description="name of the circuit that runs if the operand `condition` is true")]
+    else_: Annotated[Id, Field(alias="else", description="name of the circuit that runs otherwise")]
+
+    @property
+    def circuits(self) -> dict[str, str]:
+        return {"then": self.then, "else": self.else_}
 
 
 class GateNode(_Node):
@@ -255,7 +304,10 @@ class GateNode(_Node):
         return self.__pydantic_extra__ or {}
 
 
-_OWN_MODEL = {gate: f"<{gate}>" for gate in ("input", "parameter", "constant", "call")}
+NODES = ("input", "parameter", "constant", "call", "checkpoint", "scan", "if")
+"""The kinds of nodes that are no gates of a table."""
+
+_OWN_MODEL = {gate: f"<{gate}>" for gate in NODES}
 
 
 def _kind_of_node(value: Any) -> str:
@@ -268,6 +320,9 @@ Node = Annotated[
     | Annotated[ParameterNode, Tag("<parameter>")]
     | Annotated[ConstantNode, Tag("<constant>")]
     | Annotated[CallNode, Tag("<call>")]
+    | Annotated[CheckpointNode, Tag("<checkpoint>")]
+    | Annotated[ScanNode, Tag("<scan>")]
+    | Annotated[IfNode, Tag("<if>")]
     | Annotated[GateNode, Tag("<gate>")],
     Discriminator(_kind_of_node),
 ]
@@ -344,6 +399,7 @@ TAGS: dict[Any, type[BaseModel]] = {
     "<plain>": TensorData, "<data>": TensorData, "<tensor file>": TensorFile,
     "<random>": RandomNormal, "<normal>": RandomNormal, "<uniform>": RandomUniform, "<fan>": RandomFan,
     "<input>": InputNode, "<parameter>": ParameterNode, "<constant>": ConstantNode, "<call>": CallNode,
+    "<checkpoint>": CheckpointNode, "<scan>": ScanNode, "<if>": IfNode,
     "<gate>": GateNode, "<list>": GateNode, "<object>": GateNode,
     "<circuit file>": CircuitFile, "<inline>": Body,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from circuitflow.document.model import Body, CallNode, Document, Edge, GateNode
+from circuitflow.document.model import Body, Document, Edge, GateNode, SubcircuitNode
 
 
 def with_inputs(document: Document) -> Document:
@@ -52,7 +52,7 @@ def _position(edge: Edge) -> int:
 def _outline(body: Body) -> dict[str, Any]:
     nodes, edges = [], list(body.edges)
     for node in body.nodes:
-        if isinstance(node, GateNode | CallNode) and node.inputs is not None:
+        if isinstance(node, GateNode | SubcircuitNode) and node.inputs is not None:
             if isinstance(node.inputs, list):
                 edges += [Edge(source=source, target=node.id) for source in node.inputs]
             else:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from circuitflow.document.model import Document
+from circuitflow.document.model import NODES, Document
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -24,7 +24,7 @@ def document_schema(gates: Mapping[str, GateForm]) -> dict[str, Any]:
     schema = Document.model_json_schema(by_alias=True)
     definitions = schema["$defs"]
     generic = definitions.pop("GateNode")
-    own = {"input": "InputNode", "parameter": "ParameterNode", "constant": "ConstantNode", "call": "CallNode"}
+    own = {kind: f"{kind.capitalize()}Node" for kind in NODES}
     for name, form in gates.items():
         attributes = form.attributes.model_json_schema()
         definitions[f"gate_{name}"] = {
@@ -42,7 +42,7 @@ def document_schema(gates: Mapping[str, GateForm]) -> dict[str, Any]:
         "type": "object",
         "properties": {
             **generic["properties"],
-            "gate": {"enum": list(references), "description": "input, parameter, constant, call, or a gate's name"},
+            "gate": {"enum": list(references), "description": f"{', '.join(NODES)}, or a gate's name"},
         },
         "required": ["id", "gate"],
         "allOf": [{"if": {"properties": {"gate": {"const": name}}, "required": ["gate"]},

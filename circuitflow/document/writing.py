@@ -40,7 +40,7 @@ def _ordered(body: dict[str, Any]) -> dict[str, Any]:
 
 def _ordered_node(node: dict[str, Any]) -> dict[str, Any]:
     if node["gate"] not in ("input", "parameter", "constant"):
-        node = {key: node[key] for key in ("id", "gate", "circuit", "inputs") if key in node} | node
+        node = {key: node[key] for key in ("id", "gate", "circuit", "then", "else", "inputs") if key in node} | node
     else:
         node = {key: node[key] for key in _NODE if key in node} | node
     return {key: value for key, value in node.items() if key not in _LAST} | {

@@ -244,7 +244,9 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
             continue
         slots = range(step.output, step.output + len(step.node.types))
         upstream = [random.standard_normal(np.shape(values[slot])) for slot in slots]
-        out = [values[slot] for slot in slots]
+        hidden = values[slots.stop : step.output + step.outputs]
+        upstream += map(np.zeros_like, hidden)
+        out = [*(values[slot] for slot in slots), *hidden]
         operands = [values[slot] for slot in step.operands]
         ends: tuple[Any, Any] = (tuple(upstream), tuple(out)) if step.outputs else (upstream[0], out[0])
         sent = step.gate.contributions(op, *ends, operands, step.wanted, step.attributes)

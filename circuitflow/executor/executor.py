@@ -14,6 +14,7 @@ from circuitflow.executor.binding import bind, upstream_gradients
 from circuitflow.executor.passes import Track, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.executor.result import Contribution, Result
+from circuitflow.executor.structure import structure
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
@@ -36,7 +37,7 @@ class Executor:
                None if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt))
         if key not in self._plans:
             with collector_paused():
-                self._plans[key] = make_plan(self.circuit, *key)
+                self._plans[key] = make_plan(self.circuit, *key, structure)
         return self._plans[key]
 
     def run(self, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,

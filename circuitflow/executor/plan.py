@@ -57,7 +57,10 @@ class Plan:
 
 
 Structure = Callable[[Node, Sequence[bool]], Gate]
-"""What a node with a subcircuit computes, and how it is differentiated by the operands wanted."""
+"""What a node with subcircuits computes, and how it is differentiated by the operands wanted.
+
+The outputs of the gate that it gives are the node's, by reference; after them may stand what the reverse sweep needs.
+"""
 
 
 def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | None,
@@ -88,23 +91,25 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
         if node.id not in needed:
             continue
         slot = first[node.id] = len(names)
-        names += node.names
         here = positions.get(node.id, ())
         if node.is_source:
+            names.append(node.id)
             sources[node.id] = slot
             active.append(node.types[0].is_float and (node.kind != "constant" if wrt is None else 0 in here))
             continue
         operands = tuple(first[edge.source] + edge.output for edge in node.operands)
         flowing = tuple(active[operand] for operand in operands)
-        if node.gate is not None:
-            gate, attributes = node.gate, node.attributes
-        else:
+        gate, attributes, filled = node.gate, node.attributes, node.names
+        if gate is None:
             assert structure is not None  # noqa: S101
             gate, attributes = structure(node, flowing), {}
+            filled = [*gate.output_names({})] or filled
         wanted = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
         flows = any(wanted)
         active += [type_.is_float and (flows or i in here) for i, type_ in enumerate(node.types)]
-        steps.append(Step(node, gate, attributes, operands, slot, len(node.outputs),
+        active += [False] * (len(filled) - len(node.types))
+        names += filled
+        steps.append(Step(node, gate, attributes, operands, slot, len(filled) if gate.outputs else 0,
                           wanted if flows else ()))
     slots = {text: first[output.node] + output.position for text, output in outputs.items()}
     if wrt is None:

@@ -12,6 +12,7 @@ class Vocabulary:
     """`op.matmul(a, b)`, `op.reduce_sum(x, axis=1)`: each gate's forward rule, on arrays of one namespace."""
 
     def __init__(self, xp: Any, gates: GateTable) -> None:
+        self.xp = xp
         for name, gate in gates.items():
             setattr(self, name, _function(xp, gate))
 

@@ -9,15 +9,13 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from circuitflow.document.faults import Faults, expected
-from circuitflow.document.model import CallNode, GateNode, Node
+from circuitflow.document.model import NODES, CallNode, GateNode, IfNode, Node, ScanNode, SubcircuitNode
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import listing, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable
 from circuitflow.graph.definition import Definition, Operand, Site
 from circuitflow.graph.order import put_in_order
-
-_STRUCTURE = ("input", "parameter", "constant", "call")
 
 
 def check(definition: Definition, gates: GateTable, faults: Faults) -> None:
@@ -31,13 +29,6 @@ class _Given(NamedTuple):
     source: str
     port: str | int | None
     pointer: Pointer
-
-
-def _ports(site: Site) -> list[str]:
-    """The names of the operands; none for a gate that takes any number."""
-    if site.callee is not None:
-        return list(site.callee.inputs)
-    return list(site.gate.operands) if site.gate and not isinstance(site.gate.operands, AtLeast) else []
 
 
 def _port(ports: Sequence[str], at: int) -> str | int:
@@ -65,7 +56,7 @@ class _Checker:
             self._node(node, (*self.definition.pointer, "nodes", i))
         incoming = self._edges()
         for site in self.sites.values():
-            if isinstance(site.node, GateNode | CallNode):
+            if isinstance(site.node, GateNode | SubcircuitNode):
                 self._operands(site, site.node, incoming.get(site.node.id, []))
         self._outputs()
         put_in_order(self.definition, self.faults)
@@ -90,18 +81,50 @@ class _Checker:
         if isinstance(node, GateNode):
             site.gate = self.gates.get(node.gate)
             if site.gate is None:
-                hint = self.faults.nearest(node.gate, [*self.gates, *_STRUCTURE]) or "; `circuitflow gates` lists them"
+                hint = self.faults.nearest(node.gate, [*self.gates, *NODES]) or "; `circuitflow gates` lists them"
                 self.fault(site, f"there is no gate {short(node.gate)}{hint}", "gate")
             else:
                 self._attributes(site, node, site.gate)
-        elif isinstance(node, CallNode):
-            scope = self.definition.scope
-            site.callee = scope.get(node.circuit)
-            site.sound = site.callee is not None
-            if node.circuit not in scope:
-                hint = (self.faults.nearest(node.circuit, scope)
+        elif isinstance(node, SubcircuitNode):
+            self._circuits(site, node)
+
+    def _circuits(self, site: Site, node: SubcircuitNode) -> None:
+        scope = self.definition.scope
+        for key, name in node.circuits.items():
+            body = scope.get(name)
+            if body is not None:
+                site.bodies[key] = body
+                continue
+            site.sound = False
+            if name not in scope:
+                hint = (self.faults.nearest(name, scope)
                         or f"; 'circuits' defines {listing(islice(scope, 8)) or 'none'}")
-                self.fault(site, f"there is no circuit {short(node.circuit)}{hint}", "circuit")
+                self.fault(site, f"there is no circuit {short(name)}{hint}", key)
+        if site.sound and isinstance(node, ScanNode):
+            self._scan(site, node, site.bodies["circuit"])
+        elif site.sound and isinstance(node, IfNode) and len({frozenset(b.names) for b in site.bodies.values()}) > 1:
+            first, second = (listing(body.names) for body in site.bodies.values())
+            self.fault(site, f"the two circuits need the same outputs; '{node.then}' has {first}, '{node.else_}' has "
+                             f"{second}", "else")
+
+    def _scan(self, site: Site, node: ScanNode, body: Definition) -> None:
+        for name, output in node.carry.items():
+            if name not in body.inputs:
+                hint = self.faults.nearest(name, body.inputs) or f"; it has {listing(body.inputs)}"
+                self.fault(site, f"carry: circuit '{node.circuit}' has no input '{name}'{hint}", "carry", name,
+                           key=True)
+            elif output not in body.names:
+                hint = self.faults.nearest(output, body.names) or f"; it has {listing(body.names)}"
+                self.fault(site, f"carry: circuit '{node.circuit}' has no output '{output}'{hint}", "carry", name)
+            elif list(node.carry.values()).index(output) != list(node.carry).index(name):
+                self.fault(site, f"carry: output '{output}' is the next value of two inputs", "carry", name)
+        for i, name in enumerate(node.over):
+            if name not in body.inputs:
+                hint = self.faults.nearest(name, body.inputs) or f"; it has {listing(body.inputs)}"
+                self.fault(site, f"over: circuit '{node.circuit}' has no input '{name}'{hint}", "over", i)
+            elif name in node.carry or name in node.over[:i]:
+                what = "is carried" if name in node.carry else "stands twice"
+                self.fault(site, f"over: input '{name}' {what}; an input is carried or taken apart, once", "over", i)
 
     def _attributes(self, site: Site, node: GateNode, gate: Gate) -> None:
         if not node.attributes and not gate.attributes.model_fields:
@@ -138,7 +161,7 @@ class _Checker:
             if target is None:
                 self.faults.add(self.definition.source, f"edge to '{edge.target}': there is no such node"
                                 f"{self.faults.nearest(edge.target, self.sites)}", *pointer, "target")
-            elif not isinstance(target.node, GateNode | CallNode):
+            elif not isinstance(target.node, GateNode | SubcircuitNode):
                 if target.sound:
                     self.faults.add(self.definition.source, f"edge to '{edge.target}': "
                                     f"{target.node.gate} nodes take no operands", *pointer, "target", node=edge.target)
@@ -149,7 +172,7 @@ class _Checker:
                 incoming.setdefault(edge.target, []).append(_Given(edge.source, edge.port, pointer))
         return incoming
 
-    def _operands(self, site: Site, node: GateNode | CallNode, given: Sequence[_Given]) -> None:
+    def _operands(self, site: Site, node: GateNode | SubcircuitNode, given: Sequence[_Given]) -> None:
         here = (*site.pointer, "inputs")
         if isinstance(node.inputs, list):
             given = [_Given(source, None, (*here, i)) for i, source in enumerate(node.inputs)]
@@ -161,16 +184,16 @@ class _Checker:
         if places is None or None in references:
             site.sound = False
             return
-        ports = _ports(site)
+        ports = site.ports
         operands = {at: Operand(_port(ports, at), *reference)
                     for at, reference in zip(places, references, strict=True) if reference is not None}
         site.operands = [operands[at] for at in sorted(operands)]
 
     def _places(self, site: Site, given: Sequence[_Given]) -> list[int] | None:
         """The position of the operand that each edge fills, or None after a fault."""
-        if site.gate is None and site.callee is None:
+        if site.gate is None and not site.bodies:
             return None
-        ports, least = _ports(site), _least(site)
+        ports, least = site.ports, _least(site)
         name = f"circuit '{site.node.circuit}'" if isinstance(site.node, CallNode) else site.node.gate
         takes = f"{least} operands or more" if least is not None else (
             f"{len(ports)} operand{'s' * (len(ports) != 1)} ({', '.join(ports)})" if ports else "no operands")
@@ -199,7 +222,7 @@ class _Checker:
         optional = {i for i, node in enumerate(inputs) if node.value is not None}
         missing = [_port(ports, at) for at in wanted if at not in places and at not in optional]
         if missing:
-            written = isinstance(site.node, GateNode | CallNode) and site.node.inputs is not None
+            written = isinstance(site.node, GateNode | SubcircuitNode) and site.node.inputs is not None
             if given or written or self.edges_are_whole:
                 which = f"; missing: {listing(missing[:8])}" if given else ""
                 self.fault(site, f"{name} takes {takes}; it has {len(given) or 'none'}{which}",

@@ -73,7 +73,7 @@ class Circuit(Network):
             faults.fail()
         placed = list(expand(root, gates))
         nodes = {place.node.id: place.node for place in placed}
-        values = infer(placed, nodes, faults)
+        values = infer(placed, nodes, gates, faults)
         self.outputs = MappingProxyType(dict(_outputs(root)))
         upstream = _upstream(root, nodes, self.outputs, faults)
         faults.raise_if_any()

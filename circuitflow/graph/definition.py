@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from circuitflow.document import tensors
 from circuitflow.document.faults import Faults, Source
-from circuitflow.document.model import Body, CircuitFile, InputNode, Node
+from circuitflow.document.model import Body, CallNode, CircuitFile, IfNode, InputNode, Node
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import Parsed, parse, read
 from circuitflow.document.values import Array
-from circuitflow.gates import Gate
+from circuitflow.gates import AtLeast, Gate
 
 MAX_NESTING = 64
 """How deep subcircuits may be defined inside one another, and how deep calls may nest."""
@@ -34,22 +34,35 @@ class Operand(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Site:
-    """A node as it stands in a body."""
+    """A node as it stands in a body; `bodies` are the circuits that it applies, by key."""
 
     node: Node
     pointer: Pointer
     gate: Gate | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     operands: list[Operand] = field(default_factory=list)
-    callee: Definition | None = None
+    bodies: dict[str, Definition] = field(default_factory=dict)
     sound: bool = True
     array: Array | None = None
 
     @property
+    def callee(self) -> Definition | None:
+        """The circuit that a call applies, which is expanded in its place."""
+        return self.bodies.get("circuit") if isinstance(self.node, CallNode) else None
+
+    @property
+    def ports(self) -> list[str]:
+        """The names of the operands; none for a gate that takes any number."""
+        if self.bodies:
+            inputs = dict.fromkeys(name for body in self.bodies.values() for name in body.inputs)
+            return [*(["condition"] if isinstance(self.node, IfNode) else []), *inputs]
+        return list(self.gate.operands) if self.gate and not isinstance(self.gate.operands, AtLeast) else []
+
+    @property
     def outputs(self) -> Collection[str]:
-        """The names of the outputs where there are several."""
-        if self.callee is not None:
-            return self.callee.names
+        """The names of the outputs where there are several; those of a circuit also where there is one."""
+        for body in self.bodies.values():
+            return body.names
         return self.gate.output_names(self.attributes) if self.gate and self.sound else ()
 
 

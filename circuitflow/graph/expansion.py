@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import networkx as nx
 
 from circuitflow.document.faults import Faults
-from circuitflow.document.model import CallNode, InputNode
+from circuitflow.document.model import InputNode, SubcircuitNode
 from circuitflow.errors import short
 from circuitflow.gates import GateTable
 from circuitflow.graph.definition import MAX_NESTING, Definition, Site
@@ -36,21 +37,22 @@ def can_expand(root: Definition, faults: Faults) -> bool:
     pending = [root]
     for definition in pending:  # grows as callees are found
         for site in definition.sites.values():
-            if site.callee is not None:
-                if site.callee not in calls:
-                    pending.append(site.callee)
-                calls.add_edge(definition, site.callee, site=site)
+            for body in site.bodies.values():
+                if body not in calls:
+                    pending.append(body)
+                calls.add_edge(definition, body, site=site)
     if not nx.is_directed_acyclic_graph(calls):
         cycle = [(caller, calls.edges[caller, callee, key]["site"])
                  for caller, callee, key in nx.find_cycle(calls, root)]
         caller, site = cycle[-1]
-        chain = " → ".join(s.node.circuit for _, s in (cycle[-1], *cycle) if isinstance(s.node, CallNode))
+        chain = " → ".join(next(iter(s.node.circuits.values())) for _, s in (cycle[-1], *cycle)
+                           if isinstance(s.node, SubcircuitNode))
         faults.add(caller.source, f"node '{site.node.id}': a circuit cannot call itself: {chain}", *site.pointer,
-                   "circuit", node=site.node.id)
+                   next(iter(site.bodies)), node=site.node.id)
         return False
     sizes: dict[Definition, tuple[int, int]] = {}
     for definition in reversed(list(nx.topological_sort(calls))):
-        called = [(site, *sizes[site.callee]) for site in definition.sites.values() if site.callee]
+        called = [(site, *sizes[body]) for site in definition.sites.values() for body in site.bodies.values()]
         size = len(definition.sites) - len(called) + sum(count for _, count, _ in called)
         depth = 1 + max((depth for _, _, depth in called), default=0)
         sizes[definition] = size, depth
@@ -67,10 +69,18 @@ def can_expand(root: Definition, faults: Faults) -> bool:
     return True
 
 
-def expand(root: Definition, gates: GateTable) -> Iterator[Placed]:
-    """The nodes of the circuit in topological order, the nodes of a call where the call stands."""
+def expand(root: Definition, gates: GateTable, path: str = "",
+           given: Mapping[str, Edge | None] = MappingProxyType({})) -> Iterator[Placed]:
+    """The nodes of a body in topological order, the nodes of a call where the call stands.
+
+    Args:
+        root: the body.
+        gates: the gate table.
+        path: what the ids begin with.
+        given: where the inputs of the body come from; those that are not given are sources.
+    """
     pending: list[tuple[Definition, str, Mapping[str, Edge | None], Iterator[Site]]] = [
-        (root, "", {}, iter(root.order))]
+        (root, path, given, iter(root.order))]
     while pending:
         definition, call, given, sites = pending[-1]
         site = next(sites, None)
@@ -94,7 +104,10 @@ def _place(definition: Definition, call: str, given: Mapping[str, Edge | None], 
         node = Node(name, "identity", gates["identity"], {}, edges, label=label)
         return Placed(node, site, definition, call, site.sound and edge is not None)
     found = _edges(definition, call, site)
-    node = Node(name, site.node.gate, site.gate, site.attributes, found or (), tuple(site.outputs), label=label)
+    outputs = tuple(site.outputs)
+    if site.bodies and len(outputs) == 1:
+        outputs = ()
+    node = Node(name, site.node.gate, site.gate, site.attributes, found or (), outputs, label=label)
     return Placed(node, site, definition, call, found is not None)
 
 

@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from circuitflow.document.faults import Faults
-from circuitflow.document.model import ConstantNode, InputNode, ParameterNode
+from circuitflow.document.model import ConstantNode, IfNode, InputNode, ParameterNode, ScanNode
 from circuitflow.document.tensors import ValueFaultError
 from circuitflow.document.values import Array, to_array, too_large
-from circuitflow.gates.shapes import ArrayType, Dimension, Shape, ShapeError, Size, show
-from circuitflow.graph.expansion import Placed
-from circuitflow.graph.node import Node
+from circuitflow.gates import ArrayType, GateTable, ShapeError, Size
+from circuitflow.gates.shapes import Dimension, Shape, show
+from circuitflow.graph.definition import Definition
+from circuitflow.graph.expansion import Placed, expand, resolve
+from circuitflow.graph.network import Network, Output
+from circuitflow.graph.node import Edge, Node
 
 
-def infer(placed: Iterable[Placed], nodes: dict[str, Node], faults: Faults) -> dict[str, Array]:
+class Instance(Network):
+    """A body that runs as a unit inside a node, for the types of its operands.
+
+    Attributes:
+        definition: the body.
+        path: what the ids of its nodes begin with.
+        values: the arrays of its constants, by id.
+        inputs: ids of the nodes that stand for the operands, by name of the body's input.
+    """
+
+    def __init__(self, definition: Definition, path: str, operands: Mapping[str, ArrayType], gates: GateTable,
+                 faults: Faults) -> None:
+        self.name = definition.body.name or "circuit"
+        self.definition, self.path = definition, path
+        self.inputs = {name: f"{path}{name} given" for name in operands}
+        nodes = {self.inputs[name]: Node(self.inputs[name], "input", None, {}, (), (), (type_,))
+                 for name, type_ in operands.items()}
+        given = {name: Edge(operand, 0, "x") for name, operand in self.inputs.items()}
+        placed = list(expand(definition, gates, path, given))
+        nodes |= {place.node.id: place.node for place in placed}
+        self.nodes = nodes
+        self.values = infer(placed, nodes, gates, faults)
+        self.outputs = {text: Output(*resolve(definition, path, *reference))
+                        for text, reference in definition.outputs.items()}
+        for place in placed:
+            if place.node.kind in ("input", "parameter"):
+                _fault(place, faults, f"inside a node that runs as a unit there are no {place.node.kind}s of its own; "
+                                      "make it an input of the circuit and give it a value from outside")
+
+    @property
+    def types(self) -> tuple[ArrayType, ...] | None:
+        """The types of the outputs; None where something is at fault."""
+        found = [self.nodes.get(output.node) for output in self.outputs.values()]
+        return (tuple(map(self.type_of, self.outputs.values()))
+                if found and all(node is not None and node.types for node in found) else None)
+
+
+def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, faults: Faults) -> dict[str, Array]:
     """Infer the types of nodes in topological order; returns the values that the document gives.
 
     A node that needs one at fault is passed over: what would be said of it follows from the first fault.
@@ -24,8 +64,10 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], faults: Faults) -> d
         node = place.node
         if not place.sound or not all(edge.source in nodes and nodes[edge.source].types for edge in node.operands):
             continue
-        if node.gate is None:
+        if node.is_source:
             _source(place, values, faults)
+        elif node.gate is None:
+            _structure(place, nodes, gates, faults)
         else:
             _gate(place, nodes, faults)
             if isinstance(place.site.node, InputNode) and node.types:
@@ -59,6 +101,72 @@ def _gate(place: Placed, nodes: dict[str, Node], faults: Faults) -> None:
         _fault(place, faults, f"{node.kind} {error}", "gate")
     else:
         node.types = (result,) if isinstance(result, ArrayType) else tuple(result)
+
+
+def _structure(place: Placed, nodes: dict[str, Node], gates: GateTable, faults: Faults) -> None:
+    """The instances of the bodies that a node applies, and the types of what comes of them."""
+    node, written = place.node, place.site.node
+    given = {str(edge.port): nodes[edge.source].types[edge.output] for edge in node.operands}
+
+    def instance(key: str, types: Mapping[str, ArrayType]) -> Instance:
+        definition = place.site.bodies[key]
+        path = f"{node.id}/" if len(place.site.bodies) == 1 else f"{node.id}/{key}/"
+        return Instance(definition, path, {name: types[name] for name in definition.inputs}, gates, faults)
+
+    try:
+        if isinstance(written, IfNode):
+            condition = given["condition"]
+            if condition != ArrayType((), "bool"):
+                raise ShapeError(f"needs a scalar condition of dtype bool; it is {condition.dtype} "
+                                 f"{show(condition.shape)}")
+            branches = {key: instance(key, given) for key in place.site.bodies}
+            node.attributes = branches
+            if not all(branch.types for branch in branches.values()):
+                return
+            one, other = (dict(zip(branch.outputs, branch.types or (), strict=True)) for branch in branches.values())
+            for name, type_ in one.items():
+                if other[name] != type_:
+                    raise ShapeError(f"needs equal outputs of both circuits; {name} is {_said(type_)} in "
+                                     f"'{written.then}', {_said(other[name])} in '{written.else_}'")
+            node.types = tuple(one.values())
+        elif isinstance(written, ScanNode):
+            node.types = _scan(node, written, given, instance)
+        else:
+            body = instance("circuit", given)
+            node.attributes = {"circuit": body}
+            node.types = body.types or ()
+    except ShapeError as error:
+        _fault(place, faults, f"{node.kind} {error}", "gate")
+
+
+def _scan(node: Node, written: ScanNode, given: Mapping[str, ArrayType],
+          instance: Callable[[str, Mapping[str, ArrayType]], Instance]) -> tuple[ArrayType, ...]:
+    length: Dimension | None = None
+    for name in written.over:
+        if not given[name].shape:
+            raise ShapeError(f"goes over {name}, which needs at least one axis; it is a scalar")
+        if length not in (None, given[name].shape[0]):
+            raise ShapeError(f"goes over axes of equal size; {written.over[0]} has {length}, {name} has "
+                             f"{given[name].shape[0]}")
+        length = given[name].shape[0]
+    assert length is not None  # noqa: S101
+    body = instance("circuit", {name: type_._replace(shape=type_.shape[1:]) if name in written.over else type_
+                                for name, type_ in given.items()})
+    node.attributes = {"circuit": body, **{key: getattr(written, key) for key in ("carry", "over", "reverse", "cache")}}
+    if body.types is None:
+        return ()
+    types = dict(zip(body.outputs, body.types, strict=True))
+    for name, output in written.carry.items():
+        if types[output] != given[name]:
+            raise ShapeError(f"needs a carry that keeps its type: {name} is {_said(given[name])}, its next value "
+                             f"{output} is {_said(types[output])}")
+    last = set(written.carry.values())
+    return tuple(type_ if name in last else ArrayType((length, *type_.shape), type_.dtype)
+                 for name, type_ in types.items())
+
+
+def _said(type_: ArrayType) -> str:
+    return f"{type_.dtype} {show(type_.shape)}"
 
 
 def _source(place: Placed, values: dict[str, Array], faults: Faults) -> None:

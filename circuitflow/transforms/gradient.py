@@ -87,7 +87,7 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
             tangents[text] = derivation.zeros(wire, f"{text}_dot")
     derivation.hollow({name: primal[text] for text, name in upstream.items()})
     return derivation.finish([*(primal.values() if values else ()), *(tangents[text] for text in primal)],
-                             f"jvp of {circuit.name}", f"the tangent of {', '.join(primal)} along that of "
+                             f"jvp_of_{circuit.name}", f"the tangent of {', '.join(primal)} along that of "
                              f"{', '.join(reverse.gradients)}", without=upstream.values())
 
 
@@ -132,7 +132,7 @@ def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool)
     called = derivation.named(gradients, derivation.asked(gradients), lambda name: f"d{name}")
     primal = derivation.outputs() if values else {}
     of, by = ", ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
-    circuit = derivation.finish([*primal.values(), *called.values()], f"gradient of {derivation.circuit.name}",
+    circuit = derivation.finish([*primal.values(), *called.values()], f"gradient_of_{derivation.circuit.name}",
                                 f"the gradient of {of} with respect to {by}")
     named: dict[str, Any] = {name: gradients[slot] for slot, name in enumerate(derivation.plan.names)}
     return _Reverse(circuit, {text: wire.reference for text, wire in primal.items()},

@@ -1,0 +1,212 @@
+"""Nodes with subcircuits that run as a unit: how they run, and how a gradient goes back through them.
+
+Inside, the values of the forward pass are not kept: the reverse sweep computes them again, one application at a time.
+Of a scan the carries are kept, every one or every so many-th, and shown in the result as `scan/carry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from circuitflow.executor.binding import Bound
+from circuitflow.executor.passes import forward_pass, reverse_sweep
+from circuitflow.executor.plan import Plan, make_plan
+from circuitflow.gates import ArrayType, Gate
+from circuitflow.graph.inference import Instance
+from circuitflow.graph.node import Node
+
+
+def structure(node: Node, wanted: Sequence[bool]) -> Gate:
+    """What a node with subcircuits computes, and the contributions to the operands wanted."""
+    if node.kind == "scan":
+        return _Scan(node, wanted).gate
+    if node.kind == "if":
+        return _choice(node, wanted)
+    return _unit(node, wanted)
+
+
+def _gate(node: Node, forward: Any, backward: Any, hidden: Sequence[str] = ()) -> Gate:
+    """A row for one node: several outputs always, so that hidden ones can follow."""
+    return Gate(node.kind, "", tuple(str(edge.port) for edge in node.operands), _no_shape, forward, backward,
+                outputs=(*node.names, *hidden))
+
+
+def _no_shape(*types: ArrayType) -> ArrayType:
+    raise AssertionError("the types of a node with subcircuits are known")
+
+
+class _Application:
+    """One instance, ready to run any number of times."""
+
+    def __init__(self, instance: Instance, wanted: Sequence[str]) -> None:
+        self.instance, self.wanted = instance, tuple(wanted)
+        self.plan: Plan = make_plan(instance, None, [instance.inputs[name] for name in wanted], structure)
+
+    def forward(self, xp: Any, operands: Mapping[str, Any]) -> list[Any]:
+        """The value in every slot."""
+        given = {self.instance.inputs[name]: value for name, value in operands.items()}
+        constants = {name: _as_in(xp, self.instance.values[name], given) for name in self.plan.sources
+                     if name in self.instance.values}
+        return forward_pass(self.plan, Bound(xp, {**given, **constants}, {}))
+
+    def outputs(self, values: Sequence[Any]) -> list[Any]:
+        """The outputs among values."""
+        return [values[slot] for slot in self.plan.of.values()]
+
+    def backward(self, op: Any, operands: Mapping[str, Any], upstream: Sequence[Any]) -> dict[str, Any]:
+        """The gradients on the operands wanted, from those on the outputs; None for one that has none."""
+        values = self.forward(op.xp, operands)
+        seeds: dict[int, Any] = {}
+        for slot, g in zip(self.plan.of.values(), upstream, strict=True):
+            if g is not None and self.plan.active[slot]:
+                seeds[slot] = seeds[slot] + g if slot in seeds else g
+        gradients, _ = reverse_sweep(self.plan, op, values, seeds)
+        return dict(zip(self.wanted, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
+
+
+def _as_in(xp: Any, array: Any, given: Mapping[str, Any]) -> Any:
+    """A constant as an array of the library, and on the device, of what is given."""
+    like = next(iter(given.values()), None)
+    device = getattr(like, "device", None)
+    return array if like is None or type(like) is type(array) else xp.asarray(array.copy(), device=device)
+
+
+def _names(node: Node, wanted: Sequence[bool]) -> list[str]:
+    return [str(edge.port) for edge, want in zip(node.operands, wanted, strict=True) if want]
+
+
+def _unit(node: Node, wanted: Sequence[bool]) -> Gate:
+    """A checkpoint."""
+    ports = [str(edge.port) for edge in node.operands]
+    application = _Application(node.attributes["circuit"], _names(node, wanted))
+
+    def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
+        return tuple(application.outputs(application.forward(xp, dict(zip(ports, operands, strict=True)))))
+
+    def backward(op: Any, g: Any, out: Any, *operands: Any) -> list[Any]:
+        sent = application.backward(op, dict(zip(ports, operands, strict=True)), g)
+        return [sent.get(port) for port in ports]
+
+    return _gate(node, forward, backward)
+
+
+def _choice(node: Node, wanted: Sequence[bool]) -> Gate:
+    """An if: `then` and `else` take what they need of the operands."""
+    ports = [str(edge.port) for edge in node.operands]
+    names = _names(node, wanted)
+    branches = {key: _Application(instance, [name for name in names if name in instance.inputs])
+                for key, instance in node.attributes.items()}
+    order = list(node.attributes["then"].outputs)
+
+    def chosen(operands: Sequence[Any]) -> tuple[_Application, dict[str, Any], list[str]]:
+        given = dict(zip(ports, operands, strict=True))
+        branch = branches["then" if bool(given["condition"]) else "else"]
+        return branch, {name: given[name] for name in branch.instance.inputs}, list(branch.instance.outputs)
+
+    def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
+        branch, given, names = chosen(operands)
+        found = dict(zip(names, branch.outputs(branch.forward(xp, given)), strict=True))
+        return tuple(found[name] for name in order)
+
+    def backward(op: Any, g: Any, out: Any, *operands: Any) -> list[Any]:
+        branch, given, names = chosen(operands)
+        upstream = dict(zip(order, g, strict=True))
+        sent = branch.backward(op, given, [upstream[name] for name in names])
+        return [sent.get(port) for port in ports]
+
+    return _gate(node, forward, backward)
+
+
+class _Scan:
+    """A scan. Its hidden outputs, where a gradient is wanted, are the carries that are kept."""
+
+    def __init__(self, node: Node, wanted: Sequence[bool]) -> None:
+        instance: Instance = node.attributes["circuit"]
+        self.carry: Mapping[str, str] = node.attributes["carry"]
+        self.over: Sequence[str] = node.attributes["over"]
+        self.from_end, self.every = node.attributes["reverse"], node.attributes["cache"]
+        self.ports = [str(edge.port) for edge in node.operands]
+        self.outputs = list(instance.outputs)
+        self.asked = _names(node, wanted)
+        floats = [name for name in self.carry if instance.nodes[instance.inputs[name]].types[0].is_float]
+        # A gradient on one operand may come by way of any carry.
+        self.application = _Application(instance, list(dict.fromkeys([*self.asked, *floats])) if self.asked else [])
+        hidden = [f"{node.id}/{name}" for name in self.carry] if self.asked else []
+        self.keeps = bool(hidden)
+        self.gate = _gate(node, self.forward, self.backward, hidden)
+
+    def _positions(self, operands: Mapping[str, Any]) -> list[int]:
+        positions = list(range(operands[self.over[0]].shape[0]))
+        return positions[::-1] if self.from_end else positions
+
+    def _step(self, operands: Mapping[str, Any], carry: Mapping[str, Any], t: int) -> dict[str, Any]:
+        """The operands of the circuit at a position."""
+        return {name: carry[name] if name in carry else value[t, ...] if name in self.over else value
+                for name, value in operands.items()}
+
+    def _next(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: outputs[output] for name, output in self.carry.items()}
+
+    def _apply(self, xp: Any, operands: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(zip(self.outputs, self.application.outputs(self.application.forward(xp, operands)), strict=True))
+
+    def forward(self, xp: Any, *given: Any) -> tuple[Any, ...]:
+        operands = dict(zip(self.ports, given, strict=True))
+        carry = {name: operands[name] for name in self.carry}
+        last = set(self.carry.values())
+        stacks: dict[str, list[Any]] = {name: [] for name in self.outputs if name not in last}
+        kept: dict[str, list[Any]] = {name: [] for name in self.carry}
+        positions = self._positions(operands)
+        for i, t in enumerate(positions):
+            if self.keeps and i % self.every == 0:
+                for name, value in carry.items():
+                    kept[name].append(value)
+            outputs = self._apply(xp, self._step(operands, carry, t))
+            carry = self._next(outputs)
+            for name, stack in stacks.items():
+                stack.append(outputs[name])
+        if not positions:  # nothing to learn a shape from but a step on zeros
+            zeros = {name: xp.zeros(x.shape[1:], dtype=x.dtype) for name, x in operands.items() if name in self.over}
+            outputs = self._apply(xp, {**operands, **zeros})
+            empty = {name: xp.zeros((0, *outputs[name].shape), dtype=outputs[name].dtype) for name in stacks}
+        else:
+            empty = {name: xp.stack(stack[::-1] if self.from_end else stack) for name, stack in stacks.items()}
+        ends = {output: carry[name] for name, output in self.carry.items()}
+        shown = [xp.stack(values) if values else xp.zeros((0, *carry[name].shape), dtype=carry[name].dtype)
+                 for name, values in kept.items()] if self.keeps else []
+        return (*(ends[name] if name in ends else empty[name] for name in self.outputs), *shown)
+
+    def backward(self, op: Any, g: Any, out: Any, *given: Any) -> list[Any]:
+        operands = dict(zip(self.ports, given, strict=True))
+        upstream = dict(zip(self.outputs, g, strict=False))
+        kept = dict(zip(self.carry, out[len(self.outputs) :], strict=True))
+        carried = {name: upstream[output] for name, output in self.carry.items()}
+        stacks: dict[str, list[Any]] = {name: [] for name in self.over}
+        sums: dict[str, Any] = {}
+        positions = self._positions(operands)
+        for start in reversed(range(0, len(positions), self.every)):
+            segment = positions[start : start + self.every]
+            carries = [{name: values[start // self.every, ...] for name, values in kept.items()}]
+            for t in segment[:-1]:
+                carries.append(self._next(self._apply(op.xp, self._step(operands, carries[-1], t))))
+            for t, carry in zip(reversed(segment), reversed(carries), strict=True):
+                seeds = {output: carried[name] for name, output in self.carry.items()}
+                here = [seeds[name] if name in seeds else upstream[name][t, ...] for name in self.outputs]
+                sent = self.application.backward(op, self._step(operands, carry, t), here)
+                carried = {name: sent.get(name) for name in self.carry}
+                for name, value in sent.items():
+                    if name in self.over:
+                        stacks[name].append(value)
+                    elif name not in self.carry:
+                        sums[name] = sums[name] + value if name in sums else value
+        return [self._sent(op, name, operands, carried, stacks, sums) if name in self.asked else None
+                for name in self.ports]
+
+    def _sent(self, op: Any, name: str, operands: Mapping[str, Any], carried: Mapping[str, Any],
+              stacks: Mapping[str, list[Any]], sums: Mapping[str, Any]) -> Any:
+        if name in self.carry:
+            return carried[name]
+        if name in self.over and stacks[name]:
+            return op.stack(*(stacks[name] if self.from_end else stacks[name][::-1]), axis=0)
+        return sums[name] if name in sums else op.zeros_like(operands[name])
