@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from circuitflow.executor.result import Contribution, NonFinite, Result
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
-    from circuitflow.transforms.gradient import gradient, hvp, jvp, vjp
+    from circuitflow.transforms.gradient import gradient, hessian, hvp, jacobian, jvp, vjp
 
 __all__ = [
     "GATES",
@@ -45,7 +45,9 @@ __all__ = [
     "check",
     "dumps",
     "gradient",
+    "hessian",
     "hvp",
+    "jacobian",
     "jvp",
     "load",
     "loads",
@@ -64,7 +66,7 @@ _EXPORTS = {
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
-    "circuitflow.transforms.gradient": ("gradient", "hvp", "jvp", "vjp"),
+    "circuitflow.transforms.gradient": ("gradient", "hessian", "hvp", "jacobian", "jvp", "vjp"),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 

@@ -239,6 +239,7 @@ EXAMPLES = [
     *[Example("cast", (A,), {"dtype": dtype}, lambda x, dtype: x.astype(dtype))
       for dtype in ("float64", "float32", "int32", "bool")],
     *[Example("cast_like", (A, like), {}, lambda x, like: x.astype(like.dtype)) for like in (C, C.astype(np.float32))],
+    *[Example("eye_like", (_normal(*shape),), {}, lambda x: jnp.eye(*x.shape)) for shape in [(3, 3), (2, 4), (0, 2), (1, 1)]],
     *_each("zeros_like", lambda x: jnp.zeros_like(x)),
     *_each("ones_like", lambda x: jnp.ones_like(x)),
     *[Example("gather", (A, indices), {"axis": axis}, lambda x, indices, axis: jnp.take(x, indices, axis))

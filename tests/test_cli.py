@@ -304,7 +304,22 @@ def test_a_gradient_stays_beside_the_files_it_reads(circuitflow, tmp_path):
     assert (outcome.status, list((tmp_path / "other").iterdir())) == (2, [])
     assert outcome.err.endswith("write it to that folder\n")
     assert circuitflow("grad", str(tmp_path / "main.json"), "-o", str(tmp_path / "gradient.json")).status == 0
-    assert outputs(circuitflow("run", str(tmp_path / "gradient.json"), "--json")) == {"dx": 3, "dc_w": [3, 3]}
+    assert outputs(circuitflow("run", str(tmp_path / "gradient.json"), "--json", "--forward")) == {"dx": 3, "dc_w": [3, 3]}
+
+
+def test_derivatives_of_every_kind(circuitflow, tmp_path):
+    staged = "circuits/staged.json"
+    assert circuitflow("run", staged, "--jacobian").out == "df_dx = 2.05957\ndf_dy = 1.59223\n"
+    assert circuitflow("run", staged, "--hessian", "--wrt", "x").out == "ddx_dx = 2.57307\n"
+    assert outputs(circuitflow("run", staged, "--json", "--jvp", "x=1")) == {"f_dot": 2.0595697955721652}
+    assert outputs(circuitflow("run", staged, "--json", "--jvp", "x=1", "--jvp", "y=0")) == {"f_dot": 2.0595697955721652}
+    matrix = circuitflow("run", "circuits/neuron_layer.json", "--hessian", "--wrt", "w1").out
+    assert matrix == "ddw1_dw1 = (2, 2)\n[[-0.090858 -0.181715]\n [-0.181715 -0.363431]]\n"
+    for wrong, message in [(["--jvp", "x=1", "--wrt", "x"], "--jvp names what moves; leave out --wrt"),
+                           (["--jvp", "q=1"], "wrt: there is no 'q' in circuit 'staged'"),
+                           (["--jvp", "x=1", "--hessian"], "--hessian and --jvp exclude one another; give one")]:
+        outcome = circuitflow("run", staged, *wrong)
+        assert (outcome.status, outcome.err) == (2, f"error: {message}\n")
 
 
 def test_gates_as_json(circuitflow):

@@ -83,7 +83,7 @@ def test_an_editor_marks_what_is_wrong_in_a_node(keys, valid):
 def test_an_editor_completes_gate_names_and_attributes():
     definitions = SCHEMA["$defs"]
     names = definitions["Node"]["properties"]["gate"]["enum"]
-    assert names == ["input", "parameter", "constant", "call", *GATES]
+    assert names == ["input", "parameter", "constant", "call", "checkpoint", "scan", "if", *GATES]
     reached = {rule["if"]["properties"]["gate"]["const"]: definitions[rule["then"]["$ref"].rpartition("/")[2]]
                for rule in definitions["Node"]["allOf"]}
     assert list(reached) == names

@@ -68,12 +68,22 @@ def question(file: str, assignments: list[str], inputs: str | None, of: list[str
     for text in assignments:
         name, value, source = _assigned(text, "--set")
         given[name] = _checked(value, types, name, source)
-    seeds = {}
-    for text in upstream:
-        name, value, source = _assigned(text, "--upstream")
+    return Question(circuit, given, split(of), split(wrt), arrays(upstream, "--upstream", circuit))
+
+
+def arrays(assignments: list[str], option: str, circuit: cf.Circuit) -> dict[str, Any]:
+    """The values of an option ID=VALUE, in the dtypes of the nodes.
+
+    Raises:
+        DocumentError: a file of values is not valid.
+        InputError: a value is not one.
+    """
+    found = {}
+    for text in assignments:
+        name, value, source = _assigned(text, option)
         output = circuit.find(name)
-        seeds[name] = _checked(value, {name: circuit.type_of(output)} if output else {}, name, source)
-    return Question(circuit, given, split(of), split(wrt), seeds)
+        found[name] = _checked(value, {name: circuit.type_of(output)} if output else {}, name, source)
+    return found
 
 
 def split(references: list[str]) -> list[str] | None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Inputs, Json, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import File, Inputs, Json, Of, Question, Set, Upstream, Wrt, arrays, question
 from circuitflow.cli.progress import track
-from circuitflow.cli.text import as_json, console, number, print_json, print_table
-from circuitflow.errors import printable
+from circuitflow.cli.text import as_json, console, number, print_json, print_table, whole
+from circuitflow.errors import InputError, printable
 
 
 def command(
@@ -22,6 +22,11 @@ def command(
     wrt: Wrt = [],  # noqa: B006
     upstream: Upstream = [],  # noqa: B006
     forward: Annotated[bool, typer.Option("--forward", help="The forward pass alone, without gradients.")] = False,
+    jacobian: Annotated[bool, typer.Option("--jacobian", help="Every output by every input and parameter.")] = False,
+    hessian: Annotated[bool, typer.Option("--hessian", help="Every gradient by every input and parameter.")] = False,
+    jvp: Annotated[list[str], typer.Option("--jvp", metavar="ID=VALUE", show_default=False,
+                                           help="Forward mode: the outputs along a direction in which nodes move, each "
+                                                "by a value.")] = [],  # noqa: B006
     json: Json = False,
     debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
                                                                   "NaN, and exit with status 1.")] = False,
@@ -31,20 +36,45 @@ def command(
     Example: circuitflow run circuits/product.json --set x=-3 --wrt x,y
     """
     asked = question(file, assignments, inputs, of, wrt, upstream)
+    kinds = [name for name, given in (("--forward", forward), ("--jacobian", jacobian), ("--hessian", hessian),
+                                      ("--jvp", jvp)) if given]
+    if len(kinds) > 1:
+        raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
     executor = cf.Executor(asked.circuit)
-    if forward:
+    if jacobian or hessian or jvp:
+        result = _derivative(asked, jacobian=jacobian, jvp=jvp)
+    elif forward:
         result = executor.forward(asked.inputs, of=asked.of, track=track)
     else:
         result = executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, track=track)
     if json:
         print_json(as_object(result))
-    else:
+    elif result.circuit is asked.circuit:
         _print(result)
+    else:
+        for name, value in result.outputs.items():
+            console().print(f"{name} = {whole(value)}", style="bold red")
     found = result.non_finite() if debug_nans else None
     if found:
         sys.stdout.flush()
         print(f"first number that is not finite: {found}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:
+    """The values of a circuit made of the circuit: its Jacobian, its Hessian, or its derivative along tangents."""
+    tangents = {}
+    if jvp:
+        if asked.wrt:
+            raise InputError("--jvp names what moves; leave out --wrt")
+        tangents = arrays(jvp, "--jvp", asked.circuit)
+        derived = cf.jvp(asked.circuit, asked.of, list(tangents))
+    else:
+        derived = (cf.jacobian if jacobian else cf.hessian)(asked.circuit, asked.of, asked.wrt)
+    # A parameter inside a call is one of the circuit here.
+    inputs = {name.replace("/", "_"): value for name, value in asked.inputs.items()}
+    inputs |= {f"{name.replace('/', '_')}_dot": value for name, value in tangents.items()}
+    return cf.Executor(derived).forward(inputs, track=track)
 
 
 def as_object(result: cf.Result) -> dict[str, Any]:

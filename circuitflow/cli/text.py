@@ -30,6 +30,15 @@ def number(value: Any) -> str:
     return f"{array.shape} " + (f"all {number(low)}" if low == high else f"{number(low)} to {number(high)}")
 
 
+def whole(value: Any) -> str:
+    """An array with all of its numbers, up to a thousand of them; a matrix begins on a line of its own."""
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return number(array)
+    text = np.array2string(array, precision=6, threshold=1000, max_line_width=100)
+    return text if array.ndim == 1 else f"{array.shape}\n{text}"
+
+
 def as_json(value: Any) -> Any:
     """An array as a document has it: nested lists, with non-finite numbers as text."""
     array = np.asarray(value)

@@ -260,6 +260,12 @@ def _squeezed(x: ArrayType, *, axis: int) -> ArrayType:
     return ArrayType((*x.shape[:at], *x.shape[at + 1 :]), x.dtype)
 
 
+def _matrix(x: ArrayType) -> ArrayType:
+    if len(x.shape) != 2:
+        raise ShapeError(f"needs a matrix; x is {show(x.shape)}")
+    return x
+
+
 def _cast(x: ArrayType, *, dtype: str) -> ArrayType:
     return ArrayType(x.shape, dtype)
 
@@ -337,6 +343,10 @@ LAYOUT = {
                        ("x",), same, symbol="0",
                        forward=lambda xp, x: xp.zeros_like(x),
                        backward=(None,)),
+    "eye_like": Gate("[i = j]", "Ones on the diagonal and zeros elsewhere, in the shape and dtype of a matrix.",
+                     ("x",), _matrix, symbol="I",
+                     forward=lambda xp, x: xp.eye(*x.shape, dtype=x.dtype),
+                     backward=(None,)),
     "ones_like": Gate("1", "Ones in the shape and dtype of x.",
                       ("x",), same, symbol="1",
                       forward=lambda xp, x: xp.ones_like(x),

@@ -131,4 +131,6 @@ def resolve(definition: Definition, call: str, name: str, output: str | None) ->
         definition, call = site.callee, f"{call}{name}/"
         name, output = definition.outputs[output or definition.body.outputs[0]]
         site = definition.sites[name]
+    if not site.sound:
+        raise KeyError(name)
     return call + name, list(site.outputs).index(output) if output is not None else 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from circuitflow.document.model import CallNode
+from circuitflow.document.model import SubcircuitNode
 from circuitflow.gates import ArrayType
 from circuitflow.graph.definition import Definition, Operand, Site
 from circuitflow.graph.network import Network, Output
@@ -21,7 +21,7 @@ class Written(NamedTuple):
 
 
 class Level(Network):
-    """One body. A call is a node of kind "call"; its attributes are "circuit", a level, and the "name" of that.
+    """One body. A node that applies circuits has their levels among its attributes, and their "names".
 
     The inputs of a level are the sources of its body, and those inside its calls that are not given there: a parameter
     `w` of the circuit that `h1` calls is the source `h1/w` here.
@@ -42,23 +42,22 @@ class Level(Network):
 
 def levels(network: Network, definition: Definition) -> Level:
     """The level of a definition that a network is the expansion of."""
-    return _Levels(network).level(definition, "")
+    return _Levels().level(network, definition, "")
 
 
 class _Levels:
     """Bodies that are called with the same types share a level."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self) -> None:
         self.made: dict[tuple[Definition, tuple[ArrayType, ...]], Level] = {}
         self.sources: dict[Definition, Mapping[str, Written]] = {}
 
-    def level(self, definition: Definition, path: str) -> Level:
-        """The level of a body whose nodes have a path in the network."""
-        types = tuple(self.network.nodes[path + name].types[0] for name in self._sources(definition))
+    def level(self, network: Network, definition: Definition, path: str) -> Level:
+        """The level of a body whose nodes have a path in a network."""
+        types = tuple(network.nodes[path + name].types[0] for name in self._sources(definition))
         key = definition, types
         if key not in self.made:
-            self.made[key] = self._level(definition, path)
+            self.made[key] = self._level(network, definition, path)
         return self.made[key]
 
     def _sources(self, definition: Definition) -> Mapping[str, Written]:
@@ -75,30 +74,40 @@ class _Levels:
             self.sources[definition] = found
         return self.sources[definition]
 
-    def _level(self, definition: Definition, path: str) -> Level:
+    def _level(self, network: Network, definition: Definition, path: str) -> Level:
         nodes: dict[str, Node] = {}
         written: dict[str, Written] = {}
         sources = self._sources(definition)
         for site in definition.order:
-            name = site.node.id
+            name, kind = site.node.id, site.node.gate
             edges = tuple(_edge(definition, operand) for operand in site.operands)
-            if not isinstance(site.node, CallNode) or site.callee is None:
-                node = self.network.nodes[path + name]
-                nodes[name] = Node(name, site.node.gate, site.gate, site.attributes, edges, node.outputs, node.types)
-            else:
+            if site.callee is not None:
                 given = {edge.port: edge for edge in edges}
-                inner = self.level(site.callee, f"{path}{name}/")
+                inner = self.level(network, site.callee, f"{path}{name}/")
                 for free in (f"{name}/{port}" for port in inner.inputs if port not in given):
-                    node = self.network.nodes[path + free]
-                    nodes[free] = Node(free, sources[free].site.node.gate, None, {}, (), (), node.types)
                     written[free] = sources[free]
+                    nodes[free] = Node(free, written[free].site.node.gate, None, {}, (), (),
+                                       network.nodes[path + free].types)
                 edges = tuple(given.get(port, Edge(f"{name}/{port}", 0, port)) for port in inner.inputs)
                 outputs = tuple(site.outputs) if len(site.outputs) > 1 else ()
                 types = tuple(map(inner.type_of, inner.outputs.values()))
-                attributes = {"circuit": inner, "name": site.node.circuit}
-                nodes[name] = Node(name, "call", None, attributes, edges, outputs, types)
+                nodes[name] = Node(name, kind, None, _applied(site, {"circuit": inner}), edges, outputs, types)
+            else:
+                node = network.nodes[path + name]
+                attributes = site.attributes
+                if site.bodies:
+                    instances = {key: node.attributes[key] for key in site.bodies}
+                    attributes = _applied(site, {**node.attributes, **{
+                        key: self.level(instance, instance.definition, instance.path)
+                        for key, instance in instances.items()}})
+                nodes[name] = Node(name, kind, site.gate, attributes, edges, node.outputs, node.types)
             written[name] = Written(site, definition)
         return Level(definition, nodes, written)
+
+
+def _applied(site: Site, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    assert isinstance(site.node, SubcircuitNode)  # noqa: S101
+    return {**attributes, "names": site.node.circuits}
 
 
 def _edge(definition: Definition, operand: Operand) -> Edge:

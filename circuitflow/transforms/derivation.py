@@ -12,8 +12,9 @@ from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.levels import levels
 from circuitflow.transforms import primal
-from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients
-from circuitflow.transforms.subcircuits import Subcircuits, planned
+from circuitflow.transforms.naming import Names, as_nodes, called, finished, name_gradients
+from circuitflow.transforms.structure import structure
+from circuitflow.transforms.subcircuits import Subcircuits, differentiated, planned
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer
 
@@ -26,7 +27,7 @@ class Derivation:
     Attributes:
         plan: what is asked: outputs, and the nodes to differentiate by.
         sources: inputs and parameters, by id: those of the primal, and seeds.
-        wires: what is in every slot of the plan.
+        forward: what is in every slot of the plan.
         names: the ids that are taken.
     """
 
@@ -44,9 +45,10 @@ class Derivation:
                 if level.find(name) is None and circuit.find(name) is not None:
                     raise InputError(f"{option}: '{printable(name)}' lies inside a call, where a derivative has no "
                                      "name for it; make it an output of the subcircuit")
-        self.subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder)
+        self.subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder,
+                                       structure)
         self.writer = Writer(circuit.gates, circuit.definition.dtype)
-        self.plan = make_plan(level, asked["of"], asked["wrt"], self.subcircuits.rules(self.writer))
+        self.plan = make_plan(level, asked["of"], asked["wrt"], structure(self.subcircuits))
         if not self.plan.wrt and wrt is None:
             raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point input or parameter that "
                              "its outputs need; there is nothing to differentiate by")
@@ -54,11 +56,12 @@ class Derivation:
         self.names = Names(ids.values())
         self.sources = {name: primal.source(self.writer, level, level.nodes[name], ids[name], self.subcircuits.folder)
                         for name in level.inputs}
-        self.wires = self.subcircuits.forward(self.writer, level, planned(level, self.plan), self.sources)
+        self.forward = self.subcircuits.forward(self.writer, level, planned(level, self.plan), self.sources,
+                                                differentiated(self.plan))
 
     def outputs(self) -> dict[str, Wire]:
         """The outputs asked for."""
-        return {text: self.wires[slot] for text, slot in self.plan.of.items()}
+        return {text: self.forward.wires[slot] for text, slot in self.plan.of.items()}
 
     def seed(self, wanted: str, type_: ArrayType, description: str, **attributes: Any) -> Wire:
         """A new input: the derivative that a sweep begins with.
@@ -88,11 +91,11 @@ class Derivation:
             if not self.plan.active[slot]:  # it depends on nothing that is differentiated by
                 continue
             slots[slot] = slots[slot] + seed if slot in slots else seed
-        return self.subcircuits.sweep(self.writer, self.plan, self.wires, slots)
+        return self.subcircuits.sweep(self.writer, self.plan, self.forward, slots)
 
     def asked(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
         """The gradients asked for, zeros where none arrived."""
-        found = {name: (gradients[slot], self.wires[slot]) for name, slot in self.plan.wrt.items()}
+        found = {name: (gradients[slot], self.forward.wires[slot]) for name, slot in self.plan.wrt.items()}
         return {name: self.writer.zeros_like(wire) if gradient is None else gradient
                 for name, (gradient, wire) in found.items()}
 
@@ -109,10 +112,14 @@ class Derivation:
             records.remove(record)
             records.insert(records.index(like.record) + 1, record)
 
+    def called(self, wire: Wire, wanted: str) -> Wire:
+        """A node of its own for a wire."""
+        return called(self.writer, wire, self.names.unique(wanted))
+
     def named(self, gradients: Sequence[Wire | None], asked: Mapping[str, Wire],
-              label: Callable[[str], str | None]) -> dict[str, Wire]:
-        """The gradients asked for, each a node of its own; `label` names the gradient on a node."""
-        return name_gradients(self.writer, self.plan.names, gradients, asked, self.names, label)
+              label: Callable[[str], str | None], what: str) -> dict[str, Wire]:
+        """The gradients asked for, each a node of its own; `label` names the gradient on a node, `what` describes it."""
+        return name_gradients(self.writer, self.plan.names, gradients, asked, self.names, label, what)
 
     def finish(self, outputs: Iterable[Wire], name: str, description: str, *, without: Iterable[str] = ()) -> Circuit:
         """The circuit with these outputs and the inputs of the primal, some of them left out."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from circuitflow.errors import InputError, printable
+from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
 from circuitflow.transforms.derivation import Derivation, References
+from circuitflow.transforms.naming import closed
 from circuitflow.transforms.wires import Wire
 
 
@@ -79,7 +82,8 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
     tangent_of = {gradient: name for name, gradient in reverse.labels.items()}
     gradients = derivation.sweep(seeds)
     asked = derivation.asked(gradients)
-    called = derivation.named(gradients, asked, lambda name: f"{tangent_of[name]}_dot" if name in tangent_of else None)
+    called = derivation.named(gradients, asked,
+                              lambda name: f"{tangent_of[name]}_dot" if name in tangent_of else None, "tangent on")
     primal = {text: outputs[reference] for text, reference in reverse.values.items()}
     tangents = {text: called[name] for text, name in upstream.items()}
     for text, wire in primal.items():
@@ -97,9 +101,85 @@ def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circ
     It has an input `x_dot` for every `x` in `wrt`, and the output `dx_dot`: rows x of the Hessian times the vector.
     Arguments and errors are those of `gradient`.
     """
-    first = Derivation(circuit, of, wrt)
-    return jvp(gradient(circuit, of, wrt), wrt=[first.sources[name].reference if name in first.sources else name
-                                                for name in first.plan.wrt])
+    return jvp(gradient(circuit, of, wrt), wrt=_sources(circuit, of, wrt))
+
+
+def jacobian(circuit: Circuit, of: References = None, wrt: References = None) -> Circuit:
+    """The Jacobian as a circuit: a row for every element of an output, by a reverse sweep.
+
+    The derivative of the output `f` by `x` is called `df_dx` and has the shape of f followed by that of x. The sweeps
+    of an output that is no scalar are one scan over the rows of the identity; what the rows share is computed once.
+    Arguments and errors are those of `gradient`.
+    """
+    derivation = Derivation(circuit, of, wrt)
+    outputs = {}
+    for text, wire in derivation.outputs().items():
+        if wire.type.is_float:
+            for name, block in (_row if wire.shape == () else _rows)(derivation, text, wire).items():
+                outputs[text, name] = derivation.called(block, f"d{text}_d{name}")
+    if not outputs:
+        raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point output to differentiate")
+    asked = ", ".join(derivation.plan.of)
+    return derivation.finish(outputs.values(), f"jacobian_of_{circuit.name}",
+                             f"the derivatives of {asked} by {', '.join(derivation.plan.wrt)}")
+
+
+def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> Circuit:
+    """The Hessian as a circuit: the Jacobian of the gradient.
+
+    The derivative of the gradient on `x` by `y` is called `ddx_dy` and has the shape of x followed by that of y. A
+    product with a vector is far cheaper: see `hvp`. Arguments and errors are those of `gradient`.
+    """
+    return jacobian(gradient(circuit, of, wrt), wrt=_sources(circuit, of, wrt))
+
+
+def _sources(circuit: Circuit, of: References, wrt: References) -> list[str]:
+    """What the gradient of a circuit calls the nodes that it is differentiated by."""
+    derivation = Derivation(circuit, of, wrt)
+    return [derivation.sources[name].reference if name in derivation.sources else name for name in derivation.plan.wrt]
+
+
+def _row(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
+    """The derivatives of a scalar."""
+    return derivation.asked(derivation.sweep({text: derivation.writer.constant(1.0, wire.dtype)}))
+
+
+def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
+    """The derivatives of an array, one row of the identity after the other."""
+    writer, subcircuits = derivation.writer, derivation.subcircuits
+    flat = writer.reshape(wire, shape=[-1])
+    square = writer.unsqueeze(flat, axis=1) * writer.unsqueeze(flat, axis=0)
+    column = flat
+    for _ in wire.shape:
+        column = writer.unsqueeze(column, axis=-1)
+    identity = writer.reshape_like(writer.eye_like(square), column * wire)
+    seed = writer.port("row", wire.type)
+    found: dict[str, Wire] = {}
+
+    def write() -> list[Wire]:
+        gradients = derivation.sweep({text: seed})
+        found.update((name, gradient) for name, slot in derivation.plan.wrt.items()
+                     if (gradient := gradients[slot]) is not None)
+        return list(found.values())
+
+    records, results, captured = writer.closure(write, seed)
+    names = [f"d{name}".replace("/", "_") for name in found]
+    stacked: dict[str, Wire] = {}
+    if found:
+        circuit = subcircuits.add(f"row_of_d{text}", closed(writer, records, results, names))
+        types = [ArrayType((flat.shape[0], *x.shape), x.dtype) for x in found.values()]
+        made = writer.apply("scan", {"row": identity, **captured}, {"circuit": circuit, "over": ["row"]}, tuple(names),
+                            types)
+        stacked = dict(zip(found, made, strict=True))
+    blocks = {}
+    for name, slot in derivation.plan.wrt.items():
+        x = derivation.forward.wires[slot]
+        outer = wire
+        for _ in x.shape:
+            outer = writer.unsqueeze(outer, axis=-1)
+        product = outer * x
+        blocks[name] = writer.reshape_like(stacked[name], product) if name in stacked else writer.zeros_like(product)
+    return blocks
 
 
 class _Reverse(NamedTuple):
@@ -129,7 +209,7 @@ def _vjp(circuit: Circuit, of: References, wrt: References, *, values: bool) -> 
 
 def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool) -> _Reverse:
     gradients = derivation.sweep(seeds)
-    called = derivation.named(gradients, derivation.asked(gradients), lambda name: f"d{name}")
+    called = derivation.named(gradients, derivation.asked(gradients), lambda name: f"d{name}", "gradient on")
     primal = derivation.outputs() if values else {}
     of, by = ", ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
     circuit = derivation.finish([*primal.values(), *called.values()], f"gradient_of_{derivation.circuit.name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from circuitflow.transforms.wires import Record, Wire
@@ -27,7 +28,7 @@ class Names:
 
 
 def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wire | None], asked: Mapping[str, Wire],
-                   names: Names, label: Callable[[str], str | None]) -> dict[str, Wire]:
+                   names: Names, label: Callable[[str], str | None], what: str) -> dict[str, Wire]:
     """Give gradients the names of the nodes they belong to; returns those asked for, each a node of its own.
 
     Where a gradient passes through a gate unchanged, it is called after the node nearest to the output.
@@ -40,16 +41,22 @@ def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wir
         if wanted is not None:
             wire.record.name = names.unique(wanted)
             owner[id(wire.record)] = name
-    called = {}
-    for name, wire in asked.items():
-        record = wire.record
-        if owner.get(id(record)) != name:
-            operands, attributes = ({}, record.attributes) if record.gate == "constant" else ({0: wire}, {})
-            record = Record("identity" if operands else "constant", operands, attributes,
-                            name=names.unique(label(name) or name))
-            (wire,) = writer.write(record, [wire.type], wire.fill)
-        called[name] = wire
-    return called
+    return {name: wire if owner.get(id(wire.record)) == name
+            else called(writer, wire, names.unique(label(name) or name), {"description": f"{what} {name}"})
+            for name, wire in asked.items()}
+
+
+def called(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = MappingProxyType({})) -> Wire:
+    """A node of its own that is called so: the wire's, if that has no name yet."""
+    record = wire.record
+    if record.gate == "constant":
+        record = Record("constant", {}, record.attributes, name=name, notes=notes)
+    elif record.name is not None or record.outputs:
+        record = Record("identity", {0: wire}, {}, name=name, notes=notes)
+    else:
+        record.name = name
+        return wire
+    return writer.write(record, [wire.type], wire.fill)[0]
 
 
 def finished(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Record]:
@@ -59,8 +66,23 @@ def finished(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Re
     records = _with_longer_sums([record for record in writer.records if id(record) in kept], outputs)
     for record in records:
         if record.name is None:
-            record.name = names.unique(record.stage if record.gate == "constant" else f"{record.stage}_back")
+            is_back = record.stage and record.gate != "constant"
+            record.name = names.unique(f"{record.stage}_back" if is_back else record.stage or record.gate)
     return records
+
+
+def closed(writer: Writer, records: Sequence[Record], results: Sequence[Wire],
+           outputs: Sequence[str]) -> dict[str, Any]:
+    """The body of a closure: its records with names, and results that are called as the outputs."""
+    names = Names([*(record.name for record in records if record.name is not None), *outputs])
+    start = len(writer.records)
+    ends = [called(writer, wire, name) for wire, name in zip(results, outputs, strict=True)]
+    records = [*records, *writer.records[start:]]
+    del writer.records[start:]
+    for record in records:
+        if record.name is None:
+            record.name = names.unique(f"{record.stage}_back" if record.stage else record.gate)
+    return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in ends]}
 
 
 def as_nodes(records: Iterable[Record]) -> Iterator[dict[str, Any]]:

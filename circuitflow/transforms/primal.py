@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from circuitflow.document.model import TensorFile
+from circuitflow.gates import ArrayType
 from circuitflow.graph.levels import Level, Written
 from circuitflow.graph.node import Node
 from circuitflow.transforms.naming import Names
@@ -15,7 +16,7 @@ from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer
 
 _NOTES = ("label", "description", "metadata")
-_SYNTAX = {"id", "gate", "circuit", "inputs"}
+_SYNTAX = {"id", "gate", "circuit", "then", "else", "inputs"}
 
 
 def ids(level: Level) -> dict[str, str]:
@@ -50,18 +51,24 @@ def port(writer: Writer, level: Level, node: Node, name: str, *, declared: bool)
     return writer.write(Record("input", {}, kept, name=name, notes=notes), [node.types[0]])[0]
 
 
-def application(writer: Writer, level: Level, node: Node, operands: Mapping[Any, Wire],
-                circuit: str | None) -> tuple[Wire, ...]:
-    """A gate or a call as it is written; a call names its circuit."""
+def gate(writer: Writer, level: Level, node: Node, operands: Sequence[Wire]) -> tuple[Wire, ...]:
+    """A gate as it is written."""
     attributes, notes = _split(level.written[node.id])
-    if circuit is not None:
-        attributes = {"circuit": circuit, **attributes}
-    record = Record(node.kind, operands, attributes, node.outputs, node.id, node.id, notes)
-    return writer.write(record, node.types, attributes=node.attributes if circuit is None else None)
+    record = Record(node.kind, dict(enumerate(operands)), attributes, node.outputs, node.id, node.id, notes)
+    return writer.write(record, node.types, attributes=node.attributes)
+
+
+def application(writer: Writer, level: Level, node: Node, operands: Mapping[str, Wire], circuits: Mapping[str, str],
+                outputs: Sequence[str] = (), types: Sequence[ArrayType] = ()) -> tuple[Wire, ...]:
+    """A node that applies circuits as it is written, with other names for them, and with more outputs."""
+    attributes, notes = _split(level.written[node.id])
+    names = node.outputs or (tuple(node.attributes["circuit"].outputs) if outputs else ())
+    record = Record(node.kind, operands, {**circuits, **attributes}, (*names, *outputs), node.id, node.id, notes)
+    return writer.write(record, [*node.types, *types])
 
 
 def _split(written: Written) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a node says of itself but for its operands, and its free text."""
-    said = written.site.node.model_dump(mode="python", exclude_unset=True)
+    said = written.site.node.model_dump(mode="python", exclude_unset=True, by_alias=True)
     return ({key: value for key, value in said.items() if key not in _SYNTAX and key not in _NOTES},
             {key: said[key] for key in _NOTES if key in said})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from circuitflow.executor.passes import reverse_sweep
-from circuitflow.executor.plan import Plan, Structure, make_plan
-from circuitflow.gates import ArrayType, Gate, GateTable
+from circuitflow.executor.plan import Plan, Step, Structure, make_plan
+from circuitflow.gates import ArrayType, GateTable
 from circuitflow.graph.definition import Definition
 from circuitflow.graph.levels import Level
 from circuitflow.graph.node import Node
@@ -24,81 +24,120 @@ class Pullback(NamedTuple):
 
     Attributes:
         name: what it is called.
-        reads: its inputs that are those of the primal, by the position there.
-        upstream: its inputs for upstream gradients, by position of the output of the primal.
-        sends: its outputs, by position of the input of the primal; none where no gradient flows.
+        reads: its inputs that are those of the primal, by the name there.
+        upstream: its inputs for upstream gradients, by output of the primal.
+        sends: its outputs, by input of the primal; none where no gradient flows.
+        types: shape and dtype of everything that it reads, takes or sends, by its own name.
     """
 
     name: str
-    reads: Mapping[int, str]
-    upstream: Mapping[int, str]
-    sends: Mapping[int, str]
+    reads: Mapping[str, str]
+    upstream: Mapping[str, str]
+    sends: Mapping[str, str]
+    types: Mapping[str, ArrayType]
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The forward part of a body, written.
+
+    Attributes:
+        wires: what every output of every node is, one node after the other.
+        carries: for a scan that is differentiated, the carries before every step, by the id of the node.
+    """
+
+    wires: list[Wire]
+    carries: Mapping[str, Mapping[str, Wire]]
 
 
 class Subcircuits:
-    """The bodies that are called, each written once.
+    """The bodies that are applied, each written once.
 
     Attributes:
         bodies: as a document has them, by name.
     """
 
-    def __init__(self, gates: GateTable, dtype: str, folder: Path | None) -> None:
-        self.gates, self.dtype, self.folder = gates, dtype, folder
+    def __init__(self, gates: GateTable, dtype: str, folder: Path | None,
+                 rules: Callable[[Subcircuits], Structure]) -> None:
+        self.gates, self.dtype, self.folder, self._rules = gates, dtype, folder, rules
         self.bodies: dict[str, dict[str, Any]] = {}
         self._names = Names()
-        self._primals: dict[Definition, str] = {}
+        self._primals: dict[tuple[Definition, tuple[str, ...]], str] = {}
         self._pullbacks: dict[Any, Pullback] = {}
 
     def called(self, nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """The bodies that nodes need, in the order in which they were written."""
         pending, seen = list(nodes), set()
         while pending:
-            name = pending.pop().get("circuit")
-            if name is not None and name not in seen:
-                seen.add(name)
-                pending += self.bodies[name]["nodes"]
+            node = pending.pop()
+            for name in (node[key] for key in ("circuit", "then", "else") if key in node):
+                if name not in seen:
+                    seen.add(name)
+                    pending += self.bodies[name]["nodes"]
         return {name: body for name, body in self.bodies.items() if name in seen}
+
+    def add(self, hint: str, body: dict[str, Any]) -> str:
+        """Add a body; returns what it is called."""
+        name = self._names.unique(hint)
+        self.bodies[name] = body
+        return name
 
     # Forward
 
-    def forward(self, writer: Writer, level: Level, nodes: Sequence[Node], sources: Mapping[str, Wire]) -> list[Wire]:
+    def forward(self, writer: Writer, level: Level, nodes: Sequence[Node], sources: Mapping[str, Wire],
+                differentiated: Collection[str] = ()) -> Forward:
         """The values of nodes, one after the other; those of inputs and parameters are given."""
-        wires: dict[str, tuple[Wire, ...]] = {}
+        wires: dict[str, Sequence[Wire]] = {}
+        carries: dict[str, Mapping[str, Wire]] = {}
         for node in nodes:
+            operands = [wires[edge.source][edge.output] for edge in node.operands]
             if node.id in sources:
-                wires[node.id] = (sources[node.id],)
+                wires[node.id] = [sources[node.id]]
             elif node.kind == "constant":
-                wires[node.id] = (primal.source(writer, level, node, node.id, self.folder),)
+                wires[node.id] = [primal.source(writer, level, node, node.id, self.folder)]
+            elif node.gate is not None:
+                wires[node.id] = primal.gate(writer, level, node, operands)
             else:
-                operands = [(edge.port, wires[edge.source][edge.output]) for edge in node.operands]
-                if node.kind == "call":
-                    inner = node.attributes["circuit"]
-                    ports = primal.ids(inner)
-                    named = {ports[str(port)]: wire for port, wire in operands}
-                    circuit = self.primal(inner, node.attributes["name"])
-                    wires[node.id] = primal.application(writer, level, node, named, circuit)
-                else:
-                    wires[node.id] = primal.application(
-                        writer, level, node, dict(enumerate(wire for _, wire in operands)), None)
-        return [wire for node in nodes for wire in wires[node.id]]
+                named = dict(zip(ports(node), operands, strict=True))
+                more = node.attributes["carry"] if node.kind == "scan" and node.id in differentiated else {}
+                circuits = {key: self.primal(node.attributes[key], name, tuple(more))
+                            for key, name in node.attributes["names"].items()}
+                before = list(_before(node.attributes["circuit"], more).values()) if more else ()
+                length = named[node.attributes["over"][0]].shape[0] if more else 0
+                types = [ArrayType((length, *named[name].shape), named[name].dtype) for name in more]
+                made = primal.application(writer, level, node, named, circuits, before, types)
+                wires[node.id] = made[: len(node.types)]
+                carries[node.id] = dict(zip(more, made[len(node.types) :], strict=True))
+        return Forward([wire for node in nodes for wire in wires[node.id]], carries)
 
-    def primal(self, level: Level, hint: str) -> str:
-        """The name of a body of the primal: as it is, but that its parameters are inputs."""
-        if level.definition not in self._primals:
-            name = self._primals[level.definition] = self._names.unique(hint)
+    def primal(self, level: Level, hint: str, also: tuple[str, ...] = ()) -> str:
+        """The name of a body of the primal: as it is, but that its parameters are inputs.
+
+        Args:
+            level: the body.
+            hint: what it is called in the primal.
+            also: inputs that are outputs too.
+        """
+        key = level.definition, also
+        if key not in self._primals:
+            self._primals[key] = self._names.unique(f"{hint}_with_carry" if also else hint)
             writer, ids = Writer(self.gates, self.dtype), primal.ids(level)
-            ports = {source: primal.port(writer, level, level.nodes[source], ids[source], declared=True)
-                     for source in level.inputs}
-            self.forward(writer, level, list(level.nodes.values()), ports)
+            inputs = {name: primal.port(writer, level, level.nodes[name], ids[name], declared=True)
+                      for name in level.inputs}
+            self.forward(writer, level, list(level.nodes.values()), inputs)
+            before = _before(level, also)
+            for name, output in before.items():
+                writer.write(Record("identity", {0: inputs[name]}, {}, name=output), [inputs[name].type])
             described = {"description": level.definition.body.description} if level.definition.body.description else {}
-            self.bodies[name] = {**described, "nodes": list(as_nodes(writer.records)), "outputs": list(level.outputs)}
-        return self._primals[level.definition]
+            self.bodies[self._primals[key]] = {**described, "nodes": list(as_nodes(writer.records)),
+                                               "outputs": [*level.outputs, *before.values()]}
+        return self._primals[key]
 
     # Reverse
 
-    def sweep(self, writer: Writer, plan: Plan, values: Sequence[Wire], seeds: Mapping[int, Wire]) -> list[Wire | None]:
+    def sweep(self, writer: Writer, plan: Plan, forward: Forward, seeds: Mapping[int, Wire]) -> list[Wire | None]:
         """The gradient in every slot, None where none arrives; the rules write it down."""
-        def narrated(steps: Sequence[Any], _: str) -> Any:
+        def narrated(steps: Sequence[Step], _: str) -> Iterator[Step]:
             for step in steps:
                 sources = ", ".join(edge.source for edge in step.node.operands[:4])
                 more = ", …" if len(step.node.operands) > 4 else ""
@@ -106,78 +145,69 @@ class Subcircuits:
                 writer.notes = {"description": f"from {step.node.id} = {step.node.kind}({sources}{more})"}
                 yield step
 
-        gradients, _ = reverse_sweep(replace(plan, wrt={}), writer, values, seeds, narrated)
+        writer.carries = forward.carries
+        gradients, _ = reverse_sweep(replace(plan, wrt={}), writer, forward.wires, seeds, narrated)
         writer.stage, writer.notes = "", {}
         return gradients
 
-    def rules(self, writer: Writer) -> Structure:
-        """How calls are differentiated: by a call of their pullback."""
-        def structure(node: Node, wanted: Sequence[bool]) -> Gate:
-            def backward(op: Any, g: Any, out: Any, *operands: Wire) -> list[Wire | None]:
-                upstream = g if node.outputs else (g,)
-                given = tuple(wire.fill != 0 for wire in upstream)
-                pullback = self.pullback(node.attributes["circuit"], node.attributes["name"], tuple(wanted), given)
-                sent = self._call(writer, node, pullback, operands, upstream) if pullback.sends else {}
-                return [sent.get(i) for i in range(len(operands))]
-
-            return Gate("", "", (), _no_shape, backward, backward, outputs=node.outputs)
-
-        return structure
-
-    def _call(self, writer: Writer, node: Node, pullback: Pullback, operands: Sequence[Wire],
-              upstream: Sequence[Wire]) -> dict[int, Wire]:
-        """What a pullback sends, by position of the operand."""
-        named = {port: operands[i] for i, port in pullback.reads.items()}
-        named |= {port: upstream[i] for i, port in pullback.upstream.items()}
-        outputs = tuple(pullback.sends.values()) if len(pullback.sends) > 1 else ()
-        record = Record("call", named, {"circuit": pullback.name}, outputs, node.id, notes=writer.notes)
-        return dict(zip(pullback.sends, writer.call(record, [operands[i].type for i in pullback.sends]), strict=True))
-
-    def pullback(self, level: Level, hint: str, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> Pullback:
+    def pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str]) -> Pullback:
         """The gradient of a body by the inputs wanted, from upstream gradients on the outputs given."""
-        key = level, wanted, given
+        key = level, frozenset(wanted), frozenset(given)
         if key not in self._pullbacks:
-            self._pullbacks[key] = self._pullback(level, f"{hint}_gradient", wanted, given)
+            self._pullbacks[key] = self._pullback(level, hint, wanted, given)
         return self._pullbacks[key]
 
-    def _pullback(self, level: Level, hint: str, wanted: tuple[bool, ...], given: tuple[bool, ...]) -> Pullback:
+    def _pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str]) -> Pullback:
         writer, ids = Writer(self.gates, self.dtype), primal.ids(level)
-        outputs = list(level.outputs)
-        plan = make_plan(level, [text for text, here in zip(outputs, given, strict=True) if here],
-                         [name for name, here in zip(level.inputs, wanted, strict=True) if here],
-                         self.rules(writer))
-        ports = {name: primal.port(writer, level, level.nodes[name], ids[name], declared=False)
-                 for name in level.inputs if name in plan.sources}
-        values = self.forward(writer, level, planned(level, plan), ports)
+        plan = make_plan(level, [text for text in level.outputs if text in given],
+                         [name for name in level.inputs if name in wanted], self._rules(self))
+        inputs = {name: primal.port(writer, level, level.nodes[name], ids[name], declared=False)
+                  for name in level.inputs if name in plan.sources}
+        forward = self.forward(writer, level, planned(level, plan), inputs, differentiated(plan))
         names = Names(ids.values())
         seeds: dict[int, Wire] = {}
-        upstream: dict[int, Wire] = {}
-        for i, text in enumerate(outputs):
-            slot = plan.of.get(text)
-            if given[i] and slot is not None and plan.active[slot]:
+        upstream: dict[str, Wire] = {}
+        for text, slot in plan.of.items():
+            if plan.active[slot]:
                 record = Record("input", {}, {}, name=names.unique(f"d{text}"))
-                (upstream[i],) = writer.write(record, [values[slot].type])
-                seeds[slot] = seeds[slot] + upstream[i] if slot in seeds else upstream[i]
-        gradients = self.sweep(writer, plan, values, seeds)
+                (upstream[text],) = writer.write(record, [forward.wires[slot].type])
+                seeds[slot] = seeds[slot] + upstream[text] if slot in seeds else upstream[text]
+        gradients = self.sweep(writer, plan, forward, seeds)
         asked = {name: gradients[slot] for name, slot in plan.wrt.items()}
         sent = {name: wire for name, wire in asked.items() if wire is not None}
         if not sent:
-            return Pullback("", {}, {}, {})
-        called = name_gradients(writer, plan.names, gradients, sent, names, lambda name: f"d{name}")
+            return Pullback("", {}, {}, {}, {})
+        called = name_gradients(writer, plan.names, gradients, sent, names, lambda name: f"d{name}", "gradient on")
         records = finished(writer, names, [wire.record for wire in called.values()])
         kept = set(map(id, records))
-        name = self._names.unique(hint)
-        self.bodies[name] = {"description": f"the gradient of {hint.removesuffix('_gradient')}",
-                             "nodes": list(as_nodes(records)), "outputs": [w.reference for w in called.values()]}
-        return Pullback(name,
-                        {i: ids[name] for i, name in enumerate(level.inputs)
-                         if name in ports and id(ports[name].record) in kept},
-                        {i: wire.reference for i, wire in upstream.items() if id(wire.record) in kept},
-                        {i: called[name].reference for i, name in enumerate(level.inputs) if name in called})
+        name = self.add(f"{hint}_gradient", {"description": f"the gradient of {hint}", "nodes": list(as_nodes(records)),
+                                             "outputs": [wire.reference for wire in called.values()]})
+        read = {name: wire for name, wire in inputs.items() if id(wire.record) in kept}
+        taken = {text: wire for text, wire in upstream.items() if id(wire.record) in kept}
+        return Pullback(name, _references(read), _references(taken), _references(called),
+                        {wire.reference: wire.type for wires in (read, taken, called) for wire in wires.values()})
 
 
-def _no_shape(*types: ArrayType) -> ArrayType:
-    raise AssertionError("the types of a call are known")
+def _references(wires: Mapping[str, Wire]) -> dict[str, str]:
+    return {key: wire.reference for key, wire in wires.items()}
+
+
+def _before(level: Level, carry: Iterable[str]) -> dict[str, str]:
+    """What a circuit calls the outputs that are its carried inputs."""
+    names = Names(primal.ids(level).values())
+    return {name: names.unique(f"{name}_before") for name in carry}
+
+
+def ports(node: Node) -> list[str]:
+    """The operands of a node that applies circuits, by the names that the written circuit has for them."""
+    levels = [node.attributes[key] for key in node.attributes["names"]]
+    known = {name: id_ for level in levels for name, id_ in primal.ids(level).items()}
+    return [known.get(str(edge.port), str(edge.port)) for edge in node.operands]
+
+
+def differentiated(plan: Plan) -> set[str]:
+    """The nodes that the reverse sweep goes through."""
+    return {step.node.id for step in plan.steps if step.wanted}
 
 
 def planned(level: Level, plan: Plan) -> list[Node]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from circuitflow.transforms.wires import Record, Wire
 _NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 3.0: "three", 0.5: "half", -1.0: "minus_one"}
 """How constants are called that have a name."""
 
-_TEMPLATES = {"zeros_like", "ones_like", "expand_like", "reshape_like"}
+_TEMPLATES = {"zeros_like", "ones_like", "eye_like", "expand_like", "reshape_like"}
 """Gates that read the shape and dtype of their last operand alone: any node like it will do, best the first."""
 
 
@@ -30,6 +30,7 @@ class Writer:
         self.gates, self.dtype = gates, dtype
         self.records: list[Record] = []
         self.notes: Mapping[str, Any] = {}
+        self.carries: Mapping[str, Mapping[str, Wire]] = {}
         self.stage = ""
         self._made: dict[Any, tuple[Wire, ...]] = {}
         self._templates: dict[ArrayType, Wire] = {}
@@ -77,12 +78,60 @@ class Writer:
         made = self._made[key]
         return made if made[0].record.outputs else made[0]
 
-    def call(self, record: Record, types: Sequence[ArrayType]) -> tuple[Wire, ...]:
-        """The application of a subcircuit; the same one is not written twice."""
-        key = self._key(record.gate, tuple(record.operands.values()), {**record.attributes, "": list(record.operands)})
+    def apply(self, gate: str, operands: Mapping[str, Wire], attributes: Mapping[str, Any], outputs: tuple[str, ...],
+              types: Sequence[ArrayType]) -> tuple[Wire, ...]:
+        """The application of subcircuits; the same one is not written twice."""
+        key = self._key(gate, tuple(operands.values()), {**attributes, "": list(operands)})
         if key not in self._made:
+            record = Record(gate, operands, attributes, outputs if len(outputs) > 1 else (), self.stage,
+                            notes=self.notes)
             self._made[key] = self.write(record, types)
         return self._made[key]
+
+    def closure(self, write: Callable[[], Sequence[Wire]],
+                seed: Wire) -> tuple[list[Record], list[Wire], dict[str, Wire]]:
+        """What is written from an input on, taken out of this body to be one of its own.
+
+        Args:
+            write: writes records that begin with an input, and gives what comes of them.
+            seed: the input.
+
+        Returns:
+            The records, beginning with their inputs; what comes of them; and what the inputs other than the seed stand
+            for here, by name. What does not depend on the seed stays here.
+        """
+        made, start = dict(self._made), len(self.records)
+        results = write()
+        depends = {id(seed.record)}
+        for record in self.records[start:]:
+            if any(id(wire.record) in depends for wire in record.operands.values()):
+                depends.add(id(record))
+        inside = [record for record in self.records if id(record) in depends and record is not seed.record]
+        self.records = [record for record in self.records if id(record) not in depends]
+        self._made = {key: wires for key, wires in self._made.items()
+                      if key in made or id(wires[0].record) not in depends}
+        self._templates = {type_: wire for type_, wire in self._templates.items() if id(wire.record) not in depends}
+        ports: dict[tuple[int, int], Wire] = {}
+        captured: dict[str, Wire] = {}
+
+        def inner(wire: Wire) -> Wire:
+            if id(wire.record) in depends:
+                return wire
+            key = id(wire.record), wire.position
+            if key not in ports:
+                name = f"given_{len(captured)}"
+                ports[key] = Wire(self, Record("input", {}, {}, name=name), 0, wire.type)
+                captured[name] = wire
+            return ports[key]
+
+        for record in inside:
+            record.operands = {port: inner(wire) for port, wire in record.operands.items()}
+        results = [inner(wire) for wire in results]
+        return [seed.record, *(port.record for port in ports.values()), *inside], list(results), captured
+
+    def port(self, name: str, type_: ArrayType) -> Wire:
+        """An input of a subcircuit, which takes its type from the application."""
+        return self.write(Record("input", {}, {}, name=name), [type_])[0]
 
     def know(self, wire: Wire) -> None:
         """Use a scalar constant wherever a rule asks for its number."""

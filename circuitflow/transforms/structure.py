@@ -1,0 +1,159 @@
+"""How nodes that apply circuits are differentiated: by the application of the circuits' gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from circuitflow.executor.plan import Structure
+from circuitflow.gates import ArrayType, Gate
+from circuitflow.graph.levels import Level
+from circuitflow.graph.node import Node
+from circuitflow.transforms.naming import Names, as_nodes, called, finished
+from circuitflow.transforms.subcircuits import Pullback, Subcircuits
+from circuitflow.transforms.wires import Wire
+from circuitflow.transforms.writer import Writer
+
+Wires = Mapping[str, Wire]
+
+
+def structure(subcircuits: Subcircuits) -> Structure:
+    """The rule for each node that applies circuits."""
+    def rule(node: Node, wanted: Sequence[bool]) -> Gate:
+        differentiate: Callable[..., dict[str, Wire]] = {"scan": _scan, "if": _if}.get(node.kind, _application)
+        names = [str(edge.port) for edge in node.operands]
+        asked = [name for name, want in zip(names, wanted, strict=True) if want]
+
+        def backward(writer: Writer, g: Any, out: Any, *operands: Wire) -> list[Wire | None]:
+            outputs = list(next(node.attributes[key] for key in node.attributes["names"]).outputs)
+            upstream = {name: wire for name, wire in zip(outputs, g if node.outputs else (g,), strict=True)
+                        if wire.fill != 0}
+            given = dict(zip(names, operands, strict=True))
+            sent = differentiate(subcircuits, writer, node, asked, given, upstream)
+            return [sent.get(name) for name in names]
+
+        return Gate(node.kind, "", tuple(names), _no_shape, backward, backward, outputs=node.outputs)
+
+    return rule
+
+
+def _no_shape(*types: ArrayType) -> ArrayType:
+    raise AssertionError("the types of a node that applies circuits are known")
+
+
+def _apply(writer: Writer, gate: str, pullback: Pullback, operands: Wires, upstream: Wires,
+           names: Sequence[str]) -> dict[str, Wire]:
+    """What a pullback sends, by input of the primal."""
+    if not pullback.sends:
+        return {}
+    given = {port: operands[name] for name, port in pullback.reads.items()}
+    given |= {port: upstream[name] for name, port in pullback.upstream.items()}
+    types = [pullback.types[port] for port in pullback.sends.values()]
+    made = writer.apply(gate, given, {"circuit": pullback.name}, tuple(pullback.sends.values()), types)
+    return {name: wire for name, wire in zip(pullback.sends, made, strict=True) if name in names}
+
+
+def _application(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Sequence[str], operands: Wires,
+                 upstream: Wires) -> dict[str, Wire]:
+    """Of a call a call, of a checkpoint a checkpoint."""
+    pullback = subcircuits.pullback(node.attributes["circuit"], node.attributes["names"]["circuit"], asked, upstream)
+    return _apply(writer, node.kind, pullback, operands, upstream, asked)
+
+
+def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Sequence[str], operands: Wires,
+        upstream: Wires) -> dict[str, Wire]:
+    """The gradient of the branch that was taken; zeros for what that does not read."""
+    names = Names(operands)
+    taken = {text: names.unique(f"d{text}") for text in upstream}
+    sent = {name: names.unique(f"d{name}") for name in asked}
+    given: dict[str, Wire] = {"condition": operands["condition"]}
+    circuits = {}
+    for key, name in node.attributes["names"].items():
+        level: Level = node.attributes[key]
+        pullback = subcircuits.pullback(level, name, [name for name in asked if name in level.inputs], upstream)
+        inner = Writer(writer.gates, writer.dtype)
+        ports = {port: inner.port(port, operands[port].type) for port in dict.fromkeys([*pullback.reads, *asked])}
+        seeds = {text: inner.port(port, upstream[text].type) for text, port in taken.items()}
+        found = _apply(inner, "call", pullback, ports, seeds, asked)
+        results = {port: found[port] if port in found else inner.zeros_like(ports[port]) for port in asked}
+        body = _body(inner, {**ports, **seeds}, results, sent)
+        circuits[key] = subcircuits.add(f"{name}_gradient_of_{node.id}", body)
+        given |= {port: operands[port] for port in ports}
+    given |= {port: upstream[text] for text, port in taken.items()}
+    made = writer.apply("if", given, circuits, tuple(sent.values()), [operands[name].type for name in asked])
+    return dict(zip(asked, made, strict=True))
+
+
+def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Sequence[str], operands: Wires,
+          upstream: Wires) -> dict[str, Wire]:
+    """A scan in the opposite direction, which carries the gradient on the carry, and sums those that add up."""
+    level: Level = node.attributes["circuit"]
+    carry: Mapping[str, str] = node.attributes["carry"]
+    over = list(node.attributes["over"])
+    hint = node.attributes["names"]["circuit"]
+    floats = [name for name in carry if operands[name].type.is_float]
+    given = list(dict.fromkeys([*upstream, *(carry[name] for name in floats)]))
+    pullback = subcircuits.pullback(level, hint, dict.fromkeys([*asked, *floats]), given)
+    summed = [name for name in asked if name in pullback.sends and name not in carry and name not in over]
+
+    names = Names([*operands, *pullback.types])
+    inner = Writer(writer.gates, writer.dtype)
+    step = {name: ArrayType(wire.shape[1:], wire.dtype) if name in over else wire.type
+            for name, wire in operands.items()}
+    before = writer.carries[node.id]
+    outer: dict[str, Wire] = {}  # the operands of the reverse scan
+    inputs: dict[str, Wire] = {}  # the same inside
+    along: list[str] = []
+
+    def port(name: str, wire: Wire, *, sliced: bool) -> Wire:
+        outer[name] = wire
+        if sliced:
+            along.append(name)
+        inputs[name] = inner.port(name, ArrayType(wire.shape[1:], wire.dtype) if sliced else wire.type)
+        return inputs[name]
+
+    reads = {name: port(name, before[name] if name in carry else operands[name], sliced=name in carry or name in over)
+             for name in pullback.reads}
+    last = {output: name for name, output in carry.items()}
+    seeds: dict[str, Wire] = {}
+    carried: dict[str, str] = {}
+    for text in given:
+        if text in last:
+            start = upstream.get(text)
+            name = carried[last[text]] = names.unique(f"d{last[text]}_after")
+            seeds[text] = port(name, writer.zeros_like(operands[last[text]]) if start is None else start, sliced=False)
+        else:
+            seeds[text] = port(names.unique(f"d{text}_here"), upstream[text], sliced=True)
+    totals = {name: port(names.unique(f"d{name}_after"), writer.zeros_like(operands[name]), sliced=False)
+              for name in summed}
+    if not along:  # it must know how often
+        port(over[0], operands[over[0]], sliced=True)
+    found = _apply(inner, "call", pullback, reads, seeds, list(pullback.sends))
+    results = {name: found[name] if name in found else inner.zeros_like(seeds[carry[name]]) for name in floats}
+    results |= {name: found[name] for name in asked if name in found and name in over}
+    results |= {name: totals[name] + found[name] for name in summed}
+    sent = {name: names.unique(f"d{name}_sum" if name in summed else f"d{name}_sent") for name in results}
+    circuit = subcircuits.add(f"{hint}_gradient_step", _body(inner, inputs, results, sent))
+    attributes: dict[str, Any] = {
+        "circuit": circuit,
+        "carry": {**{carried[name]: sent[name] for name in floats},
+                  **{totals[name].reference: sent[name] for name in summed}},
+        "over": along,
+    }
+    if not node.attributes["reverse"]:
+        attributes["reverse"] = True
+    if node.attributes["cache"] > 1:
+        attributes["cache"] = node.attributes["cache"]
+    length = operands[over[0]].shape[0]
+    types = [ArrayType((length, *step[name].shape), step[name].dtype) if name in over else operands[name].type
+             for name in results]
+    made = writer.apply("scan", outer, attributes, tuple(sent.values()), types)
+    return {name: wire for name, wire in zip(results, made, strict=True) if name in asked}
+
+
+def _body(writer: Writer, inputs: Wires, results: Wires, outputs: Mapping[str, str]) -> dict[str, Any]:
+    """A body with some inputs, and with results that are called as the outputs say."""
+    ends = [called(writer, wire, outputs[name]) for name, wire in results.items()]
+    names = Names(record.name for record in writer.records if record.name is not None)
+    records = finished(writer, names, [wire.record for wire in (*inputs.values(), *ends)])
+    return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in ends]}
