@@ -76,9 +76,9 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
     Raises:
         InputError: a reference that the circuit does not have, or a gradient that cannot be.
     """
-    outputs = {text: _find(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
+    found = {text: _find(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
     asked = {text: _differentiable(circuit, text, _find(circuit, text, "wrt")) for text in wrt or ()}
-    needed = circuit.needed({output.node for output in (*outputs.values(), *asked.values())})
+    needed = circuit.needed({output.node for output in (*found.values(), *asked.values())})
     first: dict[str, int] = {}
     names: list[str] = []
     active: list[bool] = []
@@ -99,19 +99,19 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
             continue
         operands = tuple(first[edge.source] + edge.output for edge in node.operands)
         flowing = tuple(active[operand] for operand in operands)
-        gate, attributes, filled = node.gate, node.attributes, node.names
+        gate, attributes, outputs, filled = node.gate, node.attributes, node.outputs, node.names
         if gate is None:
             assert structure is not None  # noqa: S101
             gate, attributes = structure(node, flowing), {}
-            filled = [*gate.output_names({})] or filled
+            outputs = gate.output_names({})
+            filled = [*outputs] or filled
         wanted = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
         flows = any(wanted)
         active += [type_.is_float and (flows or i in here) for i, type_ in enumerate(node.types)]
         active += [False] * (len(filled) - len(node.types))
         names += filled
-        steps.append(Step(node, gate, attributes, operands, slot, len(filled) if gate.outputs else 0,
-                          wanted if flows else ()))
-    slots = {text: first[output.node] + output.position for text, output in outputs.items()}
+        steps.append(Step(node, gate, attributes, operands, slot, len(outputs), wanted if flows else ()))
+    slots = {text: first[output.node] + output.position for text, output in found.items()}
     if wrt is None:
         chosen = {name: slot for name, slot in sources.items() if active[slot]}
     else:

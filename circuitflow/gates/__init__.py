@@ -11,6 +11,8 @@ from circuitflow.gates.indexing import INDEXING
 from circuitflow.gates.layout import LAYOUT
 from circuitflow.gates.linear import LINEAR
 from circuitflow.gates.logic import LOGIC
+from circuitflow.gates.losses import LOSSES
+from circuitflow.gates.neural import NEURAL
 from circuitflow.gates.record import AtLeast, Attributes, Gate, GateTable, Reads
 from circuitflow.gates.reductions import REDUCTIONS
 from circuitflow.gates.running import RUNNING
@@ -31,6 +33,8 @@ FAMILIES: dict[str, GateTable] = {
     "linear": LINEAR,
     "layout": LAYOUT,
     "indexing": INDEXING,
+    "neural": NEURAL,
+    "losses": LOSSES,
 }
 
 GATES: GateTable = MappingProxyType({name: gate for family in FAMILIES.values() for name, gate in family.items()})

@@ -35,6 +35,22 @@ class Order(Attributes):
     descending: Annotated[bool, Field(description="the largest first")] = False
 
 
+class Reduction(Attributes):
+    """What becomes of the elements that updates go to."""
+
+    reduction: Annotated[
+        Literal["none", "add"], Field(description="none: updates replace what is there; add: they are added to it")
+    ] = "none"
+
+
+class Largest(Attributes):
+    """How many `top_k` takes, along which axis, from which end."""
+
+    k: Annotated[int, Field(ge=0, description="how many")]
+    axis: Annotated[int, Field(description="the axis to search along; the last by default")] = -1
+    largest: Annotated[bool, Field(description="the largest; the smallest otherwise")] = True
+
+
 class Depth(Attributes):
     """The size of the new axis of `one_hot`."""
 
@@ -151,6 +167,66 @@ def _keep(xp: Any, flat: Any, places: Any) -> Any:
     return xp.where(hits > 0, 0.0, flat)
 
 
+def _gathered_nd(x: ArrayType, indices: ArrayType) -> ArrayType:
+    need_indices(indices)
+    depth = indices.shape[-1] if indices.shape else None
+    if not isinstance(depth, int) or depth > len(x.shape):
+        raise ShapeError(f"needs indices whose last axis holds at most {len(x.shape)} positions, one for each of the "
+                         f"first axes of x {show(x.shape)}; indices is {show(indices.shape)}")
+    return ArrayType((*indices.shape[:-1], *x.shape[depth:]), x.dtype)
+
+
+def _scattered_nd(x: ArrayType, indices: ArrayType, updates: ArrayType, *, reduction: str) -> ArrayType:
+    need_float("x", x)
+    need_float("updates", updates)
+    expected = _gathered_nd(x, indices).shape
+    if updates.shape != expected:
+        raise ShapeError(f"needs updates of shape {show(expected)}, a slice of x for every index; "
+                         f"updates is {show(updates.shape)}")
+    return ArrayType(x.shape, promote(x.dtype, updates.dtype))
+
+
+def _rows(xp: Any, x: Any, indices: Any) -> tuple[Any, Any]:
+    """The first axes of x as one, and the positions along it."""
+    depth = indices.shape[-1]
+    places = xp.zeros(indices.shape[:-1], dtype=indices.dtype)
+    for axis in range(depth):
+        along = xp.reshape(_from_front(xp, indices[..., axis], x.shape[axis], axis), indices.shape[:-1])
+        places = places * x.shape[axis] + along
+    return xp.reshape(x, (math.prod(x.shape[:depth]), *x.shape[depth:])), xp.reshape(places, (-1,))
+
+
+def _gather_nd(xp: Any, x: Any, indices: Any) -> Any:
+    flat, places = _rows(xp, x, indices)
+    return xp.reshape(xp.take(flat, places, axis=0), (*indices.shape[:-1], *x.shape[indices.shape[-1] :]))
+
+
+def _scatter_nd(xp: Any, x: Any, indices: Any, updates: Any, *, reduction: str) -> Any:
+    flat, places = _rows(xp, x, indices)
+    updates = xp.reshape(updates, (places.shape[0], *flat.shape[1:]))
+    if reduction == "none":
+        hits = _scatter_add(xp, xp.zeros((flat.shape[0],), dtype=flat.dtype), places,
+                            xp.ones(places.shape, dtype=flat.dtype), axis=0)
+        flat = xp.where(xp.reshape(hits, (-1,) + (1,) * (flat.ndim - 1)) > 0, 0.0, flat)
+    return xp.reshape(_scatter_add(xp, flat, places, updates, axis=0), x.shape)
+
+
+def _best(x: ArrayType, *, k: int, axis: int, largest: bool) -> tuple[ArrayType, ArrayType]:
+    need_float("x", x)
+    at = axis_of(axis, len(x.shape))
+    size = x.shape[at]
+    if isinstance(size, int) and k > size:
+        raise ShapeError(f"needs at least k = {k} elements along axis {axis} of x {show(x.shape)}")
+    shape = (*x.shape[:at], k, *x.shape[at + 1 :])
+    return ArrayType(shape, x.dtype), ArrayType(shape, "int64")
+
+
+def _top_k(xp: Any, x: Any, *, k: int, axis: int, largest: bool) -> tuple[Any, Any]:
+    order = _arg_sort(xp, x, axis=axis, descending=largest)
+    order = xp.asarray(order[(slice(None),) * (axis % x.ndim) + (slice(0, k), ...)], dtype=xp.int64)
+    return _gather_elements(xp, x, order, axis=axis), order
+
+
 def _ordered(x: ArrayType, *, axis: int, descending: bool) -> ArrayType:
     need_float("x", x)
     axis_of(axis, len(x.shape))
@@ -205,6 +281,27 @@ INDEXING = {
                                        None,
                                        lambda op, g, out, x, indices, updates, *, axis, reduction:
                                        op.gather_elements(g, indices, axis=axis))),
+    "gather_nd": Gate("x[indices[0], indices[1], …]",
+                      "Slices of x by position along several of its first axes, held by the last axis of the indices.",
+                      ("x", "indices"), _gathered_nd, symbol="gather", reads=Reads.INPUTS,
+                      forward=_gather_nd,
+                      backward=(lambda op, g, out, x, indices: op.scatter_nd(
+                          op.zeros_like(x), indices, g, reduction="add"), None)),
+    "scatter_nd": Gate("x with updates at indices",
+                       "x with slices replaced, or added to, by position along several of its first axes. Indices that "
+                       "are replaced must not repeat.",
+                       ("x", "indices", "updates"), _scattered_nd, attributes=Reduction, symbol="scatter",
+                       reads=Reads.INPUTS,
+                       forward=_scatter_nd,
+                       backward=(lambda op, g, out, x, indices, updates, *, reduction:
+                                 g if reduction == "add" else op.scatter_nd(g, indices, op.zeros_like(updates)),
+                                 None,
+                                 lambda op, g, out, x, indices, updates, *, reduction: op.gather_nd(g, indices))),
+    "top_k": Gate("the k largest of x", "The largest along an axis, in order, and where they stand.",
+                  ("x",), _best, attributes=Largest, outputs=("values", "indices"), symbol="top", reads=Reads.OUTPUT,
+                  forward=_top_k,
+                  backward=(lambda op, g, out, x, *, k, axis, largest: op.scatter_elements(
+                      op.zeros_like(x), out[1], g[0], axis=axis, reduction="add"),)),
     "arg_sort": Gate("order of x", "The indices that sort x along an axis; equal elements keep their order.",
                      ("x",), lambda x, **order: ArrayType(_ordered(x, **order).shape, "int64"), attributes=Order,
                      symbol="argsort",

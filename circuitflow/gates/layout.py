@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -52,8 +53,18 @@ class Part(Attributes):
     """A range of positions along one axis."""
 
     axis: Annotated[int, Field(description="the axis to cut")] = 0
-    start: Annotated[int, Field(ge=0, description="first position")] = 0
-    stop: Annotated[int, Field(ge=0, description="position after the last")]
+    start: Annotated[int, Field(description="first position; negative ones count from the end")] = 0
+    stop: Annotated[int | None, Field(description="position after the last; negative ones count from the end; the end "
+                                                  "by default")] = None
+    step: Annotated[int, Field(ge=1, description="take every so many-th")] = 1
+
+
+class Sections(Attributes):
+    """The parts of `split`."""
+
+    axis: Annotated[int, Field(description="the axis to cut")] = 0
+    sections: Annotated[Annotated[int, Field(ge=1, le=1000)] | Annotated[list[_Size], Field(min_length=1)],
+                        Field(description="how many equal parts, or the size of each")]
 
 
 class NewAxis(Attributes):
@@ -148,8 +159,53 @@ def _joined(*types: ArrayType, axis: int) -> ArrayType:
 
 
 def _concat_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
-    ends = list(itertools.accumulate(x.shape[axis] for x in xs))
-    return tuple(op.slice(g, axis=axis, start=end - x.shape[axis], stop=end) for x, end in zip(xs, ends, strict=True))
+    """The part of each; where sizes before and after are not known, it is told by the operands."""
+    sizes = [x.shape[axis] for x in xs]
+    sent = []
+    for i, x in enumerate(xs):
+        before, after = sum(sizes[:i]), sum(sizes[i + 1 :])
+        if isinstance(before, int) and isinstance(after, int):
+            sent.append(op.slice(g, axis=axis, start=before, stop=-after or None))
+        else:
+            sent.append(op.slice_like(g, x, *xs[:i], axis=axis))
+    return tuple(sent)
+
+
+def _part_like_type(x: ArrayType, like: ArrayType, *before: ArrayType, axis: int) -> ArrayType:
+    at = axis_of(axis, len(x.shape))
+    for y in (like, *before):
+        if (*y.shape[:at], *y.shape[at + 1 :]) != (*x.shape[:at], *x.shape[at + 1 :]):
+            raise ShapeError(f"needs equal shapes but along axis {axis}: {show(y.shape)} and {show(x.shape)}")
+    return ArrayType(like.shape, x.dtype)
+
+
+def _slice_like(xp: Any, x: Any, like: Any, *before: Any, axis: int) -> Any:
+    start = sum(y.shape[axis] for y in before)
+    return _slice(xp, x, axis=axis, start=start, stop=start + like.shape[axis], step=1)
+
+
+def _pad_like(xp: Any, x: Any, like: Any, *before: Any, axis: int) -> Any:
+    start = sum(y.shape[axis] for y in before)
+    widths = [[0, 0] for _ in range(x.ndim)]
+    widths[axis] = [start, like.shape[axis] - start - x.shape[axis]]
+    return _pad(xp, x, pad_width=widths)
+
+
+def _split_type(x: ArrayType, *, axis: int, sections: int | list[int]) -> tuple[ArrayType, ...]:
+    at = axis_of(axis, len(x.shape))
+    size = x.shape[at]
+    part = divide(size, sections) if isinstance(sections, int) else None
+    sizes: Sequence[Dimension] = sections if isinstance(sections, list) else [] if part is None else [part] * sections
+    if not sizes or (isinstance(sections, list) and sum(sections) != size):
+        raise ShapeError(f"cannot split {size} along axis {axis} of x {show(x.shape)} into {sections}")
+    return tuple(ArrayType((*x.shape[:at], size, *x.shape[at + 1 :]), x.dtype) for size in sizes)
+
+
+def _split(xp: Any, x: Any, *, axis: int, sections: int | list[int]) -> tuple[Any, ...]:
+    sizes = [x.shape[axis] // sections] * sections if isinstance(sections, int) else sections
+    ends = list(itertools.accumulate(sizes))
+    return tuple(_slice(xp, x, axis=axis, start=end - size, stop=end, step=1)
+                 for size, end in zip(sizes, ends, strict=True))
 
 
 def _stacked(*types: ArrayType, axis: int) -> ArrayType:
@@ -184,8 +240,11 @@ def _tiled(x: ArrayType, *, repeats: list[int]) -> ArrayType:
 
 def _tile_backward(op: Any, g: Any, out: Any, x: Any, *, repeats: list[int]) -> Any:
     """Every axis as (times, size), the times summed."""
-    shape = [n for pair in zip(repeats, x.shape, strict=True) for n in pair]
-    return op.reduce_sum(op.reshape(g, shape=shape), axis=list(range(0, len(shape), 2)))
+    template = x
+    for axis in range(0, 2 * x.ndim, 2):
+        template = op.unsqueeze(template, axis=axis)
+    template = op.expand(template, shape=[n for times in repeats for n in (times, 1)])
+    return op.reduce_sum(op.reshape_like(g, template), axis=list(range(0, 2 * x.ndim, 2)))
 
 
 def _triangular(x: ArrayType, *, upper: bool, k: int) -> ArrayType:
@@ -207,23 +266,55 @@ def _flattened(x: ArrayType, *, axis: int) -> ArrayType:
     return ArrayType(_matrix_shape(x.shape, axis), x.dtype)
 
 
-def _cut(x: ArrayType, *, axis: int, start: int, stop: int) -> ArrayType:
+def _cut(x: ArrayType, *, axis: int, start: int, stop: int | None, step: int) -> ArrayType:
     at = axis_of(axis, len(x.shape))
     size = x.shape[at]
-    if not isinstance(size, int) or not start <= stop <= size:
-        raise ShapeError(f"needs 0 <= start <= stop <= {size} along axis {axis} of {show(x.shape)}; "
-                         f"start is {start}, stop is {stop}")
-    return ArrayType((*x.shape[:at], stop - start, *x.shape[at + 1 :]), x.dtype)
+    if isinstance(size, int):
+        first, last = (start + size * (start < 0), size if stop is None else stop + size * (stop < 0))
+        if not 0 <= first <= last <= size:
+            raise ShapeError(f"needs 0 <= start <= stop <= {size} along axis {axis} of {show(x.shape)}; "
+                             f"start is {start}, stop is {stop}")
+        length: Dimension = -(-(last - first) // step)
+    else:  # whether there are so many is seen when the size is known
+        same_end = (start < 0) == (stop is None or stop < 0)
+        length = (stop or 0) - start if same_end or start < 0 else size + ((stop or 0) - start)
+        if step > 1 or (start < 0 and not same_end) or (isinstance(length, int) and length < 0):
+            raise ShapeError(f"needs a known size along axis {axis} of {show(x.shape)} for the positions {start} to "
+                             f"{stop} in steps of {step}")
+    return ArrayType((*x.shape[:at], length, *x.shape[at + 1 :]), x.dtype)
 
 
-def _slice(xp: Any, x: Any, *, axis: int, start: int, stop: int) -> Any:
-    return x[(slice(None),) * (axis % x.ndim) + (slice(start, stop), ...)]
+def _range(size: int, start: int, stop: int | None, step: int) -> slice:
+    first, last = start + size * (start < 0), size if stop is None else stop + size * (stop < 0)
+    if not 0 <= first <= last <= size:
+        raise IndexError(f"positions {start} to {stop} are out of range for an axis of size {size}")
+    return slice(first, last, step)
 
 
-def _slice_backward(op: Any, g: Any, out: Any, x: Any, *, axis: int, start: int, stop: int) -> Any:
-    widths = [[0, 0] for _ in range(x.ndim)]
-    widths[axis] = [start, x.shape[axis] - stop]
-    return op.pad(g, pad_width=widths)
+def _slice(xp: Any, x: Any, *, axis: int, start: int, stop: int | None, step: int) -> Any:
+    chosen = _range(x.shape[axis], start, stop, step)
+    return x[(slice(None),) * (axis % x.ndim) + (chosen, ...)]
+
+
+def _slice_scattered(x: ArrayType, updates: ArrayType, **part: Any) -> ArrayType:
+    expected = _cut(x, **part).shape
+    if updates.shape != expected:
+        raise ShapeError(f"needs updates of shape {show(expected)}, the part of x {show(x.shape)} that it replaces; "
+                         f"updates is {show(updates.shape)}")
+    return ArrayType(x.shape, promote(x.dtype, updates.dtype))
+
+
+def _slice_scatter(xp: Any, x: Any, updates: Any, *, axis: int, **part: Any) -> Any:
+    """By positions, which every library can do: each takes its element of x or of the updates."""
+    size, axis = x.shape[axis], axis % x.ndim
+    chosen = _range(size, **part)
+    before = xp.arange(size)
+    place = (before - chosen.start) // part["step"]
+    inside = (before >= chosen.start) & (before < chosen.stop) & ((before - chosen.start) % part["step"] == 0)
+    if not updates.shape[axis]:
+        return xp.asarray(x, dtype=xp.result_type(x, updates))
+    spread = xp.take(updates, xp.clip(place, 0, updates.shape[axis] - 1), axis=axis)
+    return xp.where(xp.reshape(inside, (size,) + (1,) * (x.ndim - axis - 1)), spread, x)
 
 
 def _padded(x: ArrayType, *, pad_width: list[list[int]]) -> ArrayType:
@@ -243,8 +334,9 @@ def _pad(xp: Any, x: Any, *, pad_width: list[list[int]]) -> Any:
 
 
 def _pad_backward(op: Any, g: Any, out: Any, x: Any, *, pad_width: list[list[int]]) -> Any:
-    for axis, (before, _) in enumerate(pad_width):
-        g = op.slice(g, axis=axis, start=before, stop=before + x.shape[axis])
+    for axis, (before, after) in enumerate(pad_width):
+        if before or after:
+            g = op.slice(g, axis=axis, start=before, stop=-after or None)
     return g
 
 
@@ -291,10 +383,34 @@ LAYOUT = {
                    AtLeast(1), _joined, attributes=Along, symbol="concat",
                    forward=lambda xp, *xs, axis: xp.concat(xs, axis=axis),
                    backward=_concat_backward),
-    "slice": Gate("x[start:stop]", "A range of positions along an axis.",
+    "slice": Gate("x[start:stop:step]", "A range of positions along an axis.",
                   ("x",), _cut, attributes=Part, symbol="slice",
                   forward=_slice,
-                  backward=(_slice_backward,)),
+                  backward=(lambda op, g, out, x, **part: op.slice_scatter(op.zeros_like(x), g, **part),)),
+    "slice_scatter": Gate("x with x[start:stop:step] = updates", "x with a range of positions along an axis replaced.",
+                          ("x", "updates"), _slice_scattered, attributes=Part, symbol="slice",
+                          forward=_slice_scatter,
+                          backward=(lambda op, g, out, x, updates, **part:
+                                    op.slice_scatter(g, op.zeros_like(updates), **part),
+                                    lambda op, g, out, x, updates, **part: op.slice(g, **part))),
+    "slice_like": Gate("x[n:n + m]", "The part of x along an axis as long as a second operand, behind as much as all "
+                                     "others are long.",
+                       AtLeast(2), _part_like_type, attributes=Along, symbol="slice",
+                       forward=_slice_like,
+                       backward=lambda op, g, out, x, like, *before, axis: (
+                           op.pad_like(g, x, *before, axis=axis), *(None,) * (1 + len(before)))),
+    "pad_like": Gate("0 ‖ x ‖ 0", "Zeros in the shape of a second operand with x among them along an axis, behind as "
+                                  "much as all others are long.",
+                     AtLeast(2), _part_like_type, attributes=Along, symbol="pad",
+                     forward=_pad_like,
+                     backward=lambda op, g, out, x, like, *before, axis: (
+                         op.slice_like(g, x, *before, axis=axis), *(None,) * (1 + len(before)))),
+    "split": Gate("x cut", "The parts of x along an axis, called 0, 1, 2 and so on.",
+                  ("x",), _split_type, attributes=Sections, symbol="split",
+                  outputs=lambda *, axis, sections: tuple(
+                      map(str, range(sections if isinstance(sections, int) else len(sections)))),
+                  forward=_split,
+                  backward=(lambda op, g, out, x, *, axis, sections: op.concat(*g, axis=axis),)),
     "stack": Gate("[x, y, …]", "Operands of one shape side by side along a new axis.",
                   AtLeast(1), _stacked, attributes=NewAxis, symbol="stack",
                   forward=lambda xp, *xs, axis: xp.stack(xs, axis=axis),

@@ -1,13 +1,28 @@
-"""Matrix products, and the order of axes."""
+"""Linear algebra: products, decompositions, solutions. Matrices stand in the last two axes, batches before them.
+
+The gradients of the decompositions are those of Giles 2008, "Collected matrix derivative results for forward and
+reverse mode algorithmic differentiation", of Murray 2016, arXiv:1602.07527 (cholesky), Walter and Lehmann 2010,
+arXiv:1001.1654 (qr), and Townsend 2016 (svd). A symmetric operand is taken as the mean of itself and its transpose.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.shapes import ArrayType, ShapeError, axes_of, broadcast_shapes, need_float, promote, show
+from circuitflow.gates.record import AtLeast, Attributes, Gate, Reads
+from circuitflow.gates.shapes import (
+    ArrayType,
+    Dimension,
+    ShapeError,
+    axes_of,
+    broadcast_shapes,
+    need_float,
+    promote,
+    show,
+)
 
 
 class Axes(Attributes):
@@ -16,6 +31,42 @@ class Axes(Attributes):
     axes: Annotated[
         list[int] | None, Field(description="for every axis of the result, the operand's; reversed by default")
     ] = None
+
+
+class General(Attributes):
+    """The factors of `gemm`, and which operands are transposed."""
+
+    alpha: Annotated[float, Field(description="factor of the product")] = 1.0
+    beta: Annotated[float, Field(description="factor of c")] = 1.0
+    trans_a: Annotated[bool, Field(description="take the transpose of a")] = False
+    trans_b: Annotated[bool, Field(description="take the transpose of b")] = False
+
+
+class Equation(Attributes):
+    """The indices of `einsum`."""
+
+    equation: Annotated[str, Field(max_length=200, description="indices of every operand and of the result, as in "
+                                                               "ij,jk->ik; a letter for every axis")]
+
+    @field_validator("equation")
+    @classmethod
+    def _explicit(cls, value: str) -> str:
+        operands, result = _terms(value) if re.fullmatch(r"[A-Za-z]*(,[A-Za-z]*)*->[A-Za-z]*", value) else ([], "!")
+        for term in (*operands, result):
+            if len(set(term)) < len(term) or not set(result) <= set("".join(operands)):
+                raise ValueError("letters, commas and an arrow, such as ij,jk->ik, no letter twice in a term")
+        return value
+
+
+class Diagonal(Attributes):
+    """Which diagonal."""
+
+    offset: Annotated[int, Field(description="the diagonal: 0 the main one, above it positive")] = 0
+
+
+def _terms(equation: str) -> tuple[list[str], str]:
+    operands, _, result = equation.partition("->")
+    return operands.split(","), result
 
 
 def _product_type(a: ArrayType, b: ArrayType) -> ArrayType:
@@ -84,6 +135,339 @@ def _matrix_transposed(x: ArrayType) -> ArrayType:
     return ArrayType((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
 
 
+# gemm, outer, einsum --------------------------------------------------------------------------------------------------
+
+def _gemm_type(a: ArrayType, b: ArrayType, c: ArrayType | None = None, *, alpha: float, beta: float, trans_a: bool,
+               trans_b: bool) -> ArrayType:
+    for name, x in (("a", a), ("b", b)):
+        if len(x.shape) != 2:
+            raise ShapeError(f"needs matrices; {name} is {show(x.shape)}")
+    product = _product_type(_matrix_transposed(a) if trans_a else a, _matrix_transposed(b) if trans_b else b)
+    if c is None:
+        return product
+    need_float("c", c)
+    if broadcast_shapes(c.shape, product.shape) != product.shape:
+        raise ShapeError(f"cannot broadcast c {show(c.shape)} to the product {show(product.shape)}")
+    return ArrayType(product.shape, promote(product.dtype, c.dtype))
+
+
+def _gemm(xp: Any, a: Any, b: Any, c: Any = None, *, alpha: float, beta: float, trans_a: bool, trans_b: bool) -> Any:
+    product = alpha * xp.matmul(xp.matrix_transpose(a) if trans_a else a, xp.matrix_transpose(b) if trans_b else b)
+    return product if c is None else product + beta * c
+
+
+def _gemm_a(op: Any, g: Any, out: Any, a: Any, b: Any, *_: Any, alpha: float, trans_a: bool, trans_b: bool,
+            **rest: Any) -> Any:
+    other = b if trans_b else op.matrix_transpose(b)
+    return alpha * (op.matrix_transpose(op.matmul(g, other)) if trans_a else op.matmul(g, other))
+
+
+def _gemm_b(op: Any, g: Any, out: Any, a: Any, b: Any, *_: Any, alpha: float, trans_a: bool, trans_b: bool,
+            **rest: Any) -> Any:
+    other = a if trans_a else op.matrix_transpose(a)
+    return alpha * (op.matrix_transpose(op.matmul(other, g)) if trans_b else op.matmul(other, g))
+
+
+def _outer_type(a: ArrayType, b: ArrayType) -> ArrayType:
+    for name, x in (("a", a), ("b", b)):
+        need_float(name, x)
+        if len(x.shape) != 1:
+            raise ShapeError(f"needs vectors; {name} is {show(x.shape)}")
+    return ArrayType((*a.shape, *b.shape), promote(a.dtype, b.dtype))
+
+
+def _einsum_type(*types: ArrayType, equation: str) -> ArrayType:
+    terms, result = _terms(equation)
+    if len(terms) != len(types):
+        raise ShapeError(f"needs as many operands as the equation {equation} has terms, {len(terms)}; "
+                         f"it has {len(types)}")
+    sizes: dict[str, Dimension] = {}
+    for i, (term, x) in enumerate(zip(terms, types, strict=True)):
+        need_float(f"operand {i}", x)
+        if len(term) != len(x.shape):
+            raise ShapeError(f"needs a letter for every axis of operand {i} {show(x.shape)}; the equation has '{term}'")
+        for letter, size in zip(term, x.shape, strict=True):
+            if sizes.setdefault(letter, size) != size:
+                raise ShapeError(f"needs equal sizes along '{letter}' of {equation}: {size} is not {sizes[letter]}")
+    return ArrayType(tuple(sizes[letter] for letter in result), promote(*(x.dtype for x in types)))
+
+
+def _einsum(xp: Any, *xs: Any, equation: str) -> Any:
+    if hasattr(xp, "einsum"):
+        return xp.einsum(equation, *xs)
+    terms, result = _terms(equation)  # the standard has none: all of the index space, then sums
+    letters = result + "".join(sorted(set("".join(terms)) - set(result)))
+    total = None
+    for term, x in zip(terms, xs, strict=True):
+        present = [letter for letter in letters if letter in term]
+        x = xp.permute_dims(x, tuple(map(term.index, present)))
+        sizes = dict(zip(present, x.shape, strict=True))
+        x = xp.reshape(x, tuple(sizes.get(letter, 1) for letter in letters))
+        total = x if total is None else total * x
+    return xp.sum(total, axis=tuple(range(len(result), len(letters)))) if len(letters) > len(result) else total
+
+
+def _einsum_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tuple[Any, ...]:
+    terms, result = _terms(equation)
+    sent = []
+    for i, (term, x) in enumerate(zip(terms, xs, strict=True)):
+        others = [(t, y) for k, (t, y) in enumerate(zip(terms, xs, strict=True)) if k != i]
+        known = set(result).union(*(t for t, _ in others))
+        kept = "".join(letter for letter in term if letter in known)
+        found = op.einsum(g, *(y for _, y in others), equation=f"{','.join([result, *(t for t, _ in others)])}->{kept}")
+        for axis, letter in enumerate(term):
+            if letter not in known:  # summed away by itself
+                found = op.unsqueeze(found, axis=axis)
+        sent.append(op.expand_like(found, x))
+    return tuple(sent)
+
+
+# Diagonals ------------------------------------------------------------------------------------------------------------
+
+def _length(x: ArrayType, offset: int) -> int:
+    if len(x.shape) < 2:
+        raise ShapeError(f"needs two dimensions or more; x is {show(x.shape)}")
+    rows, columns = x.shape[-2:]
+    if not isinstance(rows, int) or not isinstance(columns, int):
+        raise ShapeError(f"needs a matrix of known size; x is {show(x.shape)}")
+    length = min(rows + min(offset, 0), columns - max(offset, 0))
+    if length < 0:
+        raise ShapeError(f"needs an offset from {-rows} to {columns} for x {show(x.shape)}, not {offset}")
+    return length
+
+
+def _diagonal_type(x: ArrayType, *, offset: int) -> ArrayType:
+    return ArrayType((*x.shape[:-2], _length(x, offset)), x.dtype)
+
+
+def _diagonal(xp: Any, x: Any, *, offset: int) -> Any:
+    """A row of positions in the flattened matrix."""
+    rows, columns = x.shape[-2:]
+    length = min(rows + min(offset, 0), columns - max(offset, 0))
+    start = max(offset, 0) - min(offset, 0) * columns
+    flat = xp.reshape(x, (*x.shape[:-2], rows * columns))
+    return flat[..., start : min(start + length * (columns + 1), rows * columns) : columns + 1][..., :length]
+
+
+def _on_diagonal_type(x: ArrayType, like: ArrayType, *, offset: int) -> ArrayType:
+    expected = _diagonal_type(like, offset=offset).shape
+    if x.shape != expected:
+        raise ShapeError(f"needs x of shape {show(expected)}, the diagonal of like {show(like.shape)}; "
+                         f"x is {show(x.shape)}")
+    return ArrayType(like.shape, x.dtype)
+
+
+def _on_diagonal(xp: Any, x: Any, like: Any, *, offset: int) -> Any:
+    rows, columns = like.shape[-2:]
+    row = xp.reshape(xp.arange(rows), (rows, 1))
+    column = xp.reshape(xp.arange(columns), (1, columns))
+    if not x.shape[-1]:
+        return xp.zeros(like.shape, dtype=x.dtype)
+    place = xp.clip(row + min(offset, 0), 0, x.shape[-1] - 1)
+    spread = xp.reshape(xp.take(x, xp.reshape(place, (-1,)), axis=-1), (*x.shape[:-1], rows, 1))
+    return xp.where(column - row == offset, spread, xp.zeros((), dtype=x.dtype))
+
+
+def _trace_backward(op: Any, g: Any, out: Any, x: Any, *, offset: int) -> Any:
+    diagonal = op.expand_like(op.unsqueeze(g, axis=-1), op.diagonal(x, offset=offset))
+    return op.diagonal_like(diagonal, x, offset=offset)
+
+
+# Square matrices ------------------------------------------------------------------------------------------------------
+
+def _square(x: ArrayType) -> ArrayType:
+    need_float("x", x)
+    if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"needs square matrices; x is {show(x.shape)}")
+    return x
+
+
+def _of_square(x: ArrayType) -> ArrayType:
+    return ArrayType(_square(x).shape[:-2], x.dtype)
+
+
+def _scaled(op: Any, g: Any, matrix: Any) -> Any:
+    """A matrix times the scalar that belongs to it."""
+    return op.unsqueeze(op.unsqueeze(g, axis=-1), axis=-1) * matrix
+
+
+def _cofactor(xp: Any, x: Any) -> Any:
+    """From the singular values, so that it is exact for singular matrices too: the product of all others of them."""
+    u, s, vh = xp.linalg.svd(x, full_matrices=False)
+    size = s.shape[-1]
+    if not size:
+        return x
+    ones = xp.ones((*s.shape[:-1], 1), dtype=s.dtype)
+    before = xp.concat([ones, xp.cumulative_prod(s[..., :-1], axis=-1)], axis=-1) if size > 1 else ones
+    after = xp.flip(xp.concat([ones, xp.cumulative_prod(xp.flip(s, axis=-1)[..., :-1], axis=-1)], axis=-1),
+                    axis=-1) if size > 1 else ones
+    sign = (xp.linalg.det(u) * xp.linalg.det(vh))[..., None, None]
+    return sign * xp.matmul(u * (before * after)[..., None, :], vh)
+
+
+def _cofactor_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    """Of det(x) x⁻ᵀ, for matrices that have an inverse."""
+    inverse = op.matrix_transpose(op.inv(x))
+    inner = op.reduce_sum(op.reduce_sum(g * inverse, axis=-1), axis=-1)
+    return _scaled(op, op.det(x), _scaled(op, inner, inverse)
+                   - op.matmul(op.matmul(inverse, op.matrix_transpose(g)), inverse))
+
+
+def _inv_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    transposed = op.matrix_transpose(out)
+    return -op.matmul(op.matmul(transposed, g), transposed)
+
+
+def _solution(a: ArrayType, b: ArrayType) -> ArrayType:
+    need_float("b", b)
+    if len(_square(a).shape) < 2 or not b.shape:
+        raise ShapeError(f"needs a vector or matrices on the right side; b is {show(b.shape)}")
+    rows = b.shape[0] if len(b.shape) == 1 else b.shape[-2]
+    if rows != a.shape[-1]:
+        raise ShapeError(f"needs as many rows of b {show(b.shape)} as a {show(a.shape)} has: {rows} is not "
+                         f"{a.shape[-1]}")
+    if len(b.shape) == 1:
+        return ArrayType((*a.shape[:-2], *b.shape), promote(a.dtype, b.dtype))
+    batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return ArrayType((*batch, *b.shape[-2:]), promote(a.dtype, b.dtype))
+
+
+def _solve(xp: Any, a: Any, b: Any) -> Any:
+    if b.ndim == 1:
+        return xp.linalg.solve(a, b[:, None])[..., 0]
+    batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return xp.linalg.solve(xp.broadcast_to(a, (*batch, *a.shape[-2:])), xp.broadcast_to(b, (*batch, *b.shape[-2:])))
+
+
+def _solve_b(op: Any, g: Any, out: Any, a: Any, b: Any) -> Any:
+    transposed = op.matrix_transpose(a)
+    if b.ndim > 1:
+        return op.solve(transposed, g)
+    return op.squeeze(op.solve(transposed, op.unsqueeze(g, axis=-1)), axis=-1)
+
+
+def _solve_a(op: Any, g: Any, out: Any, a: Any, b: Any) -> Any:
+    db = _solve_b(op, g, out, a, b)
+    if b.ndim == 1:
+        return -(op.unsqueeze(db, axis=-1) * op.unsqueeze(out, axis=-2))
+    return -op.matmul(db, op.matrix_transpose(out))
+
+
+# Decompositions -------------------------------------------------------------------------------------------------------
+
+def _symmetric(xp: Any, x: Any) -> Any:
+    return (x + xp.matrix_transpose(x)) / 2
+
+
+def _symmetrised(op: Any, x: Any) -> Any:
+    return (x + op.matrix_transpose(x)) / 2
+
+
+def _cholesky_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    transposed = op.matrix_transpose(out)
+    product = op.matmul(transposed, g)
+    lower = (op.trilu(product, upper=False) + op.trilu(product, upper=False, k=-1)) / 2
+    middle = op.matrix_transpose(op.solve(transposed, op.matrix_transpose(op.solve(transposed, lower))))
+    return _symmetrised(op, middle)
+
+
+def _signs(xp: Any, vectors: Any) -> Any:
+    """What makes the first large component of every column positive: libraries differ in it, results shall not."""
+    if not vectors.shape[-2]:
+        return xp.ones((*vectors.shape[:-2], 1, vectors.shape[-1]), dtype=vectors.dtype)
+    size = xp.abs(vectors)
+    large = size >= 0.5 * xp.max(size, axis=-2, keepdims=True)
+    first = xp.argmax(xp.asarray(large, dtype=xp.int8), axis=-2, keepdims=True)
+    row = xp.reshape(xp.arange(vectors.shape[-2]), (-1, 1))
+    chosen = xp.sum(xp.where(row == first, vectors, 0.0), axis=-2, keepdims=True, dtype=vectors.dtype)
+    return xp.where(chosen < 0, xp.asarray(-1.0, dtype=vectors.dtype), xp.asarray(1.0, dtype=vectors.dtype))
+
+
+def _eigh(xp: Any, x: Any) -> tuple[Any, Any]:
+    values, vectors = xp.linalg.eigh(_symmetric(xp, x))
+    return values, vectors * _signs(xp, vectors)
+
+
+def _qr(xp: Any, x: Any) -> tuple[Any, Any]:
+    q, r = xp.linalg.qr(x, mode="reduced")
+    diagonal = xp.expand_dims(_diagonal(xp, r, offset=0), axis=-2)
+    signs = xp.where(diagonal < 0, xp.asarray(-1.0, dtype=x.dtype), xp.asarray(1.0, dtype=x.dtype))
+    return q * signs, xp.matrix_transpose(signs) * r
+
+
+def _svd(xp: Any, x: Any) -> tuple[Any, Any, Any]:
+    u, s, vh = xp.linalg.svd(x, full_matrices=False)
+    signs = _signs(xp, u)
+    return u * signs, s, xp.matrix_transpose(signs) * vh
+
+
+def _eigh_type(x: ArrayType) -> tuple[ArrayType, ArrayType]:
+    return ArrayType(_square(x).shape[:-1], x.dtype), x
+
+
+def _gaps(op: Any, values: Any) -> Any:
+    """1 / (v[j] - v[i]), and 0 where they are equal: those vectors are not defined one by one."""
+    gaps = op.unsqueeze(values, axis=-2) - op.unsqueeze(values, axis=-1)
+    return op.where(gaps == 0, 0.0, 1 / op.where(gaps == 0, 1.0, gaps))
+
+
+def _eigh_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    (values, vectors), (g_values, g_vectors) = out, g
+    transposed = op.matrix_transpose(vectors)
+    inner = _gaps(op, values) * op.matmul(transposed, g_vectors) + op.diagonal_like(g_values, x)
+    return _symmetrised(op, op.matmul(op.matmul(vectors, inner), transposed))
+
+
+def _qr_type(x: ArrayType) -> tuple[ArrayType, ArrayType]:
+    need_float("x", x)
+    least = _length(x, 0)
+    return ArrayType((*x.shape[:-1], least), x.dtype), ArrayType((*x.shape[:-2], least, x.shape[-1]), x.dtype)
+
+
+def _qr_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    (q, r), (g_q, g_r) = out, g
+    rows, columns = x.shape[-2:]
+    if rows >= columns:
+        return _tall_qr(op, q, r, g_q, g_r)
+    # The first columns make a square matrix with the same q; the others are q times theirs of r.
+    left, g_left = (op.slice(y, axis=-1, start=0, stop=rows) for y in (r, g_r))
+    g_right = op.slice(g_r, axis=-1, start=rows)
+    right = op.slice(x, axis=-1, start=rows)
+    g_q = g_q + op.matmul(right, op.matrix_transpose(g_right))
+    return op.concat(_tall_qr(op, q, left, g_q, g_left), op.matmul(q, g_right), axis=-1)
+
+
+def _tall_qr(op: Any, q: Any, r: Any, g_q: Any, g_r: Any) -> Any:
+    m = op.matmul(r, op.matrix_transpose(g_r)) - op.matmul(op.matrix_transpose(g_q), q)
+    lower = op.trilu(m, upper=False, k=-1)
+    mirrored = op.trilu(m, upper=False) + op.matrix_transpose(lower)
+    return op.matrix_transpose(op.solve(r, op.matrix_transpose(g_q + op.matmul(q, mirrored))))
+
+
+def _svd_type(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
+    q, r = _qr_type(x)
+    return q, ArrayType((*x.shape[:-2], q.shape[-1]), x.dtype), r
+
+
+def _svd_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    (u, s, vh), (g_u, g_s, g_vh) = out, g
+    ut, v, g_v = (op.matrix_transpose(y) for y in (u, vh, g_vh))
+    gaps = _gaps(op, s * s)
+    row, column = op.unsqueeze(s, axis=-2), op.unsqueeze(s, axis=-1)
+    inverse = op.where(s == 0, 0.0, 1 / op.where(s == 0, 1.0, s))
+    left, right = op.matmul(ut, g_u), op.matmul(vh, g_v)
+    inner = (gaps * (left - op.matrix_transpose(left)) * row + column * (gaps * (right - op.matrix_transpose(right))))
+    inner = inner + op.diagonal_like(g_s, inner)
+    sent = op.matmul(op.matmul(u, inner), vh)
+    if x.shape[-2] > x.shape[-1]:
+        outside = g_u - op.matmul(u, left)
+        sent = sent + op.matmul(outside * op.unsqueeze(inverse, axis=-2), vh)
+    if x.shape[-2] < x.shape[-1]:
+        outside = op.matrix_transpose(g_v - op.matmul(v, right))
+        sent = sent + op.matmul(u, op.unsqueeze(inverse, axis=-1) * outside)
+    return sent
+
+
 LINEAR = {
     "matmul": Gate("a @ b", "The matrix product, over leading batch dimensions; vectors as NumPy takes them.",
                    ("a", "b"), _product_type, symbol="@", broadcasts=True, reads=Reads.INPUTS,
@@ -97,4 +481,71 @@ LINEAR = {
                              ("x",), _matrix_transposed, symbol="T",
                              forward=lambda xp, x: xp.matrix_transpose(x),
                              backward=(lambda op, g, out, x: op.matrix_transpose(g),)),
+    "gemm": Gate("alpha a @ b + beta c", "The general product of two matrices; c may be left out.",
+                 ("a", "b", "c"), _gemm_type, optional=1, attributes=General, symbol="gemm", reads=Reads.INPUTS,
+                 forward=_gemm,
+                 backward=(_gemm_a, _gemm_b, lambda op, g, out, a, b, c, *, beta, **rest:
+                           op.sum_to_like(beta * g, c))),
+    "outer": Gate("a bᵀ", "The outer product of two vectors.",
+                  ("a", "b"), _outer_type, symbol="⊗", reads=Reads.INPUTS,
+                  forward=lambda xp, a, b: a[:, None] * b[None, :],
+                  backward=(lambda op, g, out, a, b: op.matmul(g, b),
+                            lambda op, g, out, a, b: op.matmul(a, g))),
+    "einsum": Gate("Σ x y …", "A sum of products over indices that are named.",
+                   AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
+                   forward=_einsum,
+                   backward=_einsum_backward),
+    "diagonal": Gate("x[i, i]", "A diagonal of matrices.",
+                     ("x",), _diagonal_type, attributes=Diagonal, symbol="diag",
+                     forward=_diagonal,
+                     backward=(lambda op, g, out, x, *, offset: op.diagonal_like(g, x, offset=offset),)),
+    "diagonal_like": Gate("diag x", "Matrices in the shape of another operand: x on a diagonal, zeros elsewhere.",
+                          ("x", "like"), _on_diagonal_type, attributes=Diagonal, symbol="diag",
+                          forward=_on_diagonal,
+                          backward=(lambda op, g, out, x, like, *, offset: op.diagonal(g, offset=offset), None)),
+    "trace": Gate("Σ x[i, i]", "The sum of a diagonal of matrices.",
+                  ("x",), lambda x, *, offset: ArrayType(_diagonal_type(x, offset=offset).shape[:-1], x.dtype),
+                  attributes=Diagonal, symbol="tr",
+                  forward=lambda xp, x, *, offset: xp.sum(_diagonal(xp, x, offset=offset), axis=-1, dtype=x.dtype),
+                  backward=(_trace_backward,)),
+    "det": Gate("det x", "The determinant; its gradient, the cofactors, is exact for singular matrices.",
+                ("x",), _of_square, symbol="det", reads=Reads.INPUTS,
+                forward=lambda xp, x: xp.linalg.det(x),
+                backward=(lambda op, g, out, x: _scaled(op, g, op.cofactor(x)),)),
+    "cofactor": Gate("det(x) x⁻ᵀ", "The cofactors of a matrix, also where it is singular; its own gradient needs an "
+                                   "inverse.",
+                     ("x",), _square, symbol="cof", reads=Reads.INPUTS,
+                     forward=_cofactor,
+                     backward=(_cofactor_backward,)),
+    "slogdet": Gate("sign det x, ln |det x|", "Sign and logarithm of the determinant, without overflow.",
+                    ("x",), lambda x: (_of_square(x), _of_square(x)), outputs=("sign", "logabsdet"), symbol="ln det",
+                    reads=Reads.INPUTS,
+                    forward=lambda xp, x: tuple(xp.linalg.slogdet(x)),
+                    backward=(lambda op, g, out, x: _scaled(op, g[1], op.matrix_transpose(op.inv(x))),)),
+    "inv": Gate("x⁻¹", "The inverse of matrices.",
+                ("x",), _square, symbol="x⁻¹", reads=Reads.OUTPUT,
+                forward=lambda xp, x: xp.linalg.inv(x),
+                backward=(_inv_backward,)),
+    "solve": Gate("a⁻¹ b", "The solution of a linear system; one vector b is one right side for every a.",
+                  ("a", "b"), _solution, symbol="a⁻¹b", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                  forward=_solve,
+                  backward=(_solve_a, _solve_b)),
+    "cholesky": Gate("L with L Lᵀ = x", "The lower triangular factor of symmetric, positive definite matrices.",
+                     ("x",), _square, symbol="chol", reads=Reads.OUTPUT,
+                     forward=lambda xp, x: xp.linalg.cholesky(_symmetric(xp, x)),
+                     backward=(_cholesky_backward,)),
+    "eigh": Gate("λ, v with x v = λ v", "Eigenvalues, ascending, and eigenvectors, in columns, of symmetric matrices; "
+                                        "among equal eigenvalues the vectors have no gradient.",
+                 ("x",), _eigh_type, outputs=("eigenvalues", "eigenvectors"), symbol="eigh", reads=Reads.OUTPUT,
+                 forward=_eigh,
+                 backward=(_eigh_backward,)),
+    "qr": Gate("q, r with q r = x", "Orthonormal columns times an upper triangular matrix.",
+               ("x",), _qr_type, outputs=("q", "r"), symbol="qr", reads=Reads.INPUTS | Reads.OUTPUT,
+               forward=_qr,
+               backward=(_qr_backward,)),
+    "svd": Gate("u, s, vh with u diag(s) vh = x",
+                "Singular values, descending, and singular vectors; among equal values the vectors have no gradient.",
+                ("x",), _svd_type, outputs=("u", "s", "vh"), symbol="svd", reads=Reads.OUTPUT,
+                forward=_svd,
+                backward=(_svd_backward,)),
 }

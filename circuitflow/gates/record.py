@@ -54,6 +54,7 @@ class Gate:
             gives all contributions as a tuple. `op` has every gate of the table as a function, `g` is the upstream
             gradient; with several outputs, `g` and `out` are tuples. Rules never branch on a value and never undo
             broadcasting: the reverse sweep does that.
+        optional: how many of the last operands may be left out.
         attributes: pydantic model of the attributes.
         outputs: names of the outputs where there are several, or `outputs(**attributes)` that gives them.
         reads: whose values the backward rule reads.
@@ -67,6 +68,7 @@ class Gate:
     shape: Callable[..., ArrayType | tuple[ArrayType, ...]]
     forward: Rule
     backward: tuple[Rule | None, ...] | Rule
+    optional: int = field(default=0, kw_only=True)
     attributes: type[Attributes] = Attributes
     outputs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
     reads: Reads = Reads.NOTHING
@@ -93,7 +95,7 @@ class Gate:
             contributions: Sequence[Any] = self.backward(op, g, out, *operands, **attributes)
             return contributions
         return [rule(op, g, out, *operands, **attributes) if rule is not None and want else None
-                for rule, want in zip(self.backward, wanted, strict=True)]
+                for rule, want in zip(self.backward, wanted, strict=False)]
 
 
 GateTable = Mapping[str, Gate]

@@ -118,7 +118,7 @@ class Derivation:
 
     def named(self, gradients: Sequence[Wire | None], asked: Mapping[str, Wire],
               label: Callable[[str], str | None], what: str) -> dict[str, Wire]:
-        """The gradients asked for, each a node of its own; `label` names the gradient on a node, `what` describes it."""
+        """The gradients asked for, each a node of its own; `label` names that on a node, `what` says what it is."""
         return name_gradients(self.writer, self.plan.names, gradients, asked, self.names, label, what)
 
     def finish(self, outputs: Iterable[Wire], name: str, description: str, *, without: Iterable[str] = ()) -> Circuit:
