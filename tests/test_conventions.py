@@ -2,167 +2,55 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
-from typing import Any
+import os
 
+import jax
 import numpy as np
 import pytest
 
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES
+from conftest import ROOT
+from edge_points import POINTS, WHY, equal, in_jax, in_torch, inf, nan, page, pull
 
-inf, nan = math.inf, math.nan
-
-
-def pull(gate: str, *operands: Any, g: Any = 1.0, dtype: Any = np.float64, **attributes: Any) -> tuple[Any, list[Any]]:
-    """Value and contributions of one gate."""
-    row, op = GATES[gate], Vocabulary(np, GATES)
-    attributes = {**row.defaults, **attributes}
-    xs = [np.asarray(x, bool if isinstance(x, bool) else dtype) for x in operands]
-    wanted = [x.dtype.kind == "f" and row.reaches(i) for i, x in enumerate(xs)]
-    with np.errstate(all="ignore"):
-        out = row.forward(np, *xs, **attributes)
-        sent = row.contributions(op, np.broadcast_to(np.asarray(g, dtype), out.shape), out, xs, wanted, attributes)
-    return out, [c for c, want in zip(sent, wanted, strict=True) if want]
+PAGE = ROOT / "docs" / "conventions.md"
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None,
+                                 reason="torch is not installed: it is too large to be a dependency of the tests")
 
 
-# gate, operands, value, gradients
-POINTS = [
-    ("max", (2, 2), 2, (1, 0)),
-    ("min", (2, 2), 2, (1, 0)),
-    ("max", (1, 2, 2, 0), 2, (0, 1, 0, 0)),
-    ("max", (nan, 1), nan, (1, 0)),
-    ("max", (1, nan), nan, (0, 1)),
-    ("max", (-inf, -inf), -inf, (1, 0)),
-    ("max", (0.0, -0.0), 0, (1, 0)),
-    ("relu", (0,), 0, (0,)),
-    ("relu", (-0.0,), 0, (0,)),
-    ("relu", (nan,), nan, (0,)),
-    ("relu", (inf,), inf, (1,)),
-    ("abs", (0,), 0, (0,)),
-    ("abs", (-inf,), inf, (-1,)),
-    ("sqrt", (0,), 0, (inf,)),
-    ("sqrt", (inf,), inf, (0,)),
-    ("log", (0,), -inf, (inf,)),
-    ("log", (5e-324,), math.log(5e-324), (inf,)),
-    ("reciprocal", (0,), inf, (-inf,)),
-    ("reciprocal", (inf,), 0, (0,)),
-    ("div", (1e200, 1e200), 1, (1e-200, -1e-200)),
-    ("div", (0, 2), 0, (0.5, 0)),
-    ("div", (1, 0), inf, (inf, -inf)),
-    ("pow", (2, 0), 1, (0, math.log(2))),
-    ("pow", (0, 0), 1, (0, 0)),
-    ("pow", (0, 2), 0, (0, 0)),
-    ("pow", (0, 1), 0, (1, 0)),
-    ("pow", (-2, 3), -8, (12, nan)),
-    ("pow", (-2, 2), 4, (-4, nan)),
-    ("pow", (0, 0.5), 0, (inf, 0)),
-    ("mul", (0, 0), 0, (0, 0)),
-    ("mul", (0, 0, 3), 0, (0, 0, 0)),
-    ("mul", (0, 2, 3), 0, (6, 0, 0)),
-    ("mul", (1e200, 1e-200, 2), 2, (2e-200, 2e200, 1)),
-    ("mul_no_nan", (0, inf), 0, (inf, 0)),
-    ("mul_no_nan", (0, nan), 0, (nan, 0)),
-    ("exp", (1000,), inf, (inf,)),
-    ("exp", (-1000,), 0, (0,)),
-    ("sigmoid", (0,), 0.5, (0.25,)),
-    ("sigmoid", (1000,), 1, (0,)),
-    ("sigmoid", (-1000,), 0, (0,)),
-    ("sigmoid", (-700,), math.exp(-700), (math.exp(-700),)),
-    ("tanh", (1000,), 1, (0,)),
-    ("tanh", (1e-200,), 1e-200, (1,)),
-    ("softplus", (0,), math.log(2), (0.5,)),
-    ("softplus", (1000,), 1000, (1,)),
-    ("softplus", (-1000,), 0, (0,)),
-    ("softplus", (-700,), math.exp(-700), (math.exp(-700),)),
-    ("where", (True, 1, nan), 1, (1, 0)),
-    ("where", (False, inf, 2), 2, (0, 1)),
-    ("log_softmax", ([1000.0, 0.0],), [0, -1000], ([-1, 1],)),
-    ("log_softmax", ([-1e200, 1e200],), [-2e200, 0], ([1, -1],)),
-    ("softmax", ([1000.0, -1000.0],), [1, 0], ([0, 0],)),
-    ("square", (1e200,), inf, (2e200,)),
-    ("hypot", (0, 0), 0, (0, 0)),
-    ("hypot", (3e200, 4e200), 5e200, (0.6, 0.8)),
-    ("hypot", (3e-200, 4e-200), 5e-200, (0.6, 0.8)),
-    ("mod", (-7, 3), 2, (1, 3)),
-    ("mod", (7, -3), -2, (1, 3)),
-    ("floor", (-0.5,), -1, ()),
-    ("ceil", (-0.5,), 0, ()),
-    ("round", (2.5,), 2, ()),
-    ("round", (-1.5,), -2, ()),
-    ("expm1", (1e-20,), 1e-20, (1,)),
-    ("expm1", (1000,), inf, (inf,)),
-    ("expm1", (-50,), math.expm1(-50), (math.exp(-50),)),
-    ("log1p", (1e-20,), 1e-20, (1,)),
-    ("log1p", (-1,), -inf, (inf,)),
-    ("log_add_exp", (1000, 1000), 1000 + math.log(2), (0.5, 0.5)),
-    ("log_add_exp", (-1000, 1000), 1000, (0, 1)),
-    ("log_add_exp", (-inf, -inf), -inf, (0.5, 0.5)),
-    ("log_add_exp", (-inf, 0), 0, (0, 1)),
-    ("log_add_exp", (inf, 0), inf, (1, 0)),
-    ("erf", (10,), 1, (2 / math.sqrt(math.pi) * math.exp(-100),)),
-    ("erfc", (10,), 2.088487583762545e-45, (-2 / math.sqrt(math.pi) * math.exp(-100),)),
-    ("lgamma", (1,), 0, (-0.5772156649015329,)),
-    ("lgamma", (0,), inf, (-inf,)),
-    ("tan", (0,), 0, (1,)),
-    ("asin", (1,), math.pi / 2, (inf,)),
-    ("acos", (-1,), math.pi, (-inf,)),
-    ("atan", (1e200,), math.pi / 2, (0,)),
-    ("atan", (0,), 0, (1,)),
-    ("atan2", (0, 0), 0, (0, 0)),
-    ("atan2", (0, -1), math.pi, (-1, 0)),
-    ("atan2", (3e-200, 4e-200), math.atan2(3, 4), (1.6e199, -1.2e199)),
-    ("atan2", (3e200, 4e200), math.atan2(3, 4), (1.6e-201, -1.2e-201)),
-    ("sinh", (-1000,), -inf, (inf,)),
-    ("cosh", (0,), 1, (0,)),
-    ("asinh", (1e200,), math.asinh(1e200), (1e-200,)),
-    ("acosh", (1,), 0, (inf,)),
-    ("atanh", (1,), inf, (inf,)),
-    ("sinc", (0,), 1, (0,)),
-    ("sinc", (1e-200,), 1, (-math.pi**2 / 3 * 1e-200,)),
-    ("log_sigmoid", (-1000,), -1000, (1,)),
-    ("log_sigmoid", (1000,), 0, (0,)),
-    ("log_sigmoid", (0,), -math.log(2), (0.5,)),
-    ("leaky_relu", (0,), 0, (0.01,)),
-    ("prelu", (0, 0.25), 0, (0.25, 0)),
-    ("elu", (1000,), 1000, (1,)),
-    ("elu", (-1000,), -1, (0,)),
-    ("elu", (0,), 0, (1,)),
-    ("selu", (1000,), 1050.7009873554805, (1.0507009873554805,)),
-    ("celu", (-1000,), -1, (0,)),
-    ("gelu", (1000,), 1000, (1,)),
-    ("softsign", (0,), 0, (1,)),
-    ("softsign", (1e200,), 1, (0,)),
-    ("swish", (-1000,), 0, (0,)),
-    ("swish", (1000,), 1000, (1,)),
-    ("mish", (1000,), 1000, (1,)),
-    ("mish", (-1000,), 0, (0,)),
-    ("hard_sigmoid", (2.5,), 1, (0.2,)),
-    ("hard_sigmoid", (-2.5,), 0, (0.2,)),
-    ("hard_swish", (3,), 3, (1,)),
-    ("hard_swish", (-3,), 0, (0,)),
-    ("thresholded_relu", (1,), 0, (0,)),
-    ("reduce_prod", ([0.0, 2.0, 3.0],), 0, ([6, 0, 0],)),
-    ("reduce_prod", ([0.0, 2.0, 0.0],), 0, ([0, 0, 0],)),
-    ("reduce_prod", ([1e200, 1e-200, 3.0],), 3, ([3e-200, 3e200, 1],)),
-    ("reduce_prod", ([],), 1, ([],)),
-    ("cum_prod", ([2.0, 0.0, 3.0],), [2, 0, 0], ([1, 8, 0],)),
-    ("cum_sum", ([1.0, 2.0, 3.0],), [1, 3, 6], ([3, 2, 1],)),
-    ("reduce_min", ([3.0, 1.0, 1.0],), 1, ([0, 1, 0],)),
-    ("reduce_l1", ([0.0, -2.0],), 2, ([0, -1],)),
-    ("reduce_l2", ([0.0, 0.0],), 0, ([0, 0],)),
-    ("reduce_l2", ([3e200, -4e200],), 5e200, ([0.6, -0.8],)),
-    ("reduce_l2", ([3e-200, -4e-200],), 5e-200, ([0.6, -0.8],)),
-    ("reduce_l2", ([inf, 1.0],), inf, ([nan, 0],)),
-    ("reduce_log_sum_exp", ([1000.0, 1000.0],), 1000 + math.log(2), ([0.5, 0.5],)),
-    ("reduce_log_sum_exp", ([-inf, -inf],), -inf, ([nan, nan],)),
-    ("reduce_log_sum_exp", ([-inf, 0.0],), 0, ([0, 1],)),
-    ("reduce_var", ([2.0, 2.0],), 0, ([0, 0],)),
-    ("reduce_std", ([2.0, 2.0],), 0, ([0, 0],)),
-    ("reduce_std", ([1.0, 3.0],), 1, ([-0.5, 0.5],)),
-    ("reduce_max", ([1.0, 3.0, 3.0],), 3, ([0, 1, 0],)),
-    ("reduce_max", ([1.0, nan, 3.0],), nan, ([0, 1, 0],)),
-]
+def test_there_are_enough_points():
+    assert len(POINTS) >= 150
+
+
+@pytest.mark.parametrize(("gate", "operands", "value", "gradients"), POINTS)
+def test_where_we_differ_from_jax_there_is_a_reason(gate, operands, value, gradients):
+    assert equal(pull(gate, *operands), in_jax(gate, operands)) or gate in WHY
+
+
+@needs_torch
+@pytest.mark.parametrize(("gate", "operands", "value", "gradients"), POINTS)
+def test_where_we_differ_from_torch_there_is_a_reason(gate, operands, value, gradients):
+    assert equal(pull(gate, *operands), in_torch(gate, operands)) or gate in WHY
+
+
+@needs_torch
+def test_the_page_of_conventions_is_current():
+    """Checked with the versions that it names: others may have other edges."""
+    import torch
+
+    version = torch.__version__.partition("+")[0]
+    if os.environ.get("CIRCUITFLOW_GOLDEN") == "write":
+        PAGE.write_text("\n".join(page(version)) + "\n", encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    if f"JAX {jax.__version__}, torch {version}." not in text:
+        pytest.skip("the page was written with other versions of JAX and torch")
+    assert text == "\n".join(page(version)) + "\n"
+
+
+def test_every_reason_is_needed():
+    assert set(WHY) <= {point[0] for point in POINTS}
 
 
 @pytest.mark.parametrize(("gate", "operands", "value", "gradients"), POINTS)

@@ -1,0 +1,336 @@
+"""Points at ties, kinks, zeros and the ends of the range of floats: what we promise, beside what JAX and torch give.
+
+`CIRCUITFLOW_GOLDEN=write python -m pytest tests/test_conventions.py` writes the table as docs/conventions.md; that needs
+torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.gates import GATES
+from gate_examples import EXAMPLES
+
+inf, nan = math.inf, math.nan
+LABEL = np.array([1])
+
+
+def pull(gate: str, *operands: Any, g: Any = 1.0, dtype: Any = np.float64, **attributes: Any) -> tuple[Any, list[Any]]:
+    """Value and contributions of one gate."""
+    row, op = GATES[gate], Vocabulary(np, GATES)
+    attributes = {**row.defaults, **attributes}
+    xs = [as_array(x, dtype) for x in operands]
+    wanted = [x.dtype.kind == "f" and row.reaches(i) for i, x in enumerate(xs)]
+    with np.errstate(all="ignore"):
+        out = row.forward(np, *xs, **attributes)
+        sent = row.contributions(op, np.broadcast_to(np.asarray(g, dtype), out.shape), out, xs, wanted, attributes)
+        sent = [op.sum_to_like(c, x) if c is not None and c.shape != x.shape else c for c, x in zip(sent, xs, strict=True)]
+    return out, [c for c, want in zip(sent, wanted, strict=True) if want]
+
+
+def as_array(x: Any, dtype: Any = np.float64) -> np.ndarray:
+    return np.asarray(x, x.dtype if isinstance(x, np.ndarray) and x.dtype.kind == "i" else bool if isinstance(x, bool) else dtype)
+
+
+# gate, operands, value, gradients
+POINTS = [
+    ("max", (2, 2), 2, (1, 0)),
+    ("min", (2, 2), 2, (1, 0)),
+    ("max", (1, 2, 2, 0), 2, (0, 1, 0, 0)),
+    ("max", (nan, 1), nan, (1, 0)),
+    ("max", (1, nan), nan, (0, 1)),
+    ("max", (-inf, -inf), -inf, (1, 0)),
+    ("max", (0.0, -0.0), 0, (1, 0)),
+    ("relu", (0,), 0, (0,)),
+    ("relu", (-0.0,), 0, (0,)),
+    ("relu", (nan,), nan, (0,)),
+    ("relu", (inf,), inf, (1,)),
+    ("abs", (0,), 0, (0,)),
+    ("abs", (-inf,), inf, (-1,)),
+    ("sqrt", (0,), 0, (inf,)),
+    ("sqrt", (inf,), inf, (0,)),
+    ("log", (0,), -inf, (inf,)),
+    ("log", (5e-324,), math.log(5e-324), (inf,)),
+    ("reciprocal", (0,), inf, (-inf,)),
+    ("reciprocal", (inf,), 0, (0,)),
+    ("div", (1e200, 1e200), 1, (1e-200, -1e-200)),
+    ("div", (0, 2), 0, (0.5, 0)),
+    ("div", (1, 0), inf, (inf, -inf)),
+    ("pow", (2, 0), 1, (0, math.log(2))),
+    ("pow", (0, 0), 1, (0, 0)),
+    ("pow", (0, 2), 0, (0, 0)),
+    ("pow", (0, 1), 0, (1, 0)),
+    ("pow", (-2, 3), -8, (12, nan)),
+    ("pow", (-2, 2), 4, (-4, nan)),
+    ("pow", (0, 0.5), 0, (inf, 0)),
+    ("mul", (0, 0), 0, (0, 0)),
+    ("mul", (0, 0, 3), 0, (0, 0, 0)),
+    ("mul", (0, 2, 3), 0, (6, 0, 0)),
+    ("mul", (1e200, 1e-200, 2), 2, (2e-200, 2e200, 1)),
+    ("mul_no_nan", (0, inf), 0, (inf, 0)),
+    ("mul_no_nan", (0, nan), 0, (nan, 0)),
+    ("exp", (1000,), inf, (inf,)),
+    ("exp", (-1000,), 0, (0,)),
+    ("sigmoid", (0,), 0.5, (0.25,)),
+    ("sigmoid", (1000,), 1, (0,)),
+    ("sigmoid", (-1000,), 0, (0,)),
+    ("sigmoid", (-700,), math.exp(-700), (math.exp(-700),)),
+    ("tanh", (1000,), 1, (0,)),
+    ("tanh", (1e-200,), 1e-200, (1,)),
+    ("softplus", (0,), math.log(2), (0.5,)),
+    ("softplus", (1000,), 1000, (1,)),
+    ("softplus", (-1000,), 0, (0,)),
+    ("softplus", (-700,), math.exp(-700), (math.exp(-700),)),
+    ("where", (True, 1, nan), 1, (1, 0)),
+    ("where", (False, inf, 2), 2, (0, 1)),
+    ("log_softmax", ([1000.0, 0.0],), [0, -1000], ([-1, 1],)),
+    ("log_softmax", ([-1e200, 1e200],), [-2e200, 0], ([1, -1],)),
+    ("softmax", ([1000.0, -1000.0],), [1, 0], ([0, 0],)),
+    ("square", (1e200,), inf, (2e200,)),
+    ("hypot", (0, 0), 0, (0, 0)),
+    ("hypot", (3e200, 4e200), 5e200, (0.6, 0.8)),
+    ("hypot", (3e-200, 4e-200), 5e-200, (0.6, 0.8)),
+    ("mod", (-7, 3), 2, (1, 3)),
+    ("mod", (7, -3), -2, (1, 3)),
+    ("floor", (-0.5,), -1, ()),
+    ("ceil", (-0.5,), 0, ()),
+    ("round", (2.5,), 2, ()),
+    ("round", (-1.5,), -2, ()),
+    ("expm1", (1e-20,), 1e-20, (1,)),
+    ("expm1", (1000,), inf, (inf,)),
+    ("expm1", (-50,), math.expm1(-50), (math.exp(-50),)),
+    ("log1p", (1e-20,), 1e-20, (1,)),
+    ("log1p", (-1,), -inf, (inf,)),
+    ("log_add_exp", (1000, 1000), 1000 + math.log(2), (0.5, 0.5)),
+    ("log_add_exp", (-1000, 1000), 1000, (0, 1)),
+    ("log_add_exp", (-inf, -inf), -inf, (0.5, 0.5)),
+    ("log_add_exp", (-inf, 0), 0, (0, 1)),
+    ("log_add_exp", (inf, 0), inf, (1, 0)),
+    ("erf", (10,), 1, (2 / math.sqrt(math.pi) * math.exp(-100),)),
+    ("erfc", (10,), 2.088487583762545e-45, (-2 / math.sqrt(math.pi) * math.exp(-100),)),
+    ("lgamma", (1,), 0, (-0.5772156649015329,)),
+    ("lgamma", (0,), inf, (-inf,)),
+    ("tan", (0,), 0, (1,)),
+    ("asin", (1,), math.pi / 2, (inf,)),
+    ("acos", (-1,), math.pi, (-inf,)),
+    ("atan", (1e200,), math.pi / 2, (0,)),
+    ("atan", (0,), 0, (1,)),
+    ("atan2", (0, 0), 0, (0, 0)),
+    ("atan2", (0, -1), math.pi, (-1, 0)),
+    ("atan2", (3e-200, 4e-200), math.atan2(3, 4), (1.6e199, -1.2e199)),
+    ("atan2", (3e200, 4e200), math.atan2(3, 4), (1.6e-201, -1.2e-201)),
+    ("sinh", (-1000,), -inf, (inf,)),
+    ("cosh", (0,), 1, (0,)),
+    ("asinh", (1e200,), math.asinh(1e200), (1e-200,)),
+    ("acosh", (1,), 0, (inf,)),
+    ("atanh", (1,), inf, (inf,)),
+    ("sinc", (0,), 1, (0,)),
+    ("sinc", (1e-200,), 1, (-math.pi**2 / 3 * 1e-200,)),
+    ("log_sigmoid", (-1000,), -1000, (1,)),
+    ("log_sigmoid", (1000,), 0, (0,)),
+    ("log_sigmoid", (0,), -math.log(2), (0.5,)),
+    ("leaky_relu", (0,), 0, (0.01,)),
+    ("prelu", (0, 0.25), 0, (0.25, 0)),
+    ("elu", (1000,), 1000, (1,)),
+    ("elu", (-1000,), -1, (0,)),
+    ("elu", (0,), 0, (1,)),
+    ("selu", (1000,), 1050.7009873554805, (1.0507009873554805,)),
+    ("celu", (-1000,), -1, (0,)),
+    ("gelu", (1000,), 1000, (1,)),
+    ("softsign", (0,), 0, (1,)),
+    ("softsign", (1e200,), 1, (0,)),
+    ("swish", (-1000,), 0, (0,)),
+    ("swish", (1000,), 1000, (1,)),
+    ("mish", (1000,), 1000, (1,)),
+    ("mish", (-1000,), 0, (0,)),
+    ("hard_sigmoid", (2.5,), 1, (0.2,)),
+    ("hard_sigmoid", (-2.5,), 0, (0.2,)),
+    ("hard_swish", (3,), 3, (1,)),
+    ("hard_swish", (-3,), 0, (0,)),
+    ("thresholded_relu", (1,), 0, (0,)),
+    ("reduce_prod", ([0.0, 2.0, 3.0],), 0, ([6, 0, 0],)),
+    ("reduce_prod", ([0.0, 2.0, 0.0],), 0, ([0, 0, 0],)),
+    ("reduce_prod", ([1e200, 1e-200, 3.0],), 3, ([3e-200, 3e200, 1],)),
+    ("reduce_prod", ([],), 1, ([],)),
+    ("cum_prod", ([2.0, 0.0, 3.0],), [2, 0, 0], ([1, 8, 0],)),
+    ("cum_sum", ([1.0, 2.0, 3.0],), [1, 3, 6], ([3, 2, 1],)),
+    ("reduce_min", ([3.0, 1.0, 1.0],), 1, ([0, 1, 0],)),
+    ("reduce_l1", ([0.0, -2.0],), 2, ([0, -1],)),
+    ("reduce_l2", ([0.0, 0.0],), 0, ([0, 0],)),
+    ("reduce_l2", ([3e200, -4e200],), 5e200, ([0.6, -0.8],)),
+    ("reduce_l2", ([3e-200, -4e-200],), 5e-200, ([0.6, -0.8],)),
+    ("reduce_l2", ([inf, 1.0],), inf, ([nan, 0],)),
+    ("reduce_log_sum_exp", ([1000.0, 1000.0],), 1000 + math.log(2), ([0.5, 0.5],)),
+    ("reduce_log_sum_exp", ([-inf, -inf],), -inf, ([nan, nan],)),
+    ("reduce_log_sum_exp", ([-inf, 0.0],), 0, ([0, 1],)),
+    ("reduce_var", ([2.0, 2.0],), 0, ([0, 0],)),
+    ("reduce_std", ([2.0, 2.0],), 0, ([0, 0],)),
+    ("reduce_std", ([1.0, 3.0],), 1, ([-0.5, 0.5],)),
+    ("reduce_max", ([1.0, 3.0, 3.0],), 3, ([0, 1, 0],)),
+    ("reduce_max", ([1.0, nan, 3.0],), nan, ([0, 1, 0],)),
+    ("add", (inf, -inf), nan, (1, 1)),
+    ("sub", (inf, inf), nan, (1, -1)),
+    ("mul", (5e-324, 0.5), 0, (0.5, 5e-324)),
+    ("square", (1e-200,), 0, (2e-200,)),
+    ("sqrt", (5e-324,), math.sqrt(5e-324), (0.5 / math.sqrt(5e-324),)),
+    ("exp", (710,), inf, (inf,)),
+    ("exp", (-inf,), 0, (0,)),
+    ("log", (inf,), inf, (0,)),
+    ("sigmoid", (inf,), 1, (0,)),
+    ("sigmoid", (-inf,), 0, (0,)),
+    ("sigmoid", (nan,), nan, (nan,)),
+    ("tanh", (-1000,), -1, (0,)),
+    ("tanh", (inf,), 1, (0,)),
+    ("softplus", (inf,), inf, (1,)),
+    ("softplus", (-inf,), 0, (0,)),
+    ("relu", (-inf,), 0, (0,)),
+    ("log_sigmoid", (-inf,), -inf, (1,)),
+    ("atan", (inf,), math.pi / 2, (0,)),
+    ("sign", (0,), 0, ()),
+    ("min", (nan, 1), nan, (1, 0)),
+    ("pow", (inf, 2), inf, (inf, inf)),
+    ("swish", (0,), 0, (0.5,)),
+    ("elu", (-0.0,), 0, (1,)),
+    ("softmax", ([2.0, 2.0],), [0.5, 0.5], ([0, 0],)),
+    ("log_softmax", ([3.0, 3.0],), [-math.log(2), -math.log(2)], ([0, 0],)),
+    ("reduce_sum", ([],), 0, ([],)),
+    ("reduce_l2", ([],), 0, ([],)),
+    ("reduce_l1", ([inf, 1.0],), inf, ([1, 1],)),
+    ("reduce_prod", ([inf, 0.0],), nan, ([0, inf],)),
+    ("reduce_sum_square", ([0.0, 1e200],), inf, ([0, 2e200],)),
+    ("cum_prod", ([0.0, 0.0],), [0, 0], ([1, 0],)),
+    ("mean_squared_error", ([1.0], [1.0]), 0, ([0], [0])),
+    ("huber", ([2.0], [1.0]), 0.5, ([1], [-1])),
+    ("binary_cross_entropy", ([1.0], [1.0]), 0, ([-1], [-inf])),
+    ("softmax_cross_entropy_loss", ([[1000.0, 0.0]], LABEL), 1000, ([[1, -1]],)),
+    ("softmax_cross_entropy_loss", ([[0.0, -1000.0]], LABEL), 1000, ([[1, -1]],)),
+    ("layer_normalization", ([2.0, 2.0], [1.0, 1.0]), [0, 0], ([0, 0], [0, 0])),
+    ("det", ([[1.0, 2.0], [2.0, 4.0]],), 0, ([[4, -2], [-2, 1]],)),
+]
+
+WHY = {
+    "max": "the whole gradient goes to one operand, as in the classic max gate; `ties: share` splits it; a NaN goes to the NaN operand",
+    "min": "as max",
+    "reduce_max": "as max", "reduce_min": "as max",
+    "relu": "0 on the side that is not above 0, also for NaN",
+    "abs": "0, the middle of the two slopes; JAX takes the right one", "reduce_l1": "as abs",
+    "sqrt": "subnormal numbers are kept; JAX takes them for 0 here",
+    "log": "subnormal numbers are kept; JAX takes them for 0 here",
+    "div": "formed as -out / y, which does not underflow as x / y² does",
+    "pow": "the slope of x⁰ is 0 for every x",
+    "mul_no_nan": "0 is kept at 0 on purpose: that is what the gate is for",
+    "hypot": "x / out needs no square; 0 at the origin",
+    "expm1": "e^x itself: expm1(x) + 1 has lost the digits",
+    "log_add_exp": "equal operands share evenly, infinite or not",
+    "lgamma": "the side from which lgamma is defined",
+    "atan2": "divided one after the other, so no square leaves the range; 0 at the origin",
+    "asinh": "formed by hypot, which does not overflow",
+    "sinc": "a series near 0",
+    "leaky_relu": "the slope below 0 holds at 0",
+    "softsign": "1 / (1 + |x|)², which is 1e-400 here; JAX divides once less",
+    "hard_sigmoid": "the slope of the line holds at both ends, as clip has slope 1 at its bounds",
+    "reduce_l2": "scaled before it is squared, so nothing leaves the range; 0 at the origin",
+    "binary_cross_entropy": "0 · ln 0 is 0",
+    "det": "the cofactors, exact where the matrix is singular",
+    "reduce_std": "0 where all values are equal",
+}
+"""Where we differ from JAX or torch, why."""
+
+# Where the oracle of the examples is for other operands.
+JAX = {
+    "max": lambda *xs, ties: functools.reduce(jnp.maximum, xs), "min": lambda *xs, ties: functools.reduce(jnp.minimum, xs),
+    "mul": lambda *xs: functools.reduce(jnp.multiply, xs), "add": lambda *xs: functools.reduce(jnp.add, xs),
+    "layer_normalization": lambda x, scale, axis, epsilon: (x - x.mean()) / jnp.sqrt(x.var() + epsilon) * scale,
+}
+
+
+def in_jax(gate: str, operands: tuple[Any, ...]) -> tuple[Any, list[Any]] | None:
+    """Value and gradients in JAX; None where it has no such operation."""
+    function = JAX.get(gate) or next((e.oracle for e in EXAMPLES if e.gate == gate and e.oracle), None)
+    if function is None:
+        return None
+    xs = list(map(as_array, operands))
+    moving = [i for i, x in enumerate(xs) if x.dtype.kind == "f" and GATES[gate].reaches(i)]
+
+    def of(*moved: Any) -> Any:
+        values = list(map(jnp.asarray, xs))
+        for i, x in zip(moving, moved, strict=True):
+            values[i] = x
+        return function(*values, **GATES[gate].defaults)
+
+    value, vjp = jax.vjp(of, *(jnp.asarray(xs[i]) for i in moving))
+    return value, list(vjp(jnp.ones_like(value))) if moving else []
+
+
+def in_torch(gate: str, operands: tuple[Any, ...]) -> tuple[Any, list[Any]] | None:
+    """Value and gradients in torch; None where it has no such operation."""
+    import torch
+    import torch.nn.functional as nn
+
+    functions = {
+        **{name: lambda *xs, name=name: functools.reduce(getattr(torch, name), xs) for name in ("add", "sub", "mul", "div", "pow")},
+        **{name: getattr(torch, name) for name in ["abs", "sqrt", "log", "reciprocal", "exp", "sigmoid", "tanh", "where", "square", "hypot", "floor", "ceil", "round", "expm1", "log1p", "erf", "erfc", "lgamma", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh", "sinc", "sign", "det"]},
+        **{name: getattr(nn, name) for name in ["relu", "softplus", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "softsign", "mish"]},
+        "max": lambda *xs: functools.reduce(torch.maximum, xs), "min": lambda *xs: functools.reduce(torch.minimum, xs),
+        "mod": torch.remainder, "log_add_exp": torch.logaddexp, "log_sigmoid": nn.logsigmoid, "swish": nn.silu,
+        "hard_swish": nn.hardswish, "softmax": lambda x: nn.softmax(x, -1), "log_softmax": lambda x: nn.log_softmax(x, -1),
+        "reduce_sum": torch.sum, "reduce_prod": torch.prod, "reduce_max": torch.amax, "reduce_min": torch.amin,
+        "cum_prod": lambda x: torch.cumprod(x, 0), "cum_sum": lambda x: torch.cumsum(x, 0),
+        "reduce_l1": lambda x: torch.linalg.vector_norm(x, 1), "reduce_l2": torch.linalg.vector_norm,
+        "reduce_sum_square": lambda x: (x * x).sum(), "reduce_log_sum_exp": lambda x: torch.logsumexp(x, 0),
+        "reduce_var": lambda x: torch.var(x, correction=0), "reduce_std": lambda x: torch.std(x, correction=0),
+        "mean_squared_error": nn.mse_loss, "huber": nn.huber_loss, "softmax_cross_entropy_loss": nn.cross_entropy,
+    }
+    if gate not in functions:
+        return None
+    xs = [torch.tensor(as_array(x)) for x in operands]
+    moving = [x.requires_grad_() for i, x in enumerate(xs) if x.dtype == torch.float64 and GATES[gate].reaches(i)]
+    value = functions[gate](*xs)
+    if moving:
+        value.backward(torch.ones_like(value))
+    return value.detach().numpy(), [x.grad.numpy() if x.grad is not None else np.zeros(x.shape) for x in moving]
+
+
+def equal(ours: tuple[Any, list[Any]], theirs: tuple[Any, list[Any]] | None) -> bool:
+    if theirs is None:
+        return True
+    pairs = zip([ours[0], *ours[1]], [theirs[0], *theirs[1]], strict=True)
+    return all(np.allclose(np.asarray(a, float), np.asarray(b, float), rtol=1e-6, atol=1e-300, equal_nan=True) for a, b in pairs)
+
+
+def page(torch: str) -> Iterator[str]:
+    """The table, with the versions that JAX and torch had."""
+    yield "# What we promise at the edges"
+    yield ""
+    yield ("Values and gradients at ties, kinks, zeros and the ends of the range of floats, in float64, for an upstream gradient of 1, "
+           "all attributes at their defaults. JAX and torch stand where they give something else, with the reason. "
+           "Written by `tests/test_conventions.py`, which checks it.")
+    yield ""
+    yield f"JAX {jax.__version__}, torch {torch}."
+    yield ""
+    yield "| gate | operands | value | gradients | JAX | torch | why we differ |"
+    yield "|---|---|---|---|---|---|---|"
+    for gate, operands, value, gradients in POINTS:
+        ours = pull(gate, *operands)
+        others = [in_jax(gate, operands), in_torch(gate, operands)]
+        shown = ["" if equal(ours, theirs) else f"{_said(theirs[0])}; {_list(theirs[1])}" for theirs in others]
+        yield " | ".join([f"| {gate}", _list(operands), _said(value), _list(gradients), *shown, WHY[gate] if any(shown) else "", ""]).rstrip()
+
+
+def _said(x: Any) -> str:
+    array = np.asarray(x)
+    if array.ndim:
+        return "[" + ", ".join(map(_said, array)) + "]"
+    return str(array[()]).lower() if array.dtype.kind == "b" else f"{float(array[()]):.6g}"
+
+
+def _list(xs: Any) -> str:
+    return ", ".join(map(_said, xs))
