@@ -73,6 +73,8 @@ def golden(name: str, text: str) -> None:
     ("check_tie", ["check", "circuits/tie.json"]),
     ("gates", ["gates"]),
     ("gates_reduce_max", ["gates", "reduce_max"]),
+    ("gates_pool", ["gates", "pool"]),
+    ("gates_split", ["gates", "split"]),
     ("gates_mul", ["gates", "mul"]),
 ])
 def test_what_people_see(circuitflow, monkeypatch, name, arguments):
@@ -173,8 +175,8 @@ def test_standard_input_is_a_file(circuitflow):
     (["run", "circuits/product.json", "--of", "g"], "error: of: there is no 'g' in circuit 'product'\n"),
     (["run", "circuits/product.json", "--upstream", "g=1"], "error: upstream 'g': not one of the outputs asked for, which are f\n"),
     (["run", "circuits/product.json", "--upstream", "f=[1]"], "error: upstream 'f' has shape (1,); expected (), as the output\n"),
-    (["gates", "mull"], "error: there is no gate 'mull'; did you mean 'mul'?\n"),
-    (["gates", "\x1b[31m"], "error: there is no gate '\\x1b[31m'; `circuitflow gates` lists them\n"),
+    (["gates", "mull"], "error: there is no gate 'mull', and none that has it in its words; did you mean 'mul'?\n"),
+    (["gates", "\x1b[31m"], "error: there is no gate '\\x1b[31m', and none that has it in its words; `circuitflow gates` lists them\n"),
     (["fmt", "circuits/product.json", "--edges", "--inputs"], "error: --edges and --inputs exclude one another; give one\n"),
     (["fmt", "-", "--write"], "error: --write needs a file; standard input is written to standard output\n"),
 ])
@@ -336,6 +338,24 @@ def test_every_gate_has_its_page(circuitflow):
     for name, gate in cf.GATES.items():
         out = circuitflow("gates", name).out
         assert out.startswith(f"{name}: {gate.formula}\n{gate.summary}\n")
+
+
+def test_the_page_of_gates_is_current(circuitflow):
+    outcome = circuitflow("gates", "--page")
+    page = ROOT / "docs" / "gates.md"
+    if os.environ.get("CIRCUITFLOW_GOLDEN") == "write":
+        page.write_text(outcome.out, encoding="utf-8")
+    assert (outcome.status, outcome.err, outcome.out) == (0, "", page.read_text(encoding="utf-8"))
+
+
+def test_every_gate_of_the_catalogue_has_words_and_an_example_that_runs():
+    from circuitflow.cli.catalogue import example
+    from circuitflow.gates import GATES, NOTES
+
+    assert list(NOTES) == list(GATES)
+    for name in GATES:
+        assert NOTES[name].gradient
+        assert cf.Executor(cf.loads(example(name))).forward().outputs
 
 
 def test_no_memory_is_a_sentence(circuitflow, monkeypatch):

@@ -234,6 +234,8 @@ def test_nodes_that_reach_no_output():
     (["x = 1", "y = [1, 2]", "f = sum_to_like(x, y)"], "node 'f': sum_to_like cannot sum x () to like (2,)"),
     (["x = [1, 2]", "y = [[1]]", "f = concat(x, y)"],
      "node 'f': concat needs equal shapes but along axis 0: operand 0 is (2,), operand 1 is (1, 1)"),
+    (["x = [1, 2]", "y = 1", "f = concat(x, y)"],
+     "node 'f': concat needs equal shapes but along axis 0: operand 0 is (2,), operand 1 is ()"),
     (["x = [1, 2]", {"id": "f", "gate": "slice", "start": 2, "stop": 1, "inputs": ["x"]}],
      "node 'f': slice needs 0 <= start <= stop <= 2 along axis 0 of (2,); start is 2, stop is 1"),
     (["x = [1, 2]", {"id": "f", "gate": "pad", "pad_width": [], "inputs": ["x"]}],
@@ -338,7 +340,7 @@ def test_a_gate_of_ones_own_is_a_row_in_a_table_passed_in():
     c = circuit("x = 2", "f = cube(x)", gates={**cf.GATES, "cube": CUBE})
     assert cf.Executor(c).run().gradients["x"] == 12
     assert cf.check(c).ok
-    assert faults(document("x = 2", "f = cube(x)")) == ["node 'f': there is no gate \"cube\"; `circuitflow gates` lists them"]
+    assert faults(document("x = 2", "f = cube(x)")) == ["node 'f': there is no gate \"cube\"; did you mean 'huber'?"]
     with pytest.raises(TypeError):
         cf.GATES["cube"] = CUBE
 

@@ -2,61 +2,58 @@
 
 from __future__ import annotations
 
-from json import dumps
 from typing import Annotated, Any
 
 import typer
 
 from circuitflow.cli.arguments import Json
+from circuitflow.cli.catalogue import attributes, example, facts, found, operands, page
 from circuitflow.cli.text import console, print_json, print_table
-from circuitflow.document.faults import expected
 from circuitflow.errors import InputError, nearest, printable
-from circuitflow.gates import FAMILIES, GATES, AtLeast, Gate
+from circuitflow.gates import FAMILIES, GATES, NOTES, AtLeast
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One gate; all of them by default.",
-                                               show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False,
+                                               help="A gate, or a word to search for; all gates by default.")] = None,
     json: Json = False,
+    whole: Annotated[bool, typer.Option("--page", help="The whole catalogue as a page of Markdown.")] = False,
 ) -> None:
-    """The catalogue: operands, attributes, formulas.
+    """The catalogue: operands, attributes, formulas, gradients.
 
     Example: circuitflow gates reduce_sum
     """
-    if name is not None and name not in GATES:
+    if whole:
+        print("\n".join(page()))
+        return
+    chosen = list(GATES) if name is None else [name] if name in GATES else found(name)
+    if name is not None and not chosen:
         hint = nearest(name, GATES) or "; `circuitflow gates` lists them"
-        raise InputError(f"there is no gate '{printable(name, 60)}'{hint}")
+        raise InputError(f"there is no gate '{printable(name, 60)}', and none that has it in its words{hint}")
     if json:
-        chosen = GATES if name is None else {name: GATES[name]}
         print_json({gate: _as_object(gate) for gate in chosen})
-    elif name is None:
-        rows = [[name if i == 0 else "", gate, operands(row), ", ".join(row.attributes.model_fields), row.formula]
-                for name, family in FAMILIES.items() for i, (gate, row) in enumerate(family.items())]
+    elif chosen == [name]:
+        _print(chosen[0])
+    else:
+        rows = [[family, gate, operands(row), ", ".join(row.attributes.model_fields), row.formula]
+                for family, gates in FAMILIES.items() for gate, row in gates.items() if gate in set(chosen)]
+        for previous, row in zip(rows[-2::-1], rows[:0:-1], strict=True):  # a family is named once
+            row[0] = "" if row[0] == previous[0] else row[0]
         print_table([("family", "dim"), ("gate", "bold"), ("operands", ""), ("attributes", ""), ("formula", "green")],
                     rows)
-    else:
-        _print(name)
-
-
-def operands(gate: Gate) -> str:
-    """The operands of a gate in a few words."""
-    if isinstance(gate.operands, AtLeast):
-        return f"{gate.operands.minimum} or more"
-    return ", ".join(gate.operands)
 
 
 def _print(name: str) -> None:
     gate = GATES[name]
     console().print(f"{name}: {gate.formula}", style="bold")
     console().print(gate.summary)
-    console().print(f"operands: {operands(gate)}")
-    rows = [[attribute, str(field["description"]), expected(field),
-             dumps(field["default"]) if "default" in field else "required"]
-            for attribute, field in gate.attributes.model_json_schema().get("properties", {}).items()]
-    if rows:
+    for heading, text in facts(name):
+        console().print(f"{heading}: {text}")
+    if rows := attributes(gate):
         print_table([("attribute", "bold"), ("meaning", ""), ("takes", ""), ("default", "")], rows)
     else:
         console().print("attributes: none")
+    print(example(name))
 
 
 def _as_object(name: str) -> dict[str, Any]:
@@ -67,5 +64,7 @@ def _as_object(name: str) -> dict[str, Any]:
         "summary": gate.summary,
         "symbol": gate.symbol,
         "operands": {"at_least": gate.operands.minimum} if isinstance(gate.operands, AtLeast) else list(gate.operands),
+        "optional": gate.optional,
         "attributes": gate.attributes.model_json_schema().get("properties", {}),
+        **NOTES[name]._asdict(),
     }

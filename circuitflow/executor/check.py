@@ -47,7 +47,7 @@ class Difference(NamedTuple):
             them; "undefined" where no difference can be taken because a value is not finite.
         gradient: by the rules.
         difference: by central differences.
-        error: relative difference of the two.
+        error: relative difference of the two; of one that passes, to what rounding can show too.
     """
 
     verdict: Verdict
@@ -215,7 +215,8 @@ def compare(function: Callable[[float], float], slope: float) -> Difference:
         if scale < 1 and noise > TOLERANCE * size:
             break
         if central == slope or abs(slope - central) <= TOLERANCE * size + noise < math.inf:
-            return Difference("ok", slope, central, abs(slope - central) / size if 0 < size < math.inf else 0.0)
+            error = abs(slope - central) / (size + noise / TOLERANCE) if central != slope else 0.0
+            return Difference("ok", slope, central, error)
         if math.isfinite(central):
             samples[scale] = _Sample((above - here) / step, (here - below) / step, noise)
             tried.append(Difference("wrong", slope, central, abs(slope - central) / size))

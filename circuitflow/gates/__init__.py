@@ -13,14 +13,15 @@ from circuitflow.gates.linear import LINEAR
 from circuitflow.gates.logic import LOGIC
 from circuitflow.gates.losses import LOSSES
 from circuitflow.gates.neural import NEURAL
+from circuitflow.gates.notes import NOTES, Note
 from circuitflow.gates.record import AtLeast, Attributes, Gate, GateTable, Reads
 from circuitflow.gates.reductions import REDUCTIONS
 from circuitflow.gates.running import RUNNING
 from circuitflow.gates.shapes import ArrayType, ShapeError, Size
 from circuitflow.gates.trigonometric import TRIGONOMETRIC
 
-__all__ = ["FAMILIES", "GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "GateTable", "Reads", "ShapeError",
-           "Size"]
+__all__ = ["FAMILIES", "GATES", "NOTES", "ArrayType", "AtLeast", "Attributes", "Gate", "GateTable", "Note", "Reads",
+           "ShapeError", "Size"]
 
 FAMILIES: dict[str, GateTable] = {
     "arithmetic": ARITHMETIC,

@@ -149,7 +149,7 @@ def _joined(*types: ArrayType, axis: int) -> ArrayType:
     first = types[0].shape
     at = axis_of(axis, len(first))
     for i, x in enumerate(types[1:], 1):
-        if (*x.shape[:at], *x.shape[at + 1 :]) != (*first[:at], *first[at + 1 :]):
+        if len(x.shape) != len(first) or (*x.shape[:at], *x.shape[at + 1 :]) != (*first[:at], *first[at + 1 :]):
             raise ShapeError(f"needs equal shapes but along axis {axis}: operand 0 is {show(first)}, "
                              f"operand {i} is {show(x.shape)}")
     size: Dimension = 0
@@ -174,7 +174,8 @@ def _concat_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[An
 def _part_like_type(x: ArrayType, like: ArrayType, *before: ArrayType, axis: int) -> ArrayType:
     at = axis_of(axis, len(x.shape))
     for y in (like, *before):
-        if (*y.shape[:at], *y.shape[at + 1 :]) != (*x.shape[:at], *x.shape[at + 1 :]):
+        if len(y.shape) != len(x.shape) or (
+                *y.shape[:at], *y.shape[at + 1 :]) != (*x.shape[:at], *x.shape[at + 1 :]):
             raise ShapeError(f"needs equal shapes but along axis {axis}: {show(y.shape)} and {show(x.shape)}")
     return ArrayType(like.shape, x.dtype)
 

@@ -217,9 +217,8 @@ class _Checker:
                 self._at(site, pointer, f"operand '{_port(ports, at)}' of {name} is given twice", "port")
                 return None
             places[at] = None
-        wanted = range(max(least or 0, max(places, default=-1) + 1))
-        if least is None:
-            wanted = range(max(len(ports) - (site.gate.optional if site.gate else 0), len(wanted)))
+        needed = len(ports) - (site.gate.optional if site.gate else 0)
+        wanted = range(max(least, len(given)) if least is not None else max(needed, *(at + 1 for at in places), 0))
         inputs = site.callee.inputs.values() if site.callee else ()
         optional = {i for i, node in enumerate(inputs) if node.value is not None}
         missing = [_port(ports, at) for at in wanted if at not in places and at not in optional]

@@ -111,6 +111,10 @@ def jacobian(circuit: Circuit, of: References = None, wrt: References = None) ->
     of an output that is no scalar are one scan over the rows of the identity; what the rows share is computed once.
     Arguments and errors are those of `gradient`.
     """
+    return _jacobian(circuit, of, wrt, f"jacobian_of_{circuit.name}")
+
+
+def _jacobian(circuit: Circuit, of: References, wrt: References, called: str) -> Circuit:
     derivation = Derivation(circuit, of, wrt)
     outputs = {}
     for text, wire in derivation.outputs().items():
@@ -120,7 +124,7 @@ def jacobian(circuit: Circuit, of: References = None, wrt: References = None) ->
     if not outputs:
         raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point output to differentiate")
     asked = ", ".join(derivation.plan.of)
-    return derivation.finish(outputs.values(), f"jacobian_of_{circuit.name}",
+    return derivation.finish(outputs.values(), called,
                              f"the derivatives of {asked} by {', '.join(derivation.plan.wrt)}")
 
 
@@ -130,7 +134,7 @@ def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> 
     The derivative of the gradient on `x` by `y` is called `ddx_dy` and has the shape of x followed by that of y. A
     product with a vector is far cheaper: see `hvp`. Arguments and errors are those of `gradient`.
     """
-    return jacobian(gradient(circuit, of, wrt), wrt=_sources(circuit, of, wrt))
+    return _jacobian(gradient(circuit, of, wrt), None, _sources(circuit, of, wrt), f"hessian_of_{circuit.name}")
 
 
 def _sources(circuit: Circuit, of: References, wrt: References) -> list[str]:
