@@ -325,7 +325,8 @@ EXAMPLES += [
       for shape in [(3, 3), (2, 4), (5, 4, 2)] for offset in (0, 1, -1)],
     *[Example("det", (_normal(*shape),), {}, jnp.linalg.det, 1e-13) for shape in [(3, 3), (1, 1), (2, 4, 4)]],
     *[Example("cofactor", (_normal(*shape),), {}, lambda x: jnp.linalg.det(x)[..., None, None] * jnp.swapaxes(jnp.linalg.inv(x), -1, -2), 1e-13)
-      for shape in [(3, 3), (2, 4, 4)]],
+      for shape in [(3, 3), (2, 4, 4), (1, 1)]],
+    Example("cofactor", (_normal(0, 0),), {}), Example("eigh", (_normal(0, 0),), {}),
     *[Example("slogdet", (_normal(*shape),), {}, lambda x: tuple(jnp.linalg.slogdet(x)), 1e-13) for shape in [(3, 3), (2, 4, 4)]],
     *[Example("inv", (_normal(*shape),), {}, jnp.linalg.inv, 1e-13) for shape in [(3, 3), (1, 1), (2, 4, 4)]],
     *[Example("solve", (_normal(*a), _normal(*b, seed=1)), {},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -141,3 +143,73 @@ def test_every_example_is_in_canonical_layout_and_loads_again(file):
     assert cf.dumps(circuit) == file.read_text()
     assert cf.loads(cf.dumps(circuit)) == circuit
     assert json.loads(cf.dumps(circuit)) == json.loads(file.read_text())
+
+
+def test_documents_of_derivatives_are_what_the_commands_write():
+    staged = cf.load(ROOT / "circuits" / "staged.json")
+    assert cf.dumps(cf.gradient(staged)) == (ROOT / "circuits" / "gradient_of_staged.json").read_text()
+    assert cf.dumps(cf.hessian(staged)) == (ROOT / "circuits" / "hessian_of_staged.json").read_text()
+
+
+def test_newtons_first_step_down_the_valley():
+    """At (-1.2, 1) the gradient is (-215.6, -88), the Hessian ((1330, 480), (480, 200)) with the determinant 35600."""
+    result = run("newton_step")
+    np.testing.assert_allclose(result.outputs["next"], [-1.2 + 880 / 35600, 1 + 13552 / 35600], rtol=1e-13)
+
+
+def _cross_entropy(scores, labels):
+    return -jax.nn.log_softmax(scores)[jnp.arange(labels.size), labels].mean()
+
+
+def _pool(x):
+    return x.reshape(*x.shape[:2], 4, 2, 4, 2).max((3, 5))
+
+
+def _conv(x, w, b):
+    return jax.lax.conv(x, w, (1, 1), "SAME") + b[:, None, None]
+
+
+def _conv_net(image, label, w1, b1, w2, b2, W, b):
+    x = jax.nn.relu(_conv(_pool(jax.nn.relu(_conv(image, w1, b1))), w2, b2)).mean((2, 3))
+    return _cross_entropy(x @ W + b, label)
+
+
+def _rnn(xs, target, state, W, U, b, v):
+    state, _ = jax.lax.scan(lambda h, x: (jnp.tanh(h @ W + x @ U + b), None), state, xs)
+    return (state @ v - target) ** 2
+
+
+def _attention(x, Wq, Wk, Wv, Wo, scale, bias):
+    scores = jnp.einsum("nhd,mhd->hnm", *(jnp.einsum("pi,hid->phd", x, w) for w in (Wq, Wk))) / 2
+    weights = jax.nn.softmax(jnp.where(np.tri(5, dtype=bool), scores, -jnp.inf))
+    heads = jnp.einsum("hnm,mhd->nhd", weights, jnp.einsum("pi,hid->phd", x, Wv))
+    y = x + heads.reshape(5, 8) @ Wo
+    y = (y - y.mean(1, keepdims=True)) / jnp.sqrt(y.var(1, keepdims=True) + 1e-5) * scale + bias
+    return jnp.sum(y * np.random.RandomState(5).standard_normal((5, 8)))
+
+
+def _logistic(x, target, w, b):
+    logit = x @ w + b
+    return -jnp.mean(target * jax.nn.log_sigmoid(logit) + (1 - target) * jax.nn.log_sigmoid(-logit))
+
+
+NETWORKS = {
+    "logistic_regression": _logistic, "rnn": _rnn, "attention": _attention, "conv_net": _conv_net,
+    "mlp": lambda image, label, W1, b1, W2, b2: _cross_entropy(jax.nn.relu(image @ W1 + b1) @ W2 + b2, label),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_equal_jax_interpreted_and_as_documents(name):
+    circuit = cf.load(ROOT / "circuits" / f"{name}.json")
+    sources = {key: value for key, value in circuit.values.items() if circuit.nodes[key].kind != "constant"}
+    moving = [i for i, value in enumerate(sources.values()) if value.dtype.kind == "f"]
+    value, expected = jax.value_and_grad(NETWORKS[name], moving)(*sources.values())
+    result = cf.Executor(circuit).run()
+    document = cf.Executor(cf.gradient(circuit)).forward().outputs
+    if name != "attention":
+        np.testing.assert_allclose(result.outputs["loss"], value, rtol=1e-13)
+    for i, theirs in zip(moving, expected, strict=True):
+        key = list(sources)[i]
+        np.testing.assert_allclose(result.gradients[key], theirs, rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(document[f"d{key}"], result.gradients[key], rtol=1e-12, atol=1e-15)

@@ -195,7 +195,7 @@ def test_faults_of_form(change, message):
     ({"id": "f", "gate": "reduce_sum", "inputs": ["x"], "keepdims": 1}, "node 'f': 'keepdims' is 1; expected true or false"),
     ({"id": "f", "gate": "unsqueeze", "inputs": ["x"], "axis": 0.5}, "node 'f': 'axis' is 0.5; expected an integer"),
     ({"id": "f", "gate": "clip", "inputs": ["x"], "min": "0"}, "node 'f': 'min' is \"0\"; expected a number or null"),
-    ({"id": "f", "gate": "slice", "inputs": ["x"], "step": 0}, "node 'f': 'step' is 0; expected 1 or more"),
+    ({"id": "f", "gate": "slice", "inputs": ["x"], "step": 0}, "node 'f': 'step' is 0; expected an integer, 1 or more"),
 ])
 def test_faults_of_nodes(node, message):
     assert faults(document("x = 1", node, outputs=["x"])) == [message]

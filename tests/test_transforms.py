@@ -54,12 +54,15 @@ def agrees(c: cf.Circuit, inputs=None, **asked) -> cf.Circuit:
 def test_the_gradient_of_every_example_and_its_own_gradient(path):
     c = cf.load(path)
     gradient = agrees(c)
-    floats = {name: np.ones(gradient.type_of(output).shape) for name, output in gradient.outputs.items()}
-    again = cf.vjp(gradient, wrt=[name for name in cf.Executor(c).plan().wrt if name in gradient.nodes])
-    result = cf.Executor(gradient).run(upstream=floats)
-    for name, value in values(again, {f"d{name}": g for name, g in floats.items()}).items():
-        primal = name.removeprefix("d").removesuffix("_2")
-        np.testing.assert_allclose(value, result.gradients[primal], rtol=1e-12, atol=1e-15)
+    ones = {name: np.ones_like(value) for name, value in values(gradient).items()}
+    wrt = [name for name in cf.Executor(c).plan().wrt if name in gradient.nodes]
+    again = cf.vjp(gradient, wrt=wrt)
+    result = cf.Executor(gradient).run(upstream=ones)
+    seeds = [name for name, node in again.nodes.items() if node.kind == "input" and name not in gradient.nodes]
+    found = values(again, dict(zip(seeds, ones.values(), strict=True)))
+    for name, value in zip(wrt, found.values(), strict=True):
+        expected = result.gradients.get(name, np.zeros_like(value))
+        np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["staged", "product", "patterns", "fork", "square", "tie", "sigmoid_neuron_fused"])
@@ -179,6 +182,72 @@ def test_named_dimensions_stay():
     with pytest.raises(cf.InputError, match=r"the upstream gradient on f needs an input with the dimension 2\*batch, "
                                             r"which none can declare"):
         cf.gradient(circuit({"id": "x", "gate": "input", "shape": ["batch"]}, "f = concat(x, x)"))
+
+
+@pytest.mark.parametrize("nodes", [
+    ["c = concat(x, y, x)"], ["c = concat(x, y)", {"id": "d", "gate": "slice", "start": 1, "stop": -1, "inputs": ["c"]}, "f = exp(d)"],
+    [{"id": "t", "gate": "tile", "repeats": [3], "inputs": ["x"]}, "f = exp(t)"],
+    [{"id": "p", "gate": "pad", "pad_width": [[1, 2]], "inputs": ["x"]}, "f = exp(p)"],
+    [{"id": "p", "gate": "slice", "start": -2, "inputs": ["x"]}, "f = exp(p)"], ["p = reduce_prod(x)", "f = exp(p)"],
+    [{"id": "s", "gate": "stack", "axis": 1, "inputs": ["x", "x"]}, {"id": "p", "gate": "reduce_mean", "axis": 0, "inputs": ["s"]}],
+    ["p = reduce_std(x)", "s = sum_to_like(x, p)", "f = mul(s, p)"], ["e = expand_like(w, x)", "f = mul(e, x)"],
+    ["o = outer(x, y)", "f = exp(o)"], [{"id": "e", "gate": "einsum", "equation": "i,j->", "inputs": ["x", "y"]}],
+    [{"id": "m", "gate": "cum_sum", "inputs": ["x"]}, "s = softmax(m)"], [{"id": "k", "gate": "top_k", "k": 2, "inputs": ["x"]}, "f = exp(k.values)"],
+])
+def test_rules_take_shapes_from_operands(nodes):
+    """With sizes that are not known when the document is written, for any that come."""
+    named = [{"id": "x", "gate": "input", "shape": ["n"]}, {"id": "y", "gate": "input", "shape": ["m"]}, {"id": "w", "gate": "parameter", "value": 2}]
+    made = [json.loads(document(node))["nodes"][0] for node in nodes]
+    last = made[-1]["id"]
+    c = circuit(*named, *made, {"id": "q", "gate": "reduce_l2", "inputs": [last]}, outputs=["q"])
+    gradient = cf.gradient(c, wrt=[name for name in ("x", "y") if name in cf.Executor(c).plan().wrt])
+    for n, m in [(4, 3), (7, 2)]:
+        given = {"x": np.linspace(0.3, 1.7, n), "y": np.linspace(-0.5, 0.9, m)}
+        result = cf.Executor(c).run(given)
+        for name, value in values(gradient, given).items():
+            np.testing.assert_allclose(value, result.gradients[name[1:]], rtol=1e-12, atol=1e-14)
+
+
+def test_a_running_product_has_a_gradient_along_axes_of_known_size():
+    c = circuit({"id": "x", "gate": "input", "shape": ["n"]}, "p = cum_prod(x)", "f = reduce_sum(p)")
+    with pytest.raises(cf.GateError, match="node 'p': cum_prod: has a gradient along axes of known size only, not n"):
+        cf.gradient(c)
+    assert cf.Executor(c).run({"x": [2, 3]}).gradients["x"].tolist() == [4, 2]
+
+
+def test_a_jacobian_needs_an_output_that_has_derivatives():
+    c = circuit("x = 2", "y = 3", "f = less(x, y)")
+    with pytest.raises(cf.InputError, match="circuit 'circuit' has no floating-point output to differentiate"):
+        cf.jacobian(c, wrt="x")
+
+
+def test_jacobians_equal_jax():
+    random = np.random.RandomState(0)
+    arrays = {"x": random.standard_normal(3), "W": random.standard_normal((3, 2))}
+    c = circuit(*({"id": name, "gate": "parameter", "value": value.tolist()} for name, value in arrays.items()),
+                "m = matmul(x, W)", "y = tanh(m)", "z = mul(y, m)", "k = reduce_sum(x)", "s = stop_gradient(x)", outputs=["z", "k", "s"])
+
+    def function(x, W):
+        return jnp.tanh(x @ W) * (x @ W), x.sum(), jax.lax.stop_gradient(x)
+
+    found = values(cf.jacobian(c))
+    for output, row in zip("zks", jax.jacobian(function, (0, 1))(*arrays.values()), strict=True):
+        for name, block in zip("xW", row, strict=True):
+            np.testing.assert_allclose(found[f"d{output}_d{name}"], block, rtol=1e-12)
+    scalar = circuit(*({"id": name, "gate": "parameter", "value": value.tolist()} for name, value in arrays.items()),
+                     "m = matmul(x, W)", "y = tanh(m)", "z = mul(y, m)", "f = reduce_sum(z)")
+    hessian = values(cf.hessian(scalar))
+    theirs = jax.hessian(lambda x, W: function(x, W)[0].sum(), (0, 1))(*arrays.values())
+    for one, row in zip("xW", theirs, strict=True):
+        for other, block in zip("xW", row, strict=True):
+            np.testing.assert_allclose(hessian[f"dd{one}_d{other}"], block, rtol=1e-10)
+    named = circuit({"id": "x", "gate": "input", "shape": ["n", 3]}, "y = sin(x)")
+    x = random.standard_normal((2, 3))
+    np.testing.assert_allclose(values(cf.jacobian(named), {"x": x})["dy_dx"], jax.jacobian(jnp.sin)(x), rtol=1e-12)
+    upstream = random.standard_normal((2, 3))
+    again = values(cf.vjp(cf.jacobian(c), of="dz_dx", wrt="x"), {"ddz_dx": upstream})["dx"]
+    expected = jax.grad(lambda x: jnp.sum(upstream * jax.jacobian(lambda x: function(x, arrays["W"])[0])(x)))(arrays["x"])
+    np.testing.assert_allclose(again, expected, rtol=1e-10)
 
 
 def test_float32_stays_float32():

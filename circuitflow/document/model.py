@@ -6,7 +6,7 @@ rest of the document (references, operands, shapes) is checked where the circuit
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -236,19 +236,16 @@ class SubcircuitNode(_Node):
     """A node that applies subcircuits; its ports are their inputs, its outputs theirs."""
 
     inputs: _Inputs | None = None
+    _keys: ClassVar[dict[str, str]] = {"circuit": "circuit"}
 
     @property
     def circuits(self) -> dict[str, str]:
         """The names of the subcircuits, by key."""
-        raise NotImplementedError
+        return {key: getattr(self, name) for key, name in self._keys.items()}
 
 
 class _OneCircuit(SubcircuitNode):
     circuit: Annotated[Id, Field(description="name of a circuit in `circuits`")]
-
-    @property
-    def circuits(self) -> dict[str, str]:
-        return {"circuit": self.circuit}
 
 
 class CallNode(_OneCircuit):
@@ -283,10 +280,7 @@ class IfNode(SubcircuitNode):
     gate: Literal["if"]
     then: Annotated[Id, Field(description="name of the circuit that runs if the operand `condition` is true")]
     else_: Annotated[Id, Field(alias="else", description="name of the circuit that runs otherwise")]
-
-    @property
-    def circuits(self) -> dict[str, str]:
-        return {"then": self.then, "else": self.else_}
+    _keys: ClassVar[dict[str, str]] = {"then": "then", "else": "else_"}
 
 
 class GateNode(_Node):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.shapes import ArrayType, axis_of, need_number
+from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_number
 
 
 class Running(Attributes):
@@ -40,6 +40,8 @@ def _cum_prod(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
 
 def _cum_prod_backward(op: Any, g: Any, out: Any, x: Any, *, axis: int, reverse: bool) -> Any:
     """The product before an element times s, where s[j] = g[j] + x[j + 1] s[j + 1], summed in steps that double."""
+    if not isinstance(x.shape[axis], int):
+        raise ShapeError(f"has a gradient along axes of known size only, not {x.shape[axis]}")
     if x.shape[axis] == 0:
         return g
     if reverse:

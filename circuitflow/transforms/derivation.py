@@ -99,11 +99,6 @@ class Derivation:
         return {name: self.writer.zeros_like(wire) if gradient is None else gradient
                 for name, (gradient, wire) in found.items()}
 
-    def zeros(self, wire: Wire, wanted: str) -> Wire:
-        """A node of its own with zeros in the shape and dtype of another."""
-        record = Record("zeros_like", {0: wire}, {}, name=self.names.unique(wanted))
-        return self.writer.write(record, [wire.type], 0.0)[0]
-
     def hollow(self, sources: Mapping[str, Wire]) -> None:
         """Where inputs are still read for their shape, zeros like other wires stand in for them."""
         for name, like in sources.items():

@@ -59,9 +59,9 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
     """The Jacobian-vector product as a circuit: forward mode.
 
     It has an input `x_dot` for every `x` in `wrt`, the tangent along which is differentiated, and its outputs are the
-    derivatives `f_dot` of the outputs along it. The vector-Jacobian product is linear in the upstream gradient, so its
-    own vector-Jacobian product is the transpose of the transpose: the same rules, run twice, give the tangents in the
-    order of the forward pass (Christianson 1992, "Automatic Hessians by reverse accumulation").
+    derivatives `f_dot` of the floating-point outputs along it. The vector-Jacobian product is linear in the upstream
+    gradient, so its own vector-Jacobian product is the transpose of the transpose: the same rules, run twice, give the
+    tangents in the order of the forward pass (Christianson 1992, "Automatic Hessians by reverse accumulation").
 
     Args:
         circuit: the primal.
@@ -85,12 +85,8 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
     called = derivation.named(gradients, asked,
                               lambda name: f"{tangent_of[name]}_dot" if name in tangent_of else None, "tangent on")
     primal = {text: outputs[reference] for text, reference in reverse.values.items()}
-    tangents = {text: called[name] for text, name in upstream.items()}
-    for text, wire in primal.items():
-        if text not in tangents:  # it does not depend on what moves
-            tangents[text] = derivation.zeros(wire, f"{text}_dot")
     derivation.hollow({name: primal[text] for text, name in upstream.items()})
-    return derivation.finish([*(primal.values() if values else ()), *(tangents[text] for text in primal)],
+    return derivation.finish([*(primal.values() if values else ()), *called.values()],
                              f"jvp_of_{circuit.name}", f"the tangent of {', '.join(primal)} along that of "
                              f"{', '.join(reverse.gradients)}", without=upstream.values())
 

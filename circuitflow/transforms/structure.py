@@ -32,13 +32,9 @@ def structure(subcircuits: Subcircuits) -> Structure:
             sent = differentiate(subcircuits, writer, node, asked, given, upstream)
             return [sent.get(name) for name in names]
 
-        return Gate(node.kind, "", tuple(names), _no_shape, backward, backward, outputs=node.outputs)
+        return Gate(node.kind, "", tuple(names), ArrayType, backward, backward, outputs=node.outputs)
 
     return rule
-
-
-def _no_shape(*types: ArrayType) -> ArrayType:
-    raise AssertionError("the types of a node that applies circuits are known")
 
 
 def _apply(writer: Writer, gate: str, pullback: Pullback, operands: Wires, upstream: Wires,
