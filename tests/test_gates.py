@@ -142,6 +142,40 @@ def test_the_gradient_document_is_the_interpreted_gradient_and_right_to_second_o
     assert report.ok, report
 
 
+@differentiable
+def test_the_gradient_document_holds_for_named_dimensions(example):
+    """Written without knowing a size, run with those of the example."""
+    def named(x: np.ndarray) -> list[Any]:
+        return [f"d{size}" if size > 1 else size for size in x.shape]
+
+    g = upstream_of(example)
+    if g[0].dtype != np.float64:
+        pytest.skip("the output is not float64")
+    moving = [f"x{i}" for i, contribution in enumerate(pull(example, np, example.operands, g)) if contribution is not None]
+    nodes = [{"id": f"x{i}", "gate": "input", "shape": named(x), "dtype": str(x.dtype)} for i, x in enumerate(example.operands)]
+    names = [f"out.{name}" for name in GATES[example.gate].output_names(attributes_of(example))] or ["out"]
+    nodes.append({"id": "out", "gate": example.gate, "inputs": [node["id"] for node in nodes], **attributes_of(example)})
+    squares = [{"id": f"s{i}", "gate": "reduce_sum_square", "inputs": [name]} for i, (name, u) in enumerate(zip(names, g, strict=True))
+               if u.dtype.kind == "f"]
+    nodes += [*squares, {"id": "s", "gate": "stack", "inputs": [node["id"] for node in squares]},
+              {"id": "f", "gate": "reduce_sum", "inputs": ["s"]}]
+    try:
+        circuit = cf.Circuit(cf.Document.model_validate({"circuitflow": "1.0", "nodes": nodes, "outputs": ["f"]}))
+    except cf.DocumentError:
+        assert example.gate in NEED_SIZES
+        return
+    try:
+        gradient = cf.gradient(circuit, wrt=moving)
+    except cf.GateError:
+        assert example.gate == "cum_prod"
+        return
+    given = {f"x{i}": x for i, x in enumerate(example.operands)}
+    expected = cf.Executor(circuit).run(given, wrt=moving).gradients
+    found = cf.Executor(gradient).forward(given).outputs
+    for name in moving:
+        np.testing.assert_allclose(found[f"d{name}"], expected[name], rtol=1e-11, atol=1e-13)
+
+
 @everything
 def test_value_and_contributions_equal_jax(example):
     if example.oracle is None:

@@ -224,10 +224,12 @@ def _einsum_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tupl
 
 # Diagonals ------------------------------------------------------------------------------------------------------------
 
-def _length(x: ArrayType, offset: int) -> int:
+def _length(x: ArrayType, offset: int) -> Dimension:
     if len(x.shape) < 2:
         raise ShapeError(f"needs two dimensions or more; x is {show(x.shape)}")
     rows, columns = x.shape[-2:]
+    if rows == columns and offset == 0:
+        return rows
     if not isinstance(rows, int) or not isinstance(columns, int):
         raise ShapeError(f"needs a matrix of known size; x is {show(x.shape)}")
     length = min(rows + min(offset, 0), columns - max(offset, 0))
@@ -427,7 +429,7 @@ def _qr_type(x: ArrayType) -> tuple[ArrayType, ArrayType]:
 def _qr_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     (q, r), (g_q, g_r) = out, g
     rows, columns = x.shape[-2:]
-    if rows >= columns:
+    if rows == columns or rows > columns:  # sizes that are not known are equal
         return _tall_qr(op, q, r, g_q, g_r)
     # The first columns make a square matrix with the same q; the others are q times theirs of r.
     left, g_left = (op.slice(y, axis=-1, start=0, stop=rows) for y in (r, g_r))
@@ -459,13 +461,14 @@ def _svd_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     inner = (gaps * (left - op.matrix_transpose(left)) * row + column * (gaps * (right - op.matrix_transpose(right))))
     inner = inner + op.diagonal_like(g_s, inner)
     sent = op.matmul(op.matmul(u, inner), vh)
-    if x.shape[-2] > x.shape[-1]:
+    rows, columns = x.shape[-2:]
+    if rows == columns:
+        return sent
+    if rows > columns:
         outside = g_u - op.matmul(u, left)
-        sent = sent + op.matmul(outside * op.unsqueeze(inverse, axis=-2), vh)
-    if x.shape[-2] < x.shape[-1]:
-        outside = op.matrix_transpose(g_v - op.matmul(v, right))
-        sent = sent + op.matmul(u, op.unsqueeze(inverse, axis=-1) * outside)
-    return sent
+        return sent + op.matmul(outside * op.unsqueeze(inverse, axis=-2), vh)
+    outside = op.matrix_transpose(g_v - op.matmul(v, right))
+    return sent + op.matmul(u, op.unsqueeze(inverse, axis=-1) * outside)
 
 
 LINEAR = {
