@@ -109,6 +109,15 @@ def test_a_scan_without_a_carry_is_a_map():
     np.testing.assert_allclose(values(agrees(c))["dx"], np.exp([1, 2, 3]))
 
 
+def test_a_scan_whose_gradient_reads_nothing_knows_how_often():
+    """h' = h + c: nothing of the forward pass is read on the way back, but the gradient on c adds up once a step."""
+    body = {"nodes": [*inputs("h", "x", "c"), gate("after = add(h, c)")], "outputs": ["after"]}
+    c = circuit("h0 = 1", "c = 2", {"id": "xs", "gate": "input", "value": [0, 0, 0], "dtype": "int64"},
+                {"id": "r", "gate": "scan", "circuit": "body", "carry": {"h": "after"}, "over": ["x"], "inputs": ["h0", "xs", "c"]},
+                circuits={"body": body})
+    assert values(agrees(c)) == {"dh0": 1, "dc": 3}
+
+
 def test_a_scan_over_integers_with_a_carry_of_integers():
     """The rows of a table that are chosen, weighted by a counter."""
     body = {"nodes": [*inputs("n", "i", "table", "one"), gate("row = gather(table, i)"), gate("after = add(n, one)"),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 import circuitflow as cf
+from circuitflow.transforms.writer import Writer
 from conftest import ROOT
 from documents import circuit, document
 from test_properties import SETTINGS, documents
@@ -317,6 +318,13 @@ def test_outputs_of_a_call_that_send_nothing_back_are_not_differentiated():
     assert values(stopped) == {"dx": 0.5}
 
 
+def test_an_operand_that_a_call_does_not_need_has_no_gradient_by_default():
+    first = {"nodes": [X, {**X, "id": "y"}, {"id": "z", "gate": "exp", "inputs": ["x"]}], "outputs": ["z"]}
+    c = circuit("x = 0.5", "y = 2", call("a", "x", "y", gate="first"), circuits={"first": first})
+    assert list(agrees(c).outputs) == ["dx"]
+    assert values(agrees(c, wrt=["y", "x"])) == {"dy": 0, "dx": np.exp(0.5)}
+
+
 def test_files_are_read_from_where_the_document_lies(tmp_path):
     from safetensors.numpy import save_file
 
@@ -357,6 +365,66 @@ def test_what_cannot_be_differentiated(asked, message):
     with pytest.raises(cf.InputError) as error:
         cf.gradient(c, **asked)
     assert str(error.value).startswith(message)
+
+
+def test_what_need_not_be_written():
+    """Each simplification by itself: the wire that comes out is one that was there, or a smaller gate."""
+    writer = Writer(cf.GATES, "float64")
+    x = writer.port("x", cf.ArrayType((2, 3), "float64"))
+    s = writer.port("s", cf.ArrayType((), "float64"))
+    zeros, ones = writer.zeros_like(x), writer.ones_like(x)
+    one, zero = writer.constant(1.0, "float64"), writer.constant(0.0, "float64")
+    assert x + zeros is x
+    assert zeros + zeros is zeros
+    assert x * ones is x
+    assert writer.mul(x, one, 1.0) is x
+    assert (x * -1.0).record.gate == "neg"
+    assert writer.neg(-x) is x
+    assert writer.mul(x, one, x) is x * x
+    assert [part.shape for part in writer.split(x, axis=1, sections=3)] == [(2, 1)] * 3
+    assert writer.split(x, axis=1, sections=3)[0] is writer.split(x, axis=1, sections=3)[0]
+    assert (0.0 - x).record.gate == "neg"
+    assert x - 0.0 is x
+    assert x / 1.0 is x
+    assert x**1.0 is x
+    assert (x * 0.0).record.gate == "mul"  # not 0 for every x
+    assert writer.mul_no_nan(zeros, x) is zeros
+    assert writer.mul_no_nan(one, s) is s
+    assert writer.mul_no_nan(x, ones) is x
+    assert writer.mul_no_nan(2.0, x).record.gate == "mul"
+    assert writer.where(True, x, zeros) is x
+    assert writer.where(False, x, zeros) is zeros
+    assert writer.where(writer.is_nan(x), s, s).record.gate == "where"  # stretched by the condition
+    assert writer.where(writer.is_nan(s), s, s) is s
+    assert writer.zeros_like(s) is zero
+    assert writer.size(x).fill == 6
+    assert writer.matrix_transpose(writer.matrix_transpose(x)) is x
+    assert writer.expand_like(x, ones) is x
+    assert writer.cast_like(x, ones) is x
+    assert writer.reshape(x, shape=[2, 3]) is x
+    assert writer.constant(-0.0, "float64") is not zero
+    assert [writer.constant(value, "float64").record.attributes["value"] for value in (np.inf, -np.inf, -0.0, 2.0, 0.5)] == [
+        "Infinity", "-Infinity", -0.0, 2, 0.5]
+    assert writer.add(one, 2.0) is writer.constant(3.0, "float64")
+    assert writer.log(writer.constant(-1.0, "float64")).record.gate == "log"  # NaN is for the run to show
+    with pytest.raises(TypeError, match="a backward rule must not branch on a value; select with op.where"):
+        bool(x)
+    with pytest.raises(AttributeError, match="there is no gate 'cube' in the table"):
+        writer.cube(x)
+
+
+def test_an_output_without_a_gradient_is_no_part_of_it():
+    c = circuit("x = 2", "y = 3", "n = less(x, y)", "f = mul(x, y)", outputs=["n", "f"])
+    assert values(cf.gradient(c, values=True)) == {"n": True, "f": 6, "dx": 3, "dy": 2}
+    assert list(cf.jvp(c, values=True).outputs) == ["n", "f", "f_dot"]
+
+
+def test_the_same_call_is_not_written_twice():
+    """Two outputs of one call send the same back: one application of its gradient serves both paths."""
+    c = circuit("x = 0.5", call("a", "x"), call("b", "x"), "f = add(a, b)",
+                circuits={"block": {"nodes": [X, {"id": "y", "gate": "sin", "inputs": ["x"]}], "outputs": ["y"]}})
+    made = json.loads(cf.dumps(agrees(c)))
+    assert [node["gate"] for node in made["nodes"]].count("call") == 1
 
 
 def test_with_respect_to_a_node_inside():

@@ -8,6 +8,7 @@ from typing import Any
 from circuitflow.document.model import Document
 from circuitflow.errors import InputError, printable
 from circuitflow.executor.plan import make_plan
+from circuitflow.executor.structure import structure as execution
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.levels import levels
@@ -48,8 +49,10 @@ class Derivation:
         self.subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder,
                                        structure)
         self.writer = Writer(circuit.gates, circuit.definition.dtype)
-        self.plan = make_plan(level, asked["of"], asked["wrt"], structure(self.subcircuits))
-        if not self.plan.wrt and wrt is None:
+        # A call needs all of its operands; what the nodes inside need tells the executor's plan.
+        by = tuple(make_plan(circuit, asked["of"], None, execution).wrt) if wrt is None else asked["wrt"]
+        self.plan = make_plan(level, asked["of"], by, structure(self.subcircuits))
+        if not by and wrt is None:
             raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point input or parameter that "
                              "its outputs need; there is nothing to differentiate by")
         ids = primal.ids(level)

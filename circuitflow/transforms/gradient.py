@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 from circuitflow.errors import InputError, printable
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.collector import collector_paused
 from circuitflow.transforms.derivation import Derivation, References
 from circuitflow.transforms.naming import closed
 from circuitflow.transforms.wires import Wire
 
 
+@collector_paused()
 def gradient(circuit: Circuit, of: References = None, wrt: References = None, *, values: bool = False) -> Circuit:
     """The gradient of a circuit as a circuit: the forward part that it needs, and the reverse sweep as gates.
 
@@ -47,6 +49,7 @@ def gradient(circuit: Circuit, of: References = None, wrt: References = None, *,
     return _reverse(derivation, seeds, values=values).circuit
 
 
+@collector_paused()
 def vjp(circuit: Circuit, of: References = None, wrt: References = None, *, values: bool = False) -> Circuit:
     """The vector-Jacobian product as a circuit.
 
@@ -55,6 +58,7 @@ def vjp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
     return _vjp(circuit, of, wrt, values=values).circuit
 
 
+@collector_paused()
 def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, values: bool = False) -> Circuit:
     """The Jacobian-vector product as a circuit: forward mode.
 
@@ -91,6 +95,7 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
                              f"{', '.join(reverse.gradients)}", without=upstream.values())
 
 
+@collector_paused()
 def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circuit:
     """The Hessian-vector product as a circuit: forward mode over reverse mode, a small multiple of the value's cost.
 
@@ -100,6 +105,7 @@ def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circ
     return jvp(gradient(circuit, of, wrt), wrt=_sources(circuit, of, wrt))
 
 
+@collector_paused()
 def jacobian(circuit: Circuit, of: References = None, wrt: References = None) -> Circuit:
     """The Jacobian as a circuit: a row for every element of an output, by a reverse sweep.
 
@@ -124,6 +130,7 @@ def _jacobian(circuit: Circuit, of: References, wrt: References, called: str) ->
                              f"the derivatives of {asked} by {', '.join(derivation.plan.wrt)}")
 
 
+@collector_paused()
 def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> Circuit:
     """The Hessian as a circuit: the Jacobian of the gradient.
 
