@@ -100,7 +100,7 @@ def test_initialisers_scale_with_the_fan(name, std):
 
 @pytest.fixture
 def folder(tmp_path):
-    save_file({"W": np.arange(6.0).reshape(2, 3), "h": np.ones(2, np.float16), "n": np.array([1, 2], np.int64)},
+    save_file({"W": np.arange(6.0).reshape(2, 3), "h": np.ones(2, np.complex64), "n": np.array([1, 2], np.int64)},
               tmp_path / "weights.safetensors")
     (tmp_path / "deep").mkdir()
     save_file({"W": np.ones(1, np.float32)}, tmp_path / "deep" / "w.safetensors")
@@ -123,7 +123,7 @@ def test_tensor_files(folder):
     ({"tensor": "WW"}, "no tensor 'WW' in 'weights.safetensors'; did you mean 'W'?"),
     ({"shape": [3, 2]}, "shape (3, 2) is declared, the file has (2, 3)"),
     ({"dtype": "float32"}, "dtype float32 is declared, the file has float64"),
-    ({"tensor": "h"}, "tensor 'h' is F16; expected one of 'float64', 'float32', 'int64', 'int32', 'int16', 'int8', "
+    ({"tensor": "h"}, "tensor 'h' is C64; expected one of 'float64', 'float32', 'float16', 'int64', 'int32', 'int16', 'int8', "
                       "'uint64', 'uint32', 'uint16', 'uint8', 'bool'"),
     ({"file": "text.safetensors"}, "'text.safetensors' is not a safetensors file"),
     ({"file": "nowhere.safetensors"}, "'nowhere.safetensors': no such file beside the document"),

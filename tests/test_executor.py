@@ -3,11 +3,13 @@ from __future__ import annotations
 import math
 import threading
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import circuitflow as cf
-from documents import circuit
+from circuitflow.gates.shapes import promote
+from documents import circuit, document, faults
 from gate_examples import POLAR
 
 PRODUCT = ("x = -2", "y = 5", {"id": "z", "gate": "parameter", "value": -4}, "q = add(x, y)", "f = mul(q, z)")
@@ -377,3 +379,52 @@ def test_torch_tensors_stay_torch_tensors():
     result = cf.Executor(c).run({"x": torch.tensor([1.0, 2.0], dtype=torch.float64)})
     assert isinstance(result.gradients["w"], torch.Tensor)
     assert result.gradients["x"].tolist() == [3, 4]
+
+
+def test_floats_of_16_bits_are_for_storage(tmp_path):
+    """Kept short, added up long, and cast to compute."""
+    from safetensors.numpy import save_file
+
+    weights = np.array([0.1, 0.2, 65504.0], np.float16)
+    save_file({"w": weights}, tmp_path / "w.safetensors")
+    c = circuit({"id": "w", "gate": "parameter", "value": {"file": "w.safetensors", "tensor": "w"}},
+                {"id": "b", "gate": "parameter", "value": [1, 2, 3], "dtype": "float16"},
+                {"id": "wide", "gate": "cast", "dtype": "float32", "inputs": ["w"]}, "p = mul(wide, b)", "f = reduce_sum(p)", folder=tmp_path)
+    assert [str(c.nodes[name].types[0].dtype) for name in ("w", "b", "wide", "p")] == ["float16", "float16", "float32", "float32"]
+    result = cf.Executor(c).run()
+    assert [result.gradients[name].dtype for name in ("w", "b")] == [np.float16, np.float16]
+    np.testing.assert_array_equal(result.gradients["b"], weights)
+    np.testing.assert_array_equal(cf.Executor(cf.gradient(c)).forward().outputs["db"], weights)
+    ones = circuit({"id": "x", "gate": "input", "shape": ["n"], "dtype": "float16"}, "f = reduce_sum(x)")
+    assert cf.Executor(ones).run({"x": np.ones(4096, np.float16)}).outputs["f"] == 4096
+    (message,) = faults(document({"id": "x", "gate": "input", "value": 70000, "dtype": "float16"}))
+    assert message == "node 'x': 70000 is too large for a float16"
+
+
+SHORT = [{"id": "x", "gate": "input", "value": [1, 2, 3], "dtype": "float32"}, {"id": "s", "gate": "cast", "dtype": "bfloat16", "inputs": ["x"]},
+         "y = mul(s, s)", "f = reduce_sum(y)"]
+
+
+def test_bfloat16_is_where_the_array_library_has_it():
+    with pytest.raises(cf.GateError, match="node 's': cast: numpy has no bfloat16; give the circuit arrays of a library that has, such as "
+                                           "torch or JAX"):
+        cf.Executor(circuit(*SHORT)).forward()
+    with pytest.raises(cf.InputError, match="numpy has no bfloat16; give arrays of a library that has"):
+        cf.Executor(circuit(*SHORT)).run(of="y", wrt="s", upstream={"y": [1, 2, 3]})
+    given = {"x": jnp.asarray([1.0, 2.0, 3.0], jnp.float32)}
+    squares = cf.Executor(circuit(*SHORT)).run(given, of="y", wrt="s", upstream={"y": [1, 0, 1]})
+    assert squares.gradients["s"].tolist() == [2, 0, 6]
+    result = cf.Executor(circuit(*SHORT)).run({"x": jnp.asarray([1.0, 2.0, 3.0], jnp.float32)})
+    assert str(result.outputs["f"].dtype) == "bfloat16"
+    assert (float(result.outputs["f"]), str(result.gradients["x"].dtype)) == (14, "float32")
+    np.testing.assert_array_equal(result.gradients["x"], [2, 4, 6])
+    gradient = cf.gradient(circuit(*SHORT))
+    np.testing.assert_array_equal(cf.Executor(gradient).forward(given).outputs["dx"], [2, 4, 6])
+    scalar = circuit({"id": "x", "gate": "input", "value": 3, "dtype": "float32"}, SHORT[1], "y = mul(s, s)")
+    (slope,) = cf.Executor(cf.gradient(scalar)).forward({"x": jnp.asarray(3, jnp.float32)}).outputs.values()
+    assert (float(slope), str(slope.dtype)) == (6, "float32")
+
+
+def test_floats_of_16_bits_mix_to_what_holds_both():
+    assert [promote(*pair) for pair in [("float16", "float32"), ("float64", "float16"), ("float16", "bfloat16"), ("bfloat16", "float32")]] == [
+        "float32", "float64", "float32", "float32"]

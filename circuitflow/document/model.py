@@ -15,9 +15,9 @@ READABLE = ("1.0",)
 """Versions of the format that this reader takes: its own major version, with minor versions up to its own."""
 
 DType = Literal[
-    "float64", "float32", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"
+    "float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"
 ]
-"""The dtypes of the Python array API standard, less the complex ones."""
+"""The dtypes of the Python array API standard, less the complex ones, and float16 for storage."""
 
 DTYPES: tuple[str, ...] = get_args(DType)
 NON_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}

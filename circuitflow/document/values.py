@@ -32,7 +32,7 @@ MAX_TENSOR_BYTES = 2**32
 
 def too_large(shape: tuple[int, ...], dtype: str) -> str | None:
     """What is wrong with a tensor of too many bytes, or None."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize)  # which NumPy does not have
     if size <= MAX_TENSOR_BYTES:
         return None
     return (f"a {dtype} tensor of shape {shape} takes {size / 2**30:.4g} GiB; at most {MAX_TENSOR_BYTES >> 30} GiB are "

@@ -55,15 +55,32 @@ class Library(NamedTuple):
 
         return self.xp.asarray(np.array(array), device=array_api_compat.device(self.like))
 
+    def dtype(self, name: str) -> Any:
+        """A dtype of this library.
+
+        Raises:
+            InputError: the library does not have it.
+        """
+        if not hasattr(self.xp, name):
+            raise InputError(f"{self.xp.__name__.rpartition('.')[2]} has no {name}; give arrays of a library that has, "
+                             "such as torch or JAX")
+        return getattr(self.xp, name)
+
+    def one(self, type_: ArrayType) -> Any:
+        """The scalar 1."""
+        return self.xp.asarray(self.move(np.ones((), np.float32)), dtype=self.dtype(type_.dtype))
+
     def convert(self, value: Any, expected: ArrayType, name: str) -> Any:
         """A value as an array of the expected dtype: numbers and lists take it, arrays must be safe to cast.
 
         Raises:
-            InputError: it has no such dtype.
+            InputError: it, or the library, has no such dtype.
         """
+        dtype = self.dtype(expected.dtype)
         if isinstance(value, _OWN):
+            if expected.dtype == "bfloat16":  # which NumPy does not have
+                return self.xp.asarray(self.move(_numpy(value, "float32", name)), dtype=dtype)
             return self.move(_numpy(value, expected.dtype, name))
-        dtype = getattr(self.xp, expected.dtype)
         if not self.xp.can_cast(value.dtype, dtype):
             raise InputError(f"{name} is {value.dtype}; expected {expected.dtype}, so cast it first")
         return self.xp.asarray(value, dtype=dtype)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from circuitflow.document.values import too_large
 from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.arrays import Library
@@ -114,7 +112,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         elif text in circuit.upstream:
             seed = library.move(circuit.upstream[text])
         elif shape == ():
-            seed = library.move(np.ones((), type_.dtype))
+            seed = library.one(type_)
         else:
             raise InputError(
                 f"'{text}' has shape {show(shape)}, so its gradients need the upstream gradient on it: give one of "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -117,7 +117,8 @@ class OneAxis(Attributes):
 class NewType(Attributes):
     """The dtype of the result."""
 
-    dtype: Annotated[DType, Field(description="dtype of the result")]
+    dtype: Annotated[DType | Literal["bfloat16"], Field(description="dtype of the result; bfloat16 where the array "
+                                                                    "library has it")]
 
 
 def _reshaped(x: ArrayType, *, shape: list[int]) -> ArrayType:
@@ -363,6 +364,13 @@ def _cast(x: ArrayType, *, dtype: str) -> ArrayType:
     return ArrayType(x.shape, dtype)
 
 
+def _cast_to(xp: Any, x: Any, *, dtype: str) -> Any:
+    if not hasattr(xp, dtype):
+        raise TypeError(f"{xp.__name__.rpartition('.')[2]} has no {dtype}; give the circuit arrays of a library that "
+                        "has, such as torch or JAX")
+    return xp.asarray(x, dtype=getattr(xp, dtype))
+
+
 LAYOUT = {
     "reshape": Gate("x", "The same elements in row-major order, in another shape.",
                     ("x",), _reshaped, attributes=NewShape, symbol="reshape",
@@ -450,7 +458,7 @@ LAYOUT = {
                     backward=(lambda op, g, out, x, *, axis: op.unsqueeze(g, axis=axis),)),
     "cast": Gate("x", "x in another dtype.",
                  ("x",), _cast, attributes=NewType, symbol="cast",
-                 forward=lambda xp, x, *, dtype: xp.asarray(x, dtype=getattr(xp, dtype)),
+                 forward=_cast_to,
                  backward=(lambda op, g, out, x, *, dtype: op.cast_like(g, x),)),
     "cast_like": Gate("x", "x in the dtype of another operand.",
                       ("x", "like"), lambda x, like: ArrayType(x.shape, like.dtype), symbol="cast",

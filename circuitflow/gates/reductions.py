@@ -54,10 +54,17 @@ class Along(Attributes):
     keepdims: Annotated[bool, Field(description="keep the axis with size 1")] = False
 
 
+def wide(xp: Any, x: Any) -> Any:
+    """The dtype to add up in: float64 for float32, float32 for floats of 16 bits."""
+    if x.dtype == xp.float32:
+        return xp.float64
+    short = any(hasattr(xp, name) and x.dtype == getattr(xp, name) for name in ("float16", "bfloat16"))
+    return xp.float32 if short else x.dtype
+
+
 def total(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     """The sum; float32 is accumulated in float64, so that long sums keep their digits along any axis."""
-    wide = xp.float64 if x.dtype == xp.float32 else x.dtype
-    return xp.asarray(xp.sum(x, axis=axis, keepdims=keepdims, dtype=wide), dtype=x.dtype)
+    return xp.asarray(xp.sum(x, axis=axis, keepdims=keepdims, dtype=wide(xp, x)), dtype=x.dtype)
 
 
 def _reduced(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> ArrayType:

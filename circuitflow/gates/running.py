@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.reductions import wide
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_number
 
 
@@ -28,8 +29,7 @@ def _running(x: ArrayType, *, axis: int, reverse: bool) -> ArrayType:
 
 
 def _cum_sum(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
-    wide = xp.float64 if x.dtype == xp.float32 else x.dtype
-    summed = xp.cumulative_sum(_from_end(xp, x, axis, reverse), axis=axis, dtype=wide)
+    summed = xp.cumulative_sum(_from_end(xp, x, axis, reverse), axis=axis, dtype=wide(xp, x))
     return _from_end(xp, xp.asarray(summed, dtype=x.dtype), axis, reverse)
 
 

@@ -92,6 +92,9 @@ def divide(total: Dimension, part: Dimension) -> Dimension | None:
     return _dimension(quotient)
 
 
+_PRECISION = {"bfloat16": 0, "float16": 0, "float32": 1, "float64": 2}
+
+
 class ArrayType(NamedTuple):
     """What is known of an array before there is one."""
 
@@ -101,7 +104,7 @@ class ArrayType(NamedTuple):
     @property
     def is_float(self) -> bool:
         """Whether gradients flow to and through it."""
-        return self.dtype in ("float64", "float32")
+        return self.dtype in _PRECISION
 
 
 def show(shape: Sequence[Dimension]) -> str:
@@ -129,8 +132,9 @@ def promote(*dtypes: str) -> str:
         if dtype == result:
             continue
         pair = {dtype, result}
-        if pair == {"float64", "float32"}:
-            result = "float64"
+        if pair <= _PRECISION.keys():  # of the two with 16 bits neither has what the other has
+            finer = max(pair, key=_PRECISION.__getitem__)
+            result = finer if _PRECISION[finer] else "float32"
         elif not pair <= _BITS.keys():
             raise ShapeError(f"cannot mix {result} with {dtype}; cast one of them")
         elif len({d.startswith("u") for d in pair}) == 1:

@@ -144,6 +144,9 @@ class Writer:
 
     def constant(self, value: Any, dtype: str) -> Wire:
         """A number."""
+        if dtype == "bfloat16":  # which a document cannot hold
+            wire: Wire = self.cast(self.constant(value, "float32"), dtype=dtype)
+            return wire
         key = self._number(value, dtype)
         if key not in self._made:
             number = np.asarray(value, dtype)[()].item()
@@ -164,6 +167,8 @@ class Writer:
     def _folded(self, row: Gate, wires: Sequence[Wire], attributes: Mapping[str, Any], type_: ArrayType) -> Wire | None:
         """The constant that a gate of constants is."""
         if type_.shape or any(wire.shape or math.isnan(wire.fill) for wire in wires):
+            return None
+        if "bfloat16" in (type_.dtype, *(wire.dtype for wire in wires)):  # which NumPy does not have
             return None
         with np.errstate(all="ignore"):
             value = row.forward(np, *(np.asarray(wire.fill, wire.dtype) for wire in wires), **attributes)
