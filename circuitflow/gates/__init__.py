@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from circuitflow.gates.activations import ACTIVATIONS
 from circuitflow.gates.arithmetic import ARITHMETIC
+from circuitflow.gates.convolution import CONVOLUTION
 from circuitflow.gates.exponential import EXPONENTIAL
 from circuitflow.gates.indexing import INDEXING
 from circuitflow.gates.layout import LAYOUT
@@ -13,6 +14,7 @@ from circuitflow.gates.linear import LINEAR
 from circuitflow.gates.logic import LOGIC
 from circuitflow.gates.losses import LOSSES
 from circuitflow.gates.neural import NEURAL
+from circuitflow.gates.normalization import NORMALIZATION
 from circuitflow.gates.notes import NOTES, Note
 from circuitflow.gates.record import AtLeast, Attributes, Gate, GateTable, Reads
 from circuitflow.gates.reductions import REDUCTIONS
@@ -34,6 +36,8 @@ FAMILIES: dict[str, GateTable] = {
     "linear": LINEAR,
     "layout": LAYOUT,
     "indexing": INDEXING,
+    "convolution": CONVOLUTION,
+    "normalization": NORMALIZATION,
     "neural": NEURAL,
     "losses": LOSSES,
 }

@@ -203,7 +203,7 @@ NOTES: dict[str, Note] = {
     "arg_sort": Note(_NONE, "equal elements keep their order", "", "argsort"),
     "sort": Note("g put back where each came from", "equal elements keep their order", "", "sort"),
     "one_hot": Note(_NONE, "zeros for an index out of range", "OneHot"),
-    # neural
+    # convolution
     "unfold": Note("g folded back", "", "", "lib.stride_tricks.sliding_window_view"),
     "fold": Note("g unfolded", "", "Col2Im"),
     "conv": Note("g ⋆ᵀ w to x, the windows of x times g to w, the sum of g to b", "", "Conv"),
@@ -214,6 +214,7 @@ NOTES: dict[str, Note] = {
     "global_max_pool": Note("g goes to the largest of a channel", "of several the first, in row-major order",
                             "GlobalMaxPool"),
     "global_average_pool": Note("g / n to every element of a channel", "", "GlobalAveragePool"),
+    # normalization
     "batch_normalization": Note("(g' - mean g' - x̂ mean(g' x̂)) / deviation in training mode, g' = scale · g; else "
                                 "g · scale / deviation", "", "BatchNormalization"),
     "layer_normalization": Note("(g' - mean g' - x̂ mean(g' x̂)) / deviation, g' = scale · g", "0 where all are equal",
@@ -221,6 +222,7 @@ NOTES: dict[str, Note] = {
     "rms_normalization": Note("(g' - x̂ mean(g' x̂)) / rms, g' = scale · g", "", "RMSNormalization"),
     "group_normalization": Note("as layer_normalization, group by group", "", "GroupNormalization"),
     "instance_normalization": Note("as layer_normalization, channel by channel", "", "InstanceNormalization"),
+    # neural
     "dropout": Note("g, dropped and scaled in the same places", "the same seed drops the same elements", "Dropout"),
     "attention": Note("through the product, the softmax and the scores", "a query that sees nothing gives 0",
                       "Attention"),

@@ -1,0 +1,396 @@
+"""Windows over images: convolutions and pools. Images stand as (batch, channels, …); windows go over what follows.
+
+Everything that slides a window is made of `unfold`, which lays the windows side by side, and of its adjoint `fold`,
+which adds them up again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.reductions import total
+from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, promote, show
+
+_Positive = Annotated[int, Field(ge=1)]
+_Pair = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
+
+
+class Steps(Attributes):
+    """How a window moves: for every spatial axis."""
+
+    strides: Annotated[list[_Positive] | None, Field(description="for every axis, how far apart windows stand; 1 by "
+                                                                 "default")] = None
+    pads: Annotated[list[_Pair] | None, Field(description="for every axis, how many zeros before and after; none by "
+                                                          "default")] = None
+    dilations: Annotated[list[_Positive] | None, Field(description="for every axis, how far apart the elements of a "
+                                                                   "window stand; 1 by default")] = None
+
+
+class Window(Steps):
+    """A window and how it moves."""
+
+    kernel_shape: Annotated[list[_Positive], Field(min_length=1, description="size of the window along every axis")]
+
+
+class Filled(Window):
+    """A window, how it moves, and what stands around."""
+
+    fill: Annotated[Literal["zero", "lowest"], Field(description="what stands around x where there are pads: 0, or "
+                                                                 "-infinity")] = "zero"
+
+
+class Averaged(Window):
+    """A window, and whether it counts what stands around."""
+
+    count_include_pad: Annotated[bool, Field(description="count the zeros around x among the elements")] = False
+
+
+class Groups(Steps):
+    """How a kernel moves, and how many groups of channels there are."""
+
+    group: Annotated[_Positive, Field(description="how many groups the channels are divided into")] = 1
+
+
+class Transposed(Groups):
+    """How a kernel moves, and what is added to the result's shape."""
+
+    output_padding: Annotated[list[Annotated[int, Field(ge=0)]] | None, Field(
+        description="for every axis, how much longer the result is; 0 by default")] = None
+
+
+# Windows --------------------------------------------------------------------------------------------------------------
+
+class _Frame:
+    """The geometry of a window over the spatial axes of a shape."""
+
+    def __init__(self, spatial: Sequence[Dimension], kernel_shape: Sequence[int], strides: list[int] | None,
+                 pads: list[list[int]] | None, dilations: list[int] | None) -> None:
+        rank = len(spatial)
+        for name, given in (("kernel_shape", kernel_shape), ("strides", strides), ("pads", pads),
+                            ("dilations", dilations)):
+            if given is not None and len(given) != rank:
+                raise ShapeError(f"needs {rank} in '{name}', one for every axis behind the first two; it has "
+                                 f"{len(given)}")
+        if not rank or not all(isinstance(size, int) for size in spatial):
+            raise ShapeError(f"needs axes of known size behind the first two, not {show(spatial)}")
+        self.kernel = list(kernel_shape)
+        self.strides, self.dilations = strides or [1] * rank, dilations or [1] * rank
+        self.pads = pads or [[0, 0]] * rank
+        self.sizes = [size for size in spatial if isinstance(size, int)]
+        extents = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
+        padded = [before + size + after for size, (before, after) in zip(self.sizes, self.pads, strict=True)]
+        if any(extent > size for extent, size in zip(extents, padded, strict=True)):
+            raise ShapeError(f"needs a window no larger than what it moves over: it is {show(extents)}, over "
+                             f"{show(padded)}")
+        self.windows = [(size - extent) // stride + 1
+                        for size, extent, stride in zip(padded, extents, self.strides, strict=True)]
+
+    def places(self) -> Iterator[tuple[slice, ...]]:
+        """For every element of the window, where it stands over the padded axes as the window moves."""
+        for place in itertools.product(*map(range, self.kernel)):
+            starts = [p * d for p, d in zip(place, self.dilations, strict=True)]
+            yield tuple(slice(start, start + stride * (n - 1) + 1, stride)
+                        for start, stride, n in zip(starts, self.strides, self.windows, strict=True))
+
+
+def need_images(name: str, x: ArrayType) -> None:
+    """Refuse an operand that is no batch of images."""
+    need_float(name, x)
+    if len(x.shape) < 3:
+        raise ShapeError(f"needs batch, channels and at least one more axis; {name} is {show(x.shape)}")
+
+
+def _unfolded(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
+              fill: str = "zero") -> ArrayType:
+    need_images("x", x)
+    frame = _Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
+    return ArrayType((*x.shape[:2], *frame.kernel, *frame.windows), x.dtype)
+
+
+def _padded(xp: Any, x: Any, pads: Sequence[Sequence[int]], fill: float) -> Any:
+    for axis, widths in enumerate(pads, 2):
+        margins = [xp.full((*x.shape[:axis], width, *x.shape[axis + 1 :]), fill, dtype=x.dtype) for width in widths]
+        if any(widths):
+            x = xp.concat([margins[0], x, margins[1]], axis=axis)
+    return x
+
+
+def _unfold(xp: Any, x: Any, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
+            fill: str = "zero") -> Any:
+    frame = _Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
+    x = _padded(xp, x, frame.pads, 0.0 if fill == "zero" else -math.inf)
+    parts = xp.stack([x[(slice(None), slice(None), *place)] for place in frame.places()], axis=2)
+    return xp.reshape(parts, (*x.shape[:2], *frame.kernel, *frame.windows))
+
+
+def _folded(x: ArrayType, like: ArrayType, **window: Any) -> ArrayType:
+    expected = _unfolded(like, **window).shape
+    if x.shape != expected:
+        raise ShapeError(f"needs x of shape {show(expected)}, the windows over like {show(like.shape)}; "
+                         f"x is {show(x.shape)}")
+    return ArrayType(like.shape, x.dtype)
+
+
+def _fold(xp: Any, x: Any, like: Any, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any) -> Any:
+    return _fold_to(xp, x, _Frame(like.shape[2:], kernel_shape, strides, pads, dilations))
+
+
+def _fold_to(xp: Any, x: Any, frame: _Frame) -> Any:
+    rank = len(frame.kernel)
+    shape = (*x.shape[:2], *(before + size + after for size, (before, after) in
+                             zip(frame.sizes, frame.pads, strict=True)))
+    parts = xp.reshape(x, (*x.shape[:2], math.prod(frame.kernel), *frame.windows))
+    out = xp.zeros(shape, dtype=x.dtype)
+    for i, place in enumerate(frame.places()):
+        at = (slice(None), slice(None), *place)
+        if hasattr(out, "at"):  # JAX, whose arrays cannot be written
+            out = out.at[at].add(parts[:, :, i, ...])
+        else:
+            out[at] += parts[:, :, i, ...]
+    inner = tuple(slice(before, before + size) for size, (before, _) in zip(frame.sizes, frame.pads, strict=True))
+    return out[(slice(None), slice(None), *inner[:rank])]
+
+
+# Convolutions ---------------------------------------------------------------------------------------------------------
+
+def _conv_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, strides: Any, pads: Any, dilations: Any,
+               group: int) -> ArrayType:
+    need_images("x", x)
+    need_float("w", w)
+    if len(w.shape) != len(x.shape):
+        raise ShapeError(f"needs kernels w with as many axes as x {show(x.shape)} has; w is {show(w.shape)}")
+    kernel = _known("w", w.shape)
+    if x.shape[1] != kernel[1] * group or kernel[0] % group:
+        raise ShapeError(f"needs kernels w (out channels, in channels / group, …) with in channels {x.shape[1]} and "
+                         f"group {group}; w is {show(w.shape)}")
+    _need_bias(b, kernel[0])
+    frame = _Frame(x.shape[2:], kernel[2:], strides, pads, dilations)
+    return ArrayType((x.shape[0], kernel[0], *frame.windows), promote(x.dtype, w.dtype))
+
+
+def _known(name: str, shape: Sequence[Dimension]) -> list[int]:
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) < len(shape):
+        raise ShapeError(f"needs kernels of known size; {name} is {show(shape)}")
+    return sizes
+
+
+def _need_bias(b: ArrayType | None, channels: int) -> None:
+    if b is not None:
+        need_float("b", b)
+        if b.shape != (channels,):
+            raise ShapeError(f"needs b of shape ({channels},), one for every channel; b is {show(b.shape)}")
+
+
+def _columns(op: Any, x: Any, w: Any, group: int, **steps: Any) -> Any:
+    """The windows over x: (batch, group, channels of a group · elements of a window, windows)."""
+    windows = op.unfold(x, kernel_shape=list(w.shape[2:]), **steps)
+    return op.reshape(windows, shape=[-1, group, math.prod(w.shape[1:]), math.prod(windows.shape[x.ndim :])])
+
+
+def _kernels(op: Any, w: Any, group: int) -> Any:
+    """The kernels: (group, first channels of a group, second channels · elements of a window)."""
+    return op.reshape(w, shape=[group, w.shape[0] // group, math.prod(w.shape[1:])])
+
+
+def _by_group(op: Any, x: Any, group: int) -> Any:
+    """Images as (batch, group, channels of a group, positions)."""
+    return op.reshape(x, shape=[-1, group, x.shape[1] // group, math.prod(x.shape[2:])])
+
+
+class _Arrays:
+    """The few gates of the forward rules, on arrays."""
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+
+    def unfold(self, x: Any, **window: Any) -> Any:
+        return _unfold(self.xp, x, **window)
+
+    def reshape(self, x: Any, *, shape: list[int]) -> Any:
+        if -1 in shape and not x.size:  # nothing to divide by
+            shape = [x.shape[0] if size == -1 else size for size in shape]
+        return self.xp.reshape(x, tuple(shape))
+
+
+def _conv(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -> Any:
+    frame = _Frame(x.shape[2:], w.shape[2:], steps["strides"], steps["pads"], steps["dilations"])
+    op = _Arrays(xp)
+    product = xp.matmul(_kernels(op, w, group), _columns(op, x, w, group, **steps))
+    out = xp.reshape(product, (x.shape[0], w.shape[0], *frame.windows))
+    return out if b is None else out + xp.reshape(b, (-1,) + (1,) * (x.ndim - 2))
+
+
+def _conv_x(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, **steps: Any) -> Any:
+    kernels = op.matrix_transpose(_kernels(op, w, group))
+    windows = op.unfold(x, kernel_shape=list(w.shape[2:]), **steps)
+    columns = op.matmul(kernels, _by_group(op, g, group))
+    return op.fold(op.reshape_like(columns, windows), x, kernel_shape=list(w.shape[2:]), **steps)
+
+
+def _conv_w(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, **steps: Any) -> Any:
+    columns = op.matrix_transpose(_columns(op, x, w, group, **steps))
+    return op.reshape_like(op.reduce_sum(op.matmul(_by_group(op, g, group), columns), axis=0), w)
+
+
+def _bias(op: Any, g: Any, out: Any, *_: Any, **__: Any) -> Any:
+    return op.reduce_sum(g, axis=[0, *range(2, g.ndim)])
+
+
+def _transposed_frame(spatial: Sequence[Dimension], kernel: Sequence[int], strides: list[int] | None,
+                      pads: list[list[int]] | None, dilations: list[int] | None,
+                      output_padding: list[int] | None) -> _Frame:
+    """The frame over the result, whose windows are the positions of the operand."""
+    rank = len(kernel)
+    if len(spatial) != rank or not all(isinstance(size, int) for size in spatial):
+        raise ShapeError(f"needs axes of known size behind the first two, not {show(spatial)}")
+    sizes: list[Dimension] = []
+    for size, k, s, (before, after), d, more in zip(spatial, kernel, strides or [1] * rank, pads or [[0, 0]] * rank,
+                                                    dilations or [1] * rank, output_padding or [0] * rank,
+                                                    strict=False):
+        if more >= max(s, d):
+            raise ShapeError(f"needs an output_padding below the stride {s} or the dilation {d}, not {more}")
+        sizes.append((size - 1) * s + d * (k - 1) + 1 - before - after + more)
+    if any(isinstance(size, int) and size < 0 for size in sizes):
+        raise ShapeError(f"needs pads no larger than the result; it would be {show(sizes)}")
+    return _Frame(sizes, kernel, strides, pads, dilations)
+
+
+def _conv_transpose_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, strides: Any, pads: Any,
+                         dilations: Any, group: int, output_padding: Any) -> ArrayType:
+    need_images("x", x)
+    need_float("w", w)
+    if len(w.shape) != len(x.shape):
+        raise ShapeError(f"needs kernels w with as many axes as x {show(x.shape)} has; w is {show(w.shape)}")
+    kernel = _known("w", w.shape)
+    if x.shape[1] != kernel[0] or kernel[0] % group:
+        raise ShapeError(f"needs kernels w (in channels, out channels / group, …) with in channels {x.shape[1]} and "
+                         f"group {group}; w is {show(w.shape)}")
+    _need_bias(b, kernel[1] * group)
+    frame = _transposed_frame(x.shape[2:], kernel[2:], strides, pads, dilations, output_padding)
+    return ArrayType((x.shape[0], kernel[1] * group, *frame.sizes), promote(x.dtype, w.dtype))
+
+
+def _conv_transpose(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, output_padding: Any, **steps: Any) -> Any:
+    frame = _transposed_frame(x.shape[2:], w.shape[2:], steps["strides"], steps["pads"], steps["dilations"],
+                              output_padding)
+    op = _Arrays(xp)
+    columns = xp.matmul(xp.matrix_transpose(_kernels(op, w, group)), _by_group(op, x, group))
+    channels = w.shape[1] * group
+    windows = xp.reshape(columns, (x.shape[0], channels, *frame.kernel, *frame.windows))
+    out = _fold_to(xp, windows, frame)
+    return out if b is None else out + xp.reshape(b, (-1,) + (1,) * (x.ndim - 2))
+
+
+def _conv_transpose_x(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, output_padding: Any,
+                      **steps: Any) -> Any:
+    return op.reshape_like(op.matmul(_kernels(op, w, group), _columns(op, g, w, group, **steps)), x)
+
+
+def _conv_transpose_w(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, output_padding: Any,
+                      **steps: Any) -> Any:
+    columns = op.matrix_transpose(_columns(op, g, w, group, **steps))
+    return op.reshape_like(op.reduce_sum(op.matmul(_by_group(op, x, group), columns), axis=0), w)
+
+
+# Pools ----------------------------------------------------------------------------------------------------------------
+
+def _pooled(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
+            **_: Any) -> ArrayType:
+    need_images("x", x)
+    frame = _Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
+    if any(width >= size for size, pair in zip(kernel_shape, frame.pads, strict=True) for width in pair):
+        raise ShapeError(f"needs pads smaller than the window, so that no window is empty; pads is {pads}")
+    return ArrayType((*x.shape[:2], *frame.windows), x.dtype)
+
+
+def _in_window(rank: int) -> list[int]:
+    return list(range(2, 2 + rank))
+
+
+def _max_pool_backward(op: Any, g: Any, out: Any, x: Any, **window: Any) -> Any:
+    axes = _in_window(x.ndim - 2)
+    windows = op.unfold(op.stop_gradient(x), fill="lowest", **window)
+    return op.fold(op.where(op.is_first_max(windows, axis=axes), _over_window(op, g, windows, axes), 0.0), x, **window)
+
+
+def _over_window(op: Any, g: Any, windows: Any, axes: list[int]) -> Any:
+    for axis in axes:
+        g = op.unsqueeze(g, axis=axis)
+    return op.expand_like(g, windows)
+
+
+def _average_pool(xp: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
+    axes = tuple(_in_window(x.ndim - 2))
+    summed = xp.sum(_unfold(xp, x, **window), axis=axes, dtype=x.dtype)
+    if count_include_pad:
+        return summed / math.prod(window["kernel_shape"])
+    return summed / xp.sum(_unfold(xp, xp.ones_like(x), **window), axis=axes, dtype=x.dtype)
+
+
+def _average_pool_backward(op: Any, g: Any, out: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
+    axes = _in_window(x.ndim - 2)
+    windows = op.unfold(op.ones_like(x), **window)
+    size = math.prod(window["kernel_shape"]) if count_include_pad else op.reduce_sum(windows, axis=axes)
+    return op.fold(_over_window(op, g / size, windows, axes), x, **window)
+
+
+def _global(x: ArrayType) -> ArrayType:
+    need_images("x", x)
+    if any(size == 0 for size in x.shape[2:]):
+        raise ShapeError(f"needs at least one element in every channel; x is {show(x.shape)}")
+    return ArrayType((*x.shape[:2], *(1,) * (len(x.shape) - 2)), x.dtype)
+
+
+def spatial(x: Any) -> list[int]:
+    """The axes behind batch and channels."""
+    return list(range(2, x.ndim))
+
+
+CONVOLUTION = {
+    "unfold": Gate("windows of x", "The windows that slide over images: (batch, channels, window, positions).",
+                   ("x",), _unfolded, attributes=Filled, symbol="unfold",
+                   forward=_unfold,
+                   backward=(lambda op, g, out, x, *, fill, **window: op.fold(g, x, **window),)),
+    "fold": Gate("Σ windows", "Windows added up where they stood over images in the shape of another operand.",
+                 ("x", "like"), _folded, attributes=Window, symbol="fold",
+                 forward=_fold,
+                 backward=(lambda op, g, out, x, like, **window: op.unfold(g, **window), None)),
+    "conv": Gate("x ⋆ w + b", "The convolution of neural networks, of 1 to 3 dimensions or more; b may be left "
+                              "out.",
+                 ("x", "w", "b"), _conv_type, optional=1, attributes=Groups, symbol="conv", reads=Reads.INPUTS,
+                 forward=_conv,
+                 backward=(_conv_x, _conv_w, _bias)),
+    "conv_transpose": Gate("x ⋆ᵀ w + b", "The adjoint of a convolution, which spreads every element over a window; b "
+                                         "may be left out.",
+                           ("x", "w", "b"), _conv_transpose_type, optional=1, attributes=Transposed, symbol="convᵀ",
+                           reads=Reads.INPUTS,
+                           forward=_conv_transpose,
+                           backward=(_conv_transpose_x, _conv_transpose_w, _bias)),
+    "max_pool": Gate("max of windows", "The largest in every window; the first of several takes the gradient.",
+                     ("x",), _pooled, attributes=Window, symbol="max", reads=Reads.INPUTS,
+                     forward=lambda xp, x, **window: xp.max(_unfold(xp, x, fill="lowest", **window),
+                                                            axis=tuple(_in_window(x.ndim - 2))),
+                     backward=(_max_pool_backward,)),
+    "average_pool": Gate("mean of windows", "The mean of every window.",
+                         ("x",), _pooled, attributes=Averaged, symbol="mean",
+                         forward=_average_pool,
+                         backward=(_average_pool_backward,)),
+    "global_max_pool": Gate("max of a channel", "The largest in every channel; the first of several has the gradient.",
+                            ("x",), _global, symbol="max", reads=Reads.INPUTS,
+                            forward=lambda xp, x: xp.max(x, axis=tuple(spatial(x)), keepdims=True),
+                            backward=(lambda op, g, out, x: op.where(
+                                op.is_first_max(x, axis=spatial(x)), op.expand_like(g, x), 0.0),)),
+    "global_average_pool": Gate("mean of a channel", "The mean of every channel.",
+                                ("x",), _global, symbol="mean",
+                                forward=lambda xp, x: total(xp, x, axis=tuple(spatial(x)), keepdims=True)
+                                / math.prod(x.shape[2:]),
+                                backward=(lambda op, g, out, x: op.expand_like(
+                                    g / op.size(x, axis=spatial(x)), x),)),
+}

@@ -1,0 +1,284 @@
+"""Normalisations: what is standardised together, and scaled and shifted after. Channels are the second axis."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from circuitflow.gates.convolution import need_images, spatial
+from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.reductions import total
+from circuitflow.gates.shapes import (
+    ArrayType,
+    ShapeError,
+    broadcast_shapes,
+    count,
+    divide,
+    need_float,
+    promote,
+    show,
+)
+
+
+class Epsilon(Attributes):
+    """What is added to the variance."""
+
+    epsilon: Annotated[float, Field(gt=0, description="what is added to the variance")] = 1e-5
+
+
+class Trailing(Epsilon):
+    """The axes that are normalised together."""
+
+    axis: Annotated[int, Field(description="first of the axes that are normalised together, to the last")] = -1
+
+
+class Grouped(Epsilon):
+    """How many groups of channels are normalised together."""
+
+    num_groups: Annotated[int, Field(ge=1, description="how many groups the channels are divided into")]
+
+
+class Training(Epsilon):
+    """Whose statistics are used."""
+
+    training_mode: Annotated[bool, Field(description="use mean and variance of the batch; those given are moved "
+                                                     "towards them and come out too")] = False
+    momentum: Annotated[float, Field(ge=0, le=1, description="how much of a mean or variance given stays")] = 0.9
+
+
+def _standardised(xp: Any, x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
+    size = math.prod(x.shape[axis] for axis in axes)
+    centred = x - total(xp, x, axis=axes, keepdims=True) / size
+    return centred / xp.sqrt(total(xp, centred * centred, axis=axes, keepdims=True) / size + epsilon)
+
+
+def _spread(op: Any, x: Any, axes: list[int], epsilon: float) -> tuple[Any, Any]:
+    """The operand standardised along axes, and the reciprocal of what it was divided by."""
+    centred = x - op.reduce_mean(x, axis=axes, keepdims=True)
+    inverse = 1 / op.sqrt(op.reduce_mean(op.square(centred), axis=axes, keepdims=True) + epsilon)
+    return centred * inverse, inverse
+
+
+def _standardised_backward(op: Any, g: Any, x: Any, axes: list[int], epsilon: float) -> Any:
+    standard, inverse = _spread(op, x, axes, epsilon)
+    mean = op.reduce_mean(g, axis=axes, keepdims=True)
+    return inverse * (g - mean - standard * op.reduce_mean(g * standard, axis=axes, keepdims=True))
+
+
+def _channel(op: Any, y: Any, x: Any) -> Any:
+    """One number a channel, ready to be broadcast with images."""
+    for _ in range(x.ndim - 2):
+        y = op.unsqueeze(y, axis=-1)
+    return y
+
+
+def _channel_shape(x: Any) -> tuple[int, ...]:
+    rank: int = x.ndim
+    return (-1,) + (1,) * (rank - 2)
+
+
+def _but_channels(x: Any) -> list[int]:
+    return [0, *range(2, x.ndim)]
+
+
+def _need_channels(x: ArrayType, **given: ArrayType) -> None:
+    need_float("x", x)
+    if len(x.shape) < 2:
+        raise ShapeError(f"needs batch and channels; x is {show(x.shape)}")
+    for name, y in given.items():
+        need_float(name, y)
+        if y.shape != (x.shape[1],):
+            raise ShapeError(f"needs {name} of shape {show((x.shape[1],))}, one for every channel of x "
+                             f"{show(x.shape)}; {name} is {show(y.shape)}")
+
+
+def _batch_type(x: ArrayType, scale: ArrayType, bias: ArrayType, mean: ArrayType, variance: ArrayType, *,
+                training_mode: bool, **_: Any) -> ArrayType | tuple[ArrayType, ...]:
+    _need_channels(x, scale=scale, bias=bias, mean=mean, variance=variance)
+    y = ArrayType(x.shape, promote(*(t.dtype for t in (x, scale, bias, mean, variance))))
+    return (y, mean, variance) if training_mode else y
+
+
+def _batch(xp: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, epsilon: float, training_mode: bool,
+           momentum: float) -> Any:
+    shape = _channel_shape(x)
+    scale, bias = xp.reshape(scale, shape), xp.reshape(bias, shape)
+    if not training_mode:
+        return (x - xp.reshape(mean, shape)) / xp.sqrt(xp.reshape(variance, shape) + epsilon) * scale + bias
+    axes = tuple(_but_channels(x))
+    size = math.prod(x.shape[axis] for axis in axes)
+    new_mean = total(xp, x, axis=axes, keepdims=False) / size
+    centred = x - xp.reshape(new_mean, shape)
+    new_variance = total(xp, centred * centred, axis=axes, keepdims=False) / size
+    y = centred / xp.sqrt(xp.reshape(new_variance, shape) + epsilon) * scale + bias
+    return y, momentum * mean + (1 - momentum) * new_mean, momentum * variance + (1 - momentum) * new_variance
+
+
+def _batch_g(g: Any, training_mode: bool) -> Any:
+    return g[0] if training_mode else g
+
+
+def _batch_x(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, epsilon: float,
+             training_mode: bool, momentum: float) -> Any:
+    if not training_mode:
+        return g * _channel(op, scale / op.sqrt(variance + epsilon), x)
+    g_y, g_mean, g_variance = g
+    axes = _but_channels(x)
+    size = op.size(x, axis=axes)
+    sent = _standardised_backward(op, g_y * _channel(op, scale, x), x, axes, epsilon)
+    centred = x - op.reduce_mean(x, axis=axes, keepdims=True)
+    moved = _channel(op, (1 - momentum) * g_mean / size, x) + 2 * centred * _channel(
+        op, (1 - momentum) * g_variance / size, x)
+    return sent + moved
+
+
+def _batch_scale(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *,
+                 epsilon: float, training_mode: bool, momentum: float) -> Any:
+    axes = _but_channels(x)
+    if training_mode:
+        return op.reduce_sum(g[0] * _spread(op, x, axes, epsilon)[0], axis=axes)
+    return op.reduce_sum(g * (x - _channel(op, mean, x)), axis=axes) / op.sqrt(variance + epsilon)
+
+
+def _batch_mean(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, epsilon: float,
+                training_mode: bool, momentum: float) -> Any:
+    if training_mode:
+        return momentum * g[1]
+    return -op.reduce_sum(g, axis=_but_channels(x)) * scale / op.sqrt(variance + epsilon)
+
+
+def _batch_variance(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *,
+                    epsilon: float, training_mode: bool, momentum: float) -> Any:
+    if training_mode:
+        return momentum * g[2]
+    moved = op.reduce_sum(g * (x - _channel(op, mean, x)), axis=_but_channels(x))
+    deviation = op.sqrt(variance + epsilon)
+    return -0.5 * moved * scale / (deviation * deviation * deviation)
+
+
+def _trailing(x: Any, axis: int) -> list[int]:
+    return list(range(axis % x.ndim, x.ndim))
+
+
+def _trailing_type(x: ArrayType, scale: ArrayType, bias: ArrayType | None = None, *, axis: int,
+                   epsilon: float) -> ArrayType:
+    need_float("x", x)
+    rank = len(x.shape)
+    if not rank or not -rank <= axis < rank:
+        raise ShapeError(f"needs an axis from {-rank} to {rank - 1} of x {show(x.shape)}, not {axis}")
+    for name, y in (("scale", scale), ("bias", bias)):
+        if y is not None:
+            need_float(name, y)
+            if broadcast_shapes(y.shape, x.shape[axis % rank :]) != x.shape[axis % rank :]:
+                raise ShapeError(f"cannot broadcast {name} {show(y.shape)} to the axes that are normalised, "
+                                 f"{show(x.shape[axis % rank :])}")
+    return ArrayType(x.shape, promote(*(y.dtype for y in (x, scale, bias) if y is not None)))
+
+
+def _layer(xp: Any, x: Any, scale: Any, bias: Any = None, *, axis: int, epsilon: float) -> Any:
+    y = _standardised(xp, x, tuple(_trailing(x, axis)), epsilon) * scale
+    return y if bias is None else y + bias
+
+
+def _rms_inverse(op: Any, x: Any, axes: list[int], epsilon: float) -> Any:
+    return 1 / op.sqrt(op.reduce_mean(op.square(x), axis=axes, keepdims=True) + epsilon)
+
+
+def _rms(xp: Any, x: Any, scale: Any, *, axis: int, epsilon: float) -> Any:
+    axes = tuple(_trailing(x, axis))
+    size = math.prod(x.shape[a] for a in axes)
+    return x / xp.sqrt(total(xp, x * x, axis=axes, keepdims=True) / size + epsilon) * scale
+
+
+def _rms_x(op: Any, g: Any, out: Any, x: Any, scale: Any, *, axis: int, epsilon: float) -> Any:
+    axes = _trailing(x, axis)
+    inverse, g = _rms_inverse(op, x, axes, epsilon), g * scale
+    standard = x * inverse
+    return inverse * (g - standard * op.reduce_mean(g * standard, axis=axes, keepdims=True))
+
+
+def _group_type(x: ArrayType, scale: ArrayType, bias: ArrayType, *, num_groups: int, epsilon: float) -> ArrayType:
+    _need_channels(x, scale=scale, bias=bias)
+    if divide(x.shape[1], num_groups) is None or not isinstance(count(x.shape[1:]), int):
+        raise ShapeError(f"needs channels of known size that {num_groups} groups divide evenly; x is {show(x.shape)}")
+    return ArrayType(x.shape, promote(x.dtype, scale.dtype, bias.dtype))
+
+
+def _grouped(op: Any, x: Any, num_groups: int) -> Any:
+    return op.reshape(x, shape=[-1, num_groups, math.prod(x.shape[1:]) // num_groups])
+
+
+def _group(xp: Any, x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float) -> Any:
+    groups = xp.reshape(x, (x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups))
+    shape = _channel_shape(x)
+    standard = xp.reshape(_standardised(xp, groups, (2,), epsilon), x.shape)
+    return standard * xp.reshape(scale, shape) + xp.reshape(bias, shape)
+
+
+def _group_x(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float) -> Any:
+    g = _grouped(op, g * _channel(op, scale, x), num_groups)
+    return op.reshape_like(_standardised_backward(op, g, _grouped(op, x, num_groups), [2], epsilon), x)
+
+
+def _group_scale(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float) -> Any:
+    standard = op.reshape_like(_spread(op, _grouped(op, x, num_groups), [2], epsilon)[0], x)
+    return op.reduce_sum(g * standard, axis=_but_channels(x))
+
+
+def _instance_type(x: ArrayType, scale: ArrayType, bias: ArrayType, *, epsilon: float) -> ArrayType:
+    _need_channels(x, scale=scale, bias=bias)
+    need_images("x", x)
+    return ArrayType(x.shape, promote(x.dtype, scale.dtype, bias.dtype))
+
+
+def _instance(xp: Any, x: Any, scale: Any, bias: Any, *, epsilon: float) -> Any:
+    shape = _channel_shape(x)
+    return _standardised(xp, x, tuple(spatial(x)), epsilon) * xp.reshape(scale, shape) + xp.reshape(bias, shape)
+
+
+NORMALIZATION = {
+    "batch_normalization": Gate(
+        "scale (x - mean) / √(variance + epsilon) + bias",
+        "Every channel standardised by a mean and a variance: those given or, in training mode, the batch's own.",
+        ("x", "scale", "bias", "mean", "variance"), _batch_type, attributes=Training, symbol="norm",
+        outputs=lambda *, training_mode, **_: ("y", "mean", "variance") if training_mode else (),
+        reads=Reads.INPUTS,
+        forward=_batch,
+        backward=(_batch_x, _batch_scale,
+                  lambda op, g, out, x, *_, training_mode, **__: op.reduce_sum(
+                      _batch_g(g, training_mode), axis=_but_channels(x)),
+                  _batch_mean, _batch_variance)),
+    "layer_normalization": Gate(
+        "scale (x - x̄) / √(var x + epsilon) + bias", "The last axes of x standardised together; bias may be left out.",
+        ("x", "scale", "bias"), _trailing_type, optional=1, attributes=Trailing, symbol="norm", broadcasts=True,
+        reads=Reads.INPUTS,
+        forward=_layer,
+        backward=(lambda op, g, out, x, scale, *_, axis, epsilon: _standardised_backward(
+                      op, g * scale, x, _trailing(x, axis), epsilon),
+                  lambda op, g, out, x, *_, axis, epsilon: g * _spread(op, x, _trailing(x, axis), epsilon)[0],
+                  lambda op, g, out, *_, **__: g)),
+    "rms_normalization": Gate(
+        "scale x / √(mean x² + epsilon)", "The last axes of x divided by their root mean square.",
+        ("x", "scale"), _trailing_type, attributes=Trailing, symbol="norm", broadcasts=True, reads=Reads.INPUTS,
+        forward=_rms,
+        backward=(_rms_x,
+                  lambda op, g, out, x, scale, *, axis, epsilon:
+                  g * x * _rms_inverse(op, x, _trailing(x, axis), epsilon))),
+    "group_normalization": Gate(
+        "scale (x - x̄) / √(var x + epsilon) + bias", "Groups of channels standardised together, each channel scaled.",
+        ("x", "scale", "bias"), _group_type, attributes=Grouped, symbol="norm", reads=Reads.INPUTS,
+        forward=_group,
+        backward=(_group_x, _group_scale,
+                  lambda op, g, out, x, *_, **__: op.reduce_sum(g, axis=_but_channels(x)))),
+    "instance_normalization": Gate(
+        "scale (x - x̄) / √(var x + epsilon) + bias", "Every channel of every image standardised by itself.",
+        ("x", "scale", "bias"), _instance_type, attributes=Epsilon, symbol="norm", reads=Reads.INPUTS,
+        forward=_instance,
+        backward=(lambda op, g, out, x, scale, bias, *, epsilon: _standardised_backward(
+                      op, g * _channel(op, scale, x), x, spatial(x), epsilon),
+                  lambda op, g, out, x, scale, bias, *, epsilon: op.reduce_sum(
+                      g * _spread(op, x, spatial(x), epsilon)[0], axis=_but_channels(x)),
+                  lambda op, g, out, x, *_, **__: op.reduce_sum(g, axis=_but_channels(x)))),
+}
