@@ -65,7 +65,7 @@ def golden(name: str, text: str) -> None:
 @pytest.mark.parametrize(("name", "arguments"), [
     *[(f"run_{name}", ["run", f"circuits/{name}.json"]) for name in (
         "product", "patterns", "sigmoid_neuron", "sigmoid_neuron_fused", "staged", "fork", "square", "tie",
-        "matrix_product", "neuron_layer")],
+        "matrix_product", "neuron_layer", "rnn", "conv_net")],
     ("grad_product", ["grad", "circuits/product.json"]),
     ("grad_staged", ["grad", "circuits/staged.json", "--values"]),
     ("grad_neuron_layer", ["grad", "circuits/neuron_layer.json", "--wrt", "w1,b1,x"]),

@@ -22,8 +22,8 @@ def command(
     wrt: Wrt = [],  # noqa: B006
     upstream: Upstream = [],  # noqa: B006
     forward: Annotated[bool, typer.Option("--forward", help="The forward pass alone, without gradients.")] = False,
-    jacobian: Annotated[bool, typer.Option("--jacobian", help="Every output by every input and parameter.")] = False,
-    hessian: Annotated[bool, typer.Option("--hessian", help="Every gradient by every input and parameter.")] = False,
+    jacobian: Annotated[bool, typer.Option("--jacobian", help="The Jacobian: outputs by what they depend on.")] = False,
+    hessian: Annotated[bool, typer.Option("--hessian", help="The Hessian: gradients by what they depend on.")] = False,
     jvp: Annotated[list[str], typer.Option("--jvp", metavar="ID=VALUE", show_default=False,
                                            help="Forward mode: the outputs along a direction in which nodes move, each "
                                                 "by a value.")] = [],  # noqa: B006
@@ -121,4 +121,4 @@ def _application(node: Any) -> str:
     """The gate with its operands, such as "mul(q, z)"."""
     sources = [edge.source for edge in node.operands]
     shown = ", ".join(sources[:4]) + (", …" if len(sources) > 4 else "")
-    return f"{node.kind}({shown})" if node.gate else str(node.kind)
+    return str(node.kind) if node.is_source else f"{node.kind}({shown})"

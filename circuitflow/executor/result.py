@@ -105,7 +105,7 @@ class Result:
             for name in node.names:
                 if name in self.values and not _finite(self.values[name]):
                     operands = self._operands(node.id)
-                    guilty = node.gate is not None and all(map(_finite, operands.values()))
+                    guilty = not node.is_source and all(map(_finite, operands.values()))
                     yield NonFinite(node.id, node.kind, "forward pass", self.values[name], operands), guilty
 
     def _in_reverse_sweep(self) -> Iterator[tuple[NonFinite, bool]]:
