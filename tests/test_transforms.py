@@ -413,6 +413,17 @@ def test_what_need_not_be_written():
         writer.cube(x)
 
 
+def test_numbers_that_a_float_does_not_hold_are_not_folded():
+    large = {"id": "n", "gate": "constant", "value": 2**53 + 1, "dtype": "int64"}
+    one = {"id": "one", "gate": "constant", "value": 1, "dtype": "int64"}
+    c = circuit("x = 2", large, one, "m = sub(n, one)", {"id": "w", "gate": "cast", "dtype": "float64", "inputs": ["m"]}, "f = mul(x, w)")
+    assert values(agrees(c)) == {"dx": 2.0**53}
+    writer = Writer(cf.GATES, "float64")
+    half = writer.constant(1.5, "float64")
+    assert np.isnan(writer.cast(half, dtype="bfloat16").fill)
+    assert writer.cast(half, dtype="int64").record.attributes["value"] == 1
+
+
 def test_an_output_without_a_gradient_is_no_part_of_it():
     c = circuit("x = 2", "y = 3", "n = less(x, y)", "f = mul(x, y)", outputs=["n", "f"])
     assert values(cf.gradient(c, values=True)) == {"n": True, "f": 6, "dx": 3, "dy": 2}

@@ -37,11 +37,18 @@ def source(writer: Writer, level: Level, node: Node, name: str, folder: Path | N
         attributes["value"] = attributes["value"] | {"file": Path(os.path.relpath(file, folder or Path())).as_posix()}
     if type_.dtype not in (writer.dtype, "bool") and "dtype" not in attributes and not getattr(value, "dtype", None):
         attributes["dtype"] = type_.dtype
-    array = written.site.array if node.kind == "constant" else None
-    fill = float(array) if array is not None and not array.shape else float("nan")
-    (wire,) = writer.write(Record(node.kind, {}, attributes, name=name, notes=notes), [type_], fill)
+    (wire,) = writer.write(Record(node.kind, {}, attributes, name=name, notes=notes), [type_], _fill(node, written))
     writer.know(wire)
     return wire
+
+
+def _fill(node: Node, written: Written) -> float:
+    """The number that a scalar constant is, if a float holds it; else NaN."""
+    array = written.site.array
+    if node.kind != "constant" or array is None or array.shape:
+        return float("nan")
+    number = array.item()
+    return float(number) if float(number) == number else float("nan")
 
 
 def port(writer: Writer, level: Level, node: Node, name: str, *, declared: bool) -> Wire:

@@ -1,7 +1,7 @@
 """What need not be written down: zeros added, ones multiplied, shapes that are right already or known by number.
 
 A rule looks at a gate with its operands and gives the wire that has the same value, or None. What is left out would not
-change a bit of the result; 0 · x stays, because it is not 0 for every x.
+change the result; 0 · x stays, because it is not 0 for every x.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ def fill_of(gate: str, operands: Sequence[Wire]) -> float:
             return 0.0
         case "ones_like":
             return 1.0
-        case "expand_like" | "expand" | "reshape_like" | "reshape" | "unsqueeze" | "squeeze" | "cast_like" | "cast":
+        case "expand_like" | "expand" | "reshape_like" | "reshape" | "unsqueeze" | "squeeze":
             return operands[0].fill
+        case "cast":  # to any dtype
+            return operands[0].fill if operands[0].fill in (0.0, 1.0) else float("nan")
     return float("nan")
 
 
