@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from circuitflow.executor.result import Contribution, NonFinite, Result
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
-    from circuitflow.transforms.gradient import gradient, hessian, hvp, jacobian, jvp, vjp
+    from circuitflow.transforms.derivatives import gradient, hessian, hvp, jacobian, jvp, vjp
 
 __all__ = [
     "GATES",
@@ -66,7 +66,7 @@ _EXPORTS = {
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
-    "circuitflow.transforms.gradient": ("gradient", "hessian", "hvp", "jacobian", "jvp", "vjp"),
+    "circuitflow.transforms.derivatives": ("gradient", "hessian", "hvp", "jacobian", "jvp", "vjp"),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 

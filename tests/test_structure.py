@@ -9,10 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_transforms import SCHEMA, agrees, call, values
 
 import circuitflow as cf
 from documents import circuit, document, faults
+from test_properties import is_valid_or_has_faults
 
 
 def inputs(*names: str) -> list[dict]:
@@ -296,6 +299,20 @@ def test_faults_of_an_if_and_of_what_runs_as_a_unit():
     assert message.startswith("node 'f/y': matmul needs vectors or matrices")
 
 
+@pytest.mark.parametrize("body", [
+    {"nodes": [*inputs("x"), gate("y = sinn(x)")], "outputs": ["y"]},
+    {"nodes": [*inputs("x"), gate("y = add(x, z)"), gate("z = neg(y)")], "outputs": ["y"]},
+    {"nodes": [*inputs("x"), gate("y = exp(x)")], "outputs": ["w"]},
+    {"nodes": [*inputs("x"), gate("y = exp(w)")], "outputs": ["y"]},
+    {"nodes": [*inputs("x")], "outputs": ["x", "x"]},
+])
+def test_a_fault_inside_of_a_unit_is_one_fault(body):
+    for node in ({"gate": "checkpoint", "circuit": "body", "inputs": ["x"]}, {"gate": "scan", "circuit": "body", "over": ["x"], "inputs": ["x"]},
+                 {"gate": "if", "then": "body", "else": "body", "inputs": {"condition": "c", "x": "x"}}):
+        made = [{"id": "x", "gate": "input", "value": [1, 2]}, {"id": "c", "gate": "constant", "value": True}, {"id": "f", **node}, gate("g = neg(f)")]
+        assert len(faults(document(*made, circuits={"body": body}))) == 1
+
+
 def test_documents_with_structure_follow_the_schema_and_come_back():
     for c in (rnn(reverse=True, cache=2), choice()):
         SCHEMA.validate(json.loads(cf.dumps(c)))
@@ -305,3 +322,9 @@ def test_documents_with_structure_follow_the_schema_and_come_back():
 
         for rewrite in (with_edges, with_inputs):
             assert cf.Executor(cf.loads(dumps(rewrite(c.document)))).run().outputs == cf.Executor(c).run().outputs
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.sampled_from([rnn(), choice(), cf.gradient(rnn(), wrt=["W", "xs"])]), st.data())
+def test_structure_with_something_else_in_one_place_is_valid_or_has_faults(made, data):
+    is_valid_or_has_faults(json.loads(cf.dumps(made)), data)

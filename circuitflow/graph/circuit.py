@@ -22,7 +22,7 @@ from circuitflow.gates.shapes import show
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.definition import Definition, define
-from circuitflow.graph.expansion import can_expand, expand, resolve
+from circuitflow.graph.expansion import can_expand, expand, resolved_outputs
 from circuitflow.graph.inference import infer
 from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
@@ -74,7 +74,7 @@ class Circuit(Network):
         placed = list(expand(root, gates))
         nodes = {place.node.id: place.node for place in placed}
         values = infer(placed, nodes, gates, faults)
-        self.outputs = MappingProxyType(dict(_outputs(root)))
+        self.outputs = MappingProxyType(dict(resolved_outputs(root)))
         upstream = _upstream(root, nodes, self.outputs, faults)
         faults.raise_if_any()
         self.document, self.gates = parsed.document, gates
@@ -146,14 +146,6 @@ def _graph(nodes: Mapping[str, Node]) -> nx.MultiDiGraph[str]:
     graph.add_edges_from(edges)
     frozen: nx.MultiDiGraph[str] = nx.freeze(graph)
     return frozen
-
-
-def _outputs(root: Definition) -> Iterator[tuple[str, Output]]:
-    for text, (name, output) in root.outputs.items():
-        try:
-            yield text, Output(*resolve(root, "", name, output))
-        except KeyError:  # it leads to something at fault
-            continue
 
 
 def _upstream(root: Definition, nodes: Mapping[str, Node], outputs: Mapping[str, Output],

@@ -13,6 +13,7 @@ from circuitflow.document.model import InputNode, SubcircuitNode
 from circuitflow.errors import short
 from circuitflow.gates import GateTable
 from circuitflow.graph.definition import MAX_NESTING, Definition, Site
+from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge, Node
 
 MAX_NODES = 10_000_000
@@ -118,6 +119,15 @@ def _edges(definition: Definition, call: str, site: Site) -> tuple[Edge, ...] | 
                      for port, source, output in site.operands) if site.sound else None
     except KeyError:
         return None
+
+
+def resolved_outputs(definition: Definition, path: str = "") -> Iterator[tuple[str, Output]]:
+    """The outputs of a body whose ids begin with a path; those that lead to something at fault are left out."""
+    for text, (name, output) in definition.outputs.items():
+        try:
+            yield text, Output(*resolve(definition, path, name, output))
+        except KeyError:
+            continue
 
 
 def resolve(definition: Definition, call: str, name: str, output: str | None) -> tuple[str, int]:

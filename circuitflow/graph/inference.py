@@ -11,8 +11,8 @@ from circuitflow.document.values import Array, to_array, too_large
 from circuitflow.gates import ArrayType, GateTable, ShapeError, Size
 from circuitflow.gates.shapes import Dimension, Shape, show
 from circuitflow.graph.definition import Definition
-from circuitflow.graph.expansion import Placed, expand, resolve
-from circuitflow.graph.network import Network, Output
+from circuitflow.graph.expansion import Placed, expand, resolved_outputs
+from circuitflow.graph.network import Network
 from circuitflow.graph.node import Edge, Node
 
 
@@ -38,8 +38,7 @@ class Instance(Network):
         nodes |= {place.node.id: place.node for place in placed}
         self.nodes = nodes
         self.values = infer(placed, nodes, gates, faults)
-        self.outputs = {text: Output(*resolve(definition, path, *reference))
-                        for text, reference in definition.outputs.items()}
+        self.outputs = dict(resolved_outputs(definition, path))
         for place in placed:
             if place.node.kind in ("input", "parameter"):
                 _fault(place, faults, f"inside a node that runs as a unit there are no {place.node.kind}s of its own; "
@@ -48,9 +47,10 @@ class Instance(Network):
     @property
     def types(self) -> tuple[ArrayType, ...] | None:
         """The types of the outputs; None where something is at fault."""
-        found = [self.nodes.get(output.node) for output in self.outputs.values()]
-        return (tuple(map(self.type_of, self.outputs.values()))
-                if found and all(node is not None and node.types for node in found) else None)
+        if len(self.outputs) < len(self.definition.body.outputs) or not all(
+                output.node in self.nodes and self.nodes[output.node].types for output in self.outputs.values()):
+            return None
+        return tuple(map(self.type_of, self.outputs.values()))
 
 
 def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, faults: Faults) -> dict[str, Array]:
