@@ -226,6 +226,16 @@ def test_check_says_no_to_a_wrong_gradient_and_names_the_gate(circuitflow, monke
     assert {row["verdict"] for row in found["compared"]} == {"wrong"}
 
 
+def test_check_blames_a_node_that_applies_a_circuit_for_what_is_inside(circuitflow, monkeypatch):
+    import dataclasses
+
+    wrong = {**cf.GATES, "tanh": dataclasses.replace(cf.GATES["tanh"], backward=(lambda op, g, out, x: g,))}
+    monkeypatch.setattr(cf, "load", lambda path: cf.loads((ROOT / path).read_text(), gates=wrong))
+    outcome = circuitflow("check", "circuits/rnn.json")
+    assert outcome.status == 1
+    assert "node 'run': a backward rule inside of scan is wrong for operand 'h': along a random direction it gives" in outcome.out
+
+
 def test_check_warns_of_nodes_that_reach_no_output(circuitflow, tmp_path):
     path = tmp_path / "c.json"
     path.write_text(document("x = 1", *[f"n{i} = neg(x)" for i in range(25)], "f = neg(x)"))

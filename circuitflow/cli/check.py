@@ -74,7 +74,8 @@ def _print(circuit: Circuit, report: Report) -> None:
     print_table([("node", ""), ("shape", "dim"), ("worst at", "dim"), ("gradient", "right red"),
                  ("by differences", "right"), ("relative error", "right"), ("", "")], rows)
     for blamed in report.blamed:
-        console().print(f"node '{blamed.node}': the backward rule of {blamed.gate} is wrong for operand "
+        rule = "the backward rule of" if circuit.nodes[blamed.node].gate else "a backward rule inside of"
+        console().print(f"node '{blamed.node}': {rule} {blamed.gate} is wrong for operand "
                         f"{blamed.port!r}: along a random direction it gives {blamed.worst.gradient:.6g}, differences "
                         f"{blamed.worst.difference:.6g}", style="red")
     for row in report.compared:
