@@ -424,6 +424,14 @@ def test_numbers_that_a_float_does_not_hold_are_not_folded():
     assert writer.cast(half, dtype="int64").record.attributes["value"] == 1
 
 
+def test_a_gate_of_ones_own_is_differentiated_to_any_order():
+    cube = cf.Gate("x³", "The cube.", ("x",), lambda x: x, reads=cf.Reads.INPUTS, forward=lambda xp, x: x * x * x,
+                   backward=(lambda op, g, out, x: 3 * g * x * x,))
+    c = circuit("x = 2", "f = cube(x)", gates={**cf.GATES, "cube": cube})
+    assert values(cf.hessian(c)) == {"ddx_dx": 12}
+    assert values(cf.gradient(c, values=True)) == {"f": 8, "dx": 12}
+
+
 def test_an_output_without_a_gradient_is_no_part_of_it():
     c = circuit("x = 2", "y = 3", "n = less(x, y)", "f = mul(x, y)", outputs=["n", "f"])
     assert values(cf.gradient(c, values=True)) == {"n": True, "f": 6, "dx": 3, "dy": 2}
