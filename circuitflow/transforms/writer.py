@@ -183,7 +183,7 @@ class Writer:
     @staticmethod
     def _key(gate: str, wires: Sequence[Wire], attributes: Mapping[str, Any]) -> Any:
         operands = tuple((id(wire.record), wire.position) for wire in wires)
-        return gate, operands, json.dumps(attributes, sort_keys=True, default=str)
+        return gate, operands, json.dumps(attributes, sort_keys=True) if attributes else ""
 
 
 def _as_json(number: Any) -> Any:
