@@ -268,11 +268,16 @@ def _flattened(x: ArrayType, *, axis: int) -> ArrayType:
     return ArrayType(_matrix_shape(x.shape, axis), x.dtype)
 
 
+def _ends(size: int, start: int, stop: int | None) -> tuple[int, int]:
+    """The first position and that after the last, counted from the front."""
+    return start + size * (start < 0), size if stop is None else stop + size * (stop < 0)
+
+
 def _cut(x: ArrayType, *, axis: int, start: int, stop: int | None, step: int) -> ArrayType:
     at = axis_of(axis, len(x.shape))
     size = x.shape[at]
     if isinstance(size, int):
-        first, last = (start + size * (start < 0), size if stop is None else stop + size * (stop < 0))
+        first, last = _ends(size, start, stop)
         if not 0 <= first <= last <= size:
             raise ShapeError(f"needs 0 <= start <= stop <= {size} along axis {axis} of {show(x.shape)}; "
                              f"start is {start}, stop is {stop}")
@@ -287,7 +292,7 @@ def _cut(x: ArrayType, *, axis: int, start: int, stop: int | None, step: int) ->
 
 
 def _range(size: int, start: int, stop: int | None, step: int) -> slice:
-    first, last = start + size * (start < 0), size if stop is None else stop + size * (stop < 0)
+    first, last = _ends(size, start, stop)
     if not 0 <= first <= last <= size:
         raise IndexError(f"positions {start} to {stop} are out of range for an axis of size {size}")
     return slice(first, last, step)

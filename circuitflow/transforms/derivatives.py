@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from circuitflow.errors import InputError, printable
@@ -35,18 +35,7 @@ def gradient(circuit: Circuit, of: References = None, wrt: References = None, *,
     Raises:
         InputError: an unknown node, one that has no gradient, or one that lies inside a call.
     """
-    derivation = Derivation(circuit, of, wrt)
-    written = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
-    seeds = {}
-    for text, wire in derivation.outputs().items():
-        if not wire.type.is_float:
-            continue
-        if text in written or wire.shape:
-            value = {"value": written[text]} if text in written else {}
-            seeds[text] = derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}", **value)
-        else:
-            seeds[text] = derivation.writer.constant(1.0, wire.dtype)
-    return _reverse(derivation, seeds, values=values).circuit
+    return _gradient(circuit, of, wrt, values=values).circuit
 
 
 @collector_paused()
@@ -65,7 +54,7 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
     It has an input `x_dot` for every `x` in `wrt`, the tangent along which is differentiated, and its outputs are the
     derivatives `f_dot` of the floating-point outputs along it. The vector-Jacobian product is linear in the upstream
     gradient, so its own vector-Jacobian product is the transpose of the transpose: the same rules, run twice, give the
-    tangents in the order of the forward pass (Christianson 1992, "Automatic Hessians by reverse accumulation").
+    tangents in the order of the forward pass (Townsend 2017, "A new trick for calculating Jacobian vector products").
 
     Args:
         circuit: the primal.
@@ -102,7 +91,8 @@ def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circ
     It has an input `x_dot` for every `x` in `wrt`, and the output `dx_dot`: rows x of the Hessian times the vector.
     Arguments and errors are those of `gradient`.
     """
-    return jvp(gradient(circuit, of, wrt), wrt=_sources(circuit, of, wrt))
+    first = _gradient(circuit, of, wrt, values=False)
+    return jvp(first.circuit, wrt=first.by)
 
 
 @collector_paused()
@@ -137,13 +127,8 @@ def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> 
     The derivative of the gradient on `x` by `y` is called `ddx_dy` and has the shape of x followed by that of y. A
     product with a vector is far cheaper: see `hvp`. Arguments and errors are those of `gradient`.
     """
-    return _jacobian(gradient(circuit, of, wrt), None, _sources(circuit, of, wrt), f"hessian_of_{circuit.name}")
-
-
-def _sources(circuit: Circuit, of: References, wrt: References) -> list[str]:
-    """What the gradient of a circuit calls the nodes that it is differentiated by."""
-    derivation = Derivation(circuit, of, wrt)
-    return [derivation.sources[name].reference if name in derivation.sources else name for name in derivation.plan.wrt]
+    first = _gradient(circuit, of, wrt, values=False)
+    return _jacobian(first.circuit, None, first.by, f"hessian_of_{circuit.name}")
 
 
 def _row(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
@@ -197,6 +182,7 @@ class _Reverse(NamedTuple):
         values: the outputs of the primal, by how the primal calls them.
         upstream: the inputs for upstream gradients, by output of the primal.
         gradients: the outputs, by what is differentiated by.
+        by: what the circuit calls the nodes that it is differentiated by.
         labels: the gradient on a node, for every node that has one of its own.
     """
 
@@ -204,7 +190,23 @@ class _Reverse(NamedTuple):
     values: Mapping[str, str]
     upstream: Mapping[str, str]
     gradients: Mapping[str, str]
+    by: Sequence[str]
     labels: Mapping[str, str]
+
+
+def _gradient(circuit: Circuit, of: References, wrt: References, *, values: bool) -> _Reverse:
+    derivation = Derivation(circuit, of, wrt)
+    written = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
+    seeds = {}
+    for text, wire in derivation.outputs().items():
+        if not wire.type.is_float:
+            continue
+        if text in written or wire.shape:
+            value = {"value": written[text]} if text in written else {}
+            seeds[text] = derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}", **value)
+        else:
+            seeds[text] = derivation.writer.constant(1.0, wire.dtype)
+    return _reverse(derivation, seeds, values=values)
 
 
 def _vjp(circuit: Circuit, of: References, wrt: References, *, values: bool) -> _Reverse:
@@ -225,5 +227,6 @@ def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool)
     return _Reverse(circuit, {text: wire.reference for text, wire in primal.items()},
                     {text: wire.reference for text, wire in seeds.items() if wire.record.gate == "input"},
                     {name: wire.reference for name, wire in called.items()},
+                    [derivation.sources[name].reference if name in derivation.sources else name for name in called],
                     {name: wire.reference for name, wire in named.items() if wire is not None} |
                     {text: wire.reference for text, wire in seeds.items()})
