@@ -237,8 +237,7 @@ def test_arrays_of_other_libraries_go_through(library):
 
 
 def scan(**changes) -> list[str]:
-    nodes = [{**node, "value": 1} if node["id"] == "x0" else node for node in PARAMETERS]
-    return faults(document(*nodes, {**SCAN, **changes}, "f = reduce_sum(r.y)", circuits={"step": STEP}))
+    return faults(document(*PARAMETERS, {**SCAN, **changes}, "f = reduce_sum(r.y)", circuits={"step": STEP}))
 
 
 @pytest.mark.parametrize(("changes", "message"), [

@@ -255,8 +255,7 @@ def test_float32_stays_float32():
     for dtype in ("float32", "float64"):
         c = circuit({"id": "x", "gate": "input", "value": [1, 2], "dtype": "float32"}, "s = sigmoid(x)", "t = div(s, x)",
                     "f = reduce_mean(t)", dtype=dtype)
-        gradient = agrees(c)
-        agrees(gradient, of="dx") if gradient.upstream else None
+        agrees(c)
         assert values(cf.jvp(c), {"x_dot": np.ones(2, np.float32)})["f_dot"].dtype == np.float32
 
 

@@ -145,8 +145,9 @@ class _Checker:
                 elif not name:
                     self.fault(site, f"{node.gate}: {detail['ctx']['error']}")
                 else:
-                    self.fault(site, f"'{name}' is {short(node.attributes[name])}; "
-                                     f"expected {expected(properties[name])}", name)
+                    own = detail["type"] == "value_error"  # a rule of the attribute's own says what it wants
+                    wanted = detail["ctx"]["error"] if own else expected(properties[name])
+                    self.fault(site, f"'{name}' is {short(node.attributes[name])}; expected {wanted}", name)
 
     # Operands
 
