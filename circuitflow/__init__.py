@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from circuitflow.document.model import Document
+    from circuitflow.engines.executor import Executor
     from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError, InputError, MissingExtraError
     from circuitflow.executor.check import check
-    from circuitflow.executor.executor import Executor
     from circuitflow.executor.result import Contribution, NonFinite, Result
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
@@ -62,7 +62,7 @@ _EXPORTS = {
     "circuitflow.errors": ("CircuitflowError", "DocumentError", "Fault", "GateError", "InputError",
                            "MissingExtraError"),
     "circuitflow.executor.check": ("check",),
-    "circuitflow.executor.executor": ("Executor",),
+    "circuitflow.engines.executor": ("Executor",),
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.binding import Bound, bind, upstream_gradients
-from circuitflow.executor.executor import Executor
+from circuitflow.executor.interpreter import Interpreter
 from circuitflow.executor.passes import Track, fit, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, Step
 from circuitflow.executor.vocabulary import Vocabulary
@@ -102,8 +102,8 @@ class Report:
 def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
           wrt: str | Sequence[str] | None = None, upstream: Mapping[str, Any] | None = None,
           track: Track = untracked) -> Report:
-    """Compare every gradient with central differences, in NumPy; terms and errors are those of `Executor.run`."""
-    plan = Executor(circuit).plan(of, wrt)
+    """Compare every gradient with central differences, in NumPy; terms and errors are those of `Interpreter.run`."""
+    plan = Interpreter(circuit).plan(of, wrt)
     library = Library(np, None)
     bound = bind(circuit, plan, library, inputs or {})
     seeds = upstream_gradients(circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)

@@ -33,7 +33,7 @@ def forward_pass(plan: Plan, bound: Bound, track: Track = untracked) -> list[Any
         try:
             out = step.gate.forward(xp, *[values[slot] for slot in step.operands], **step.attributes)
         except Exception as error:
-            raise _blame(step, error) from error
+            raise blame(step, error) from error
         if step.outputs:
             values[step.output : step.output + step.outputs] = out
         else:
@@ -79,7 +79,7 @@ def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int
         except GateError:
             raise
         except Exception as error:
-            raise _blame(step, error) from error
+            raise blame(step, error) from error
     for slot in plan.wrt.values():
         if gradients[slot] is None:
             gradients[slot] = op.zeros_like(values[slot])
@@ -111,5 +111,6 @@ def fit(step: Step, i: int, op: Any, contribution: Any, operand: Any) -> Any:
     return contribution if contribution.dtype == operand.dtype else op.cast_like(contribution, operand)
 
 
-def _blame(step: Step, error: Exception) -> GateError:
+def blame(step: Step, error: Exception) -> GateError:
+    """The error of a rule, with the node that it was applied at."""
     return GateError(f"node '{step.node.id}': {step.node.kind}: {printable(str(error) or type(error).__name__)}")

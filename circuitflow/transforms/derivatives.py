@@ -35,7 +35,7 @@ def gradient(circuit: Circuit, of: References = None, wrt: References = None, *,
     Raises:
         InputError: an unknown node, one that has no gradient, or one that lies inside a call.
     """
-    return _gradient(circuit, of, wrt, values=values).circuit
+    return reverse(circuit, of, wrt, values=values).circuit
 
 
 @collector_paused()
@@ -65,23 +65,23 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
     Raises:
         InputError: an unknown node, one that has no gradient, or one that lies inside a call.
     """
-    reverse = _vjp(circuit, of, wrt, values=True)
-    upstream = reverse.upstream
-    derivation = Derivation(reverse.circuit, [*reverse.values.values(), *reverse.gradients.values()],
+    first = _vjp(circuit, of, wrt, values=True)
+    upstream = first.upstream
+    derivation = Derivation(first.circuit, [*first.values.values(), *first.gradients.values()],
                             list(upstream.values()))
     outputs = derivation.outputs()
     seeds = {gradient: derivation.seed(f"{name}_dot", outputs[gradient].type, f"tangent of {name}")
-             for name, gradient in reverse.gradients.items()}
-    tangent_of = {gradient: name for name, gradient in reverse.labels.items()}
+             for name, gradient in first.gradients.items()}
+    tangent_of = {gradient: name for name, gradient in first.labels.items()}
     gradients = derivation.sweep(seeds)
     asked = derivation.asked(gradients)
     called = derivation.named(gradients, asked,
                               lambda name: f"{tangent_of[name]}_dot" if name in tangent_of else None, "tangent on")
-    primal = {text: outputs[reference] for text, reference in reverse.values.items()}
+    primal = {text: outputs[reference] for text, reference in first.values.items()}
     derivation.hollow({name: primal[text] for text, name in upstream.items()})
     return derivation.finish([*(primal.values() if values else ()), *called.values()],
                              f"jvp_of_{circuit.name}", f"the tangent of {', '.join(primal)} along that of "
-                             f"{', '.join(reverse.gradients)}", without=upstream.values())
+                             f"{', '.join(first.gradients)}", without=upstream.values())
 
 
 @collector_paused()
@@ -91,7 +91,7 @@ def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circ
     It has an input `x_dot` for every `x` in `wrt`, and the output `dx_dot`: rows x of the Hessian times the vector.
     Arguments and errors are those of `gradient`.
     """
-    first = _gradient(circuit, of, wrt, values=False)
+    first = reverse(circuit, of, wrt, values=False)
     return jvp(first.circuit, wrt=first.by)
 
 
@@ -127,7 +127,7 @@ def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> 
     The derivative of the gradient on `x` by `y` is called `ddx_dy` and has the shape of x followed by that of y. A
     product with a vector is far cheaper: see `hvp`. Arguments and errors are those of `gradient`.
     """
-    first = _gradient(circuit, of, wrt, values=False)
+    first = reverse(circuit, of, wrt, values=False)
     return _jacobian(first.circuit, None, first.by, f"hessian_of_{circuit.name}")
 
 
@@ -174,11 +174,12 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     return blocks
 
 
-class _Reverse(NamedTuple):
+class Reverse(NamedTuple):
     """A reverse sweep as a circuit, and what its nodes are called.
 
     Attributes:
         circuit: outputs are those of the primal, if they were asked for, and the gradients.
+        sources: the inputs and parameters of the primal, by how the primal calls them.
         values: the outputs of the primal, by how the primal calls them.
         upstream: the inputs for upstream gradients, by output of the primal.
         gradients: the outputs, by what is differentiated by.
@@ -187,6 +188,7 @@ class _Reverse(NamedTuple):
     """
 
     circuit: Circuit
+    sources: Mapping[str, str]
     values: Mapping[str, str]
     upstream: Mapping[str, str]
     gradients: Mapping[str, str]
@@ -194,7 +196,8 @@ class _Reverse(NamedTuple):
     labels: Mapping[str, str]
 
 
-def _gradient(circuit: Circuit, of: References, wrt: References, *, values: bool) -> _Reverse:
+def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool) -> Reverse:
+    """The gradient of a circuit as a circuit, and what its nodes are called; see `gradient`."""
     derivation = Derivation(circuit, of, wrt)
     written = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
     seeds = {}
@@ -209,14 +212,14 @@ def _gradient(circuit: Circuit, of: References, wrt: References, *, values: bool
     return _reverse(derivation, seeds, values=values)
 
 
-def _vjp(circuit: Circuit, of: References, wrt: References, *, values: bool) -> _Reverse:
+def _vjp(circuit: Circuit, of: References, wrt: References, *, values: bool) -> Reverse:
     derivation = Derivation(circuit, of, wrt)
     seeds = {text: derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}")
              for text, wire in derivation.outputs().items() if wire.type.is_float}
     return _reverse(derivation, seeds, values=values)
 
 
-def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool) -> _Reverse:
+def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool) -> Reverse:
     gradients = derivation.sweep(seeds)
     called = derivation.named(gradients, derivation.asked(gradients), lambda name: f"d{name}", "gradient on")
     primal = derivation.outputs() if values else {}
@@ -224,9 +227,12 @@ def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool)
     circuit = derivation.finish([*primal.values(), *called.values()], f"gradient_of_{derivation.circuit.name}",
                                 f"the gradient of {of} with respect to {by}")
     named: dict[str, Any] = {name: gradients[slot] for slot, name in enumerate(derivation.plan.names)}
-    return _Reverse(circuit, {text: wire.reference for text, wire in primal.items()},
-                    {text: wire.reference for text, wire in seeds.items() if wire.record.gate == "input"},
-                    {name: wire.reference for name, wire in called.items()},
-                    [derivation.sources[name].reference if name in derivation.sources else name for name in called],
-                    {name: wire.reference for name, wire in named.items() if wire is not None} |
-                    {text: wire.reference for text, wire in seeds.items()})
+    return Reverse(circuit,
+                   {name: derivation.sources[name].reference for name in derivation.circuit.nodes
+                    if name in derivation.sources},
+                   {text: wire.reference for text, wire in primal.items()},
+                   {text: wire.reference for text, wire in seeds.items() if wire.record.gate == "input"},
+                   {name: wire.reference for name, wire in called.items()},
+                   [derivation.sources[name].reference if name in derivation.sources else name for name in called],
+                   {name: wire.reference for name, wire in named.items() if wire is not None} |
+                   {text: wire.reference for text, wire in seeds.items()})

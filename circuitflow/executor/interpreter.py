@@ -1,4 +1,4 @@
-"""The executor: asks for a schedule, binds the values, runs the two passes."""
+"""The reference interpreter: asks for a schedule, binds the values, runs the two passes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 
 
-class Executor:
-    """Runs a circuit; schedules once for each question and is safe to share between threads.
+class Interpreter:
+    """Runs a circuit gate by gate; schedules once for each question and is safe to share between threads.
 
     It runs on NumPy arrays, and on those of any library with the Python array API (torch, JAX) when they are given as
     inputs; the results are then arrays of that library, on the same device.

@@ -1,0 +1,1 @@
+"""How a circuit is run fast: straight-line code, blocks of rows, a tape, XLA."""

@@ -1,0 +1,154 @@
+"""Staged code of arrays: straight-line NumPy that writes intermediate results into buffers used again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from circuitflow.engines.derived import Derived
+from circuitflow.engines.program import Program, program
+from circuitflow.engines.source import Source, function, is_number
+from circuitflow.engines.trace import Called, Line, Value, values_in
+
+
+class Buffers(NamedTuple):
+    """Where lines write their results.
+
+    Attributes:
+        kinds: shape and dtype of every buffer.
+        of: the buffer that a value is written into, by identity.
+    """
+
+    kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
+    of: Mapping[int, int]
+
+
+def is_elementwise(function: Callable[..., Any]) -> bool:
+    """Whether a function takes arrays element by element, and can write into one."""
+    return isinstance(function, np.ufunc) and function.signature is None
+
+
+def allot(stages: Program) -> Buffers:
+    """A buffer for every result that can have one; it is free again when nothing reads what is in it any more.
+
+    Outputs, and what shares memory with one, get none: they are the caller's.
+    """
+    roots: dict[int, frozenset[int]] = {}
+    for line in stages.lines:
+        for result in line.results:
+            shared = [roots.get(id(x), frozenset()) for x in values_in((line.operands, line.keywords))
+                      if np.may_share_memory(result.sample, x.sample)]
+            roots[id(result)] = frozenset({id(result)}).union(*shared)
+    kept = frozenset().union(*(roots.get(id(x), frozenset()) for x in values_in(stages.outputs)))
+    last: dict[int, int] = {}
+    for position, line in enumerate(stages.lines):
+        for x in (*values_in((line.operands, line.keywords)), *line.results):
+            last.update(dict.fromkeys(roots.get(id(x), ()), position))
+    ends: dict[int, list[int]] = {}
+    for root, position in last.items():
+        ends.setdefault(position, []).append(root)
+    kinds: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
+    of: dict[int, int] = {}
+    free: dict[Any, list[int]] = {}
+    for position, line in enumerate(stages.lines):
+        ending = [root for root in ends.get(position, ()) if root in of]
+        result = line.results[0]
+        takes = isinstance(line.function, np.ufunc) and len(line.results) == 1 and result.shape != () and (
+            id(result) not in kept)
+        if takes and is_elementwise(line.function):  # may write over an operand
+            _release(ending, kinds, of, free)
+            ending = []
+        if takes:
+            kind = result.shape, result.dtype
+            if not free.get(kind):
+                free.setdefault(kind, []).append(len(kinds))
+                kinds.append(kind)
+            of[id(result)] = free[kind].pop()
+        _release(ending, kinds, of, free)
+    return Buffers(kinds, of)
+
+
+def _release(roots: Sequence[int], kinds: Sequence[Any], of: Mapping[int, int], free: dict[Any, list[int]]) -> None:
+    for root in roots:
+        free.setdefault(kinds[of[root]], []).append(of[root])
+
+
+def compiled(stages: Program, outputs: Sequence[Any]) -> Callable[[Mapping[str, Any]], list[Any]]:
+    """A function from arrays by id to these outputs, safe to call from several threads at once."""
+    source, buffers = Source(stages), allot(stages)
+    lines = [text for _, text in source.statements(lambda line, text: _right(source, buffers, line, text), repr_of)]
+    results = "".join(f"{source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), 'k')}, "
+                      for x in outputs)
+    body = ["def stages(inputs, buffers):",
+            *(f"    {source.name(value)} = inputs[{source.bind(name, 'k')}]" for name, value in stages.inputs.items()),
+            *(f"    {line}" for line in lines),
+            f"    return [{results}]"]
+    run = function("\n".join(body), source.bound, (), {})
+    pool: list[list[Any]] = []
+
+    def call(arrays: Mapping[str, Any]) -> list[Any]:
+        try:
+            own = pool.pop()
+        except IndexError:
+            own = [np.empty(*kind) for kind in buffers.kinds]
+        with np.errstate(all="ignore"):
+            found: list[Any] = run(arrays, own)
+        pool.append(own)
+        return found
+
+    return call
+
+
+def repr_of(x: Any) -> str:
+    """A number as it is written: weak, so that it takes the dtype of the arrays beside it."""
+    if isinstance(x, np.generic | np.ndarray):
+        x = x.item()
+    if isinstance(x, float) and x - x != 0:
+        return "nan" if x != x else "inf" if x > 0 else "(-inf)"
+    return f"({x!r})" if not isinstance(x, bool) and x < 0 else repr(x)
+
+
+def _right(source: Source, buffers: Buffers, line: Line, text: Callable[[Any], str]) -> str:
+    beside = {x.dtype for x in line.operands if isinstance(x, Value)}
+    given = [text(x) if not isinstance(x, np.generic | np.ndarray) or (x.dtype in beside and is_number(x) and
+                                                                       not isinstance(line.function, Called))
+             else source.bind(x, "k") for x in line.operands]
+    given += [f"{name}={text(x)}" for name, x in line.keywords.items()]
+    if id(line.results[0]) in buffers.of:
+        given.append(f"out=buffers[{buffers.of[id(line.results[0])]}]")
+    return f"{source.bind(line.function, 'f')}({', '.join(given)})"
+
+
+class Arrays:
+    """A question to a circuit of arrays; staged once for each combination of shapes that is asked of it."""
+
+    LIMIT = 32
+    """So many combinations are kept."""
+
+    def __init__(self, derived: Derived) -> None:
+        self.derived = derived
+        self.made: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, **given: Any) -> Any:
+        """Values and gradients."""
+        derived = self.derived
+        arrays = derived.bind(given)
+        key = tuple(array.shape for array in arrays.values())
+        run = self.made.get(key)
+        if run is None:
+            if len(self.made) >= self.LIMIT:
+                self.made.pop(next(iter(self.made)), None)
+            run = self.made[key] = self._stage(arrays)
+        found = run(arrays)
+        values = dict(zip(derived.values, found, strict=False))
+        return derived.packed(values), dict(zip(derived.gradients, found[len(values) :], strict=True))
+
+    def _stage(self, arrays: Mapping[str, Any]) -> Callable[..., Any]:
+        derived = self.derived
+        samples = {name: array for name, array in arrays.items() if derived.circuit.nodes[name].kind != "constant"}
+        constants = {name: array for name, array in derived.circuit.values.items() if name not in samples}
+        stages = program(derived.plan, samples, constants)
+        return compiled(stages, [stages.outputs[ref] for ref in (*derived.values.values(),
+                                                                *derived.gradients.values())])

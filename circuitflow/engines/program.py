@@ -1,0 +1,73 @@
+"""A circuit as straight-line code: inputs, lines, outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from circuitflow.engines.trace import Line, Trace, Value, values_in
+from circuitflow.executor.passes import blame
+from circuitflow.executor.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Straight-line code.
+
+    Attributes:
+        inputs: what is given, by id; those that no output needs too.
+        lines: one call each, in order; each is needed by an output.
+        outputs: a value, or a number or array that does not depend on the inputs, by reference.
+    """
+
+    inputs: Mapping[str, Value]
+    lines: Sequence[Line]
+    outputs: Mapping[str, Any]
+
+    def uses(self) -> dict[int, int]:
+        """How often each value is read, by identity; as an output too."""
+        count: dict[int, int] = {}
+        for operands in (*((line.operands, line.keywords) for line in self.lines), self.outputs):
+            for value in values_in(operands):
+                count[id(value)] = count.get(id(value), 0) + 1
+        return count
+
+
+def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any],
+            allowed: Callable[[Callable[..., Any]], bool] = lambda function: True) -> Program:
+    """Write down the forward pass of a plan.
+
+    Args:
+        plan: the schedule.
+        samples: an array like each input and parameter, by id.
+        constants: the arrays of the constants, by id.
+        allowed: whether a function may be called in a line; a rule that calls others is a line of its own.
+
+    Raises:
+        GateError: a gate could not be applied to operands like these.
+    """
+    trace = Trace(allowed)
+    inputs = {name: Value(trace, sample) for name, sample in samples.items()}
+    slots: list[Any] = [None] * len(plan.names)
+    for name, slot in plan.sources.items():
+        slots[slot] = inputs[name] if name in inputs else constants[name][()]
+    for step in plan.steps:
+        trace.stage = step.node
+        try:
+            out = trace.apply(step.gate.forward, *[slots[slot] for slot in step.operands], **step.attributes)
+        except Exception as error:
+            raise blame(step, error) from error
+        slots[step.output : step.output + (step.outputs or 1)] = out if step.outputs else [out]
+    outputs = {text: slots[slot] for text, slot in plan.of.items()}
+    return Program(inputs, _needed(trace.lines, outputs), outputs)
+
+
+def _needed(lines: Sequence[Line], outputs: Mapping[str, Any]) -> list[Line]:
+    used = {id(value) for value in values_in(outputs)}
+    kept = []
+    for line in reversed(lines):
+        if any(id(value) in used for value in line.results):
+            used.update(id(value) for value in values_in((line.operands, line.keywords)))
+            kept.append(line)
+    return kept[::-1]

@@ -1,0 +1,101 @@
+"""Python source made of a program: names that are generated or checked, numbers, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from circuitflow.engines.program import Program
+from circuitflow.engines.trace import Line, Value, values_in
+
+Write = Callable[[Line, Callable[[Any], str]], str]
+"""The right side of a line; the function given writes an operand."""
+
+
+class Source:
+    """Statements under construction.
+
+    Attributes:
+        bound: what the names in them stand for: functions, arrays, texts.
+    """
+
+    def __init__(self, program: Program, name: Callable[[Value, int], str] | None = None) -> None:
+        self.program = program
+        self.bound: dict[str, Any] = {}
+        self._names: dict[int, str] = {}
+        self._name = name or (lambda value, position: f"v{position}")
+        self._inlined: dict[int, str] = {}
+
+    def name(self, value: Value) -> str:
+        """What a value is called."""
+        if id(value) not in self._names:
+            self._names[id(value)] = self._name(value, len(self._names))
+        return self._names[id(value)]
+
+    def bind(self, object_: Any, prefix: str) -> str:
+        """A name for an object, the same for the same object."""
+        for name, bound in self.bound.items():
+            if bound is object_:
+                return name
+        name = f"{prefix}{len(self.bound)}"
+        if isinstance(object_, np.ndarray):
+            object_.setflags(write=False)  # it may be given to the caller
+        self.bound[name] = object_
+        return name
+
+    def text(self, operand: Any, number: Callable[[Any], str]) -> str:
+        """An operand as it is written."""
+        if isinstance(operand, Value):
+            return self._inlined.pop(id(operand), None) or self.name(operand)
+        if is_number(operand):
+            return number(operand)
+        if operand is None or operand is Ellipsis:
+            return "None" if operand is None else "..."
+        if isinstance(operand, tuple | list):
+            inside = ", ".join(self.text(x, number) for x in operand)
+            return f"[{inside}]" if isinstance(operand, list) else f"({inside}{',' if len(operand) == 1 else ''})"
+        return self.bind(operand, "k")
+
+    def statements(self, write: Write, number: Callable[[Any], str],
+                   inline: Callable[[Line, Value], bool] = lambda line, operand: False) -> Iterator[tuple[Line, str]]:
+        """One for each line.
+
+        Args:
+            write: writes the right side of a line.
+            number: writes a number.
+            inline: whether an operand may stand in its only reader's line instead of having one of its own.
+        """
+        uses = self.program.uses()
+        readers = {id(value): line for line in self.program.lines for value in values_in(line.operands)}
+        for line in self.program.lines:
+            right = write(line, lambda operand: self.text(operand, number))
+            (first, *_), reader = line.results, readers.get(id(line.results[0]))
+            if (not line.several and uses[id(first)] == 1 and reader is not None and reader.stage is line.stage
+                    and inline(reader, first)):
+                self._inlined[id(first)] = f"({right})"
+                continue
+            yield line, f"{', '.join(map(self.name, line.results))}{',' if line.several else ''} = {right}"
+
+
+def is_number(x: Any) -> bool:
+    """Whether an operand is one number that does not depend on anything."""
+    return isinstance(x, bool | int | float | np.generic) or (isinstance(x, np.ndarray) and not x.ndim)
+
+
+def function(source: str, bound: Mapping[str, Any], parameters: tuple[str, ...],
+             defaults: Mapping[str, Any]) -> FunctionType:
+    """The one function that a source defines, its keyword-only parameters renamed.
+
+    A parameter's real name is put into the compiled code and never stands in the source.
+    """
+    namespace = {"inf": math.inf, "nan": math.nan, **bound, "__builtins__": {}}
+    module = compile(source, "<staged circuit>", "exec")
+    code = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
+    renamed = code.replace(co_varnames=(*parameters, *code.co_varnames[len(parameters) :]))
+    made = FunctionType(renamed, namespace, code.co_name)
+    made.__kwdefaults__ = dict(defaults)
+    return made
