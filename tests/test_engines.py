@@ -7,6 +7,7 @@ import json
 import keyword
 import math
 import re
+import sys
 import tokenize
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,19 +17,32 @@ from hypothesis import given
 from test_gates import circuit_of
 
 import circuitflow as cf
+from circuitflow.engines import kernel
+from circuitflow.engines.kernel import Untaped
+from circuitflow.engines.taped import Taped
 from circuitflow.gates import GATES
+from circuitflow.gates.activations import ACTIVATIONS
+from circuitflow.gates.arithmetic import ARITHMETIC
+from circuitflow.gates.exponential import EXPONENTIAL
+from circuitflow.gates.logic import LOGIC
+from circuitflow.gates.trigonometric import TRIGONOMETRIC
 from conftest import ROOT
 from edge_points import POINTS
-from gate_examples import EXAMPLES, Example
+from gate_examples import EXAMPLES, Example, attributes_of, types_of
 from test_properties import SETTINGS, documents
 
 ENGINES = ["staged"]
 FILES = sorted((ROOT / "circuits").glob("*.json"))
+on_scalars = pytest.mark.parametrize("engine", ["interpreter", "staged", "tape"])
 everywhere = pytest.mark.parametrize("engine", ENGINES)
 
 
 def close(found, expected, rtol=1e-13, atol=1e-14):
     """The same keys in the same order, and the same arrays to the last few ulps of their largest number."""
+    if isinstance(expected, tuple):
+        for one, other in zip(found, expected, strict=True):
+            close(one, other, rtol, atol)
+        return
     if isinstance(expected, dict):
         assert list(found) == list(expected)
         for key, value in expected.items():
@@ -37,9 +51,12 @@ def close(found, expected, rtol=1e-13, atol=1e-14):
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape
     assert found.dtype == expected.dtype
+    if expected.dtype.kind != "f":
+        np.testing.assert_array_equal(found, expected)
+        return
     if expected.dtype == np.float32:
         rtol, atol = 1e-5, 1e-6
-    scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected)) if expected.dtype.kind == "f" else 0
+    scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol * max(1.0, scale))
 
 
@@ -49,8 +66,41 @@ def agree(circuit, engine, of=None, wrt=None, **given):
     compiled = executor.compile(of, wrt, engine=engine)
     for _ in range(2):  # buffers are used again
         found = compiled(**given)
-        close(found[0], expected[0])
-        close(found[1], expected[1])
+        close(found, expected)
+
+
+def scalar_examples():
+    """Every gate that takes scalars and gives one, on the first of the numbers of its examples; and on the edges."""
+    for example in EXAMPLES:
+        if all(x.size and x.dtype in (np.float64, bool) for x in example.operands):
+            yield Example(example.gate, tuple(x.ravel()[:1].reshape(()) for x in example.operands), example.attributes)
+    for gate, operands, *_ in POINTS:
+        if all(np.ndim(x) == 0 for x in operands):
+            yield Example(gate, tuple(np.asarray(x, bool if isinstance(x, bool) else float) for x in operands))
+
+
+def gives_a_scalar(example):
+    try:
+        type_ = GATES[example.gate].shape(*types_of(*example.operands), **attributes_of(example))
+    except (cf.ShapeError, IndexError, ZeroDivisionError):
+        return False
+    return isinstance(type_, cf.ArrayType) and type_.shape == () and type_.dtype in ("float64", "bool")
+
+
+def nodes_of(example, prefix=""):
+    """An application of a gate to parameters, and its id."""
+    special = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+    names = [f"{prefix}x{i}" for i in range(len(example.operands))]
+    given = dict(example.attributes) if example.attributes else {
+        name: value for name, value in GATES[example.gate].defaults.items() if value is not None}
+    return [*({"id": name, "gate": "parameter" if x.dtype == float else "constant",
+               "value": special.get(str(x.item()), x.item())} for name, x in zip(names, example.operands, strict=True)),
+            {"id": f"{prefix}f", "gate": example.gate, "inputs": names, **given}]
+
+
+ELEMENTWISE = {*ARITHMETIC, *EXPONENTIAL, *TRIGONOMETRIC, *LOGIC, *ACTIVATIONS} - {"lgamma", "polygamma", "softmax", "log_softmax"}
+"""What a tape must take."""
+ON_SCALARS = [example for example in scalar_examples() if gives_a_scalar(example)]
 
 
 def circuit(*nodes, outputs=("f",), **keys):
@@ -61,21 +111,6 @@ def circuit(*nodes, outputs=("f",), **keys):
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_every_gate(example, engine):
     agree(circuit_of(example), engine)
-
-
-SCALARS = [point for point in POINTS if all(np.ndim(x) == 0 for x in point[1])]
-
-
-@everywhere
-@pytest.mark.parametrize(("gate", "operands", "value", "gradients"), SCALARS)
-def test_every_edge(gate, operands, value, gradients, engine):
-    example = Example(gate, tuple(np.asarray(x, bool if isinstance(x, bool) else float) for x in operands))
-    made = circuit(*({"id": f"x{i}", "gate": "parameter" if x.dtype == float else "constant", "value": x.item()
-                      if np.isfinite(x) else {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[str(x)]}
-                     for i, x in enumerate(example.operands)),
-                   {"id": "f", "gate": gate, "inputs": [f"x{i}" for i in range(len(operands))],
-                    **{name: value for name, value in GATES[gate].defaults.items() if value is not None}})
-    agree(made, engine)
 
 
 @everywhere
@@ -106,7 +141,7 @@ def test_the_fast_path_as_the_readme_has_it():
     assert {type(x) for x in gradients.values()} == {float}
 
 
-@everywhere
+@on_scalars
 def test_several_outputs_are_a_dictionary(engine):
     made = circuit({"id": "x", "gate": "input", "value": 3}, {"id": "f", "gate": "square", "inputs": ["x"]},
                    {"id": "g", "gate": "exp", "inputs": ["f"]}, outputs=["f", "g"])
@@ -127,10 +162,11 @@ def test_an_upstream_gradient_is_an_argument(engine):
         value_and_grad()
 
 
-@everywhere
+@on_scalars
 def test_bad_arguments_are_told_as_by_the_interpreter(engine):
     made = circuit({"id": "x", "gate": "input"}, {"id": "f", "gate": "square", "inputs": ["x"]})
     value_and_grad = cf.Executor(made).compile(engine=engine)
+    assert value_and_grad(x=np.float32(3)) == (9.0, {"x": 6.0})
     with pytest.raises(cf.InputError, match=re.escape("no value for input 'x' (a float64); it has no default, so give it "
                                                       "one (--set x=…)")):
         value_and_grad()
@@ -180,6 +216,118 @@ def test_named_dimensions_of_any_size():
         value, gradients = compiled(x=x)
         assert value == pytest.approx(np.mean(x * x))
         np.testing.assert_allclose(gradients["x"], 2 * x / x.size)
+
+
+@pytest.mark.parametrize("example", ON_SCALARS, ids=str)
+def test_every_gate_on_scalars(example):
+    """Staged, and on a tape in Python."""
+    agree(circuit(*nodes_of(example)), "staged")
+    executor = cf.Executor(circuit(*nodes_of(example)))
+    try:
+        close(Taped(executor, None, None, fast=False)(), executor.compile(engine="interpreter")())
+    except Untaped as error:
+        assert str(error) == example.gate not in ELEMENTWISE
+
+
+def test_every_gate_in_one_compiled_tape():
+    parts = [nodes_of(example, f"g{i}_") for i, example in enumerate(ON_SCALARS) if example.gate in ELEMENTWISE]
+    made = circuit(*(node for part in parts for node in part), outputs=[part[-1]["id"] for part in parts])
+    executor = cf.Executor(made)
+    close(Taped(executor, None, None, fast=True)(), executor.compile(engine="interpreter")())
+
+
+def test_a_gate_that_a_tape_cannot_take_is_named():
+    executor = cf.Executor(circuit({"id": "x", "gate": "input", "value": 2.5}, {"id": "f", "gate": "lgamma", "inputs": ["x"]}))
+    with pytest.raises(cf.InputError, match="the tape cannot take lgamma, which is no operation on floats"):
+        executor.compile(engine="tape")
+    executor = cf.Executor(circuit({"id": "x", "gate": "input", "value": [2.5]}, {"id": "f", "gate": "exp", "inputs": ["x"]}))
+    with pytest.raises(cf.InputError, match="circuit 'circuit' is not one of float64 scalars alone, as a tape needs it"):
+        executor.compile(engine="tape")
+
+
+def random_scalars(seed, size=60):
+    """Gates that fork and join, some of many operands, some that no gradient reaches."""
+    random = np.random.RandomState(seed)
+    nodes = [{"id": f"x{i}", "gate": "input", "value": round(random.uniform(-1, 1), 3)} for i in range(4)]
+    nodes.append({"id": "zero", "gate": "constant", "value": 0})
+    names = [node["id"] for node in nodes]
+    kinds = {"add": 2, "mul": 2, "sub": 2, "max": 3, "tanh": 1, "sigmoid": 1, "stop_gradient": 1, "abs": 1, "mean": 4,
+             "clip": 1, "pow": 2}
+    for i in range(size):
+        kind = random.choice(list(kinds))
+        count = random.choice([kinds[kind], 12]) if kind in ("add", "mul", "max") else kinds[kind]
+        operands = [str(name) for name in random.choice(names, count)]
+        if kind == "pow":
+            operands[1] = "zero"
+        if kind == "add":
+            nodes.append({"id": f"s{i}", "gate": "mean", "inputs": operands})
+            nodes.append({"id": f"c{i}", "gate": "less", "inputs": operands[:2]})
+            nodes.append({"id": f"w{i}", "gate": "where", "inputs": [f"c{i}", f"s{i}", operands[0]]})
+            names.append(f"w{i}")
+        nodes.append({"id": f"g{i}", "gate": kind, "inputs": operands, **({"min": -0.5, "max": 0.6} if kind == "clip" else {})})
+        nodes.append({"id": f"t{i}", "gate": "tanh", "inputs": [f"g{i}"]})
+        names.append(f"t{i}")
+    return circuit(*nodes, {"id": "f", "gate": "mean", "inputs": names[-9:]}, outputs=["f", names[-12]])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_scalars(seed):
+    executor = cf.Executor(random_scalars(seed))
+    for wrt in (None, ["x0", "t5", "x1"], []):
+        expected = executor.compile(wrt=wrt, engine="interpreter")(x1=0.25)
+        close(executor.compile(wrt=wrt, engine="staged")(x1=0.25), expected)
+        for fast in (False, seed == 0):
+            taped = Taped(executor, None, wrt, fast=fast)
+            close(taped(x1=0.25), expected)
+            close(taped(x1=np.float32(0.25)), expected)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_many_operands_on_a_tape(fast):
+    """One gate each, with zeros among the factors."""
+    values = [0.5, -2.0, 3.0, *[1.5] * 30, 0.0]
+    names = [f"x{i}" for i in range(len(values))]
+    made = circuit(*({"id": name, "gate": "input", "value": value} for name, value in zip(names, values, strict=True)),
+                   {"id": "s", "gate": "add", "inputs": [*names, "x0"]}, {"id": "p", "gate": "mul", "inputs": names},
+                   {"id": "f", "gate": "mul", "inputs": ["s", "p"]}, outputs=["f", "s", "p"])
+    executor = cf.Executor(made)
+    interpreted = executor.compile(engine="interpreter")
+    taped = Taped(executor, None, None, fast=fast)
+    for values in ({}, {"x0": 0.0}, {names[-1]: 2.0}, {"x1": math.inf}):
+        close(taped(**values), interpreted(**values))
+
+
+def test_python_answers_where_its_functions_raise():
+    made = circuit({"id": "x", "gate": "input", "value": 1000}, {"id": "e", "gate": "exp", "inputs": ["x"]},
+                   {"id": "f", "gate": "reciprocal", "inputs": ["e"]}, outputs=["f", "e"])
+    executor = cf.Executor(made)
+    expected = ({"f": 0.0, "e": math.inf}, {"x": math.inf})
+    assert executor.compile(engine="staged")() == expected
+    assert Taped(executor, None, None, fast=False)() == expected
+    assert Taped(executor, None, None, fast=True)() == expected
+
+
+def test_without_numba_a_large_circuit_still_has_a_tape(monkeypatch, caplog):
+    monkeypatch.setattr("circuitflow.engines.taped.find_spec", lambda name: None)
+    monkeypatch.setattr("circuitflow.engines.executor.STAGED", 10)
+    executor = cf.Executor(random_scalars(3))
+    with caplog.at_level("INFO", "circuitflow"):
+        found = executor.compile()()
+    assert re.fullmatch(r"engine: a tape of \d+ gates, in Python \(pip install 'circuitflow\[fast\]' compiles it\)", caplog.messages[0])
+    close(found, executor.compile(engine="interpreter")())
+    monkeypatch.setitem(sys.modules, "numba", None)
+    kernel._jitted.cache_clear()
+    with pytest.raises(cf.MissingExtraError, match=re.escape("compiled loops need `pip install 'circuitflow[fast]'`")):
+        Taped(executor, None, None, fast=True)
+
+
+def test_a_large_circuit_with_a_gate_that_no_tape_takes_is_interpreted(monkeypatch, caplog):
+    monkeypatch.setattr("circuitflow.engines.executor.STAGED", 1)
+    made = circuit({"id": "x", "gate": "input", "value": 2.5}, {"id": "g", "gate": "lgamma", "inputs": ["x"]},
+                   {"id": "f", "gate": "square", "inputs": ["g"]})
+    with caplog.at_level("INFO", "circuitflow"):
+        cf.Executor(made).compile()()
+    assert caplog.messages == ["engine: the interpreter"]
 
 
 HOSTILE = ["class", "None", "print", "lambda", "exp", "type", "numbers", "interpret", "inputs", "buffers", "__import__",

@@ -60,10 +60,11 @@ def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any]
             raise blame(step, error) from error
         slots[step.output : step.output + (step.outputs or 1)] = out if step.outputs else [out]
     outputs = {text: slots[slot] for text, slot in plan.of.items()}
-    return Program(inputs, _needed(trace.lines, outputs), outputs)
+    return Program(inputs, needed(trace.lines, outputs), outputs)
 
 
-def _needed(lines: Sequence[Line], outputs: Mapping[str, Any]) -> list[Line]:
+def needed(lines: Sequence[Line], outputs: Mapping[str, Any]) -> list[Line]:
+    """The lines that outputs depend on, in order."""
     used = {id(value) for value in values_in(outputs)}
     kept = []
     for line in reversed(lines):

@@ -73,10 +73,12 @@ def written(line: Line, forms: dict[str, str], text: Callable[[Any], str]) -> st
     return forms[name].format(*map(text, operands))
 
 
-def repeated(line: Line, operand: Value) -> bool:
-    """Whether an operand stands in the written line more than once."""
+def inlinable(line: Line, operand: Value) -> bool:
+    """Whether an operand stands in the written line just once, so that an expression may stand in its place."""
+    if isinstance(line.function, Called):
+        return False
     at = [i for i, x in enumerate(line.operands) if x is operand]
-    return len(at) > 1 or FORMS.get(line.function.__name__, "").count(f"{{{at[0]}}}") != 1
+    return len(at) == 1 and FORMS.get(line.function.__name__, "").count(f"{{{at[0]}}}") == 1
 
 
 def number(x: Any) -> str:

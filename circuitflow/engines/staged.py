@@ -9,9 +9,9 @@ import numpy as np
 
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.program import Program, program
-from circuitflow.engines.scalars import FORMS, NAMES, is_scalar, number, repeated, writable, written
+from circuitflow.engines.scalars import FORMS, NAMES, inlinable, is_scalar, number, writable, written
 from circuitflow.engines.source import Source, function
-from circuitflow.engines.trace import Called, Line, Value
+from circuitflow.engines.trace import Called, Line
 
 
 def scalar_program(derived: Derived) -> Program | None:
@@ -38,7 +38,7 @@ def staged(derived: Derived, stages: Program) -> Callable[..., Any]:
     parameters = tuple(derived.inputs)
     names = {name: source.name(stages.inputs[id_]) if id_ in stages.inputs else f"unused{i}"
              for i, (name, id_) in enumerate(derived.inputs.items())}
-    body = [text for _, text in source.statements(lambda line, text: _right(source, line, text), number, _may_inline)]
+    body = [text for _, text in source.statements(lambda line, text: _right(source, line, text), number, inlinable)]
 
     def result(reference: str) -> str:
         return source.text(stages.outputs[reference], number)
@@ -85,10 +85,6 @@ def staged(derived: Derived, stages: Program) -> Callable[..., Any]:
 
 def _dictionary(items: dict[str, str]) -> str:
     return "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}"
-
-
-def _may_inline(line: Line, operand: Value) -> bool:
-    return not isinstance(line.function, Called) and not repeated(line, operand)
 
 
 def _right(source: Source, line: Line, text: Callable[[Any], str]) -> str:
