@@ -11,6 +11,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.gates import ShapeError
 from circuitflow.gates.shapes import Size, divide, promote, show
+from conftest import ROOT
 from documents import circuit, document, faults
 
 X = {"id": "x", "gate": "input"}
@@ -30,6 +31,19 @@ def test_the_graph_is_a_multigraph_keyed_by_port():
     assert set(c.graph.edges(keys=True)) == {("x", "f", 0), ("x", "f", 1), ("f", "g", "x"), ("x", "g", "y")}
     assert nx.is_frozen(c.graph)
     assert c.graph.edges["x", "f", 1] == {"output": 0}
+
+
+def test_the_graph_is_the_one_that_networkx_makes():
+    for path in sorted((ROOT / "circuits").glob("*.json")):
+        made = cf.load(path)
+        graph = nx.MultiDiGraph()
+        graph.add_nodes_from(made.nodes)
+        graph.add_edges_from((edge.source, node.id, edge.port, {"output": edge.output})
+                             for node in made.nodes.values() for edge in node.operands)
+        assert nx.utils.graphs_equal(made.graph, graph)
+        assert list(made.graph.edges(keys=True, data=True)) == list(graph.edges(keys=True, data=True))
+        assert list(made.graph.in_edges(keys=True)) == list(graph.in_edges(keys=True))
+        assert made.graph is made.graph
 
 
 def test_nodes_are_in_the_documents_order_as_far_as_that_is_topological():
@@ -360,6 +374,18 @@ def test_the_collector_is_left_as_it_was():
             assert gc.isenabled() == enabled
         finally:
             gc.enable()
+
+
+def test_what_a_host_has_frozen_stays_frozen():
+    import gc
+
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        circuit("x = 1")
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
 
 
 def test_a_broken_definition_is_not_missed_where_it_is_called():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from circuitflow.errors import InputError, printable
 from circuitflow.gates import Gate
@@ -12,8 +12,7 @@ from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class Step(NamedTuple):
     """One gate of the schedule.
 
     Attributes:
@@ -80,6 +79,7 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
     asked = {text: _differentiable(circuit, text, _find(circuit, text, "wrt")) for text in wrt or ()}
     needed = circuit.needed({output.node for output in (*found.values(), *asked.values())})
     first: dict[str, int] = {}
+    reaching: dict[tuple[str, tuple[bool, ...]], tuple[bool, ...]] = {}
     names: list[str] = []
     active: list[bool] = []
     sources: dict[str, int] = {}
@@ -87,19 +87,28 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
     positions: dict[str, set[int]] = {}
     for output in asked.values():
         positions.setdefault(output.node, set()).add(output.position)
-    for node in circuit.nodes.values():
-        if node.id not in needed:
+    for name, node in circuit.nodes.items():
+        if name not in needed:
             continue
-        slot = first[node.id] = len(names)
-        here = positions.get(node.id, ())
-        if node.is_source:
+        slot = first[name] = len(names)
+        here = positions.get(name, ())
+        if node.gate is None and node.is_source:
             names.append(node.id)
             sources[node.id] = slot
             active.append(node.types[0].is_float and (node.kind != "constant" if wrt is None else 0 in here))
             continue
-        operands = tuple(first[edge.source] + edge.output for edge in node.operands)
-        flowing = tuple(active[operand] for operand in operands)
+        operands = tuple([first[source] + output for source, output, _ in node.operands])
+        flowing = tuple([active[operand] for operand in operands])
         gate, attributes, outputs, filled = node.gate, node.attributes, node.outputs, node.names
+        if gate is not None and not outputs:
+            wanted = reaching.get((node.kind, flowing))
+            if wanted is None:
+                wanted = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
+                wanted = reaching[node.kind, flowing] = wanted if any(wanted) else ()
+            active.append(node.types[0].is_float and (bool(wanted) or 0 in here))
+            names.append(name)
+            steps.append(Step(node, gate, attributes, operands, slot, 0, wanted))
+            continue
         if gate is None:
             assert structure is not None  # noqa: S101
             gate, attributes = structure(node, flowing), {}

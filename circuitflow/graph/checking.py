@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -14,7 +14,9 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import listing, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable
-from circuitflow.graph.definition import Definition, Operand, Site
+from circuitflow.graph.definition import Definition, Site
+from circuitflow.graph.network import Output
+from circuitflow.graph.node import Edge
 from circuitflow.graph.order import put_in_order
 
 
@@ -47,6 +49,7 @@ class _Checker:
     def __init__(self, definition: Definition, gates: GateTable, faults: Faults) -> None:
         self.definition, self.gates, self.faults = definition, gates, faults
         self.sites = definition.sites
+        self.single: set[str] = set()
         edges = (*definition.pointer, "edges")
         # An edge at fault could have been meant for any node that lacks one.
         self.edges_are_whole = not any(broken[: len(edges)] == edges for broken in definition.broken)
@@ -56,7 +59,7 @@ class _Checker:
             self._node(node, (*self.definition.pointer, "nodes", i))
         incoming = self._edges()
         for site in self.sites.values():
-            if isinstance(site.node, GateNode | SubcircuitNode):
+            if isinstance(site.node, GateNode | SubcircuitNode) and not self._is_plain(site):
                 self._operands(site, site.node, incoming.get(site.node.id, []))
         self._outputs()
         put_in_order(self.definition, self.faults)
@@ -79,21 +82,25 @@ class _Checker:
             return
         self.sites[node.id] = site
         if isinstance(node, GateNode):
-            site.gate = self.gates.get(node.gate)
-            if site.gate is None:
+            site.gate = gate = self.gates.get(node.gate)
+            if gate is not None and not gate.outputs:
+                self.single.add(node.id)
+            if gate is None:
                 hint = self.faults.nearest(node.gate, [*self.gates, *NODES]) or "; `circuitflow gates` lists them"
                 self.fault(site, f"there is no gate {short(node.gate)}{hint}", "gate")
             else:
-                self._attributes(site, node, site.gate)
+                self._attributes(site, node, gate)
         elif isinstance(node, SubcircuitNode):
             self._circuits(site, node)
+        else:
+            self.single.add(node.id)
 
     def _circuits(self, site: Site, node: SubcircuitNode) -> None:
         scope = self.definition.scope
         for key, name in node.circuits.items():
             body = scope.get(name)
             if body is not None:
-                site.bodies[key] = body
+                site.bodies = {**site.bodies, key: body}
                 continue
             site.sound = False
             if name not in scope:
@@ -186,9 +193,28 @@ class _Checker:
             site.sound = False
             return
         ports = site.ports
-        operands = {at: Operand(_port(ports, at), *reference)
+        operands = {at: Edge(*reference, _port(ports, at))
                     for at, reference in zip(places, references, strict=True) if reference is not None}
-        site.operands = [operands[at] for at in sorted(operands)]
+        site.operands = tuple(operands[at] for at in sorted(operands))
+
+    def _is_plain(self, site: Site) -> bool:
+        """Whether a node is a gate on nodes of this body that have one output each; it then has its operands.
+
+        In a large document most are, and nothing else is to be checked of them.
+        """
+        sources, gate = site.node.inputs, site.gate  # type: ignore[union-attr]
+        if gate is None or type(sources) is not list or not self.single.issuperset(sources):
+            return False
+        ports: Sequence[str | int]
+        if isinstance(gate.operands, AtLeast):
+            ports, least = range(len(sources)), gate.operands.minimum
+        else:
+            ports, least = gate.operands, len(gate.operands) - gate.optional
+        if not least <= len(sources) <= len(ports):
+            return False
+        site.operands = tuple(map(Edge, sources, repeat(0), ports))
+        site.is_plain = not gate.outputs
+        return True
 
     def _places(self, site: Site, given: Sequence[_Given]) -> list[int] | None:
         """The position of the operand that each edge fills, or None after a fault."""
@@ -239,8 +265,8 @@ class _Checker:
         self.faults.add(self.definition.source, f"node '{site.node.id}': {message}", *pointer,
                         *([end] if end and edge else []), node=site.node.id, key=bool(end) and not edge)
 
-    def _reference(self, site: Site | None, text: str, pointer: Pointer) -> tuple[str, str | None] | None:
-        """A reference resolved to a node and the name of its output, or None after a fault."""
+    def _reference(self, site: Site | None, text: str, pointer: Pointer) -> Output | None:
+        """A reference resolved to a node and the position of its output, or None after a fault."""
         name, _, output = text.partition(".")
         source = self.sites.get(name)
         if source is None and NAMELESS in self.sites and not self.sites[NAMELESS].sound:
@@ -250,7 +276,7 @@ class _Checker:
         else:
             several = source.outputs
             if not source.sound or output in several or (not output and len(several) <= 1):
-                return name, output or None
+                return Output(name, list(several).index(output) if output in several else 0)
             listed = listing(f"{name}.{o}" for o in islice(several, 8))
             message = (f"'{name}' has several outputs; name one: {listed}" if not output else
                        f"'{name}' has no output '{printable(output, 60)}'" + (f"; it has {listed}" if several else

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 from circuitflow.document import tensors
 from circuitflow.document.faults import Faults, Source
@@ -16,33 +17,33 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import Parsed, parse, read
 from circuitflow.document.values import Array
 from circuitflow.gates import AtLeast, Gate
+from circuitflow.graph.network import Output
+from circuitflow.graph.node import Edge
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: there may be millions of sites
 
 MAX_NESTING = 64
 """How deep subcircuits may be defined inside one another, and how deep calls may nest."""
 
 
-class Operand(NamedTuple):
-    """Where an operand comes from, inside one body.
-
-    `output` is the name of one output of several, or None.
-    """
-
-    port: str | int
-    source: str
-    output: str | None
-
-
 @dataclass(slots=True, eq=False)
 class Site:
-    """A node as it stands in a body; `bodies` are the circuits that it applies, by key."""
+    """A node as it stands in a body.
+
+    Attributes:
+        operands: where the operands come from, by the ids of the body.
+        bodies: the circuits that it applies, by key.
+        is_plain: whether it is a gate with one output, and its operands are nodes of the same body, calls aside.
+    """
 
     node: Node
     pointer: Pointer
     gate: Gate | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    operands: list[Operand] = field(default_factory=list)
-    bodies: dict[str, Definition] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    operands: tuple[Edge, ...] = ()
+    bodies: Mapping[str, Definition] = field(default_factory=lambda: _NOTHING)
     sound: bool = True
+    is_plain: bool = False
     array: Array | None = None
 
     @property
@@ -73,7 +74,7 @@ class Definition:
     Attributes:
         sites: its nodes by id, as they stand.
         order: its nodes in topological order.
-        outputs: for every output, the node and the name of its output if it has several.
+        outputs: what every output refers to, by the ids of the body.
     """
 
     body: Body
@@ -84,7 +85,7 @@ class Definition:
     scope: ChainMap[str, Definition | None] = field(default_factory=ChainMap)
     sites: dict[str, Site] = field(default_factory=dict)
     order: list[Site] = field(default_factory=list)
-    outputs: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    outputs: dict[str, Output] = field(default_factory=dict)
 
     @cached_property
     def inputs(self) -> dict[str, InputNode]:

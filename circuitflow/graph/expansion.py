@@ -99,6 +99,9 @@ def expand(root: Definition, gates: GateTable, path: str = "",
 
 def _place(definition: Definition, call: str, given: Mapping[str, Edge | None], site: Site, gates: GateTable) -> Placed:
     name, label = call + site.node.id, site.node.label
+    if site.is_plain and not call:
+        return Placed(Node(name, site.node.gate, site.gate, site.attributes, site.operands, (), (), label), site,
+                      definition, call, site.sound)
     if isinstance(site.node, InputNode) and site.node.id in given:
         edge = given[site.node.id]
         edges = (edge._replace(port="x"),) if edge else ()
@@ -116,7 +119,7 @@ def _edges(definition: Definition, call: str, site: Site) -> tuple[Edge, ...] | 
     """The operands of a node in the expanded circuit; None where something that they need is at fault."""
     try:
         return tuple(Edge(*resolve(definition, call, source, output), port)
-                     for port, source, output in site.operands) if site.sound else None
+                     for source, output, port in site.operands) if site.sound else None
     except KeyError:
         return None
 
@@ -130,8 +133,8 @@ def resolved_outputs(definition: Definition, path: str = "") -> Iterator[tuple[s
             continue
 
 
-def resolve(definition: Definition, call: str, name: str, output: str | None) -> tuple[str, int]:
-    """The id, in the expanded circuit, of the node that a reference means, and the position of its output.
+def resolve(definition: Definition, call: str, name: str, output: int) -> tuple[str, int]:
+    """The id, in the expanded circuit, of the node that a reference in a body means, and the position of its output.
 
     Raises:
         KeyError: the reference leads to something at fault.
@@ -139,8 +142,8 @@ def resolve(definition: Definition, call: str, name: str, output: str | None) ->
     site = definition.sites[name]
     while site.callee is not None:
         definition, call = site.callee, f"{call}{name}/"
-        name, output = definition.outputs[output or definition.body.outputs[0]]
+        name, output = definition.outputs[list(definition.names)[output]]
         site = definition.sites[name]
     if not site.sound:
         raise KeyError(name)
-    return call + name, list(site.outputs).index(output) if output is not None else 0
+    return call + name, output

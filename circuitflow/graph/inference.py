@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from circuitflow.document.faults import Faults
 from circuitflow.document.model import ConstantNode, IfNode, InputNode, ParameterNode, ScanNode
@@ -60,16 +60,25 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
     """
     values: dict[str, Array] = {}
     names: dict[str, dict[str, Dimension]] = {}
+    known: dict[tuple[str, tuple[ArrayType, ...]], tuple[ArrayType, ...]] = {}  # of gates without attributes
     for place in placed:
         node = place.node
-        if not place.sound or not all(edge.source in nodes and nodes[edge.source].types for edge in node.operands):
+        try:
+            operands = tuple([nodes[source].types[output] for source, output, _ in node.operands])
+        except (KeyError, IndexError):
+            continue
+        if not place.sound:
+            continue
+        key = (node.kind, operands) if node.gate is not None and not node.attributes else None
+        if key in known:
+            node.types = known[key]
             continue
         if node.is_source:
             _source(place, values, faults)
         elif node.gate is None:
             _structure(place, nodes, gates, faults)
         else:
-            _gate(place, nodes, faults)
+            _gate(place, operands, faults)
             if isinstance(place.site.node, InputNode) and node.types:
                 _declared(place, names.setdefault(place.call, {}), faults)
         for type_ in node.types:
@@ -78,6 +87,8 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
                 _fault(place, faults, message)
                 node.types = ()
                 break
+        if key is not None and node.types and place.site.is_plain:
+            known[key] = node.types
     return values
 
 
@@ -92,11 +103,11 @@ def _sizes(shape: Shape) -> tuple[int, ...] | None:
     return sizes if len(sizes) == len(shape) else None
 
 
-def _gate(place: Placed, nodes: dict[str, Node], faults: Faults) -> None:
+def _gate(place: Placed, operands: Sequence[ArrayType], faults: Faults) -> None:
     node, gate = place.node, place.node.gate
     assert gate is not None  # noqa: S101
     try:
-        result = gate.shape(*(nodes[edge.source].types[edge.output] for edge in node.operands), **node.attributes)
+        result = gate.shape(*operands, **node.attributes)
     except ShapeError as error:
         _fault(place, faults, f"{node.kind} {error}", "gate")
     else:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from circuitflow.document.model import SubcircuitNode
 from circuitflow.gates import ArrayType
-from circuitflow.graph.definition import Definition, Operand, Site
-from circuitflow.graph.network import Network, Output
+from circuitflow.graph.definition import Definition, Site
+from circuitflow.graph.network import Network
 from circuitflow.graph.node import Edge, Node
 
 
@@ -36,8 +36,7 @@ class Level(Network):
         self.name = definition.body.name or "circuit"
         self.definition, self.nodes, self.written = definition, nodes, MappingProxyType(written)
         self.inputs = tuple(node.id for node in nodes.values() if node.kind in ("input", "parameter"))
-        self.outputs = {text: Output(name, _position(definition.sites[name], output))
-                        for text, (name, output) in definition.outputs.items()}
+        self.outputs = definition.outputs
 
 
 def levels(network: Network, definition: Definition) -> Level:
@@ -80,7 +79,7 @@ class _Levels:
         sources = self._sources(definition)
         for site in definition.order:
             name, kind = site.node.id, site.node.gate
-            edges = tuple(_edge(definition, operand) for operand in site.operands)
+            edges = tuple(site.operands)
             if site.callee is not None:
                 given = {edge.port: edge for edge in edges}
                 inner = self.level(network, site.callee, f"{path}{name}/")
@@ -108,11 +107,3 @@ class _Levels:
 def _applied(site: Site, attributes: Mapping[str, Any]) -> dict[str, Any]:
     assert isinstance(site.node, SubcircuitNode)  # noqa: S101
     return {**attributes, "names": site.node.circuits}
-
-
-def _edge(definition: Definition, operand: Operand) -> Edge:
-    return Edge(operand.source, _position(definition.sites[operand.source], operand.output), operand.port)
-
-
-def _position(site: Site, output: str | None) -> int:
-    return list(site.outputs).index(output) if output is not None else 0

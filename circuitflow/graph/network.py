@@ -56,10 +56,9 @@ class Network:
 
     def needed(self, names: set[str]) -> set[str]:
         """These nodes and all that they are computed from."""
-        used, pending = set(names), list(names)
-        while pending:
-            for edge in self.nodes[pending.pop()].operands:
-                if edge.source not in used:
+        used = set(names)
+        for name in reversed(list(self.nodes)):
+            if name in used:
+                for edge in self.nodes[name].operands:
                     used.add(edge.source)
-                    pending.append(edge.source)
         return used

@@ -17,6 +17,9 @@ def put_in_order(definition: Definition, faults: Faults) -> None:
     Of the sites whose operands are there, the first of the document comes next.
     """
     sites = list(definition.sites.values())
+    if _is_in_order(sites):
+        definition.order = sites
+        return
     rank = {site.node.id: i for i, site in enumerate(sites)}
     missing = [len(site.operands) for site in sites]
     targets: list[list[int]] = [[] for _ in sites]
@@ -33,6 +36,17 @@ def put_in_order(definition: Definition, faults: Faults) -> None:
                 heapq.heappush(ready, target)
     if len(definition.order) < len(sites):
         _note_cycles(definition, [site for site, count in zip(sites, missing, strict=True) if count], faults)
+
+
+def _is_in_order(sites: Collection[Site]) -> bool:
+    """Whether every operand stands before what needs it, as in most documents."""
+    before: set[str] = set()
+    for site in sites:
+        for operand in site.operands:
+            if operand.source not in before:
+                return False
+        before.add(site.node.id)
+    return True
 
 
 def _note_cycles(definition: Definition, stuck: Collection[Site], faults: Faults) -> None:
