@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.program import Program, program
+from circuitflow.engines.selection import drop, is_selectable, keep, select
 from circuitflow.engines.source import Source, function, is_number
 from circuitflow.engines.trace import Called, Line, Value, values_in
 
@@ -28,6 +29,12 @@ class Buffers(NamedTuple):
 def is_elementwise(function: Callable[..., Any]) -> bool:
     """Whether a function takes arrays element by element, and can write into one."""
     return isinstance(function, np.ufunc) and function.signature is None
+
+
+def writes_into(line: Line) -> bool:
+    """Whether a line can write its result into an array that is there already."""
+    result = line.results[0]
+    return (isinstance(line.function, np.ufunc) and len(line.results) == 1 and result.shape != ()) or _selects(line)
 
 
 def allot(stages: Program) -> Buffers:
@@ -55,8 +62,7 @@ def allot(stages: Program) -> Buffers:
     for position, line in enumerate(stages.lines):
         ending = [root for root in ends.get(position, ()) if root in of]
         result = line.results[0]
-        takes = isinstance(line.function, np.ufunc) and len(line.results) == 1 and result.shape != () and (
-            id(result) not in kept)
+        takes = writes_into(line) and id(result) not in kept
         if takes and is_elementwise(line.function):  # may write over an operand
             _release(ending, kinds, of, free)
             ending = []
@@ -70,32 +76,52 @@ def allot(stages: Program) -> Buffers:
     return Buffers(kinds, of)
 
 
+def _selects(line: Line) -> bool:
+    """Whether a line is a `where` that is faster without a branch."""
+    result = line.results[0]
+    return line.function is np.where and is_selectable(result.shape, result.dtype, line.operands[0])
+
+
 def _release(roots: Sequence[int], kinds: Sequence[Any], of: Mapping[int, int], free: dict[Any, list[int]]) -> None:
     for root in roots:
         free.setdefault(kinds[of[root]], []).append(of[root])
 
 
-def compiled(stages: Program, outputs: Sequence[Any]) -> Callable[[Mapping[str, Any]], list[Any]]:
-    """A function from arrays by id to these outputs, safe to call from several threads at once."""
-    source, buffers = Source(stages), allot(stages)
-    lines = [text for _, text in source.statements(lambda line, text: _right(source, buffers, line, text), repr_of)]
-    results = "".join(f"{source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), 'k')}, "
-                      for x in outputs)
-    body = ["def stages(inputs, buffers):",
+def compiled(stages: Program, outputs: Sequence[Any], own: Collection[int] = ()) -> Callable[..., list[Any]]:
+    """A function from arrays by id to these outputs, safe to call from several threads at once.
+
+    Args:
+        stages: what it does.
+        outputs: values, numbers or arrays.
+        own: positions of outputs that are written into arrays which are given as second argument, by position; these,
+            and all results in between, may then have a shorter leading axis than that which the stages were traced for.
+    """
+    source = Source(stages)
+    into = {id(outputs[i]): f"results[{i}]" for i in sorted(own, reverse=True)}
+    buffers = allot(stages)
+    targets = {name: f"buffers[{i}]" for name, i in buffers.of.items()} | {
+        id(line.results[0]): into[id(line.results[0])] for line in stages.lines
+        if id(line.results[0]) in into and writes_into(line)}
+    lines = [text for _, text in source.statements(
+        lambda line, text: _right(source, targets.get(id(line.results[0])), line, text), repr_of)]
+    texts = [source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), "k") for x in outputs]
+    lines += [f"results[{i}][...] = {texts[i]}" for i in own if targets.get(id(outputs[i])) != f"results[{i}]"]
+    body = ["def stages(inputs, buffers, results):",
             *(f"    {source.name(value)} = inputs[{source.bind(name, 'k')}]" for name, value in stages.inputs.items()),
             *(f"    {line}" for line in lines),
-            f"    return [{results}]"]
+            f"    return [{''.join(f'{text}, ' for i, text in enumerate(texts) if i not in own)}]"]
     run = function("\n".join(body), source.bound, (), {})
     pool: list[list[Any]] = []
 
-    def call(arrays: Mapping[str, Any]) -> list[Any]:
+    def call(arrays: Mapping[str, Any], results: Sequence[Any] = ()) -> list[Any]:
         try:
-            own = pool.pop()
+            buffers_here = pool.pop()
         except IndexError:
-            own = [np.empty(*kind) for kind in buffers.kinds]
+            buffers_here = [np.empty(*kind) for kind in buffers.kinds]
         with np.errstate(all="ignore"):
-            found: list[Any] = run(arrays, own)
-        pool.append(own)
+            short = [buffer[: len(results[0])] for buffer in buffers_here] if results else buffers_here
+            found: list[Any] = run(arrays, short, results)
+        pool.append(buffers_here)
         return found
 
     return call
@@ -110,15 +136,23 @@ def repr_of(x: Any) -> str:
     return f"({x!r})" if not isinstance(x, bool) and x < 0 else repr(x)
 
 
-def _right(source: Source, buffers: Buffers, line: Line, text: Callable[[Any], str]) -> str:
-    beside = {x.dtype for x in line.operands if isinstance(x, Value)}
+def _right(source: Source, target: str | None, line: Line, text: Callable[[Any], str]) -> str:
+    """A call; `target` is where it writes its result."""
+    function, operands = line.function, line.operands
+    if target and _selects(line):
+        condition, x, y = operands
+        if is_number(x) and x == 0:
+            function, operands = drop, (condition, y)
+        elif is_number(y) and y == 0:
+            function, operands = keep, (condition, x)
+        else:
+            function = select
+    beside = {x.dtype for x in operands if isinstance(x, Value)}
     given = [text(x) if not isinstance(x, np.generic | np.ndarray) or (x.dtype in beside and is_number(x) and
-                                                                       not isinstance(line.function, Called))
-             else source.bind(x, "k") for x in line.operands]
+                                                                       not isinstance(function, Called))
+             else source.bind(x, "k") for x in operands]
     given += [f"{name}={text(x)}" for name, x in line.keywords.items()]
-    if id(line.results[0]) in buffers.of:
-        given.append(f"out=buffers[{buffers.of[id(line.results[0])]}]")
-    return f"{source.bind(line.function, 'f')}({', '.join(given)})"
+    return f"{source.bind(function, 'f')}({', '.join(given + ([f'out={target}'] if target else []))})"
 
 
 class Arrays:

@@ -5,21 +5,17 @@ The same text is compiled by numba, where the extra `fast` is installed, or run 
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.engines.fast import jitted
 from circuitflow.engines.program import Program, needed
 from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, inlinable, number, writable, written
 from circuitflow.engines.source import Source, function
 from circuitflow.engines.tape import Operation
 from circuitflow.engines.trace import NUMPY, Trace, Value
-from circuitflow.errors import MissingExtraError
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GateTable
 
@@ -108,15 +104,15 @@ _BUILTINS = {"zip": zip, "range": range, "len": len}
 
 def _pair(operation: Operation, gates: GateTable) -> tuple[str, str]:
     if not operation.truths:
-        forward, backward = _MANY[operation.kind]
-        return (_python("v, slots, rows", "k, row in zip(slots, rows)", forward),
-                _python("v, d, slots, rows", "k, row in zip(slots, rows)", backward))
+        forward, backward = _many(operation)
+        return (_python("v, results, operands", "k, slots in zip(results, operands)", forward),
+                _python("v, d, results, operands", "k, slots in zip(results, operands)", backward))
     columns = ", ".join(f"c{i}" for i in range(len(operation.truths)))
     each = ", ".join(f"i{i}" for i in range(len(operation.truths)))
     ahead, back = bodies(operation, gates, FORMS)
-    loop = f"k, {each} in zip(slots, {columns})"
-    return (_python(f"v, slots, {columns}", loop, _forward(operation, ahead)),
-            _python(f"v, d, slots, {columns}", loop, _backward(operation, back)))
+    loop = f"k, {each} in zip(results, {columns})"
+    return (_python(f"v, results, {columns}", loop, _forward(operation, ahead)),
+            _python(f"v, d, results, {columns}", loop, _backward(operation, back)))
 
 
 def _python(parameters: str, loop: str, body: Sequence[str]) -> str:
@@ -124,32 +120,33 @@ def _python(parameters: str, loop: str, body: Sequence[str]) -> str:
                       *(f"        {line}" for line in body or ["pass"])])
 
 
-def _loads(operation: Operation, reads: frozenset[str]) -> list[str]:
-    return [f"x{i} = v[i{i}]{' != 0.0' if truth else ''}" for i, truth in enumerate(operation.truths)
+def _loads(operation: Operation, reads: frozenset[str], row: str) -> list[str]:
+    return [f"x{i} = v[i{i}{row}]{' != 0.0' if truth else ''}" for i, truth in enumerate(operation.truths)
             if f"x{i}" in reads]
 
 
-def _forward(operation: Operation, body: Body) -> list[str]:
+def _forward(operation: Operation, body: Body, row: str = "") -> list[str]:
+    """Statements; `row` is the second index, where there are rows."""
     result = f"1.0 if {body.results[0]} else 0.0" if operation.truth else body.results[0]
-    return [*_loads(operation, body.reads), *body.lines, f"v[k] = {result}"]
+    return [*_loads(operation, body.reads, row), *body.lines, f"v[k{row}] = {result}"]
 
 
-def _backward(operation: Operation, body: Body) -> list[str]:
-    given = {"g": "g = d[k]", "y": "y = v[k]"}
-    return [*(text for name, text in given.items() if name in body.reads), *_loads(operation, body.reads), *body.lines,
-            *(f"d[i{i}] += {text}" for i, text in enumerate(body.results) if text)]
+def _backward(operation: Operation, body: Body, row: str = "") -> list[str]:
+    given = {"g": f"g = d[k{row}]", "y": f"y = v[k{row}]"}
+    return [*(text for name, text in given.items() if name in body.reads), *_loads(operation, body.reads, row),
+            *body.lines, *(f"d[i{i}{row}] += {text}" for i, text in enumerate(body.results) if text)]
 
 
-_MANY = {
-    "add": (["y = 0.0", "for i in row:", "    y += v[i]", "v[k] = y"],
-            ["g = d[k]", "for i in row:", "    d[i] += g"]),
-    "mul": (["y = 1.0", "for i in row:", "    y *= v[i]", "v[k] = y"],
+def _many(operation: Operation, row: str = "") -> tuple[list[str], list[str]]:
+    """Statements for a gate of any number of operands, whose slots are `slots`."""
+    if operation.kind == "add":
+        return (["y = 0.0", "for i in slots:", f"    y += v[i{row}]", f"v[k{row}] = y"],
+                [f"g = d[k{row}]", "for i in slots:", f"    d[i{row}] += g"])
+    return (["y = 1.0", "for i in slots:", f"    y *= v[i{row}]", f"v[k{row}] = y"],
             # The product of the others, from both ends.
-            ["g = d[k]", "n = len(row)", "before = [1.0] * n", "y = 1.0", "for j in range(n):", "    before[j] = y",
-             "    y *= v[row[j]]", "y = 1.0", "for j in range(n - 1, -1, -1):", "    d[row[j]] += g * (before[j] * y)",
-             "    y *= v[row[j]]"]),
-}
-"""Gates of any number of operands: `row` has their slots."""
+            [f"g = d[k{row}]", "n = len(slots)", "before = [1.0] * n", "y = 1.0", "for m in range(n):",
+             "    before[m] = y", f"    y *= v[slots[m]{row}]", "y = 1.0", "for m in range(n - 1, -1, -1):",
+             f"    d[slots[m]{row}] += g * (before[m] * y)", f"    y *= v[slots[m]{row}]"])
 
 
 class Compiled(NamedTuple):
@@ -164,23 +161,13 @@ class Compiled(NamedTuple):
     backward: Callable[..., None]
 
 
-@lru_cache(maxsize=64)
-def _jitted(text: str) -> Callable[..., None]:
-    """A compiled loop; numba keeps its machine code beside this module, or in the user's cache."""
-    try:
-        from numba import njit
-    except ImportError:
-        raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
-    # numba keeps machine code by the file and the name of a function.
-    code = next(x for x in compile(text, __file__, "exec").co_consts if isinstance(x, CodeType))
-    name = f"loop_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
-    names = {name: getattr(math, name) for name in NAMES if hasattr(math, name)}
-    loop = FunctionType(code.replace(co_name=name, co_qualname=name), {**names, "rint": np.rint, "__name__": __name__})
-    return njit(cache=True, error_model="numpy", nogil=True)(loop)
-
-
-def compiled(operations: Sequence[Operation], gates: GateTable) -> Compiled:
+def compiled(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Compiled:
     """Compile the loops over these operations.
+
+    Args:
+        operations: what there is on the tape.
+        gates: the gate table.
+        rows: whether values and gradients have a second axis, and everything is done for each of it.
 
     Raises:
         Untaped: a gate has no body of floats.
@@ -190,17 +177,19 @@ def compiled(operations: Sequence[Operation], gates: GateTable) -> Compiled:
     backward = ["def loop(runs, rows, operands, v, d):", "    for r in range(len(runs) - 1, -1, -1):"]
     for lines in (forward, backward):
         lines += ["        code, start, stop = runs[r, 0], runs[r, 1], runs[r, 2]", "        p = rows[start]"]
+    row = ", j" if rows else ""
     for code, operation in enumerate(operations):
         if operation.truths:
             ahead, back = bodies(operation, gates, COMPILED)
-            parts = _forward(operation, ahead), _backward(operation, back) if operation.wanted else []
+            parts = _forward(operation, ahead, row), _backward(operation, back, row) if operation.wanted else []
             prefix = [f"i{i} = operands[p + {i}]" for i in range(len(operation.truths))]
             suffix = [f"p += {len(operation.truths)}"]
         else:
-            parts, prefix, suffix = _MANY[operation.kind], ["row = operands[rows[k]:rows[k + 1]]"], []
+            parts, prefix, suffix = _many(operation, row), ["slots = operands[rows[k]:rows[k + 1]]"], []
         for lines, body in zip((forward, backward), parts, strict=True):
             if body:
+                each = ["for j in range(v.shape[1]):", *(f"    {line}" for line in body)] if rows else body
                 lines += [f"        {'if' if len(lines) == 4 else 'elif'} code == {code}:",
                           "            for k in range(start, stop):",
-                          *(f"                {line}" for line in (*prefix, *body, *suffix))]
-    return Compiled(_jitted("\n".join(forward)), _jitted("\n".join(backward)))
+                          *(f"                {line}" for line in (*prefix, *each, *suffix))]
+    return Compiled(jitted("\n".join(forward)), jitted("\n".join(backward)))

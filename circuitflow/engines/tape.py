@@ -137,5 +137,5 @@ def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, levels: A
     starts = np.cumsum(counts) - counts
     where = np.repeat(starts[order] - rows[first:-1], counts[order]) + np.arange(len(flat))
     changes = np.flatnonzero(np.diff(codes[order], prepend=-1) | np.diff(levels[order], prepend=-1))
-    runs = np.stack([codes[order][changes], changes + first, np.append(changes[1:], len(order)) + first], axis=1)
+    runs = np.stack([codes[order][changes], changes + first, np.append(changes, len(order))[1:] + first], axis=1)
     return Tape(operations, runs, rows, slots[flat[where]].astype(np.uint32), slots)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.columns import columns_in, in_blocks
+from circuitflow.engines.fast import is_there
 from circuitflow.engines.kernel import Python, compiled
 from circuitflow.engines.tape import Tape, is_scalar, tape
 from circuitflow.errors import InputError, printable
@@ -20,70 +21,27 @@ Loops = Callable[[np.ndarray[Any, Any], Mapping[int, float]], tuple[list[float],
 """From the numbers in the first slots, and the upstream gradients by slot, to values and gradients."""
 
 
-class Taped:
-    """A question to a circuit of scalars, as a function; safe to call from several threads at once.
+class _Question:
+    """A question to a circuit of scalars, laid out on a tape."""
 
-    Attributes:
-        fast: whether its loops are compiled.
-    """
-
-    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None, *,
-                 fast: bool | None = None) -> None:
-        """Lay out the tape.
-
-        Args:
-            interpreter: of the circuit.
-            of: the outputs.
-            wrt: what to differentiate by.
-            fast: whether loops are compiled by numba; by default where it is installed.
-
-        Raises:
-            InputError: not every node is a float64 or a truth value.
-            Untaped: a gate cannot be written down as operations on floats.
-            MissingExtraError: numba is asked for, and not installed.
-        """
+    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None) -> None:
         self._interpreter, self._of, self._wrt = interpreter, of, wrt
         self._circuit, self._plan = interpreter.circuit, interpreter.plan(of, wrt)
-        types = {name: self._circuit.nodes[name].types[0] for name in self._plan.sources}
-        if not is_scalar(self._plan, types.values()):
+        plan, nodes, known = self._plan, self._circuit.nodes, self._circuit.values
+        self._types = {name: nodes[name].types[0] for name in plan.sources}
+        if not is_scalar(plan, self._types.values()):
             raise InputError(f"circuit '{printable(self._circuit.name, 60)}' is not one of float64 scalars alone, as a "
                              "tape needs it; choose another engine")
-        self._truths = {name: type_.dtype == "bool" for name, type_ in types.items()}
-        laid = tape(self._plan, self._truths)
-        self.fast = find_spec("numba") is not None if fast is None else fast
-        self._slots = laid.slots.tolist()
-        self._at = {name: slot for slot, name in enumerate(self._plan.sources)}
-        known = self._circuit.values
+        self._tape = tape(plan, {name: type_.dtype == "bool" for name, type_ in self._types.items()})
+        self._slots = self._tape.slots.tolist()
+        self._value_slots = [self._slots[slot] for slot in plan.of.values()]
+        self._gradient_slots = [self._slots[slot] for slot in plan.wrt.values()]
+        self._at = {name: slot for slot, name in enumerate(plan.sources)}
         self._defaults = np.array([known[name].item() if name in known else np.nan for name in self._at])
-        self._missing = frozenset(name for name in self._at if name not in known)
-        self._floats = frozenset(name for name, truth in self._truths.items()
-                                 if not truth and self._circuit.nodes[name].kind != "constant")
-        self._of_truths = [self._circuit.type_of(output).dtype == "bool" for output in
-                           map(self._circuit.find, self._plan.of) if output]
-        self._some_truths = any(self._of_truths)
+        outputs = [output for output in map(self._circuit.find, plan.of) if output]
+        self._truths = [self._circuit.type_of(output).dtype == "bool" for output in outputs]
+        self._upstream_names = {f"d{text}": text for text in plan.of if text in self._circuit.upstream}
         self._seeds = self._upstream({})
-        self._upstream_names = {f"d{text}": text for text in self._plan.of if text in self._circuit.upstream}
-        self._run = (_compiled if self.fast else _in_python)(
-            laid, self._circuit.gates, [self._slots[slot] for slot in self._plan.of.values()],
-            [self._slots[slot] for slot in self._plan.wrt.values()])
-
-    def __call__(self, **given: Any) -> tuple[Any, dict[str, float]]:
-        """Value and gradients."""
-        start = self._defaults.copy()
-        seeds: Mapping[int, float] = self._seeds
-        if self._floats.issuperset(given) and {*map(type, given.values())} <= {float} and self._missing.issubset(given):
-            for name, value in given.items():
-                start[self._at[name]] = value
-        else:
-            start[:], seeds = self._bound(given)
-        try:
-            values, gradients = self._run(start, seeds)
-        except (ArithmeticError, ValueError):  # functions of Python raise where those of NumPy give an infinity or NaN
-            values, gradients = self._interpreted(given)
-        if self._some_truths:
-            values = [bool(value) if truth else value for value, truth in zip(values, self._of_truths, strict=True)]
-        return (values[0] if len(values) == 1 else dict(zip(self._plan.of, values, strict=True)),
-                dict(zip(self._plan.wrt, gradients, strict=True)))
 
     def _bound(self, given: Mapping[str, Any]) -> tuple[list[float], Mapping[int, float]]:
         """The numbers in the first slots, and the upstream gradients, with the errors of the interpreter."""
@@ -106,6 +64,105 @@ class Taped:
         result = self._interpreter.run(inputs, of=self._of, wrt=self._wrt, upstream=upstream)
         return ([value.item() for value in result.outputs.values()],
                 [result.gradients[name].item() for name in self._plan.wrt])
+
+    def _packed(self, values: Sequence[Any], gradients: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
+        return (values[0] if len(values) == 1 else dict(zip(self._plan.of, values, strict=True)),
+                dict(zip(self._plan.wrt, gradients, strict=True)))
+
+
+class Taped(_Question):
+    """A question to a circuit of scalars, as a function; safe to call from several threads at once.
+
+    Attributes:
+        fast: whether its loops are compiled.
+    """
+
+    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None, *,
+                 fast: bool | None = None) -> None:
+        """Lay out the tape.
+
+        Args:
+            interpreter: of the circuit.
+            of: the outputs.
+            wrt: what to differentiate by.
+            fast: whether loops are compiled by numba; by default where it is installed.
+
+        Raises:
+            InputError: not every node is a float64 or a truth value.
+            Untaped: a gate cannot be written down as operations on floats.
+            MissingExtraError: numba is asked for, and not installed.
+        """
+        super().__init__(interpreter, of, wrt)
+        self.fast = is_there() if fast is None else fast
+        self._run = (_compiled if self.fast else _in_python)(self._tape, self._circuit.gates, self._value_slots,
+                                                             self._gradient_slots)
+        self._missing = frozenset(name for name in self._at if name not in self._circuit.values)
+        self._floats = frozenset(name for name, type_ in self._types.items()
+                                 if type_.dtype != "bool" and self._circuit.nodes[name].kind != "constant")
+        self._some_truths = any(self._truths)
+
+    def __call__(self, **given: Any) -> tuple[Any, dict[str, float]]:
+        """Value and gradients."""
+        start = self._defaults.copy()
+        seeds: Mapping[int, float] = self._seeds
+        if self._floats.issuperset(given) and {*map(type, given.values())} <= {float} and self._missing.issubset(given):
+            for name, value in given.items():
+                start[self._at[name]] = value
+        else:
+            start[:], seeds = self._bound(given)
+        try:
+            values, gradients = self._run(start, seeds)
+        except (ArithmeticError, ValueError):  # functions of Python raise where those of NumPy give an infinity or NaN
+            values, gradients = self._interpreted(given)
+        if self._some_truths:
+            values = [bool(value) if truth else value for value, truth in zip(values, self._truths, strict=True)]
+        return self._packed(values, gradients)
+
+
+class TapedRows(_Question):
+    """A question to a circuit of scalars, asked of every row; its loops are compiled, and run on all cores."""
+
+    CACHE = 2**20
+    """Bytes that the values and gradients of a block of rows may take, as long as it has a few."""
+
+    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None) -> None:
+        """Lay out the tape; arguments and errors are those of `Taped`."""
+        super().__init__(interpreter, of, wrt)
+        self._loops = compiled(self._tape.operations, self._circuit.gates, rows=True)
+        self._size = len(self._tape.rows) - 1
+        self._block = min(1024, max(16, self.CACHE // (16 * self._size)))
+
+    def __call__(self, **given: Any) -> tuple[Any, dict[str, Any]]:
+        """Values and gradients of every row; arguments and errors are those of `Rows`."""
+        seeds = {name: self._circuit.type_of(output) for name, text in self._upstream_names.items()
+                 if (output := self._circuit.find(text))}
+        found = columns_in(given, {**self._types, **seeds})
+        start, upstream = self._bound(found.scalars)
+        columns = {self._at[name]: column for name, column in found.arrays.items() if name in self._at}
+        seeded: dict[int, Any] = dict(upstream)
+        for name, column in found.arrays.items():
+            if name in self._upstream_names:
+                seeded[self._slots[self._plan.of[self._upstream_names[name]]]] = column
+        values = [np.empty(found.rows, bool if truth else np.float64) for truth in self._truths]
+        gradients = [np.empty(found.rows) for _ in self._gradient_slots]
+        tape = self._tape
+
+        def work(rows: slice) -> None:
+            width = len(range(*rows.indices(found.rows)))
+            v, d = np.empty((self._size, width)), np.zeros((self._size, width))
+            v[: len(start)] = np.asarray(start)[:, None]
+            for slot, column in columns.items():
+                v[slot] = column[rows]
+            self._loops.forward(tape.runs, tape.rows, tape.operands, v)
+            for slot, seed in seeded.items():
+                d[slot] = seed[rows] if np.ndim(seed) else seed
+            self._loops.backward(tape.runs, tape.rows, tape.operands, v, d)
+            for results, slots, numbers in ((values, self._value_slots, v), (gradients, self._gradient_slots, d)):
+                for result, slot in zip(results, slots, strict=True):
+                    result[rows] = numbers[slot]
+
+        in_blocks(work, found.rows, self._block)
+        return self._packed(values, gradients)
 
 
 def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:

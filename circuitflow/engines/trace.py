@@ -74,6 +74,8 @@ class Trace:
         Raises:
             Untraceable: the function may not be recorded.
         """
+        if function is np.power and not isinstance(operands[1], Value) and np.all(operands[1] == 2):
+            function, operands = np.multiply, (operands[0], operands[0])
         key = _key(function, operands, keywords)
         if key in self._made:
             return self._made[key][1]

@@ -10,6 +10,7 @@ from pydantic import Field
 from circuitflow.document.model import DType
 from circuitflow.gates.record import Attributes, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, need_indices, promote, show
+from circuitflow.gates.special import need_in_range
 
 
 class Along(Attributes):
@@ -77,10 +78,7 @@ def _scattered(x: ArrayType, indices: ArrayType, updates: ArrayType, *, axis: in
 def _from_front(xp: Any, indices: Any, size: int, axis: int) -> Any:
     """Indices in one row, counted from the front."""
     row = xp.reshape(indices, (-1,)) if indices.ndim else xp.reshape(indices, (1,))
-    outside = (row < -size) | (row >= size)
-    if bool(xp.any(outside)):
-        first = int(row[int(xp.argmax(xp.asarray(outside, dtype=xp.int8)))])
-        raise IndexError(f"index {first} is out of range for axis {axis} of size {size}")
+    need_in_range(xp, (row < -size) | (row >= size), row, f"index {{}} is out of range for axis {axis} of size {size}")
     return xp.where(row < 0, row + size, row)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from circuitflow.gates.record import Attributes, Gate, Reads
 from circuitflow.gates.reductions import total
 from circuitflow.gates.shapes import ArrayType, ShapeError, count, floating, need_float, need_indices, show
+from circuitflow.gates.special import need_in_range
 
 
 class Reduction(Attributes):
@@ -86,10 +87,7 @@ def _chosen(xp: Any, labels: Any, classes: int, ignored: int | None, dtype: Any)
     outside = (labels < 0) | (labels >= classes)
     if ignored is not None:
         outside = outside & (labels != ignored)
-    if bool(xp.any(outside)):
-        flat = xp.reshape(labels, (-1,))
-        first = int(flat[int(xp.argmax(xp.asarray(xp.reshape(outside, (-1,)), dtype=xp.int8)))])
-        raise IndexError(f"label {first} is out of range for {classes} classes")
+    need_in_range(xp, outside, labels, f"label {{}} is out of range for {classes} classes")
     place = xp.reshape(xp.arange(classes, dtype=labels.dtype), (classes, *(1,) * (labels.ndim - 1)))
     hot = xp.expand_dims(labels, axis=1) == place
     if ignored is not None:

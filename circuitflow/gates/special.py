@@ -1,4 +1,4 @@
-"""The special functions that the Python array API standard does not have, from the library of the arrays."""
+"""What the Python array API standard does not have: special functions, and errors that depend on a value."""
 
 from __future__ import annotations
 
@@ -12,3 +12,18 @@ def special(xp: Any, name: str, x: Any, *before: Any) -> Any:
     """A function by the name that SciPy gives it; the library is imported when a gate first needs it."""
     library = import_module(_LIBRARIES.get(type(x).__module__.partition(".")[0], "scipy.special"))
     return xp.asarray(getattr(library, name)(*before, x), dtype=x.dtype)
+
+
+def need_in_range(xp: Any, outside: Any, values: Any, message: str) -> None:
+    """Refuse values out of range; `message` has a place for the first of them.
+
+    Where a namespace records what is done and has no values yet, it has a list `checks`, which the condition goes into.
+
+    Raises:
+        IndexError: with the message.
+    """
+    if hasattr(xp, "checks"):
+        xp.checks.append(outside)
+    elif bool(xp.any(outside)):
+        first = xp.argmax(xp.asarray(xp.reshape(outside, (-1,)), dtype=xp.int8))
+        raise IndexError(message.format(int(xp.reshape(values, (-1,))[int(first)])))

@@ -1,0 +1,95 @@
+"""Loops compiled by numba, the extra `fast`; machine code is kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections.abc import Callable
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from circuitflow.engines.scalars import NAMES
+from circuitflow.errors import MissingExtraError
+
+
+def is_there() -> bool:
+    """Whether numba is installed."""
+    return find_spec("numba") is not None
+
+
+@lru_cache(maxsize=64)
+def jitted(text: str, *, parallel: bool = False) -> Callable[..., None]:
+    """The one function that a source defines, compiled; functions of numbers never raise in it.
+
+    Its code is kept beside this module, or where that cannot be written to in the user's cache.
+
+    Args:
+        text: the source.
+        parallel: whether `prange` runs on all cores, with functions that can be computed for several rows at once.
+
+    Raises:
+        MissingExtraError: numba is not installed.
+    """
+    try:
+        import numba
+    except ImportError:
+        raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
+    # numba keeps machine code by the file and the name of a function.
+    code = next(x for x in compile(text, __file__, "exec").co_consts if isinstance(x, CodeType))
+    name = f"loop_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    names: dict[str, Any] = {name: getattr(math, name) for name in NAMES if hasattr(math, name)}
+    names |= {"rint": np.rint, "floor": np.floor, "ceil": np.ceil}  # those of math give integers, which have no NaN
+    names |= {"inf": math.inf, "nan": math.nan, "prange": numba.prange, "__name__": __name__}
+    if parallel:
+        names |= _vectorizable()
+    loop = FunctionType(code.replace(co_name=name, co_qualname=name), names)
+    made: Callable[..., None] = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=parallel)(loop)
+    return made
+
+
+@cache
+def _vectorizable() -> dict[str, Callable[..., Any]]:
+    """Functions without a call or a branch, so that the compiler computes them for several rows at once.
+
+    The exponential is 2^k · e^r with |r| ≤ ln 2 / 2, ln 2 in two parts (Cody and Waite 1980), and the series of e^r to
+    r^13; it is within 2 ulps of the true value.
+    """
+    from numba import types
+    from numba.extending import intrinsic, register_jitable
+
+    def cast(source: Any, target: Any) -> Any:
+        @intrinsic
+        def bits(context: Any, x: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                return builder.bitcast(arguments[0], context.get_value_type(target))
+
+            return target(source), generate
+
+        return bits
+
+    integer, floating = cast(types.float64, types.int64), cast(types.int64, types.float64)
+    shift = 1.5 * 2**52  # added to a number, it leaves the nearest integer in the last bits
+    zero = struct.unpack("<q", struct.pack("<d", shift))[0]
+    high, low = 6.93145751953125e-1, 1.42860682030941723212e-6
+    (c13, c12, c11, c10, c9, c8, c7, c6, c5, c4, c3) = (1 / math.factorial(n) for n in range(13, 2, -1))
+
+    @register_jitable
+    def exp(x: float) -> float:
+        y = 709.79 if x > 709.79 else (-746.0 if x < -746.0 else x)
+        t = y * 1.4426950408889634 + shift
+        n = t - shift
+        r = (y - n * high) - n * low
+        k = integer(t) - zero
+        p = ((((((((((c13 * r + c12) * r + c11) * r + c10) * r + c9) * r + c8) * r + c7) * r + c6) * r + c5) * r + c4)
+             * r + c3) * r + 0.5
+        e = (p * (r * r) + r) + 1.0
+        half = k >> 1  # in two steps, for results that are subnormal
+        e = e * floating((half + 1023) << 52) * floating((k - half + 1023) << 52)
+        return e if x == x else x
+
+    return {"exp": exp}
