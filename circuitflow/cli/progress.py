@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,14 @@ PATIENCE = 1.0
 """Seconds before anything is shown."""
 
 
-def track(steps: Sequence[Any], description: str) -> Iterator[Any]:
-    """Go over steps, with a progress bar once it has taken longer than a second."""
+def track(steps: Iterable[Any], description: str, total: int | None = None) -> Iterator[Any]:
+    """Go over steps, with a progress bar once it has taken longer than a second.
+
+    Args:
+        steps: what to go over.
+        description: stands before the bar.
+        total: how many steps there are, where they cannot tell themselves and it is known.
+    """
     if not sys.stderr.isatty():
         yield from steps
         return
@@ -27,7 +33,8 @@ def track(steps: Sequence[Any], description: str) -> Iterator[Any]:
             from rich.progress import Progress
 
             with Progress(console=Console(stderr=True), transient=True) as bar:
-                task = bar.add_task(description, total=len(steps), completed=done + 1)
+                count = len(steps) if isinstance(steps, Sized) else total
+                task = bar.add_task(description, total=count, completed=done + 1)
                 for rest in remaining:
                     yield rest
                     bar.advance(task)

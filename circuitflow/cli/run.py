@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 import circuitflow as cf
 from circuitflow.cli.arguments import File, Inputs, Json, Of, Question, Set, Upstream, Wrt, arrays, question
 from circuitflow.cli.progress import track
+from circuitflow.cli.table import run_table
 from circuitflow.cli.text import as_json, console, number, print_json, print_table, whole
 from circuitflow.errors import InputError, printable
 
@@ -28,6 +31,16 @@ def command(
                                            help="Forward mode: the outputs along a direction in which nodes move, each "
                                                 "by a value.")] = [],  # noqa: B006
     json: Json = False,
+    engine: Annotated[str, typer.Option(help="auto, interpreter, staged, tape or jax. Only the interpreter, which is "
+                                             "auto without a table, shows every node.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="Of the engine jax: cpu or gpu.", show_default=False)] = None,
+    table: Annotated[str | None, typer.Option(metavar="ROWS", show_default=False,
+                                              help="A table as .parquet, .arrow or .csv, or - for CSV: a run for every "
+                                                   "row, whose columns are inputs.")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
+                                        help="Where the rows of --table go, as .parquet, .arrow or .csv; - is CSV on "
+                                             "standard output.")] = "-",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which engine runs.")] = False,
     debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
                                                                   "NaN, and exit with status 1.")] = False,
 ) -> None:
@@ -35,12 +48,23 @@ def command(
 
     Example: circuitflow run circuits/product.json --set x=-3 --wrt x,y
     """
+    if verbose:
+        logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     asked = question(file, assignments, inputs, of, wrt, upstream)
     kinds = [name for name, given in (("--forward", forward), ("--jacobian", jacobian), ("--hessian", hessian),
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
     executor = cf.Executor(asked.circuit)
+    fast = table is not None or engine not in ("auto", "interpreter") or device is not None
+    if fast and (jacobian or hessian or jvp or debug_nans):
+        raise InputError("--jacobian, --hessian, --jvp and --debug-nans go with the interpreter, without --table")
+    if fast:
+        _fast(asked, executor, engine, device, table, output, forward=forward, json=json)
+        return
+    if output != "-":
+        raise InputError("-o goes with --table; for a single run use --json and your shell's >")
+    logging.getLogger("circuitflow").info("engine: interpreter")
     if jacobian or hessian or jvp:
         result = _derivative(asked, jacobian=jacobian, jvp=jvp)
     elif forward:
@@ -59,6 +83,32 @@ def command(
         sys.stdout.flush()
         print(f"first number that is not finite: {found}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | None, table: str | None, output: str, *,
+          forward: bool, json: bool) -> None:
+    """A run by a compiled engine: outputs and the gradients asked for; for every row where there is a table."""
+    wrt = [] if forward else asked.wrt
+    upstream = {f"d{name}": value for name, value in asked.upstream.items()}
+    if table is not None:
+        if json:
+            raise InputError("--table writes a table; leave out --json")
+        plan = executor.plan(asked.of, wrt)
+        run_table(table, output, executor, executor.vmap(asked.of, wrt, engine=engine, device=device),
+                  {**asked.inputs, **upstream}, list(plan.of), list(plan.wrt))
+        return
+    plan = executor.plan(asked.of, wrt)
+    value, gradients = executor.compile(asked.of, wrt, engine=engine, device=device)(**asked.inputs, **upstream)
+    values = dict(zip(plan.of, [value] if len(plan.of) == 1 else value.values(), strict=True))
+    values = {name: np.asarray(x) for name, x in values.items()}
+    result = cf.Result(asked.circuit, values, values, {name: np.asarray(x) for name, x in gradients.items()}, [])
+    if json:
+        print_json(as_object(result))
+        return
+    for name, x in result.outputs.items():
+        console().print(f"{name} = {whole(x)}", style="bold green")
+    for name, x in result.gradients.items():
+        console().print(f"d{name} = {whole(x)}", style="bold red")
 
 
 def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:

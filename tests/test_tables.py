@@ -1,0 +1,166 @@
+"""`circuitflow run --table`, and engines at the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from test_cli import circuitflow  # noqa: F401
+
+import circuitflow as cf
+from circuitflow.cli import table as table_module
+from conftest import ROOT
+
+STAGED = "circuits/staged.json"
+
+
+def told(outcome):
+    return outcome.status, outcome.out, outcome.err
+
+
+def written(path):
+    if path.suffix == ".parquet":
+        return pa.parquet.read_table(path)
+    if path.suffix == ".csv":
+        return pa.csv.read_csv(path)
+    with pa.ipc.open_file(path) as reader:
+        return reader.read_all()
+
+
+def write(path, table):
+    if path.suffix == ".parquet":
+        pa.parquet.write_table(table, path)
+    elif path.suffix == ".csv":
+        pa.csv.write_csv(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table, max_chunksize=700)
+
+
+@pytest.fixture
+def rows():
+    random = np.random.RandomState(0)
+    return pa.table({"name": [f"r{i}" for i in range(3000)], "y": random.standard_normal(3000), "x": np.arange(3000) % 7})
+
+
+@pytest.mark.parametrize("source", [".parquet", ".csv", ".arrow"])
+@pytest.mark.parametrize("target", [".parquet", ".csv", ".feather"])
+def test_a_table_goes_in_and_a_table_comes_out(circuitflow, tmp_path, monkeypatch, rows, source, target):  # noqa: F811
+    monkeypatch.setattr(table_module, "BATCH", 1000)
+    write(tmp_path / f"rows{source}", rows)
+    out = tmp_path / f"out{target}"
+    outcome = circuitflow("run", STAGED, "--table", str(tmp_path / f"rows{source}"), "-o", str(out))
+    assert told(outcome) == (0, "", "")
+    value, gradients = cf.Executor(cf.load(ROOT / STAGED)).vmap()(x=rows["x"].to_numpy().astype(float), y=rows["y"].to_numpy())
+    found = written(out)
+    assert found.column_names == ["f", "dx", "dy"]
+    for name, expected in {"f": value, "dx": gradients["x"], "dy": gradients["y"]}.items():
+        np.testing.assert_allclose(found[name].to_numpy(), expected, rtol=1e-13)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"rows{source}", out.name])
+
+
+def test_csv_through_a_pipe(circuitflow, monkeypatch):  # noqa: F811
+    class Input:
+        buffer = io.BytesIO(b"y,x\n-4,3\n0.5,1e3\n")
+
+    monkeypatch.setattr(sys, "stdin", Input)
+    outcome = circuitflow("run", STAGED, "--table", "-", "--wrt", "x", "--of", "f", "--engine", "staged")
+    assert outcome.status == 0
+    first, second = outcome.out.splitlines()[1:]
+    assert outcome.out.startswith('"f","dx"\n')
+    assert [float(x) for x in first.split(",")] == pytest.approx([1.5456448841066441, 2.0595697955721652], rel=1e-14)
+    assert len(second.split(",")) == 2
+
+
+def test_what_is_set_wins_over_a_column_and_forward_leaves_gradients_out(circuitflow, tmp_path):  # noqa: F811
+    (tmp_path / "rows.csv").write_text("x,y\n1,2\n3,4\n")
+    outcome = circuitflow("run", "circuits/product.json", "--table", str(tmp_path / "rows.csv"), "--set", "y=10", "--forward")
+    assert told(outcome) == (0, '"f"\n-44\n-52\n', "")
+
+
+def test_an_empty_table_has_no_rows(circuitflow, tmp_path):  # noqa: F811
+    (tmp_path / "rows.csv").write_text("x,y\n")
+    assert told(circuitflow("run", "circuits/product.json", "--table", str(tmp_path / "rows.csv"))) == (0, '"f","dx","dy","dz"\n', "")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("a,b\n1,2\n", "rows.csv: no column has the name of an input; its columns are 'a', 'b', the inputs are 'x', 'y', 'z'"),
+    ("", "rows.csv: no column has the name of an input; it has none, the inputs are 'x', 'y', 'z'"),
+    ("x,y\n1,two\n", "rows.csv: In CSV column #1: CSV conversion error to double: invalid value 'two'"),
+    ("x,y\n1,2\n3,\n", "rows.csv: column 'y' has no value in row 2"),
+    ("x,x\n1,2\n", "rows.csv: column 'x' stands twice"),
+    ("x,y\n1,2,3\n", "rows.csv: CSV parse error: Expected 2 columns, got 3: 1,2,3"),
+])
+def test_a_bad_table_is_told_and_nothing_is_written(circuitflow, tmp_path, monkeypatch, text, message):  # noqa: F811
+    (tmp_path / "rows.csv").write_text(text)
+    out = tmp_path / "out.parquet"
+    out.write_text("as it was")
+    outcome = circuitflow("run", str(ROOT / "circuits/product.json"), "--table", str(tmp_path / "rows.csv"), "-o", str(out))
+    assert outcome.status == 2
+    assert outcome.err.replace(f"{tmp_path}/", "") == f"error: {message}\n"
+    assert out.read_text() == "as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "rows.csv"]
+
+
+def test_a_bad_parquet_file_is_told(circuitflow, tmp_path, rows):  # noqa: F811
+    (tmp_path / "rows.parquet").write_bytes(b"no parquet at all")
+    outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.parquet"))
+    assert outcome.status == 2
+    assert "Parquet magic bytes not found" in outcome.err
+    write(tmp_path / "rows.parquet", rows.rename_columns(["x", "y", "z"]))
+    outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.parquet"))
+    assert outcome.err.endswith("rows.parquet: column 'x' is string; expected float64\n")
+    write(tmp_path / "rows.parquet", pa.table({"x": [2**60 + 1], "y": [1.0]}))
+    assert "Integer value 1152921504606846977 not in range" in circuitflow("run", STAGED, "--table", str(tmp_path / "rows.parquet")).err
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--table", "nowhere.parquet"], "nowhere.parquet: No such file or directory"),
+    (["--table", "rows.xlsx"], "rows.xlsx: expected a table as .parquet, .arrow, .feather, .ipc or .csv, or - for CSV"),
+    (["--table", "rows.csv", "--json"], "--table writes a table; leave out --json"),
+    (["--table", "rows.csv", "--jacobian"], "--jacobian, --hessian, --jvp and --debug-nans go with the interpreter, without --table"),
+    (["-o", "out.csv"], "-o goes with --table; for a single run use --json and your shell's >"),
+    (["--engine", "tapes"], "there is no engine 'tapes'; did you mean 'tape'?; there are auto, interpreter, staged, tape, jax"),
+    (["--engine", "tape", "--device", "gpu"], "the engine tape runs on the CPU; a device goes with the engine jax"),
+    (["--engine", "jax", "--device", "abacus"], "there is no device 'abacus' for the engine jax; there is cpu"),
+])
+def test_arguments_that_do_not_go_together(circuitflow, arguments, message):  # noqa: F811
+    outcome = circuitflow("run", STAGED, *arguments)
+    assert told(outcome) == (2, "", f"error: {message}\n")
+
+
+def test_a_place_that_cannot_be_written_to(circuitflow, tmp_path):  # noqa: F811
+    (tmp_path / "rows.csv").write_text("x,y\n1,2\n")
+    outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "no" / "out.csv"))
+    assert outcome.status == 2
+    assert outcome.err.endswith("No such file or directory\n")
+    outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.txt"))
+    assert outcome.err.endswith("out.txt: expected a table as .parquet, .arrow, .feather, .ipc or .csv\n")
+
+
+def test_what_is_no_scalar_is_no_column(circuitflow, tmp_path):  # noqa: F811
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    outcome = circuitflow("run", "circuits/mlp.json", "--table", str(tmp_path / "rows.csv"), "--engine", "jax")
+    assert outcome.err == "error: 'image' is no scalar, so it is no column of a table; choose others by --of and --wrt\n"
+
+
+def test_without_pyarrow(circuitflow, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert circuitflow("run", STAGED, "--table", "rows.csv").err == "error: --table needs `pip install 'circuitflow[tables]'`\n"
+
+
+@pytest.mark.parametrize("engine", ["staged", "tape", "jax"])
+def test_engines_at_the_command_line(circuitflow, engine):  # noqa: F811
+    outcome = circuitflow("run", STAGED, "--engine", engine)
+    assert told(outcome) == (0, "f = 1.54564\ndx = 2.05957\ndy = 1.59223\n", "")
+    found = json.loads(circuitflow("run", STAGED, "--engine", engine, "--json", "--set", "x=1").out)
+    expected = json.loads(circuitflow("run", STAGED, "--json", "--set", "x=1").out)
+    assert found["outputs"]["f"] == pytest.approx(expected["outputs"]["f"], rel=1e-15)
+    assert found["gradients"]["y"] == pytest.approx(expected["gradients"]["y"], rel=1e-14)
+    assert found["contributions"] == []
