@@ -9,7 +9,7 @@ import numpy as np
 
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.program import Program, program
-from circuitflow.engines.selection import drop, is_selectable, keep, select
+from circuitflow.engines.selection import drop, is_selectable, is_zero, keep, product, select, with_products
 from circuitflow.engines.source import Source, function, is_number
 from circuitflow.engines.trace import Called, Line, Value, values_in
 
@@ -34,7 +34,8 @@ def is_elementwise(function: Callable[..., Any]) -> bool:
 def writes_into(line: Line) -> bool:
     """Whether a line can write its result into an array that is there already."""
     result = line.results[0]
-    return (isinstance(line.function, np.ufunc) and len(line.results) == 1 and result.shape != ()) or _selects(line)
+    return ((isinstance(line.function, np.ufunc) and len(line.results) == 1 and result.shape != ())
+            or line.function is product or _selects(line))
 
 
 def allot(stages: Program) -> Buffers:
@@ -141,9 +142,9 @@ def _right(source: Source, target: str | None, line: Line, text: Callable[[Any],
     function, operands = line.function, line.operands
     if target and _selects(line):
         condition, x, y = operands
-        if is_number(x) and x == 0:
+        if is_zero(x):
             function, operands = drop, (condition, y)
-        elif is_number(y) and y == 0:
+        elif is_zero(y):
             function, operands = keep, (condition, x)
         else:
             function = select
@@ -183,6 +184,6 @@ class Arrays:
         derived = self.derived
         samples = {name: array for name, array in arrays.items() if derived.circuit.nodes[name].kind != "constant"}
         constants = {name: array for name, array in derived.circuit.values.items() if name not in samples}
-        stages = program(derived.plan, samples, constants)
+        stages = with_products(program(derived.plan, samples, constants))
         return compiled(stages, [stages.outputs[ref] for ref in (*derived.values.values(),
                                                                 *derived.gradients.values())])

@@ -13,12 +13,13 @@ from circuitflow.engines.derived import Derived
 from circuitflow.engines.fast import is_there, jitted
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import COMPILED, inlinable, number, writable, written
+from circuitflow.engines.selection import with_products
 from circuitflow.engines.source import Source
 from circuitflow.engines.tape import is_scalar
 from circuitflow.engines.trace import Called, Trace, Value
 from circuitflow.errors import InputError, printable
 
-BLOCK = 2**18
+BLOCK = 2**16
 """Rows of a block: a thread must have far more to do in a NumPy function than in getting Python's lock back, which may
 take 50 µs. Measured on two cores, 2^14 rows take three times as long, all rows at once twice."""
 
@@ -85,10 +86,19 @@ class Rows:
         columns = frozenset(name for name in self._stages.inputs if np.ndim(arrays[name]))
         if columns not in self._made:
             self._made[columns] = (_loop if self.fast else _blocks)(self._stages, self._outputs, columns)
-        results = [np.empty(found.rows, np.result_type(x.sample if isinstance(x, Value) else x)) for x in self._outputs]
+        results = _columns([np.result_type(x.sample if isinstance(x, Value) else x) for x in self._outputs], found.rows)
         self._made[columns](arrays, results, found.rows)
         values = dict(zip(derived.values, results, strict=False))
         return derived.packed(values), dict(zip(derived.gradients, results[len(values) :], strict=True))
+
+
+def _columns(dtypes: Sequence[np.dtype[Any]], rows: int) -> list[np.ndarray[Any, Any]]:
+    """Columns of these dtypes, those of the same in one allocation: so the C library keeps the memory for the next call.
+
+    Fresh pages cost as much as the arithmetic; one request of the whole size teaches its allocator not to return them.
+    """
+    blocks = {dtype: iter(np.empty((dtypes.count(dtype), rows), dtype)) for dtype in dict.fromkeys(dtypes)}
+    return [next(blocks[dtype]) for dtype in dtypes]
 
 
 def _is_by_row(function: Callable[..., Any]) -> bool:
@@ -131,7 +141,8 @@ def _over(stages: Program, outputs: Sequence[Any], columns: frozenset[str], rows
         varies = any(isinstance(x, Value) and x.shape for x in operands)
         now[id(value)] = column(value.dtype) if varies else value
         lines.append(line._replace(operands=operands, results=(now[id(value)],)))
-    return (Program(inputs, lines, {text: now.get(id(x), x) for text, x in stages.outputs.items()}),
+    outputs_now = {text: now.get(id(x), x) for text, x in stages.outputs.items()}
+    return (with_products(Program(inputs, lines, outputs_now)),
             [now.get(id(x), x) for x in outputs])
 
 

@@ -1,0 +1,68 @@
+"""Run everything side by side, print the table, and write it where the README shows it.
+
+    python -m benchmarks [PART …] [--quick]
+
+Parts are calls, dags, columns, networks and loading; all by default. Without parts the README's table is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+from benchmarks.measure import compare, table  # noqa: E402
+
+PARTS = ("calls", "dags", "columns", "networks", "loading")
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
+
+
+def main() -> None:
+    """The program."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--memory", metavar="N", type=int, help="only run case N of a part, and print its peak memory")
+    arguments = parser.parse_args()
+    os.chdir(ROOT)
+    if arguments.memory is not None:
+        print(_peak(arguments.parts[0], arguments.memory))
+        return
+    lines, memory = [], {}
+    for part in arguments.parts or PARTS:
+        for i, case in enumerate(import_module(f"benchmarks.{part}").cases()):
+            print(f"{case.work} …", file=sys.stderr, flush=True)
+            found = compare(case)
+            lines += found
+            result = subprocess.run([sys.executable, "-m", "benchmarks", part, "--memory", str(i)],  # noqa: S603
+                                    capture_output=True, text=True, check=True)
+            memory[case.work] = float(result.stdout)
+    peers = ("numpy", "numba", "torch", "jax", "casadi", "autograd")
+    where = (f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+             + ", ".join(f"{name} {version(name).partition('+')[0]}" for name in peers))
+    text = f"Measured on {where}.\n\n{table(lines, memory)}"
+    print(text)
+    if not arguments.parts:
+        readme = ROOT / "README.md"
+        before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+        readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def _peak(part: str, wanted: int) -> float:
+    """Peak memory of a process that does our part of a case alone, in MiB."""
+    for i, case in enumerate(import_module(f"benchmarks.{part}").cases()):
+        if i == wanted:
+            case.ours()
+            break
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+main()

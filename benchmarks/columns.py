@@ -1,0 +1,76 @@
+"""The staged example over many rows, value and two gradients of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import circuitflow as cf
+from benchmarks.measure import Case
+from circuitflow.engines.derived import Derived
+from circuitflow.engines.rows import Rows
+
+
+def cases() -> Iterator[Case]:
+    """In NumPy alone and with numba; and the time of a row for fewer and for more of them."""
+    executor = cf.Executor(cf.load("circuits/staged.json"))
+    ways = {"no extras": Rows(Derived(executor, None, None), fast=False),
+            "fast": Rows(Derived(executor, None, None), fast=True)}
+    for rows in (10_000, 1_000_000, 10_000_000):
+        random = np.random.RandomState(0)
+        x, y = random.standard_normal((2, rows))
+        for way, function in ways.items():
+            ours = lambda function=function, x=x, y=y: function(x=x, y=y)  # noqa: E731
+            peers = (lambda x=x, y=y: {"NumPy": lambda: in_numpy(x, y), "torch": in_torch(x, y),  # noqa: E731
+                                       "jax.jit + vmap": in_jax(x, y)}) if rows == 1_000_000 else dict
+            most = {"NumPy": 0.4, "torch": 1.0} if way == "no extras" else {"torch|jax.jit + vmap": 0.7}
+            yield Case(f"staged example, {rows:,} rows, {way}", "row", rows, ours, peers, most,
+                       5 if rows > 1_000_000 else 15, rtol=1e-6)
+
+
+def in_numpy(x: Any, y: Any) -> Any:
+    """Whole arrays, as one writes it by hand."""
+    sigy = 1 / (1 + np.exp(-y))
+    num = x + sigy
+    sigx = 1 / (1 + np.exp(-x))
+    xpy = x + y
+    den = sigx + xpy**2
+    invden = 1 / den
+    dden = (-1 / den**2) * num
+    dxpy = 2 * xpy * dden
+    return num * invden, dxpy + (1 - sigx) * sigx * dden + invden, dxpy + (1 - sigy) * sigy * invden
+
+
+def in_torch(x: Any, y: Any) -> Any:
+    """Eager."""
+    import torch
+
+    leaves = [torch.tensor(column, requires_grad=True) for column in (x, y)]
+
+    def run() -> Any:
+        for leaf in leaves:
+            leaf.grad = None
+        x, y = leaves
+        f = (x + torch.sigmoid(y)) / (torch.sigmoid(x) + (x + y) ** 2)
+        f.sum().backward()
+        return f, x.grad, y.grad
+
+    return run
+
+
+def in_jax(x: Any, y: Any) -> Any:
+    """One compiled function."""
+    import jax
+
+    def f(x: Any, y: Any) -> Any:
+        return (x + jax.nn.sigmoid(y)) / (jax.nn.sigmoid(x) + (x + y) ** 2)
+
+    compiled = jax.jit(jax.vmap(jax.value_and_grad(f, (0, 1))))
+    x, y = jax.device_put(x), jax.device_put(y)
+
+    def run() -> Any:
+        return jax.block_until_ready(compiled(x, y))
+
+    return run

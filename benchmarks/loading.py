@@ -1,0 +1,39 @@
+"""Reading, validating and scheduling documents of many gates, with the networkx graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import circuitflow as cf
+from benchmarks.dags import Casadi, dag, document
+from benchmarks.measure import Case
+
+
+def cases() -> Iterator[Case]:
+    """For each size, beside CasADi building the same expression."""
+    for size in (2_000, 200_000, 1_000_000):
+        inputs, gates = dag(size)
+        text = document(inputs, gates)
+        peers = (lambda inputs=inputs, gates=gates: {"CasADi": lambda: _built(inputs, gates)}  # noqa: E731
+                 ) if size < 1_000_000 else dict
+        yield Case(f"loading and scheduling {size:,} gates", "gate", size, lambda text=text: _scheduled(text), peers,
+                   {"CasADi": 0.4}, 3 if size > 2_000 else 9, once=size > 2_000)
+        yield Case(f"the networkx graph of {size:,} gates", "gate", size,
+                   lambda circuit=cf.loads(text): _graphed(circuit), dict, {}, 3, once=size > 2_000)
+
+
+def _scheduled(text: str) -> list[float]:
+    cf.Executor(cf.loads(text)).plan()
+    return []
+
+
+def _graphed(circuit: Any) -> list[float]:
+    vars(circuit).pop("graph", None)
+    circuit.graph  # noqa: B018
+    return []
+
+
+def _built(inputs: Any, gates: Any) -> list[float]:
+    Casadi(inputs, gates)
+    return []
