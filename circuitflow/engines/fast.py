@@ -35,10 +35,7 @@ def jitted(text: str, *, parallel: bool = False) -> Callable[..., None]:
     Raises:
         MissingExtraError: numba is not installed.
     """
-    try:
-        import numba
-    except ImportError:
-        raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
+    numba = _numba()
     # numba keeps machine code by the file and the name of a function.
     code = next(x for x in compile(text, __file__, "exec").co_consts if isinstance(x, CodeType))
     name = f"loop_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
@@ -50,6 +47,25 @@ def jitted(text: str, *, parallel: bool = False) -> Callable[..., None]:
     loop = FunctionType(code.replace(co_name=name, co_qualname=name), names)
     made: Callable[..., None] = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=parallel)(loop)
     return made
+
+
+@cache
+def jitted_function(function: Callable[..., None]) -> Callable[..., None]:
+    """A function of arrays, compiled and kept likewise.
+
+    Raises:
+        MissingExtraError: numba is not installed.
+    """
+    made: Callable[..., None] = _numba().njit(cache=True, nogil=True)(function)
+    return made
+
+
+def _numba() -> Any:
+    try:
+        import numba
+    except ImportError:
+        raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
+    return numba
 
 
 @cache

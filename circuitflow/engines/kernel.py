@@ -90,7 +90,7 @@ class Python:
     Attributes:
         forward: for each operation; takes the values, the slots of the results, and a list of slots for each operand,
             or for each gate where there are any number of operands.
-        backward: likewise, with the gradients after the values.
+        backward: likewise, with the gradients after the values, and all lists from their ends.
     """
 
     def __init__(self, operations: Sequence[Operation], gates: GateTable) -> None:
@@ -149,47 +149,48 @@ def _many(operation: Operation, row: str = "") -> tuple[list[str], list[str]]:
              f"    d[slots[m]{row}] += g * (before[m] * y)", f"    y *= v[slots[m]{row}]"])
 
 
-class Compiled(NamedTuple):
-    """The loops compiled by numba.
-
-    Attributes:
-        forward: takes runs, rows and operands of a tape, and the values.
-        backward: likewise, with the gradients after the values.
-    """
-
-    forward: Callable[..., None]
-    backward: Callable[..., None]
-
-
-def compiled(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Compiled:
-    """Compile the loops over these operations.
+def compiled(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Callable[..., None]:
+    """Compile the passes over these operations.
 
     Args:
         operations: what there is on the tape.
         gates: the gate table.
-        rows: whether values and gradients have a second axis, and everything is done for each of it.
+        rows: whether everything is done for each position of a last axis.
+
+    Returns:
+        A function of the runs, rows and operands of a tape; an array of values and one of gradients, stacked, which it
+        fills in from the values of the sources; and the slots and numbers of the upstream gradients.
 
     Raises:
         Untaped: a gate has no body of floats.
         MissingExtraError: numba is not installed.
     """
-    forward = ["def loop(runs, rows, operands, v):", "    for r in range(len(runs)):"]
-    backward = ["def loop(runs, rows, operands, v, d):", "    for r in range(len(runs) - 1, -1, -1):"]
-    for lines in (forward, backward):
-        lines += ["        code, start, stop = runs[r, 0], runs[r, 1], runs[r, 2]", "        p = rows[start]"]
+    forward = ["def loop(runs, rows, operands, numbers, seeded, seeds):",
+               "    v, d = numbers[0], numbers[1]",
+               "    for r in range(len(runs) - 1):",
+               "        code, start, stop, p = runs[r, 0], runs[r, 1], runs[r + 1, 1], runs[r, 2]"]
+    backward = ["    d[:] = 0.0",
+                "    for i in range(len(seeded)):",
+                "        d[seeded[i]] = seeds[i]",
+                "    for r in range(len(runs) - 2, -1, -1):",
+                "        code, start, stop, p = runs[r, 0], runs[r, 1], runs[r + 1, 1], runs[r + 1, 2]"]
+    header = len(backward)
     row = ", j" if rows else ""
     for code, operation in enumerate(operations):
-        if operation.truths:
-            ahead, back = bodies(operation, gates, COMPILED)
-            parts = _forward(operation, ahead, row), _backward(operation, back, row) if operation.wanted else []
-            prefix = [f"i{i} = operands[p + {i}]" for i in range(len(operation.truths))]
-            suffix = [f"p += {len(operation.truths)}"]
+        arity = len(operation.truths)
+        if arity:
+            one, other = bodies(operation, gates, COMPILED)
+            ahead, back = _forward(operation, one, row), _backward(operation, other, row)
+            slots, onward, return_ = [f"i{i} = operands[p + {i}]" for i in range(arity)], f"p += {arity}", f"p -= {arity}"
         else:
-            parts, prefix, suffix = _many(operation, row), ["slots = operands[rows[k]:rows[k + 1]]"], []
-        for lines, body in zip((forward, backward), parts, strict=True):
-            if body:
-                each = ["for j in range(v.shape[1]):", *(f"    {line}" for line in body)] if rows else body
-                lines += [f"        {'if' if len(lines) == 4 else 'elif'} code == {code}:",
-                          "            for k in range(start, stop):",
-                          *(f"                {line}" for line in (*prefix, *each, *suffix))]
-    return Compiled(jitted("\n".join(forward)), jitted("\n".join(backward)))
+            ahead, back = _many(operation, row)
+            slots, onward, return_ = ["slots = operands[rows[k]:rows[k + 1]]"], "", ""
+        across = ["for j in range(v.shape[1]):"] if rows else []
+        ahead, back = ([*across, *(f"    {line}" if rows else line for line in body)] for body in (ahead, back))
+        forward += [f"        {'elif' if code else 'if'} code == {code}:", "            for k in range(start, stop):",
+                    *(f"                {line}" for line in (*slots, *ahead, onward))]
+        if any(operation.wanted):
+            backward += [f"        {'if' if len(backward) == header else 'elif'} code == {code}:",
+                         "            for k in range(stop - 1, start - 1, -1):",
+                         *(f"                {line}" for line in (return_, *slots, *back))]
+    return jitted("\n".join(forward + backward))

@@ -1,8 +1,8 @@
 """A circuit of scalars as flat arrays: gates by number, operands in compressed rows.
 
-Gates that do not depend on one another stand side by side, those of one operation in a run: a loop then has no
-operation to look up, none to guess wrong, and nothing to wait for between one gate and the next. The number of a gate
-is also the place of its value, after those of the sources.
+Gates of one operation stand in a run, as long as the order of the circuit allows: what costs most in a loop over gates
+is a processor that guesses the next operation wrong. The number of a gate is also the place of its value, after those
+of the sources.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.engines.fast import jitted_function
 from circuitflow.executor.plan import Plan
 from circuitflow.gates import ArrayType
 from circuitflow.graph.collector import collector_paused
@@ -47,7 +48,7 @@ class Tape:
 
     Attributes:
         operations: what there is; a run has the index of one.
-        runs: of shape (runs, 3), int64: operation, first slot, end.
+        runs: of shape (runs + 1, 3), int64: operation, first slot, and where its operands begin; the last is the end.
         rows: of shape (slots + 1,), int64: where the operands of each slot begin; sources have none.
         operands: slots, uint32.
         slots: of shape (slots of the plan,), int64: where each slot of the plan is.
@@ -68,25 +69,24 @@ def is_scalar(plan: Plan, sources: Iterable[ArrayType]) -> bool:
 
 
 @collector_paused()
-def tape(plan: Plan, sources: Mapping[str, bool]) -> Tape:
+def tape(plan: Plan, sources: Mapping[str, bool], *, fast: bool) -> Tape:
     """Lay out a schedule of scalars.
 
     Args:
         plan: the schedule.
         sources: whether each source is a truth value.
+        fast: whether numba does it.
     """
     truth = [False] * len(plan.names)
-    level = [0] * len(plan.names)
     for name, slot in plan.sources.items():
         truth[slot] = sources[name]
     reached = _reached(plan)
     codes: dict[Operation, int] = {}
     by_key: dict[Any, int] = {}
-    code_of, levels, outputs, counts = [], [], [], []
+    code_of, outputs, counts = [], [], []
     flat: list[int] = []
     for step in plan.steps:
         operands, output = step.operands, step.output
-        here = level[output] = 1 + max([level[slot] for slot in operands])
         is_truth = truth[output] = step.node.types[0].dtype == "bool"
         wanted = step.wanted if reached[output] else ()
         truths = tuple([truth[slot] for slot in operands])
@@ -101,11 +101,10 @@ def tape(plan: Plan, sources: Mapping[str, bool]) -> Tape:
             if key is not None:
                 by_key[key] = code
         code_of.append(code)
-        levels.append(here)
         outputs.append(output)
         counts.append(len(operands))
         flat += operands
-    return _laid_out(plan, tuple(codes), *(np.asarray(x, np.int64) for x in (code_of, levels, outputs, counts, flat)))
+    return _laid_out(plan, tuple(codes), *(np.asarray(x, np.int64) for x in (code_of, outputs, counts, flat)), fast)
 
 
 def _frozen(value: Any) -> Any:
@@ -125,17 +124,75 @@ def _reached(plan: Plan) -> list[bool]:
     return reached
 
 
-def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, levels: Any, outputs: Any, counts: Any,
-              flat: Any) -> Tape:
-    order = np.lexsort((codes, levels))
-    first = len(plan.sources)
+def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, outputs: Any, counts: Any, flat: Any,
+              fast: bool) -> Tape:
+    starts = np.cumsum(counts) - counts
+    order = _order(plan, len(operations), codes, outputs, counts, flat, fast)
+    first, count = len(plan.sources), len(order)
     slots = np.empty(len(plan.names), np.int64)
     slots[list(plan.sources.values())] = np.arange(first)
-    slots[outputs[order]] = np.arange(first, first + len(order))
-    rows = np.zeros(first + len(order) + 1, np.int64)
+    slots[outputs[order]] = np.arange(first, first + count)
+    rows = np.zeros(first + count + 1, np.int64)
     np.cumsum(counts[order], out=rows[first + 1 :])
-    starts = np.cumsum(counts) - counts
     where = np.repeat(starts[order] - rows[first:-1], counts[order]) + np.arange(len(flat))
-    changes = np.flatnonzero(np.diff(codes[order], prepend=-1) | np.diff(levels[order], prepend=-1))
-    runs = np.stack([codes[order][changes], changes + first, np.append(changes, len(order))[1:] + first], axis=1)
+    begin = np.append(np.flatnonzero(np.diff(codes[order], prepend=-1)), count)
+    runs = np.stack([np.append(codes[order], 0)[begin], begin + first, rows[begin + first]], axis=1)
     return Tape(operations, runs, rows, slots[flat[where]].astype(np.uint32), slots)
+
+
+def _order(plan: Plan, operations: int, codes: Any, outputs: Any, counts: Any, flat: Any, fast: bool) -> Any:
+    """The order of the gates on the tape."""
+    gate_of = np.full(len(plan.names), -1)
+    gate_of[outputs] = np.arange(len(codes))
+    sources, readers = gate_of[flat], np.repeat(np.arange(len(codes)), counts)
+    inner = sources >= 0
+    sources, readers = sources[inner], readers[inner]
+    waiting = np.bincount(readers, minlength=len(codes))
+    starts = np.zeros(len(codes) + 1, np.int64)
+    np.cumsum(np.bincount(sources, minlength=len(codes)), out=starts[1:])
+    arrays = (codes, waiting, starts, readers[np.argsort(sources, kind="stable")], np.full(operations, -1),
+              np.zeros(operations, np.int64), np.full(len(codes), -1), np.empty(len(codes), np.int64))
+    if fast:
+        jitted_function(_put_in_runs)(*arrays)
+        return arrays[-1]
+    lists = [array.tolist() for array in arrays]
+    _put_in_runs(*lists)
+    return np.array(lists[-1], np.int64)
+
+
+def _put_in_runs(codes: Any, waiting: Any, starts: Any, readers: Any, top: Any, height: Any, below: Any,
+                 order: Any) -> None:
+    """Stay with an operation as long as a gate of it is ready, then take the one of which most are.
+
+    Args:
+        codes: the operation of each gate.
+        waiting: how many operands of each gate are still missing.
+        starts: where the readers of each gate begin.
+        readers: the gates that read it.
+        top: for each operation, a gate that is ready, or -1.
+        height: for each operation, how many are.
+        below: for each gate that is ready, another of the same operation, or -1.
+        order: is filled in.
+    """
+    for i in range(len(codes) - 1, -1, -1):
+        if waiting[i] == 0:
+            below[i], top[codes[i]] = top[codes[i]], i
+            height[codes[i]] += 1
+    done = 0
+    while done < len(codes):
+        code = 0
+        for other in range(len(top)):
+            if height[other] > height[code]:
+                code = other
+        while top[code] >= 0:
+            i = top[code]
+            top[code] = below[i]
+            height[code] -= 1
+            order[done] = i
+            done += 1
+            for at in range(starts[i], starts[i + 1]):
+                reader = readers[at]
+                waiting[reader] -= 1
+                if waiting[reader] == 0:
+                    below[reader], top[codes[reader]] = top[codes[reader]], reader
+                    height[codes[reader]] += 1

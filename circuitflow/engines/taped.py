@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,14 +18,22 @@ from circuitflow.executor.binding import bind, upstream_gradients
 from circuitflow.executor.interpreter import Interpreter
 from circuitflow.gates import GateTable
 
-Loops = Callable[[np.ndarray[Any, Any], Mapping[int, float]], tuple[list[float], list[float]]]
-"""From the numbers in the first slots, and the upstream gradients by slot, to values and gradients."""
+class Seeds(NamedTuple):
+    """The upstream gradients that the reverse sweep begins with, and their slots."""
+
+    slots: np.ndarray[Any, np.dtype[np.int64]]
+    numbers: np.ndarray[Any, np.dtype[np.float64]]
+
+
+Loops = Callable[[np.ndarray[Any, Any], Seeds], tuple[list[float], list[float]]]
+"""From the numbers in the first slots, and the upstream gradients, to values and gradients."""
 
 
 class _Question:
     """A question to a circuit of scalars, laid out on a tape."""
 
-    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None) -> None:
+    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None, *,
+                 fast: bool) -> None:
         self._interpreter, self._of, self._wrt = interpreter, of, wrt
         self._circuit, self._plan = interpreter.circuit, interpreter.plan(of, wrt)
         plan, nodes, known = self._plan, self._circuit.nodes, self._circuit.values
@@ -32,7 +41,7 @@ class _Question:
         if not is_scalar(plan, self._types.values()):
             raise InputError(f"circuit '{printable(self._circuit.name, 60)}' is not one of float64 scalars alone, as a "
                              "tape needs it; choose another engine")
-        self._tape = tape(plan, {name: type_.dtype == "bool" for name, type_ in self._types.items()})
+        self._tape = tape(plan, {name: type_.dtype == "bool" for name, type_ in self._types.items()}, fast=fast)
         self._slots = self._tape.slots.tolist()
         self._value_slots = [self._slots[slot] for slot in plan.of.values()]
         self._gradient_slots = [self._slots[slot] for slot in plan.wrt.values()]
@@ -43,7 +52,7 @@ class _Question:
         self._upstream_names = {f"d{text}": text for text in plan.of if text in self._circuit.upstream}
         self._seeds = self._upstream({})
 
-    def _bound(self, given: Mapping[str, Any]) -> tuple[list[float], Mapping[int, float]]:
+    def _bound(self, given: Mapping[str, Any]) -> tuple[list[float], Seeds]:
         """The numbers in the first slots, and the upstream gradients, with the errors of the interpreter."""
         inputs, upstream = self._parted(given)
         library = Library.of({f"'{printable(name, 60)}'": value for name, value in given.items()})
@@ -55,9 +64,10 @@ class _Question:
         return ({name: value for name, value in given.items() if name not in names},
                 {names[name]: value for name, value in given.items() if name in names})
 
-    def _upstream(self, given: Mapping[str, Any]) -> dict[int, float]:
+    def _upstream(self, given: Mapping[str, Any]) -> Seeds:
         seeds = upstream_gradients(self._circuit, self._plan, Library.of(given), {}, given, explicit=False)
-        return {self._slots[slot]: seed.item() for slot, seed in seeds.items()}
+        return Seeds(np.array([self._slots[slot] for slot in seeds], np.int64),
+                     np.array([seed.item() for seed in seeds.values()], float))
 
     def _interpreted(self, given: Mapping[str, Any]) -> tuple[list[Any], list[float]]:
         inputs, upstream = self._parted(given)
@@ -92,8 +102,8 @@ class Taped(_Question):
             Untaped: a gate cannot be written down as operations on floats.
             MissingExtraError: numba is asked for, and not installed.
         """
-        super().__init__(interpreter, of, wrt)
         self.fast = is_there() if fast is None else fast
+        super().__init__(interpreter, of, wrt, fast=self.fast)
         self._run = (_compiled if self.fast else _in_python)(self._tape, self._circuit.gates, self._value_slots,
                                                              self._gradient_slots)
         self._missing = frozenset(name for name in self._at if name not in self._circuit.values)
@@ -103,13 +113,15 @@ class Taped(_Question):
 
     def __call__(self, **given: Any) -> tuple[Any, dict[str, float]]:
         """Value and gradients."""
-        start = self._defaults.copy()
-        seeds: Mapping[int, float] = self._seeds
-        if self._floats.issuperset(given) and {*map(type, given.values())} <= {float} and self._missing.issubset(given):
-            for name, value in given.items():
-                start[self._at[name]] = value
-        else:
-            start[:], seeds = self._bound(given)
+        start, seeds = self._defaults, self._seeds
+        if given or self._missing:
+            start = start.copy()
+            if (self._floats.issuperset(given) and self._missing.issubset(given)
+                    and {*map(type, given.values())} <= {float}):
+                for name, value in given.items():
+                    start[self._at[name]] = value
+            else:
+                start[:], seeds = self._bound(given)
         try:
             values, gradients = self._run(start, seeds)
         except (ArithmeticError, ValueError):  # functions of Python raise where those of NumPy give an infinity or NaN
@@ -127,8 +139,8 @@ class TapedRows(_Question):
 
     def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None) -> None:
         """Lay out the tape; arguments and errors are those of `Taped`."""
-        super().__init__(interpreter, of, wrt)
-        self._loops = compiled(self._tape.operations, self._circuit.gates, rows=True)
+        super().__init__(interpreter, of, wrt, fast=True)
+        self._loop = compiled(self._tape.operations, self._circuit.gates, rows=True)
         self._size = len(self._tape.rows) - 1
         self._block = min(1024, max(16, self.CACHE // (16 * self._size)))
 
@@ -137,9 +149,9 @@ class TapedRows(_Question):
         seeds = {name: self._circuit.type_of(output) for name, text in self._upstream_names.items()
                  if (output := self._circuit.find(text))}
         found = columns_in(given, {**self._types, **seeds})
-        start, upstream = self._bound(found.scalars)
+        start, seeds = self._bound(found.scalars)
         columns = {self._at[name]: column for name, column in found.arrays.items() if name in self._at}
-        seeded: dict[int, Any] = dict(upstream)
+        seeded = dict(zip(seeds.slots.tolist(), seeds.numbers, strict=True))
         for name, column in found.arrays.items():
             if name in self._upstream_names:
                 seeded[self._slots[self._plan.of[self._upstream_names[name]]]] = column
@@ -149,17 +161,18 @@ class TapedRows(_Question):
 
         def work(rows: slice) -> None:
             width = len(range(*rows.indices(found.rows)))
-            v, d = np.empty((self._size, width)), np.zeros((self._size, width))
+            numbers = np.empty((2, self._size, width))
+            v, d = numbers
             v[: len(start)] = np.asarray(start)[:, None]
             for slot, column in columns.items():
                 v[slot] = column[rows]
-            self._loops.forward(tape.runs, tape.rows, tape.operands, v)
-            for slot, seed in seeded.items():
-                d[slot] = seed[rows] if np.ndim(seed) else seed
-            self._loops.backward(tape.runs, tape.rows, tape.operands, v, d)
-            for results, slots, numbers in ((values, self._value_slots, v), (gradients, self._gradient_slots, d)):
+            upstream = np.empty((len(seeded), width))
+            for i, seed in enumerate(seeded.values()):
+                upstream[i] = seed[rows] if np.ndim(seed) else seed
+            self._loop(tape.runs, tape.rows, tape.operands, numbers, seeds.slots, upstream)
+            for results, slots, found_here in ((values, self._value_slots, v), (gradients, self._gradient_slots, d)):
                 for result, slot in zip(results, slots, strict=True):
-                    result[rows] = numbers[slot]
+                    result[rows] = found_here[slot]
 
         in_blocks(work, found.rows, self._block)
         return self._packed(values, gradients)
@@ -169,24 +182,24 @@ def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: S
     loops = Python(laid.operations, gates)
     rows, operands = laid.rows.tolist(), laid.operands.tolist()
     ahead, back = [], []
-    for code, start, stop in laid.runs.tolist():
+    for (code, start, at), (_, stop, end) in pairwise(laid.runs.tolist()):
         operation, slots = laid.operations[code], range(start, stop)
         arity = len(operation.truths)
-        columns = ([operands[rows[start] + i : rows[stop] : arity] for i in range(arity)] if arity else
+        columns = ([operands[at + i : end : arity] for i in range(arity)] if arity else
                    [[operands[rows[k] : rows[k + 1]] for k in slots]])
         ahead.append((loops.forward[code], slots, columns))
         if operation.wanted:
-            back.append((loops.backward[code], slots, columns))
+            back.append((loops.backward[code], slots[::-1], [column[::-1] for column in columns]))
     back.reverse()
     size = len(laid.rows) - 1
 
-    def run(start: np.ndarray[Any, Any], seeds: Mapping[int, float]) -> tuple[list[float], list[float]]:
+    def run(start: np.ndarray[Any, Any], seeds: Seeds) -> tuple[list[float], list[float]]:
         v = start.tolist()
         v += [0.0] * (size - len(v))
         for loop, slots, columns in ahead:
             loop(v, slots, *columns)
         d = [0.0] * size
-        for slot, seed in seeds.items():
+        for slot, seed in zip(seeds.slots.tolist(), seeds.numbers.tolist(), strict=True):
             d[slot] = seed
         for loop, slots, columns in back:
             loop(v, d, slots, *columns)
@@ -196,23 +209,21 @@ def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: S
 
 
 def _compiled(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
-    loops = compiled(laid.operations, gates)
-    pool: list[tuple[Any, Any]] = []
-    size, at_values, at_gradients = len(laid.rows) - 1, np.asarray(values), np.asarray(gradients, np.int64)
+    loop = compiled(laid.operations, gates)
+    pool: list[Any] = []
+    runs, rows, operands = laid.runs, laid.rows, laid.operands
+    shape, at_values, at_gradients = (2, len(laid.rows) - 1), np.asarray(values), np.asarray(gradients, np.int64)
 
-    def run(start: np.ndarray[Any, Any], seeds: Mapping[int, float]) -> tuple[list[float], list[float]]:
+    def run(start: np.ndarray[Any, Any], seeds: Seeds) -> tuple[list[float], list[float]]:
         try:
-            v, d = pool.pop()
+            numbers = pool.pop()
         except IndexError:
-            v, d = np.empty(size), np.empty(size)
+            numbers = np.empty(shape)
+        v, d = numbers
         v[: len(start)] = start
-        loops.forward(laid.runs, laid.rows, laid.operands, v)
-        d.fill(0.0)
-        for slot, seed in seeds.items():
-            d[slot] = seed
-        loops.backward(laid.runs, laid.rows, laid.operands, v, d)
-        found = v[at_values].tolist(), d[at_gradients].tolist()
-        pool.append((v, d))
+        loop(runs, rows, operands, numbers, seeds.slots, seeds.numbers)
+        found = v.take(at_values).tolist(), d.take(at_gradients).tolist()
+        pool.append(numbers)
         return found
 
     return run
