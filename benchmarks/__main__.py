@@ -19,7 +19,7 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 
-from benchmarks.measure import compare, table  # noqa: E402
+from benchmarks.measure import compare, table
 
 PARTS = ("calls", "dags", "columns", "networks", "loading")
 ROOT = Path(__file__).parent.parent

@@ -23,7 +23,7 @@ def cases() -> Iterator[Case]:
         x, y = random.standard_normal((2, rows))
         for way, function in ways.items():
             ours = lambda function=function, x=x, y=y: function(x=x, y=y)  # noqa: E731
-            peers = (lambda x=x, y=y: {"NumPy": lambda: in_numpy(x, y), "torch": in_torch(x, y),  # noqa: E731
+            peers = (lambda x=x, y=y: {"NumPy": lambda: in_numpy(x, y), "torch": in_torch(x, y),
                                        "jax.jit + vmap": in_jax(x, y)}) if rows == 1_000_000 else dict
             most = {"NumPy": 0.4, "torch": 1.0} if way == "no extras" else {"torch|jax.jit + vmap": 0.7}
             yield Case(f"staged example, {rows:,} rows, {way}", "row", rows, ours, peers, most,

@@ -86,7 +86,8 @@ def cases(sizes: tuple[int, ...] = (1_000, 10_000, 100_000, 500_000)) -> Iterato
                    {"CasADi": 0.5, "torch": 1.0}, 3 if size >= 100_000 else 7, once=True)
         if size <= 10_000:
             yield Case(f"DAG of {size:,} gates, without numba", "gate", size, Taped(executor, None, None, fast=False),
-                       lambda inputs=inputs, gates=gates: {"micrograd": Micrograd(inputs, gates)}, {"micrograd": 0.2}, few)
+                       lambda inputs=inputs, gates=gates: {"micrograd": Micrograd(inputs, gates)},
+                       {"micrograd": 0.2}, few)
 
 
 class Casadi:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import circuitflow as cf
@@ -15,12 +16,12 @@ def cases() -> Iterator[Case]:
     for size in (2_000, 200_000, 1_000_000):
         inputs, gates = dag(size)
         text = document(inputs, gates)
-        peers = (lambda inputs=inputs, gates=gates: {"CasADi": lambda: _built(inputs, gates)}  # noqa: E731
+        peers = (lambda inputs=inputs, gates=gates: {"CasADi": lambda: _built(inputs, gates)}
                  ) if size < 1_000_000 else dict
         yield Case(f"loading and scheduling {size:,} gates", "gate", size, lambda text=text: _scheduled(text), peers,
                    {"CasADi": 0.4}, 3 if size > 2_000 else 9, once=size > 2_000)
         yield Case(f"the networkx graph of {size:,} gates", "gate", size,
-                   lambda circuit=cf.loads(text): _graphed(circuit), dict, {}, 3, once=size > 2_000)
+                   partial(_graphed, cf.loads(text)), dict, {}, 3, once=size > 2_000)
 
 
 def _scheduled(text: str) -> list[float]:

@@ -124,7 +124,7 @@ def test_a_bad_parquet_file_is_told(circuitflow, tmp_path, rows):  # noqa: F811
     (["--table", "nowhere.parquet"], "nowhere.parquet: No such file or directory"),
     (["--table", "rows.xlsx"], "rows.xlsx: expected a table as .parquet, .arrow, .feather, .ipc or .csv, or - for CSV"),
     (["--table", "rows.csv", "--json"], "--table writes a table; leave out --json"),
-    (["--table", "rows.csv", "--jacobian"], "--jacobian, --hessian, --jvp and --debug-nans go with the interpreter, without --table"),
+    (["--table", "rows.csv", "--jacobian"], "--jacobian, --hessian, --jvp, --debug-nans and --cache go with the interpreter, without --table"),
     (["-o", "out.csv"], "-o goes with --table; for a single run use --json and your shell's >"),
     (["--engine", "tapes"], "there is no engine 'tapes'; did you mean 'tape'?; there are auto, interpreter, staged, tape, jax"),
     (["--engine", "tape", "--device", "gpu"], "the engine tape runs on the CPU; a device goes with the engine jax"),

@@ -34,6 +34,9 @@ def command(
     engine: Annotated[str, typer.Option(help="auto, interpreter, staged, tape or jax. Only the interpreter, which is "
                                              "auto without a table, shows every node.")] = "auto",
     device: Annotated[str | None, typer.Option(help="Of the engine jax: cpu or gpu.", show_default=False)] = None,
+    cache: Annotated[str, typer.Option(help="What the interpreter keeps for the reverse sweep: all, needed, or "
+                                            "recompute, for the memory of a square root of the depth. With less than "
+                                            "all only outputs and gradients are shown.")] = "all",
     table: Annotated[str | None, typer.Option(metavar="ROWS", show_default=False,
                                               help="A table as .parquet, .arrow or .csv, or - for CSV: a run for every "
                                                    "row, whose columns are inputs.")] = None,
@@ -57,8 +60,11 @@ def command(
         raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
     executor = cf.Executor(asked.circuit)
     fast = table is not None or engine not in ("auto", "interpreter") or device is not None
-    if fast and (jacobian or hessian or jvp or debug_nans):
-        raise InputError("--jacobian, --hessian, --jvp and --debug-nans go with the interpreter, without --table")
+    if fast and (jacobian or hessian or jvp or debug_nans or cache != "all"):
+        raise InputError("--jacobian, --hessian, --jvp, --debug-nans and --cache go with the interpreter, without "
+                         "--table")
+    if cache != "all" and (forward or jacobian or hessian or jvp or debug_nans):
+        raise InputError("--cache is about the reverse sweep of a single run; leave out what asks for another one")
     if fast:
         _fast(asked, executor, engine, device, table, output, forward=forward, json=json)
         return
@@ -70,9 +76,12 @@ def command(
     elif forward:
         result = executor.forward(asked.inputs, of=asked.of, track=track)
     else:
-        result = executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, track=track)
+        result = executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, cache=cache,
+                              track=track)
     if json:
         print_json(as_object(result))
+    elif cache != "all":
+        _print_asked(result)
     elif result.circuit is asked.circuit:
         _print(result)
     else:
@@ -104,7 +113,12 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
     result = cf.Result(asked.circuit, values, values, {name: np.asarray(x) for name, x in gradients.items()}, [])
     if json:
         print_json(as_object(result))
-        return
+    else:
+        _print_asked(result)
+
+
+def _print_asked(result: cf.Result) -> None:
+    """The outputs and gradients that were asked for, where nothing else is known."""
     for name, x in result.outputs.items():
         console().print(f"{name} = {whole(x)}", style="bold green")
     for name, x in result.gradients.items():

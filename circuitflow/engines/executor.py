@@ -127,7 +127,7 @@ class Executor(Interpreter):
         def value_and_grad(**given: Any) -> tuple[Any, dict[str, Any]]:
             upstream = {seeds[name]: value for name, value in given.items() if name in seeds}
             inputs = {name: value for name, value in given.items() if name not in seeds}
-            result = (self.run(inputs, of=of, wrt=wrt, upstream=upstream) if plan.wrt else
+            result = (self.run(inputs, of=of, wrt=wrt, upstream=upstream, cache="needed") if plan.wrt else
                       self.forward(inputs, of=of))
             values, gradients = dict(result.outputs), {name: result.gradients[name] for name in plan.wrt}
             if scalar:

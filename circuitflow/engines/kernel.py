@@ -181,7 +181,8 @@ def compiled(operations: Sequence[Operation], gates: GateTable, *, rows: bool = 
         if arity:
             one, other = bodies(operation, gates, COMPILED)
             ahead, back = _forward(operation, one, row), _backward(operation, other, row)
-            slots, onward, return_ = [f"i{i} = operands[p + {i}]" for i in range(arity)], f"p += {arity}", f"p -= {arity}"
+            slots = [f"i{i} = operands[p + {i}]" for i in range(arity)]
+            onward, return_ = f"p += {arity}", f"p -= {arity}"
         else:
             ahead, back = _many(operation, row)
             slots, onward, return_ = ["slots = operands[rows[k]:rows[k + 1]]"], "", ""

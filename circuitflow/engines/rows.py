@@ -93,9 +93,9 @@ class Rows:
 
 
 def _columns(dtypes: Sequence[np.dtype[Any]], rows: int) -> list[np.ndarray[Any, Any]]:
-    """Columns of these dtypes, those of the same in one allocation: so the C library keeps the memory for the next call.
+    """Columns of these dtypes, those of the same in one allocation.
 
-    Fresh pages cost as much as the arithmetic; one request of the whole size teaches its allocator not to return them.
+    Fresh pages cost as much as the arithmetic; one request of the whole size has the C library keep them for the next.
     """
     blocks = {dtype: iter(np.empty((dtypes.count(dtype), rows), dtype)) for dtype in dict.fromkeys(dtypes)}
     return [next(blocks[dtype]) for dtype in dtypes]

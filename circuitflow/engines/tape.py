@@ -104,7 +104,7 @@ def tape(plan: Plan, sources: Mapping[str, bool], *, fast: bool) -> Tape:
         outputs.append(output)
         counts.append(len(operands))
         flat += operands
-    return _laid_out(plan, tuple(codes), *(np.asarray(x, np.int64) for x in (code_of, outputs, counts, flat)), fast)
+    return _laid_out(plan, tuple(codes), code_of, outputs, counts, flat, fast=fast)
 
 
 def _frozen(value: Any) -> Any:
@@ -124,10 +124,11 @@ def _reached(plan: Plan) -> list[bool]:
     return reached
 
 
-def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, outputs: Any, counts: Any, flat: Any,
+def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, outputs: Any, counts: Any, flat: Any, *,
               fast: bool) -> Tape:
+    codes, outputs, counts, flat = (np.asarray(x, np.int64) for x in (codes, outputs, counts, flat))
     starts = np.cumsum(counts) - counts
-    order = _order(plan, len(operations), codes, outputs, counts, flat, fast)
+    order = _order(plan, len(operations), codes, outputs, counts, flat, fast=fast)
     first, count = len(plan.sources), len(order)
     slots = np.empty(len(plan.names), np.int64)
     slots[list(plan.sources.values())] = np.arange(first)
@@ -140,7 +141,7 @@ def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, outputs: 
     return Tape(operations, runs, rows, slots[flat[where]].astype(np.uint32), slots)
 
 
-def _order(plan: Plan, operations: int, codes: Any, outputs: Any, counts: Any, flat: Any, fast: bool) -> Any:
+def _order(plan: Plan, operations: int, codes: Any, outputs: Any, counts: Any, flat: Any, *, fast: bool) -> Any:
     """The order of the gates on the tape."""
     gate_of = np.full(len(plan.names), -1)
     gate_of[outputs] = np.arange(len(codes))

@@ -18,6 +18,7 @@ from circuitflow.executor.binding import bind, upstream_gradients
 from circuitflow.executor.interpreter import Interpreter
 from circuitflow.gates import GateTable
 
+
 class Seeds(NamedTuple):
     """The upstream gradients that the reverse sweep begins with, and their slots."""
 
@@ -146,9 +147,9 @@ class TapedRows(_Question):
 
     def __call__(self, **given: Any) -> tuple[Any, dict[str, Any]]:
         """Values and gradients of every row; arguments and errors are those of `Rows`."""
-        seeds = {name: self._circuit.type_of(output) for name, text in self._upstream_names.items()
+        types = {name: self._circuit.type_of(output) for name, text in self._upstream_names.items()
                  if (output := self._circuit.find(text))}
-        found = columns_in(given, {**self._types, **seeds})
+        found = columns_in(given, {**self._types, **types})
         start, seeds = self._bound(found.scalars)
         columns = {self._at[name]: column for name, column in found.arrays.items() if name in self._at}
         seeded = dict(zip(seeds.slots.tolist(), seeds.numbers, strict=True))

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.errors import printable
+from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.binding import bind, upstream_gradients
+from circuitflow.executor.cache import CACHES, FrugalPasses
 from circuitflow.executor.passes import Track, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.executor.result import Contribution, Result
@@ -30,6 +31,7 @@ class Interpreter:
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
         self._plans: dict[tuple[tuple[str, ...] | None, tuple[str, ...] | None], Plan] = {}
+        self._frugal: dict[tuple[Plan, str], FrugalPasses] = {}
 
     def plan(self, of: str | Sequence[str] | None = None, wrt: str | Sequence[str] | None = None) -> Plan:
         """The schedule for a question; see `run` for its terms and errors."""
@@ -42,7 +44,7 @@ class Interpreter:
 
     def run(self, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
             wrt: str | Sequence[str] | None = None, upstream: Mapping[str, Any] | None = None,
-            track: Track = untracked) -> Result:
+            cache: str = "all", track: Track = untracked) -> Result:
         """Forward pass and reverse sweep.
 
         Args:
@@ -53,19 +55,32 @@ class Interpreter:
             wrt: the nodes to differentiate with respect to; all floating-point inputs and parameters by default.
             upstream: upstream gradients, by output, in the shape of the output; the document's are the defaults, and
                 1 for a scalar.
+            cache: what is kept of the forward pass for the reverse sweep: "all" values, for looking; those "needed" by
+                a backward rule; or about the square root of so many, to "recompute" the others. With less than all the
+                result has the outputs and the gradients asked for alone.
             track: wraps the steps of each pass, for a progress bar.
 
         Raises:
-            InputError: an unknown id, a missing value or upstream gradient, a wrong shape or dtype.
+            InputError: an unknown id or cache, a missing value or upstream gradient, a wrong shape or dtype.
             GateError: a gate could not be applied to the values that reached it.
         """
+        if cache not in CACHES:
+            raise InputError(f"there is no cache '{printable(cache, 60)}'{nearest(cache, CACHES)}; there are "
+                             f"{', '.join(CACHES)}")
         plan = self.plan(of, wrt)
         library = Library.of(_named(inputs, upstream))
         bound = bind(self.circuit, plan, library, inputs or {})
         seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
+        op = Vocabulary(bound.xp, self.circuit.gates)
         with np.errstate(all="ignore"):
+            if cache != "all":
+                if (plan, cache) not in self._frugal:
+                    self._frugal[plan, cache] = FrugalPasses(plan, cache)
+                values, gradients = self._frugal[plan, cache].run(bound, op, seeds, track)
+                outputs = {text: values[slot] for text, slot in plan.of.items()}
+                return Result(self.circuit, outputs, outputs,
+                              {name: gradients[slot] for name, slot in plan.wrt.items()}, ())
             values = forward_pass(plan, bound, track)
-            op = Vocabulary(bound.xp, self.circuit.gates)
             gradients, contributions = reverse_sweep(plan, op, values, seeds, track)
         return self._result(plan, values, gradients, contributions)
 

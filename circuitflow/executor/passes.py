@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.errors import GateError, printable
@@ -28,17 +28,25 @@ def forward_pass(plan: Plan, bound: Bound, track: Track = untracked) -> list[Any
     values: list[Any] = [None] * len(plan.names)
     for name, slot in plan.sources.items():
         values[slot] = bound.arrays[name]
-    xp = bound.xp
     for step in track(plan.steps, "forward pass"):
-        try:
-            out = step.gate.forward(xp, *[values[slot] for slot in step.operands], **step.attributes)
-        except Exception as error:
-            raise blame(step, error) from error
-        if step.outputs:
-            values[step.output : step.output + step.outputs] = out
-        else:
-            values[step.output] = out
+        apply(step, bound.xp, values)
     return values
+
+
+def apply(step: Step, xp: Any, values: list[Any]) -> None:
+    """Compute the output of one gate.
+
+    Raises:
+        GateError: it could not be applied to the values that reached it.
+    """
+    try:
+        out = step.gate.forward(xp, *[values[slot] for slot in step.operands], **step.attributes)
+    except Exception as error:
+        raise blame(step, error) from error
+    if step.outputs:
+        values[step.output : step.output + step.outputs] = out
+    else:
+        values[step.output] = out
 
 
 def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int, Any],
@@ -63,27 +71,43 @@ def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int
     for slot, seed in seeds.items():
         gradients[slot] = seed
     for step in track([step for step in reversed(plan.steps) if step.wanted], "reverse sweep"):
-        g, out = _upstream(step, op, gradients, values)
-        if g is None:
-            continue
-        operands = [values[slot] for slot in step.operands]
-        try:
-            sent = step.gate.contributions(op, g, out, operands, step.wanted, step.attributes)
-            for i, contribution in enumerate(sent):
-                if contribution is None or not step.wanted[i]:
-                    continue
-                fitted = fit(step, i, op, contribution, operands[i])
-                slot = step.operands[i]
-                gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted
-                contributions.append(Contribution(plan.names[slot], step.node.id, step.node.operands[i].port, fitted))
-        except GateError:
-            raise
-        except Exception as error:
-            raise blame(step, error) from error
+        for i, contribution in send_back(step, op, values, gradients):
+            contributions.append(Contribution(plan.names[step.operands[i]], step.node.id, step.node.operands[i].port,
+                                              contribution))
+    fill_in(plan, op, values, gradients)
+    return gradients, contributions
+
+
+def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Add what one gate sends back to the gradients; gives each contribution with the position of its operand.
+
+    Raises:
+        GateError: its backward rule failed, or gave a wrong shape.
+    """
+    g, out = _upstream(step, op, gradients, values)
+    if g is None:
+        return
+    operands = [values[slot] for slot in step.operands]
+    try:
+        sent = step.gate.contributions(op, g, out, operands, step.wanted, step.attributes)
+        for i, contribution in enumerate(sent):
+            if contribution is None or not step.wanted[i]:
+                continue
+            fitted = fit(step, i, op, contribution, operands[i])
+            slot = step.operands[i]
+            gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted
+            yield i, fitted
+    except GateError:
+        raise
+    except Exception as error:
+        raise blame(step, error) from error
+
+
+def fill_in(plan: Plan, op: Any, values: Sequence[Any], gradients: list[Any]) -> None:
+    """A gradient of zeros on every node that is asked for and that none reached."""
     for slot in plan.wrt.values():
         if gradients[slot] is None:
             gradients[slot] = op.zeros_like(values[slot])
-    return gradients, contributions
 
 
 def _upstream(step: Step, op: Any, gradients: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from circuitflow.executor.binding import Bound
 from circuitflow.executor.passes import forward_pass, reverse_sweep
 from circuitflow.executor.plan import Plan, make_plan
-from circuitflow.gates import ArrayType, Gate
+from circuitflow.gates import ArrayType, Gate, Reads
 from circuitflow.graph.inference import Instance
 from circuitflow.graph.node import Node
 
@@ -29,7 +29,7 @@ def structure(node: Node, wanted: Sequence[bool]) -> Gate:
 def _gate(node: Node, forward: Any, backward: Any, hidden: Sequence[str] = ()) -> Gate:
     """A row for one node: several outputs always, so that hidden ones can follow."""
     return Gate(node.kind, "", tuple(str(edge.port) for edge in node.operands), ArrayType, forward, backward,
-                outputs=(*node.names, *hidden))
+                outputs=(*node.names, *hidden), reads=Reads.INPUTS | Reads.OUTPUT)
 
 
 class _Application:
