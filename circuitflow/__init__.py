@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from circuitflow.document.model import Document
     from circuitflow.engines.executor import Executor
+    from circuitflow.engines.readable import to_python
     from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError, InputError, MissingExtraError
     from circuitflow.executor.check import check
     from circuitflow.executor.result import Contribution, NonFinite, Result
@@ -51,6 +52,7 @@ __all__ = [
     "jvp",
     "load",
     "loads",
+    "to_python",
     "vjp",
 ]
 
@@ -63,6 +65,7 @@ _EXPORTS = {
                            "MissingExtraError"),
     "circuitflow.executor.check": ("check",),
     "circuitflow.engines.executor": ("Executor",),
+    "circuitflow.engines.readable": ("to_python",),
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),

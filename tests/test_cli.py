@@ -69,6 +69,8 @@ def golden(name: str, text: str) -> None:
     ("grad_product", ["grad", "circuits/product.json"]),
     ("grad_staged", ["grad", "circuits/staged.json", "--values"]),
     ("grad_neuron_layer", ["grad", "circuits/neuron_layer.json", "--wrt", "w1,b1,x"]),
+    ("export_staged", ["export", "circuits/staged.json"]),
+    ("export_logistic_regression", ["export", "circuits/logistic_regression.json"]),
     ("check_staged", ["check", "circuits/staged.json"]),
     ("check_tie", ["check", "circuits/tie.json"]),
     ("gates", ["gates"]),
@@ -88,7 +90,7 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     program = circuitflow("--help").out
     assert "Usage: circuitflow" in program
     assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
-    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("grad", "--values"), ("fmt", "--check"), ("gates", "--json"),
+    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("grad", "--values"), ("export", "--to"), ("fmt", "--check"), ("gates", "--json"),
                          ("schema", "run")]:
         assert f"  {name} " in program
         out = circuitflow(name, "--help").out

@@ -297,6 +297,14 @@ def test_many_operands_on_a_tape(fast):
         close(taped(**values), interpreted(**values))
 
 
+@pytest.mark.parametrize("shape", [[], [2]])
+def test_a_gate_of_more_operands_than_python_has_parentheses(shape):
+    names = [f"x{i}" for i in range(300)]
+    made = circuit(*({"id": name, "gate": "input", "value": {"data": 1.25, "shape": shape}} for name in names),
+                   {"id": "s", "gate": "add", "inputs": names}, {"id": "f", "gate": "reduce_sum" if shape else "tanh", "inputs": ["s"]})
+    agree(made, "staged", x7=np.full(shape, 0.5))
+
+
 def test_python_answers_where_its_functions_raise():
     made = circuit({"id": "x", "gate": "input", "value": 1000}, {"id": "e", "gate": "exp", "inputs": ["x"]},
                    {"id": "f", "gate": "reciprocal", "inputs": ["e"]}, outputs=["f", "e"])

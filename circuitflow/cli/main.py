@@ -13,6 +13,7 @@ COMMANDS = {
     "run": "Forward pass and reverse sweep: a table of node, gate, value, gradient.",
     "check": "Validate, infer shapes, compare every gradient with central differences.",
     "grad": "The gradient, as a circuit document.",
+    "export": "Staged code in Python, which runs without circuitflow.",
     "fmt": "The canonical layout of a document.",
     "gates": "The catalogue: operands, attributes, formulas.",
     "schema": "The JSON Schema of documents, for your editor.",

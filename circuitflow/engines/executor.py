@@ -22,11 +22,11 @@ from circuitflow.executor.interpreter import Interpreter
 
 ENGINES = ("auto", "interpreter", "staged", "tape", "jax")
 
-STAGED = 1000
-"""Of more scalar gates, or 20 times as many of arrays, straight-line code takes longer to make than it saves."""
+STAGED = 2000
+"""With more operands, or 20 times as many that are arrays, straight-line code takes longer to make than it saves."""
 
-LOOPED = 300
-"""Of more scalar gates, numba takes longer than a few seconds to compile one loop over rows."""
+LOOPED = 600
+"""With more operands numba takes longer than a few seconds to compile one loop over rows."""
 
 Compiled = Callable[..., tuple[Any, dict[str, Any]]]
 References = str | Sequence[str] | None
@@ -104,7 +104,7 @@ class Executor(Interpreter):
 
     def _question(self, of: References, wrt: References, engine: str, device: Any,
                   limit: int) -> tuple[Sequence[str] | None, Sequence[str] | None, str]:
-        """The references as lists, and the engine chosen: staged code up to a limit of scalar gates."""
+        """The references as lists, and the engine chosen: staged code up to a limit of scalar operands."""
         if engine not in ENGINES:
             raise InputError(f"there is no engine '{printable(engine, 60)}'{nearest(engine, ENGINES)}; there are "
                              f"{', '.join(ENGINES)}")
@@ -114,7 +114,7 @@ class Executor(Interpreter):
         plan, nodes = self.plan(of, wrt), self.circuit.nodes
         if engine == "auto":
             scalar = is_scalar(plan, (nodes[name].types[0] for name in plan.sources))
-            large = len(plan.steps) > (limit if scalar else 20 * STAGED)
+            large = sum(len(step.operands) for step in plan.steps) > (limit if scalar else 20 * STAGED)
             engine = "staged" if not large else "tape" if scalar else "interpreter"
         return of, wrt, engine
 

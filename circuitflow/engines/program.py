@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from circuitflow.engines.trace import Line, Trace, Value, values_in
+from circuitflow.engines.trace import NUMPY, Checked, Line, Trace, Value, values_in
 from circuitflow.executor.passes import blame
 from circuitflow.executor.plan import Plan
+from circuitflow.graph.node import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,23 +20,28 @@ class Program:
         inputs: what is given, by id; those that no output needs too.
         lines: one call each, in order; each is needed by an output.
         outputs: a value, or a number or array that does not depend on the inputs, by reference.
+        values: likewise, what every node gives.
+        checks: truth values that must all be false, each with the node that they are a condition of.
     """
 
     inputs: Mapping[str, Value]
     lines: Sequence[Line]
     outputs: Mapping[str, Any]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    checks: Sequence[tuple[Node, Any]] = ()
 
     def uses(self) -> dict[int, int]:
         """How often each value is read, by identity; as an output too."""
         count: dict[int, int] = {}
-        for operands in (*((line.operands, line.keywords) for line in self.lines), self.outputs):
+        asked = list(self.outputs.values()), [check for _, check in self.checks]
+        for operands in (*((line.operands, line.keywords) for line in self.lines), asked):
             for value in values_in(operands):
                 count[id(value)] = count.get(id(value), 0) + 1
         return count
 
 
 def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any],
-            allowed: Callable[[Callable[..., Any]], bool] = lambda function: True) -> Program:
+            allowed: Callable[[Callable[..., Any]], bool] = lambda function: True, *, checked: bool = False) -> Program:
     """Write down the forward pass of a plan.
 
     Args:
@@ -43,11 +49,15 @@ def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any]
         samples: an array like each input and parameter, by id.
         constants: the arrays of the constants, by id.
         allowed: whether a function may be called in a line; a rule that calls others is a line of its own.
+        checked: whether conditions under which a rule refuses its operands are put aside; else such a rule is a line
+            of its own too.
 
     Raises:
         GateError: a gate could not be applied to operands like these.
     """
-    trace = Trace(allowed)
+    namespace = Checked() if checked else NUMPY
+    trace = Trace(allowed, namespace)
+    checks: list[tuple[Node, Any]] = []
     inputs = {name: Value(trace, sample) for name, sample in samples.items()}
     slots: list[Any] = [None] * len(plan.names)
     for name, slot in plan.sources.items():
@@ -59,11 +69,16 @@ def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any]
         except Exception as error:
             raise blame(step, error) from error
         slots[step.output : step.output + (step.outputs or 1)] = out if step.outputs else [out]
+        if isinstance(namespace, Checked):
+            checks += ((step.node, check) for check in namespace.checks)
+            namespace.checks.clear()
     outputs = {text: slots[slot] for text, slot in plan.of.items()}
-    return Program(inputs, needed(trace.lines, outputs), outputs)
+    conditions = {str(i): check for i, (_, check) in enumerate(checks)}
+    return Program(inputs, needed(trace.lines, [outputs, conditions]), outputs,
+                   dict(zip(plan.names, slots, strict=True)), checks)
 
 
-def needed(lines: Sequence[Line], outputs: Mapping[str, Any]) -> list[Line]:
+def needed(lines: Sequence[Line], outputs: Any) -> list[Line]:
     """The lines that outputs depend on, in order."""
     used = {id(value) for value in values_in(outputs)}
     kept = []

@@ -26,6 +26,9 @@ take 50 µs. Measured on two cores, 2^14 rows take three times as long, all rows
 SMALLEST = 2**16
 """A column of fewer rows is one block."""
 
+LINES = 2000
+"""Of more lines numba makes no loop: it goes over them by recursion."""
+
 CACHE = 2**24
 """Bytes that the intermediate results of a block may take."""
 
@@ -62,7 +65,7 @@ class Rows:
             if isinstance(line.function, Called):
                 raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
                                  "applied to every row")
-        knows = all(writable(line.function) for line in self._stages.lines)
+        knows = len(self._stages.lines) <= LINES and all(writable(line.function) for line in self._stages.lines)
         self.fast = is_there() and knows if fast is None else fast
         self._outputs = [self._stages.outputs[ref] for ref in (*derived.values.values(), *derived.gradients.values())]
         self._made: dict[frozenset[str], Callable[..., None]] = {}

@@ -14,9 +14,11 @@ import numpy as np
 
 from circuitflow.engines.trace import Called, Line, Value
 
-_BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainder": "%", "equal": "==",
+BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainder": "%", "equal": "==",
            "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
            "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
+"""Operators, of floats as of arrays, by the name of the NumPy function."""
+
 _MATH = {"exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt": "sqrt", "sin": "sin", "cos": "cos",
          "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "sinh": "sinh",
          "cosh": "cosh", "tanh": "tanh", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "hypot": "hypot",
@@ -24,7 +26,7 @@ _MATH = {"exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt":
          "power": "pow", "floor": "floor", "ceil": "ceil"}
 
 FORMS: dict[str, str] = {
-    **{name: f"{{0}} {sign} {{1}}" for name, sign in _BINARY.items()},
+    **{name: f"{{0}} {sign} {{1}}" for name, sign in BINARY.items()},
     **{name: f"{function}({{0}}{', {1}' if name in ('arctan2', 'hypot', 'power') else ''})"
        for name, function in _MATH.items()},
     "negative": "-{0}",

@@ -12,6 +12,9 @@ import numpy as np
 from circuitflow.engines.program import Program
 from circuitflow.engines.trace import Line, Value, values_in
 
+INLINED = 100
+"""Longest expression, in characters, that stands in another: Python takes no more than 200 pairs of parentheses."""
+
 Write = Callable[[Line, Callable[[Any], str]], str]
 """The right side of a line; the function given writes an operand."""
 
@@ -75,7 +78,7 @@ class Source:
             right = write(line, lambda operand: self.text(operand, number))
             (first, *_), reader = line.results, readers.get(id(line.results[0]))
             if (not line.several and uses[id(first)] == 1 and reader is not None and reader.stage is line.stage
-                    and inline(reader, first)):
+                    and len(right) <= INLINED and inline(reader, first)):
                 self._inlined[id(first)] = f"({right})"
                 continue
             yield line, f"{', '.join(map(self.name, line.results))}{',' if line.several else ''} = {right}"

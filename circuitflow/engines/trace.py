@@ -47,10 +47,13 @@ class Trace:
         lines: what was recorded.
         stage: what the next lines belong to.
         allowed: whether a function may be recorded.
+        namespace: what rules compute with.
     """
 
-    def __init__(self, allowed: Callable[[Callable[..., Any]], bool] = lambda function: True) -> None:
+    def __init__(self, allowed: Callable[[Callable[..., Any]], bool] = lambda function: True,
+                 namespace: Any = None) -> None:
         self.lines: list[Line] = []
+        self.namespace = NUMPY if namespace is None else namespace
         self.stage: Any = None
         self.allowed = allowed
         self._made: dict[Any, Any] = {}
@@ -60,7 +63,7 @@ class Trace:
         start = len(self.lines)
         try:
             with np.errstate(all="ignore"):
-                return rule(NUMPY, *operands, **attributes)
+                return rule(self.namespace, *operands, **attributes)
         except (TypeError, AttributeError):
             del self.lines[start:]
             self._made = {key: found for key, found in self._made.items() if found[0] < start}
@@ -177,6 +180,13 @@ class _Namespace:
         if not isinstance(x, Value):
             return np.asarray(x, dtype=dtype)
         return x if dtype is None or x.dtype == dtype else x.trace.record(np.astype, (x, np.dtype(dtype)), {})
+
+
+class Checked(_Namespace):
+    """NumPy, with the conditions under which a rule refuses its operands put aside: they depend on values."""
+
+    def __init__(self) -> None:
+        self.checks: list[Any] = []
 
 
 NUMPY = _Namespace()

@@ -1,0 +1,49 @@
+"""`circuitflow export`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from circuitflow.cli.arguments import File, Inputs, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.progress import waiting
+from circuitflow.document.writing import replace
+from circuitflow.engines.readable import to_python
+from circuitflow.errors import printable
+
+
+class Target(StrEnum):
+    """What a circuit can be written as."""
+
+    python = "python"
+
+
+def command(
+    file: File,
+    to: Annotated[Target, typer.Option(help="The language.")] = Target.python,
+    assignments: Set = [],  # noqa: B006
+    inputs: Inputs = None,
+    of: Of = [],  # noqa: B006
+    wrt: Wrt = [],  # noqa: B006
+    upstream: Upstream = [],  # noqa: B006
+    forward: Annotated[bool, typer.Option("--forward", help="The values alone, without gradients.")] = False,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
+                                               help="Where to write it; standard output by default.")] = None,
+) -> None:
+    """Staged code that runs without circuitflow: one simple line a stage, forward, then backward.
+
+    Values given become the defaults of its arguments.
+
+    Example: circuitflow export circuits/staged.json -o staged.py
+    """
+    asked = question(file, assignments, inputs, of, wrt, upstream)
+    with waiting(f"writing {printable(file, 60)} as {to}"):
+        given = {**asked.inputs, **{f"d{name}": value for name, value in asked.upstream.items()}}
+        text = to_python(asked.circuit, asked.of, () if forward else asked.wrt, inputs=given)
+    if output is None:
+        print(text, end="")
+    else:
+        replace(Path(output), text)
