@@ -1,8 +1,9 @@
 """Run everything side by side, print the table, and write it where the README shows it.
 
-    python -m benchmarks [PART …] [--quick]
+    python -m benchmarks [PART …]
 
-Parts are calls, dags, columns, networks and loading; all by default. Without parts the README's table is written.
+Parts are calls, dags, columns, networks, memory and loading; all by default. Without parts the README's table is
+written. A ratio is the median, over rounds, of our time to that of the peer in the same round; a time is a median too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -21,7 +23,7 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 
 from benchmarks.measure import compare, table
 
-PARTS = ("calls", "dags", "columns", "networks", "loading")
+PARTS = ("calls", "dags", "columns", "networks", "memory", "loading")
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
@@ -46,9 +48,9 @@ def main() -> None:
                                     capture_output=True, text=True, check=True)
             memory[case.work] = float(result.stdout)
     peers = ("numpy", "numba", "torch", "jax", "casadi", "autograd")
-    where = (f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+    where = (f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
              + ", ".join(f"{name} {version(name).partition('+')[0]}" for name in peers))
-    text = f"Measured on {where}.\n\n{table(lines, memory)}"
+    text = f"By `python -m benchmarks` on {where}:\n\n{table(lines, memory)}"
     print(text)
     if not arguments.parts:
         readme = ROOT / "README.md"
@@ -62,7 +64,10 @@ def _peak(part: str, wanted: int) -> float:
         if i == wanted:
             case.ours()
             break
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage gives there may be the parent's
+        return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / (1024 if sys.platform == "darwin" else 1)
 
 
 main()

@@ -89,11 +89,11 @@ def compare(case: Case) -> list[Line]:
 
 
 def _repeats(function: Callable[[], Any]) -> int:
-    """So many that a timing takes about 20 ms."""
+    """So many that a timing takes about 100 ms: long enough for memory to be where it stays."""
     count = 1
     while (taken := _time(function, count) * count) < 0.005:
         count *= 4
-    return max(1, round(count * 0.02 / taken))
+    return max(1, round(count * 0.1 / taken))
 
 
 def _time(function: Callable[[], Any], repeats: int) -> float:

@@ -92,7 +92,7 @@ class Jitted:
                     raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which "
                                      "the engine jax does not know when it compiles; choose another engine") from None
                 raise
-            if checks and any(bool(check.any()) for check in checks):
+            if checks and any(bool(check.any() if check.ndim else check) for check in checks):
                 self._refuse(arrays, columns, checks)
         return (values[0] if len(values) == 1 else dict(zip(self._plan.of, values, strict=True)),
                 dict(zip(self._plan.wrt, gradients, strict=True)))
