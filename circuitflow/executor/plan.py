@@ -91,24 +91,25 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
         if name not in needed:
             continue
         slot = first[name] = len(names)
-        here = positions.get(name, ())
-        if node.gate is None and node.is_source:
+        here = positions.get(name, ()) if positions else ()
+        gate = node.gate
+        if gate is None and node.is_source:
             names.append(node.id)
             sources[node.id] = slot
             active.append(node.types[0].is_float and (node.kind != "constant" if wrt is None else 0 in here))
             continue
         operands = tuple([first[source] + output for source, output, _ in node.operands])
         flowing = tuple([active[operand] for operand in operands])
-        gate, attributes, outputs, filled = node.gate, node.attributes, node.outputs, node.names
-        if gate is not None and not outputs:
+        if gate is not None and not node.outputs:
             wanted = reaching.get((node.kind, flowing))
             if wanted is None:
                 wanted = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
                 wanted = reaching[node.kind, flowing] = wanted if any(wanted) else ()
-            active.append(node.types[0].is_float and (bool(wanted) or 0 in here))
+            active.append((True if wanted else 0 in here) and node.types[0].is_float)
             names.append(name)
-            steps.append(Step(node, gate, attributes, operands, slot, 0, wanted))
+            steps.append(Step(node, gate, node.attributes, operands, slot, 0, wanted))
             continue
+        attributes, outputs, filled = node.attributes, node.outputs, node.names
         if gate is None:
             assert structure is not None  # noqa: S101
             gate, attributes = structure(node, flowing), {}

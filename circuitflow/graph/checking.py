@@ -14,7 +14,7 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import listing, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable
-from circuitflow.graph.definition import Definition, Site
+from circuitflow.graph.definition import NOTHING, Definition, Site
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge
 from circuitflow.graph.order import put_in_order
@@ -31,6 +31,17 @@ class _Given(NamedTuple):
     source: str
     port: str | int | None
     pointer: Pointer
+
+
+class _Kind(NamedTuple):
+    """A gate, the ports of its operands, and how many of them it takes at least."""
+
+    gate: Gate
+    ports: Sequence[str | int]
+    least: int
+
+
+_POSITIONS = range(2**31)
 
 
 def _port(ports: Sequence[str], at: int) -> str | int:
@@ -50,19 +61,27 @@ class _Checker:
         self.definition, self.gates, self.faults = definition, gates, faults
         self.sites = definition.sites
         self.single: set[str] = set()
+        self.kinds: dict[str, _Kind | None] = {}
         edges = (*definition.pointer, "edges")
         # An edge at fault could have been meant for any node that lacks one.
         self.edges_are_whole = not any(broken[: len(edges)] == edges for broken in definition.broken)
 
     def check(self) -> None:
+        here = (*self.definition.pointer, "nodes")
+        in_order = True
         for i, node in enumerate(self.definition.body.nodes):
-            self._node(node, (*self.definition.pointer, "nodes", i))
+            if not self._is_plain(node, (*here, i)):
+                self._node(node, (*here, i))
+                in_order &= node.gate in ("input", "parameter", "constant")
         incoming = self._edges()
         for site in self.sites.values():
-            if isinstance(site.node, GateNode | SubcircuitNode) and not self._is_plain(site):
+            if not site.is_plain and isinstance(site.node, GateNode | SubcircuitNode):
                 self._operands(site, site.node, incoming.get(site.node.id, []))
         self._outputs()
-        put_in_order(self.definition, self.faults)
+        if in_order:
+            self.definition.order = list(self.sites.values())
+        else:
+            put_in_order(self.definition, self.faults)
 
     def fault(self, site: Site, message: str, *path: str | int, key: bool = False) -> None:
         site.sound = False
@@ -70,6 +89,32 @@ class _Checker:
                         node=site.node.id, key=key)
 
     # Nodes
+
+    def _is_plain(self, node: Node, pointer: Pointer) -> bool:
+        """Whether a node is a gate without attributes on earlier nodes that have one output; it then has its site.
+
+        In a large document most are, and nothing else is to be checked of them.
+        """
+        if type(node) is not GateNode or node.attributes:
+            return False
+        kind = self.kinds[node.gate] if node.gate in self.kinds else self._kind(node.gate)
+        name, sources = node.id, node.inputs
+        if (kind is None or type(sources) is not list or not kind.least <= len(sources) <= len(kind.ports)
+                or not self.single.issuperset(sources) or name in self.sites or pointer in self.definition.broken):
+            return False
+        operands = tuple(map(Edge, sources, repeat(0), kind.ports))
+        self.sites[name] = Site(node, pointer, kind.gate, NOTHING, operands, NOTHING, sound=True, is_plain=True)
+        self.single.add(name)
+        return True
+
+    def _kind(self, name: str) -> _Kind | None:
+        """What plain nodes of a gate have in common; None where there are none."""
+        gate, kind = self.gates.get(name), None
+        if gate is not None and not gate.outputs and not gate.attributes.model_fields:
+            kind = (_Kind(gate, _POSITIONS, gate.operands.minimum) if isinstance(gate.operands, AtLeast) else
+                    _Kind(gate, gate.operands, len(gate.operands) - gate.optional))
+        self.kinds[name] = kind
+        return kind
 
     def _node(self, node: Node, pointer: Pointer) -> None:
         site = Site(node, pointer)
@@ -196,25 +241,6 @@ class _Checker:
         operands = {at: Edge(*reference, _port(ports, at))
                     for at, reference in zip(places, references, strict=True) if reference is not None}
         site.operands = tuple(operands[at] for at in sorted(operands))
-
-    def _is_plain(self, site: Site) -> bool:
-        """Whether a node is a gate on nodes of this body that have one output each; it then has its operands.
-
-        In a large document most are, and nothing else is to be checked of them.
-        """
-        sources, gate = site.node.inputs, site.gate  # type: ignore[union-attr]
-        if gate is None or type(sources) is not list or not self.single.issuperset(sources):
-            return False
-        ports: Sequence[str | int]
-        if isinstance(gate.operands, AtLeast):
-            ports, least = range(len(sources)), gate.operands.minimum
-        else:
-            ports, least = gate.operands, len(gate.operands) - gate.optional
-        if not least <= len(sources) <= len(ports):
-            return False
-        site.operands = tuple(map(Edge, sources, repeat(0), ports))
-        site.is_plain = not gate.outputs
-        return True
 
     def _places(self, site: Site, given: Sequence[_Given]) -> list[int] | None:
         """The position of the operand that each edge fills, or None after a fault."""

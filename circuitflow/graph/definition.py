@@ -20,7 +20,7 @@ from circuitflow.gates import AtLeast, Gate
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: there may be millions of sites
+NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: there may be millions of sites
 
 MAX_NESTING = 64
 """How deep subcircuits may be defined inside one another, and how deep calls may nest."""
@@ -33,15 +33,15 @@ class Site:
     Attributes:
         operands: where the operands come from, by the ids of the body.
         bodies: the circuits that it applies, by key.
-        is_plain: whether it is a gate with one output, and its operands are nodes of the same body, calls aside.
+        is_plain: whether it is a gate with one output on earlier nodes of the same body that have one, calls aside.
     """
 
     node: Node
     pointer: Pointer
     gate: Gate | None = None
-    attributes: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    attributes: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     operands: tuple[Edge, ...] = ()
-    bodies: Mapping[str, Definition] = field(default_factory=lambda: _NOTHING)
+    bodies: Mapping[str, Definition] = field(default_factory=lambda: NOTHING)
     sound: bool = True
     is_plain: bool = False
     array: Array | None = None

@@ -84,24 +84,26 @@ def expand(root: Definition, gates: GateTable, path: str = "",
         (root, path, given, iter(root.order))]
     while pending:
         definition, call, given, sites = pending[-1]
-        site = next(sites, None)
-        if site is None:
-            pending.pop()
-        elif site.callee is None:
-            yield _place(definition, call, given, site, gates)
+        for site in sites:
+            if site.is_plain and not call:
+                node = site.node
+                yield Placed(Node(node.id, node.gate, site.gate, site.attributes, site.operands, (), (), node.label), site,
+                             definition, call, site.sound)
+            elif site.callee is None:
+                yield _place(definition, call, given, site, gates)
+            else:
+                edges = _edges(definition, call, site)
+                # Where the call is at fault, the inputs of its circuit are unknown, not absent.
+                bound: Mapping[str, Edge | None] = (dict.fromkeys(site.callee.inputs)
+                                                    if edges is None else {str(edge.port): edge for edge in edges})
+                pending.append((site.callee, f"{call}{site.node.id}/", bound, iter(site.callee.order)))
+                break
         else:
-            edges = _edges(definition, call, site)
-            # Where the call is at fault, the inputs of its circuit are unknown, not absent.
-            bound: Mapping[str, Edge | None] = (dict.fromkeys(site.callee.inputs)
-                                                if edges is None else {str(edge.port): edge for edge in edges})
-            pending.append((site.callee, f"{call}{site.node.id}/", bound, iter(site.callee.order)))
+            pending.pop()
 
 
 def _place(definition: Definition, call: str, given: Mapping[str, Edge | None], site: Site, gates: GateTable) -> Placed:
     name, label = call + site.node.id, site.node.label
-    if site.is_plain and not call:
-        return Placed(Node(name, site.node.gate, site.gate, site.attributes, site.operands, (), (), label), site,
-                      definition, call, site.sound)
     if isinstance(site.node, InputNode) and site.node.id in given:
         edge = given[site.node.id]
         edges = (edge._replace(port="x"),) if edge else ()
