@@ -23,8 +23,8 @@ def cases() -> Iterator[Case]:
     work = f"network of {DEPTH} layers, {BATCH} × {WIDTH} each, cache"
     yield Case(f"{work} all", "call", 1, lambda: run("all"), dict, {}, 9)
     for cache in ("needed", "recompute"):
-        yield Case(f"{work} {cache}", "call", 1, lambda cache=cache: run(cache), lambda: {"cache all": lambda: run("all")},
-                   {}, 9)
+        yield Case(f"{work} {cache}", "call", 1, lambda cache=cache: run(cache),
+                   lambda: {"cache all": lambda: run("all")}, {}, 9)
 
 
 def deep() -> cf.Circuit:

@@ -87,8 +87,8 @@ def expand(root: Definition, gates: GateTable, path: str = "",
         for site in sites:
             if site.is_plain and not call:
                 node = site.node
-                yield Placed(Node(node.id, node.gate, site.gate, site.attributes, site.operands, (), (), node.label), site,
-                             definition, call, site.sound)
+                plain = Node(node.id, node.gate, site.gate, site.attributes, site.operands, (), (), node.label)
+                yield Placed(plain, site, definition, call, site.sound)
             elif site.callee is None:
                 yield _place(definition, call, given, site, gates)
             else:
