@@ -24,8 +24,9 @@ def cases() -> Iterator[Case]:
         for way, function in ways.items():
             ours = lambda function=function, x=x, y=y: function(x=x, y=y)  # noqa: E731
             peers = (lambda x=x, y=y: {"NumPy": lambda: in_numpy(x, y), "torch": in_torch(x, y),
+                                       "torch compiled": in_torch_compiled(x, y),
                                        "jax.jit + vmap": in_jax(x, y)}) if rows == 1_000_000 else dict
-            most = {"NumPy": 0.4, "torch": 1.0} if way == "no extras" else {"torch|jax.jit + vmap": 0.7}
+            most = {"NumPy": 0.4, "torch": 1.0} if way == "no extras" else {"torch|torch compiled|jax.jit + vmap": 0.7}
             yield Case(f"staged example, {rows:,} rows, {way}", "row", rows, ours, peers, most,
                        5 if rows > 1_000_000 else 15, rtol=1e-6)
 
@@ -56,6 +57,23 @@ def in_torch(x: Any, y: Any) -> Any:
         f = (x + torch.sigmoid(y)) / (torch.sigmoid(x) + (x + y) ** 2)
         f.sum().backward()
         return f, x.grad, y.grad
+
+    return run
+
+
+def in_torch_compiled(x: Any, y: Any) -> Any:
+    """One compiled function of values and gradients, which is several times as fast as a compiled forward pass."""
+    import torch
+
+    def f(x: Any, y: Any) -> Any:
+        return (x + torch.sigmoid(y)) / (torch.sigmoid(x) + (x + y) ** 2)
+
+    compiled = torch.compile(torch.func.vmap(torch.func.grad_and_value(f, argnums=(0, 1))))
+    x, y = torch.tensor(x), torch.tensor(y)
+
+    def run() -> Any:
+        (dx, dy), value = compiled(x, y)
+        return value, dx, dy
 
     return run
 

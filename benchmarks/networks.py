@@ -43,7 +43,8 @@ def cases(batch: int = 256, sizes: tuple[int, ...] = (784, 512, 512, 10)) -> Ite
     shown = "-".join(map(str, sizes))
     in_numpy = cf.Executor(circuit).compile(wrt=wrt)
     yield Case(f"MLP {shown}, batch {batch}, NumPy", "call", 1, lambda: in_numpy(x=x, labels=labels),
-               lambda: {"torch": in_torch(x, labels, weights)}, {"torch": 1.0}, rtol=1e-4)
+               lambda: {"torch": in_torch(x, labels, weights), "torch compiled": in_torch(x, labels, weights, True)},
+               {"torch|torch compiled": 1.0}, rtol=1e-4)
     import jax
 
     in_xla = cf.Executor(circuit).compile(wrt=wrt, engine="jax")
@@ -54,21 +55,26 @@ def cases(batch: int = 256, sizes: tuple[int, ...] = (784, 512, 512, 10)) -> Ite
                lambda: {"hand-written jax.jit": in_jax(x, labels, weights)}, {"hand-written jax.jit": 1.05}, rtol=1e-4)
 
 
-def in_torch(x: Any, labels: Any, weights: Any) -> Any:
-    """Eager."""
+def in_torch(x: Any, labels: Any, weights: Any, compiled: bool = False) -> Any:
+    """Eager, or compiled."""
     import torch
 
     x, labels = torch.tensor(x), torch.tensor(labels)
     leaves = [torch.tensor(np.array(weight), requires_grad=True) for weight in weights]
 
-    def run() -> Any:
-        for leaf in leaves:
-            leaf.grad = None
+    def forward(x: Any, labels: Any, leaves: Any) -> Any:
         h = x
         for i in range(0, len(leaves), 2):
             h = h @ leaves[i] + leaves[i + 1]
             h = torch.relu(h) if i + 2 < len(leaves) else h
-        loss = torch.nn.functional.cross_entropy(h, labels)
+        return torch.nn.functional.cross_entropy(h, labels)
+
+    function = torch.compile(forward) if compiled else forward
+
+    def run() -> Any:
+        for leaf in leaves:
+            leaf.grad = None
+        loss = function(x, labels, leaves)
         loss.backward()
         return loss, [leaf.grad for leaf in leaves]
 

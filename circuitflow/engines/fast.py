@@ -72,9 +72,10 @@ def _numba() -> Any:
 def _vectorizable() -> dict[str, Callable[..., Any]]:
     """Functions without a call or a branch, so that the compiler computes them for several rows at once.
 
-    The exponential is 2^k · e^r with |r| ≤ ln 2 / 2, ln 2 in two parts (Cody and Waite 1980), and the series of e^r to
-    r^13; it is within 2 ulps of the true value.
+    The exponential is 2^k · e^r with |r| ≤ ln 2 / 2, ln 2 in two parts (Cody and Waite 1980), and a polynomial for e^r;
+    it is within 2 ulps of the true value.
     """
+    from llvmlite.ir import FunctionType
     from numba import types
     from numba.extending import intrinsic, register_jitable
 
@@ -88,24 +89,45 @@ def _vectorizable() -> dict[str, Callable[..., Any]]:
 
         return bits
 
+    @intrinsic
+    def muladd(context: Any, x: Any, y: Any, z: Any) -> Any:
+        """X · y + z, in one instruction where the processor has it."""
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            double = arguments[0].type
+            fused = builder.module.declare_intrinsic("llvm.fmuladd", [double], FunctionType(double, [double] * 3))
+            return builder.call(fused, arguments)
+
+        return types.float64(types.float64, types.float64, types.float64), generate
+
     integer, floating = cast(types.float64, types.int64), cast(types.int64, types.float64)
     shift = 1.5 * 2**52  # added to a number, it leaves the nearest integer in the last bits
     zero = struct.unpack("<q", struct.pack("<d", shift))[0]
     high, low = 6.93145751953125e-1, 1.42860682030941723212e-6
-    (c13, c12, c11, c10, c9, c8, c7, c6, c5, c4, c3) = (1 / math.factorial(n) for n in range(13, 2, -1))
+    c11, c10, c9, c8, c7, c6, c5, c4, c3 = _remainder()[::-1]
 
     @register_jitable
     def exp(x: float) -> float:
         y = 709.79 if x > 709.79 else (-746.0 if x < -746.0 else x)
-        t = y * 1.4426950408889634 + shift
+        t = muladd(y, 1.4426950408889634, shift)
         n = t - shift
-        r = (y - n * high) - n * low
+        r = muladd(-n, low, muladd(-n, high, y))
         k = integer(t) - zero
-        p = ((((((((((c13 * r + c12) * r + c11) * r + c10) * r + c9) * r + c8) * r + c7) * r + c6) * r + c5) * r + c4)
-             * r + c3) * r + 0.5
-        e = (p * (r * r) + r) + 1.0
+        p = muladd(muladd(muladd(muladd(c11, r, c10), r, c9), r, c8), r, c7)
+        p = muladd(muladd(muladd(muladd(p, r, c6), r, c5), r, c4), r, c3)
+        e = muladd(muladd(p, r, 0.5), r * r, r) + 1.0
         half = k >> 1  # in two steps, for results that are subnormal
         e = e * floating((half + 1023) << 52) * floating((k - half + 1023) << 52)
         return e if x == x else x
 
     return {"exp": exp}
+
+
+def _remainder() -> list[float]:
+    """Coefficients c3 … c11 of e^r = 1 + r + r²/2 + c3 r³ + …, for |r| ≤ ln 2 / 2.
+
+    Those of the Taylor series, economised: its terms beyond are left out as Chebyshev polynomials, an error of 3e-18.
+    """
+    radius, terms = math.log(2) / 2 * 1.0001, 20
+    scaled = np.polynomial.chebyshev.poly2cheb([radius**n / math.factorial(n + 3) for n in range(terms)])
+    short = np.polynomial.chebyshev.cheb2poly(scaled[:9])
+    return [float(c) / radius**n for n, c in enumerate(short)]
