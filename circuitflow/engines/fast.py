@@ -89,16 +89,15 @@ def _vectorizable() -> dict[str, Callable[..., Any]]:
 
         return bits
 
-    @intrinsic
-    def muladd(context: Any, x: Any, y: Any, z: Any) -> Any:
-        """X · y + z, in one instruction where the processor has it."""
+    def fused(context: Any, x: Any, y: Any, z: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             double = arguments[0].type
-            fused = builder.module.declare_intrinsic("llvm.fmuladd", [double], FunctionType(double, [double] * 3))
-            return builder.call(fused, arguments)
+            kind = FunctionType(double, [double] * 3)
+            return builder.call(builder.module.declare_intrinsic("llvm.fmuladd", [double], kind), arguments)
 
         return types.float64(types.float64, types.float64, types.float64), generate
 
+    muladd: Any = intrinsic(fused)  # x · y + z, in one instruction where the processor has it
     integer, floating = cast(types.float64, types.int64), cast(types.int64, types.float64)
     shift = 1.5 * 2**52  # added to a number, it leaves the nearest integer in the last bits
     zero = struct.unpack("<q", struct.pack("<d", shift))[0]
