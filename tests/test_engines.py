@@ -338,6 +338,17 @@ def test_a_large_circuit_with_a_gate_that_no_tape_takes_is_interpreted(monkeypat
     assert caplog.messages == ["engine: interpreter"]
 
 
+def test_a_rule_that_needs_a_size_is_interpreted_where_there_is_none(caplog):
+    made = circuit({"id": "x", "gate": "input", "shape": ["n"]}, {"id": "p", "gate": "cum_prod", "inputs": ["x"], "axis": 0},
+                   {"id": "f", "gate": "reduce_sum", "inputs": ["p"]})
+    with caplog.at_level("INFO", "circuitflow"):
+        value, gradients = cf.Executor(made).compile()(x=[2.0, 3.0])
+    assert (value, gradients["x"].tolist()) == (8.0, [4.0, 2.0])
+    assert caplog.messages == ["engine: interpreter"]
+    with pytest.raises(cf.GateError, match="cum_prod: has a gradient along axes of known size only, not n"):
+        cf.Executor(made).compile(engine="staged")
+
+
 HOSTILE = ["class", "None", "print", "lambda", "exp", "type", "numbers", "interpret", "inputs", "buffers", "__import__",
            "v0", "f0", "k0", "inf", "nan", "float", "marker_q", "unused0"]
 OURS = {"value_and_grad", "stages", "type", "float", "bool", "numbers", "interpret", "inputs", "buffers", "results", "out", "None",

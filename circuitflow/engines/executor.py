@@ -17,7 +17,7 @@ from circuitflow.engines.staged import scalar_program, staged
 from circuitflow.engines.tape import is_scalar
 from circuitflow.engines.taped import Taped, TapedRows
 from circuitflow.engines.xla import Jitted
-from circuitflow.errors import InputError, nearest, printable
+from circuitflow.errors import GateError, InputError, nearest, printable
 from circuitflow.executor.interpreter import Interpreter
 
 ENGINES = ("auto", "interpreter", "staged", "tape", "jax")
@@ -71,9 +71,14 @@ class Executor(Interpreter):
             else:
                 how = "compiled" if taped.fast else "in Python; `pip install 'circuitflow[fast]'` compiles it"
                 return _logged(taped, f"tape, {how}")
-        if chosen == "interpreter":
+        try:
+            derived = Derived(self, of, wrt) if chosen == "staged" else None
+        except GateError:  # a rule that cannot be written down for sizes that are not known
+            if engine != "auto":
+                raise
+            derived = None
+        if derived is None:
             return _logged(self._interpreted(of, wrt), "interpreter")
-        derived = Derived(self, of, wrt)
         stages = scalar_program(derived)
         if stages is None:
             return _logged(Arrays(derived), "staged, on arrays")

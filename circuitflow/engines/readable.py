@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.arrays import repr_of
+from circuitflow.engines.buffers import repr_of
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import BINARY, FORMS, NAMES, inlinable, number, written

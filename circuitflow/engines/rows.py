@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.arrays import allot, compiled, is_elementwise
+from circuitflow.engines.buffers import allot, compiled, is_elementwise
 from circuitflow.engines.columns import columns_in, cores, in_blocks
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.fast import is_there, jitted

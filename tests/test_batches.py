@@ -1,0 +1,185 @@
+"""A large batch goes through a circuit in blocks, and gives what it gives whole."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from test_engines import circuit, close
+
+import circuitflow as cf
+from circuitflow.engines import batches
+from circuitflow.engines.batches import Batched, Inseparable
+from circuitflow.engines.derived import Derived
+from circuitflow.gates import GATES
+from gate_examples import EXAMPLES, attributes_of
+
+ROWS = 1001
+RANDOM = np.random.RandomState(0)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(batches, "CACHE", 2**11)
+
+
+def given_x(shape=("batch", 5), **rest):
+    return {"id": "x", "gate": "input", "shape": list(shape), **rest}
+
+
+def parameter(name, *shape, seed=0):
+    return {"id": name, "gate": "parameter", "value": {"random": "normal", "shape": list(shape), "seed": seed}}
+
+
+def gate(name, kind, *operands, **attributes):
+    return {"id": name, "gate": kind, "inputs": list(operands), **attributes}
+
+
+LAYER = [given_x(), parameter("W", 5, 4), parameter("b", 4, seed=1), gate("p", "matmul", "x", "W"), gate("a", "add", "p", "b")]
+LABELS = {"id": "t", "gate": "input", "shape": ["batch"], "dtype": "int64"}
+NETWORK = [*LAYER, LABELS, gate("h", "relu", "a"), parameter("V", 4, 3, seed=2), gate("q", "matmul", "h", "V"),
+           gate("loss", "softmax_cross_entropy_loss", "q", "t")]
+X = RANDOM.standard_normal((ROWS, 5))
+T = RANDOM.randint(0, 3, ROWS)
+
+SEPARABLE = {
+    "loss of a network": (circuit(*NETWORK, outputs=["loss"]), {"x": X, "t": T}),
+    "outputs by row": (circuit(*LAYER, gate("f", "tanh", "a")), {"x": X, "df": RANDOM.standard_normal((ROWS, 4))}),
+    "sum and rows": (circuit(*LAYER, gate("r", "softmax", "a"), gate("f", "reduce_mean", "r"), outputs=["f", "r"]),
+                     {"x": X, "dr": RANDOM.standard_normal((ROWS, 4))}),
+    "of float32": (circuit(*LAYER, gate("s", "sigmoid", "a"), gate("f", "reduce_sum", "s"), dtype="float32"),
+                   {"x": X.astype(np.float32)}),
+    "a function of a mean": (circuit(*LAYER, gate("m", "reduce_mean", "a"), gate("e", "exp", "m"), gate("f", "mul", "e", "m")), {"x": X}),
+    "rows divided by a sum": (circuit(*LAYER, gate("e", "exp", "a"), gate("s", "reduce_sum", "e"), gate("r", "div", "e", "s"),
+                                      gate("l", "log", "r"), gate("m", "mul", "r", "l"), gate("f", "reduce_sum", "m")), {"x": X}),
+    "batch normalisation": (circuit(*LAYER, gate("m", "reduce_mean", "a", axis=0, keepdims=True), gate("c", "sub", "a", "m"),
+                                    gate("s", "square", "c"), gate("v", "reduce_mean", "s", axis=0), gate("d", "sqrt", "v"),
+                                    gate("n", "div", "c", "d"), gate("t", "tanh", "n"), gate("f", "reduce_sum", "t")), {"x": X}),
+    "layer normalisation": (circuit(*LAYER, parameter("g", 4, seed=3), parameter("o", 4, seed=4), gate("n", "layer_normalization", "a", "g", "o"),
+                                    gate("s", "swish", "n"), gate("f", "reduce_mean", "s")), {"x": X}),
+    "matrices in a batch": (circuit(given_x(("batch", 3, 5)), parameter("W", 5, 4), gate("p", "matmul", "x", "W"), gate("t", "matrix_transpose", "p"),
+                                    gate("m", "matmul", "p", "t"), gate("r", "reshape", "m", shape=[-1, 9]), gate("s", "tanh", "r"),
+                                    gate("f", "reduce_sum", "s")), {"x": RANDOM.standard_normal((ROWS, 3, 5))}),
+    "scalars in a batch": (circuit(given_x(("batch",)), parameter("w"), gate("p", "mul", "x", "w"), gate("s", "sin", "p"),
+                                   gate("f", "reduce_mean", "s")), {"x": X[:, 0]}),
+    "several names": (circuit(given_x(("batch", "time")), gate("e", "exp", "x"), gate("s", "reduce_sum", "e", axis=1), gate("l", "log", "s"),
+                              gate("f", "reduce_mean", "l")), {"x": RANDOM.standard_normal((ROWS, 7))}),
+    "what no row reaches": (circuit(*LAYER, gate("e", "exp", "b"), gate("s", "reduce_sum", "a"), outputs=["s", "e"]),
+                            {"x": X, "de": np.ones(4)}),
+}
+
+INSEPARABLE = {
+    "sorted": circuit(*LAYER, gate("s", "sort", "a", axis=0), gate("m", "tanh", "s"), gate("f", "reduce_sum", "m")),
+    "running sum": circuit(*LAYER, gate("s", "cum_sum", "a", axis=0), gate("m", "tanh", "s"), gate("f", "reduce_sum", "m")),
+    "largest": circuit(*LAYER, gate("f", "reduce_max", "a")),
+    "every row with every row": circuit(*LAYER, gate("t", "matrix_transpose", "a"), gate("m", "matmul", "a", "t"), gate("e", "tanh", "m"),
+                                        gate("f", "reduce_sum", "e")),
+    "flattened": circuit(*LAYER, gate("r", "reshape", "a", shape=[-1]), gate("e", "tanh", "r"), gate("f", "reduce_sum", "e")),
+}
+
+
+def batched(loaded, given):
+    derived = Derived(cf.Executor(loaded), None, None)
+    return Batched(derived, derived.bind(given))
+
+
+@pytest.mark.parametrize("name", SEPARABLE)
+@pytest.mark.parametrize("rows", [ROWS, 640])
+def test_blocks_give_what_the_whole_gives(name, rows):
+    loaded, given = SEPARABLE[name]
+    given = {key: x[:rows] if len(x) == ROWS else x for key, x in given.items()}
+    assert batched(loaded, given)._block <= 128
+    executor = cf.Executor(loaded)
+    compiled = executor.compile(engine="staged")
+    expected = executor.compile(engine="interpreter")(**given)
+    for _ in range(2):
+        close(compiled(**given), expected, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", INSEPARABLE)
+def test_rows_that_depend_on_one_another_stay_together(name):
+    with pytest.raises(Inseparable):
+        batched(INSEPARABLE[name], {"x": X})
+    executor = cf.Executor(INSEPARABLE[name])
+    close(executor.compile(engine="staged")(x=X), executor.compile(engine="interpreter")(x=X), rtol=1e-11, atol=1e-12)
+
+
+def test_a_small_batch_is_not_cut(monkeypatch):
+    loaded, given = SEPARABLE["loss of a network"]
+    with pytest.raises(Inseparable, match="a small batch"):
+        batched(loaded, {name: x[:200] for name, x in given.items()})
+    with pytest.raises(Inseparable, match="no batch, or several"):
+        batched(circuit(parameter("w", 500), gate("f", "reduce_sum", "w")), {})
+
+
+def test_an_operand_that_a_gate_refuses_is_told_as_by_the_interpreter():
+    loaded, _ = SEPARABLE["loss of a network"]
+    labels = T.copy()
+    labels[700] = 3
+    with pytest.raises(cf.GateError, match=re.escape("node 'loss': softmax_cross_entropy_loss: label 3 is out of range for 3 classes")):
+        cf.Executor(loaded).compile()(x=X, t=labels)
+
+
+def batch_of(example):
+    """A gate on operands whose leading axis is a batch of many rows, and something after it; None where that cannot be."""
+    first = example.operands[0].shape[:1]
+    if not first or first[0] < 2:
+        return None
+    nodes, given = [], {}
+    for i, x in enumerate(example.operands):
+        is_batch = x.shape[:1] == first
+        shape = ["batch", *x.shape[1:]] if is_batch else list(x.shape)
+        nodes.append({"id": f"x{i}", "gate": "input", "shape": shape, "dtype": str(x.dtype)})
+        given[f"x{i}"] = np.concatenate([x] * (650 // first[0])) if is_batch else x
+    names = [node["id"] for node in nodes]
+    outputs = GATES[example.gate].output_names(attributes_of(example))
+    nodes += [gate("y", example.gate, *names, **attributes_of(example)), gate("z", "tanh", f"y.{outputs[0]}" if outputs else "y"),
+              gate("f", "reduce_mean", "z")]
+    try:
+        return circuit(*nodes), given
+    except cf.DocumentError:
+        return None
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_every_gate_on_a_batch(example):
+    made = batch_of(example)
+    if made is None or not all(x.dtype == np.float64 or x.dtype.kind in "bi" for x in example.operands):
+        return
+    loaded, given = made
+    executor = cf.Executor(loaded)
+    try:
+        expected = executor.compile(engine="interpreter")(**given)
+    except cf.CircuitflowError:
+        return
+    close(executor.compile()(**given), expected, rtol=1e-11, atol=1e-12)
+
+
+def test_memory_does_not_grow_with_the_rows(monkeypatch):
+    monkeypatch.setattr(batches, "CACHE", 2**20)
+    loaded = circuit(given_x(), *LAYER[1:], *(gate(f"t{i}", "tanh", f"t{i - 1}" if i else "a") for i in range(20)),
+                     gate("f", "reduce_sum", "t19"))
+    compiled = cf.Executor(loaded).compile(wrt=["W", "b"])
+
+    def peak(rows):
+        x = np.ones((rows, 5))
+        compiled(x=x)
+        tracemalloc.start()
+        compiled(x=x)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    small, large = peak(20_000), peak(200_000)
+    assert large < 1.2 * small < 200_000 * 8 * 4  # one result of a layer
+
+
+def test_threads_share_a_function():
+    loaded, given = SEPARABLE["rows divided by a sum"]
+    compiled = cf.Executor(loaded).compile()
+    alone = [compiled(x=given["x"] * k)[0] for k in range(1, 9)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda k: compiled(x=given["x"] * k)[0], range(1, 9))) == alone
