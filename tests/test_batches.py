@@ -65,6 +65,10 @@ SEPARABLE = {
                                     gate("f", "reduce_sum", "s")), {"x": RANDOM.standard_normal((ROWS, 3, 5))}),
     "scalars in a batch": (circuit(given_x(("batch",)), parameter("w"), gate("p", "mul", "x", "w"), gate("s", "sin", "p"),
                                    gate("f", "reduce_mean", "s")), {"x": X[:, 0]}),
+    "a number of the batch that is selected": (
+        circuit(*LAYER, gate("s", "reduce_mean", "a", axis=1), gate("r", "relu", "s"), gate("m", "reduce_mean", "r"),
+                {"id": "z", "gate": "constant", "value": 0.5}, gate("c", "max", "r", "z"), gate("k", "reduce_mean", "c"),
+                gate("f", "add", "m", "k")), {"x": X}),
     "several names": (circuit(given_x(("batch", "time")), gate("e", "exp", "x"), gate("s", "reduce_sum", "e", axis=1), gate("l", "log", "s"),
                               gate("f", "reduce_mean", "l")), {"x": RANDOM.standard_normal((ROWS, 7))}),
     "what no row reaches": (circuit(*LAYER, gate("e", "exp", "b"), gate("s", "reduce_sum", "a"), outputs=["s", "e"]),

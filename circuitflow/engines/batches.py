@@ -28,6 +28,9 @@ from circuitflow.gates import Size
 CACHE = 2**24
 """Bytes that the results of a block may take; a batch of which all take less than four times as many is not cut."""
 
+SMALLEST = 64
+"""Rows of a block, however large they are."""
+
 PROBES = 37, 41
 """Sizes of the batch for which stages are written down to be compared: unlike any that a circuit is likely to have."""
 
@@ -55,10 +58,12 @@ class Batched:
         self._derived = derived
         self._name, self._sizes = _batch(derived, arrays)
         self._rows = self._sizes[self._name]
+        if self._rows < 4 * SMALLEST:
+            raise Inseparable("a small batch")
         self._probes = [self._program(size) for size in PROBES]
         first = self._probes[0]
         buffers = sum(math.prod(shape) * dtype.itemsize for shape, dtype in allot(first).kinds)
-        self._block = max(64, CACHE * PROBES[0] // max(buffers, 1))
+        self._block = max(SMALLEST, CACHE * PROBES[0] // max(buffers, 1))
         if self._rows < 4 * self._block:
             raise Inseparable("a small batch")
         self._kinds, self._phases = _separated(*self._probes)
@@ -85,8 +90,8 @@ class Batched:
         stages = self._program(rows)
         if not _alike(stages, self._probes[0]):
             raise Inseparable("other stages for a block")
-        lines = [line._replace(operands=tuple(self._number(x, *pair) for x, *pair in zip(
-            line.operands, one.operands, other.operands, strict=True))) if isinstance(line.function, np.ufunc) else line
+        lines = [line._replace(operands=tuple(self._number(line, x, *pair) for x, *pair in zip(
+            line.operands, one.operands, other.operands, strict=True)))
             for line, one, other in zip(stages.lines, *(probe.lines for probe in self._probes), strict=True)]
         checks = [check for _, check in stages.checks]
         made, inputs, done = [], dict(stages.inputs), set()
@@ -98,8 +103,8 @@ class Batched:
         asked = [*(stages.outputs[reference] for reference in self._references), *checks]
         return [*made, _compiled(inputs, [line for i, line in enumerate(lines) if i not in done], asked)]
 
-    def _number(self, x: Any, one: Any, other: Any) -> Any:
-        """An operand; a number that goes by the size of the batch is that of the whole batch.
+    def _number(self, line: Line, x: Any, one: Any, other: Any) -> Any:
+        """An operand of a line; a number that goes by the size of the batch is that of the whole batch.
 
         Raises:
             Inseparable: it is not known how it goes by the size.
@@ -109,6 +114,8 @@ class Batched:
         first, second = np.asarray(one), np.asarray(other)
         if first.shape == second.shape and np.array_equal(first, second, equal_nan=first.dtype.kind == "f"):
             return x
+        if not (isinstance(line.function, np.ufunc) or line.function in _ELEMENTWISE):
+            raise Inseparable("a parameter that goes by the size of the batch")
         if not first.size or (first != first.flat[0]).any() or (second != second.flat[0]).any():
             raise Inseparable("an array that goes by the size of the batch")
         number = _fitted(first.flat[0].item(), second.flat[0].item(), self._rows)
@@ -206,8 +213,12 @@ def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, 
 
 
 def _alike(one: Program, other: Program) -> bool:
-    """Whether two programs differ in numbers and shapes alone."""
-    return [line.function for line in one.lines] == [line.function for line in other.lines]
+    """Whether two programs differ in numbers and shapes among their operands alone."""
+    def outline(program: Program) -> list[Any]:
+        return [(line.function, {name: id(x) if isinstance(x, np.ndarray) else x for name, x in line.keywords.items()
+                                 if not isinstance(x, Value)}) for line in program.lines]
+
+    return outline(one) == outline(other)
 
 
 def _fitted(one: float, other: float, rows: int) -> float:
