@@ -379,6 +379,32 @@ def test_no_document_can_put_its_text_into_the_source(shape, monkeypatch):
     assert "marker" not in "".join(written)
 
 
+@pytest.mark.parametrize("kind", ["tape", "tape in Python", "rows", "rows on a tape"])
+def test_nor_into_the_source_of_a_loop(kind, monkeypatch):
+    """Of a tape, and over rows: the same holds of every text that is compiled."""
+    written = []
+    for module in ("source", "fast"):
+        monkeypatch.setattr(f"circuitflow.engines.{module}.compile", lambda text, *rest: written.append(text) or compile(text, *rest),
+                            raising=False)
+    fast.jitted.cache_clear()
+    sources = [{"id": name, "gate": "input", "value": 0.25, "label": "import os; marker_q"} for name in HOSTILE]
+    executor = cf.Executor(circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE}, {"id": "is", "gate": "gelu", "inputs": ["def"]},
+                                   {"id": "f", "gate": "tanh", "inputs": ["is"]}, outputs=["f", "def"], name="marker_q"))
+    given = {HOSTILE[0]: [0.5, 0.25], HOSTILE[1]: 0.5}
+    if kind.startswith("rows"):
+        _, gradients = executor.vmap(engine="tape" if "tape" in kind else "staged")(**given)
+    else:
+        _, gradients = Taped(executor, None, None, fast=kind == "tape")(marker_q=0.5)
+    assert list(gradients) == HOSTILE
+    assert written
+    tokens = [token for text in written for token in tokenize.generate_tokens(io.StringIO(text).readline)]
+    assert not any(token.type == tokenize.STRING for token in tokens)
+    words = {token.string for token in tokens if token.type == tokenize.NAME and not keyword.iskeyword(token.string)}
+    ours = OURS | {"loop", "runs", "rows", "operands", "numbers", "seeded", "seeds", "code", "start", "stop", "slots", "shape", "range",
+                   "len", "zip", "prange", "before", "results", "k", "p", "r", "n", "m", "i", "j", "v", "d", "g", "y", "erf", "erfc"}
+    assert {word for word in words if not re.fullmatch(r"[cfikrtvx]\d+", word)} <= ours
+
+
 def test_a_compiled_function_reaches_no_builtins():
     compiled = cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile()
     assert compiled.__globals__["__builtins__"] == {}

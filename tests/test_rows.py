@@ -114,7 +114,6 @@ def test_an_upstream_gradient_may_be_a_column(kind):
 def test_blocks_of_any_size_fit_together(rows, monkeypatch):
     """With more blocks than threads, and a last one that is shorter."""
     monkeypatch.setattr(rows_module, "BLOCK", 4096)
-    monkeypatch.setattr(rows_module, "SMALLEST", 4096)
     random = np.random.RandomState(rows)
     x, y = random.standard_normal((2, rows))
     executor = cf.Executor(STAGED)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.buffers import allot, compiled, is_elementwise
-from circuitflow.engines.columns import columns_in, cores, in_blocks
+from circuitflow.engines.columns import columns_in, in_blocks
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.fast import is_there, jitted
 from circuitflow.engines.program import Program, program
@@ -21,10 +21,7 @@ from circuitflow.errors import InputError, printable
 
 BLOCK = 2**16
 """Rows of a block: a thread must have far more to do in a NumPy function than in getting Python's lock back, which may
-take 50 µs. Measured on two cores, 2^14 rows take three times as long, all rows at once twice."""
-
-SMALLEST = 2**16
-"""A column of fewer rows is one block."""
+take 50 µs. Measured on two cores, blocks of 2^14 rows take twice as long, those of 2^18 and more a fifth longer."""
 
 LINES = 2000
 """Of more lines numba makes no loop: it goes over them by recursion."""
@@ -121,7 +118,7 @@ def _blocks(stages: Program, outputs: Sequence[Any], columns: frozenset[str]) ->
             run({name: array[part] if name in columns else array for name, array in arrays.items()},
                 [result[part] for result in results])
 
-        in_blocks(work, rows, min(block, max(SMALLEST, -(-rows // cores()))))
+        in_blocks(work, rows, block)
 
     return call
 
