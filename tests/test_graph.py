@@ -170,6 +170,11 @@ def test_what_hangs_on_a_broken_call_is_left_alone():
         "node 'y': there is no gate \"nge\"; did you mean 'neg'?", "output 'z': there is no node 'z'"]
 
 
+def test_an_edge_into_a_node_at_fault_is_no_second_fault():
+    text = document("y = 1", {"id": "x", "gate": "input", "valeu": 1}, "f = add(x, y)", edges=[{"source": "y", "target": "x"}])
+    assert faults(text) == ["node 'x': unknown key 'valeu'; did you mean 'value'?"]
+
+
 def test_a_circuit_without_inputs_can_be_called():
     c = circuit(call("h", "one"), "f = neg(h)", circuits={
         "one": {"nodes": [{"id": "c", "gate": "constant", "value": 1}], "outputs": ["c"]}})
