@@ -50,8 +50,6 @@ class Arrays:
             return Batched(derived, arrays)
         except Inseparable as reason:
             _LOG.debug("not in blocks: %s", reason)
-        samples = {name: array for name, array in arrays.items() if derived.circuit.nodes[name].kind != "constant"}
-        constants = {name: array for name, array in derived.circuit.values.items() if name not in samples}
-        stages = with_products(program(derived.plan, samples, constants))
+        stages = with_products(program(derived.plan, arrays, derived.circuit.values))
         return compiled(stages, [stages.outputs[ref] for ref in (*derived.values.values(),
                                                                 *derived.gradients.values())])

@@ -20,7 +20,7 @@ from circuitflow.engines.columns import in_blocks
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.program import Program, needed, program
 from circuitflow.engines.selection import with_products
-from circuitflow.engines.trace import Called, Line, Value
+from circuitflow.engines.trace import Called, Line, Value, values_in
 from circuitflow.errors import GateError
 from circuitflow.executor.binding import concrete
 from circuitflow.gates import Size
@@ -79,9 +79,8 @@ class Batched:
         nodes, sizes = derived.circuit.nodes, {**self._sizes, self._name: rows}
         samples = {name: np.zeros(concrete(nodes[name].types[0], sizes), nodes[name].types[0].dtype)
                    for name in derived.plan.sources if nodes[name].kind != "constant"}
-        constants = {name: array for name, array in derived.circuit.values.items() if name not in samples}
         try:
-            return program(derived.plan, samples, constants, checked=True)
+            return program(derived.plan, samples, derived.circuit.values, checked=True)
         except GateError as error:
             raise Inseparable(f"zeros are no values to write stages down with: {error}") from None
 
@@ -254,7 +253,7 @@ def _separated(one: Program, other: Program) -> tuple[dict[int, int], list[list[
     phases: dict[int, list[int]] = {}
     phase_of: dict[int, int] = {}
     for i, line in enumerate(one.lines):
-        phase = max((phase_of.get(id(x), 0) for x in _values(line.operands)), default=0)
+        phase = max((phase_of.get(id(x), 0) for x in values_in((line.operands, line.keywords))), default=0)
         if i in whole:
             phases.setdefault(phase, []).append(i)
         for result in line.results:
@@ -268,7 +267,7 @@ def _kinds(one: Program, other: Program, whole: set[int]) -> dict[int, int]:
              if (axis := _axis(value, other.inputs[name])) is not None}
     made: dict[int, int] = {}
     for i, (line, same) in enumerate(zip(one.lines, other.lines, strict=True)):
-        operands = list(_values([*line.operands, *line.keywords.values()]))
+        operands = list(values_in((line.operands, line.keywords)))
         sums = {id(x) for x in operands if kinds.get(id(x)) == SUM}
         axis = _axis(line.results[0], same.results[0]) if not line.several else None
         alone = all(id(x) in sums or id(x) not in kinds for x in operands)
@@ -279,7 +278,7 @@ def _kinds(one: Program, other: Program, whole: set[int]) -> dict[int, int]:
             kind: int | None = SUM
         elif not any(id(x) in kinds for x in operands):
             kind = axis  # what is the same in every row may be spread over them
-        elif isinstance(line.function, Called) or line.several or any(_values(list(line.keywords.values()))):
+        elif isinstance(line.function, Called) or line.several or any(values_in(line.keywords)):
             raise Inseparable(line.stage.kind)
         else:
             kind = _kind(line, axis, list(_by_row(line.operands, same.operands, kinds)))
@@ -358,14 +357,6 @@ _ELEMENTWISE = (np.where, np.clip, np.astype, np.round)
 _REDUCTIONS = (np.sum, np.max, np.min, np.prod, np.argmax, np.argmin, np.any, np.all)
 _REARRANGING = (np.matrix_transpose, np.transpose, np.expand_dims, np.squeeze)
 _LINEAR = (np.negative, np.astype, np.reshape, np.matrix_transpose, np.transpose, np.expand_dims, np.squeeze, np.sum)
-
-
-def _values(operands: Sequence[Any]) -> Iterator[Value]:
-    for x in operands:
-        if isinstance(x, Value):
-            yield x
-        elif isinstance(x, tuple | list):
-            yield from _values(x)
 
 
 def _is_linear(line: Line, sums: Collection[int]) -> bool:

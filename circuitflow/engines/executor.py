@@ -71,18 +71,18 @@ class Executor(Interpreter):
             else:
                 how = "compiled" if taped.fast else "in Python; `pip install 'circuitflow[fast]'` compiles it"
                 return _logged(taped, f"tape, {how}")
-        try:
-            derived = Derived(self, of, wrt) if chosen == "staged" else None
-        except GateError:  # a rule that cannot be written down for sizes that are not known
-            if engine != "auto":
-                raise
-            derived = None
-        if derived is None:
-            return _logged(self._interpreted(of, wrt), "interpreter")
-        stages = scalar_program(derived)
-        if stages is None:
-            return _logged(Arrays(derived), "staged, on arrays")
-        return _logged(staged(derived, stages), "staged, on floats")
+        if chosen == "staged":
+            try:
+                derived = Derived(self, of, wrt)
+            except GateError:  # a rule that cannot be written down for sizes that are not known
+                if engine != "auto":
+                    raise
+            else:
+                stages = scalar_program(derived)
+                if stages is None:
+                    return _logged(Arrays(derived), "staged, on arrays")
+                return _logged(staged(derived, stages), "staged, on floats")
+        return _logged(self._interpreted(of, wrt), "interpreter")
 
     def vmap(self, of: References = None, wrt: References = None, *, engine: str = "auto",
              device: Any = None) -> Compiled:

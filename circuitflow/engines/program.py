@@ -47,7 +47,7 @@ def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any]
     Args:
         plan: the schedule.
         samples: an array like each input and parameter, by id.
-        constants: the arrays of the constants, by id.
+        constants: the arrays of the other sources, by id.
         allowed: whether a function may be called in a line; a rule that calls others is a line of its own.
         checked: whether conditions under which a rule refuses its operands are put aside; else such a rule is a line
             of its own too.

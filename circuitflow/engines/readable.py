@@ -74,7 +74,8 @@ class _Script:
         self.arrays = derived.bind({**given, **missing})
         stages = scalar_program(derived)
         self.scalar = stages is not None and not any(isinstance(line.function, Called) for line in stages.lines)
-        self.stages: Program = stages if stages is not None and self.scalar else self._program()
+        self.stages: Program = stages if stages is not None and self.scalar else program(
+            derived.plan, self.arrays, derived.circuit.values, checked=True)
         self.names: dict[int, str] = {}
         self.taken = set(_TAKEN)
         self.parameters = {name: self._unique(name) for name in derived.inputs}
@@ -98,12 +99,6 @@ class _Script:
             raise InputError(f"'{name}' has dimensions without a size; straight-line code is written for some, so give "
                              f"it a value (--set {name}=…)")
         return shape  # type: ignore[return-value]
-
-    def _program(self) -> Program:
-        nodes = self.derived.circuit.nodes
-        samples = {name: array for name, array in self.arrays.items() if nodes[name].kind != "constant"}
-        constants = {name: array for name, array in self.derived.circuit.values.items() if name not in samples}
-        return program(self.derived.plan, samples, constants, checked=True)
 
     def _unique(self, reference: str) -> str:
         """A name that nothing else has, as near to a reference as Python's grammar allows."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.buffers import allot, compiled, is_elementwise
-from circuitflow.engines.columns import columns_in, in_blocks
+from circuitflow.engines.columns import columns_in, in_blocks, new_columns
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.fast import is_there, jitted
 from circuitflow.engines.program import Program, program
@@ -56,8 +56,7 @@ class Rows:
                              "columns of rows need it")
         samples = {name: np.ones((), type_.dtype)[()] for name, type_ in types.items()
                    if nodes[name].kind != "constant"}
-        constants = {name: derived.circuit.values[name] for name in types if name not in samples}
-        self._stages = program(derived.plan, samples, constants, _is_by_row)
+        self._stages = program(derived.plan, samples, derived.circuit.values, _is_by_row)
         for line in self._stages.lines:
             if isinstance(line.function, Called):
                 raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
@@ -86,19 +85,11 @@ class Rows:
         columns = frozenset(name for name in self._stages.inputs if np.ndim(arrays[name]))
         if columns not in self._made:
             self._made[columns] = (_loop if self.fast else _blocks)(self._stages, self._outputs, columns)
-        results = _columns([np.result_type(x.sample if isinstance(x, Value) else x) for x in self._outputs], found.rows)
+        dtypes = [np.result_type(x.sample if isinstance(x, Value) else x) for x in self._outputs]
+        results = new_columns(dtypes, found.rows)
         self._made[columns](arrays, results, found.rows)
         values = dict(zip(derived.values, results, strict=False))
         return derived.packed(values), dict(zip(derived.gradients, results[len(values) :], strict=True))
-
-
-def _columns(dtypes: Sequence[np.dtype[Any]], rows: int) -> list[np.ndarray[Any, Any]]:
-    """Columns of these dtypes, those of the same in one allocation.
-
-    Fresh pages cost as much as the arithmetic; one request of the whole size has the C library keep them for the next.
-    """
-    blocks = {dtype: iter(np.empty((dtypes.count(dtype), rows), dtype)) for dtype in dict.fromkeys(dtypes)}
-    return [next(blocks[dtype]) for dtype in dtypes]
 
 
 def _is_by_row(function: Callable[..., Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.columns import columns_in, in_blocks
+from circuitflow.engines.columns import columns_in, in_blocks, new_columns
 from circuitflow.engines.fast import is_there
 from circuitflow.engines.kernel import Python, compiled
 from circuitflow.engines.tape import Tape, is_scalar, tape
@@ -156,8 +156,9 @@ class TapedRows(_Question):
         for name, column in found.arrays.items():
             if name in self._upstream_names:
                 seeded[self._slots[self._plan.of[self._upstream_names[name]]]] = column
-        values = [np.empty(found.rows, bool if truth else np.float64) for truth in self._truths]
-        gradients = [np.empty(found.rows) for _ in self._gradient_slots]
+        columns_out = new_columns([*(bool if truth else float for truth in self._truths),
+                                   *(float for _ in self._gradient_slots)], found.rows)
+        values, gradients = columns_out[: len(self._truths)], columns_out[len(self._truths) :]
         tape = self._tape
 
         def work(rows: slice) -> None:
