@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError, InputError, MissingExtraError
     from circuitflow.executor.check import check
     from circuitflow.executor.result import Contribution, NonFinite, Result
+    from circuitflow.explanations.forms import explain
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
+    from circuitflow.pictures.drawing import draw
     from circuitflow.transforms.derivatives import gradient, hessian, hvp, jacobian, jvp, vjp
 
 __all__ = [
@@ -44,7 +46,9 @@ __all__ = [
     "Result",
     "ShapeError",
     "check",
+    "draw",
     "dumps",
+    "explain",
     "gradient",
     "hessian",
     "hvp",
@@ -67,8 +71,10 @@ _EXPORTS = {
     "circuitflow.engines.executor": ("Executor",),
     "circuitflow.engines.readable": ("to_python",),
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
+    "circuitflow.explanations.forms": ("explain",),
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
+    "circuitflow.pictures.drawing": ("draw",),
     "circuitflow.transforms.derivatives": ("gradient", "hessian", "hvp", "jacobian", "jvp", "vjp"),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}

@@ -71,6 +71,11 @@ def golden(name: str, text: str) -> None:
     ("grad_neuron_layer", ["grad", "circuits/neuron_layer.json", "--wrt", "w1,b1,x"]),
     ("export_staged", ["export", "circuits/staged.json"]),
     ("export_logistic_regression", ["export", "circuits/logistic_regression.json"]),
+    *[(f"explain_{name}", ["explain", f"circuits/{name}.json"]) for name in (
+        "sigmoid_neuron", "staged", "patterns", "matrix_product", "neuron_layer", "rnn", "tie")],
+    ("explain_staged_markdown", ["explain", "circuits/staged.json", "--format", "markdown"]),
+    ("explain_patterns_html", ["explain", "circuits/patterns.json", "--format", "html"]),
+    ("trace_staged", ["run", "circuits/staged.json", "--trace"]),
     ("check_staged", ["check", "circuits/staged.json"]),
     ("check_tie", ["check", "circuits/tie.json"]),
     ("gates", ["gates"]),
@@ -90,7 +95,7 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     program = circuitflow("--help").out
     assert "Usage: circuitflow" in program
     assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
-    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("grad", "--values"), ("export", "--to"), ("fmt", "--check"), ("gates", "--json"),
+    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"), ("grad", "--values"), ("export", "--to"), ("fmt", "--check"), ("gates", "--json"),
                          ("schema", "run")]:
         assert f"  {name} " in program
         out = circuitflow(name, "--help").out
@@ -485,7 +490,64 @@ def test_progress_is_shown_on_a_terminal_after_a_second(monkeypatch):
 
 
 def test_numbers_in_a_table():
-    from circuitflow.cli.text import number
+    from circuitflow.explanations.numbers import number
 
     assert [number(x) for x in (1.0, -0.5346446645, 1e-12, np.int64(3), np.bool_(True), np.ones((2, 2)), np.arange(5.0))] == [
         "1", "-0.534645", "1e-12", "3", "True", "(2, 2) all 1", "(5,) 0 to 4"]
+
+
+# Pictures and explanations --------------------------------------------------------------------------------------------
+
+def test_draw_writes_the_picture_that_the_ending_names(circuitflow, tmp_path):
+    for ending, start in [("svg", b"<svg "), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("html", b"<!doctype html>"), ("dot", b"// staged"), ("mmd", b"---"), ("SVG", b"<svg ")]:
+        path = tmp_path / f"picture.{ending}"
+        outcome = circuitflow("draw", "circuits/staged.json", "-o", str(path), "--theme", "dark")
+        assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+        assert path.read_bytes().startswith(start)
+
+
+def test_draw_to_standard_output_is_svg_with_the_values_asked_for(circuitflow):
+    outcome = circuitflow("draw", "circuits/product.json", "--set", "x=7", "--wrt", "x")
+    assert ">7.00</tspan>" in outcome.out
+    assert outcome.out.count('class="gradient"') == 3  # x, q and f
+    outcome = circuitflow("draw", "circuits/product.json", "--values-only")
+    assert 'class="gradient"' not in outcome.out
+    assert 'class="value"' in outcome.out
+    outcome = circuitflow("draw", "circuits/product.json", "--no-values")
+    assert 'class="value"' not in outcome.out
+
+
+def test_draw_refuses_what_it_cannot_draw(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(document({"id": "x", "gate": "input", "shape": ["n"]}, "f = neg(x)"))
+    outcome = circuitflow("draw", str(path))
+    assert outcome.status == 2
+    assert "'x'" in outcome.err
+    assert outcome.err.endswith("; --no-values draws the structure alone\n")
+    assert circuitflow("draw", str(path), "--no-values").status == 0
+    outcome = circuitflow("draw", str(path), "-o", "picture.jpg")
+    assert (outcome.status, outcome.err) == (2, "error: picture.jpg: expected a picture as .svg, .png, .pdf, .html, .dot, .mmd\n")
+    outcome = circuitflow("draw", "circuits/product.json", "-o", str(tmp_path / "no" / "picture.svg"))
+    assert outcome.status == 2
+    assert "cannot be written: No such file or directory" in outcome.err
+
+
+def test_explain_writes_a_file_and_can_do_without_gradients(circuitflow, tmp_path):
+    path = tmp_path / "told.md"
+    outcome = circuitflow("explain", "circuits/staged.json", "--format", "markdown", "-o", str(path), "--forward", "--set", "x=1")
+    assert (outcome.status, outcome.out) == (0, "")
+    assert "## Forward pass" in path.read_text()
+    assert "## Reverse sweep" not in path.read_text()
+    assert "| x | 1 | input |" in path.read_text()
+    assert circuitflow("explain", "circuits/staged.json", "--format", "xml").status == 2
+
+
+def test_trace_prints_as_it_goes_and_stops_where_a_gate_fails(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(document("x = [1, 2]", {"id": "i", "gate": "input", "value": [5], "dtype": "int64"}, "y = neg(x)", "f = gather(y, i)"))
+    outcome = circuitflow("run", str(path), "--trace", "--upstream", "f=[1]")
+    assert outcome.status == 2
+    assert outcome.out.endswith("y = neg(x) = [-1, -2]\n")
+    assert "node 'f': gather" in outcome.err
+    outcome = circuitflow("run", "circuits/product.json", "--trace", "--json")
+    assert (outcome.status, outcome.err) == (2, "error: --trace goes with a single run of the interpreter that keeps all values and prints a table\n")

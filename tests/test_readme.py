@@ -6,9 +6,11 @@ import re
 import shlex
 import subprocess
 import sys
+from xml.etree import ElementTree as ET
 
 import pytest
 
+import circuitflow as cf
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,3 +52,14 @@ def test_every_limit_is_the_one_in_the_code():
 
     assert f"at most {MAX_BYTES >> 30} GiB and, its calls expanded, {MAX_NODES:,} nodes" in README
     assert f"a tensor at most {MAX_TENSOR_BYTES >> 30} GiB; calls nest at\nmost {MAX_NESTING} deep" in README
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_picture_is_what_the_command_draws(theme):
+    """All but the places, which depend on the fonts of the machine."""
+    def parts(svg):
+        return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip()) for e in ET.fromstring(svg).iter()]
+
+    result = cf.Executor(cf.load(ROOT / "circuits/sigmoid_neuron.json")).run()
+    assert f"docs/sigmoid_neuron.{theme}.svg" in README
+    assert parts((ROOT / f"docs/sigmoid_neuron.{theme}.svg").read_bytes()) == parts(cf.draw(result, theme=theme))

@@ -12,6 +12,8 @@ import typer
 COMMANDS = {
     "run": "Forward pass and reverse sweep: a table of node, gate, value, gradient.",
     "check": "Validate, infer shapes, compare every gradient with central differences.",
+    "explain": "The staged computation in words and numbers, line by line.",
+    "draw": "The circuit as a picture: values in green, gradients in red.",
     "grad": "The gradient, as a circuit document.",
     "export": "Staged code in Python, which runs without circuitflow.",
     "fmt": "The canonical layout of a document.",

@@ -13,8 +13,9 @@ import circuitflow as cf
 from circuitflow.cli.arguments import File, Inputs, Json, Of, Question, Set, Upstream, Wrt, arrays, question
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import run_table
-from circuitflow.cli.text import as_json, console, number, print_json, print_table, whole
+from circuitflow.cli.text import as_json, console, print_json, print_table, whole
 from circuitflow.errors import InputError, printable
+from circuitflow.explanations.numbers import number
 
 
 def command(
@@ -44,6 +45,8 @@ def command(
                                         help="Where the rows of --table go, as .parquet, .arrow or .csv; - is CSV on "
                                              "standard output.")] = "-",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which engine runs.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Print every value and every contribution as it comes about.")
+                     ] = False,
     debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
                                                                   "NaN, and exit with status 1.")] = False,
 ) -> None:
@@ -65,6 +68,8 @@ def command(
                          "--table")
     if cache != "all" and (forward or jacobian or hessian or jvp or debug_nans):
         raise InputError("--cache is about the reverse sweep of a single run; leave out what asks for another one")
+    if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
+        raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
     if fast:
         _fast(asked, executor, engine, device, table, output, forward=forward, json=json)
         return
@@ -77,7 +82,7 @@ def command(
         result = executor.forward(asked.inputs, of=asked.of, track=track)
     else:
         result = executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, cache=cache,
-                              track=track)
+                              track=track, watch=_Trace(asked.circuit) if trace else None)
     if json:
         print_json(as_object(result))
     elif cache != "all":
@@ -92,6 +97,35 @@ def command(
         sys.stdout.flush()
         print(f"first number that is not finite: {found}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+class _Trace:
+    """Prints what happens as it happens."""
+
+    def __init__(self, circuit: cf.Circuit) -> None:
+        self.circuit = circuit
+        self.had: set[str] = set()
+
+    def computed(self, name: str, value: Any) -> None:
+        node = self.circuit.nodes[name.partition(".")[0]]
+        self._print(f"{name} = {_application(node)} = ", number(value), "green")
+
+    def arrived(self, name: str, gradient: Any) -> None:
+        self.had.add(name)
+        self._print(f"d{name} = ", number(gradient), "red", "  the upstream gradient")
+
+    def sent(self, contribution: cf.Contribution, total: Any) -> None:
+        name = contribution.source
+        so_far = f", now {number(total)}" if name in self.had else ""
+        self._print(f"d{name} {'+=' if so_far else '='} ", number(contribution.value), "red",
+                    f"  from {contribution.target} = {_application(self.circuit.nodes[contribution.target])}{so_far}")
+        self.had.add(name)
+
+    @staticmethod
+    def _print(before: str, shown: str, style: str, after: str = "") -> None:
+        from rich.text import Text
+
+        console().print(Text.assemble(before, (shown, style), (after, "dim")), soft_wrap=True)
 
 
 def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | None, table: str | None, output: str, *,

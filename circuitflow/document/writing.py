@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from circuitflow.document.model import Document
+from circuitflow.document.model import Document, Node
 from circuitflow.errors import InputError, printable
 
 WIDTH = 120
@@ -26,6 +26,11 @@ def dumps(document: Document) -> str:
     """The canonical text of a document: keys in the order of the format, what was not written left out."""
     raw = document.model_dump(mode="python", by_alias=True, exclude_unset=True)
     return _layout(_ordered(raw), 0) + "\n"
+
+
+def dumps_node(node: Node) -> str:
+    """The canonical text of one node, on one line."""
+    return _flat(_ordered_node(node.model_dump(mode="python", by_alias=True, exclude_unset=True)))
 
 
 def _ordered(body: dict[str, Any]) -> dict[str, Any]:
@@ -80,8 +85,8 @@ def _flat(value: Any) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
-def replace(path: Path, text: str) -> None:
-    """Put a text in a file's place, whole or not at all: a reader sees the old text or the new one.
+def replace(path: Path, content: str | bytes) -> None:
+    """Put content in a file's place, whole or not at all: a reader sees the old content or the new.
 
     Raises:
         InputError: the file cannot be written; the old one is left as it was.
@@ -89,9 +94,9 @@ def replace(path: Path, text: str) -> None:
     target = path.resolve()
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", dir=target.parent, delete=False) as file:
+        with tempfile.NamedTemporaryFile("wb", dir=target.parent, delete=False) as file:
             temporary = Path(file.name)
-            file.write(text)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         if target.exists():

@@ -12,7 +12,7 @@ from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.binding import bind, upstream_gradients
 from circuitflow.executor.cache import CACHES, FrugalPasses
-from circuitflow.executor.passes import Track, forward_pass, reverse_sweep, untracked
+from circuitflow.executor.passes import Track, Watch, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.executor.result import Contribution, Result
 from circuitflow.executor.structure import structure
@@ -44,7 +44,7 @@ class Interpreter:
 
     def run(self, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
             wrt: str | Sequence[str] | None = None, upstream: Mapping[str, Any] | None = None,
-            cache: str = "all", track: Track = untracked) -> Result:
+            cache: str = "all", track: Track = untracked, watch: Watch | None = None) -> Result:
         """Forward pass and reverse sweep.
 
         Args:
@@ -59,6 +59,7 @@ class Interpreter:
                 a backward rule; or about the square root of so many, to "recompute" the others. With less than all the
                 result has the outputs and the gradients asked for alone.
             track: wraps the steps of each pass, for a progress bar.
+            watch: is told every value and contribution as it comes about, where all are kept.
 
         Raises:
             InputError: an unknown id or cache, a missing value or upstream gradient, a wrong shape or dtype.
@@ -80,9 +81,9 @@ class Interpreter:
                 outputs = {text: values[slot] for text, slot in plan.of.items()}
                 return Result(self.circuit, outputs, outputs,
                               {name: gradients[slot] for name, slot in plan.wrt.items()}, ())
-            values = forward_pass(plan, bound, track)
-            gradients, contributions = reverse_sweep(plan, op, values, seeds, track)
-        return self._result(plan, values, gradients, contributions)
+            values = forward_pass(plan, bound, track, watch)
+            gradients, contributions = reverse_sweep(plan, op, values, seeds, track, watch)
+        return self._result(plan, values, gradients, contributions, seeds)
 
     def forward(self, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
                 track: Track = untracked) -> Result:
@@ -91,16 +92,17 @@ class Interpreter:
         bound = bind(self.circuit, plan, Library.of(_named(inputs, {})), inputs or {})
         with np.errstate(all="ignore"):
             values = forward_pass(plan, bound, track)
-        return self._result(plan, values, [None] * len(values), [])
+        return self._result(plan, values, [None] * len(values), [], {})
 
     def _result(self, plan: Plan, values: Sequence[Any], gradients: Sequence[Any],
-                contributions: Sequence[Contribution]) -> Result:
+                contributions: Sequence[Contribution], seeds: Mapping[int, Any]) -> Result:
         named = zip(plan.names, gradients, strict=True)
         return Result(self.circuit,
                       MappingProxyType({text: values[slot] for text, slot in plan.of.items()}),
                       MappingProxyType(dict(zip(plan.names, values, strict=True))),
                       MappingProxyType({name: gradient for name, gradient in named if gradient is not None}),
-                      contributions)
+                      contributions,
+                      MappingProxyType({plan.names[slot]: seed for slot, seed in seeds.items()}))
 
 
 def _named(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from circuitflow.errors import GateError, printable
 from circuitflow.executor.binding import Bound
@@ -19,7 +19,20 @@ def untracked(steps: Sequence[Any], description: str) -> Iterable[Any]:
     return steps
 
 
-def forward_pass(plan: Plan, bound: Bound, track: Track = untracked) -> list[Any]:
+class Watch(Protocol):
+    """Is told what happens as it happens."""
+
+    def computed(self, name: str, value: Any) -> None:
+        """A value: of a source, or that a gate has just computed."""
+
+    def arrived(self, name: str, gradient: Any) -> None:
+        """An upstream gradient, which the sweep begins with."""
+
+    def sent(self, contribution: Contribution, total: Any) -> None:
+        """What one edge has just sent back, and what has come together at its source so far."""
+
+
+def forward_pass(plan: Plan, bound: Bound, track: Track = untracked, watch: Watch | None = None) -> list[Any]:
     """The value in every slot.
 
     Raises:
@@ -28,8 +41,13 @@ def forward_pass(plan: Plan, bound: Bound, track: Track = untracked) -> list[Any
     values: list[Any] = [None] * len(plan.names)
     for name, slot in plan.sources.items():
         values[slot] = bound.arrays[name]
+        if watch:
+            watch.computed(name, values[slot])
     for step in track(plan.steps, "forward pass"):
         apply(step, bound.xp, values)
+        if watch:
+            for slot, name in enumerate(step.node.names, step.output):
+                watch.computed(name, values[slot])
     return values
 
 
@@ -50,7 +68,7 @@ def apply(step: Step, xp: Any, values: list[Any]) -> None:
 
 
 def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int, Any],
-                  track: Track = untracked) -> tuple[list[Any], list[Contribution]]:
+                  track: Track = untracked, watch: Watch | None = None) -> tuple[list[Any], list[Contribution]]:
     """Each gate's backward rule turns the gradient on its output into contributions, which add at forks.
 
     Args:
@@ -59,6 +77,7 @@ def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int
         values: the value in every slot.
         seeds: the upstream gradients that the sweep begins with, by slot.
         track: wraps the steps, for a progress bar.
+        watch: is told of every contribution.
 
     Returns:
         The gradient in every slot, or None where none arrived, and the contribution of every edge in sweep order.
@@ -70,10 +89,14 @@ def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int
     contributions: list[Contribution] = []
     for slot, seed in seeds.items():
         gradients[slot] = seed
+        if watch:
+            watch.arrived(plan.names[slot], seed)
     for step in track([step for step in reversed(plan.steps) if step.wanted], "reverse sweep"):
         for i, contribution in send_back(step, op, values, gradients):
             contributions.append(Contribution(plan.names[step.operands[i]], step.node.id, step.node.operands[i].port,
                                               contribution))
+            if watch:
+                watch.sent(contributions[-1], gradients[step.operands[i]])
     fill_in(plan, op, values, gradients)
     return gradients, contributions
 

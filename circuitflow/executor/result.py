@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +63,7 @@ class Result:
         gradients: the gradient on every node that the reverse sweep reached, and on every node asked for; in the
             shape and dtype of the node's value.
         contributions: what every edge sent back, in the order of the sweep.
+        upstream: the gradients that the sweep began with, by the node they arrive on.
     """
 
     circuit: Circuit
@@ -70,6 +71,7 @@ class Result:
     values: Mapping[str, Any]
     gradients: Mapping[str, Any]
     contributions: Sequence[Contribution]
+    upstream: Mapping[str, Any] = field(default_factory=dict)
 
     def contribution(self, source: str, target: str, port: str | int | None = None) -> Any:
         """What the edge from `source` to `target` sent back.

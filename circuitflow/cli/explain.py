@@ -1,0 +1,41 @@
+"""`circuitflow explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import circuitflow as cf
+from circuitflow.cli.arguments import File, Inputs, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.progress import track
+from circuitflow.document.writing import replace
+from circuitflow.explanations.forms import explain
+
+
+def command(
+    file: File,
+    assignments: Set = [],  # noqa: B006
+    inputs: Inputs = None,
+    of: Of = [],  # noqa: B006
+    wrt: Wrt = [],  # noqa: B006
+    upstream: Upstream = [],  # noqa: B006
+    forward: Annotated[bool, typer.Option("--forward", help="The forward pass alone, without gradients.")] = False,
+    form: Annotated[str, typer.Option("--format", help="text, markdown or html.")] = "text",
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", show_default=False,
+                                               help="Where to write it; standard output by default.")] = None,
+) -> None:
+    """The staged computation in words and numbers, line by line.
+
+    Example: circuitflow explain circuits/patterns.json
+    """
+    asked = question(file, assignments, inputs, of, wrt, upstream)
+    executor = cf.Executor(asked.circuit)
+    result = (executor.forward(asked.inputs, of=asked.of, track=track) if forward else
+              executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, track=track))
+    text = explain(result, form)
+    if output is None:
+        print(text, end="")
+    else:
+        replace(Path(output), text)

@@ -1,0 +1,1 @@
+"""The staged computation in words and numbers."""

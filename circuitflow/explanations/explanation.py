@@ -1,0 +1,220 @@
+"""What a run did, stage by stage: the forward pass, the reverse sweep with each gate's rule in words, what it means."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from circuitflow.errors import InputError, printable
+from circuitflow.executor.result import Contribution, Result
+from circuitflow.explanations.expressions import sent_back, stage
+from circuitflow.explanations.numbers import number
+from circuitflow.gates import NOTES, ArrayType
+from circuitflow.graph.node import Node
+
+_NO_RULE = {
+    "scan": "goes back through its circuit step by step, from the last position to the first",
+    "if": "goes back through the circuit that ran; the other one gets none",
+    "checkpoint": "computes its circuit again and goes back through it",
+}
+
+
+class Stage(NamedTuple):
+    """One line of code with its number.
+
+    Attributes:
+        left: what is computed.
+        sign: "=", or "+=" where a contribution adds to others.
+        right: the expression; "" where there is only the number.
+        value: the number.
+        remark: what is to be said of it.
+        of: the value, or the value whose gradient it is, as results call it.
+        total: the sum at a fork, where this is the last contribution to it; else "".
+    """
+
+    left: str
+    sign: str
+    right: str
+    value: str
+    remark: str
+    of: str
+    total: str = ""
+
+
+class Block(NamedTuple):
+    """Stages that belong together.
+
+    Attributes:
+        heading: the gate that they go back through, or "".
+        words: the gate's rule in words, or "".
+        node: id of the node, or "".
+        stages: the lines.
+    """
+
+    heading: str
+    words: str
+    node: str
+    stages: Sequence[Stage]
+
+
+class Explanation(NamedTuple):
+    """An explanation; all text in it may be anything at all.
+
+    Attributes:
+        title, description: the circuit's own words.
+        sources: inputs, parameters and constants.
+        forward: the forward pass.
+        backward: the reverse sweep, gate by gate; empty where there was none.
+        meaning: sentences on which way and how strongly the output moves, the strongest first.
+    """
+
+    title: str
+    description: str
+    sources: Sequence[Stage]
+    forward: Sequence[Stage]
+    backward: Sequence[Block]
+    meaning: Sequence[str]
+
+
+def explanation(result: Result) -> Explanation:
+    """The staged computation of a run, in this circuit's names and numbers.
+
+    Raises:
+        InputError: the result does not have the value of every node.
+    """
+    told = _Told(result)
+    document = result.circuit.document
+    return Explanation(printable(result.circuit.name, 100), printable(document.description or "", 1000),
+                       list(told.sources()), list(told.forward()), list(told.backward()), list(told.meaning()))
+
+
+class _Told:
+    """What there is to say of a result."""
+
+    def __init__(self, result: Result) -> None:
+        self.result, self.circuit = result, result.circuit
+        self.ran = [node for node in self.circuit.nodes.values() if node.names[0] in result.values]
+        if any(source not in result.values for node in self.ran for source in self._operands(node)):
+            raise InputError("this result has its outputs alone; an explanation needs the value of every node, as "
+                             "run gives with cache='all'")
+        self.arrivals = Counter(c.source for c in result.contributions) + Counter(list(result.upstream))
+
+    def _operands(self, node: Node) -> list[str]:
+        return [self.circuit.nodes[edge.source].names[edge.output] for edge in node.operands]
+
+    def sources(self) -> Iterator[Stage]:
+        for node in self.ran:
+            if node.is_source:
+                label = f"{node.kind}: {printable(node.label, 60)}" if node.label else node.kind
+                yield Stage(node.id, "=", "", number(self.result.values[node.id]), label, node.id)
+
+    def forward(self) -> Iterator[Stage]:
+        for node in self.ran:
+            if not node.is_source:
+                right = stage(node, self._operands(node))
+                for name in node.names:
+                    label = printable(node.label, 60) if node.label else ""
+                    output = f".{name.partition('.')[2]}" if node.outputs else ""
+                    yield Stage(name, "=", right + output, number(self.result.values[name]), label, name)
+
+    def backward(self) -> Iterator[Block]:
+        so_far: dict[str, Any] = {}
+        arrived: Counter[str] = Counter()
+
+        def arrive(name: str, right: str, value: Any) -> Stage:
+            arrived[name] += 1
+            first = name not in so_far
+            so_far[name] = value if first else so_far[name] + value
+            remark = total = ""
+            if self.arrivals[name] > 1:
+                remark = (f"the first of {self.arrivals[name]} that add up" if first else
+                          f"so far {number(so_far[name])}")
+                if arrived[name] == self.arrivals[name]:
+                    total = number(self.result.gradients[name])
+                    remark = f"{name} forks, its contributions add up: {total}"
+            return Stage(f"d{name}", "=" if first else "+=", right, number(value), remark, name, total)
+
+        if self.result.upstream:
+            yield Block("", "", "", [arrive(name, "", value)._replace(remark="the upstream gradient")
+                                     for name, value in self.result.upstream.items()])
+        for target, group in groupby(self.result.contributions, key=lambda c: c.target):
+            node, contributions = self.circuit.nodes[target], list(group)
+            rights = self._rights(node, contributions)
+            heading = f"{' and '.join(node.names[:4])} = {stage(node, self._operands(node))}"
+            yield Block(heading, self._words(node, contributions), target, [
+                arrive(c.source, right, c.value) for c, right in zip(contributions, rights, strict=True)])
+
+    def _rights(self, node: Node, contributions: Sequence[Contribution]) -> list[str]:
+        """What is sent to each operand that something is sent to, as an expression, or "" where it is too long."""
+        names = self._operands(node)
+        ports = [c.port for c in contributions]
+        wanted = [edge.port in ports for edge in node.operands]
+        types = [ArrayType(tuple(x.shape), _dtype(x)) for x in (self.result.values[name] for name in names)]
+        sent = sent_back(node, self.circuit.gates, names, types, node.names, wanted)
+        by_port = {edge.port: text for edge, text in zip(node.operands, sent, strict=True)}
+        return [by_port[port] or "" for port in ports]
+
+    def _words(self, node: Node, contributions: Sequence[Contribution]) -> str:
+        """A gate's rule in words; of a gate that routes, also where to."""
+        if node.gate is None:
+            return f"{node.kind} {_NO_RULE[node.kind]}"
+        note = NOTES.get(node.kind)
+        if note is None:
+            return f"{node.kind}: {node.gate.summary}"
+        words = f"{node.kind} {note.words}" if note.words else f"{node.kind}: {note.gradient} (g is the gradient on it)"
+        if node.kind in ("max", "min") and all(np.ndim(c.value) == 0 for c in contributions):
+            got = [c.source for c in contributions if np.any(np.asarray(c.value))]
+            words += f"; here {' and '.join(got)}" if got else ""
+        return words
+
+    # What it means
+
+    def meaning(self) -> Iterator[str]:
+        if not self.result.upstream:
+            return
+        target = self._target()
+        free = [node for node in self.ran if node.kind != "constant" and node.is_source and node.id in
+                self.result.gradients]
+        sizes = {node.id: _norm(self.result.gradients[node.id]) for node in free}
+        for node in sorted(free, key=lambda node: -sizes[node.id] if math.isfinite(sizes[node.id]) else -math.inf):
+            yield self._sentence(node.id, np.asarray(self.result.gradients[node.id]), target)
+
+    def _target(self) -> str:
+        names, upstream = list(self.result.upstream), self.result.upstream.values()
+        plain = all(np.ndim(g) == 0 and float(g) == 1 for g in upstream)
+        if len(names) > 1:
+            return "the sum of the outputs" + (", each times its upstream gradient," if not plain else "")
+        return names[0] if plain else f"the sum of {names[0]} times d{names[0]}"
+
+    @staticmethod
+    def _sentence(name: str, gradient: Any, target: str) -> str:
+        place, slope, steepest = name, 0.0, ""
+        if gradient.size:
+            index = np.unravel_index(int(np.argmax(np.nan_to_num(np.abs(gradient), nan=np.inf))), gradient.shape)
+            slope = float(gradient[index])
+            if index:
+                place = f"{name}[{', '.join(map(str, index))}]"
+                steepest = f", the steepest of {name}"
+        if not math.isfinite(slope):
+            return f"{place}: its gradient is {number(slope)}, which tells nothing of {target}"
+        if slope == 0:
+            return f"{name}: a small change leaves {target} where it is"
+        way = "rises" if slope > 0 else "falls"
+        return (f"{place}: raise it by 0.01, and {target} {way} by about {abs(slope) * 0.01:.3g} "
+                f"(slope {number(slope)}{steepest})")
+
+
+def _dtype(x: Any) -> str:
+    return str(x.dtype).rpartition(".")[2]
+
+
+def _norm(gradient: Any) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.max(np.abs(np.asarray(gradient, np.float64)), initial=0.0))
+
+

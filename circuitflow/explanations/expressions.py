@@ -1,0 +1,158 @@
+"""Gates and their backward rules as one writes them: `num * invden`, `df * invden`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from circuitflow.errors import printable
+from circuitflow.gates import ArrayType, GateTable, ShapeError
+from circuitflow.graph.node import Node
+from circuitflow.transforms.wires import Record, Wire
+from circuitflow.transforms.writer import Writer
+
+GATES, CHARACTERS = 12, 60
+"""A longer rule is told in words alone."""
+
+_INFIX = {"or": ("|", 1), "xor": ("^", 2), "and": ("&", 3),
+          "equal": ("==", 4), "equal_nan": ("==", 4), "less": ("<", 4), "less_or_equal": ("<=", 4),
+          "greater": (">", 4), "greater_or_equal": (">=", 4),
+          "add": ("+", 5), "sub": ("-", 5), "mul": ("*", 6), "mul_no_nan": ("*", 6), "div": ("/", 6), "mod": ("%", 6),
+          "matmul": ("@", 6), "pow": ("**", 8)}
+_FREE = {("+", "+"), ("+", "-"), ("*", "*"), ("|", "|"), ("^", "^"), ("&", "&")}
+"""Signs whose right operand may have the other sign without parentheses."""
+
+_PREFIX = {"neg": "-", "not": "~"}
+_COMPARED, _UNARY, _POWER, _CALL = 4, 7, 8, 9
+
+
+class Phrase(NamedTuple):
+    """An expression, how tightly it holds together, and the sign in its middle."""
+
+    text: str
+    binding: int = _CALL
+    sign: str = ""
+
+
+def applied(gate: str, operands: Sequence[Phrase], attributes: Mapping[str, Any], dimensions: int = 2) -> Phrase:
+    """The application of a gate, in the notation of Python where that has a sign for it.
+
+    Args:
+        gate: its name.
+        operands: its operands.
+        attributes: those that are not at their defaults.
+        dimensions: how many the output has.
+    """
+    if gate in _INFIX and not attributes and len(operands) > 1:
+        sign, binding = _INFIX[gate]
+        first, *rest = operands
+        parts = [_within(first, binding + (binding in (_COMPARED, _POWER)))]
+        parts += [_within(x, binding + ((sign, x.sign) not in _FREE)) for x in rest]
+        return Phrase((f" {sign} " if binding != _POWER else sign).join(parts), binding, sign)
+    if gate in _PREFIX:
+        return Phrase(_PREFIX[gate] + _within(operands[0], _UNARY), _UNARY)
+    if gate == "reciprocal":
+        return Phrase(f"1 / {_within(operands[0], _UNARY)}", 6, "/")
+    if gate == "matrix_transpose":
+        return Phrase(f"{_within(operands[0], _CALL)}{'.T' if dimensions == 2 else '.mT'}")
+    if gate == "identity":
+        return operands[0]
+    given = [x.text for x in operands] + [f"{name}={_plain(value)}" for name, value in attributes.items()]
+    return Phrase(f"{gate}({', '.join(given)})")
+
+
+def stage(node: Node, names: Sequence[str]) -> str:
+    """The right-hand side of a node, its operands by name."""
+    if node.gate is None:
+        return f"{node.kind}({', '.join(names)})"
+    given = {name: value for name, value in node.attributes.items()
+             if name not in node.gate.defaults or value != node.gate.defaults[name]}
+    return applied(node.kind, [Phrase(name) for name in names], given, len(node.types[0].shape)).text
+
+
+def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequence[ArrayType],
+              outputs: Sequence[str], wanted: Sequence[bool]) -> list[str | None]:
+    """What a node's backward rule sends to each operand, in the names of this circuit: `df * invden`.
+
+    Args:
+        node: the node.
+        gates: the gate table.
+        names: how its operands are called.
+        types: of its operands, every size known.
+        outputs: how its outputs are called.
+        wanted: to which operands something is sent.
+
+    Returns:
+        An expression for each operand; None where the rule is too long to be read, or is no rule of a gate.
+    """
+    nothing: list[str | None] = [None] * len(names)
+    if node.gate is None:
+        return nothing
+    writer = Writer(gates, "float64")
+    known: dict[str, Wire] = {}
+
+    def port(name: str, type_: ArrayType) -> Wire:
+        if name not in known:
+            known[name] = writer.write(Record("input", {}, {}, name=name), [type_])[0]
+        return known[name]
+
+    operands = [port(name, type_) for name, type_ in zip(names, types, strict=True)]
+    out_types = node.gate.shape(*types, **node.attributes)
+    out_types = (out_types,) if isinstance(out_types, ArrayType) else out_types
+    out = tuple(port(name, type_) for name, type_ in zip(outputs, out_types, strict=True))
+    upstream = tuple(port(f"d{name}", type_) for name, type_ in zip(outputs, out_types, strict=True))
+    several = len(node.outputs) > 0
+    try:
+        sent = node.gate.contributions(writer, upstream if several else upstream[0], out if several else out[0],
+                                       operands, wanted, node.attributes)
+        fitted = [None if wire is None else _fitted(writer, node, wire, operand)
+                  for wire, operand in zip(sent, operands, strict=True)]
+    except (ShapeError, TypeError, AttributeError):  # a rule that looks at numbers
+        return nothing
+    return [None if wire is None or not want else _written(wire) for wire, want in zip(fitted, wanted, strict=True)]
+
+
+def _fitted(writer: Writer, node: Node, wire: Wire, operand: Wire) -> Wire:
+    """What broadcasting stretched is summed, as the sweep does."""
+    if node.gate is not None and node.gate.broadcasts and wire.shape != operand.shape:
+        summed: Wire = writer.sum_to_like(wire, operand)
+        return summed
+    return wire
+
+
+def _written(wire: Wire) -> str | None:
+    """A wire as an expression of what it was computed from."""
+    budget = [GATES]
+
+    def phrase(x: Wire) -> Phrase:
+        budget[0] -= 1
+        if budget[0] < 0:
+            raise _TooLongError
+        record = x.record
+        if record.name is not None:
+            return Phrase(record.name)
+        if record.gate == "constant":
+            value = str(record.attributes["value"])
+            return Phrase(value, _UNARY if value[0] == "-" else _CALL)
+        found = applied(record.gate, [phrase(y) for y in record.operands.values()], record.attributes, x.ndim)
+        return Phrase(f"{found.text}.{record.outputs[x.position]}") if record.outputs else found
+
+    try:
+        text = phrase(wire).text
+    except _TooLongError:
+        return None
+    return text if len(text) <= CHARACTERS else None
+
+
+class _TooLongError(Exception):
+    """An expression has more gates than a person would read."""
+
+
+def _within(phrase: Phrase, binding: int) -> str:
+    return f"({phrase.text})" if phrase.binding < binding else phrase.text
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_plain, value))}]"
+    return f"'{printable(value, CHARACTERS)}'" if isinstance(value, str) else str(value)

@@ -1,0 +1,166 @@
+"""An explanation as plain text, as Markdown and as a page of HTML."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from circuitflow.errors import InputError, nearest, printable
+from circuitflow.executor.result import Result
+from circuitflow.explanations.explanation import Explanation, Stage, explanation
+
+
+def explain(result: Result, form: str = "text") -> str:
+    """The staged computation of a run: forward lines, backward lines with each gate's rule in words, what it means.
+
+    Args:
+        result: of `Executor.run`, or of `Executor.forward` for the forward lines alone.
+        form: "text", "markdown", or "html" for a page of its own.
+
+    Raises:
+        InputError: there is no such form, or the result does not have the value of every node.
+    """
+    if form not in FORMS:
+        raise InputError(f"there is no form '{printable(form, 20)}' of explanation{nearest(form, FORMS)}; there are "
+                         f"{', '.join(FORMS)}")
+    return FORMS[form](explanation(result))
+
+
+_SOURCES, _FORWARD, _BACKWARD, _MEANING = "Given", "Forward pass", "Reverse sweep", "What it means"
+
+
+def to_text(told: Explanation) -> str:
+    """Plain text, for a terminal."""
+    def lines() -> Iterator[str]:
+        yield told.title
+        if told.description:
+            yield told.description
+        every = [*told.sources, *told.forward, *(stage for block in told.backward for stage in block.stages)]
+        left = _width((s.left for s in every), 30)
+        code = _width((s.right for s in every), 50)
+        for heading, stages in ((_SOURCES, told.sources), (_FORWARD, told.forward)):
+            if stages:
+                yield f"\n{heading}"
+                yield from _aligned(stages, "  ", left, code)
+        if told.backward:
+            yield f"\n{_BACKWARD}"
+            for block in told.backward:
+                if block.heading:
+                    yield f"  {block.heading}"
+                    yield f"  · {block.words}"
+                yield from _aligned(block.stages, "      " if block.heading else "  ", left, code)
+        if told.meaning:
+            yield f"\n{_MEANING}"
+            yield from (f"  {sentence}" for sentence in told.meaning)
+
+    return "\n".join(lines()) + "\n"
+
+
+def _width(texts: Iterable[str], most: int) -> int:
+    return min(max(map(len, texts), default=0), most)
+
+
+def _aligned(stages: Sequence[Stage], indent: str, left: int, code: int) -> Iterator[str]:
+    for s in stages:
+        right = f"{s.right:<{code}} = " if s.right else ""
+        yield f"{indent}{s.left:<{left}} {s.sign:>2} {right}{s.value}" + (f"  # {s.remark}" if s.remark else "")
+
+
+def to_markdown(told: Explanation) -> str:
+    """Markdown, its code in tables."""
+    def lines() -> Iterator[str]:
+        yield f"# {markdown(told.title)}"
+        if told.description:
+            yield f"\n{markdown(told.description)}"
+        for heading, stages in ((_SOURCES, told.sources), (_FORWARD, told.forward)):
+            if stages:
+                yield f"\n## {heading}\n"
+                yield from _table(stages)
+        if told.backward:
+            yield f"\n## {_BACKWARD}"
+            for block in told.backward:
+                yield f"\n### {markdown(block.heading)}\n\n{markdown(block.words)}.\n" if block.heading else ""
+                yield from _table(block.stages)
+        if told.meaning:
+            yield f"\n## {_MEANING}\n"
+            yield from (f"- {markdown(sentence)}" for sentence in told.meaning)
+
+    return "\n".join(lines()) + "\n"
+
+
+def _table(stages: Sequence[Stage]) -> Iterator[str]:
+    yield "| stage | value | |"
+    yield "|---|---|---|"
+    for s in stages:
+        yield f"| {markdown(_code(s))} | {markdown(s.value)} | {markdown(s.remark)} |"
+
+
+def _code(s: Stage) -> str:
+    return f"{s.left} {s.sign} {s.right}" if s.right else s.left if s.sign == "=" else f"{s.left} {s.sign}"
+
+
+def markdown(text: str) -> str:
+    """Any text as it stands in Markdown: printable, every mark that could mean something with a backslash."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&:@$-])", r"\\\1", printable(text, 10_000))
+
+
+def to_html(told: Explanation) -> str:
+    """A page of its own: no script, nothing loaded."""
+    def lines() -> Iterator[str]:
+        yield _HEAD.replace("TITLE", hypertext(told.title))
+        yield f"<h1>{hypertext(told.title)}</h1>"
+        if told.description:
+            yield f"<p>{hypertext(told.description)}</p>"
+        for heading, stages in ((_SOURCES, told.sources), (_FORWARD, told.forward)):
+            if stages:
+                yield f"<h2>{heading}</h2>"
+                yield from _rows(stages, "value")
+        if told.backward:
+            yield f"<h2>{_BACKWARD}</h2>"
+            for block in told.backward:
+                if block.heading:
+                    yield f"<h3>{hypertext(block.heading)}</h3>\n<p>{hypertext(block.words)}.</p>"
+                yield from _rows(block.stages, "gradient")
+        if told.meaning:
+            yield f"<h2>{_MEANING}</h2>\n<ul>"
+            yield from (f"<li>{hypertext(sentence)}</li>" for sentence in told.meaning)
+            yield "</ul>"
+        yield "</main>\n</html>"
+
+    return "\n".join(lines()) + "\n"
+
+
+def _rows(stages: Sequence[Stage], kind: str) -> Iterator[str]:
+    yield f'<table class="{kind}">\n<tr><th scope="col">stage</th><th scope="col">{kind}</th><th></th></tr>'
+    for s in stages:
+        yield (f"<tr><td><code>{hypertext(_code(s))}</code></td><td>{hypertext(s.value)}</td>"
+               f"<td>{hypertext(s.remark)}</td></tr>")
+    yield "</table>"
+
+
+def hypertext(text: str) -> str:
+    """Any text as it stands in HTML: printable, and no markup."""
+    return html.escape(printable(text, 10_000))
+
+
+_HEAD = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>TITLE</title>
+<style>
+:root { color-scheme: light dark; }
+main { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; }
+table { border-collapse: collapse; }
+th { text-align: left; font-weight: normal; opacity: .7; }
+td, th { padding: .1rem 1.5rem .1rem 0; vertical-align: top; }
+h3 { margin-bottom: 0; font-family: ui-monospace, monospace; }
+p { margin: .2rem 0 .5rem; }
+.value td:nth-child(2) { color: light-dark(#00724f, #3ecf9d); }
+.gradient td:nth-child(2) { color: light-dark(#b93a00, #ff8f5c); }
+</style>
+<main>"""
+
+FORMS: dict[str, Callable[[Explanation], str]] = {"text": to_text, "markdown": to_markdown, "html": to_html}

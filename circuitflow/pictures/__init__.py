@@ -1,0 +1,1 @@
+"""The circuit as a picture: values in green, gradients in red."""

@@ -1,0 +1,207 @@
+"""A circuit drawn node by node, its calls open or closed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from circuitflow.document.model import CallNode
+from circuitflow.document.model import Node as WrittenNode
+from circuitflow.errors import printable
+from circuitflow.executor.result import Result
+from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.definition import Definition
+from circuitflow.graph.node import Node
+from circuitflow.pictures.marks import mark, shape_mark
+from circuitflow.pictures.picture import Group, Kind, Mark, Picture, Vertex, Wire
+
+LABEL = 40
+"""Longest label that is drawn, in characters."""
+
+TIP = 400
+"""Longest text that is told of a node, in characters."""
+
+
+class Branch(NamedTuple):
+    """One consumer of a value: the vertex, and the edge, which is None for an output of the circuit."""
+
+    target: str
+    edge: tuple[str, str | int] | None
+
+
+def unit_of(name: str, depth: int) -> str:
+    """What a node is drawn as where calls are open to a depth: itself, or the closed call that it is in."""
+    steps = name.split("/")
+    return "/".join(steps[: depth + 1]) if len(steps) - 1 > depth else name
+
+
+class Called(NamedTuple):
+    """The circuit that a call applies, and what the document calls it."""
+
+    definition: Definition
+    name: str
+
+
+def called(definition: Definition, path: str) -> Called | None:
+    """The circuit that the call at a path applies; None where the path leads to none."""
+    found = None
+    for step in path.split("/") if path else ():
+        site = definition.sites[step]
+        if site.callee is None:
+            return None
+        assert isinstance(site.node, CallNode)  # noqa: S101
+        found = Called(site.callee, site.node.circuit)
+        definition = site.callee
+    return found
+
+
+def written(circuit: Circuit, name: str) -> WrittenNode:
+    """A node as its document has it, also inside of calls."""
+    path, _, last = name.rpartition("/")
+    inner = called(circuit.definition, path)
+    return (inner.definition if inner else circuit.definition).sites[last].node
+
+
+def detail(circuit: Circuit, result: Result | None, depth: int) -> Picture:
+    """The picture of every node, calls deeper than a depth closed."""
+    return _Detail(circuit, result, depth).picture()
+
+
+class _Detail:
+    """A picture under construction."""
+
+    def __init__(self, circuit: Circuit, result: Result | None, depth: int) -> None:
+        self.circuit, self.result, self.depth = circuit, result, depth
+        description = circuit.document.description
+        self.made = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
+        self.sent = {(c.source, c.target, c.port): c.value for c in result.contributions} if result else {}
+        self.sizes = Counter(unit_of(name, depth) for name in circuit.nodes)
+        self.keys: dict[str, str] = {}
+        self.groups: dict[str, str] = {"": ""}
+
+    def picture(self) -> Picture:
+        for node in self.circuit.nodes.values():
+            unit = unit_of(node.id, self.depth)
+            if unit not in self.keys:
+                self.keys[unit] = self._vertex(node, unit)
+        consumers = self._consumers()
+        for node in self.circuit.nodes.values():
+            for name in node.names:
+                if name in consumers:
+                    self._wires(node, name, consumers[name])
+        return self.made
+
+    def _add(self, kind: Kind, lines: tuple[str, ...], **rest: Any) -> str:
+        key = f"n{len(self.made.vertices) + 1}"
+        self.made.vertices.append(Vertex(key, kind, lines, **rest))
+        return key
+
+    def _vertex(self, node: Node, unit: str) -> str:
+        path, _, last = unit.rpartition("/")
+        group = self._group(path)
+        if unit != node.id:
+            inner = called(self.circuit.definition, unit)
+            assert inner is not None  # noqa: S101
+            return self._add(Kind.CIRCUIT, (last, inner.name, f"{self.sizes[unit]} nodes"),
+                             tip=printable(inner.definition.body.description or "", TIP), group=group, node=unit)
+        label = (printable(node.label, LABEL),) if node.label else ()
+        if node.is_source:
+            return self._add(Kind(node.kind), (last, *label), tip=_tip(node), group=group, node=node.id)
+        if self._is_port(node):
+            return self._add(Kind.PORT, (last,), tip=_tip(node), group=group, node=node.id)
+        if node.gate is None:
+            names = " or ".join(written(self.circuit, node.id).circuits.values())  # type: ignore[union-attr]
+            return self._add(Kind.CIRCUIT, (last, f"{node.kind} {names}", *label), tip=_tip(node), group=group,
+                             node=node.id)
+        return self._add(Kind.GATE, (node.gate.symbol or node.kind, *label), tip=_tip(node), group=group, node=node.id)
+
+    def _is_port(self, node: Node) -> bool:
+        """Whether a node is an input of a call, which passes on what it is given."""
+        path, _, last = node.id.rpartition("/")
+        inner = called(self.circuit.definition, path) if node.kind == "identity" else None
+        return inner is not None and last in inner.definition.inputs
+
+    def _group(self, path: str) -> str:
+        if path not in self.groups:
+            parent, _, last = path.rpartition("/")
+            inner = called(self.circuit.definition, path)
+            assert inner is not None  # noqa: S101
+            group = Group(f"g{len(self.groups)}", f"{last}: {inner.name}", self._group(parent))
+            self.made.groups.append(group)
+            self.groups[path] = group.key
+        return self.groups[path]
+
+    def _consumers(self) -> dict[str, list[Branch]]:
+        """Who reads each value; what stays inside of a closed call is left out."""
+        consumers: dict[str, list[Branch]] = {}
+        nodes = self.circuit.nodes
+        for node in nodes.values():
+            target = unit_of(node.id, self.depth)
+            for source, output, port in node.operands:
+                if unit_of(source, self.depth) != target or target == node.id:
+                    consumers.setdefault(nodes[source].names[output], []).append(
+                        Branch(self.keys[target], (node.id, port)))
+        asked = self.result.outputs if self.result else self.circuit.outputs
+        for text in asked:
+            found = self.circuit.find(text)
+            assert found is not None  # noqa: S101
+            key = self._add(Kind.OUTPUT, (text,), tip="output")
+            consumers.setdefault(nodes[found.node].names[found.position], []).append(Branch(key, None))
+        return consumers
+
+    def _wires(self, node: Node, name: str, branches: list[Branch]) -> None:
+        unit = unit_of(node.id, self.depth)
+        source = self.keys[unit]
+        shown = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
+        value, total = self._value(node, name), self._gradient(name)
+        vertex = self.made.vertices[int(source[1:]) - 1]
+        if vertex.kind == Kind.PORT:  # which has passed on what stands before it
+            if len(branches) == 1:
+                self._wire(source, branches[0].target, "", None, None, name, branches[0].edge)
+                return
+        elif len(branches) == 1:
+            self._wire(source, branches[0].target, shown, value, total, name, branches[0].edge)
+            return
+        else:
+            fork = self._add(Kind.FORK, (), tip=f"{name} forks: contributions add", group=vertex.group, node=node.id)
+            self._wire(source, fork, shown, value, total, name, None)
+            source = fork
+        for branch in branches:
+            self._wire(source, branch.target, "", None, self._sent(name, branch), name, branch.edge)
+
+    def _wire(self, source: str, target: str, shown: str, value: Mark | None, gradient: Mark | None, of: str,
+              edge: tuple[str, str | int] | None) -> None:
+        key = f"w{len(self.made.wires) + 1}"
+        self.made.wires.append(Wire(key, source, target, shown, value, gradient, of, (edge,) if edge else ()))
+
+    def _value(self, node: Node, name: str) -> Mark | None:
+        if self.result is None:
+            return shape_mark(node.types[node.names.index(name)])
+        return mark(self.result.values[name]) if name in self.result.values else None
+
+    def _gradient(self, name: str) -> Mark | None:
+        gradients: Mapping[str, Any] = self.result.gradients if self.result else {}
+        return mark(gradients[name], is_gradient=True) if name in gradients else None
+
+    def _sent(self, name: str, branch: Branch) -> Mark | None:
+        """What came back along one branch of a fork; an output has the upstream gradient."""
+        if branch.edge is None:
+            upstream = self.result.upstream if self.result else {}
+            return mark(upstream[name], is_gradient=True) if name in upstream else None
+        value = self.sent.get((name, *branch.edge))
+        return None if value is None else mark(value, is_gradient=True)
+
+
+def _tip(node: Node) -> str:
+    return "\n".join(_told(node))
+
+
+def _told(node: Node) -> Iterator[str]:
+    operands = ", ".join(edge.source for edge in node.operands[:6]) + (", …" if len(node.operands) > 6 else "")
+    yield f"{node.id}: {node.kind}" if node.is_source else f"{node.id} = {node.kind}({operands})"
+    if node.gate is not None:
+        yield node.gate.formula
+    if node.label:
+        yield printable(node.label, TIP)
+

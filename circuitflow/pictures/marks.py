@@ -1,0 +1,76 @@
+"""Numbers as they stand on a wire."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from circuitflow.gates import ArrayType
+from circuitflow.gates.shapes import show
+from circuitflow.pictures.picture import Mark
+
+CELLS = 8
+"""Longest strip."""
+
+
+def mark(value: Any, *, is_gradient: bool = False) -> Mark:
+    """A value, or a gradient, which tells its norm where a value of the same shape stands above it."""
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return Mark(number(array[()]), (), full(array))
+    if array.size <= 3 and array.ndim == 1:
+        return Mark(f"[{', '.join(number(x) for x in array)}]", (), full(array))
+    floats = array.astype(np.float64)
+    with np.errstate(all="ignore"):
+        norm = f"‖·‖ {number(np.sqrt(np.sum(floats * floats)))}"
+    return Mark(norm if is_gradient else show(array.shape), _strip(floats), full(array))
+
+
+def shape_mark(type_: ArrayType) -> Mark | None:
+    """What is known of a value before there is one: its shape, where it is no scalar."""
+    text = show(type_.shape)
+    return Mark(text, (), f"{type_.dtype} {text}") if type_.shape else None
+
+
+def number(x: Any) -> str:
+    """A number with two digits after the point, or with two digits that count where it is small."""
+    if isinstance(x, bool | np.bool_):
+        return "true" if x else "false"
+    if isinstance(x, int | np.integer):
+        return str(x) if abs(int(x)) < 10**6 else f"{float(x):.1e}"
+    x = float(x)
+    size = abs(x)
+    if not math.isfinite(x):
+        return {"inf": "∞", "-inf": "-∞"}.get(str(x), "NaN")
+    if size >= 1e5 or 0 < size < 1e-3:
+        return f"{x:.1e}"
+    return f"{x:.2f}" if size == 0 or size >= 0.0995 else f"{x:.2g}"
+
+
+def full(array: Any) -> str:
+    """A number in full, or the shape, range and norm of a tensor with its first numbers."""
+    array = np.asarray(array)
+    if array.ndim == 0:
+        return repr(array.item())
+    if not array.size:
+        return f"{array.dtype} {show(array.shape)}, empty"
+    floats = array.astype(np.float64)
+    with np.errstate(all="ignore"):
+        norm = np.sqrt(np.sum(floats * floats))
+    first = ", ".join(f"{x:.6g}" for x in floats.ravel()[:6])
+    more = ", …" if array.size > 6 else ""
+    return (f"{array.dtype} {show(array.shape)}, {floats.min():.6g} to {floats.max():.6g}, norm {norm:.6g}: "
+            f"[{first}{more}]")
+
+
+def _strip(floats: Any) -> tuple[float, ...]:
+    """The element of the largest size in each of a few pieces of a tensor, the largest of all scaled to 1."""
+    flat = np.where(np.isfinite(floats), floats, np.sign(np.nan_to_num(floats)) * np.finfo(np.float64).max).ravel()
+    if not flat.size:
+        return ()
+    pieces = np.array_split(flat, min(CELLS, flat.size))
+    chosen = np.array([piece[np.argmax(np.abs(piece))] for piece in pieces])
+    largest = np.abs(chosen).max()
+    return tuple((chosen / largest).tolist()) if largest else (0.0,) * len(chosen)

@@ -1,0 +1,157 @@
+"""A picture as a page of its own: pan, zoom, look closer, and walk through the sweep step by step."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Any
+from xml.etree import ElementTree as ET  # what this package wrote itself is written out
+
+from circuitflow.document.writing import dumps_node
+from circuitflow.errors import printable
+from circuitflow.executor.result import Result
+from circuitflow.explanations.explanation import Block, Stage, explanation
+from circuitflow.explanations.forms import hypertext
+from circuitflow.gates import NOTES
+from circuitflow.graph.circuit import Circuit
+from circuitflow.pictures.detail import written
+from circuitflow.pictures.marks import full
+from circuitflow.pictures.picture import Kind, Picture
+from circuitflow.pictures.svg import svg
+from circuitflow.pictures.theme import Theme
+
+JSON = 2000
+"""Longest JSON of a node that is shown, in characters."""
+
+
+def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
+    """One file of HTML that loads nothing: under its content security policy only its own script and style count."""
+    here = files("circuitflow.pictures")
+    style = ":root {" + "".join(f"--{name}: {colour};" for name, colour in theme._asdict().items()) + "}\n"
+    style += here.joinpath("page.css").read_text(encoding="utf-8")
+    script = here.joinpath("page.js").read_text(encoding="utf-8")
+    drawing = svg(picture, theme)
+    drawing.set("role", "group")
+    drawing.set("aria-label", printable(picture.title, 200))
+    parts = {
+        "policy": (f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; base-uri 'none'; "
+                   "form-action 'none'"),
+        "title": hypertext(picture.title),
+        "notes": "".join(f"<p>{hypertext(note)}</p>" for note in picture.notes),
+        "style": style,
+        "script": script,
+        "drawing": ET.tostring(drawing, encoding="unicode"),
+        "data": _as_script({"steps": list(_steps(subject, picture)), "parts": _parts(subject, picture)}),
+    }
+    page = here.joinpath("page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _as_script(value: Any) -> str:
+    """JSON that may stand in a script element: nothing in it can end the element."""
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+# Steps ----------------------------------------------------------------------------------------------------------------
+
+def _steps(subject: Circuit | Result, picture: Picture) -> Iterator[dict[str, Any]]:
+    """The forward pass and the reverse sweep, gate by gate, each with the marks that appear."""
+    if not isinstance(subject, Result) or any(vertex.kind == Kind.BAND for vertex in picture.vertices):
+        return
+    told = explanation(subject)
+    stages = _Stages(subject.circuit, picture)
+    for stage in (*told.sources, *told.forward):
+        yield stages.forward(stage)
+    for block in told.backward:
+        yield stages.backward(block)
+        for stage in block.stages:
+            if stage.total:
+                yield stages.fork(stage)
+
+
+class _Stages:
+    """Stages with the vertices that they are at, and the marks on wires that they bring about."""
+
+    def __init__(self, circuit: Circuit, picture: Picture) -> None:
+        self.circuit = circuit
+        self.vertices = {vertex.node: vertex.key for vertex in reversed(picture.vertices) if vertex.node}
+        kinds = {vertex.key: vertex.kind for vertex in picture.vertices}
+        self.values: dict[str, list[str]] = {}
+        self.arrivals: dict[str, list[str]] = {}
+        self.totals: dict[str, list[str]] = {}
+        self.contributions: dict[str, list[str]] = {}
+        for wire in picture.wires:
+            self.values.setdefault(wire.of, []).append(wire.key)
+            for target, _ in wire.edges:
+                self.contributions.setdefault(target, []).append(wire.key)
+            if kinds[wire.target] == Kind.FORK:
+                self.totals.setdefault(wire.of, []).append(wire.key)
+            elif kinds[wire.target] == Kind.OUTPUT:
+                self.arrivals.setdefault(wire.of, []).append(wire.key)
+
+    def at(self, node: str) -> list[str]:
+        """The vertex of a node, or of the closed call that it is in."""
+        while node and node not in self.vertices:
+            node = node.rpartition("/")[0]
+        return [self.vertices[node]] if node else []
+
+    def forward(self, stage: Stage) -> dict[str, Any]:
+        return {"phase": "forward pass", "at": self.at(stage.of.partition(".")[0]), "lines": [_line(stage)],
+                "values": self.values.get(stage.of, [])}
+
+    def backward(self, block: Block) -> dict[str, Any]:
+        if not block.node:
+            return {"phase": "reverse sweep", "at": [], "lines": list(map(_line, block.stages)),
+                    "gradients": [key for stage in block.stages for key in self.arrivals.get(stage.of, [])]}
+        return {"phase": "reverse sweep", "at": self.at(block.node), "heading": block.heading, "words": block.words,
+                "lines": list(map(_line, block.stages)), "gradients": self.contributions.get(block.node, [])}
+
+    def fork(self, stage: Stage) -> dict[str, Any]:
+        return {"phase": "reverse sweep, a fork", "at": self.at(stage.of.partition(".")[0]),
+                "words": f"{stage.of} forks: its contributions add up.", "lines": [f"d{stage.of} = {stage.total}"],
+                "gradients": self.totals.get(stage.of, [])}
+
+
+def _line(stage: Stage) -> str:
+    right = f"{stage.right} = " if stage.right else ""
+    remark = f"  # {stage.remark}" if stage.remark else ""
+    return f"{stage.left} {stage.sign} {right}{stage.value}{remark}"
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------
+
+def _parts(subject: Circuit | Result, picture: Picture) -> dict[str, Any]:
+    """What is told of each vertex and each wire when it is pointed at, by key: pairs of heading and text."""
+    result = subject if isinstance(subject, Result) else None
+    circuit = subject.circuit if isinstance(subject, Result) else subject
+    parts: dict[str, Any] = {}
+    for vertex in picture.vertices:
+        node = circuit.nodes.get(vertex.node) if vertex.kind != Kind.FORK else None
+        told = [["", vertex.tip]] if vertex.tip else []
+        if node is not None:
+            if node.gate is not None and node.kind in NOTES:
+                note = NOTES[node.kind]
+                told.append(["backward rule", f"{node.kind} {note.words}" if note.words else note.gradient])
+            for name in node.names if result else ():
+                told += _numbers(result, name, several=bool(node.outputs))
+            told.append(["in the document", printable(dumps_node(written(circuit, node.id)), JSON)])
+        parts[vertex.key] = told
+    for wire in picture.wires:
+        parts[wire.key] = [["wire", wire.of or wire.name]] + [
+            [what, mark.full] for what, mark in (("value", wire.value), ("gradient", wire.gradient))
+            if mark and mark.full]
+    return parts
+
+
+def _numbers(result: Result | None, name: str, *, several: bool) -> list[list[str]]:
+    found: list[tuple[str, Mapping[str, Any]]] = [("value", result.values), ("gradient", result.gradients)] if (
+        result) else []
+    return [[f"{what} of {name}" if several else what, full(values[name])] for what, values in found if name in values]

@@ -1,0 +1,119 @@
+"""What is to be drawn, before anybody knows how: vertices, the wires between them, the groups around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """What a vertex is."""
+
+    INPUT = "input"
+    PARAMETER = "parameter"
+    CONSTANT = "constant"
+    GATE = "gate"
+    PORT = "port"
+    CIRCUIT = "circuit"
+    FORK = "fork"
+    OUTPUT = "output"
+    BAND = "band"
+
+
+class Sign(StrEnum):
+    """How a vertex differs from another circuit's."""
+
+    SAME = "same"
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+class Mark(NamedTuple):
+    """A number on a wire.
+
+    Attributes:
+        text: the number in short, or the shape of a tensor.
+        strip: some elements of a tensor, scaled to [-1, 1].
+        full: the number in full.
+    """
+
+    text: str
+    strip: tuple[float, ...] = ()
+    full: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vertex:
+    """A gate, a source, an output, a closed call, or the place where a wire forks.
+
+    Attributes:
+        key: its name in the picture.
+        kind: what it is.
+        lines: its text; the first line is its symbol or name. All text here may be anything at all.
+        tip: what is told of it when it is pointed at.
+        group: key of the group that it is in, or "".
+        node: id of the node in the circuit, or "".
+        sign: how it differs, where two circuits are compared.
+    """
+
+    key: str
+    kind: Kind
+    lines: tuple[str, ...] = ()
+    tip: str = ""
+    group: str = ""
+    node: str = ""
+    sign: Sign = Sign.SAME
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """From one vertex to another.
+
+    Attributes:
+        key: its name in the picture.
+        source, target: keys of vertices.
+        name: what the value on it is called; "" where that is told elsewhere.
+        value: the value, drawn above.
+        gradient: the gradient, drawn below.
+        of: the value that it carries, as results call it.
+        edges: the edges whose contributions it carries, each as (target, port).
+        sign: how it differs, where two circuits are compared.
+    """
+
+    key: str
+    source: str
+    target: str
+    name: str = ""
+    value: Mark | None = None
+    gradient: Mark | None = None
+    of: str = ""
+    edges: tuple[tuple[str, str | int], ...] = ()
+    sign: Sign = Sign.SAME
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A call that is drawn open.
+
+    Attributes:
+        key: its name in the picture.
+        title: what stands above it.
+        parent: key of the group around it, or "".
+    """
+
+    key: str
+    title: str
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of a circuit."""
+
+    title: str
+    vertices: list[Vertex] = field(default_factory=list)
+    wires: list[Wire] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    notes: tuple[str, ...] = ()

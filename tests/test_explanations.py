@@ -1,0 +1,224 @@
+"""The staged computation in words: every expression is evaluated again, every number is the run's."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import numpy as np
+import pytest
+
+import circuitflow as cf
+from circuitflow.errors import printable
+from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.explanations.explanation import explanation
+from circuitflow.explanations.expressions import Phrase, applied, sent_back, stage
+from circuitflow.gates import GATES, NOTES, ArrayType
+from circuitflow.graph.node import Edge, Node
+from conftest import ROOT
+from documents import circuit
+from gate_examples import EXAMPLES, attributes_of, types_of, wanted
+from hostile import HOSTILE
+
+
+def names_of(example):
+    return [f"x{i}" for i in range(len(example.operands))]
+
+
+def node_of(example):
+    gate = GATES[example.gate]
+    types = gate.shape(*types_of(*example.operands), **attributes_of(example))
+    outputs = gate.output_names(attributes_of(example))
+    return Node("f", example.gate, gate, attributes_of(example), tuple(Edge(x, 0, i) for i, x in enumerate(names_of(example))),
+                outputs, (types,) if isinstance(types, ArrayType) else types)
+
+
+class Attributes(dict):
+    """Names in an expression: arrays, and gates by name, an attribute that is a bare word being its own name."""
+
+    def __missing__(self, name):
+        if name in GATES:
+            op = Vocabulary(np, GATES)
+            return lambda *operands, **attributes: getattr(op, name)(*map(np.asarray, operands), **attributes)
+        return name
+
+
+def evaluate(text, values):
+    """An expression of several outputs, `f.q`, is the output of that name."""
+    names = Attributes(values)
+    tree = ast.parse(text, mode="eval")
+    with np.errstate(all="ignore"):
+        return eval(compile(tree, "expression", "eval"), {"__builtins__": {}}, names)
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if any(wanted(e))], ids=str)
+def test_what_a_rule_is_said_to_send_is_what_it_sends(example):
+    node, names = node_of(example), names_of(example)
+    if node.outputs:
+        pytest.skip("outputs with names are written f.q, which is no Python name")
+    sent = sent_back(node, GATES, names, types_of(*example.operands), ["f"], wanted(example))
+    assert len(sent) == len(names)
+    with np.errstate(all="ignore"):
+        out = np.asarray(GATES[example.gate].forward(np, *example.operands, **attributes_of(example)))
+        g = np.asarray(np.random.RandomState(3).standard_normal(out.shape), out.dtype)
+        op = Vocabulary(np, GATES)
+        rules = GATES[example.gate].contributions(op, g, out, example.operands, wanted(example), attributes_of(example))
+    values = dict(zip(names, example.operands, strict=True)) | {"f": out, "df": g}
+    for text, rule, operand, want in zip(sent, rules, example.operands, wanted(example), strict=True):
+        if text is None:
+            continue
+        assert want
+        assert len(text) <= 60
+        expected = np.asarray(rule)
+        if expected.shape != operand.shape:
+            expected = op.sum_to_like(expected, operand)
+        np.testing.assert_allclose(np.asarray(evaluate(text, values), float), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_most_simple_gates_say_what_they_send():
+    telling = {e.gate for e in EXAMPLES if any(wanted(e)) and not node_of(e).outputs and any(
+        sent_back(node_of(e), GATES, names_of(e), types_of(*e.operands), ["f"], wanted(e)))}
+    assert telling >= {"add", "sub", "mul", "div", "neg", "reciprocal", "exp", "log", "sigmoid", "tanh", "relu", "max", "matmul",
+                       "reduce_sum", "where", "sin", "square", "sqrt", "transpose", "reshape"}
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if GATES[e.gate].output_names(attributes_of(e)) == ()], ids=str)
+def test_the_stage_of_a_gate_is_the_gate(example):
+    text = stage(node_of(example), names_of(example))
+    with np.errstate(all="ignore"):
+        expected = np.asarray(GATES[example.gate].forward(np, *example.operands, **attributes_of(example)))
+    if example.gate == "equal_nan":
+        assert text == "x0 == x1"
+        return
+    found = np.asarray(evaluate(text, dict(zip(names_of(example), example.operands, strict=True))))
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("text", "tree"), [
+    ("a - (b - c)", ("sub", "a", ("sub", "b", "c"))), ("a - b - c", ("sub", ("sub", "a", "b"), "c")),
+    ("a + b - c", ("add", "a", ("sub", "b", "c"))), ("a - (b + c)", ("sub", "a", ("add", "b", "c"))),
+    ("a * (b @ c)", ("mul", "a", ("matmul", "b", "c"))), ("a @ b * c", ("mul", ("matmul", "a", "b"), "c")),
+    ("a * (b % c)", ("mul", "a", ("mod", "b", "c"))), ("(a**b)**c", ("pow", ("pow", "a", "b"), "c")),
+    ("a**(b**c)", ("pow", "a", ("pow", "b", "c"))), ("(-a)**b", ("pow", ("neg", "a"), "b")),
+    ("-a**b", ("neg", ("pow", "a", "b"))), ("-(a * b)", ("neg", ("mul", "a", "b"))),
+    ("(a < b) == c", ("equal", ("less", "a", "b"), "c")), ("1 / (a * b)", ("reciprocal", ("mul", "a", "b"))),
+    ("1 / a * b", ("mul", ("reciprocal", "a"), "b")), ("a * (1 / b)", ("mul", "a", ("reciprocal", "b"))),
+    ("~(a & b) | c", ("or", ("not", ("and", "a", "b")), "c")), ("(a + b).T", ("matrix_transpose", ("add", "a", "b"))),
+    ("a * -b", ("mul", "a", ("neg", "b"))), ("exp(a + b)", ("exp", ("add", "a", "b"))), ("a + b + c", ("add", "a", "b", "c")),
+])
+def test_parentheses_stand_where_they_are_needed_and_nowhere_else(text, tree):
+    def phrase(x):
+        return Phrase(x) if isinstance(x, str) else applied(x[0], list(map(phrase, x[1:])), {})
+
+    assert phrase(tree).text == text
+
+
+# The explanation ------------------------------------------------------------------------------------------------------
+
+def explained(name, **options):
+    return explanation(cf.Executor(cf.load(ROOT / f"circuits/{name}.json")).run(**options))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "circuits").glob("*.json")), ids=lambda path: path.stem)
+def test_every_value_and_contribution_is_told_once_and_adds_up(path):
+    result = cf.Executor(cf.load(path)).run()
+    told = explanation(result)
+    assert [s.of for s in (*told.sources, *told.forward) if s.sign == "="] == [
+        name for node in sorted(result.circuit.nodes.values(), key=lambda node: not node.is_source) for name in node.names]
+    stages = [s for block in told.backward for s in block.stages]
+    assert len(stages) == len(result.contributions) + len(result.upstream)
+    assert {s.of for s in stages} == {name for name in result.gradients if name in {c.source for c in result.contributions} | set(result.upstream)}
+    for name in {s.of for s in stages}:
+        signs = [s.sign for s in stages if s.of == name]
+        assert signs == ["="] + ["+="] * (len(signs) - 1)
+        assert [bool(s.total) for s in stages if s.of == name] == [False] * (len(signs) - 1) + [len(signs) > 1]
+
+
+def test_what_it_means_is_true():
+    run = cf.Executor(cf.load(ROOT / "circuits/staged.json"))
+    for sentence in explained("staged").meaning:
+        name, way, by = re.fullmatch(r"(\w): raise it by 0.01, and f (rises|falls) by about ([\d.]+) .*", sentence).groups()
+        before = run.run()
+        after = run.run({name: float(before.values[name]) + 0.01})
+        moved = float(after.outputs["f"] - before.outputs["f"])
+        assert (moved > 0) == (way == "rises")
+        assert abs(moved) == pytest.approx(float(by), rel=0.02)
+    assert [s.partition(":")[0] for s in explained("staged").meaning] == ["x", "y"]  # the strongest first
+
+
+def test_a_dead_input_an_infinite_gradient_and_several_outputs_are_told():
+    assert "w: a small change leaves f where it is" in explained("patterns").meaning
+    assert explained("tie").meaning[0].startswith("x: raise it by 0.01, and the sum of the outputs rises by")
+    assert "the sum of D times dD falls by" in explained("matrix_product").meaning[0]
+    root = explanation(cf.Executor(circuit("x = 0", "f = sqrt(x)")).run())
+    assert root.meaning == ["x: its gradient is inf, which tells nothing of f"]
+    weighted = explanation(cf.Executor(circuit("x = 2", "f = neg(x)", "g = exp(x)", outputs=["f", "g"])).run(upstream={"f": 3.0}))
+    assert "the sum of the outputs, each times its upstream gradient, rises" in weighted.meaning[0]
+    empty = explanation(cf.Executor(circuit({"id": "x", "gate": "input", "value": {"data": [], "shape": [0]}}, "f = reduce_sum(x)")).run())
+    assert empty.meaning == ["x: a small change leaves f where it is"]
+
+
+def test_a_forward_pass_alone_has_no_backward_lines():
+    told = explanation(cf.Executor(cf.load(ROOT / "circuits/staged.json")).forward())
+    assert told.backward == []
+    assert told.meaning == []
+    text = cf.explain(cf.Executor(cf.load(ROOT / "circuits/staged.json")).forward())
+    assert "Forward pass" in text
+    assert "Reverse sweep" not in text
+
+
+def test_a_gate_of_ones_own_and_one_without_words_tell_what_they_can():
+    cube = cf.Gate("x³", "The cube.", ("x",), lambda x: x, reads=cf.Reads.INPUTS,
+                   forward=lambda xp, x: x * x * x, backward=(lambda op, g, out, x: 3 * g * x * x,))
+    told = explanation(cf.Executor(circuit("x = 2", "f = cube(x)", gates={**cf.GATES, "cube": cube})).run())
+    assert told.backward[1].words == "cube: The cube."
+    assert told.backward[1].stages[0].right == "3 * df * x * x"
+    told = explanation(cf.Executor(circuit("x = 2", "f = sin(x)")).run())
+    assert told.backward[1].words == "sin: g · cos x (g is the gradient on it)"
+
+
+def test_a_gate_with_several_outputs_names_them():
+    told = explanation(cf.Executor(circuit("x = [1, 3, 2]", {"id": "t", "gate": "top_k", "inputs": ["x"], "k": 1}, "f = reduce_sum(t.values)")).run())
+    assert [s.left for s in told.forward] == ["t.values", "t.indices", "f"]
+    assert [s.right for s in told.forward] == ["top_k(x, k=1).values", "top_k(x, k=1).indices", "reduce_sum(t.values)"]
+    assert told.backward[2].heading == "t.values and t.indices = top_k(x, k=1)"
+
+
+def test_a_result_without_the_values_of_its_nodes_is_refused():
+    result = cf.Executor(cf.load(ROOT / "circuits/staged.json")).run(cache="needed")
+    with pytest.raises(cf.InputError, match="this result has its outputs alone; an explanation needs the value of every node, as run "
+                                            "gives with cache='all'"):
+        cf.explain(result)
+
+
+def test_an_unknown_form_is_refused():
+    result = cf.Executor(cf.load(ROOT / "circuits/staged.json")).run()
+    with pytest.raises(cf.InputError, match="there is no form 'markdow' of explanation; did you mean 'markdown'\\?; there are text, markdown, html"):
+        cf.explain(result, "markdow")
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_stays_text(hostile):
+    subject = circuit({"id": "x", "gate": "input", "value": 1, "label": hostile}, {"id": "f", "gate": "neg", "inputs": ["x"], "label": hostile},
+                      name=hostile, description=hostile)
+    result = cf.Executor(subject).run()
+    for form in ("text", "markdown", "html"):
+        text = cf.explain(result, form)
+        assert all(c.isprintable() or c == "\n" for c in text), form
+    page = cf.explain(result, "html")
+    body = page[page.index("<main>"):]
+    assert set(re.findall(r"</?[a-z!?][^>\s]*", body)) <= {
+        *(f"<{x}" for x in "main h1 p h2 table tr th td code h3 ul li".split()), *(f"</{x}" for x in "main html h1 p h2 table tr th td code h3 ul li".split())}
+    marked = cf.explain(result, "markdown")
+    unescaped = re.sub(r"\\[\\`*_{}\[\]<>()#+!|~&:@$-]", "", marked)
+    rows = [line for line in unescaped.splitlines() if line and not line.startswith(("# ", "## ", "### ", "- ", "|"))]
+    assert not any(re.search(r"[<>`\[\]*_|]", row) for row in rows)
+    assert all(row.count("|") == 4 for row in unescaped.splitlines() if row.startswith("|"))
+    if len(hostile) < 40:
+        assert printable(hostile, 60).partition("\\")[0].strip() in cf.explain(result)
+
+
+def test_all_words_are_clauses():
+    for name, note in NOTES.items():
+        assert not note.words or (note.words[0].islower() and not note.words.endswith(".")), name
