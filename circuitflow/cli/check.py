@@ -9,7 +9,8 @@ import typer
 
 from circuitflow.cli.arguments import File, Inputs, Json, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.progress import track
-from circuitflow.cli.text import as_json, console, print_json, print_table
+from circuitflow.cli.text import console, print_json, print_table
+from circuitflow.document.values import from_array
 from circuitflow.errors import printable
 from circuitflow.executor.check import TOLERANCE, Compared, Report, check
 from circuitflow.gates.shapes import show
@@ -58,7 +59,7 @@ def _as_object(circuit: Circuit, report: Report) -> dict[str, Any]:
 
 
 def _difference(worst: Any) -> dict[str, Any]:
-    return {key: as_json(value) if key != "verdict" else value for key, value in worst._asdict().items()}
+    return {key: from_array(value) if key != "verdict" else value for key, value in worst._asdict().items()}
 
 
 _REMARKS = {

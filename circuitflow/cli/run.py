@@ -13,7 +13,8 @@ import circuitflow as cf
 from circuitflow.cli.arguments import File, Inputs, Json, Of, Question, Set, Upstream, Wrt, arrays, question
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import run_table
-from circuitflow.cli.text import as_json, console, print_json, print_table, whole
+from circuitflow.cli.text import console, print_json, print_table, whole
+from circuitflow.document.values import from_array
 from circuitflow.errors import InputError, printable
 from circuitflow.explanations.numbers import number
 
@@ -179,10 +180,10 @@ def as_object(result: cf.Result) -> dict[str, Any]:
     """A result as `run --json` prints it."""
     return {
         "circuit": result.circuit.name,
-        "outputs": {name: as_json(value) for name, value in result.outputs.items()},
-        "values": {name: as_json(value) for name, value in result.values.items()},
-        "gradients": {name: as_json(value) for name, value in result.gradients.items()},
-        "contributions": [{"source": c.source, "target": c.target, "port": c.port, "value": as_json(c.value)}
+        "outputs": {name: from_array(value) for name, value in result.outputs.items()},
+        "values": {name: from_array(value) for name, value in result.values.items()},
+        "gradients": {name: from_array(value) for name, value in result.gradients.items()},
+        "contributions": [{"source": c.source, "target": c.target, "port": c.port, "value": from_array(c.value)}
                           for c in result.contributions],
     }
 

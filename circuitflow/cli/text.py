@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,24 +25,6 @@ def whole(value: Any) -> str:
         return number(array)
     text = np.array2string(array, precision=6, threshold=1000, max_line_width=100)
     return text if array.ndim == 1 else f"{array.shape}\n{text}"
-
-
-def as_json(value: Any) -> Any:
-    """An array as a document has it: nested lists, with non-finite numbers as text."""
-    array = np.asarray(value)
-    if array.size == 0 and array.ndim > 1:  # lists alone cannot say the shape
-        return {"data": [], "shape": list(array.shape), "dtype": str(array.dtype)}
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return _spelled(array.tolist())
-    return array.tolist()
-
-
-def _spelled(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_spelled(item) for item in value]
-    if math.isnan(value):
-        return "NaN"
-    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -197,3 +197,20 @@ def _unfit(leaf: Any, dtype: str) -> str | None:
             return f"{short(leaf)} cannot be kept exactly in a {dtype}; write it as a float such as 1e20"
     too_large = math.isfinite(leaf) and abs(leaf) > float(np.finfo(dtype).max)
     return f"{short(leaf)} is too large for a {dtype}" if too_large else None
+
+
+def from_array(value: Any) -> Any:
+    """An array as a document has it: nested lists, with non-finite numbers as text."""
+    array = np.asarray(value)
+    if array.size == 0 and array.ndim > 1:  # lists alone cannot say the shape
+        return {"data": [], "shape": list(array.shape), "dtype": str(array.dtype)}
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return _spelled(array.tolist())
+    return array.tolist()
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_spelled(item) for item in value]
+    return value if math.isfinite(value) else next(
+        name for name, number in NON_FINITE.items() if str(number) == str(value))

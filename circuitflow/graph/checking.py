@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from itertools import islice, repeat
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from circuitflow.document.faults import Faults, expected
+from circuitflow.document.faults import Faults
 from circuitflow.document.model import NODES, CallNode, GateNode, IfNode, Node, ScanNode, SubcircuitNode
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import listing, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable
+from circuitflow.graph.attributes import fitted
 from circuitflow.graph.definition import NOTHING, Definition, Site
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge
@@ -181,25 +180,9 @@ class _Checker:
     def _attributes(self, site: Site, node: GateNode, gate: Gate) -> None:
         if not node.attributes and not gate.attributes.model_fields:
             return
-        try:
-            site.attributes = dict(gate.attributes.model_validate(node.attributes))
-        except ValidationError as error:
-            fields = gate.attributes.model_fields
-            properties = gate.attributes.model_json_schema().get("properties", {})
-            for detail in error.errors(include_url=False):
-                name = str(detail["loc"][0]) if detail["loc"] else ""
-                if detail["type"] == "extra_forbidden":
-                    hint = self.faults.nearest(name, [*fields, *GateNode.model_fields]) or (
-                        f"; its attributes are {listing(fields)}" if fields else "; it has no attributes")
-                    self.fault(site, f"{node.gate} has no attribute '{printable(name, 60)}'{hint}", name, key=True)
-                elif detail["type"] == "missing":
-                    self.fault(site, f"{node.gate} needs the attribute '{name}': {expected(properties[name])}")
-                elif not name:
-                    self.fault(site, f"{node.gate}: {detail['ctx']['error']}")
-                else:
-                    own = detail["type"] == "value_error"  # a rule of the attribute's own says what it wants
-                    wanted = detail["ctx"]["error"] if own else expected(properties[name])
-                    self.fault(site, f"'{name}' is {short(node.attributes[name])}; expected {wanted}", name)
+        site.attributes, misfits = fitted(node.gate, gate, node.attributes, GateNode.model_fields, self.faults.nearest)
+        for misfit in misfits:
+            self.fault(site, misfit.message, *misfit.path, key=misfit.is_key)
 
     # Operands
 
