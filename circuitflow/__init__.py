@@ -13,6 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from circuitflow.authoring.builder import Builder, build
+    from circuitflow.authoring.expression import new
+    from circuitflow.authoring.tracing import trace
     from circuitflow.document.model import Document
     from circuitflow.engines.executor import Executor
     from circuitflow.engines.readable import to_python
@@ -30,6 +33,7 @@ __all__ = [
     "ArrayType",
     "AtLeast",
     "Attributes",
+    "Builder",
     "Circuit",
     "CircuitflowError",
     "Contribution",
@@ -45,6 +49,7 @@ __all__ = [
     "Reads",
     "Result",
     "ShapeError",
+    "build",
     "check",
     "draw",
     "dumps",
@@ -56,7 +61,9 @@ __all__ = [
     "jvp",
     "load",
     "loads",
+    "new",
     "to_python",
+    "trace",
     "vjp",
 ]
 
@@ -64,6 +71,9 @@ __version__ = "0.1.0"
 
 # What the package offers, by module: imported when first used, so that `circuitflow --help` need not wait for it.
 _EXPORTS = {
+    "circuitflow.authoring.builder": ("Builder", "build"),
+    "circuitflow.authoring.expression": ("new",),
+    "circuitflow.authoring.tracing": ("trace",),
     "circuitflow.document.model": ("Document",),
     "circuitflow.errors": ("CircuitflowError", "DocumentError", "Fault", "GateError", "InputError",
                            "MissingExtraError"),

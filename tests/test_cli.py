@@ -76,6 +76,11 @@ def golden(name: str, text: str) -> None:
     ("explain_staged_markdown", ["explain", "circuits/staged.json", "--format", "markdown"]),
     ("explain_patterns_html", ["explain", "circuits/patterns.json", "--format", "html"]),
     ("trace_staged", ["run", "circuits/staged.json", "--trace"]),
+    ("new_staged", ["new", "f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)", "--set", "x=3", "--set", "y=-4"]),
+    ("new_mlp", ["new", "h = relu(x @ W1 + b1)  # hidden\nloss = softmax_cross_entropy_loss(h @ W2, label)", "--name", "mlp", "--dtype", "float32",
+                 "--parameters", "W1,W2", "--parameters", "b1", "--shape", "x=batch,784", "--shape", "label=batch",
+                 "--set", 'W1={"random": "he_normal", "shape": [784, 16], "seed": 0}', "--set", 'b1={"data": 0, "shape": [16]}',
+                 "--set", 'W2={"random": "he_normal", "shape": [16, 10], "seed": 1}', "--set", 'label={"data": [1, 2], "dtype": "int64"}']),
     ("check_staged", ["check", "circuits/staged.json"]),
     ("check_tie", ["check", "circuits/tie.json"]),
     ("gates", ["gates"]),
@@ -95,7 +100,7 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     program = circuitflow("--help").out
     assert "Usage: circuitflow" in program
     assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
-    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"), ("grad", "--values"), ("export", "--to"), ("fmt", "--check"), ("gates", "--json"),
+    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"), ("new", "--parameters"), ("grad", "--values"), ("export", "--to"), ("fmt", "--check"), ("gates", "--json"),
                          ("schema", "run")]:
         assert f"  {name} " in program
         out = circuitflow(name, "--help").out
@@ -551,3 +556,30 @@ def test_trace_prints_as_it_goes_and_stops_where_a_gate_fails(circuitflow, tmp_p
     assert "node 'f': gather" in outcome.err
     outcome = circuitflow("run", "circuits/product.json", "--trace", "--json")
     assert (outcome.status, outcome.err) == (2, "error: --trace goes with a single run of the interpreter that keeps all values and prints a table\n")
+
+
+# Expressions ----------------------------------------------------------------------------------------------------------
+
+def test_new_writes_a_file_that_runs(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    outcome = circuitflow("new", "-", "-o", str(path), "--set", "x=2", "--of", "q,f", stdin="q = x * 3\nf = exp(q)\n")
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+    found = json.loads(circuitflow("run", str(path), "--json").out)
+    assert list(found["outputs"]) == ["q", "f"]
+    assert found["outputs"]["q"] == 6
+    assert circuitflow("fmt", "--check", str(path)).status == 0
+
+
+@pytest.mark.parametrize(("arguments", "err"), [
+    (["f = sigmod(x) + x.y"], "<expression>:1:5: there is no gate \"sigmod\"; did you mean 'sigmoid'?\n    f = sigmod(x) + x.y\n        ^\n"),
+    (["f = lambda: x"], "<expression>:1:5: this has no meaning in a circuit; a circuit has no functions; name a stage\n    f = lambda: x\n        ^\n"),
+    (["f = \x1b[31m"], "<expression>:1:5: invalid non-printable character U+001B; expected expressions as Python writes them\n    f = \ufffd[31m\n        ^\n"),
+    (["f = x", "--set", "y=1"], "error: value: the expression has no input 'y'; it has x\n"),
+    (["f = x", "--shape", "x=a b"], "error: --shape x=a b: expected ID=SIZE,… such as --shape x=batch,784\n"),
+    (["f = x", "--set", "x=[1, \"a\"]"], "value of 'x':1:"),
+])
+def test_new_refuses_with_a_caret(circuitflow, arguments, err):
+    outcome = circuitflow("new", *arguments)
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert outcome.err.startswith(err)

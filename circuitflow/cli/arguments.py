@@ -66,7 +66,7 @@ def question(file: str, assignments: list[str], inputs: str | None, of: list[str
             given[name] = _array(value, types, name, source, faults, name)
         faults.raise_if_any()
     for text in assignments:
-        name, value, source = _assigned(text, "--set")
+        name, value, source = assigned(text, "--set")
         given[name] = _checked(value, types, name, source)
     return Question(circuit, given, split(of), split(wrt), arrays(upstream, "--upstream", circuit))
 
@@ -80,7 +80,7 @@ def arrays(assignments: list[str], option: str, circuit: cf.Circuit) -> dict[str
     """
     found = {}
     for text in assignments:
-        name, value, source = _assigned(text, option)
+        name, value, source = assigned(text, option)
         output = circuit.find(name)
         found[name] = _checked(value, {name: circuit.type_of(output)} if output else {}, name, source)
     return found
@@ -92,7 +92,7 @@ def split(references: list[str]) -> list[str] | None:
     return names or None
 
 
-def _assigned(text: str, option: str) -> tuple[str, Any, Source]:
+def assigned(text: str, option: str) -> tuple[str, Any, Source]:
     """An option ID=VALUE, where VALUE is a number, JSON, or a file of JSON."""
     name, equals, value = text.partition("=")
     if not equals or not name:

@@ -15,6 +15,7 @@ COMMANDS = {
     "explain": "The staged computation in words and numbers, line by line.",
     "draw": "The circuit as a picture: values in green, gradients in red.",
     "grad": "The gradient, as a circuit document.",
+    "new": "A document from an expression.",
     "export": "Staged code in Python, which runs without circuitflow.",
     "fmt": "The canonical layout of a document.",
     "gates": "The catalogue: operands, attributes, formulas.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitflow.document.model import Document, Node
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError, printable, short
 
 WIDTH = 120
 _BROKEN = ("nodes", "edges", "circuits")
@@ -31,6 +32,27 @@ def dumps(document: Document) -> str:
 def dumps_node(node: Node) -> str:
     """The canonical text of one node, on one line."""
     return _flat(_ordered_node(node.model_dump(mode="python", by_alias=True, exclude_unset=True)))
+
+
+def dumps_value(value: Any) -> str:
+    """The text of a value as a program has it: non-finite numbers by name.
+
+    Raises:
+        InputError: it is nothing that JSON can say.
+    """
+    try:
+        return json.dumps(_spelled(value), ensure_ascii=False, allow_nan=False)
+    except (TypeError, RecursionError):
+        raise InputError(f"{short(value)} is no value: expected a number, nested lists of numbers, an array, or an "
+                         "object with 'data', 'file' or 'random'") from None
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return list(map(_spelled, value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def _ordered(body: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Writer:
     What is there already is not written again, and nothing is written that `simplify` knows to be something else.
     """
 
+    wire: type[Wire] = Wire
+
     def __init__(self, gates: GateTable, dtype: str) -> None:
         self.gates, self.dtype = gates, dtype
         self.records: list[Record] = []
@@ -44,7 +46,7 @@ class Writer:
               attributes: Mapping[str, Any] | None = None) -> tuple[Wire, ...]:
         """A node as it is; an equal one that a rule asks for later is this one, if its attributes are known."""
         self.records.append(record)
-        wires = tuple(Wire(self, record, i, type_, fill) for i, type_ in enumerate(types))
+        wires = tuple(self.wire(self, record, i, type_, fill) for i, type_ in enumerate(types))
         for wire in wires:
             self._templates.setdefault(wire.type, wire)
         if attributes is not None:
@@ -150,7 +152,7 @@ class Writer:
         key = self._number(value, dtype)
         if key not in self._made:
             number = np.asarray(value, dtype)[()].item()
-            attributes: dict[str, Any] = {"value": _as_json(number)}
+            attributes: dict[str, Any] = {"value": plain(number)}
             if dtype not in (self.dtype, "bool"):
                 attributes["dtype"] = dtype
             record = Record("constant", {}, attributes, stage=_NUMBERS.get(number, "c") if dtype != "bool" else "c")
@@ -186,7 +188,7 @@ class Writer:
         return gate, operands, json.dumps(attributes, sort_keys=True) if attributes else ""
 
 
-def _as_json(number: Any) -> Any:
+def plain(number: Any) -> Any:
     """A number as a person would write it in a document."""
     if isinstance(number, bool | int):
         return number

@@ -1,0 +1,1 @@
+"""Circuits written without counting braces: as Python, as NumPy functions, as expressions."""

@@ -1,0 +1,294 @@
+"""A document under construction: every gate is written down as it is told, nothing shared and nothing simplified."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, TypeAdapter
+
+from circuitflow.authoring.wires import AuthoredWire
+from circuitflow.document.faults import Faults, Source
+from circuitflow.document.model import DTYPES, ID, READABLE, Document, Value
+from circuitflow.document.reading import parse_as
+from circuitflow.document.tensors import ValueFaultError
+from circuitflow.document.values import from_array, to_array
+from circuitflow.document.writing import dumps_value
+from circuitflow.errors import InputError, nearest, short
+from circuitflow.gates import NOTES, ArrayType, AtLeast, Gate, GateTable, ShapeError
+from circuitflow.gates.shapes import Size
+from circuitflow.graph.attributes import fitted
+from circuitflow.graph.circuit import Circuit
+from circuitflow.transforms.naming import Names, as_nodes, called
+from circuitflow.transforms.wires import Record, Wire
+from circuitflow.transforms.writer import Writer, plain
+
+LONGEST = 24
+"""Longest id that is made of a gate and its operands, in characters."""
+
+
+def author_of(dtype: str, gates: GateTable, folder: str | os.PathLike[str] | None) -> Author:
+    """An author of a document of some dtype, with nothing written yet.
+
+    Raises:
+        InputError: a document has no such dtype.
+    """
+    if dtype not in ("float64", "float32"):
+        raise InputError(f"the dtype of a circuit is float64 or float32, not {short(dtype)}")
+    return Author(gates, dtype, Path(folder) if folder is not None else None)
+
+
+class Author(Writer):
+    """Writes the nodes of one document.
+
+    Attributes:
+        outputs: wires by the name of the output, as they were asked for.
+    """
+
+    wire = AuthoredWire
+
+    def __init__(self, gates: GateTable, dtype: str, folder: Path | None = None) -> None:
+        super().__init__(gates, dtype)
+        self.folder = folder
+        self.outputs: dict[str, Wire] = {}
+        self._names: set[str] = set()
+
+    def source(self, kind: str, name: str, value: Any = None, *, shape: Sequence[int | str] | None = None,
+               dtype: str | None = None, notes: Mapping[str, Any] | None = None) -> Wire:
+        """An input, a parameter or a constant.
+
+        Raises:
+            InputError: a name that is not an id, or is taken; a dtype, a shape or a value that cannot be.
+            DocumentError: a value that is no value of a document.
+        """
+        self.claim(name)
+        if dtype is not None and dtype not in DTYPES:
+            raise InputError(f"'{name}': there is no dtype {short(dtype)}{nearest(str(dtype), DTYPES)}; there are "
+                             f"{', '.join(DTYPES)}")
+        attributes: dict[str, Any] = {}
+        type_ = ArrayType((), dtype or self.dtype)
+        says_dtype = False  # whether the value does
+        if value is not None:
+            attributes["value"], found = self._value(name, value, dtype)
+            says_dtype = (isinstance(attributes["value"], dict) and "dtype" in attributes["value"]
+                          or str(found.dtype) == "bool" and found.size > 0)
+            type_ = ArrayType(tuple(found.shape), str(found.dtype))
+        if shape is not None:
+            attributes["shape"] = list(shape)
+            sizes = tuple(Size.named(size) if isinstance(size, str) else size for size in shape)
+            type_ = ArrayType(sizes, type_.dtype)
+        if type_.dtype != self.dtype and not says_dtype:
+            attributes["dtype"] = type_.dtype
+        (wire,) = self.write(Record(kind, {}, attributes, name=name, notes=notes or {}), [type_])
+        return wire
+
+    def _value(self, name: str, value: Any, dtype: str | None) -> tuple[Any, Any]:
+        """A value as a document has it, and the array that it stands for."""
+        if isinstance(value, np.ndarray | np.generic):
+            if str(value.dtype) not in DTYPES:
+                raise InputError(f"'{name}' is {value.dtype}; expected one of {', '.join(DTYPES)}")
+            array = value if dtype is None else value.astype(dtype)
+            return _pretty(from_array(array)), array
+        if isinstance(value, BaseModel):
+            value = value.model_dump(mode="python", exclude_unset=True)
+        faults = Faults()
+        source = Source(f"value of '{name}'", dumps_value(value), self.folder)
+        parsed: Any = parse_as(TypeAdapter(Value), source, faults)
+        faults.raise_if_any()
+        try:
+            own = getattr(parsed, "dtype", None)
+            array = to_array(parsed, dtype=None if own else dtype, default=self.dtype, folder=self.folder)
+        except ValueFaultError as fault:
+            faults.add(source, str(fault), *fault.path)
+            faults.fail()
+        return _pretty(value), array
+
+    def claim(self, name: str) -> None:
+        """Take a name for a node.
+
+        Raises:
+            InputError: it is not an id, or it is taken.
+        """
+        if not isinstance(name, str) or not re.fullmatch(ID, name) or len(name) > 128:
+            raise InputError(f"{short(name)} cannot be the name of a node: expected letters, digits and underscores, "
+                             "not beginning with a digit, at most 128")
+        if name in self._names:
+            raise InputError(f"there is a node '{name}' already; give this one another name")
+        self._names.add(name)
+
+    def name(self, wire: Wire, name: str) -> Wire:
+        """Call the node of a wire so; one that has a name already, or several outputs, gets a node that passes it on.
+
+        Raises:
+            InputError: the name is not an id, or it is taken.
+        """
+        self.claim(name)
+        return called(self, wire, name)
+
+    def output(self, wire: Wire, name: str | None = None) -> None:
+        """Make a wire an output.
+
+        Raises:
+            InputError: the name is not an id, or it is taken by another node.
+        """
+        if name is not None and name != wire.record.name:
+            wire = self.name(wire, name)
+        self.outputs[name or f"output {len(self.outputs)}"] = wire
+
+    def emit(self, gate: str, *operands: Any, **attributes: Any) -> Any:
+        """The output of a gate, or a tuple of them where it has several.
+
+        Args:
+            gate: its name.
+            operands: wires, numbers and arrays; what is no wire becomes a constant.
+            attributes: the gate's.
+
+        Raises:
+            InputError: there is no such gate, or it does not take such operands or attributes.
+        """
+        row = self.row(gate)
+        wires = self._as_wires(operands)
+        _count(gate, row, len(wires))
+        known, misfits = fitted(gate, row, {name: _listed(value) for name, value in attributes.items()})
+        if misfits:
+            raise InputError("; ".join(misfit.message for misfit in misfits))
+        try:
+            types = row.shape(*(wire.type for wire in wires), **known)
+        except ShapeError as error:
+            raise InputError(f"{gate} {error}") from None
+        outputs = row.output_names(known)
+        record = Record(gate, dict(enumerate(wires)), self._given(row, known), outputs, notes=self.notes)
+        made = self.write(record, [types] if isinstance(types, ArrayType) else types)
+        return made if outputs else made[0]
+
+    def row(self, gate: str) -> Gate:
+        """The row of a gate.
+
+        Raises:
+            InputError: there is none.
+        """
+        if gate not in self.gates:
+            alias = next((name for name, note in NOTES.items() if gate in (note.numpy, note.onnx)), None)
+            hint = f"; here it is called '{alias}'" if alias else nearest(gate, self.gates)
+            raise InputError(f"there is no gate {short(gate)}{hint or '; `circuitflow gates` lists them'}")
+        return self.gates[gate]
+
+    def _as_wires(self, operands: Sequence[Any]) -> tuple[Wire, ...]:
+        """Numbers take the dtype of the wires beside them, if that can hold them."""
+        beside = [x.dtype for x in operands if isinstance(x, Wire)]
+        return tuple(self._as_wire(x, beside) for x in operands)
+
+    def _as_wire(self, x: Any, beside: Sequence[str]) -> Wire:
+        if isinstance(x, Wire):
+            if x._writer is not self:
+                raise InputError("a wire of another circuit; every wire of a circuit comes from its own builder")
+            return x
+        if isinstance(x, np.ndarray | np.generic | list | tuple):
+            try:
+                array = np.asarray(x)
+            except ValueError:  # its lists differ in length
+                array = np.asarray(None)
+            if array.dtype.kind not in "fiub":
+                raise InputError(f"an operand is {short(x)}; expected wires, numbers or arrays of numbers")
+            if isinstance(x, list | tuple) and array.dtype.kind == "i" and not any(d in _WHOLE for d in beside):
+                array = array.astype(self.dtype)
+            if array.ndim:
+                return self._tensor(array)
+            x = array.item()
+        if not isinstance(x, bool | int | float):
+            raise InputError(f"an operand is {short(x)}; expected a wire, a number or an array")
+        if isinstance(x, bool):
+            return self.constant(x, "bool")
+        floats = [d for d in beside if d in ("float64", "float32", "float16")]
+        whole = [d for d in beside if d in _WHOLE]
+        return self.constant(x, (whole or [self.dtype])[0] if isinstance(x, int) and not floats else
+                             (floats or [self.dtype])[0])
+
+    def _tensor(self, array: Any) -> Wire:
+        attributes: dict[str, Any] = {"value": _pretty(from_array(array))}
+        if str(array.dtype) not in (self.dtype, "bool"):
+            attributes["dtype"] = str(array.dtype)
+        record = Record("constant", {}, attributes, stage="c")
+        return self.write(record, [ArrayType(array.shape, str(array.dtype))])[0]
+
+    # The document
+
+    def finish(self, name: str | None = None, description: str | None = None) -> Circuit:
+        """The circuit of what was written: the named nodes, and what the outputs need.
+
+        Raises:
+            InputError: there is no output.
+            DocumentError: the circuit is not valid.
+        """
+        if not self.outputs:
+            raise InputError("a circuit needs an output: c.output(wire, \"f\")")
+        names = Names(self._names)
+        needed = self._needed()
+        records = [record for record in self.records if record.name is not None or id(record) in needed]
+        for record in records:
+            if record.name is None:
+                record.name = names.unique(self._name_of(record))
+        body = {"circuitflow": READABLE[-1], "name": name, "description": description,
+                "dtype": self.dtype if self.dtype != "float64" else None, "nodes": list(as_nodes(records)),
+                "outputs": list(dict.fromkeys(wire.reference for wire in self.outputs.values()))}
+        written = {key: value for key, value in body.items() if value is not None}
+        return Circuit(Document.model_validate(written), gates=self.gates, folder=self.folder)
+
+    def _name_of(self, record: Record) -> str:
+        """An id for a node that has none: the gate and its operands where those have short names, else the gate."""
+        if record.gate == "constant":
+            return record.stage
+        long = "_".join([record.gate, *(str(wire.record.name) for wire in record.operands.values())])
+        are_named = all(wire.record.name in self._names for wire in record.operands.values())
+        return long if are_named and len(long) <= LONGEST else record.gate
+
+    def _needed(self) -> set[int]:
+        """The nodes that outputs and named nodes are computed from, by identity."""
+        pending = [wire.record for wire in self.outputs.values()] + [r for r in self.records if r.name is not None]
+        seen: set[int] = set()
+        while pending:
+            record = pending.pop()
+            if id(record) not in seen:
+                seen.add(id(record))
+                pending += [wire.record for wire in record.operands.values()]
+        return seen
+
+
+_WHOLE = tuple(dtype for dtype in DTYPES if dtype.startswith(("int", "uint")))
+
+
+def _count(name: str, gate: Gate, found: int) -> None:
+    if isinstance(gate.operands, AtLeast):
+        if found >= gate.operands.minimum:
+            return
+        expected = f"{gate.operands.minimum} operands or more"
+    else:
+        most = len(gate.operands)
+        least = most - gate.optional
+        if least <= found <= most:
+            return
+        count = str(most) if least == most else f"{least} to {most}"
+        expected = f"{count} operand{'s' * (most != 1)} ({', '.join(gate.operands)})"
+    raise InputError(f"{name} takes {expected}, not {found}")
+
+
+def _listed(value: Any) -> Any:
+    """An attribute as a document has it: tuples and arrays as lists, a dtype by its name."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return list(map(_listed, value))
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic | float | int | bool)):
+        return np.dtype(value).name
+    return value
+
+
+def _pretty(value: Any) -> Any:
+    """Whole numbers without a point, as a person writes them."""
+    if isinstance(value, list | tuple):
+        return list(map(_pretty, value))
+    return plain(value) if isinstance(value, float) else value

@@ -1,0 +1,387 @@
+"""Expressions to documents: `f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)`.
+
+The grammar is Python's, by its `ast` module; nothing is evaluated. What has a meaning here is listed in `_MEANING`, and
+everything else is refused with a caret under it.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NoReturn
+
+from circuitflow.authoring.author import Author, author_of
+from circuitflow.authoring.wires import AuthoredWire
+from circuitflow.errors import DocumentError, Fault, InputError, nearest, printable
+from circuitflow.gates import GATES, GateTable
+from circuitflow.graph.circuit import Circuit
+
+NAME = "<expression>"
+MAX_LENGTH = 1_000_000
+"""Longest text, in characters."""
+
+_BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.Mod: "mod",
+           ast.MatMult: "matmul", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"}
+_COMPARED = {ast.Eq: "equal", ast.Lt: "less", ast.LtE: "less_or_equal", ast.Gt: "greater",
+             ast.GtE: "greater_or_equal"}
+_CHAINED = (ast.Add, ast.Mult)
+"""Operators whose chains are one gate of several operands."""
+
+_INSTEAD = {
+    ast.FloorDiv: "floor(x / y) is a gate of its own",
+    ast.BoolOp: "write & for and, | for or",
+    ast.Not: "write ~ for not",
+    ast.IfExp: "write where(condition, a, b)",
+    ast.Lambda: "a circuit has no functions; name a stage",
+    ast.Attribute: "gates are called by their names alone; an output of t is t[\"values\"]",
+    ast.JoinedStr: "text is the value of an attribute, such as ties=\"share\"",
+    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp, ast.For, ast.While),
+                    "write every gate down"),
+    ast.AugAssign: "a stage has one value; name another one",
+    ast.Import: "nothing is imported; the gates are there", ast.ImportFrom: "nothing is imported; the gates are there",
+    ast.FunctionDef: "a circuit has no functions; name a stage",
+    ast.If: "write where(condition, a, b)",
+}
+
+
+def new(text: str, values: Mapping[str, Any] | None = None, *, shapes: Mapping[str, Sequence[int | str]] | None = None,
+        parameters: Collection[str] = (), outputs: Sequence[str] | None = None, name: str | None = None,
+        dtype: str = "float64", gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None) -> Circuit:
+    """A circuit from an expression, or from stages that are assigned to names.
+
+    Names that nothing is assigned to are inputs. `+ - * / ** % @`, comparisons and `& | ^ ~` are gates, every gate is
+    called by its name with attributes as keywords, and lists of numbers are tensors. `x[0, 1:3]` takes a part, and of
+    a gate with several outputs `t["values"]` one of them. An expression that is assigned to nothing is called `f`.
+
+    Args:
+        text: Python's grammar; lines, `;` and comments as ever.
+        values: of inputs, by name: numbers, lists, arrays, or objects as documents have them.
+        shapes: of inputs without a value: sizes and names of dimensions.
+        parameters: the inputs that are trainable; each needs a value.
+        outputs: the stages to make outputs; those that no other stage reads by default.
+        name: of the document.
+        dtype: "float64" or "float32".
+        gates: the gate table.
+        folder: where tensor files that values name lie.
+
+    Raises:
+        DocumentError: everything that has no meaning, each with its place in the text.
+        InputError: a value, shape, parameter or output that belongs to no input or stage, or cannot be.
+    """
+    author = author_of(dtype, gates, folder)
+    return _Text(text, values or {}, shapes or {}, parameters, author).circuit(outputs, name)
+
+
+class _Skip(Exception):  # noqa: N818
+    """What follows from a fault that is noted already."""
+
+
+class _Text:
+    """An expression, as far as it is read."""
+
+    def __init__(self, text: str, values: Mapping[str, Any], shapes: Mapping[str, Sequence[int | str]],
+                 parameters: Collection[str], author: Author) -> None:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        self.lines = text.split("\n")
+        self.values, self.shapes, self.parameters = values, shapes, set(parameters)
+        self.author = author
+        self.faults: list[Fault] = []
+        self.known: dict[str, Any] = {}  # wires, or tuples of them; None after a fault
+        self.assigned: dict[str, int] = {}
+        self.pending: list[str] = []
+        self.read: set[str] = set()
+        self.statements = self._parsed(text)
+
+    def _parsed(self, text: str) -> list[ast.stmt]:
+        if len(text) > MAX_LENGTH:
+            self._fail(f"the text has {len(text):,} characters; at most {MAX_LENGTH:,} are read")
+        try:
+            return ast.parse(text).body
+        except SyntaxError as error:
+            line, column = error.lineno or 1, error.offset or 1
+            self.faults.append(self._at(line, column - 1, f"{error.msg}; expected expressions as Python writes them"))
+        except ValueError as error:  # a NUL
+            self._fail(f"{error}; expected expressions as Python writes them")
+        except (RecursionError, MemoryError):
+            self._fail("the text is nested too deep, or is one chain too long; give its stages names, one on each line")
+        raise DocumentError(self.faults)
+
+    def circuit(self, outputs: Sequence[str] | None, name: str | None) -> Circuit:
+        for i, statement in enumerate(self.statements):
+            for target in getattr(statement, "targets", ()):
+                for part in target.elts if isinstance(target, ast.Tuple) else [target]:
+                    if isinstance(part, ast.Name):
+                        self.assigned.setdefault(part.id, i)
+        if not self.statements:
+            self._fail("there is no expression; write one, such as f = x * y")
+        for i, statement in enumerate(self.statements):
+            try:
+                self._statement(i, statement)
+            except _Skip:
+                continue
+        if self.faults:
+            raise DocumentError(self.faults)
+        stages = [stage for stage in self.assigned if stage not in self.read]
+        for given, what in ((self.values, "value"), (self.shapes, "shape"), (self.parameters, "parameters")):
+            for unknown in given:
+                if unknown not in self.known or unknown in self.assigned:
+                    inputs = [known for known in self.known if known not in self.assigned]
+                    raise InputError(f"{what}: the expression has no input '{printable(unknown, 60)}'"
+                                     f"{nearest(unknown, inputs)}; it has {', '.join(inputs) or 'none'}")
+        for output in outputs if outputs is not None else stages:
+            wire = self.known.get(output)
+            if wire is None:
+                raise InputError(f"outputs: the expression has no stage '{printable(output, 60)}'"
+                                 f"{nearest(output, self.known)}")
+            for one in wire if isinstance(wire, tuple) else [wire]:
+                self.author.output(one)
+        return self.author.finish(name)
+
+    # Statements
+
+    def _statement(self, i: int, statement: ast.stmt) -> None:
+        match statement:
+            case ast.Expr(value):
+                if "f" in self.assigned or "f" in self.known:
+                    self._refuse(statement, "an expression that is assigned to nothing is called f, which is taken; "
+                                            "give it a name")
+                self.assigned["f"] = i
+                self._name("f", self._guarded(["f"], value), statement)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                self._check_name(name, statement.targets[0], i)
+                self._name(name, self._guarded([name], value), statement.targets[0])
+            case ast.Assign(targets=[ast.Tuple(elts=parts)], value=value) if all(
+                    isinstance(part, ast.Name) for part in parts):
+                names = [part.id for part in parts if isinstance(part, ast.Name)]
+                for name, part in zip(names, parts, strict=True):
+                    self._check_name(name, part, i)
+                found = self._guarded(names, value)
+                if not isinstance(found, tuple) or len(found) != len(names):
+                    count = len(found) if isinstance(found, tuple) else 1
+                    self.known |= dict.fromkeys(names)
+                    self._refuse(value, f"this has {count} output{'s' * (count != 1)}, there are {len(names)} names")
+                for name, wire, part in zip(names, found, parts, strict=True):
+                    self._name(name, wire, part)
+            case _:
+                self._refuse(statement, self._meaningless(statement))
+
+    def _guarded(self, names: list[str], value: ast.expr) -> Any:
+        """What an expression is; where it is at fault, so are the names that it is assigned to."""
+        self.known |= dict.fromkeys(names)
+        self.pending = names
+        found = self._wire(value)
+        self.pending = []
+        return found
+
+    def _check_name(self, name: str, node: ast.expr, i: int) -> None:
+        if self.assigned[name] != i or (name in self.known and name in self.assigned):
+            self._refuse(node, f"'{printable(name, 60)}' is the name of a stage already; a stage has one value")
+
+    def _name(self, name: str, found: Any, node: ast.AST) -> None:
+        try:
+            if isinstance(found, tuple):  # the node has the name, its outputs names of their own
+                if found[0].record.name is not None:
+                    self._refuse(node, f"this is what '{found[0].record.name}' gives, which has several outputs: name "
+                                       "one of them")
+                self.author.claim(name)
+                found[0].record.name = name
+                self.known[name] = found
+            else:
+                self.known[name] = self.author.name(self._as_wire(found, node), name)
+        except InputError as error:
+            self._refuse(node, str(error))
+
+    # Expressions, without recursion: a text can nest deeper than Python calls
+
+    def _wire(self, root: ast.expr) -> Any:
+        """What an expression is: a wire, a number, a list of numbers, or a tuple of wires."""
+        results: dict[int, Any] = {}
+        pending: list[tuple[ast.expr, Sequence[ast.expr] | None]] = [(root, None)]
+        while pending:
+            node, parts = pending.pop()
+            if parts is None:
+                parts = self._parts(node)
+                pending.append((node, parts))
+                pending += [(part, None) for part in reversed(parts)]
+                continue
+            try:
+                results[id(node)] = self._applied(node, [results[id(part)] for part in parts])
+            except InputError as error:
+                self._refuse(node, str(error))
+        return results[id(root)]
+
+    def _parts(self, node: ast.expr) -> Sequence[ast.expr]:
+        """The expressions that an expression is made of, those that are no operands aside."""
+        match node:
+            case ast.Constant() | ast.Name():
+                return []
+            case ast.List():
+                return []
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+                chain = [right]
+                while isinstance(op, _CHAINED) and isinstance(left, ast.BinOp) and type(left.op) is type(op):
+                    chain.append(left.right)
+                    left = left.left
+                return [left, *reversed(chain)]
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Invert(), operand=operand):
+                return [operand]
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in (*_COMPARED, ast.NotEq):
+                return [left, right]
+            case ast.Compare(ops=[_, _, *_]):
+                self._refuse(node, "a chain of comparisons; write (a < b) & (b < c)")
+            case ast.Call(func=ast.Name(id=gate) as func, args=args):
+                try:
+                    self.author.row(gate)
+                except InputError as error:
+                    self._refuse(func, str(error))
+                for argument in args:
+                    if isinstance(argument, ast.Starred):
+                        self._refuse(argument, self._meaningless(argument))
+                return args
+            case ast.Subscript(value=value):
+                return [value]
+        return self._refuse(node, self._meaningless(node))
+
+    def _applied(self, node: ast.expr, operands: list[Any]) -> Any:
+        match node:
+            case ast.Constant(value=bool() | int() | float() as number):
+                return self._number(node, number)
+            case ast.Constant():
+                self._refuse(node, self._meaningless(node))
+            case ast.Name(id=name):
+                return self._input(name, node)
+            case ast.List():
+                return self._listed(node)
+        for operand, part in zip(operands, self._parts(node), strict=True):
+            if isinstance(operand, tuple) and not isinstance(node, ast.Subscript):
+                names = ", ".join(f'"{output}"' for output in operand[0].record.outputs)
+                self._refuse(part, f"this has several outputs; take one: [{names.partition(', ')[0]}], of {names}")
+        emit: Callable[..., Any] = self.author.emit
+        match node:
+            case ast.BinOp(op=op):
+                return emit(_BINARY[type(op)], *operands)
+            case ast.UnaryOp(op=ast.USub()):
+                return -operands[0] if isinstance(operands[0], int | float) else emit("neg", operands[0])
+            case ast.UnaryOp(op=ast.UAdd()):
+                return operands[0]
+            case ast.UnaryOp():
+                return emit("not", *operands)
+            case ast.Compare(ops=[ast.NotEq()]):
+                return emit("not", emit("equal", *operands))
+            case ast.Compare(ops=[op]):
+                return emit(_COMPARED[type(op)], *operands)
+            case ast.Call(func=ast.Name(id=gate), keywords=keywords):
+                attributes: dict[str, Any] = {}
+                for keyword in keywords:
+                    if keyword.arg is None:
+                        self._refuse(keyword.value, "attributes are written one by one, name=value")
+                    if keyword.arg in attributes:
+                        self._refuse(keyword, f"attribute '{printable(keyword.arg, 60)}' is there twice")
+                    attributes[keyword.arg] = self._literal(keyword.value)
+                return emit(gate, *operands, **attributes)
+            case ast.Subscript(slice=index):
+                return self._part_of(operands[0], index)
+        raise AssertionError(node)
+
+    def _input(self, name: str, node: ast.expr) -> Any:
+        """A stage, or an input, which is there from its first use on."""
+        if name in self.assigned and (name not in self.known or name in self.pending):
+            self._refuse(node, f"'{printable(name, 60)}' is read before it is assigned; put its line first")
+        self.read.add(name)
+        if name not in self.known:
+            self.known[name] = None
+            if name in self.parameters and self.values.get(name) is None:
+                self._refuse(node, f"parameter '{name}' needs a value: give one (--set {name}=…)")
+            kind = "parameter" if name in self.parameters else "input"
+            self.known[name] = self.author.source(kind, name, self.values.get(name), shape=self.shapes.get(name))
+        if self.known[name] is None:
+            raise _Skip
+        return self.known[name]
+
+    def _number(self, node: ast.expr, number: bool | float) -> bool | float:
+        if isinstance(number, int) and abs(number) >= 2**63:
+            self._refuse(node, "an integer of more than 63 bits; write it with a point")
+        if isinstance(number, float) and number in (float("inf"), float("-inf")):
+            self._refuse(node, "this number is larger than any float; expected at most about 1.8e308")
+        return number
+
+    def _listed(self, node: ast.expr) -> Any:
+        """A list of numbers, which is a tensor."""
+        found = self._literal(node)
+        pending = [found]
+        for value in pending:
+            if isinstance(value, list):
+                pending += value
+            elif not isinstance(value, bool | int | float):
+                self._refuse(node, "a tensor is written as lists of numbers; stack(a, b) makes one of wires")
+        return found
+
+    def _literal(self, node: ast.expr) -> Any:
+        """A number, text, true or false, None, or lists of them."""
+        if isinstance(node, ast.List | ast.Tuple):
+            return [self._literal(item) for item in node.elts]
+        if isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, bool | int | float | str)):
+            if isinstance(node.value, int | float):
+                self._number(node, node.value)
+            return node.value
+        match node:
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                return -self._number(node, number)
+        return self._refuse(node, "expected a number, text in quotes, True, False, None, or a list of them")
+
+    def _part_of(self, operand: Any, index: ast.expr) -> Any:
+        if isinstance(operand, tuple):
+            outputs = operand[0].record.outputs
+            wanted = self._literal(index)
+            if isinstance(wanted, int) and not isinstance(wanted, bool) and 0 <= wanted < len(operand):
+                return operand[wanted]
+            if wanted in outputs:
+                return operand[outputs.index(wanted)]
+            names = ", ".join(f'"{output}"' for output in outputs)
+            self._refuse(index, f"there is no such output; there are {names}")
+        wire = self._as_wire(operand, index)
+        parts = index.elts if isinstance(index, ast.Tuple) else [index]
+        return wire[tuple(self._index(part) for part in parts)]
+
+    def _index(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.Slice):
+            return slice(*(None if end is None else self._literal(end) for end in (node.lower, node.upper, node.step)))
+        if isinstance(node, ast.Constant) and node.value is ...:
+            return ...
+        if isinstance(node, ast.Name):
+            return self._input(node.id, node)
+        return self._literal(node)
+
+    def _as_wire(self, found: Any, node: ast.AST) -> AuthoredWire:
+        """An operand as a wire; a number alone is a constant."""
+        if isinstance(found, AuthoredWire):
+            return found
+        (wire,) = self.author._as_wires([found])
+        assert isinstance(wire, AuthoredWire)  # noqa: S101
+        return wire
+
+    # Faults
+
+    def _meaningless(self, node: ast.AST) -> str:
+        """What is said of a part of Python that has no meaning here."""
+        kind: Any = type(node)
+        if type(getattr(node, "op", None)) in _INSTEAD:
+            kind = type(getattr(node, "op", None))
+        if isinstance(node, ast.Call):
+            return "only gates are called, by their names"
+        hint = f"; {_INSTEAD[kind]}" if kind in _INSTEAD else ""
+        return f"this has no meaning in a circuit{hint or ': expected stages, operators and gates'}"
+
+    def _refuse(self, node: ast.AST, message: str) -> NoReturn:
+        line, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        self.faults.append(self._at(line, len(text.encode()[:offset].decode(errors="ignore")), message))
+        raise _Skip
+
+    def _at(self, line: int, column: int, message: str) -> Fault:
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        return Fault(message, "", None, NAME, line, column + 1, text)
+
+    def _fail(self, message: str) -> NoReturn:
+        raise DocumentError([Fault(message, file=NAME)])

@@ -1,0 +1,137 @@
+"""A NumPy function run once on wires, so that what it does is written down as a circuit."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import numpy as np
+
+from circuitflow.authoring.author import Author
+from circuitflow.authoring.wires import AuthoredWire
+from circuitflow.errors import InputError, listing, nearest, short
+from circuitflow.gates import GATES, GateTable
+from circuitflow.graph.circuit import Circuit
+
+
+def trace(function: Callable[..., Any], *examples: Any, parameters: Collection[str] = (), name: str | None = None,
+          gates: GateTable = GATES) -> Circuit:
+    """A plain NumPy function as a circuit.
+
+    The function is called once, with wires in place of numbers and arrays; its NumPy functions, operators, indices and
+    methods are written down as gates. What it does with anything else happens while it is traced. It cannot branch on a
+    value.
+
+        circuit = cf.trace(lambda x, w: np.tanh(x @ w).sum(), np.ones(3), np.ones((3, 2)))
+
+    Args:
+        function: takes numbers and arrays, also in lists and dictionaries, and gives a number or an array, or a
+            tuple, a list or a dictionary of them.
+        examples: what to call it with; they give the inputs their shapes, dtypes and defaults. An input is called as
+            the argument; inside of lists and dictionaries `argument_key`. float32 examples make a float32 circuit.
+        parameters: the inputs that are trainable, by name; an argument's name stands for all that is in it.
+        name: of the circuit; the function's by default.
+        gates: the gate table.
+
+    Returns:
+        The circuit. Its output is called as the function, or `f` where that has no name; of a dictionary as its keys.
+
+    Raises:
+        InputError: the function asks for a value, does what no gate does, or gives something else; an example is none.
+    """
+    called = getattr(function, "__name__", "f")
+    if not called.isidentifier() or not called.isascii() or keyword.iskeyword(called):
+        called = "f"
+    arguments = list(_arguments(function, examples))
+    leaves = [leaf for argument, example in arguments for leaf in _leaves(argument, example)]
+    dtypes = {str(np.asarray(x).dtype) for _, x in leaves if np.asarray(x).dtype.kind == "f"}
+    author = Author(gates, "float32" if dtypes == {"float32"} else "float64")
+    trainable = _trainable(parameters, [argument for argument, _ in arguments], [leaf for leaf, _ in leaves])
+    wires = {leaf: author.source("parameter" if leaf in trainable else "input", leaf, _array(leaf, x))
+             for leaf, x in leaves}
+    given = function(*(_filled(argument, example, wires) for argument, example in arguments))
+    for output, wire in _outputs(called, given):
+        if not isinstance(wire, AuthoredWire):
+            raise InputError(f"the function gives {short(wire)} for '{output}', which depends on no input; expected "
+                             "what was computed from its arguments")
+        unique = output
+        while unique in wires and wires[unique] is not wire:
+            unique += "_"
+        author.output(wire, unique)
+    return author.finish(name or called)
+
+
+def _arguments(function: Callable[..., Any], examples: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """The examples by the names of the arguments."""
+    try:
+        bound = inspect.signature(function).bind(*examples)
+    except TypeError as error:
+        raise InputError(f"the examples do not fit the function: {error}") from None
+    except ValueError:  # it has no signature that can be known
+        yield from ((f"x{i}", example) for i, example in enumerate(examples))
+        return
+    for name, value in bound.arguments.items():
+        kind = bound.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            yield from ((f"{name}_{i}", example) for i, example in enumerate(value))
+        else:
+            yield name, value
+
+
+def _leaves(name: str, example: Any) -> Iterator[tuple[str, Any]]:
+    """The numbers and arrays in an example, each with the name of its input."""
+    if isinstance(example, dict):
+        for key, value in example.items():
+            yield from _leaves(f"{name}_{_word(key)}", value)
+    elif isinstance(example, list | tuple):
+        for i, value in enumerate(example):
+            yield from _leaves(f"{name}_{i}", value)
+    else:
+        yield name, example
+
+
+def _filled(name: str, example: Any, wires: dict[str, Any]) -> Any:
+    """An example with wires in place of its numbers and arrays."""
+    if isinstance(example, dict):
+        return {key: _filled(f"{name}_{_word(key)}", value, wires) for key, value in example.items()}
+    if isinstance(example, list | tuple):
+        return type(example)(_filled(f"{name}_{i}", value, wires) for i, value in enumerate(example))
+    return wires[name]
+
+
+def _word(key: Any) -> str:
+    return re.sub(r"\W", "_", str(key), flags=re.ASCII)
+
+
+def _array(name: str, example: Any) -> Any:
+    array = np.asarray(example)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"the example for '{name}' is {short(example)}; expected a number or an array of numbers, or "
+                         "lists and dictionaries of them. Keep what is no number out of the arguments: "
+                         "functools.partial gives it beforehand")
+    return array
+
+
+def _trainable(parameters: Collection[str], arguments: list[str], leaves: list[str]) -> set[str]:
+    """The inputs that are parameters."""
+    found = set()
+    for wanted in [parameters] if isinstance(parameters, str) else parameters:
+        inside = [leaf for leaf in leaves if leaf == wanted or (wanted in arguments and leaf.startswith(f"{wanted}_"))]
+        if not inside:
+            raise InputError(f"parameters: the function has no input {short(wanted)}{nearest(str(wanted), leaves)}; it "
+                             f"has {listing(leaves)}")
+        found.update(inside)
+    return found
+
+
+def _outputs(name: str, given: Any) -> Iterator[tuple[str, Any]]:
+    """What a function gives, by name."""
+    if isinstance(given, dict):
+        yield from ((_word(key), value) for key, value in given.items())
+    elif isinstance(given, list | tuple):
+        yield from ((f"{name}_{i}", value) for i, value in enumerate(given))
+    else:
+        yield name, given

@@ -1,0 +1,213 @@
+"""Wires that NumPy knows: operators, indices, methods and NumPy's own functions are written down as gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from circuitflow.authoring.functions import FUNCTIONS, UFUNCS
+from circuitflow.errors import InputError, nearest, printable, short
+from circuitflow.gates.shapes import show
+from circuitflow.transforms.wires import Wire
+
+_METHODS = {"sum", "mean", "prod", "max", "min", "var", "std", "argmax", "argmin", "cumsum", "cumprod", "squeeze",
+            "ravel", "clip", "round", "dot", "swapaxes", "diagonal", "trace", "take"}
+"""Methods of arrays that are functions of the same name."""
+
+_VARIADIC = {"reshape", "transpose"}
+"""Methods of arrays that take their axes or sizes one by one too."""
+
+
+class AuthoredWire(Wire):
+    """One output of a node of a circuit under construction: a shape and a dtype, but no value.
+
+    Operators, indices, the methods of NumPy arrays, NumPy's functions and SciPy's special functions write gates down,
+    and so does every gate of the table as a method: `x.sigmoid()`, `x.leaky_relu(alpha=0.1)`. Where arrays have a
+    method of that name, it is theirs: `x.max()` is the largest element.
+
+    Attributes:
+        shape: its sizes, or names of dimensions.
+        dtype: its dtype, by name.
+    """
+
+    __slots__ = ()
+
+    # NumPy's protocols for foreign arrays, NEP 13 and NEP 18
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **keywords: Any) -> Any:
+        name = ufunc.__name__
+        if method != "__call__" or keywords or name not in UFUNCS:
+            how = f"np.{name}" + (f".{method}" if method != "__call__" else "") + (
+                f" with {', '.join(keywords)}" if keywords else "")
+            raise InputError(f"{how} cannot be written as a gate{nearest(name, UFUNCS)}")
+        return UFUNCS[name](self._writer, *operands)
+
+    def __array_function__(self, function: Any, types: Any, operands: Any, keywords: Any) -> Any:
+        name = f"np.{function.__name__}"
+        if function not in FUNCTIONS:
+            known = {f.__name__ for f in FUNCTIONS}
+            raise InputError(f"{name} cannot be written as a gate{nearest(function.__name__, known)}")
+        try:
+            return FUNCTIONS[function](self._writer, *operands, **keywords)
+        except TypeError as error:
+            raise InputError(f"{name} of wires does not take that: {printable(str(error))}") from None
+
+    # What arrays have
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _METHODS:
+            return lambda *operands, **keywords: getattr(np, name)(self, *operands, **keywords)
+        if name in _VARIADIC:
+            return lambda *sizes, **keywords: getattr(np, name)(
+                self, *([sizes] if len(sizes) > 1 or (sizes and isinstance(sizes[0], int)) else sizes), **keywords)
+        if name.startswith("_") or name not in self._writer.gates:
+            raise AttributeError(f"a wire has no '{name}'{nearest(name, [*_METHODS, *_VARIADIC, *self._writer.gates])}")
+        return lambda *operands, **attributes: self._writer.emit(name, self, *operands, **attributes)
+
+    @property
+    def T(self) -> Any:  # noqa: N802
+        """The axes in the opposite order."""
+        return self.transpose()
+
+    @property
+    def mT(self) -> Any:  # noqa: N802
+        """The last two axes exchanged."""
+        return self._writer.emit("matrix_transpose", self)
+
+    @property
+    def size(self) -> int:
+        """How many elements it has, where every dimension has a size."""
+        size = 1
+        for dimension in self.shape:
+            if not isinstance(dimension, int):
+                self._depends("the number of its elements")
+            size *= dimension
+        return size
+
+    def astype(self, dtype: Any) -> Any:
+        """As another dtype."""
+        name = np.dtype(dtype).name
+        return self if name == self.dtype else self._writer.emit("cast", self, dtype=name)
+
+    def copy(self) -> AuthoredWire:
+        """Itself: wires never change."""
+        return self
+
+    def flatten(self) -> Any:
+        """In one row."""
+        return self.reshape(-1)
+
+    def __pos__(self) -> AuthoredWire:
+        return self
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._writer.emit("floor", self / other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._writer.emit("floor", other / self)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a scalar wire has no length")
+        if not isinstance(self.shape[0], int):
+            self._depends("its length")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key: Any) -> Any:
+        return _indexed(self, key if isinstance(key, tuple) else (key,))
+
+    # What needs a value
+
+    def _depends(self, what: str = "a value") -> NoReturn:
+        raise InputError(f"this asks for {what} of a wire ({self.dtype} {show(self.shape)}), which is known only when "
+                         "the circuit runs: choose between values with np.where, and keep out of the circuit what "
+                         "decides which gates there are")
+
+    def __bool__(self) -> bool:
+        self._depends("the truth")
+
+    def __float__(self) -> float:
+        self._depends()
+
+    def __int__(self) -> int:
+        self._depends()
+
+    def __index__(self) -> int:
+        self._depends()
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        self._depends()
+
+    def item(self) -> float:
+        """Refused: there is no value yet."""
+        self._depends()
+
+    tolist = item
+
+    def __repr__(self) -> str:
+        return f"<wire {self.record.name or self.record.gate}: {self.dtype} {show(self.shape)}>"
+
+
+def _indexed(x: Any, key: tuple[Any, ...]) -> Any:
+    """NumPy's basic indices, and one array of whole numbers."""
+    if sum(part is Ellipsis for part in key) > 1:
+        raise InputError("an index has one ellipsis at most")
+    taken = sum(part is not None and part is not Ellipsis for part in key)
+    if taken > x.ndim:
+        raise InputError(f"{taken} indices for a wire of {x.ndim} dimensions")
+    if Ellipsis in [part for part in key if part is Ellipsis]:
+        at = next(i for i, part in enumerate(key) if part is Ellipsis)
+        key = (*key[:at], *[slice(None)] * (x.ndim - taken), *key[at + 1 :])
+    axis = 0
+    for part in key:
+        if part is None:
+            x = x._writer.emit("unsqueeze", x, axis=axis)
+            axis += 1
+        elif isinstance(part, slice):
+            x = _cut(x, part, axis)
+            axis += 1
+        elif isinstance(part, int | np.integer) and not isinstance(part, bool):
+            x = _position(x, int(part), axis)
+        else:
+            x, axis = _gathered(x, part, axis)
+    return x
+
+
+def _cut(x: Any, part: slice, axis: int) -> Any:
+    ends = (part.start, part.stop, part.step)
+    if not all(end is None or isinstance(end, int | np.integer) for end in ends):
+        raise InputError(f"an index has {short(str(part))}; expected whole numbers that are known before the circuit "
+                         "runs")
+    start, stop, step = (None if end is None else int(end) for end in ends)
+    if step is not None and step < 1:
+        if (start, stop, step) == (None, None, -1):
+            return x._writer.emit("flip", x, axis=axis)
+        raise InputError("an index goes backward; flip first (np.flip), then take a part")
+    size = x.shape[axis]
+    if isinstance(size, int):  # beyond the ends there is nothing, as in every Python sequence
+        start, stop, step = slice(start, stop, step).indices(size)
+        stop = None if stop >= size else max(start, stop)
+    if (start or 0, stop, step or 1) == (0, None, 1):
+        return x
+    return x._writer.emit("slice", x, axis=axis, start=start or 0, stop=stop, step=step or 1)
+
+
+def _position(x: Any, position: int, axis: int) -> Any:
+    size = x.shape[axis]
+    if isinstance(size, int) and not -size <= position < size:
+        raise InputError(f"index {position} is outside of dimension {axis}, which has size {size}")
+    stop = position + 1 if position != -1 else None
+    return x._writer.emit("squeeze", x._writer.emit("slice", x, axis=axis, start=position, stop=stop), axis=axis)
+
+
+def _gathered(x: Any, part: Any, axis: int) -> tuple[Any, int]:
+    indices = part if isinstance(part, Wire) else np.asarray(part)
+    if str(indices.dtype) == "bool":
+        raise InputError("an index is a mask, so the shape would depend on a value: choose with np.where")
+    gathered: Any = x._writer.emit("gather", x, indices, axis=axis)
+    return gathered, axis + indices.ndim

@@ -1,0 +1,57 @@
+"""`circuitflow new`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import circuitflow as cf
+from circuitflow.authoring.expression import MAX_LENGTH
+from circuitflow.cli.arguments import Set, assigned, split
+from circuitflow.document.writing import replace
+from circuitflow.errors import InputError, printable
+
+
+def command(
+    expression: Annotated[str, typer.Argument(metavar="EXPR", show_default=False,
+                                              help="Such as \"f = sigmoid(w*x + b)\"; several stages on lines of their "
+                                                   "own or with ; between. - reads standard input.")],
+    assignments: Set = [],  # noqa: B006
+    parameters: Annotated[list[str], typer.Option("--parameters", metavar="ID,…", show_default=False,
+                                                  help="The inputs that are trainable.")] = [],  # noqa: B006
+    shapes: Annotated[list[str], typer.Option("--shape", metavar="ID=SIZE,…", show_default=False,
+                                              help="Shape of an input: sizes and names of dimensions.")
+                      ] = [],  # noqa: B006
+    of: Annotated[list[str], typer.Option("--of", metavar="ID,…", show_default=False,
+                                          help="The outputs; the stages that no other reads by default.")
+                  ] = [],  # noqa: B006
+    name: Annotated[str | None, typer.Option(help="Name of the document.", show_default=False)] = None,
+    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
+                                               help="Where to write the document; standard output by default.")] = None,
+) -> None:
+    """A document from an expression.
+
+    Example: circuitflow new "f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)" --set x=3 --set y=-4
+    """
+    text = sys.stdin.buffer.read(MAX_LENGTH + 1).decode(errors="replace") if expression == "-" else expression
+    values = {id_: value for id_, value, _ in (assigned(item, "--set") for item in assignments)}
+    folder = Path(output).parent if output is not None else Path.cwd()
+    circuit = cf.new(text, values, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
+                     outputs=split(of), name=name, dtype=dtype, folder=folder)
+    if output is None:
+        print(cf.dumps(circuit), end="")
+    else:
+        replace(Path(output), cf.dumps(circuit))
+
+
+def _shape(text: str) -> tuple[str, list[int | str]]:
+    """An option ID=SIZE,…, such as x=batch,784."""
+    name, equals, sizes = text.partition("=")
+    parts = [part.strip() for part in sizes.split(",") if part.strip()]
+    if not equals or not name or not all(part.isdecimal() or part.isidentifier() for part in parts):
+        raise InputError(f"--shape {printable(text, 60)}: expected ID=SIZE,… such as --shape x=batch,784")
+    return name, [int(part) if part.isdecimal() else part for part in parts]

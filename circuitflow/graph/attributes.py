@@ -1,0 +1,61 @@
+"""The attributes that a gate is given against those that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from circuitflow.document.faults import expected
+from circuitflow.errors import listing, nearest, printable, short
+from circuitflow.gates import Gate
+
+
+class Misfit(NamedTuple):
+    """An attribute that does not fit.
+
+    Attributes:
+        message: what was found and what was expected.
+        path: the attribute; empty where it is missing, or where several do not go together.
+        is_key: whether it is the name that is wrong.
+    """
+
+    message: str
+    path: tuple[str, ...] = ()
+    is_key: bool = False
+
+
+def fitted(name: str, gate: Gate, given: Mapping[str, Any], others: Collection[str] = (),
+           suggest: Callable[[str, Collection[str]], str] = nearest) -> tuple[dict[str, Any], list[Misfit]]:
+    """The attributes of a gate with their defaults, or what does not fit.
+
+    Args:
+        name: what the gate is called.
+        gate: its row.
+        given: the attributes.
+        others: what else may stand beside them, for suggestions.
+        suggest: gives a clause with the nearest right spelling.
+    """
+    try:
+        return dict(gate.attributes.model_validate(given)), []
+    except ValidationError as error:
+        fields = gate.attributes.model_fields
+        properties = gate.attributes.model_json_schema().get("properties", {})
+        misfits = []
+        for detail in error.errors(include_url=False):
+            attribute = str(detail["loc"][0]) if detail["loc"] else ""
+            if detail["type"] == "extra_forbidden":
+                hint = suggest(attribute, [*fields, *others]) or (
+                    f"; its attributes are {listing(fields)}" if fields else "; it has no attributes")
+                message = f"{name} has no attribute '{printable(attribute, 60)}'{hint}"
+                misfits.append(Misfit(message, (attribute,), is_key=True))
+            elif detail["type"] == "missing":
+                misfits.append(Misfit(f"{name} needs the attribute '{attribute}': {expected(properties[attribute])}"))
+            elif not attribute:
+                misfits.append(Misfit(f"{name}: {detail['ctx']['error']}"))
+            else:
+                own = detail["type"] == "value_error"  # a rule of the attribute's own says what it wants
+                wanted = detail["ctx"]["error"] if own else expected(properties[attribute])
+                misfits.append(Misfit(f"'{attribute}' is {short(given[attribute])}; expected {wanted}", (attribute,)))
+        return {}, misfits
