@@ -74,8 +74,8 @@ class Author(Writer):
         says_dtype = False  # whether the value does
         if value is not None:
             attributes["value"], found = self._value(name, value, dtype)
-            says_dtype = (isinstance(attributes["value"], dict) and "dtype" in attributes["value"]
-                          or str(found.dtype) == "bool" and found.size > 0)
+            says_dtype = ((isinstance(attributes["value"], dict) and "dtype" in attributes["value"])
+                          or (str(found.dtype) == "bool" and found.size > 0))
             type_ = ArrayType(tuple(found.shape), str(found.dtype))
         if shape is not None:
             attributes["shape"] = list(shape)
