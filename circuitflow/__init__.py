@@ -9,6 +9,7 @@
 README.md tells the rest.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError, InputError, MissingExtraError
     from circuitflow.executor.check import check
     from circuitflow.executor.result import Contribution, NonFinite, Result
+    from circuitflow.explanations.differences import Difference, diff
     from circuitflow.explanations.forms import explain
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
@@ -37,6 +39,7 @@ __all__ = [
     "Circuit",
     "CircuitflowError",
     "Contribution",
+    "Difference",
     "Document",
     "DocumentError",
     "Executor",
@@ -51,6 +54,7 @@ __all__ = [
     "ShapeError",
     "build",
     "check",
+    "diff",
     "draw",
     "dumps",
     "explain",
@@ -81,6 +85,7 @@ _EXPORTS = {
     "circuitflow.engines.executor": ("Executor",),
     "circuitflow.engines.readable": ("to_python",),
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
+    "circuitflow.explanations.differences": ("Difference", "diff"),
     "circuitflow.explanations.forms": ("explain",),
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
@@ -99,3 +104,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*globals(), *__all__]
+
+
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()) is not None:
+    import_module("circuitflow.pictures.notebook").register(_shell)

@@ -100,7 +100,7 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     program = circuitflow("--help").out
     assert "Usage: circuitflow" in program
     assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
-    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"), ("new", "--parameters"), ("grad", "--values"), ("export", "--to"), ("fmt", "--check"), ("gates", "--json"),
+    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"), ("new", "--parameters"), ("diff", "--json"), ("grad", "--values"), ("export", "--to"), ("fmt", "--check"), ("gates", "--json"),
                          ("schema", "run")]:
         assert f"  {name} " in program
         out = circuitflow(name, "--help").out

@@ -408,3 +408,56 @@ def test_a_detailed_picture_of_many_nodes_keeps_the_order_of_the_document():
 
 def test_the_forms_are_those_that_the_command_names():
     assert list(drawing.FORMS) == ["svg", "png", "pdf", "html", "dot", "mmd"]
+
+
+# Notebooks ------------------------------------------------------------------------------------------------------------
+
+NOTEBOOK = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+import circuitflow as cf
+circuit = cf.load("circuits/product.json")
+result = cf.Executor(circuit).run()
+for shown in (circuit, result):
+    data, _ = shell.display_formatter.format(shown)
+    print(sorted(data), data["text/plain"][:30])
+    print(data["text/html"][:80])
+    print(data["text/html"].count("<tr>"))
+"""
+
+
+def test_notebooks_show_the_picture_and_a_table():
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    circuit_kinds, circuit_html, circuit_rows, result_kinds, result_html, result_rows = done.stdout.splitlines()
+    assert circuit_kinds.startswith("['text/html', 'text/plain'] <Circuit 'product': 5 nodes")
+    assert circuit_html.startswith('<img alt="circuit product" src="data:image/svg+xml;base64,')
+    assert circuit_rows == "0"
+    assert result_kinds.startswith("['text/html', 'text/plain'] ")
+    assert result_html.startswith('<img alt="circuit product"')
+    assert result_rows == "6"
+
+
+def test_notebooks_without_pygraphviz_show_tables(monkeypatch):
+    from circuitflow.pictures import notebook
+
+    monkeypatch.setattr(graphviz, "find_spec", lambda name: None)
+    subject = hostile_circuit('<b>"x"')
+    assert "<tr><td>f</td><td>x * y</td><td>float64 ()</td></tr>" in notebook.circuit_as_html(subject)
+    assert "<tr><td>f</td><td>x * y</td><td>2</td><td>1</td></tr>" in notebook.result_as_html(cf.Executor(subject).run())
+    assert "… 41 more" in notebook.circuit_as_html(circuit("x0 = 1", *(f"x{i + 1} = neg(x{i})" for i in range(100))))
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_notebooks_show_hostile_text_as_text(hostile):
+    from circuitflow.pictures.notebook import result_as_html
+
+    html = result_as_html(cf.Executor(hostile_circuit(hostile)).run())
+    assert safe(html)
+    assert set(re.findall(r"<(/?\w+)", html)) <= {"img", "table", "/table", "tr", "/tr", "th", "/th", "td", "/td"}
+    assert html.count('"') == 4
+
+
+def test_outside_of_notebooks_nothing_is_imported():
+    code = "import sys, circuitflow\nassert not [m for m in sys.modules if m.startswith(('circuitflow.', 'IPython', 'numpy'))]"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

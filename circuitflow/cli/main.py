@@ -17,6 +17,7 @@ COMMANDS = {
     "grad": "The gradient, as a circuit document.",
     "new": "A document from an expression.",
     "export": "Staged code in Python, which runs without circuitflow.",
+    "diff": "What changed between two documents, by meaning.",
     "fmt": "The canonical layout of a document.",
     "gates": "The catalogue: operands, attributes, formulas.",
     "schema": "The JSON Schema of documents, for your editor.",

@@ -73,6 +73,12 @@ class Result:
     contributions: Sequence[Contribution]
     upstream: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        outputs = ", ".join(f"{name} = {_in_short(x)}" for name, x in list(self.outputs.items())[:4])
+        more = ", …" if len(self.outputs) > 4 else ""
+        return (f"<Result of {printable(self.circuit.name)!r}: {outputs}{more}; {len(self.values)} values, "
+                f"{len(self.gradients)} gradients>")
+
     def contribution(self, source: str, target: str, port: str | int | None = None) -> Any:
         """What the edge from `source` to `target` sent back.
 

@@ -12,7 +12,7 @@ from circuitflow.pictures.theme import Theme
 FONT = "Helvetica,Arial,sans-serif"
 
 _ROUND = 4
-"""Longest symbol that stands in a circle, in characters."""
+"""Longest symbol that stands in a circle, in characters; what is written small may be twice as long."""
 
 _CIRCLE = "shape=circle, width=0.5, margin=0.02"
 _PLAIN = 'shape=box, style=filled, fillcolor="none", penwidth=0, height=0.3, width=0.2, margin="0.05,0.03"'
@@ -97,7 +97,7 @@ class _Dot:
         name = _WORDS.get(vertex.kind, "{}").format(text(first, 40))
         small = "".join(f'<BR/><FONT POINT-SIZE="11" COLOR="{t.faint}">{text(line)}</FONT>' for line in rest)
         looks = [_LOOKS[vertex.kind]]
-        if vertex.kind == Kind.GATE and len(first) <= _ROUND:
+        if vertex.kind == Kind.GATE and len(first) <= _ROUND and all(len(line) <= 2 * _ROUND for line in rest):
             looks = [_CIRCLE] + ["fixedsize=true"] * (not rest)
         if vertex.kind == Kind.FORK:
             looks.append(f'fillcolor="{t.line}"')

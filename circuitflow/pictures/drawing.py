@@ -42,13 +42,18 @@ def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", 
         MissingExtraError: the form needs pygraphviz, which is not installed.
         CircuitflowError: Graphviz could not draw it.
     """
+    return as_file(subject, picture(subject, depth), form, theme)
+
+
+def as_file(subject: Circuit | Result, made: Picture, form: str, theme: str) -> bytes:
+    """A picture of a subject as a file; see `draw`."""
     if form not in FORMS:
         raise InputError(f"there is no form '{printable(form, 20)}' of picture{nearest(form, FORMS)}; there are "
                          f"{', '.join(FORMS)}")
     if theme not in THEMES:
         raise InputError(f"there is no theme '{printable(theme, 20)}'{nearest(theme, THEMES)}; there are "
                          f"{', '.join(THEMES)}")
-    return FORMS[form](subject, picture(subject, depth), THEMES[theme])
+    return FORMS[form](subject, made, THEMES[theme])
 
 
 def picture(subject: Circuit | Result, depth: int | None = None) -> Picture:

@@ -1,0 +1,274 @@
+"""What changed between two circuits, by what they mean: the order of nodes, layout and labels do not count."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from circuitflow.document.values import from_array
+from circuitflow.errors import short
+from circuitflow.explanations.numbers import number
+from circuitflow.gates.shapes import show
+from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.definition import Definition, Site
+from circuitflow.graph.node import Edge
+
+Kind = Literal["removed", "added", "renamed", "changed", "rewired", "circuit"]
+
+
+class Change(NamedTuple):
+    """One thing that differs.
+
+    Attributes:
+        kind: what happened to the node; "circuit" for what belongs to no node.
+        circuit: the subcircuit that it happened in, by its name; "" for the circuit itself.
+        node: id of the node, as it is now; "" where there is none.
+        what: what of it: "gate", "value", an attribute, an operand by its port; "" for the node as such.
+        was, now: before and after, in short; "" where there is nothing.
+    """
+
+    kind: Kind
+    circuit: str
+    node: str
+    what: str = ""
+    was: str = ""
+    now: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.circuit}: " if self.circuit else ""
+        match self.kind:
+            case "removed":
+                return f"{where}- {self.node} = {self.was}"
+            case "added":
+                return f"{where}+ {self.node} = {self.now}"
+            case "renamed":
+                return f"{where}> {self.was} is now called {self.node}"
+            case "circuit":
+                return f"{where}~ {self.what}: {self.was or 'none'} → {self.now or 'none'}"
+        return f"{where}~ {self.node}: {self.what}: {self.was or 'none'} → {self.now or 'none'}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Everything that differs.
+
+    Attributes:
+        changes: what changed, subcircuits after the circuit.
+        before: for every node of the new circuit that was there before, what it was called.
+    """
+
+    changes: Sequence[Change]
+    before: Mapping[str, str]
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.changes))
+
+
+def diff(old: Circuit, new: Circuit) -> Difference:
+    """What changed from one circuit to another.
+
+    A node that has another id but means the same, reading the same or read by the same, is one that was renamed.
+
+    Args:
+        old: before.
+        new: after.
+    """
+    changes: list[Change] = []
+    pending = [("", old.definition, new.definition)]
+    compared: set[tuple[Definition, Definition]] = set()
+    first = None
+    for name, before, after in pending:  # grows as subcircuits are found to differ
+        if (before, after) in compared:
+            continue
+        compared.add((before, after))
+        comparison = _Comparison(name, before, after)
+        first = first or comparison
+        changes += comparison.changes()
+        pending += comparison.subcircuits()
+    for text in {**old.upstream, **new.upstream}:
+        values = [_array(circuit.upstream[text]) if text in circuit.upstream else None for circuit in (old, new)]
+        if values[0] != values[1]:
+            was, now = (number(c.upstream[text]) if text in c.upstream else "" for c in (old, new))
+            changes.append(Change("circuit", "", "", f"upstream of {text}", was, now))
+    assert first is not None  # noqa: S101
+    return Difference(tuple(changes), first.before)
+
+
+class _Comparison:
+    """Two bodies side by side."""
+
+    def __init__(self, name: str, old: Definition, new: Definition) -> None:
+        self.name, self.old, self.new = name, old, new
+        self.before = {id_: id_ for id_ in new.sites if id_ in old.sites}
+        self.after = dict(self.before)
+        self.meanings = {id(site): _meaning(site) for body in (old, new) for site in body.sites.values()}
+        # A renamed node makes it possible to tell others that read it, or that it reads.
+        while self._match(forward=True) or self._match(forward=False):
+            pass
+
+    def _match(self, *, forward: bool) -> bool:
+        """Pair nodes that have no partner yet and mean, and read or are read, the same; whether there were any."""
+        old = {id_: site for id_, site in self.old.sites.items() if id_ not in self.after}
+        new = {id_: site for id_, site in self.new.sites.items() if id_ not in self.before}
+        if not old or not new:
+            return False
+        around = ([self._reads(self.old, old, self.after), self._reads(self.new, new, None)] if forward else
+                  [self._read_by(self.old, self.after), self._read_by(self.new, None)])
+        waiting: dict[Hashable, list[str]] = defaultdict(list)
+        for id_, site in old.items():
+            waiting[self.meanings[id(site)], around[0].get(id_)].append(id_)
+        found = False
+        for id_, site in new.items():
+            context = around[1].get(id_)
+            partners = waiting.get((self.meanings[id(site)], context))
+            if partners and context is not None:
+                partner = partners.pop(0)
+                self.before[id_], self.after[partner] = partner, id_
+                found = True
+        return found
+
+    @staticmethod
+    def _reads(body: Definition, sites: Mapping[str, Site], after: Mapping[str, str] | None) -> dict[str, Hashable]:
+        """What nodes read, by the new ids; those that read a stranger, or nothing, are left out."""
+        found: dict[str, Hashable] = {}
+        for id_, site in sites.items():
+            names = [edge.source if after is None else after.get(edge.source) for edge in site.operands]
+            if names and None not in names:
+                found[id_] = tuple((name, edge.output, edge.port)
+                                   for name, edge in zip(names, site.operands, strict=True))
+        return found
+
+    @staticmethod
+    def _read_by(body: Definition, after: Mapping[str, str] | None) -> dict[str, Hashable]:
+        """Who reads nodes, and which outputs they are, by the new ids; those that a stranger reads are left out."""
+        found: dict[str, list[Any]] = defaultdict(list)
+        strangers = set()
+        for id_, site in body.sites.items():
+            name = id_ if after is None else after.get(id_)
+            for edge in site.operands:
+                if name is None:
+                    strangers.add(edge.source)
+                else:
+                    found[edge.source].append((name, edge.output, str(edge.port)))
+        for position, output in enumerate(body.outputs.values()):
+            found[output.node].append(("", output.position, str(position)))
+        return {id_: tuple(sorted(uses)) for id_, uses in found.items() if id_ not in strangers}
+
+    # What differs
+
+    def changes(self) -> Iterator[Change]:
+        for id_, site in self.old.sites.items():
+            if id_ not in self.after:
+                yield Change("removed", self.name, id_, was=self._whole(self.old, site))
+        for id_, site in self.new.sites.items():
+            if id_ not in self.before:
+                yield Change("added", self.name, id_, now=self._whole(self.new, site))
+            elif self.before[id_] != id_:
+                yield Change("renamed", self.name, id_, was=self.before[id_])
+        for id_, was in self.before.items():
+            yield from self._node(id_, self.old.sites[was], self.new.sites[id_])
+        outputs = [[Edge(output.node, output.position, 0) for output in body.outputs.values()]
+                   for body in (self.old, self.new)]
+        names = [self._reference(self.new, edge) for edge in outputs[1]]
+        if [self._reference(self.old, edge, renamed=True) for edge in outputs[0]] != names:
+            before = [self._reference(self.old, edge) for edge in outputs[0]]
+            yield Change("circuit", self.name, "", "outputs", ", ".join(before), ", ".join(names))
+        if self.old.dtype != self.new.dtype:
+            yield Change("circuit", self.name, "", "dtype", self.old.dtype, self.new.dtype)
+
+    def _node(self, id_: str, old: Site, new: Site) -> Iterator[Change]:
+        if self.meanings[id(old)] != self.meanings[id(new)]:
+            said = [_said(site) for site in (old, new)]
+            for what in dict.fromkeys((*said[0], *said[1])):
+                was, now = (side.get(what, ("", None)) for side in said)
+                if was[1] != now[1]:
+                    yield Change("changed", self.name, id_, what, was[0], now[0])
+        edges = [{edge.port if site.bodies else i: edge for i, edge in enumerate(site.operands)} for site in (old, new)]
+        for place in dict.fromkeys((*edges[0], *edges[1])):
+            left, right = edges[0].get(place), edges[1].get(place)
+            before = self._reference(self.old, left, renamed=True) if left else ""
+            after = self._reference(self.new, right) if right else ""
+            if before != after:
+                port = (right or left).port  # type: ignore[union-attr]
+                shown = self._reference(self.old, left) if left else ""
+                yield Change("rewired", self.name, id_, f"operand {port}", shown, after)
+
+    def _reference(self, body: Definition, edge: Edge, *, renamed: bool = False) -> str:
+        """How a document refers to what an edge carries; an old node by what it is called now."""
+        outputs = list(body.sites[edge.source].outputs)
+        name = self.after.get(edge.source, f"the old {edge.source}") if renamed else edge.source
+        return f"{name}.{outputs[edge.output]}" if len(outputs) > 1 else name
+
+    def _whole(self, body: Definition, site: Site) -> str:
+        """A node in short."""
+        said = _said(site)
+        if site.node.gate in ("input", "parameter", "constant"):
+            return " ".join([site.node.gate, *(text for what, (text, _) in said.items() if what == "value")])
+        operands = ", ".join(self._reference(body, edge) for edge in site.operands)
+        return f"{said['gate'][0]}({operands})"
+
+    def subcircuits(self) -> Iterator[tuple[str, Definition, Definition]]:
+        """The circuits that nodes apply now and before, where those differ."""
+        for id_, was in self.before.items():
+            old, new = self.old.sites[was], self.new.sites[id_]
+            for key in old.bodies.keys() & new.bodies.keys():
+                if _digest(old.bodies[key]) != _digest(new.bodies[key]):
+                    name = new.node.circuits[key]  # type: ignore[union-attr]
+                    yield f"{self.name}/{name}" if self.name else name, old.bodies[key], new.bodies[key]
+
+
+_ASIDE = {"id", "gate", "inputs", "else_", "label", "description", "metadata"}
+
+
+def _said(site: Site) -> dict[str, tuple[str, Hashable]]:
+    """What a node says of itself, by what it is of: in short, and as something that can be compared."""
+    node = site.node
+    said: dict[str, tuple[str, Hashable]] = {"gate": (node.gate, node.gate)}
+    if node.gate in ("input", "parameter", "constant"):
+        value, shape, dtype = node.value, getattr(node, "shape", None), node.dtype  # type: ignore[union-attr]
+        if site.array is not None:
+            said["value"] = number(site.array), _array(site.array)
+            dtype = None  # which the array has
+        elif value is not None:
+            said["value"] = short(value), repr(value)
+        if shape is not None:
+            said["shape"] = show(tuple(shape)), tuple(shape)
+        if dtype is not None:
+            said["dtype"] = dtype, dtype
+        return said
+    for name, value in site.attributes.items():
+        said[name] = json.dumps(value), json.dumps(value)
+    for key, body in site.bodies.items():
+        said[key] = node.circuits[key], _digest(body)  # type: ignore[union-attr]
+    if site.bodies:
+        rest = node.model_dump(exclude=_ASIDE | set(site.bodies))
+        said |= {name: (json.dumps(value), json.dumps(value)) for name, value in rest.items()}
+    return said
+
+
+def _meaning(site: Site) -> Hashable:
+    """What a node means but for its operands."""
+    return tuple((what, key) for what, (_, key) in _said(site).items())
+
+
+def _array(array: Any) -> Hashable:
+    return str(array.dtype), array.shape, json.dumps(from_array(array))
+
+
+def _digest(definition: Definition) -> str:
+    """A number that bodies share if they compute the same from inputs of the same names, by the same gates."""
+    marks: dict[str, str] = {}
+    for site in definition.order:
+        name = site.node.id if site.node.gate in ("input", "parameter") else ""
+        operands = [(marks.get(edge.source, ""), edge.output, str(edge.port)) for edge in site.operands]
+        marks[site.node.id] = hashlib.sha256(repr((name, _meaning(site), operands)).encode()).hexdigest()
+    outputs = [(text if len(definition.outputs) > 1 else "", marks.get(output.node, ""), output.position)
+               for text, output in definition.outputs.items()]
+    return hashlib.sha256(repr((definition.dtype, outputs)).encode()).hexdigest()

@@ -1,0 +1,59 @@
+"""Two circuits in one picture: what was added, removed and changed, each in a colour and a line of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from circuitflow.explanations.differences import Difference
+from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.definition import Definition, Site
+from circuitflow.pictures.picture import Kind, Picture, Sign, Vertex, Wire
+
+
+def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
+    """The new circuit with what is gone from the old one, calls closed; ids and changes stand beside the symbols."""
+    after = {was: now for now, was in difference.before.items()}
+    told: dict[str, list[str]] = {}
+    for change in difference.changes:
+        if not change.circuit and change.node and change.kind in ("renamed", "changed", "rewired"):
+            text = f"was {change.was}" if change.kind == "renamed" else (
+                f"{change.what}: {change.was or 'none'} → {change.now or 'none'}")
+            told.setdefault(change.node, []).append(text)
+    inside = sorted({change.circuit for change in difference.changes if change.circuit})
+    picture = Picture(f"{old.name} → {new.name}", notes=tuple(f"circuit {name} differs inside" for name in inside))
+    keys: dict[str, str] = {}
+    gone: dict[str, str] = {}
+    for id_, site in new.definition.sites.items():
+        sign = (Sign.ADDED if id_ not in difference.before else Sign.CHANGED if id_ in told else Sign.SAME)
+        keys[id_] = _vertex(picture, site, sign, told.get(id_, []))
+    for id_, site in old.definition.sites.items():
+        if id_ not in after:
+            gone[id_] = _vertex(picture, site, Sign.REMOVED, [])
+    now = _edges(new.definition, keys)
+    before = _edges(old.definition, {id_: keys[after[id_]] if id_ in after else gone[id_]
+                                     for id_ in old.definition.sites})
+    for edges, others, sign in ((now, before, Sign.ADDED), (before, now, Sign.REMOVED)):
+        for edge in edges:
+            if sign is Sign.ADDED or edge not in others:
+                picture.wires.append(Wire(f"w{len(picture.wires) + 1}", edge[0], edge[2],
+                                          sign=Sign.SAME if edge in others else sign))
+    return picture
+
+
+def _vertex(picture: Picture, site: Site, sign: Sign, told: list[str]) -> str:
+    key = f"n{len(picture.vertices) + 1}"
+    node = site.node
+    if node.gate in ("input", "parameter", "constant"):
+        kind, lines = Kind(node.gate), (node.id, *told)
+    elif site.gate is None:
+        kind, lines = Kind.CIRCUIT, (node.id, node.gate, *told)
+    else:
+        kind, lines = Kind.GATE, (site.gate.symbol or node.gate, node.id, *told)
+    picture.vertices.append(Vertex(key, kind, lines, tip=f"{node.id}: {sign}", node=node.id, sign=sign))
+    return key
+
+
+def _edges(definition: Definition, keys: Mapping[str, str]) -> list[tuple[str, int, str, str]]:
+    """The edges of a body, as (source, output, target, place)."""
+    return [(keys[edge.source], edge.output, keys[id_], str(edge.port) if site.bodies else str(i))
+            for id_, site in definition.sites.items() for i, edge in enumerate(site.operands)]

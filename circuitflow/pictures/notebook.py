@@ -1,0 +1,74 @@
+"""Circuits and results in notebooks: the picture and a table; plain text elsewhere.
+
+IPython is told by name, so nothing is imported until something is shown.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from circuitflow.errors import CircuitflowError
+from circuitflow.executor.result import Result
+from circuitflow.explanations.expressions import stage
+from circuitflow.explanations.forms import hypertext
+from circuitflow.explanations.numbers import number
+from circuitflow.gates.shapes import show
+from circuitflow.graph.circuit import Circuit
+from circuitflow.pictures.drawing import draw
+
+ROWS = 60
+"""Longest table; of a longer one the beginning is shown."""
+
+
+def register(shell: Any) -> None:
+    """Teach an IPython shell how circuits and results look."""
+    html = shell.display_formatter.formatters["text/html"]
+    html.for_type_by_name("circuitflow.graph.circuit", "Circuit", circuit_as_html)
+    html.for_type_by_name("circuitflow.executor.result", "Result", result_as_html)
+
+
+def circuit_as_html(circuit: Circuit) -> str:
+    """The structure of a circuit as a picture, or as a table where pictures cannot be drawn."""
+    rows = [[node.id, _application(circuit, node.id), ", ".join(f"{x.dtype} {show(x.shape)}" for x in node.types)]
+            for node in circuit.nodes.values()]
+    return _image(circuit) or "\n".join(_table(["node", "gate", "type"], rows))
+
+
+def result_as_html(result: Result) -> str:
+    """The picture of a run, and the value and gradient of every node in a table."""
+    rows = []
+    for node in result.circuit.nodes.values():
+        for name in node.names:
+            if name in result.values:
+                gradient = number(result.gradients[name]) if name in result.gradients else ""
+                rows.append([name, _application(result.circuit, node.id), number(result.values[name]), gradient])
+    return _image(result) + "\n".join(_table(["node", "gate", "value", "gradient"], rows))
+
+
+def _application(circuit: Circuit, name: str) -> str:
+    node = circuit.nodes[name]
+    if node.is_source:
+        return node.kind
+    return stage(node, [circuit.nodes[edge.source].names[edge.output] for edge in node.operands])
+
+
+def _image(subject: Circuit | Result) -> str:
+    """The picture as an image, in which nothing can run; "" where it cannot be drawn."""
+    try:
+        picture = base64.b64encode(draw(subject)).decode()
+    except CircuitflowError:
+        return ""
+    circuit = subject.circuit if isinstance(subject, Result) else subject
+    return f'<img alt="circuit {hypertext(circuit.name)}" src="data:image/svg+xml;base64,{picture}">\n'
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "<table>"
+    yield f"<tr>{''.join(f'<th>{heading}</th>' for heading in headings)}</tr>"
+    for row in rows[:ROWS]:
+        yield f"<tr>{''.join(f'<td>{hypertext(cell)}</td>' for cell in row)}</tr>"
+    if len(rows) > ROWS:
+        yield f'<tr><td colspan="{len(headings)}">… {len(rows) - ROWS} more</td></tr>'
+    yield "</table>"
