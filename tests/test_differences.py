@@ -116,7 +116,7 @@ gates = st.sampled_from(["add", "mul", "sub", "tanh", "exp"])
 @given(st.lists(st.tuples(gates, st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=15), st.randoms())
 def test_new_names_and_another_order_are_renames_alone(plan, random):
     nodes = [{"id": f"x{i}", "gate": "input", "value": 1} for i in range(3)]
-    for i, (gate, a, b) in enumerate(plan):
+    for i, (gate, _, b) in enumerate(plan):
         operands = [nodes[-1]["id"], nodes[b % len(nodes)]["id"]] if gate in ("add", "mul", "sub") else [nodes[-1]["id"]]
         nodes.append({"id": f"n{i}", "gate": gate, "inputs": operands})
     old = circuit(*nodes)

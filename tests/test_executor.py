@@ -428,3 +428,10 @@ def test_bfloat16_is_where_the_array_library_has_it():
 def test_floats_of_16_bits_mix_to_what_holds_both():
     assert [promote(*pair) for pair in [("float16", "float32"), ("float64", "float16"), ("float16", "bfloat16"), ("bfloat16", "float32")]] == [
         "float32", "float64", "float32", "float32"]
+
+
+def test_a_result_says_what_it_is_in_a_line():
+    result = cf.Executor(circuit("x = 2", "f = neg(x)", name="n\x1b")).run()
+    assert repr(result) == "<Result of 'n\\\\x1b': f = -2; 2 values, 2 gradients>"
+    many = cf.Executor(circuit("x = 2", *(f"f{i} = neg(x)" for i in range(5)), outputs=[f"f{i}" for i in range(5)])).run()
+    assert "f3 = -2, …; 6 values" in repr(many)

@@ -178,6 +178,15 @@ def test_a_gate_of_ones_own_and_one_without_words_tell_what_they_can():
     assert told.backward[1].words == "sin: g · cos x (g is the gradient on it)"
 
 
+def test_a_rule_that_looks_at_numbers_is_told_in_words_alone():
+    def rule(op, g, out, x):
+        return g if bool(x > 0) else -g
+
+    size = cf.Gate("|x|", "The size.", ("x",), lambda x: x, reads=cf.Reads.INPUTS, forward=lambda xp, x: abs(x), backward=(rule,))
+    told = explanation(cf.Executor(circuit("x = -2", "f = size_of(x)", gates={**cf.GATES, "size_of": size})).run())
+    assert [(s.right, s.value) for s in told.backward[1].stages] == [("", "-1")]
+
+
 def test_a_gate_with_several_outputs_names_them():
     told = explanation(cf.Executor(circuit("x = [1, 3, 2]", {"id": "t", "gate": "top_k", "inputs": ["x"], "k": 1}, "f = reduce_sum(t.values)")).run())
     assert [s.left for s in told.forward] == ["t.values", "t.indices", "f"]

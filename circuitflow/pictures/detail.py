@@ -44,13 +44,11 @@ class Called(NamedTuple):
 
 
 def called(definition: Definition, path: str) -> Called | None:
-    """The circuit that the call at a path applies; None where the path leads to none."""
+    """The circuit that the call at a path applies; None for the path "" of the circuit itself."""
     found = None
     for step in path.split("/") if path else ():
         site = definition.sites[step]
-        if site.callee is None:
-            return None
-        assert isinstance(site.node, CallNode)  # noqa: S101
+        assert isinstance(site.node, CallNode) and site.callee is not None  # noqa: S101, PT018
         found = Called(site.callee, site.node.circuit)
         definition = site.callee
     return found
