@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from circuitflow.authoring.builder import Builder, build
     from circuitflow.authoring.expression import new
     from circuitflow.authoring.tracing import trace
+    from circuitflow.document.limits import Limits
     from circuitflow.document.model import Document
     from circuitflow.engines.executor import Executor
     from circuitflow.engines.readable import to_python
@@ -47,6 +48,7 @@ __all__ = [
     "Gate",
     "GateError",
     "InputError",
+    "Limits",
     "MissingExtraError",
     "NonFinite",
     "Reads",
@@ -78,6 +80,7 @@ _EXPORTS = {
     "circuitflow.authoring.builder": ("Builder", "build"),
     "circuitflow.authoring.expression": ("new",),
     "circuitflow.authoring.tracing": ("trace",),
+    "circuitflow.document.limits": ("Limits",),
     "circuitflow.document.model": ("Document",),
     "circuitflow.errors": ("CircuitflowError", "DocumentError", "Fault", "GateError", "InputError",
                            "MissingExtraError"),

@@ -22,8 +22,8 @@ def _node(text: str) -> dict[str, Any]:
     return {"id": name, "gate": gate, "inputs": [operand.strip() for operand in operands.rstrip(")").split(",")]}
 
 
-def circuit(*nodes: Any, gates: Any = cf.GATES, folder: Any = None, **rest: Any) -> cf.Circuit:
-    return cf.loads(document(*nodes, **rest), gates=gates, folder=folder)
+def circuit(*nodes: Any, gates: Any = cf.GATES, folder: Any = None, limits: Any = None, **rest: Any) -> cf.Circuit:
+    return cf.loads(document(*nodes, **rest), gates=gates, folder=folder, limits=limits or cf.Limits())
 
 
 def faults(text: str, **options: Any) -> list[str]:

@@ -9,12 +9,12 @@ import tracemalloc
 import numpy as np
 import pytest
 from hypothesis import given
-from test_cli import circuitflow  # noqa: F401
 from test_engines import FILES, circuit
 from test_gates import circuit_of
 
 import circuitflow as cf
 from gate_examples import EXAMPLES
+from test_cli import circuitflow  # noqa: F401
 from test_properties import SETTINGS, documents
 
 everywhere = pytest.mark.parametrize("cache", ["needed", "recompute"])

@@ -228,7 +228,7 @@ def test_check_says_no_to_a_wrong_gradient_and_names_the_gate(circuitflow, monke
     import dataclasses
 
     wrong = {**cf.GATES, "mul": dataclasses.replace(cf.GATES["mul"], backward=lambda op, g, out, *xs: tuple(g * x for x in xs))}
-    monkeypatch.setattr(cf, "load", lambda path: cf.loads((ROOT / path).read_text(), gates=wrong))
+    monkeypatch.setattr(cf, "load", lambda path, **_: cf.loads((ROOT / path).read_text(), gates=wrong))
     outcome = circuitflow("check", "circuits/product.json")
     assert outcome.status == 1
     golden("check_wrong.txt", outcome.out)
@@ -242,7 +242,7 @@ def test_check_blames_a_node_that_applies_a_circuit_for_what_is_inside(circuitfl
     import dataclasses
 
     wrong = {**cf.GATES, "tanh": dataclasses.replace(cf.GATES["tanh"], backward=(lambda op, g, out, x: g,))}
-    monkeypatch.setattr(cf, "load", lambda path: cf.loads((ROOT / path).read_text(), gates=wrong))
+    monkeypatch.setattr(cf, "load", lambda path, **_: cf.loads((ROOT / path).read_text(), gates=wrong))
     outcome = circuitflow("check", "circuits/rnn.json")
     assert outcome.status == 1
     assert "node 'run': a backward rule inside of scan is wrong for operand 'h': along a random direction it gives" in outcome.out
@@ -381,7 +381,7 @@ def test_every_gate_of_the_catalogue_has_words_and_an_example_that_runs():
 
 
 def test_no_memory_is_a_sentence(circuitflow, monkeypatch):
-    def none_left(path):
+    def none_left(path, **_):
         raise MemoryError
 
     monkeypatch.setattr(cf, "load", none_left)

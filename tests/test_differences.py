@@ -14,6 +14,7 @@ from circuitflow.pictures.changes import changes
 from circuitflow.pictures.picture import Sign
 from conftest import ROOT
 from documents import circuit
+from test_cli import circuitflow  # noqa: F401
 
 CIRCUITS = sorted((ROOT / "circuits").glob("*.json"))
 PRODUCT = ["x = -2", "y = 5", "z = -4", "q = add(x, y)", "f = mul(q, z)"]
@@ -153,35 +154,25 @@ def documents(tmp_path):
     return str(tmp_path / "old.json"), str(tmp_path / "new.json")
 
 
-def run(capfd, monkeypatch, *arguments):
-    import sys
+def test_the_command_says_so_by_its_exit_status(circuitflow, documents, tmp_path):  # noqa: F811
+    def run(*arguments):
+        outcome = circuitflow("diff", *arguments)
+        return outcome.status, outcome.out, outcome.err
 
-    from circuitflow.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["circuitflow", "diff", *arguments])
-    try:
-        main()
-        status = 0
-    except SystemExit as end:
-        status = end.code
-    return (status, *capfd.readouterr())
-
-
-def test_the_command_says_so_by_its_exit_status(capfd, monkeypatch, documents, tmp_path):
     old, new = documents
-    assert run(capfd, monkeypatch, old, old) == (0, "", "")
-    assert run(capfd, monkeypatch, old, new) == (1, "~ x: value: -2 → -3\n", "")
-    status, out, _ = run(capfd, monkeypatch, old, new, "--json")
+    assert run(old, old) == (0, "", "")
+    assert run(old, new) == (1, "~ x: value: -2 → -3\n", "")
+    status, out, _ = run(old, new, "--json")
     assert status == 1
     assert json.loads(out) == {"same": False, "changes": [{"kind": "changed", "circuit": "", "node": "x", "what": "value", "was": "-2", "now": "-3"}]}
-    assert json.loads(run(capfd, monkeypatch, old, old, "--json")[1]) == {"same": True, "changes": []}
+    assert json.loads(run(old, old, "--json")[1]) == {"same": True, "changes": []}
     for ending in ("svg", "html", "dot", "mmd", "png", "pdf"):
         path = tmp_path / f"changes.{ending}"
-        assert run(capfd, monkeypatch, old, new, "-o", str(path), "--theme", "dark")[0] == 1
+        assert run(old, new, "-o", str(path), "--theme", "dark")[0] == 1
         assert path.stat().st_size > 100
     assert "value: -2 → -3" in (tmp_path / "changes.svg").read_text()
-    assert run(capfd, monkeypatch, old, new, "-o", "changes.jpg") == (2, "", "error: changes.jpg: expected a picture as .svg, .png, .pdf, .html, .dot, .mmd\n")
-    assert run(capfd, monkeypatch, old, "nowhere.json")[0] == 2
+    assert run(old, new, "-o", "changes.jpg") == (2, "", "error: changes.jpg: expected a picture as .svg, .png, .pdf, .html, .dot, .mmd\n")
+    assert run(old, "nowhere.json")[0] == 2
 
 
 def test_values_are_compared_to_the_last_bit():

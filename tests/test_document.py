@@ -66,7 +66,7 @@ def test_numbers_are_kept_exactly():
      "node 'x': shape (4, 1) has 4 elements, the data has shape (2, 2); expected equal shapes, a flat list of as many "
      "numbers, or one number that fills the shape"),
     ({"data": 0, "shape": [100000, 100000]}, {},
-     "node 'x': a float64 tensor of shape (100000, 100000) takes 74.51 GiB; at most 4 GiB are allowed"),
+     "node 'x': a float64 tensor of shape (100000, 100000) takes 74.51 GiB; at most 4 GiB are allowed (limit tensor_bytes)"),
     ({"random": "normal", "shape": [2], "seed": 0}, {"dtype": "int64"},
      "node 'x': random values are float64 or float32, not int64"),
     ({"random": "he_normal", "shape": [2], "seed": 0}, {},
@@ -138,10 +138,10 @@ def test_tensor_files_that_cannot_be_used(folder, value, message):
     assert faults(document({"id": "x", "gate": "input", "value": value}), folder=folder) == [f"node 'x': {message}"]
 
 
-def test_a_tensor_file_larger_than_the_limit(folder, monkeypatch):
-    monkeypatch.setattr("circuitflow.document.values.MAX_TENSOR_BYTES", 40)
+def test_a_tensor_file_larger_than_the_limit(folder):
     value = {"file": "weights.safetensors", "tensor": "W"}
-    assert "takes 4.47e-08 GiB" in faults(document({"id": "x", "gate": "input", "value": value}), folder=folder)[0]
+    assert faults(document({"id": "x", "gate": "input", "value": value}), folder=folder, limits=cf.Limits(tensor_bytes=40)) == [
+        "node 'x': a float64 tensor of shape (2, 3) takes 48 bytes; at most 40 bytes are allowed (limit tensor_bytes)"]
 
 
 def test_links_must_not_lead_out(folder, tmp_path_factory):

@@ -12,13 +12,13 @@ import tokenize
 
 import numpy as np
 import pytest
-from test_cli import circuitflow  # noqa: F401
 from test_engines import FILES, HOSTILE, ON_SCALARS, circuit, close, nodes_of
 from test_gates import circuit_of
 
 import circuitflow as cf
 from conftest import ROOT
 from gate_examples import EXAMPLES
+from test_cli import circuitflow  # noqa: F401
 
 UNWRITABLE = {"fold", "conv_transpose", "scatter_add", "scatter_elements", "scatter_nd", "sort", "top_k", "scan", "if", "checkpoint"}
 """Gates whose rules write into arrays, and units."""

@@ -194,16 +194,15 @@ def nested(depth):
 def test_definitions_and_calls_nest_to_a_limit():
     assert len(circuit("x = 1", call("f", "a", "x"), circuits={"a": nested(40)}).nodes) == 42
     text = document("x = 1", call("f", "a", "x"), circuits={"a": nested(70)})
-    assert faults(text) == ["circuit 'a': subcircuits nest more than 64 deep"]
+    assert faults(text) == ["circuit 'a': subcircuits nest more than 64 deep (limit nesting)"]
     chain = {"c0": {"nodes": [X], "outputs": ["x"]},
              **{f"c{i}": {"nodes": [X, call("y", f"c{i - 1}", "x")], "outputs": ["y"]} for i in range(1, 70)}}
-    assert faults(document("x = 1", call("f", "c69", "x"), circuits=chain)) == ["node 'y': calls nest more than 64 deep"]
+    assert faults(document("x = 1", call("f", "c69", "x"), circuits=chain)) == ["node 'y': calls nest more than 64 deep (limit nesting)"]
 
 
-def test_a_document_of_too_many_nodes(monkeypatch):
-    monkeypatch.setattr("circuitflow.graph.expansion.MAX_NODES", 3)
-    assert faults(document("x = 1", "a = neg(x)", "b = neg(a)", "c = neg(b)")) == [
-        "the circuit has 4 nodes once every call is expanded; at most 3 are allowed"]
+def test_a_document_of_too_many_nodes():
+    assert faults(document("x = 1", "a = neg(x)", "b = neg(a)", "c = neg(b)"), limits=cf.Limits(nodes=3)) == [
+        "the circuit has 4 nodes once every call is expanded; at most 3 are allowed (limit nodes)"]
 
 
 def test_references_are_found():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import subprocess
@@ -45,13 +46,9 @@ def test_the_document_shown_is_the_file():
 
 
 def test_every_limit_is_the_one_in_the_code():
-    from circuitflow.document.reading import MAX_BYTES
-    from circuitflow.document.values import MAX_TENSOR_BYTES
-    from circuitflow.graph.definition import MAX_NESTING
-    from circuitflow.graph.expansion import MAX_NODES
-
-    assert f"at most {MAX_BYTES >> 30} GiB and, its calls expanded, {MAX_NODES:,} nodes" in README
-    assert f"a tensor at most {MAX_TENSOR_BYTES >> 30} GiB; calls nest at\nmost {MAX_NESTING} deep" in README
+    for limit in dataclasses.fields(cf.Limits):
+        shown = f"{limit.default >> 30} GiB" if limit.name.endswith("bytes") else f"{limit.default:,}"
+        assert re.search(rf"^\\| `{limit.name}` \\| {re.escape(shown)} \\|", README, re.MULTILINE), limit.name
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -17,16 +17,24 @@ BROKEN = sorted((ROOT / "circuits/broken").glob("*.json"))
 
 # What takes more than a schema to see: the text itself, references, shapes, values, files.
 BEYOND_A_SCHEMA = {
-    "axis_out_of_range", "binary", "broadcast", "broadcast_bomb", "byte_order_mark", "call_operands", "call_outputs",
-    "call_shapes", "comment", "cycle", "dangling_output", "dangling_source", "dangling_target", "data_and_shape",
-    "declared_shape", "deep_value", "duplicate_id", "duplicate_key", "edge_into_input", "edges_and_inputs", "empty",
-    "exponential", "fault_in_file", "file_absolute", "file_in_itself", "file_missing", "file_outside", "float_indices",
-    "fractional_integer", "gap_between_ports", "inexact_integer", "lone_surrogate", "many_digits", "matmul_shapes",
-    "missing_comma", "mixed_dtypes", "mixed_ports", "mutual_recursion", "named_dimensions", "nan_token", "nested_too_deep",
-    "no_such_output", "not_safetensors", "output_twice", "overflowing_number", "port_twice", "ragged", "recursion",
-    "reshape", "self_loop", "single_quotes", "ten_gigabytes", "too_few_operands", "too_many_operands", "trailing_comma",
-    "two_documents", "unclosed", "unknown_circuit", "unknown_port", "upstream_shape", "upstream_unknown", "utf16",
-    "where_number",
+    "axis_out_of_range", "bad_escape", "binary", "boolean_for_a_number", "broadcast", "broadcast_bomb",
+    "byte_order_mark", "call_operands", "call_outputs", "call_shapes", "circuit_file_absolute", "circuit_file_folder",
+    "circuit_file_hostile", "circuit_file_outside", "circuit_name_hostile", "comment", "control_character", "cycle",
+    "dangling_output", "dangling_source", "dangling_target", "data_and_shape", "declared_shape", "deep_metadata",
+    "deep_value", "doubled_edges", "duplicate_circuit", "duplicate_id", "duplicate_key", "duplicate_keys_below",
+    "edge_into_input", "edges_and_inputs", "einsum_injection", "empty", "endless_exponent", "endless_fraction",
+    "exponential", "fault_in_file", "file_absolute", "file_backslash", "file_digest", "file_drive", "file_empty",
+    "file_folder", "file_home", "file_hostile", "file_in_itself", "file_missing", "file_nul", "file_of_proc",
+    "file_outside", "file_share", "file_up_and_down", "file_url", "files_in_a_circle", "files_in_a_circle_back",
+    "float_indices", "fractional_integer", "gap_between_ports", "inexact_integer", "infinity_token", "invalid_utf8",
+    "lone_low_surrogate", "lone_surrogate", "many_digits", "matmul_shapes", "minus_infinity_token", "missing_comma",
+    "mixed_dtypes", "mixed_ports", "mutual_recursion", "named_dimensions", "nan_token", "nested_too_deep",
+    "no_such_output", "not_safetensors", "nul_byte", "one_hot_bomb", "outer_bomb", "output_twice",
+    "overflowing_number", "overlong_utf8", "pad_bomb", "port_hostile", "port_twice", "ragged", "recursion", "reshape",
+    "scan_of_itself", "self_loop", "shape_overflowing", "single_quotes", "ten_gigabytes", "tensor_name_hostile",
+    "tile_bomb", "too_few_operands", "too_many_operands", "trailing_comma", "trailing_garbage", "two_documents",
+    "unclosed", "underflow", "underflow_float32", "unknown_circuit", "unknown_port", "upstream_hostile",
+    "upstream_shape", "upstream_unknown", "utf16", "utf16_big_endian", "utf32", "value_hostile", "where_number",
 }
 
 

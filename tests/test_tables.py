@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from test_cli import circuitflow  # noqa: F401
 
 import circuitflow as cf
 from circuitflow.cli import table as table_module
 from conftest import ROOT
+from test_cli import circuitflow  # noqa: F401
 
 STAGED = "circuits/staged.json"
 
@@ -139,7 +139,7 @@ def test_a_place_that_cannot_be_written_to(circuitflow, tmp_path):  # noqa: F811
     (tmp_path / "rows.csv").write_text("x,y\n1,2\n")
     outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "no" / "out.csv"))
     assert outcome.status == 2
-    assert outcome.err.endswith("No such file or directory\n")
+    assert outcome.err.endswith("cannot be written: No such file or directory; the file is as it was\n")
     outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.txt"))
     assert outcome.err.endswith("out.txt: expected a table as .parquet, .arrow, .feather, .ipc or .csv\n")
 

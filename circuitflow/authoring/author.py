@@ -13,9 +13,9 @@ from pydantic import BaseModel, TypeAdapter
 
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.document.faults import Faults, Source
+from circuitflow.document.files import ValueFaultError
 from circuitflow.document.model import DTYPES, ID, READABLE, Document, Value
 from circuitflow.document.reading import parse_as
-from circuitflow.document.tensors import ValueFaultError
 from circuitflow.document.values import from_array, to_array
 from circuitflow.document.writing import dumps_value
 from circuitflow.errors import InputError, nearest, short

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 import circuitflow as cf
 from circuitflow.cli.progress import waiting
 from circuitflow.document.faults import Faults, Source
+from circuitflow.document.files import ValueFaultError
 from circuitflow.document.model import Value
 from circuitflow.document.reading import parse_as, read
-from circuitflow.document.tensors import ValueFaultError
 from circuitflow.document.values import to_array
 from circuitflow.errors import InputError, printable
 
@@ -31,6 +31,9 @@ Wrt = Annotated[list[str], typer.Option("--wrt", metavar="ID,…", show_default=
                                         help="What to differentiate by; all inputs and parameters by default.")]
 Upstream = Annotated[list[str], typer.Option("--upstream", metavar="ID=VALUE", show_default=False,
                                              help="Upstream gradient on an output: a number, JSON, or a file of JSON.")]
+Limit = Annotated[list[str], typer.Option("--limit", metavar="NAME=N", show_default=False,
+                                          help="How large things may be: document_bytes, nodes, nesting, digits, text, "
+                                               "tensor_bytes or run_bytes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -46,16 +49,38 @@ class Question:
     upstream: Mapping[str, Any]
 
 
+def loaded(file: str, limit: list[str]) -> cf.Circuit:
+    """The circuit in a file.
+
+    Raises:
+        DocumentError: the circuit is not valid.
+        InputError: there is no such limit.
+    """
+    limits = limits_of(limit)
+    with waiting(f"loading {printable(file, 60)}"):
+        return cf.load(file, limits=limits)
+
+
+def limits_of(limit: list[str]) -> cf.Limits:
+    """The limits that options NAME=N set."""
+    given = {}
+    for text in limit:
+        name, equals, number = text.partition("=")
+        if not equals or not number.isdecimal() or len(number) > 20:
+            raise InputError(f"--limit {printable(text, 60)}: expected NAME=N, such as --limit nodes=1000")
+        given[name] = int(number)
+    return cf.Limits.of(**given)
+
+
 def question(file: str, assignments: list[str], inputs: str | None, of: list[str], wrt: list[str],
-             upstream: list[str]) -> Question:
+             upstream: list[str], limit: list[str]) -> Question:
     """Load a circuit and read the values given for it.
 
     Raises:
         DocumentError: the circuit, or a file of values, is not valid.
         InputError: a value is not one, or belongs to nothing.
     """
-    with waiting(f"loading {printable(file, 60)}"):
-        circuit = cf.load(file)
+    circuit = loaded(file, limit)
     types = {name: circuit.nodes[name].types[0] for name in circuit.nodes}
     given: dict[str, Any] = {}
     if inputs is not None:

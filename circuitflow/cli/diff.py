@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import Json
+from circuitflow.cli.arguments import Json, Limit, loaded
 from circuitflow.cli.text import console, print_json
 from circuitflow.document.writing import replace
 from circuitflow.errors import InputError, printable
@@ -26,6 +26,7 @@ def command(
                                                help="A picture with the changes coloured: .svg, .png, .pdf, .html, "
                                                     ".dot or .mmd.")] = None,
     theme: Annotated[str, typer.Option(help="Of the picture: light or dark.")] = "light",
+    limit: Limit = [],  # noqa: B006
 ) -> None:
     """What changed between two documents, by meaning.
 
@@ -37,7 +38,7 @@ def command(
     form = None if output is None else Path(output).suffix[1:].lower()
     if form is not None and form not in FORMS:
         raise InputError(f"{printable(str(output), 1000)}: expected a picture as {', '.join(f'.{x}' for x in FORMS)}")
-    before, after = cf.load(old), cf.load(new)
+    before, after = loaded(old, limit), loaded(new, limit)
     difference = cf.diff(before, after)
     if json:
         print_json({"same": not difference, "changes": [change._asdict() for change in difference.changes]})

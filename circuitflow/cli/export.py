@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from circuitflow.cli.arguments import File, Inputs, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import File, Inputs, Limit, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.progress import waiting
 from circuitflow.document.writing import replace
 from circuitflow.engines.readable import to_python
@@ -32,6 +32,7 @@ def command(
     forward: Annotated[bool, typer.Option("--forward", help="The values alone, without gradients.")] = False,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                help="Where to write it; standard output by default.")] = None,
+    limit: Limit = [],  # noqa: B006
 ) -> None:
     """Staged code that runs without circuitflow: one simple line a stage, forward, then backward.
 
@@ -39,7 +40,7 @@ def command(
 
     Example: circuitflow export circuits/staged.json -o staged.py
     """
-    asked = question(file, assignments, inputs, of, wrt, upstream)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
     with waiting(f"writing {printable(file, 60)} as {to}"):
         given = {**asked.inputs, **{f"d{name}": value for name, value in asked.upstream.items()}}
         text = to_python(asked.circuit, asked.of, () if forward else asked.wrt, inputs=given)

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Inputs, Json, Of, Question, Set, Upstream, Wrt, arrays, question
+from circuitflow.cli.arguments import File, Inputs, Json, Limit, Of, Question, Set, Upstream, Wrt, arrays, question
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import run_table
 from circuitflow.cli.text import console, print_json, print_table, whole
@@ -50,6 +50,7 @@ def command(
                      ] = False,
     debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
                                                                   "NaN, and exit with status 1.")] = False,
+    limit: Limit = [],  # noqa: B006
 ) -> None:
     """Forward pass and reverse sweep: a table of node, gate, value, gradient.
 
@@ -57,7 +58,7 @@ def command(
     """
     if verbose:
         logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    asked = question(file, assignments, inputs, of, wrt, upstream)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
     kinds = [name for name, given in (("--forward", forward), ("--jacobian", jacobian), ("--hessian", hessian),
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:

@@ -13,6 +13,7 @@ import numpy as np
 
 import circuitflow as cf
 from circuitflow.cli.progress import track
+from circuitflow.document.writing import replacing
 from circuitflow.errors import InputError, MissingExtraError, listing, nearest, printable
 
 BATCH = 2**18
@@ -168,17 +169,12 @@ def _writer(output: str, schema: Any) -> Iterator[Callable[[Any], None]]:
         return
     if not output.endswith((".parquet", ".csv", *_ARROW)):
         raise InputError(f"{printable(output, 1000)}: expected a table as .parquet, {', '.join(_ARROW)} or .csv")
-    part = Path(output).with_name(f".{Path(output).name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as file:
-            if output.endswith(".parquet"):
-                import pyarrow.parquet as pq
+    with replacing(Path(output)) as file:
+        if output.endswith(".parquet"):
+            import pyarrow.parquet as pq
 
-                made: Any = pq.ParquetWriter(file, schema)
-            else:
-                made = csv.CSVWriter(file, schema) if output.endswith(".csv") else pa.ipc.new_file(file, schema)
-            with made:
-                yield made.write_batch
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
+            made: Any = pq.ParquetWriter(file, schema)
+        else:
+            made = csv.CSVWriter(file, schema) if output.endswith(".csv") else pa.ipc.new_file(file, schema)
+        with made:
+            yield made.write_batch

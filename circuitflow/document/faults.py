@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import TAGS, Document, Edge
 from circuitflow.document.positions import Path, Place, locate, position
 from circuitflow.errors import DocumentError, Fault, listing, nearest, printable, short
@@ -39,17 +40,19 @@ _KEYS = "letters, digits and underscores, not beginning with a digit"
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The text that a document came from: what faults point into, and where its files lie.
+    """The text that a document came from: what faults point into, where its files lie, how large things may be.
 
     Attributes:
         name: shown in front of every fault.
         text: the JSON text, or None for a document made by a program.
         folder: where tensor and subcircuit files are looked for, or None where there are none to be had.
+        limits: of this document and everything in it.
     """
 
     name: str = "<document>"
     text: str | None = None
     folder: pathlib.Path | None = None
+    limits: Limits = DEFAULT
 
 
 class _Found(NamedTuple):
@@ -206,6 +209,7 @@ def expected(schema: Mapping[str, Any], count: str = "a") -> str:
     if "enum" in schema:
         return "one of " + listing(schema["enum"])
     least = f", {schema['minimum']} or more" if "minimum" in schema else ""
+    least += f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""
     match schema.get("type"):
         case "array":
             items = expected(schema["items"], str(schema.get("minItems", "")))

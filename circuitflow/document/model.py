@@ -6,6 +6,7 @@ rest of the document (references, operands, shapes) is checked where the circuit
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
@@ -95,6 +96,17 @@ def _plain(value: Any) -> Any:
                                        "'random'")
 
 
+def _digest(value: str) -> str:
+    if re.fullmatch("[0-9a-fA-F]{64}", value):
+        return value
+    raise PydanticCustomError("digest", "a SHA-256 digest, 64 hexadecimal digits")
+
+
+Sha256 = Annotated[str, AfterValidator(_digest), Field(
+    description="SHA-256 digest of the file: any other contents are refused", json_schema_extra={
+        "pattern": "^[0-9a-fA-F]{64}$"})]
+
+
 class TensorData(Model):
     """Numbers with a shape and a dtype of their own; the lists may be flat when `shape` is given."""
 
@@ -110,6 +122,7 @@ class TensorFile(Model):
     tensor: Annotated[str, Field(description="name of the tensor in the file")]
     shape: Shape | None = None
     dtype: DType | None = None
+    sha256: Sha256 | None = None
 
 
 class _Random(Model):
@@ -357,6 +370,7 @@ class CircuitFile(Model):
     """A subcircuit in a document of its own, beside or below this one."""
 
     file: Annotated[str, Field(description="path of a circuit document, relative to this one")]
+    sha256: Sha256 | None = None
 
 
 def _kind_of_subcircuit(value: Any) -> str:

@@ -11,19 +11,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from circuitflow.document import positions
 from circuitflow.document.faults import Faults, Source, add_model_faults, node_id
+from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import Document
 from circuitflow.errors import printable
 
-MAX_BYTES = 2**30
-"""Largest document, in bytes."""
-
-_MAX_DIGITS = 1000  # Python itself stops at a few thousand
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NOTHING = object()  # None is the JSON value null
 T = TypeVar("T")
@@ -44,18 +41,18 @@ class Parsed:
     broken: frozenset[positions.Path] = frozenset()
 
 
-def read(path: str | os.PathLike[str], faults: Faults) -> Source:
+def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT) -> Source:
     """The text of a file, or of standard input for "-"; what cannot be read is noted as a fault."""
     name = os.fspath(path)
     if name == "-":
-        return _decode("<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1), Path.cwd(), faults)
-    source = Source(name)
+        return _decode("<stdin>", sys.stdin.buffer.read(limits.document_bytes + 1), Path.cwd(), faults, limits)
+    source = Source(name, limits=limits)
     try:
         # Without O_NONBLOCK, opening a named pipe would wait for a writer.
         with open(os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode):
-                return _decode(name, file.read(MAX_BYTES + 1), Path(name).parent, faults)
+                return decoded(file, Path(name), faults, limits)
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
             faults.add(source, f"is {kind}; expected a circuit document")
     except FileNotFoundError:
@@ -67,17 +64,23 @@ def read(path: str | os.PathLike[str], faults: Faults) -> Source:
     return source
 
 
-def _decode(name: str, data: bytes, folder: Path, faults: Faults) -> Source:
-    source = Source(name, None, folder)
-    if len(data) > MAX_BYTES:
-        faults.add(source, f"is larger than {MAX_BYTES} bytes, the largest document that is read")
+def decoded(file: BinaryIO, path: Path, faults: Faults, limits: Limits) -> Source:
+    """The text of an open file; what is no text is noted as a fault."""
+    return _decode(str(path), file.read(limits.document_bytes + 1), path.parent, faults, limits)
+
+
+def _decode(name: str, data: bytes, folder: Path, faults: Faults, limits: Limits) -> Source:
+    source = Source(name, None, folder, limits)
+    if len(data) > limits.document_bytes:
+        faults.add(source, f"is larger than {limits.document_bytes} bytes, the largest document that is read (limit "
+                           "document_bytes)")
     elif data.startswith(b"\xef\xbb\xbf"):
         faults.add(source, "begins with a byte order mark; save it as UTF-8 without one")
     elif data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
         faults.add(source, "is UTF-16 or UTF-32 text, or not text at all; save it as UTF-8")
     else:
         try:
-            return Source(name, data.decode("utf-8"), folder)
+            return Source(name, data.decode("utf-8"), folder, limits)
         except UnicodeDecodeError as error:
             faults.add(source, f"is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}")
     return source
@@ -156,7 +159,8 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
 
 def parse_json(source: Source, text: str, faults: Faults) -> Any:
     """The JSON value of a text, or _NOTHING; what JSON forbids and Python's parser lets pass is noted as a fault."""
-    suspicious = _SURROGATE.search(text) is not None
+    limits = source.limits
+    suspicious = _SURROGATE.search(text) is not None or _has_long_text(text, limits.text)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal suspicious
@@ -171,10 +175,13 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
 
     def number(digits: str) -> float:
         value = float(digits)
-        return forbidden(digits) if math.isinf(value) else value
+        bad = math.isinf(value) or (not value and _is_tiny(digits)) or len(digits) > limits.digits
+        return forbidden(digits) if bad else value
 
-    def integer(digits: str) -> int:
-        return forbidden(digits) if len(digits) > _MAX_DIGITS else int(digits)
+    def integer(digits: str) -> int | float:
+        if digits == "-0":  # an integer has no such zero
+            return -0.0
+        return forbidden(digits) if len(digits) > limits.digits else int(digits)
 
     try:
         raw = json.loads(text, object_pairs_hook=unique, parse_constant=forbidden, parse_float=number,
@@ -187,15 +194,37 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
         faults.add(source, "is nested too deep to be read")
         return _NOTHING
     if suspicious:
-        for token, message in _forbidden(text):
+        for token, message in _forbidden(text, limits):
             node = node_id(token.path, raw)
             faults.add(source, f"node '{node}': {message}" if node else message, *token.path, node=node,
                        offset=token.offset)
     return raw
 
 
-def _forbidden(text: str) -> Iterator[tuple[positions.Token, str]]:
-    """Repeated keys, numbers that are not finite or endless, and lone surrogates."""
+def _is_tiny(digits: str) -> bool:
+    """Whether a number that a float takes for 0 is none."""
+    return any("1" <= digit <= "9" for digit in re.split("[eE]", digits)[0])
+
+
+def _has_long_text(text: str, limit: int) -> bool:
+    """Whether there may be a text of more than so many characters: a stretch without an end of one."""
+    start = 0
+    while start + limit < len(text):
+        end = text.rfind('"', start + 1, start + limit + 1)
+        while end > start and text[end - 1] == "\\":  # it may be escaped
+            end = text.rfind('"', start + 1, end)
+        if end <= start:
+            if re.compile(r"[-+.\d\s,:eE\[\]{}]*").fullmatch(text, start + 1, start + limit + 1) is None:
+                return True
+            end = start + limit  # numbers, unless it is the inside of a text
+            if text.count('"', 0, start + 1) % 2 or "\\" in text:
+                return True
+        start = end
+    return False
+
+
+def _forbidden(text: str, limits: Limits) -> Iterator[tuple[positions.Token, str]]:
+    """Repeated keys, numbers that are endless, not finite or lost, texts that are endless, and lone surrogates."""
     for token in positions.tokens(text):
         word = token.text
         digits = word.lstrip("-")
@@ -204,13 +233,16 @@ def _forbidden(text: str) -> Iterator[tuple[positions.Token, str]]:
         elif digits in ("NaN", "Infinity"):
             yield token, f'{word} is not JSON; write "{word}" in quotes'
         elif word[0] == '"':
-            if _SURROGATE.search(word) and not _is_unicode(json.loads(word, strict=False)):
+            if len(word) - 2 > limits.text:
+                yield token, f"a text of {len(word) - 2} characters; at most {limits.text} are read (limit text)"
+            elif _SURROGATE.search(word) and not _is_unicode(json.loads(word, strict=False)):
                 yield token, "text with a lone surrogate; write the whole pair or the character itself"
-        elif digits.isdecimal():
-            if len(word) > _MAX_DIGITS:
-                yield token, f"a number of {len(digits)} digits; at most {_MAX_DIGITS} are read"
-        elif digits[0].isdecimal() and math.isinf(float(word)):
+        elif digits[0].isdecimal() and len(word) > limits.digits:
+            yield token, f"a number of {len(digits)} digits; at most {limits.digits} are read (limit digits)"
+        elif digits[0].isdecimal() and not digits.isdecimal() and math.isinf(float(word)):
             yield token, f'{printable(word, 40)} is too large for a float64; write "Infinity" if you mean it'
+        elif digits[0].isdecimal() and not float(word) and _is_tiny(digits):
+            yield token, f"{printable(word, 40)} is too small for a float64, which makes it 0; write 0 if you mean it"
 
 
 def _is_unicode(text: str) -> bool:

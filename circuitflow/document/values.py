@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitflow.document import tensors
+from circuitflow.document.files import ValueFaultError, beside
+from circuitflow.document.limits import Budget
 from circuitflow.document.model import (
     MAX_DIMENSIONS,
     NON_FINITE,
@@ -21,25 +23,13 @@ from circuitflow.document.model import (
     TensorFile,
     Value,
 )
-from circuitflow.document.tensors import ValueFaultError
 from circuitflow.errors import short
 
 Array = NDArray[np.generic]
 
-MAX_TENSOR_BYTES = 2**32
-"""Largest single tensor, in bytes: read from a document, made by it, or computed by one of its gates."""
 
-
-def too_large(shape: tuple[int, ...], dtype: str) -> str | None:
-    """What is wrong with a tensor of too many bytes, or None."""
-    size = math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize)  # which NumPy does not have
-    if size <= MAX_TENSOR_BYTES:
-        return None
-    return (f"a {dtype} tensor of shape {shape} takes {size / 2**30:.4g} GiB; at most {MAX_TENSOR_BYTES >> 30} GiB are "
-            "allowed")
-
-
-def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | None) -> Array:
+def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | None,
+             budget: Budget | None = None) -> Array:
     """The array that a value of a document stands for.
 
     Args:
@@ -47,6 +37,7 @@ def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | No
         dtype: the dtype that the node declares, or None.
         default: the document's dtype, for numbers that say none of their own.
         folder: where tensor files lie.
+        budget: what the tensor may take; the default limits by default.
 
     Returns:
         A read-only array.
@@ -54,6 +45,7 @@ def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | No
     Raises:
         ValueFaultError: with the path of the place inside the value.
     """
+    budget = budget or Budget()
     own = getattr(value, "dtype", None)
     if own and dtype and own != dtype:
         raise ValueFaultError(f"dtype {own} of the value is not dtype {dtype} of the node; remove one of the two",
@@ -61,18 +53,18 @@ def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | No
     wanted = own or dtype
     match value:
         case TensorData():
-            array = _data(value, wanted, default)
+            array = _data(value, wanted, default, budget)
         case TensorFile():
-            array = _file(value, dtype, folder)
+            array = _file(value, dtype, folder, budget)
         case RandomNormal() | RandomUniform() | RandomFan():
-            array = _random(value, wanted or default)
+            array = _random(value, wanted or default, budget)
         case _:
             array = _numbers(value, wanted, default)
     array.flags.writeable = False
     return array
 
 
-def _data(value: TensorData, dtype: str | None, default: str) -> Array:
+def _data(value: TensorData, dtype: str | None, default: str, budget: Budget) -> Array:
     try:
         array = _numbers(value.data, dtype, default)
     except ValueFaultError as fault:
@@ -80,7 +72,7 @@ def _data(value: TensorData, dtype: str | None, default: str) -> Array:
     if value.shape is None or tuple(value.shape) == array.shape:
         return array
     shape = tuple(value.shape)
-    if message := too_large(shape, str(array.dtype)):
+    if message := budget.over(shape, str(array.dtype)):
         raise ValueFaultError(message, "shape")
     if array.ndim == 0:
         return np.full(shape, array)
@@ -90,24 +82,23 @@ def _data(value: TensorData, dtype: str | None, default: str) -> Array:
                           "equal shapes, a flat list of as many numbers, or one number that fills the shape", "shape")
 
 
-def _file(value: TensorFile, dtype: str | None, folder: Path | None) -> Array:
-    path = tensors.beside(folder, value.file)
-    shape, found = tensors.spec(path, value.tensor)
-    if value.shape is not None and tuple(value.shape) != shape:
-        raise ValueFaultError(f"shape {tuple(value.shape)} is declared, the file has {shape}", "shape")
-    if (declared := value.dtype or dtype) and declared != found:
-        raise ValueFaultError(f"dtype {declared} is declared, the file has {found}", "tensor")
-    if message := too_large(shape, found):
-        raise ValueFaultError(message, "tensor")
-    return tensors.load(path, value.tensor)
+def _file(value: TensorFile, dtype: str | None, folder: Path | None, budget: Budget) -> Array:
+    with beside(folder, value.file, value.sha256) as file, tensors.opened(file, value.tensor) as tensor:
+        if value.shape is not None and tuple(value.shape) != tensor.shape:
+            raise ValueFaultError(f"shape {tuple(value.shape)} is declared, the file has {tensor.shape}", "shape")
+        if (declared := value.dtype or dtype) and declared != tensor.dtype:
+            raise ValueFaultError(f"dtype {declared} is declared, the file has {tensor.dtype}", "tensor")
+        if message := budget.over(tensor.shape, tensor.dtype):
+            raise ValueFaultError(message, "tensor")
+        return tensor.load()
 
 
-def _random(value: RandomNormal | RandomUniform | RandomFan, dtype: str) -> Array:
+def _random(value: RandomNormal | RandomUniform | RandomFan, dtype: str, budget: Budget) -> Array:
     """Draws of the legacy generator, whose stream NumPy keeps for good (NEP 19): a document means the same for ever."""
     shape = tuple(value.shape)
     if dtype not in ("float64", "float32"):
         raise ValueFaultError(f"random values are float64 or float32, not {dtype}", "random")
-    if message := too_large(shape, "float64"):
+    if message := budget.over(shape, "float64"):
         raise ValueFaultError(message, "shape")
     draw = np.random.RandomState(value.seed)
     match value:
@@ -188,15 +179,21 @@ def _unfit(leaf: Any, dtype: str) -> str | None:
         fits = leaf == leaf and abs(leaf) != math.inf and leaf == int(leaf) and limits.min <= leaf <= limits.max
         return None if fits else (f"{short(leaf)} is not an {dtype}: expected an integer from {limits.min} to "
                                   f"{limits.max}")
+    kept = np.finfo(dtype)
     if isinstance(leaf, int):
         try:
             exact = int(float(leaf)) == leaf
         except OverflowError:
             exact = False
+        if exact and abs(leaf) <= float(kept.max) and dtype != "float64":
+            exact = int(np.asarray(leaf, dtype)) == leaf
         if not exact:
             return f"{short(leaf)} cannot be kept exactly in a {dtype}; write it as a float such as 1e20"
-    too_large = math.isfinite(leaf) and abs(leaf) > float(np.finfo(dtype).max)
-    return f"{short(leaf)} is too large for a {dtype}" if too_large else None
+    if math.isfinite(leaf) and abs(leaf) > float(kept.max):
+        return f"{short(leaf)} is too large for a {dtype}"
+    if leaf and abs(leaf) <= float(kept.smallest_subnormal) / 2:
+        return f"{short(leaf)} is too small for a {dtype}, which would make it 0"
+    return None
 
 
 def from_array(value: Any) -> Any:

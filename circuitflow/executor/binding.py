@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from circuitflow.document.values import too_large
+from circuitflow.document.limits import Budget
 from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.plan import Plan
@@ -50,7 +50,7 @@ def bind(circuit: Circuit, plan: Plan, library: Library, given: Mapping[str, Any
         _check_shape(name, tuple(array.shape), expected, sizes, bound_by)
         arrays[name] = array if name in given else library.move(array)
     if sizes:
-        _check_sizes(plan, sizes)
+        _check_sizes(plan, sizes, Budget(circuit.limits))
     return Bound(library.xp, arrays, sizes)
 
 
@@ -79,10 +79,10 @@ def concrete(type_: ArrayType, sizes: Mapping[str, int]) -> tuple[int, ...]:
                  for size in type_.shape)
 
 
-def _check_sizes(plan: Plan, sizes: Mapping[str, int]) -> None:
+def _check_sizes(plan: Plan, sizes: Mapping[str, int], budget: Budget) -> None:
     for step in plan.steps:
         for type_ in step.node.types:
-            if message := too_large(concrete(type_, sizes), type_.dtype):
+            if message := budget.spend(concrete(type_, sizes), type_.dtype):
                 raise InputError(f"node '{step.node.id}': {message}")
 
 

@@ -11,9 +11,10 @@ from types import MappingProxyType
 import networkx as nx
 
 from circuitflow.document.faults import Faults, Source
+from circuitflow.document.files import ValueFaultError
+from circuitflow.document.limits import DEFAULT, Budget, Limits
 from circuitflow.document.model import Document
 from circuitflow.document.reading import Parsed, parse, read
-from circuitflow.document.tensors import ValueFaultError
 from circuitflow.document.values import Array, to_array
 from circuitflow.document.writing import dumps as dump_document
 from circuitflow.errors import printable
@@ -42,18 +43,19 @@ class Circuit(Network):
     """
 
     def __init__(self, document: Document, *, gates: GateTable = GATES,
-                 folder: str | os.PathLike[str] | None = None) -> None:
+                 folder: str | os.PathLike[str] | None = None, limits: Limits = DEFAULT) -> None:
         """Build the circuit of a document made by a program; `load` and `loads` read one.
 
         Args:
             document: a validated document.
             gates: the gate table; `{**GATES, "cube": Gate(…)}` adds a gate of your own.
             folder: where the document's files lie; without it, it can have none.
+            limits: how large things may be.
 
         Raises:
             DocumentError: with every fault that was found.
         """
-        source = Source(document.name or "<document>", None, Path(folder) if folder is not None else None)
+        source = Source(document.name or "<document>", None, Path(folder) if folder is not None else None, limits)
         self._build(Parsed(document, source), gates, Faults())
 
     @classmethod
@@ -81,6 +83,11 @@ class Circuit(Network):
         self.nodes: Mapping[str, Node] = MappingProxyType(nodes)
         self.values: Mapping[str, Array] = MappingProxyType(values)
         self.upstream: Mapping[str, Array] = MappingProxyType(upstream)
+
+    @property
+    def limits(self) -> Limits:
+        """How large things may be."""
+        return self.definition.source.limits
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph[str]:
@@ -113,34 +120,37 @@ class Circuit(Network):
         return f"<Circuit {printable(self.name)!r}: {len(self.nodes)} nodes, outputs {printable(outputs)}>"
 
 
-def load(path: str | os.PathLike[str], *, gates: GateTable = GATES) -> Circuit:
+def load(path: str | os.PathLike[str], *, gates: GateTable = GATES, limits: Limits = DEFAULT) -> Circuit:
     """Read a circuit document; nothing that it says is executed.
 
     Args:
         path: a JSON file, or "-" for standard input. Tensor and subcircuit files lie beside or below it.
         gates: the gate table.
+        limits: how large things may be.
 
     Raises:
         DocumentError: with every fault that was found, each with its place.
     """
     with collector_paused():
         faults = Faults()
-        return _parsed(read(path, faults), gates, faults)
+        return _parsed(read(path, faults, limits), gates, faults)
 
 
-def loads(text: str, *, gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None) -> Circuit:
+def loads(text: str, *, gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None,
+          limits: Limits = DEFAULT) -> Circuit:
     """Read a circuit document from a string; see `load`.
 
     Args:
         text: the JSON text.
         gates: the gate table.
         folder: where the document's files lie; without it, it can have none.
+        limits: how large things may be.
 
     Raises:
         DocumentError: with every fault that was found, each with its place.
     """
     with collector_paused():
-        source = Source("<document>", text, Path(folder) if folder is not None else None)
+        source = Source("<document>", text, Path(folder) if folder is not None else None, limits)
         return _parsed(source, gates, Faults())
 
 
@@ -167,7 +177,7 @@ def _upstream(root: Definition, nodes: Mapping[str, Node], outputs: Mapping[str,
         type_ = node.types[outputs[text].position]
         try:
             array = to_array(value, dtype=None if hasattr(value, "dtype") and value.dtype else type_.dtype,
-                             default=type_.dtype, folder=root.source.folder)
+                             default=type_.dtype, folder=root.source.folder, budget=Budget(root.source.limits))
         except ValueFaultError as fault:
             faults.add(root.source, f"upstream '{text}': {fault}", "upstream", text, *fault.path)
             continue

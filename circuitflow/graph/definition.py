@@ -10,21 +10,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from circuitflow.document import tensors
 from circuitflow.document.faults import Faults, Source
+from circuitflow.document.files import ValueFaultError, beside
 from circuitflow.document.model import Body, CallNode, CircuitFile, IfNode, InputNode, Node
 from circuitflow.document.positions import Path as Pointer
-from circuitflow.document.reading import Parsed, parse, read
+from circuitflow.document.reading import Parsed, decoded, parse
 from circuitflow.document.values import Array
 from circuitflow.gates import AtLeast, Gate
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: there may be millions of sites
-
-MAX_NESTING = 64
-"""How deep subcircuits may be defined inside one another, and how deep calls may nest."""
-
 
 @dataclass(slots=True, eq=False)
 class Site:
@@ -124,8 +120,9 @@ def _subcircuits(outer: Definition, files: dict[Path, Definition | None], faults
         found[name] = None
         if pointer in outer.broken:
             continue
-        if len(pointer) // 2 > MAX_NESTING:
-            faults.add(outer.source, f"circuit '{name}': subcircuits nest more than {MAX_NESTING} deep", *pointer)
+        if len(pointer) // 2 > outer.source.limits.nesting:
+            faults.add(outer.source, f"circuit '{name}': subcircuits nest more than {outer.source.limits.nesting} deep "
+                       "(limit nesting)", *pointer)
             continue
         if isinstance(subcircuit, CircuitFile):
             inner, fresh = _from_file(outer, name, subcircuit, files, faults)
@@ -146,12 +143,13 @@ def _from_file(outer: Definition, name: str, file: CircuitFile, files: dict[Path
                faults: Faults) -> tuple[Definition | None, bool]:
     """The definition in a file, and whether this is the first time it is read."""
     try:
-        path = tensors.beside(outer.source.folder, file.file)
-    except tensors.ValueFaultError as fault:
+        with beside(outer.source.folder, file.file, file.sha256) as opened:
+            if opened.path in files:
+                return files[opened.path], False
+            shown = (outer.source.folder or Path()) / file.file
+            parsed = parse(decoded(opened.file, shown, faults, outer.source.limits), faults)
+            files[opened.path] = _definition(parsed) if parsed else None
+            return files[opened.path], True
+    except ValueFaultError as fault:
         faults.add(outer.source, f"circuit '{name}': {fault}", *outer.pointer, "circuits", name, *fault.path)
         return None, False
-    if path in files:
-        return files[path], False
-    parsed = parse(read((outer.source.folder or Path()) / file.file, faults), faults)
-    files[path] = _definition(parsed) if parsed else None
-    return files[path], True

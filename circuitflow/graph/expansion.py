@@ -12,12 +12,9 @@ from circuitflow.document.faults import Faults
 from circuitflow.document.model import InputNode, SubcircuitNode
 from circuitflow.errors import short
 from circuitflow.gates import GateTable
-from circuitflow.graph.definition import MAX_NESTING, Definition, Site
+from circuitflow.graph.definition import Definition, Site
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge, Node
-
-MAX_NODES = 10_000_000
-"""Largest circuit, in nodes after expansion."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,15 +48,17 @@ def can_expand(root: Definition, faults: Faults) -> bool:
         faults.add(caller.source, f"node '{site.node.id}': a circuit cannot call itself: {chain}", *site.pointer,
                    next(iter(site.bodies)), node=site.node.id)
         return False
+    limits = root.source.limits
     sizes: dict[Definition, tuple[int, int]] = {}
     for definition in reversed(list(nx.topological_sort(calls))):
         called = [(site, *sizes[body]) for site in definition.sites.values() for body in site.bodies.values()]
         size = len(definition.sites) - len(called) + sum(count for _, count, _ in called)
         depth = 1 + max((depth for _, _, depth in called), default=0)
         sizes[definition] = size, depth
-        if size > MAX_NODES or depth > MAX_NESTING + 1:
-            found = (f"the circuit has {short(size)} nodes once every call is expanded; at most {MAX_NODES} are allowed"
-                     if size > MAX_NODES else f"calls nest more than {MAX_NESTING} deep")
+        if size > limits.nodes or depth > limits.nesting + 1:
+            found = (f"the circuit has {short(size)} nodes once every call is expanded; at most {limits.nodes} are "
+                     "allowed (limit nodes)" if size > limits.nodes else
+                     f"calls nest more than {limits.nesting} deep (limit nesting)")
             if called:
                 largest = max(called, key=lambda call: call[1:])[0]
                 faults.add(definition.source, f"node '{largest.node.id}': {found}", *largest.pointer,

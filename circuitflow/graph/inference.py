@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from circuitflow.document.faults import Faults
+from circuitflow.document.files import ValueFaultError
+from circuitflow.document.limits import Budget
 from circuitflow.document.model import ConstantNode, IfNode, InputNode, ParameterNode, ScanNode
-from circuitflow.document.tensors import ValueFaultError
-from circuitflow.document.values import Array, to_array, too_large
+from circuitflow.document.values import Array, to_array
 from circuitflow.gates import ArrayType, GateTable, ShapeError, Size
 from circuitflow.gates.shapes import Dimension, Shape, show
 from circuitflow.graph.definition import Definition
@@ -61,7 +62,9 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
     values: dict[str, Array] = {}
     names: dict[str, dict[str, Dimension]] = {}
     known: dict[tuple[str, tuple[ArrayType, ...]], tuple[ArrayType, ...]] = {}  # of gates without attributes
+    budget: Budget | None = None
     for place in placed:
+        budget = budget or Budget(place.definition.source.limits)
         node = place.node
         try:
             operands = tuple([nodes[source].types[output] for source, output, _ in node.operands])
@@ -72,21 +75,17 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
         key = (node.kind, operands) if node.gate is not None and not node.attributes else None
         if key in known:
             node.types = known[key]
+            _spend(place, budget, faults)
             continue
         if node.is_source:
-            _source(place, values, faults)
+            _source(place, values, budget, faults)
         elif node.gate is None:
             _structure(place, nodes, gates, faults)
         else:
             _gate(place, operands, faults)
             if isinstance(place.site.node, InputNode) and node.types:
                 _declared(place, names.setdefault(place.call, {}), faults)
-        for type_ in node.types:
-            shape = _sizes(type_.shape)
-            if shape is not None and (message := too_large(shape, type_.dtype)):
-                _fault(place, faults, message)
-                node.types = ()
-                break
+        _spend(place, budget, faults)
         if key is not None and node.types and place.site.is_plain:
             known[key] = node.types
     return values
@@ -95,6 +94,16 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
 def _fault(place: Placed, faults: Faults, message: str, *path: str | int) -> None:
     faults.add(place.definition.source, f"node '{place.node.id}': {message}", *place.site.pointer, *path,
                node=place.node.id)
+
+
+def _spend(place: Placed, budget: Budget, faults: Faults) -> None:
+    """Count what a node's outputs take; one that takes too much is at fault. Scalars are within the limit of nodes."""
+    for type_ in place.node.types:
+        shape = _sizes(type_.shape) if type_.shape else None
+        if shape is not None and (message := budget.spend(shape, type_.dtype)):
+            _fault(place, faults, message)
+            place.node.types = ()
+            return
 
 
 def _sizes(shape: Shape) -> tuple[int, ...] | None:
@@ -180,14 +189,14 @@ def _said(type_: ArrayType) -> str:
     return f"{type_.dtype} {show(type_.shape)}"
 
 
-def _source(place: Placed, values: dict[str, Array], faults: Faults) -> None:
+def _source(place: Placed, values: dict[str, Array], budget: Budget, faults: Faults) -> None:
     node, site, written = place.node, place.site, place.site.node
     assert isinstance(written, InputNode | ParameterNode | ConstantNode)  # noqa: S101
     default = place.definition.dtype
     if written.value is not None and site.array is None:
         try:
             site.array = to_array(written.value, dtype=written.dtype, default=default,
-                                  folder=place.definition.source.folder)
+                                  folder=place.definition.source.folder, budget=budget)
         except ValueFaultError as fault:
             _fault(place, faults, str(fault), "value", *fault.path)
             return

@@ -132,7 +132,8 @@ class Derivation:
             "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
         }
         written = {key: value for key, value in body.items() if value is not None}
-        return Circuit(Document.model_validate(written), gates=self.circuit.gates, folder=self.subcircuits.folder)
+        return Circuit(Document.model_validate(written), gates=self.circuit.gates, folder=self.subcircuits.folder,
+                       limits=self.circuit.limits)
 
 
 def _listed(names: References) -> tuple[str, ...] | None:

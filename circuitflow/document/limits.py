@@ -1,0 +1,94 @@
+"""How large things may be: what is over budget is refused before anything is allocated for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from circuitflow.errors import InputError, nearest, printable, short
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The budget of a document from a stranger. Every limit is a whole number, 1 or more.
+
+    Attributes:
+        document_bytes: of a document, and of every file of subcircuits.
+        nodes: of the circuit, once all calls are expanded.
+        nesting: how deep circuits may be defined inside one another, and calls nest.
+        digits: of one number.
+        text: characters of one text.
+        tensor_bytes: of one tensor, read, made or computed.
+        run_bytes: of the values of all nodes together.
+    """
+
+    document_bytes: int = 2**30
+    nodes: int = 10_000_000
+    nesting: int = 64
+    digits: int = 1000
+    text: int = 1_000_000
+    tensor_bytes: int = 2**32
+    run_bytes: int = 2**36
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"limit {field.name} is {short(value)}; expected a whole number, 1 or more")
+
+    @classmethod
+    def of(cls, **limits: int) -> Limits:
+        """Limits by name, the others at their defaults.
+
+        Raises:
+            InputError: there is no such limit, or it is no whole number, 1 or more.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in limits:
+            if name not in names:
+                raise InputError(f"there is no limit '{printable(name, 40)}'{nearest(name, names)}; there are "
+                                 f"{', '.join(names)}")
+        return cls(**limits)
+
+
+DEFAULT = Limits()
+
+
+class Budget:
+    """What the tensors of a run may take, and what those so far take."""
+
+    def __init__(self, limits: Limits = DEFAULT) -> None:
+        self.limits, self.spent = limits, 0
+
+    def over(self, shape: tuple[int, ...], dtype: str) -> str | None:
+        """What is wrong with one more tensor, or None."""
+        size, limits = size_of(shape, dtype), self.limits
+        if size > limits.tensor_bytes:
+            return (f"a {dtype} tensor of shape {printable(str(shape), 80)} takes {amount(size)}; at most "
+                    f"{amount(limits.tensor_bytes)} are allowed (limit tensor_bytes)")
+        if self.spent + size > limits.run_bytes:
+            return (f"with a {dtype} tensor of shape {printable(str(shape), 80)} the values so far take "
+                    f"{amount(self.spent + size)}; at most {amount(limits.run_bytes)} are allowed (limit run_bytes)")
+        return None
+
+    def spend(self, shape: tuple[int, ...], dtype: str) -> str | None:
+        """Count one more tensor, unless something is wrong with it: what that is, or None."""
+        message = self.over(shape, dtype)
+        if message is None:
+            self.spent += size_of(shape, dtype)
+        return message
+
+
+def size_of(shape: tuple[int, ...], dtype: str) -> int:
+    """Bytes of a tensor."""
+    return math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize)  # which NumPy does not have
+
+
+def amount(size: int) -> str:
+    """Bytes in the unit that suits them."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 1 << power:
+            return f"{size / (1 << power):.4g} {unit}" if size < 10**300 else f"more than 10^300 {unit}"
+    return f"{size} bytes"
