@@ -160,11 +160,14 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
 def parse_json(source: Source, text: str, faults: Faults) -> Any:
     """The JSON value of a text, or _NOTHING; what JSON forbids and Python's parser lets pass is noted as a fault."""
     limits = source.limits
-    suspicious = _SURROGATE.search(text) is not None or _has_long_text(text, limits.text)
+    surrogates = _SURROGATE.search(text) is not None
+    suspicious = surrogates or _has_long_text(text, limits.text)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal suspicious
         members = dict(pairs)
+        if surrogates:  # a key that is no text would be nowhere in the document
+            members = {key.encode(errors="replace").decode(): value for key, value in members.items()}
         suspicious |= len(members) != len(pairs)
         return members
 

@@ -115,9 +115,9 @@ class Batched:
             return x
         if not (isinstance(line.function, np.ufunc) or line.function in _ELEMENTWISE):
             raise Inseparable("a parameter that goes by the size of the batch")
-        if not first.size or (first != first.flat[0]).any() or (second != second.flat[0]).any():
+        if not first.size or (first != first.reshape(-1)[0]).any() or (second != second.reshape(-1)[0]).any():
             raise Inseparable("an array that goes by the size of the batch")
-        number = _fitted(first.flat[0].item(), second.flat[0].item(), self._rows)
+        number = _fitted(first.reshape(-1)[0].item(), second.reshape(-1)[0].item(), self._rows)
         return type(x)(number) if not isinstance(x, np.ndarray) else np.full(x.shape, number, x.dtype)
 
     def __call__(self, arrays: Mapping[str, Any]) -> list[Any] | None:

@@ -319,8 +319,8 @@ def _plain(x: Any) -> str:
 def _array(array: Any) -> str:
     """An array as an expression."""
     dtype = _dtype(array.dtype.name)
-    if array.size and (array == array.flat[0]).all():
-        return f"np.full({array.shape!r}, {_plain(array.flat[0].item())}, {dtype})"
+    if array.size and (array == array.reshape(-1)[0]).all():
+        return f"np.full({array.shape!r}, {_plain(array.reshape(-1)[0].item())}, {dtype})"
     text = f"np.array({_nested(array.tolist())}, {dtype})"
     return text if array.size else f"np.empty({array.shape!r}, {dtype})"
 

@@ -1,0 +1,99 @@
+"""A target for atheris: whatever bytes come, circuitflow reads them, or says why not.
+
+    pip install -e '.[fuzz]'
+    python tests/fuzz/target.py --seconds 3600
+
+The first byte chooses what the others are: a document, an expression, or a circuit with one byte changed. What is read is
+run, differentiated, explained, drawn as text, compiled and written out again. Nothing may be raised but circuitflow's own
+errors, and no error may show a character that a terminal obeys. What libFuzzer takes (`-max_len=…`) follows `--`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["circuitflow"]):
+    import circuitflow as cf
+    from circuitflow.pictures.drawing import draw
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = [path.read_bytes() for path in sorted((ROOT / "circuits").glob("*.json"))]
+LIMITS = cf.Limits(document_bytes=2**16, nodes=500, nesting=8, digits=400, text=2**14, tensor_bytes=2**16, run_bytes=2**20)
+
+
+def safe(error: cf.CircuitflowError) -> None:
+    """An error is a sentence, and no more than that."""
+    text = str(error)
+    assert text
+    assert all(character.isprintable() or character == "\n" for character in text), text
+
+
+def use(circuit: cf.Circuit) -> None:
+    """Everything that is done with a circuit."""
+    assert cf.loads(cf.dumps(circuit), limits=LIMITS) == circuit
+    executor = cf.Executor(circuit)
+    steps = (
+        executor.run, executor.forward, lambda: cf.explain(executor.run(), "markdown"), lambda: draw(executor.run(), "dot"),
+        lambda: draw(circuit, "mmd"), lambda: cf.gradient(circuit), lambda: executor.compile()(), lambda: cf.to_python(circuit),
+        lambda: cf.diff(circuit, circuit),
+    )
+    for step in steps:
+        try:
+            step()
+        except cf.CircuitflowError as error:
+            safe(error)
+
+
+def target(data: bytes) -> None:
+    """One input."""
+    mode, rest = data[0] % 4 if data else 0, data[1:]
+    try:
+        if mode == 1:
+            circuit = cf.new(rest.decode(errors="replace"))
+        else:
+            if mode == 2 and len(rest) >= 4:  # an example with a byte of its own changed, taken out or put in
+                text = bytearray(EXAMPLES[rest[0] % len(EXAMPLES)])
+                at = int.from_bytes(rest[1:3], "little") % len(text)
+                text[at : at + rest[3] % 3] = rest[4:]
+                rest = bytes(text)
+            circuit = cf.loads(rest.decode(), limits=LIMITS)
+    except UnicodeDecodeError:
+        return
+    except cf.CircuitflowError as error:
+        safe(error)
+        return
+    use(circuit)
+
+
+def main() -> None:
+    """Fuzz for so many seconds, beginning with the seeds and the examples."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("rest", nargs="*")
+    options = parser.parse_args()
+    logging.disable()
+    with tempfile.TemporaryDirectory() as folder:
+        grown, words = Path(folder) / "grown", Path(folder) / "words"
+        grown.mkdir()
+        tokens = [*cf.GATES, '"id"', '"gate"', '"inputs"', '"value"', '"shape"', '"dtype"', '"circuits"', '"outputs"', '"nodes"', '"edges"', '"call"',
+                  '"scan"', '"upstream"', '"random"', '"normal"', '"NaN"', '"Infinity"', "float32", "int64", "1e308", "-0.0", "\\\\u0000", "\\\\ud800"]
+        words.write_text("".join('"' + token.replace('"', '\\"') + '"\n' for token in tokens))
+        seeds = Path(folder) / "examples"
+        seeds.mkdir()
+        for i, text in enumerate([*EXAMPLES, *(path.read_bytes() for path in (ROOT / "circuits/broken").glob("*.json"))]):
+            if len(text) < 5000:
+                (seeds / str(i)).write_bytes(b"\0" + text)
+        arguments = [sys.argv[0], str(grown), str(Path(__file__).parent / "corpus"), str(seeds), f"-dict={words}",
+                     f"-max_total_time={options.seconds}", "-timeout=20", "-rss_limit_mb=4096", *options.rest]
+        atheris.Setup(arguments, target)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
