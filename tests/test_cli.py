@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -36,10 +37,7 @@ def circuitflow(monkeypatch, capfd):
     def call(*arguments: str, stdin: str | None = None) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["circuitflow", *arguments])
         if stdin is not None:
-            class Input:
-                class buffer:  # noqa: N801
-                    read = staticmethod(lambda size: stdin.encode()[:size])
-            monkeypatch.setattr(sys, "stdin", Input)
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         capfd.readouterr()
         try:
             program()

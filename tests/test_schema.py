@@ -27,7 +27,7 @@ BEYOND_A_SCHEMA = {
     "file_folder", "file_home", "file_hostile", "file_in_itself", "file_missing", "file_nul", "file_of_proc",
     "file_outside", "file_share", "file_up_and_down", "file_url", "files_in_a_circle", "files_in_a_circle_back",
     "float_indices", "fractional_integer", "gap_between_ports", "inexact_integer", "infinity_token", "invalid_utf8",
-    "lone_low_surrogate", "lone_surrogate", "lone_surrogate_in_a_key", "many_digits", "matmul_shapes", "minus_infinity_token", "missing_comma",
+    "lone_low_surrogate", "lone_surrogate", "many_digits", "matmul_shapes", "minus_infinity_token", "missing_comma",
     "mixed_dtypes", "mixed_ports", "mutual_recursion", "named_dimensions", "nan_token", "nested_too_deep",
     "no_such_output", "not_safetensors", "nul_byte", "one_hot_bomb", "outer_bomb", "output_twice",
     "overflowing_number", "overlong_utf8", "pad_bomb", "port_hostile", "port_twice", "ragged", "recursion", "reshape",

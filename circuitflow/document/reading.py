@@ -21,6 +21,7 @@ from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import Document
 from circuitflow.errors import printable
 
+_PIECE = 2**20
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NOTHING = object()  # None is the JSON value null
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
     """The text of a file, or of standard input for "-"; what cannot be read is noted as a fault."""
     name = os.fspath(path)
     if name == "-":
-        return _decode("<stdin>", sys.stdin.buffer.read(limits.document_bytes + 1), Path.cwd(), faults, limits)
+        return _decode("<stdin>", _up_to(limits.document_bytes + 1, sys.stdin.buffer), Path.cwd(), faults, limits)
     source = Source(name, limits=limits)
     try:
         # Without O_NONBLOCK, opening a named pipe would wait for a writer.
@@ -66,7 +67,16 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
 
 def decoded(file: BinaryIO, path: Path, faults: Faults, limits: Limits) -> Source:
     """The text of an open file; what is no text is noted as a fault."""
-    return _decode(str(path), file.read(limits.document_bytes + 1), path.parent, faults, limits)
+    return _decode(str(path), _up_to(limits.document_bytes + 1, file), path.parent, faults, limits)
+
+
+def _up_to(most: int, file: BinaryIO) -> bytes:
+    """The first bytes of a file; read in pieces, for a read of so many would allocate them all."""
+    pieces, left = [], most
+    while left and (piece := file.read(min(left, _PIECE))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def _decode(name: str, data: bytes, folder: Path, faults: Faults, limits: Limits) -> Source:
@@ -138,6 +148,8 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
                 return ("circuits", name, *_mend(inner, tuple(rest)))
             body["circuits"][name] = {"nodes": [], "outputs": [NAMELESS]}
             return path[:2]
+        case ("nodes" | "edges" as key, int(i), *_) if i >= len(body[key]):
+            return ()  # one of a circuit that is at fault itself, in whose place there is none
         case ("nodes", int(i), *rest):
             node = body["nodes"][i]
             named = isinstance(node, dict) and "id" in node and rest[:1] != ["id"]
