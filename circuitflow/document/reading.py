@@ -148,7 +148,7 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
                 return ("circuits", name, *_mend(inner, tuple(rest)))
             body["circuits"][name] = {"nodes": [], "outputs": [NAMELESS]}
             return path[:2]
-        case ("nodes" | "edges" as key, int(i), *_) if i >= len(body[key]):
+        case ("nodes" | "edges" as part, int(i), *_) if i >= len(body.get(part, ())):
             return ()  # one of a circuit that is at fault itself, in whose place there is none
         case ("nodes", int(i), *rest):
             node = body["nodes"][i]

@@ -64,6 +64,15 @@ def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | No
     return array
 
 
+def made_of(value: Value, dtype: str) -> tuple[tuple[int, ...], str] | None:
+    """Shape and dtype of a tensor that a few words make, a random or a filled one; None for one that is written out."""
+    match value:
+        case TensorData(shape=list(shape), data=int() | float() | str()) | RandomNormal(shape=shape) | RandomUniform(
+                shape=shape) | RandomFan(shape=shape):
+            return tuple(shape), value.dtype or dtype
+    return None
+
+
 def _data(value: TensorData, dtype: str | None, default: str, budget: Budget) -> Array:
     try:
         array = _numbers(value.data, dtype, default)

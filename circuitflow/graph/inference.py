@@ -8,7 +8,7 @@ from circuitflow.document.faults import Faults
 from circuitflow.document.files import ValueFaultError
 from circuitflow.document.limits import Budget
 from circuitflow.document.model import ConstantNode, IfNode, InputNode, ParameterNode, ScanNode
-from circuitflow.document.values import Array, to_array
+from circuitflow.document.values import Array, made_of, to_array
 from circuitflow.gates import ArrayType, GateTable, ShapeError, Size
 from circuitflow.gates.shapes import Dimension, Shape, show
 from circuitflow.graph.definition import Definition
@@ -59,12 +59,14 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
 
     A node that needs one at fault is passed over: what would be said of it follows from the first fault.
     """
+    placed = list(placed)
     values: dict[str, Array] = {}
+    if not _can_be_made(placed, faults):
+        return values
     names: dict[str, dict[str, Dimension]] = {}
     known: dict[tuple[str, tuple[ArrayType, ...]], tuple[ArrayType, ...]] = {}  # of gates without attributes
-    budget: Budget | None = None
+    budget = Budget(placed[0].definition.source.limits) if placed else Budget()
     for place in placed:
-        budget = budget or Budget(place.definition.source.limits)
         node = place.node
         try:
             operands = tuple([nodes[source].types[output] for source, output, _ in node.operands])
@@ -89,6 +91,22 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
         if key is not None and node.types and place.site.is_plain:
             known[key] = node.types
     return values
+
+
+def _can_be_made(placed: Sequence[Placed], faults: Faults) -> bool:
+    """Whether the tensors that a few words make are within budget all together, before the first of them is made."""
+    budget: Budget | None = None
+    for place in placed:
+        if place.node.gate is None and place.sound and place.node.is_source:
+            written = place.site.node
+            assert isinstance(written, InputNode | ParameterNode | ConstantNode)  # noqa: S101
+            made = made_of(written.value, written.dtype or place.definition.dtype)
+            if made is not None:
+                budget = budget or Budget(place.definition.source.limits)
+                if message := budget.spend(*made):
+                    _fault(place, faults, message, "value", "shape")
+                    return False
+    return True
 
 
 def _fault(place: Placed, faults: Faults, message: str, *path: str | int) -> None:
