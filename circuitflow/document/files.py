@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from circuitflow.errors import printable
@@ -58,7 +58,8 @@ def beside(folder: Path | None, name: str, sha256: str | None = None) -> Iterato
     if folder is None:
         raise ValueFaultError(f"{shown} cannot be read: a document without a folder has no files beside it", "file")
     plain = PurePosixPath(name)
-    if (not name or not name.isprintable() or plain.is_absolute() or PureWindowsPath(name).drive or "\\" in name
+    # A colon is a drive, the scheme of a URL or a stream of another file, on one system or another.
+    if (not name or not name.isprintable() or plain.is_absolute() or "\\" in name or ":" in name
             or ".." in plain.parts):
         raise ValueFaultError(f"{shown} is not allowed: expected a relative path, with forward slashes and no '..', "
                               "of a file beside or below the document", "file")

@@ -12,7 +12,7 @@ from circuitflow.pictures.picture import Kind, Picture, Sign, Vertex, Wire
 
 def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
     """The new circuit with what is gone from the old one, calls closed; ids and changes stand beside the symbols."""
-    after = {was: now for now, was in difference.before.items()}
+    after = {was: id_ for id_, was in difference.before.items()}
     told: dict[str, list[str]] = {}
     for change in difference.changes:
         if not change.circuit and change.node and change.kind in ("renamed", "changed", "rewired"):
