@@ -46,7 +46,7 @@ class Author(Writer):
     """Writes the nodes of one document.
 
     Attributes:
-        outputs: wires by the name of the output, as they were asked for.
+        outputs: the wires that are outputs.
     """
 
     wire = AuthoredWire
@@ -54,7 +54,7 @@ class Author(Writer):
     def __init__(self, gates: GateTable, dtype: str, folder: Path | None = None) -> None:
         super().__init__(gates, dtype)
         self.folder = folder
-        self.outputs: dict[str, Wire] = {}
+        self.outputs: list[Wire] = []
         self._names: set[str] = set()
 
     def source(self, kind: str, name: str, value: Any = None, *, shape: Sequence[int | str] | None = None,
@@ -137,7 +137,7 @@ class Author(Writer):
         """
         if name is not None and name != wire.record.name:
             wire = self.name(wire, name)
-        self.outputs[name or f"output {len(self.outputs)}"] = wire
+        self.outputs.append(wire)
 
     def emit(self, gate: str, *operands: Any, **attributes: Any) -> Any:
         """The output of a gate, or a tuple of them where it has several.
@@ -234,7 +234,7 @@ class Author(Writer):
                 record.name = names.unique(self._name_of(record))
         body = {"circuitflow": READABLE[-1], "name": name, "description": description,
                 "dtype": self.dtype if self.dtype != "float64" else None, "nodes": list(as_nodes(records)),
-                "outputs": list(dict.fromkeys(wire.reference for wire in self.outputs.values()))}
+                "outputs": list(dict.fromkeys(wire.reference for wire in self.outputs))}
         written = {key: value for key, value in body.items() if value is not None}
         return Circuit(Document.model_validate(written), gates=self.gates, folder=self.folder)
 
@@ -248,7 +248,7 @@ class Author(Writer):
 
     def _needed(self) -> set[int]:
         """The nodes that outputs and named nodes are computed from, by identity."""
-        pending = [wire.record for wire in self.outputs.values()] + [r for r in self.records if r.name is not None]
+        pending = [wire.record for wire in self.outputs] + [r for r in self.records if r.name is not None]
         seen: set[int] = set()
         while pending:
             record = pending.pop()

@@ -75,14 +75,14 @@ class _Detail:
         self.made = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
         self.sent = {(c.source, c.target, c.port): c.value for c in result.contributions} if result else {}
         self.sizes = Counter(unit_of(name, depth) for name in circuit.nodes)
-        self.keys: dict[str, str] = {}
+        self.units: dict[str, Vertex] = {}
         self.groups: dict[str, str] = {"": ""}
 
     def picture(self) -> Picture:
         for node in self.circuit.nodes.values():
             unit = unit_of(node.id, self.depth)
-            if unit not in self.keys:
-                self.keys[unit] = self._vertex(node, unit)
+            if unit not in self.units:
+                self.units[unit] = self._vertex(node, unit)
         consumers = self._consumers()
         for node in self.circuit.nodes.values():
             for name in node.names:
@@ -90,12 +90,12 @@ class _Detail:
                     self._wires(node, name, consumers[name])
         return self.made
 
-    def _add(self, kind: Kind, lines: tuple[str, ...], **rest: Any) -> str:
-        key = f"n{len(self.made.vertices) + 1}"
-        self.made.vertices.append(Vertex(key, kind, lines, **rest))
-        return key
+    def _add(self, kind: Kind, lines: tuple[str, ...], **rest: Any) -> Vertex:
+        vertex = Vertex(f"n{len(self.made.vertices) + 1}", kind, lines, **rest)
+        self.made.vertices.append(vertex)
+        return vertex
 
-    def _vertex(self, node: Node, unit: str) -> str:
+    def _vertex(self, node: Node, unit: str) -> Vertex:
         path, _, last = unit.rpartition("/")
         group = self._group(path)
         if unit != node.id:
@@ -139,32 +139,30 @@ class _Detail:
             for source, output, port in node.operands:
                 if unit_of(source, self.depth) != target or target == node.id:
                     consumers.setdefault(nodes[source].names[output], []).append(
-                        Branch(self.keys[target], (node.id, port)))
+                        Branch(self.units[target].key, (node.id, port)))
         asked = self.result.outputs if self.result else self.circuit.outputs
         for text in asked:
             found = self.circuit.find(text)
             assert found is not None  # noqa: S101
-            key = self._add(Kind.OUTPUT, (text,), tip="output")
-            consumers.setdefault(nodes[found.node].names[found.position], []).append(Branch(key, None))
+            end = self._add(Kind.OUTPUT, (text,), tip="output")
+            consumers.setdefault(nodes[found.node].names[found.position], []).append(Branch(end.key, None))
         return consumers
 
     def _wires(self, node: Node, name: str, branches: list[Branch]) -> None:
         unit = unit_of(node.id, self.depth)
-        source = self.keys[unit]
+        vertex = self.units[unit]
+        source = vertex.key
         shown = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
-        value, total = self._value(node, name), self._gradient(name)
-        vertex = self.made.vertices[int(source[1:]) - 1]
+        told = shown, self._value(node, name), self._gradient(name)
         if vertex.kind == Kind.PORT:  # which has passed on what stands before it
-            if len(branches) == 1:
-                self._wire(source, branches[0].target, "", None, None, name, branches[0].edge)
-                return
-        elif len(branches) == 1:
-            self._wire(source, branches[0].target, shown, value, total, name, branches[0].edge)
+            told = "", None, None
+        if len(branches) == 1:
+            self._wire(source, branches[0].target, *told, name, branches[0].edge)
             return
-        else:
+        if vertex.kind != Kind.PORT:
             fork = self._add(Kind.FORK, (), tip=f"{name} forks: contributions add", group=vertex.group, node=node.id)
-            self._wire(source, fork, shown, value, total, name, None)
-            source = fork
+            self._wire(source, fork.key, *told, name, None)
+            source = fork.key
         for branch in branches:
             self._wire(source, branch.target, "", None, self._sent(name, branch), name, branch.edge)
 
