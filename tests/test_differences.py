@@ -133,6 +133,14 @@ def test_new_names_and_another_order_are_renames_alone(plan, random):
     assert dict(difference.before) == {new: was for was, new in names.items()}
 
 
+def test_nodes_that_nothing_reads_do_not_stand_in_the_way_of_renames():
+    old = circuit("x = 1", "y = 2", "q = add(x, y)", "unread = exp(q)", "f = neg(q)")
+    new = circuit("a = 1", "b = 2", "c = add(a, b)", "d = exp(c)", "e = neg(c)", outputs=["e"])
+    assert dict(cf.diff(old, new).before) == {"a": "x", "b": "y", "c": "q", "d": "unread", "e": "f"}
+    alike = circuit("x = 1", "y = 1", "q = sub(x, y)", "unread = exp(q)", "f = neg(q)"), circuit("a = 1", "b = 1", "q = sub(b, a)", "unread = exp(q)", "f = neg(q)")
+    assert dict(cf.diff(*alike).before) == {"q": "q", "unread": "unread", "f": "f", "b": "x", "a": "y"}
+
+
 # The picture and the command ------------------------------------------------------------------------------------------
 
 def test_the_picture_has_what_was_added_removed_and_changed():

@@ -74,7 +74,8 @@ class Difference:
 def diff(old: Circuit, new: Circuit) -> Difference:
     """What changed from one circuit to another.
 
-    A node that has another id but means the same, reading the same or read by the same, is one that was renamed.
+    A node that has another id but means the same, and reads the same, or is read by the same, or is a source that is
+    like no other, is one that was renamed.
 
     Args:
         old: before.
@@ -109,57 +110,49 @@ class _Comparison:
         self.before = {id_: id_ for id_ in new.sites if id_ in old.sites}
         self.after = dict(self.before)
         self.meanings = {id(site): _meaning(site) for body in (old, new) for site in body.sites.values()}
-        # A renamed node makes it possible to tell others that read it, or that it reads.
-        while self._match(forward=True) or self._match(forward=False):
+        around = [(_reads(old), _reads(new), new.order), (_read_by(old), _read_by(new), new.order[::-1])]
+        while self._match(*around[0]) or self._match(*around[1]) or self._match_sources():
             pass
 
-    def _match(self, *, forward: bool) -> bool:
-        """Pair nodes that have no partner yet and mean, and read or are read, the same; whether there were any."""
-        old = {id_: site for id_, site in self.old.sites.items() if id_ not in self.after}
-        new = {id_: site for id_, site in self.new.sites.items() if id_ not in self.before}
-        if not old or not new:
-            return False
-        around = ([self._reads(self.old, old, self.after), self._reads(self.new, new, None)] if forward else
-                  [self._read_by(self.old, self.after), self._read_by(self.new, None)])
+    def _match(self, old: Mapping[str, _Context], new: Mapping[str, _Context], order: Sequence[Site]) -> bool:
+        """Pair nodes without a partner that mean, and read or are read, the same; whether there were any.
+
+        Args:
+            old: what the old nodes read or are read by.
+            new: what the new ones do.
+            order: the new nodes, those first whose partners make it possible to tell others.
+        """
         waiting: dict[Hashable, list[str]] = defaultdict(list)
-        for id_, site in old.items():
-            waiting[self.meanings[id(site)], around[0].get(id_)].append(id_)
+        for id_, site in self.old.sites.items():
+            if id_ not in self.after and old[id_]:
+                waiting[self.meanings[id(site)], tuple(sorted(old[id_]))].append(id_)
         found = False
-        for id_, site in new.items():
-            context = around[1].get(id_)
-            partners = waiting.get((self.meanings[id(site)], context))
-            if partners and context is not None:
+        for site in order if waiting else ():
+            id_ = site.node.id
+            if id_ in self.before or not new[id_] or not all(name in self.before or not name for name, *_ in new[id_]):
+                continue
+            context = sorted((self.before.get(name, ""), *rest) for name, *rest in new[id_])
+            partners = waiting.get((self.meanings[id(site)], tuple(map(tuple, context))))
+            if partners:
                 partner = partners.pop(0)
                 self.before[id_], self.after[partner] = partner, id_
                 found = True
         return found
 
-    @staticmethod
-    def _reads(body: Definition, sites: Mapping[str, Site], after: Mapping[str, str] | None) -> dict[str, Hashable]:
-        """What nodes read, by the new ids; those that read a stranger, or nothing, are left out."""
-        found: dict[str, Hashable] = {}
-        for id_, site in sites.items():
-            names = [edge.source if after is None else after.get(edge.source) for edge in site.operands]
-            if names and None not in names:
-                found[id_] = tuple((name, edge.output, edge.port)
-                                   for name, edge in zip(names, site.operands, strict=True))
-        return found
-
-    @staticmethod
-    def _read_by(body: Definition, after: Mapping[str, str] | None) -> dict[str, Hashable]:
-        """Who reads nodes, and which outputs they are, by the new ids; those that a stranger reads are left out."""
-        found: dict[str, list[Any]] = defaultdict(list)
-        strangers = set()
-        for id_, site in body.sites.items():
-            name = id_ if after is None else after.get(id_)
-            for edge in site.operands:
-                if name is None:
-                    strangers.add(edge.source)
-                else:
-                    found[edge.source].append((name, edge.output, str(edge.port)))
-        for position, output in enumerate(body.outputs.values()):
-            found[output.node].append(("", output.position, str(position)))
-        return {id_: tuple(sorted(uses)) for id_, uses in found.items() if id_ not in strangers}
+    def _match_sources(self) -> bool:
+        """Pair sources without a partner that no other has the meaning of; whether there were any."""
+        sides = []
+        for body, matched in ((self.old, self.after), (self.new, self.before)):
+            alike: dict[Hashable, list[str]] = defaultdict(list)
+            for id_, site in body.sites.items():
+                if id_ not in matched and not site.operands:
+                    alike[self.meanings[id(site)]].append(id_)
+            sides.append(alike)
+        pairs = [(sides[0][meaning][0], ids[0]) for meaning, ids in sides[1].items()
+                 if len(ids) == 1 == len(sides[0].get(meaning, ()))]
+        self.after.update(pairs)
+        self.before.update((new, old) for old, new in pairs)
+        return bool(pairs)
 
     # What differs
 
@@ -222,6 +215,25 @@ class _Comparison:
                 if _digest(old.bodies[key]) != _digest(new.bodies[key]):
                     name = new.node.circuits[key]  # type: ignore[union-attr]
                     yield f"{self.name}/{name}" if self.name else name, old.bodies[key], new.bodies[key]
+
+
+_Context = list[tuple[Any, ...]]
+"""Nodes around a node, each with the output and the port of the edge between; "" stands for the outputs of a body."""
+
+
+def _reads(body: Definition) -> dict[str, _Context]:
+    return {id_: [(edge.source, edge.output, str(edge.port)) for edge in site.operands]
+            for id_, site in body.sites.items()}
+
+
+def _read_by(body: Definition) -> dict[str, _Context]:
+    found: dict[str, _Context] = {id_: [] for id_ in body.sites}
+    for id_, site in body.sites.items():
+        for edge in site.operands:
+            found[edge.source].append((id_, edge.output, str(edge.port)))
+    for place, output in enumerate(body.outputs.values()):
+        found[output.node].append(("", output.position, str(place)))
+    return found
 
 
 _ASIDE = {"id", "gate", "inputs", "else_", "label", "description", "metadata"}
