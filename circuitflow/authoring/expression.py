@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -97,7 +98,9 @@ class _Text:
         if len(text) > MAX_LENGTH:
             self._fail(f"the text has {len(text):,} characters; at most {MAX_LENGTH:,} are read")
         try:
-            return ast.parse(text).body
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # such as 1if, which Python only warns of
+                return ast.parse(text).body
         except SyntaxError as error:
             line, column = error.lineno or 1, error.offset or 1
             self.faults.append(self._at(line, column - 1, f"{error.msg}; expected expressions as Python writes them"))

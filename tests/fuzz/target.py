@@ -36,7 +36,7 @@ def safe(error: cf.CircuitflowError) -> None:
 
 def use(circuit: cf.Circuit) -> None:
     """Everything that is done with a circuit."""
-    assert cf.loads(cf.dumps(circuit), limits=LIMITS) == circuit
+    assert cf.loads(cf.dumps(circuit)) == circuit
     executor = cf.Executor(circuit)
     steps = (
         executor.run, executor.forward, lambda: cf.explain(executor.run(), "markdown"), lambda: draw(executor.run(), "dot"),
