@@ -112,11 +112,14 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
             faults.add(source, f"'circuitflow' is \"{version}\"; expected {wrong_version[0]['msg']}", "circuitflow")
             return None
         paths = add_model_faults(faults, source, error, raw)
-    broken = frozenset(_mend(raw, path) for path in paths if isinstance(raw, dict))
+    broken: set[positions.Path] = set()
+    for path in paths if isinstance(raw, dict) else ():
+        if not any(path[:length] in broken for length in range(len(path))):  # else what held it is replaced already
+            broken.add(_mend(raw, path))
     if any(path[-1] == "nodes" for path in broken):
         return None
     try:
-        return Parsed(Document.model_validate(raw), source, broken)
+        return Parsed(Document.model_validate(raw), source, frozenset(broken))
     except ValidationError:
         return None
 
@@ -148,8 +151,6 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
                 return ("circuits", name, *_mend(inner, tuple(rest)))
             body["circuits"][name] = {"nodes": [], "outputs": [NAMELESS]}
             return path[:2]
-        case ("nodes" | "edges" as part, int(i), *_) if i >= len(body.get(part, ())):
-            return ()  # one of a circuit that is at fault itself, in whose place there is none
         case ("nodes", int(i), *rest):
             node = body["nodes"][i]
             named = isinstance(node, dict) and "id" in node and rest[:1] != ["id"]
