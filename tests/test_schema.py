@@ -23,7 +23,7 @@ BEYOND_A_SCHEMA = {
     "dangling_output", "dangling_source", "dangling_target", "data_and_shape", "declared_shape", "deep_metadata",
     "deep_value", "doubled_edges", "duplicate_circuit", "duplicate_id", "duplicate_key", "duplicate_keys_below",
     "edge_into_input", "edges_and_inputs", "einsum_injection", "empty", "endless_exponent", "endless_fraction",
-    "exponential", "fault_in_file", "file_absolute", "file_backslash", "file_digest", "file_drive", "file_empty",
+    "exponential", "fault_in_file", "circuits_in_a_circuit_at_fault", "fault_in_a_circuit_at_fault", "file_absolute", "file_backslash", "file_digest", "file_drive", "file_empty",
     "file_folder", "file_home", "file_hostile", "file_in_itself", "file_missing", "file_nul", "file_of_proc",
     "file_outside", "file_share", "file_up_and_down", "file_url", "files_in_a_circle", "files_in_a_circle_back",
     "float_indices", "fractional_integer", "gap_between_ports", "inexact_integer", "infinity_token", "invalid_utf8",

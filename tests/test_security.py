@@ -249,6 +249,14 @@ def test_dtypes_that_circuitflow_does_not_have_are_refused(tmp_path, dtype):
 
 
 @POSIX
+def test_what_turns_out_to_be_no_file_once_it_is_open_is_refused(folder, monkeypatch):
+    read, write = os.pipe()
+    monkeypatch.setattr(files, "_descend", lambda root, parts: read)
+    assert faults(tensor("w.safetensors"), folder=folder)[0].endswith("no such file beside the document")
+    os.close(write)
+
+
+@POSIX
 def test_without_a_way_to_a_descriptor_the_file_itself_is_read(folder, monkeypatch):
     monkeypatch.setattr(os.path, "exists", lambda path: False)
     assert cf.loads(tensor("w.safetensors"), folder=folder).values["x"].shape == (2, 3)
@@ -335,9 +343,18 @@ def test_a_gradient_document_keeps_the_limits_of_its_circuit():
         cf.gradient(subject)
 
 
+@pytest.mark.parametrize("value", [{"data": 0, "shape": [10**12]}, {"random": "normal", "shape": [10**12], "seed": 0}])
+def test_an_upstream_gradient_is_within_the_limits_too(value):
+    assert faults(document("x = 1", upstream={"x": value})) == [
+        "upstream 'x': a float64 tensor of shape (1000000000000,) takes 7451 GiB; at most 4 GiB are allowed (limit tensor_bytes)"]
+
+
 def test_limits_are_whole_numbers_with_names():
     with pytest.raises(cf.InputError, match="limit nodes is 0; expected a whole number, 1 or more"):
         cf.Limits(nodes=0)
+    with pytest.raises(cf.InputError, match="there is no limit 'node'; did you mean 'nodes'"):
+        cf.Limits.of(node=1)
+    assert cf.Limits.of(nodes=7) == cf.Limits(nodes=7)
     with pytest.raises(cf.InputError, match="limit nodes is true"):
         cf.Limits(nodes=True)
     for arguments, message in [("node=3", "there is no limit 'node'; did you mean 'nodes'?; there are document_bytes, nodes"), ("nodes", "--limit nodes: expected NAME=N, such as"),
@@ -413,6 +430,25 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
     assert resource  # which other systems do not have
+
+
+def test_a_disk_that_is_full_while_it_is_written_to_is_told(tmp_path):
+    import errno
+
+    from circuitflow.document.writing import replacing
+
+    (tmp_path / "out").write_text("old")
+    with pytest.raises(cf.InputError, match="cannot be written: No space left on device; the file is as it was"), replacing(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (tmp_path / "out").read_text() == "old"
+
+
+def test_a_system_that_opens_no_folders_is_written_to_all_the_same(tmp_path, monkeypatch):
+    from circuitflow.document.writing import replace
+
+    monkeypatch.delattr(os, "O_DIRECTORY", raising=False)
+    replace(tmp_path / "out", "new")
+    assert (tmp_path / "out").read_text() == "new"
 
 
 @POSIX

@@ -16,7 +16,7 @@ from circuitflow.cli.progress import waiting
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.files import ValueFaultError
 from circuitflow.document.model import Value
-from circuitflow.document.reading import parse_as, read
+from circuitflow.document.reading import is_lost, parse_as, read
 from circuitflow.document.values import to_array
 from circuitflow.errors import InputError, printable
 
@@ -127,7 +127,7 @@ def assigned(text: str, option: str) -> tuple[str, Any, Source]:
         source = Source(f"{option} {printable(name, 60)}", json.dumps(_number(value)), Path.cwd())
     except ValueError:
         source = Source(f"{option} {printable(name, 60)}", value, Path.cwd())
-        if value[:1] not in ("[", "{", '"') and value not in ("true", "false"):
+        if value[:1] not in ("[", "{", '"') and value not in ("true", "false") and not _is_number(value):
             if not Path(value).is_file():
                 raise InputError(f"{option} {printable(text, 60)}: '{printable(value, 60)}' is no number, no JSON and "
                                  "no file") from None
@@ -137,12 +137,26 @@ def assigned(text: str, option: str) -> tuple[str, Any, Source]:
     return name, found, source
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _number(text: str) -> int | float | str:
-    """A number as Python writes one, so that .5 and inf are numbers; as documents have it where it is not finite."""
+    """A number as Python writes one, so that .5 and inf are numbers; as documents have it where it is not finite.
+
+    Raises:
+        ValueError: it is none, or a float would make it infinite or 0.
+    """
     try:
         return int(text)
     except ValueError:
         value = float(text)
+        if "inf" not in text.casefold() and is_lost(text, value):
+            raise
         names = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
         return names.get(str(value), value)
 

@@ -191,8 +191,7 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
 
     def number(digits: str) -> float:
         value = float(digits)
-        bad = math.isinf(value) or (not value and _is_tiny(digits)) or len(digits) > limits.digits
-        return forbidden(digits) if bad else value
+        return forbidden(digits) if is_lost(digits, value) or len(digits) > limits.digits else value
 
     def integer(digits: str) -> int | float:
         if digits == "-0":  # an integer has no such zero
@@ -217,9 +216,9 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
     return raw
 
 
-def _is_tiny(digits: str) -> bool:
-    """Whether a number that a float takes for 0 is none."""
-    return any("1" <= digit <= "9" for digit in re.split("[eE]", digits)[0])
+def is_lost(digits: str, value: float) -> bool:
+    """Whether a number that is neither infinite nor 0 is that as a float."""
+    return math.isinf(value) or (not value and any("1" <= digit <= "9" for digit in re.split("[eE]", digits)[0]))
 
 
 def _has_long_text(text: str, limit: int) -> bool:
@@ -257,7 +256,7 @@ def _forbidden(text: str, limits: Limits) -> Iterator[tuple[positions.Token, str
             yield token, f"a number of {len(digits)} digits; at most {limits.digits} are read (limit digits)"
         elif digits[0].isdecimal() and not digits.isdecimal() and math.isinf(float(word)):
             yield token, f'{printable(word, 40)} is too large for a float64; write "Infinity" if you mean it'
-        elif digits[0].isdecimal() and not float(word) and _is_tiny(digits):
+        elif digits[0].isdecimal() and not digits.isdecimal() and is_lost(digits, float(word)):
             yield token, f"{printable(word, 40)} is too small for a float64, which makes it 0; write 0 if you mean it"
 
 
