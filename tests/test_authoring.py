@@ -450,7 +450,7 @@ REFUSED = [
     ("x\ny", "2:1: an expression that is assigned to nothing is called f, which is taken; give it a name"),
     ("f = σ + 1", "1:5: \"σ\" cannot be the name of a node"), ("α = x", "1:1: "), ("é = ü = x.y", "1:1: "), ("f = é(x).a", "1:5: "), ("ü = 1; f = x.y", "1:"),
     ("f = " + "9" * 30, "1:5: an integer of more than 63 bits; write it with a point"), ("f = 1e999", "1:5: this number is larger than any float"),
-    ("f = (x", "1:5: '(' was never closed; expected expressions as Python writes them"), ("f = ", "1:"), ("f = 1or x", "1:5: invalid decimal literal; expected"), ("f = max(x, y, ties='\\d')", "1:"), ("f = x\x00", "1"), ("", "there is no expression"), ("# only", "there is no expression"),
+    ("f = (x", "1:5: '(' was never closed; expected expressions as Python writes them"), ("f = ", "1:"), ("f = 1or x", "1:5: invalid decimal literal; expected"), ("f = max(x, y, ties='\\\u202e')", "1:"), ("f = max(x, y, ties='\\d')", "1:"), ("f = x\x00", "1"), ("", "there is no expression"), ("# only", "there is no expression"),
     ("f = x[1.5]", "1:"), ("f = x[0]", "1:5: 1 indices for a wire of 0 dimensions"), ("f = \u202ex", "1:5"), ("'''", "1:"),
 ]
 

@@ -175,6 +175,11 @@ def test_bad_questions(circuitflow):  # noqa: F811
     assert "def value(*, x=3.0, y=-4.0):" in circuitflow("export", "circuits/staged.json", "--forward").out
 
 
+def test_an_array_without_elements_is_written_by_its_shape():
+    subject = circuit({"id": "x", "gate": "input", "value": {"data": 1, "shape": [2**40, 0]}}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"]})
+    assert "np.empty((1099511627776, 0), np.float64)" in cf.to_python(subject)
+
+
 def test_long_constants_are_broken_into_lines():
     made = circuit({"id": "x", "gate": "input", "value": list(np.linspace(-1, 1, 100))}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"]})
     text = cf.to_python(made)

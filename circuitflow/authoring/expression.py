@@ -103,9 +103,10 @@ class _Text:
                 return ast.parse(text).body
         except SyntaxError as error:
             line, column = error.lineno or 1, error.offset or 1
-            self.faults.append(self._at(line, column - 1, f"{error.msg}; expected expressions as Python writes them"))
+            self.faults.append(self._at(line, column - 1, f"{printable(str(error.msg))}; expected expressions "
+                                                             "as Python writes them"))
         except ValueError as error:  # a NUL, up to Python 3.11.3
-            self._fail(f"{error}; expected expressions as Python writes them")
+            self._fail(f"{printable(str(error))}; expected expressions as Python writes them")
         except (RecursionError, MemoryError):
             self._fail("the text is nested too deep, or is one chain too long; give its stages names, one on each line")
         raise DocumentError(self.faults)

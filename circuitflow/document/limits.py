@@ -65,6 +65,8 @@ class Budget:
     def over(self, shape: tuple[int, ...], dtype: str) -> str | None:
         """What is wrong with one more tensor, or None."""
         size, limits = size_of(shape, dtype), self.limits
+        if 0 in shape and size_of(tuple(filter(None, shape)), dtype) >= 2**63:  # which NumPy counts, though it is empty
+            return f"no array has the shape {printable(str(shape), 80)}; expected sizes whose product is below 2^63"
         if size > limits.tensor_bytes:
             return (f"a {dtype} tensor of shape {printable(str(shape), 80)} takes {amount(size)}; at most "
                     f"{amount(limits.tensor_bytes)} are allowed (limit tensor_bytes)")

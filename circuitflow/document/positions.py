@@ -10,7 +10,7 @@ from typing import NamedTuple
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Possessive, so that a long text takes no memory for ways back.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]++', re.DOTALL)
-_skip = JSONDecoder(strict=False).scan_once  # type: ignore[attr-defined]
+_skip = JSONDecoder(strict=False, parse_int=len).scan_once  # type: ignore[attr-defined]  # the numbers are not wanted
 
 Path = tuple[str | int, ...]
 

@@ -321,8 +321,9 @@ def _array(array: Any) -> str:
     dtype = _dtype(array.dtype.name)
     if array.size and (array == array.reshape(-1)[0]).all():
         return f"np.full({array.shape!r}, {_plain(array.reshape(-1)[0].item())}, {dtype})"
-    text = f"np.array({_nested(array.tolist())}, {dtype})"
-    return text if array.size else f"np.empty({array.shape!r}, {dtype})"
+    if not array.size:  # however many lists of nothing it would be
+        return f"np.empty({array.shape!r}, {dtype})"
+    return f"np.array({_nested(array.tolist())}, {dtype})"
 
 
 def _dtype(type_: Any) -> str:

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import atheris
@@ -71,29 +73,42 @@ def target(data: bytes) -> None:
     use(circuit)
 
 
-def main() -> None:
-    """Fuzz for so many seconds, beginning with the seeds and the examples."""
+WORDS = [*cf.GATES, '"id"', '"gate"', '"inputs"', '"value"', '"shape"', '"dtype"', '"circuits"', '"outputs"', '"nodes"', '"edges"', '"call"', '"scan"',
+         '"upstream"', '"random"', '"normal"', '"NaN"', '"Infinity"', "float32", "int64", "1e308", "-0.0", "\\\\u0000", "\\\\ud800"]
+
+
+def main() -> int:
+    """Fuzz for so many seconds, beginning with the seeds and the examples.
+
+    It goes on in a new process every few minutes, for atheris itself takes more and more memory.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("rest", nargs="*")
     options = parser.parse_args()
-    logging.disable()
-    with tempfile.TemporaryDirectory() as folder:
-        grown, words = Path(folder) / "grown", Path(folder) / "words"
-        grown.mkdir()
-        tokens = [*cf.GATES, '"id"', '"gate"', '"inputs"', '"value"', '"shape"', '"dtype"', '"circuits"', '"outputs"', '"nodes"', '"edges"', '"call"',
-                  '"scan"', '"upstream"', '"random"', '"normal"', '"NaN"', '"Infinity"', "float32", "int64", "1e308", "-0.0", "\\\\u0000", "\\\\ud800"]
-        words.write_text("".join('"' + token.replace('"', '\\"') + '"\n' for token in tokens))
-        seeds = Path(folder) / "examples"
-        seeds.mkdir()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "grown").mkdir()
+        (folder / "examples").mkdir()
+        (folder / "words").write_text("".join('"' + word.replace('"', '\\"') + '"\n' for word in WORDS))
         for i, text in enumerate([*EXAMPLES, *(path.read_bytes() for path in (ROOT / "circuits/broken").glob("*.json"))]):
             if len(text) < 5000:
-                (seeds / str(i)).write_bytes(b"\0" + text)
-        arguments = [sys.argv[0], str(grown), str(Path(__file__).parent / "corpus"), str(seeds), f"-dict={words}",
-                     f"-max_total_time={options.seconds}", "-timeout=20", "-rss_limit_mb=4096", *options.rest]
-        atheris.Setup(arguments, target)
-        atheris.Fuzz()
+                (folder / "examples" / str(i)).write_bytes(b"\0" + text)
+        end = time.monotonic() + options.seconds
+        while (left := end - time.monotonic()) > 1:
+            arguments = [str(folder / "grown"), str(Path(__file__).parent / "corpus"), str(folder / "examples"), f"-dict={folder / 'words'}",
+                         f"-max_total_time={min(int(left), 180)}", "-timeout=20", "-rss_limit_mb=8192", *options.rest]
+            status = subprocess.run([sys.executable, "-W", "ignore", __file__, WORKER, *arguments], check=False).returncode
+            if status:
+                return status
+    return 0
 
+
+WORKER = "worker"
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [WORKER]:
+        logging.disable()
+        atheris.Setup([sys.argv[0], *sys.argv[2:]], target)
+        atheris.Fuzz()
+    sys.exit(main())
