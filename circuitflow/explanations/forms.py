@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -144,13 +146,12 @@ def hypertext(text: str) -> str:
     return html.escape(printable(text, 10_000))
 
 
-_HEAD = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>TITLE</title>
-<style>
+def fingerprint(text: str) -> str:
+    """How a content security policy names a script or a style that may count."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+_STYLE = """
 :root { color-scheme: light dark; }
 main { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; }
 table { border-collapse: collapse; }
@@ -160,7 +161,14 @@ h3 { margin-bottom: 0; font-family: ui-monospace, monospace; }
 p { margin: .2rem 0 .5rem; }
 .value td:nth-child(2) { color: light-dark(#00724f, #3ecf9d); }
 .gradient td:nth-child(2) { color: light-dark(#b93a00, #ff8f5c); }
-</style>
+"""
+_HEAD = f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {fingerprint(_STYLE)}">
+<meta name="viewport" content="width=device-width">
+<title>TITLE</title>
+<style>{_STYLE}</style>
 <main>"""
 
 FORMS: dict[str, Callable[[Explanation], str]] = {"text": to_text, "markdown": to_markdown, "html": to_html}

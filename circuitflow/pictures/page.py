@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +13,7 @@ from circuitflow.document.writing import dumps_node
 from circuitflow.errors import printable
 from circuitflow.executor.result import Result
 from circuitflow.explanations.explanation import Block, Stage, explanation
-from circuitflow.explanations.forms import hypertext
+from circuitflow.explanations.forms import fingerprint, hypertext
 from circuitflow.gates import NOTES
 from circuitflow.graph.circuit import Circuit
 from circuitflow.pictures.detail import written
@@ -38,8 +36,8 @@ def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
     drawing.set("role", "group")
     drawing.set("aria-label", printable(picture.title, 200))
     parts = {
-        "policy": (f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; base-uri 'none'; "
-                   "form-action 'none'"),
+        "policy": (f"default-src 'none'; script-src {fingerprint(script)}; style-src {fingerprint(style)}; "
+                   "base-uri 'none'; form-action 'none'"),
         "title": hypertext(picture.title),
         "notes": "".join(f"<p>{hypertext(note)}</p>" for note in picture.notes),
         "style": style,
@@ -49,10 +47,6 @@ def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
     }
     page = here.joinpath("page.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _as_script(value: Any) -> str:
