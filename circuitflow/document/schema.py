@@ -50,4 +50,15 @@ def document_schema(gates: Mapping[str, GateForm]) -> dict[str, Any]:
     }
     for body in (schema, definitions["Body"]):
         body["properties"]["nodes"]["items"] = {"$ref": "#/$defs/Node"}
+    _close(schema)
     return {"$schema": DIALECT, **schema, "title": "circuitflow circuit document"}
+
+
+def _close(schema: Any) -> None:
+    """Let objects whose keys have a pattern have no other keys, which pydantic leaves open."""
+    pending = [schema]
+    for part in pending:  # grows as parts are found
+        if isinstance(part, dict) and "patternProperties" in part:
+            part["additionalProperties"] = False
+        children = part.values() if isinstance(part, dict) else part
+        pending += [child for child in children if isinstance(child, dict | list)]
