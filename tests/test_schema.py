@@ -33,7 +33,7 @@ BEYOND_A_SCHEMA = {
     "overflowing_number", "overlong_utf8", "pad_bomb", "port_twice", "ragged", "recursion", "reshape",
     "scan_of_itself", "self_loop", "shape_empty_and_endless", "shape_overflowing", "single_quotes", "ten_gigabytes", "tensor_name_hostile",
     "tile_bomb", "too_few_operands", "too_many_operands", "trailing_comma", "trailing_garbage", "two_documents",
-    "unclosed", "underflow", "underflow_float32", "unknown_circuit", "unknown_port", 
+    "unclosed", "underflow", "underflow_float32", "unknown_circuit", "unknown_port",
     "upstream_shape", "upstream_unknown", "utf16", "utf16_big_endian", "utf32", "value_hostile", "where_number",
 }
 
