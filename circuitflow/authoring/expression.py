@@ -1,6 +1,6 @@
 """Expressions to documents: `f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)`.
 
-The grammar is Python's, by its `ast` module; nothing is evaluated. What has a meaning here is listed in `_MEANING`, and
+The grammar is Python's, by its `ast` module; nothing is evaluated. What has a meaning here has a case of its own, and
 everything else is refused with a caret under it.
 """
 
@@ -163,7 +163,6 @@ class _Text:
                 found = self._guarded(names, value)
                 if not isinstance(found, tuple) or len(found) != len(names):
                     count = len(found) if isinstance(found, tuple) else 1
-                    self.known |= dict.fromkeys(names)
                     self._refuse(value, f"this has {count} output{'s' * (count != 1)}, there are {len(names)} names")
                 for name, wire, part in zip(names, found, parts, strict=True):
                     self._name(name, wire, part)
@@ -218,9 +217,7 @@ class _Text:
     def _parts(self, node: ast.expr) -> Sequence[ast.expr]:
         """The expressions that an expression is made of, those that are no operands aside."""
         match node:
-            case ast.Constant() | ast.Name():
-                return []
-            case ast.List():
+            case ast.Constant() | ast.Name() | ast.List():
                 return []
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
                 chain = [right]

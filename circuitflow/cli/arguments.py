@@ -18,6 +18,7 @@ from circuitflow.document.files import ValueFaultError
 from circuitflow.document.model import Value
 from circuitflow.document.reading import is_lost, parse_as, read
 from circuitflow.document.values import to_array
+from circuitflow.document.writing import spelled
 from circuitflow.errors import InputError, printable
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document; - reads standard input.",
@@ -157,8 +158,7 @@ def _number(text: str) -> int | float | str:
         value = float(text)
         if "inf" not in text.casefold() and is_lost(text, value):
             raise
-        names = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
-        return names.get(str(value), value)
+        return spelled(value)  # type: ignore[no-any-return]
 
 
 def _checked(value: Any, types: Mapping[str, cf.ArrayType], name: str, source: Source) -> Any:

@@ -23,6 +23,7 @@ from circuitflow.document.model import (
     TensorFile,
     Value,
 )
+from circuitflow.document.writing import spelled
 from circuitflow.errors import short
 
 Array = NDArray[np.generic]
@@ -211,12 +212,5 @@ def from_array(value: Any) -> Any:
     if array.size == 0 and array.ndim > 1:  # lists alone cannot say the shape
         return {"data": [], "shape": list(array.shape), "dtype": str(array.dtype)}
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return _spelled(array.tolist())
+        return spelled(array.tolist())
     return array.tolist()
-
-
-def _spelled(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_spelled(item) for item in value]
-    return value if math.isfinite(value) else next(
-        name for name, number in NON_FINITE.items() if str(number) == str(value))

@@ -44,15 +44,16 @@ def dumps_value(value: Any) -> str:
         InputError: it is nothing that JSON can say.
     """
     try:
-        return json.dumps(_spelled(value), ensure_ascii=False, allow_nan=False)
+        return json.dumps(spelled(value), ensure_ascii=False, allow_nan=False)
     except (TypeError, RecursionError):
         raise InputError(f"{short(value)} is no value: expected a number, nested lists of numbers, an array, or an "
                          "object with 'data', 'file' or 'random'") from None
 
 
-def _spelled(value: Any) -> Any:
+def spelled(value: Any) -> Any:
+    """Numbers that are not finite as documents have them, by name, in lists too."""
     if isinstance(value, list | tuple):
-        return list(map(_spelled, value))
+        return list(map(spelled, value))
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

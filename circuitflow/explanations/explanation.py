@@ -167,7 +167,7 @@ class _Told:
         if note is None:
             return f"{node.kind}: {node.gate.summary}"
         words = f"{node.kind} {note.words}" if note.words else f"{node.kind}: {note.gradient} (g is the gradient on it)"
-        if node.kind in ("max", "min") and all(np.ndim(c.value) == 0 for c in contributions):
+        if note.routes and all(np.ndim(c.value) == 0 for c in contributions):
             got = [c.source for c in contributions if np.any(np.asarray(c.value))]
             words += f"; here {' and '.join(got)}" if got else ""
         return words

@@ -16,6 +16,7 @@ class Note(NamedTuple):
         onnx: the ONNX operator, or "".
         numpy: the function in NumPy or SciPy, or "".
         words: the rule as a clause that the gate's name begins, for those who read no formulas, or "".
+        routes: whether the gradient goes to some of the operands and not to others.
     """
 
     gradient: str
@@ -23,6 +24,7 @@ class Note(NamedTuple):
     onnx: str = ""
     numpy: str = ""
     words: str = ""
+    routes: bool = False
 
 
 _NONE = "none flows"
@@ -63,9 +65,9 @@ NOTES: dict[str, Note] = {
                 words="passes its gradient on with the sign of its operand"),
     "sign": Note(_NONE, "0 also at 0", "Sign", "sign"),
     "max": Note(_ROUTED, _FIRST, "Max", "maximum",
-                words="routes its gradient to the largest operand"),
+                words="routes its gradient to the largest operand", routes=True),
     "min": Note(_ROUTED, _FIRST, "Min", "minimum",
-                words="routes its gradient to the smallest operand"),
+                words="routes its gradient to the smallest operand", routes=True),
     "clip": Note("g where x is inside the bounds, else 0", "1 at a bound", "Clip", "clip",
                  words="lets its gradient through inside the bounds and stops it outside"),
     "mul_no_nan": Note("as mul, by the same gate", "0 · ∞ and 0 · NaN are 0 where the 0 is x"),

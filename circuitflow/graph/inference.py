@@ -64,7 +64,8 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
     if not _can_be_made(placed, faults):
         return values
     names: dict[str, dict[str, Dimension]] = {}
-    known: dict[tuple[str, tuple[ArrayType, ...]], tuple[ArrayType, ...]] = {}  # of gates without attributes
+    # Of gates without attributes, by their operands: their outputs, and whether all of those are scalars.
+    known: dict[tuple[str, tuple[ArrayType, ...]], tuple[tuple[ArrayType, ...], bool]] = {}
     budget = Budget(placed[0].definition.source.limits) if placed else Budget()
     for place in placed:
         node = place.node
@@ -76,8 +77,9 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
             continue
         key = (node.kind, operands) if node.gate is not None and not node.attributes else None
         if key in known:
-            node.types = known[key]
-            _spend(place, budget, faults)
+            node.types, is_scalar = known[key]
+            if not is_scalar:
+                _spend(place, budget, faults)
             continue
         if node.is_source:
             _source(place, values, budget, faults)
@@ -89,7 +91,7 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
                 _declared(place, names.setdefault(place.call, {}), faults)
         _spend(place, budget, faults)
         if key is not None and node.types and place.site.is_plain:
-            known[key] = node.types
+            known[key] = node.types, not any(type_.shape for type_ in node.types)
     return values
 
 

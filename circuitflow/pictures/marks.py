@@ -23,9 +23,7 @@ def mark(value: Any, *, is_gradient: bool = False) -> Mark:
     if array.size <= 3 and array.ndim == 1:
         return Mark(f"[{', '.join(number(x) for x in array)}]", (), full(array))
     floats = array.astype(np.float64)
-    with np.errstate(all="ignore"):
-        norm = f"‖·‖ {number(np.sqrt(np.sum(floats * floats)))}"
-    return Mark(norm if is_gradient else show(array.shape), _strip(floats), full(array))
+    return Mark(f"‖·‖ {number(norm(floats))}" if is_gradient else show(array.shape), _strip(floats), full(array))
 
 
 def shape_mark(type_: ArrayType) -> Mark | None:
@@ -57,12 +55,16 @@ def full(array: Any) -> str:
     if not array.size:
         return f"{array.dtype} {show(array.shape)}, empty"
     floats = array.astype(np.float64)
-    with np.errstate(all="ignore"):
-        norm = np.sqrt(np.sum(floats * floats))
     first = ", ".join(f"{x:.6g}" for x in floats.ravel()[:6])
     more = ", …" if array.size > 6 else ""
-    return (f"{array.dtype} {show(array.shape)}, {floats.min():.6g} to {floats.max():.6g}, norm {norm:.6g}: "
+    return (f"{array.dtype} {show(array.shape)}, {floats.min():.6g} to {floats.max():.6g}, norm {norm(floats):.6g}: "
             f"[{first}{more}]")
+
+
+def norm(floats: Any) -> float:
+    """The square root of the sum of squares."""
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.sum(floats * floats)))
 
 
 def _strip(floats: Any) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ from circuitflow.errors import printable
 from circuitflow.executor.result import Result
 from circuitflow.graph.circuit import Circuit
 from circuitflow.pictures.detail import called, unit_of
-from circuitflow.pictures.marks import number
+from circuitflow.pictures.marks import norm, number
 from circuitflow.pictures.picture import Kind, Mark, Picture, Vertex, Wire
 
 BANDS = 8
@@ -123,11 +123,12 @@ def _marks(result: Result | None, names: Sequence[str]) -> tuple[Mark, Mark | No
         return Mark(_count(names)), None
     values = _flat([result.values[name] for name in names if name in result.values])
     gradients = _flat([result.gradients[name] for name in names if name in result.gradients])
-    with np.errstate(all="ignore"):
-        norm = np.sqrt(np.sum(gradients * gradients))
     told = f"{values.size:,} numbers, {values.min():.6g} to {values.max():.6g}" if values.size else ""
-    return Mark(_count(names), (), told), Mark(
-        f"‖·‖ {number(norm)}", (), f"norm of {gradients.size:,} numbers: {float(norm)!r}") if gradients.size else None
+    value = Mark(_count(names), (), told)
+    if not gradients.size:
+        return value, None
+    size = norm(gradients)
+    return value, Mark(f"‖·‖ {number(size)}", (), f"norm of {gradients.size:,} numbers: {size!r}")
 
 
 def _count(names: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.document.writing import spelled
 from circuitflow.gates import ArrayType, Gate, GateTable
 from circuitflow.transforms.simplify import fill_of, simplified
 from circuitflow.transforms.wires import Record, Wire
@@ -193,6 +194,6 @@ def plain(number: Any) -> Any:
     if isinstance(number, bool | int):
         return number
     if not math.isfinite(number):
-        return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+        return spelled(number)
     whole = number.is_integer() and abs(number) < 2**53 and (number or math.copysign(1, number) > 0)
     return int(number) if whole else number
