@@ -113,16 +113,17 @@ def short(value: object) -> str:
         case list() | tuple():
             return "an empty list" if not value else f"a list of {len(value)}"
         case dict():
-            return "an empty object" if not value else f"an object with {listing(list(value)[:4])}"
+            return "an empty object" if not value else f"an object with {listing(value, 4)}"
         case int() if abs(value) >= 10**20:
             return "an integer of more than 20 digits"
         case _:
             return printable(repr(value), 40)
 
 
-def listing(words: Iterable[object]) -> str:
-    """Words in quotes, separated by commas."""
-    return ", ".join(f"'{printable(str(word), 60)}'" for word in words)
+def listing(words: Iterable[object], most: int = 12) -> str:
+    """Words in quotes, separated by commas; where there are more than so many, an ellipsis stands for the others."""
+    first = list(itertools.islice(words, most + 1))
+    return ", ".join([*(f"'{printable(str(word), 60)}'" for word in first[:most]), *("…" for _ in first[most:])])
 
 
 def nearest(word: str, known: Collection[str]) -> str:

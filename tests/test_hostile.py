@@ -65,7 +65,22 @@ def nested_calls(depth):
     return document("x = 1", {"id": "f", "gate": "call", "circuit": f"c{depth - 1}", "inputs": ["x"]}, circuits=bodies)
 
 
+def wide(n, gate, wrong, **more):
+    """A body of n inputs and outputs, one node that applies it, a reader of every output, and a fault."""
+    body = {"nodes": [*({"id": f"x{i}", "gate": "input"} for i in range(n)), *({"id": f"y{i}", "gate": "neg", "inputs": [f"x{i}"]} for i in range(n))],
+            "outputs": [f"y{i}" for i in range(n)]}
+    node = {"id": "c", "gate": gate, "circuit": "a", "inputs": {f"x{i}": "s" for i in range(n)}, **more}
+    return document("s = [1, 2]", node, *({"id": f"z{i}", "gate": "neg", "inputs": [f"c.y{i}"]} for i in range(n)), f"w = {wrong}", circuits={"a": body})
+
+
 GENERATED = {
+    "a_call_of_10000_outputs": lambda: wide(10_000, "call", "nge(z0)"), "a_checkpoint_of_10000_outputs": lambda: wide(10_000, "checkpoint", "nge(z0)"),
+    "a_scan_over_10000_inputs": lambda: wide(10_000, "scan", "nge(z0)", over=[f"x{i}" for i in range(10_000)]),
+    "a_scan_that_carries_10000_values": lambda: wide(10_000, "scan", "nge(z0)", over=["x0"], carry={f"x{i}": f"y{i}" for i in range(1, 10_000)}),
+    "inputs_that_a_scan_has_not": lambda: wide(5_000, "scan", "neg(z0)", over=[f"q{i}" for i in range(900)]),
+    "outputs_that_a_checkpoint_has_not": lambda: wide(5_000, "checkpoint", "neg(c)").replace('"c.y', '"c.q'),
+    "operands_that_a_call_has_not": lambda: wide(5_000, "call", "neg(z0)").replace('"x4": "s"', '"q4": "s"'),
+    "upstream_of_large_values": lambda: document(*(f"x{i} = 1" for i in range(100)), outputs=[f"x{i}" for i in range(100)], upstream={f"x{i}": {"data": 0, "shape": [2**28]} for i in range(100)}),
     "cycle_of_20000": lambda: document(*(f"n{i} = neg(n{(i + 1) % 20_000})" for i in range(20_000))),
     "self_loops": lambda: document(*(f"n{i} = neg(n{i})" for i in range(20_000))),
     "edges_to_nowhere": lambda: document("x = 1", "f = neg(x)", edges=[{"source": f"a{i}", "target": f"b{i}"} for i in range(20_000)]),

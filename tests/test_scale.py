@@ -118,6 +118,38 @@ def test_many_faults_of_a_large_document_are_found_in_good_time(nodes):
         assert str(error.value).endswith("more than 1000 faults; the rest is not listed")
 
 
+@pytest.mark.parametrize("gate", ["call", "checkpoint", "scan"])
+def test_as_many_inputs_and_outputs_as_one_likes(gate):
+    n = 10_000
+    names = [f"x{i}" for i in range(n)]
+    body = {"nodes": [*({"id": name, "gate": "input"} for name in names), *({"id": f"y{i}", "gate": "neg", "inputs": [f"x{i}"]} for i in range(n))],
+            "outputs": [f"y{i}" for i in range(n)]}
+    node = {"id": "c", "gate": gate, "circuit": "a", "inputs": dict.fromkeys(names, "s"), **({"over": names} if gate == "scan" else {})}
+    circuit = cf.loads(document("s = [1, 2]", node, {"id": "t", "gate": "add", "inputs": [f"c.y{i}" for i in range(n)]}, "f = reduce_sum(t)", circuits={"a": body}))
+    result = cf.Executor(circuit).run()
+    assert result.gradients["s"].tolist() == [-n, -n]
+    assert cf.draw(result, "dot")
+    assert "c" in cf.explain(result, "markdown")
+    assert cf.Executor(cf.gradient(circuit)).run().outputs["ds"].tolist() == [-n, -n]
+    value, gradients = cf.Executor(circuit).compile()()
+    assert gradients["s"].tolist() == [-n, -n]
+    if gate == "call":
+        assert cf.to_python(circuit).count("add(c/y0, c/y1, c/y2, c/y3, c/y4, c/y5, c/y6, c/y7, c/y8, c/y9, c/y10, c/y11, …)") == 1
+
+
+def test_a_circuit_of_nothing_but_inputs_however_many_of_them(tmp_path):
+    circuit = cf.loads(document(*(f"x{i} = 1" for i in range(1_000)), outputs=[f"x{i}" for i in range(1_000)]))
+    for form in ("dot", "mmd"):
+        assert "994 others" in str(cf.draw(circuit, form))
+
+
+def test_a_sum_of_as_many_parts_as_one_likes():
+    n = 10_000
+    circuit = cf.loads(document("x = [1]", {"id": "y", "gate": "concat", "axis": 0, "inputs": ["x"] * n}, "f = reduce_sum(y)"))
+    assert cf.Executor(cf.gradient(circuit)).run().outputs["dx"] == n
+    assert cf.Executor(circuit).compile()()[1]["x"] == n
+
+
 def test_an_operand_list_as_long_as_it_likes():
     n = 20_000
     names = [f"x{i}" for i in range(n)]

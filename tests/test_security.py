@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -10,14 +11,17 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import safetensors
 from safetensors.numpy import save_file
 
 import circuitflow as cf
-from circuitflow.document import files
+from circuitflow.document import files, tensors
 from circuitflow.document.files import ValueFaultError, beside
+from circuitflow.document.model import TensorFile
 from conftest import ROOT
 from documents import circuit, document, faults
 
@@ -33,6 +37,10 @@ def folder(tmp_path):
         save_file({"W": np.ones((2, 3))}, place / "w.safetensors")
         (place / "c.json").write_text(json.dumps(INNER))
     return inside
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def tensor(name, **more):
@@ -144,10 +152,9 @@ def test_a_file_or_folder_that_is_exchanged_meanwhile_is_refused(folder, monkeyp
     with beside(folder, "w.safetensors") as opened:
         (folder / "w.safetensors").unlink()
         (folder / "w.safetensors").symlink_to("/etc/passwd")
-        from circuitflow.document import tensors
-
-        with tensors.opened(opened, "W") as found:
-            assert found.load().tolist() == [[1, 1, 1], [1, 1, 1]]
+        monkeypatch.setattr(tensors, "beside", lambda folder, name: nullcontext(opened))
+        found = tensors.TensorFiles().tensor(folder, TensorFile(file="w.safetensors", tensor="W"))
+        assert found.load().tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
 @POSIX
@@ -202,11 +209,31 @@ def test_a_device_a_pipe_a_socket_or_a_folder_is_refused_and_never_opened(tmp_pa
     listening.close()
 
 
-def test_a_digest_refuses_any_other_contents(folder):
-    import hashlib
+def test_each_file_is_opened_and_its_digest_taken_once_and_equal_tensors_are_one(folder, monkeypatch):
+    digest = sha256((folder / "w.safetensors").read_bytes())
+    opened, digested = [], []
+    monkeypatch.setattr(safetensors, "safe_open", lambda *given, open=safetensors.safe_open, **more: opened.append(given) or open(*given, **more))
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given, digest=hashlib.file_digest: digested.append(given) or digest(*given))
+    value = {"file": "w.safetensors", "tensor": "W", "sha256": digest}
+    subject = cf.loads(document(*({"id": f"w{i}", "gate": "parameter", "value": value} for i in range(50)), upstream={"w49": value}), folder=folder)
+    assert len(opened) == len(digested) == 1
+    assert subject.values["w0"] is subject.values["w49"] is subject.upstream["w49"]
+    assert not subject.values["w0"].flags.writeable
 
+
+def test_a_file_of_subcircuits_is_read_once_whoever_pins_it(folder):
+    digest, wrong = sha256((folder / "c.json").read_bytes()), "0" * 64
+    circuits = {"a": {"file": "c.json", "sha256": wrong}, "b": {"file": "c.json"}, "c": {"file": "c.json", "sha256": digest}, "d": {"file": "c.json", "sha256": wrong}}
+    assert faults(document("x = 1", circuits=circuits), folder=folder) == [
+        f"circuit '{name}': 'c.json' has the SHA-256 digest {digest}; expected {wrong}" for name in "ad"]
+    (folder / "main.json").write_text(document("x = 1", circuits={"self": {"file": "main.json", "sha256": wrong}}))
+    with pytest.raises(cf.DocumentError, match="circuit 'self': 'main.json' has the SHA-256 digest"):
+        cf.load(folder / "main.json")
+
+
+def test_a_digest_refuses_any_other_contents(folder):
     for write, name in ((tensor, "w.safetensors"), (subcircuit, "c.json")):
-        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        digest = sha256((folder / name).read_bytes())
         assert faults(write(name, sha256=digest), folder=folder) == []
         assert faults(write(name, sha256=digest.upper()), folder=folder) == []
         wrong = "0" * 64
@@ -345,8 +372,68 @@ def test_a_gradient_document_keeps_the_limits_of_its_circuit():
 
 @pytest.mark.parametrize("value", [{"data": 0, "shape": [10**12]}, {"random": "normal", "shape": [10**12], "seed": 0}])
 def test_an_upstream_gradient_is_within_the_limits_too(value):
-    assert faults(document("x = 1", upstream={"x": value})) == [
+    assert faults(document({"id": "x", "gate": "input", "shape": ["n"]}, upstream={"x": value})) == [
         "upstream 'x': a float64 tensor of shape (1000000000000,) takes 7451 GiB; at most 4 GiB are allowed (limit tensor_bytes)"]
+    assert faults(document("x = 1", upstream={"x": value})) == ["upstream 'x': it is float64 (1000000000000,); expected float64 (), as the output"]
+
+
+def test_upstream_gradients_are_counted_all_together_before_the_first_is_made(monkeypatch):
+    monkeypatch.setattr(np, "full", lambda *given: pytest.fail("one was made"))
+    names = [f"x{i}" for i in range(20)]
+    nodes = [{"id": name, "gate": "input", "shape": ["n"]} for name in names]
+    assert faults(document(*nodes, outputs=names, upstream={name: {"data": 0, "shape": [2**29]} for name in names})) == [
+        "upstream 'x16': with a float64 tensor of shape (536870912,) the values so far take 68 GiB; at most 64 GiB are allowed (limit run_bytes)"]
+
+
+def test_tensors_of_files_are_counted_all_together_before_the_first_is_read(folder, monkeypatch):
+    monkeypatch.setattr(tensors._Open, "load", lambda *given: pytest.fail("one was read"))
+    nodes = [{"id": f"w{i}", "gate": "parameter", "value": {"file": "w.safetensors", "tensor": "W"}} for i in range(3)]
+    assert faults(document(*nodes), folder=folder, limits=cf.Limits(run_bytes=100)) == [
+        "node 'w2': with a float64 tensor of shape (2, 3) the values so far take 144 bytes; at most 100 bytes are allowed (limit run_bytes)"]
+
+
+def sparse(path, start, size):
+    """A file that says it is large and takes no room."""
+    path.write_bytes(start)
+    os.truncate(path, size)
+
+
+@POSIX
+def test_headers_of_tensor_files_are_counted_all_together_before_one_is_parsed(tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / name).write_bytes(crafted(b'{"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}' + b" " * 939, bytes(8)))
+    (tmp_path / "c").write_bytes(crafted(b"{" + b" " * 599))
+    sparse(tmp_path / "sparse", (10**12).to_bytes(8, "little"), 10**12 + 8)
+    nodes = [{"id": f"x{i}", "gate": "input", "value": {"file": name, "tensor": "W"}} for i, name in enumerate("aaaab")]
+    assert faults(document(*nodes), folder=tmp_path, limits=cf.Limits(header_bytes=2000)) == []
+    assert faults(document(*nodes), folder=tmp_path, limits=cf.Limits(header_bytes=1999)) == [
+        "node 'x4': with 'b', the headers of tensor files take 1.953 KiB; at most 1.952 KiB are read (limit header_bytes)"]
+    assert faults(tensor("sparse"), folder=tmp_path) == [
+        "node 'x': with 'sparse', the headers of tensor files take 931.3 GiB; at most 16 MiB are read (limit header_bytes)"]
+    # What turns out to be none is parsed again for every node that names it, so it counts for each.
+    nodes = [{"id": f"x{i}", "gate": "input", "value": {"file": "c", "tensor": "W"}} for i in range(4)]
+    assert faults(document(*nodes), folder=tmp_path, limits=cf.Limits(header_bytes=2000)) == [
+        *(f"node 'x{i}': 'c' is not a safetensors file" for i in range(3)),
+        "node 'x3': with 'c', the headers of tensor files take 2.344 KiB; at most 1.953 KiB are read (limit header_bytes)"]
+
+
+@POSIX
+def test_files_that_digests_are_taken_of_are_counted_all_together(tmp_path):
+    (tmp_path / "w").write_bytes(crafted(b"{}" + b" " * 990))
+    sparse(tmp_path / "sparse", b"", 10**13)
+    pinned = {"tensor": "W", "sha256": "0" * 64}
+    nodes = [{"id": f"x{i}", "gate": "input", "value": {"file": "w", **pinned}} for i in range(3)]
+    found = faults(document(*nodes), folder=tmp_path, limits=cf.Limits(run_bytes=2000))
+    assert found[2] == "node 'x2': with 'w', digests of 2.93 KiB are to be taken; at most 1.953 KiB are read for them (limit run_bytes)"
+    assert faults(tensor("sparse", sha256="0" * 64), folder=tmp_path) == [
+        "node 'x': with 'sparse', digests of 9313 GiB are to be taken; at most 64 GiB are read for them (limit run_bytes)"]
+    assert "is larger than 1000 bytes" in faults(subcircuit("sparse"), folder=tmp_path, limits=cf.Limits(document_bytes=1000))[-1]
+    assert "has the SHA-256 digest" in faults(subcircuit("sparse", sha256="0" * 64), folder=tmp_path, limits=cf.Limits(document_bytes=1000))[0]
+
+
+def test_only_so_many_misspelt_tensors_are_looked_for(folder):
+    nodes = [{"id": f"x{i}", "gate": "input", "value": {"file": "w.safetensors", "tensor": "WW"}} for i in range(150)]
+    assert sum("did you mean 'W'?" in fault for fault in faults(document(*nodes), folder=folder)) == 100
 
 
 def test_limits_are_whole_numbers_with_names():
@@ -357,7 +444,7 @@ def test_limits_are_whole_numbers_with_names():
     assert cf.Limits.of(nodes=7) == cf.Limits(nodes=7)
     with pytest.raises(cf.InputError, match="limit nodes is true"):
         cf.Limits(nodes=True)
-    for arguments, message in [("node=3", "there is no limit 'node'; did you mean 'nodes'?; there are document_bytes, nodes"), ("nodes", "--limit nodes: expected NAME=N, such as"),
+    for arguments, message in [("node=3", "there is no limit 'node'; did you mean 'nodes'?; there are document_bytes, header_bytes"), ("nodes", "--limit nodes: expected NAME=N, such as"),
                                ("nodes=-1", "--limit nodes=-1: expected"), ("nodes=0", "limit nodes is 0")]:
         done = subprocess.run([sys.executable, "-m", "circuitflow", "run", "circuits/product.json", "--limit", arguments], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 2

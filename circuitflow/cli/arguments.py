@@ -33,8 +33,8 @@ Wrt = Annotated[list[str], typer.Option("--wrt", metavar="ID,…", show_default=
 Upstream = Annotated[list[str], typer.Option("--upstream", metavar="ID=VALUE", show_default=False,
                                              help="Upstream gradient on an output: a number, JSON, or a file of JSON.")]
 Limit = Annotated[list[str], typer.Option("--limit", metavar="NAME=N", show_default=False,
-                                          help="How large things may be: document_bytes, nodes, nesting, digits, text, "
-                                               "tensor_bytes or run_bytes.")]
+                                          help="How large things may be: document_bytes, header_bytes, nodes, nesting, "
+                                               "digits, text, tensor_bytes or run_bytes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

@@ -89,13 +89,13 @@ def _columns(executor: cf.Executor, names: Sequence[str], given: Mapping[str, An
     circuit = executor.circuit
     inputs = {name: node.types[0].dtype for name, node in circuit.nodes.items() if node.kind in ("input", "parameter")}
     columns = {name: dtype for name, dtype in inputs.items() if name in names and name not in given}
-    listed = f"its columns are {listing(list(names)[:8])}" if names else "it has none"
+    listed = f"its columns are {listing(names)}" if names else "it has none"
     missing = [name for name in inputs if name not in columns and name not in given and name not in circuit.values]
     if missing:
         raise InputError(f"{table}: there is no column for input '{missing[0]}'{nearest(missing[0], names)}; {listed}")
     if not columns:
         raise InputError(f"{table}: no column has the name of an input; {listed}, the inputs are "
-                         f"{listing(list(inputs)[:8]) or 'none'}")
+                         f"{listing(inputs) or 'none'}")
     twice = [name for name in columns if list(names).count(name) > 1]
     if twice:
         raise InputError(f"{table}: column '{twice[0]}' stands twice")

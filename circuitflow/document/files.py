@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from circuitflow.errors import printable
 
@@ -32,14 +32,21 @@ class Beside(NamedTuple):
     Attributes:
         file: open for reading.
         path: where it lies, every link resolved.
+        status: what is known of what is open.
     """
 
-    file: BinaryIO
+    file: BufferedReader
     path: Path
+    status: os.stat_result
+
+    @property
+    def shown(self) -> str:
+        """Its name, safe for a terminal."""
+        return printable(self.path.name, 60)
 
 
 @contextmanager
-def beside(folder: Path | None, name: str, sha256: str | None = None) -> Iterator[Beside]:
+def beside(folder: Path | None, name: str) -> Iterator[Beside]:
     """The regular file that a document names, opened once; everything is checked on what was opened.
 
     Links are followed while they stay in the folder; then every folder on the way is opened without following any, so
@@ -48,11 +55,10 @@ def beside(folder: Path | None, name: str, sha256: str | None = None) -> Iterato
     Args:
         folder: the document's own folder; None for a text that has none.
         name: a relative path with forward slashes.
-        sha256: what the file's digest must be, in hexadecimal.
 
     Raises:
         ValueFaultError: the name is absolute or leads out of the folder, also through a link; or what is there is no
-            regular file, has other names too, or another digest.
+            regular file, or has other names too.
     """
     shown = f"'{printable(name, 80)}'"
     if folder is None:
@@ -79,12 +85,18 @@ def beside(folder: Path | None, name: str, sha256: str | None = None) -> Iterato
         if status.st_nlink > 1:
             raise ValueFaultError(f"{shown} is not allowed: the file has {status.st_nlink} hard links, so it may "
                                   "belong elsewhere; copy it", "file")
-        if sha256 is not None:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha256.lower():
-                raise ValueFaultError(f"{shown} has the SHA-256 digest {found}; expected {sha256.lower()}", "sha256")
-            file.seek(0)
-        yield Beside(file, path)
+        yield Beside(file, path, status)
+
+
+def verify(name: str, found: str, sha256: str | None) -> None:
+    """Compare the digest of a file with the one that a document names, if any, both in hexadecimal.
+
+    Raises:
+        ValueFaultError: they differ.
+    """
+    if sha256 is not None and found != sha256.lower():
+        raise ValueFaultError(f"'{printable(name, 80)}' has the SHA-256 digest {found}; expected {sha256.lower()}",
+                              "sha256")
 
 
 def _descend(root: Path, parts: Sequence[str]) -> int:

@@ -16,15 +16,17 @@ class Limits:
 
     Attributes:
         document_bytes: of a document, and of every file of subcircuits.
+        header_bytes: of the headers of all tensor files together.
         nodes: of the circuit, once all calls are expanded.
         nesting: how deep circuits may be defined inside one another, and calls nest.
         digits: of one number.
         text: characters of one text.
         tensor_bytes: of one tensor, read, made or computed.
-        run_bytes: of the values of all nodes together.
+        run_bytes: of the values of all nodes together, and of the files that digests are taken of.
     """
 
     document_bytes: int = 2**30
+    header_bytes: int = 2**24
     nodes: int = 10_000_000
     nesting: int = 64
     digits: int = 1000

@@ -46,14 +46,14 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
     """The text of a file, or of standard input for "-"; what cannot be read is noted as a fault."""
     name = os.fspath(path)
     if name == "-":
-        return _decode("<stdin>", _up_to(limits.document_bytes + 1, sys.stdin.buffer), Path.cwd(), faults, limits)
+        return decoded("<stdin>", up_to(limits.document_bytes + 1, sys.stdin.buffer), Path.cwd(), faults, limits)
     source = Source(name, limits=limits)
     try:
         # Without O_NONBLOCK, opening a named pipe would wait for a writer.
         with open(os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode):
-                return decoded(file, Path(name), faults, limits)
+                return decoded(name, up_to(limits.document_bytes + 1, file), Path(name).parent, faults, limits)
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
             faults.add(source, f"is {kind}; expected a circuit document")
     except FileNotFoundError:
@@ -65,12 +65,7 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
     return source
 
 
-def decoded(file: BinaryIO, path: Path, faults: Faults, limits: Limits) -> Source:
-    """The text of an open file; what is no text is noted as a fault."""
-    return _decode(str(path), _up_to(limits.document_bytes + 1, file), path.parent, faults, limits)
-
-
-def _up_to(most: int, file: BinaryIO) -> bytes:
+def up_to(most: int, file: BinaryIO) -> bytes:
     """The first bytes of a file; read in pieces, for a read of so many would allocate them all."""
     pieces, left = [], most
     while left and (piece := file.read(min(left, _PIECE))):
@@ -79,7 +74,8 @@ def _up_to(most: int, file: BinaryIO) -> bytes:
     return b"".join(pieces)
 
 
-def _decode(name: str, data: bytes, folder: Path, faults: Faults, limits: Limits) -> Source:
+def decoded(name: str, data: bytes, folder: Path, faults: Faults, limits: Limits) -> Source:
+    """The text of a document; what is no text, or more than is read of one, is noted as a fault."""
     source = Source(name, None, folder, limits)
     if len(data) > limits.document_bytes:
         faults.add(source, f"is larger than {limits.document_bytes} bytes, the largest document that is read (limit "

@@ -1,21 +1,27 @@
-"""Tensors in safetensors files, read through the descriptor of a file that is open already."""
+"""Tensors in safetensors files: each file is opened once while a document is read, by a descriptor that is checked."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitflow.document.files import Beside, ValueFaultError
-from circuitflow.document.model import DTYPES
+from circuitflow.document.files import Beside, ValueFaultError, beside, verify
+from circuitflow.document.limits import DEFAULT, Limits, amount
+from circuitflow.document.model import DTYPES, TensorFile
 from circuitflow.errors import listing, nearest, printable
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16",
            "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool"}
+
+
+Array = NDArray[np.generic]
 
 
 class Tensor(NamedTuple):
@@ -23,44 +29,111 @@ class Tensor(NamedTuple):
 
     Attributes:
         shape, dtype: as the file says.
-        load: reads it.
+        load: reads it; the same read-only array every time.
     """
 
     shape: tuple[int, ...]
     dtype: str
-    load: Callable[[], NDArray[np.generic]]
+    load: Callable[[], Array]
 
 
-@contextmanager
-def opened(beside: Beside, name: str) -> Iterator[Tensor]:
-    """One tensor of a safetensors file, whose header the library checks: its size, and that no data overlap or miss.
+@dataclass
+class _Open:
+    """A file that is open: the library's view of it, which needs no descriptor, and what has been made of it so far."""
 
-    Raises:
-        ValueFaultError: not a safetensors file, no such tensor, or a dtype that circuitflow does not have.
+    view: Any
+    names: dict[str, None]
+    digest: str = ""
+    loaded: dict[str, Array] = field(default_factory=dict)
+
+    def load(self, name: str) -> Array:
+        if name not in self.loaded:
+            self.loaded[name] = array = self.view.get_tensor(name)
+            array.flags.writeable = False
+        return self.loaded[name]
+
+
+class TensorFiles:
+    """The tensor files of a document while it is read: however many tensors it names, each file is opened once.
+
+    Attributes:
+        limits: how large they may be.
     """
-    from safetensors import SafetensorError, safe_open
 
-    shown = printable(beside.path.name, 60)
-    try:
-        with safe_open(_way_to(beside), framework="numpy") as file:
-            names = list(file.keys())
-            if name not in names:
-                hint = nearest(name, names) or f"; it has {listing(names[:8])}"
-                raise ValueFaultError(f"no tensor '{printable(name, 60)}' in '{shown}'{hint}", "tensor")
-            view = file.get_slice(name)
-            dtype = view.get_dtype()
-            if dtype not in _DTYPES:
-                raise ValueFaultError(f"tensor '{printable(name, 60)}' is {printable(dtype, 20)}; "
-                                      f"expected one of {listing(DTYPES)}", "tensor")
-            yield Tensor(tuple(view.get_shape()), _DTYPES[dtype], lambda: file.get_tensor(name))
-    except (OSError, SafetensorError):
-        raise ValueFaultError(f"'{shown}' is not a safetensors file", "file") from None
+    def __init__(self, limits: Limits = DEFAULT, nearest: Callable[[str, Collection[str]], str] = nearest) -> None:
+        """No file yet.
+
+        Args:
+            limits: how large they may be.
+            nearest: suggests the nearest right spelling of a tensor's name.
+        """
+        self.limits, self._nearest = limits, nearest
+        self._open: dict[tuple[int, int], _Open] = {}
+        self._headers = self._digested = 0
+
+    def tensor(self, folder: Path | None, value: TensorFile) -> Tensor:
+        """The tensor that a value names.
+
+        Args:
+            folder: the document's own folder; None for a text that has none.
+            value: names the file, the tensor, and the digest that the file must have, if any.
+
+        Raises:
+            ValueFaultError: there is no such file, or it leads out of the folder, is no safetensors file, too large, or
+                has another digest; there is no such tensor, or it has a dtype that circuitflow does not have.
+        """
+        with beside(folder, value.file) as found:
+            key = found.status.st_dev, found.status.st_ino  # which no other file has while this one is in use
+            file = self._open.get(key)
+            digest = file.digest if file else ""
+            if value.sha256 is not None:
+                digest = digest or self._digest(found)
+                verify(value.file, digest, value.sha256)
+            if file is None:
+                file = self._open[key] = self._read(found)
+            file.digest = digest
+        shown = printable(value.tensor, 60)
+        if value.tensor not in file.names:
+            hint = self._nearest(value.tensor, file.names) or f"; it has {listing(file.names)}"
+            raise ValueFaultError(f"no tensor '{shown}' in '{found.shown}'{hint}", "tensor")
+        view = file.view.get_slice(value.tensor)
+        dtype = view.get_dtype()
+        if dtype not in _DTYPES:
+            raise ValueFaultError(f"tensor '{shown}' is {printable(dtype, 20)}; expected one of {listing(DTYPES)}",
+                                  "tensor")
+        return Tensor(tuple(view.get_shape()), _DTYPES[dtype], lambda: file.load(value.tensor))
+
+    def _digest(self, found: Beside) -> str:
+        size, limit = self._digested + found.status.st_size, self.limits.run_bytes
+        if size > limit:
+            raise ValueFaultError(f"with '{found.shown}', digests of {amount(size)} are to be taken; at most "
+                                  f"{amount(limit)} are read for them (limit run_bytes)", "file")
+        self._digested = size
+        return hashlib.file_digest(found.file, "sha256").hexdigest()
+
+    def _read(self, found: Beside) -> _Open:
+        """A file's header; the library checks that the data neither overlap nor miss."""
+        from safetensors import SafetensorError, safe_open
+
+        found.file.seek(0)
+        size, limit = int.from_bytes(found.file.read(8), "little"), self.limits.header_bytes
+        if size < found.status.st_size:  # else it is none, and the library says so without reading it
+            if self._headers + size > limit:
+                raise ValueFaultError(f"with '{found.shown}', the headers of tensor files take "
+                                      f"{amount(self._headers + size)}; at most {amount(limit)} are read "
+                                      "(limit header_bytes)", "file")
+            self._headers += size
+        try:
+            view: Any = safe_open(_way_to(found), framework="numpy")
+        except (OSError, SafetensorError):
+            raise ValueFaultError(f"'{found.shown}' is not a safetensors file", "file") from None
+        return _Open(view, dict.fromkeys(view.keys()))
 
 
-def _way_to(beside: Beside) -> str:
+def _way_to(found: Beside) -> str:
     """A path, which is all that the library takes, to what is open already; the file's own where there is none."""
     for folder in ("/proc/self/fd", "/dev/fd"):
-        path = f"{folder}/{beside.file.fileno()}"
+        path = f"{folder}/{found.file.fileno()}"
         if os.path.exists(path):
             return path
-    return str(beside.path)
+    return str(found.path)

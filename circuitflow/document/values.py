@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from circuitflow.document import tensors
-from circuitflow.document.files import ValueFaultError, beside
+from circuitflow.document.files import ValueFaultError
 from circuitflow.document.limits import Budget
 from circuitflow.document.model import (
     MAX_DIMENSIONS,
@@ -23,14 +21,26 @@ from circuitflow.document.model import (
     TensorFile,
     Value,
 )
+from circuitflow.document.tensors import Array, Tensor, TensorFiles
 from circuitflow.document.writing import spelled
 from circuitflow.errors import short
 
-Array = NDArray[np.generic]
+
+class Announced(NamedTuple):
+    """A tensor before it is there.
+
+    Attributes:
+        shape, dtype: what it will have.
+        key: where the value says so.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    key: str
 
 
 def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | None,
-             budget: Budget | None = None) -> Array:
+             files: TensorFiles | None = None) -> Array:
     """The array that a value of a document stands for.
 
     Args:
@@ -38,7 +48,7 @@ def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | No
         dtype: the dtype that the node declares, or None.
         default: the document's dtype, for numbers that say none of their own.
         folder: where tensor files lie.
-        budget: what the tensor may take; the default limits by default.
+        files: those that are open already, with the limits; none, and the default limits, by default.
 
     Returns:
         A read-only array.
@@ -46,35 +56,48 @@ def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | No
     Raises:
         ValueFaultError: with the path of the place inside the value.
     """
-    budget = budget or Budget()
-    own = getattr(value, "dtype", None)
-    if own and dtype and own != dtype:
-        raise ValueFaultError(f"dtype {own} of the value is not dtype {dtype} of the node; remove one of the two",
-                              "dtype")
-    wanted = own or dtype
+    files = files or TensorFiles()
+    ahead = announced(value, dtype=dtype, default=default, folder=folder, files=files)
+    if ahead and (message := Budget(files.limits).over(ahead.shape, ahead.dtype)):
+        raise ValueFaultError(message, ahead.key)
+    wanted = getattr(value, "dtype", None) or dtype
     match value:
         case TensorData():
-            array = _data(value, wanted, default, budget)
+            array = _data(value, wanted, default)
         case TensorFile():
-            array = _file(value, dtype, folder, budget)
+            array = _tensor(value, dtype, folder, files).load()
         case RandomNormal() | RandomUniform() | RandomFan():
-            array = _random(value, wanted or default, budget)
+            array = _random(value, wanted or default)
         case _:
             array = _numbers(value, wanted, default)
     array.flags.writeable = False
     return array
 
 
-def made_of(value: Value, dtype: str) -> tuple[tuple[int, ...], str] | None:
-    """Shape and dtype of a tensor that a few words make, a random or a filled one; None for one that is written out."""
+def announced(value: Value, *, dtype: str | None, default: str, folder: Path | None,
+              files: TensorFiles) -> Announced | None:
+    """What a few words, or a file, will become; None for what is written out. The arguments are those of `to_array`.
+
+    Raises:
+        ValueFaultError: with the path of the place inside the value.
+    """
+    own = getattr(value, "dtype", None)
+    if own and dtype and own != dtype:
+        raise ValueFaultError(f"dtype {own} of the value is not dtype {dtype} of the node; remove one of the two",
+                              "dtype")
     match value:
-        case TensorData(shape=list(shape), data=int() | float() | str()) | RandomNormal(shape=shape) | RandomUniform(
-                shape=shape) | RandomFan(shape=shape):
-            return tuple(shape), value.dtype or dtype
+        case TensorFile():
+            tensor = _tensor(value, dtype, folder, files)
+            return Announced(tensor.shape, tensor.dtype, "tensor")
+        case TensorData(shape=list(shape)):
+            found = own or dtype or ("bool" if isinstance(value.data, bool) else default)
+            return Announced(tuple(shape), found, "shape")
+        case RandomNormal(shape=shape) | RandomUniform(shape=shape) | RandomFan(shape=shape):
+            return Announced(tuple(shape), "float64", "shape")  # in which it is drawn
     return None
 
 
-def _data(value: TensorData, dtype: str | None, default: str, budget: Budget) -> Array:
+def _data(value: TensorData, dtype: str | None, default: str) -> Array:
     try:
         array = _numbers(value.data, dtype, default)
     except ValueFaultError as fault:
@@ -82,8 +105,6 @@ def _data(value: TensorData, dtype: str | None, default: str, budget: Budget) ->
     if value.shape is None or tuple(value.shape) == array.shape:
         return array
     shape = tuple(value.shape)
-    if message := budget.over(shape, str(array.dtype)):
-        raise ValueFaultError(message, "shape")
     if array.ndim == 0:
         return np.full(shape, array)
     if array.ndim == 1 and array.size == math.prod(shape):
@@ -92,24 +113,20 @@ def _data(value: TensorData, dtype: str | None, default: str, budget: Budget) ->
                           "equal shapes, a flat list of as many numbers, or one number that fills the shape", "shape")
 
 
-def _file(value: TensorFile, dtype: str | None, folder: Path | None, budget: Budget) -> Array:
-    with beside(folder, value.file, value.sha256) as file, tensors.opened(file, value.tensor) as tensor:
-        if value.shape is not None and tuple(value.shape) != tensor.shape:
-            raise ValueFaultError(f"shape {tuple(value.shape)} is declared, the file has {tensor.shape}", "shape")
-        if (declared := value.dtype or dtype) and declared != tensor.dtype:
-            raise ValueFaultError(f"dtype {declared} is declared, the file has {tensor.dtype}", "tensor")
-        if message := budget.over(tensor.shape, tensor.dtype):
-            raise ValueFaultError(message, "tensor")
-        return tensor.load()
+def _tensor(value: TensorFile, dtype: str | None, folder: Path | None, files: TensorFiles) -> Tensor:
+    tensor = files.tensor(folder, value)
+    if value.shape is not None and tuple(value.shape) != tensor.shape:
+        raise ValueFaultError(f"shape {tuple(value.shape)} is declared, the file has {tensor.shape}", "shape")
+    if (declared := value.dtype or dtype) and declared != tensor.dtype:
+        raise ValueFaultError(f"dtype {declared} is declared, the file has {tensor.dtype}", "tensor")
+    return tensor
 
 
-def _random(value: RandomNormal | RandomUniform | RandomFan, dtype: str, budget: Budget) -> Array:
+def _random(value: RandomNormal | RandomUniform | RandomFan, dtype: str) -> Array:
     """Draws of the legacy generator, whose stream NumPy keeps for good (NEP 19): a document means the same for ever."""
     shape = tuple(value.shape)
     if dtype not in ("float64", "float32"):
         raise ValueFaultError(f"random values are float64 or float32, not {dtype}", "random")
-    if message := budget.over(shape, "float64"):
-        raise ValueFaultError(message, "shape")
     draw = np.random.RandomState(value.seed)
     match value:
         case RandomNormal():

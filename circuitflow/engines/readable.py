@@ -155,14 +155,16 @@ class _Script:
 
     def _body(self) -> Iterator[str]:
         """Statements, and comments that say which gate they are of."""
-        part, stage = None, None
+        part, stage, told, last = None, None, "", None
         for line, statement in self.source.statements(self._right, self._number, self._inlines):
             node: Node = line.stage
             is_forward = node.id in self.derived.primal.nodes
             if part != is_forward:
                 part = is_forward
                 yield "# forward pass" if is_forward else "# reverse sweep"
-            told = _application(node) if is_forward else self._origin(node.id)
+            if node is not last:
+                told = _application(node) if is_forward else self._origin(node.id)
+            last = node
             yield f"{self._tidy(statement)}" + (f"  # {told}" if told and told != stage else "")
             stage = told
         for node, check in self.stages.checks:
@@ -308,7 +310,8 @@ def _unwritable(line: Line) -> InputError:
 
 
 def _application(node: Node) -> str:
-    return f"{node.kind}({', '.join(edge.source for edge in node.operands)})"
+    operands = [edge.source for edge in node.operands[:12]] + ["…"] * (len(node.operands) > 12)
+    return f"{node.kind}({', '.join(operands)})"
 
 
 def _plain(x: Any) -> str:

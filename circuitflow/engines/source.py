@@ -29,6 +29,7 @@ class Source:
     def __init__(self, program: Program, name: Callable[[Value, int], str] | None = None) -> None:
         self.program = program
         self.bound: dict[str, Any] = {}
+        self._bound: dict[int, str] = {}
         self._names: dict[int, str] = {}
         self._name = name or (lambda value, position: f"v{position}")
         self._inlined: dict[int, str] = {}
@@ -41,14 +42,12 @@ class Source:
 
     def bind(self, object_: Any, prefix: str) -> str:
         """A name for an object, the same for the same object."""
-        for name, bound in self.bound.items():
-            if bound is object_:
-                return name
-        name = f"{prefix}{len(self.bound)}"
-        if isinstance(object_, np.ndarray):
-            object_.setflags(write=False)  # it may be given to the caller
-        self.bound[name] = object_
-        return name
+        if id(object_) not in self._bound:
+            name = self._bound[id(object_)] = f"{prefix}{len(self.bound)}"
+            if isinstance(object_, np.ndarray):
+                object_.setflags(write=False)  # it may be given to the caller
+            self.bound[name] = object_
+        return self._bound[id(object_)]
 
     def text(self, operand: Any, number: Callable[[Any], str]) -> str:
         """An operand as it is written."""

@@ -98,14 +98,14 @@ class _Told:
 
     def __init__(self, result: Result) -> None:
         self.result, self.circuit = result, result.circuit
-        self.ran = [node for node in self.circuit.nodes.values() if node.names[0] in result.values]
+        self.ran = [node for node in self.circuit.nodes.values() if node.name_of(0) in result.values]
         if any(source not in result.values for node in self.ran for source in self._operands(node)):
             raise InputError("this result has its outputs alone; an explanation needs the value of every node, as "
                              "run gives with cache='all'")
         self.arrivals = Counter(c.source for c in result.contributions) + Counter(list(result.upstream))
 
     def _operands(self, node: Node) -> list[str]:
-        return [self.circuit.nodes[edge.source].names[edge.output] for edge in node.operands]
+        return [self.circuit.nodes[edge.source].name_of(edge.output) for edge in node.operands]
 
     def sources(self) -> Iterator[Stage]:
         for node in self.ran:
@@ -116,11 +116,14 @@ class _Told:
     def forward(self) -> Iterator[Stage]:
         for node in self.ran:
             if not node.is_source:
-                right = stage(node, self._operands(node))
+                operands = self._operands(node)
+                right = stage(node, operands)
                 for name in node.names:
                     label = printable(node.label, 60) if node.label else ""
                     output = f".{name.partition('.')[2]}" if node.outputs else ""
                     yield Stage(name, "=", right + output, number(self.result.values[name]), label, name)
+                    if node.gate is None and len(operands) > 3:  # which need not be said of every output
+                        right = f"{node.kind}({', '.join(operands[:3])}, …)"
 
     def backward(self) -> Iterator[Block]:
         so_far: dict[str, Any] = {}

@@ -162,9 +162,11 @@ def _joined(*types: ArrayType, axis: int) -> ArrayType:
 def _concat_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
     """The part of each; where sizes before and after are not known, it is told by the operands."""
     sizes = [x.shape[axis] for x in xs]
+    starts = list(itertools.accumulate(sizes, initial=0))
+    ends = list(itertools.accumulate(reversed(sizes), initial=0))
     sent = []
     for i, x in enumerate(xs):
-        before, after = sum(sizes[:i]), sum(sizes[i + 1 :])
+        before, after = starts[i], ends[len(xs) - 1 - i]
         if isinstance(before, int) and isinstance(after, int):
             sent.append(op.slice(g, axis=axis, start=before, stop=-after or None))
         else:

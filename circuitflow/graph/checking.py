@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice, repeat
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from circuitflow.document.faults import Faults
@@ -53,6 +53,15 @@ def _least(site: Site) -> int | None:
     return site.gate.operands.minimum if site.gate and isinstance(site.gate.operands, AtLeast) else None
 
 
+def _takes(site: Site) -> str:
+    """How many operands a node takes, in words."""
+    ports, least = site.ports, _least(site)
+    if least is not None:
+        return f"{least} operands or more"
+    named = ", ".join(ports[:12]) + ", …" * (len(ports) > 12)
+    return f"{len(ports)} operand{'s' * (len(ports) != 1)} ({named})" if ports else "no operands"
+
+
 class _Checker:
     """Checks one body; what it finds goes into the definition."""
 
@@ -61,6 +70,7 @@ class _Checker:
         self.sites = definition.sites
         self.single: set[str] = set()
         self.kinds: dict[str, _Kind | None] = {}
+        self.positions: dict[Site, Mapping[str, int]] = {}
         edges = (*definition.pointer, "edges")
         # An edge at fault could have been meant for any node that lacks one.
         self.edges_are_whole = not any(broken[: len(edges)] == edges for broken in definition.broken)
@@ -149,7 +159,7 @@ class _Checker:
             site.sound = False
             if name not in scope:
                 hint = (self.faults.nearest(name, scope)
-                        or f"; 'circuits' defines {listing(islice(scope, 8)) or 'none'}")
+                        or f"; 'circuits' defines {listing(scope) or 'none'}")
                 self.fault(site, f"there is no circuit {short(name)}{hint}", key)
         if site.sound and isinstance(node, ScanNode):
             self._scan(site, node, site.bodies["circuit"])
@@ -159,23 +169,26 @@ class _Checker:
                              f"{second}", "else")
 
     def _scan(self, site: Site, node: ScanNode, body: Definition) -> None:
+        first: dict[str, str] = {}  # of the inputs whose next value is an output
         for name, output in node.carry.items():
             if name not in body.inputs:
                 hint = self.faults.nearest(name, body.inputs) or f"; it has {listing(body.inputs)}"
                 self.fault(site, f"carry: circuit '{node.circuit}' has no input '{name}'{hint}", "carry", name,
                            key=True)
-            elif output not in body.names:
+            elif output not in body.positions:
                 hint = self.faults.nearest(output, body.names) or f"; it has {listing(body.names)}"
                 self.fault(site, f"carry: circuit '{node.circuit}' has no output '{output}'{hint}", "carry", name)
-            elif list(node.carry.values()).index(output) != list(node.carry).index(name):
+            elif first.setdefault(output, name) != name:
                 self.fault(site, f"carry: output '{output}' is the next value of two inputs", "carry", name)
+        seen: set[str] = set()
         for i, name in enumerate(node.over):
             if name not in body.inputs:
                 hint = self.faults.nearest(name, body.inputs) or f"; it has {listing(body.inputs)}"
                 self.fault(site, f"over: circuit '{node.circuit}' has no input '{name}'{hint}", "over", i)
-            elif name in node.carry or name in node.over[:i]:
+            elif name in node.carry or name in seen:
                 what = "is carried" if name in node.carry else "stands twice"
                 self.fault(site, f"over: input '{name}' {what}; an input is carried or taken apart, once", "over", i)
+            seen.add(name)
 
     def _attributes(self, site: Site, node: GateNode, gate: Gate) -> None:
         if not node.attributes and not gate.attributes.model_fields:
@@ -231,8 +244,6 @@ class _Checker:
             return None
         ports, least = site.ports, _least(site)
         name = f"circuit '{site.node.circuit}'" if isinstance(site.node, CallNode) else site.node.gate
-        takes = f"{least} operands or more" if least is not None else (
-            f"{len(ports)} operand{'s' * (len(ports) != 1)} ({', '.join(ports)})" if ports else "no operands")
         unported = [edge for edge in given if edge.port is None]
         if unported and len(unported) < len(given):
             self._at(site, unported[0].pointer, "some of its edges carry a port and some do not; give all of them one, "
@@ -244,9 +255,9 @@ class _Checker:
             at = order if port is None else position.get(str(port), port)
             if not isinstance(at, int) or (least is None and at >= len(ports)):
                 if port is None:
-                    self._at(site, pointer, f"{name} takes {takes}; it has {len(given)}")
+                    self._at(site, pointer, f"{name} takes {_takes(site)}; it has {len(given)}")
                 else:
-                    hint = self.faults.nearest(str(port), ports) or f"; it takes {takes}"
+                    hint = self.faults.nearest(str(port), ports) or f"; it takes {_takes(site)}"
                     self._at(site, pointer, f"{name} has no operand {short(port)}{hint}", "port")
                 return None
             if at in places:
@@ -261,8 +272,8 @@ class _Checker:
         if missing:
             written = isinstance(site.node, GateNode | SubcircuitNode) and site.node.inputs is not None
             if given or written or self.edges_are_whole:
-                which = f"; missing: {listing(missing[:8])}" if given else ""
-                self.fault(site, f"{name} takes {takes}; it has {len(given) or 'none'}{which}",
+                which = f"; missing: {listing(missing)}" if given else ""
+                self.fault(site, f"{name} takes {_takes(site)}; it has {len(given) or 'none'}{which}",
                            "gate" if site.callee is None else "circuit")
             return None
         return list(places)
@@ -283,10 +294,10 @@ class _Checker:
         if source is None:
             message = f"there is no node '{name}'{self.faults.nearest(name, self.sites)}"
         else:
-            several = source.outputs
+            several = self._positions(source)
             if not source.sound or output in several or (not output and len(several) <= 1):
-                return Output(name, list(several).index(output) if output in several else 0)
-            listed = listing(f"{name}.{o}" for o in islice(several, 8))
+                return Output(name, several.get(output, 0))
+            listed = listing(f"{name}.{o}" for o in several)
             message = (f"'{name}' has several outputs; name one: {listed}" if not output else
                        f"'{name}' has no output '{printable(output, 60)}'" + (f"; it has {listed}" if several else
                        f"; it has one only, write '{name}'"))
@@ -296,6 +307,12 @@ class _Checker:
             self.faults.add(self.definition.source, f"node '{site.node.id}': {message}", *pointer,
                             *(["source"] if "edges" in pointer[-2:] else []), node=site.node.id)
         return None
+
+    def _positions(self, site: Site) -> Mapping[str, int]:
+        """Where each of a node's outputs stands, if it has several."""
+        if site not in self.positions:
+            self.positions[site] = {name: i for i, name in enumerate(site.outputs)}
+        return self.positions[site]
 
     def _outputs(self) -> None:
         body, pointer = self.definition.body, self.definition.pointer
@@ -307,7 +324,7 @@ class _Checker:
             elif reference := self._reference(None, text, (*pointer, "outputs", i)):
                 self.definition.outputs[text] = reference
         for text in body.upstream or {}:
-            if text not in self.definition.names:
-                hint = self.faults.nearest(text, body.outputs) or f", which are {listing(body.outputs[:8])}"
+            if text not in self.definition.positions:
+                hint = self.faults.nearest(text, body.outputs) or f", which are {listing(body.outputs)}"
                 self.faults.add(self.definition.source, f"upstream '{text}': not one of the outputs{hint}", *pointer,
                                 "upstream", text, key=True)

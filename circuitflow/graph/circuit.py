@@ -11,22 +11,21 @@ from types import MappingProxyType
 import networkx as nx
 
 from circuitflow.document.faults import Faults, Source
-from circuitflow.document.files import ValueFaultError
-from circuitflow.document.limits import DEFAULT, Budget, Limits
+from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import Document
 from circuitflow.document.reading import Parsed, parse, read
-from circuitflow.document.values import Array, to_array
+from circuitflow.document.tensors import Array, TensorFiles
 from circuitflow.document.writing import dumps as dump_document
 from circuitflow.errors import printable
-from circuitflow.gates import GATES, ArrayType, GateTable
-from circuitflow.gates.shapes import show
+from circuitflow.gates import GATES, GateTable
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
-from circuitflow.graph.definition import Definition, define
-from circuitflow.graph.expansion import can_expand, expand, resolved_outputs
+from circuitflow.graph.definition import define
+from circuitflow.graph.expansion import expand, reached, resolved_outputs
 from circuitflow.graph.inference import infer
-from circuitflow.graph.network import Network, Output
+from circuitflow.graph.network import Network
 from circuitflow.graph.node import Node
+from circuitflow.graph.values import read_sources, read_upstream
 
 
 class Circuit(Network):
@@ -69,13 +68,15 @@ class Circuit(Network):
         for definition in definitions:
             check(definition, gates, faults)
         root = definitions[0]
-        if not can_expand(root, faults):
+        bodies = reached(root, faults)
+        files = TensorFiles(root.source.limits, faults.nearest)
+        if bodies is None or not read_sources(bodies, files, faults):
             faults.fail()
         placed = list(expand(root, gates))
         nodes = {place.node.id: place.node for place in placed}
         values = infer(placed, nodes, gates, faults)
         self.outputs = MappingProxyType(dict(resolved_outputs(root)))
-        upstream = _upstream(root, nodes, self.outputs, faults)
+        upstream = read_upstream(root, nodes, self.outputs, files, faults)
         faults.raise_if_any()
         self.document, self.gates = parsed.document, gates
         self.name = parsed.document.name or "circuit"
@@ -164,28 +165,3 @@ def _parsed(source: Source, gates: GateTable, faults: Faults) -> Circuit:
 def dumps(circuit: Circuit) -> str:
     """The document of a circuit as text in the canonical layout; `loads(dumps(circuit)) == circuit`."""
     return dump_document(circuit.document)
-
-
-def _upstream(root: Definition, nodes: Mapping[str, Node], outputs: Mapping[str, Output],
-              faults: Faults) -> dict[str, Array]:
-    """The document's upstream gradients, each in the shape and dtype of its output."""
-    arrays = {}
-    for text, value in (root.body.upstream or {}).items():
-        node = nodes.get(outputs[text].node) if text in outputs else None
-        if node is None or not node.types:
-            continue
-        type_ = node.types[outputs[text].position]
-        try:
-            array = to_array(value, dtype=None if hasattr(value, "dtype") and value.dtype else type_.dtype,
-                             default=type_.dtype, folder=root.source.folder, budget=Budget(root.source.limits))
-        except ValueFaultError as fault:
-            faults.add(root.source, f"upstream '{text}': {fault}", "upstream", text, *fault.path)
-            continue
-        found = ArrayType(array.shape, str(array.dtype))
-        if len(found.shape) != len(type_.shape) or found.dtype != type_.dtype or any(
-                isinstance(expected, int) and expected != size
-                for size, expected in zip(found.shape, type_.shape, strict=True)):
-            faults.add(root.source, f"upstream '{text}': it is {found.dtype} {show(found.shape)}; expected "
-                       f"{type_.dtype} {show(type_.shape)}, as the output", "upstream", text)
-        arrays[text] = array
-    return arrays

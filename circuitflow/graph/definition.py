@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import ChainMap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -11,11 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from circuitflow.document.faults import Faults, Source
-from circuitflow.document.files import ValueFaultError, beside
+from circuitflow.document.files import ValueFaultError, beside, verify
 from circuitflow.document.model import Body, CallNode, CircuitFile, IfNode, InputNode, Node
 from circuitflow.document.positions import Path as Pointer
-from circuitflow.document.reading import Parsed, decoded, parse
-from circuitflow.document.values import Array
+from circuitflow.document.reading import Parsed, decoded, parse, up_to
+from circuitflow.document.tensors import Array
 from circuitflow.gates import AtLeast, Gate
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge
@@ -59,7 +60,7 @@ class Site:
     def outputs(self) -> Collection[str]:
         """The names of the outputs where there are several; those of a circuit also where there is one."""
         for body in self.bodies.values():
-            return body.names
+            return body.positions
         return self.gate.output_names(self.attributes) if self.gate and self.sound else ()
 
 
@@ -89,18 +90,38 @@ class Definition:
         return {node.id: node for node in self.body.nodes if isinstance(node, InputNode)}
 
     @cached_property
-    def names(self) -> dict[str, None]:
-        """What the outputs are called."""
-        return dict.fromkeys(self.body.outputs)
+    def positions(self) -> dict[str, int]:
+        """What the outputs are called, and where each stands."""
+        return {text: i for i, text in enumerate(dict.fromkeys(self.body.outputs))}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the outputs are called, in order."""
+        return tuple(self.positions)
+
+
+@dataclass
+class _File:
+    """A file of subcircuits: its contents, and the definition in them once they are read, None if they are at fault."""
+
+    data: bytes
+    definition: Definition | None = None
+    is_read: bool = False
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 digest of the contents, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 def define(parsed: Parsed, faults: Faults) -> list[Definition]:
     """The definition of a document, and those of every subcircuit that it defines; faults are noted."""
     root = _definition(parsed)
     # Every file is read once, so that files which name one another come to an end.
-    files: dict[Path, Definition | None] = {}
+    files: dict[Path, _File] = {}
     if root.source.folder:
-        files[(root.source.folder / Path(root.source.name).name).resolve()] = root
+        data = (root.source.text or "").encode()
+        files[(root.source.folder / Path(root.source.name).name).resolve()] = _File(data, root, is_read=True)
     definitions = [root]
     for definition in definitions:  # grows as subcircuits are found
         definitions += _subcircuits(definition, files, faults)
@@ -111,7 +132,7 @@ def _definition(parsed: Parsed) -> Definition:
     return Definition(parsed.document, parsed.source, parsed.document.dtype or "float64", broken=parsed.broken)
 
 
-def _subcircuits(outer: Definition, files: dict[Path, Definition | None], faults: Faults) -> list[Definition]:
+def _subcircuits(outer: Definition, files: dict[Path, _File], faults: Faults) -> list[Definition]:
     """Put the definitions that a body writes or names in scope of it; returns those that are new."""
     found: dict[str, Definition | None] = {}  # None for one that is at fault
     new = []
@@ -139,17 +160,22 @@ def _subcircuits(outer: Definition, files: dict[Path, Definition | None], faults
     return new
 
 
-def _from_file(outer: Definition, name: str, file: CircuitFile, files: dict[Path, Definition | None],
+def _from_file(outer: Definition, name: str, file: CircuitFile, files: dict[Path, _File],
                faults: Faults) -> tuple[Definition | None, bool]:
-    """The definition in a file, and whether this is the first time it is read."""
+    """The definition in a file, and whether this is the first time that it is read."""
+    limits = outer.source.limits
     try:
-        with beside(outer.source.folder, file.file, file.sha256) as opened:
-            if opened.path in files:
-                return files[opened.path], False
-            shown = (outer.source.folder or Path()) / file.file
-            parsed = parse(decoded(opened.file, shown, faults, outer.source.limits), faults)
-            files[opened.path] = _definition(parsed) if parsed else None
-            return files[opened.path], True
+        with beside(outer.source.folder, file.file) as opened:
+            if opened.path not in files:
+                files[opened.path] = _File(up_to(limits.document_bytes + 1, opened.file))
+        found = files[opened.path]
+        verify(file.file, found.digest, file.sha256)
     except ValueFaultError as fault:
         faults.add(outer.source, f"circuit '{name}': {fault}", *outer.pointer, "circuits", name, *fault.path)
         return None, False
+    if found.is_read:
+        return found.definition, False
+    path = (outer.source.folder or Path()) / file.file
+    parsed = parse(decoded(str(path), found.data, path.parent, faults, limits), faults)
+    found.definition, found.is_read = _definition(parsed) if parsed else None, True
+    return found.definition, True

@@ -28,8 +28,8 @@ class Placed:
     sound: bool
 
 
-def can_expand(root: Definition, faults: Faults) -> bool:
-    """Whether no circuit calls itself and the expanded circuit is within bounds; otherwise a fault is noted."""
+def reached(root: Definition, faults: Faults) -> list[Definition] | None:
+    """The bodies that a circuit is made of; None, after a fault, if one calls itself or they are too many at last."""
     calls: nx.MultiDiGraph[Definition] = nx.MultiDiGraph()
     calls.add_node(root)
     pending = [root]
@@ -47,7 +47,7 @@ def can_expand(root: Definition, faults: Faults) -> bool:
                            if isinstance(s.node, SubcircuitNode))
         faults.add(caller.source, f"node '{site.node.id}': a circuit cannot call itself: {chain}", *site.pointer,
                    next(iter(site.bodies)), node=site.node.id)
-        return False
+        return None
     limits = root.source.limits
     sizes: dict[Definition, tuple[int, int]] = {}
     for definition in reversed(list(nx.topological_sort(calls))):
@@ -65,8 +65,8 @@ def can_expand(root: Definition, faults: Faults) -> bool:
                            node=largest.node.id)
             else:
                 faults.add(definition.source, found, *definition.pointer)
-            return False
-    return True
+            return None
+    return pending
 
 
 def expand(root: Definition, gates: GateTable, path: str = "",
@@ -143,7 +143,7 @@ def resolve(definition: Definition, call: str, name: str, output: int) -> tuple[
     site = definition.sites[name]
     while site.callee is not None:
         definition, call = site.callee, f"{call}{name}/"
-        name, output = definition.outputs[list(definition.names)[output]]
+        name, output = definition.outputs[definition.names[output]]
         site = definition.sites[name]
     if not site.sound:
         raise KeyError(name)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from circuitflow.document.faults import Faults
-from circuitflow.document.files import ValueFaultError
 from circuitflow.document.limits import Budget
 from circuitflow.document.model import ConstantNode, IfNode, InputNode, ParameterNode, ScanNode
-from circuitflow.document.values import Array, made_of, to_array
+from circuitflow.document.tensors import Array
 from circuitflow.gates import ArrayType, GateTable, ShapeError, Size
 from circuitflow.gates.shapes import Dimension, Shape, show
 from circuitflow.graph.definition import Definition
@@ -61,8 +60,6 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
     """
     placed = list(placed)
     values: dict[str, Array] = {}
-    if not _can_be_made(placed, faults):
-        return values
     names: dict[str, dict[str, Dimension]] = {}
     # Of gates without attributes, by their operands: their outputs, and whether all of those are scalars.
     known: dict[tuple[str, tuple[ArrayType, ...]], tuple[tuple[ArrayType, ...], bool]] = {}
@@ -82,7 +79,7 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
                 _spend(place, budget, faults)
             continue
         if node.is_source:
-            _source(place, values, budget, faults)
+            _source(place, values, faults)
         elif node.gate is None:
             _structure(place, nodes, gates, faults)
         else:
@@ -93,22 +90,6 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
         if key is not None and node.types and place.site.is_plain:
             known[key] = node.types, not any(type_.shape for type_ in node.types)
     return values
-
-
-def _can_be_made(placed: Sequence[Placed], faults: Faults) -> bool:
-    """Whether the tensors that a few words make are within budget all together, before the first of them is made."""
-    budget: Budget | None = None
-    for place in placed:
-        if place.node.gate is None and place.sound and place.node.is_source:
-            written = place.site.node
-            assert isinstance(written, InputNode | ParameterNode | ConstantNode)  # noqa: S101
-            made = made_of(written.value, written.dtype or place.definition.dtype)
-            if made is not None:
-                budget = budget or Budget(place.definition.source.limits)
-                if message := budget.spend(*made):
-                    _fault(place, faults, message, "value", "shape")
-                    return False
-    return True
 
 
 def _fault(place: Placed, faults: Faults, message: str, *path: str | int) -> None:
@@ -190,7 +171,8 @@ def _scan(node: Node, written: ScanNode, given: Mapping[str, ArrayType],
                              f"{given[name].shape[0]}")
         length = given[name].shape[0]
     assert length is not None  # noqa: S101
-    body = instance("circuit", {name: type_._replace(shape=type_.shape[1:]) if name in written.over else type_
+    over = set(written.over)
+    body = instance("circuit", {name: type_._replace(shape=type_.shape[1:]) if name in over else type_
                                 for name, type_ in given.items()})
     node.attributes = {"circuit": body, **{key: getattr(written, key) for key in ("carry", "over", "reverse", "cache")}}
     if body.types is None:
@@ -209,17 +191,9 @@ def _said(type_: ArrayType) -> str:
     return f"{type_.dtype} {show(type_.shape)}"
 
 
-def _source(place: Placed, values: dict[str, Array], budget: Budget, faults: Faults) -> None:
+def _source(place: Placed, values: dict[str, Array], faults: Faults) -> None:
     node, site, written = place.node, place.site, place.site.node
     assert isinstance(written, InputNode | ParameterNode | ConstantNode)  # noqa: S101
-    default = place.definition.dtype
-    if written.value is not None and site.array is None:
-        try:
-            site.array = to_array(written.value, dtype=written.dtype, default=default,
-                                  folder=place.definition.source.folder, budget=budget)
-        except ValueFaultError as fault:
-            _fault(place, faults, str(fault), "value", *fault.path)
-            return
     declared = written.shape if isinstance(written, InputNode) else None
     shape: Shape = site.array.shape if site.array is not None else ()
     if declared is not None:
@@ -229,7 +203,8 @@ def _source(place: Placed, values: dict[str, Array], budget: Budget, faults: Fau
         shape = tuple(Size.named(size) if isinstance(size, str) else size for size in declared)
     if site.array is not None:
         values[node.id] = site.array
-    node.types = (ArrayType(shape, str(site.array.dtype) if site.array is not None else written.dtype or default),)
+    dtype = str(site.array.dtype) if site.array is not None else written.dtype or place.definition.dtype
+    node.types = (ArrayType(shape, dtype),)
 
 
 def fits(shape: Shape, declared: list[int | str]) -> bool:

@@ -56,3 +56,7 @@ class Node:
     def names(self) -> list[str]:
         """How each output is referred to: the id alone, or with the output's name where there are several."""
         return [f"{self.id}.{output}" for output in self.outputs] or [self.id]
+
+    def name_of(self, output: int) -> str:
+        """How the output at a position is referred to."""
+        return f"{self.id}.{self.outputs[output]}" if self.outputs else self.id

@@ -85,9 +85,9 @@ class _Detail:
                 self.units[unit] = self._vertex(node, unit)
         consumers = self._consumers()
         for node in self.circuit.nodes.values():
-            for name in node.names:
+            for output, name in enumerate(node.names):
                 if name in consumers:
-                    self._wires(node, name, consumers[name])
+                    self._wires(node, output, name, consumers[name])
         return self.made
 
     def _add(self, kind: Kind, lines: tuple[str, ...], **rest: Any) -> Vertex:
@@ -138,22 +138,22 @@ class _Detail:
             target = unit_of(node.id, self.depth)
             for source, output, port in node.operands:
                 if unit_of(source, self.depth) != target or target == node.id:
-                    consumers.setdefault(nodes[source].names[output], []).append(
+                    consumers.setdefault(nodes[source].name_of(output), []).append(
                         Branch(self.units[target].key, (node.id, port)))
         asked = self.result.outputs if self.result else self.circuit.outputs
         for text in asked:
             found = self.circuit.find(text)
             assert found is not None  # noqa: S101
             end = self._add(Kind.OUTPUT, (text,), tip="output")
-            consumers.setdefault(nodes[found.node].names[found.position], []).append(Branch(end.key, None))
+            consumers.setdefault(nodes[found.node].name_of(found.position), []).append(Branch(end.key, None))
         return consumers
 
-    def _wires(self, node: Node, name: str, branches: list[Branch]) -> None:
+    def _wires(self, node: Node, output: int, name: str, branches: list[Branch]) -> None:
         unit = unit_of(node.id, self.depth)
         vertex = self.units[unit]
         source = vertex.key
         shown = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
-        told = shown, self._value(node, name), self._gradient(name)
+        told = shown, self._value(node, output, name), self._gradient(name)
         if vertex.kind == Kind.PORT:  # which has passed on what stands before it
             told = "", None, None
         if len(branches) == 1:
@@ -171,9 +171,9 @@ class _Detail:
         key = f"w{len(self.made.wires) + 1}"
         self.made.wires.append(Wire(key, source, target, shown, value, gradient, of, (edge,) if edge else ()))
 
-    def _value(self, node: Node, name: str) -> Mark | None:
+    def _value(self, node: Node, output: int, name: str) -> Mark | None:
         if self.result is None:
-            return shape_mark(node.types[node.names.index(name)])
+            return shape_mark(node.types[output])
         return mark(self.result.values[name]) if name in self.result.values else None
 
     def _gradient(self, name: str) -> Mark | None:

@@ -51,7 +51,7 @@ def _application(circuit: Circuit, name: str) -> str:
     node = circuit.nodes[name]
     if node.is_source:
         return node.kind
-    return stage(node, [circuit.nodes[edge.source].names[edge.output] for edge in node.operands])
+    return stage(node, [circuit.nodes[edge.source].name_of(edge.output) for edge in node.operands])
 
 
 def _image(subject: Circuit | Result) -> str:

@@ -81,8 +81,10 @@ def _levels(circuit: Circuit, units: dict[str, str]) -> dict[str, int]:
 
 
 def _bands(levels: dict[str, int], kinds: dict[str, str]) -> list[range]:
-    """Runs of levels with about as many units each."""
+    """Runs of levels with about as many units each; none where there are sources alone."""
     sizes = Counter(level for unit, level in levels.items() if kinds[unit] not in _SOURCES)
+    if not sizes:
+        return []
     total, done, start = sizes.total(), 0, min(sizes)
     bands: list[range] = []
     for level in range(start, max(sizes) + 1):
@@ -104,10 +106,10 @@ def _crossings(circuit: Circuit, units: dict[str, str], place: dict[str, int], b
     for name, node in nodes.items():
         here = place[units[name]]
         for edge in node.operands:
-            source = nodes[edge.source].names[edge.output]
+            source = nodes[edge.source].name_of(edge.output)
             furthest[source] = max(furthest.get(source, -1), here)
     for output in circuit.outputs.values():
-        furthest[nodes[output.node].names[output.position]] = bands
+        furthest[nodes[output.node].name_of(output.position)] = bands
     starts: dict[int, list[str]] = {i: [] for i in range(-1, bands)}
     for source in furthest:
         starts[place[units[source.partition(".")[0]]]].append(source)

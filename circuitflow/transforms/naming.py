@@ -114,11 +114,18 @@ def _with_longer_sums(records: Sequence[Record], outputs: Iterable[Record]) -> l
     for record in records:
         for wire in record.operands.values():
             uses[id(wire.record)] = uses.get(id(wire.record), 0) + 1
+    terms: dict[int, list[Wire]] = {}
     merged: set[int] = set()
     for record in records:
         if record.gate == "add":
             first, *rest = record.operands.values()
             if first.record.gate == "add" and first.record.name is None and uses[id(first.record)] == 1:
-                record.operands = dict(enumerate((*first.record.operands.values(), *rest)))
                 merged.add(id(first.record))
+                terms[id(record)] = terms.pop(id(first.record))  # the list grows, so that long sums take no long time
+                terms[id(record)] += rest
+            else:
+                terms[id(record)] = [first, *rest]
+    for record in records:
+        if id(record) in terms:
+            record.operands = dict(enumerate(terms[id(record)]))
     return [record for record in records if id(record) not in merged]

@@ -1,0 +1,115 @@
+"""The arrays that a document gives, to its sources and as upstream gradients: each is made or read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from circuitflow.document.faults import Faults, Source
+from circuitflow.document.files import ValueFaultError
+from circuitflow.document.limits import Budget
+from circuitflow.document.model import ConstantNode, InputNode, ParameterNode, Value
+from circuitflow.document.positions import Path as Pointer
+from circuitflow.document.tensors import Array, TensorFiles
+from circuitflow.document.values import announced, to_array
+from circuitflow.gates import ArrayType
+from circuitflow.gates.shapes import Shape, show
+from circuitflow.graph.definition import Definition
+from circuitflow.graph.network import Output
+from circuitflow.graph.node import Node
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+class _Given(NamedTuple):
+    """A value where it stands: a node's, or the upstream gradient on an output, which then has the output's type."""
+
+    whose: str
+    value: Value
+    dtype: str | None
+    default: str
+    source: Source
+    pointer: Pointer
+    node: str | None = None
+    output: ArrayType | None = None
+
+
+def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Faults) -> bool:
+    """Put the arrays that bodies give into their sites; a site whose value is at fault is no longer sound.
+
+    Returns:
+        Whether they are within the limits all together; if not, none is made.
+    """
+    given = {}
+    for body in bodies:
+        for site in body.sites.values():
+            node = site.node
+            if isinstance(node, InputNode | ParameterNode | ConstantNode) and node.value is not None and site.sound:
+                given[site] = _Given(f"node '{node.id}'", node.value, node.dtype, body.dtype, body.source,
+                                     (*site.pointer, "value"), node.id)
+    arrays = _arrays(given, files, faults)
+    for site in given:
+        site.array = arrays.get(site) if arrays is not None else None
+        site.sound = site.array is not None
+    return arrays is not None
+
+
+def read_upstream(root: Definition, nodes: Mapping[str, Node], outputs: Mapping[str, Output], files: TensorFiles,
+                  faults: Faults) -> dict[str, Array]:
+    """The document's upstream gradients, each in the shape and dtype of its output."""
+    given = {}
+    for text, value in (root.body.upstream or {}).items():
+        node = nodes.get(outputs[text].node) if text in outputs else None
+        if node is not None and node.types:
+            output = node.types[outputs[text].position]
+            given[text] = _Given(f"upstream '{text}'", value, None if getattr(value, "dtype", None) else output.dtype,
+                                 output.dtype, root.source, ("upstream", text), output=output)
+    return _arrays(given, files, faults) or {}
+
+
+def _arrays(given: Mapping[K, _Given], files: TensorFiles, faults: Faults) -> dict[K, Array] | None:
+    """Their arrays, but for those at fault; None if they are over the limits all together, before the first is made."""
+    budget = Budget(files.limits)
+    sound = {}
+    for key, one in given.items():
+        try:
+            ahead = _read(announced, one, files)
+            if ahead is not None:
+                _expect(one, ahead.shape)
+        except ValueFaultError as fault:
+            _note(one, faults, str(fault), *fault.path)
+            continue
+        if ahead is not None and (message := budget.spend(ahead.shape, ahead.dtype)):
+            _note(one, faults, message, ahead.key)
+            return None
+        sound[key] = one
+    arrays = {}
+    for key, one in sound.items():
+        try:
+            array = _read(to_array, one, files)
+            _expect(one, array.shape, str(array.dtype))
+        except ValueFaultError as fault:
+            _note(one, faults, str(fault), *fault.path)
+        else:
+            arrays[key] = array
+    return arrays
+
+
+def _read(how: Callable[..., T], given: _Given, files: TensorFiles) -> T:
+    return how(given.value, dtype=given.dtype, default=given.default, folder=given.source.folder, files=files)
+
+
+def _expect(given: _Given, shape: Shape, dtype: str | None = None) -> None:
+    """Compare with the output that a value is the upstream gradient on, if any; named dimensions take any size."""
+    expected = given.output
+    if expected is not None and (
+            dtype not in (None, expected.dtype) or len(shape) != len(expected.shape) or any(
+                isinstance(wanted, int) and wanted != size
+                for size, wanted in zip(shape, expected.shape, strict=True))):
+        raise ValueFaultError(f"it is {dtype or expected.dtype} {show(shape)}; expected {expected.dtype} "
+                              f"{show(expected.shape)}, as the output")
+
+
+def _note(given: _Given, faults: Faults, message: str, *path: str | int) -> None:
+    faults.add(given.source, f"{given.whose}: {message}", *given.pointer, *path, node=given.node)
