@@ -120,11 +120,11 @@ class _Scan:
     def __init__(self, node: Node, wanted: Sequence[bool]) -> None:
         instance: Instance = node.attributes["circuit"]
         self.carry: Mapping[str, str] = node.attributes["carry"]
-        self.over: Sequence[str] = node.attributes["over"]
+        self.over = dict.fromkeys(node.attributes["over"])  # quick to look up
         self.from_end, self.every = node.attributes["reverse"], node.attributes["cache"]
         self.ports = [str(edge.port) for edge in node.operands]
         self.outputs = list(instance.outputs)
-        self.asked = _names(node, wanted)
+        self.asked = dict.fromkeys(_names(node, wanted))
         floats = [name for name in self.carry if instance.nodes[instance.inputs[name]].types[0].is_float]
         # A gradient on one operand may come by way of any carry.
         self.application = _Application(instance, list(dict.fromkeys([*self.asked, *floats])) if self.asked else [])
@@ -133,7 +133,7 @@ class _Scan:
         self.gate = _gate(node, self.forward, self.backward, hidden)
 
     def _positions(self, operands: Mapping[str, Any]) -> list[int]:
-        positions = list(range(operands[self.over[0]].shape[0]))
+        positions = list(range(operands[next(iter(self.over))].shape[0]))
         return positions[::-1] if self.from_end else positions
 
     def _step(self, operands: Mapping[str, Any], carry: Mapping[str, Any], t: int) -> dict[str, Any]:

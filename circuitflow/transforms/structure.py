@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from circuitflow.executor.plan import Structure
@@ -22,7 +22,7 @@ def structure(subcircuits: Subcircuits) -> Structure:
     def rule(node: Node, wanted: Sequence[bool]) -> Gate:
         differentiate: Callable[..., dict[str, Wire]] = {"scan": _scan, "if": _if}.get(node.kind, _application)
         names = [str(edge.port) for edge in node.operands]
-        asked = [name for name, want in zip(names, wanted, strict=True) if want]
+        asked = dict.fromkeys(name for name, want in zip(names, wanted, strict=True) if want)  # quick to look up
 
         def backward(writer: Writer, g: Any, out: Any, *operands: Wire) -> list[Wire | None]:
             outputs = list(next(node.attributes[key] for key in node.attributes["names"]).outputs)
@@ -38,7 +38,7 @@ def structure(subcircuits: Subcircuits) -> Structure:
 
 
 def _apply(writer: Writer, gate: str, pullback: Pullback, operands: Wires, upstream: Wires,
-           names: Sequence[str]) -> dict[str, Wire]:
+           names: Collection[str]) -> dict[str, Wire]:
     """What a pullback sends, by input of the primal."""
     if not pullback.sends:
         return {}
@@ -49,14 +49,14 @@ def _apply(writer: Writer, gate: str, pullback: Pullback, operands: Wires, upstr
     return {name: wire for name, wire in zip(pullback.sends, made, strict=True) if name in names}
 
 
-def _application(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Sequence[str], operands: Wires,
+def _application(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
                  upstream: Wires) -> dict[str, Wire]:
     """Of a call a call, of a checkpoint a checkpoint."""
     pullback = subcircuits.pullback(node.attributes["circuit"], node.attributes["names"]["circuit"], asked, upstream)
     return _apply(writer, node.kind, pullback, operands, upstream, asked)
 
 
-def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Sequence[str], operands: Wires,
+def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
         upstream: Wires) -> dict[str, Wire]:
     """The gradient of the branch that was taken; zeros for what that does not read."""
     names = Names(operands)
@@ -80,17 +80,19 @@ def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Sequence[st
     return dict(zip(asked, made, strict=True))
 
 
-def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Sequence[str], operands: Wires,
+def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
           upstream: Wires) -> dict[str, Wire]:
     """A scan in the opposite direction, which carries the gradient on the carry, and sums those that add up."""
     level: Level = node.attributes["circuit"]
     carry: Mapping[str, str] = node.attributes["carry"]
-    over = list(node.attributes["over"])
+    over = dict.fromkeys(node.attributes["over"])
+    first = next(iter(over))
     hint = node.attributes["names"]["circuit"]
     floats = [name for name in carry if operands[name].type.is_float]
     given = list(dict.fromkeys([*upstream, *(carry[name] for name in floats)]))
     pullback = subcircuits.pullback(level, hint, dict.fromkeys([*asked, *floats]), given)
-    summed = [name for name in asked if name in pullback.sends and name not in carry and name not in over]
+    summed = dict.fromkeys(name for name in asked
+                           if name in pullback.sends and name not in carry and name not in over)
 
     names = Names([*operands, *pullback.types])
     inner = Writer(writer.gates, writer.dtype)
@@ -123,8 +125,8 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Sequence[
     totals = {name: port(names.unique(f"d{name}_after"), writer.zeros_like(operands[name]), sliced=False)
               for name in summed}
     if not along:  # it must know how often
-        port(over[0], operands[over[0]], sliced=True)
-    found = _apply(inner, "call", pullback, reads, seeds, list(pullback.sends))
+        port(first, operands[first], sliced=True)
+    found = _apply(inner, "call", pullback, reads, seeds, pullback.sends)
     results = {name: found[name] if name in found else inner.zeros_like(seeds[carry[name]]) for name in floats}
     results |= {name: found[name] for name in asked if name in found and name in over}
     results |= {name: totals[name] + found[name] for name in summed}
@@ -140,7 +142,7 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Sequence[
         attributes["reverse"] = True
     if node.attributes["cache"] > 1:
         attributes["cache"] = node.attributes["cache"]
-    length = operands[over[0]].shape[0]
+    length = operands[first].shape[0]
     types = [ArrayType((length, *step[name].shape), step[name].dtype) if name in over else operands[name].type
              for name in results]
     made = writer.apply("scan", outer, attributes, tuple(sent.values()), types)

@@ -154,7 +154,7 @@ class Subcircuits:
         """The gradient of a body by the inputs wanted, from upstream gradients on the outputs given."""
         key = level, frozenset(wanted), frozenset(given)
         if key not in self._pullbacks:
-            self._pullbacks[key] = self._pullback(level, hint, wanted, given)
+            self._pullbacks[key] = self._pullback(level, hint, *key[1:])
         return self._pullbacks[key]
 
     def _pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str]) -> Pullback:

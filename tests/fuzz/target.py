@@ -3,14 +3,15 @@
     pip install -e '.[fuzz]'
     python tests/fuzz/target.py --seconds 3600
 
-The first byte chooses what the others are: a document, an expression, or a circuit with one byte changed. What is read is
-run, differentiated, explained, drawn as text, compiled and written out again. Nothing may be raised but circuitflow's own
+The first byte chooses what the others are: a document, an expression, a circuit with a few bytes changed, or a tensor file.
+What is read is run, differentiated, explained, drawn as text, compiled and written out again. Nothing may be raised but circuitflow's own
 errors, and no error may show a character that a terminal obeys. What libFuzzer takes (`-max_len=…`) follows `--`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import subprocess
 import sys
@@ -23,10 +24,13 @@ import atheris
 with atheris.instrument_imports(include=["circuitflow"]):
     import circuitflow as cf
     from circuitflow.pictures.drawing import draw
+    from circuitflow.pictures.overview import overview
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = [path.read_bytes() for path in sorted((ROOT / "circuits").glob("*.json"))]
-LIMITS = cf.Limits(document_bytes=2**16, nodes=500, nesting=8, digits=400, text=2**14, tensor_bytes=2**16, run_bytes=2**20)
+FOLDER = tempfile.TemporaryDirectory()
+TENSOR = json.dumps({"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": {"file": "w", "tensor": "W"}}], "outputs": ["x"]})
+LIMITS = cf.Limits(document_bytes=2**16, header_bytes=2**16, nodes=500, nesting=8, digits=400, text=2**14, tensor_bytes=2**16, run_bytes=2**20)
 
 
 def safe(error: cf.CircuitflowError) -> None:
@@ -38,11 +42,11 @@ def safe(error: cf.CircuitflowError) -> None:
 
 def use(circuit: cf.Circuit) -> None:
     """Everything that is done with a circuit."""
-    assert cf.loads(cf.dumps(circuit)) == circuit
+    assert cf.loads(cf.dumps(circuit), folder=FOLDER.name) == circuit
     executor = cf.Executor(circuit)
     steps = (
         executor.run, executor.forward, lambda: cf.explain(executor.run(), "markdown"), lambda: draw(executor.run(), "dot"),
-        lambda: draw(circuit, "mmd"), lambda: cf.gradient(circuit), lambda: executor.compile()(), lambda: cf.to_python(circuit),
+        lambda: draw(circuit, "mmd"), lambda: overview(circuit, executor.forward()), lambda: cf.gradient(circuit), lambda: executor.compile()(), lambda: cf.to_python(circuit),
         lambda: cf.diff(circuit, circuit),
     )
     for step in steps:
@@ -58,6 +62,9 @@ def target(data: bytes) -> None:
     try:
         if mode == 1:
             circuit = cf.new(rest.decode(errors="replace"))
+        elif mode == 3:
+            Path(FOLDER.name, "w").write_bytes(rest)
+            circuit = cf.loads(TENSOR, folder=FOLDER.name, limits=LIMITS)
         else:
             if mode == 2 and len(rest) >= 4:  # an example with a byte of its own changed, taken out or put in
                 text = bytearray(EXAMPLES[rest[0] % len(EXAMPLES)])
