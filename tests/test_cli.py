@@ -581,3 +581,16 @@ def test_new_refuses_with_a_caret(circuitflow, arguments, err):
     assert outcome.status == 2
     assert outcome.out == ""
     assert outcome.err.startswith(err)
+
+
+def test_values_given_to_a_circuit_are_within_its_limits(circuitflow, tmp_path):
+    (tmp_path / "c.json").write_text(document({"id": "x", "gate": "input", "shape": ["n"]}, {"id": "y", "gate": "input", "shape": ["n"]}, "z = add(x, y)", "f = reduce_sum(z)"))
+    value = {"data": 0, "shape": [2**33]}
+    (tmp_path / "values.json").write_text(json.dumps({"x": {"data": 0, "shape": [60]}, "y": {"data": 0, "shape": [60]}}) + " " * 1000)
+    for arguments, message in [(["--inputs", str(tmp_path / "values.json"), "--limit", "run_bytes=900"],
+                                "'y': with a float64 tensor of shape (60,) the values so far take 960 bytes; at most 900 bytes are allowed (limit run_bytes)"),
+                               (["--set", f"x={json.dumps(value)}"], "'x': a float64 tensor of shape (8589934592,) takes 64 GiB; at most 4 GiB are allowed (limit tensor_bytes)"),
+                               (["--set", "x=[1234567]", "--limit", "digits=5"], "a number of 7 digits; at most 5 are read (limit digits)"),
+                               (["--inputs", str(tmp_path / "values.json"), "--limit", "document_bytes=1000"], "values.json: is larger than 1000 bytes"), (["--inputs", str(tmp_path / "values.json")], "")]:
+        outcome = circuitflow("run", str(tmp_path / "c.json"), *arguments)
+        assert (outcome.status, message in outcome.err) == (2 if message else 0, True), outcome.err

@@ -14,12 +14,14 @@ from pydantic import TypeAdapter
 import circuitflow as cf
 from circuitflow.cli.progress import waiting
 from circuitflow.document.faults import Faults, Source
-from circuitflow.document.files import ValueFaultError
+from circuitflow.document.limits import DEFAULT
 from circuitflow.document.model import Value
+from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import is_lost, parse_as, read
-from circuitflow.document.values import to_array
+from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.writing import spelled
 from circuitflow.errors import InputError, printable
+from circuitflow.graph.values import Given, read_values
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document; - reads standard input.",
                                      show_default=False)]
@@ -86,14 +88,12 @@ def question(file: str, assignments: list[str], inputs: str | None, of: list[str
     given: dict[str, Any] = {}
     if inputs is not None:
         faults = Faults()
-        source = read(inputs, faults)
+        source = read(inputs, faults, circuit.limits)
         values: dict[str, Any] = parse_as(TypeAdapter(dict[str, Value]), source, faults) or {}
-        for name, value in values.items():
-            given[name] = _array(value, types, name, source, faults, name)
-        faults.raise_if_any()
+        given = _arrays({name: (value, (name,)) for name, value in values.items()}, types, source, faults)
     for text in assignments:
-        name, value, source = assigned(text, "--set")
-        given[name] = _checked(value, types, name, source)
+        name, value, source = assigned(text, "--set", circuit.limits)
+        given |= _arrays({name: (value, ())}, types, source, Faults())
     return Question(circuit, given, split(of), split(wrt), arrays(upstream, "--upstream", circuit))
 
 
@@ -104,11 +104,11 @@ def arrays(assignments: list[str], option: str, circuit: cf.Circuit) -> dict[str
         DocumentError: a file of values is not valid.
         InputError: a value is not one.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for text in assignments:
-        name, value, source = assigned(text, option)
+        name, value, source = assigned(text, option, circuit.limits)
         output = circuit.find(name)
-        found[name] = _checked(value, {name: circuit.type_of(output)} if output else {}, name, source)
+        found |= _arrays({name: (value, ())}, {name: circuit.type_of(output)} if output else {}, source, Faults())
     return found
 
 
@@ -118,21 +118,21 @@ def split(references: list[str]) -> list[str] | None:
     return names or None
 
 
-def assigned(text: str, option: str) -> tuple[str, Any, Source]:
+def assigned(text: str, option: str, limits: cf.Limits = DEFAULT) -> tuple[str, Any, Source]:
     """An option ID=VALUE, where VALUE is a number, JSON, or a file of JSON."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InputError(f"{option} {printable(text, 60)}: expected ID=VALUE, such as {option} x=3")
     faults = Faults()
     try:
-        source = Source(f"{option} {printable(name, 60)}", json.dumps(_number(value)), Path.cwd())
+        source = Source(f"{option} {printable(name, 60)}", json.dumps(_number(value)), Path.cwd(), limits)
     except ValueError:
-        source = Source(f"{option} {printable(name, 60)}", value, Path.cwd())
+        source = Source(f"{option} {printable(name, 60)}", value, Path.cwd(), limits)
         if value[:1] not in ("[", "{", '"') and value not in ("true", "false") and not _is_number(value):
             if not Path(value).is_file():
                 raise InputError(f"{option} {printable(text, 60)}: '{printable(value, 60)}' is no number, no JSON and "
                                  "no file") from None
-            source = read(value, faults)
+            source = read(value, faults, limits)
     found: Any = parse_as(TypeAdapter(Value), source, faults)
     faults.raise_if_any()
     return name, found, source
@@ -161,20 +161,18 @@ def _number(text: str) -> int | float | str:
         return spelled(value)  # type: ignore[no-any-return]
 
 
-def _checked(value: Any, types: Mapping[str, cf.ArrayType], name: str, source: Source) -> Any:
-    faults = Faults()
-    array = _array(value, types, name, source, faults)
+def _arrays(values: Mapping[str, tuple[Any, Pointer]], types: Mapping[str, cf.ArrayType], source: Source,
+            faults: Faults) -> dict[str, Any]:
+    """The arrays of values, each in the dtype that is expected of it unless it declares its own.
+
+    Raises:
+        DocumentError: a value is not one.
+    """
+    given = {}
+    for name, (value, pointer) in values.items():
+        expected = types[name].dtype if name in types else "float64"
+        given[name] = Given(f"'{printable(name, 60)}'", value, None if getattr(value, "dtype", None) else expected,
+                            expected, source, pointer)
+    found = read_values(given, TensorFiles(source.limits, faults.nearest), faults)
     faults.raise_if_any()
-    return array
-
-
-def _array(value: Any, types: Mapping[str, cf.ArrayType], name: str, source: Source, faults: Faults,
-           *path: str) -> Any:
-    """The array of a value, in the dtype that is expected of it unless it declares its own."""
-    expected = types[name].dtype if name in types else "float64"
-    try:
-        return to_array(value, dtype=None if getattr(value, "dtype", None) else expected, default=expected,
-                        folder=source.folder)
-    except ValueFaultError as fault:
-        faults.add(source, f"'{printable(name, 60)}': {fault}", *path, *fault.path)
-        return None
+    return found or {}

@@ -1,4 +1,4 @@
-"""The arrays that a document gives, to its sources and as upstream gradients: each is made or read once."""
+"""Values to arrays, all that are given at once: to the sources of a document, as upstream gradients, or beside it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,18 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 
-class _Given(NamedTuple):
-    """A value where it stands: a node's, or the upstream gradient on an output, which then has the output's type."""
+class Given(NamedTuple):
+    """A value where it stands.
+
+    Attributes:
+        whose: what a fault begins with.
+        value: as the document holds it.
+        dtype: the dtype that is declared for it, or None.
+        default: the dtype of numbers that say none of their own.
+        source, pointer: where it stands.
+        node: id of the node that it belongs to, or None.
+        output: the type of the output that it is the upstream gradient on, or None.
+    """
 
     whose: str
     value: Value
@@ -35,41 +45,8 @@ class _Given(NamedTuple):
     output: ArrayType | None = None
 
 
-def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Faults) -> bool:
-    """Put the arrays that bodies give into their sites; a site whose value is at fault is no longer sound.
-
-    Returns:
-        Whether they are within the limits all together; if not, none is made.
-    """
-    given = {}
-    for body in bodies:
-        for site in body.sites.values():
-            node = site.node
-            if isinstance(node, InputNode | ParameterNode | ConstantNode) and node.value is not None and site.sound:
-                given[site] = _Given(f"node '{node.id}'", node.value, node.dtype, body.dtype, body.source,
-                                     (*site.pointer, "value"), node.id)
-    arrays = _arrays(given, files, faults)
-    for site in given:
-        site.array = arrays.get(site) if arrays is not None else None
-        site.sound = site.array is not None
-    return arrays is not None
-
-
-def read_upstream(root: Definition, nodes: Mapping[str, Node], outputs: Mapping[str, Output], files: TensorFiles,
-                  faults: Faults) -> dict[str, Array]:
-    """The document's upstream gradients, each in the shape and dtype of its output."""
-    given = {}
-    for text, value in (root.body.upstream or {}).items():
-        node = nodes.get(outputs[text].node) if text in outputs else None
-        if node is not None and node.types:
-            output = node.types[outputs[text].position]
-            given[text] = _Given(f"upstream '{text}'", value, None if getattr(value, "dtype", None) else output.dtype,
-                                 output.dtype, root.source, ("upstream", text), output=output)
-    return _arrays(given, files, faults) or {}
-
-
-def _arrays(given: Mapping[K, _Given], files: TensorFiles, faults: Faults) -> dict[K, Array] | None:
-    """Their arrays, but for those at fault; None if they are over the limits all together, before the first is made."""
+def read_values(given: Mapping[K, Given], files: TensorFiles, faults: Faults) -> dict[K, Array] | None:
+    """Read-only arrays, but for those at fault; None, before the first is made, if all together are over the limits."""
     budget = Budget(files.limits)
     sound = {}
     for key, one in given.items():
@@ -96,11 +73,44 @@ def _arrays(given: Mapping[K, _Given], files: TensorFiles, faults: Faults) -> di
     return arrays
 
 
-def _read(how: Callable[..., T], given: _Given, files: TensorFiles) -> T:
+def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Faults) -> bool:
+    """Put the arrays that bodies give into their sites; a site whose value is at fault is no longer sound.
+
+    Returns:
+        Whether they are within the limits all together; if not, none is made.
+    """
+    given = {}
+    for body in bodies:
+        for site in body.sites.values():
+            node = site.node
+            if isinstance(node, InputNode | ParameterNode | ConstantNode) and node.value is not None and site.sound:
+                given[site] = Given(f"node '{node.id}'", node.value, node.dtype, body.dtype, body.source,
+                                     (*site.pointer, "value"), node.id)
+    arrays = read_values(given, files, faults)
+    for site in given:
+        site.array = arrays.get(site) if arrays is not None else None
+        site.sound = site.array is not None
+    return arrays is not None
+
+
+def read_upstream(root: Definition, nodes: Mapping[str, Node], outputs: Mapping[str, Output], files: TensorFiles,
+                  faults: Faults) -> dict[str, Array]:
+    """The document's upstream gradients, each in the shape and dtype of its output."""
+    given = {}
+    for text, value in (root.body.upstream or {}).items():
+        node = nodes.get(outputs[text].node) if text in outputs else None
+        if node is not None and node.types:
+            output = node.types[outputs[text].position]
+            given[text] = Given(f"upstream '{text}'", value, None if getattr(value, "dtype", None) else output.dtype,
+                                 output.dtype, root.source, ("upstream", text), output=output)
+    return read_values(given, files, faults) or {}
+
+
+def _read(how: Callable[..., T], given: Given, files: TensorFiles) -> T:
     return how(given.value, dtype=given.dtype, default=given.default, folder=given.source.folder, files=files)
 
 
-def _expect(given: _Given, shape: Shape, dtype: str | None = None) -> None:
+def _expect(given: Given, shape: Shape, dtype: str | None = None) -> None:
     """Compare with the output that a value is the upstream gradient on, if any; named dimensions take any size."""
     expected = given.output
     if expected is not None and (
@@ -111,5 +121,5 @@ def _expect(given: _Given, shape: Shape, dtype: str | None = None) -> None:
                               f"{show(expected.shape)}, as the output")
 
 
-def _note(given: _Given, faults: Faults, message: str, *path: str | int) -> None:
+def _note(given: Given, faults: Faults, message: str, *path: str | int) -> None:
     faults.add(given.source, f"{given.whose}: {message}", *given.pointer, *path, node=given.node)
