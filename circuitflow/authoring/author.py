@@ -13,16 +13,17 @@ from pydantic import BaseModel, TypeAdapter
 
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.document.faults import Faults, Source
-from circuitflow.document.files import ValueFaultError
 from circuitflow.document.model import DTYPES, ID, READABLE, Document, Value
 from circuitflow.document.reading import parse_as
-from circuitflow.document.values import from_array, to_array
+from circuitflow.document.tensors import TensorFiles
+from circuitflow.document.values import from_array
 from circuitflow.document.writing import dumps_value
 from circuitflow.errors import InputError, nearest, short
 from circuitflow.gates import NOTES, ArrayType, AtLeast, Gate, GateTable, ShapeError
 from circuitflow.gates.shapes import Size
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.values import Given, read_values
 from circuitflow.transforms.naming import Names, as_nodes, called
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer, plain
@@ -99,13 +100,12 @@ class Author(Writer):
         source = Source(f"value of '{name}'", dumps_value(value), self.folder)
         parsed: Any = parse_as(TypeAdapter(Value), source, faults)
         faults.raise_if_any()
-        try:
-            own = getattr(parsed, "dtype", None)
-            array = to_array(parsed, dtype=None if own else dtype, default=self.dtype, folder=self.folder)
-        except ValueFaultError as fault:
-            faults.add(source, str(fault), *fault.path)
+        own = getattr(parsed, "dtype", None)
+        given = {name: Given("", parsed, None if own else dtype, self.dtype, source, ())}
+        arrays = read_values(given, TensorFiles(), faults)
+        if not arrays:
             faults.fail()
-        return _pretty(value), array
+        return _pretty(value), arrays[name]
 
     def claim(self, name: str) -> None:
         """Take a name for a node.

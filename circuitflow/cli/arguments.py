@@ -171,7 +171,7 @@ def _arrays(values: Mapping[str, tuple[Any, Pointer]], types: Mapping[str, cf.Ar
     given = {}
     for name, (value, pointer) in values.items():
         expected = types[name].dtype if name in types else "float64"
-        given[name] = Given(f"'{printable(name, 60)}'", value, None if getattr(value, "dtype", None) else expected,
+        given[name] = Given(f"'{printable(name, 60)}': ", value, None if getattr(value, "dtype", None) else expected,
                             expected, source, pointer)
     found = read_values(given, TensorFiles(source.limits, faults.nearest), faults)
     faults.raise_if_any()

@@ -64,8 +64,8 @@ class Budget:
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self.limits, self.spent = limits, 0
 
-    def over(self, shape: tuple[int, ...], dtype: str) -> str | None:
-        """What is wrong with one more tensor, or None."""
+    def spend(self, shape: tuple[int, ...], dtype: str) -> str | None:
+        """Count one more tensor, unless something is wrong with it: what that is, or None."""
         size, limits = size_of(shape, dtype), self.limits
         if 0 in shape and size_of(tuple(filter(None, shape)), dtype) >= 2**63:  # which NumPy counts, though it is empty
             return f"no array has the shape {printable(str(shape), 80)}; expected sizes whose product is below 2^63"
@@ -75,14 +75,8 @@ class Budget:
         if self.spent + size > limits.run_bytes:
             return (f"with a {dtype} tensor of shape {printable(str(shape), 80)} the values so far take "
                     f"{amount(self.spent + size)}; at most {amount(limits.run_bytes)} are allowed (limit run_bytes)")
+        self.spent += size
         return None
-
-    def spend(self, shape: tuple[int, ...], dtype: str) -> str | None:
-        """Count one more tensor, unless something is wrong with it: what that is, or None."""
-        message = self.over(shape, dtype)
-        if message is None:
-            self.spent += size_of(shape, dtype)
-        return message
 
 
 def size_of(shape: tuple[int, ...], dtype: str) -> int:

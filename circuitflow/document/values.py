@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.document.files import ValueFaultError
-from circuitflow.document.limits import Budget
 from circuitflow.document.model import (
     MAX_DIMENSIONS,
     NON_FINITE,
@@ -40,15 +39,15 @@ class Announced(NamedTuple):
 
 
 def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | None,
-             files: TensorFiles | None = None) -> Array:
-    """The array that a value of a document stands for.
+             files: TensorFiles) -> Array:
+    """The array that a value of a document stands for; what it takes has been counted, as `announced` says it.
 
     Args:
         value: as the document holds it.
         dtype: the dtype that the node declares, or None.
         default: the document's dtype, for numbers that say none of their own.
         folder: where tensor files lie.
-        files: those that are open already, with the limits; none, and the default limits, by default.
+        files: those that are open already.
 
     Returns:
         A read-only array.
@@ -56,10 +55,6 @@ def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | No
     Raises:
         ValueFaultError: with the path of the place inside the value.
     """
-    files = files or TensorFiles()
-    ahead = announced(value, dtype=dtype, default=default, folder=folder, files=files)
-    if ahead and (message := Budget(files.limits).over(ahead.shape, ahead.dtype)):
-        raise ValueFaultError(message, ahead.key)
     wanted = getattr(value, "dtype", None) or dtype
     match value:
         case TensorData():

@@ -68,7 +68,7 @@ class _Checker:
     def __init__(self, definition: Definition, gates: GateTable, faults: Faults) -> None:
         self.definition, self.gates, self.faults = definition, gates, faults
         self.sites = definition.sites
-        self.single: set[str] = set()
+        self.single: set[str] = set()  # ids of the nodes that have one output, which is most of them
         self.kinds: dict[str, _Kind | None] = {}
         self.positions: dict[Site, Mapping[str, int]] = {}
         edges = (*definition.pointer, "edges")
@@ -287,6 +287,8 @@ class _Checker:
 
     def _reference(self, site: Site | None, text: str, pointer: Pointer) -> Output | None:
         """A reference resolved to a node and the position of its output, or None after a fault."""
+        if text in self.single:
+            return Output(text, 0)
         name, _, output = text.partition(".")
         source = self.sites.get(name)
         if source is None and NAMELESS in self.sites and not self.sites[NAMELESS].sound:

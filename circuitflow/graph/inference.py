@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 
 from circuitflow.document.faults import Faults
 from circuitflow.document.limits import Budget
@@ -203,8 +204,11 @@ def _source(place: Placed, values: dict[str, Array], faults: Faults) -> None:
         shape = tuple(Size.named(size) if isinstance(size, str) else size for size in declared)
     if site.array is not None:
         values[node.id] = site.array
-    dtype = str(site.array.dtype) if site.array is not None else written.dtype or place.definition.dtype
+    dtype = _named(site.array.dtype) if site.array is not None else written.dtype or place.definition.dtype
     node.types = (ArrayType(shape, dtype),)
+
+
+_named = cache(str)  # for NumPy takes longer to name a dtype than all else takes here
 
 
 def fits(shape: Shape, declared: list[int | str]) -> bool:

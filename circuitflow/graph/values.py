@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.files import ValueFaultError
 from circuitflow.document.limits import Budget
-from circuitflow.document.model import ConstantNode, InputNode, ParameterNode, Value
+from circuitflow.document.model import ConstantNode, InputNode, Model, ParameterNode, Value
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.tensors import Array, TensorFiles
 from circuitflow.document.values import announced, to_array
@@ -19,14 +19,13 @@ from circuitflow.graph.network import Output
 from circuitflow.graph.node import Node
 
 K = TypeVar("K")
-T = TypeVar("T")
 
 
 class Given(NamedTuple):
     """A value where it stands.
 
     Attributes:
-        whose: what a fault begins with.
+        whose: what a fault begins with, such as "node 'x': ".
         value: as the document holds it.
         dtype: the dtype that is declared for it, or None.
         default: the dtype of numbers that say none of their own.
@@ -48,24 +47,29 @@ class Given(NamedTuple):
 def read_values(given: Mapping[K, Given], files: TensorFiles, faults: Faults) -> dict[K, Array] | None:
     """Read-only arrays, but for those at fault; None, before the first is made, if all together are over the limits."""
     budget = Budget(files.limits)
-    sound = {}
+    refused = set()
     for key, one in given.items():
+        if not isinstance(one.value, Model):
+            continue
         try:
-            ahead = _read(announced, one, files)
-            if ahead is not None:
-                _expect(one, ahead.shape)
+            ahead = announced(one.value, dtype=one.dtype, default=one.default, folder=one.source.folder, files=files)
+            if ahead is not None and one.output is not None:
+                _expect(one.output, ahead.shape, one.output.dtype)
         except ValueFaultError as fault:
             _note(one, faults, str(fault), *fault.path)
-            continue
-        if ahead is not None and (message := budget.spend(ahead.shape, ahead.dtype)):
-            _note(one, faults, message, ahead.key)
-            return None
-        sound[key] = one
+            refused.add(key)
+        else:
+            if ahead is not None and (message := budget.spend(ahead.shape, ahead.dtype)):
+                _note(one, faults, message, ahead.key)
+                return None
     arrays = {}
-    for key, one in sound.items():
+    for key, one in given.items():
+        if key in refused:
+            continue
         try:
-            array = _read(to_array, one, files)
-            _expect(one, array.shape, str(array.dtype))
+            array = to_array(one.value, dtype=one.dtype, default=one.default, folder=one.source.folder, files=files)
+            if one.output is not None:
+                _expect(one.output, array.shape, str(array.dtype))
         except ValueFaultError as fault:
             _note(one, faults, str(fault), *fault.path)
         else:
@@ -84,8 +88,8 @@ def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Fault
         for site in body.sites.values():
             node = site.node
             if isinstance(node, InputNode | ParameterNode | ConstantNode) and node.value is not None and site.sound:
-                given[site] = Given(f"node '{node.id}'", node.value, node.dtype, body.dtype, body.source,
-                                     (*site.pointer, "value"), node.id)
+                given[site] = Given(f"node '{node.id}': ", node.value, node.dtype, body.dtype, body.source,
+                                    (*site.pointer, "value"), node.id)
     arrays = read_values(given, files, faults)
     for site in given:
         site.array = arrays.get(site) if arrays is not None else None
@@ -101,25 +105,18 @@ def read_upstream(root: Definition, nodes: Mapping[str, Node], outputs: Mapping[
         node = nodes.get(outputs[text].node) if text in outputs else None
         if node is not None and node.types:
             output = node.types[outputs[text].position]
-            given[text] = Given(f"upstream '{text}'", value, None if getattr(value, "dtype", None) else output.dtype,
-                                 output.dtype, root.source, ("upstream", text), output=output)
+            given[text] = Given(f"upstream '{text}': ", value, None if getattr(value, "dtype", None) else output.dtype,
+                                output.dtype, root.source, ("upstream", text), output=output)
     return read_values(given, files, faults) or {}
 
 
-def _read(how: Callable[..., T], given: Given, files: TensorFiles) -> T:
-    return how(given.value, dtype=given.dtype, default=given.default, folder=given.source.folder, files=files)
-
-
-def _expect(given: Given, shape: Shape, dtype: str | None = None) -> None:
-    """Compare with the output that a value is the upstream gradient on, if any; named dimensions take any size."""
-    expected = given.output
-    if expected is not None and (
-            dtype not in (None, expected.dtype) or len(shape) != len(expected.shape) or any(
-                isinstance(wanted, int) and wanted != size
-                for size, wanted in zip(shape, expected.shape, strict=True))):
-        raise ValueFaultError(f"it is {dtype or expected.dtype} {show(shape)}; expected {expected.dtype} "
-                              f"{show(expected.shape)}, as the output")
+def _expect(output: ArrayType, shape: Shape, dtype: str) -> None:
+    """Compare with the output that a value is the upstream gradient on; a named dimension takes any size."""
+    if dtype != output.dtype or len(shape) != len(output.shape) or any(
+            isinstance(wanted, int) and wanted != size for size, wanted in zip(shape, output.shape, strict=True)):
+        raise ValueFaultError(f"it is {dtype} {show(shape)}; expected {output.dtype} {show(output.shape)}, as the "
+                              "output")
 
 
 def _note(given: Given, faults: Faults, message: str, *path: str | int) -> None:
-    faults.add(given.source, f"{given.whose}: {message}", *given.pointer, *path, node=given.node)
+    faults.add(given.source, given.whose + message, *given.pointer, *path, node=given.node)
