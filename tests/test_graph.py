@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import networkx as nx
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.gates import ShapeError
-from circuitflow.gates.shapes import Size, divide, promote, show
+from circuitflow.gates.shapes import Size, divide, promote, show, summed
 from conftest import ROOT
 from documents import circuit, document, faults
 
@@ -318,6 +319,34 @@ def test_sizes_are_polynomials():
     assert show((n, 3)) == "(n, 3)"
     assert show((n,)) == "(n,)"
     assert show(()) == "()"
+
+
+def test_polynomials_do_not_grow_without_end():
+    many = summed(Size.named(f"n{i}") for i in range(999))
+    assert summed([2, many, many]) == 2 + many * 2
+    assert str(many) == " + ".join(f"n{i}" for i in sorted(range(999), key=str)[:12]) + " + …"
+    large = math.prod([Size.named("n")] * 64)
+    assert str(large) == "*".join(["n"] * 12) + "*…"
+    for grow in (lambda: many + Size.named("m") + 1, lambda: many * many, lambda: large * Size.named("n"), lambda: Size.named("n") * 2**63):
+        with pytest.raises(ShapeError, match="has a size that is too long a sum of products of named dimensions: at most 1000 terms of 64 factors"):
+            grow()
+
+
+def _crossed(count):
+    """A flat tensor whose size is a product of so many sums."""
+    for i in range(count):
+        yield from ({"id": f"{name}{i}", "gate": "input", "shape": [1] * i + [f"{name}{i}"] + [1] * (count - 1 - i)} for name in "ab")
+        yield {"id": f"c{i}", "gate": "concat", "inputs": [f"a{i}", f"b{i}"], "axis": i}
+    yield {"id": "s", "gate": "add", "inputs": [f"c{i}" for i in range(count)]}
+    yield {"id": "f", "gate": "reshape", "inputs": ["s"], "shape": [-1]}
+
+
+def test_named_dimensions_that_would_grow_without_end():
+    assert len(circuit(*_crossed(9)).nodes["f"].types[0].shape[0].terms) == 2**9
+    too_large = "has a size that is too long a sum of products of named dimensions: at most 1000 terms of 64 factors are kept, with coefficients below 2^63"
+    assert faults(document(*_crossed(40))) == [f"node 'f': reshape {too_large}"]
+    doubled = [{"id": f"x{i + 1}", "gate": "concat", "axis": 0, "inputs": [f"x{i}"] * 2} for i in range(100)]
+    assert faults(document({"id": "x0", "gate": "input", "shape": ["n"]}, *doubled)) == [f"node 'x63': concat {too_large}"]
 
 
 def test_named_dimensions_go_through():

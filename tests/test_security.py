@@ -444,6 +444,8 @@ def test_limits_are_whole_numbers_with_names():
     assert cf.Limits.of(nodes=7) == cf.Limits(nodes=7)
     with pytest.raises(cf.InputError, match="limit nodes is true"):
         cf.Limits(nodes=True)
+    with pytest.raises(cf.InputError, match="limit digits is 5000; Python reads numbers of at most 4300"):
+        cf.Limits(digits=5000)
     for arguments, message in [("node=3", "there is no limit 'node'; did you mean 'nodes'?; there are document_bytes, header_bytes"), ("nodes", "--limit nodes: expected NAME=N, such as"),
                                ("nodes=-1", "--limit nodes=-1: expected"), ("nodes=0", "limit nodes is 0")]:
         done = subprocess.run([sys.executable, "-m", "circuitflow", "run", "circuits/product.json", "--limit", arguments], cwd=ROOT, capture_output=True, text=True, check=False)

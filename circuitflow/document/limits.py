@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -39,6 +40,8 @@ class Limits:
             value = getattr(self, field.name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"limit {field.name} is {short(value)}; expected a whole number, 1 or more")
+        if self.digits > (most := sys.get_int_max_str_digits() or self.digits):
+            raise InputError(f"limit digits is {self.digits}; Python reads numbers of at most {most}")
 
     @classmethod
     def of(cls, **limits: int) -> Limits:

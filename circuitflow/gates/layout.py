@@ -25,6 +25,7 @@ from circuitflow.gates.shapes import (
     promote,
     same,
     show,
+    summed,
 )
 
 _Size = Annotated[int, Field(ge=0)]
@@ -153,15 +154,22 @@ def _joined(*types: ArrayType, axis: int) -> ArrayType:
         if len(x.shape) != len(first) or (*x.shape[:at], *x.shape[at + 1 :]) != (*first[:at], *first[at + 1 :]):
             raise ShapeError(f"needs equal shapes but along axis {axis}: operand 0 is {show(first)}, "
                              f"operand {i} is {show(x.shape)}")
-    size: Dimension = 0
-    for x in types:
-        size = size + x.shape[at]
+    size = summed(x.shape[at] for x in types)
     return ArrayType((*first[:at], size, *first[at + 1 :]), promote(*(x.dtype for x in types)))
+
+
+_FEW = 8
+"""So many operands and fewer tell where the parts of a concatenation are, each by those before it."""
 
 
 def _concat_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
     """The part of each; where sizes before and after are not known, it is told by the operands."""
     sizes = [x.shape[axis] for x in xs]
+    if len(xs) > _FEW and not all(isinstance(size, int) for size in sizes):  # or each would read all before it
+        first, second = xs[: len(xs) // 2], xs[len(xs) // 2 :]
+        before, after = op.concat(*first, axis=axis), op.concat(*second, axis=axis)
+        return (*_concat_backward(op, op.slice_like(g, before, axis=axis), before, *first, axis=axis),
+                *_concat_backward(op, op.slice_like(g, after, before, axis=axis), after, *second, axis=axis))
     starts = list(itertools.accumulate(sizes, initial=0))
     ends = list(itertools.accumulate(reversed(sizes), initial=0))
     sent = []

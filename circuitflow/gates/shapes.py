@@ -2,15 +2,19 @@
 
 A dimension is an integer, or a `Size`: a polynomial in named dimensions, so that `concat` of ("batch", 3) with itself
 has the shape (2*batch, 3) and reshaping ("batch", 28, 28) to (-1, 784) gives ("batch", 784). Two sizes are equal when
-they are the same polynomial: different names are never assumed to be equal.
+they are the same polynomial: different names are never assumed to be equal. As a few gates can make a polynomial grow
+without end, there is a largest one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+TERMS, FACTORS, COEFFICIENT = 1000, 64, 2**63
+"""Of the largest polynomial: how many terms, how many names in one, and what NumPy has no size of."""
 
 
 class ShapeError(ValueError):
@@ -34,15 +38,18 @@ class Size:
     __radd__ = __add__
 
     def __mul__(self, other: Dimension) -> Dimension:
-        return _dimension([(tuple(sorted(a + b)), m * n) for a, m in self.terms for b, n in _terms(other)])
+        others = _terms(other)
+        if len(self.terms) * len(others) > 10 * TERMS:  # of which few could be equal
+            raise ShapeError(_TOO_LARGE)
+        return _dimension([(tuple(sorted(a + b)), m * n) for a, m in self.terms for b, n in others])
 
     __rmul__ = __mul__
 
     def __str__(self) -> str:
         def term(names: tuple[str, ...], factor: int) -> str:
-            return "*".join(([str(factor)] if factor != 1 or not names else []) + list(names))
+            return "*".join([*([str(factor)] if factor != 1 or not names else []), *_few(names)])
 
-        return " + ".join(term(names, factor) for names, factor in self.terms)
+        return " + ".join(_few([term(names, factor) for names, factor in self.terms[:13]]))
 
     def substitute(self, sizes: Mapping[str, Dimension]) -> Dimension:
         """The size with names replaced by what they stand for; a name without a size stays."""
@@ -53,6 +60,14 @@ class Size:
                 product = product * sizes.get(name, Size.named(name))
             total = total + product
         return total
+
+
+_TOO_LARGE = (f"has a size that is too long a sum of products of named dimensions: at most {TERMS} terms of "
+              f"{FACTORS} factors are kept, with coefficients below 2^63")
+
+
+def _few(words: Sequence[str]) -> Sequence[str]:
+    return words if len(words) <= 12 else (*words[:12], "…")
 
 
 Dimension = int | Size
@@ -70,7 +85,14 @@ def _dimension(terms: list[tuple[tuple[str, ...], int]]) -> Dimension:
     kept = sorted(((names, factor) for names, factor in total.items() if factor), key=lambda t: (-len(t[0]), t[0]))
     if not any(names for names, _ in kept):
         return sum(factor for _, factor in kept)
+    if len(kept) > TERMS or any(len(names) > FACTORS or abs(factor) >= COEFFICIENT for names, factor in kept):
+        raise ShapeError(_TOO_LARGE)
     return Size(tuple(kept))
+
+
+def summed(sizes: Iterable[Dimension]) -> Dimension:
+    """Their sum, in time that grows as their number does."""
+    return _dimension([term for size in sizes for term in _terms(size)])
 
 
 def divide(total: Dimension, part: Dimension) -> Dimension | None:
