@@ -42,6 +42,9 @@ class Limits:
                 raise InputError(f"limit {field.name} is {short(value)}; expected a whole number, 1 or more")
         if self.digits > (most := sys.get_int_max_str_digits() or self.digits):
             raise InputError(f"limit digits is {self.digits}; Python reads numbers of at most {most}")
+        if self.nesting > 100:
+            raise InputError(f"limit nesting is {self.nesting}; at most 100, for what is inside runs inside: Python's "
+                             "own calls nest with it")
 
     @classmethod
     def of(cls, **limits: int) -> Limits:

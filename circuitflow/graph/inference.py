@@ -230,6 +230,6 @@ def _declared(place: Placed, sizes: dict[str, Dimension], faults: Faults) -> Non
             for name, size in zip(written.shape, type_.shape, strict=True) if isinstance(name, str))
         if not equal:
             place.node.types = ()
-            where = "".join(f"; {name} is {size}" for name, size in sizes.items())
+            where = "".join(f"; {name} is {sizes[name]}" for name in dict.fromkeys(written.shape) if name in sizes)
             _fault(place, faults, f"declared as {show(written.shape)}, the call gives {show(type_.shape)}{where}",
                    "shape")
