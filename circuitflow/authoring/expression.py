@@ -16,16 +16,21 @@ from circuitflow.authoring.author import Author, author_of
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.errors import DocumentError, Fault, InputError, nearest, printable
 from circuitflow.gates import GATES, GateTable
+from circuitflow.gates.operators import BINARY
 from circuitflow.graph.circuit import Circuit
 
 NAME = "<expression>"
 MAX_LENGTH = 1_000_000
 """Longest text, in characters."""
 
-_BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.Mod: "mod",
-           ast.MatMult: "matmul", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"}
-_COMPARED = {ast.Eq: "equal", ast.Lt: "less", ast.LtE: "less_or_equal", ast.Gt: "greater",
-             ast.GtE: "greater_or_equal"}
+_BINARY: dict[type[ast.AST], str] = {}
+_COMPARED: dict[type[ast.AST], str] = {}
+for _sign, _operator in BINARY.items():
+    match ast.parse(f"x {_sign} y", mode="eval").body:
+        case ast.BinOp(op=_op):
+            _BINARY[type(_op)] = _operator.gate
+        case ast.Compare(ops=[_op]):
+            _COMPARED[type(_op)] = _operator.gate
 _CHAINED = (ast.Add, ast.Mult)
 """Operators whose chains are one gate of several operands."""
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from circuitflow.errors import printable
 from circuitflow.gates import ArrayType, GateTable, ShapeError
+from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
 from circuitflow.graph.node import Node
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer
@@ -14,16 +15,13 @@ from circuitflow.transforms.writer import Writer
 GATES, CHARACTERS = 12, 60
 """A longer rule is told in words alone."""
 
-_INFIX = {"or": ("|", 1), "xor": ("^", 2), "and": ("&", 3),
-          "equal": ("==", 4), "equal_nan": ("==", 4), "less": ("<", 4), "less_or_equal": ("<=", 4),
-          "greater": (">", 4), "greater_or_equal": (">=", 4),
-          "add": ("+", 5), "sub": ("-", 5), "mul": ("*", 6), "mul_no_nan": ("*", 6), "div": ("/", 6), "mod": ("%", 6),
-          "matmul": ("@", 6), "pow": ("**", 8)}
+_INFIX = {operator.gate: (sign, operator.binding) for sign, operator in BINARY.items()}
+_INFIX |= {"equal_nan": _INFIX["equal"], "mul_no_nan": _INFIX["mul"]}
 _FREE = {("+", "+"), ("+", "-"), ("*", "*"), ("|", "|"), ("^", "^"), ("&", "&")}
 """Signs whose right operand may have the other sign without parentheses."""
 
-_PREFIX = {"neg": "-", "not": "~"}
-_COMPARED, _UNARY, _POWER, _CALL = 4, 7, 8, 9
+_PREFIX = {operator.gate: sign for sign, operator in PREFIXES.items()}
+_CALL = POWER + 1
 
 
 class Phrase(NamedTuple):
@@ -46,13 +44,13 @@ def applied(gate: str, operands: Sequence[Phrase], attributes: Mapping[str, Any]
     if gate in _INFIX and not attributes and len(operands) > 1:
         sign, binding = _INFIX[gate]
         first, *rest = operands
-        parts = [_within(first, binding + (binding in (_COMPARED, _POWER)))]
+        parts = [_within(first, binding + (binding in (COMPARISON, POWER)))]
         parts += [_within(x, binding + ((sign, x.sign) not in _FREE)) for x in rest]
-        return Phrase((f" {sign} " if binding != _POWER else sign).join(parts), binding, sign)
+        return Phrase((f" {sign} " if binding != POWER else sign).join(parts), binding, sign)
     if gate in _PREFIX:
-        return Phrase(_PREFIX[gate] + _within(operands[0], _UNARY), _UNARY)
+        return Phrase(_PREFIX[gate] + _within(operands[0], UNARY), UNARY)
     if gate == "reciprocal":
-        return Phrase(f"1 / {_within(operands[0], _UNARY)}", 6, "/")
+        return Phrase(f"1 / {_within(operands[0], UNARY)}", BINARY["/"].binding, "/")
     if gate == "matrix_transpose":
         return Phrase(f"{_within(operands[0], _CALL)}{'.T' if dimensions == 2 else '.mT'}")
     if gate == "identity":
@@ -133,7 +131,7 @@ def _written(wire: Wire) -> str | None:
             return Phrase(record.name)
         if record.gate == "constant":
             value = str(record.attributes["value"])
-            return Phrase(value, _UNARY if value[0] == "-" else _CALL)
+            return Phrase(value, UNARY if value[0] == "-" else _CALL)
         found = applied(record.gate, [phrase(y) for y in record.operands.values()], record.attributes, x.ndim)
         return Phrase(f"{found.text}.{record.outputs[x.position]}") if record.outputs else found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from circuitflow.gates import ArrayType
+from circuitflow.gates.operators import BINARY, COMPARISON, PREFIXES, UNARY
 from circuitflow.gates.shapes import Shape
 
 if TYPE_CHECKING:
@@ -86,13 +87,9 @@ def _operator(gate: str, *, swapped: bool = False) -> Callable[..., Wire]:
     return apply
 
 
-_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "pow": "pow", "mod": "mod", "matmul": "matmul",
-           "and": "and", "or": "or", "xor": "xor"}
-_OTHERS = {"eq": "equal", "lt": "less", "le": "less_or_equal", "gt": "greater", "ge": "greater_or_equal", "neg": "neg",
-           "invert": "not", "abs": "abs"}
-for _name, _gate in _BINARY.items():
-    setattr(Wire, f"__{_name}__", _operator(_gate))
-    setattr(Wire, f"__r{_name}__", _operator(_gate, swapped=True))
-for _name, _gate in _OTHERS.items():
-    setattr(Wire, f"__{_name}__", _operator(_gate))
+for _gate, _method, _binding in (*BINARY.values(), *PREFIXES.values()):
+    setattr(Wire, f"__{_method}__", _operator(_gate))
+    if _binding not in (COMPARISON, UNARY):
+        setattr(Wire, f"__r{_method}__", _operator(_gate, swapped=True))
+setattr(Wire, "__abs__", _operator("abs"))  # noqa: B010
 setattr(Wire, "__ne__", lambda self, other: ~(self == other))  # noqa: B010
