@@ -31,10 +31,11 @@ BEYOND_A_SCHEMA = {
     "mixed_dtypes", "mixed_ports", "mutual_recursion", "named_dimensions", "nan_token", "nested_too_deep",
     "no_such_output", "not_safetensors", "nul_byte", "one_hot_bomb", "outer_bomb", "output_twice",
     "overflowing_number", "overlong_utf8", "pad_bomb", "port_twice", "ragged", "recursion", "reshape",
-    "scan_of_itself", "self_loop", "shape_empty_and_endless", "shape_overflowing", "single_quotes", "ten_gigabytes", "tensor_name_hostile",
+    "scan_of_itself", "self_loop", "shape_empty_and_endless", "shape_overflowing", "single_quotes",
+    "size_of_too_many_factors", "size_of_too_many_terms", "size_with_too_large_a_factor", "ten_gigabytes", "tensor_name_hostile",
     "tile_bomb", "too_few_operands", "too_many_operands", "trailing_comma", "trailing_garbage", "two_documents",
     "unclosed", "underflow", "underflow_float32", "unknown_circuit", "unknown_port",
-    "upstream_shape", "upstream_unknown", "utf16", "utf16_big_endian", "utf32", "value_hostile", "where_number",
+    "upstream_of_another_shape", "upstream_of_too_much", "upstream_shape", "upstream_unknown", "utf16", "utf16_big_endian", "utf32", "value_hostile", "where_number",
 }
 
 

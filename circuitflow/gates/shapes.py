@@ -62,8 +62,8 @@ class Size:
         return total
 
 
-_TOO_LARGE = (f"has a size that is too long a sum of products of named dimensions: at most {TERMS} terms of "
-              f"{FACTORS} factors are kept, with coefficients below 2^63")
+_TOO_LARGE = (f"needs sizes that are shorter sums of products of named dimensions, of at most {TERMS} terms of "
+              f"{FACTORS} names each and coefficients below 2^63; give some of the dimensions numbers")
 
 
 def _few(words: Sequence[str]) -> Sequence[str]:
