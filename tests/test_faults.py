@@ -214,6 +214,15 @@ def test_a_fault_in_what_a_repeated_key_drops():
                             'key "nodes" stands twice in one object; remove one of the two', "output 'x': there is no node 'x'"]
 
 
+def test_of_a_value_at_fault_nothing_more_is_said():
+    W = {"id": "W", "gate": "constant", "value": [[1, "a"]]}
+    (fault,) = faults(document(W, "f = matmul(W, W)"))
+    assert fault.startswith("node 'W': \"a\" is text")
+    inner = {"nodes": [W, {"id": "y", "gate": "matmul", "inputs": ["W", "W"]}], "outputs": ["y"]}
+    (fault,) = faults(document({"id": "h", "gate": "call", "circuit": "a"}, "f = reduce_sum(h)", {"id": "s", "gate": "checkpoint", "circuit": "a"}, circuits={"a": inner}))
+    assert fault.startswith("node 'W': \"a\" is text")
+
+
 def test_no_more_than_a_thousand_faults_are_listed():
     found = faults(document("x = 1", *[f"n{i} = neg(y{i})" for i in range(1500)], outputs=["x"]))
     assert len(found) == 1001

@@ -29,7 +29,7 @@ class Tensor(NamedTuple):
 
     Attributes:
         shape, dtype: as the file says.
-        load: reads it; the same read-only array every time.
+        load: reads it; the same array every time.
     """
 
     shape: tuple[int, ...]
@@ -48,8 +48,7 @@ class _Open:
 
     def load(self, name: str) -> Array:
         if name not in self.loaded:
-            self.loaded[name] = array = self.view.get_tensor(name)
-            array.flags.writeable = False
+            self.loaded[name] = self.view.get_tensor(name)
         return self.loaded[name]
 
 
