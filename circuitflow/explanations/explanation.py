@@ -122,8 +122,8 @@ class _Told:
                     label = printable(node.label, 60) if node.label else ""
                     output = f".{name.partition('.')[2]}" if node.outputs else ""
                     yield Stage(name, "=", right + output, number(self.result.values[name]), label, name)
-                    if node.gate is None and len(operands) > 3:  # which need not be said of every output
-                        right = f"{node.kind}({', '.join(operands[:3])}, …)"
+                    if node.gate is None and len(operands) > 12:  # which need not all be said of every output
+                        right = f"{node.kind}({', '.join(operands[:12])}, …)"
 
     def backward(self) -> Iterator[Block]:
         so_far: dict[str, Any] = {}
