@@ -129,7 +129,7 @@ def test_as_many_inputs_and_outputs_as_one_likes(gate):
     result = cf.Executor(circuit).run()
     assert result.gradients["s"].tolist() == [-n, -n]
     assert cf.draw(result, "dot")
-    assert "c" in cf.explain(result, "markdown")
+    assert len(cf.explain(result, "markdown")) < 500 * n
     assert cf.Executor(cf.gradient(circuit)).run().outputs["ds"].tolist() == [-n, -n]
     _, gradients = cf.Executor(circuit).compile()()
     assert gradients["s"].tolist() == [-n, -n]
