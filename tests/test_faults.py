@@ -9,7 +9,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.document.positions import Place, locate, position, tokens
-from circuitflow.errors import Fault, nearest, printable, short
+from circuitflow.errors import Fault, listing, nearest, printable, short
 from conftest import ROOT
 from documents import document, faults
 
@@ -86,6 +86,13 @@ def test_text_from_a_file_is_made_safe(text, shown):
     ((1,), "a list of 1")])
 def test_values_in_a_few_words(value, words):
     assert short(value) == words
+
+
+def test_long_lists_are_shown_in_part():
+    assert listing("abc") == "'a', 'b', 'c'"
+    assert listing("abcdefghijkl") == ", ".join(f"'{word}'" for word in "abcdefghijkl")
+    assert listing("abcdefghijklm") == ", ".join(f"'{word}'" for word in "abcdefghijkl") + ", …"
+    assert listing(iter("abc"), 2) == "'a', 'b', …"
 
 
 def test_the_nearest_spelling():

@@ -432,12 +432,12 @@ def test_a_gate_of_ones_own_is_differentiated_to_any_order():
     assert values(cf.gradient(c, values=True)) == {"f": 8, "dx": 12}
 
 
-@pytest.mark.parametrize("count", [2, 8, 9, 40])
+@pytest.mark.parametrize("count", [2, 8, 9, 150])
 def test_the_gradient_of_a_concatenation_of_named_sizes_is_as_long_as_it_is(count):
     nodes = [{"id": f"x{i}", "gate": "input", "shape": [f"n{i}", 2]} for i in range(count)]
     c = circuit(*nodes, {"id": "y", "gate": "concat", "axis": 0, "inputs": [f"x{i}" for i in range(count)]}, "z = mul(y, y)", {"id": "f", "gate": "reduce_sum", "inputs": ["z"]})
     made = cf.gradient(c)
-    assert sum(len(node.operands) for node in made.nodes.values()) < 12 * count + 4 * count * math.log2(count)
+    assert sum(len(node.operands) for node in made.nodes.values()) < 10 * count + 2 * count * math.log2(count)
     given = {f"x{i}": np.full((1 + i % 3, 2), float(i)) for i in range(count)}
     for name, gradient in cf.Executor(made).run(given, wrt=[]).outputs.items():
         np.testing.assert_array_equal(gradient, 2 * given[name[1:]])
