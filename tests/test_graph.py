@@ -327,12 +327,12 @@ def test_polynomials_do_not_grow_without_end(monkeypatch):
     assert str(many) == " + ".join(f"n{i}" for i in sorted(range(999), key=str)[:12]) + " + …"
     large = math.prod([Size.named("n")] * 64)
     assert str(large) == "*".join(["n"] * 12) + "*…"
-    with pytest.raises(ShapeError), monkeypatch.context() as patch:
-        patch.setattr(shapes, "_dimension", lambda terms: pytest.fail("a million terms were written down"))
-        many * many
     for grow in (lambda: many + Size.named("m") + 1, lambda: large * Size.named("n"), lambda: Size.named("n") * 2**63):
         with pytest.raises(ShapeError, match="needs sizes that are shorter sums of products of named dimensions, of at most 1000 terms of 64 names each"):
             grow()
+    monkeypatch.setattr(shapes, "_dimension", lambda terms: pytest.fail(f"{len(terms)} terms were written down"))
+    with pytest.raises(ShapeError):
+        many * many
 
 
 def _crossed(count):
