@@ -14,6 +14,7 @@ from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.explanations.explanation import explanation
 from circuitflow.explanations.expressions import Phrase, applied, sent_back, stage
 from circuitflow.gates import GATES, NOTES, ArrayType
+from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.graph.node import Edge, Node
 from conftest import ROOT
 from documents import circuit
@@ -231,3 +232,25 @@ def test_hostile_text_stays_text(hostile):
 def test_all_words_are_clauses():
     for name, note in NOTES.items():
         assert not note.words or (note.words[0].islower() and not note.words.endswith(".")), name
+
+
+def test_operators_hold_together_as_python_has_them():
+    """Parentheses stand just where the grammar needs them to tell two operators apart."""
+    x, y, z = map(Phrase, "xyz")
+    for sign, outer in BINARY.items():
+        for inner_sign, inner in BINARY.items():
+            for operands, meant in [((applied(inner.gate, [x, y], {}), z), f"(x {inner_sign} y) {sign} z"),
+                                    ((x, applied(inner.gate, [y, z], {})), f"x {sign} (y {inner_sign} z)")]:
+                written = applied(outer.gate, operands, {}).text
+                plain = f"x {inner_sign} y {sign} z" if meant[0] == "(" else f"x {sign} y {inner_sign} z"
+                same = ast.dump(ast.parse(plain)) == ast.dump(ast.parse(meant))
+                associative = sign in "+*|^&" and inner_sign in ("+-" if sign == "+" else sign)
+                needless = sign == inner_sign == "**"  # but easier to read
+                assert ("(" in written) != (same or (associative and meant[0] == "x")) or needless, (written, meant)
+                if not associative:
+                    assert ast.dump(ast.parse(written)) == ast.dump(ast.parse(meant))
+        for prefix, unary in PREFIXES.items():
+            for operands, meant in [((applied(unary.gate, [x], {}), y), f"({prefix}x) {sign} y"), ((x, applied(unary.gate, [y], {})), f"x {sign} ({prefix}y)")]:
+                assert ast.dump(ast.parse(applied(outer.gate, operands, {}).text)) == ast.dump(ast.parse(meant))
+            written = applied(unary.gate, [applied(outer.gate, [x, y], {})], {}).text
+            assert ast.dump(ast.parse(written)) == ast.dump(ast.parse(f"{prefix}(x {sign} y)"))

@@ -22,14 +22,14 @@ class Operator(NamedTuple):
     binding: int
 
 
-COMPARISON, UNARY, POWER = 4, 7, 8
+COMPARISON, UNARY, POWER = 1, 7, 8
 """How tightly comparisons, unary operators and powers bind."""
 
 BINARY: Mapping[str, Operator] = MappingProxyType({
-    "|": Operator("or", "or", 1), "^": Operator("xor", "xor", 2), "&": Operator("and", "and", 3),
     "==": Operator("equal", "eq", COMPARISON),
     "<": Operator("less", "lt", COMPARISON), "<=": Operator("less_or_equal", "le", COMPARISON),
     ">": Operator("greater", "gt", COMPARISON), ">=": Operator("greater_or_equal", "ge", COMPARISON),
+    "|": Operator("or", "or", 2), "^": Operator("xor", "xor", 3), "&": Operator("and", "and", 4),
     "+": Operator("add", "add", 5), "-": Operator("sub", "sub", 5),
     "*": Operator("mul", "mul", 6), "/": Operator("div", "truediv", 6), "%": Operator("mod", "mod", 6),
     "@": Operator("matmul", "matmul", 6),
