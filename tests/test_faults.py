@@ -221,6 +221,14 @@ def test_a_fault_in_what_a_repeated_key_drops():
                             'key "nodes" stands twice in one object; remove one of the two', "output 'x': there is no node 'x'"]
 
 
+@pytest.mark.parametrize("folder", [None, "."])
+def test_a_lone_surrogate_in_a_string_of_a_program(folder):
+    text = document({"id": "x", "gate": "input", "value": 1, "label": "?"}, circuits={"a": {"nodes": [{"id": "x", "gate": "input"}], "outputs": ["x"]}})
+    for lone in ("\ud800", "\udfff"):
+        assert faults(text.replace("?", lone), folder=folder) == ["text with a lone surrogate; write the whole pair or the character itself"]
+    assert faults(text.replace("?", "\U0001f600"), folder=folder) == []
+
+
 def test_of_a_value_at_fault_nothing_more_is_said():
     W = {"id": "W", "gate": "constant", "value": [[1, "a"]]}
     (fault,) = faults(document(W, "f = matmul(W, W)"))

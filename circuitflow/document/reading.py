@@ -23,6 +23,8 @@ from circuitflow.errors import printable
 
 _PIECE = 2**20
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_LONE = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATE = "text with a lone surrogate; write the whole pair or the character itself"
 _NOTHING = object()  # None is the JSON value null
 T = TypeVar("T")
 
@@ -194,6 +196,9 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
             return -0.0
         return forbidden(digits) if len(digits) > limits.digits else int(digits)
 
+    if not text.isascii() and (lone := _LONE.search(text)):  # which a file cannot have, but a string of a program can
+        faults.add(source, _LONE_SURROGATE, offset=lone.start())
+        return _NOTHING
     try:
         raw = json.loads(text, object_pairs_hook=unique, parse_constant=forbidden, parse_float=number,
                          parse_int=integer)
@@ -246,18 +251,14 @@ def _forbidden(text: str, limits: Limits) -> Iterator[tuple[positions.Token, str
         elif word[0] == '"':
             if len(word) - 2 > limits.text:
                 yield token, f"a text of {len(word) - 2} characters; at most {limits.text} are read (limit text)"
-            elif _SURROGATE.search(word) and not _is_unicode(json.loads(word, strict=False)):
-                yield token, "text with a lone surrogate; write the whole pair or the character itself"
+            elif _SURROGATE.search(word) and _LONE.search(json.loads(word, strict=False)):
+                yield token, _LONE_SURROGATE
         elif digits[0].isdecimal() and len(word) > limits.digits:
             yield token, f"a number of {len(digits)} digits; at most {limits.digits} are read (limit digits)"
         elif digits[0].isdecimal() and not digits.isdecimal() and math.isinf(float(word)):
             yield token, f'{printable(word, 40)} is too large for a float64; write "Infinity" if you mean it'
         elif digits[0].isdecimal() and not digits.isdecimal() and is_lost(digits, float(word)):
             yield token, f"{printable(word, 40)} is too small for a float64, which makes it 0; write 0 if you mean it"
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _syntax(text: str, error: json.JSONDecodeError) -> tuple[int, str]:

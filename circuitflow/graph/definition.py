@@ -119,7 +119,7 @@ def define(parsed: Parsed, faults: Faults) -> list[Definition]:
     root = _definition(parsed)
     # Every file is read once, so that files which name one another come to an end.
     files: dict[Path, _File] = {}
-    if root.source.folder:
+    if root.source.folder and root.body.circuits:
         data = (root.source.text or "").encode()
         files[(root.source.folder / Path(root.source.name).name).resolve()] = _File(data, root, is_read=True)
     definitions = [root]
