@@ -120,10 +120,15 @@ def short(value: object) -> str:
             return printable(repr(value), 40)
 
 
-def listing(words: Iterable[object], most: int = 12) -> str:
-    """Words in quotes, separated by commas; where there are more than so many, an ellipsis stands for the others."""
+def few(words: Iterable[str], most: int = 12) -> list[str]:
+    """The first words; where there are more than so many, an ellipsis stands for the others."""
     first = list(itertools.islice(words, most + 1))
-    return ", ".join([*(f"'{printable(str(word), 60)}'" for word in first[:most]), *("…" for _ in first[most:])])
+    return first if len(first) <= most else [*first[:most], "…"]
+
+
+def listing(words: Iterable[object], most: int = 12) -> str:
+    """The first words in quotes, separated by commas."""
+    return ", ".join(few((f"'{printable(str(word), 60)}'" for word in words), most))
 
 
 def nearest(word: str, known: Collection[str]) -> str:

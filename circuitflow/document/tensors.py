@@ -1,4 +1,4 @@
-"""Tensors in safetensors files: each file is opened once while a document is read, by a descriptor that is checked."""
+"""Tensors in safetensors files, which are read through descriptors that are checked."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Open:
 
 
 class TensorFiles:
-    """The tensor files of a document while it is read: however many tensors it names, each file is opened once.
+    """The tensor files of a document while it is read: however many tensors it names, each header is read once.
 
     Attributes:
         limits: how large they may be.

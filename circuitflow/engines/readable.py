@@ -21,7 +21,7 @@ from circuitflow.engines.scalars import BINARY, FORMS, NAMES, inlinable, number,
 from circuitflow.engines.source import Source, is_number
 from circuitflow.engines.staged import scalar_program
 from circuitflow.engines.trace import Called, Line, Value
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError, few, printable
 from circuitflow.executor.interpreter import Interpreter
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.node import Node
@@ -310,8 +310,7 @@ def _unwritable(line: Line) -> InputError:
 
 
 def _application(node: Node) -> str:
-    operands = [edge.source for edge in node.operands[:12]] + ["…"] * (len(node.operands) > 12)
-    return f"{node.kind}({', '.join(operands)})"
+    return f"{node.kind}({', '.join(few(edge.source for edge in node.operands))})"
 
 
 def _plain(x: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError, few, printable
 from circuitflow.gates import Gate
 from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
@@ -133,7 +133,7 @@ def _find(circuit: Network, reference: str, asked: str) -> Output:
     output = circuit.find(reference)
     if output is None:
         node = circuit.nodes.get(reference)
-        hint = f"; name one of its outputs: {', '.join(node.names[:12])}" if node else circuit.suggestion(reference)
+        hint = f"; name one of its outputs: {', '.join(few(node.names))}" if node else circuit.suggestion(reference)
         raise InputError(f"{asked}: there is no '{printable(reference, 60)}' in circuit '{printable(circuit.name, 60)}'"
                          f"{hint}" if node is None else f"{asked}: '{reference}' has several outputs{hint}")
     return output

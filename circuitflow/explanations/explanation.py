@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError, few, printable
 from circuitflow.executor.result import Contribution, Result
 from circuitflow.explanations.expressions import sent_back, stage
 from circuitflow.explanations.numbers import number
@@ -122,8 +122,8 @@ class _Told:
                     label = printable(node.label, 60) if node.label else ""
                     output = f".{name.partition('.')[2]}" if node.outputs else ""
                     yield Stage(name, "=", right + output, number(self.result.values[name]), label, name)
-                    if node.gate is None and len(operands) > 12:  # which need not all be said of every output
-                        right = f"{node.kind}({', '.join(operands[:12])}, …)"
+                    if node.gate is None:  # whose operands need not all be said of every output
+                        right = f"{node.kind}({', '.join(few(operands))})"
 
     def backward(self) -> Iterator[Block]:
         so_far: dict[str, Any] = {}

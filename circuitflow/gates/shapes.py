@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from circuitflow.errors import few
+
 TERMS, FACTORS, COEFFICIENT = 1000, 64, 2**63
 """Of the largest polynomial: how many terms, how many names in one, and what NumPy has no size of."""
 
@@ -47,9 +49,9 @@ class Size:
 
     def __str__(self) -> str:
         def term(names: tuple[str, ...], factor: int) -> str:
-            return "*".join([*([str(factor)] if factor != 1 or not names else []), *_few(names)])
+            return "*".join([*([str(factor)] if factor != 1 or not names else []), *few(names)])
 
-        return " + ".join(_few([term(names, factor) for names, factor in self.terms[:13]]))
+        return " + ".join(few(term(names, factor) for names, factor in self.terms))
 
     def substitute(self, sizes: Mapping[str, Dimension]) -> Dimension:
         """The size with names replaced by what they stand for; a name without a size stays."""
@@ -64,10 +66,6 @@ class Size:
 
 _TOO_LARGE = (f"needs sizes that are shorter sums of products of named dimensions, of at most {TERMS} terms of "
               f"{FACTORS} names each and coefficients below 2^63; give some of the dimensions numbers")
-
-
-def _few(words: Sequence[str]) -> Sequence[str]:
-    return words if len(words) <= 12 else (*words[:12], "…")
 
 
 Dimension = int | Size

@@ -10,7 +10,7 @@ from circuitflow.document.faults import Faults
 from circuitflow.document.model import NODES, CallNode, GateNode, IfNode, Node, ScanNode, SubcircuitNode
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
-from circuitflow.errors import listing, printable, short
+from circuitflow.errors import few, listing, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.definition import NOTHING, Definition, Site
@@ -58,8 +58,7 @@ def _takes(site: Site) -> str:
     ports, least = site.ports, _least(site)
     if least is not None:
         return f"{least} operands or more"
-    named = ", ".join(ports[:12]) + ", …" * (len(ports) > 12)
-    return f"{len(ports)} operand{'s' * (len(ports) != 1)} ({named})" if ports else "no operands"
+    return f"{len(ports)} operand{'s' * (len(ports) != 1)} ({', '.join(few(ports))})" if ports else "no operands"
 
 
 class _Checker:
