@@ -124,7 +124,7 @@ def test_an_operand_that_a_gate_refuses_is_told_as_by_the_interpreter():
     labels = T.copy()
     labels[700] = 3
     with pytest.raises(cf.GateError, match=re.escape("node 'loss': softmax_cross_entropy_loss: label 3 is out of range for 3 classes")):
-        cf.Executor(loaded).compile()(x=X, t=labels)
+        cf.Executor(loaded).compile(engine="staged")(x=X, t=labels)
 
 
 def batch_of(example):
@@ -157,9 +157,10 @@ def test_every_gate_on_a_batch(example):
     executor = cf.Executor(loaded)
     try:
         expected = executor.compile(engine="interpreter")(**given)
+        compiled = executor.compile(engine="staged")
     except cf.CircuitflowError:
         return
-    close(executor.compile()(**given), expected, rtol=1e-11, atol=1e-12)
+    close(compiled(**given), expected, rtol=1e-11, atol=1e-12)
 
 
 def test_most_gates_take_a_batch_apart():
@@ -181,7 +182,7 @@ def test_memory_does_not_grow_with_the_rows(monkeypatch):
     monkeypatch.setattr(batches, "CACHE", 2**20)
     loaded = circuit(given_x(), *LAYER[1:], *(gate(f"t{i}", "tanh", f"t{i - 1}" if i else "a") for i in range(20)),
                      gate("f", "reduce_sum", "t19"))
-    compiled = cf.Executor(loaded).compile(wrt=["W", "b"])
+    compiled = cf.Executor(loaded).compile(wrt=["W", "b"], engine="staged")
 
     def peak(rows):
         x = np.ones((rows, 5))
@@ -198,7 +199,7 @@ def test_memory_does_not_grow_with_the_rows(monkeypatch):
 
 def test_threads_share_a_function():
     loaded, given = SEPARABLE["rows divided by a sum"]
-    compiled = cf.Executor(loaded).compile()
+    compiled = cf.Executor(loaded).compile(engine="staged")
     alone = [compiled(x=given["x"] * k)[0] for k in range(1, 9)]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda k: compiled(x=given["x"] * k)[0], range(1, 9))) == alone

@@ -317,10 +317,9 @@ def test_python_answers_where_its_functions_raise():
 
 def test_without_numba_a_large_circuit_still_has_a_tape(monkeypatch, caplog):
     monkeypatch.setattr("circuitflow.engines.taped.is_there", lambda: False)
-    monkeypatch.setattr("circuitflow.engines.executor.STAGED", 10)
     executor = cf.Executor(random_scalars(3))
     with caplog.at_level("INFO", "circuitflow"):
-        found = executor.compile()()
+        found = executor.compile(engine="tape")()
     assert caplog.messages == ["engine: tape, in Python; `pip install 'circuitflow[fast]'` compiles it"]
     close(found, executor.compile(engine="interpreter")())
     monkeypatch.setitem(sys.modules, "numba", None)
@@ -367,7 +366,7 @@ def test_no_document_can_put_its_text_into_the_source(shape, monkeypatch):
     made = circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE}, {"id": "import", "gate": "softplus", "inputs": ["def"]},
                    {"id": "f", "gate": "reduce_sum" if shape else "tanh", "inputs": ["import"]}, outputs=["f", "def"],
                    name="marker_q", description="marker_q", **({"upstream": {"def": [1, 1]}} if shape else {}))
-    values, gradients = cf.Executor(made).compile()(**{name: np.full(shape, 0.5) for name in HOSTILE[:2]})
+    values, gradients = cf.Executor(made).compile(engine="staged")(**{name: np.full(shape, 0.5) for name in HOSTILE[:2]})
     assert list(gradients) == HOSTILE
     close(values["def"], np.full(shape, 0.5 * 2 + 0.25 * (len(HOSTILE) - 2)))
     words = {token.string for text in written for token in tokenize.generate_tokens(io.StringIO(text).readline)
@@ -406,13 +405,14 @@ def test_nor_into_the_source_of_a_loop(kind, monkeypatch):
 
 
 def test_a_compiled_function_reaches_no_builtins():
-    compiled = cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile()
+    compiled = cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile(engine="staged")
     assert compiled.__globals__["__builtins__"] == {}
     assert "open" not in compiled.__globals__
 
 
 def test_what_was_picked_is_logged(caplog):
     with caplog.at_level("INFO", "circuitflow"):
-        cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile()
+        cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile(engine="staged")
+        cf.Executor(cf.load(ROOT / "circuits/mlp.json")).compile(engine="staged")
         cf.Executor(cf.load(ROOT / "circuits/mlp.json")).compile()
-    assert caplog.messages == ["engine: staged, on floats", "engine: staged, on arrays"]
+    assert caplog.messages == ["engine: staged, on floats", "engine: staged, on arrays", "engine: interpreter"]

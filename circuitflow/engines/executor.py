@@ -17,7 +17,7 @@ from circuitflow.engines.staged import scalar_program, staged
 from circuitflow.engines.tape import is_scalar
 from circuitflow.engines.taped import Taped, TapedRows
 from circuitflow.engines.xla import Jitted
-from circuitflow.errors import GateError, InputError, nearest, printable
+from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.interpreter import Interpreter
 
 ENGINES = ("auto", "interpreter", "staged", "tape", "jax")
@@ -51,15 +51,15 @@ class Executor(Interpreter):
             wrt: the nodes to differentiate by, none for `()`; all floating-point inputs and parameters by default.
             engine: "interpreter" runs the gates one by one; "staged" straight-line code made of the gradient document;
                 "tape" loops over flat arrays of scalar gates, compiled where the extra `fast` is installed; "jax" the
-                passes under `jax.jit`. "auto" chooses among the first three, and the logger `circuitflow` has what it
-                chose.
+                passes under `jax.jit`. "auto" is the interpreter until the others are proved; the logger
+                `circuitflow` has what it chose.
             device: of the engine jax: "cpu", "gpu" or a JAX device.
 
         Raises:
             InputError: an unknown reference, engine or device, or a circuit that the engine cannot take.
             MissingExtraError: the engine needs a package that is not installed.
         """
-        of, wrt, chosen = self._question(of, wrt, engine, device, STAGED)
+        of, wrt, chosen = self._question(of, wrt, "interpreter" if engine == "auto" else engine, device, STAGED)
         if chosen == "jax":
             return _logged(Jitted(self, of, wrt, device=device), "jax")
         if chosen == "tape":
@@ -72,16 +72,11 @@ class Executor(Interpreter):
                 how = "compiled" if taped.fast else "in Python; `pip install 'circuitflow[fast]'` compiles it"
                 return _logged(taped, f"tape, {how}")
         if chosen == "staged":
-            try:
-                derived = Derived(self, of, wrt)
-            except GateError:  # a rule that cannot be written down for sizes that are not known
-                if engine != "auto":
-                    raise
-            else:
-                stages = scalar_program(derived)
-                if stages is None:
-                    return _logged(Arrays(derived), "staged, on arrays")
-                return _logged(staged(derived, stages), "staged, on floats")
+            derived = Derived(self, of, wrt)
+            stages = scalar_program(derived)
+            if stages is None:
+                return _logged(Arrays(derived), "staged, on arrays")
+            return _logged(staged(derived, stages), "staged, on floats")
         return _logged(self._interpreted(of, wrt), "interpreter")
 
     def vmap(self, of: References = None, wrt: References = None, *, engine: str = "auto",
