@@ -12,6 +12,8 @@ import numpy as np
 
 from circuitflow.errors import InputError, printable
 from circuitflow.executor.arrays import Library
+from circuitflow.executor.binding import Bound
+from circuitflow.executor.question import Question
 from circuitflow.gates import ArrayType
 
 
@@ -19,38 +21,59 @@ class Columns(NamedTuple):
     """Arguments of a function over rows.
 
     Attributes:
-        arrays: the columns, by name, each contiguous and of the dtype of its input.
-        scalars: all that is given, a number of the right dtype in place of a column.
+        inputs: the columns by id, each contiguous and of the dtype of its input.
+        upstream: columns of upstream gradients, by output.
+        bound: what `Question.bind` gives, with a number of the right dtype in place of each column.
         rows: how many there are.
     """
 
-    arrays: Mapping[str, Any]
-    scalars: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    upstream: Mapping[str, Any]
+    bound: tuple[Bound, dict[int, Any]]
     rows: int
 
 
-def columns_in(given: Mapping[str, Any], types: Mapping[str, ArrayType]) -> Columns:
+def columns_in(question: Question, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Columns:
     """Tell columns from numbers that are the same in every row.
 
     Args:
-        given: by name.
-        types: of everything that may be given; what has another name is left to others to complain of.
+        question: whose inputs and outputs are scalars.
+        inputs: by id.
+        upstream: by output.
 
     Raises:
-        InputError: a wrong dtype, columns of different lengths, or none.
+        InputError: an unknown name, a missing value, a wrong shape or dtype, columns of different lengths, or none.
     """
-    arrays: dict[str, Any] = {}
+    nodes = question.circuit.nodes
+    types = {name: node.types[0] for name, node in nodes.items() if node.kind in ("input", "parameter")}
+    columns = _converted(inputs, types, "'{}'")
+    seeds = _converted(upstream, question.outputs, "upstream '{}'")
+    lengths = {**{f"'{printable(name, 60)}'": len(x) for name, x in columns.items()},
+               **{f"upstream '{printable(name, 60)}'": len(x) for name, x in seeds.items()}}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InputError(f"columns of different lengths: {found}")
+    bound = question.bind(_in_one_row(inputs, columns), _in_one_row(upstream, seeds))
+    if not lengths:
+        raise InputError("no column is given; give at least one input a sequence of numbers, one for each row")
+    return Columns(columns, seeds, bound, next(iter(lengths.values())))
+
+
+def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
+    """What is a column, as an array; what has another name or shape is left for binding to refuse."""
+    columns: dict[str, Any] = {}
     for name, value in given.items():
-        if name in types and np.ndim(value) == 1:
-            shown = f"'{printable(name, 60)}'"
-            arrays[name] = np.ascontiguousarray(Library.of({shown: value}).convert(value, types[name], shown))
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) != 1:
-        found = ", ".join(f"'{printable(name, 60)}' has {length}" for name, length in lengths.items())
-        raise InputError(f"columns of different lengths: {found}" if found else
-                         "no column is given; give at least one input a sequence of numbers, one for each row")
-    scalars = {**given, **{name: np.zeros((), array.dtype) for name, array in arrays.items()}}
-    return Columns(arrays, scalars, next(iter(lengths.values())))
+        if not isinstance(value, list | tuple | np.ndarray) and hasattr(value, "__array__"):
+            value = np.asarray(value)  # a column of another library, in memory
+        if name in types and types[name].shape == () and isinstance(value, list | tuple | np.ndarray):
+            array = Library.of({}).convert(value, types[name], wording.format(printable(name, 60)))
+            if array.ndim == 1:
+                columns[name] = np.ascontiguousarray(array)
+    return columns
+
+
+def _in_one_row(given: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {**given, **{name: np.zeros((), column.dtype) for name, column in columns.items()}}
 
 
 def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:
