@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dataclasses
 import io
+import json
+import keyword
+import math
 import re
 import subprocess
 import symtable
@@ -14,13 +18,20 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_engines import FILES, HOSTILE, ON_SCALARS, circuit, close, nodes_of
 from test_gates import circuit_of
 
 import circuitflow as cf
+from circuitflow.engines.scalars import FORMS
+from circuitflow.export.helpers import CALLS, HELPERS
+from circuitflow.gates import GATES
 from conftest import ROOT
 from gate_examples import EXAMPLES
+from special_values import expected, operands, same
 from test_cli import circuitflow  # noqa: F401
+from test_properties import SETTINGS
 
 UNWRITABLE = {"fold", "conv_transpose", "scatter_add", "scatter_elements", "scatter_nd", "sort", "top_k", "scan", "if", "checkpoint"}
 """Gates whose rules write into arrays, and units."""
@@ -199,6 +210,208 @@ def test_bad_questions(circuitflow):  # noqa: F811
 def test_an_array_without_elements_is_written_by_its_shape():
     subject = circuit({"id": "x", "gate": "input", "value": {"data": 1, "shape": [2**40, 0]}}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"]})
     assert "np.empty((1099511627776, 0), np.float64)" in cf.to_python(subject)
+
+
+IDS = [*sorted({*keyword.kwlist, *keyword.softkwlist, *HELPERS, *dir(builtins)}), "math", "np", "scipy", "default_x", "default_np", "constant_1",
+       "constant_2", "x_part", "f_part", "unused_part", "value", "gradients", "value_and_grad", "name", "shape", "dtype", "array", "df", "dx", "x",
+       "self", "inputs", "upstream", "__debug__", "__file__", "__class__", "__builtins__", "_", "__", "x" * 128]
+NUMBERS = ["NaN", "Infinity", "-Infinity", 0.0, -0.0, 1.0, -1.0, 2.0, -2.5, 0.5, -0.5, 3.0, 5e-324, -5e-324, 1e200, -1e200, 1e308, 710.0, -710.0]
+OF_TWO = ["sub", "mul", "div", "pow", "hypot", "mod", "max", "min", "log_add_exp", "atan2", "add", "mul_no_nan", "less", "equal", "prelu"]
+OF_TRUTHS = ["and", "or", "xor", "is_first_max"]
+OF_ONE = ["neg", "reciprocal", "sqrt", "square", "floor", "ceil", "round", "abs", "sign", "identity", "stop_gradient", "exp", "expm1", "log",
+          "log1p", "erf", "erfc", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sinc", "sigmoid",
+          "relu", "softplus", "log_sigmoid", "leaky_relu", "elu", "gelu", "softsign", "swish", "mish", "hard_sigmoid", "is_nan", "is_inf", "not",
+          "reduce_sum", "reduce_prod", "reduce_max"]
+
+
+@st.composite
+def strange_circuits(draw):
+    """A circuit of scalars, or of scalars and small arrays, at special values, with ids that mean something to Python."""
+    ids = iter(draw(st.permutations(list(dict.fromkeys(IDS)))))
+    shapes = draw(st.sampled_from([[()], [()], [(), (2,)], [(2,), (2, 0)]]))
+    nodes, kinds = [], {}
+
+    def add(node, shape, dtype):
+        nodes.append({"id": next(ids), **node})
+        kinds[nodes[-1]["id"]] = shape, dtype
+        return nodes[-1]["id"]
+
+    def source(shape, dtype="float64"):
+        data = [draw(st.sampled_from(NUMBERS if dtype == "float64" else [True, False])) for _ in range(math.prod(shape))]
+        kind = draw(st.sampled_from(["input", "parameter", "constant"]))
+        return add({"gate": kind, "value": {"data": data, "shape": list(shape), "dtype": dtype}}, shape, dtype)
+
+    def operand(shape, dtype):
+        found = [name for name, kind in kinds.items() if kind == (shape, dtype)]
+        return draw(st.sampled_from(found)) if found else source(shape, dtype)
+
+    for _ in range(draw(st.integers(1, 3))):
+        source(draw(st.sampled_from(shapes)))
+    for _ in range(draw(st.integers(0, 8))):
+        gate, shape = draw(st.sampled_from(OF_ONE + OF_TWO + OF_TRUTHS + ["where"])), draw(st.sampled_from(shapes))
+        dtype = "bool" if gate in ("and", "or", "xor", "not") else "float64"
+        count = 2 if gate in [*OF_TWO, "and", "or", "xor"] else 1
+        if gate in ("reduce_max", "is_first_max") and not math.prod(shape):
+            continue
+        names = [operand(shape, "bool")] * (gate == "where") + [operand(shape, dtype) for _ in range(2 if gate == "where" else count)]
+        add({"gate": gate, "inputs": names}, () if gate.startswith("reduce") else shape,
+            "bool" if gate in ("less", "equal", "and", "or", "xor", "not", "is_nan", "is_inf", "is_first_max") else "float64")
+    add({"gate": "input", "value": {"data": draw(st.sampled_from(["NaN", "Infinity", -0.0, 1.5])), "shape": draw(st.sampled_from([[], [3]])),
+                                    "dtype": draw(st.sampled_from(["float64", "float32"]))}}, None, "")
+    outputs = draw(st.lists(st.sampled_from(list(kinds)), min_size=1, max_size=3, unique=True))
+    upstream = {name: {"data": 1.5, "shape": list(kinds[name][0] if kinds[name][0] is not None else nodes[-1]["value"]["shape"])}
+                for name in outputs if kinds[name][1] != "bool"}
+    wrt = draw(st.sampled_from([None, ()]))
+    return circuit(*nodes, outputs=outputs), wrt, upstream if draw(st.booleans()) else {}
+
+
+@settings(parent=SETTINGS, max_examples=400)
+@given(strange_circuits())
+def test_strange_circuits(drawn):
+    made, wrt, upstream = drawn
+    upstream = {name: np.full(x["shape"], x["data"]).tolist() for name, x in upstream.items()} if wrt is None else {}
+    question = cf.Executor(made).compile(None, wrt, engine="interpreter")
+    try:
+        expected = question(upstream=upstream)
+    except cf.InputError as error:  # an upstream gradient of an array is not there
+        assert "need the upstream gradient" in str(error)
+        return
+    close(function_of(cf.to_python(made, None, wrt, upstream=upstream))(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in HELPERS if name != "as_array"])
+def test_a_helper(name):
+    """It gives what NumPy gives, as a float, and has a docstring of one sentence."""
+    namespace = {"math": math}
+    exec(compile(HELPERS[name], "helper.py", "exec"), namespace)
+    helper = namespace[name]
+    assert re.fullmatch(r"[^\n]+\.", helper.__doc__)
+    (called,) = [called for called, call in CALLS.items() if call == name]
+    arity = helper.__code__.co_argcount
+    for xs in operands(called, arity):
+        found = helper(*xs)
+        assert type(found) is float
+        assert same(found, expected(called, *xs), called), (xs, found)
+
+
+@pytest.mark.parametrize("name", [name for name, call in CALLS.items() if call.startswith("math.")])
+def test_a_function_that_never_raises(name):
+    function = getattr(math, CALLS[name].removeprefix("math."))
+    for xs in operands(name, 2 if name in ("arctan2", "hypot") else 1):
+        assert same(function(*xs), expected(name, *xs), name), xs
+
+
+def test_every_form_is_an_expression_or_a_call():
+    """What raises is called by a helper; what is not called uses no name."""
+    for name, form in FORMS.items():
+        if name not in CALLS:
+            names = {node.id for node in ast.walk(ast.parse(form.format("x", "y", "z"))) if isinstance(node, ast.Name)}
+            assert names <= {"x", "y", "z"}, form
+            assert "/" not in form
+
+
+def test_a_divisor_that_is_not_0_needs_no_helper():
+    made = circuit({"id": "x", "gate": "input", "value": 2}, {"id": "h", "gate": "constant", "value": 4},
+                   {"id": "s", "gate": "sigmoid", "inputs": ["x"]}, {"id": "q", "gate": "div", "inputs": ["s", "h"]},
+                   {"id": "e", "gate": "exp", "inputs": ["x"]}, {"id": "o", "gate": "constant", "value": -1},
+                   {"id": "d", "gate": "add", "inputs": ["o", "e"]}, {"id": "f", "gate": "div", "inputs": ["q", "d"]})
+    text = cf.to_python(made, wrt=())
+    assert re.findall(r"(?<!def )divide\(.*?\)|\S+ / \S+", text[text.index("def value"):]) == ["1.0 / (1.0", "s / 4.0", "divide(q, d)"]
+
+
+@pytest.mark.parametrize("number", [3, np.float64(3), np.float32(3), np.array(3), True])
+def test_numbers_of_any_kind_give_floats(number):
+    made = circuit({"id": "x", "gate": "input", "value": 2}, {"id": "b", "gate": "input", "value": True},
+                   {"id": "h", "gate": "where", "inputs": ["b", "x", "s"]}, {"id": "s", "gate": "square", "inputs": ["x"]},
+                   {"id": "f", "gate": "div", "inputs": ["h", "x"]}, outputs=["f", "x", "b"])
+    value, gradients = function_of(cf.to_python(made))(x=number, b=np.bool_(True))
+    assert value == {"f": 1.0, "x": float(number), "b": True}
+    assert [type(x) for x in (*value.values(), *gradients.values())] == [float, float, bool, float]
+
+
+def test_names_that_had_to_be_changed_are_told():
+    made = circuit({"id": "lambda", "gate": "input", "value": [1, 2]}, {"id": "df", "gate": "parameter", "value": [1, 2]},
+                   {"id": "f", "gate": "mul", "inputs": ["lambda", "df"]})
+    text = cf.to_python(made)
+    assert """df.
+
+    lambda_2 is the input lambda.
+    df_2 is the upstream gradient on f.
+    \"\"\"""" in text
+    value, gradients = function_of(text)(df_2=[10, 20])
+    close((value, gradients), (np.array([1.0, 4.0]), {"lambda": np.array([10.0, 40.0]), "df": np.array([10.0, 40.0])}))
+    with pytest.raises(TypeError, match="df_2"):
+        function_of(text)()
+    close(function_of(cf.to_python(made, upstream={"f": [10, 20]}))(), (value, gradients))
+
+
+def test_upstream_gradients_of_numbers_in_the_document():
+    made = circuit({"id": "x", "gate": "input", "value": 3}, {"id": "f", "gate": "square", "inputs": ["x"]}, upstream={"f": 10})
+    assert function_of(cf.to_python(made))() == (9.0, {"x": 60.0})
+    assert function_of(cf.to_python(made))(df=1) == (9.0, {"x": 6.0})
+
+
+def test_upstream_gradients_that_are_given_on_numbers():
+    made = circuit({"id": "x", "gate": "input", "value": 3}, {"id": "f", "gate": "square", "inputs": ["x"]})
+    assert function_of(cf.to_python(made, upstream={"f": 10}))() == (9.0, {"x": 60.0})
+
+
+def test_a_result_is_never_what_the_file_keeps():
+    made = circuit({"id": "x", "gate": "input", "value": 3}, {"id": "k", "gate": "constant", "value": [1, 2]}, outputs=["x", "k"])
+    call = function_of(cf.to_python(made, wrt=()))
+    call()[0]["k"][:] = 7
+    close(call()[0]["k"], np.array([1.0, 2.0]))
+
+
+def test_signs_of_zeros_in_constants():
+    made = circuit({"id": "k", "gate": "constant", "value": [0.0, -0.0]}, {"id": "j", "gate": "constant", "value": [0.0, 0.0]},
+                   {"id": "x", "gate": "input", "value": [1, 1]}, {"id": "f", "gate": "div", "inputs": ["x", "k"]},
+                   {"id": "g", "gate": "div", "inputs": ["x", "j"]}, outputs=["f", "g"])
+    close(function_of(cf.to_python(made, wrt=()))()[0], {"f": np.array([np.inf, -np.inf]), "g": np.array([np.inf, np.inf])})
+
+
+def test_an_input_that_nobody_reads_takes_anything():
+    made = circuit({"id": "x", "gate": "input", "shape": ["rows"], "value": [1, 2]}, {"id": "n", "gate": "input", "shape": [3]},
+                   {"id": "y", "gate": "input", "shape": ["rows"], "value": [1, 2]}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"]})
+    assert function_of(cf.to_python(made, wrt="x"))(y=[1, 2, 3], n=None)[0] == 3
+
+ROWS = {
+    "other mathematics": lambda xp, *xs: xs[0] + 2 * xs[-1], "rounded": lambda xp, *xs: xp.round(xs[0] * xs[-1], 1),
+    "whole": lambda xp, *xs: xp.asarray(xp.asarray(xs[0] * xs[-1], dtype=xp.int64), dtype=xp.float64),
+    "narrow": lambda xp, *xs: xp.asarray(xp.asarray(xs[0] / 3, dtype=xp.float32), dtype=xp.float64),
+    "clipped": lambda xp, *xs: xp.clip(xs[0] * xs[-1], min=-1.0, max=1.0), "truths": lambda xp, *xs: xp.where((xs[0] > 0) + (xs[-1] > 0), xs[0], 2.0),
+    "of numbers": lambda xp, *xs: xp.asarray([math.cosh(x) for x in np.ravel(xs[0])]).reshape(xs[0].shape),
+}
+
+
+@pytest.mark.parametrize("shape", [[], [3]])
+@pytest.mark.parametrize("rule", ROWS)
+@pytest.mark.parametrize("gate", ["mul", "add", "exp", "neg", "sub", "less"])
+def test_rows_that_a_program_overrides(gate, rule, shape):
+    """What is written computes what the interpreter does, or is refused in words."""
+    row = GATES[gate]
+    changed = {gate: dataclasses.replace(row, forward=ROWS[rule] if gate != "less" else lambda xp, x, y: ROWS[rule](xp, x, y) > 0.5)}
+    data = 0.777 if not shape else [0.777, -2.345, 1.0]
+    made = cf.loads(json.dumps({"circuitflow": "1.0", "outputs": ["f"], "upstream": {"f": {"data": 1.0, "shape": shape}}, "nodes": [
+        {"id": "x", "gate": "input", "value": data}, {"id": "o", "gate": "constant", "value": {"data": 1.0, "shape": shape}},
+        *({"id": name, "gate": gate, "inputs": [name[1:], "o"][:1 if gate in ("exp", "neg") else 2]} for name in ("hx",)),
+        {"id": "c", "gate": "cast", "inputs": ["hx"], "dtype": "float64"}, {"id": "s", "gate": "sigmoid", "inputs": ["c"]},
+        {"id": "f", "gate": "mul", "inputs": ["s", "x"]}]}), gates={**GATES, **changed})
+    for wrt in ((), None):
+        try:
+            text = cf.to_python(made, wrt=wrt)
+        except cf.InputError as error:
+            assert "is no line of Python" in str(error) or gate in str(error)
+            continue
+        close(function_of(text)(), cf.Executor(made).compile(None, wrt, engine="interpreter")(), rtol=1e-12)
+
+
+def test_long_names_are_not_broken():
+    names = [f"{letter}" * 128 for letter in "abc"]
+    for shape in ([], [2]):
+        made = circuit(*({"id": name, "gate": "input", "value": {"data": 2, "shape": shape}} for name in names),
+                       {"id": "f" * 128, "gate": "mul", "inputs": names}, outputs=["f" * 128])
+        assert function_of(cf.to_python(made, upstream={"f" * 128: np.ones(shape)} if shape else {}))()[1].keys() == set(names)
 
 
 def test_long_constants_are_broken_into_lines():

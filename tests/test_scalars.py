@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from special_values import LOGIC, expected, operands, same
 
 from circuitflow.engines.fast import jitted
 from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, writable
 from circuitflow.engines.trace import NUMPY, Trace, Untraceable, Value
+from special_values import LOGIC, expected, operands, same
 
 
 def parameters_of(form):

@@ -57,7 +57,11 @@ def to_python(circuit: Circuit, of: str | Sequence[str] | None = None, wrt: str 
         InputError: an unknown reference, a named dimension without a size, or a gate that cannot be written down.
     """
     of, wrt = ([x] if isinstance(x, str) else x for x in (of, wrt))
-    return _Script(Derived(Question(Interpreter(circuit), of, wrt)), inputs or {}, upstream or {}).text()
+    question, upstream = Question(Interpreter(circuit), of, wrt), upstream or {}
+    derived = Derived(question)
+    if not derived.takes({text: x for text, x in upstream.items() if text in question.plan.of}):
+        derived = Derived(question, seeded=True)
+    return _Script(derived, inputs or {}, upstream).text()
 
 
 class _Argument(NamedTuple):
@@ -83,15 +87,15 @@ class _Script:
 
     def __init__(self, derived: Derived, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> None:
         self.derived = derived
-        circuit = derived.question.circuit
+        circuit, plan = derived.question.circuit, derived.question.plan
         inputs = {**{name: circuit.values[name] for name in derived.inputs if name in circuit.values}, **inputs}
-        upstream = {**{text: circuit.upstream[text] for text in derived.upstream if text in circuit.upstream},
-                    **upstream}
+        received = {text: id_ for text, id_ in derived.upstream.items() if plan.active[plan.of[text]]}
+        upstream = {**{text: 1.0 for text, id_ in received.items() if derived.type_of(id_).shape == ()},
+                    **{text: circuit.upstream[text] for text in received if text in circuit.upstream}, **upstream}
         # What has no default is zeros meanwhile. An unknown name is refused there, and every value that does not fit.
         bound, seeds = derived.question.bind(
             {**{name: self._zeros(name, id_) for name, id_ in derived.inputs.items() if name not in inputs}, **inputs},
-            {**{text: self._zeros(id_, id_) for text, id_ in derived.upstream.items() if text not in upstream},
-             **upstream})
+            {**{text: self._zeros(id_, id_) for text, id_ in received.items() if text not in upstream}, **upstream})
         arrays = derived.arrays(bound, seeds)
         stages = scalar_program(derived)
         self.scalar = stages is not None and not any(isinstance(line.function, Called) for line in stages.lines)
@@ -103,7 +107,7 @@ class _Script:
             *(self._argument(id_, name, f"the {circuit.nodes[name].kind} {name}", inputs.get(name), arrays)
               for name, id_ in derived.inputs.items()),
             *(self._argument(id_, f"d{text}", f"the upstream gradient on {text}", upstream.get(text), arrays)
-              for text, id_ in derived.upstream.items())]
+              for text, id_ in received.items())]
         self.locals: dict[int, str] = {id(self.stages.inputs[argument.id]): argument.parameter
                                        for argument in self.arguments if argument.id in self.stages.inputs}
         for name, value in self.stages.values.items():
@@ -141,7 +145,7 @@ class _Script:
         parameters = ", ".join(argument.parameter + (f"={default}" if default else "")
                                for argument, default in zip(self.arguments, defaults, strict=True))
         function = [*filled(f"def {what}(", f"{'*, ' if parameters else ''}{parameters}):"),
-                    *(f"    {line}" for line in (*self._docstring(), *self._conversions(), *body)),
+                    *(f"    {line}".rstrip() for line in (*self._docstring(), *self._conversions(), *body)),
                     *(f"    {line}" for line in _returned(f"{value}, {gradients}" if derived.gradients else value))]
         if not self.scalar:
             function.insert(0, f'@{names.use("np.errstate")}(all="ignore")')
