@@ -10,8 +10,8 @@ import numpy as np
 
 from circuitflow.engines.arrays import Arrays
 from circuitflow.engines.derived import Derived
-from circuitflow.engines.fast import is_there
 from circuitflow.engines.kernel import Untaped
+from circuitflow.engines.native import is_there
 from circuitflow.engines.rows import Rows
 from circuitflow.engines.staged import scalar_program, staged
 from circuitflow.engines.tape import is_scalar

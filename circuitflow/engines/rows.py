@@ -10,7 +10,7 @@ import numpy as np
 from circuitflow.engines.buffers import allot, compiled, is_elementwise
 from circuitflow.engines.columns import columns_in, in_blocks, new_columns
 from circuitflow.engines.derived import Derived
-from circuitflow.engines.fast import is_there, jitted
+from circuitflow.engines.native import is_there, jitted
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import COMPILED, inlinable, number, writable, written
 from circuitflow.engines.selection import with_products

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.engines.columns import columns_in, in_blocks, new_columns
-from circuitflow.engines.fast import is_there
 from circuitflow.engines.kernel import Python, compiled
+from circuitflow.engines.native import is_there
 from circuitflow.engines.tape import Tape, is_scalar, tape
 from circuitflow.errors import InputError, printable
 from circuitflow.executor.arrays import Library
