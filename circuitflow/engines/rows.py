@@ -143,16 +143,18 @@ def _loop(stages: Program, outputs: Sequence[Any], columns: frozenset[str]) -> C
     lines = [text for _, text in source.statements(lambda line, text: written(line, COMPILED, text), number, inlinable)]
     names = {name: source.name(value) for name, value in stages.inputs.items()}
     given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
-    results = [f"r{i}" for i in range(len(outputs))]
     loop = jitted("\n".join([
-        f"def loop({', '.join(['rows', *given, *results])}):",
-        "    for i in prange(rows):",
-        *(f"        {names[name]} = c{i}[i]" for i, name in enumerate(names) if name in columns),
+        f"def loop({', '.join(['rows', *given, *(f'r{i}' for i in range(len(outputs)))])}):",
+        "    for i in range(rows):",
+        *(f"        {names[name]} = get(c{i}, i)" for i, name in enumerate(names) if name in columns),
         *(f"        {line}" for line in lines),
-        *(f"        r{i}[i] = {source.text(x, number)}" for i, x in enumerate(outputs))]), parallel=True)
+        *(f"        put(r{i}, {i}, i, {source.text(x, number)})" for i, x in enumerate(outputs))]), over_rows=True)
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
-        given = [arrays[name] if name in columns else arrays[name].item() for name in names]
-        loop(rows, *given, *results)
+        def work(part: slice) -> None:
+            given = [arrays[name][part] if name in columns else arrays[name].item() for name in names]
+            loop(len(range(rows)[part]), *given, *(result[part] for result in results))
+
+        in_blocks(work, rows, min(BLOCK, max(BLOCK // 4, rows // 8)))  # a few at least, for the cores to share
 
     return call
