@@ -8,11 +8,13 @@ import struct
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib.util import find_spec
+from sys import modules
 from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.machine_code import keep
 from circuitflow.engines.scalars import NAMES
 from circuitflow.errors import MissingExtraError
 
@@ -38,8 +40,7 @@ def jitted(text: str, *, over_rows: bool = False) -> Callable[..., None]:
         MissingExtraError: numba is not installed.
     """
     numba = _numba()
-    # numba keeps machine code by the file and the name of a function.
-    code = next(x for x in compile(text, __file__, "exec").co_consts if isinstance(x, CodeType))
+    code = next(x for x in compile(text, "<compiled loop>", "exec").co_consts if isinstance(x, CodeType))
     name = f"loop_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     names: dict[str, Any] = {name: getattr(math, name) for name in NAMES if hasattr(math, name)}
     names |= {"rint": np.rint, "floor": np.floor, "ceil": np.ceil}  # those of math give integers, which have no NaN
@@ -47,7 +48,8 @@ def jitted(text: str, *, over_rows: bool = False) -> Callable[..., None]:
     if over_rows:
         names |= {**_columns(), **_vectorizable()}
     loop = FunctionType(code.replace(co_name=name, co_qualname=name), names)
-    made: Callable[..., None] = numba.njit(cache=True, error_model="numpy", nogil=True)(loop)
+    made: Callable[..., None] = keep(numba.njit(error_model="numpy", nogil=True)(loop), text, str(over_rows),
+                                     modules[__name__])
     return made
 
 
@@ -58,7 +60,7 @@ def jitted_function(function: Callable[..., None]) -> Callable[..., None]:
     Raises:
         MissingExtraError: numba is not installed.
     """
-    made: Callable[..., None] = _numba().njit(cache=True, nogil=True)(function)
+    made: Callable[..., None] = keep(_numba().njit(nogil=True)(function), function, modules[__name__])
     return made
 
 
