@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,13 +89,73 @@ def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:
 
 
 def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
-    """Do something for every block of rows, on all cores."""
-    parts = [slice(start, start + block) for start in range(0, rows, block)]
-    for _ in map(work, parts) if len(parts) == 1 else _threads().map(work, parts):
-        pass  # an error comes out here
+    """Do something for every block of rows, on all cores, and return when nothing of it runs any more.
+
+    The calling thread takes its share of the blocks, and all of them where the others are busy: a call from within a
+    block waits for nobody. What is done for a block goes by the block alone, not by the number of threads.
+
+    Args:
+        work: takes the rows of a block; the last slice may go beyond the rows.
+        rows: how many there are.
+        block: the rows of a block.
+
+    Raises:
+        BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.
+    """
+    left = deque(slice(start, start + block) for start in range(0, rows, block))
+    failed: list[tuple[int, BaseException]] = []
+    task = [work]
+
+    def share() -> None:
+        while left:
+            try:
+                part = left.popleft()
+            except IndexError:  # another thread took the last
+                return
+            try:
+                task[0](part)
+            except BaseException as error:  # raised below, in the calling thread
+                left.clear()
+                failed.append((part.start, error))
+
+    helpers: list[Future[None]] = []
+    try:
+        helpers += _helped(share, len(left) - 1)
+        share()
+    finally:
+        left.clear()
+        _finish(helpers)
+        task.clear()  # a helper holds on to `share` a little longer, and would keep the arrays of this call in memory
+    if failed:
+        raise min(failed, key=itemgetter(0))[1]
+
+
+def _helped(share: Callable[[], None], most: int) -> Iterator[Future[None]]:
+    """Have other threads do their share; none where there are no more cores, or no thread can be started."""
+    for _ in range(min(most, _cores() - 1)):
+        try:
+            yield _threads(os.getpid()).submit(share)
+        except RuntimeError:  # at the end of the process, or at its limit of threads
+            return
+
+
+def _finish(helpers: Sequence[Future[None]]) -> None:
+    """Wait for those that have begun, whatever interrupts the waiting: they write into arrays of the caller's."""
+    running = [helper for helper in helpers if not helper.cancel()]
+    try:
+        wait(running)
+    except KeyboardInterrupt:
+        _finish(running)
+        raise
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    """A thread for every core of this process."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Threads of a process, for all cores but that of the caller; a fork has none of its parent's."""
+    return ThreadPoolExecutor(_cores() - 1)

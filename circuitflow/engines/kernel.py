@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.fast import jitted
+from circuitflow.engines.native import jitted
 from circuitflow.engines.program import Program, needed
 from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, inlinable, number, writable, written
 from circuitflow.engines.source import Source, function

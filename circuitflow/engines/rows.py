@@ -12,8 +12,8 @@ from circuitflow.engines.buffers import Compiled, allot
 from circuitflow.engines.columns import columns_in, in_blocks, new_columns
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.engine import Engine
-from circuitflow.engines.fast import is_there, jitted
 from circuitflow.engines.functions import BY_ELEMENT, is_elementwise
+from circuitflow.engines.native import is_there, jitted
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import COMPILED, inlinable, number, writable, written
 from circuitflow.engines.selection import with_products
@@ -161,16 +161,20 @@ def _loop(stages: Program, columns: frozenset[str],
     names = {name: source.name(value) for name, value in stages.inputs.items()}
     given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
     outputs = list(stages.outputs.values())
-    results = [f"r{i}" for i in range(len(outputs))]
     loop = jitted("\n".join([
-        f"def loop({', '.join(['rows', *given, *results])}):",
-        "    for i in prange(rows):",
-        *(f"        {names[name]} = c{i}[i]" for i, name in enumerate(names) if name in columns),
+        f"def loop({', '.join(['rows', *given, *(f'r{i}' for i in range(len(outputs)))])}):",
+        "    for i in range(rows):",
+        *(f"        {names[name]} = get(c{i}, i)" for i, name in enumerate(names) if name in columns),
         *(f"        {line}" for line in lines),
-        *(f"        r{i}[i] = {source.text(x, number)}" for i, x in enumerate(outputs))]), parallel=True)
+        *(f"        put(r{i}, {i}, i, {source.text(x, number)})" for i, x in enumerate(outputs))]), over_rows=True)
+
+    most = thresholds.column_rows
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
-        given = [arrays[name] if name in columns else arrays[name].item() for name in names]
-        loop(rows, *given, *results)
+        def work(part: slice) -> None:
+            given = [arrays[name][part] if name in columns else arrays[name].item() for name in names]
+            loop(len(range(rows)[part]), *given, *(result[part] for result in results))
+
+        in_blocks(work, rows, min(most, max(most // 4, rows // 8)))  # a few at least, for the cores to share
 
     return call

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.fast import jitted_function
+from circuitflow.engines.native import jitted_function
 from circuitflow.executor.plan import Plan
 from circuitflow.graph.collector import collector_paused
 
