@@ -106,6 +106,7 @@ class Derivation:
         """Where inputs are still read for their shape, zeros like other wires stand in for them."""
         for name, like in sources.items():
             record, records = self.sources[name].record, self.writer.records
+            like = self.writer.oldest(like)
             record.gate, record.operands, record.attributes, record.notes = "zeros_like", {0: like}, {}, {}
             records.remove(record)
             records.insert(records.index(like.record) + 1, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,8 @@ from circuitflow.transforms.wires import Record, Wire
 _NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 3.0: "three", 0.5: "half", -1.0: "minus_one"}
 """How constants are called that have a name."""
 
-_TEMPLATES = {"zeros_like", "ones_like", "eye_like", "expand_like", "reshape_like"}
-"""Gates that read the shape and dtype of their last operand alone: any node like it will do, best the first."""
+_SHAPED = {"zeros_like", "ones_like", "eye_like", "expand_like", "reshape_like"}
+"""Gates that read the shape and dtype of their last operand alone."""
 
 
 class Writer:
@@ -35,8 +36,9 @@ class Writer:
         self.notes: Mapping[str, Any] = {}
         self.carries: Mapping[str, Mapping[str, Wire]] = {}
         self.stage = ""
+        self.numbers = itertools.count()
         self._made: dict[Any, tuple[Wire, ...]] = {}
-        self._templates: dict[ArrayType, Wire] = {}
+        self._ancestors: dict[ArrayType, dict[Record, Wire | None]] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name not in self.gates:
@@ -48,8 +50,6 @@ class Writer:
         """A node as it is; an equal one that a rule asks for later is this one, if its attributes are known."""
         self.records.append(record)
         wires = tuple(self.wire(self, record, i, type_, fill) for i, type_ in enumerate(types))
-        for wire in wires:
-            self._templates.setdefault(wire.type, wire)
         if attributes is not None:
             given = self._given(self.gates[record.gate], attributes)
             self._made.setdefault(self._key(record.gate, tuple(record.operands.values()), given), wires)
@@ -63,8 +63,8 @@ class Writer:
         """
         row = self.gates[gate]
         wires = self._as_wires(operands)
-        if gate in _TEMPLATES:
-            wires = (*wires[:-1], self._templates[wires[-1].type])
+        if gate in _SHAPED:
+            wires = (*wires[:-1], self.oldest(wires[-1]))
         known = dict(row.attributes.model_validate(attributes)) if row.attributes.model_fields else {}
         types = row.shape(*(wire.type for wire in wires), **known)
         if isinstance(types, ArrayType):
@@ -113,7 +113,6 @@ class Writer:
         self.records = [record for record in self.records if id(record) not in depends]
         self._made = {key: wires for key, wires in self._made.items()
                       if key in made or id(wires[0].record) not in depends}
-        self._templates = {type_: wire for type_, wire in self._templates.items() if id(wire.record) not in depends}
         ports: dict[tuple[int, int], Wire] = {}
         captured: dict[str, Wire] = {}
 
@@ -166,6 +165,27 @@ class Writer:
         dtype = next((dtype for dtype in dtypes if dtype != "bool"), self.dtype)
         return tuple(x if isinstance(x, Wire) else self.constant(x, "bool" if isinstance(x, bool) else dtype)
                      for x in operands)
+
+    def oldest(self, wire: Wire) -> Wire:
+        """The oldest wire of the same shape and dtype that a wire is computed from; itself where there is none.
+
+        It stands in where only shape and dtype are read. As an ancestor it depends on nothing that the wire does not
+        depend on. An output of a call does not depend on every operand, so the search ends there.
+        """
+        found = self._ancestors.setdefault(wire.type, {})
+        pending = [wire.record]
+        while pending:
+            record = pending[-1]
+            operands = record.operands.values() if record.gate != "call" else ()
+            missing = [x.record for x in operands if x.record not in found]
+            pending += missing
+            if not missing:
+                pending.pop()
+                fitting = [x for x in operands if x.type == wire.type]
+                fitting += [older for x in operands if (older := found[x.record]) is not None]
+                found[record] = min(fitting, key=lambda x: x.order, default=None)
+        oldest = found[wire.record]
+        return wire if oldest is None else oldest
 
     def _folded(self, row: Gate, wires: Sequence[Wire], attributes: Mapping[str, Any], type_: ArrayType) -> Wire | None:
         """The constant that a gate of constants is."""
