@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from circuitflow.errors import GateError, printable
+from circuitflow.errors import CircuitflowError, GateError, printable
 from circuitflow.executor.binding import Bound
 from circuitflow.executor.plan import Plan, Step
 from circuitflow.executor.result import Contribution
@@ -106,6 +106,7 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
 
     Raises:
         GateError: its backward rule failed, or gave a wrong shape.
+        InputError: it needs a built-in gate that no document with this table of gates can name.
     """
     g, out = _upstream(step, op, gradients, values)
     if g is None:
@@ -120,7 +121,7 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
             slot = step.operands[i]
             gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted
             yield i, fitted
-    except GateError:
+    except CircuitflowError:
         raise
     except Exception as error:
         raise blame(step, error) from error

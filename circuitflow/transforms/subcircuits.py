@@ -127,6 +127,7 @@ class Subcircuits:
             self.forward(writer, level, list(level.nodes.values()), inputs)
             before = _before(level, also)
             for name, output in before.items():
+                writer.row("identity")
                 writer.write(Record("identity", {0: inputs[name]}, {}, name=output), [inputs[name].type])
             described = {"description": level.definition.body.description} if level.definition.body.description else {}
             self.bodies[self._primals[key]] = {**described, "nodes": list(as_nodes(writer.records)),
