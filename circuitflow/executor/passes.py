@@ -137,15 +137,18 @@ def fill_in(plan: Plan, op: Any, values: Sequence[Any], gradients: list[Any]) ->
 def _upstream(step: Step, op: Any, gradients: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
     """The upstream gradient on a gate's output and the output; None where no gradient arrives.
 
-    Of several outputs, one without a gradient gets zeros.
+    Of several outputs of a gate, one without a gradient gets zeros: rules of gates count on arrays. A node with
+    subcircuits gets None for it, so that inside no 0 meets an infinity where no gradient arrives.
     """
     if not step.outputs:
         return gradients[step.output], values[step.output]
     slots = range(step.output, step.output + step.outputs)
     if all(gradients[slot] is None for slot in slots):
         return None, None
-    return (tuple(op.zeros_like(values[slot]) if gradients[slot] is None else gradients[slot] for slot in slots),
-            tuple(values[slot] for slot in slots))
+    arrived = [gradients[slot] for slot in slots]
+    if step.node.gate is not None:
+        arrived = [op.zeros_like(values[slot]) if g is None else g for slot, g in zip(slots, arrived, strict=True)]
+    return tuple(arrived), tuple(values[slot] for slot in slots)
 
 
 def fit(step: Step, i: int, op: Any, contribution: Any, operand: Any) -> Any:
