@@ -105,7 +105,9 @@ class Derivation:
     def hollow(self, sources: Mapping[str, Wire]) -> None:
         """Where inputs are still read for their shape, zeros like other wires stand in for them."""
         for name, like in sources.items():
+            self.writer.row("zeros_like")
             record, records = self.sources[name].record, self.writer.records
+            like = self.writer.oldest(like)
             record.gate, record.operands, record.attributes, record.notes = "zeros_like", {0: like}, {}, {}
             records.remove(record)
             records.insert(records.index(like.record) + 1, record)

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from circuitflow.errors import InputError, printable
 from circuitflow.gates import ArrayType
+from circuitflow.gates.shapes import promote
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.transforms.derivation import Derivation, References
 from circuitflow.transforms.naming import closed
 from circuitflow.transforms.wires import Wire
+from circuitflow.transforms.writer import Writer
 
 
 @collector_paused()
@@ -140,11 +142,7 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     """The derivatives of an array, one row of the identity after the other."""
     writer, subcircuits = derivation.writer, derivation.subcircuits
     flat = writer.reshape(wire, shape=[-1])
-    square = writer.unsqueeze(flat, axis=1) * writer.unsqueeze(flat, axis=0)
-    column = flat
-    for _ in wire.shape:
-        column = writer.unsqueeze(column, axis=-1)
-    identity = writer.reshape_like(writer.eye_like(square), column * wire)
+    identity = writer.reshape_like(writer.eye_like(_outer(writer, flat, flat)), _outer(writer, flat, wire))
     seed = writer.port("row", wire.type)
     found: dict[str, Wire] = {}
 
@@ -166,12 +164,20 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     blocks = {}
     for name, slot in derivation.plan.wrt.items():
         x = derivation.forward.wires[slot]
-        outer = wire
-        for _ in x.shape:
-            outer = writer.unsqueeze(outer, axis=-1)
-        product = outer * x
+        product = _outer(writer, wire, x)
         blocks[name] = writer.reshape_like(stacked[name], product) if name in stacked else writer.zeros_like(product)
     return blocks
+
+
+def _outer(writer: Writer, x: Wire, y: Wire) -> Wire:
+    """Something of the shape of x followed by that of y, to read the shape of; it depends on them for that alone."""
+    sizes, dtype = (*x.shape, *y.shape), promote(x.dtype, y.dtype)
+    if all(isinstance(size, int) for size in sizes):
+        known: Wire = writer.expand(writer.constant(0.0, dtype), shape=list(sizes))
+        return known
+    for _ in y.shape:
+        x = writer.unsqueeze(x, axis=-1)
+    return x * y
 
 
 class Reverse(NamedTuple):

@@ -127,6 +127,7 @@ class Subcircuits:
             self.forward(writer, level, list(level.nodes.values()), inputs)
             before = _before(level, also)
             for name, output in before.items():
+                writer.row("identity")
                 writer.write(Record("identity", {0: inputs[name]}, {}, name=output), [inputs[name].type])
             described = {"description": level.definition.body.description} if level.definition.body.description else {}
             self.bodies[self._primals[key]] = {**described, "nodes": list(as_nodes(writer.records)),
@@ -149,6 +150,22 @@ class Subcircuits:
         gradients, _ = reverse_sweep(replace(plan, wrt={}), writer, forward.wires, seeds, narrated)
         writer.stage, writer.notes = "", {}
         return gradients
+
+    def reached(self, level: Level, carry: Mapping[str, str], given: Collection[str]) -> list[str]:
+        """The carries of a scan on which a gradient arrives, at the end or at some position.
+
+        Args:
+            level: the body.
+            carry: what is carried: the input, and the output that becomes it.
+            given: the outputs of the scan that have an upstream gradient.
+        """
+        missing = [name for name in carry if carry[name] not in given]
+        plans = {name: make_plan(level, list(level.outputs), [name], self._rules(self)) for name in missing}
+        flows = {name: {text for text, slot in plan.of.items() if plan.active[slot]} for name, plan in plans.items()}
+        arrived = set(given)
+        while found := [name for name in missing if carry[name] not in arrived and flows[name] & arrived]:
+            arrived.update(carry[name] for name in found)
+        return [name for name in carry if carry[name] in arrived]
 
     def pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str]) -> Pullback:
         """The gradient of a body by the inputs wanted, from upstream gradients on the outputs given."""
