@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,22 @@ class Library(NamedTuple):
         except TypeError:
             kinds = sorted({type(value).__module__.partition(".")[0] for value in foreign.values()})
             raise InputError(f"arrays of different libraries in one run: {' and '.join(kinds)}; use one") from None
+
+    def precise(self) -> AbstractContextManager[Any]:
+        """Everything that is computed with arrays of this library has the dtypes of the document.
+
+        JAX in its default mode would silently make 64-bit numbers 32-bit; here it does not, in this thread.
+        """
+        if self.like is None:
+            return nullcontext()
+        import array_api_compat
+
+        if not array_api_compat.is_jax_namespace(self.xp):
+            return nullcontext()
+        import jax
+
+        switch: AbstractContextManager[Any] = jax.enable_x64(True)
+        return switch
 
     def move(self, array: Any) -> Any:
         """A NumPy array as an array of this library, on its device."""

@@ -105,8 +105,9 @@ def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str 
     """Compare every gradient with central differences, in NumPy; terms and errors are those of `Interpreter.run`."""
     plan = Interpreter(circuit).plan(of, wrt)
     library = library_of(inputs, upstream)
-    bound = bind(circuit, plan, library, inputs or {})
-    seeds = upstream_gradients(circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
+    with library.precise():
+        bound = bind(circuit, plan, library, inputs or {})
+        seeds = upstream_gradients(circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
     seeds = {slot: _wide(library, seed) for slot, seed in seeds.items()}
     with np.errstate(all="ignore"):
         wide = Bound(np, {name: _wide(library, array) for name, array in bound.arrays.items()}, bound.sizes)

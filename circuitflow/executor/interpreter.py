@@ -69,10 +69,11 @@ class Interpreter:
                              f"{', '.join(CACHES)}")
         plan = self.plan(of, wrt)
         library = library_of(inputs, upstream)
-        bound = bind(self.circuit, plan, library, inputs or {})
-        seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
-        op = Vocabulary(bound.xp, self.circuit.gates)
-        with np.errstate(all="ignore"):
+        with library.precise(), np.errstate(all="ignore"):
+            bound = bind(self.circuit, plan, library, inputs or {})
+            seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {},
+                                       explicit=of is not None)
+            op = Vocabulary(bound.xp, self.circuit.gates)
             if cache != "all":
                 if (plan, cache) not in self._frugal:
                     self._frugal[plan, cache] = FrugalPasses(plan, cache)
@@ -88,8 +89,9 @@ class Interpreter:
                 track: Track = untracked) -> Result:
         """The forward pass alone; see `run`. The result has no gradients."""
         plan = self.plan(of, ())
-        bound = bind(self.circuit, plan, library_of(inputs), inputs or {})
-        with np.errstate(all="ignore"):
+        library = library_of(inputs)
+        with library.precise(), np.errstate(all="ignore"):
+            bound = bind(self.circuit, plan, library, inputs or {})
             values = forward_pass(plan, bound, track)
         return self._result(plan, values, [None] * len(values), [], {})
 
