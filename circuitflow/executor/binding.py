@@ -21,6 +21,17 @@ class Bound(NamedTuple):
     sizes: Mapping[str, int]
 
 
+def library_of(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None = None) -> Library:
+    """The library of the values that a run is given: of inputs and of upstream gradients.
+
+    Raises:
+        InputError: a value is no array, or there are arrays of several libraries.
+        MissingExtraError: arrays other than NumPy's need the extra `arrays`.
+    """
+    return Library.of({**{f"'{printable(name, 60)}'": value for name, value in (inputs or {}).items()},
+                       **{f"upstream '{printable(name, 60)}'": value for name, value in (upstream or {}).items()}})
+
+
 def bind(circuit: Circuit, plan: Plan, library: Library, given: Mapping[str, Any]) -> Bound:
     """The values of every source that a plan needs: what is given wins over the document.
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.errors import InputError, nearest, printable
-from circuitflow.executor.arrays import Library
-from circuitflow.executor.binding import bind, upstream_gradients
+from circuitflow.executor.arrays import precise
+from circuitflow.executor.binding import bind, library_of, upstream_gradients
 from circuitflow.executor.cache import CACHES, FrugalPasses
 from circuitflow.executor.passes import Track, Watch, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, make_plan
@@ -72,11 +72,12 @@ class Interpreter:
             raise InputError(f"there is no cache '{printable(cache, 60)}'{nearest(cache, CACHES)}; there are "
                              f"{', '.join(CACHES)}")
         plan = self.plan(of, wrt)
-        library = Library.of(_named(inputs, upstream))
-        bound = bind(self.circuit, plan, library, inputs or {})
-        seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
-        op = Vocabulary(bound.xp, self.circuit.gates)
-        with np.errstate(all="ignore"):
+        library = library_of(inputs, upstream)
+        with precise(library.xp), np.errstate(all="ignore"):
+            bound = bind(self.circuit, plan, library, inputs or {})
+            seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {},
+                                       explicit=of is not None)
+            op = Vocabulary(bound.xp, self.circuit.gates)
             if cache != "all":
                 if (plan, cache) not in self._frugal:
                     self._frugal[plan, cache] = FrugalPasses(plan, cache)
@@ -92,8 +93,9 @@ class Interpreter:
                 track: Track = untracked) -> Result:
         """The forward pass alone; see `run`. The result has no gradients."""
         plan = self.plan(of, ())
-        bound = bind(self.circuit, plan, Library.of(_named(inputs, {})), inputs or {})
-        with np.errstate(all="ignore"):
+        library = library_of(inputs)
+        with precise(library.xp), np.errstate(all="ignore"):
+            bound = bind(self.circuit, plan, library, inputs or {})
             values = forward_pass(plan, bound, track)
         return self._result(plan, values, [None] * len(values), [], {})
 
@@ -104,9 +106,3 @@ class Interpreter:
                       dict(zip(plan.names, values, strict=True)),
                       {name: gradient for name, gradient in named if gradient is not None}, contributions,
                       {plan.names[slot]: seed for slot, seed in seeds.items()})
-
-
-def _named(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Every value given, under the name that errors call it by."""
-    return {**{f"'{printable(name, 60)}'": value for name, value in (inputs or {}).items()},
-            **{f"upstream '{printable(name, 60)}'": value for name, value in (upstream or {}).items()}}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from circuitflow.errors import InputError, printable, short
-from circuitflow.executor.arrays import Library
-from circuitflow.executor.binding import Bound, bind, upstream_gradients
+from circuitflow.executor.arrays import precise
+from circuitflow.executor.binding import Bound, bind, library_of, upstream_gradients
 from circuitflow.executor.cache import FrugalPasses
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import ArrayType
@@ -78,10 +78,10 @@ class Question:
         Raises:
             InputError: an unknown name, a missing value, a wrong shape or dtype.
         """
-        library = Library.of({**{f"'{printable(name, 60)}'": value for name, value in inputs.items()},
-                              **{f"upstream '{printable(name, 60)}'": value for name, value in upstream.items()}})
-        bound = bind(self.circuit, self.plan, library, inputs)
-        return bound, upstream_gradients(self.circuit, self.plan, library, bound.sizes, upstream, explicit=False)
+        library = library_of(inputs, upstream)
+        with precise(library.xp):
+            bound = bind(self.circuit, self.plan, library, inputs)
+            return bound, upstream_gradients(self.circuit, self.plan, library, bound.sizes, upstream, explicit=False)
 
     def interpret(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
         """The answer of the reference interpreter.
@@ -89,7 +89,7 @@ class Question:
         Raises:
             GateError: a gate could not be applied to the values that reached it.
         """
-        with np.errstate(all="ignore"):
+        with precise(bound.xp), np.errstate(all="ignore"):
             values, gradients = self._passes.run(bound, Vocabulary(bound.xp, self.circuit.gates), seeds)
         found = [values[slot] for slot in self.plan.of.values()]
         slopes = [gradients[slot] for slot in self.plan.wrt.values()]

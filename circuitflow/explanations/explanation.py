@@ -130,6 +130,7 @@ class _Told:
         arrived: Counter[str] = Counter()
 
         def arrive(name: str, right: str, value: Any) -> Stage:
+            value = np.asarray(value)  # in the precision that it has, whatever the library makes of a sum
             arrived[name] += 1
             first = name not in so_far
             so_far[name] = value if first else so_far[name] + value
