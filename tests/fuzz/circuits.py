@@ -247,7 +247,7 @@ class Body:
             self._place({"gate": kind, "circuit": f"part{len(self.circuits)}", "inputs": given}, {f"part{len(self.circuits)}": (body, outputs)})
 
     def _scan(self, kind: str, choices: Sequence[Sequence[str]]) -> None:
-        over = self.operand(lambda wire: len(wire.type.shape) > 0)
+        over = self.operand(lambda wire: len(wire.type.shape) > 0 and len(wire.value) < 50)
         start = self.operand(lambda wire: wire.type.is_float)
         if over is None or start is None or any(not isinstance(size, int) for size in self.wires[over].type.shape[1:]):
             return
@@ -456,6 +456,8 @@ def draw_sizes(pick: random.Random, body: Body, low: bool) -> dict[str, int]:
     sizes = {name: pick.choice((0, 1, 2, 3, 5, 7, 37, 41, 64, 130) if low else (0, 1, 3, 5, 41, 300, 1400, 4096, 5000)) for name in SIZES}
     if not low and pick.random() < 0.02:
         sizes["n"] = pick.choice((70_000, 600_000))
+    if any(node["gate"] == "scan" for node in body.nodes):  # a step takes as long as a few gates
+        sizes = {name: min(size, 50) for name, size in sizes.items()}
     limit = 3e7 if sizes["n"] > 10_000 else 1e6 if not low else 1e5
     while any(sizes.values()) and sum(math.prod(concrete(wire.type.shape, sizes)) for wire in body.wires.values()) > limit:
         sizes = {name: size // 3 for name, size in sizes.items()}
