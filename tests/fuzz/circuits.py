@@ -64,7 +64,7 @@ class Source:
 
 
 def concrete(shape: Sequence[Any], sizes: Mapping[str, int]) -> tuple[int, ...]:
-    return tuple(size if isinstance(size, int) else int(size.substitute(sizes)) for size in shape)
+    return tuple(size if isinstance(size, int) else max(0, int(size.substitute(sizes))) for size in shape)
 
 
 class Body:
@@ -95,6 +95,8 @@ class Body:
         if self.wild and self.pick.random() < 0.3:
             with np.errstate(over="ignore"):
                 return np.asarray(self.numbers.choice(SPECIAL, shape)).astype(dtype)
+        if self.pick.random() < 0.08:
+            return np.full(shape, self.pick.choice((0.0, 1.0, 2.0, -1.0, 0.5, 3.0)), dtype)
         low, high = self.pick.choice([(-2.0, 2.0), (-2.0, 2.0), (0.2, 1.8)])
         values = np.asarray(self.numbers.uniform(low, high, shape))
         return (np.round(values) if self.pick.random() < 0.1 else values).astype(dtype)
@@ -130,6 +132,8 @@ class Body:
         try:
             attributes = dict(row.attributes.model_validate(dict(attributes)))
             types = row.shape(*(self.wires[name].type for name in operands), **attributes)
+            if any(math.prod(concrete(type_.shape, SIZES)) > 20_000 for type_ in (types if isinstance(types[0], ArrayType) else (types,))):
+                return None
             with np.errstate(all="ignore"):
                 values = row.forward(np, *(self.wires[name].value for name in operands), **attributes)
         except (ValueError, IndexError, TypeError, np.linalg.LinAlgError, OverflowError):
@@ -137,7 +141,7 @@ class Body:
         several = row.output_names(attributes)
         types, values = (types, values) if several else ((types,), (values,))
         values = [np.asarray(value) for value in values]
-        if any(value.size > 20_000 or (not self.wild and not moderate(value)) for value in values):
+        if not self.wild and not all(map(moderate, values)):
             return None
         name = self.name()
         self.nodes.append({"id": name, "gate": gate, "inputs": list(operands),
@@ -432,7 +436,7 @@ def ask(case: Case, body: Body, style: str) -> Case:
         wrt = tuple(dict.fromkeys(pick.choice(known if pick.random() < 0.8 else inner) for _ in range(pick.randint(1, 3))))
     case = replace(case, of=of, wrt=wrt)
     asked = [name for name in (of or outputs) if body.wires[name].type.is_float]
-    count = pick.choice((2, 3, 3))
+    count = pick.choice((2, 3, 4, 6))
     named = {name: pick.random() < 0.85 for name in body.sources}
     varied = {name: pick.random() < 0.8 for name in body.sources}
     sizes = [draw_sizes(pick, body, case.low) for _ in range(count)]

@@ -13,7 +13,7 @@ import numpy as np
 import circuitflow as cf
 from cases import Call, Case, Given
 from circuitflow.gates.shapes import Size
-from ways import Fault, Tally, go
+from ways import WAYS, Fault, Tally, go
 
 SECONDS = 20.0
 """So long at most."""
@@ -38,10 +38,10 @@ def shrunk(case: Case, fault: Fault, seconds: float = SECONDS) -> tuple[Case, Fa
 def fails(case: Case, fault: Fault) -> Fault | None:
     """The fault of a case in the same way, if it is of the same kind."""
     try:
-        found = go(case, [fault.way], Tally())
+        found = go(case, [fault.way] if fault.way in WAYS else [], Tally())
     except Exception:  # no circuit any more
         return None
-    return next((other for other in found if other.kind == fault.kind and _gist(other) == _gist(fault)), None)
+    return next((other for other in found if (other.way, other.kind) == (fault.way, fault.kind) and _gist(other) == _gist(fault)), None)
 
 
 def _gist(fault: Fault) -> str:

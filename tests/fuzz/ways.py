@@ -14,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,7 @@ class Way:
 
 
 SIZES = r"known size|which none can declare"
+NOTHING = r"there is nothing to differentiate by"
 NOT_SCALAR = r"is not one of float64 scalars alone|is no function of numbers|the tape cannot take"
 
 
@@ -210,14 +211,13 @@ def columns(case: Case, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def gradient_document(case: Case, circuit: cf.Circuit) -> Ask:
-    """The gradient as a document, written, read again and run forward by the interpreter."""
+def gradient_document(case: Case, circuit: cf.Circuit, *, written: bool = False) -> Ask:
+    """The gradient as a document, run forward by the interpreter; written and read again first, if asked for."""
     plan = cf.Executor(circuit).plan(case.of, case.wrt)
     if not plan.wrt:
         raise Skipped
     made = reverse(circuit, case.of, case.wrt, values=True)
-    again = cf.loads(cf.dumps(made.circuit), gates=case.gates())
-    there = cf.Executor(again)
+    there = cf.Executor(cf.loads(cf.dumps(made.circuit), gates=case.gates()) if written else made.circuit)
     references = {**{label("value", text): made.values[text] for text in plan.of}, **{label("gradient", name): made.gradients[name] for name in plan.wrt}}
 
     def ask(given: Call) -> Mapping[str, Any]:
@@ -372,8 +372,9 @@ WAYS: dict[str, Way] = {
     "vmap, compiled": Way(over_rows("staged"), share=0.01, refusals=(NOT_SCALAR, SIZES), over_rows=True),
     "vmap tape, compiled": Way(over_rows("tape"), share=0.02, refusals=(NOT_SCALAR, SIZES), over_rows=True),
     "vmap jax": Way(over_rows("jax"), share=0.02, refusals=(r"goes by a value", r"known size"), flushes=True, over_rows=True),
-    "gradient document": Way(gradient_document, refusals=(SIZES,), lenient=True),
-    "export": Way(exported, share=0.5, refusals=(SIZES, r"is no line of Python", r"without a size"), lenient=True),
+    "gradient document": Way(gradient_document, refusals=(SIZES, NOTHING), lenient=True),
+    "gradient document, written": Way(partial(gradient_document, written=True), share=0.1, refusals=(SIZES, NOTHING), lenient=True),
+    "export": Way(exported, share=0.5, refusals=(SIZES, r"is no line of Python", r"without a size", NOTHING), lenient=True),
     "table": Way(table, share=0.01, refusals=(NOT_SCALAR, r"is not a column", r"upstream"), over_rows=True),
     "differentiated by JAX": Way(in_jax, share=0.1, flushes=True, elsewhere=True, lenient=True),
 }
@@ -419,7 +420,10 @@ def go(case: Case, names: Sequence[str], tally: Tally) -> list[Fault]:
     """Go these ways with a case; the first fault of each."""
     circuit = case.circuit()
     there = cf.Executor(circuit)
-    references = [Reference(case, one, circuit, there) for one in case.calls]
+    try:
+        references = [Reference(case, one, circuit, there) for one in case.calls]
+    except Exception as error:  # the interpreter itself, from plain arrays
+        return [Fault("reference", "error", f"{type(error).__name__}: {error}")]
     faults = []
     for name in names:
         with warnings.catch_warnings():
