@@ -391,9 +391,9 @@ def fill(body: Body, style: str, shapes: Sequence[tuple[Any, ...]], choices: Seq
         if style == "scalars":
             dtype = "bool" if pick.random() < 0.1 else "float64"
         body.source(pick.choice(shapes), dtype, kinds=("input", "input", "parameter", "constant"))
-    size = pick.choice((3, 6, 12, 25)) if style != "scalars" or pick.random() < 0.9 else 150
+    size = pick.choice((2, 6, 12, 25)) if style != "scalars" or pick.random() < 0.9 else 150
     others = [] if style == "scalars" else EXAMPLES
-    for _ in range(pick.randint(1, size)):
+    for _ in range(pick.randint(size // 2, size)):
         how = pick.random()
         if others and how < 0.12:
             body.example(pick.choice(others))
