@@ -40,6 +40,7 @@ STYLES: dict[str, tuple[Sequence[tuple[Any, ...]], Sequence[Sequence[str]]]] = {
     "rearranging": ([(4, 2, 3), (2, 3), (3, 4), (6, 4), (3, 1), ()], [ELEMENTWISE, REARRANGING, REARRANGING, ["reduce_sum", "matmul"]]),
     "large": ([(4096,), (64, 70), (3, 37, 41), (70,), ()], [ELEMENTWISE, ELEMENTWISE, REARRANGING, REDUCING]),
     "batch": ([("n",), ("n", 3), ("n", 1), (3,), (), ("n", 3), (3, 3)], [ELEMENTWISE, ELEMENTWISE, REDUCING, REARRANGING]),
+    "sums": ([("n",), ("n",), ("n", 2)], [["reduce_sum", "reduce_mean", "reduce_sum", "reduce_max", "size"], ["mul", "mul", "neg", "add", "sub", "div", "square", "sqrt", "cast"], ELEMENTWISE]),
     "batches": ([("n",), ("m",), ("n", "m"), ("n", 2), (), ("m", 3)], [ELEMENTWISE, REDUCING, REARRANGING, list(cf.GATES)]),
 }
 OWN = ("mul", "add", "sub", "div", "neg", "exp", "tanh", "square", "pow", "reduce_sum", "matmul", "identity", "reciprocal", "max", "where")
@@ -82,6 +83,8 @@ class Body:
     def name(self) -> str:
         """An id that is not taken; some are words of Python, or of engines."""
         taken = {node["id"] for node in self.nodes}
+        if taken and self.pick.random() < self.awkward / 2 and (name := f"d{self.pick.choice(sorted(taken))}") not in taken:
+            return name  # what the gradient on a node is called
         if self.pick.random() < self.awkward and (free := [word for word in AWKWARD if word not in taken]):
             return self.pick.choice(free)
         return next(name for i in range(len(self.nodes), 10**9) if (name := f"{self.pick.choice('xgvw')}{i}") not in taken)
@@ -108,7 +111,7 @@ class Body:
         type_ = ArrayType(tuple(Size.named(size) if isinstance(size, str) else size for size in shape), dtype)
         named = any(isinstance(size, str) for size in shape)
         scaled = value is not None
-        array = self.draw(dtype, concrete(type_.shape, SIZES)) if value is None else np.asarray(value)
+        array = self.draw(dtype, concrete(type_.shape, SIZES)) if value is None else np.asarray(value, dtype)
         kind = "input" if named else self.pick.choice(kinds)
         default = array
         if named:  # its default has another size
@@ -136,7 +139,7 @@ class Body:
                 return None
             with np.errstate(all="ignore"):
                 values = row.forward(np, *(self.wires[name].value for name in operands), **attributes)
-        except (ValueError, IndexError, TypeError, np.linalg.LinAlgError, OverflowError):
+        except (ValueError, IndexError, TypeError, ArithmeticError):
             return None
         several = row.output_names(attributes)
         types, values = (types, values) if several else ((types,), (values,))
@@ -170,6 +173,9 @@ class Body:
                 return None
             operands = [first]
             like = self.wires[first].type
+            if gate == "pow" and like.is_float and self.pick.random() < 0.4:  # exponents that have rules of their own
+                shape = self.pick.choice(((), (1,), (3,), *(shape for shape in [like.shape] if not any(isinstance(n, Size) for n in shape))))
+                operands.append(self.source(shape, like.dtype, np.full(shape, self.pick.choice((2, 2, 1, 0, 3, -1, 0.5))), kinds=("constant", "constant", "input")))
             while len(operands) < count:
                 if gate == "where" and len(operands) == 1:
                     like = self.wires[self.operand() or first].type
@@ -370,7 +376,7 @@ def draw_case(seed: int, index: int, *, low: bool) -> Case:
     """The case of this number."""
     pick = random.Random(f"{seed} {index}")
     numbers = np.random.RandomState(pick.randrange(2**32))
-    style = pick.choices(list(STYLES), [30, 20, 15, 10, 15, 10])[0]
+    style = pick.choices(list(STYLES), [28, 20, 14, 8, 12, 8, 10])[0]
     own = {name: pick.choice((2.0, -1.0, 0.5)) for name in pick.sample(OWN, pick.choice((1, 1, 2)))} if pick.random() < 0.1 else {}
     wild = pick.random() < 0.2
     gates = Case({}, own=own).gates()
