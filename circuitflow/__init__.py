@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from circuitflow.document.model import Document
     from circuitflow.engines.executor import Executor
     from circuitflow.engines.readable import to_python
-    from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError, InputError, MissingExtraError
+    from circuitflow.engines.thresholds import Thresholds
+    from circuitflow.errors import (
+        CircuitflowError,
+        DocumentError,
+        Fault,
+        GateError,
+        InputError,
+        MissingExtraError,
+        VerificationError,
+    )
     from circuitflow.executor.check import check
     from circuitflow.executor.result import Contribution, NonFinite, Result
     from circuitflow.explanations.differences import Difference, diff
@@ -54,6 +63,8 @@ __all__ = [
     "Reads",
     "Result",
     "ShapeError",
+    "Thresholds",
+    "VerificationError",
     "build",
     "check",
     "diff",
@@ -83,10 +94,11 @@ _EXPORTS = {
     "circuitflow.document.limits": ("Limits",),
     "circuitflow.document.model": ("Document",),
     "circuitflow.errors": ("CircuitflowError", "DocumentError", "Fault", "GateError", "InputError",
-                           "MissingExtraError"),
+                           "MissingExtraError", "VerificationError"),
     "circuitflow.executor.check": ("check",),
     "circuitflow.engines.executor": ("Executor",),
     "circuitflow.engines.readable": ("to_python",),
+    "circuitflow.engines.thresholds": ("Thresholds",),
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.explanations.differences": ("Difference", "diff"),
     "circuitflow.explanations.forms": ("explain",),

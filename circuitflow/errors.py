@@ -4,6 +4,7 @@
     ├── DocumentError    a document is not valid; carries every fault, each with its place in the text
     ├── InputError       what was asked of a valid circuit does not fit it: an unknown id, a missing or misshapen value
     ├── GateError        a gate could not be applied to the values that reached its node
+    ├── VerificationError    an engine gives another number than the interpreter
     └── MissingExtraError    an optional package is needed; the message names the extra to install
 
 Every message names the node, what was found, what was expected and the remedy.
@@ -24,6 +25,7 @@ __all__ = [
     "GateError",
     "InputError",
     "MissingExtraError",
+    "VerificationError",
     "listing",
     "nearest",
     "printable",
@@ -46,6 +48,9 @@ class DocumentError(CircuitflowError, ValueError):
         self.faults = tuple(faults)
         super().__init__("\n".join(map(str, self.faults)))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.faults,), self.__dict__
+
 
 class InputError(CircuitflowError, ValueError):
     """What was asked of a valid circuit does not fit it."""
@@ -53,6 +58,10 @@ class InputError(CircuitflowError, ValueError):
 
 class GateError(CircuitflowError, ArithmeticError):
     """A gate could not be applied to the values that reached its node, or a row of a gate table is wrong."""
+
+
+class VerificationError(CircuitflowError, ArithmeticError):
+    """An engine gives another number than the interpreter: a fault of circuitflow."""
 
 
 class MissingExtraError(CircuitflowError, ImportError):

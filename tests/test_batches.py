@@ -11,9 +11,10 @@ import pytest
 from test_engines import circuit, close
 
 import circuitflow as cf
-from circuitflow.engines import batches
-from circuitflow.engines.batches import Batched, Inseparable
+from circuitflow.engines.blocks import Blocks
 from circuitflow.engines.derived import Derived
+from circuitflow.engines.trace import Inseparable
+from circuitflow.executor.question import Question
 from circuitflow.gates import GATES
 from gate_examples import EXAMPLES, attributes_of
 
@@ -21,9 +22,7 @@ ROWS = 1001
 RANDOM = np.random.RandomState(0)
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(batches, "CACHE", 2**8)
+SMALL = cf.Thresholds(block_bytes=2**8)
 
 
 def given_x(shape=("batch", 5), **rest):
@@ -85,9 +84,18 @@ INSEPARABLE = {
 }
 
 
-def batched(loaded, given):
-    derived = Derived(cf.Executor(loaded), None, None)
-    return Batched(derived, derived.bind(given))
+def batched(loaded, given, thresholds=SMALL):
+    question = Question(cf.Executor(loaded), None, None)
+    derived = Derived(question)
+    return Blocks(derived, derived.arrays(*question.bind(inputs_of(given), upstream_of(given))), thresholds)
+
+
+def inputs_of(given):
+    return {name: x for name, x in given.items() if not name.startswith("d")}
+
+
+def upstream_of(given):
+    return {name[1:]: x for name, x in given.items() if name.startswith("d")}
 
 
 @pytest.mark.parametrize("name", SEPARABLE)
@@ -96,22 +104,22 @@ def test_blocks_give_what_the_whole_gives(name, rows):
     loaded, given = SEPARABLE[name]
     given = {key: x[:rows] if len(x) == ROWS else x for key, x in given.items()}
     assert batched(loaded, given)._block <= 128
-    executor = cf.Executor(loaded)
+    executor = cf.Executor(loaded, thresholds=SMALL)
     compiled = executor.compile(engine="staged")
-    expected = executor.compile(engine="interpreter")(**given)
+    expected = executor.compile(engine="interpreter")(inputs_of(given), upstream=upstream_of(given))
     for _ in range(2):
-        close(compiled(**given), expected, rtol=1e-11, atol=1e-12)
+        close(compiled(inputs_of(given), upstream=upstream_of(given)), expected, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", INSEPARABLE)
 def test_rows_that_depend_on_one_another_stay_together(name):
     with pytest.raises(Inseparable):
         batched(INSEPARABLE[name], {"x": X})
-    executor = cf.Executor(INSEPARABLE[name])
+    executor = cf.Executor(INSEPARABLE[name], thresholds=SMALL)
     close(executor.compile(engine="staged")(x=X), executor.compile(engine="interpreter")(x=X), rtol=1e-11, atol=1e-12)
 
 
-def test_a_small_batch_is_not_cut(monkeypatch):
+def test_a_small_batch_is_not_cut():
     loaded, given = SEPARABLE["loss of a network"]
     with pytest.raises(Inseparable, match="a small batch"):
         batched(loaded, {name: x[:200] for name, x in given.items()})
@@ -124,7 +132,7 @@ def test_an_operand_that_a_gate_refuses_is_told_as_by_the_interpreter():
     labels = T.copy()
     labels[700] = 3
     with pytest.raises(cf.GateError, match=re.escape("node 'loss': softmax_cross_entropy_loss: label 3 is out of range for 3 classes")):
-        cf.Executor(loaded).compile(engine="staged")(x=X, t=labels)
+        cf.Executor(loaded, thresholds=SMALL).compile(engine="staged")(x=X, t=labels)
 
 
 def batch_of(example):
@@ -154,13 +162,13 @@ def test_every_gate_on_a_batch(example):
     if made is None or not all(x.dtype == np.float64 or x.dtype.kind in "bi" for x in example.operands):
         return
     loaded, given = made
-    executor = cf.Executor(loaded)
+    executor = cf.Executor(loaded, thresholds=SMALL)
     try:
-        expected = executor.compile(engine="interpreter")(**given)
+        expected = executor.compile(engine="interpreter")(inputs_of(given), upstream=upstream_of(given))
         compiled = executor.compile(engine="staged")
     except cf.CircuitflowError:
         return
-    close(compiled(**given), expected, rtol=1e-11, atol=1e-12)
+    close(compiled(inputs_of(given), upstream=upstream_of(given)), expected, rtol=1e-11, atol=1e-12)
 
 
 def test_most_gates_take_a_batch_apart():
@@ -178,11 +186,10 @@ def test_most_gates_take_a_batch_apart():
     assert found >= {"add", "mul", "relu", "softmax", "matmul", "layer_normalization", "reduce_sum", "softmax_cross_entropy_loss"}
 
 
-def test_memory_does_not_grow_with_the_rows(monkeypatch):
-    monkeypatch.setattr(batches, "CACHE", 2**20)
+def test_memory_does_not_grow_with_the_rows():
     loaded = circuit(given_x(), *LAYER[1:], *(gate(f"t{i}", "tanh", f"t{i - 1}" if i else "a") for i in range(20)),
                      gate("f", "reduce_sum", "t19"))
-    compiled = cf.Executor(loaded).compile(wrt=["W", "b"], engine="staged")
+    compiled = cf.Executor(loaded, thresholds=cf.Thresholds(block_bytes=2**20)).compile(wrt=["W", "b"], engine="staged")
 
     def peak(rows):
         x = np.ones((rows, 5))
@@ -199,7 +206,7 @@ def test_memory_does_not_grow_with_the_rows(monkeypatch):
 
 def test_threads_share_a_function():
     loaded, given = SEPARABLE["rows divided by a sum"]
-    compiled = cf.Executor(loaded).compile(engine="staged")
+    compiled = cf.Executor(loaded, thresholds=SMALL).compile(engine="staged")
     alone = [compiled(x=given["x"] * k)[0] for k in range(1, 9)]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda k: compiled(x=given["x"] * k)[0], range(1, 9))) == alone

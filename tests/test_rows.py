@@ -9,10 +9,9 @@ import pytest
 from test_engines import ELEMENTWISE, ON_SCALARS, circuit, close, nodes_of, random_scalars
 
 import circuitflow as cf
-from circuitflow.engines import rows as rows_module
-from circuitflow.engines.derived import Derived
 from circuitflow.engines.rows import Rows
 from circuitflow.engines.taped import TapedRows
+from circuitflow.executor.question import Question
 from circuitflow.gates import GATES
 from conftest import ROOT
 
@@ -22,11 +21,11 @@ STAGED = cf.load(ROOT / "circuits/staged.json")
 def made(kind, executor, of=None, wrt=None):
     match kind:
         case "blocks":
-            return Rows(Derived(executor, of, wrt), fast=False)
+            return Rows(Question(executor, of, wrt), executor.thresholds, fast=False)
         case "loop":
-            return Rows(Derived(executor, of, wrt), fast=True)
+            return Rows(Question(executor, of, wrt), executor.thresholds, fast=True)
         case "tape":
-            return TapedRows(executor, of, wrt)
+            return TapedRows(Question(executor, of, wrt), executor.thresholds)
         case _:
             return executor.vmap(of, wrt, engine=kind)
 
@@ -106,17 +105,16 @@ def test_an_upstream_gradient_may_be_a_column(kind):
     loaded = circuit({"id": "x", "gate": "input", "value": 2}, {"id": "f", "gate": "square", "inputs": ["x"]}, upstream={"f": 10})
     found = made(kind, cf.Executor(loaded))(x=[1.0, 2.0])
     close(np.asarray(found[1]["x"]), np.array([20.0, 40.0]))
-    found = made(kind, cf.Executor(loaded))(x=[1.0, 2.0], df=[3.0, 5.0])
+    found = made(kind, cf.Executor(loaded))(x=[1.0, 2.0], upstream={"f": [3.0, 5.0]})
     close(np.asarray(found[1]["x"]), np.array([6.0, 20.0]))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4095, 4096, 10_000, 23_457])
-def test_blocks_of_any_size_fit_together(rows, monkeypatch):
+def test_blocks_of_any_size_fit_together(rows):
     """With more blocks than threads, and a last one that is shorter."""
-    monkeypatch.setattr(rows_module, "BLOCK", 4096)
     random = np.random.RandomState(rows)
     x, y = random.standard_normal((2, rows))
-    executor = cf.Executor(STAGED)
+    executor = cf.Executor(STAGED, thresholds=cf.Thresholds(column_rows=4096))
     whole = made("loop", executor)(x=x, y=y)
     parts = made("blocks", executor)(x=x, y=y)
     close(parts, whole, rtol=1e-9)
@@ -139,8 +137,7 @@ def test_where_without_a_branch(count):
 
 
 def test_a_large_circuit_over_rows_is_on_a_tape(monkeypatch, caplog):
-    monkeypatch.setattr("circuitflow.engines.executor.LOOPED", 10)
-    executor = cf.Executor(random_scalars(1))
+    executor = cf.Executor(random_scalars(1), thresholds=cf.Thresholds(looped_operands=10))
     with caplog.at_level("INFO", "circuitflow"):
         found = executor.vmap()(x0=[0.1, 0.2])
         monkeypatch.setattr("circuitflow.engines.executor.is_there", lambda: False)
@@ -151,7 +148,7 @@ def test_a_large_circuit_over_rows_is_on_a_tape(monkeypatch, caplog):
 
 def test_special_functions_go_in_blocks():
     loaded = circuit({"id": "x", "gate": "input"}, {"id": "f", "gate": "lgamma", "inputs": ["x"]})
-    rows = Rows(Derived(cf.Executor(loaded), None, ()))
+    rows = cf.Executor(loaded).vmap(wrt=(), engine="staged")
     assert rows(x=[0.5, 3.0])[0].tolist() == pytest.approx([0.5723649429247, 0.6931471805599453])
 
 
@@ -163,7 +160,7 @@ def test_columns_that_do_not_fit():
         ({"x": ["a", "b"]}, "'x' is a list of 2; expected numbers of dtype float64"),
         ({"x": [[1.0]], "y": [1.0]}, "'x' has shape (1, 1); expected ()"),
         ({"q": [1.0], "x": [1.0]}, "there is no input 'q' in circuit 'staged'; it has x, y"),
-        ({"num": [1.0]}, "no column is given"),
+        ({"num": [1.0]}, "'num' cannot be given a value: it is computed, by add; inputs and parameters can"),
     ]:
         with pytest.raises(cf.InputError, match=re.escape(message)):
             vmap(**given)

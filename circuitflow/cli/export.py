@@ -42,8 +42,8 @@ def command(
     """
     asked = question(file, assignments, inputs, of, wrt, upstream, limit)
     with waiting(f"writing {printable(file, 60)} as {to}"):
-        given = {**asked.inputs, **{f"d{name}": value for name, value in asked.upstream.items()}}
-        text = to_python(asked.circuit, asked.of, () if forward else asked.wrt, inputs=given)
+        text = to_python(asked.circuit, asked.of, () if forward else asked.wrt, inputs=asked.inputs,
+                         upstream={} if forward else asked.upstream)
     if output is None:
         print(text, end="")
     else:

@@ -134,16 +134,16 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
           forward: bool, json: bool) -> None:
     """A run by a compiled engine: outputs and the gradients asked for; for every row where there is a table."""
     wrt = [] if forward else asked.wrt
-    upstream = {f"d{name}": value for name, value in asked.upstream.items()}
     if table is not None:
         if json:
             raise InputError("--table writes a table; leave out --json")
         plan = executor.plan(asked.of, wrt)
         run_table(table, output, executor, executor.vmap(asked.of, wrt, engine=engine, device=device),
-                  {**asked.inputs, **upstream}, list(plan.of), list(plan.wrt))
+                  asked.inputs, {} if forward else asked.upstream, list(plan.of), list(plan.wrt))
         return
     plan = executor.plan(asked.of, wrt)
-    value, gradients = executor.compile(asked.of, wrt, engine=engine, device=device)(**asked.inputs, **upstream)
+    value, gradients = executor.compile(asked.of, wrt, engine=engine, device=device)(
+        asked.inputs, upstream={} if forward else asked.upstream)
     values = dict(zip(plan.of, [value] if len(plan.of) == 1 else value.values(), strict=True))
     values = {name: np.asarray(x) for name, x in values.items()}
     result = cf.Result(asked.circuit, values, values, {name: np.asarray(x) for name, x in gradients.items()}, [])

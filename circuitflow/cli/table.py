@@ -23,7 +23,7 @@ _ARROW = (".arrow", ".feather", ".ipc")
 
 
 def run_table(table: str, output: str, executor: cf.Executor, compiled: Callable[..., Any],
-              given: Mapping[str, Any], of: Sequence[str], wrt: Sequence[str]) -> None:
+              given: Mapping[str, Any], upstream: Mapping[str, Any], of: Sequence[str], wrt: Sequence[str]) -> None:
     """Write a column for every output and every gradient, in the order of the rows.
 
     The output is there whole or not at all.
@@ -34,6 +34,7 @@ def run_table(table: str, output: str, executor: cf.Executor, compiled: Callable
         executor: of the circuit.
         compiled: `executor.vmap` of the question.
         given: values that are the same in every row; they win over columns of the same name.
+        upstream: upstream gradients, the same in every row.
         of: the outputs.
         wrt: what is differentiated by.
 
@@ -57,7 +58,7 @@ def run_table(table: str, output: str, executor: cf.Executor, compiled: Callable
                 for batch in track(batches(columns), f"rows of {shown}", total):
                     arrays = {name: _numbers(batch.column(name), dtype, f"{shown}: column '{name}'", first)
                               for name, dtype in columns.items()}
-                    value, gradients = compiled(**given, **arrays)
+                    value, gradients = compiled({**given, **arrays}, upstream=upstream)
                     results = [*(value.values() if isinstance(value, dict) else [value]), *gradients.values()]
                     write(pa.record_batch([np.asarray(x) for x in results], schema))
                     first += batch.num_rows

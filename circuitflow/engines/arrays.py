@@ -4,52 +4,73 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
-from circuitflow.engines.batches import Batched, Inseparable
-from circuitflow.engines.buffers import compiled
+from circuitflow.engines.blocks import Blocks
+from circuitflow.engines.buffers import Compiled
 from circuitflow.engines.derived import Derived
+from circuitflow.engines.engine import Engine, is_numpy
 from circuitflow.engines.program import program
 from circuitflow.engines.selection import with_products
+from circuitflow.engines.thresholds import Thresholds
+from circuitflow.engines.trace import Inseparable
+from circuitflow.executor.question import Answer, Question
 
 _LOG = logging.getLogger("circuitflow")
 
 
-class Arrays:
+class Arrays(Engine):
     """A question to a circuit of arrays; staged once for each combination of shapes that is asked of it.
 
-    A large batch is gone through in blocks, where its rows allow it.
+    A large batch is gone through in blocks, where its rows allow it. Where a gate refuses an operand the interpreter
+    says why.
     """
 
-    LIMIT = 32
+    way = "staged, on arrays"
+
+    KEPT = 32
     """So many combinations are kept."""
 
-    def __init__(self, derived: Derived) -> None:
-        self.derived = derived
-        self.made: dict[Any, Callable[..., Any]] = {}
+    def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None) -> None:
+        """Write the gradient circuit; errors are those of `Derived`."""
+        super().__init__(question, thresholds)
+        self._derived = derived or Derived(question)
+        self._made: dict[Any, Callable[[Mapping[str, Any]], list[Any]]] = {}
 
-    def __call__(self, **given: Any) -> Any:
-        """Values and gradients."""
-        derived = self.derived
-        arrays = derived.bind(given)
-        key = tuple(array.shape for array in arrays.values())
-        run = self.made.get(key)
-        if run is None:
-            if len(self.made) >= self.LIMIT:
-                self.made.pop(next(iter(self.made)), None)
-            run = self.made[key] = self._stage(arrays)
-        found = run(arrays)
-        if found is None:  # a gate refuses an operand, and the interpreter says why
-            return derived.interpret(given)
-        values = dict(zip(derived.values, found, strict=False))
-        return derived.packed(values), dict(zip(derived.gradients, found[len(values) :], strict=True))
+    @cached_property
+    def _seeded(self) -> Arrays:
+        """The same with an upstream gradient on every output."""
+        return Arrays(self.question, self.thresholds, Derived(self.question, seeded=True))
 
-    def _stage(self, arrays: Mapping[str, Any]) -> Callable[..., Any]:
-        derived = self.derived
+    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
+        bound, seeds = self.question.bind(inputs, upstream)
+        if not is_numpy(bound):
+            return self.question.interpret(bound, seeds)
+        engine = self if self._derived.takes(upstream) else self._seeded
         try:
-            return Batched(derived, arrays)
+            found = engine._run(engine._derived.arrays(bound, seeds))
+        except Exception as error:
+            _LOG.debug("staged code: %s: %s", type(error).__name__, error)
+            return self.question.interpret(bound, seeds)
+        count = len(self.question.plan.of)
+        return found[:count], found[count:]
+
+    def _run(self, arrays: Mapping[str, Any]) -> list[Any]:
+        key = tuple(array.shape for array in arrays.values())
+        run = self._made.get(key)
+        if run is None:
+            if len(self._made) >= self.KEPT:
+                self._made.pop(next(iter(self._made)), None)
+            run = self._made[key] = self._stage(arrays)
+        return run(arrays)
+
+    def _stage(self, arrays: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], list[Any]]:
+        derived = self._derived
+        try:
+            return Blocks(derived, arrays, self.thresholds)
         except Inseparable as reason:
             _LOG.debug("not in blocks: %s", reason)
-        stages = with_products(program(derived.plan, arrays, derived.circuit.values))
-        return compiled(stages, [stages.outputs[ref] for ref in (*derived.values.values(),
-                                                                *derived.gradients.values())])
+        stages = program(derived.plan, arrays, derived.circuit.values)
+        results = {str(i): stages.outputs[reference] for i, reference in enumerate(derived.results)}
+        return Compiled(with_products(stages.with_outputs(results), self.thresholds.selected_size), self.thresholds)

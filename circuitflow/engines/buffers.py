@@ -1,16 +1,35 @@
-"""Staged code of arrays: straight-line NumPy that writes intermediate results into buffers used again."""
+"""Staged code of arrays: straight-line NumPy that writes intermediate results into buffers used again.
+
+What may be written where is decided by what functions are known to do (`functions.is_fresh`), never by what samples
+happened to do: whether `reshape` gives a view goes by the order in memory of what it is given. So the order of an input
+in memory, or of a result, makes no difference. These hold of every plan, and the tests check them on every program that
+they make (`tests/memory_plans.py`):
+
+1. A value may lie in the memory of each operand of its line, unless the line's function is fresh. Its *roots* are the
+   fresh values in whose memory it may lie.
+2. Only a fresh value lies in a buffer, and only one that is no root of an output: what a caller gets is never ours.
+3. A buffer is written only when no later line reads a value whose root lies in it.
+4. A line that goes element by element may write over operands that it is the last to read: NumPy computes overlapping
+   operands as if they did not overlap. Other lines write into memory that no operand lies in.
+5. Inputs and constants are never written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.engines.functions import is_elementwise, is_fresh
 from circuitflow.engines.program import Program
 from circuitflow.engines.selection import drop, is_selectable, is_zero, keep, product, select
 from circuitflow.engines.source import Source, function, is_number
+from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Called, Line, Value, values_in
+from circuitflow.gates.shapes import Shape
+
+Kind = tuple[Shape, np.dtype[Any]]
 
 
 class Buffers(NamedTuple):
@@ -21,110 +40,146 @@ class Buffers(NamedTuple):
         of: the buffer that a value is written into, by identity.
     """
 
-    kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]
+    kinds: Sequence[Kind]
     of: Mapping[int, int]
 
-
-def is_elementwise(function: Callable[..., Any]) -> bool:
-    """Whether a function takes arrays element by element, and can write into one."""
-    return isinstance(function, np.ufunc) and function.signature is None
-
-
-def writes_into(line: Line) -> bool:
-    """Whether a line can write its result into an array that is there already."""
-    result = line.results[0]
-    return ((isinstance(line.function, np.ufunc) and len(line.results) == 1 and result.shape != ())
-            or line.function is product or _selects(line))
+    def row_bytes(self) -> int:
+        """Bytes that a row takes in them, where they have rows."""
+        return sum(dtype.itemsize * size_for(shape, 1) for shape, dtype in self.kinds)
 
 
-def allot(stages: Program) -> Buffers:
-    """A buffer for every result that can have one; it is free again when nothing reads what is in it any more.
+def size_for(shape: Shape, rows: int) -> int:
+    """The number of elements for so many rows."""
+    return int(np.prod(shape_for(shape, rows), dtype=np.int64))
 
-    Outputs, and what shares memory with one, get none: they are the caller's.
-    """
-    roots: dict[int, frozenset[int]] = {}
-    for line in stages.lines:
+
+def shape_for(shape: Shape, rows: int) -> tuple[int, ...]:
+    """A shape whose named sizes are all so many rows."""
+    return tuple(size if isinstance(size, int) else rows for size in shape)
+
+
+def roots(program: Program) -> dict[int, frozenset[int]]:
+    """The fresh values in whose memory each result may lie, by identity; those of inputs and constants are empty."""
+    found: dict[int, frozenset[int]] = {}
+    for line in program.lines:
+        fresh = is_fresh(line.function) or line.function is product
+        below = frozenset[int]().union(*(found.get(id(x), ()) for x in values_in((line.operands, line.keywords))))
         for result in line.results:
-            shared = [roots.get(id(x), frozenset()) for x in values_in((line.operands, line.keywords))
-                      if np.may_share_memory(result.sample, x.sample)]
-            roots[id(result)] = frozenset({id(result)}).union(*shared)
-    kept = frozenset().union(*(roots.get(id(x), frozenset()) for x in values_in(stages.outputs)))
+            found[id(result)] = frozenset({id(result)}) if fresh else below
+    return found
+
+
+def allot(program: Program, selected: int) -> Buffers:
+    """A buffer for every result that can have one.
+
+    Args:
+        program: the lines.
+        selected: fewest elements of a `where` that is computed without a branch.
+    """
+    memory = roots(program)
+    kept = frozenset[int]().union(*(memory.get(id(x), ()) for x in values_in(list(program.outputs.values()))))
     last: dict[int, int] = {}
-    for position, line in enumerate(stages.lines):
+    for position, line in enumerate(program.lines):
         for x in (*values_in((line.operands, line.keywords)), *line.results):
-            last.update(dict.fromkeys(roots.get(id(x), ()), position))
-    ends: dict[int, list[int]] = {}
+            last.update(dict.fromkeys(memory.get(id(x), ()), position))
+    ending: dict[int, list[int]] = {}
     for root, position in last.items():
-        ends.setdefault(position, []).append(root)
-    kinds: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
+        ending.setdefault(position, []).append(root)
+    kinds: list[Kind] = []
     of: dict[int, int] = {}
-    free: dict[Any, list[int]] = {}
-    for position, line in enumerate(stages.lines):
-        ending = [root for root in ends.get(position, ()) if root in of]
+    free: dict[Kind, list[int]] = {}
+
+    def release(values: Sequence[int]) -> None:
+        for root in values:
+            free.setdefault(kinds[of[root]], []).append(of[root])
+
+    for position, line in enumerate(program.lines):
+        ended = [root for root in ending.get(position, ()) if root in of]
         result = line.results[0]
-        takes = writes_into(line) and id(result) not in kept
-        if takes and is_elementwise(line.function):  # may write over an operand
-            _release(ending, kinds, of, free)
-            ending = []
+        takes = writes_into(line, selected) and id(result) not in kept
+        if takes and is_elementwise(line.function):
+            release(ended)
+            ended = []
         if takes:
             kind = result.shape, result.dtype
             if not free.get(kind):
                 free.setdefault(kind, []).append(len(kinds))
                 kinds.append(kind)
             of[id(result)] = free[kind].pop()
-        _release(ending, kinds, of, free)
+        release(ended)
     return Buffers(kinds, of)
 
 
-def _selects(line: Line) -> bool:
+def writes_into(line: Line, selected: int) -> bool:
+    """Whether a line can write its result into an array that is there already."""
+    result = line.results[0]
+    return ((isinstance(line.function, np.ufunc) and len(line.results) == 1 and result.shape != ())
+            or line.function is product or _selects(line, selected))
+
+
+def _selects(line: Line, selected: int) -> bool:
     """Whether a line is a `where` that is faster without a branch."""
     result = line.results[0]
-    return line.function is np.where and is_selectable(result.shape, result.dtype, line.operands[0])
+    return line.function is np.where and is_selectable(result.shape, result.dtype, line.operands[0], selected)
 
 
-def _release(roots: Sequence[int], kinds: Sequence[Any], of: Mapping[int, int], free: dict[Any, list[int]]) -> None:
-    for root in roots:
-        free.setdefault(kinds[of[root]], []).append(of[root])
+class Compiled:
+    """A program as a function of arrays; safe to call from several threads at once.
 
-
-def compiled(stages: Program, outputs: Sequence[Any], own: Collection[int] = ()) -> Callable[..., list[Any]]:
-    """A function from arrays by id to these outputs, safe to call from several threads at once.
-
-    Args:
-        stages: what it does.
-        outputs: values, numbers or arrays.
-        own: positions of outputs that are written into arrays which are given as second argument, by position; these,
-            and all results in between, may then have a shorter leading axis than that which the stages were traced for.
+    Attributes:
+        program: what it does.
+        buffers: where it writes.
     """
-    source = Source(stages)
-    into = {id(outputs[i]): f"results[{i}]" for i in sorted(own, reverse=True)}
-    buffers = allot(stages)
-    targets = {name: f"buffers[{i}]" for name, i in buffers.of.items()} | {
-        id(line.results[0]): into[id(line.results[0])] for line in stages.lines
-        if id(line.results[0]) in into and writes_into(line)}
-    lines = [text for _, text in source.statements(
-        lambda line, text: _right(source, targets.get(id(line.results[0])), line, text), repr_of)]
-    texts = [source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), "k") for x in outputs]
-    lines += [f"results[{i}][...] = {texts[i]}" for i in own if targets.get(id(outputs[i])) != f"results[{i}]"]
-    body = ["def stages(inputs, buffers, results):",
-            *(f"    {source.name(value)} = inputs[{source.bind(name, 'k')}]" for name, value in stages.inputs.items()),
-            *(f"    {line}" for line in lines),
-            f"    return [{''.join(f'{text}, ' for i, text in enumerate(texts) if i not in own)}]"]
-    run = function("\n".join(body), source.bound, (), {})
-    pool: list[list[Any]] = []
 
-    def call(arrays: Mapping[str, Any], results: Sequence[Any] = ()) -> list[Any]:
+    def __init__(self, program: Program, thresholds: Thresholds, *, into: bool = False) -> None:
+        """Compile.
+
+        Args:
+            program: what is done; its outputs are the results, in order.
+            thresholds: where `where` has no branch.
+            into: whether results are written into arrays that are given, instead of new ones.
+        """
+        self.program = program
+        outputs = list(program.outputs.values())
+        self.buffers = allot(program, thresholds.selected_size)
+        source = Source(program)
+        targets = {value: f"buffers[{i}]" for value, i in self.buffers.of.items()}
+        places = {id(x): f"results[{i}]" for i, x in reversed(list(enumerate(outputs)))} if into else {}
+        targets |= {id(line.results[0]): places[id(line.results[0])] for line in program.lines
+                    if id(line.results[0]) in places and writes_into(line, thresholds.selected_size)}
+        lines = [text for _, text in source.statements(
+            lambda line, text: _right(source, targets.get(id(line.results[0])), line, text, thresholds), repr_of)]
+        texts = [source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), "k") for x in outputs]
+        if into:
+            lines += [f"results[{i}][...] = {text}" for i, text in enumerate(texts)
+                      if targets.get(id(outputs[i])) != f"results[{i}]"]
+        body = ["def stages(inputs, buffers, results, block, whole):",
+                *(f"    {source.name(value)} = inputs[{source.bind(name, 'k')}]"
+                  for name, value in program.inputs.items()),
+                *(f"    {line}" for line in lines),
+                f"    return [{'' if into else ', '.join(texts)}]"]
+        self._run = function("\n".join(body), source.bound, (), {})
+        self._free: dict[int, list[list[Any]]] = {}
+
+    def __call__(self, arrays: Mapping[Any, Any], results: Sequence[Any] = (), *, block: int = 0,
+                 whole: int = 0) -> list[Any]:
+        """The outputs.
+
+        Args:
+            arrays: the inputs, by the keys that the program has for them.
+            results: the arrays that results are written into.
+            block: how many rows the arrays have, where a size is a name.
+            whole: how many rows there are in all.
+        """
+        free = self._free.setdefault(block, [])
         try:
-            buffers_here = pool.pop()
+            buffers = free.pop()
         except IndexError:
-            buffers_here = [np.empty(*kind) for kind in buffers.kinds]
+            buffers = [np.empty(shape_for(shape, block), dtype) for shape, dtype in self.buffers.kinds]
         with np.errstate(all="ignore"):
-            short = [buffer[: len(results[0])] for buffer in buffers_here] if results else buffers_here
-            found: list[Any] = run(arrays, short, results)
-        pool.append(buffers_here)
+            found: list[Any] = self._run(arrays, buffers, results, block, whole)
+        free.append(buffers)
         return found
-
-    return call
 
 
 def repr_of(x: Any) -> str:
@@ -136,10 +191,10 @@ def repr_of(x: Any) -> str:
     return f"({x!r})" if not isinstance(x, bool) and x < 0 else repr(x)
 
 
-def _right(source: Source, target: str | None, line: Line, text: Callable[[Any], str]) -> str:
+def _right(source: Source, target: str | None, line: Line, text: Callable[[Any], str], thresholds: Thresholds) -> str:
     """A call; `target` is where it writes its result."""
     function, operands = line.function, line.operands
-    if target and _selects(line):
+    if target and _selects(line, thresholds.selected_size):
         condition, x, y = operands
         if is_zero(x):
             function, operands = drop, (condition, y)

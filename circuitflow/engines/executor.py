@@ -6,27 +6,23 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from circuitflow.engines.arrays import Arrays
 from circuitflow.engines.derived import Derived
-from circuitflow.engines.fast import is_there
+from circuitflow.engines.engine import Engine, Interpreted
 from circuitflow.engines.kernel import Untaped
+from circuitflow.engines.native import is_there
 from circuitflow.engines.rows import Rows
-from circuitflow.engines.staged import scalar_program, staged
-from circuitflow.engines.tape import is_scalar
+from circuitflow.engines.staged import Staged, scalar_program
 from circuitflow.engines.taped import Taped, TapedRows
+from circuitflow.engines.thresholds import Thresholds
+from circuitflow.engines.verified import Verified
 from circuitflow.engines.xla import Jitted
-from circuitflow.errors import InputError, nearest, printable
+from circuitflow.errors import GateError, InputError, nearest, printable
 from circuitflow.executor.interpreter import Interpreter
+from circuitflow.executor.question import Question
+from circuitflow.graph.circuit import Circuit
 
 ENGINES = ("auto", "interpreter", "staged", "tape", "jax")
-
-STAGED = 2000
-"""With more operands, or 20 times as many that are arrays, straight-line code takes longer to make than it saves."""
-
-LOOPED = 600
-"""With more operands numba takes longer than a few seconds to compile one loop over rows."""
 
 Compiled = Callable[..., tuple[Any, dict[str, Any]]]
 References = str | Sequence[str] | None
@@ -35,49 +31,75 @@ _LOG = logging.getLogger("circuitflow")
 
 
 class Executor(Interpreter):
-    """Runs a circuit, gate by gate or compiled; schedules once for each question and may be shared between threads."""
+    """Runs a circuit, gate by gate or compiled; schedules once for each question and may be shared between threads.
+
+    Attributes:
+        verify: whether compiled functions are compared with the interpreter at every call.
+        thresholds: the sizes at which engines change their ways.
+    """
+
+    def __init__(self, circuit: Circuit, *, verify: bool = False, thresholds: Thresholds = Thresholds()) -> None:  # noqa: B008
+        """Set up.
+
+        Args:
+            circuit: the circuit.
+            verify: whether every call of a compiled function runs the interpreter beside it, over rows for every row,
+                and raises a `VerificationError` at the first difference above rounding; it takes the interpreter's
+                time.
+            thresholds: the sizes at which engines change their ways.
+        """
+        super().__init__(circuit)
+        self.verify, self.thresholds = verify, thresholds
 
     def compile(self, of: References = None, wrt: References = None, *, engine: str = "auto",
                 device: Any = None) -> Compiled:
-        """A plain function of values and gradients: the fast path.
+        """A function of values and gradients: the fast path.
 
-        It takes inputs and parameters by name, each with the document's value as its default, and the upstream gradient
-        `df` on an output `f` that is no scalar. It gives the output, or where there are several a dictionary of them,
-        and a dictionary of gradients, in the order of `wrt`. Of a circuit of float64 scalars these are Python floats,
-        of others NumPy arrays; under JAX they are JAX arrays. The function may be shared between threads.
+        It takes inputs and parameters by name, each with the document's value as its default, or as a mapping; and
+        upstream gradients as a mapping `upstream`, by output. It gives the output, or where there are several a
+        dictionary of them, and a dictionary of gradients, in the order of `wrt`. Of a circuit of float64 scalars these
+        are Python floats, of others NumPy arrays; under JAX they are JAX arrays. Arrays of other libraries are computed
+        by the interpreter, on their device. The function may be shared between threads, and pickled.
 
         Args:
             of: the outputs to compute and differentiate; all of the document's by default.
             wrt: the nodes to differentiate by, none for `()`; all floating-point inputs and parameters by default.
             engine: "interpreter" runs the gates one by one; "staged" straight-line code made of the gradient document;
                 "tape" loops over flat arrays of scalar gates, compiled where the extra `fast` is installed; "jax" the
-                passes under `jax.jit`. "auto" is the interpreter until the others are proved; the logger
-                `circuitflow` has what it chose.
+                passes under `jax.jit`. "auto" chooses among the first three, and the logger `circuitflow` has what it
+                chose.
             device: of the engine jax: "cpu", "gpu" or a JAX device.
 
         Raises:
             InputError: an unknown reference, engine or device, or a circuit that the engine cannot take.
             MissingExtraError: the engine needs a package that is not installed.
         """
-        of, wrt, chosen = self._question(of, wrt, "interpreter" if engine == "auto" else engine, device, STAGED)
+        question, chosen = self._question(of, wrt, engine, device)
+        scalar_limit, limit = self.thresholds.staged_operands, self.thresholds.staged_array_operands
+        if chosen == "auto":
+            large = _operands(question) > (scalar_limit if question.scalar else limit)
+            chosen = "staged" if not large else "tape" if question.scalar else "interpreter"
+        return self._function(self._engine(question, chosen, device, is_auto=engine == "auto"))
+
+    def _engine(self, question: Question, chosen: str, device: Any, *, is_auto: bool) -> Engine:
         if chosen == "jax":
-            return _logged(Jitted(self, of, wrt, device=device), "jax")
-        if chosen == "tape":
-            try:
-                taped = Taped(self, of, wrt)
-            except Untaped as error:
-                _untaped(error, engine)
-                chosen = "interpreter"
-            else:
-                how = "compiled" if taped.fast else "in Python; `pip install 'circuitflow[fast]'` compiles it"
-                return _logged(taped, f"tape, {how}")
-        if chosen == "staged":
-            derived = Derived(self, of, wrt)
-            stages = scalar_program(derived)
-            if stages is None:
-                return _logged(Arrays(derived), "staged, on arrays")
-            return _logged(staged(derived, stages), "staged, on floats")
-        return _logged(self._interpreted(of, wrt), "interpreter")
+            return Jitted(question, self.thresholds, device=device)
+        try:
+            if chosen == "tape":
+                return Taped(question, self.thresholds)
+            if chosen == "staged":
+                derived = Derived(question)
+                stages = scalar_program(derived)
+                if stages is None:
+                    return Arrays(question, self.thresholds, derived)
+                return Staged(question, self.thresholds, derived, stages)
+        except (InputError, GateError, Untaped) as reason:
+            # Auto is never refused what the interpreter can do: a gate that a tape cannot take, a rule that cannot be
+            # written down for sizes that are not known or for a row of the table.
+            if not is_auto:
+                raise _refusal(reason) from None
+            _LOG.debug("no %s: %s", chosen, reason)
+        return Interpreted(question, self.thresholds)
 
     def vmap(self, of: References = None, wrt: References = None, *, engine: str = "auto",
              device: Any = None) -> Compiled:
@@ -89,61 +111,41 @@ class Executor(Interpreter):
 
         Arguments and errors are those of `compile`.
         """
-        of, wrt, chosen = self._question(of, wrt, engine, device, LOOPED)
-        if chosen == "jax":
-            return _logged(Jitted(self, of, wrt, device=device, rows=True), "jax, over rows")
-        if chosen == "tape" and (is_there() or engine == "tape"):
-            try:
-                return _logged(TapedRows(self, of, wrt), "tape, compiled, over rows")
-            except Untaped as error:
-                _untaped(error, engine)
-        if engine == "interpreter":
+        question, chosen = self._question(of, wrt, engine, device)
+        if chosen == "interpreter":
             raise InputError("the engine interpreter takes one row at a time; use run or compile, or another engine")
-        rows = Rows(Derived(self, of, wrt))
-        return _logged(rows, f"staged, {'compiled' if rows.fast else 'in blocks'}, over rows")
+        if chosen == "jax":
+            return self._function(Jitted(question, self.thresholds, device=device, rows=True))
+        is_large = question.scalar and _operands(question) > self.thresholds.looped_operands
+        if chosen == "tape" or (chosen == "auto" and is_large and is_there()):
+            try:
+                return self._function(TapedRows(question, self.thresholds))
+            except Untaped as reason:
+                if chosen == "tape":
+                    raise _refusal(reason) from None
+        return self._function(Rows(question, self.thresholds))
 
-    def _question(self, of: References, wrt: References, engine: str, device: Any,
-                  limit: int) -> tuple[Sequence[str] | None, Sequence[str] | None, str]:
-        """The references as lists, and the engine chosen: staged code up to a limit of scalar operands."""
+    def _question(self, of: References, wrt: References, engine: str, device: Any) -> tuple[Question, str]:
         if engine not in ENGINES:
             raise InputError(f"there is no engine '{printable(engine, 60)}'{nearest(engine, ENGINES)}; there are "
                              f"{', '.join(ENGINES)}")
         if device is not None and engine != "jax":
             raise InputError(f"the engine {engine} runs on the CPU; a device goes with the engine jax")
-        of, wrt = ([x] if isinstance(x, str) else x for x in (of, wrt))
-        plan, nodes = self.plan(of, wrt), self.circuit.nodes
-        if engine == "auto":
-            scalar = is_scalar(plan, (nodes[name].types[0] for name in plan.sources))
-            large = sum(len(step.operands) for step in plan.steps) > (limit if scalar else 20 * STAGED)
-            engine = "staged" if not large else "tape" if scalar else "interpreter"
-        return of, wrt, engine
+        return Question(self, *([x] if isinstance(x, str) else x for x in (of, wrt))), engine
 
-    def _interpreted(self, of: Sequence[str] | None, wrt: Sequence[str] | None) -> Compiled:
-        """The reference interpreter as a function."""
-        plan = self.plan(of, wrt)
-        seeds = {f"d{text}": text for text in plan.of}
-        scalar = is_scalar(plan, (self.circuit.nodes[name].types[0] for name in plan.sources))
-
-        def value_and_grad(**given: Any) -> tuple[Any, dict[str, Any]]:
-            upstream = {seeds[name]: value for name, value in given.items() if name in seeds}
-            inputs = {name: value for name, value in given.items() if name not in seeds}
-            result = (self.run(inputs, of=of, wrt=wrt, upstream=upstream, cache="needed") if plan.wrt else
-                      self.forward(inputs, of=of))
-            values, gradients = dict(result.outputs), {name: result.gradients[name] for name in plan.wrt}
-            if scalar:
-                values, gradients = ({name: np.asarray(x).item() for name, x in found.items()}
-                                     for found in (values, gradients))
-            return next(iter(values.values())) if len(values) == 1 else values, gradients
-
-        return value_and_grad
+    def _function(self, engine: Engine) -> Compiled:
+        _LOG.info("engine: %s", engine.way)
+        if self.verify:
+            return Verified(engine)
+        return engine.value_and_grad if isinstance(engine, Staged) else engine
 
 
-def _logged(made: Compiled, engine: str) -> Compiled:
-    _LOG.info("engine: %s", engine)
-    return made
+def _operands(question: Question) -> int:
+    return sum(len(step.operands) for step in question.plan.steps)
 
 
-def _untaped(error: Untaped, engine: str) -> None:
-    """A gate that a tape cannot take is an error where a tape was asked for."""
-    if engine == "tape":
-        raise InputError(f"the tape cannot take {error}, which is no operation on floats; choose another engine")
+def _refusal(reason: Exception) -> Exception:
+    """What an engine that was asked for says of a gate that it cannot take."""
+    if isinstance(reason, Untaped):
+        return InputError(f"the tape cannot take {reason}, which is no operation on floats; choose another engine")
+    return reason

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.fast import jitted
+from circuitflow.engines.native import jitted
 from circuitflow.engines.program import Program, needed
 from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, inlinable, number, writable, written
 from circuitflow.engines.source import Source, function
@@ -47,7 +47,7 @@ def bodies(operation: Operation, gates: GateTable, forms: dict[str, str]) -> tup
     gate, attributes = gates[operation.kind], dict(operation.attributes)
 
     def operands(trace: Trace) -> dict[str, Value]:
-        return {f"x{i}": Value(trace, _sample(truth)) for i, truth in enumerate(operation.truths)}
+        return {f"x{i}": Value.like(trace, _sample(truth)) for i, truth in enumerate(operation.truths)}
 
     try:
         trace = Trace(writable)
@@ -57,7 +57,7 @@ def bodies(operation: Operation, gates: GateTable, forms: dict[str, str]) -> tup
         forward = _body(trace, xs, [out], forms)
         trace = Trace(writable)
         xs = operands(trace)
-        given = {"g": Value(trace, _sample(False)), "y": Value(trace, _sample(operation.truth))}
+        given = {"g": Value.like(trace, _sample(False)), "y": Value.like(trace, _sample(operation.truth))}
         sent: Sequence[Any] = ()
         if operation.wanted:
             with np.errstate(all="ignore"):

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from circuitflow.engines.trace import NUMPY, Checked, Line, Trace, Value, values_in
+from circuitflow.engines.trace import NUMPY, Checked, Inseparable, Line, Named, Trace, Value, values_in
 from circuitflow.executor.passes import blame
 from circuitflow.executor.plan import Plan
+from circuitflow.gates.shapes import Size
 from circuitflow.graph.node import Node
 
 
@@ -17,18 +18,22 @@ class Program:
     """Straight-line code.
 
     Attributes:
-        inputs: what is given, by id; those that no output needs too.
+        inputs: what is given, by id or another key; those that no output needs too.
         lines: one call each, in order; each is needed by an output.
-        outputs: a value, or a number or array that does not depend on the inputs, by reference.
-        values: likewise, what every node gives.
+        outputs: a value, or a number or array that does not depend on the inputs, by reference or another key.
+        values: likewise, what every node gives, by reference.
         checks: truth values that must all be false, each with the node that they are a condition of.
     """
 
-    inputs: Mapping[str, Value]
+    inputs: Mapping[Any, Value]
     lines: Sequence[Line]
-    outputs: Mapping[str, Any]
+    outputs: Mapping[Any, Any]
     values: Mapping[str, Any] = field(default_factory=dict)
     checks: Sequence[tuple[Node, Any]] = ()
+
+    def with_outputs(self, outputs: Mapping[str, Any]) -> Program:
+        """The lines that other outputs need."""
+        return Program(self.inputs, needed(self.lines, outputs), outputs)
 
     def uses(self) -> dict[int, int]:
         """How often each value is read, by identity; as an output too."""
@@ -57,8 +62,32 @@ def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any]
     """
     namespace = Checked() if checked else NUMPY
     trace = Trace(allowed, namespace)
+    return _program(plan, {name: Value.like(trace, sample) for name, sample in samples.items()}, constants, trace)
+
+
+def named_program(plan: Plan, shapes: Mapping[str, tuple[int | Size, ...]], samples: Mapping[str, Any],
+                  constants: Mapping[str, Any]) -> Program:
+    """Write down the forward pass of a plan for sizes that are names; conditions of rules are put aside.
+
+    Args:
+        plan: the schedule.
+        shapes: the shape of each input and parameter that has a named size, by id.
+        samples: an array like each input and parameter, of any size, by id.
+        constants: the arrays of the other sources, by id.
+
+    Raises:
+        Inseparable: a rule does something with a named size that is not known to take its positions one by one.
+        GateError: a gate could not be applied to operands like these.
+    """
+    trace = Named().trace
+    inputs = {name: Value(trace, shapes[name], sample.dtype) if name in shapes else Value.like(trace, sample)
+              for name, sample in samples.items()}
+    return _program(plan, inputs, constants, trace)
+
+
+def _program(plan: Plan, inputs: Mapping[str, Value], constants: Mapping[str, Any], trace: Trace) -> Program:
+    namespace = trace.namespace
     checks: list[tuple[Node, Any]] = []
-    inputs = {name: Value(trace, sample) for name, sample in samples.items()}
     slots: list[Any] = [None] * len(plan.names)
     for name, slot in plan.sources.items():
         slots[slot] = inputs[name] if name in inputs else constants[name][()]
@@ -66,6 +95,8 @@ def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any]
         trace.stage = step.node
         try:
             out = trace.apply(step.gate.forward, *[slots[slot] for slot in step.operands], **step.attributes)
+        except Inseparable as reason:
+            raise Inseparable(f"{step.node.id}: {step.node.kind}: {reason}") from None
         except Exception as error:
             raise blame(step, error) from error
         slots[step.output : step.output + (step.outputs or 1)] = out if step.outputs else [out]

@@ -23,6 +23,7 @@ from circuitflow.engines.staged import scalar_program
 from circuitflow.engines.trace import Called, Line, Value
 from circuitflow.errors import InputError, few, printable
 from circuitflow.executor.interpreter import Interpreter
+from circuitflow.executor.question import Question
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.node import Node
 
@@ -40,7 +41,7 @@ _TAKEN = frozenset({*keyword.kwlist, *NAMES, *_CONSTANTS, "math", "np", "scipy",
 
 
 def to_python(circuit: Circuit, of: str | Sequence[str] | None = None, wrt: str | Sequence[str] | None = None, *,
-              inputs: Mapping[str, Any] | None = None) -> str:
+              inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None) -> str:
     """A Python file with a function of values and gradients in straight-line code, forward, then backward.
 
     It needs nothing but `math`, or where there are arrays NumPy (and SciPy for special functions). Nodes keep their
@@ -51,35 +52,41 @@ def to_python(circuit: Circuit, of: str | Sequence[str] | None = None, wrt: str 
         of: the outputs to compute and differentiate; all of the document's by default.
         wrt: the nodes to differentiate by, none for `()`; all floating-point inputs and parameters by default.
         inputs: defaults of the arguments, by id, in place of the document's. They fix the sizes of named dimensions.
+        upstream: likewise of the upstream gradients, by output.
 
     Raises:
         InputError: an unknown reference, a named dimension without a size, or a gate that cannot be written down.
     """
     of, wrt = ([x] if isinstance(x, str) else x for x in (of, wrt))
-    return _Script(Derived(Interpreter(circuit), of, wrt), inputs or {}).text()
+    return _Script(Derived(Question(Interpreter(circuit), of, wrt)), inputs or {}, upstream or {}).text()
 
 
 class _Script:
     """The file under construction."""
 
-    def __init__(self, derived: Derived, inputs: Mapping[str, Any]) -> None:
+    def __init__(self, derived: Derived, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> None:
         self.derived = derived
-        self.defaults = {name: derived.default(name) for name in derived.inputs} | dict(inputs)
-        unknown = [name for name in inputs if name not in derived.inputs]
-        missing = {name: np.zeros(self._shape(name), derived.type_of(name).dtype)
-                   for name, value in self.defaults.items() if value is None}
+        circuit = derived.question.circuit
+        # What the function takes: inputs by id, then upstream gradients as the gradient circuit calls them.
+        self.arguments = {**derived.inputs, **{id_: id_ for id_ in derived.upstream.values()}}
+        self.defaults = {**{name: circuit.values.get(name) for name in derived.inputs}, **inputs,
+                         **{id_: upstream.get(text, circuit.upstream.get(text))
+                            for text, id_ in derived.upstream.items()}}
+        missing = {name: np.zeros(self._shape(name), derived.type_of(id_).dtype)
+                   for name, id_ in self.arguments.items() if self.defaults[name] is None}
         # An unknown name is refused there, and every value that does not fit.
-        given = {name: inputs[name] for name in unknown} | {
-            name: value for name, value in self.defaults.items() if value is not None and name not in unknown}
-        self.arrays = derived.bind({**given, **missing})
+        bound = derived.question.bind(
+            {**inputs, **{name: x for name, x in missing.items() if name in derived.inputs}},
+            {**upstream, **{text: missing[id_] for text, id_ in derived.upstream.items() if id_ in missing}})
+        self.arrays = derived.arrays(*bound)
         stages = scalar_program(derived)
         self.scalar = stages is not None and not any(isinstance(line.function, Called) for line in stages.lines)
         self.stages: Program = stages if stages is not None and self.scalar else program(
             derived.plan, self.arrays, derived.circuit.values, checked=True)
         self.names: dict[int, str] = {}
         self.taken = set(_TAKEN)
-        self.parameters = {name: self._unique(name) for name in derived.inputs}
-        for name, id_ in derived.inputs.items():
+        self.parameters = {name: self._unique(name) for name in self.arguments}
+        for name, id_ in self.arguments.items():
             if id_ in self.stages.inputs:
                 self.names[id(self.stages.inputs[id_])] = self.parameters[name]
         for name, value in self.stages.values.items():
@@ -94,7 +101,7 @@ class _Script:
 
     def _shape(self, name: str) -> tuple[int, ...]:
         """The shape of an argument without a default."""
-        shape = self.derived.type_of(name).shape
+        shape = self.derived.type_of(self.arguments[name]).shape
         if not all(isinstance(size, int) for size in shape):
             raise InputError(f"'{name}' has dimensions without a size; straight-line code is written for some, so give "
                              f"it a value (--set {name}=…)")
@@ -123,7 +130,8 @@ class _Script:
         arguments = ", ".join(parameter if defaults[name] is None else f"{parameter}={defaults[name]}"
                               for name, parameter in self.parameters.items())
         checked = [] if self.scalar else [
-            f"{parameter} = as_array({name!r}, {parameter}, {self._concrete(name)!r}, {_dtype(derived.type_of(name))})"
+            f"{parameter} = as_array({name!r}, {parameter}, {self._concrete(name)!r}, "
+            f"{_dtype(derived.type_of(self.arguments[name]))})"
             for name, parameter in self.parameters.items()]
         returned = f"return {value}, {gradients}" if derived.gradients else f"return {value}"
         function = [*_wrapped(f"def {what}({'*, ' + arguments if arguments else ''}):"),
@@ -145,7 +153,7 @@ class _Script:
 
     def _about(self) -> list[str]:
         """The document's own words, as comments."""
-        document = self.derived.primal.document
+        document = self.derived.question.circuit.document
         return [f"# {printable(text, 2000)}" for text in (document.name, document.description) if text]
 
     def _summary(self) -> str:
@@ -158,7 +166,7 @@ class _Script:
         part, stage, told, last = None, None, "", None
         for line, statement in self.source.statements(self._right, self._number, self._inlines):
             node: Node = line.stage
-            is_forward = node.id in self.derived.primal.nodes
+            is_forward = node.id in self.derived.question.circuit.nodes
             if part != is_forward:
                 part = is_forward
                 yield "# forward pass" if is_forward else "# reverse sweep"
@@ -271,7 +279,7 @@ class _Script:
     # Arguments
 
     def _concrete(self, argument: str) -> tuple[int, ...]:
-        id_ = self.derived.inputs[argument]
+        id_ = self.arguments[argument]
         return tuple(self.arrays[id_].shape) if id_ in self.arrays else np.shape(self.defaults[argument])
 
     def _default(self, argument: str) -> str | None:
@@ -279,7 +287,7 @@ class _Script:
         value = self.defaults[argument]
         if value is None or np.size(value) > LITERAL:
             return None
-        array = np.asarray(value, self.derived.type_of(argument).dtype)
+        array = np.asarray(value, self.derived.type_of(self.arguments[argument]).dtype)
         if not array.ndim:
             return _plain(array.item())
         name = self._unique(f"default_{self.parameters[argument]}")

@@ -3,156 +3,178 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.buffers import allot, compiled, is_elementwise
+from circuitflow.engines.buffers import Compiled, allot
 from circuitflow.engines.columns import columns_in, in_blocks, new_columns
 from circuitflow.engines.derived import Derived
-from circuitflow.engines.fast import is_there, jitted
+from circuitflow.engines.engine import Engine
+from circuitflow.engines.functions import BY_ELEMENT, is_elementwise
+from circuitflow.engines.native import is_there, jitted
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import COMPILED, inlinable, number, writable, written
 from circuitflow.engines.selection import with_products
 from circuitflow.engines.source import Source
-from circuitflow.engines.tape import is_scalar
+from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Called, Trace, Value
 from circuitflow.errors import InputError, printable
+from circuitflow.executor.question import Answer, Question
+from circuitflow.gates.shapes import Size
 
-BLOCK = 2**16
-"""Rows of a block: a thread must have far more to do in a NumPy function than in getting Python's lock back, which may
-take 50 µs. Measured on two cores, blocks of 2^14 rows take twice as long, those of 2^18 and more a fifth longer."""
-
-LINES = 2000
-"""Of more lines numba makes no loop: it goes over them by recursion."""
-
-CACHE = 2**24
-"""Bytes that the intermediate results of a block may take."""
+FEWEST = 2**10
+"""Rows of a block, however many results there are."""
 
 
-class Rows:
-    """A question to a circuit of scalars, asked of every row; safe to call from several threads at once.
+class Rows(Engine):
+    """A question to a circuit of scalars, asked of every row.
 
     Attributes:
         fast: whether it is one compiled loop over the rows.
     """
 
-    def __init__(self, derived: Derived, *, fast: bool | None = None) -> None:
+    over_rows = True
+
+    def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None, *,
+                 fast: bool | None = None) -> None:
         """Write the stages down.
 
         Args:
-            derived: the question.
+            question: the question.
+            thresholds: how many rows are in a block.
+            derived: the gradient circuit, where it is there already.
             fast: whether the loop is compiled by numba; by default where it is installed and knows all functions.
 
         Raises:
             InputError: not every node is a float64 or a truth value, or a gate is no function of numbers.
             MissingExtraError: numba is asked for, and not installed.
         """
-        self._derived = derived
+        super().__init__(question, thresholds)
+        if not question.scalar:
+            raise InputError(f"circuit '{printable(question.circuit.name, 60)}' is not one of float64 scalars alone, "
+                             "as columns of rows need it")
+        self._derived = derived or Derived(question)
+        derived = self._derived
         nodes = derived.circuit.nodes
-        types = {name: nodes[name].types[0] for name in derived.plan.sources}
-        if not is_scalar(derived.plan, types.values()):
-            raise InputError(f"circuit '{printable(derived.primal.name, 60)}' is not one of float64 scalars alone, as "
-                             "columns of rows need it")
-        samples = {name: np.ones((), type_.dtype)[()] for name, type_ in types.items()
+        samples = {name: np.ones((), nodes[name].types[0].dtype)[()] for name in derived.plan.sources
                    if nodes[name].kind != "constant"}
-        self._stages = program(derived.plan, samples, derived.circuit.values, _is_by_row)
-        for line in self._stages.lines:
+        stages = program(derived.plan, samples, derived.circuit.values, _is_by_row)
+        for line in stages.lines:
             if isinstance(line.function, Called):
                 raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
                                  "applied to every row")
-        knows = len(self._stages.lines) <= LINES and all(writable(line.function) for line in self._stages.lines)
+        self._stages = stages.with_outputs({str(i): stages.outputs[ref] for i, ref in enumerate(derived.results)})
+        knows = (len(self._stages.lines) <= thresholds.looped_lines
+                 and all(writable(line.function) for line in self._stages.lines))
+        self._wanted = fast
         self.fast = is_there() and knows if fast is None else fast
-        self._outputs = [self._stages.outputs[ref] for ref in (*derived.values.values(), *derived.gradients.values())]
-        self._made: dict[frozenset[str], Callable[..., None]] = {}
+        self.way = f"staged, {'compiled' if self.fast else 'in blocks'}, over rows"
+        self._made: dict[frozenset[str], Callable[[Mapping[str, Any], Sequence[Any], int], None]] = {}
 
-    def __call__(self, **given: Any) -> tuple[Any, dict[str, Any]]:
-        """Values and gradients of every row.
+    @cached_property
+    def _seeded(self) -> Rows:
+        """The same with an upstream gradient on every output."""
+        return Rows(self.question, self.thresholds, Derived(self.question, seeded=True), fast=self._wanted)
+
+    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
+        """A column for every output and gradient.
 
         Args:
-            given: a column or, where every row has the same, a number by the name of an input or a parameter.
-
-        Returns:
-            The column of the output, or a dictionary of columns where there are several; and the gradients by name.
+            inputs: a column or, where every row has the same, a number by the id of an input or a parameter.
+            upstream: likewise, by output.
 
         Raises:
             InputError: an unknown name, a missing value, a wrong dtype, columns of different lengths, or none.
         """
+        columns = columns_in(self.question, inputs, upstream)
         derived = self._derived
-        found = columns_in(given, {name: derived.type_of(name) for name in derived.inputs})
-        arrays = derived.bind(found.scalars)
-        arrays |= {derived.inputs[name]: column for name, column in found.arrays.items()}
-        columns = frozenset(name for name in self._stages.inputs if np.ndim(arrays[name]))
-        if columns not in self._made:
-            self._made[columns] = (_loop if self.fast else _blocks)(self._stages, self._outputs, columns)
-        dtypes = [np.result_type(x.sample if isinstance(x, Value) else x) for x in self._outputs]
-        results = new_columns(dtypes, found.rows)
-        self._made[columns](arrays, results, found.rows)
-        values = dict(zip(derived.values, results, strict=False))
-        return derived.packed(values), dict(zip(derived.gradients, results[len(values) :], strict=True))
+        if not derived.takes(upstream):
+            return self._seeded.answer(inputs, upstream)
+        arrays = derived.arrays(*columns.bound)
+        arrays |= {id_: columns.inputs[name] for name, id_ in derived.inputs.items() if name in columns.inputs}
+        arrays |= {id_: arrays[id_] + columns.upstream[text] for text, id_ in derived.upstream.items()
+                   if id_ in arrays and text in columns.upstream}
+        varying = frozenset(name for name in self._stages.inputs if np.ndim(arrays[name]))
+        if varying not in self._made:
+            self._made[varying] = (_loop if self.fast else _blocks)(self._stages, varying, self.thresholds)
+        outputs = list(self._stages.outputs.values())
+        results = new_columns([x.dtype if isinstance(x, Value) else np.result_type(x) for x in outputs], columns.rows)
+        self._made[varying](arrays, results, columns.rows)
+        count = len(self.question.plan.of)
+        return results[:count], results[count:]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rows, (self.question, self.thresholds, self._wanted)
+
+
+def _rows(question: Question, thresholds: Thresholds, fast: bool | None) -> Rows:
+    return Rows(question, thresholds, fast=fast)
 
 
 def _is_by_row(function: Callable[..., Any]) -> bool:
     """Whether a function of numbers is one of columns too, row by row."""
-    return is_elementwise(function) or function in (np.where, np.clip, np.astype, np.round)
+    return is_elementwise(function) or function in BY_ELEMENT
 
 
-def _blocks(stages: Program, outputs: Sequence[Any], columns: frozenset[str]) -> Callable[..., None]:
+def _blocks(stages: Program, columns: frozenset[str],
+            thresholds: Thresholds) -> Callable[[Mapping[str, Any], Sequence[Any], int], None]:
     """NumPy over blocks, a thread for every core."""
-    buffers = len(allot(_over(stages, outputs, columns, BLOCK)[0]).kinds)
-    block = max(2**10, min(BLOCK, CACHE // (8 * (buffers + 1))))
-    stages, outputs = _over(stages, outputs, columns, block)
-    run = compiled(stages, outputs, range(len(outputs)))
+    stages = with_products(_over(stages, columns), thresholds.selected_size)
+    row_bytes = allot(stages, thresholds.selected_size).row_bytes() + 8
+    block = max(FEWEST, min(thresholds.column_rows, thresholds.block_bytes // row_bytes))
+    run = Compiled(stages, thresholds, into=True)
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
         def work(part: slice) -> None:
             run({name: array[part] if name in columns else array for name, array in arrays.items()},
-                [result[part] for result in results])
+                [result[part] for result in results], block=len(range(*part.indices(rows))))
 
         in_blocks(work, rows, block)
 
     return call
 
 
-def _over(stages: Program, outputs: Sequence[Any], columns: frozenset[str], rows: int) -> tuple[Program, list[Any]]:
-    """The same lines over columns of so many rows, of which nothing is computed."""
-    trace = Trace()
-
-    def column(dtype: Any) -> Value:
-        return Value(trace, np.broadcast_to(np.zeros((), dtype), rows))
-
+def _over(stages: Program, columns: frozenset[str]) -> Program:
+    """The same lines over columns of any length, of which nothing is computed."""
+    trace, shape = Trace(), (Size.named("rows"),)
     now: dict[int, Any] = {}
     inputs = {}
     for name, value in stages.inputs.items():
-        inputs[name] = now[id(value)] = column(value.dtype) if name in columns else value
+        inputs[name] = now[id(value)] = Value(trace, shape, value.dtype) if name in columns else value
     lines = []
     for line in stages.lines:
         operands = tuple(now.get(id(x), x) for x in line.operands)
         (value,) = line.results
         varies = any(isinstance(x, Value) and x.shape for x in operands)
-        now[id(value)] = column(value.dtype) if varies else value
+        now[id(value)] = Value(trace, shape, value.dtype) if varies else value
         lines.append(line._replace(operands=operands, results=(now[id(value)],)))
-    outputs_now = {text: now.get(id(x), x) for text, x in stages.outputs.items()}
-    return (with_products(Program(inputs, lines, outputs_now)),
-            [now.get(id(x), x) for x in outputs])
+    return Program(inputs, lines, {text: now.get(id(x), x) for text, x in stages.outputs.items()})
 
 
-def _loop(stages: Program, outputs: Sequence[Any], columns: frozenset[str]) -> Callable[..., None]:
+def _loop(stages: Program, columns: frozenset[str],
+          thresholds: Thresholds) -> Callable[[Mapping[str, Any], Sequence[Any], int], None]:
     """One compiled loop over the rows, from the inputs to the outputs of each without a stop in memory."""
     source = Source(stages)
     lines = [text for _, text in source.statements(lambda line, text: written(line, COMPILED, text), number, inlinable)]
     names = {name: source.name(value) for name, value in stages.inputs.items()}
     given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
-    results = [f"r{i}" for i in range(len(outputs))]
+    outputs = list(stages.outputs.values())
     loop = jitted("\n".join([
-        f"def loop({', '.join(['rows', *given, *results])}):",
-        "    for i in prange(rows):",
-        *(f"        {names[name]} = c{i}[i]" for i, name in enumerate(names) if name in columns),
+        f"def loop({', '.join(['rows', *given, *(f'r{i}' for i in range(len(outputs)))])}):",
+        "    for i in range(rows):",
+        *(f"        {names[name]} = get(c{i}, i)" for i, name in enumerate(names) if name in columns),
         *(f"        {line}" for line in lines),
-        *(f"        r{i}[i] = {source.text(x, number)}" for i, x in enumerate(outputs))]), parallel=True)
+        *(f"        put(r{i}, {i}, i, {source.text(x, number)})" for i, x in enumerate(outputs))]), over_rows=True)
+
+    most = thresholds.column_rows
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
-        given = [arrays[name] if name in columns else arrays[name].item() for name in names]
-        loop(rows, *given, *results)
+        def work(part: slice) -> None:
+            given = [arrays[name][part] if name in columns else arrays[name].item() for name in names]
+            loop(len(range(rows)[part]), *given, *(result[part] for result in results))
+
+        in_blocks(work, rows, min(most, max(most // 4, rows // 8)))  # a few at least, for the cores to share
 
     return call

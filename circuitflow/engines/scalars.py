@@ -56,11 +56,6 @@ def writable(function: Callable[..., Any]) -> bool:
     return getattr(function, "__name__", "") in FORMS or function in (np.clip, np.astype)
 
 
-def is_scalar(sample: Any) -> bool:
-    """Whether a value is a float64 or a truth value."""
-    return sample.shape == () and sample.dtype.name in ("float64", "bool")
-
-
 def written(line: Line, forms: dict[str, str], text: Callable[[Any], str]) -> str:
     """The right side of a line; `text` writes its operands."""
     assert not isinstance(line.function, Called)  # noqa: S101
@@ -85,7 +80,9 @@ def inlinable(line: Line, operand: Value) -> bool:
 
 def number(x: Any) -> str:
     """A number as it is written; not finite ones by the names `inf` and `nan`."""
-    if isinstance(x, bool | np.bool_):
-        return str(bool(x))
+    if isinstance(x, np.generic | np.ndarray):
+        x = x.item()
+    if isinstance(x, bool):
+        return str(x)
     text = repr(float(x))
     return f"({text})" if text.startswith("-") else text

@@ -5,30 +5,34 @@ A truth value is the integer 0 or 1, and a float times it, as integers of the sa
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.functions import is_named
 from circuitflow.engines.program import Program, needed
 from circuitflow.engines.source import is_number
 from circuitflow.engines.trace import Line
-
-SMALLEST = 4096
-"""Of fewer elements a plain `where` is as fast."""
+from circuitflow.gates.shapes import Shape
 
 _INTEGERS = {"float64": np.int64, "float32": np.int32}
 
 
-def is_selectable(shape: tuple[int, ...], dtype: np.dtype[Any], condition: Any) -> bool:
-    """Whether there is something to gain."""
-    return dtype.name in _INTEGERS and math.prod(shape) >= SMALLEST and getattr(condition, "shape", None) == shape
+def _is_large(shape: Shape, selected: int) -> bool:
+    """Whether there are enough elements; blocks of rows have."""
+    return shape != () and (is_named(shape) or int(np.prod(shape)) >= selected)  # type: ignore[arg-type]
+
+
+def is_selectable(shape: Shape, dtype: np.dtype[Any], condition: Any, selected: int) -> bool:
+    """Whether there is something to gain: of fewer elements than `selected` a plain `where` is as fast."""
+    return (dtype.name in _INTEGERS and getattr(condition, "shape", None) == shape and condition.dtype == bool
+            and _is_large(shape, selected))
 
 
 def is_zero(x: Any) -> bool:
-    """Whether an operand is the number 0."""
-    return is_number(x) and bool(x == 0)
+    """Whether an operand is the number 0, without a sign."""
+    return is_number(x) and bool(x == 0) and not np.signbit(x)
 
 
 def keep(condition: Any, x: Any, out: Any) -> Any:
@@ -61,19 +65,22 @@ def select(condition: Any, x: Any, y: Any, out: Any) -> Any:
     return out
 
 
-def product(x: Any, y: Any, out: Any) -> Any:
-    """`where(x == 0, 0.0, x * y)`, written into an array that is neither x nor y.
-
-    Only where the product is NaN does the condition make a difference, so that it is hardly ever looked at.
-    """
-    np.multiply(x, y, out=out)
-    if np.isnan(out).any():
-        np.copyto(out, 0.0, where=np.equal(x, 0))
+def product(x: Any, y: Any, out: Any = None) -> Any:
+    """`where(x == 0, 0.0, x * y)`, written into an array that is neither x nor y; zeros are looked for first."""
+    out = np.multiply(x, y, out=out)
+    zero = np.equal(x, 0)
+    if zero.any():
+        np.copyto(out, 0.0, where=zero)
     return out
 
 
-def with_products(program: Program) -> Program:
-    """The program with a line that calls `product` for every three lines that it stands for."""
+def with_products(program: Program, selected: int) -> Program:
+    """The program with a line that calls `product` for every three lines that it stands for.
+
+    Args:
+        program: the lines.
+        selected: fewest elements of such a product.
+    """
     made = {id(result): line for line in program.lines for result in line.results}
     uses = program.uses()
 
@@ -83,10 +90,11 @@ def with_products(program: Program) -> Program:
 
     def fused(line: Line) -> Line:
         result = line.results[0]
-        if line.function is not np.where or result.size < SMALLEST or not is_zero(line.operands[1]):
+        if line.function is not np.where or not _is_large(result.shape, selected) or not is_zero(line.operands[1]):
             return line
         test, times = alone(line.operands[0], np.equal), alone(line.operands[2], np.multiply)
-        if test is None or times is None or not is_zero(test.operands[1]):
+        if (test is None or times is None or not is_zero(test.operands[1])
+                or times.results[0].dtype != result.dtype):
             return line
         x, y = times.operands
         if test.operands[0] is y:
@@ -94,7 +102,7 @@ def with_products(program: Program) -> Program:
         return line._replace(function=product, operands=(x, y)) if test.operands[0] is x else line
 
     lines = [fused(line) for line in program.lines]
-    return replace(program, lines=needed(lines, program.outputs))
+    return replace(program, lines=needed(lines, [program.outputs, [check for _, check in program.checks]]))
 
 
 def _bits(x: Any, dtype: Any, kind: Any) -> Any:

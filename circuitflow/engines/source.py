@@ -11,6 +11,7 @@ import numpy as np
 
 from circuitflow.engines.program import Program
 from circuitflow.engines.trace import Line, Value, values_in
+from circuitflow.gates.shapes import Size
 
 INLINED = 100
 """Longest expression, in characters, that stands in another: Python takes no more than 200 pairs of parentheses."""
@@ -57,8 +58,11 @@ class Source:
             return number(operand)
         if operand is None or operand is Ellipsis:
             return "None" if operand is None else "..."
+        if isinstance(operand, Size):
+            return polynomial(operand, "whole")
         if isinstance(operand, tuple | list):
-            inside = ", ".join(self.text(x, number) for x in operand)
+            inside = ", ".join(polynomial(x, "block") if isinstance(x, Size) else self.text(x, number)
+                               for x in operand)
             return f"[{inside}]" if isinstance(operand, list) else f"({inside}{',' if len(operand) == 1 else ''})"
         return self.bind(operand, "k")
 
@@ -81,6 +85,11 @@ class Source:
                 self._inlined[id(first)] = f"({right})"
                 continue
             yield line, f"{', '.join(map(self.name, line.results))}{',' if line.several else ''} = {right}"
+
+
+def polynomial(size: Size, variable: str) -> str:
+    """A size in one named dimension as an expression."""
+    return " + ".join("*".join([str(factor), *[variable] * len(names)]) for names, factor in size.terms)
 
 
 def is_number(x: Any) -> bool:

@@ -2,100 +2,192 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
 from circuitflow.engines.derived import Derived
+from circuitflow.engines.engine import Engine, is_numpy
 from circuitflow.engines.program import Program, program
-from circuitflow.engines.scalars import FORMS, NAMES, inlinable, is_scalar, number, writable, written
+from circuitflow.engines.scalars import FORMS, NAMES, inlinable, number, writable, written
 from circuitflow.engines.source import Source, function
+from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Called, Line
+from circuitflow.executor.binding import Bound
+from circuitflow.executor.question import Answer, Question
+
+NAME = "value_and_grad"
+"""What the generated function is called, and the attribute that it is pickled by."""
 
 
 def scalar_program(derived: Derived) -> Program | None:
     """The program of a circuit of float64 and truth values alone; None for any other."""
-    plan = derived.plan
-    if not all(type_.shape == () and type_.dtype in ("float64", "bool")
-               for step in plan.steps for type_ in step.node.types):
+    plan, nodes = derived.plan, derived.circuit.nodes
+    types = [*(type_ for step in plan.steps for type_ in step.node.types),
+             *(nodes[name].types[0] for name in plan.sources)]
+    if not all(type_.shape == () and type_.dtype in ("float64", "bool") for type_ in types):
         return None
-    nodes = derived.circuit.nodes
     samples = {name: np.zeros((), nodes[name].types[0].dtype)[()] for name in plan.sources
                if nodes[name].kind != "constant"}
-    constants = {name: derived.circuit.values[name] for name in plan.sources if name not in samples}
-    if not all(map(is_scalar, (*samples.values(), *constants.values()))):
-        return None
-    return program(plan, samples, constants, writable)
+    return program(plan, samples, derived.circuit.values, writable)
 
 
-def staged(derived: Derived, stages: Program) -> Callable[..., Any]:
-    """A plain function of floats.
+class Staged(Engine):
+    """A question to a circuit of scalars, as a plain function of floats: `value_and_grad`.
 
-    Where a value leaves the finite numbers Python's functions raise; the interpreter then answers in its place.
+    It takes what an engine takes when it is called. Numbers that are floats already go straight into the stages; all
+    others are bound first.
     """
-    source = Source(stages)
-    parameters = tuple(derived.inputs)
-    names = {name: source.name(stages.inputs[id_]) if id_ in stages.inputs else f"unused{i}"
-             for i, (name, id_) in enumerate(derived.inputs.items())}
-    body = [text for _, text in source.statements(lambda line, text: _right(source, line, text), number, inlinable)]
 
-    def result(reference: str) -> str:
-        return source.text(stages.outputs[reference], number)
+    way = "staged, on floats"
 
-    value = (result(*derived.values.values()) if len(derived.values) == 1 else
-             _dictionary({source.bind(text, "k"): result(ref) for text, ref in derived.values.items()}))
-    gradients = _dictionary({source.bind(name, "k"): result(ref) for name, ref in derived.gradients.items()})
-    given = ", ".join(names.values())
-    kinds = {kind: [names[name] for name, id_ in derived.inputs.items()
-                    if id_ in stages.inputs and derived.type_of(name).dtype == kind]
-             for kind in ("float64", "bool")}
-    checks = [" is ".join([*(f"type({name})" for name in found), kind.removesuffix("64")])
-              for kind, found in kinds.items() if found]
-    lines = [
-        f"def value_and_grad({'*, ' + given if given else ''}):",
-        *([f"    if not ({' and '.join(checks)}):", f"        {given}, = numbers({given})"] if given else []),
-        "    try:",
-        *(f"        {line}" for line in body),
-        f"        return {value}, {gradients}",
-        "    except (ArithmeticError, ValueError):",
-        f"        return interpret({given})",
-    ]
+    def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None,
+                 stages: Program | None = None) -> None:
+        """Write the code.
 
-    def numbers(*values: Any) -> list[Any]:
-        named = {name: value for name, value in zip(parameters, values, strict=True) if value is not None}
-        arrays = derived.bind(named)
-        return [arrays[derived.inputs[name]].item() if derived.inputs[name] in arrays else value
-                for name, value in zip(parameters, values, strict=True)]
+        Args:
+            question: the question.
+            thresholds: of no use here.
+            derived: the gradient circuit, where it is there already.
+            stages: its program, likewise.
 
-    def interpret(*values: Any) -> Any:
-        named = {name: value for name, value in zip(parameters, values, strict=True) if value is not None}
-        value, gradients = derived.interpret(named)
-        plain = {text: np.asarray(found).item() for text, found in value.items()} if isinstance(value, dict) else (
-            np.asarray(value).item())
-        return plain, {name: np.asarray(gradient).item() for name, gradient in gradients.items()}
+        Raises:
+            InputError, GateError: see `Derived`.
+        """
+        super().__init__(question, thresholds)
+        self._stages = _Stages(derived or Derived(question), stages)
+        values = question.circuit.values
+        inputs = self._stages.inputs
+        self._keywords = {name: values[name].item() if name in inputs and name in values else _Missing
+                          for name in self._stages.derived.inputs if name != "upstream"}
+        self.value_and_grad: Callable[..., Any] = MethodType(self._function(), self)
 
-    defaults = {name: derived.default(name) for name in parameters}
-    defaults = {name: value.item() if isinstance(value, np.ndarray) and not value.ndim else value
-                for name, value in defaults.items()}
-    bound = {**NAMES, "type": type, "bool": bool, "ArithmeticError": ArithmeticError,
-             "ValueError": ValueError, "numbers": numbers, "interpret": interpret, **source.bound}
-    return function("\n".join(lines), bound, parameters, defaults)
+    @cached_property
+    def _seeded(self) -> _Stages:
+        """The stages with an upstream gradient on every output."""
+        return _Stages(Derived(self.question, seeded=True))
+
+    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
+        bound, seeds = self.question.bind(inputs, upstream)
+        stages = self._stages if self._stages.derived.takes(upstream) else self._seeded
+        if is_numpy(bound):
+            try:
+                return stages(bound, seeds)
+            except (ArithmeticError, ValueError):
+                pass  # where NumPy gives an infinity or NaN
+        return self.question.interpret(bound, seeds)
+
+    def _bound(self, inputs: Any, upstream: Any, values: Sequence[Any],
+               others: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The answer to a call that not only has floats, or where a function of Python raised."""
+        named = {name: value for (name, default), value in zip(self._keywords.items(), values, strict=True)
+                 if value is not default}
+        return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, {**named, **others})))
+
+    def _function(self) -> FunctionType:
+        """The function; its first parameter is this engine, and every keyword has the document's value as default."""
+        stages, question = self._stages, self.question
+        names = {name: stages.inputs.get(name, f"unused{i}") for i, name in enumerate(self._keywords)}
+        # What no keyword gives: upstream gradients, and an input that is called like their keyword.
+        fixed: dict[str, Any] = {stages.seeds[text]: question.circuit.upstream[text] for text in stages.seeds}
+        if "upstream" in stages.inputs:
+            fixed[stages.inputs["upstream"]] = question.circuit.values.get("upstream")
+        is_known = all(x is not None for x in fixed.values())
+        given = [f"{name} = {number(x)}" for name, x in fixed.items()] if is_known else []
+        kinds = {kind: [names[name] for name in names if name in stages.inputs and question.sources[name].dtype == kind]
+                 for kind in ("float64", "bool")}
+        checks = ["not others and inputs is upstream is None" if is_known else "False",
+                  *(" is ".join([*(f"type({name})" for name in found), kind.removesuffix("64")])
+                    for kind, found in kinds.items() if found)]
+        source = stages.source
+        value = (stages.values[0] if len(stages.values) == 1 else
+                 _dictionary(zip((source.bind(text, "k") for text in question.plan.of), stages.values, strict=True)))
+        gradients = _dictionary(zip((source.bind(name, "k") for name in question.plan.wrt), stages.gradients,
+                                    strict=True))
+        parameters = ", ".join(names.values())
+        otherwise = f"return bound(engine, inputs, upstream, [{parameters}], others)"
+        lines = [
+            f"def {NAME}(engine, inputs, /, *, {parameters}{', ' if parameters else ''}upstream, **others):",
+            f"    if not ({' and '.join(checks)}):",
+            f"        {otherwise}",
+            "    try:",
+            *(f"        {line}" for line in (*given, *stages.body)),
+            f"        return {value}, {gradients}",
+            "    except (ArithmeticError, ValueError):",
+            f"        {otherwise}",
+        ]
+        bound = {**NAMES, "type": type, "bool": bool, "ArithmeticError": ArithmeticError, "ValueError": ValueError,
+                 "bound": Staged._bound, **source.bound}
+        made = function("\n".join(lines), bound, ("engine", "inputs", *self._keywords, "upstream"),
+                        {**self._keywords, "upstream": None})
+        made.__defaults__ = (None,)
+        made.__doc__ = Engine.__call__.__doc__
+        return made
 
 
-def _dictionary(items: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}"
+class _Missing:
+    """The default of an input that has none."""
 
 
-def _right(source: Source, line: Line, text: Callable[[Any], str]) -> str:
-    if not isinstance(line.function, Called):
-        return written(line, FORMS, text)
-    called = line.function
+class _Stages:
+    """The stages of a gradient circuit.
 
-    def apply(*operands: Any) -> Any:
-        """A rule that has no line, in NumPy."""
-        with np.errstate(all="ignore"):
-            found = called(*(np.asarray(x)[()] for x in operands))
-        return tuple(x.item() for x in found) if line.several else found.item()
+    Attributes:
+        derived: the gradient circuit.
+        source: where names are bound.
+        body: statements.
+        inputs: the names of the inputs of the primal that are read, by id.
+        seeds: those of upstream gradients, by output.
+        values, gradients: expressions, in the order of the question.
+    """
 
-    return f"{source.bind(apply, 'f')}({', '.join(map(text, line.operands))})"
+    def __init__(self, derived: Derived, stages: Program | None = None) -> None:
+        self.derived = derived
+        program = stages or scalar_program(derived)
+        assert program is not None  # noqa: S101
+        program = program.with_outputs({str(i): program.outputs[ref] for i, ref in enumerate(derived.results)})
+        self.source = Source(program)
+        names = {id_: self.source.name(value) for id_, value in program.inputs.items()}
+        self.inputs = {name: names[id_] for name, id_ in derived.inputs.items() if id_ in names}
+        self.seeds = {text: names[id_] for text, id_ in derived.upstream.items() if id_ in names}
+        self.body = [text for _, text in self.source.statements(self._right, number, inlinable)]
+        results = [self.source.text(x, number) for x in program.outputs.values()]
+        count = len(derived.values)
+        self.values, self.gradients = results[:count], results[count:]
+        self._inputs = list(names)
+
+    @cached_property
+    def _run(self) -> Callable[..., Answer]:
+        lines = [f"def stages({', '.join(self.source.name(x) for x in self.source.program.inputs.values())}):",
+                 *(f"    {line}" for line in self.body),
+                 f"    return [{', '.join(self.values)}], [{', '.join(self.gradients)}]"]
+        return function("\n".join(lines), {**NAMES, **self.source.bound}, (), {})
+
+    def __call__(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
+        """The answer.
+
+        Raises:
+            ArithmeticError, ValueError: a function of Python refuses a number.
+        """
+        arrays = self.derived.arrays(bound, seeds)
+        return self._run(*(arrays[id_].item() for id_ in self._inputs))
+
+    def _right(self, line: Line, text: Callable[[Any], str]) -> str:
+        if not isinstance(line.function, Called):
+            return written(line, FORMS, text)
+        called = line.function
+
+        def apply(*operands: Any) -> Any:
+            """A rule that has no line, in NumPy."""
+            with np.errstate(all="ignore"):
+                found = called(*(np.asarray(x)[()] for x in operands))
+            return tuple(x.item() for x in found) if line.several else found.item()
+
+        return f"{self.source.bind(apply, 'f')}({', '.join(map(text, line.operands))})"
+
+
+def _dictionary(items: Iterable[tuple[str, str]]) -> str:
+    return "{" + ", ".join(f"{key}: {value}" for key, value in items) + "}"

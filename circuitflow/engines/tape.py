@@ -7,15 +7,14 @@ of the sources.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.fast import jitted_function
+from circuitflow.engines.native import jitted_function
 from circuitflow.executor.plan import Plan
-from circuitflow.gates import ArrayType
 from circuitflow.graph.collector import collector_paused
 
 UNROLLED = 8
@@ -59,13 +58,6 @@ class Tape:
     rows: np.ndarray[Any, np.dtype[np.int64]]
     operands: np.ndarray[Any, np.dtype[np.uint32]]
     slots: np.ndarray[Any, np.dtype[np.int64]]
-
-
-def is_scalar(plan: Plan, sources: Iterable[ArrayType]) -> bool:
-    """Whether every value of a schedule, and of its sources, is one float64 or truth value, and no gate has several."""
-    types = {step.node.types[0] for step in plan.steps}.union(sources)
-    return all(type_.shape == () and type_.dtype in ("float64", "bool") for type_ in types) and all(
-        not step.outputs for step in plan.steps)
 
 
 @collector_paused()

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.engines.columns import columns_in, in_blocks, new_columns
-from circuitflow.engines.fast import is_there
+from circuitflow.engines.engine import Engine, is_numpy
 from circuitflow.engines.kernel import Python, compiled
-from circuitflow.engines.tape import Tape, is_scalar, tape
+from circuitflow.engines.native import is_there
+from circuitflow.engines.tape import Tape, tape
+from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import InputError, printable
-from circuitflow.executor.arrays import Library
-from circuitflow.executor.binding import bind, upstream_gradients
-from circuitflow.executor.interpreter import Interpreter
+from circuitflow.executor.question import Answer, Question
 from circuitflow.gates import GateTable
 
 
@@ -30,72 +30,39 @@ Loops = Callable[[np.ndarray[Any, Any], Seeds], tuple[list[float], list[float]]]
 """From the numbers in the first slots, and the upstream gradients, to values and gradients."""
 
 
-class _Question:
+class _Laid(Engine):
     """A question to a circuit of scalars, laid out on a tape."""
 
-    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None, *,
-                 fast: bool) -> None:
-        self._interpreter, self._of, self._wrt = interpreter, of, wrt
-        self._circuit, self._plan = interpreter.circuit, interpreter.plan(of, wrt)
-        plan, nodes, known = self._plan, self._circuit.nodes, self._circuit.values
-        self._types = {name: nodes[name].types[0] for name in plan.sources}
-        if not is_scalar(plan, self._types.values()):
-            raise InputError(f"circuit '{printable(self._circuit.name, 60)}' is not one of float64 scalars alone, as a "
-                             "tape needs it; choose another engine")
-        self._tape = tape(plan, {name: type_.dtype == "bool" for name, type_ in self._types.items()}, fast=fast)
+    def __init__(self, question: Question, thresholds: Thresholds, *, fast: bool) -> None:
+        super().__init__(question, thresholds)
+        if not question.scalar:
+            raise InputError(f"circuit '{printable(question.circuit.name, 60)}' is not one of float64 scalars alone, "
+                             "as a tape needs it; choose another engine")
+        plan = question.plan
+        self._tape = tape(plan, {name: type_.dtype == "bool" for name, type_ in question.sources.items()}, fast=fast)
         self._slots = self._tape.slots.tolist()
         self._value_slots = [self._slots[slot] for slot in plan.of.values()]
         self._gradient_slots = [self._slots[slot] for slot in plan.wrt.values()]
-        self._at = {name: slot for slot, name in enumerate(plan.sources)}
-        self._defaults = np.array([known[name].item() if name in known else np.nan for name in self._at])
-        outputs = [output for output in map(self._circuit.find, plan.of) if output]
-        self._truths = [self._circuit.type_of(output).dtype == "bool" for output in outputs]
-        self._upstream_names = {f"d{text}": text for text in plan.of if text in self._circuit.upstream}
-        self._seeds = self._upstream({})
+        self._truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
 
-    def _bound(self, given: Mapping[str, Any]) -> tuple[list[float], Seeds]:
-        """The numbers in the first slots, and the upstream gradients, with the errors of the interpreter."""
-        inputs, upstream = self._parted(given)
-        library = Library.of({f"'{printable(name, 60)}'": value for name, value in given.items()})
-        arrays = bind(self._circuit, self._plan, library, inputs).arrays
-        return [arrays[name].item() for name in self._at], self._upstream(upstream)
-
-    def _parted(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        names = self._upstream_names
-        return ({name: value for name, value in given.items() if name not in names},
-                {names[name]: value for name, value in given.items() if name in names})
-
-    def _upstream(self, given: Mapping[str, Any]) -> Seeds:
-        seeds = upstream_gradients(self._circuit, self._plan, Library.of(given), {}, given, explicit=False)
+    def _seeds(self, seeds: Mapping[int, Any]) -> Seeds:
         return Seeds(np.array([self._slots[slot] for slot in seeds], np.int64),
                      np.array([seed.item() for seed in seeds.values()], float))
 
-    def _interpreted(self, given: Mapping[str, Any]) -> tuple[list[Any], list[float]]:
-        inputs, upstream = self._parted(given)
-        result = self._interpreter.run(inputs, of=self._of, wrt=self._wrt, upstream=upstream)
-        return ([value.item() for value in result.outputs.values()],
-                [result.gradients[name].item() for name in self._plan.wrt])
 
-    def _packed(self, values: Sequence[Any], gradients: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
-        return (values[0] if len(values) == 1 else dict(zip(self._plan.of, values, strict=True)),
-                dict(zip(self._plan.wrt, gradients, strict=True)))
-
-
-class Taped(_Question):
-    """A question to a circuit of scalars, as a function; safe to call from several threads at once.
+class Taped(_Laid):
+    """A question to a circuit of scalars, as a function.
 
     Attributes:
         fast: whether its loops are compiled.
     """
 
-    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None, *,
-                 fast: bool | None = None) -> None:
+    def __init__(self, question: Question, thresholds: Thresholds, *, fast: bool | None = None) -> None:
         """Lay out the tape.
 
         Args:
-            interpreter: of the circuit.
-            of: the outputs.
-            wrt: what to differentiate by.
+            question: the question.
+            thresholds: of no use here.
             fast: whether loops are compiled by numba; by default where it is installed.
 
         Raises:
@@ -103,81 +70,98 @@ class Taped(_Question):
             Untaped: a gate cannot be written down as operations on floats.
             MissingExtraError: numba is asked for, and not installed.
         """
+        self._wanted = fast
         self.fast = is_there() if fast is None else fast
-        super().__init__(interpreter, of, wrt, fast=self.fast)
-        self._run = (_compiled if self.fast else _in_python)(self._tape, self._circuit.gates, self._value_slots,
+        super().__init__(question, thresholds, fast=self.fast)
+        how = "compiled" if self.fast else "in Python; `pip install 'circuitflow[fast]'` compiles it"
+        self.way = f"tape, {how}"
+        circuit, plan = question.circuit, question.plan
+        self._run = (_compiled if self.fast else _in_python)(self._tape, circuit.gates, self._value_slots,
                                                              self._gradient_slots)
-        self._missing = frozenset(name for name in self._at if name not in self._circuit.values)
-        self._floats = frozenset(name for name, type_ in self._types.items()
-                                 if type_.dtype != "bool" and self._circuit.nodes[name].kind != "constant")
-        self._some_truths = any(self._truths)
+        known = circuit.values
+        self._at = {name: slot for slot, name in enumerate(plan.sources)}
+        self._missing = frozenset(name for name in self._at if name not in known)
+        self._defaults = np.array([known[name].item() if name in known else np.nan for name in self._at])
+        self._floats = frozenset(name for name, type_ in question.sources.items()
+                                 if type_.dtype != "bool" and circuit.nodes[name].kind != "constant")
+        if not self._missing:
+            self._default_seeds = self._seeds(question.bind({}, {})[1])
 
-    def __call__(self, **given: Any) -> tuple[Any, dict[str, float]]:
-        """Value and gradients."""
-        start, seeds = self._defaults, self._seeds
-        if given or self._missing:
-            start = start.copy()
-            if (self._floats.issuperset(given) and self._missing.issubset(given)
-                    and {*map(type, given.values())} <= {float}):
-                for name, value in given.items():
+    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
+        bound = seeds = None
+        if (not self._missing and not upstream and self._floats.issuperset(inputs)
+                and {*map(type, inputs.values())} <= {float}):
+            start, numbers = self._defaults, self._default_seeds
+            if inputs:
+                start = start.copy()
+                for name, value in inputs.items():
                     start[self._at[name]] = value
-            else:
-                start[:], seeds = self._bound(given)
+        else:
+            bound, seeds = self.question.bind(inputs, upstream)
+            if not is_numpy(bound):
+                return self.question.interpret(bound, seeds)
+            start, numbers = np.array([bound.arrays[name].item() for name in self._at]), self._seeds(seeds)
         try:
-            values, gradients = self._run(start, seeds)
+            values, gradients = self._run(start, numbers)
         except (ArithmeticError, ValueError):  # functions of Python raise where those of NumPy give an infinity or NaN
-            values, gradients = self._interpreted(given)
-        if self._some_truths:
+            return self.question.interpret(*self.question.bind(inputs, upstream))
+        if any(self._truths):
             values = [bool(value) if truth else value for value, truth in zip(values, self._truths, strict=True)]
-        return self._packed(values, gradients)
+        return values, gradients
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _taped, (self.question, self.thresholds, self._wanted)
 
 
-class TapedRows(_Question):
+def _taped(question: Question, thresholds: Thresholds, fast: bool | None) -> Taped:
+    return Taped(question, thresholds, fast=fast)
+
+
+class TapedRows(_Laid):
     """A question to a circuit of scalars, asked of every row; its loops are compiled, and run on all cores."""
 
-    CACHE = 2**20
-    """Bytes that the values and gradients of a block of rows may take, as long as it has a few."""
+    way, over_rows = "tape, compiled, over rows", True
 
-    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None) -> None:
+    def __init__(self, question: Question, thresholds: Thresholds) -> None:
         """Lay out the tape; arguments and errors are those of `Taped`."""
-        super().__init__(interpreter, of, wrt, fast=True)
-        self._loop = compiled(self._tape.operations, self._circuit.gates, rows=True)
+        super().__init__(question, thresholds, fast=True)
+        self._loop = compiled(self._tape.operations, question.circuit.gates, rows=True)
         self._size = len(self._tape.rows) - 1
-        self._block = min(1024, max(16, self.CACHE // (16 * self._size)))
+        self._block = min(1024, max(16, thresholds.tape_bytes // (16 * self._size)))
 
-    def __call__(self, **given: Any) -> tuple[Any, dict[str, Any]]:
-        """Values and gradients of every row; arguments and errors are those of `Rows`."""
-        types = {name: self._circuit.type_of(output) for name, text in self._upstream_names.items()
-                 if (output := self._circuit.find(text))}
-        found = columns_in(given, {**self._types, **types})
-        start, seeds = self._bound(found.scalars)
-        columns = {self._at[name]: column for name, column in found.arrays.items() if name in self._at}
-        seeded = dict(zip(seeds.slots.tolist(), seeds.numbers, strict=True))
-        for name, column in found.arrays.items():
-            if name in self._upstream_names:
-                seeded[self._slots[self._plan.of[self._upstream_names[name]]]] = column
-        columns_out = new_columns([*(bool if truth else float for truth in self._truths),
-                                   *(float for _ in self._gradient_slots)], found.rows)
-        values, gradients = columns_out[: len(self._truths)], columns_out[len(self._truths) :]
-        tape = self._tape
+    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
+        """A column for every output and gradient; arguments and errors are those of `Rows`."""
+        columns, plan = columns_in(self.question, inputs, upstream), self.question.plan
+        bound, seeds = columns.bound
+        start = np.array([bound.arrays[name].item() for name in plan.sources])
+        varying = {slot: columns.inputs[name] for slot, name in enumerate(plan.sources) if name in columns.inputs}
+        # Outputs that are the same node have one gradient between them.
+        seeded: dict[int, Any] = {slot: seed.item() for slot, seed in seeds.items()}
+        for text, column in columns.upstream.items():
+            if plan.of[text] in seeded:
+                seeded[plan.of[text]] = seeded[plan.of[text]] + column
+        results = new_columns([*(bool if truth else float for truth in self._truths),
+                               *(float for _ in self._gradient_slots)], columns.rows)
+        values, gradients = results[: len(self._truths)], results[len(self._truths) :]
+        slots, tape = np.array([self._slots[slot] for slot in seeded], np.int64), self._tape
 
         def work(rows: slice) -> None:
-            width = len(range(*rows.indices(found.rows)))
+            width = len(range(*rows.indices(columns.rows)))
             numbers = np.empty((2, self._size, width))
             v, d = numbers
-            v[: len(start)] = np.asarray(start)[:, None]
-            for slot, column in columns.items():
+            v[: len(start)] = start[:, None]
+            for slot, column in varying.items():
                 v[slot] = column[rows]
-            upstream = np.empty((len(seeded), width))
+            numbers_upstream = np.empty((len(seeded), width))
             for i, seed in enumerate(seeded.values()):
-                upstream[i] = seed[rows] if np.ndim(seed) else seed
-            self._loop(tape.runs, tape.rows, tape.operands, numbers, seeds.slots, upstream)
-            for results, slots, found_here in ((values, self._value_slots, v), (gradients, self._gradient_slots, d)):
-                for result, slot in zip(results, slots, strict=True):
-                    result[rows] = found_here[slot]
+                numbers_upstream[i] = seed[rows] if np.ndim(seed) else seed
+            self._loop(tape.runs, tape.rows, tape.operands, numbers, slots, numbers_upstream)
+            for found, at, place in ((values, self._value_slots, v), (gradients, self._gradient_slots, d)):
+                for result, slot in zip(found, at, strict=True):
+                    result[rows] = place[slot]
 
-        in_blocks(work, found.rows, self._block)
-        return self._packed(values, gradients)
+        in_blocks(work, columns.rows, self._block)
+        return values, gradients
 
 
 def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:

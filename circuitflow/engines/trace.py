@@ -1,9 +1,10 @@
 """Forward rules written down as lines: each calls one NumPy function on what earlier lines gave.
 
 The rules are run with values that record what is done to them, by NumPy's own protocols for foreign arrays
-(`__array_ufunc__`, NEP 13, and `__array_function__`, NEP 18). Beside every value goes a sample, an array that was
-computed in the ordinary way, so that a rule may look at shapes and dtypes. What does not depend on a recorded value is
-computed at once and becomes a constant.
+(`__array_ufunc__`, NEP 13, and `__array_function__`, NEP 18). A value knows its shape and dtype. Where its shape is
+numbers alone there is a sample beside it, an array that was computed in the ordinary way; where it has named sizes,
+these are what the rule sees, and what comes of them stands in the lines as polynomials. What does not depend on a
+recorded value is computed at once and becomes a constant.
 """
 
 from __future__ import annotations
@@ -15,9 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from circuitflow.engines.functions import dtype_of, is_named, shape_of
+from circuitflow.errors import GateError
+from circuitflow.gates import ArrayType
+from circuitflow.gates.shapes import Dimension, Shape, Size, count
+
 
 class Untraceable(TypeError):  # noqa: N818
     """A rule does something that cannot be written down: it depends on a value, or leaves NumPy."""
+
+
+class Inseparable(TypeError):  # noqa: N818
+    """A rule does something with a named size that is not known to take its positions one by one."""
 
 
 class Line(NamedTuple):
@@ -64,7 +74,13 @@ class Trace:
         try:
             with np.errstate(all="ignore"):
                 return rule(self.namespace, *operands, **attributes)
-        except (TypeError, AttributeError):
+        except Inseparable:
+            raise
+        except (TypeError, AttributeError, GateError) as error:
+            if isinstance(error, GateError) and not isinstance(_origin(error), TypeError | AttributeError):
+                raise
+            if isinstance(_origin(error), Inseparable):
+                raise _origin(error) from None
             del self.lines[start:]
             self._made = {key: found for key, found in self._made.items() if found[0] < start}
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
@@ -77,8 +93,8 @@ class Trace:
         Raises:
             Untraceable: the function may not be recorded.
         """
-        if function is np.power and not isinstance(operands[1], Value) and np.all(operands[1] == 2):
-            function, operands = np.multiply, (operands[0], operands[0])
+        if not keywords.keys().isdisjoint(("out", "where", "copy")):  # whose memory the result has would go by them
+            raise Untraceable(getattr(function, "__name__", ""))
         key = _key(function, operands, keywords)
         if key in self._made:
             return self._made[key][1]
@@ -88,17 +104,62 @@ class Trace:
         return found
 
     def _record(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+        if any(is_named(x.shape) for x in values_in((operands, keywords))) or _has_size((operands, keywords)):
+            return self._record_named(function, operands, keywords)
+        if _is_square(function, operands):
+            function, operands = np.multiply, (operands[0], operands[0])
         with np.errstate(all="ignore"):
             sample = function(*_samples(operands), **_samples(keywords))
         several = isinstance(sample, tuple | list)
         samples = sample if several else [sample]
-        if function in _SHAPE_ALONE or not all(isinstance(x, np.ndarray | np.generic) for x in samples):
+        if function in _SHAPE_ALONE:
             return sample
+        if not all(isinstance(x, np.ndarray | np.generic) for x in samples):
+            raise Untraceable("gives no array")
         if not (isinstance(function, Called) or self.allowed(function)):
             raise Untraceable(getattr(function, "__name__", ""))
-        results = tuple(Value(self, x) for x in samples)
-        self.lines.append(Line(function, tuple(operands), keywords, results, several, self.stage))
-        return results if several else results[0]
+        return self._line(function, operands, keywords, [Value.like(self, x) for x in samples], several)
+
+    def _record_named(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+        """A line whose result has a shape by rule; nothing is computed.
+
+        Raises:
+            Inseparable: there is no rule.
+        """
+        if function in (np.ones_like, np.zeros_like):
+            x = operands[0]
+            fill = np.asarray(function is np.ones_like, keywords.get("dtype") or x.dtype)
+            return self.record(np.broadcast_to, (fill, x.shape), {})
+        if function in _SHAPE_ALONE:
+            return function(*(np.empty((0,) * x.ndim, x.dtype) if isinstance(x, Value) else x for x in operands))
+        types = [_type(x) for x in operands]
+        shape = None if any(values_in(keywords)) else shape_of(function, types, keywords)
+        if shape is None:
+            raise Inseparable(getattr(function, "__name__", type(function).__name__))
+        dtype = dtype_of(function, types, keywords)
+        sample = None if is_named(shape) else np.broadcast_to(np.zeros((), dtype), shape)  # type: ignore[arg-type]
+        return self._line(function, operands, keywords, [Value(self, shape, dtype, sample)], several=False)
+
+    def _line(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any], results: Sequence[Value],
+              several: bool) -> Any:
+        self.lines.append(Line(function, tuple(operands), keywords, tuple(results), several, self.stage))
+        return tuple(results) if several else results[0]
+
+
+def _origin(error: BaseException) -> BaseException:
+    """The error that a gate inside of a unit gave, which the unit tells with its name."""
+    while isinstance(error, GateError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _is_square(function: Any, operands: Sequence[Any]) -> bool:
+    """Whether a power is the number 2, so that the product is the same and a tenth of the time."""
+    if function is not np.power:
+        return False
+    x, y = operands
+    return (isinstance(x, Value) and not isinstance(y, Value) and np.ndim(y) == 0 and bool(y == 2)
+            and np.result_type(x.dtype, y) == x.dtype)
 
 
 _SHAPE_ALONE = {np.ones_like, np.zeros_like, np.shape, np.ndim, np.size, np.result_type, np.can_cast}
@@ -119,38 +180,32 @@ class Value(NDArrayOperatorsMixin):
     """What a line gives, or an input.
 
     Attributes:
-        sample: an array of its shape and dtype.
+        shape, dtype: what is known of it.
+        sample: an array like it; None where its shape has a named size.
     """
 
-    __slots__ = ("sample", "trace")
+    __slots__ = ("dtype", "sample", "shape", "trace")
 
-    def __init__(self, trace: Trace, sample: Any) -> None:
-        self.trace, self.sample = trace, sample
+    def __init__(self, trace: Trace, shape: Shape, dtype: np.dtype[Any], sample: Any = None) -> None:
+        self.trace, self.shape, self.dtype, self.sample = trace, shape, dtype, sample
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-        shape: tuple[int, ...] = self.sample.shape
-        return shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Its dtype."""
-        dtype: np.dtype[Any] = self.sample.dtype
-        return dtype
+    @classmethod
+    def like(cls, trace: Trace, sample: Any) -> Value:
+        """A value with a sample."""
+        return cls(trace, sample.shape, sample.dtype, sample)
 
     @property
     def ndim(self) -> int:
         """How many axes it has."""
-        return len(self.sample.shape)
+        return len(self.shape)
 
     @property
-    def size(self) -> int:
+    def size(self) -> Dimension:
         """How many elements it has."""
-        return int(self.sample.size)
+        return count(self.shape)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **keywords: Any) -> Any:
-        if method != "__call__" or "out" in keywords:
+        if method != "__call__":
             raise Untraceable(f"{ufunc.__name__}.{method}")
         return self.trace.record(ufunc, operands, keywords)
 
@@ -189,6 +244,24 @@ class Checked(_Namespace):
         self.checks: list[Any] = []
 
 
+class Named(Checked):
+    """NumPy, for values with named sizes: a number or an array that a size gives is a line as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trace = Trace(namespace=self)
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:  # type: ignore[override]
+        """`numpy.asarray`, also of a size."""
+        if isinstance(x, Size):
+            return self.trace.record(np.multiply, (x, np.ones((), dtype)), {})
+        return super().asarray(x, dtype)
+
+    def broadcast_to(self, x: Any, shape: Shape) -> Any:
+        """`numpy.broadcast_to`, also of an array that depends on no value."""
+        return self.trace.record(np.broadcast_to, (x, shape), {})
+
+
 NUMPY = _Namespace()
 
 
@@ -201,6 +274,19 @@ def values_in(operands: Any) -> Iterable[Value]:
             yield from values_in(operand)
     elif isinstance(operands, Mapping):
         yield from values_in(list(operands.values()))
+
+
+def _has_size(operands: Any) -> bool:
+    if isinstance(operands, Mapping):
+        return _has_size(list(operands.values()))
+    return isinstance(operands, Size) or (isinstance(operands, tuple | list) and any(map(_has_size, operands)))
+
+
+def _type(x: Any) -> Any:
+    """An operand by its shape and dtype."""
+    if isinstance(x, Value):
+        return ArrayType(x.shape, x.dtype.name)
+    return type(x)(map(_type, x)) if isinstance(x, tuple | list) and any(values_in(x)) else x
 
 
 def _samples(operands: Any) -> Any:
@@ -217,7 +303,7 @@ def _key(function: Any, operands: Any, keywords: Mapping[str, Any]) -> Any:
     for x in (*operands, *keywords.items()):
         if isinstance(x, Value):
             parts.append(id(x))
-        elif isinstance(x, bool | int | float | np.generic):
+        elif isinstance(x, bool | int | float | np.generic | Size):
             parts.append((type(x), repr(x)))
         else:
             return None

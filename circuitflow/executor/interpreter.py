@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,10 @@ class Interpreter:
         self.circuit = circuit
         self._plans: dict[tuple[tuple[str, ...] | None, tuple[str, ...] | None], Plan] = {}
         self._frugal: dict[tuple[Plan, str], FrugalPasses] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the schedules, which are made again when they are asked for."""
+        return {**self.__dict__, "_plans": {}, "_frugal": {}}
 
     def plan(self, of: str | Sequence[str] | None = None, wrt: str | Sequence[str] | None = None) -> Plan:
         """The schedule for a question; see `run` for its terms and errors."""
@@ -97,12 +100,10 @@ class Interpreter:
     def _result(self, plan: Plan, values: Sequence[Any], gradients: Sequence[Any],
                 contributions: Sequence[Contribution], seeds: Mapping[int, Any]) -> Result:
         named = zip(plan.names, gradients, strict=True)
-        return Result(self.circuit,
-                      MappingProxyType({text: values[slot] for text, slot in plan.of.items()}),
-                      MappingProxyType(dict(zip(plan.names, values, strict=True))),
-                      MappingProxyType({name: gradient for name, gradient in named if gradient is not None}),
-                      contributions,
-                      MappingProxyType({plan.names[slot]: seed for slot, seed in seeds.items()}))
+        return Result(self.circuit, {text: values[slot] for text, slot in plan.of.items()},
+                      dict(zip(plan.names, values, strict=True)),
+                      {name: gradient for name, gradient in named if gradient is not None}, contributions,
+                      {plan.names[slot]: seed for slot, seed in seeds.items()})
 
 
 def _named(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None) -> dict[str, Any]:

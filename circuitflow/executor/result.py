@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +74,14 @@ class Result:
     contributions: Sequence[Contribution]
     upstream: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in _MAPPINGS:
+            object.__setattr__(self, name, MappingProxyType(getattr(self, name)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {**self.__dict__, **{name: dict(getattr(self, name)) for name in _MAPPINGS}}
+        return _result, (fields,)
+
     def __repr__(self) -> str:
         outputs = ", ".join(f"{name} = {_in_short(x)}" for name, x in list(self.outputs.items())[:4])
         more = ", …" if len(self.outputs) > 4 else ""
@@ -127,6 +136,13 @@ class Result:
     def _operands(self, name: str) -> dict[str, Any]:
         sources = (self.circuit.nodes[edge.source].names[edge.output] for edge in self.circuit.nodes[name].operands)
         return {source: self.values[source] for source in sources}
+
+
+_MAPPINGS = ("outputs", "values", "gradients", "upstream")
+
+
+def _result(fields: dict[str, Any]) -> Result:
+    return Result(**fields)
 
 
 def _finite(value: Any) -> bool:

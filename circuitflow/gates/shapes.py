@@ -35,11 +35,19 @@ class Size:
         return Size((((name,), 1),))
 
     def __add__(self, other: Dimension) -> Dimension:
-        return _dimension([*self.terms, *_terms(other)])
+        return _dimension([*self.terms, *_terms(other)]) if isinstance(other, int | Size) else NotImplemented
 
     __radd__ = __add__
 
+    def __sub__(self, other: Dimension) -> Dimension:
+        return self + other * -1 if isinstance(other, int | Size) else NotImplemented
+
+    def __rsub__(self, other: Dimension) -> Dimension:
+        return self * -1 + other
+
     def __mul__(self, other: Dimension) -> Dimension:
+        if not isinstance(other, int | Size):
+            return NotImplemented
         others = _terms(other)
         if len(self.terms) * len(others) > 10 * TERMS:  # of which few could be equal
             raise ShapeError(_TOO_LARGE)

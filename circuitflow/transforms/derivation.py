@@ -132,8 +132,7 @@ class Derivation:
             "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
         }
         written = {key: value for key, value in body.items() if value is not None}
-        return Circuit(Document.model_validate(written), gates=self.circuit.gates, folder=self.subcircuits.folder,
-                       limits=self.circuit.limits)
+        return self.circuit.derived(Document.model_validate(written))
 
 
 def _listed(names: References) -> tuple[str, ...] | None:

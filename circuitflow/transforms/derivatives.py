@@ -44,7 +44,7 @@ def vjp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
 
     As `gradient`, with the upstream gradient on every output `f` an input `df` without a default.
     """
-    return _vjp(circuit, of, wrt, values=values).circuit
+    return reverse(circuit, of, wrt, values=values, seeded=True).circuit
 
 
 @collector_paused()
@@ -65,7 +65,7 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
     Raises:
         InputError: an unknown node, one that has no gradient, or one that lies inside a call.
     """
-    first = _vjp(circuit, of, wrt, values=True)
+    first = reverse(circuit, of, wrt, values=True, seeded=True)
     upstream = first.upstream
     derivation = Derivation(first.circuit, [*first.values.values(), *first.gradients.values()],
                             list(upstream.values()))
@@ -196,30 +196,19 @@ class Reverse(NamedTuple):
     labels: Mapping[str, str]
 
 
-def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool) -> Reverse:
-    """The gradient of a circuit as a circuit, and what its nodes are called; see `gradient`."""
+def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, seeded: bool = False) -> Reverse:
+    """The gradient of a circuit as a circuit, and what its nodes are called; see `gradient`, or if seeded `vjp`."""
     derivation = Derivation(circuit, of, wrt)
     written = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
     seeds = {}
     for text, wire in derivation.outputs().items():
         if not wire.type.is_float:
             continue
-        if text in written or wire.shape:
-            value = {"value": written[text]} if text in written else {}
+        if seeded or text in written or wire.shape:
+            value = {"value": written[text]} if text in written and not seeded else {}
             seeds[text] = derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}", **value)
         else:
             seeds[text] = derivation.writer.constant(1.0, wire.dtype)
-    return _reverse(derivation, seeds, values=values)
-
-
-def _vjp(circuit: Circuit, of: References, wrt: References, *, values: bool) -> Reverse:
-    derivation = Derivation(circuit, of, wrt)
-    seeds = {text: derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}")
-             for text, wire in derivation.outputs().items() if wire.type.is_float}
-    return _reverse(derivation, seeds, values=values)
-
-
-def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool) -> Reverse:
     gradients = derivation.sweep(seeds)
     called = derivation.named(gradients, derivation.asked(gradients), lambda name: f"d{name}", "gradient on")
     primal = derivation.outputs() if values else {}

@@ -14,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 
 import circuitflow as cf
 from cases import Call, Case
+from circuitflow.engines.thresholds import Thresholds
 from circuitflow.executor.binding import Bound
 from circuitflow.executor.passes import forward_pass
 from circuitflow.transforms.derivatives import reverse
@@ -37,38 +38,13 @@ class Skipped(Exception):  # noqa: N818
 
 # Executors and calls -------------------------------------------------------------------------------------------------------
 
+LOW = Thresholds(selected_size=1, block_bytes=1, block_rows=2, blocks=2, column_rows=2, tape_bytes=1)
+"""Thresholds that nearly everything is above."""
 
-def executor(case: Case, circuit: cf.Circuit) -> Any:
+
+def executor(case: Case, circuit: cf.Circuit) -> cf.Executor:
     """An executor with the thresholds of the case."""
-    try:
-        from circuitflow.engines.thresholds import Thresholds
-    except ImportError:
-        return _with_constants(case, circuit)
-    low = Thresholds(selected_size=1, block_bytes=1, block_rows=2, blocks=2, column_rows=2, tape_bytes=1)
-    return cf.Executor(circuit, thresholds=low if case.low else Thresholds())
-
-
-def _with_constants(case: Case, circuit: cf.Circuit) -> Any:
-    """An executor, where thresholds are still constants of modules."""
-    from circuitflow.engines import batches, rows, selection
-
-    for module, name, usual, low in ((batches, "CACHE", 2**24, 1), (batches, "SMALLEST", 64, 2), (selection, "SMALLEST", 4096, 1), (rows, "BLOCK", 2**16, 2)):
-        setattr(module, name, low if case.low else usual)
-    return cf.Executor(circuit)
-
-
-@cache
-def _takes_upstream() -> bool:
-    """Whether a compiled function takes inputs as one mapping and upstream gradients as another."""
-    compiled = cf.Executor(cf.new("x * 2")).compile(engine="interpreter")
-    return "upstream" in inspect.signature(compiled).parameters
-
-
-def call(compiled: Any, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Any:
-    """Call what `compile` and `vmap` give."""
-    if _takes_upstream():
-        return compiled(inputs, upstream=upstream)
-    return compiled(**inputs, **{f"d{text}": value for text, value in upstream.items()})
+    return cf.Executor(circuit, thresholds=LOW if case.low else Thresholds())
 
 
 def unpacked(case: Case, plan: Any, found: Any) -> dict[str, Any]:
@@ -129,7 +105,7 @@ def compiled(engine: str) -> Callable[[Case, cf.Circuit], Ask]:
         plan, function = there.plan(case.of, case.wrt), there.compile(case.of, case.wrt, engine=engine)
 
         def ask(given: Call) -> Mapping[str, Any]:
-            return unpacked(case, plan, call(function, given_inputs(given.inputs), given_inputs(given.upstream)))
+            return unpacked(case, plan, function(given_inputs(given.inputs), upstream=given_inputs(given.upstream)))
 
         return ask
 
@@ -183,7 +159,7 @@ def over_rows(engine: str) -> Callable[[Case, cf.Circuit], Ask]:
             inputs, upstream = (columns(case, [getattr(one, key) for one in calls]) for key in ("inputs", "upstream"))
             if not any(len(column) for column in (inputs, upstream)):
                 raise Skipped
-            return unpacked(case, plan, call(function, inputs, upstream))
+            return unpacked(case, plan, function(inputs, upstream=upstream))
 
         return ask
 

@@ -1,0 +1,260 @@
+"""A batch in blocks: where every row goes through a circuit by itself, or is summed up, only a block is in memory.
+
+The stages are written down once for a batch of any size: its dimension is a name in every shape and number. From the
+shapes alone it follows what each line does:
+
+- A value with the batch as one of its axes is *of rows*. Every function that has a shape rule for named sizes takes the
+  positions of such an axis one by one (`functions.shape_of`), so a block of its rows comes of a block of the others.
+- A value without it that is made of values of rows is a *total*: the function reduces the axis, and `functions.PARTS`
+  says how the totals of parts add up to that of the whole. Nothing is computed from a part.
+- Every other value is *whole*: it is computed once, from totals that are complete.
+
+So the stages go in rounds: first what is whole, then all blocks, for the totals and the rows that the round can give.
+Rows of an earlier round are computed again where a later one needs them. A size as a number is that of the whole batch;
+within the shape that a function is given it is that of the block.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from circuitflow.engines.buffers import Compiled, allot, shape_for
+from circuitflow.engines.columns import in_blocks
+from circuitflow.engines.derived import Derived
+from circuitflow.engines.functions import PARTS, is_named
+from circuitflow.engines.program import Program, named_program, needed
+from circuitflow.engines.selection import with_products
+from circuitflow.engines.thresholds import Thresholds
+from circuitflow.engines.trace import Inseparable, Line, Value, values_in
+from circuitflow.errors import GateError
+from circuitflow.gates.shapes import Shape, Size
+
+
+class Refused(ValueError):  # noqa: N818
+    """A gate refuses an operand."""
+
+
+Arrays = dict[int, Any]
+"""Arrays by the identity of their value."""
+
+
+class Round(NamedTuple):
+    """What can be computed once the totals of earlier rounds are complete.
+
+    Attributes:
+        whole: computes values that are whole.
+        rows: computes, for a block, rows that are asked for and totals.
+        outputs: the rows that are asked for, and their axis.
+        totals: the lines that give totals.
+        checks: truth values among both that must be false.
+    """
+
+    whole: Compiled
+    rows: Compiled
+    outputs: Mapping[int, int]
+    totals: Sequence[Line]
+    checks: frozenset[int]
+
+
+class Blocks:
+    """Values and gradients of a batch, a block of rows at a time; safe to call from several threads at once."""
+
+    def __init__(self, derived: Derived, arrays: Mapping[str, Any], thresholds: Thresholds) -> None:
+        """Find out what is done row by row.
+
+        Args:
+            derived: the question.
+            arrays: its sources by id, for their shapes.
+            thresholds: how large a block is, and of how few a batch is not cut.
+
+        Raises:
+            Inseparable: rows depend on one another, there is no batch, or it is small.
+        """
+        name, sizes = _batch(derived, arrays)
+        self._count = sizes.pop(name)
+        if self._count < thresholds.blocks * thresholds.block_rows:
+            raise Inseparable("a small batch")
+        shapes = {id_: _substituted(derived.type_of(id_).shape, sizes) for id_ in arrays}
+        stages = self._stages = _stages(derived, arrays, {id_: x for id_, x in shapes.items() if is_named(x)},
+                                        thresholds)
+        self._axes = {id(value): _axis(value.shape) for value in stages.inputs.values() if is_named(value.shape)}
+        row_bytes = allot(stages, thresholds.selected_size).row_bytes()
+        self._block = max(thresholds.block_rows, thresholds.block_bytes // max(row_bytes, 1))
+        if self._count < thresholds.blocks * self._block:
+            raise Inseparable("a small batch")
+        self._outputs = [stages.outputs[reference] for reference in derived.results]
+        self._rounds = _rounds(stages, [x for x in self._outputs if isinstance(x, Value)],
+                               [check for _, check in stages.checks if isinstance(check, Value)], thresholds)
+        # Matrix products are spread over the cores by themselves.
+        self._alone = any(line.function is np.matmul for line in stages.lines)
+
+    def __call__(self, arrays: Mapping[str, Any]) -> list[Any]:
+        """The outputs and gradients.
+
+        Raises:
+            Refused: a gate refuses an operand.
+        """
+        known: Arrays = {id(value): arrays[name] for name, value in self._stages.inputs.items()}
+        results: Arrays = {id(x): np.empty(shape_for(x.shape, self._count), x.dtype)
+                           for x in self._outputs if isinstance(x, Value) and is_named(x.shape)}
+        for round_ in self._rounds:
+            known |= self._found(round_.whole, round_, known, 0)
+            known |= self._blocks(round_, known, results)
+        return [results[id(x)] if id(x) in results else known[id(x)] if isinstance(x, Value) else np.asarray(x)
+                for x in self._outputs]
+
+    def _blocks(self, round_: Round, known: Arrays, results: Arrays) -> Arrays:
+        """Compute the rows of a round into the results; gives the totals."""
+        totals = _Totals(round_.totals, self._block)
+
+        def work(part: slice) -> None:
+            rows = slice(part.start, min(part.stop, self._count))
+            block = {key: x[_at(self._axes[key], rows)] if key in self._axes else x for key, x in known.items()}
+            found = self._found(round_.rows, round_, block, rows.stop - rows.start)
+            totals.add(rows.start, found)
+            for key, axis in round_.outputs.items():
+                results[key][_at(axis, rows)] = found[key]
+
+        if round_.rows.program.outputs:
+            if self._alone:
+                for start in range(0, self._count, self._block):
+                    work(slice(start, start + self._block))
+            else:
+                in_blocks(work, self._count, self._block)
+        return totals.complete()
+
+    def _found(self, part: Compiled, round_: Round, arrays: Arrays, rows: int) -> Arrays:
+        outputs = part.program.outputs
+        found = dict(zip(outputs, part(arrays, block=rows, whole=self._count), strict=True))
+        if any(np.any(found[key]) for key in round_.checks.intersection(found)):
+            raise Refused
+        return found
+
+
+def _at(axis: int, rows: slice) -> tuple[slice, ...]:
+    return (*(slice(None),) * axis, rows)
+
+
+def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    """The name of the leading dimension of sources, and the sizes of all names.
+
+    Raises:
+        Inseparable: there is none, or there are several.
+    """
+    sizes: dict[str, int] = {}
+    leading: set[str] = set()
+    for name, array in arrays.items():
+        for i, (size, found) in enumerate(zip(derived.type_of(name).shape, array.shape, strict=True)):
+            if isinstance(size, Size):
+                sizes[str(size)] = found
+                if i == 0:
+                    leading.add(str(size))
+    if len(leading) != 1:
+        raise Inseparable("no batch, or several")
+    return leading.pop(), sizes
+
+
+def _substituted(shape: Shape, sizes: Mapping[str, int]) -> Shape:
+    return tuple(size.substitute(sizes) if isinstance(size, Size) else size for size in shape)
+
+
+def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Shape],
+            thresholds: Thresholds) -> Program:
+    """The stages, every value of which has the batch as one axis or as none.
+
+    Raises:
+        Inseparable: a value has it otherwise, or a rule does what needs a number for it.
+    """
+    try:
+        stages = named_program(derived.plan, shapes, arrays, derived.circuit.values)
+    except GateError as error:
+        raise Inseparable(str(error)) from None
+    stages = with_products(stages, thresholds.selected_size)
+    for value in (*stages.inputs.values(), *(value for line in stages.lines for value in line.results)):
+        if is_named(value.shape):
+            _axis(value.shape)
+    if any(np.any(check) for _, check in stages.checks if not isinstance(check, Value)):
+        raise Inseparable("a gate refuses an operand")
+    return stages
+
+
+def _axis(shape: Shape) -> int:
+    """The axis of the rows.
+
+    Raises:
+        Inseparable: there are several, or one for more than the rows.
+    """
+    axes = [i for i, size in enumerate(shape) if isinstance(size, Size)]
+    if len(axes) > 1 or len(str(shape[axes[0]]).split()) > 1 or not str(shape[axes[0]]).isidentifier():
+        raise Inseparable("rows along several axes, or not alone along one")
+    return axes[0]
+
+
+def _rounds(stages: Program, outputs: Sequence[Value], checks: Sequence[Value],
+            thresholds: Thresholds) -> list[Round]:
+    """What is computed in which order."""
+    known: dict[int, int] = {}  # the round from which on a value is there
+    whole: dict[int, list[Line]] = {}
+    rows: dict[int, list[Line]] = {}
+    totals: dict[int, list[Line]] = {}
+    readers: dict[int, set[tuple[bool, int]]] = {}  # of a value: whether they are whole, and their round
+    for line in stages.lines:
+        operands = list(values_in((line.operands, line.keywords)))
+        here = max((known.get(id(x), 0) for x in operands), default=0)
+        of_rows = any(is_named(x.shape) for x in line.results)
+        is_total = not of_rows and any(is_named(x.shape) for x in operands)
+        (rows if of_rows else totals if is_total else whole).setdefault(here, []).append(line)
+        for x in operands:
+            readers.setdefault(id(x), set()).add((not of_rows and not is_total, here))
+        known.update((id(x), here + is_total) for x in line.results)
+    asked = {id(x): x for x in (*outputs, *checks)}
+    rounds, so_far = [], list[Line]()
+    for here in range(max((*whole, *rows, *totals, *(known.get(key, 0) for key in asked)), default=0) + 1):
+        so_far += rows.get(here, ())
+        kept = {id(x): x for line in whole.get(here, ()) for x in line.results
+                if id(x) in asked or readers.get(id(x), set()) - {(True, here)}}
+        shown = {key: x for key, x in asked.items() if is_named(x.shape) and known.get(key, 0) == here}
+        added = totals.get(here, [])
+        rounds.append(Round(
+            _compiled(whole.get(here, []), kept, thresholds),
+            _compiled([*so_far, *added], shown | {id(line.results[0]): line.results[0] for line in added}, thresholds),
+            {id(x): _axis(x.shape) for x in outputs if id(x) in shown}, added, frozenset(map(id, checks))))
+    return rounds
+
+
+def _compiled(lines: Sequence[Line], outputs: Mapping[int, Value], thresholds: Thresholds) -> Compiled:
+    """Lines, whose operands from elsewhere are inputs by their identity."""
+    lines = needed(lines, outputs)
+    made = {id(x) for line in lines for x in line.results}
+    read = (*values_in([(line.operands, line.keywords) for line in lines]), *outputs.values())
+    return Compiled(Program({id(x): x for x in read if id(x) not in made}, lines, outputs), thresholds)
+
+
+class _Totals:
+    """What lines give for blocks, added up in the order of the rows whichever thread comes first."""
+
+    def __init__(self, lines: Sequence[Line], block: int) -> None:
+        self._lines = {id(line.results[0]): line for line in lines}
+        self._block, self._next = block, 0
+        self._sums: Arrays = {}
+        self._waiting: dict[int, Arrays] = {}
+        self._lock = threading.Lock()
+
+    def add(self, start: int, found: Arrays) -> None:
+        """The parts of the block that starts at a row; floats are added up in float64."""
+        with self._lock, np.errstate(all="ignore"):
+            self._waiting[start] = found
+            while (parts := self._waiting.pop(self._next, None)) is not None:
+                for key, line in self._lines.items():
+                    part = parts[key].astype(np.float64) if parts[key].dtype.kind == "f" else parts[key]
+                    self._sums[key] = PARTS[line.function](self._sums[key], part) if self._next else part
+                self._next += self._block
+
+    def complete(self) -> Arrays:
+        """The totals, in their dtypes."""
+        with np.errstate(all="ignore"):
+            return {key: np.asarray(x, self._lines[key].results[0].dtype)[()] for key, x in self._sums.items()}

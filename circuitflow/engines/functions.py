@@ -1,0 +1,233 @@
+"""What is known of NumPy's functions without calling them: whose memory a result has, and its shape for named sizes.
+
+Nothing is learnt from samples. A function that is not listed may give a view of its operands, and has no shape rule.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from circuitflow.gates import GATES, ArrayType, ShapeError
+from circuitflow.gates.shapes import Shape, Size, axes_of, axis_of, broadcast_shapes, count, divide
+
+Function = Callable[..., Any]
+
+
+def is_elementwise(function: Function) -> bool:
+    """Whether a function takes arrays element by element, and can write into one."""
+    return isinstance(function, np.ufunc) and function.signature is None
+
+
+REDUCTIONS = (np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.argmin)
+
+BY_ELEMENT = (np.where, np.clip, np.astype, np.round)
+"""Functions that take arrays element by element, and give new ones."""
+
+
+def is_fresh(function: Function) -> bool:
+    """Whether the result is memory that no operand has."""
+    return isinstance(function, np.ufunc) or function in REDUCTIONS or function in BY_ELEMENT
+
+
+PARTS: Mapping[Function, Function] = {np.sum: np.add, np.matmul: np.add, np.max: np.maximum, np.min: np.minimum,
+                                      np.any: np.logical_or, np.all: np.logical_and}
+"""How what a function gives for parts of an axis that it reduces adds up to what it gives for the whole."""
+
+
+def shape_of(function: Function, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Shape | None:
+    """The shape of a result, some of whose operands have named sizes.
+
+    There is a rule only for functions that take the positions of such an axis one by one, or reduce it by a function
+    that `PARTS` has. None where there is none, or where the operands need more than the rule tells.
+
+    Args:
+        function: a function of NumPy.
+        operands: `ArrayType`, `Size`, numbers, arrays, and tuples or lists of them.
+        keywords: likewise.
+    """
+    rule = _elementwise if is_elementwise(function) else _RULES.get(function)
+    try:
+        return None if rule is None else rule(*operands, **keywords)
+    except (ShapeError, TypeError, IndexError):
+        return None
+
+
+def dtype_of(function: Function, operands: Sequence[Any], keywords: Mapping[str, Any]) -> np.dtype[Any]:
+    """The dtype of a result that has a shape rule; arguments are those of `shape_of`."""
+    def one(x: Any) -> Any:
+        """An array of one element, or a number as weak as it is."""
+        if isinstance(x, ArrayType):
+            return np.ones((1,) * len(x.shape), x.dtype)
+        if isinstance(x, np.ndarray):
+            return np.ones((1,) * x.ndim, x.dtype)
+        return 1 if isinstance(x, Size) else [one(y) for y in x] if isinstance(x, tuple | list) else x
+
+    if function in _ARRANGING:
+        return np.result_type(*(one(operands[0]) if isinstance(operands[0], tuple | list) else [one(operands[0])]))
+    with np.errstate(all="ignore"):
+        return np.asarray(function(*map(one, operands), **keywords)).dtype
+
+
+def is_named(shape: Shape) -> bool:
+    """Whether a shape has a size that is no number."""
+    return any(isinstance(size, Size) for size in shape)
+
+
+def _shape(x: Any) -> Shape:
+    return () if isinstance(x, Size) else x.shape if isinstance(x, ArrayType) else np.shape(x)
+
+
+def _elementwise(*operands: Any) -> Shape:
+    return broadcast_shapes(*map(_shape, operands))
+
+
+def _first(x: Any, *_: Any) -> Shape:
+    return _shape(x)
+
+
+def _clip(x: Any, low: Any, high: Any) -> Shape:
+    return broadcast_shapes(*(_shape(bound) for bound in (x, low, high) if bound is not None))
+
+
+def _reduction(x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Shape:
+    shape = _shape(x)
+    axes = axes_of(list(axis) if isinstance(axis, tuple) else axis, len(shape))
+    return tuple(1 if i in axes else size for i, size in enumerate(shape) if keepdims or i not in axes)
+
+
+def _whole_reduction(x: Any, *, axis: Any = None, keepdims: bool = False) -> Shape | None:
+    """Of a function that `PARTS` does not have."""
+    reduced = _reduction(x, axis=axis, keepdims=keepdims)
+    return reduced if _names(reduced) == _names(_shape(x)) else None
+
+
+def _names(shape: Shape) -> list[Size]:
+    return [size for size in shape if isinstance(size, Size)]
+
+
+def _along(x: Any, *, axis: Any = None, **_: Any) -> Shape | None:
+    """Of a function that mixes the positions of an axis."""
+    shape = _shape(x)
+    axes = axes_of(list(axis) if isinstance(axis, tuple) else axis, len(shape))
+    return None if any(isinstance(shape[a], Size) for a in axes) else shape
+
+
+def _matmul(x: Any, y: Any) -> Shape:
+    types = [ArrayType(_shape(operand), "float64") for operand in (x, y)]
+    product = GATES["matmul"].shape(*types)
+    assert isinstance(product, ArrayType)  # noqa: S101
+    return product.shape
+
+
+def _reshape(x: Any, shape: Any) -> Shape | None:
+    """Every named axis must stay as it is, with as many elements before and after it."""
+    before = _shape(x)
+    after = list(shape) if isinstance(shape, tuple | list) else [shape]
+    if -1 in after:
+        rest = divide(count(before), count([size for size in after if size != -1]))
+        if rest is None:
+            return None
+        after[after.index(-1)] = rest
+
+    def places(sizes: Sequence[Any]) -> list[Any]:
+        return [(size, count(sizes[:i])) for i, size in enumerate(sizes) if isinstance(size, Size)]
+
+    return tuple(after) if places(before) == places(after) else None
+
+
+def _broadcast_to(x: Any, shape: Any) -> Shape | None:
+    return tuple(shape) if broadcast_shapes(_shape(x), tuple(shape)) == tuple(shape) else None
+
+
+def _transpose(x: Any, axes: Any = None) -> Shape:
+    shape = _shape(x)
+    return tuple(shape[a] for a in (axes if axes is not None else range(len(shape))[::-1]))
+
+
+def _matrix_transpose(x: Any) -> Shape:
+    *batch, m, n = _shape(x)
+    return (*batch, n, m)
+
+
+def _expand_dims(x: Any, axis: Any) -> Shape:
+    shape = list(_shape(x))
+    shape.insert(axis_of(axis, len(shape) + 1), 1)
+    return tuple(shape)
+
+
+def _squeeze(x: Any, axis: Any) -> Shape | None:
+    shape = _shape(x)
+    axes = axes_of(list(axis) if isinstance(axis, tuple) else axis, len(shape))
+    return tuple(size for i, size in enumerate(shape) if i not in axes) if all(shape[a] == 1 for a in axes) else None
+
+
+def _getitem(x: Any, key: Any) -> Shape | None:
+    """Basic indexing; a named axis is taken whole."""
+    shape = list(_shape(x))
+    parts = list(key) if isinstance(key, tuple) else [key]
+    at = next((i for i, part in enumerate(parts) if part is Ellipsis), None)
+    if at is not None:
+        used = sum(part is not None and part is not Ellipsis for part in parts)
+        parts[at : at + 1] = [slice(None)] * (len(shape) - used)
+    result: list[Any] = []
+    for part in parts:
+        if part is None:
+            result.append(1)
+            continue
+        size = shape.pop(0)
+        if isinstance(size, Size):
+            if not isinstance(part, slice) or part != slice(None):
+                return None
+            result.append(size)
+        elif isinstance(part, slice):
+            result.append(len(range(*part.indices(size))))
+        elif type(part) is not int:
+            return None
+    return (*result, *shape)
+
+
+def _concatenate(xs: Any, axis: Any = 0) -> Shape | None:
+    shapes = [_shape(x) for x in xs]
+    axis = axis_of(axis, len(shapes[0]))
+    if any(isinstance(shape[axis], Size) or shape[:axis] != shapes[0][:axis] or shape[axis + 1 :] !=
+           shapes[0][axis + 1 :] for shape in shapes):
+        return None
+    return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
+
+
+def _stack(xs: Any, axis: Any = 0) -> Shape | None:
+    shapes = [_shape(x) for x in xs]
+    return _expand_dims_at(shapes[0], axis, len(xs)) if all(shape == shapes[0] for shape in shapes) else None
+
+
+def _expand_dims_at(shape: Shape, axis: int, size: int) -> Shape:
+    at = axis_of(axis, len(shape) + 1)
+    return (*shape[:at], size, *shape[at:])
+
+
+_ARRANGING = (np.reshape, np.broadcast_to, np.transpose, np.matrix_transpose, np.expand_dims, np.squeeze,
+              operator.getitem, np.concatenate, np.stack)
+
+_RULES: Mapping[Function, Callable[..., Shape | None]] = {
+    np.where: _elementwise,
+    np.clip: _clip,
+    np.astype: _first,
+    np.round: _first,
+    **dict.fromkeys((np.sum, np.max, np.min, np.any, np.all), _reduction),
+    **dict.fromkeys((np.prod, np.argmax, np.argmin), _whole_reduction),
+    **dict.fromkeys((np.flip, np.cumulative_sum, np.cumulative_prod), _along),
+    np.matmul: _matmul,
+    np.reshape: _reshape,
+    np.broadcast_to: _broadcast_to,
+    np.transpose: _transpose,
+    np.matrix_transpose: _matrix_transpose,
+    np.expand_dims: _expand_dims,
+    np.squeeze: _squeeze,
+    operator.getitem: _getitem,
+    np.concatenate: _concatenate,
+    np.stack: _stack,
+}

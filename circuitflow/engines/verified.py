@@ -1,0 +1,103 @@
+"""An engine with the interpreter beside it, for whoever wants to be sure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from circuitflow.engines.engine import Engine
+from circuitflow.errors import VerificationError, printable
+from circuitflow.executor.passes import forward_pass, reverse_sweep
+from circuitflow.executor.question import Answer
+from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.gates import ArrayType
+
+ROUNDING = {"float64": 1e-9, "float32": 1e-3, "float16": 1e-1, "bfloat16": 1e-1}
+"""The difference that rounding may make, relative to the largest number that goes into a result."""
+
+
+class Verified(Engine):
+    """Gives what an engine gives, after it has been compared with the interpreter."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine.question, engine.thresholds)
+        self._engine, self.way = engine, f"{engine.way}, verified"
+
+    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
+        """The engine's answer.
+
+        Raises:
+            VerificationError: it is not that of the interpreter.
+        """
+        answer = self._engine.answer(inputs, upstream)
+        found = [np.asarray(x) for x in (*answer[0], *answer[1])]
+        if not self._engine.over_rows:
+            self._compare(found, inputs, upstream, "")
+            return answer
+        nodes = self.question.circuit.nodes
+        types = {name: nodes[name].types[0] for name in inputs}
+        for row in range(len(found[0]) if found else 0):
+            self._compare([x[row] for x in found], _row(inputs, types, row), _row(upstream, self.question.outputs, row),
+                          f" in row {row}")
+        return answer
+
+    def _compare(self, found: list[Any], inputs: Mapping[str, Any], upstream: Mapping[str, Any], where: str) -> None:
+        for (name, expected, scale), x in zip(self._expected(inputs, upstream), found, strict=True):
+            at = _first_difference(x, expected, scale)
+            if at is not None:
+                element = f" at {list(at)}" if at else ""
+                raise VerificationError(
+                    f"the engine '{self._engine.way}' gives {x[at] if x.shape == expected.shape else x.shape} for "
+                    f"{name}{element}{where}, where the interpreter gives "
+                    f"{expected[at] if x.shape == expected.shape else expected.shape}; that is a fault of circuitflow, "
+                    "so report it, and use the engine interpreter meanwhile")
+
+    def _expected(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Iterator[tuple[str, Any, float]]:
+        """What every result is called, is, and the largest number that goes into it."""
+        plan = self.question.plan
+        bound, seeds = self.question.bind(inputs, upstream)
+        with np.errstate(all="ignore"):
+            values = forward_pass(plan, bound)
+            gradients, contributions = reverse_sweep(plan, Vocabulary(bound.xp, self.question.circuit.gates), values,
+                                                     seeds)
+        operands = {slot: step.operands for step in plan.steps
+                    for slot in range(step.output, step.output + (step.outputs or 1))}
+        sent: dict[str, float] = {}
+        for contribution in contributions:
+            sent[contribution.source] = max(sent.get(contribution.source, 0.0), _largest(contribution.value))
+        for text, slot in plan.of.items():
+            largest = max(_largest(values[i]) for i in (slot, *operands.get(slot, ())))
+            yield f"output '{printable(text, 60)}'", np.asarray(values[slot]), largest
+        for name, slot in plan.wrt.items():
+            gradient = np.asarray(gradients[slot])
+            largest = max(_largest(gradient), sent.get(plan.names[slot], 0.0))
+            yield f"the gradient on '{printable(name, 60)}'", gradient, largest
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Verified, (self._engine,)
+
+
+def _row(given: Mapping[str, Any], types: Mapping[str, ArrayType], row: int) -> dict[str, Any]:
+    return {name: value[row] if np.ndim(value) > len(types[name].shape) else value for name, value in given.items()}
+
+
+def _largest(x: Any) -> float:
+    array = np.asarray(x)
+    if array.dtype.kind != "f":
+        return 0.0
+    return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array)))
+
+
+def _first_difference(found: Any, expected: Any, scale: float) -> tuple[int, ...] | None:
+    """Where two arrays first differ by more than rounding; None where they do not."""
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return ()
+    if expected.dtype.name not in ROUNDING:
+        same = found == expected
+    else:
+        with np.errstate(all="ignore"):
+            close = np.abs(found - expected) <= ROUNDING[expected.dtype.name] * scale
+        same = close | (found == expected) | ((found != found) & (expected != expected))
+    return None if np.all(same) else tuple(int(i) for i in np.argwhere(~np.asarray(same))[0])

@@ -1,0 +1,111 @@
+"""One question to a circuit, for every engine: what is asked, how arguments are bound, how an answer is packed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from circuitflow.errors import InputError, printable, short
+from circuitflow.executor.arrays import Library
+from circuitflow.executor.binding import Bound, bind, upstream_gradients
+from circuitflow.executor.cache import FrugalPasses
+from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.gates import ArrayType
+
+if TYPE_CHECKING:
+    from circuitflow.executor.interpreter import Interpreter
+
+Answer = tuple[Sequence[Any], Sequence[Any]]
+"""The outputs asked for, and the gradients asked for, each in the order of the question."""
+
+
+class Question:
+    """The outputs and gradients asked of a circuit.
+
+    Attributes:
+        interpreter: of the circuit.
+        circuit: the circuit.
+        of, wrt: as asked.
+        plan: the schedule; its `of` and `wrt` have the references in order.
+        sources: shape and dtype of every input, parameter and constant that an answer needs, by id.
+        outputs: shape and dtype of every output asked for, by reference.
+        scalar: whether every value is one float64 or truth value, so that answers are Python's numbers.
+    """
+
+    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None) -> None:
+        """Schedule.
+
+        Raises:
+            InputError: a reference that the circuit does not have, or a gradient that cannot be.
+        """
+        self.interpreter, self.circuit, self.of, self.wrt = interpreter, interpreter.circuit, of, wrt
+        self.plan = interpreter.plan(of, wrt)
+        nodes = self.circuit.nodes
+        self.sources = {name: nodes[name].types[0] for name in self.plan.sources}
+        self.outputs: dict[str, ArrayType] = {}
+        for text in self.plan.of:
+            output = self.circuit.find(text)
+            assert output is not None  # noqa: S101
+            self.outputs[text] = self.circuit.type_of(output)
+        types = {step.node.types[0] for step in self.plan.steps}.union(self.sources.values())
+        self.scalar = all(map(_is_scalar, types)) and not any(step.outputs for step in self.plan.steps)
+
+    @cached_property
+    def _passes(self) -> FrugalPasses:
+        return FrugalPasses(self.plan, "needed")
+
+    def arguments(self, inputs: Any, upstream: Any, named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The inputs, and the upstream gradients, of a call `answer(inputs, upstream=…, **named)`.
+
+        Raises:
+            InputError: one of the two is no mapping, or an input is given twice.
+        """
+        for name, value, example in (("inputs", inputs, "{'x': 1.0}"), ("upstream", upstream, "{'f': 1.0}")):
+            if value is not None and not isinstance(value, Mapping):
+                raise InputError(f"{name} is {short(value)}; expected a mapping by id, such as {example}")
+        inputs, upstream = dict(inputs or {}), dict(upstream or {})
+        twice = [name for name in named if name in inputs]
+        if twice:
+            raise InputError(f"'{printable(twice[0], 60)}' is given twice: in the mapping and by name; give it once")
+        return inputs | named, upstream
+
+    def bind(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> tuple[Bound, dict[int, Any]]:
+        """An array for every source, and the upstream gradients that the sweep begins with, by slot of the plan.
+
+        Raises:
+            InputError: an unknown name, a missing value, a wrong shape or dtype.
+        """
+        library = Library.of({**{f"'{printable(name, 60)}'": value for name, value in inputs.items()},
+                              **{f"upstream '{printable(name, 60)}'": value for name, value in upstream.items()}})
+        bound = bind(self.circuit, self.plan, library, inputs)
+        return bound, upstream_gradients(self.circuit, self.plan, library, bound.sizes, upstream, explicit=False)
+
+    def interpret(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
+        """The answer of the reference interpreter.
+
+        Raises:
+            GateError: a gate could not be applied to the values that reached it.
+        """
+        with np.errstate(all="ignore"):
+            values, gradients = self._passes.run(bound, Vocabulary(bound.xp, self.circuit.gates), seeds)
+        found = [values[slot] for slot in self.plan.of.values()]
+        slopes = [gradients[slot] for slot in self.plan.wrt.values()]
+        if self.scalar:
+            return [np.asarray(x).item() for x in found], [np.asarray(x).item() for x in slopes]
+        return found, slopes
+
+    def packed(self, answer: Answer) -> tuple[Any, dict[str, Any]]:
+        """The output, or a dictionary where there are several, and the gradients by what they belong to."""
+        values, gradients = answer
+        return (values[0] if len(self.plan.of) == 1 else dict(zip(self.plan.of, values, strict=True)),
+                dict(zip(self.plan.wrt, gradients, strict=True)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Question, (self.interpreter, self.of, self.wrt)
+
+
+def _is_scalar(type_: ArrayType) -> bool:
+    return type_.shape == () and type_.dtype in ("float64", "bool")
