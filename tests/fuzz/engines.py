@@ -27,8 +27,11 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from cases import Case  # noqa: E402
 from circuits import draw_case  # noqa: E402
-from shrinking import shrunk  # noqa: E402
+from shrinking import SECONDS, shrunk  # noqa: E402
 from ways import WAYS, Fault, Tally, go  # noqa: E402
+
+OFTEN = 8
+"""Of a fault that was found so often, further cases are made smaller for a shorter time."""
 
 STUCK = 120.0
 """Seconds after which a case that is still running counts as stuck."""
@@ -36,10 +39,11 @@ STUCK = 120.0
 
 @dataclass
 class Found:
-    """A fault, the case made smaller, and where it came from."""
+    """A fault, the case made smaller, other ways that had the same, and where it came from."""
 
     case: Case
     fault: Fault
+    likewise: list[str]
     seed: int
     index: int
 
@@ -50,7 +54,7 @@ class Found:
 
     def write(self, folder: Path) -> Path:
         """A file from which `--replay` runs it again."""
-        written = {"fault": asdict(self.fault), "seed": self.seed, "index": self.index, "case": self.case.written()}
+        written = {"fault": asdict(self.fault), "likewise": self.likewise, "seed": self.seed, "index": self.index, "case": self.case.written()}
         name = hashlib.sha256(self.signature().encode()).hexdigest()[:10]
         path = folder / f"engines_fault_{name}.json"
         path.write_text(json.dumps(written, indent=1) + "\n")
@@ -81,10 +85,13 @@ def one(seed: int, index: int, thresholds: str, engines: Sequence[str] | None, r
     """Draw a case, go all ways, and make what differs smaller."""
     case = draw_case(seed, index, low=is_low(thresholds, index))
     report.cases += 1
+    alike: dict[tuple[str, str], list[Fault]] = {}
     for fault in go(case, ways_of(seed, index, engines), report.tally):
-        rough = f"{fault.way} {fault.kind} {fault.sentence.split(':')[0] if fault.kind == 'error' else ''}"
-        seconds = 20.0 if sum(text.startswith(rough) for text in known) < 8 else 3.0
-        found = Found(*shrunk(case, fault, seconds), seed, index)
+        alike.setdefault((fault.kind, fault.sentence), []).append(fault)
+    for first, *others in alike.values():
+        rough = f"{first.way} {first.kind} {first.sentence.split(':')[0] if first.kind == 'error' else ''}"
+        seconds = SECONDS if sum(text.startswith(rough) for text in known) < OFTEN else SECONDS / 8
+        found = Found(*shrunk(case, first, seconds), [fault.way for fault in others], seed, index)
         known.add(f"{rough} {found.signature()}")
         report.found.append(found)
 
@@ -157,7 +164,7 @@ class Workers:
             case = draw_case(self.options.seed, index, low=is_low(self.options.thresholds, index))
             sentence = f"still running after {STUCK:.0f} s" if is_stuck else f"the process died with status {process.exitcode}"
             fault = Fault("any of " + ", ".join(ways_of(self.options.seed, index, self.options.engine)), "stuck" if is_stuck else "died", sentence)
-            self.queue.put((job, index, Report(1, found=[Found(case, fault, self.options.seed, index)])))
+            self.queue.put((job, index, Report(1, found=[Found(case, fault, [], self.options.seed, index)])))
             self.start(job, index + self.options.jobs)
 
 
@@ -214,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signature = found.signature()
             signatures[signature] = signatures.get(signature, 0) + 1
             if signatures[signature] == 1:
-                print(f"{signature}\n    {found.fault.sentence[:300]}\n    {found.write(options.folder)}", flush=True)
+                print(f"{signature}\n    {found.fault.sentence[:300]}" + (f"; likewise {', '.join(found.likewise)}" if found.likewise else "") + f"\n    {found.write(options.folder)}", flush=True)
         compared = sum(total.tally.compared.values())
         if time.monotonic() - shown > 20:
             shown = time.monotonic()

@@ -22,17 +22,26 @@ SECONDS = 20.0
 def shrunk(case: Case, fault: Fault, seconds: float = SECONDS) -> tuple[Case, Fault]:
     """The smallest case found that fails like this one, and how it fails."""
     end = time.monotonic() + seconds
+    phases = (_fewer_calls, _earlier_output, _fewer_outputs, _fewer_nodes, _simpler_question, _simpler_arguments)
     progress = True
     while progress:
         progress = False
-        for smaller in smaller_cases(case):
-            if time.monotonic() > end:
-                return case, fault
-            found = fails(smaller, fault)
-            if found:
-                case, fault, progress = smaller, found, True
-                break
+        for phase in phases:
+            tried = 0
+            while (smaller := _first(phase(case), fault, tried, end)) is not None:
+                case, fault, tried = smaller
+                progress = True
     return case, fault
+
+
+def _first(smaller: Iterator[Case], fault: Fault, tried: int, end: float) -> tuple[Case, Fault, int] | None:
+    """The first case that still fails, and its number; those that failed no more before it are not tried again at once."""
+    for number, case in enumerate(smaller):
+        if time.monotonic() > end:
+            return None
+        if number >= tried and (found := fails(case, fault)):
+            return case, found, number
+    return None
 
 
 def fails(case: Case, fault: Fault) -> Fault | None:
@@ -47,15 +56,6 @@ def fails(case: Case, fault: Fault) -> Fault | None:
 def _gist(fault: Fault) -> str:
     """What an error is about: its type, and its first words."""
     return fault.sentence.split(":")[0] if fault.kind == "error" else ""
-
-
-def smaller_cases(case: Case) -> Iterator[Case]:
-    """Cases with something less, the largest steps first."""
-    yield from _fewer_calls(case)
-    yield from _fewer_outputs(case)
-    yield from _fewer_nodes(case)
-    yield from _simpler_question(case)
-    yield from _simpler_arguments(case)
 
 
 def _fewer_calls(case: Case) -> Iterator[Case]:
@@ -80,6 +80,30 @@ def _fewer_outputs(case: Case) -> Iterator[Case]:
         for name in asked or ():
             if len(asked) > 1:
                 yield replace(case, **{key: tuple(other for other in asked if other != name)})
+
+
+def _earlier_output(case: Case) -> Iterator[Case]:
+    """One inner value as the output, with what it needs."""
+    nodes = {node["id"]: node for node in case.document["nodes"]}
+    asked = case.of or case.document["outputs"]
+    for name, node in nodes.items():
+        if not references(node) or name in asked:
+            continue
+        needed, left = {name}, [name]
+        while left:
+            left = [ref.partition(".")[0] for ref in references(nodes[left.pop()])] + left
+            left = [ref for ref in left if ref not in needed]
+            needed.update(left)
+        try:
+            circuit = case.circuit()
+            values = [np.asarray(cf.Executor(circuit).forward({key: x.values for key, x in call.inputs.items()}, of=name).outputs[name]) for call in case.calls]
+        except cf.CircuitflowError:
+            continue
+        calls = tuple(Call({key: x for key, x in call.inputs.items() if key in needed}, {name: Given(np.ones_like(value))} if value.ndim and case.wrt != () else {})
+                      for call, value in zip(case.calls, values, strict=True))
+        wrt = case.wrt and tuple(other for other in case.wrt if other in needed)
+        yield replace(_with(case, nodes=[node for node in nodes.values() if node["id"] in needed], outputs=[name], upstream=None),
+                      of=None, wrt=None if case.wrt and not wrt else wrt, calls=calls)
 
 
 def _with(case: Case, **changes: Any) -> Case:
