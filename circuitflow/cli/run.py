@@ -45,6 +45,8 @@ def command(
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
                                         help="Where the rows of --table go, as .parquet, .arrow or .csv; - is CSV on "
                                              "standard output.")] = "-",
+    verify: Annotated[bool, typer.Option("--verify", help="Run the interpreter beside the engine, for every row of a "
+                                                          "table, and stop at the first number that differs.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which engine runs.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Print every value and every contribution as it comes about.")
                      ] = False,
@@ -63,8 +65,10 @@ def command(
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
-    executor = cf.Executor(asked.circuit)
+    executor = cf.Executor(asked.circuit, verify=verify)
     fast = table is not None or engine not in ("auto", "interpreter") or device is not None
+    if verify and not fast:
+        raise InputError("--verify compares an engine with the interpreter; choose one by --engine, or give a --table")
     if fast and (jacobian or hessian or jvp or debug_nans or cache != "all"):
         raise InputError("--jacobian, --hessian, --jvp, --debug-nans and --cache go with the interpreter, without "
                          "--table")

@@ -175,6 +175,6 @@ def _loop(stages: Program, columns: frozenset[str],
             given = [arrays[name][part] if name in columns else arrays[name].item() for name in names]
             loop(len(range(rows)[part]), *given, *(result[part] for result in results))
 
-        in_blocks(work, rows, min(most, max(most // 4, rows // 8)))  # a few at least, for the cores to share
+        in_blocks(work, rows, min(most, max(1, most // 4, rows // 8)))  # a few at least, for the cores to share
 
     return call
