@@ -25,7 +25,7 @@ from circuitflow.executor.question import Answer, Question
 from circuitflow.gates.shapes import Size
 
 FEWEST = 2**10
-"""Rows of a block, however many results there are."""
+"""Rows of a block, however many results there are, where so many are allowed."""
 
 
 class Rows(Engine):
@@ -123,7 +123,7 @@ def _blocks(stages: Program, columns: frozenset[str],
     """NumPy over blocks, a thread for every core."""
     stages = with_products(_over(stages, columns), thresholds.selected_size)
     row_bytes = allot(stages, thresholds.selected_size).row_bytes() + 8
-    block = max(FEWEST, min(thresholds.column_rows, thresholds.block_bytes // row_bytes))
+    block = min(thresholds.column_rows, max(FEWEST, thresholds.block_bytes // row_bytes))
     run = Compiled(stages, thresholds, into=True)
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
