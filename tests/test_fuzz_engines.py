@@ -28,7 +28,7 @@ def fuzzer():
 
 @pytest.mark.parametrize("thresholds", ["low", "default"])
 def test_no_way_of_running_a_circuit_differs(fuzzer, thresholds):
-    report = fuzzer.fuzz(0, range(80), thresholds)
+    report = fuzzer.fuzz(0, range(120), thresholds)
     assert [f"{found.signature()}: {found.fault.sentence}" for found in report.found] == []
     assert report.tally.compared["differentiated by JAX"] > 20
     assert all(report.tally.compared[way] > 100 for way in ("auto", "staged", "gradient document", "cache needed", "vmap"))
