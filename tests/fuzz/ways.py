@@ -113,6 +113,7 @@ def compiled(engine: str) -> Callable[[Case, cf.Circuit], Ask]:
 
 
 _ARGUMENTS: list[tuple[Any, Any, str]] = []
+"""Arrays that the way being gone was given, what they held, and what they are called."""
 
 
 def given_inputs(part: Mapping[str, Any]) -> dict[str, Any]:
