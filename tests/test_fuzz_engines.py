@@ -28,19 +28,19 @@ def fuzzer():
 
 @pytest.mark.parametrize("thresholds", ["low", "default"])
 def test_no_way_of_running_a_circuit_differs(fuzzer, thresholds):
-    report = fuzzer.fuzz(0, range(80), thresholds)
+    report = fuzzer.fuzz(0, range(120), thresholds)
     assert [f"{found.signature()}: {found.fault.sentence}" for found in report.found] == []
     assert report.tally.compared["differentiated by JAX"] > 20
     assert all(report.tally.compared[way] > 100 for way in ("auto", "staged", "gradient document", "cache needed", "vmap"))
 
 
 def planted(monkeypatch, spoil):
-    """Compiled functions of circuits with a tanh, spoiled: `spoil(compiled, *arguments, **upstream)` is called in their place."""
+    """The interpreter's compiled functions of circuits with a tanh, spoiled: `spoil(compiled, *arguments, **upstream)` is called in their place."""
     original = cf.Executor.compile
 
     def spoiled_compile(self, of=None, wrt=None, *, engine="auto", **options):
         made = original(self, of, wrt, engine=engine, **options)
-        if engine != "auto" or all(node.kind != "tanh" for node in self.circuit.nodes.values()):
+        if engine != "interpreter" or all(node.kind != "tanh" for node in self.circuit.nodes.values()):
             return made
         return lambda *arguments, **named: spoil(made, *arguments, **named)
 
@@ -58,11 +58,11 @@ def scaled(factor):
 def test_a_wrong_gradient_is_found_and_made_small_and_replayed(fuzzer, monkeypatch, tmp_path, capsys):
     with monkeypatch.context() as patch:
         planted(patch, scaled(1.001))
-        report = fuzzer.fuzz(1, range(100), engines=["auto"])
+        report = fuzzer.fuzz(1, range(100), engines=["interpreter"])
         assert report.found
         for found in report.found:
             gates = [node["gate"] for node in found.case.document["nodes"]]
-            assert (found.fault.way, found.fault.kind) == ("auto", "value")
+            assert (found.fault.way, found.fault.kind) == ("interpreter", "value")
             assert "tanh" in str(found.case.document)
             assert len(found.case.calls) == 1
         smallest = min(report.found, key=lambda found: len(found.case.document["nodes"]))
@@ -71,16 +71,16 @@ def test_a_wrong_gradient_is_found_and_made_small_and_replayed(fuzzer, monkeypat
         path = smallest.write(tmp_path)
         assert json.loads(path.read_text())["fault"]["sentence"] == smallest.fault.sentence
         assert fuzzer.main(["--replay", str(path)]) == 1
-        assert "auto, value, call 0: gradient" in capsys.readouterr().out
+        assert "interpreter, value, call 0: gradient" in capsys.readouterr().out
     assert fuzzer.main(["--replay", str(path)]) == 0
     assert capsys.readouterr().out == "no difference\n"
 
 
 def test_rounding_is_no_difference(fuzzer, monkeypatch):
     planted(monkeypatch, scaled(1 + 1e-14))
-    report = fuzzer.fuzz(1, range(100), engines=["auto"])
+    report = fuzzer.fuzz(1, range(100), engines=["interpreter"])
     assert report.found == []
-    assert report.tally.compared["auto"] > 500
+    assert report.tally.compared["interpreter"] > 500
 
 
 def shared(made, *arguments, _results={}, **named):  # noqa: B006
@@ -111,13 +111,13 @@ def raises(made, *arguments, **named):
 @pytest.mark.parametrize(("spoil", "kind"), [(shared, "changed"), (spoiled, "input"), (raises, "error")])
 def test_other_faults_are_found(fuzzer, monkeypatch, spoil, kind):
     planted(monkeypatch, spoil)
-    assert kind in {found.fault.kind for found in fuzzer.fuzz(1, range(100), engines=["auto"]).found}
+    assert kind in {found.fault.kind for found in fuzzer.fuzz(1, range(100), engines=["interpreter"]).found}
 
 
 def test_an_answer_where_the_interpreter_refuses_is_a_fault(fuzzer, monkeypatch):
     planted(monkeypatch, lambda made, *arguments, **named: (np.float64(1.0), {}))
     case = fuzzer.Case({"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input"}, {"id": "f", "gate": "tanh", "inputs": ["x"]}], "outputs": ["f"]}, wrt=())
-    (fault,) = fuzzer.go(case, ["auto"], fuzzer.Tally())
+    (fault,) = fuzzer.go(case, ["interpreter"], fuzzer.Tally())
     assert (fault.kind, "no value for input 'x'" in fault.sentence) == ("answer", True)
 
 

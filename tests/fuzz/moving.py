@@ -19,9 +19,11 @@ def moved(case: Case, number: int, seed: int) -> Case:
 
     Inside subcircuits nothing moves. A value with a named dimension moves by the same number everywhere.
     """
-    call = case.calls[number]
-    inputs = {name: Given(_shifted(name, seed, given.values)) for name, given in call.inputs.items()}
-    types = {node.id: node.types for node in case.circuit().nodes.values()}
+    call, circuit = case.calls[number], case.circuit()
+    defaults = {name: values for name, values in circuit.values.items() if circuit.nodes[name].kind != "constant" and "/" not in name}
+    given = {**defaults, **{name: x.values for name, x in call.inputs.items()}}
+    inputs = {name: Given(_shifted(name, seed, values)) for name, values in given.items()}
+    types = {node.id: node.types for node in circuit.nodes.values()}
     nodes: list[dict[str, Any]] = []
     for node in case.document["nodes"]:
         made = types.get(node["id"], ())

@@ -113,6 +113,7 @@ def compiled(engine: str) -> Callable[[Case, cf.Circuit], Ask]:
 
 
 _ARGUMENTS: list[tuple[Any, Any, str]] = []
+"""Arrays that the way being gone was given, what they held, and what they are called."""
 
 
 def given_inputs(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,7 +247,7 @@ def in_jax(case: Case, circuit: cf.Circuit) -> Ask:
     """Forward rules under JAX, differentiated by JAX.
 
     Left out on purpose: inner nodes as `wrt`, which JAX has no name for; `stop_gradient`, which is the identity for JAX; calls in which a
-    value is infinite or NaN, for where those send a gradient is a convention. At kinks and singular points conventions differ (docs/conventions.md), and
+    value is infinite, NaN, or so large or small that its powers leave the range: what rules send there is a convention. At kinks and singular points conventions differ (docs/conventions.md), and
     a formula may have a kink where its function has none: there nothing differs once all numbers have moved a little.
     """
     import jax
@@ -255,7 +256,7 @@ def in_jax(case: Case, circuit: cf.Circuit) -> Ask:
     there = cf.Executor(circuit)
     plan = there.plan(case.of, case.wrt)
     by = [name for name in plan.wrt if name in plan.sources]
-    if not by or any(node.kind == "stop_gradient" for node in circuit.nodes.values()):
+    if not by or '"stop_gradient"' in json.dumps(case.document):
         raise Skipped
 
     class Namespace:
@@ -269,7 +270,7 @@ def in_jax(case: Case, circuit: cf.Circuit) -> Ask:
 
     def ask(given: Call) -> Mapping[str, Any]:
         plain = there.forward({name: x.values for name, x in given.inputs.items()}, of=case.of).values.values()
-        if not all(np.all(np.isfinite(x)) for x in (*plain, *(x.values for x in given.upstream.values())) if np.asarray(x).dtype.kind == "f"):
+        if not all(map(ordinary, (*plain, *(x.values for x in given.upstream.values())))):
             raise Skipped
         arrays = {name: given.inputs[name].values if name in given.inputs else circuit.values[name] for name in plan.sources}
         with jax.enable_x64(True):
@@ -288,6 +289,16 @@ def in_jax(case: Case, circuit: cf.Circuit) -> Ask:
                     **{label("gradient", name): np.asarray(x) for name, x in zip(by, gradients, strict=True)}}
 
     return ask
+
+
+def ordinary(x: Any) -> bool:
+    """Whether all numbers are finite, and 0 or far from both ends of the range."""
+    array = np.asarray(x)
+    if array.dtype.kind != "f":
+        return True
+    size = np.abs(array[array != 0])
+    far = 1e100 if array.dtype == np.float64 else 1e12
+    return bool(np.all(np.isfinite(size) & (size < far) & (size > 1 / far)))
 
 
 def table(case: Case, circuit: cf.Circuit) -> Ask:
@@ -351,7 +362,7 @@ WAYS: dict[str, Way] = {
     "gradient document": Way(gradient_document, refusals=(SIZES, NOTHING), lenient=True),
     "gradient document, written": Way(partial(gradient_document, written=True), share=0.1, refusals=(SIZES, NOTHING), lenient=True),
     "export": Way(exported, share=0.5, refusals=(SIZES, r"is no line of Python", r"without a size", NOTHING), lenient=True),
-    "table": Way(table, share=0.01, refusals=(NOT_SCALAR, r"is not a column", r"upstream"), over_rows=True),
+    "table": Way(table, share=0.01, refusals=(NOT_SCALAR, r"is not a column", r"upstream", r"would stand twice"), over_rows=True),
     "differentiated by JAX": Way(in_jax, share=0.1, flushes=True, elsewhere=True, lenient=True),
 }
 
