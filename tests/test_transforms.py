@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 
 import circuitflow as cf
+from circuitflow.gates import AtLeast
 from circuitflow.transforms.writer import Writer
 from conftest import ROOT
 from documents import circuit, document
@@ -422,6 +423,32 @@ def test_numbers_that_a_float_does_not_hold_are_not_folded():
     half = writer.constant(1.5, "float64")
     assert np.isnan(writer.cast(half, dtype="bfloat16").fill)
     assert writer.cast(half, dtype="int64").record.attributes["value"] == 1
+
+
+def test_a_folded_integer_is_exact():
+    writer = Writer(cf.GATES, "int64")
+    next_ = writer.constant(2**53, "int64") + 1
+    assert next_.record.attributes["value"] == 2**53 + 1
+    assert (next_ + 1).record.gate == "add"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "bool"])
+@pytest.mark.parametrize("gate", sorted(cf.GATES))
+def test_what_is_folded_has_the_dtype_and_the_value_of_the_gate(gate, dtype):
+    row, writer = cf.GATES[gate], Writer(cf.GATES, "float64")
+    count = row.operands.minimum if isinstance(row.operands, AtLeast) else len(row.operands)
+    for numbers in ([10, 3, 2], [1, 1, 0], [0, 1, 1]):
+        operands = [writer.constant(np.asarray(x, dtype)[()], dtype) for x in (numbers * 3)[:count]]
+        try:
+            out = writer.emit(gate, *operands)
+            with np.errstate(all="ignore"):
+                value = row.forward(np, *(np.asarray(x, dtype)[()] for x in (numbers * 3)[:count]), **row.defaults)
+        except (cf.ShapeError, ValueError, TypeError, IndexError, AttributeError):  # no gate of such scalars
+            continue
+        if not isinstance(out, tuple) and out.record.gate == "constant":
+            assert out.type == row.shape(*(x.type for x in operands), **row.defaults)
+            np.testing.assert_array_equal(float(out.record.attributes["value"]), float(value))
+            assert isinstance(out.record.attributes["value"], bool) == (out.dtype == "bool")
 
 
 def test_a_gate_of_ones_own_is_differentiated_to_any_order():

@@ -170,7 +170,8 @@ class Writer:
             if dtype not in (self.dtype, "bool"):
                 attributes["dtype"] = dtype
             record = Record("constant", {}, attributes, stage=_NUMBERS.get(number, "c") if dtype != "bool" else "c")
-            self._made[key] = self.write(record, [ArrayType((), dtype)], float(number))
+            fill = float(number) if float(number) == number else math.nan  # a float may not hold an integer
+            self._made[key] = self.write(record, [ArrayType((), dtype)], fill)
         return self._made[key][0]
 
     def _as_wires(self, operands: Sequence[Any]) -> tuple[Wire, ...]:
