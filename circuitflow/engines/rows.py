@@ -144,17 +144,15 @@ def _loop(stages: Program, outputs: Sequence[Any], columns: frozenset[str]) -> C
     names = {name: source.name(value) for name, value in stages.inputs.items()}
     given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
     loop = jitted("\n".join([
-        f"def loop({', '.join(['rows', *given, *(f'r{i}' for i in range(len(outputs)))])}):",
-        "    for i in range(rows):",
+        f"def loop({', '.join(['start', 'stop', *given, *(f'r{i}' for i in range(len(outputs)))])}):",
+        "    for i in range(start, stop):",
         *(f"        {names[name]} = get(c{i}, i)" for i, name in enumerate(names) if name in columns),
         *(f"        {line}" for line in lines),
         *(f"        put(r{i}, {i}, i, {source.text(x, number)})" for i, x in enumerate(outputs))]), over_rows=True)
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
-        def work(part: slice) -> None:
-            given = [arrays[name][part] if name in columns else arrays[name].item() for name in names]
-            loop(len(range(rows)[part]), *given, *(result[part] for result in results))
-
-        in_blocks(work, rows, min(BLOCK, max(BLOCK // 4, rows // 8)))  # a few at least, for the cores to share
+        given = [arrays[name] if name in columns else arrays[name].item() for name in names]
+        in_blocks(lambda part: loop(part.start, min(part.stop, rows), *given, *results), rows,
+                  min(BLOCK, max(BLOCK // 4, rows // 8)))  # a few at least, for the cores to share
 
     return call
