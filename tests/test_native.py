@@ -23,7 +23,7 @@ ROWS = 1000
 
 @pytest.fixture(params=[1, 2, 5])
 def cores(request, monkeypatch):
-    monkeypatch.setattr(columns, "_cores", lambda: request.param)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(request.param), raising=False)
     monkeypatch.setattr(columns, "_threads", columns.cache(columns._threads.__wrapped__))
     return request.param
 
@@ -119,12 +119,12 @@ def test_a_fork_has_threads_of_its_own(cores):
 
 
 def test_without_a_thread_to_be_had_the_caller_does_it_alone(monkeypatch):
-    class Full:
-        def submit(self, share):
-            raise RuntimeError("can't start new thread")
+    def full(thread):
+        raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(columns, "_cores", lambda: 4)
-    monkeypatch.setattr(columns, "_threads", lambda process: Full())
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4), raising=False)
+    monkeypatch.setattr(columns, "_threads", columns.cache(columns._threads.__wrapped__))
+    monkeypatch.setattr(threading.Thread, "start", full)
     assert len(done(100, 1)) == 100
 
 

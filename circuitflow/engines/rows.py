@@ -152,7 +152,8 @@ def _loop(stages: Program, outputs: Sequence[Any], columns: frozenset[str]) -> C
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
         given = [arrays[name] if name in columns else arrays[name].item() for name in names]
-        in_blocks(lambda part: loop(part.start, min(part.stop, rows), *given, *results), rows,
-                  min(BLOCK, max(BLOCK // 4, rows // 8)))  # a few at least, for the cores to share
+        # To wake another thread takes as long as a few 10,000 rows; then there are enough blocks for all to share.
+        block = min(2 * BLOCK, max(BLOCK // 4, rows // 8)) if rows > BLOCK // 2 else BLOCK
+        in_blocks(lambda part: loop(part.start, min(part.stop, rows), *given, *results), rows, block)
 
     return call
