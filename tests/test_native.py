@@ -23,7 +23,7 @@ ROWS = 1000
 
 @pytest.fixture(params=[1, 2, 5])
 def cores(request, monkeypatch):
-    monkeypatch.setattr(columns, "_cores", lambda: request.param)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(request.param), raising=False)
     monkeypatch.setattr(columns, "_threads", columns.cache(columns._threads.__wrapped__))
     return request.param
 
@@ -91,6 +91,45 @@ def test_nothing_runs_any_more_after_an_interrupt(cores):
     assert len(running) <= 1  # the block that was interrupted itself
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals to threads")
+@pytest.mark.parametrize("cores", [2], indirect=True)
+def test_an_interrupt_of_the_waiting_does_not_end_it(cores):
+    main, over, both = threading.main_thread(), [], threading.Barrier(2)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def work(part):
+        both.wait(20)
+        if threading.current_thread() is not main:
+            threading.Event().wait(0.1)
+            signal.pthread_kill(main.ident, signal.SIGINT)
+            threading.Event().wait(0.1)
+            over.append(part)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_blocks(work, 2, 1)
+        assert len(over) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
+    import circuitflow as cf
+    from conftest import ROOT
+
+    monkeypatch.setattr("circuitflow.engines.rows.BLOCK", 1000)
+    vmap = cf.Executor(cf.load(ROOT / "circuits/staged.json")).vmap()
+    x, y = np.random.RandomState(0).standard_normal((2, 23_457))
+    found = []
+    for count in (1, 2, 5):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process, count=count: range(count), raising=False)
+        monkeypatch.setattr(columns, "_threads", columns.cache(columns._threads.__wrapped__))
+        value, gradients = vmap(x=x, y=y)
+        found.append(np.stack([value, *gradients.values()]))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 def test_no_array_is_kept_after_a_call(cores):
     import weakref
 
@@ -119,12 +158,12 @@ def test_a_fork_has_threads_of_its_own(cores):
 
 
 def test_without_a_thread_to_be_had_the_caller_does_it_alone(monkeypatch):
-    class Full:
-        def submit(self, share):
-            raise RuntimeError("can't start new thread")
+    def full(thread):
+        raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(columns, "_cores", lambda: 4)
-    monkeypatch.setattr(columns, "_threads", lambda process: Full())
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4), raising=False)
+    monkeypatch.setattr(columns, "_threads", columns.cache(columns._threads.__wrapped__))
+    monkeypatch.setattr(threading.Thread, "start", full)
     assert len(done(100, 1)) == 100
 
 

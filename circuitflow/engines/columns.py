@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,60 +103,90 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
     Raises:
         BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.
     """
-    left = deque(slice(start, start + block) for start in range(0, rows, block))
-    failed: list[tuple[int, BaseException]] = []
-    task = [work]
+    blocks = _Blocks(work, [slice(start, start + block) for start in range(0, rows, block)])
+    try:
+        if rows > block:
+            queue, threads = _threads(os.getpid())
+            for _ in range(min(-(-rows // block) - 1, threads)):
+                queue.put(blocks)
+        blocks.share()
+    finally:
+        blocks.close()
+    if blocks.failed:
+        raise min(blocks.failed, key=itemgetter(0))[1]
 
-    def share() -> None:
-        while left:
+
+class _Blocks:
+    """What is left to do of one call.
+
+    Attributes:
+        failed: the errors, with the first row of each block.
+    """
+
+    def __init__(self, work: Callable[[slice], None], parts: Sequence[slice]) -> None:
+        self.failed: list[tuple[int, BaseException]] = []
+        self._work: Callable[[slice], None] | None = work
+        self._left = deque(parts)
+        self._lock, self._is_over = Lock(), Lock()
+        self._is_over.acquire()
+        self._helpers, self._is_closed = 0, False
+
+    def share(self) -> None:
+        """Do one block after the other until none is left."""
+        work = self._work
+        while work and self._left:
             try:
-                part = left.popleft()
+                part = self._left.popleft()
             except IndexError:  # another thread took the last
                 return
             try:
-                task[0](part)
-            except BaseException as error:  # raised below, in the calling thread
-                left.clear()
-                failed.append((part.start, error))
+                work(part)
+            except BaseException as error:  # raised in the calling thread
+                self._left.clear()
+                self.failed.append((part.start, error))
 
-    helpers: list[Future[None]] = []
-    try:
-        helpers += _helped(share, len(left) - 1)
-        share()
-    finally:
-        left.clear()
-        _finish(helpers)
-        task.clear()  # a helper holds on to `share` a little longer, and would keep the arrays of this call in memory
-    if failed:
-        raise min(failed, key=itemgetter(0))[1]
+    def help(self) -> None:
+        """Do so in another thread; one that comes too late does nothing."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._helpers += 1
+        self.share()
+        with self._lock:
+            self._helpers -= 1
+            if self._is_closed and not self._helpers:
+                self._is_over.release()
+
+    def close(self) -> None:
+        """Wait for the helpers, whatever interrupts the waiting: they write into arrays of the caller's."""
+        self._left.clear()
+        with self._lock:
+            self._is_closed, waits = True, self._helpers > 0
+        if waits:
+            try:
+                self._is_over.acquire()
+            except KeyboardInterrupt:
+                self.close()
+                raise
+        self._work = None  # a helper that comes too late would keep the arrays of this call in memory
 
 
-def _helped(share: Callable[[], None], most: int) -> Iterator[Future[None]]:
-    """Have other threads do their share; none where there are no more cores, or no thread can be started."""
-    for _ in range(min(most, _cores() - 1)):
+@cache
+def _threads(process: int) -> tuple[SimpleQueue[_Blocks], int]:
+    """Threads of a process, one for each core but that of the caller, and what they take calls from.
+
+    A fork has none of its parent's. There are fewer where the process is at its limit of threads, or at its end.
+    """
+    queue: SimpleQueue[_Blocks] = SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            queue.get().help()
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for started in range(cores - 1):
         try:
-            yield _threads(os.getpid()).submit(share)
-        except RuntimeError:  # at the end of the process, or at its limit of threads
-            return
-
-
-def _finish(helpers: Sequence[Future[None]]) -> None:
-    """Wait for those that have begun, whatever interrupts the waiting: they write into arrays of the caller's."""
-    running = [helper for helper in helpers if not helper.cancel()]
-    try:
-        wait(running)
-    except KeyboardInterrupt:
-        _finish(running)
-        raise
-
-
-@cache
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def _threads(process: int) -> ThreadPoolExecutor:
-    """Threads of a process, for all cores but that of the caller; a fork has none of its parent's."""
-    return ThreadPoolExecutor(_cores() - 1)
+            Thread(target=serve, name=f"circuitflow {started}", daemon=True).start()
+        except RuntimeError:
+            return queue, started
+    return queue, cores - 1

@@ -162,8 +162,8 @@ def _loop(stages: Program, columns: frozenset[str],
     given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
     outputs = list(stages.outputs.values())
     loop = jitted("\n".join([
-        f"def loop({', '.join(['rows', *given, *(f'r{i}' for i in range(len(outputs)))])}):",
-        "    for i in range(rows):",
+        f"def loop({', '.join(['start', 'stop', *given, *(f'r{i}' for i in range(len(outputs)))])}):",
+        "    for i in range(start, stop):",
         *(f"        {names[name]} = get(c{i}, i)" for i, name in enumerate(names) if name in columns),
         *(f"        {line}" for line in lines),
         *(f"        put(r{i}, {i}, i, {source.text(x, number)})" for i, x in enumerate(outputs))]), over_rows=True)
@@ -171,10 +171,9 @@ def _loop(stages: Program, columns: frozenset[str],
     most = thresholds.column_rows
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
-        def work(part: slice) -> None:
-            given = [arrays[name][part] if name in columns else arrays[name].item() for name in names]
-            loop(len(range(rows)[part]), *given, *(result[part] for result in results))
-
-        in_blocks(work, rows, min(most, max(1, most // 4, rows // 8)))  # a few at least, for the cores to share
+        given = [arrays[name] if name in columns else arrays[name].item() for name in names]
+        # To wake another thread takes as long as a few 10,000 rows; then there are enough blocks for all to share.
+        block = min(2 * most, max(1, most // 4, rows // 8)) if rows > most // 2 else most
+        in_blocks(lambda part: loop(part.start, min(part.stop, rows), *given, *results), rows, block)
 
     return call
