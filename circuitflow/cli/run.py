@@ -173,7 +173,7 @@ def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result
         derived = (cf.jacobian if jacobian else cf.hessian)(asked.circuit, asked.of, asked.wrt)
     # A parameter inside a call is one of the circuit here.
     inputs = {name.replace("/", "_"): value for name, value in asked.inputs.items()}
-    inputs |= {f"{name.replace('/', '_')}_dot": value for name, value in tangents.items()}
+    inputs |= {f"{name.replace('/', '_').replace('.', '_')}_dot": value for name, value in tangents.items()}
     return cf.Executor(derived).forward(inputs, track=track)
 
 

@@ -104,10 +104,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
     Raises:
         InputError: one is missing, has a wrong shape or dtype, or belongs to no output that was asked for.
     """
-    for name in given:
-        if name not in plan.of:
-            raise InputError(f"upstream '{printable(name, 60)}': not one of the outputs asked for"
-                             f"{nearest(name, plan.of) or ', which are ' + ', '.join(list(plan.of)[:8])}")
+    given = _by_output(circuit, plan, given)
     seeds: dict[int, Any] = {}
     for text, slot in plan.of.items():
         output = circuit.find(text)
@@ -120,8 +117,8 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         shape = concrete(type_, sizes)
         if text in given:
             seed = library.convert(given[text], type_, f"upstream '{text}'")
-        elif text in circuit.upstream:
-            seed = library.move(circuit.upstream[text])
+        elif written := circuit.upstream_name(text):
+            seed = library.move(circuit.upstream[written])
         elif shape == ():
             seed = library.one(type_)
         else:
@@ -134,3 +131,19 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
                              "output")
         seeds[slot] = seed + seeds[slot] if slot in seeds else seed
     return seeds
+
+
+def _by_output(circuit: Circuit, plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Upstream gradients by the names that the outputs are asked for by."""
+    found: dict[str, Any] = {}
+    named: dict[str, str] = {}
+    for name, value in given.items():
+        output = circuit.find(name) if name not in plan.of else None
+        text = name if output is None else next((text for text in plan.of if circuit.find(text) == output), name)
+        if text not in plan.of:
+            raise InputError(f"upstream '{printable(name, 60)}': not one of the outputs asked for"
+                             f"{nearest(name, plan.of) or ', which are ' + ', '.join(list(plan.of)[:8])}")
+        if text in found:
+            raise InputError(f"upstream '{name}': it is the output '{named[text]}', which is given one too; give one")
+        found[text], named[text] = value, name
+    return found

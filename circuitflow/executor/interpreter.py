@@ -97,10 +97,11 @@ class Interpreter:
 
     def _result(self, plan: Plan, values: Sequence[Any], gradients: Sequence[Any],
                 contributions: Sequence[Contribution], seeds: Mapping[int, Any]) -> Result:
-        named = zip(plan.names, gradients, strict=True)
+        found = dict(zip(plan.names, gradients, strict=True)) | {
+            text: gradients[slot] for text, slot in plan.wrt.items()}
         return Result(self.circuit,
                       MappingProxyType({text: values[slot] for text, slot in plan.of.items()}),
                       MappingProxyType(dict(zip(plan.names, values, strict=True))),
-                      MappingProxyType({name: gradient for name, gradient in named if gradient is not None}),
+                      MappingProxyType({name: gradient for name, gradient in found.items() if gradient is not None}),
                       contributions,
                       MappingProxyType({plan.names[slot]: seed for slot, seed in seeds.items()}))

@@ -75,8 +75,8 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
     Raises:
         InputError: a reference that the circuit does not have, or a gradient that cannot be.
     """
-    found = {text: _find(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
-    asked = {text: _differentiable(circuit, text, _find(circuit, text, "wrt")) for text in wrt or ()}
+    found = {text: found_in(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
+    asked = {text: _differentiable(circuit, text, found_in(circuit, text, "wrt")) for text in wrt or ()}
     needed = circuit.needed({output.node for output in (*found.values(), *asked.values())})
     first: dict[str, int] = {}
     reaching: dict[tuple[str, tuple[bool, ...]], tuple[bool, ...]] = {}
@@ -129,13 +129,19 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
     return Plan(slots, chosen, sources, steps, names, active)
 
 
-def _find(circuit: Network, reference: str, asked: str) -> Output:
+def found_in(circuit: Network, reference: str, asked: str) -> Output:
+    """The output that a reference means.
+
+    Raises:
+        InputError: there is none; the message begins with what asked for it.
+    """
     output = circuit.find(reference)
     if output is None:
-        node = circuit.nodes.get(reference)
-        hint = f"; name one of its outputs: {', '.join(few(node.names))}" if node else circuit.suggestion(reference)
+        if names := circuit.names_of(reference):
+            raise InputError(f"{asked}: '{reference}' has several outputs; name one of its outputs: "
+                             f"{', '.join(few(names))}")
         raise InputError(f"{asked}: there is no '{printable(reference, 60)}' in circuit '{printable(circuit.name, 60)}'"
-                         f"{hint}" if node is None else f"{asked}: '{reference}' has several outputs{hint}")
+                         f"{circuit.suggestion(reference)}")
     return output
 
 

@@ -10,7 +10,7 @@ from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.transforms.derivation import Derivation, References
-from circuitflow.transforms.naming import closed
+from circuitflow.transforms.naming import Names, closed
 from circuitflow.transforms.wires import Wire
 
 
@@ -91,7 +91,7 @@ def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circ
     It has an input `x_dot` for every `x` in `wrt`, and the output `dx_dot`: rows x of the Hessian times the vector.
     Arguments and errors are those of `gradient`.
     """
-    first = reverse(circuit, of, wrt, values=False)
+    first = reverse(circuit, of, wrt, values=False, again=True)
     return jvp(first.circuit, wrt=first.by)
 
 
@@ -127,7 +127,7 @@ def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> 
     The derivative of the gradient on `x` by `y` is called `ddx_dy` and has the shape of x followed by that of y. A
     product with a vector is far cheaper: see `hvp`. Arguments and errors are those of `gradient`.
     """
-    first = reverse(circuit, of, wrt, values=False)
+    first = reverse(circuit, of, wrt, values=False, again=True)
     return _jacobian(first.circuit, None, first.by, f"hessian_of_{circuit.name}")
 
 
@@ -155,7 +155,8 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
         return list(found.values())
 
     records, results, captured = writer.closure(write, seed)
-    names = [f"d{name}".replace("/", "_") for name in found]
+    unique = Names().unique
+    names = [unique(f"d{name}") for name in found]
     stacked: dict[str, Wire] = {}
     if found:
         circuit = subcircuits.add(f"row_of_d{text}", closed(writer, records, results, names))
@@ -196,20 +197,24 @@ class Reverse(NamedTuple):
     labels: Mapping[str, str]
 
 
-def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool) -> Reverse:
-    """The gradient of a circuit as a circuit, and what its nodes are called; see `gradient`."""
+def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, again: bool = False) -> Reverse:
+    """The gradient of a circuit as a circuit, and what its nodes are called; see `gradient`.
+
+    To be differentiated again it has the nodes that it is differentiated by, though a gradient need not read them.
+    """
     derivation = Derivation(circuit, of, wrt)
     written = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
     seeds = {}
     for text, wire in derivation.outputs().items():
         if not wire.type.is_float:
             continue
-        if text in written or wire.shape:
-            value = {"value": written[text]} if text in written else {}
+        named = circuit.upstream_name(text)
+        if named is not None or wire.shape:
+            value = {"value": written[named]} if named is not None else {}
             seeds[text] = derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}", **value)
         else:
             seeds[text] = derivation.writer.constant(1.0, wire.dtype)
-    return _reverse(derivation, seeds, values=values)
+    return _reverse(derivation, seeds, values=values, again=again)
 
 
 def _vjp(circuit: Circuit, of: References, wrt: References, *, values: bool) -> Reverse:
@@ -219,13 +224,15 @@ def _vjp(circuit: Circuit, of: References, wrt: References, *, values: bool) -> 
     return _reverse(derivation, seeds, values=values)
 
 
-def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool) -> Reverse:
+def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool, again: bool = False) -> Reverse:
     gradients = derivation.sweep(seeds)
     called = derivation.named(gradients, derivation.asked(gradients), lambda name: f"d{name}", "gradient on")
     primal = derivation.outputs() if values else {}
     of, by = ", ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
     circuit = derivation.finish([*primal.values(), *called.values()], f"gradient_of_{derivation.circuit.name}",
-                                f"the gradient of {of} with respect to {by}")
+                                f"the gradient of {of} with respect to {by}",
+                                kept=[derivation.forward.wires[slot] for slot in derivation.plan.wrt.values()]
+                                if again else ())
     named: dict[str, Any] = {name: gradients[slot] for slot, name in enumerate(derivation.plan.names)}
     return Reverse(circuit,
                    {name: derivation.sources[name].reference for name in derivation.circuit.nodes
@@ -233,6 +240,6 @@ def _reverse(derivation: Derivation, seeds: Mapping[str, Wire], *, values: bool)
                    {text: wire.reference for text, wire in primal.items()},
                    {text: wire.reference for text, wire in seeds.items() if wire.record.gate == "input"},
                    {name: wire.reference for name, wire in called.items()},
-                   [derivation.sources[name].reference if name in derivation.sources else name for name in called],
+                   [derivation.forward.wires[slot].reference for slot in derivation.plan.wrt.values()],
                    {name: wire.reference for name, wire in named.items() if wire is not None} |
                    {text: wire.reference for text, wire in seeds.items()})
