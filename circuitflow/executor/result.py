@@ -36,7 +36,8 @@ class NonFinite(NamedTuple):
         gate: its gate, or the kind of source.
         stage: "forward pass" or "reverse sweep".
         value: the output, or the contribution, that is not finite.
-        operands: the values of the operands, by source; in the reverse sweep also the upstream gradient, as "d" + id.
+        operands: the values of the operands, by source; in the reverse sweep also the upstream gradients, by
+            `Network.gradient_name`.
     """
 
     node: str
@@ -123,7 +124,8 @@ class Result:
         for contribution in self.contributions:
             if not _finite(contribution.value):
                 node = self.circuit.nodes[contribution.target]
-                upstream = {f"d{name}": self.gradients[name] for name in node.names if name in self.gradients}
+                upstream = {self.circuit.gradient_name(name): self.gradients[name] for name in node.names
+                            if name in self.gradients}
                 yield (NonFinite(node.id, node.kind, "reverse sweep", contribution.value,
                                  {**self._operands(node.id), **upstream}), all(map(_finite, upstream.values())))
 

@@ -49,6 +49,18 @@ class Network:
         node = self.nodes.get(name)
         return node.names if node else [f"{name}.{output}" for output in self._outputs_of_call(name) if output]
 
+    def gradient_name(self, reference: str) -> str:
+        """What the gradient on an output is called beside values: `df`, or `df_2` where `df` is a node already."""
+        name, number = f"d{reference}", 1
+        # Nor is it what the gradient on another node is called.
+        while self._is_name(name) or (number > 1 and self._is_name(name[1:])):
+            number += 1
+            name = f"d{reference}_{number}"
+        return name
+
+    def _is_name(self, name: str) -> bool:
+        return name in self.nodes or self.find(name) is not None
+
     def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
         """The outputs of a call by name, a single one also without; none where there is no such call."""
         return {}
