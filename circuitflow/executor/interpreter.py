@@ -12,7 +12,7 @@ from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.binding import bind, library_of, upstream_gradients
 from circuitflow.executor.cache import CACHES, FrugalPasses
 from circuitflow.executor.passes import Track, Watch, forward_pass, reverse_sweep, untracked
-from circuitflow.executor.plan import Plan, make_plan
+from circuitflow.executor.plan import Plan, make_plan, references
 from circuitflow.executor.result import Contribution, Result
 from circuitflow.executor.structure import structure
 from circuitflow.executor.vocabulary import Vocabulary
@@ -34,8 +34,7 @@ class Interpreter:
 
     def plan(self, of: str | Sequence[str] | None = None, wrt: str | Sequence[str] | None = None) -> Plan:
         """The schedule for a question; see `run` for its terms and errors."""
-        key = (None if of is None else (of,) if isinstance(of, str) else tuple(of),
-               None if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt))
+        key = references(of, "of"), references(wrt, "wrt")
         if key not in self._plans:
             with collector_paused():
                 self._plans[key] = make_plan(self.circuit, *key, structure)
@@ -65,7 +64,7 @@ class Interpreter:
             GateError: a gate could not be applied to the values that reached it.
         """
         if cache not in CACHES:
-            raise InputError(f"there is no cache '{printable(cache, 60)}'{nearest(cache, CACHES)}; there are "
+            raise InputError(f"there is no cache '{printable(str(cache), 60)}'{nearest(str(cache), CACHES)}; there are "
                              f"{', '.join(CACHES)}")
         plan = self.plan(of, wrt)
         library = library_of(inputs, upstream)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from circuitflow.errors import InputError, few, printable
+from circuitflow.errors import InputError, few, printable, short
 from circuitflow.gates import Gate
 from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
@@ -60,6 +60,23 @@ Structure = Callable[[Node, Sequence[bool]], Gate]
 
 The outputs of the gate that it gives are the node's, by reference; after them may stand what the reverse sweep needs.
 """
+
+
+def references(asked: object, option: str) -> tuple[str, ...] | None:
+    """One reference or several as a tuple; None where nothing is asked for.
+
+    Raises:
+        InputError: it is neither; the message begins with the option that it was given as.
+    """
+    if asked is None or isinstance(asked, str):
+        return None if asked is None else (asked,)
+    if not isinstance(asked, Iterable) or isinstance(asked, bytes):
+        raise InputError(f"{option} is {short(asked)}; expected a reference to a node, or several")
+    names = tuple(asked)
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"{option}: {short(name)} is no reference to a node; expected its id as a string")
+    return names
 
 
 def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | None,

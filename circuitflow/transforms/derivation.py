@@ -8,7 +8,7 @@ from typing import Any
 
 from circuitflow.document.model import Document
 from circuitflow.errors import InputError, printable
-from circuitflow.executor.plan import found_in, make_plan
+from circuitflow.executor.plan import found_in, make_plan, references
 from circuitflow.executor.structure import structure as execution
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
@@ -40,7 +40,7 @@ class Derivation:
             InputError: an unknown node, one that has no gradient, or one that lies inside a call.
         """
         self.circuit = circuit
-        asked = {"of": _listed(of), "wrt": _listed(wrt)}
+        asked = {"of": references(of, "of"), "wrt": references(wrt, "wrt")}
         level = levels(circuit, circuit.definition)
         expanded: set[str] = set()
         for option, names in asked.items():
@@ -150,7 +150,3 @@ class Derivation:
 def _calls(name: str) -> Iterator[str]:
     """The paths of the calls that a node is inside of."""
     return itertools.accumulate(name.split("/")[:-1], lambda path, part: f"{path}/{part}")
-
-
-def _listed(names: References) -> tuple[str, ...] | None:
-    return None if names is None else (names,) if isinstance(names, str) else tuple(names)
