@@ -528,3 +528,9 @@ def test_a_network_of_calls_equals_jax(seed):
     _, second = jax.jvp(jax.grad(network, range(5)), tuple(arrays.values()), tuple(directions.values()))
     for found, theirs in zip(values(cf.hvp(c), directions).values(), second, strict=True):
         np.testing.assert_allclose(found, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_second_derivatives_by_a_node_that_the_gradient_does_not_read():
+    c = circuit("x = 2", "z = 3", "q = exp(x)", "f = mul(q, z)")
+    assert cf.Executor(cf.hessian(c, wrt="q")).forward().outputs["ddq_dq"] == 0
+    assert cf.Executor(cf.hvp(c, wrt="q")).forward({"q_dot": 1.0}).outputs["dq_dot"] == 0

@@ -118,12 +118,12 @@ class _Trace:
 
     def arrived(self, name: str, gradient: Any) -> None:
         self.had.add(name)
-        self._print(f"d{name} = ", number(gradient), "red", "  the upstream gradient")
+        self._print(f"{self.circuit.gradient_name(name)} = ", number(gradient), "red", "  the upstream gradient")
 
     def sent(self, contribution: cf.Contribution, total: Any) -> None:
         name = contribution.source
         so_far = f", now {number(total)}" if name in self.had else ""
-        self._print(f"d{name} {'+=' if so_far else '='} ", number(contribution.value), "red",
+        self._print(f"{self.circuit.gradient_name(name)} {'+=' if so_far else '='} ", number(contribution.value), "red",
                     f"  from {contribution.target} = {_application(self.circuit.nodes[contribution.target])}{so_far}")
         self.had.add(name)
 
@@ -162,7 +162,7 @@ def _print_asked(result: cf.Result) -> None:
     for name, x in result.outputs.items():
         console().print(f"{name} = {whole(x)}", style="bold green")
     for name, x in result.gradients.items():
-        console().print(f"d{name} = {whole(x)}", style="bold red")
+        console().print(f"{result.circuit.gradient_name(name)} = {whole(x)}", style="bold red")
 
 
 def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:
@@ -177,7 +177,7 @@ def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result
         derived = (cf.jacobian if jacobian else cf.hessian)(asked.circuit, asked.of, asked.wrt)
     # A parameter inside a call is one of the circuit here.
     inputs = {name.replace("/", "_"): value for name, value in asked.inputs.items()}
-    inputs |= {f"{name.replace('/', '_')}_dot": value for name, value in tangents.items()}
+    inputs |= {f"{name.replace('/', '_').replace('.', '_')}_dot": value for name, value in tangents.items()}
     return cf.Executor(derived).forward(inputs, track=track)
 
 

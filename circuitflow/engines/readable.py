@@ -70,7 +70,7 @@ class _Script:
         # What the function takes: inputs by id, then upstream gradients as the gradient circuit calls them.
         self.arguments = {**derived.inputs, **{id_: id_ for id_ in derived.upstream.values()}}
         self.defaults = {**{name: circuit.values.get(name) for name in derived.inputs}, **inputs,
-                         **{id_: upstream.get(text, circuit.upstream.get(text))
+                         **{id_: upstream.get(text, derived.question.upstream.get(text))
                             for text, id_ in derived.upstream.items()}}
         missing = {name: np.zeros(self._shape(name), derived.type_of(id_).dtype)
                    for name, id_ in self.arguments.items() if self.defaults[name] is None}

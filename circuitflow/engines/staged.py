@@ -92,7 +92,7 @@ class Staged(Engine):
         stages, question = self._stages, self.question
         names = {name: stages.inputs.get(name, f"unused{i}") for i, name in enumerate(self._keywords)}
         # What no keyword gives: upstream gradients, and an input that is called like their keyword.
-        fixed: dict[str, Any] = {stages.seeds[text]: question.circuit.upstream[text] for text in stages.seeds}
+        fixed: dict[str, Any] = {stages.seeds[text]: question.upstream[text] for text in stages.seeds}
         if "upstream" in stages.inputs:
             fixed[stages.inputs["upstream"]] = question.circuit.values.get("upstream")
         is_known = all(x is not None for x in fixed.values())

@@ -67,7 +67,7 @@ class Jitted(Engine):
         self._inputs = {name: circuit.nodes[name].types[0] for name in plan.sources}
         self._seeds = {text: type_ for text, type_ in question.outputs.items() if plan.active[plan.of[text]]}
         self._held = ({name: self._put(circuit.values[name]) for name in plan.sources if name in circuit.values},
-                      {text: self._put(circuit.upstream[text]) for text in self._seeds if text in circuit.upstream})
+                      {text: self._put(question.upstream[text]) for text in self._seeds if text in question.upstream})
         self._sound: set[Any] = set()
         self._made: dict[Any, Any] = {}
 

@@ -57,14 +57,22 @@ class Library(NamedTuple):
         return self.xp.asarray(np.array(array), device=array_api_compat.device(self.like))
 
     def to_numpy(self, array: Any) -> Any:
-        """An array of this library as one of NumPy; bfloat16, which NumPy does not have, becomes float32."""
+        """An array of this library as one of NumPy; bfloat16, which NumPy does not have, becomes float32.
+
+        Raises:
+            InputError: it has no numbers in memory, or not one for every element.
+        """
         if self.like is None:
             return array
         if str(array.dtype).endswith("bfloat16"):
             array = self.xp.astype(array, self.xp.float32)
-        if hasattr(array, "detach"):  # torch refuses to leave its graph, or the GPU, unasked
-            array = array.detach().cpu()
-        return np.asarray(array)
+        try:
+            if hasattr(array, "detach"):  # torch refuses to leave its graph, or the GPU, unasked
+                array = array.detach().cpu()
+            return np.asarray(array)
+        except (TypeError, NotImplementedError) as error:
+            raise InputError(f"a {type(array).__qualname__} cannot become an array of NumPy: "
+                             f"{printable(str(error))}") from None
 
     def dtype(self, name: str) -> Any:
         """A dtype of this library.
@@ -121,7 +129,7 @@ def precise(xp: Any) -> AbstractContextManager[Any]:
 
 def _is_array(value: Any) -> bool:
     """Whether a value may be an array; whether its library has the Python array API says `array_api_compat`."""
-    return hasattr(value, "dtype") and hasattr(value, "shape")
+    return not isinstance(value, type) and hasattr(value, "dtype") and hasattr(value, "shape")
 
 
 def _no_array(name: str, value: Any) -> InputError:

@@ -12,7 +12,7 @@ from circuitflow.executor.arrays import precise
 from circuitflow.executor.binding import bind, library_of, upstream_gradients
 from circuitflow.executor.cache import CACHES, FrugalPasses
 from circuitflow.executor.passes import Track, Watch, forward_pass, reverse_sweep, untracked
-from circuitflow.executor.plan import Plan, make_plan
+from circuitflow.executor.plan import Plan, make_plan, references
 from circuitflow.executor.result import Contribution, Result
 from circuitflow.executor.structure import structure
 from circuitflow.executor.vocabulary import Vocabulary
@@ -38,8 +38,7 @@ class Interpreter:
 
     def plan(self, of: str | Sequence[str] | None = None, wrt: str | Sequence[str] | None = None) -> Plan:
         """The schedule for a question; see `run` for its terms and errors."""
-        key = (None if of is None else (of,) if isinstance(of, str) else tuple(of),
-               None if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt))
+        key = references(of, "of"), references(wrt, "wrt")
         if key not in self._plans:
             with collector_paused():
                 self._plans[key] = make_plan(self.circuit, *key, structure)
@@ -69,7 +68,7 @@ class Interpreter:
             GateError: a gate could not be applied to the values that reached it.
         """
         if cache not in CACHES:
-            raise InputError(f"there is no cache '{printable(cache, 60)}'{nearest(cache, CACHES)}; there are "
+            raise InputError(f"there is no cache '{printable(str(cache), 60)}'{nearest(str(cache), CACHES)}; there are "
                              f"{', '.join(CACHES)}")
         plan = self.plan(of, wrt)
         library = library_of(inputs, upstream)
@@ -101,8 +100,9 @@ class Interpreter:
 
     def _result(self, plan: Plan, values: Sequence[Any], gradients: Sequence[Any],
                 contributions: Sequence[Contribution], seeds: Mapping[int, Any]) -> Result:
-        named = zip(plan.names, gradients, strict=True)
+        found = dict(zip(plan.names, gradients, strict=True)) | {
+            text: gradients[slot] for text, slot in plan.wrt.items()}
         return Result(self.circuit, {text: values[slot] for text, slot in plan.of.items()},
                       dict(zip(plan.names, values, strict=True)),
-                      {name: gradient for name, gradient in named if gradient is not None}, contributions,
+                      {name: gradient for name, gradient in found.items() if gradient is not None}, contributions,
                       {plan.names[slot]: seed for slot, seed in seeds.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def as_numpy(value: Any, dtype: str, name: str) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return _array(value, "float32" if dtype == "bfloat16" else dtype, name)
     shape, leaves = _flat(value, dtype, name)
-    return _numbers(leaves, shape, dtype, name)
+    return _numbers(leaves, shape, dtype, name, short(value))
 
 
 def is_safe(found: str, dtype: str) -> bool:
@@ -119,11 +119,8 @@ def _flat(value: Any, dtype: str, name: str) -> tuple[tuple[int, ...], Sequence[
         level = list(chain.from_iterable(level))
 
 
-def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: str) -> Any:
-    """Plain numbers as an array."""
-    def refuse(i: int, what: str) -> NoReturn:
-        raise InputError(f"{name}{_at(np.unravel_index(i, shape))}{what}")
-
+def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: str, shown: str) -> Any:
+    """Plain numbers as an array; errors show the value in short."""
     kinds = set(map(type, leaves))
     if not kinds <= {bool, int, float}:
         leaves = [leaf.item() if isinstance(leaf, np.generic) and leaf.dtype.kind in _KINDS else leaf
@@ -131,7 +128,8 @@ def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: st
         for i, leaf in enumerate(leaves):
             if not isinstance(leaf, bool | int | float):
                 what = short(leaf) if isinstance(leaf, str | np.generic) else f"a {_type(leaf)}"
-                refuse(i, f" is {what}; expected numbers of dtype {dtype}")
+                beside = f", and there is {what}{_at(np.unravel_index(i, shape))}" if shape else ""
+                raise InputError(f"{name} is {shown}; expected numbers of dtype {dtype}{beside}")
         kinds = set(map(type, leaves))
     if bool in kinds and len(kinds) > 1:
         raise InputError(f"{name} has booleans beside numbers; expected "
@@ -148,7 +146,7 @@ def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: st
         array = None
     for i in () if dtype == "float64" and kinds == {float} else _doubtful(leaves, kinds, array):
         if message := unfit(leaves[i], dtype):
-            refuse(i, f": {message}")
+            raise InputError(f"{name}{_at(np.unravel_index(i, shape))}: {message}")
     return np.array(leaves, own).reshape(shape) if array is None else array.reshape(shape)
 
 

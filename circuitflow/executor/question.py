@@ -32,6 +32,7 @@ class Question:
         plan: the schedule; its `of` and `wrt` have the references in order.
         sources: shape and dtype of every input, parameter and constant that an answer needs, by id.
         outputs: shape and dtype of every output asked for, by reference.
+        upstream: the document's upstream gradients on them.
         scalar: whether every value is one float64 or truth value, so that answers are Python's numbers.
     """
 
@@ -50,6 +51,8 @@ class Question:
             output = self.circuit.find(text)
             assert output is not None  # noqa: S101
             self.outputs[text] = self.circuit.type_of(output)
+        self.upstream = {text: self.circuit.upstream[name] for text in self.outputs
+                         if (name := self.circuit.upstream_name(text)) is not None}
         gradients = wrt is None or len(wrt) > 0
         for text, type_ in self.outputs.items():
             if gradients and of is not None and not type_.is_float:

@@ -24,9 +24,9 @@ from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, 
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.definition import define
-from circuitflow.graph.expansion import expand, reached, resolved_outputs
+from circuitflow.graph.expansion import expand, outputs_of_call, reached, resolved_outputs
 from circuitflow.graph.inference import infer
-from circuitflow.graph.network import Network
+from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
 from circuitflow.graph.values import read_sources, read_upstream
 
@@ -112,6 +112,16 @@ class Circuit(Network):
         self.nodes: Mapping[str, Node] = MappingProxyType(nodes)
         self.values: Mapping[str, Array] = MappingProxyType(values)
         self.upstream: Mapping[str, Array] = MappingProxyType(upstream)
+
+    def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
+        return outputs_of_call(self.definition, path)
+
+    def upstream_name(self, reference: str) -> str | None:
+        """How the document names an output that it gives an upstream gradient on; None where it gives none."""
+        if reference in self.outputs:
+            return reference if reference in self.upstream else None
+        output = self.find(reference)
+        return next((text for text in self.upstream if self.outputs[text] == output), None)
 
     @property
     def limits(self) -> Limits:

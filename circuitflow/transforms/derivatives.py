@@ -11,7 +11,7 @@ from circuitflow.gates.shapes import promote
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.transforms.derivation import Derivation, References
-from circuitflow.transforms.naming import closed
+from circuitflow.transforms.naming import Names, closed
 from circuitflow.transforms.wires import Wire
 from circuitflow.transforms.writer import Writer
 
@@ -93,7 +93,7 @@ def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circ
     It has an input `x_dot` for every `x` in `wrt`, and the output `dx_dot`: rows x of the Hessian times the vector.
     Arguments and errors are those of `gradient`.
     """
-    first = reverse(circuit, of, wrt, values=False)
+    first = reverse(circuit, of, wrt, values=False, again=True)
     return jvp(first.circuit, wrt=first.by)
 
 
@@ -129,7 +129,7 @@ def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> 
     The derivative of the gradient on `x` by `y` is called `ddx_dy` and has the shape of x followed by that of y. A
     product with a vector is far cheaper: see `hvp`. Arguments and errors are those of `gradient`.
     """
-    first = reverse(circuit, of, wrt, values=False)
+    first = reverse(circuit, of, wrt, values=False, again=True)
     return _jacobian(first.circuit, None, first.by, f"hessian_of_{circuit.name}")
 
 
@@ -153,7 +153,8 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
         return list(found.values())
 
     records, results, captured = writer.closure(write, seed)
-    names = [f"d{name}".replace("/", "_") for name in found]
+    unique = Names().unique
+    names = [unique(f"d{name}") for name in found]
     stacked: dict[str, Wire] = {}
     if found:
         circuit = subcircuits.add(f"row_of_d{text}", closed(writer, records, results, names))
@@ -202,16 +203,21 @@ class Reverse(NamedTuple):
     labels: Mapping[str, str]
 
 
-def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, seeded: bool = False) -> Reverse:
-    """The gradient of a circuit as a circuit, and what its nodes are called; see `gradient`, or if seeded `vjp`."""
+def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, seeded: bool = False,
+            again: bool = False) -> Reverse:
+    """The gradient of a circuit as a circuit, and what its nodes are called; see `gradient`, or if seeded `vjp`.
+
+    To be differentiated again it has the nodes that it is differentiated by, though a gradient need not read them.
+    """
     derivation = Derivation(circuit, of, wrt)
     written = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
     seeds = {}
     for text, wire in derivation.outputs().items():
         if not wire.type.is_float:
             continue
-        if seeded or text in written or wire.shape:
-            value = {"value": written[text]} if text in written and not seeded else {}
+        told = circuit.upstream_name(text)
+        if seeded or told is not None or wire.shape:
+            value = {"value": written[told]} if told is not None and not seeded else {}
             seeds[text] = derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}", **value)
         else:
             seeds[text] = derivation.writer.constant(1.0, wire.dtype)
@@ -220,7 +226,9 @@ def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, 
     primal = derivation.outputs() if values else {}
     of, by = ", ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
     circuit = derivation.finish([*primal.values(), *called.values()], f"gradient_of_{derivation.circuit.name}",
-                                f"the gradient of {of} with respect to {by}")
+                                f"the gradient of {of} with respect to {by}",
+                                kept=[derivation.forward.wires[slot] for slot in derivation.plan.wrt.values()]
+                                if again else ())
     named: dict[str, Any] = {name: gradients[slot] for slot, name in enumerate(derivation.plan.names)}
     return Reverse(circuit,
                    {name: derivation.sources[name].reference for name in derivation.circuit.nodes
@@ -228,6 +236,6 @@ def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, 
                    {text: wire.reference for text, wire in primal.items()},
                    {text: wire.reference for text, wire in seeds.items() if wire.record.gate == "input"},
                    {name: wire.reference for name, wire in called.items()},
-                   [derivation.sources[name].reference if name in derivation.sources else name for name in called],
+                   [derivation.forward.wires[slot].reference for slot in derivation.plan.wrt.values()],
                    {name: wire.reference for name, wire in named.items() if wire is not None} |
                    {text: wire.reference for text, wire in seeds.items()})

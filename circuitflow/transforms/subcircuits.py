@@ -87,6 +87,7 @@ class Subcircuits:
     def forward(self, writer: Writer, level: Level, nodes: Sequence[Node], sources: Mapping[str, Wire],
                 differentiated: Collection[str] = ()) -> Forward:
         """The values of nodes, one after the other; those of inputs and parameters are given."""
+        ids = primal.ids(level)
         wires: dict[str, Sequence[Wire]] = {}
         carries: dict[str, Mapping[str, Wire]] = {}
         for node in nodes:
@@ -94,9 +95,9 @@ class Subcircuits:
             if node.id in sources:
                 wires[node.id] = [sources[node.id]]
             elif node.kind == "constant":
-                wires[node.id] = [primal.source(writer, level, node, node.id, self.folder)]
+                wires[node.id] = [primal.source(writer, level, node, ids[node.id], self.folder)]
             elif node.gate is not None:
-                wires[node.id] = primal.gate(writer, level, node, operands)
+                wires[node.id] = primal.gate(writer, level, node, ids[node.id], operands)
             else:
                 named = dict(zip(ports(node), operands, strict=True))
                 more = node.attributes["carry"] if node.kind == "scan" and node.id in differentiated else {}
@@ -105,7 +106,7 @@ class Subcircuits:
                 before = list(_before(node.attributes["circuit"], more).values()) if more else ()
                 length = named[node.attributes["over"][0]].shape[0] if more else 0
                 types = [ArrayType((length, *named[name].shape), named[name].dtype) for name in more]
-                made = primal.application(writer, level, node, named, circuits, before, types)
+                made = primal.application(writer, level, node, ids[node.id], named, circuits, before, types)
                 wires[node.id] = made[: len(node.types)]
                 carries[node.id] = dict(zip(more, made[len(node.types) :], strict=True))
         return Forward([wire for node in nodes for wire in wires[node.id]], carries)
