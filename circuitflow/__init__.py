@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from circuitflow.document.limits import Limits
     from circuitflow.document.model import Document
     from circuitflow.engines.executor import Executor
-    from circuitflow.engines.readable import to_python
     from circuitflow.engines.thresholds import Thresholds
     from circuitflow.errors import (
         CircuitflowError,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from circuitflow.executor.result import Contribution, NonFinite, Result
     from circuitflow.explanations.differences import Difference, diff
     from circuitflow.explanations.forms import explain
+    from circuitflow.export.python import to_python
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
     from circuitflow.pictures.drawing import draw
@@ -97,7 +97,7 @@ _EXPORTS = {
                            "MissingExtraError", "VerificationError"),
     "circuitflow.executor.check": ("check",),
     "circuitflow.engines.executor": ("Executor",),
-    "circuitflow.engines.readable": ("to_python",),
+    "circuitflow.export.python": ("to_python",),
     "circuitflow.engines.thresholds": ("Thresholds",),
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.explanations.differences": ("Difference", "diff"),

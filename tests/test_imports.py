@@ -9,7 +9,7 @@ import pytest
 import circuitflow as cf
 from conftest import ROOT
 
-FLOORS = ["errors", "document", "gates", "graph", "executor", "transforms", "engines", "authoring", "explanations", "pictures", "cli"]
+FLOORS = ["errors", "document", "gates", "graph", "executor", "transforms", "engines", "export", "authoring", "explanations", "pictures", "cli"]
 FORBIDDEN = {
     "errors": {"pydantic", "numpy", "networkx", "typer", "rich"},
     "document": {"networkx", "typer", "rich"},
@@ -18,6 +18,7 @@ FORBIDDEN = {
     "executor": {"pydantic", "typer", "rich"},
     "transforms": {"pydantic", "networkx", "typer", "rich"},
     "engines": {"pydantic", "networkx", "typer", "rich"},
+    "export": {"pydantic", "networkx", "typer", "rich"},
     "authoring": {"networkx", "typer", "rich"},
     "explanations": {"pydantic", "networkx", "typer", "rich"},
     "pictures": {"pydantic", "networkx", "typer", "rich"},

@@ -11,8 +11,8 @@ import typer
 from circuitflow.cli.arguments import File, Inputs, Limit, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.progress import waiting
 from circuitflow.document.writing import replace
-from circuitflow.engines.readable import to_python
 from circuitflow.errors import printable
+from circuitflow.export.python import to_python
 
 
 class Target(StrEnum):

@@ -46,14 +46,14 @@ class Program:
 
 
 def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any],
-            allowed: Callable[[Callable[..., Any]], bool] = lambda function: True, *, checked: bool = False) -> Program:
+            allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False) -> Program:
     """Write down the forward pass of a plan.
 
     Args:
         plan: the schedule.
         samples: an array like each input and parameter, by id.
         constants: the arrays of the other sources, by id.
-        allowed: whether a function may be called in a line; a rule that calls others is a line of its own.
+        allowed: whether a line may stand there; a rule that needs others is a line of its own.
         checked: whether conditions under which a rule refuses its operands are put aside; else such a rule is a line
             of its own too.
 

@@ -19,7 +19,7 @@ from circuitflow.engines.scalars import COMPILED, inlinable, number, writable, w
 from circuitflow.engines.selection import with_products
 from circuitflow.engines.source import Source
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.engines.trace import Called, Trace, Value
+from circuitflow.engines.trace import Called, Line, Trace, Value
 from circuitflow.errors import InputError, printable
 from circuitflow.executor.question import Answer, Question
 from circuitflow.gates.shapes import Size
@@ -67,7 +67,7 @@ class Rows(Engine):
                                  "applied to every row")
         self._stages = stages.with_outputs({str(i): stages.outputs[ref] for i, ref in enumerate(derived.results)})
         knows = (len(self._stages.lines) <= thresholds.looped_lines
-                 and all(writable(line.function) for line in self._stages.lines))
+                 and all(map(writable, self._stages.lines)))
         self._wanted = fast
         self.fast = is_there() and knows if fast is None else fast
         self.way = f"staged, {'compiled' if self.fast else 'in blocks'}, over rows"
@@ -113,9 +113,9 @@ def _rows(question: Question, thresholds: Thresholds, fast: bool | None) -> Rows
     return Rows(question, thresholds, fast=fast)
 
 
-def _is_by_row(function: Callable[..., Any]) -> bool:
-    """Whether a function of numbers is one of columns too, row by row."""
-    return is_elementwise(function) or function in BY_ELEMENT
+def _is_by_row(line: Line) -> bool:
+    """Whether a line of numbers is one of columns too, row by row."""
+    return is_elementwise(line.function) or line.function in BY_ELEMENT
 
 
 def _blocks(stages: Program, columns: frozenset[str],

@@ -7,6 +7,8 @@ in NumPy then. In a compiled loop nothing raises, and the functions behave as th
 from __future__ import annotations
 
 import math
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +36,7 @@ FORMS: dict[str, str] = {
     "where": "{1} if {0} else {2}",
     "maximum": "{0} if {0} > {1} or {0} != {0} else {1}",
     "minimum": "{0} if {0} < {1} or {0} != {0} else {1}",
-    "sign": "1.0 if {0} > 0.0 else -1.0 if {0} < 0.0 else {0}",
+    "sign": "1.0 if {0} > 0.0 else -1.0 if {0} < 0.0 else {0} + 0.0",
     "logaddexp": "{0} + 0.6931471805599453 if {0} == {1} else max({0}, {1}) + log1p(exp(-fabs({0} - {1})))",
     "floor": "copysign(float(floor({0})), {0})",
     "ceil": "copysign(float(ceil({0})), {0})",
@@ -45,15 +47,52 @@ FORMS: dict[str, str] = {
 COMPILED = {**FORMS, "power": "{0} ** {1}", "floor": "floor({0})", "ceil": "ceil({0})", "round": "rint({0})"}
 """A line of a loop that numba compiles."""
 
+_ARITIES = {name: len(set(re.findall(r"\{(\d)\}", form))) for name, form in FORMS.items()}
+_LOGIC = ("bitwise_and", "bitwise_or", "bitwise_xor", "invert")
+_COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isinf", "isnan")
+_SPECIAL = ("erf", "erfc", "gammaln")
+
 NAMES: dict[str, Callable[..., Any]] = {
     **{name: getattr(math, name) for name in {*_MATH.values(), "copysign"}}, "max": max, "float": float,
     "round": round}
 """What the names in a line of Python floats mean."""
 
 
-def writable(function: Callable[..., Any]) -> bool:
-    """Whether a function of numbers can be written as a line."""
-    return getattr(function, "__name__", "") in FORMS or function in (np.clip, np.astype)
+def writable(line: Line) -> bool:
+    """Whether a line has a form: a function that is known, of floats and truth values, with nothing said beside.
+
+    Truth values are Python's, which are numbers too, but NumPy's are not: their sum is a truth value. So only what is
+    listed here takes them.
+    """
+    function, operands, (result, *_) = line.function, line.operands, line.results
+    name = getattr(function, "__name__", "")
+    if line.keywords or line.several or not _is_known(function, name):
+        return False
+    if function is np.astype:
+        return _kind(result) is not None and _kind(operands[0]) is not None
+    if function is not np.clip and len(operands) != _ARITIES[name]:
+        return False
+    kinds = {_kind(x) for x in operands if x is not None}
+    if name in _COMPARISONS:
+        return None not in kinds
+    if name == "where":
+        condition, *choices = map(_kind, operands)
+        return condition == "b" and set(choices) == {_kind(result)}
+    return kinds == {"b" if name in _LOGIC else "f"} == {_kind(result)}
+
+
+def _is_known(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function is the one of NumPy or SciPy that has a form, not one of the same name."""
+    library = sys.modules.get("scipy.special") if name in _SPECIAL else np
+    return (name in FORMS or function in (np.clip, np.astype)) and getattr(library, name, None) is function
+
+
+def _kind(x: Any) -> str | None:
+    """"f" of a float or another number, "b" of a truth value; None of what is neither, or has another dtype."""
+    if isinstance(x, Value):
+        return {"float64": "f", "bool": "b"}.get(x.dtype.name) if x.shape == () else None
+    kind = np.asarray(x).dtype.kind if np.ndim(x) == 0 else ""
+    return {"i": "f", "u": "f", "f": "f", "b": "b"}.get(kind)
 
 
 def written(line: Line, forms: dict[str, str], text: Callable[[Any], str]) -> str:

@@ -56,11 +56,11 @@ class Trace:
     Attributes:
         lines: what was recorded.
         stage: what the next lines belong to.
-        allowed: whether a function may be recorded.
+        allowed: whether a line may be recorded.
         namespace: what rules compute with.
     """
 
-    def __init__(self, allowed: Callable[[Callable[..., Any]], bool] = lambda function: True,
+    def __init__(self, allowed: Callable[[Line], bool] = lambda line: True,
                  namespace: Any = None) -> None:
         self.lines: list[Line] = []
         self.namespace = NUMPY if namespace is None else namespace
@@ -116,8 +116,6 @@ class Trace:
             return sample
         if not all(isinstance(x, np.ndarray | np.generic) for x in samples):
             raise Untraceable("gives no array")
-        if not (isinstance(function, Called) or self.allowed(function)):
-            raise Untraceable(getattr(function, "__name__", ""))
         return self._line(function, operands, keywords, [Value.like(self, x) for x in samples], several)
 
     def _record_named(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
@@ -142,7 +140,10 @@ class Trace:
 
     def _line(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any], results: Sequence[Value],
               several: bool) -> Any:
-        self.lines.append(Line(function, tuple(operands), keywords, tuple(results), several, self.stage))
+        line = Line(function, tuple(operands), keywords, tuple(results), several, self.stage)
+        if not (isinstance(function, Called) or self.allowed(line)):
+            raise Untraceable(getattr(function, "__name__", ""))
+        self.lines.append(line)
         return tuple(results) if several else results[0]
 
 

@@ -1,0 +1,91 @@
+"""Functions that an exported file defines where it uses them.
+
+In Python a function of `math` raises where NumPy gives an infinity or NaN; these give what NumPy gives, signs of zeros
+and of infinities too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CALLS: Mapping[str, str] = {
+    **{name: f"math.{function}" for name, function in (
+        ("absolute", "fabs"), ("arctan", "atan"), ("arctan2", "atan2"), ("tanh", "tanh"), ("arcsinh", "asinh"),
+        ("hypot", "hypot"), ("erf", "erf"), ("erfc", "erfc"), ("isinf", "isinf"), ("isnan", "isnan"))},
+    **{name: name for name in ("divide", "remainder", "power", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos",
+                               "tan", "sinh", "cosh", "floor", "ceil")},
+    "arcsin": "asin", "arccos": "acos", "arccosh": "acosh", "arctanh": "atanh", "gammaln": "lgamma",
+    "logaddexp": "log_add_exp", "round": "nearest",
+}
+"""What computes a NumPy or SciPy function of floats: a function of `math` that never raises, or one of `HELPERS`."""
+
+_OVERFLOWING = '''def {0}(x):
+    """{1}, which may be infinite."""
+    try:
+        return math.{0}(x)
+    except OverflowError:
+        return {2}'''
+
+_DEFINED = '''def {0}(x):
+    """{1}, NaN where that is not defined."""
+    return math.{0}(x) if {2} else math.nan'''
+
+_WHOLE = '''def {0}(x):
+    """{1}."""
+    return math.copysign({2}(x), x) if math.isfinite(x) else x'''
+
+HELPERS: Mapping[str, str] = {
+    "divide": '''def divide(x, y):
+    """x / y, infinite or NaN where y is 0."""
+    return x / y if y else x * math.copysign(math.inf, y)''',
+    "remainder": '''def remainder(x, y):
+    """x modulo y with the sign of y, NaN where y is 0."""
+    return x % y if y else math.nan''',
+    "power": '''def power(x, y):
+    """x to the power of y, which may be infinite or NaN."""
+    try:
+        return math.pow(x, y)
+    except (OverflowError, ValueError):
+        if x < 0 and y % 1:
+            return math.nan
+        return math.copysign(math.inf, x) if y % 2 == 1 else math.inf''',
+    "exp": _OVERFLOWING.format("exp", "e^x", "math.inf"),
+    "expm1": _OVERFLOWING.format("expm1", "e^x - 1", "math.inf"),
+    "sinh": _OVERFLOWING.format("sinh", "The hyperbolic sine", "math.copysign(math.inf, x)"),
+    "cosh": _OVERFLOWING.format("cosh", "The hyperbolic cosine", "math.inf"),
+    "log": '''def log(x):
+    """The natural logarithm, -inf at 0 and NaN below."""
+    return math.log(x) if x > 0 else math.nan if x else -math.inf''',
+    "log1p": '''def log1p(x):
+    """ln(1 + x), -inf at -1 and NaN below."""
+    return math.log1p(x) if x > -1 else -math.inf if x == -1 else math.nan''',
+    "sqrt": _DEFINED.format("sqrt", "The square root", "x >= 0"),
+    "sin": _DEFINED.format("sin", "The sine", "math.isfinite(x)"),
+    "cos": _DEFINED.format("cos", "The cosine", "math.isfinite(x)"),
+    "tan": _DEFINED.format("tan", "The tangent", "math.isfinite(x)"),
+    "asin": _DEFINED.format("asin", "The inverse sine", "-1 <= x <= 1"),
+    "acos": _DEFINED.format("acos", "The inverse cosine", "-1 <= x <= 1"),
+    "acosh": _DEFINED.format("acosh", "The inverse hyperbolic cosine", "x >= 1"),
+    "atanh": '''def atanh(x):
+    """The inverse hyperbolic tangent, infinite at -1 and 1 and NaN beyond."""
+    return math.atanh(x) if -1 < x < 1 else math.copysign(math.inf, x) if x in (-1, 1) else math.nan''',
+    "lgamma": '''def lgamma(x):
+    """ln |gamma(x)|, infinite at 0, -1, -2 and so on."""
+    try:
+        return math.lgamma(x)
+    except (OverflowError, ValueError):
+        return math.inf''',
+    "floor": _WHOLE.format("floor", "The greatest whole number that is not above x", "math.floor"),
+    "ceil": _WHOLE.format("ceil", "The least whole number that is not below x", "math.ceil"),
+    "nearest": _WHOLE.format("nearest", "The nearest whole number, the even one of two", "round"),
+    "log_add_exp": '''def log_add_exp(x, y):
+    """ln(e^x + e^y), without overflow."""
+    return x + math.log(2) if x == y else max(x, y) + math.log1p(math.exp(-math.fabs(x - y)))''',
+    "as_array": '''def as_array(name, x, shape, dtype):
+    """An argument as the array that the stages are written for."""
+    array = np.asarray(x, dtype)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
+    return array''',
+}
+"""Their source, by name. They use `math`, but for `as_array`, which uses `np`."""

@@ -1,0 +1,120 @@
+"""The names of an exported file, and what stands before its function: imports, constants, helpers.
+
+Whatever the function uses is named by a method here, and so the file imports or defines it. What the function assigns
+is named here too, by a name that nothing else has.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+import textwrap
+from typing import Any
+
+import numpy as np
+
+from circuitflow.export.helpers import HELPERS
+
+WIDTH = 110
+"""Longest line of arguments, constants and results."""
+
+_MODULES = {"math": "import math", "np": "import numpy as np", "scipy": "import scipy.special"}
+_BUILTINS = ("bool", "float", "map", "max", "print", "round", "slice", "IndexError", "OverflowError", "ValueError")
+_RESERVED = frozenset({*keyword.kwlist, "__debug__", "__name__", *_MODULES, *_BUILTINS, *HELPERS})
+
+
+class Names:
+    """The names under construction.
+
+    Attributes:
+        module: what infinity and NaN are taken from, `math` or `np`.
+    """
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+        self._taken = set(_RESERVED)
+        self._imports: set[str] = set()
+        self._helpers: dict[str, str] = {}
+        self._constants: dict[str, str] = {}
+        self._known: dict[Any, str] = {}
+
+    def new(self, reference: str) -> str:
+        """A name that nothing else has, as near to a reference as Python's grammar allows."""
+        name = base = re.sub(r"\W", "_", reference, flags=re.ASCII)
+        suffix = 1
+        while name in self._taken:
+            suffix += 1
+            name = f"{base}_{suffix}"
+        self._taken.add(name)
+        return name
+
+    def use(self, name: str) -> str:
+        """A helper, a function of Python, or what a module has, such as `np.linalg.det`."""
+        first = name.partition(".")[0]
+        if first in _MODULES:
+            self._imports.add(_MODULES[first])
+        elif name in HELPERS:
+            self.use("np" if name == "as_array" else "math")
+            self._helpers[name] = HELPERS[name]
+        else:
+            assert name in _BUILTINS, name  # noqa: S101
+        return name
+
+    def constant(self, array: Any, reference: str = "") -> str:
+        """A name for an array; the same for equal ones, unless it is asked to be near to a reference."""
+        array = np.asarray(array)
+        key = reference or (array.dtype, array.shape, array.tobytes())
+        if key not in self._known:
+            name = self._known[key] = self.new(reference or f"constant_{len(self._constants) + 1}")
+            self._constants[name] = "\n".join(filled(f"{name} = {self.use('np')}.", self._array(array)))
+        return self._known[key]
+
+    def number(self, x: Any) -> str:
+        """A number as an expression without a type, so that it takes that of the arrays beside it."""
+        if isinstance(x, np.generic | np.ndarray):
+            x = x.item()
+        if isinstance(x, float) and x - x != 0:
+            text = self.use(f"{self.module}.{'nan' if x != x else 'inf'}")
+            return f"(-{text})" if x < 0 else text
+        text = repr(x)
+        return f"({text})" if text.startswith("-") else text
+
+    def typed(self, x: Any) -> str:
+        """A number of NumPy as an expression of the same type."""
+        return f"{self.dtype(x.dtype)}({_bare(self.number(x))})"
+
+    def dtype(self, dtype: Any) -> str:
+        """A dtype as an expression."""
+        name = np.dtype(dtype).name
+        return self.use(f"np.{name if name != 'bool' else 'bool_'}")
+
+    def _array(self, array: Any) -> str:
+        """A call of a function of NumPy."""
+        dtype = self.dtype(array.dtype)
+        if not array.size:  # however many lists of nothing it would be
+            return f"empty({array.shape!r}, {dtype})"
+        first = array.reshape(-1)[:1]
+        if array.tobytes() == first.tobytes() * array.size:
+            return f"full({array.shape!r}, {_bare(self.number(first[0]))}, {dtype})"
+        return f"array({self._nested(array.tolist())}, {dtype})"
+
+    def _nested(self, x: Any) -> str:
+        return f"[{', '.join(map(self._nested, x))}]" if isinstance(x, list) else _bare(self.number(x))
+
+    def header(self) -> list[str]:
+        """The parts of the file that stand before the function."""
+        return [*(["\n".join(sorted(self._imports))] if self._imports else []),
+                *(["\n".join(self._constants.values())] if self._constants else []),
+                *(f"\n{text}" for text in self._helpers.values())]
+
+
+def _bare(number: str) -> str:
+    """A number without the parentheses that it has in an expression."""
+    return number.removeprefix("(").removesuffix(")")
+
+
+def filled(head: str, rest: str) -> list[str]:
+    """A long statement in lines that a person can read, broken after its head: there it has brackets around it."""
+    lines = textwrap.wrap(head.replace(" ", "\0") + rest, WIDTH, subsequent_indent="    ", break_long_words=False,
+                          break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
