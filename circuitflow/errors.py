@@ -48,6 +48,9 @@ class DocumentError(CircuitflowError, ValueError):
         self.faults = tuple(faults)
         super().__init__("\n".join(map(str, self.faults)))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.faults,), self.__dict__
+
 
 class InputError(CircuitflowError, ValueError):
     """What was asked of a valid circuit does not fit it."""

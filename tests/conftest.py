@@ -11,9 +11,8 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from memory_plans import checked  # noqa: E402
-
 from circuitflow.engines import buffers  # noqa: E402
+from memory_plans import checked  # noqa: E402
 
 buffers.allot = checked(buffers.allot)
 """Every plan of buffers that a test makes is checked."""

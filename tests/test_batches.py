@@ -135,6 +135,79 @@ def test_an_operand_that_a_gate_refuses_is_told_as_by_the_interpreter():
         cf.Executor(loaded, thresholds=SMALL).compile(engine="staged")(x=X, t=labels)
 
 
+def random_batch(seed):
+    """Gates on rows, sums of them that others need whole, and numbers that go by the size of the batch."""
+    random = np.random.RandomState(seed)
+    nodes = [given_x(), {"id": "u", "gate": "input", "shape": ["batch"], "value": [0.5] * 3}, parameter("W", 5, 5), parameter("b", 5, seed=1)]
+    rows, totals = ["x"], ["b"]
+    for i in range(random.randint(4, 12)):
+        a, t, name = str(random.choice(rows)), str(random.choice(totals)), f"g{i}"
+        kind = random.choice(["tanh", "square", "matmul", "add", "sub", "sum", "mean", "max", "total", "size", "product", "divided", "turned",
+                              "several", "negative", "variance", "cast", "softmax", "gram", "normalized"])
+        match kind:
+            case "tanh" | "square" | "softmax":
+                nodes.append(gate(name, kind, a))
+            case "matmul":
+                nodes.append(gate(name, "matmul", a, "W"))
+            case "add" | "sub":
+                nodes.append(gate(name, kind, a, t))
+            case "divided":
+                nodes += [gate(f"{name}_e", "exp", t), gate(name, "div", a, f"{name}_e")]
+            case "turned":
+                nodes += [gate(f"{name}_t", "matrix_transpose", a), gate(f"{name}_s", "sin", f"{name}_t"), gate(name, "matrix_transpose", f"{name}_s")]
+            case "several":
+                nodes += [gate(f"{name}_r", "reshape", a, shape=[-1, 5, 1]), gate(f"{name}_n", "neg", f"{name}_r"),
+                          gate(name, "reshape", f"{name}_n", shape=[-1, 5])]
+            case "normalized":
+                nodes += [gate(f"{name}_m", "reduce_mean", a, axis=0), gate(f"{name}_c", "sub", a, f"{name}_m"),
+                          gate(f"{name}_v", "reduce_var", a, axis=0), gate(f"{name}_e", "exp", f"{name}_v"), gate(name, "div", f"{name}_c", f"{name}_e")]
+            case "sum" | "mean" | "max":
+                nodes.append(gate(name, f"reduce_{kind}", a, axis=0))
+            case "variance":
+                nodes.append(gate(name, "reduce_var", a, axis=0, ddof=1))
+            case "total":
+                nodes += [gate(f"{name}_s", "reduce_sum", a), gate(name, "mul", f"{name}_s", "b")]
+            case "size":
+                nodes += [gate(f"{name}_n", "size", a), gate(name, "div", "b", f"{name}_n")]
+            case "gram":
+                nodes += [gate(f"{name}_t", "matrix_transpose", a), gate(f"{name}_m", "matmul", f"{name}_t", a), gate(name, "reduce_mean", f"{name}_m", axis=0)]
+            case "product":
+                nodes.append(gate(name, "mul", t, str(random.choice(totals))))
+            case "negative":
+                nodes.append(gate(name, "neg", t))
+            case "cast":
+                nodes += [gate(f"{name}_i", "cast", t, dtype="int64"), gate(name, "cast", f"{name}_i", dtype="float64")]
+        (rows if kind in ("tanh", "square", "softmax", "matmul", "add", "sub", "divided", "turned", "several", "normalized") else totals).append(name)
+    nodes += [gate("last", "tanh", rows[-1]), gate("f", "reduce_mean", "last"), gate("n", "size", "x")]
+    return circuit(*nodes, gate("unneeded", "reduce_sum", "u"), outputs=["f", "n", rows[-1], *dict.fromkeys(totals[1:])])
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_random_batches(seed):
+    """Values alone, and gradients of all that is no size, in blocks of several sizes."""
+    loaded = random_batch(seed)
+    x = np.random.RandomState(seed).standard_normal((300, 5)) / 4
+    of = [name for name in loaded.outputs if name != "n"]
+    upstream = {name: np.random.RandomState(1).standard_normal([300 if not isinstance(size, int) else size for size in loaded.type_of(
+        loaded.outputs[name]).shape]) for name in of}
+    interpreter = cf.Executor(loaded)
+    expected = interpreter.compile(wrt=(), engine="interpreter")(x=x)
+    slopes = interpreter.compile(of, ["x", "W", "b"], engine="interpreter")(x=x, upstream=upstream)
+    for thresholds in (SMALL, cf.Thresholds(block_rows=1, block_bytes=1), cf.Thresholds(block_rows=7, block_bytes=1)):
+        executor = cf.Executor(loaded, thresholds=thresholds)
+        close(executor.compile(wrt=())(x=x), expected, rtol=1e-10, atol=1e-11)
+        close(executor.compile(of, ["x", "W", "b"])(x=x, upstream=upstream), slopes, rtol=1e-10, atol=1e-11)
+
+
+def test_random_batches_are_cut():
+    """So that the test of them has something to test."""
+    for seed in range(120):
+        question = Question(cf.Executor(random_batch(seed)), None, ())
+        derived = Derived(question)
+        bound = question.bind({"x": np.zeros((300, 5))}, {})
+        Blocks(derived, derived.arrays(*bound), SMALL)
+
+
 def batch_of(example):
     """A gate on operands whose leading axis is a batch of many rows, and something after it; None where that cannot be."""
     first = example.operands[0].shape[:1]

@@ -147,3 +147,13 @@ def test_it_takes_the_terms_of_run():
     assert report.compared[0].worst.gradient == pytest.approx(0.5)
     with pytest.raises(cf.InputError, match="upstream gradient"):
         cf.check(c, {"x": [0.1, 0.2]})
+
+
+@pytest.mark.parametrize("library", ["jax.numpy", "torch", "array_api_strict"])
+def test_arrays_of_other_libraries_are_checked_as_numpys_are(library):
+    xp = pytest.importorskip(library)
+    c = circuit({"id": "x", "gate": "input", "shape": [2]}, {"id": "w", "gate": "parameter", "value": [1, 2]}, "f = mul(x, w)")
+    x, upstream = (xp.asarray(numbers, dtype=xp.float64) for numbers in ([3.0, 4.0], [1.0, 10.0]))
+    if library == "torch":
+        x.requires_grad_()
+    assert cf.check(c, {"x": x}, upstream={"f": upstream}).ok

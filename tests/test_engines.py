@@ -18,7 +18,7 @@ from hypothesis import given
 from test_gates import circuit_of
 
 import circuitflow as cf
-from circuitflow.engines import fast
+from circuitflow.engines import native
 from circuitflow.engines.kernel import Untaped
 from circuitflow.engines.taped import Taped
 from circuitflow.executor.question import Question
@@ -335,7 +335,7 @@ def test_without_numba_a_large_circuit_still_has_a_tape(monkeypatch, caplog):
     assert caplog.messages == ["engine: tape, in Python; `pip install 'circuitflow[fast]'` compiles it"]
     close(found, executor.compile(engine="interpreter")())
     monkeypatch.setitem(sys.modules, "numba", None)
-    fast.jitted.cache_clear()
+    native.jitted.cache_clear()
     with pytest.raises(cf.MissingExtraError, match=re.escape("compiled loops need `pip install 'circuitflow[fast]'`")):
         taped(executor, None, None, fast=True)
 
@@ -393,10 +393,10 @@ def test_no_document_can_put_its_text_into_the_source(shape, monkeypatch):
 def test_nor_into_the_source_of_a_loop(kind, monkeypatch):
     """Of a tape, and over rows: the same holds of every text that is compiled."""
     written = []
-    for module in ("source", "fast"):
+    for module in ("source", "native"):
         monkeypatch.setattr(f"circuitflow.engines.{module}.compile", lambda text, *rest: written.append(text) or compile(text, *rest),
                             raising=False)
-    fast.jitted.cache_clear()
+    native.jitted.cache_clear()
     sources = [{"id": name, "gate": "input", "value": 0.25, "label": "import os; marker_q"} for name in HOSTILE]
     executor = cf.Executor(circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE}, {"id": "is", "gate": "gelu", "inputs": ["def"]},
                                    {"id": "f", "gate": "tanh", "inputs": ["is"]}, outputs=["f", "def"], name="marker_q"))
@@ -411,7 +411,7 @@ def test_nor_into_the_source_of_a_loop(kind, monkeypatch):
     assert not any(token.type == tokenize.STRING for token in tokens)
     words = {token.string for token in tokens if token.type == tokenize.NAME and not keyword.iskeyword(token.string)}
     ours = OURS | {"loop", "runs", "rows", "operands", "numbers", "seeded", "seeds", "code", "start", "stop", "slots", "shape", "range",
-                   "len", "zip", "prange", "before", "results", "k", "p", "r", "n", "m", "i", "j", "v", "d", "g", "y", "erf", "erfc"}
+                   "len", "zip", "get", "put", "before", "results", "k", "p", "r", "n", "m", "i", "j", "v", "d", "g", "y", "erf", "erfc"}
     assert {word for word in words if not re.fullmatch(r"[cfikrtvx]\d+", word)} <= ours
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 
 import jax.numpy as jnp
@@ -435,3 +436,57 @@ def test_a_result_says_what_it_is_in_a_line():
     assert repr(result) == "<Result of 'n\\\\x1b': f = -2; 2 values, 2 gradients>"
     many = cf.Executor(circuit("x = 2", *(f"f{i} = neg(x)" for i in range(5)), outputs=[f"f{i}" for i in range(5)])).run()
     assert "f3 = -2, …; 6 values" in repr(many)
+
+
+WRONG = (None, b"abc", 1j, object(), {1}, {"a": 1}, len, np.float64, np.dtype("float64"), memoryview(b"ab"), (i for i in "a"), "1", ["1"], [None],
+         np.array([None]), np.array(["a"]), np.zeros(2, [("a", float)]), np.zeros(2, complex), [[1.0], [2.0, 3.0]], [[[[1.0]]]], np.ones((2, 3)),
+         jnp.ones(2, complex), jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: type(value).__name__)
+def test_a_value_of_a_wrong_kind_is_refused_in_a_sentence(value):
+    c = circuit({"id": "x", "gate": "input", "shape": ["n"]}, {"id": "i", "gate": "input", "value": [1], "dtype": "int64"}, "k = neg(x)", "f = square(x)")
+    executor = cf.Executor(c)
+    for ask in (lambda: executor.run({"x": value}, upstream={"f": [1.0]}), lambda: executor.forward({"x": value}), lambda: cf.check(c, {"x": value}),
+                lambda: executor.run({"x": [1.0]}, upstream={"f": value}), lambda: executor.run({"x": value}, upstream={"f": value}),
+                lambda: cf.check(c, {"x": [1.0]}, upstream={"f": value}), lambda: executor.run({"x": [1.0]}, wrt=(), upstream={"f": value}),
+                lambda: executor.compile(engine="interpreter")(x=value)):
+        with pytest.raises(cf.InputError) as error:
+            ask()
+        assert re.match(r"'x' |upstream 'f' ", str(error.value)), error.value
+        assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(("asked", "message"), [
+    ({"inputs": 3}, "inputs is a int; expected a mapping from names to values"), ({"inputs": [("x", 1)]}, "inputs is a list; expected a mapping"),
+    ({"inputs": {1: 2.0}}, "inputs: 1 is no name; expected a mapping from names to values"), ({"upstream": "f"}, "upstream is a str; expected a mapping"),
+    ({"upstream": {("f",): 1.0}}, "upstream: a list of 1 is no name; expected a mapping"), ({"of": 3}, "of is 3; expected a reference to a node, or several"),
+    ({"wrt": b"x"}, "wrt is b'x'; expected a reference to a node, or several"), ({"of": [None]}, "of: null is no reference to a node; expected its id as a string"),
+    ({"wrt": [["x"]]}, "wrt: a list of 1 is no reference to a node"), ({"cache": 3}, "there is no cache '3'; there are all, needed, recompute"),
+])
+def test_a_question_of_a_wrong_kind_is_refused_in_a_sentence(asked, message):
+    executor = cf.Executor(circuit("x = 3", "f = square(x)"))
+    asks = [executor.run]
+    if not {"inputs", "upstream", "cache"} & set(asked):
+        asks.append(lambda **asked: cf.gradient(executor.circuit, **asked))
+    for ask in asks:
+        with pytest.raises(cf.InputError) as error:
+            ask(**asked)
+        assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("upstream", [np.arange(6.0), list(range(6)), jnp.arange(6.0)])
+def test_an_upstream_gradient_of_a_size_made_of_named_ones(upstream):
+    executor = cf.Executor(circuit({"id": "x", "gate": "input", "shape": ["batch"]}, {"id": "f", "gate": "concat", "inputs": ["x", "x"], "axis": 0}))
+    for cache in ("all", "needed", "recompute"):
+        found = executor.run({"x": np.arange(3.0)}, upstream={"f": upstream}, cache=cache).gradients["x"]
+        np.testing.assert_array_equal(np.asarray(found), [3, 5, 7])
+    with pytest.raises(cf.InputError, match=r"upstream 'f' has shape \(5,\); expected \(6,\), as the output"):
+        executor.run({"x": np.arange(3.0)}, upstream={"f": upstream[:5]})
+
+
+def test_an_upstream_gradient_that_flows_nowhere_must_fit_all_the_same():
+    executor = cf.Executor(circuit("x = [1, 2]", {"id": "k", "gate": "constant", "value": [1, 2]}, "f = neg(k)", "g = neg(x)", outputs=["f", "g"]))
+    assert executor.run(upstream={"f": [1, 2], "g": [1, 2]}).gradients["x"].tolist() == [-1, -2]
+    with pytest.raises(cf.InputError, match=r"upstream 'f' has shape \(3,\); expected \(2,\), as the output"):
+        executor.run(upstream={"f": [1, 2, 3], "g": [1, 2]})

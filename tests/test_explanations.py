@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import html
 import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import circuitflow as cf
 from circuitflow.errors import printable
@@ -20,6 +23,7 @@ from conftest import ROOT
 from documents import circuit
 from gate_examples import EXAMPLES, attributes_of, types_of, wanted
 from hostile import HOSTILE
+from test_cli import circuitflow  # noqa: F401
 
 
 def names_of(example):
@@ -254,3 +258,63 @@ def test_operators_hold_together_as_python_has_them():
                 assert ast.dump(ast.parse(applied(outer.gate, operands, {}).text)) == ast.dump(ast.parse(meant))
             written = applied(unary.gate, [applied(outer.gate, [x, y], {})], {}).text
             assert ast.dump(ast.parse(written)) == ast.dump(ast.parse(f"{prefix}(x {sign} y)"))
+
+
+COLLIDING = ("f", "df", "ddf", "df_2", "ddf_2", "f_2", "df_2_2", "f_2_3", "df_3", "x", "dx", "dx_2")
+
+
+@given(st.permutations(COLLIDING), st.integers(1, 3), st.data())
+def test_a_name_has_one_meaning_however_ids_and_gradients_collide(ids, sources, data):
+    """Every line is evaluated with the names before it; a value and a gradient of one name would show."""
+    count = data.draw(st.integers(sources + 1, 7))
+    nodes = [f"{name} = {number}" for name, number in zip(ids[:sources], (2, 3, 5), strict=False)]
+    for i in range(sources, count):
+        operands = data.draw(st.lists(st.sampled_from(ids[:i]), min_size=2, max_size=3))
+        nodes.append(f"{ids[i]} = {data.draw(st.sampled_from(['mul', 'add']))}({', '.join(operands)})")
+    result = cf.Executor(circuit(*nodes)).run()
+    told = explanation(result)
+    values = {name: float(value) for name, value in result.values.items()}
+    for line in told.forward:
+        assert evaluate(line.right, values) == pytest.approx(values[line.left])
+    called = {stage.of: stage.left for block in told.backward for stage in block.stages}
+    assert all(stage.left == called[stage.of] for block in told.backward for stage in block.stages)
+    assert len(set(called.values())) == len(called)
+    assert not set(called.values()) & set(values)
+    names = values | {called[name]: float(gradient) for name, gradient in result.gradients.items() if name in called}
+    for block in told.backward:
+        for line in block.stages:
+            if line.right:
+                assert f"{evaluate(line.right, names):.6g}" == line.value
+    assert all(re.fullmatch(rf"d{name}(_\d+)?", gradient) for name, gradient in called.items())
+    for form in ("text", "markdown", "html"):
+        cf.explain(result, form)
+
+
+def test_collisions_in_every_place_that_names_gradients(circuitflow, tmp_path):  # noqa: F811
+    product = circuit("x = 2", "df = 3", "f = mul(x, df)", upstream={"f": 10})
+    result = cf.Executor(product).run()
+    for form in ("text", "html"):
+        told = html.unescape(re.sub("<[^>]*>", "", cf.explain(result, form)))
+        assert re.search(r"dx\s+= df_2 \* df", told)
+        assert re.search(r"ddf\s+= df_2 \* x", told)
+        assert "the sum of f times df_2 rises by about 0.3" in told
+    assert '"df_2 = 10  # the upstream gradient"' in cf.draw(result, "html").decode()
+    infinite = circuit("x = 0", "dr = 1", "r = sqrt(x)", "f = mul(r, dr)")
+    assert cf.Executor(infinite).run().non_finite().operands == {"x": 0, "dr_2": 1}
+    (tmp_path / "c.json").write_text(cf.dumps(product))
+    traced = circuitflow("run", str(tmp_path / "c.json"), "--trace").out
+    assert "df_2 = 10  the upstream gradient" in traced
+    assert "ddf = 20" in traced
+    for engine in (["--cache", "needed"], ["--engine", "staged"]):
+        assert "\nddf = 20" in circuitflow("run", str(tmp_path / "c.json"), *engine).out
+    twice = circuit("f = 2", "df = 3", "g = mul(f, df)")
+    (tmp_path / "c.json").write_text(cf.dumps(twice))
+    assert "df_2 = 3\nddf = 2\n" in circuitflow("run", str(tmp_path / "c.json"), "--cache", "needed").out
+
+
+def test_gradients_inside_calls_and_on_several_outputs_have_names_of_their_own():
+    c = circuit("x = 2", {"id": "dh", "gate": "call", "circuit": "C", "inputs": ["x"]}, {"id": "h", "gate": "call", "circuit": "C", "inputs": ["x"]}, "f = mul(h, dh)",
+                circuits={"C": {"nodes": [{"id": "p", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["p"]}], "outputs": ["y"]}})
+    told = explanation(cf.Executor(c).run())
+    lefts = {stage.of: stage.left for block in told.backward for stage in block.stages}
+    assert (lefts["h/y"], lefts["dh/y"]) == ("dh/y_2", "ddh/y")

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from test_engines import ELEMENTWISE, ON_SCALARS, circuit, close, nodes_of, random_scalars
+from test_engines import ELEMENTWISE, LARGEST, ON_SCALARS, circuit, close, nodes_of, random_scalars
 
 import circuitflow as cf
 from circuitflow.engines.rows import Rows
@@ -16,6 +16,10 @@ from circuitflow.gates import GATES
 from conftest import ROOT
 
 STAGED = cf.load(ROOT / "circuits/staged.json")
+
+
+THRESHOLDS = {"blocks": [cf.Thresholds(), cf.Thresholds(column_rows=3, selected_size=0), LARGEST],
+              "loop": [cf.Thresholds(), cf.Thresholds(column_rows=1)], "tape": [cf.Thresholds(), cf.Thresholds(tape_bytes=1)]}
 
 
 def made(kind, executor, of=None, wrt=None):
@@ -34,14 +38,14 @@ everywhere = pytest.mark.parametrize("kind", ["blocks", "loop", "tape", "jax"])
 
 
 def agree(kind, loaded, of=None, wrt=None, **given):
-    executor = cf.Executor(loaded)
-    alone = executor.compile(of, wrt, engine="interpreter")
-    values, gradients = made(kind, executor, of, wrt)(**given)
+    alone = cf.Executor(loaded).compile(of, wrt, engine="interpreter")
     count = max(len(x) for x in given.values() if np.ndim(x))
-    for row in range(count):
-        expected = alone(**{name: x[row] if np.ndim(x) else x for name, x in given.items()})
-        found = {name: x[row] for name, x in values.items()} if isinstance(values, dict) else values[row]
-        close((found, {name: x[row] for name, x in gradients.items()}), expected, rtol=1e-12, atol=1e-12)
+    expected = [alone(**{name: x[row] if np.ndim(x) else x for name, x in given.items()}) for row in range(count)]
+    for thresholds in THRESHOLDS.get(kind, [cf.Thresholds()]):
+        values, gradients = made(kind, cf.Executor(loaded, thresholds=thresholds), of, wrt)(**given)
+        for row in range(count):
+            found = {name: x[row] for name, x in values.items()} if isinstance(values, dict) else values[row]
+            close((found, {name: x[row] for name, x in gradients.items()}), expected[row], rtol=1e-12, atol=1e-12)
 
 
 @everywhere
@@ -157,7 +161,7 @@ def test_columns_that_do_not_fit():
     for given, message in [
         ({"x": [1.0, 2.0], "y": [1.0]}, "columns of different lengths: 'x' has 2, 'y' has 1"),
         ({"x": 1.0}, "no column is given; give at least one input a sequence of numbers, one for each row"),
-        ({"x": ["a", "b"]}, "'x' is a list of 2; expected numbers of dtype float64"),
+        ({"x": ["a", "b"]}, "'x' at [0] is \"a\"; expected numbers of dtype float64"),
         ({"x": [[1.0]], "y": [1.0]}, "'x' has shape (1, 1); expected ()"),
         ({"q": [1.0], "x": [1.0]}, "there is no input 'q' in circuit 'staged'; it has x, y"),
         ({"num": [1.0]}, "'num' cannot be given a value: it is computed, by add; inputs and parameters can"),

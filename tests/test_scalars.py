@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from circuitflow.engines.fast import jitted
+from circuitflow.engines.native import jitted
 from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, writable
 from circuitflow.engines.trace import NUMPY, Trace, Untraceable, Value
 from special_values import LOGIC, expected, operands, same

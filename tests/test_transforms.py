@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 
 import circuitflow as cf
+from circuitflow.gates import AtLeast
 from circuitflow.transforms.writer import Writer
 from conftest import ROOT
 from documents import circuit, document
@@ -424,6 +425,32 @@ def test_numbers_that_a_float_does_not_hold_are_not_folded():
     assert writer.cast(half, dtype="int64").record.attributes["value"] == 1
 
 
+def test_a_folded_integer_is_exact():
+    writer = Writer(cf.GATES, "int64")
+    next_ = writer.constant(2**53, "int64") + 1
+    assert next_.record.attributes["value"] == 2**53 + 1
+    assert (next_ + 1).record.gate == "add"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "bool"])
+@pytest.mark.parametrize("gate", sorted(cf.GATES))
+def test_what_is_folded_has_the_dtype_and_the_value_of_the_gate(gate, dtype):
+    row, writer = cf.GATES[gate], Writer(cf.GATES, "float64")
+    count = row.operands.minimum if isinstance(row.operands, AtLeast) else len(row.operands)
+    for numbers in ([10, 3, 2], [1, 1, 0], [0, 1, 1]):
+        operands = [writer.constant(np.asarray(x, dtype)[()], dtype) for x in (numbers * 3)[:count]]
+        try:
+            out = writer.emit(gate, *operands)
+            with np.errstate(all="ignore"):
+                value = row.forward(np, *(np.asarray(x, dtype)[()] for x in (numbers * 3)[:count]), **row.defaults)
+        except (cf.ShapeError, ValueError, TypeError, IndexError, AttributeError):  # no gate of such scalars
+            continue
+        if not isinstance(out, tuple) and out.record.gate == "constant":
+            assert out.type == row.shape(*(x.type for x in operands), **row.defaults)
+            np.testing.assert_array_equal(float(out.record.attributes["value"]), float(value))
+            assert isinstance(out.record.attributes["value"], bool) == (out.dtype == "bool")
+
+
 def test_a_gate_of_ones_own_is_differentiated_to_any_order():
     cube = cf.Gate("x³", "The cube.", ("x",), lambda x: x, reads=cf.Reads.INPUTS, forward=lambda xp, x: x * x * x,
                    backward=(lambda op, g, out, x: 3 * g * x * x,))
@@ -501,3 +528,9 @@ def test_a_network_of_calls_equals_jax(seed):
     _, second = jax.jvp(jax.grad(network, range(5)), tuple(arrays.values()), tuple(directions.values()))
     for found, theirs in zip(values(cf.hvp(c), directions).values(), second, strict=True):
         np.testing.assert_allclose(found, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_second_derivatives_by_a_node_that_the_gradient_does_not_read():
+    c = circuit("x = 2", "z = 3", "q = exp(x)", "f = mul(q, z)")
+    assert cf.Executor(cf.hessian(c, wrt="q")).forward().outputs["ddq_dq"] == 0
+    assert cf.Executor(cf.hvp(c, wrt="q")).forward({"q_dot": 1.0}).outputs["dq_dot"] == 0

@@ -45,6 +45,8 @@ def command(
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
                                         help="Where the rows of --table go, as .parquet, .arrow or .csv; - is CSV on "
                                              "standard output.")] = "-",
+    verify: Annotated[bool, typer.Option("--verify", help="Run the interpreter beside the engine, for every row of a "
+                                                          "table, and stop at the first number that differs.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which engine runs.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Print every value and every contribution as it comes about.")
                      ] = False,
@@ -63,8 +65,10 @@ def command(
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
-    executor = cf.Executor(asked.circuit)
+    executor = cf.Executor(asked.circuit, verify=verify)
     fast = table is not None or engine not in ("auto", "interpreter") or device is not None
+    if verify and not fast:
+        raise InputError("--verify compares an engine with the interpreter; choose one by --engine, or give a --table")
     if fast and (jacobian or hessian or jvp or debug_nans or cache != "all"):
         raise InputError("--jacobian, --hessian, --jvp, --debug-nans and --cache go with the interpreter, without "
                          "--table")
@@ -114,12 +118,12 @@ class _Trace:
 
     def arrived(self, name: str, gradient: Any) -> None:
         self.had.add(name)
-        self._print(f"d{name} = ", number(gradient), "red", "  the upstream gradient")
+        self._print(f"{self.circuit.gradient_name(name)} = ", number(gradient), "red", "  the upstream gradient")
 
     def sent(self, contribution: cf.Contribution, total: Any) -> None:
         name = contribution.source
         so_far = f", now {number(total)}" if name in self.had else ""
-        self._print(f"d{name} {'+=' if so_far else '='} ", number(contribution.value), "red",
+        self._print(f"{self.circuit.gradient_name(name)} {'+=' if so_far else '='} ", number(contribution.value), "red",
                     f"  from {contribution.target} = {_application(self.circuit.nodes[contribution.target])}{so_far}")
         self.had.add(name)
 
@@ -158,7 +162,7 @@ def _print_asked(result: cf.Result) -> None:
     for name, x in result.outputs.items():
         console().print(f"{name} = {whole(x)}", style="bold green")
     for name, x in result.gradients.items():
-        console().print(f"d{name} = {whole(x)}", style="bold red")
+        console().print(f"{result.circuit.gradient_name(name)} = {whole(x)}", style="bold red")
 
 
 def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:
@@ -173,7 +177,7 @@ def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result
         derived = (cf.jacobian if jacobian else cf.hessian)(asked.circuit, asked.of, asked.wrt)
     # A parameter inside a call is one of the circuit here.
     inputs = {name.replace("/", "_"): value for name, value in asked.inputs.items()}
-    inputs |= {f"{name.replace('/', '_')}_dot": value for name, value in tangents.items()}
+    inputs |= {f"{name.replace('/', '_').replace('.', '_')}_dot": value for name, value in tangents.items()}
     return cf.Executor(derived).forward(inputs, track=track)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from operator import itemgetter
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,13 +90,103 @@ def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:
 
 
 def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
-    """Do something for every block of rows, on all cores."""
-    parts = [slice(start, start + block) for start in range(0, rows, block)]
-    for _ in map(work, parts) if len(parts) == 1 else _threads().map(work, parts):
-        pass  # an error comes out here
+    """Do something for every block of rows, on all cores, and return when nothing of it runs any more.
+
+    The calling thread takes its share of the blocks, and all of them where the others are busy: a call from within a
+    block waits for nobody. What is done for a block goes by the block alone, not by the number of threads.
+
+    Args:
+        work: takes the rows of a block; the last slice may go beyond the rows.
+        rows: how many there are.
+        block: the rows of a block.
+
+    Raises:
+        BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.
+    """
+    blocks = _Blocks(work, [slice(start, start + block) for start in range(0, rows, block)])
+    try:
+        if rows > block:
+            queue, threads = _threads(os.getpid())
+            for _ in range(min(-(-rows // block) - 1, threads)):
+                queue.put(blocks)
+        blocks.share()
+    finally:
+        blocks.close()
+    if blocks.failed:
+        raise min(blocks.failed, key=itemgetter(0))[1]
+
+
+class _Blocks:
+    """What is left to do of one call.
+
+    Attributes:
+        failed: the errors, with the first row of each block.
+    """
+
+    def __init__(self, work: Callable[[slice], None], parts: Sequence[slice]) -> None:
+        self.failed: list[tuple[int, BaseException]] = []
+        self._work: Callable[[slice], None] | None = work
+        self._left = deque(parts)
+        self._lock, self._is_over = Lock(), Lock()
+        self._is_over.acquire()
+        self._helpers, self._is_closed = 0, False
+
+    def share(self) -> None:
+        """Do one block after the other until none is left."""
+        work = self._work
+        while work and self._left:
+            try:
+                part = self._left.popleft()
+            except IndexError:  # another thread took the last
+                return
+            try:
+                work(part)
+            except BaseException as error:  # raised in the calling thread
+                self._left.clear()
+                self.failed.append((part.start, error))
+
+    def help(self) -> None:
+        """Do so in another thread; one that comes too late does nothing."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._helpers += 1
+        self.share()
+        with self._lock:
+            self._helpers -= 1
+            if self._is_closed and not self._helpers:
+                self._is_over.release()
+
+    def close(self) -> None:
+        """Wait for the helpers, whatever interrupts the waiting: they write into arrays of the caller's."""
+        self._left.clear()
+        with self._lock:
+            self._is_closed, waits = True, self._helpers > 0
+        if waits:
+            try:
+                self._is_over.acquire()
+            except KeyboardInterrupt:
+                self.close()
+                raise
+        self._work = None  # a helper that comes too late would keep the arrays of this call in memory
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    """A thread for every core of this process."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def _threads(process: int) -> tuple[SimpleQueue[_Blocks], int]:
+    """Threads of a process, one for each core but that of the caller, and what they take calls from.
+
+    A fork has none of its parent's. There are fewer where the process is at its limit of threads, or at its end.
+    """
+    queue: SimpleQueue[_Blocks] = SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            queue.get().help()
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for started in range(cores - 1):
+        try:
+            Thread(target=serve, name=f"circuitflow {started}", daemon=True).start()
+        except RuntimeError:
+            return queue, started
+    return queue, cores - 1

@@ -9,8 +9,8 @@ from typing import Any
 from circuitflow.engines.arrays import Arrays
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.engine import Engine, Interpreted
-from circuitflow.engines.fast import is_there
 from circuitflow.engines.kernel import Untaped
+from circuitflow.engines.native import is_there
 from circuitflow.engines.rows import Rows
 from circuitflow.engines.staged import Staged, scalar_program
 from circuitflow.engines.taped import Taped, TapedRows
@@ -138,13 +138,6 @@ class Executor(Interpreter):
         if self.verify:
             return Verified(engine)
         return engine.value_and_grad if isinstance(engine, Staged) else engine
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _executor, (self.circuit, self.verify, self.thresholds)
-
-
-def _executor(circuit: Circuit, verify: bool, thresholds: Thresholds) -> Executor:
-    return Executor(circuit, verify=verify, thresholds=thresholds)
 
 
 def _operands(question: Question) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.fast import jitted
+from circuitflow.engines.native import jitted
 from circuitflow.engines.program import Program, needed
 from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, inlinable, number, writable, written
 from circuitflow.engines.source import Source, function
@@ -103,7 +103,7 @@ _BUILTINS = {"zip": zip, "range": range, "len": len}
 
 
 def _pair(operation: Operation, gates: GateTable) -> tuple[str, str]:
-    if not operation.truths:
+    if operation.loop:
         forward, backward = _many(operation)
         return (_python("v, results, operands", "k, slots in zip(results, operands)", forward),
                 _python("v, d, results, operands", "k, slots in zip(results, operands)", backward))
@@ -138,8 +138,8 @@ def _backward(operation: Operation, body: Body, row: str = "") -> list[str]:
 
 
 def _many(operation: Operation, row: str = "") -> tuple[list[str], list[str]]:
-    """Statements for a gate of any number of operands, whose slots are `slots`."""
-    if operation.kind == "add":
+    """Statements for a sum or product of any number of operands, whose slots are `slots`."""
+    if operation.loop == "sum":
         return (["y = 0.0", "for i in slots:", f"    y += v[i{row}]", f"v[k{row}] = y"],
                 [f"g = d[k{row}]", "for i in slots:", f"    d[i{row}] += g"])
     return (["y = 1.0", "for i in slots:", f"    y *= v[i{row}]", f"v[k{row}] = y"],
@@ -178,7 +178,7 @@ def compiled(operations: Sequence[Operation], gates: GateTable, *, rows: bool = 
     row = ", j" if rows else ""
     for code, operation in enumerate(operations):
         arity = len(operation.truths)
-        if arity:
+        if not operation.loop:
             one, other = bodies(operation, gates, COMPILED)
             ahead, back = _forward(operation, one, row), _backward(operation, other, row)
             slots = [f"i{i} = operands[p + {i}]" for i in range(arity)]

@@ -12,8 +12,8 @@ from circuitflow.engines.buffers import Compiled, allot
 from circuitflow.engines.columns import columns_in, in_blocks, new_columns
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.engine import Engine
-from circuitflow.engines.fast import is_there, jitted
 from circuitflow.engines.functions import BY_ELEMENT, is_elementwise
+from circuitflow.engines.native import is_there, jitted
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import COMPILED, inlinable, number, writable, written
 from circuitflow.engines.selection import with_products
@@ -25,7 +25,7 @@ from circuitflow.executor.question import Answer, Question
 from circuitflow.gates.shapes import Size
 
 FEWEST = 2**10
-"""Rows of a block, however many results there are."""
+"""Rows of a block, however many results there are, where so many are allowed."""
 
 
 class Rows(Engine):
@@ -123,7 +123,7 @@ def _blocks(stages: Program, columns: frozenset[str],
     """NumPy over blocks, a thread for every core."""
     stages = with_products(_over(stages, columns), thresholds.selected_size)
     row_bytes = allot(stages, thresholds.selected_size).row_bytes() + 8
-    block = max(FEWEST, min(thresholds.column_rows, thresholds.block_bytes // row_bytes))
+    block = min(thresholds.column_rows, max(FEWEST, thresholds.block_bytes // row_bytes))
     run = Compiled(stages, thresholds, into=True)
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
@@ -161,16 +161,19 @@ def _loop(stages: Program, columns: frozenset[str],
     names = {name: source.name(value) for name, value in stages.inputs.items()}
     given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
     outputs = list(stages.outputs.values())
-    results = [f"r{i}" for i in range(len(outputs))]
     loop = jitted("\n".join([
-        f"def loop({', '.join(['rows', *given, *results])}):",
-        "    for i in prange(rows):",
-        *(f"        {names[name]} = c{i}[i]" for i, name in enumerate(names) if name in columns),
+        f"def loop({', '.join(['start', 'stop', *given, *(f'r{i}' for i in range(len(outputs)))])}):",
+        "    for i in range(start, stop):",
+        *(f"        {names[name]} = get(c{i}, i)" for i, name in enumerate(names) if name in columns),
         *(f"        {line}" for line in lines),
-        *(f"        r{i}[i] = {source.text(x, number)}" for i, x in enumerate(outputs))]), parallel=True)
+        *(f"        put(r{i}, {i}, i, {source.text(x, number)})" for i, x in enumerate(outputs))]), over_rows=True)
+
+    most = thresholds.column_rows
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
         given = [arrays[name] if name in columns else arrays[name].item() for name in names]
-        loop(rows, *given, *results)
+        # To wake another thread takes as long as a few 10,000 rows; then there are enough blocks for all to share.
+        block = min(2 * most, max(1, most // 4, rows // 8)) if rows > most // 2 else most
+        in_blocks(lambda part: loop(part.start, min(part.stop, rows), *given, *results), rows, block)
 
     return call

@@ -61,10 +61,15 @@ class Source:
         if isinstance(operand, Size):
             return polynomial(operand, "whole")
         if isinstance(operand, tuple | list):
-            inside = ", ".join(polynomial(x, "block") if isinstance(x, Size) else self.text(x, number)
-                               for x in operand)
+            inside = ", ".join(self._element(x, number) for x in operand)
             return f"[{inside}]" if isinstance(operand, list) else f"({inside}{',' if len(operand) == 1 else ''})"
         return self.bind(operand, "k")
+
+    def _element(self, x: Any, number: Callable[[Any], str]) -> str:
+        """An element of a list: a size is that of a block, and a number beside arrays has its own dtype."""
+        if isinstance(x, Size):
+            return polynomial(x, "block")
+        return self.bind(x, "k") if isinstance(x, np.generic | np.ndarray) else self.text(x, number)
 
     def statements(self, write: Write, number: Callable[[Any], str],
                    inline: Callable[[Line, Value], bool] = lambda line, operand: False) -> Iterator[tuple[Line, str]]:

@@ -91,25 +91,30 @@ class Staged(Engine):
         """The function; its first parameter is this engine, and every keyword has the document's value as default."""
         stages, question = self._stages, self.question
         names = {name: stages.inputs.get(name, f"unused{i}") for i, name in enumerate(self._keywords)}
-        seeds = [f"{stages.seeds[text]} = {number(question.circuit.upstream[text])}" for text in stages.seeds]
+        # What no keyword gives: upstream gradients, and an input that is called like their keyword.
+        fixed: dict[str, Any] = {stages.seeds[text]: question.upstream[text] for text in stages.seeds}
+        if "upstream" in stages.inputs:
+            fixed[stages.inputs["upstream"]] = question.circuit.values.get("upstream")
+        is_known = all(x is not None for x in fixed.values())
+        given = [f"{name} = {number(x)}" for name, x in fixed.items()] if is_known else []
         kinds = {kind: [names[name] for name in names if name in stages.inputs and question.sources[name].dtype == kind]
                  for kind in ("float64", "bool")}
-        checks = ["not others and inputs is upstream is None", *(" is ".join([*(f"type({name})" for name in found),
-                                                               kind.removesuffix("64")])
-                                                  for kind, found in kinds.items() if found)]
+        checks = ["not others and inputs is upstream is None" if is_known else "False",
+                  *(" is ".join([*(f"type({name})" for name in found), kind.removesuffix("64")])
+                    for kind, found in kinds.items() if found)]
         source = stages.source
         value = (stages.values[0] if len(stages.values) == 1 else
                  _dictionary(zip((source.bind(text, "k") for text in question.plan.of), stages.values, strict=True)))
         gradients = _dictionary(zip((source.bind(name, "k") for name in question.plan.wrt), stages.gradients,
                                     strict=True))
-        given = ", ".join(names.values())
-        otherwise = f"return bound(engine, inputs, upstream, [{given}], others)"
+        parameters = ", ".join(names.values())
+        otherwise = f"return bound(engine, inputs, upstream, [{parameters}], others)"
         lines = [
-            f"def {NAME}(engine, inputs, /, *, {given}{', ' if given else ''}upstream, **others):",
+            f"def {NAME}(engine, inputs, /, *, {parameters}{', ' if parameters else ''}upstream, **others):",
             f"    if not ({' and '.join(checks)}):",
             f"        {otherwise}",
             "    try:",
-            *(f"        {line}" for line in (*seeds, *stages.body)),
+            *(f"        {line}" for line in (*given, *stages.body)),
             f"        return {value}, {gradients}",
             "    except (ArithmeticError, ValueError):",
             f"        {otherwise}",

@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.fast import jitted_function
+from circuitflow.engines.native import jitted_function
 from circuitflow.executor.plan import Plan
 from circuitflow.graph.collector import collector_paused
 
 UNROLLED = 8
-"""`add` and `mul` of more operands than this are a loop over them."""
-
-LOOPED = ("add", "mul")
+"""A sum or product of more operands than this is a loop over them."""
 
 
 class Operation(NamedTuple):
@@ -29,9 +27,10 @@ class Operation(NamedTuple):
     Attributes:
         kind: the gate.
         attributes: of the gate, in order of their names.
-        truths: for every operand, whether it is a truth value; empty where there are any number of operands.
+        truths: for every operand, whether it is a truth value; empty where there is a loop over them.
         truth: whether the output is one.
         wanted: for every operand, whether a contribution to it is asked for; empty where none is.
+        loop: the "sum" or "product" that a loop over any number of operands computes; "" where there is none.
     """
 
     kind: str
@@ -39,6 +38,7 @@ class Operation(NamedTuple):
     truths: tuple[bool, ...]
     truth: bool
     wanted: tuple[bool, ...]
+    loop: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +86,9 @@ def tape(plan: Plan, sources: Mapping[str, bool], *, fast: bool) -> Tape:
         code = by_key.get(key) if key is not None else None
         if code is None:
             attributes = tuple((name, _frozen(value)) for name, value in sorted(step.attributes.items()))
-            many = step.node.kind in LOOPED and len(operands) > UNROLLED
-            operation = Operation(step.node.kind, attributes, () if many else truths, is_truth,
-                                  (any(wanted),) if many else wanted)
+            loop = (step.gate.facets.loop or "") if len(operands) > UNROLLED else ""
+            operation = Operation(step.node.kind, attributes, () if loop else truths, is_truth,
+                                  (any(wanted),) if loop else wanted, loop)
             code = codes.setdefault(operation, len(codes))
             if key is not None:
                 by_key[key] = code

@@ -10,8 +10,8 @@ import numpy as np
 
 from circuitflow.engines.columns import columns_in, in_blocks, new_columns
 from circuitflow.engines.engine import Engine, is_numpy
-from circuitflow.engines.fast import is_there
 from circuitflow.engines.kernel import Python, compiled
+from circuitflow.engines.native import is_there
 from circuitflow.engines.tape import Tape, tape
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import InputError, printable

@@ -9,6 +9,7 @@ import numpy as np
 
 from circuitflow.engines.engine import Engine
 from circuitflow.errors import VerificationError, printable
+from circuitflow.executor.arrays import precise
 from circuitflow.executor.passes import forward_pass, reverse_sweep
 from circuitflow.executor.question import Answer
 from circuitflow.executor.vocabulary import Vocabulary
@@ -58,7 +59,7 @@ class Verified(Engine):
         """What every result is called, is, and the largest number that goes into it."""
         plan = self.question.plan
         bound, seeds = self.question.bind(inputs, upstream)
-        with np.errstate(all="ignore"):
+        with precise(bound.xp), np.errstate(all="ignore"):
             values = forward_pass(plan, bound)
             gradients, contributions = reverse_sweep(plan, Vocabulary(bound.xp, self.question.circuit.gates), values,
                                                      seeds)

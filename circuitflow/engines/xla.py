@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.engine import Engine
+from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError, MissingExtraError, printable
 from circuitflow.executor.arrays import Library
@@ -50,12 +51,13 @@ class Jitted(Engine):
             rows: whether arguments may have one more axis, in front, that everything is done along.
 
         Raises:
-            InputError: there is no such device.
+            InputError: there is no such device, or JAX would hang in this process.
             MissingExtraError: JAX is not installed.
         """
         super().__init__(question, thresholds)
         if find_spec("jax") is None:
             raise MissingExtraError("the engine jax needs `pip install 'circuitflow[jax]'`")
+        refuse_fork()
         import jax
 
         self._jax, self.over_rows, self._asked_device = jax, rows, device
@@ -65,7 +67,7 @@ class Jitted(Engine):
         self._inputs = {name: circuit.nodes[name].types[0] for name in plan.sources}
         self._seeds = {text: type_ for text, type_ in question.outputs.items() if plan.active[plan.of[text]]}
         self._held = ({name: self._put(circuit.values[name]) for name in plan.sources if name in circuit.values},
-                      {text: self._put(circuit.upstream[text]) for text in self._seeds if text in circuit.upstream})
+                      {text: self._put(question.upstream[text]) for text in self._seeds if text in question.upstream})
         self._sound: set[Any] = set()
         self._made: dict[Any, Any] = {}
 
@@ -76,6 +78,7 @@ class Jitted(Engine):
             InputError: as `Engine.__call__`; or a gate goes by a value.
             GateError: a gate could not be applied to the values that reached it.
         """
+        refuse_fork()
         given = self._arrays(inputs, self._inputs, "'{}'"), self._arrays(upstream, self._seeds, "upstream '{}'")
         columns = tuple(frozenset(name for name, array in arrays.items() if self.over_rows and name in types
                                   and array.ndim > len(types[name].shape))

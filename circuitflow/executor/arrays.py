@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.errors import InputError, MissingExtraError, short
+from circuitflow.errors import InputError, MissingExtraError, printable
+from circuitflow.executor.numbers import PLAIN, as_numpy, is_safe, refuse_lost
 from circuitflow.gates.shapes import ArrayType
-
-_OWN = (bool, int, float, str, list, tuple, np.ndarray, np.generic)
-"""What NumPy makes an array of."""
 
 
 class Library(NamedTuple):
@@ -28,9 +27,12 @@ class Library(NamedTuple):
             InputError: a value is no array, or there are arrays of several libraries.
             MissingExtraError: arrays other than NumPy's need the extra `arrays`.
         """
-        foreign = {name: value for name, value in given.items() if not isinstance(value, _OWN)}
+        foreign = {name: value for name, value in given.items() if not isinstance(value, PLAIN)}
         if not foreign:
             return cls(np, None)
+        for name, value in foreign.items():
+            if not _is_array(value):
+                raise _no_array(name, value)
         try:
             import array_api_compat
         except ImportError:
@@ -39,8 +41,7 @@ class Library(NamedTuple):
                                     "`pip install 'circuitflow[arrays]'`") from None
         for name, value in foreign.items():
             if not array_api_compat.is_array_api_obj(value):
-                raise InputError(f"{name} is a {type(value).__qualname__}; expected a number, lists of numbers or an "
-                                 "array")
+                raise _no_array(name, value)
         try:
             return cls(array_api_compat.array_namespace(*foreign.values()), next(iter(foreign.values())))
         except TypeError:
@@ -54,6 +55,24 @@ class Library(NamedTuple):
         import array_api_compat
 
         return self.xp.asarray(np.array(array), device=array_api_compat.device(self.like))
+
+    def to_numpy(self, array: Any) -> Any:
+        """An array of this library as one of NumPy; bfloat16, which NumPy does not have, becomes float32.
+
+        Raises:
+            InputError: it has no numbers in memory, or not one for every element.
+        """
+        if self.like is None:
+            return array
+        if str(array.dtype).endswith("bfloat16"):
+            array = self.xp.astype(array, self.xp.float32)
+        try:
+            if hasattr(array, "detach"):  # torch refuses to leave its graph, or the GPU, unasked
+                array = array.detach().cpu()
+            return np.asarray(array)
+        except (TypeError, NotImplementedError) as error:
+            raise InputError(f"a {type(array).__qualname__} cannot become an array of NumPy: "
+                             f"{printable(str(error))}") from None
 
     def dtype(self, name: str) -> Any:
         """A dtype of this library.
@@ -73,36 +92,46 @@ class Library(NamedTuple):
     def convert(self, value: Any, expected: ArrayType, name: str) -> Any:
         """A value as an array of the expected dtype: numbers and lists take it, arrays must be safe to cast.
 
+        Every number is kept exactly or refused; decimal fractions are rounded to the nearest of the dtype.
+
         Raises:
-            InputError: it, or the library, has no such dtype.
+            InputError: it is no array of numbers that the dtype holds, or the library has no such dtype.
         """
         dtype = self.dtype(expected.dtype)
-        if isinstance(value, _OWN):
-            if expected.dtype == "bfloat16":  # which NumPy does not have
-                return self.xp.asarray(self.move(_numpy(value, "float32", name)), dtype=dtype)
-            return self.move(_numpy(value, expected.dtype, name))
-        if not self.xp.can_cast(value.dtype, dtype):
+        if isinstance(value, PLAIN):
+            array = self.move(as_numpy(value, expected.dtype, name))
+            return array if self.like is None else self.xp.asarray(array, dtype=dtype)
+        if self.like is None or not _is_array(value):
+            raise _no_array(name, value)
+        if not (is_safe(str(value.dtype).rpartition(".")[2], expected.dtype) and self.xp.can_cast(value.dtype, dtype)):
             raise InputError(f"{name} is {value.dtype}; expected {expected.dtype}, so cast it first")
-        return self.xp.asarray(value, dtype=dtype)
+        array = value if value.dtype == dtype else self.xp.astype(value, dtype)
+        refuse_lost(self.xp, value, array, expected.dtype, name)
+        return array
 
 
-def _numpy(value: Any, dtype: str, name: str) -> Any:
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise InputError(f"{name} is {short(value)} of unequal lengths; expected a rectangular array") from None
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} is {short(value)}; expected numbers of dtype {dtype}")
-    if not _safe(array, dtype, plain=not isinstance(value, np.ndarray | np.generic)):
-        raise InputError(f"{name} is {array.dtype}; expected {dtype}, so cast it first")
-    return array.astype(dtype, copy=False)
+def precise(xp: Any) -> AbstractContextManager[Any]:
+    """Everything that is computed with arrays of a namespace has the dtypes of the document.
+
+    JAX in its default mode would silently make 64-bit numbers 32-bit; here it does not, in this thread.
+    """
+    if xp is np:
+        return nullcontext()
+    import array_api_compat
+
+    if not array_api_compat.is_jax_namespace(xp):
+        return nullcontext()
+    import jax
+
+    switch: AbstractContextManager[Any] = jax.enable_x64(True)
+    return switch
 
 
-def _safe(array: Any, dtype: str, *, plain: bool) -> bool:
-    """Whether a cast keeps every number; Python's own numbers may also be rounded to a float, or be whole by value."""
-    if (array.dtype.kind == "b") != (dtype == "bool"):
-        return plain and not array.size
-    if np.can_cast(array.dtype, dtype) or (plain and dtype.startswith("float")):
-        return True
-    with np.errstate(all="ignore"):
-        return plain and bool(np.all(array.astype(dtype) == array))
+def _is_array(value: Any) -> bool:
+    """Whether a value may be an array; whether its library has the Python array API says `array_api_compat`."""
+    return not isinstance(value, type) and hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+def _no_array(name: str, value: Any) -> InputError:
+    found = printable(type(value).__qualname__, 60)
+    return InputError(f"{name} is a {found}; expected a number, lists of numbers or an array")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from circuitflow.document.limits import Budget
-from circuitflow.errors import InputError, nearest, printable
+from circuitflow.errors import InputError, nearest, printable, short
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.plan import Plan
 from circuitflow.gates.shapes import ArrayType, Size, show
@@ -19,6 +19,25 @@ class Bound(NamedTuple):
     xp: Any
     arrays: Mapping[str, Any]
     sizes: Mapping[str, int]
+
+
+def library_of(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None = None) -> Library:
+    """The library of the values that a run is given: of inputs and of upstream gradients.
+
+    Raises:
+        InputError: these are no mappings by name, a value is no array, or there are arrays of several libraries.
+        MissingExtraError: arrays other than NumPy's need the extra `arrays`.
+    """
+    named: dict[str, Any] = {}
+    for what, given, prefix in (("inputs", inputs, ""), ("upstream", upstream, "upstream ")):
+        if not isinstance(given, Mapping | None):
+            raise InputError(f"{what} is a {printable(type(given).__qualname__, 60)}; expected a mapping from names to "
+                             "values")
+        for name, value in (given or {}).items():
+            if not isinstance(name, str):
+                raise InputError(f"{what}: {short(name)} is no name; expected a mapping from names to values")
+            named[f"{prefix}'{printable(name, 60)}'"] = value
+    return Library.of(named)
 
 
 def bind(circuit: Circuit, plan: Plan, library: Library, given: Mapping[str, Any]) -> Bound:
@@ -93,10 +112,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
     Raises:
         InputError: one is missing, has a wrong shape or dtype, or belongs to no output that was asked for.
     """
-    for name in given:
-        if name not in plan.of:
-            raise InputError(f"upstream '{printable(name, 60)}': not one of the outputs asked for"
-                             f"{nearest(name, plan.of) or ', which are ' + ', '.join(list(plan.of)[:8])}")
+    given = _by_output(circuit, plan, given)
     seeds: dict[int, Any] = {}
     for text, slot in plan.of.items():
         output = circuit.find(text)
@@ -104,13 +120,13 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         type_ = circuit.type_of(output)
         if not type_.is_float and (explicit or text in given):
             raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
-        if not plan.active[slot]:
+        if not plan.active[slot] and text not in given:
             continue
         shape = concrete(type_, sizes)
         if text in given:
             seed = library.convert(given[text], type_, f"upstream '{text}'")
-        elif text in circuit.upstream:
-            seed = library.move(circuit.upstream[text])
+        elif written := circuit.upstream_name(text):
+            seed = library.move(circuit.upstream[written])
         elif shape == ():
             seed = library.one(type_)
         else:
@@ -121,5 +137,22 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         if tuple(seed.shape) != shape:
             raise InputError(f"upstream '{text}' has shape {show(tuple(seed.shape))}; expected {show(shape)}, as the "
                              "output")
-        seeds[slot] = seed + seeds[slot] if slot in seeds else seed
+        if plan.active[slot]:
+            seeds[slot] = seed + seeds[slot] if slot in seeds else seed
     return seeds
+
+
+def _by_output(circuit: Circuit, plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Upstream gradients by the names that the outputs are asked for by."""
+    found: dict[str, Any] = {}
+    named: dict[str, str] = {}
+    for name, value in given.items():
+        output = circuit.find(name) if name not in plan.of else None
+        text = name if output is None else next((text for text in plan.of if circuit.find(text) == output), name)
+        if text not in plan.of:
+            raise InputError(f"upstream '{printable(name, 60)}': not one of the outputs asked for"
+                             f"{nearest(name, plan.of) or ', which are ' + ', '.join(list(plan.of)[:8])}")
+        if text in found:
+            raise InputError(f"upstream '{name}': it is the output '{named[text]}', which is given one too; give one")
+        found[text], named[text] = value, name
+    return found

@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitflow.executor.arrays import Library
-from circuitflow.executor.binding import Bound, bind, upstream_gradients
+from circuitflow.executor.arrays import Library, precise
+from circuitflow.executor.binding import Bound, bind, library_of, upstream_gradients
 from circuitflow.executor.interpreter import Interpreter
 from circuitflow.executor.passes import Track, fit, forward_pass, reverse_sweep, untracked
 from circuitflow.executor.plan import Plan, Step
@@ -104,12 +104,13 @@ def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str 
           track: Track = untracked) -> Report:
     """Compare every gradient with central differences, in NumPy; terms and errors are those of `Interpreter.run`."""
     plan = Interpreter(circuit).plan(of, wrt)
-    library = Library(np, None)
-    bound = bind(circuit, plan, library, inputs or {})
-    seeds = upstream_gradients(circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
-    seeds = {slot: _wide(seed) for slot, seed in seeds.items()}
+    library = library_of(inputs, upstream)
+    with precise(library.xp):
+        bound = bind(circuit, plan, library, inputs or {})
+        seeds = upstream_gradients(circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
+    seeds = {slot: _wide(library, seed) for slot, seed in seeds.items()}
     with np.errstate(all="ignore"):
-        wide = Bound(np, {name: _wide(array) for name, array in bound.arrays.items()}, bound.sizes)
+        wide = Bound(np, {name: _wide(library, array) for name, array in bound.arrays.items()}, bound.sizes)
         values = forward_pass(plan, wide)
         op = Vocabulary(np, circuit.gates)
         gradients, _ = reverse_sweep(plan, op, values, seeds)
@@ -123,8 +124,8 @@ def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str 
     return Report(compared, blamed, circuit.unused())
 
 
-def _wide(array: Any) -> Any:
-    array = np.asarray(array)
+def _wide(library: Library, array: Any) -> Any:
+    array = library.to_numpy(array)
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from circuitflow.errors import InputError, nearest, printable
-from circuitflow.executor.arrays import Library
-from circuitflow.executor.binding import bind, upstream_gradients
+from circuitflow.executor.arrays import precise
+from circuitflow.executor.binding import bind, library_of, upstream_gradients
 from circuitflow.executor.cache import CACHES, FrugalPasses
 from circuitflow.executor.passes import Track, Watch, forward_pass, reverse_sweep, untracked
-from circuitflow.executor.plan import Plan, make_plan
+from circuitflow.executor.plan import Plan, make_plan, references
 from circuitflow.executor.result import Contribution, Result
 from circuitflow.executor.structure import structure
 from circuitflow.executor.vocabulary import Vocabulary
@@ -33,10 +32,13 @@ class Interpreter:
         self._plans: dict[tuple[tuple[str, ...] | None, tuple[str, ...] | None], Plan] = {}
         self._frugal: dict[tuple[Plan, str], FrugalPasses] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the schedules, which are made again when they are asked for."""
+        return {**self.__dict__, "_plans": {}, "_frugal": {}}
+
     def plan(self, of: str | Sequence[str] | None = None, wrt: str | Sequence[str] | None = None) -> Plan:
         """The schedule for a question; see `run` for its terms and errors."""
-        key = (None if of is None else (of,) if isinstance(of, str) else tuple(of),
-               None if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt))
+        key = references(of, "of"), references(wrt, "wrt")
         if key not in self._plans:
             with collector_paused():
                 self._plans[key] = make_plan(self.circuit, *key, structure)
@@ -66,14 +68,15 @@ class Interpreter:
             GateError: a gate could not be applied to the values that reached it.
         """
         if cache not in CACHES:
-            raise InputError(f"there is no cache '{printable(cache, 60)}'{nearest(cache, CACHES)}; there are "
+            raise InputError(f"there is no cache '{printable(str(cache), 60)}'{nearest(str(cache), CACHES)}; there are "
                              f"{', '.join(CACHES)}")
         plan = self.plan(of, wrt)
-        library = Library.of(_named(inputs, upstream))
-        bound = bind(self.circuit, plan, library, inputs or {})
-        seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
-        op = Vocabulary(bound.xp, self.circuit.gates)
-        with np.errstate(all="ignore"):
+        library = library_of(inputs, upstream)
+        with precise(library.xp), np.errstate(all="ignore"):
+            bound = bind(self.circuit, plan, library, inputs or {})
+            seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {},
+                                       explicit=of is not None)
+            op = Vocabulary(bound.xp, self.circuit.gates)
             if cache != "all":
                 if (plan, cache) not in self._frugal:
                     self._frugal[plan, cache] = FrugalPasses(plan, cache)
@@ -89,23 +92,17 @@ class Interpreter:
                 track: Track = untracked) -> Result:
         """The forward pass alone; see `run`. The result has no gradients."""
         plan = self.plan(of, ())
-        bound = bind(self.circuit, plan, Library.of(_named(inputs, {})), inputs or {})
-        with np.errstate(all="ignore"):
+        library = library_of(inputs)
+        with precise(library.xp), np.errstate(all="ignore"):
+            bound = bind(self.circuit, plan, library, inputs or {})
             values = forward_pass(plan, bound, track)
         return self._result(plan, values, [None] * len(values), [], {})
 
     def _result(self, plan: Plan, values: Sequence[Any], gradients: Sequence[Any],
                 contributions: Sequence[Contribution], seeds: Mapping[int, Any]) -> Result:
-        named = zip(plan.names, gradients, strict=True)
-        return Result(self.circuit,
-                      MappingProxyType({text: values[slot] for text, slot in plan.of.items()}),
-                      MappingProxyType(dict(zip(plan.names, values, strict=True))),
-                      MappingProxyType({name: gradient for name, gradient in named if gradient is not None}),
-                      contributions,
-                      MappingProxyType({plan.names[slot]: seed for slot, seed in seeds.items()}))
-
-
-def _named(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Every value given, under the name that errors call it by."""
-    return {**{f"'{printable(name, 60)}'": value for name, value in (inputs or {}).items()},
-            **{f"upstream '{printable(name, 60)}'": value for name, value in (upstream or {}).items()}}
+        found = dict(zip(plan.names, gradients, strict=True)) | {
+            text: gradients[slot] for text, slot in plan.wrt.items()}
+        return Result(self.circuit, {text: values[slot] for text, slot in plan.of.items()},
+                      dict(zip(plan.names, values, strict=True)),
+                      {name: gradient for name, gradient in found.items() if gradient is not None}, contributions,
+                      {plan.names[slot]: seed for slot, seed in seeds.items()})

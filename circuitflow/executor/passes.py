@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from circuitflow.errors import GateError, printable
+from circuitflow.errors import CircuitflowError, GateError, printable
 from circuitflow.executor.binding import Bound
 from circuitflow.executor.plan import Plan, Step
 from circuitflow.executor.result import Contribution
@@ -106,6 +106,7 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
 
     Raises:
         GateError: its backward rule failed, or gave a wrong shape.
+        InputError: it needs a built-in gate that no document with this table of gates can name.
     """
     g, out = _upstream(step, op, gradients, values)
     if g is None:
@@ -120,7 +121,7 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
             slot = step.operands[i]
             gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted
             yield i, fitted
-    except GateError:
+    except CircuitflowError:
         raise
     except Exception as error:
         raise blame(step, error) from error
@@ -136,15 +137,18 @@ def fill_in(plan: Plan, op: Any, values: Sequence[Any], gradients: list[Any]) ->
 def _upstream(step: Step, op: Any, gradients: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
     """The upstream gradient on a gate's output and the output; None where no gradient arrives.
 
-    Of several outputs, one without a gradient gets zeros.
+    Of several outputs of a gate, one without a gradient gets zeros: rules of gates count on arrays. A node with
+    subcircuits gets None for it, so that inside no 0 meets an infinity where no gradient arrives.
     """
     if not step.outputs:
         return gradients[step.output], values[step.output]
     slots = range(step.output, step.output + step.outputs)
     if all(gradients[slot] is None for slot in slots):
         return None, None
-    return (tuple(op.zeros_like(values[slot]) if gradients[slot] is None else gradients[slot] for slot in slots),
-            tuple(values[slot] for slot in slots))
+    arrived = [gradients[slot] for slot in slots]
+    if step.node.gate is not None:
+        arrived = [op.zeros_like(values[slot]) if g is None else g for slot, g in zip(slots, arrived, strict=True)]
+    return tuple(arrived), tuple(values[slot] for slot in slots)
 
 
 def fit(step: Step, i: int, op: Any, contribution: Any, operand: Any) -> Any:

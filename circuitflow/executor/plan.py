@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from circuitflow.errors import InputError, few, printable
+from circuitflow.errors import InputError, few, printable, short
 from circuitflow.gates import Gate
 from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
@@ -62,6 +62,23 @@ The outputs of the gate that it gives are the node's, by reference; after them m
 """
 
 
+def references(asked: object, option: str) -> tuple[str, ...] | None:
+    """One reference or several as a tuple; None where nothing is asked for.
+
+    Raises:
+        InputError: it is neither; the message begins with the option that it was given as.
+    """
+    if asked is None or isinstance(asked, str):
+        return None if asked is None else (asked,)
+    if not isinstance(asked, Iterable) or isinstance(asked, bytes):
+        raise InputError(f"{option} is {short(asked)}; expected a reference to a node, or several")
+    names = tuple(asked)
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"{option}: {short(name)} is no reference to a node; expected its id as a string")
+    return names
+
+
 def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | None,
               structure: Structure | None = None) -> Plan:
     """Schedule what the asked outputs need.
@@ -75,8 +92,8 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
     Raises:
         InputError: a reference that the circuit does not have, or a gradient that cannot be.
     """
-    found = {text: _find(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
-    asked = {text: _differentiable(circuit, text, _find(circuit, text, "wrt")) for text in wrt or ()}
+    found = {text: found_in(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
+    asked = {text: _differentiable(circuit, text, found_in(circuit, text, "wrt")) for text in wrt or ()}
     needed = circuit.needed({output.node for output in (*found.values(), *asked.values())})
     first: dict[str, int] = {}
     reaching: dict[tuple[str, tuple[bool, ...]], tuple[bool, ...]] = {}
@@ -129,13 +146,19 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
     return Plan(slots, chosen, sources, steps, names, active)
 
 
-def _find(circuit: Network, reference: str, asked: str) -> Output:
+def found_in(circuit: Network, reference: str, asked: str) -> Output:
+    """The output that a reference means.
+
+    Raises:
+        InputError: there is none; the message begins with what asked for it.
+    """
     output = circuit.find(reference)
     if output is None:
-        node = circuit.nodes.get(reference)
-        hint = f"; name one of its outputs: {', '.join(few(node.names))}" if node else circuit.suggestion(reference)
+        if names := circuit.names_of(reference):
+            raise InputError(f"{asked}: '{reference}' has several outputs; name one of its outputs: "
+                             f"{', '.join(few(names))}")
         raise InputError(f"{asked}: there is no '{printable(reference, 60)}' in circuit '{printable(circuit.name, 60)}'"
-                         f"{hint}" if node is None else f"{asked}: '{reference}' has several outputs{hint}")
+                         f"{circuit.suggestion(reference)}")
     return output
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from circuitflow.errors import InputError, printable, short
-from circuitflow.executor.arrays import Library
-from circuitflow.executor.binding import Bound, bind, upstream_gradients
+from circuitflow.executor.arrays import precise
+from circuitflow.executor.binding import Bound, bind, library_of, upstream_gradients
 from circuitflow.executor.cache import FrugalPasses
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import ArrayType
@@ -32,6 +32,7 @@ class Question:
         plan: the schedule; its `of` and `wrt` have the references in order.
         sources: shape and dtype of every input, parameter and constant that an answer needs, by id.
         outputs: shape and dtype of every output asked for, by reference.
+        upstream: the document's upstream gradients on them.
         scalar: whether every value is one float64 or truth value, so that answers are Python's numbers.
     """
 
@@ -50,6 +51,12 @@ class Question:
             output = self.circuit.find(text)
             assert output is not None  # noqa: S101
             self.outputs[text] = self.circuit.type_of(output)
+        self.upstream = {text: self.circuit.upstream[name] for text in self.outputs
+                         if (name := self.circuit.upstream_name(text)) is not None}
+        gradients = wrt is None or len(wrt) > 0
+        for text, type_ in self.outputs.items():
+            if gradients and of is not None and not type_.is_float:
+                raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
         types = {step.node.types[0] for step in self.plan.steps}.union(self.sources.values())
         self.scalar = all(map(_is_scalar, types)) and not any(step.outputs for step in self.plan.steps)
 
@@ -78,10 +85,10 @@ class Question:
         Raises:
             InputError: an unknown name, a missing value, a wrong shape or dtype.
         """
-        library = Library.of({**{f"'{printable(name, 60)}'": value for name, value in inputs.items()},
-                              **{f"upstream '{printable(name, 60)}'": value for name, value in upstream.items()}})
-        bound = bind(self.circuit, self.plan, library, inputs)
-        return bound, upstream_gradients(self.circuit, self.plan, library, bound.sizes, upstream, explicit=False)
+        library = library_of(inputs, upstream)
+        with precise(library.xp):
+            bound = bind(self.circuit, self.plan, library, inputs)
+            return bound, upstream_gradients(self.circuit, self.plan, library, bound.sizes, upstream, explicit=False)
 
     def interpret(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
         """The answer of the reference interpreter.
@@ -89,7 +96,7 @@ class Question:
         Raises:
             GateError: a gate could not be applied to the values that reached it.
         """
-        with np.errstate(all="ignore"):
+        with precise(bound.xp), np.errstate(all="ignore"):
             values, gradients = self._passes.run(bound, Vocabulary(bound.xp, self.circuit.gates), seeds)
         found = [values[slot] for slot in self.plan.of.values()]
         slopes = [gradients[slot] for slot in self.plan.wrt.values()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,8 @@ class NonFinite(NamedTuple):
         gate: its gate, or the kind of source.
         stage: "forward pass" or "reverse sweep".
         value: the output, or the contribution, that is not finite.
-        operands: the values of the operands, by source; in the reverse sweep also the upstream gradient, as "d" + id.
+        operands: the values of the operands, by source; in the reverse sweep also the upstream gradients, by
+            `Network.gradient_name`.
     """
 
     node: str
@@ -60,7 +62,7 @@ class Result:
         circuit: the circuit that ran.
         outputs: the outputs asked for, by reference.
         values: the value of every node that ran, by id (`id.output` where a gate has several), in schedule order.
-        gradients: the gradient on every node that the reverse sweep reached, and on every node asked for; in the
+        gradients: the gradient on every node that the reverse sweep reached, and by reference those asked for; in the
             shape and dtype of the node's value.
         contributions: what every edge sent back, in the order of the sweep.
         upstream: the gradients that the sweep began with, by the node they arrive on.
@@ -73,6 +75,14 @@ class Result:
     contributions: Sequence[Contribution]
     upstream: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in _MAPPINGS:
+            object.__setattr__(self, name, MappingProxyType(getattr(self, name)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {**self.__dict__, **{name: dict(getattr(self, name)) for name in _MAPPINGS}}
+        return _result, (fields,)
+
     def __repr__(self) -> str:
         outputs = ", ".join(f"{name} = {_in_short(x)}" for name, x in list(self.outputs.items())[:4])
         more = ", …" if len(self.outputs) > 4 else ""
@@ -83,14 +93,17 @@ class Result:
         """What the edge from `source` to `target` sent back.
 
         Args:
-            source: the node that the gradient flows to.
-            target: the node whose backward rule sent it.
+            source: the node that the gradient flows to; any reference to it, `h` for the output of a call.
+            target: the node whose backward rule sent it, likewise.
             port: needed where the source feeds two operands of the target.
 
         Raises:
             InputError: there is no such edge, several of them, or nothing flowed along it.
         """
-        found = [c for c in self.contributions if c.source == source and c.target == target and port in (None, c.port)]
+        output, node = self.circuit.find(source), self.circuit.find(target)
+        ends = (source if output is None else self.circuit.nodes[output.node].name_of(output.position),
+                target if node is None else node.node)
+        found = [c for c in self.contributions if (c.source, c.target) == ends and port in (None, c.port)]
         edge = f"from '{printable(source, 60)}' to '{printable(target, 60)}'"
         if not found:
             raise InputError(f"no gradient flowed along an edge {edge}{'' if port is None else f', port {port!r}'}")
@@ -120,13 +133,21 @@ class Result:
         for contribution in self.contributions:
             if not _finite(contribution.value):
                 node = self.circuit.nodes[contribution.target]
-                upstream = {f"d{name}": self.gradients[name] for name in node.names if name in self.gradients}
+                upstream = {self.circuit.gradient_name(name): self.gradients[name] for name in node.names
+                            if name in self.gradients}
                 yield (NonFinite(node.id, node.kind, "reverse sweep", contribution.value,
                                  {**self._operands(node.id), **upstream}), all(map(_finite, upstream.values())))
 
     def _operands(self, name: str) -> dict[str, Any]:
         sources = (self.circuit.nodes[edge.source].names[edge.output] for edge in self.circuit.nodes[name].operands)
         return {source: self.values[source] for source in sources}
+
+
+_MAPPINGS = ("outputs", "values", "gradients", "upstream")
+
+
+def _result(fields: dict[str, Any]) -> Result:
+    return Result(**fields)
 
 
 def _finite(value: Any) -> bool:

@@ -7,6 +7,7 @@ Of a scan the carries are kept, every one or every so many-th, and shown in the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from circuitflow.executor.binding import Bound
@@ -37,7 +38,9 @@ class _Application:
 
     def __init__(self, instance: Instance, wanted: Sequence[str]) -> None:
         self.instance, self.wanted = instance, tuple(wanted)
-        self.plan: Plan = make_plan(instance, None, [instance.inputs[name] for name in wanted], structure)
+        plan = make_plan(instance, None, [instance.inputs[name] for name in wanted], structure)
+        self.slots = list(plan.wrt.values())
+        self.plan: Plan = replace(plan, wrt={})  # a gradient that does not arrive stays absent
 
     def forward(self, xp: Any, operands: Mapping[str, Any]) -> list[Any]:
         """The value in every slot."""
@@ -51,14 +54,15 @@ class _Application:
         return [values[slot] for slot in self.plan.of.values()]
 
     def backward(self, op: Any, operands: Mapping[str, Any], upstream: Sequence[Any]) -> dict[str, Any]:
-        """The gradients on the operands wanted, from those on the outputs; None for one that has none."""
-        values = self.forward(op.xp, operands)
+        """The gradients on the operands wanted, from those on the outputs; None is the absence of one."""
         seeds: dict[int, Any] = {}
         for slot, g in zip(self.plan.of.values(), upstream, strict=True):
             if g is not None and self.plan.active[slot]:
                 seeds[slot] = seeds[slot] + g if slot in seeds else g
-        gradients, _ = reverse_sweep(self.plan, op, values, seeds)
-        return dict(zip(self.wanted, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
+        if not seeds:
+            return dict.fromkeys(self.wanted)
+        gradients, _ = reverse_sweep(self.plan, op, self.forward(op.xp, operands), seeds)
+        return dict(zip(self.wanted, (gradients[slot] for slot in self.slots), strict=True))
 
 
 def _as_in(xp: Any, array: Any, given: Mapping[str, Any]) -> Any:
@@ -188,21 +192,25 @@ class _Scan:
                 carries.append(self._next(self._apply(op.xp, self._step(operands, carries[-1], t))))
             for t, carry in zip(reversed(segment), reversed(carries), strict=True):
                 seeds = {output: carried[name] for name, output in self.carry.items()}
-                here = [seeds[name] if name in seeds else upstream[name][t, ...] for name in self.outputs]
+                here = [seeds[name] if name in seeds else None if upstream[name] is None else upstream[name][t, ...]
+                        for name in self.outputs]
                 sent = self.application.backward(op, self._step(operands, carry, t), here)
                 carried = {name: sent.get(name) for name in self.carry}
                 for name, value in sent.items():
                     if name in self.over:
                         stacks[name].append(value)
-                    elif name not in self.carry:
+                    elif name not in self.carry and value is not None:
                         sums[name] = sums[name] + value if name in sums else value
         return [self._sent(op, name, operands, carried, stacks, sums) if name in self.asked else None
                 for name in self.ports]
 
     def _sent(self, op: Any, name: str, operands: Mapping[str, Any], carried: Mapping[str, Any],
               stacks: Mapping[str, list[Any]], sums: Mapping[str, Any]) -> Any:
+        """The gradient on an operand. Where it arrives at some positions, it is 0 at the others."""
         if name in self.carry:
             return carried[name]
-        if name in self.over and stacks[name]:
-            return op.stack(*(stacks[name] if self.from_end else stacks[name][::-1]), axis=0)
-        return sums[name] if name in sums else op.zeros_like(operands[name])
+        if name not in self.over or all(part is None for part in stacks[name]):
+            return sums.get(name)
+        nothing = op.zeros_like(operands[name][0, ...])
+        parts = [nothing if part is None else part for part in stacks[name]]
+        return op.stack(*(parts if self.from_end else parts[::-1]), axis=0)

@@ -1,11 +1,14 @@
-"""The vocabulary that backward rules are written in, over arrays: every gate of the table as a function."""
+"""The vocabulary that backward rules are written in, over arrays: every gate as a function.
+
+A name of a built-in gate means that gate, whatever row a table has under it.
+"""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-from circuitflow.gates import Gate, GateTable
+from circuitflow.gates import GATES, Gate, GateTable
 
 
 class Vocabulary:
@@ -13,7 +16,7 @@ class Vocabulary:
 
     def __init__(self, xp: Any, gates: GateTable) -> None:
         self.xp = xp
-        for name, gate in gates.items():
+        for name, gate in {**gates, **GATES}.items():
             setattr(self, name, _function(xp, gate))
 
     def __getattr__(self, name: str) -> Any:

@@ -130,6 +130,7 @@ class _Told:
         arrived: Counter[str] = Counter()
 
         def arrive(name: str, right: str, value: Any) -> Stage:
+            value = np.asarray(value)  # in the precision that it has, whatever the library makes of a sum
             arrived[name] += 1
             first = name not in so_far
             so_far[name] = value if first else so_far[name] + value
@@ -140,7 +141,8 @@ class _Told:
                 if arrived[name] == self.arrivals[name]:
                     total = number(self.result.gradients[name])
                     remark = f"{name} forks, its contributions add up: {total}"
-            return Stage(f"d{name}", "=" if first else "+=", right, number(value), remark, name, total)
+            called = self.circuit.gradient_name(name)
+            return Stage(called, "=" if first else "+=", right, number(value), remark, name, total)
 
         if self.result.upstream:
             yield Block("", "", "", [arrive(name, "", value)._replace(remark="the upstream gradient")
@@ -158,7 +160,8 @@ class _Told:
         ports = [c.port for c in contributions]
         wanted = [edge.port in ports for edge in node.operands]
         types = [ArrayType(tuple(x.shape), _dtype(x)) for x in (self.result.values[name] for name in names)]
-        sent = sent_back(node, self.circuit.gates, names, types, node.names, wanted)
+        sent = sent_back(node, self.circuit.gates, names, types, node.names, wanted,
+                         list(map(self.circuit.gradient_name, node.names)))
         by_port = {edge.port: text for edge, text in zip(node.operands, sent, strict=True)}
         return [by_port[port] or "" for port in ports]
 
@@ -192,7 +195,7 @@ class _Told:
         plain = all(np.ndim(g) == 0 and float(g) == 1 for g in upstream)
         if len(names) > 1:
             return "the sum of the outputs" + (", each times its upstream gradient," if not plain else "")
-        return names[0] if plain else f"the sum of {names[0]} times d{names[0]}"
+        return names[0] if plain else f"the sum of {names[0]} times {self.circuit.gradient_name(names[0])}"
 
     @staticmethod
     def _sentence(name: str, gradient: Any, target: str) -> str:

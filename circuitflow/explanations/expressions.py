@@ -69,7 +69,7 @@ def stage(node: Node, names: Sequence[str]) -> str:
 
 
 def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequence[ArrayType],
-              outputs: Sequence[str], wanted: Sequence[bool]) -> list[str | None]:
+              outputs: Sequence[str], wanted: Sequence[bool], upstream: Sequence[str] = ()) -> list[str | None]:
     """What a node's backward rule sends to each operand, in the names of this circuit: `df * invden`.
 
     Args:
@@ -79,6 +79,7 @@ def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequenc
         types: of its operands, every size known.
         outputs: how its outputs are called.
         wanted: to which operands something is sent.
+        upstream: how the gradients on its outputs are called; `df` on the output `f` by default.
 
     Returns:
         An expression for each operand; None where the rule is too long to be read, or is no rule of a gate.
@@ -98,10 +99,11 @@ def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequenc
     out_types = node.gate.shape(*types, **node.attributes)
     out_types = (out_types,) if isinstance(out_types, ArrayType) else out_types
     out = tuple(port(name, type_) for name, type_ in zip(outputs, out_types, strict=True))
-    upstream = tuple(port(f"d{name}", type_) for name, type_ in zip(outputs, out_types, strict=True))
+    arriving = tuple(port(name, type_) for name, type_ in zip(upstream or [f"d{name}" for name in outputs], out_types,
+                                                              strict=True))
     several = len(node.outputs) > 0
     try:
-        sent = node.gate.contributions(writer, upstream if several else upstream[0], out if several else out[0],
+        sent = node.gate.contributions(writer, arriving if several else arriving[0], out if several else out[0],
                                        operands, wanted, node.attributes)
         fitted = [None if wire is None else _fitted(writer, node, wire, operand)
                   for wire, operand in zip(sent, operands, strict=True)]

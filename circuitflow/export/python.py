@@ -89,9 +89,10 @@ class _Script:
         self.derived = derived
         circuit, plan = derived.question.circuit, derived.question.plan
         inputs = {**{name: circuit.values[name] for name in derived.inputs if name in circuit.values}, **inputs}
+        known = derived.question.upstream
         received = {text: id_ for text, id_ in derived.upstream.items() if plan.active[plan.of[text]]}
         upstream = {**{text: 1.0 for text, id_ in received.items() if derived.type_of(id_).shape == ()},
-                    **{text: circuit.upstream[text] for text in received if text in circuit.upstream}, **upstream}
+                    **{text: known[text] for text in received if text in known}, **upstream}
         # What has no default is zeros meanwhile. An unknown name is refused there, and every value that does not fit.
         bound, seeds = derived.question.bind(
             {**{name: self._zeros(name, id_) for name, id_ in derived.inputs.items() if name not in inputs}, **inputs},

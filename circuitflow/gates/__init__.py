@@ -16,14 +16,14 @@ from circuitflow.gates.losses import LOSSES
 from circuitflow.gates.neural import NEURAL
 from circuitflow.gates.normalization import NORMALIZATION
 from circuitflow.gates.notes import NOTES, Note
-from circuitflow.gates.record import AtLeast, Attributes, Gate, GateTable, Reads
+from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, GateTable, Reads
 from circuitflow.gates.reductions import REDUCTIONS
 from circuitflow.gates.running import RUNNING
 from circuitflow.gates.shapes import ArrayType, ShapeError, Size
 from circuitflow.gates.trigonometric import TRIGONOMETRIC
 
-__all__ = ["FAMILIES", "GATES", "NOTES", "ArrayType", "AtLeast", "Attributes", "Gate", "GateTable", "Note", "Reads",
-           "ShapeError", "Size"]
+__all__ = ["FAMILIES", "GATES", "NOTES", "ArrayType", "AtLeast", "Attributes", "Facets", "Gate", "GateTable", "Note",
+           "Reads", "ShapeError", "Size"]
 
 FAMILIES: dict[str, GateTable] = {
     "arithmetic": ARITHMETIC,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from circuitflow.gates.record import AtLeast, Attributes, Gate, Reads
+from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import elementwise, floating, need_number, same
 
 
@@ -86,29 +86,51 @@ def _pow_x(op: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     return op.mul_no_nan(g, op.where(constant, 0.0, y * op.pow(x, op.where(constant, 1.0, y - 1))))
 
 
+# What has the value of a gate of wires, where some of them are known numbers ------------------------------------------
+
+def _negative(op: Any, type_: Any, x: Any, y: Any) -> Any:
+    return -y if x.fill == 0 and y.type == type_ else None
+
+
+def _mul_equal(op: Any, type_: Any, *xs: Any) -> Any:
+    if len(xs) == 2:
+        for x, y in (xs, xs[::-1]):
+            if x.fill == -1 and y.type == type_:
+                return -y
+    return None
+
+
+def _mul_no_nan_equal(op: Any, type_: Any, x: Any, y: Any) -> Any:
+    if x.fill == 0:
+        return x
+    if x.fill == 1 or y.fill == 1:
+        return y if x.fill == 1 else x
+    return x * y if x.fill == x.fill else None
+
+
 ARITHMETIC = {
     "add": Gate("x + y + …", "The sum; passes its gradient to every operand unchanged.",
                 AtLeast(2), elementwise, symbol="+", broadcasts=True,
                 forward=lambda xp, *xs: functools.reduce(operator.add, xs),
-                backward=lambda op, g, out, *xs: (g,) * len(xs)),
+                backward=lambda op, g, out, *xs: (g,) * len(xs)).stating(Facets(neutral=0.0, loop="sum")),
     "sub": Gate("x - y", "The difference.",
                 ("x", "y"), elementwise, symbol="-", broadcasts=True,
                 forward=lambda xp, x, y: x - y,
                 backward=(lambda op, g, out, x, y: g,
-                          lambda op, g, out, x, y: -g)),
+                          lambda op, g, out, x, y: -g)).stating(Facets(last_neutral=0.0, equal=_negative)),
     "mul": Gate("x · y · …", "The product; the gradient on each operand is the gradient times the other operands.",
                 AtLeast(2), elementwise, symbol="*", broadcasts=True, reads=Reads.INPUTS,
                 forward=lambda xp, *xs: _product(xs),
-                backward=_mul_backward),
+                backward=_mul_backward).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product")),
     "div": Gate("x / y", "The quotient.",
                 ("x", "y"), floating, symbol="/", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, x, y: x / y,
                 backward=(lambda op, g, out, x, y: op.mul_no_nan(g, 1 / y),
-                          lambda op, g, out, x, y: op.mul_no_nan(g, -out / y))),
+                          lambda op, g, out, x, y: op.mul_no_nan(g, -out / y))).stating(Facets(last_neutral=1.0)),
     "neg": Gate("-x", "The negative.",
                 ("x",), _signed, symbol="-",
                 forward=lambda xp, x: -x,
-                backward=(lambda op, g, out, x: -g,)),
+                backward=(lambda op, g, out, x: -g,)).stating(Facets(undoes_itself=True)),
     "reciprocal": Gate("1 / x", "The reciprocal.",
                        ("x",), floating, symbol="1/x", reads=Reads.OUTPUT,
                        forward=lambda xp, x: 1 / x,
@@ -117,7 +139,8 @@ ARITHMETIC = {
                 ("x", "y"), floating, symbol="^", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, x, y: x**y,
                 backward=(_pow_x,
-                          lambda op, g, out, x, y: op.mul_no_nan(g, out * op.log(op.where(x == 0, 1.0, x))))),
+                          lambda op, g, out, x, y: op.mul_no_nan(g, out * op.log(op.where(x == 0, 1.0, x)))),
+                ).stating(Facets(last_neutral=1.0)),
     "sqrt": Gate("√x", "The square root; its slope at 0 is infinite.",
                  ("x",), floating, symbol="√", reads=Reads.OUTPUT,
                  forward=lambda xp, x: xp.sqrt(x),
@@ -178,11 +201,12 @@ ARITHMETIC = {
                        ("x", "y"), floating, symbol="*", broadcasts=True, reads=Reads.INPUTS,
                        forward=lambda xp, x, y: xp.where(x == 0, 0.0, x * y),
                        backward=(lambda op, g, out, x, y: op.mul_no_nan(g, y),
-                                 lambda op, g, out, x, y: op.mul_no_nan(g, x))),
+                                 lambda op, g, out, x, y: op.mul_no_nan(g, x)),
+                       ).stating(Facets(equal=_mul_no_nan_equal)),
     "identity": Gate("x", "The operand itself.",
                      ("x",), same, symbol="id",
                      forward=lambda xp, x: x,
-                     backward=(lambda op, g, out, x: g,)),
+                     backward=(lambda op, g, out, x: g,)).stating(Facets(keeps=True)),
     "stop_gradient": Gate("x", "The operand itself; lets no gradient through.",
                           ("x",), same, symbol="stop",
                           forward=lambda xp, x: x,

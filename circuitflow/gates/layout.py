@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.document.model import DType
-from circuitflow.gates.record import AtLeast, Attributes, Gate
+from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate
 from circuitflow.gates.reductions import Axes
 from circuitflow.gates.shapes import (
     ArrayType,
@@ -386,23 +386,47 @@ def _cast_to(xp: Any, x: Any, *, dtype: str) -> Any:
     return xp.asarray(x, dtype=getattr(xp, dtype))
 
 
+def _filled(fill: float) -> float:
+    return fill
+
+
+def _number(value: float) -> Any:
+    """A scalar is a number."""
+    return lambda op, type_, x: None if type_.shape else op.constant(value, type_.dtype)
+
+
+def _expand_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
+    return op.expand(x, shape=list(type_.shape)) if _known(type_.shape) else None
+
+
+def _reshape_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
+    return op.reshape(x, shape=list(type_.shape)) if _known(type_.shape) else None
+
+
+def _known(shape: Shape) -> bool:
+    return all(isinstance(size, int) for size in shape)
+
+
 LAYOUT = {
     "reshape": Gate("x", "The same elements in row-major order, in another shape.",
                     ("x",), _reshaped, attributes=NewShape, symbol="reshape",
                     forward=lambda xp, x, *, shape: xp.reshape(x, tuple(shape)),
-                    backward=(lambda op, g, out, x, *, shape: op.reshape_like(g, x),)),
+                    backward=(lambda op, g, out, x, *, shape: op.reshape_like(g, x),),
+                    ).stating(Facets(keeps=True, fill=_filled)),
     "reshape_like": Gate("x", "The same elements in row-major order, in the shape of another operand.",
                          ("x", "like"), _reshaped_like, symbol="reshape",
                          forward=lambda xp, x, like: xp.reshape(x, like.shape),
-                         backward=(lambda op, g, out, x, like: op.reshape_like(g, x), None)),
+                         backward=(lambda op, g, out, x, like: op.reshape_like(g, x), None),
+                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_reshape_like_equal)),
     "expand": Gate("x", "x broadcast with a shape.",
                    ("x",), _expanded, attributes=Stretch, symbol="expand", broadcasts=True,
                    forward=lambda xp, x, *, shape: xp.broadcast_to(x, broadcast_shapes(x.shape, tuple(shape))),
-                   backward=(lambda op, g, out, x, *, shape: g,)),
+                   backward=(lambda op, g, out, x, *, shape: g,)).stating(Facets(keeps=True, fill=_filled)),
     "expand_like": Gate("x", "x broadcast to the shape of another operand.",
                         ("x", "like"), _expanded_like, symbol="expand", broadcasts=True,
                         forward=lambda xp, x, like: xp.broadcast_to(x, like.shape),
-                        backward=(lambda op, g, out, x, like: g, None)),
+                        backward=(lambda op, g, out, x, like: g, None),
+                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_expand_like_equal)),
     "concat": Gate("x ‖ y ‖ …", "The operands one after the other along an axis.",
                    AtLeast(1), _joined, attributes=Along, symbol="concat",
                    forward=lambda xp, *xs, axis: xp.concat(xs, axis=axis),
@@ -458,7 +482,8 @@ LAYOUT = {
     "flatten": Gate("x", "A matrix of the axes before one, and of those from it on.",
                     ("x",), _flattened, attributes=Cut, symbol="flatten",
                     forward=lambda xp, x, *, axis: xp.reshape(x, _matrix_shape(x.shape, axis)),
-                    backward=(lambda op, g, out, x, *, axis: op.reshape_like(g, x),)),
+                    backward=(lambda op, g, out, x, *, axis: op.reshape_like(g, x),),
+                    ).stating(Facets(keeps=True)),
     "pad": Gate("0 ‖ x ‖ 0", "x with zeros around it.",
                 ("x",), _padded, attributes=Margins, symbol="pad",
                 forward=_pad,
@@ -466,29 +491,36 @@ LAYOUT = {
     "unsqueeze": Gate("x", "x with a new axis of size 1.",
                       ("x",), _unsqueezed, attributes=OneAxis, symbol="unsqueeze",
                       forward=lambda xp, x, *, axis: xp.expand_dims(x, axis=axis),
-                      backward=(lambda op, g, out, x, *, axis: op.squeeze(g, axis=axis),)),
+                      backward=(lambda op, g, out, x, *, axis: op.squeeze(g, axis=axis),),
+                      ).stating(Facets(fill=_filled)),
     "squeeze": Gate("x", "x without an axis of size 1.",
                     ("x",), _squeezed, attributes=OneAxis, symbol="squeeze",
                     forward=lambda xp, x, *, axis: xp.squeeze(x, axis=axis),
-                    backward=(lambda op, g, out, x, *, axis: op.unsqueeze(g, axis=axis),)),
+                    backward=(lambda op, g, out, x, *, axis: op.unsqueeze(g, axis=axis),),
+                    ).stating(Facets(fill=_filled)),
     "cast": Gate("x", "x in another dtype.",
                  ("x",), _cast, attributes=NewType, symbol="cast",
                  forward=_cast_to,
-                 backward=(lambda op, g, out, x, *, dtype: op.cast_like(g, x),)),
+                 backward=(lambda op, g, out, x, *, dtype: op.cast_like(g, x),),
+                 # 0 and 1 are the same in every dtype.
+                 ).stating(Facets(keeps=True, fill=lambda fill: fill if fill in (0.0, 1.0) else math.nan)),
     "cast_like": Gate("x", "x in the dtype of another operand.",
                       ("x", "like"), lambda x, like: ArrayType(x.shape, like.dtype), symbol="cast",
                       forward=lambda xp, x, like: xp.asarray(x, dtype=like.dtype),
-                      backward=(lambda op, g, out, x, like: op.cast_like(g, x), None)),
+                      backward=(lambda op, g, out, x, like: op.cast_like(g, x), None),
+                      ).stating(Facets(equal=lambda op, type_, x, like: op.cast(x, dtype=type_.dtype))),
     "zeros_like": Gate("0", "Zeros in the shape and dtype of x.",
                        ("x",), same, symbol="0",
                        forward=lambda xp, x: xp.zeros_like(x),
-                       backward=(None,)),
+                       backward=(None,),
+                       ).stating(Facets(reads_type=True, fill=lambda _: 0.0, equal=_number(0.0))),
     "eye_like": Gate("[i = j]", "Ones on the diagonal and zeros elsewhere, in the shape and dtype of a matrix.",
                      ("x",), _matrix, symbol="I",
                      forward=lambda xp, x: xp.eye(*x.shape, dtype=x.dtype),
-                     backward=(None,)),
+                     backward=(None,)).stating(Facets(reads_type=True)),
     "ones_like": Gate("1", "Ones in the shape and dtype of x.",
                       ("x",), same, symbol="1",
                       forward=lambda xp, x: xp.ones_like(x),
-                      backward=(None,)),
+                      backward=(None,),
+                      ).stating(Facets(reads_type=True, fill=lambda _: 1.0, equal=_number(1.0))),
 }

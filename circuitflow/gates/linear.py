@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from circuitflow.gates.record import AtLeast, Attributes, Gate, Reads
+from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import (
     ArrayType,
     Dimension,
@@ -483,7 +483,8 @@ LINEAR = {
     "matrix_transpose": Gate("xᵀ", "The last two axes exchanged.",
                              ("x",), _matrix_transposed, symbol="T",
                              forward=lambda xp, x: xp.matrix_transpose(x),
-                             backward=(lambda op, g, out, x: op.matrix_transpose(g),)),
+                             backward=(lambda op, g, out, x: op.matrix_transpose(g),),
+                             ).stating(Facets(undoes_itself=True)),
     "gemm": Gate("alpha a @ b + beta c", "The general product of two matrices; c may be left out.",
                  ("a", "b", "c"), _gemm_type, optional=1, attributes=General, symbol="gemm", reads=Reads.INPUTS,
                  forward=_gemm,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from circuitflow.gates.record import Gate, Reads
+from typing import Any
+
+from circuitflow.gates.record import Facets, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, broadcast_shapes, elementwise, floating, need_bool, promote
 
 
@@ -28,6 +30,12 @@ def _tested(x: ArrayType) -> ArrayType:
 def _where(condition: ArrayType, x: ArrayType, y: ArrayType) -> ArrayType:
     need_bool("condition", condition)
     return ArrayType(broadcast_shapes(condition.shape, x.shape, y.shape), promote(x.dtype, y.dtype))
+
+
+def _where_equal(op: Any, type_: ArrayType, condition: Any, x: Any, y: Any) -> Any:
+    if condition.fill == condition.fill:
+        return x if condition.fill else y
+    return x if x is y or x.fill == y.fill else None
 
 
 LOGIC = {
@@ -84,5 +92,6 @@ LOGIC = {
                   forward=lambda xp, condition, x, y: xp.where(condition, x, y),
                   backward=(None,
                             lambda op, g, out, condition, x, y: op.where(condition, g, 0.0),
-                            lambda op, g, out, condition, x, y: op.where(condition, 0.0, g))),
+                            lambda op, g, out, condition, x, y: op.where(condition, 0.0, g)),
+                  ).stating(Facets(equal=_where_equal)),
 }

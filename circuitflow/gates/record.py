@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Flag, auto
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from circuitflow.gates.shapes import ArrayType
 
-__all__ = ["AtLeast", "Attributes", "Gate", "GateTable", "Reads"]
+__all__ = ["AtLeast", "Attributes", "Facets", "Gate", "GateTable", "Reads"]
 
 
 class Attributes(BaseModel):
@@ -38,6 +38,38 @@ class Reads(Flag):
 Rule = Callable[..., Any]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Facets:
+    """What transforms and engines may take for granted of a row beyond its rules.
+
+    A row has those that it states, and no others: not by its name, nor by the row that it was made of. One object
+    stands for one mathematics: a row that states the facets of a built-in gate says that it computes the same.
+
+    Attributes:
+        neutral: an operand that is this number everywhere may be left out.
+        last_neutral: the gate gives its first operand where the last is this number everywhere.
+        undoes_itself: applied to its own result, the gate gives the operand.
+        keeps: the gate gives its first operand where that has the result's shape and dtype.
+        reads_type: the gate reads the shape and dtype of its last operand, and none of its values.
+        fill: the number that every element of the result is, of that which every element of the first operand is; NaN
+            where there is none.
+        equal: `equal(op, type, *operands, **attributes)` gives something with the gate's value, written with other
+            gates, or None; `type` is the result's. Operands have a `type`, and a number `fill` that all of their
+            elements are, or NaN.
+        loop: what a loop over any number of scalar operands computes: their "sum" or their "product", with its
+            gradient.
+    """
+
+    neutral: float | None = None
+    last_neutral: float | None = None
+    undoes_itself: bool = False
+    keeps: bool = False
+    reads_type: bool = False
+    fill: Callable[[float], float] | None = None
+    equal: Rule | None = None
+    loop: Literal["sum", "product"] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """One kind of operation.
@@ -60,6 +92,7 @@ class Gate:
         reads: whose values the backward rule reads.
         broadcasts: whether operands are broadcast together, so that the sweep sums contributions to their shapes.
         symbol: what is drawn in the gate's circle.
+        facets: what else may be taken for granted; nothing, but for a row that comes of `stating`.
     """
 
     formula: str
@@ -75,10 +108,18 @@ class Gate:
     broadcasts: bool = False
     symbol: str = ""
     defaults: Mapping[str, Any] = field(init=False, repr=False)
+    facets: Facets = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         optional = {name: f.default for name, f in self.attributes.model_fields.items() if not f.is_required()}
         object.__setattr__(self, "defaults", optional)
+        object.__setattr__(self, "facets", Facets())
+
+    def stating(self, facets: Facets) -> Gate:
+        """The same row with these facets. `dataclasses.replace` does not copy them: other rules may not have them."""
+        row = replace(self)
+        object.__setattr__(row, "facets", facets)
+        return row
 
     def output_names(self, attributes: Mapping[str, Any]) -> tuple[str, ...]:
         """The names of the outputs where there are several."""

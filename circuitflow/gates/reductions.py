@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.record import Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import (
     ArrayType,
     ShapeError,
     axes_of,
     axis_of,
     broadcast_shapes,
+    count,
     need_float,
     need_number,
     show,
@@ -235,6 +236,23 @@ def _is_first_max(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
     return xp.permute_dims(xp.reshape(first, moved.shape), tuple(sorted(range(x.ndim), key=order.__getitem__)))
 
 
+def _sum_to_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
+    """The axes that broadcasting stretched are known, whatever their size."""
+    extra = x.ndim - like.ndim
+    stretched = [extra + i for i, size in enumerate(like.shape) if size == 1 != x.shape[extra + i]]
+    if not extra:
+        return op.reduce_sum(x, axis=stretched, keepdims=True) if stretched else x
+    total = op.reduce_sum(x, axis=[*range(extra), *stretched])
+    for axis in stretched:
+        total = op.unsqueeze(total, axis=axis - extra)
+    return total
+
+
+def _size_equal(op: Any, type_: ArrayType, x: Any, *, axis: int | list[int] | None) -> Any:
+    sizes = [x.shape[axis] for axis in axes_of(axis, x.ndim)]
+    return op.constant(count(sizes), type_.dtype) if all(isinstance(size, int) for size in sizes) else None
+
+
 REDUCTIONS = {
     "reduce_sum": Gate("Σ x", "The sum along axes; float32 is accumulated in float64.",
                        ("x",), _reduced, attributes=Reduction, symbol="Σ",
@@ -305,9 +323,10 @@ REDUCTIONS = {
     "sum_to_like": Gate("Σ x", "x summed to the shape of another operand, along the axes that broadcasting stretched.",
                         ("x", "like"), _summed_to, symbol="Σ",
                         forward=_sum_to_like,
-                        backward=(lambda op, g, out, x, like: op.expand_like(g, x), None)),
+                        backward=(lambda op, g, out, x, like: op.expand_like(g, x), None),
+                        ).stating(Facets(equal=_sum_to_like_equal)),
     "size": Gate("n", "The number of elements of x along axes, as a scalar of its dtype.",
                  ("x",), _counted, attributes=Axes, symbol="n",
                  forward=lambda xp, x, *, axis: xp.asarray(_size(x, axis), dtype=x.dtype),
-                 backward=(None,)),
+                 backward=(None,)).stating(Facets(equal=_size_equal)),
 }

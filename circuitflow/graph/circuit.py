@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import networkx as nx
 
@@ -14,18 +16,21 @@ from circuitflow.document.faults import Faults, Source
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import Document
 from circuitflow.document.reading import Parsed, parse, read
-from circuitflow.document.tensors import Array, TensorFiles
+from circuitflow.document.tensors import Array
 from circuitflow.document.writing import dumps as dump_document
 from circuitflow.errors import printable
 from circuitflow.gates import GATES, GateTable
+from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, loaded
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.definition import define
-from circuitflow.graph.expansion import expand, reached, resolved_outputs
+from circuitflow.graph.expansion import expand, outputs_of_call, reached, resolved_outputs
 from circuitflow.graph.inference import infer
-from circuitflow.graph.network import Network
+from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
 from circuitflow.graph.values import read_sources, read_upstream
+
+NO_TENSORS: Tensors = MappingProxyType({})
 
 
 class Circuit(Network):
@@ -63,20 +68,43 @@ class Circuit(Network):
         circuit._build(parsed, gates, faults)
         return circuit
 
-    def _build(self, parsed: Parsed, gates: GateTable, faults: Faults) -> None:
-        definitions = define(parsed, faults)
+    def derived(self, document: Document) -> Circuit:
+        """The circuit of a document made from this one: the same gates, folder and limits, and the tensors loaded here.
+
+        Raises:
+            DocumentError: with every fault that was found.
+        """
+        source = replace(self.definition.source, name=document.name or "<document>", text=None)
+        circuit = Circuit.__new__(Circuit)
+        circuit._build(Parsed(document, source), self.gates, Faults(), tensors=self._tensors)
+        return circuit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle of the document, of the tensors and subcircuits in its files, and of rows that are not built in.
+
+        It opens no file where it is loaded. Functions of a row that is not built in must be importable by name.
+        """
+        return _unpickled, (type(self), carried(self.document, self.definition, self.gates, self._tensors))
+
+    @property
+    def _tensors(self) -> Tensors:
+        return loaded(self.definition, self.upstream)
+
+    def _build(self, parsed: Parsed, gates: GateTable, faults: Faults, *, tensors: Tensors = NO_TENSORS,
+               files: Mapping[str, tuple[int, str]] | None = None) -> None:
+        definitions = define(parsed, faults, files)
         for definition in definitions:
             check(definition, gates, faults)
         root = definitions[0]
         bodies = reached(root, faults)
-        files = TensorFiles(root.source.limits, faults.nearest)
-        if bodies is None or not read_sources(bodies, files, faults):
+        beside = LoadedTensors(tensors, root.source.limits, faults)
+        if bodies is None or not read_sources(bodies, beside, faults):
             faults.fail()
         placed = list(expand(root, gates))
         nodes = {place.node.id: place.node for place in placed}
         values = infer(placed, nodes, gates, faults)
         self.outputs = MappingProxyType(dict(resolved_outputs(root)))
-        upstream = read_upstream(root, nodes, self.outputs, files, faults)
+        upstream = read_upstream(root, nodes, self.outputs, beside, faults)
         faults.raise_if_any()
         self.document, self.gates = parsed.document, gates
         self.name = parsed.document.name or "circuit"
@@ -84,6 +112,16 @@ class Circuit(Network):
         self.nodes: Mapping[str, Node] = MappingProxyType(nodes)
         self.values: Mapping[str, Array] = MappingProxyType(values)
         self.upstream: Mapping[str, Array] = MappingProxyType(upstream)
+
+    def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
+        return outputs_of_call(self.definition, path)
+
+    def upstream_name(self, reference: str) -> str | None:
+        """How the document names an output that it gives an upstream gradient on; None where it gives none."""
+        if reference in self.outputs:
+            return reference if reference in self.upstream else None
+        output = self.find(reference)
+        return next((text for text in self.upstream if self.outputs[text] == output), None)
 
     @property
     def limits(self) -> Limits:
@@ -153,6 +191,13 @@ def loads(text: str, *, gates: GateTable = GATES, folder: str | os.PathLike[str]
     with collector_paused():
         source = Source("<document>", text, Path(folder) if folder is not None else None, limits)
         return _parsed(source, gates, Faults())
+
+
+def _unpickled(cls: type[Circuit], parts: Carried) -> Circuit:
+    with collector_paused():
+        circuit = cls.__new__(cls)
+        circuit._build(parts.parsed(), parts.gates(), Faults(), tensors=parts.tensors, files=parts.files)
+    return circuit
 
 
 def _parsed(source: Source, gates: GateTable, faults: Faults) -> Circuit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import ChainMap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -114,14 +115,47 @@ class _File:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def define(parsed: Parsed, faults: Faults) -> list[Definition]:
-    """The definition of a document, and those of every subcircuit that it defines; faults are noted."""
+class _Files:
+    """The files of subcircuits; each is read once, so that files which name one another come to an end."""
+
+    def __init__(self, root: Definition, carried: Mapping[str, tuple[int, str]] | None) -> None:
+        self._carried = carried
+        self._found: dict[Path | int, _File] = {}
+        if root.source.folder and root.body.circuits:
+            key = 0 if carried else (root.source.folder / Path(root.source.name).name).resolve()
+            self._found[key] = _File((root.source.text or "").encode(), root, is_read=True)
+
+    def at(self, source: Source, name: str) -> _File:
+        """The file that a document names.
+
+        Raises:
+            ValueFaultError: it cannot be read.
+        """
+        if self._carried:
+            key, text = self._carried[place(source.folder, name)]
+            return self._found.setdefault(key, _File(text.encode()))
+        with beside(source.folder, name) as opened:
+            if opened.path not in self._found:
+                self._found[opened.path] = _File(up_to(source.limits.document_bytes + 1, opened.file))
+        return self._found[opened.path]
+
+
+def place(folder: Path | None, name: str) -> str:
+    """Where a file beside a document lies, as far as names tell."""
+    return os.path.normpath((folder or Path()) / name)
+
+
+def define(parsed: Parsed, faults: Faults, carried: Mapping[str, tuple[int, str]] | None = None) -> list[Definition]:
+    """The definition of a document, and those of every subcircuit that it defines; faults are noted.
+
+    Args:
+        parsed: the document.
+        faults: are added to.
+        carried: the texts of all files by place, where none is to be opened; each with a number of its own, 0 for the
+            document's own file.
+    """
     root = _definition(parsed)
-    # Every file is read once, so that files which name one another come to an end.
-    files: dict[Path, _File] = {}
-    if root.source.folder and root.body.circuits:
-        data = (root.source.text or "").encode()
-        files[(root.source.folder / Path(root.source.name).name).resolve()] = _File(data, root, is_read=True)
+    files = _Files(root, carried)
     definitions = [root]
     for definition in definitions:  # grows as subcircuits are found
         definitions += _subcircuits(definition, files, faults)
@@ -132,7 +166,7 @@ def _definition(parsed: Parsed) -> Definition:
     return Definition(parsed.document, parsed.source, parsed.document.dtype or "float64", broken=parsed.broken)
 
 
-def _subcircuits(outer: Definition, files: dict[Path, _File], faults: Faults) -> list[Definition]:
+def _subcircuits(outer: Definition, files: _Files, faults: Faults) -> list[Definition]:
     """Put the definitions that a body writes or names in scope of it; returns those that are new."""
     found: dict[str, Definition | None] = {}  # None for one that is at fault
     new = []
@@ -160,15 +194,12 @@ def _subcircuits(outer: Definition, files: dict[Path, _File], faults: Faults) ->
     return new
 
 
-def _from_file(outer: Definition, name: str, file: CircuitFile, files: dict[Path, _File],
+def _from_file(outer: Definition, name: str, file: CircuitFile, files: _Files,
                faults: Faults) -> tuple[Definition | None, bool]:
     """The definition in a file, and whether this is the first time that it is read."""
     limits = outer.source.limits
     try:
-        with beside(outer.source.folder, file.file) as opened:
-            if opened.path not in files:
-                files[opened.path] = _File(up_to(limits.document_bytes + 1, opened.file))
-        found = files[opened.path]
+        found = files.at(outer.source, file.file)
         verify(file.file, found.digest, file.sha256)
     except ValueFaultError as fault:
         faults.add(outer.source, f"circuit '{name}': {fault}", *outer.pointer, "circuits", name, *fault.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -125,23 +125,56 @@ def _edges(definition: Definition, call: str, site: Site) -> tuple[Edge, ...] | 
         return None
 
 
-def resolved_outputs(definition: Definition, path: str = "") -> Iterator[tuple[str, Output]]:
+def resolved_outputs(definition: Definition, path: str = "",
+                     expanded: Container[str] | None = None) -> Iterator[tuple[str, Output]]:
     """The outputs of a body whose ids begin with a path; those that lead to something at fault are left out."""
     for text, (name, output) in definition.outputs.items():
         try:
-            yield text, Output(*resolve(definition, path, name, output))
+            yield text, Output(*resolve(definition, path, name, output, expanded))
         except KeyError:
             continue
 
 
-def resolve(definition: Definition, call: str, name: str, output: int) -> tuple[str, int]:
+def outputs_of_call(root: Definition, path: str,
+                    expanded: Container[str] | None = None) -> dict[str | None, Output]:
+    """The outputs of a call by name, a single one also without; none where there is no such call.
+
+    Args:
+        root: the body that the path begins in.
+        path: `h`, or `outer/h` for a call inside a call.
+        expanded: paths of the calls that are expanded; all by default.
+    """
+    *outer, name = path.split("/")
+    definition, call = root, ""
+    for part in outer:
+        site = definition.sites.get(part)
+        if site is None or site.callee is None or (expanded is not None and call + part not in expanded):
+            return {}
+        definition, call = site.callee, f"{call}{part}/"
+    site = definition.sites.get(name)
+    if site is None or site.callee is None:
+        return {}
+    found: dict[str | None, Output] = {
+        text: Output(*resolve(definition, call, name, i, expanded)) for i, text in enumerate(site.callee.names)}
+    return {**found, None: next(iter(found.values()))} if len(found) == 1 else found
+
+
+def resolve(definition: Definition, call: str, name: str, output: int,
+            expanded: Container[str] | None = None) -> tuple[str, int]:
     """The id, in the expanded circuit, of the node that a reference in a body means, and the position of its output.
+
+    Args:
+        definition: the body.
+        call: what ids of the body begin with.
+        name: the node.
+        output: which of its outputs.
+        expanded: paths of the calls that are expanded; all by default.
 
     Raises:
         KeyError: the reference leads to something at fault.
     """
     site = definition.sites[name]
-    while site.callee is not None:
+    while site.callee is not None and (expanded is None or call + name in expanded):
         definition, call = site.callee, f"{call}{name}/"
         name, output = definition.outputs[definition.names[output]]
         site = definition.sites[name]

@@ -31,14 +31,39 @@ class Network:
     outputs: Mapping[str, Output]
 
     def find(self, reference: str) -> Output | None:
-        """The output that a reference means: `id`, `id.output`, or a path into a call; None where there is none."""
+        """The output that a reference means, None where there is none.
+
+        A reference is `id`, `id.output` where there are several, `id` or `id.output` of a call, or one of these inside
+        a call, after the path that leads there: `outer/h.output`.
+        """
         if reference in self.outputs:
             return self.outputs[reference]
-        name, _, output = reference.partition(".")
+        name, dot, output = reference.partition(".")
         node = self.nodes.get(name)
         if node is None or reference not in node.names:
-            return None
+            return self._outputs_of_call(name).get(output if dot else None)
         return Output(name, node.names.index(reference) if output else 0)
+
+    def names_of(self, name: str) -> list[str]:
+        """How the outputs of a node, or of a call, are referred to; none where there is no such node."""
+        node = self.nodes.get(name)
+        return node.names if node else [f"{name}.{output}" for output in self._outputs_of_call(name) if output]
+
+    def gradient_name(self, reference: str) -> str:
+        """What the gradient on an output is called beside values: `df`, or `df_2` where `df` is a node already."""
+        name, number = f"d{reference}", 1
+        # Nor is it what the gradient on another node is called.
+        while self._is_name(name) or (number > 1 and self._is_name(name[1:])):
+            number += 1
+            name = f"d{reference}_{number}"
+        return name
+
+    def _is_name(self, name: str) -> bool:
+        return name in self.nodes or self.find(name) is not None
+
+    def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
+        """The outputs of a call by name, a single one also without; none where there is no such call."""
+        return {}
 
     def type_of(self, output: Output) -> ArrayType:
         """Shape and dtype of one output."""

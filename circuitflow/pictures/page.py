@@ -110,7 +110,7 @@ class _Stages:
 
     def fork(self, stage: Stage) -> dict[str, Any]:
         return {"phase": "reverse sweep, a fork", "at": self.at(stage.of.partition(".")[0]),
-                "words": f"{stage.of} forks: its contributions add up.", "lines": [f"d{stage.of} = {stage.total}"],
+                "words": f"{stage.of} forks: its contributions add up.", "lines": [f"{stage.left} = {stage.total}"],
                 "gradients": self.totals.get(stage.of, [])}
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.document.model import Document
 from circuitflow.errors import InputError, printable
-from circuitflow.executor.plan import make_plan
+from circuitflow.executor.plan import found_in, make_plan, references
 from circuitflow.executor.structure import structure as execution
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
@@ -39,13 +40,21 @@ class Derivation:
             InputError: an unknown node, one that has no gradient, or one that lies inside a call.
         """
         self.circuit = circuit
+        asked = {"of": references(of, "of"), "wrt": references(wrt, "wrt")}
         level = levels(circuit, circuit.definition)
-        asked = {"of": _listed(of), "wrt": _listed(wrt)}
+        expanded: set[str] = set()
         for option, names in asked.items():
             for name in names or ():
-                if level.find(name) is None and circuit.find(name) is not None:
+                found, place = found_in(circuit, name, option), level.find(name)
+                if place is not None and (option == "of" or level.nodes[place.node].kind != "call"):
+                    continue
+                if name in circuit.nodes or name in circuit.nodes[found.node].names:
                     raise InputError(f"{option}: '{printable(name)}' lies inside a call, where a derivative has no "
                                      "name for it; make it an output of the subcircuit")
+                # An output of a call may be read inside the call too: the gradient on it needs the nodes there.
+                expanded.update(_calls(found.node))
+        if expanded:
+            level = levels(circuit, circuit.definition, expanded)
         self.subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder,
                                        structure)
         self.writer = Writer(circuit.gates, circuit.definition.dtype)
@@ -105,7 +114,9 @@ class Derivation:
     def hollow(self, sources: Mapping[str, Wire]) -> None:
         """Where inputs are still read for their shape, zeros like other wires stand in for them."""
         for name, like in sources.items():
+            self.writer.row("zeros_like")
             record, records = self.sources[name].record, self.writer.records
+            like = self.writer.oldest(like)
             record.gate, record.operands, record.attributes, record.notes = "zeros_like", {0: like}, {}, {}
             records.remove(record)
             records.insert(records.index(like.record) + 1, record)
@@ -119,12 +130,14 @@ class Derivation:
         """The gradients asked for, each a node of its own; `label` names that on a node, `what` says what it is."""
         return name_gradients(self.writer, self.plan.names, gradients, asked, self.names, label, what)
 
-    def finish(self, outputs: Iterable[Wire], name: str, description: str, *, without: Iterable[str] = ()) -> Circuit:
-        """The circuit with these outputs and the inputs of the primal, some of them left out."""
+    def finish(self, outputs: Iterable[Wire], name: str, description: str, *, without: Iterable[str] = (),
+               kept: Iterable[Wire] = ()) -> Circuit:
+        """The circuit with these outputs, the inputs of the primal, some of them left out, and other nodes to keep."""
         left_out = set(without)
         outputs = list({id(wire.record): wire for wire in outputs}.values())
         interface = [wire.record for name, wire in self.sources.items() if name not in left_out]
-        records = finished(self.writer, self.names, [*(wire.record for wire in outputs), *interface])
+        records = finished(self.writer, self.names, [*(wire.record for wire in outputs), *interface,
+                                                       *(wire.record for wire in kept)])
         nodes, document = list(as_nodes(records)), self.circuit.document
         body = {
             "$schema": document.schema_, "circuitflow": document.circuitflow, "name": name, "description": description,
@@ -132,9 +145,9 @@ class Derivation:
             "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
         }
         written = {key: value for key, value in body.items() if value is not None}
-        return Circuit(Document.model_validate(written), gates=self.circuit.gates, folder=self.subcircuits.folder,
-                       limits=self.circuit.limits)
+        return self.circuit.derived(Document.model_validate(written))
 
 
-def _listed(names: References) -> tuple[str, ...] | None:
-    return None if names is None else (names,) if isinstance(names, str) else tuple(names)
+def _calls(name: str) -> Iterator[str]:
+    """The paths of the calls that a node is inside of."""
+    return itertools.accumulate(name.split("/")[:-1], lambda path, part: f"{path}/{part}")

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from circuitflow.errors import InputError, printable
 from circuitflow.gates import ArrayType
+from circuitflow.gates.shapes import promote
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.transforms.derivation import Derivation, References
-from circuitflow.transforms.naming import closed
+from circuitflow.transforms.naming import Names, closed
 from circuitflow.transforms.wires import Wire
+from circuitflow.transforms.writer import Writer
 
 
 @collector_paused()
@@ -91,7 +93,7 @@ def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circ
     It has an input `x_dot` for every `x` in `wrt`, and the output `dx_dot`: rows x of the Hessian times the vector.
     Arguments and errors are those of `gradient`.
     """
-    first = reverse(circuit, of, wrt, values=False)
+    first = reverse(circuit, of, wrt, values=False, again=True)
     return jvp(first.circuit, wrt=first.by)
 
 
@@ -127,7 +129,7 @@ def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> 
     The derivative of the gradient on `x` by `y` is called `ddx_dy` and has the shape of x followed by that of y. A
     product with a vector is far cheaper: see `hvp`. Arguments and errors are those of `gradient`.
     """
-    first = reverse(circuit, of, wrt, values=False)
+    first = reverse(circuit, of, wrt, values=False, again=True)
     return _jacobian(first.circuit, None, first.by, f"hessian_of_{circuit.name}")
 
 
@@ -140,11 +142,7 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     """The derivatives of an array, one row of the identity after the other."""
     writer, subcircuits = derivation.writer, derivation.subcircuits
     flat = writer.reshape(wire, shape=[-1])
-    square = writer.unsqueeze(flat, axis=1) * writer.unsqueeze(flat, axis=0)
-    column = flat
-    for _ in wire.shape:
-        column = writer.unsqueeze(column, axis=-1)
-    identity = writer.reshape_like(writer.eye_like(square), column * wire)
+    identity = writer.reshape_like(writer.eye_like(_outer(writer, flat, flat)), _outer(writer, flat, wire))
     seed = writer.port("row", wire.type)
     found: dict[str, Wire] = {}
 
@@ -155,7 +153,8 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
         return list(found.values())
 
     records, results, captured = writer.closure(write, seed)
-    names = [f"d{name}".replace("/", "_") for name in found]
+    unique = Names().unique
+    names = [unique(f"d{name}") for name in found]
     stacked: dict[str, Wire] = {}
     if found:
         circuit = subcircuits.add(f"row_of_d{text}", closed(writer, records, results, names))
@@ -166,12 +165,20 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     blocks = {}
     for name, slot in derivation.plan.wrt.items():
         x = derivation.forward.wires[slot]
-        outer = wire
-        for _ in x.shape:
-            outer = writer.unsqueeze(outer, axis=-1)
-        product = outer * x
+        product = _outer(writer, wire, x)
         blocks[name] = writer.reshape_like(stacked[name], product) if name in stacked else writer.zeros_like(product)
     return blocks
+
+
+def _outer(writer: Writer, x: Wire, y: Wire) -> Wire:
+    """Something of the shape of x followed by that of y, to read the shape of; it depends on them for that alone."""
+    sizes, dtype = (*x.shape, *y.shape), promote(x.dtype, y.dtype)
+    if all(isinstance(size, int) for size in sizes):
+        known: Wire = writer.expand(writer.constant(0.0, dtype), shape=list(sizes))
+        return known
+    for _ in y.shape:
+        x = writer.unsqueeze(x, axis=-1)
+    return x * y
 
 
 class Reverse(NamedTuple):
@@ -196,16 +203,21 @@ class Reverse(NamedTuple):
     labels: Mapping[str, str]
 
 
-def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, seeded: bool = False) -> Reverse:
-    """The gradient of a circuit as a circuit, and what its nodes are called; see `gradient`, or if seeded `vjp`."""
+def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, seeded: bool = False,
+            again: bool = False) -> Reverse:
+    """The gradient of a circuit as a circuit, and what its nodes are called; see `gradient`, or if seeded `vjp`.
+
+    To be differentiated again it has the nodes that it is differentiated by, though a gradient need not read them.
+    """
     derivation = Derivation(circuit, of, wrt)
     written = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
     seeds = {}
     for text, wire in derivation.outputs().items():
         if not wire.type.is_float:
             continue
-        if seeded or text in written or wire.shape:
-            value = {"value": written[text]} if text in written and not seeded else {}
+        told = circuit.upstream_name(text)
+        if seeded or told is not None or wire.shape:
+            value = {"value": written[told]} if told is not None and not seeded else {}
             seeds[text] = derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}", **value)
         else:
             seeds[text] = derivation.writer.constant(1.0, wire.dtype)
@@ -214,7 +226,9 @@ def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, 
     primal = derivation.outputs() if values else {}
     of, by = ", ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
     circuit = derivation.finish([*primal.values(), *called.values()], f"gradient_of_{derivation.circuit.name}",
-                                f"the gradient of {of} with respect to {by}")
+                                f"the gradient of {of} with respect to {by}",
+                                kept=[derivation.forward.wires[slot] for slot in derivation.plan.wrt.values()]
+                                if again else ())
     named: dict[str, Any] = {name: gradients[slot] for slot, name in enumerate(derivation.plan.names)}
     return Reverse(circuit,
                    {name: derivation.sources[name].reference for name in derivation.circuit.nodes
@@ -222,6 +236,6 @@ def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, 
                    {text: wire.reference for text, wire in primal.items()},
                    {text: wire.reference for text, wire in seeds.items() if wire.record.gate == "input"},
                    {name: wire.reference for name, wire in called.items()},
-                   [derivation.sources[name].reference if name in derivation.sources else name for name in called],
+                   [derivation.forward.wires[slot].reference for slot in derivation.plan.wrt.values()],
                    {name: wire.reference for name, wire in named.items() if wire is not None} |
                    {text: wire.reference for text, wire in seeds.items()})

@@ -52,6 +52,7 @@ def called(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = Map
     if record.gate == "constant":
         record = Record("constant", {}, record.attributes, name=name, notes=notes)
     elif record.name is not None or record.outputs:
+        writer.row("identity")
         record = Record("identity", {0: wire}, {}, name=name, notes=notes)
     else:
         record.name = name

@@ -20,7 +20,7 @@ _SYNTAX = {"id", "gate", "circuit", "then", "else", "inputs"}
 
 
 def ids(level: Level) -> dict[str, str]:
-    """An id for every node of a level: its own, and one without slashes for a source inside a call."""
+    """An id for every node of a level: its own, and one without slashes for a node inside a call."""
     names = Names(name for name in level.nodes if "/" not in name)
     return {name: names.unique(name) if "/" in name else name for name in level.nodes}
 
@@ -58,19 +58,20 @@ def port(writer: Writer, level: Level, node: Node, name: str, *, declared: bool)
     return writer.write(Record("input", {}, kept, name=name, notes=notes), [node.types[0]])[0]
 
 
-def gate(writer: Writer, level: Level, node: Node, operands: Sequence[Wire]) -> tuple[Wire, ...]:
+def gate(writer: Writer, level: Level, node: Node, name: str, operands: Sequence[Wire]) -> tuple[Wire, ...]:
     """A gate as it is written."""
     attributes, notes = _split(level.written[node.id])
-    record = Record(node.kind, dict(enumerate(operands)), attributes, node.outputs, node.id, node.id, notes)
+    record = Record(node.kind, dict(enumerate(operands)), attributes, node.outputs, name, name, notes)
     return writer.write(record, node.types, attributes=node.attributes)
 
 
-def application(writer: Writer, level: Level, node: Node, operands: Mapping[str, Wire], circuits: Mapping[str, str],
-                outputs: Sequence[str] = (), types: Sequence[ArrayType] = ()) -> tuple[Wire, ...]:
+def application(writer: Writer, level: Level, node: Node, name: str, operands: Mapping[str, Wire],
+                circuits: Mapping[str, str], outputs: Sequence[str] = (),
+                types: Sequence[ArrayType] = ()) -> tuple[Wire, ...]:
     """A node that applies circuits as it is written, with other names for them, and with more outputs."""
     attributes, notes = _split(level.written[node.id])
     names = node.outputs or (tuple(node.attributes["circuit"].outputs) if outputs else ())
-    record = Record(node.kind, operands, {**circuits, **attributes}, (*names, *outputs), node.id, node.id, notes)
+    record = Record(node.kind, operands, {**circuits, **attributes}, (*names, *outputs), name, name, notes)
     return writer.write(record, [*node.types, *types])
 
 

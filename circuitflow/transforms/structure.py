@@ -27,7 +27,7 @@ def structure(subcircuits: Subcircuits) -> Structure:
         def backward(writer: Writer, g: Any, out: Any, *operands: Wire) -> list[Wire | None]:
             outputs = list(next(node.attributes[key] for key in node.attributes["names"]).outputs)
             upstream = {name: wire for name, wire in zip(outputs, g if node.outputs else (g,), strict=True)
-                        if wire.fill != 0}
+                        if wire is not None}
             given = dict(zip(names, operands, strict=True))
             sent = differentiate(subcircuits, writer, node, asked, given, upstream)
             return [sent.get(name) for name in names]
@@ -58,7 +58,10 @@ def _application(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Co
 
 def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
         upstream: Wires) -> dict[str, Wire]:
-    """The gradient of the branch that was taken; zeros for what that does not read."""
+    """The gradient of the branch that was taken; zeros for what that does not read.
+
+    Values decide the branch, so a document cannot leave a gradient out: where the interpreter has none, it has zeros.
+    """
     names = Names(operands)
     taken = {text: names.unique(f"d{text}") for text in upstream}
     sent = {name: names.unique(f"d{name}") for name in asked}
@@ -82,13 +85,17 @@ def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[
 
 def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
           upstream: Wires) -> dict[str, Wire]:
-    """A scan in the opposite direction, which carries the gradient on the carry, and sums those that add up."""
+    """A scan in the opposite direction, which carries the gradient on the carry, and sums those that add up.
+
+    A carry on which no gradient arrives at any position is left out. One on which a gradient arrives at some positions
+    carries zeros at the others: there 0 · ∞ is NaN in the document, where the interpreter has no gradient.
+    """
     level: Level = node.attributes["circuit"]
     carry: Mapping[str, str] = node.attributes["carry"]
     over = dict.fromkeys(node.attributes["over"])
     first = next(iter(over))
     hint = node.attributes["names"]["circuit"]
-    floats = [name for name in carry if operands[name].type.is_float]
+    floats = subcircuits.reached(level, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
     given = list(dict.fromkeys([*upstream, *(carry[name] for name in floats)]))
     pullback = subcircuits.pullback(level, hint, dict.fromkeys([*asked, *floats]), given)
     summed = dict.fromkeys(name for name in asked

@@ -87,6 +87,7 @@ class Subcircuits:
     def forward(self, writer: Writer, level: Level, nodes: Sequence[Node], sources: Mapping[str, Wire],
                 differentiated: Collection[str] = ()) -> Forward:
         """The values of nodes, one after the other; those of inputs and parameters are given."""
+        ids = primal.ids(level)
         wires: dict[str, Sequence[Wire]] = {}
         carries: dict[str, Mapping[str, Wire]] = {}
         for node in nodes:
@@ -94,9 +95,9 @@ class Subcircuits:
             if node.id in sources:
                 wires[node.id] = [sources[node.id]]
             elif node.kind == "constant":
-                wires[node.id] = [primal.source(writer, level, node, node.id, self.folder)]
+                wires[node.id] = [primal.source(writer, level, node, ids[node.id], self.folder)]
             elif node.gate is not None:
-                wires[node.id] = primal.gate(writer, level, node, operands)
+                wires[node.id] = primal.gate(writer, level, node, ids[node.id], operands)
             else:
                 named = dict(zip(ports(node), operands, strict=True))
                 more = node.attributes["carry"] if node.kind == "scan" and node.id in differentiated else {}
@@ -105,7 +106,7 @@ class Subcircuits:
                 before = list(_before(node.attributes["circuit"], more).values()) if more else ()
                 length = named[node.attributes["over"][0]].shape[0] if more else 0
                 types = [ArrayType((length, *named[name].shape), named[name].dtype) for name in more]
-                made = primal.application(writer, level, node, named, circuits, before, types)
+                made = primal.application(writer, level, node, ids[node.id], named, circuits, before, types)
                 wires[node.id] = made[: len(node.types)]
                 carries[node.id] = dict(zip(more, made[len(node.types) :], strict=True))
         return Forward([wire for node in nodes for wire in wires[node.id]], carries)
@@ -127,6 +128,7 @@ class Subcircuits:
             self.forward(writer, level, list(level.nodes.values()), inputs)
             before = _before(level, also)
             for name, output in before.items():
+                writer.row("identity")
                 writer.write(Record("identity", {0: inputs[name]}, {}, name=output), [inputs[name].type])
             described = {"description": level.definition.body.description} if level.definition.body.description else {}
             self.bodies[self._primals[key]] = {**described, "nodes": list(as_nodes(writer.records)),
@@ -149,6 +151,22 @@ class Subcircuits:
         gradients, _ = reverse_sweep(replace(plan, wrt={}), writer, forward.wires, seeds, narrated)
         writer.stage, writer.notes = "", {}
         return gradients
+
+    def reached(self, level: Level, carry: Mapping[str, str], given: Collection[str]) -> list[str]:
+        """The carries of a scan on which a gradient arrives, at the end or at some position.
+
+        Args:
+            level: the body.
+            carry: what is carried: the input, and the output that becomes it.
+            given: the outputs of the scan that have an upstream gradient.
+        """
+        missing = [name for name in carry if carry[name] not in given]
+        plans = {name: make_plan(level, list(level.outputs), [name], self._rules(self)) for name in missing}
+        flows = {name: {text for text, slot in plan.of.items() if plan.active[slot]} for name, plan in plans.items()}
+        arrived = set(given)
+        while found := [name for name in missing if carry[name] not in arrived and flows[name] & arrived]:
+            arrived.update(carry[name] for name in found)
+        return [name for name in carry if carry[name] in arrived]
 
     def pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str]) -> Pullback:
         """The gradient of a body by the inputs wanted, from upstream gradients on the outputs given."""

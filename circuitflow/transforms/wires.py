@@ -46,15 +46,17 @@ class Wire:
         position: which of its outputs.
         shape, dtype: what is known of it.
         fill: the number that all of its elements are, where that is known; else NaN.
+        order: how many wires of the writer are older.
     """
 
-    __slots__ = ("_writer", "dtype", "fill", "ndim", "position", "record", "shape")
+    __slots__ = ("_writer", "dtype", "fill", "ndim", "order", "position", "record", "shape")
 
     def __init__(self, writer: Writer, record: Record, position: int, type_: ArrayType,
                  fill: float = math.nan) -> None:
         self._writer, self.record, self.position, self.fill = writer, record, position, fill
         self.shape: Shape = type_.shape
         self.dtype, self.ndim = type_.dtype, len(type_.shape)
+        self.order = next(writer.numbers)
 
     @property
     def type(self) -> ArrayType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +11,13 @@ from typing import Any
 import numpy as np
 
 from circuitflow.document.writing import spelled
-from circuitflow.gates import ArrayType, Gate, GateTable
+from circuitflow.errors import InputError
+from circuitflow.gates import GATES, ArrayType, Gate, GateTable
 from circuitflow.transforms.simplify import fill_of, simplified
 from circuitflow.transforms.wires import Record, Wire
 
 _NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 3.0: "three", 0.5: "half", -1.0: "minus_one"}
 """How constants are called that have a name."""
-
-_TEMPLATES = {"zeros_like", "ones_like", "eye_like", "expand_like", "reshape_like"}
-"""Gates that read the shape and dtype of their last operand alone: any node like it will do, best the first."""
 
 
 class Writer:
@@ -35,11 +34,12 @@ class Writer:
         self.notes: Mapping[str, Any] = {}
         self.carries: Mapping[str, Mapping[str, Wire]] = {}
         self.stage = ""
+        self.numbers = itertools.count()
         self._made: dict[Any, tuple[Wire, ...]] = {}
-        self._templates: dict[ArrayType, Wire] = {}
+        self._ancestors: dict[ArrayType, dict[Record, Wire | None]] = {}
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self.gates:
+        if name not in self.gates and name not in GATES:
             raise AttributeError(f"there is no gate '{name}' in the table")
         return lambda *operands, **attributes: self.emit(name, *operands, **attributes)
 
@@ -48,27 +48,41 @@ class Writer:
         """A node as it is; an equal one that a rule asks for later is this one, if its attributes are known."""
         self.records.append(record)
         wires = tuple(self.wire(self, record, i, type_, fill) for i, type_ in enumerate(types))
-        for wire in wires:
-            self._templates.setdefault(wire.type, wire)
         if attributes is not None:
             given = self._given(self.gates[record.gate], attributes)
             self._made.setdefault(self._key(record.gate, tuple(record.operands.values()), given), wires)
         return wires
 
+    def row(self, gate: str) -> Gate:
+        """The row of a gate that a derivative is written with; a rule means the built-in gate where there is one.
+
+        Raises:
+            InputError: a document cannot say that, because the table has another row of this name.
+        """
+        row, built_in = self.gates.get(gate), GATES.get(gate)
+        if row is not None and (built_in is None or row is built_in or row.facets is built_in.facets):
+            return row
+        where = f"the gradient of node '{self.stage}'" if self.stage else "the derivative"
+        raise InputError(f"{where} needs the built-in gate '{gate}', and the table of gates has "
+                         + ("none of that name; begin the table with GATES" if row is None else
+                            "a row of its own of that name; give that gate another name, or let it state the facets "
+                            "of the built-in gate if it computes the same"))
+
     def emit(self, gate: str, *operands: Any, **attributes: Any) -> Any:
         """The output of a gate, or a tuple of them where it has several; numbers among the operands become constants.
 
         Raises:
+            InputError: the table has another row under the name of a built-in gate.
             ShapeError: the operands do not fit, as for named dimensions that the gate needs to know.
         """
-        row = self.gates[gate]
+        row = self.row(gate)
         wires = self._as_wires(operands)
-        if gate in _TEMPLATES:
-            wires = (*wires[:-1], self._templates[wires[-1].type])
+        if row.facets.reads_type:
+            wires = (*wires[:-1], self.oldest(wires[-1]))
         known = dict(row.attributes.model_validate(attributes)) if row.attributes.model_fields else {}
         types = row.shape(*(wire.type for wire in wires), **known)
         if isinstance(types, ArrayType):
-            for simpler in (self._folded(row, wires, known, types), simplified(self, gate, wires, known, types)):
+            for simpler in (self._folded(row, wires, known, types), simplified(self, gate, row, wires, known, types)):
                 if simpler is not None:
                     return simpler
         given = self._given(row, known)
@@ -77,7 +91,7 @@ class Writer:
             outputs = row.output_names(known)
             record = Record(gate, dict(enumerate(wires)), given, outputs, self.stage, notes=self.notes)
             self._made[key] = self.write(record, [types] if isinstance(types, ArrayType) else types,
-                                         fill_of(gate, wires))
+                                         fill_of(row, wires))
         made = self._made[key]
         return made if made[0].record.outputs else made[0]
 
@@ -113,7 +127,6 @@ class Writer:
         self.records = [record for record in self.records if id(record) not in depends]
         self._made = {key: wires for key, wires in self._made.items()
                       if key in made or id(wires[0].record) not in depends}
-        self._templates = {type_: wire for type_, wire in self._templates.items() if id(wire.record) not in depends}
         ports: dict[tuple[int, int], Wire] = {}
         captured: dict[str, Wire] = {}
 
@@ -157,7 +170,8 @@ class Writer:
             if dtype not in (self.dtype, "bool"):
                 attributes["dtype"] = dtype
             record = Record("constant", {}, attributes, stage=_NUMBERS.get(number, "c") if dtype != "bool" else "c")
-            self._made[key] = self.write(record, [ArrayType((), dtype)], float(number))
+            fill = float(number) if float(number) == number else math.nan  # a float may not hold an integer
+            self._made[key] = self.write(record, [ArrayType((), dtype)], fill)
         return self._made[key][0]
 
     def _as_wires(self, operands: Sequence[Any]) -> tuple[Wire, ...]:
@@ -166,6 +180,27 @@ class Writer:
         dtype = next((dtype for dtype in dtypes if dtype != "bool"), self.dtype)
         return tuple(x if isinstance(x, Wire) else self.constant(x, "bool" if isinstance(x, bool) else dtype)
                      for x in operands)
+
+    def oldest(self, wire: Wire) -> Wire:
+        """The oldest wire of the same shape and dtype that a wire is computed from; itself where there is none.
+
+        It stands in where only shape and dtype are read. As an ancestor it depends on nothing that the wire does not
+        depend on. An output of a call does not depend on every operand, so the search ends there.
+        """
+        found = self._ancestors.setdefault(wire.type, {})
+        pending = [wire.record]
+        while pending:
+            record = pending[-1]
+            operands = record.operands.values() if record.gate != "call" else ()
+            missing = [x.record for x in operands if x.record not in found]
+            pending += missing
+            if not missing:
+                pending.pop()
+                fitting = [x for x in operands if x.type == wire.type]
+                fitting += [older for x in operands if (older := found[x.record]) is not None]
+                found[record] = min(fitting, key=lambda x: x.order, default=None)
+        oldest = found[wire.record]
+        return wire if oldest is None else oldest
 
     def _folded(self, row: Gate, wires: Sequence[Wire], attributes: Mapping[str, Any], type_: ArrayType) -> Wire | None:
         """The constant that a gate of constants is."""

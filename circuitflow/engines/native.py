@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib.util import find_spec
+from sys import modules
 from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.machine_code import keep
 from circuitflow.engines.scalars import NAMES
 from circuitflow.errors import MissingExtraError
 
@@ -23,29 +25,31 @@ def is_there() -> bool:
 
 
 @lru_cache(maxsize=64)
-def jitted(text: str, *, parallel: bool = False) -> Callable[..., None]:
+def jitted(text: str, *, over_rows: bool = False) -> Callable[..., None]:
     """The one function that a source defines, compiled; functions of numbers never raise in it.
 
-    Its code is kept beside this module, or where that cannot be written to in the user's cache.
+    It holds no lock of Python while it runs, and starts no threads: numba's own do not survive a fork, and one of its
+    threading layers aborts the process when two threads meet in it.
 
     Args:
         text: the source.
-        parallel: whether `prange` runs on all cores, with functions that can be computed for several rows at once.
+        over_rows: whether it is a loop over columns, which it reads with `get` and fills in with `put`; the compiler
+            then computes several rows at once.
 
     Raises:
         MissingExtraError: numba is not installed.
     """
     numba = _numba()
-    # numba keeps machine code by the file and the name of a function.
-    code = next(x for x in compile(text, __file__, "exec").co_consts if isinstance(x, CodeType))
+    code = next(x for x in compile(text, "<compiled loop>", "exec").co_consts if isinstance(x, CodeType))
     name = f"loop_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     names: dict[str, Any] = {name: getattr(math, name) for name in NAMES if hasattr(math, name)}
     names |= {"rint": np.rint, "floor": np.floor, "ceil": np.ceil}  # those of math give integers, which have no NaN
-    names |= {"inf": math.inf, "nan": math.nan, "prange": numba.prange, "__name__": __name__}
-    if parallel:
-        names |= _vectorizable()
+    names |= {"inf": math.inf, "nan": math.nan, "__name__": __name__}
+    if over_rows:
+        names |= {**_columns(), **_vectorizable()}
     loop = FunctionType(code.replace(co_name=name, co_qualname=name), names)
-    made: Callable[..., None] = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=parallel)(loop)
+    made: Callable[..., None] = keep(numba.njit(error_model="numpy", nogil=True)(loop), text, str(over_rows),
+                                     modules[__name__])
     return made
 
 
@@ -56,7 +60,7 @@ def jitted_function(function: Callable[..., None]) -> Callable[..., None]:
     Raises:
         MissingExtraError: numba is not installed.
     """
-    made: Callable[..., None] = _numba().njit(cache=True, nogil=True)(function)
+    made: Callable[..., None] = keep(_numba().njit(nogil=True)(function), function, modules[__name__])
     return made
 
 
@@ -66,6 +70,51 @@ def _numba() -> Any:
     except ImportError:
         raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
     return numba
+
+
+@cache
+def _columns() -> dict[str, Callable[..., Any]]:
+    """Access to columns that do not overlap: `get(column, i)` and `put(column, number, i, value)`.
+
+    The results of a loop lie apart from one another and from all that it reads. That is said to the compiler, which
+    otherwise has to compare the addresses of all columns before it computes several rows at once, and with a dozen of
+    them does not. Each column that is filled in has a scope of its own, by its number; those that are read share one.
+    """
+    from numba import types
+    from numba.extending import intrinsic
+
+    def place(context: Any, builder: Any, column: Any, array: Any, row: Any) -> tuple[Any, dict[str, Any]]:
+        data = context.make_array(column)(context, builder, array).data
+        return builder.gep(data, [row], inbounds=True), {} if column.aligned else {"align": 1}
+
+    def mark(instruction: Any, scope: str, apart: Sequence[str]) -> None:
+        module = instruction.parent.parent.module
+        domain = module.add_metadata(["columns"])
+        for key, scopes in (("alias.scope", [scope]), ("noalias", apart)):
+            if scopes:
+                instruction.set_metadata(key, module.add_metadata([module.add_metadata([x, domain]) for x in scopes]))
+
+    def read(typing: Any, column: Any, row: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer, alignment = place(context, builder, column, *arguments)
+            found = builder.load(pointer, **alignment)
+            mark(found, "given", ())
+            return context.data_model_manager[column.dtype].from_data(builder, found)
+
+        return column.dtype(column, types.intp), generate
+
+    def fill(typing: Any, column: Any, number: Any, row: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pointer, alignment = place(context, builder, column, arguments[0], arguments[2])
+            data = context.data_model_manager[column.dtype].as_data(builder, arguments[3])
+            stored = builder.store(data, pointer, **alignment)
+            mark(stored, f"result {number.literal_value}",
+                 ["given", *(f"result {i}" for i in range(number.literal_value))])
+            return context.get_dummy_value()
+
+        return types.void(column, number, types.intp, column.dtype), generate
+
+    return {"get": intrinsic(read), "put": intrinsic(prefer_literal=True)(fill)}
 
 
 @cache

@@ -1,0 +1,176 @@
+"""One question for every engine: names of arguments, upstream gradients, packing and refusals are the same for all."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+from test_engines import circuit, close
+
+import circuitflow as cf
+from conftest import ROOT
+
+ENGINES = ["interpreter", "auto", "staged", "tape", "jax"]
+ROWS = ["auto", "staged", "tape", "jax"]
+on_scalars = pytest.mark.parametrize("engine", ENGINES)
+on_arrays = pytest.mark.parametrize("engine", ["interpreter", "auto", "staged", "jax"])
+over_rows = pytest.mark.parametrize("engine", ROWS)
+
+
+def square(name="x", output="f", **keys):
+    return circuit({"id": name, "gate": "input", "value": 3.0}, {"id": output, "gate": "square", "inputs": [name]}, outputs=[output], **keys)
+
+
+NAMES = ["self", "upstream", "inputs", "engine", "named", "others", "df", "args", "class", "None", "question", "_", "given"]
+
+
+@on_scalars
+@pytest.mark.parametrize("name", NAMES)
+def test_an_input_may_be_called_anything(engine, name):
+    compiled = cf.Executor(square(name)).compile(engine=engine)
+    assert compiled({name: 2.0}) == (4.0, {name: 4.0})
+    assert compiled({name: 2.0}, upstream={"f": 10.0}) == (4.0, {name: 40.0})
+    assert compiled() == (9.0, {name: 6.0})
+    if name != "upstream":
+        assert compiled(**{name: 2.0}) == (4.0, {name: 4.0})
+
+
+@over_rows
+@pytest.mark.parametrize("name", NAMES)
+def test_a_column_may_be_called_anything(engine, name):
+    values, gradients = cf.Executor(square(name)).vmap(engine=engine)({name: [2.0, 5.0]}, upstream={"f": [10.0, 1.0]})
+    assert (np.asarray(values).tolist(), np.asarray(gradients[name]).tolist()) == ([4.0, 25.0], [40.0, 10.0])
+
+
+@on_arrays
+@pytest.mark.parametrize("name", NAMES)
+def test_an_array_may_be_called_anything(engine, name):
+    made = circuit({"id": name, "gate": "input", "value": [3.0, 1.0]}, {"id": "f", "gate": "square", "inputs": [name]})
+    value, gradients = cf.Executor(made).compile(engine=engine)({name: [2.0, 5.0]}, upstream={"f": [10.0, 1.0]})
+    assert (np.asarray(value).tolist(), np.asarray(gradients[name]).tolist()) == ([4.0, 25.0], [40.0, 10.0])
+
+
+COLLIDING = circuit({"id": "x", "gate": "input", "value": 2.0}, {"id": "df", "gate": "input", "value": 3.0},
+                    {"id": "f", "gate": "mul", "inputs": ["x", "df"]}, upstream={"f": 10.0})
+
+
+@on_scalars
+def test_an_input_named_like_an_upstream_gradient(engine):
+    compiled = cf.Executor(COLLIDING).compile(engine=engine)
+    assert compiled(df=5.0) == (10.0, {"x": 50.0, "df": 20.0})
+    assert compiled(x=5.0) == (15.0, {"x": 30.0, "df": 50.0})
+    assert compiled(x=5.0, upstream={"f": 1.0}) == (15.0, {"x": 3.0, "df": 5.0})
+
+
+@over_rows
+def test_a_column_named_like_an_upstream_gradient(engine):
+    value, gradients = cf.Executor(COLLIDING).vmap(engine=engine)(df=[5.0, 1.0])
+    close(np.asarray(value), np.array([10.0, 2.0]))
+    close([np.asarray(gradients[name]) for name in ("x", "df")], np.array([[50.0, 10.0], [20.0, 20.0]]))
+
+
+@on_scalars
+def test_an_upstream_gradient_of_a_scalar(engine):
+    """Of one of two outputs, and of both; it wins over the document's."""
+    for upstream in ({}, {"upstream": {"f": 10.0}}):
+        made = circuit({"id": "x", "gate": "input", "value": 3.0}, {"id": "f", "gate": "square", "inputs": ["x"]},
+                       {"id": "g", "gate": "exp", "inputs": ["x"]}, outputs=["f", "g"], **upstream)
+        compiled, interpreter = (cf.Executor(made).compile(engine=which) for which in (engine, "interpreter"))
+        for given in ({}, {"f": 2.0}, {"g": 0.0}, {"f": 2.0, "g": 3.0}):
+            close(compiled(upstream=given), interpreter(upstream=given))
+            result = cf.Executor(made).run(upstream=given)
+            close(compiled(upstream=given)[1], {"x": result.gradients["x"]})
+
+
+@over_rows
+def test_upstream_columns_and_numbers_beside_one_another(engine):
+    made = circuit({"id": "x", "gate": "input", "value": 3.0}, {"id": "f", "gate": "square", "inputs": ["x"]},
+                   {"id": "g", "gate": "exp", "inputs": ["x"]}, outputs=["f", "g"])
+    x, weights = np.array([1.0, 2.0, -1.0]), np.array([1.0, 0.0, 4.0])
+    vmap = cf.Executor(made).vmap(engine=engine)
+    close(np.asarray(vmap(x=x, upstream={"f": weights, "g": 2.0})[1]["x"]), 2 * x * weights + 2 * np.exp(x))
+    close(np.asarray(vmap(x=0.5, upstream={"f": weights})[1]["x"]), weights + np.exp(0.5))
+
+
+@on_scalars
+def test_one_node_as_two_outputs(engine):
+    """Both references, each with an upstream gradient, which add."""
+    inner = {"C": {"nodes": [{"id": "p", "gate": "input"}, {"id": "a", "gate": "exp", "inputs": ["p"]}], "outputs": ["a"]}}
+    made = circuit({"id": "x", "gate": "input", "value": 1.0}, {"id": "k", "gate": "call", "circuit": "C", "inputs": {"p": "x"}},
+                   {"id": "f", "gate": "neg", "inputs": ["k"]}, outputs=["f", "k"], circuits=inner)
+    values, gradients = cf.Executor(made).compile(engine=engine)(upstream={"k": 3.0})
+    assert list(values) == ["f", "k"]
+    close(gradients["x"], 2 * np.e)
+
+
+REFUSED = {
+    "unknown input": (({"y": 1.0},), {}, "there is no input 'y' in circuit 'circuit'; it has x"),
+    "unknown name": ((), {"df": 1.0}, "there is no input 'df' in circuit 'circuit'"),
+    "computed": (({"f": 1.0},), {}, "'f' cannot be given a value: it is computed, by square; inputs and parameters can"),
+    "twice": (({"x": 1.0},), {"x": 2.0}, "'x' is given twice: in the mapping and by name; give it once"),
+    "no mapping": ((1.0,), {}, "inputs is 1.0; expected a mapping by id, such as {'x': 1.0}"),
+    "upstream that is no mapping": ((), {"upstream": 1.0}, "upstream is 1.0; expected a mapping by id, such as {'f': 1.0}"),
+    "unknown output": ((), {"upstream": {"x": 1.0}}, "upstream 'x': not one of the outputs asked for"),
+    "shape": (({"x": [1.0, 2.0]},), {}, "'x' has shape (2,); expected ()"),
+    "upstream of another shape": ((), {"upstream": {"f": [1.0, 2.0]}}, "upstream 'f' has shape (2,); expected (), as the output"),
+    "text": (({"x": "three"},), {}, "'x' is \"three\"; expected numbers of dtype float64"),
+}
+
+
+@on_scalars
+@pytest.mark.parametrize("case", REFUSED)
+def test_every_engine_refuses_in_the_same_words(engine, case):
+    positional, named, message = REFUSED[case]
+    compiled = cf.Executor(square()).compile(engine=engine)
+    with pytest.raises(cf.InputError, match=re.escape(message)):
+        compiled(*positional, **named)
+
+
+@pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
+def test_a_missing_value_is_asked_for(engine):
+    made = circuit({"id": "x", "gate": "input"}, {"id": "f", "gate": "square", "inputs": ["x"]})
+    with pytest.raises(cf.InputError, match=re.escape("no value for input 'x' (a float64); it has no default, so give it one")):
+        cf.Executor(made).compile(engine=engine)()
+
+
+@on_arrays
+def test_an_upstream_gradient_of_a_composed_size(engine):
+    """An input of the gradient circuit cannot declare twice a dimension, so auto lets the interpreter answer."""
+    made = circuit({"id": "x", "gate": "input", "shape": ["batch"]}, {"id": "f", "gate": "concat", "inputs": ["x", "x"], "axis": 0})
+    if engine == "staged":
+        with pytest.raises(cf.InputError, match=re.escape("needs an input with the dimension 2*batch")):
+            cf.Executor(made).compile(engine=engine)
+        return
+    value, gradients = cf.Executor(made).compile(engine=engine)(x=np.arange(3.0), upstream={"f": np.arange(6.0)})
+    close((np.asarray(value), np.asarray(gradients["x"])), (np.tile(np.arange(3.0), 2), np.array([3.0, 5.0, 7.0])))
+
+
+@on_arrays
+def test_scalars_made_of_arrays(engine):
+    """Gates may give scalars where the inputs are arrays."""
+    made = circuit({"id": "x", "gate": "input", "value": [1.0, 2.0, 3.0]}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"]},
+                   {"id": "g", "gate": "reciprocal", "inputs": ["f"]}, outputs=["f", "g"])
+    for wrt in ((), None, ["f"]):
+        found = cf.Executor(made).compile(wrt=wrt, engine=engine)(x=[1.0, 2.0, -3.0])
+        expected = cf.Executor(made).compile(wrt=wrt, engine="interpreter")(x=[1.0, 2.0, -3.0])
+        close([np.asarray(found[0]["f"]), np.asarray(found[0]["g"])], [expected[0]["f"], expected[0]["g"]])
+        close({name: np.asarray(x) for name, x in found[1].items()}, expected[1])
+
+
+def test_what_is_not_needed_needs_no_value():
+    """Not even its shape is looked at, though a needed input has the same dimension."""
+    nodes = [{"id": "x", "gate": "input", "shape": ["batch"]}, {"id": "b", "gate": "parameter", "value": 2.0},
+             {"id": "p", "gate": "add", "inputs": ["x", "b"]}, {"id": "f", "gate": "reduce_sum", "inputs": ["p"]},
+             {"id": "l", "gate": "sub", "inputs": ["p", "u"]}, {"id": "loss", "gate": "reduce_sum", "inputs": ["l"]}]
+    for unneeded in ({"value": [0.5] * 5}, {}):
+        made = circuit({"id": "u", "gate": "input", "shape": ["batch"], **unneeded}, *nodes, outputs=["f", "loss"])
+        for engine in ("interpreter", "auto", "staged", "jax"):
+            value, gradients = cf.Executor(made).compile("f", engine=engine)(x=np.arange(3.0))
+            close((np.asarray(value), np.asarray(gradients["b"]), np.asarray(gradients["x"])), (np.float64(9), np.float64(3), np.ones(3)))
+
+
+def test_the_signature_tells_the_defaults():
+    signature = inspect.signature(cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile())
+    assert str(signature) == "(inputs=None, /, *, x=3.0, y=-4.0, upstream=None, **others)"
