@@ -356,6 +356,13 @@ def test_upstream_gradients_that_are_given_on_numbers():
     assert function_of(cf.to_python(made, upstream={"f": 10}))() == (9.0, {"x": 60.0})
 
 
+def test_an_output_that_nothing_is_differentiated_through_takes_no_gradient():
+    made = circuit({"id": "x", "gate": "input", "value": [1, 2]}, {"id": "k", "gate": "stop_gradient", "inputs": ["x"]},
+                   {"id": "s", "gate": "reduce_sum", "inputs": ["x"]}, outputs=["s", "k"])
+    expected = cf.Executor(made).compile(engine="interpreter")()
+    close(function_of(cf.to_python(made))(), expected)
+
+
 def test_a_result_is_never_what_the_file_keeps():
     made = circuit({"id": "x", "gate": "input", "value": 3}, {"id": "k", "gate": "constant", "value": [1, 2]}, outputs=["x", "k"])
     call = function_of(cf.to_python(made, wrt=()))

@@ -38,11 +38,13 @@ def test_a_line_of_python(name):
     assert list(wrong(name, function, len(parameters))) == []
 
 
+@pytest.mark.parametrize("over_rows", [False, True])
 @pytest.mark.parametrize("name", COMPILED)
-def test_a_line_that_is_compiled(name):
+def test_a_line_that_is_compiled(name, over_rows):
     parameters = parameters_of(COMPILED[name])
     columns = [f"{x}[i]" for x in parameters]
-    loop = jitted(f"def loop(r, {', '.join(parameters)}):\n    for i in range(len(r)):\n        r[i] = {COMPILED[name].format(*columns)}")
+    loop = jitted(f"def loop(r, {', '.join(parameters)}):\n    for i in range(len(r)):\n        r[i] = {COMPILED[name].format(*columns)}",
+                  over_rows=over_rows)
     cases = list(operands(name, len(parameters)))
     given = [np.array(column) for column in zip(*cases, strict=True)]
     result = np.empty(len(cases), bool if name in LOGIC or name.startswith(("is", "equal", "not_", "less", "greater")) else float)
