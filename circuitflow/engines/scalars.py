@@ -50,6 +50,7 @@ COMPILED = {**FORMS, "power": "{0} ** {1}", "floor": "floor({0})", "ceil": "ceil
 _ARITIES = {name: len(set(re.findall(r"\{(\d)\}", form))) for name, form in FORMS.items()}
 _LOGIC = ("bitwise_and", "bitwise_or", "bitwise_xor", "invert")
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isinf", "isnan")
+_KINDS = {np.dtype(np.float64).char: "f", np.dtype(np.bool_).char: "b"}
 _SPECIAL = ("erf", "erfc", "gammaln")
 
 NAMES: dict[str, Callable[..., Any]] = {
@@ -90,7 +91,9 @@ def _is_known(function: Callable[..., Any], name: str) -> bool:
 def _kind(x: Any) -> str | None:
     """"f" of a float or another number, "b" of a truth value; None of what is neither, or has another dtype."""
     if isinstance(x, Value):
-        return {"float64": "f", "bool": "b"}.get(x.dtype.name) if x.shape == () else None
+        return _KINDS.get(x.dtype.char) if x.shape == () else None
+    if type(x) is float:
+        return "f"
     kind = np.asarray(x).dtype.kind if np.ndim(x) == 0 else ""
     return {"i": "f", "u": "f", "f": "f", "b": "b"}.get(kind)
 
