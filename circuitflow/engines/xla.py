@@ -65,7 +65,8 @@ class Jitted(Engine):
         self._device = _device(jax, device)
         circuit, plan = question.circuit, question.plan
         self._inputs = {name: circuit.nodes[name].types[0] for name in plan.sources}
-        self._seeds = {text: type_ for text, type_ in question.outputs.items() if plan.active[plan.of[text]]}
+        self._outputs = {text: type_ for text, type_ in question.outputs.items() if type_.is_float}
+        self._seeds = [text for text in self._outputs if plan.active[plan.of[text]]]
         self._held = ({name: self._put(circuit.values[name]) for name in plan.sources if name in circuit.values},
                       {text: self._put(question.upstream[text]) for text in self._seeds if text in question.upstream})
         self._sound: set[Any] = set()
@@ -79,10 +80,10 @@ class Jitted(Engine):
             GateError: a gate could not be applied to the values that reached it.
         """
         refuse_fork()
-        given = self._arrays(inputs, self._inputs, "'{}'"), self._arrays(upstream, self._seeds, "upstream '{}'")
+        given = self._arrays(inputs, self._inputs, "'{}'"), self._arrays(upstream, self._outputs, "upstream '{}'")
         columns = tuple(frozenset(name for name, array in arrays.items() if self.over_rows and name in types
                                   and array.ndim > len(types[name].shape))
-                        for arrays, types in zip(given, (self._inputs, self._seeds), strict=True))
+                        for arrays, types in zip(given, (self._inputs, self._outputs), strict=True))
         key = tuple(tuple((name, array.shape, array.dtype) for name, array in arrays.items()) for arrays in given)
         if key not in self._sound:
             self._check(given, columns)
