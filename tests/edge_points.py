@@ -218,6 +218,7 @@ POINTS = [
     ("softmax_cross_entropy_loss", ([[0.0, -1000.0]], LABEL), 1000, ([[1, -1]],)),
     ("layer_normalization", ([2.0, 2.0], [1.0, 1.0]), [0, 0], ([0, 0], [0, 0])),
     ("det", ([[1.0, 2.0], [2.0, 4.0]],), 0, ([[4, -2], [-2, 1]],)),
+    ("det", ([[inf, 0], [0, 1]],), nan, ([[nan, nan], [nan, nan]],)),
 ]
 
 WHY = {
@@ -243,7 +244,7 @@ WHY = {
     "hard_sigmoid": "the slope of the line holds at both ends, as clip has slope 1 at its bounds",
     "reduce_l2": "scaled before it is squared, so nothing leaves the range; 0 at the origin",
     "binary_cross_entropy": "0 · ln 0 is 0",
-    "det": "the cofactors, exact where the matrix is singular",
+    "det": "the cofactors, exact where the matrix is singular; NaN for a matrix that is not finite",
     "reduce_std": "0 where all values are equal",
 }
 """Where we differ from JAX or torch, why."""
