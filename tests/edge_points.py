@@ -71,6 +71,8 @@ POINTS = [
     ("pow", (-2, 3), -8, (12, nan)),
     ("pow", (-2, 2), 4, (-4, nan)),
     ("pow", (0, 0.5), 0, (inf, 0)),
+    ("pow", (-0.0, 0.5), 0, (inf, 0)),
+    ("pow", (-inf, 0.5), inf, (0, nan)),
     ("mul", (0, 0), 0, (0, 0)),
     ("mul", (0, 0, 3), 0, (0, 0, 0)),
     ("mul", (0, 2, 3), 0, (6, 0, 0)),
@@ -118,6 +120,8 @@ POINTS = [
     ("erfc", (10,), 2.088487583762545e-45, (-2 / math.sqrt(math.pi) * math.exp(-100),)),
     ("lgamma", (1,), 0, (-0.5772156649015329,)),
     ("lgamma", (0,), inf, (-inf,)),
+    ("lgamma", (5e-324,), 744.4400719213812, (-inf,)),
+    ("lgamma", (-inf,), inf, (nan,)),
     ("tan", (0,), 0, (1,)),
     ("asin", (1,), math.pi / 2, (inf,)),
     ("acos", (-1,), math.pi, (-inf,)),
@@ -214,6 +218,7 @@ POINTS = [
     ("softmax_cross_entropy_loss", ([[0.0, -1000.0]], LABEL), 1000, ([[1, -1]],)),
     ("layer_normalization", ([2.0, 2.0], [1.0, 1.0]), [0, 0], ([0, 0], [0, 0])),
     ("det", ([[1.0, 2.0], [2.0, 4.0]],), 0, ([[4, -2], [-2, 1]],)),
+    ("det", ([[inf, 0], [0, 1]],), nan, ([[nan, nan], [nan, nan]],)),
 ]
 
 WHY = {
@@ -230,7 +235,7 @@ WHY = {
     "hypot": "x / out needs no square; 0 at the origin",
     "expm1": "e^x itself: expm1(x) + 1 has lost the digits",
     "log_add_exp": "equal operands share evenly, infinite or not",
-    "lgamma": "the side from which lgamma is defined",
+    "lgamma": "the side from which lgamma is defined; subnormal numbers are kept; JAX takes them for 0 here",
     "atan2": "divided one after the other, so no square leaves the range; 0 at the origin",
     "asinh": "formed by hypot, which does not overflow",
     "sinc": "a series near 0",
@@ -239,7 +244,7 @@ WHY = {
     "hard_sigmoid": "the slope of the line holds at both ends, as clip has slope 1 at its bounds",
     "reduce_l2": "scaled before it is squared, so nothing leaves the range; 0 at the origin",
     "binary_cross_entropy": "0 · ln 0 is 0",
-    "det": "the cofactors, exact where the matrix is singular",
+    "det": "the cofactors, exact where the matrix is singular; NaN for a matrix that is not finite",
     "reduce_std": "0 where all values are equal",
 }
 """Where we differ from JAX or torch, why."""

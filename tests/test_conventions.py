@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from test_gates import namespace
 
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES
@@ -144,3 +146,57 @@ def test_integers_are_computed_exactly():
 def test_indices_out_of_range_are_errors(indices):
     with pytest.raises(IndexError, match=rf"index {indices[-1]} is out of range for axis 0 of size 3"):
         GATES["gather"].forward(np, np.arange(3.0), np.array(indices), axis=0)
+
+
+def library_of(name: str) -> Any:
+    return np if name == "numpy" else namespace(name)
+
+
+SPECIAL = [-math.inf, -2.5, -2.0, -1.0, -0.5, -5e-324, -0.0, 0.0, 5e-324, 1e-310, 0.5, 1.0, 1.5, 3.0, math.inf, math.nan]
+
+
+def c_pow(x: float, y: float) -> float:
+    """`math.pow`, which is IEEE's but for what it raises."""
+    try:
+        return math.pow(x, y)
+    except OverflowError:
+        return -math.inf if x < 0 and y % 2 == 1 else math.inf
+    except ValueError:
+        odd = y % 2 == 1
+        return math.copysign(math.inf, x) if x == 0 and odd else math.inf if x == 0 else math.nan
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("shape", [(), (1,), (5,)])
+def test_a_power_is_that_of_ieee(library, dtype, shape):
+    xp = library_of(library)
+    kind = getattr(xp, dtype)
+    for x in SPECIAL:
+        for y in SPECIAL:
+            if (dtype == "float32" or library == "jax") and any(0 < abs(v) < 1e-300 for v in (x, y)):
+                continue  # 0 there
+            with np.errstate(all="ignore"):
+                found = np.asarray(GATES["pow"].forward(xp, xp.asarray(np.full(shape, x).tolist(), dtype=kind), xp.asarray(y, dtype=kind)))
+            expected = c_pow(x, y)
+            np.testing.assert_allclose(found, np.full(shape, expected), rtol=1e-6 if dtype == "float32" else 1e-14, err_msg=f"{x}^{y}")
+            if expected == 0:
+                assert np.all(np.signbit(found) == (math.copysign(1, expected) < 0)), f"{x}^{y}"
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_lgamma_near_zero_and_at_its_ends(library, dtype):
+    xp = library_of(library)
+    points = [5e-324, -5e-324, 1e-310, -1e-310, 3e-308, 1e-301, 1e-299, -1e-200, 1e-46, 1e-40, -1e-40, 1e-30, 1e-3, 2.5, -1.5, 170.0, math.inf]
+    for x in map(float, np.asarray(points, dtype)):
+        if x == 0 or (library == "jax" and abs(x) < np.finfo(dtype).tiny):  # XLA takes subnormal numbers for 0
+            continue
+        with np.errstate(all="ignore"):
+            found = np.asarray(GATES["lgamma"].forward(xp, xp.asarray(x, dtype=getattr(xp, dtype))))
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, math.lgamma(x), rtol=2e-6 if dtype == "float32" else 1e-13, err_msg=str(x))
+    for x, expected in ((0.0, math.inf), (-0.0, math.inf), (-math.inf, math.inf), (math.nan, math.nan)):
+        with np.errstate(all="ignore"):
+            found = np.asarray(GATES["lgamma"].forward(xp, xp.asarray(x, dtype=getattr(xp, dtype))))
+        np.testing.assert_array_equal(found, np.asarray(expected, dtype))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import operator
 from typing import Annotated, Any, Literal
 
@@ -80,6 +81,14 @@ def _clip_backward(op: Any, g: Any, out: Any, x: Any, *, min: float | None, max:
     return g
 
 
+def _pow(xp: Any, x: Any, y: Any) -> Any:
+    """The power of IEEE 754. For the exponent 1/2 NumPy takes the square root, which differs from it at -0 and -∞."""
+    out = x**y
+    if type(y).__module__ == "numpy" and (y == 0.5).any():
+        return xp.where(((x == 0) | (x == -math.inf)) & (y == 0.5), xp.abs(x), out)
+    return out
+
+
 def _pow_x(op: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     """The slope y · x^(y-1), and 0 for the exponent 0 whatever x is."""
     constant = y == 0
@@ -137,7 +146,7 @@ ARITHMETIC = {
                        backward=(lambda op, g, out, x: op.mul_no_nan(g, -(out * out)),)),
     "pow": Gate("x^y", "The power; its derivative in x is 0 where the exponent is 0.",
                 ("x", "y"), floating, symbol="^", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
-                forward=lambda xp, x, y: x**y,
+                forward=_pow,
                 backward=(_pow_x,
                           lambda op, g, out, x, y: op.mul_no_nan(g, out * op.log(op.where(x == 0, 1.0, x)))),
                 ).stating(Facets(last_neutral=1.0)),

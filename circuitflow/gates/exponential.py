@@ -27,6 +27,12 @@ def _polygamma(xp: Any, x: Any, *, n: int) -> Any:
     return (-1) ** (n + 1) * math.factorial(n) * special(xp, "zeta", x, float(n + 1))
 
 
+def _lgamma(xp: Any, x: Any) -> Any:
+    """SciPy's is infinite for subnormal numbers, and -∞ at -∞; near 0 the function is -ln |x|, to all digits."""
+    size = xp.abs(x)
+    return xp.where(size < 1e-300, -xp.log(size), special(xp, "gammaln", xp.where(x == -math.inf, size, x)))
+
+
 def _log_add_exp_backward(op: Any, g: Any, x: Any, y: Any) -> Any:
     """The slope in x: e^(x - out), which is σ(x - y), with a difference of 0 between equal infinities."""
     return g * op.sigmoid(op.where((x == y) & op.is_inf(x), 0.0, x - y))
@@ -64,7 +70,7 @@ EXPONENTIAL = {
                  backward=(lambda op, g, out, x: g * (-TWO_OVER_ROOT_PI * op.exp(-(x * x))),)),
     "lgamma": Gate("ln |Γ(x)|", "The logarithm of the absolute value of the gamma function.",
                    ("x",), floating, symbol="lnΓ", reads=Reads.INPUTS,
-                   forward=lambda xp, x: special(xp, "gammaln", x),
+                   forward=_lgamma,
                    backward=(lambda op, g, out, x: op.mul_no_nan(g, op.polygamma(x, n=0)),)),
     "polygamma": Gate("ψ⁽ⁿ⁾(x)", "The derivatives of the logarithm of the gamma function; n = 0 is the first.",
                       ("x",), lambda x, *, n: floating(x), attributes=Order, symbol="ψ", reads=Reads.INPUTS,

@@ -3,11 +3,14 @@
 The gradients of the decompositions are those of Giles 2008, "Collected matrix derivative results for forward and
 reverse mode algorithmic differentiation", of Murray 2016, arXiv:1602.07527 (cholesky), Walter and Lehmann 2010,
 arXiv:1001.1654 (qr), and Townsend 2016 (svd). A symmetric operand is taken as the mean of itself and its transpose.
+A matrix with an element that is not finite has no inverse, determinant or decomposition: they are NaN.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -275,6 +278,20 @@ def _trace_backward(op: Any, g: Any, out: Any, x: Any, *, offset: int) -> Any:
     return op.diagonal_like(diagonal, x, offset=offset)
 
 
+def _of_finite(xp: Any, compute: Callable[[Any], Any], x: Any) -> Any:
+    """What is computed of matrices; NaN for each that is not finite, as LAPACK may raise for it, or never come back."""
+    if type(x).__module__ == "numpy" and xp.isfinite(x).all():  # the same sooner
+        return compute(x)
+    finite = xp.all(xp.isfinite(x), axis=(-2, -1), keepdims=True)
+    found = compute(xp.where(finite, x, xp.tril(xp.triu(xp.ones_like(x)))))
+
+    def marked(result: Any) -> Any:
+        trailing = result.ndim - x.ndim + 2
+        return xp.where(finite[(..., *(0,) * (2 - trailing))], result, math.nan)
+
+    return tuple(map(marked, found)) if isinstance(found, tuple) else marked(found)
+
+
 # Square matrices ------------------------------------------------------------------------------------------------------
 
 def _square(x: ArrayType) -> ArrayType:
@@ -295,7 +312,7 @@ def _scaled(op: Any, g: Any, matrix: Any) -> Any:
 
 def _cofactor(xp: Any, x: Any) -> Any:
     """From the singular values, so that it is exact for singular matrices too: the product of all others of them."""
-    u, s, vh = xp.linalg.svd(x, full_matrices=False)
+    u, s, vh = _of_finite(xp, lambda x: tuple(xp.linalg.svd(x, full_matrices=False)), x)
     size = s.shape[-1]
     if not size:
         return x
@@ -336,9 +353,10 @@ def _solution(a: ArrayType, b: ArrayType) -> ArrayType:
 
 def _solve(xp: Any, a: Any, b: Any) -> Any:
     if b.ndim == 1:
-        return xp.linalg.solve(a, b[:, None])[..., 0]
+        return _of_finite(xp, lambda a: xp.linalg.solve(a, b[:, None]), a)[..., 0]
     batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    return xp.linalg.solve(xp.broadcast_to(a, (*batch, *a.shape[-2:])), xp.broadcast_to(b, (*batch, *b.shape[-2:])))
+    right = xp.broadcast_to(b, (*batch, *b.shape[-2:]))
+    return _of_finite(xp, lambda a: xp.linalg.solve(a, right), xp.broadcast_to(a, (*batch, *a.shape[-2:])))
 
 
 def _solve_b(op: Any, g: Any, out: Any, a: Any, b: Any) -> Any:
@@ -386,19 +404,19 @@ def _signs(xp: Any, vectors: Any) -> Any:
 
 
 def _eigh(xp: Any, x: Any) -> tuple[Any, Any]:
-    values, vectors = xp.linalg.eigh(_symmetric(xp, x))
+    values, vectors = _of_finite(xp, lambda x: tuple(xp.linalg.eigh(x)), _symmetric(xp, x))
     return values, vectors * _signs(xp, vectors)
 
 
 def _qr(xp: Any, x: Any) -> tuple[Any, Any]:
-    q, r = xp.linalg.qr(x, mode="reduced")
+    q, r = _of_finite(xp, lambda x: tuple(xp.linalg.qr(x, mode="reduced")), x)
     diagonal = xp.expand_dims(_diagonal(xp, r, offset=0), axis=-2)
     signs = xp.where(diagonal < 0, xp.asarray(-1.0, dtype=x.dtype), xp.asarray(1.0, dtype=x.dtype))
     return q * signs, xp.matrix_transpose(signs) * r
 
 
 def _svd(xp: Any, x: Any) -> tuple[Any, Any, Any]:
-    u, s, vh = xp.linalg.svd(x, full_matrices=False)
+    u, s, vh = _of_finite(xp, lambda x: tuple(xp.linalg.svd(x, full_matrices=False)), x)
     signs = _signs(xp, u)
     return u * signs, s, xp.matrix_transpose(signs) * vh
 
@@ -514,7 +532,7 @@ LINEAR = {
                   backward=(_trace_backward,)),
     "det": Gate("det x", "The determinant; its gradient, the cofactors, is exact for singular matrices.",
                 ("x",), _of_square, symbol="det", reads=Reads.INPUTS,
-                forward=lambda xp, x: xp.linalg.det(x),
+                forward=lambda xp, x: _of_finite(xp, xp.linalg.det, x),
                 backward=(lambda op, g, out, x: _scaled(op, g, op.cofactor(x)),)),
     "cofactor": Gate("det(x) x⁻ᵀ", "The cofactors of a matrix, also where it is singular; its own gradient needs an "
                                    "inverse.",
@@ -524,11 +542,11 @@ LINEAR = {
     "slogdet": Gate("sign det x, ln |det x|", "Sign and logarithm of the determinant, without overflow.",
                     ("x",), lambda x: (_of_square(x), _of_square(x)), outputs=("sign", "logabsdet"), symbol="ln det",
                     reads=Reads.INPUTS,
-                    forward=lambda xp, x: tuple(xp.linalg.slogdet(x)),
+                    forward=lambda xp, x: _of_finite(xp, lambda x: tuple(xp.linalg.slogdet(x)), x),
                     backward=(lambda op, g, out, x: _scaled(op, g[1], op.matrix_transpose(op.inv(x))),)),
     "inv": Gate("x⁻¹", "The inverse of matrices.",
                 ("x",), _square, symbol="x⁻¹", reads=Reads.OUTPUT,
-                forward=lambda xp, x: xp.linalg.inv(x),
+                forward=lambda xp, x: _of_finite(xp, xp.linalg.inv, x),
                 backward=(_inv_backward,)),
     "solve": Gate("a⁻¹ b", "The solution of a linear system; one vector b is one right side for every a.",
                   ("a", "b"), _solution, symbol="a⁻¹b", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
@@ -536,7 +554,7 @@ LINEAR = {
                   backward=(_solve_a, _solve_b)),
     "cholesky": Gate("L with L Lᵀ = x", "The lower triangular factor of symmetric, positive definite matrices.",
                      ("x",), _square, symbol="chol", reads=Reads.OUTPUT,
-                     forward=lambda xp, x: xp.linalg.cholesky(_symmetric(xp, x)),
+                     forward=lambda xp, x: _of_finite(xp, xp.linalg.cholesky, _symmetric(xp, x)),
                      backward=(_cholesky_backward,)),
     "eigh": Gate("λ, v with x v = λ v", "Eigenvalues, ascending, and eigenvectors, in columns, of symmetric matrices; "
                                         "among equal eigenvalues the vectors have no gradient.",
