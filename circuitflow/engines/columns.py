@@ -40,7 +40,7 @@ def columns_in(question: Question, inputs: Mapping[str, Any], upstream: Mapping[
     """Tell columns from numbers that are the same in every row.
 
     Args:
-        question: whose inputs and outputs are scalars.
+        question: whose values are scalars; inputs that it does not need may be arrays.
         inputs: by id.
         upstream: by output.
 
@@ -68,15 +68,15 @@ def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording
     for name, value in given.items():
         if not isinstance(value, list | tuple | np.ndarray) and hasattr(value, "__array__"):
             value = np.asarray(value)  # a column of another library, in memory
-        if name in types and types[name].shape == () and isinstance(value, list | tuple | np.ndarray):
+        if name in types and isinstance(value, list | tuple | np.ndarray):
             array = Library.of({}).convert(value, types[name], wording.format(printable(name, 60)))
-            if array.ndim == 1:
+            if array.ndim == len(types[name].shape) + 1:
                 columns[name] = np.ascontiguousarray(array)
     return columns
 
 
 def _in_one_row(given: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {**given, **{name: np.zeros((), column.dtype) for name, column in columns.items()}}
+    return {**given, **{name: np.zeros(column.shape[1:], column.dtype) for name, column in columns.items()}}
 
 
 def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:

@@ -213,6 +213,7 @@ _ARRANGING = (np.reshape, np.broadcast_to, np.transpose, np.matrix_transpose, np
               operator.getitem, np.concatenate, np.stack)
 
 _RULES: Mapping[Function, Callable[..., Shape | None]] = {
+    np.full: lambda shape, fill, dtype: tuple(shape),
     np.where: _elementwise,
     np.clip: _clip,
     np.astype: _first,

@@ -255,7 +255,7 @@ class Named(Checked):
     def asarray(self, x: Any, dtype: Any = None) -> Any:  # type: ignore[override]
         """`numpy.asarray`, also of a size."""
         if isinstance(x, Size):
-            return self.trace.record(np.multiply, (x, np.ones((), dtype)), {})
+            return self.trace.record(np.full, ((), x, np.dtype(dtype)), {})
         return super().asarray(x, dtype)
 
     def broadcast_to(self, x: Any, shape: Shape) -> Any:

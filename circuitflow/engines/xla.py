@@ -19,9 +19,6 @@ from circuitflow.executor.question import Answer, Question
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import ArrayType
 
-_NONE = np.zeros(())
-"""What stands for a value that no answer needs."""
-
 
 class _Namespace:
     """`jax.numpy`, with the conditions under which a rule refuses its operands put aside: there are no values yet."""
@@ -65,6 +62,7 @@ class Jitted(Engine):
         self._device = _device(jax, device)
         circuit, plan = question.circuit, question.plan
         self._inputs = {name: circuit.nodes[name].types[0] for name in plan.sources}
+        self._types = {name: node.types[0] for name, node in circuit.nodes.items() if node.is_source}
         self._outputs = {text: type_ for text, type_ in question.outputs.items() if type_.is_float}
         self._seeds = [text for text in self._outputs if plan.active[plan.of[text]]]
         self._held = ({name: self._put(circuit.values[name]) for name in plan.sources if name in circuit.values},
@@ -83,18 +81,19 @@ class Jitted(Engine):
         given = self._arrays(inputs, self._inputs, "'{}'"), self._arrays(upstream, self._outputs, "upstream '{}'")
         columns = tuple(frozenset(name for name, array in arrays.items() if self.over_rows and name in types
                                   and array.ndim > len(types[name].shape))
-                        for arrays, types in zip(given, (self._inputs, self._outputs), strict=True))
+                        for arrays, types in zip(given, (self._types, self._outputs), strict=True))
         key = tuple(tuple((name, array.shape, array.dtype) for name, array in arrays.items()) for arrays in given)
         if key not in self._sound:
             self._check(given, columns)
             self._sound.add(key)
         if columns not in self._made:
             self._made[columns] = self._compile(columns)
+        lengths = {arrays[name].shape[0] for arrays, names in zip(given, columns, strict=True) for name in names}
         with self._jax.enable_x64(True):
             try:
-                needed = ({name: array for name, array in arrays.items() if array is not _NONE} for arrays in given)
-                values, gradients, checks = self._made[columns](
-                    *({**held, **arrays} for held, arrays in zip(self._held, needed, strict=True)))
+                values, gradients, checks = self._made[columns](*(
+                    held | {name: array for name, array in arrays.items() if name in needed}
+                    for held, arrays, needed in zip(self._held, given, (self._inputs, self._seeds), strict=True)))
             except GateError as error:
                 if isinstance(error.__cause__, self._jax.errors.JAXTypeError):
                     raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which "
@@ -102,6 +101,10 @@ class Jitted(Engine):
                 raise
             if checks and any(bool(check.any() if check.ndim else check) for check in checks):
                 self._refuse(given, columns, checks)
+            if lengths and not (columns[0] & self._inputs.keys() or columns[1].intersection(self._seeds)):
+                # Every row is the same: no answer needs a column.
+                values, gradients = ([self._jax.numpy.broadcast_to(x, (*lengths, *x.shape)) for x in found]
+                                     for found in (values, gradients))
         return values, gradients
 
     def _put(self, array: Any) -> Any:
@@ -109,8 +112,9 @@ class Jitted(Engine):
             return self._jax.device_put(array, self._device)
 
     def _arrays(self, given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
-        """Arrays on the device; of what no answer needs, only the name is looked at."""
-        return {name: self._array(value, types[name], wording.format(printable(name, 60))) if name in types else _NONE
+        """Arrays on the device; of what no answer needs, only the name and the shape are looked at."""
+        return {name: self._array(value, types[name], wording.format(printable(name, 60))) if name in types else
+                np.broadcast_to(np.zeros(()), np.shape(value) if hasattr(value, "__len__") else ())
                 for name, value in given.items()}
 
     def _array(self, value: Any, type_: ArrayType, shown: str) -> Any:
@@ -149,7 +153,9 @@ class Jitted(Engine):
             return ([values[slot] for slot in plan.of.values()], [gradients[slot] for slot in plan.wrt.values()],
                     [xp.any(check) for check in xp.checks])
 
-        if not self.over_rows:
+        columns = [names.intersection(needed)
+                   for names, needed in zip(columns, (self._inputs, self._seeds), strict=True)]
+        if not any(columns):
             return jax.jit(passes)
 
         def over_rows(*given: Mapping[str, Any]) -> Any:

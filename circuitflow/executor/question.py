@@ -53,9 +53,8 @@ class Question:
             self.outputs[text] = self.circuit.type_of(output)
         self.upstream = {text: self.circuit.upstream[name] for text in self.outputs
                          if (name := self.circuit.upstream_name(text)) is not None}
-        gradients = wrt is None or len(wrt) > 0
         for text, type_ in self.outputs.items():
-            if gradients and of is not None and not type_.is_float:
+            if self.plan.wrt and of is not None and not type_.is_float:
                 raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
         types = {step.node.types[0] for step in self.plan.steps}.union(self.sources.values())
         self.scalar = all(map(_is_scalar, types)) and not any(step.outputs for step in self.plan.steps)
