@@ -194,9 +194,10 @@ def _deviation_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdim
 def _others(op: Any, x: Any, axis: int) -> Any:
     """The product of all other elements along an axis, by halves: exact where elements are 0, in any derivative."""
     if not isinstance(x.shape[axis], int):
-        one = op.ones_like(op.slice(x, axis=axis, start=-1))
-        before = op.cum_prod(op.concat(one, op.slice(x, axis=axis, stop=-1), axis=axis), axis=axis)
-        after = op.cum_prod(op.concat(op.slice(x, axis=axis, start=1), one, axis=axis), axis=axis, reverse=True)
+        place = op.cum_sum(op.ones_like(x), axis=axis)
+        first, last = place == 1, place == op.reduce_sum(op.ones_like(x), axis=axis, keepdims=True)
+        before = op.cum_prod(op.where(first, 1.0, op.roll(x, axis=axis, shift=1)), axis=axis)
+        after = op.cum_prod(op.where(last, 1.0, op.roll(x, axis=axis, shift=-1)), axis=axis, reverse=True)
         return before * after
     halves = []
     while (size := x.shape[axis]) > 1:

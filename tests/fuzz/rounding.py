@@ -102,15 +102,16 @@ class Reference:
         except cf.CircuitflowError as error:
             self.error = error
 
-    def _moved(self, change: Change) -> list[Answer]:
+    def _moved(self, change: Change, *, inputs: bool = False) -> list[Answer]:
         """The answer of an interpreter whose numbers are changed; nothing where it refuses them."""
         table, rules = ({name: gate if name in EXACT else unsteady(gate, change, operands=name not in SIMPLE)
                          for name, gate in gates.items()} for gates in (self.case.gates(), cf.GATES))
-        upstream = {name: Given(np.asarray(change(x.values))) for name, x in self.call.upstream.items()}
+        given, upstream = ({name: Given(np.asarray(change(x.values))) for name, x in part.items()}
+                           for part in (self.call.inputs, self.call.upstream))
         try:
             circuit = cf.Circuit(self.circuit.document, gates=table)
             with mock.patch.object(vocabulary, "GATES", rules):  # which rules mean, whatever the table has
-                found = interpret(self.case, Call(self.call.inputs, upstream), cf.Executor(circuit))
+                found = interpret(self.case, Call(given if inputs else self.call.inputs, upstream), cf.Executor(circuit))
         except cf.CircuitflowError:
             return []
         return [{key: np.asarray(x) for key, x in found.items()}]
@@ -123,7 +124,7 @@ class Reference:
     @cached_property
     def flushed(self) -> list[Answer]:
         """The answer of arithmetic that takes subnormal numbers for 0, as XLA has it."""
-        return self._moved(flushed)
+        return self._moved(flushed, inputs=True)
 
 
 @dataclasses.dataclass(frozen=True)
