@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from circuitflow.explanations.differences import Difference, diff
     from circuitflow.explanations.forms import explain
     from circuitflow.export.python import to_python
-    from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Gate, Reads, ShapeError
+    from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Facets, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
     from circuitflow.pictures.drawing import draw
     from circuitflow.transforms.derivatives import gradient, hessian, hvp, jacobian, jvp, vjp
@@ -53,6 +53,7 @@ __all__ = [
     "Document",
     "DocumentError",
     "Executor",
+    "Facets",
     "Fault",
     "Gate",
     "GateError",
@@ -102,7 +103,7 @@ _EXPORTS = {
     "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.explanations.differences": ("Difference", "diff"),
     "circuitflow.explanations.forms": ("explain",),
-    "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Gate", "Reads", "ShapeError"),
+    "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Facets", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
     "circuitflow.pictures.drawing": ("draw",),
     "circuitflow.transforms.derivatives": ("gradient", "hessian", "hvp", "jacobian", "jvp", "vjp"),

@@ -21,7 +21,6 @@ warnings.simplefilter("ignore")  # of a fork beside threads, which is what is tr
 import numpy as np  # noqa: E402
 
 import circuitflow as cf  # noqa: E402
-from circuitflow.engines.processes import refuse_fork  # noqa: E402
 
 STAGED = """{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 3.0}, {"id": "y", "gate": "input", "value": -4.0},
 {"id": "s", "gate": "sigmoid", "inputs": ["y"]}, {"id": "n", "gate": "add", "inputs": ["x", "s"]}, {"id": "f", "gate": "mul",
@@ -51,19 +50,31 @@ def batch(executors):
 
 
 def jitted(executors):
-    refuse_fork()
     value, gradients = executors["staged"].compile(engine="jax")(x=2.0)
     return np.asarray(value), np.asarray(gradients["x"])
 
 
 TASKS = {"core": (run, rows), "fast": (run, rows, tape), "jax": (run, rows, jitted)}[INSTALL]
 
-COMPILED = {}
-"""How functions are made that are compiled here and sent to another process, by name."""
+COLUMN = np.linspace(-1, 1, 1000)
+COMPILED = [
+    (lambda there: there["staged"].compile(), {"x": 2.0}),
+    (lambda there: there["staged"].compile(engine="interpreter"), {"x": 2.0}),
+    (lambda there: there["staged"].compile(engine="tape"), {"x": 2.0}),
+    (lambda there: cf.Executor(there["staged"].circuit, verify=True).compile("n", ["y"]), {"x": 2.0}),
+    (lambda there: there["batch"].compile(wrt=(), engine="staged"), {"x": np.ones((70, 64))}),
+    (lambda there: there["staged"].vmap(), {"x": COLUMN}),
+    *([(lambda there: there["staged"].vmap(engine="tape"), {"x": COLUMN})] if INSTALL == "fast" else []),
+]
+"""How functions are made that are compiled here and sent to another process, and what they are called with there."""
+if INSTALL == "jax" and sys.argv[2:] != ["fork"]:
+    COMPILED += [(lambda there: there["staged"].compile(engine="jax"), {"x": 2.0}),
+                 (lambda there: there["batch"].compile(wrt=(), engine="jax", device="cpu"), {"x": np.ones((7, 64))})]
 
 
 def call(function, given):
-    return function(**given)
+    value, gradients = function(**given)
+    return np.asarray(value), {name: np.asarray(x) for name, x in gradients.items()}
 
 
 def fault(text):
@@ -83,9 +94,10 @@ def with_processes(method, executors, expected):
                 print("fork:", future.exception())
             else:
                 equal(future.result(), expected[task])
-        for make in COMPILED.values():
-            function = make(executors["staged"])
-            equal(np.ravel(pool.submit(call, function, {"x": 2.0}).result()[0]), np.ravel(function(x=2.0)[0]))
+        for make, given in COMPILED:
+            function = make(executors)
+            found, known = pool.submit(call, function, given).result(), call(function, given)
+            equal([found[0], *found[1].values()], [known[0], *known[1].values()])
         error = pool.submit(fault, "{}").exception()
         assert str(error).splitlines()[0] == "<document>:1:1: 'nodes' is missing", error
 

@@ -171,8 +171,8 @@ def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: S
     for (code, start, at), (_, stop, end) in pairwise(laid.runs.tolist()):
         operation, slots = laid.operations[code], range(start, stop)
         arity = len(operation.truths)
-        columns = ([operands[at + i : end : arity] for i in range(arity)] if arity else
-                   [[operands[rows[k] : rows[k + 1]] for k in slots]])
+        columns = ([[operands[rows[k] : rows[k + 1]] for k in slots]] if operation.loop else
+                   [operands[at + i : end : arity] for i in range(arity)])
         ahead.append((loops.forward[code], slots, columns))
         if operation.wanted:
             back.append((loops.backward[code], slots[::-1], [column[::-1] for column in columns]))
