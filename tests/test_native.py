@@ -117,8 +117,7 @@ def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
     import circuitflow as cf
     from conftest import ROOT
 
-    monkeypatch.setattr("circuitflow.engines.rows.BLOCK", 1000)
-    vmap = cf.Executor(cf.load(ROOT / "circuits/staged.json")).vmap()
+    vmap = cf.Executor(cf.load(ROOT / "circuits/staged.json"), thresholds=cf.Thresholds(column_rows=1000)).vmap()
     x, y = np.random.RandomState(0).standard_normal((2, 23_457))
     found = []
     for count in (1, 2, 5):

@@ -14,6 +14,7 @@ import circuitflow as cf
 from circuitflow.engines.kernel import Untaped
 from circuitflow.engines.taped import Taped
 from circuitflow.executor.interpreter import Interpreter
+from circuitflow.executor.question import Question
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES, AtLeast, Facets
 from gate_examples import EXAMPLES
@@ -117,7 +118,7 @@ def test_a_tape_runs_a_row_of_ones_own(name, count):
         circuit = cf.Circuit(cf.Document.model_validate({"circuitflow": "1.0", "outputs": ["f"], "nodes": [
             *nodes, {"id": "a", "gate": name, "inputs": SCALARS[:count]}, {"id": "b", "gate": "tanh", "inputs": ["a"]},
             {"id": "f", "gate": "mul", "inputs": ["b", "x0", "x1"]}]}), gates={**GATES, name: row})
-        taped = Taped(Interpreter(circuit), None, None, fast=False)
+        taped = Taped(Question(Interpreter(circuit), None, None), cf.Thresholds(), fast=False)
     except (cf.DocumentError, Untaped, cf.InputError):  # no gate of scalars
         pytest.skip("no gate of scalars")
     result = cf.Executor(circuit).run()
@@ -173,7 +174,7 @@ def test_facets_of_ones_own_are_used():
     gradient = cf.gradient(circuit, wrt="x0")
     assert not [node for node in gradient.nodes.values() if node.kind == "zeros_like" or len(node.operands) > 2]
     assert cf.Executor(gradient).forward().outputs["dx0"] == cf.Executor(circuit).run().gradients["x0"] == 3
-    taped = Taped(Interpreter(circuit), None, None, fast=False)
+    taped = Taped(Question(Interpreter(circuit), None, None), cf.Thresholds(), fast=False)
     assert [operation.loop for operation in taped._tape.operations if operation.kind == "plus"] == ["sum"]
     assert taped()[0] == 7
 
