@@ -161,7 +161,7 @@ def test_columns_that_do_not_fit():
     for given, message in [
         ({"x": [1.0, 2.0], "y": [1.0]}, "columns of different lengths: 'x' has 2, 'y' has 1"),
         ({"x": 1.0}, "no column is given; give at least one input a sequence of numbers, one for each row"),
-        ({"x": ["a", "b"]}, "'x' at [0] is \"a\"; expected numbers of dtype float64"),
+        ({"x": ["a", "b"]}, "'x' is a list of 2; expected numbers of dtype float64"),
         ({"x": [[1.0]], "y": [1.0]}, "'x' has shape (1, 1); expected ()"),
         ({"q": [1.0], "x": [1.0]}, "there is no input 'q' in circuit 'staged'; it has x, y"),
         ({"num": [1.0]}, "'num' cannot be given a value: it is computed, by add; inputs and parameters can"),
