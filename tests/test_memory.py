@@ -10,8 +10,10 @@ import circuitflow as cf
 from circuitflow.engines import buffers
 from circuitflow.engines.functions import BY_ELEMENT, REDUCTIONS, is_fresh
 from circuitflow.engines.program import Program
+from circuitflow.engines.rows import Rows
 from circuitflow.engines.selection import product
 from circuitflow.engines.trace import Line, Trace, Value
+from circuitflow.executor.question import Question
 from memory_plans import check
 
 THRESHOLDS = {"smallest": SMALLEST, "default": cf.Thresholds(), "largest": LARGEST}
@@ -175,6 +177,16 @@ def test_the_check_of_plans_finds_what_is_wrong():
     program, known = lines(("a", np.exp, "x"), ("p", np.matmul, "a", "a"), ("f", np.negative, "p"))
     with pytest.raises(AssertionError, match="writes over an operand"):
         check(program, buffers.Buffers([kind], {id(known["a"]): 0, id(known["p"]): 0}))
+
+
+def test_buffers_of_few_sizes_are_kept():
+    """However many lengths columns have."""
+    made = circuit({"id": "x", "gate": "input"}, {"id": "e", "gate": "exp", "inputs": ["x"]}, {"id": "f", "gate": "sin", "inputs": ["e"]})
+    rows = Rows(Question(cf.Executor(made), None, None), cf.Thresholds(), fast=False)
+    for count in range(1, 40):
+        close(rows(x=np.full(count, 0.5))[0], np.full(count, np.sin(np.exp(0.5))))
+    (run,) = (cell.cell_contents for made in rows._made.values() for cell in made.__closure__ if isinstance(cell.cell_contents, buffers.Compiled))
+    assert len(run._free) <= run.SIZES
 
 
 def test_plans_are_made_and_checked():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -51,8 +52,10 @@ class Arrays(Engine):
         try:
             found = engine._run(engine._derived.arrays(bound, seeds))
         except Exception as error:
-            _LOG.debug("staged code: %s: %s", type(error).__name__, error)
-            return self.question.interpret(bound, seeds)
+            answer = self.question.interpret(bound, seeds)  # which says what a gate refuses
+            warnings.warn(f"staged code failed where the interpreter did not ({type(error).__name__}: {error}); the "
+                          "answer is the interpreter's", RuntimeWarning, stacklevel=3)
+            return answer
         count = len(self.question.plan.of)
         return found[:count], found[count:]
 

@@ -104,7 +104,7 @@ class Blocks:
         for round_ in self._rounds:
             known |= self._found(round_.whole, round_, known, 0)
             known |= self._blocks(round_, known, results)
-        return [results[id(x)] if id(x) in results else known[id(x)] if isinstance(x, Value) else np.asarray(x)
+        return [results[id(x)] if id(x) in results else known[id(x)] if isinstance(x, Value) else np.array(x)
                 for x in self._outputs]
 
     def _blocks(self, round_: Round, known: Arrays, results: Arrays) -> Arrays:

@@ -131,6 +131,9 @@ class Compiled:
         buffers: where it writes.
     """
 
+    SIZES = 4
+    """Of so many sizes of a block buffers are kept."""
+
     def __init__(self, program: Program, thresholds: Thresholds, *, into: bool = False) -> None:
         """Compile.
 
@@ -171,6 +174,8 @@ class Compiled:
             block: how many rows the arrays have, where a size is a name.
             whole: how many rows there are in all.
         """
+        if block not in self._free and len(self._free) >= self.SIZES:
+            self._free.clear()
         free = self._free.setdefault(block, [])
         try:
             buffers = free.pop()
