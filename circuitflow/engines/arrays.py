@@ -40,15 +40,16 @@ class Arrays(Engine):
         self._made: dict[Any, Callable[[Mapping[str, Any]], list[Any]]] = {}
 
     @cached_property
-    def _seeded(self) -> Arrays:
-        """The same with an upstream gradient on every output."""
-        return Arrays(self.question, self.thresholds, Derived(self.question, seeded=True))
+    def _seeded(self) -> Arrays | None:
+        """The same with an upstream gradient on every output; None where it cannot be written."""
+        derived = self._derived.seeded
+        return None if derived is None else Arrays(self.question, self.thresholds, derived)
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
         bound, seeds = self.question.bind(inputs, upstream)
-        if not is_numpy(bound):
-            return self.question.interpret(bound, seeds)
         engine = self if self._derived.takes(upstream) else self._seeded
+        if engine is None or not is_numpy(bound):
+            return self.question.interpret(bound, seeds)
         try:
             found = engine._run(engine._derived.arrays(bound, seeds))
         except Exception as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from circuitflow.errors import GateError, InputError
 from circuitflow.executor.binding import Bound, concrete
 from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.executor.question import Question
@@ -56,6 +58,14 @@ class Derived:
         self.circuit, self.values, self.gradients = found.circuit, found.values, found.gradients
         self.inputs, self.upstream = found.sources, found.upstream
         self.plan = make_plan(self.circuit, [*self.values.values(), *self.gradients.values()], (), structure)
+
+    @cached_property
+    def seeded(self) -> Derived | None:
+        """The same with an upstream gradient on every output; None where it cannot be written."""
+        try:
+            return Derived(self.question, seeded=True)
+        except (InputError, GateError):
+            return None
 
     def takes(self, upstream: Mapping[str, Any]) -> bool:
         """Whether there is an input for every one of these upstream gradients that is differentiated through."""

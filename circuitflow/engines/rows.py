@@ -75,7 +75,7 @@ class Rows(Engine):
 
     @cached_property
     def _seeded(self) -> Rows:
-        """The same with an upstream gradient on every output."""
+        """The same with an upstream gradient on every output; errors are those of `Derived`."""
         return Rows(self.question, self.thresholds, Derived(self.question, seeded=True), fast=self._wanted)
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:

@@ -66,14 +66,15 @@ class Staged(Engine):
         self.value_and_grad: Callable[..., Any] = MethodType(self._function(), self)
 
     @cached_property
-    def _seeded(self) -> _Stages:
-        """The stages with an upstream gradient on every output."""
-        return _Stages(Derived(self.question, seeded=True))
+    def _seeded(self) -> _Stages | None:
+        """The stages with an upstream gradient on every output; None where they cannot be written."""
+        derived = self._stages.derived.seeded
+        return None if derived is None else _Stages(derived)
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
         bound, seeds = self.question.bind(inputs, upstream)
         stages = self._stages if self._stages.derived.takes(upstream) else self._seeded
-        if is_numpy(bound):
+        if stages is not None and is_numpy(bound):
             try:
                 return stages(bound, seeds)
             except (ArithmeticError, ValueError):

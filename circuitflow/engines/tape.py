@@ -88,7 +88,7 @@ def tape(plan: Plan, sources: Mapping[str, bool], *, fast: bool) -> Tape:
             attributes = tuple((name, _frozen(value)) for name, value in sorted(step.attributes.items()))
             loop = (step.gate.facets.loop or "") if len(operands) > UNROLLED else ""
             operation = Operation(step.node.kind, attributes, () if loop else truths, is_truth,
-                                  (any(wanted),) if loop else wanted, loop)
+                                  ((True,) if any(wanted) else ()) if loop else wanted, loop)
             code = codes.setdefault(operation, len(codes))
             if key is not None:
                 by_key[key] = code

@@ -468,7 +468,7 @@ def _go(case: Case, circuit: cf.Circuit, name: str, references: Sequence[Referen
             continue
         if any(reference.error for reference in expected):
             error = next(reference.error for reference in expected if reference.error)
-            if _is_beside(case, circuit, error):
+            if _is_beside(case, circuit, error) or way.elsewhere:  # a library of its own refuses what it does
                 continue
             return Fault(name, "answer", f"an answer where the interpreter says: {error}", i)
         for row, reference in enumerate(expected):
@@ -479,7 +479,8 @@ def _go(case: Case, circuit: cf.Circuit, name: str, references: Sequence[Referen
                 if way.over_rows and (array.ndim == 0 or len(array) != case.rows):
                     return Fault(name, "value", f"{key} has shape {array.shape} for {case.rows} rows", i)
                 verdict = compare(array[row] if way.over_rows else array, key, reference, flushes=way.flushes)
-                if verdict.difference and not np.all(np.isfinite(reference.answer[key])) and _multiplies_named(circuit):
+                is_finite = bool(np.all(np.isfinite(reference.answer[key])))
+                if verdict.difference and not is_finite and (way.elsewhere or _multiplies_named(circuit)):
                     tally.explained[name] += 1
                     continue
                 if verdict.difference and way.elsewhere and not _differs_elsewhere(case, i, name, key):
