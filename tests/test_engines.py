@@ -115,8 +115,8 @@ def taped(executor, of, wrt, *, fast=None):
     return Taped(Question(executor, of, wrt), executor.thresholds, fast=fast)
 
 
-def circuit(*nodes, outputs=("f",), **keys):
-    return cf.loads(json.dumps({"circuitflow": "1.0", "nodes": list(nodes), "outputs": list(outputs), **keys}))
+def circuit(*nodes, outputs=("f",), gates=GATES, **keys):
+    return cf.loads(json.dumps({"circuitflow": "1.0", "nodes": list(nodes), "outputs": list(outputs), **keys}), gates=gates)
 
 
 @everywhere
@@ -307,6 +307,13 @@ def test_many_operands_on_a_tape(fast):
     on_tape = taped(executor, None, None, fast=fast)
     for values in ({}, {"x0": 0.0}, {names[-1]: 2.0}, {"x1": math.inf}):
         close(on_tape(**values), interpreted(**values))
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("kind", ["add", "mul"])
+def test_a_loop_that_no_gradient_reaches_sends_none(kind, fast):
+    made = circuit({"id": "x", "gate": "input", "value": -1e300}, {"id": "p", "gate": kind, "inputs": ["x"] * 12}, outputs=["x"])
+    assert taped(cf.Executor(made), None, ["p", "x"], fast=fast)() == (-1e300, {"p": 0.0, "x": 1.0})
 
 
 @pytest.mark.parametrize("shape", [[], [2]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 
@@ -103,6 +104,26 @@ def test_one_node_as_two_outputs(engine):
     values, gradients = cf.Executor(made).compile(engine=engine)(upstream={"k": 3.0})
     assert list(values) == ["f", "k"]
     close(gradients["x"], 2 * np.e)
+
+
+@on_scalars
+@pytest.mark.parametrize("shape", [[], [2]])
+def test_an_upstream_gradient_beside_a_row_of_ones_own(engine, shape):
+    """Where a circuit with a gradient on every output cannot be written down, the interpreter answers."""
+    if engine == "tape" and shape:
+        return
+    own = dataclasses.replace(cf.GATES["identity"], forward=lambda xp, x: 2 * x, backward=(lambda op, g, out, x: 2 * g,))
+    made = circuit({"id": "x", "gate": "parameter", "value": {"data": 3.0, "shape": shape}}, {"id": "s", "gate": "reduce_sum", "inputs": ["x"]},
+                   outputs=["s", "x"], upstream={"x": {"data": 5.0, "shape": shape}}, gates={**cf.GATES, "identity": own}) if shape else circuit(
+        {"id": "x", "gate": "parameter", "value": 3.0}, outputs=["x"], gates={**cf.GATES, "identity": own})
+    try:
+        compiled = cf.Executor(made).compile(engine=engine)
+    except cf.InputError as error:
+        assert engine == "staged"
+        assert "needs the built-in gate 'identity'" in str(error)
+        return
+    _, gradients = compiled(upstream={"s": 7.0} if shape else {"x": 7.0})
+    close(np.asarray(gradients["x"]), np.full(shape, 12.0 if shape else 7.0))
 
 
 REFUSED = {
