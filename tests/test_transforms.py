@@ -534,3 +534,9 @@ def test_second_derivatives_by_a_node_that_the_gradient_does_not_read():
     c = circuit("x = 2", "z = 3", "q = exp(x)", "f = mul(q, z)")
     assert cf.Executor(cf.hessian(c, wrt="q")).forward().outputs["ddq_dq"] == 0
     assert cf.Executor(cf.hvp(c, wrt="q")).forward({"q_dot": 1.0}).outputs["dq_dot"] == 0
+
+
+@pytest.mark.parametrize("derivative", [cf.gradient, cf.vjp, cf.hvp, cf.hessian], ids=lambda f: f.__name__)
+def test_no_node_to_differentiate_by(derivative):
+    with pytest.raises(cf.InputError, match="wrt: names no node; name at least one to differentiate by"):
+        derivative(cf.load(ROOT / "circuits/staged.json"), wrt=())

@@ -133,7 +133,9 @@ class Derivation:
     def finish(self, outputs: Iterable[Wire], name: str, description: str, *, without: Iterable[str] = (),
                kept: Iterable[Wire] = ()) -> Circuit:
         """The circuit with these outputs, the inputs of the primal, some of them left out, and other nodes to keep."""
-        left_out = set(without)
+        left_out, outputs = set(without), list(outputs)
+        if not outputs:
+            raise InputError("wrt: names no node; name at least one to differentiate by")
         outputs = list({id(wire.record): wire for wire in outputs}.values())
         interface = [wire.record for name, wire in self.sources.items() if name not in left_out]
         records = finished(self.writer, self.names, [*(wire.record for wire in outputs), *interface,
