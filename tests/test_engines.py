@@ -62,7 +62,7 @@ def close(found, expected, rtol=1e-13, atol=1e-14):
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol * max(1.0, scale))
 
 
-SMALLEST = cf.Thresholds(selected_size=0, block_bytes=1, block_rows=1, blocks=1, column_rows=1, tape_bytes=1)
+SMALLEST = cf.Thresholds(selected_size=1, block_bytes=1, block_rows=1, blocks=1, column_rows=1, tape_bytes=1)
 LARGEST = cf.Thresholds(**dict.fromkeys(dataclasses.asdict(SMALLEST), 2 ** 60))
 EXTREMES = {"jax": [cf.Thresholds()], "tape": [cf.Thresholds()]}
 """Of engines that no threshold is for, one is enough."""
@@ -370,7 +370,7 @@ HOSTILE = ["class", "None", "print", "lambda", "exp", "type", "numbers", "interp
            "v0", "f0", "k0", "inf", "nan", "float", "marker_q", "unused0", "engine", "upstream", "others", "self"]
 OURS = {"value_and_grad", "stages", "type", "float", "bool", "numbers", "interpret", "inputs", "buffers", "results", "out", "None",
         "True", "False", "inf", "nan", "ArithmeticError", "ValueError", "exp", "expm1", "fabs", "log1p", "max", "tanh", "axis",
-        "keepdims", "dtype", "engine", "upstream", "others", "bound", "block", "whole"}
+        "keepdims", "dtype", "engine", "upstream", "named", "bound", "block", "whole"}
 
 
 @pytest.mark.parametrize("shape", [[], [2]])

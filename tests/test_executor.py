@@ -458,9 +458,9 @@ def test_a_value_of_a_wrong_kind_is_refused_in_a_sentence(value):
 
 
 @pytest.mark.parametrize(("asked", "message"), [
-    ({"inputs": 3}, "inputs is a int; expected a mapping from names to values"), ({"inputs": [("x", 1)]}, "inputs is a list; expected a mapping"),
-    ({"inputs": {1: 2.0}}, "inputs: 1 is no name; expected a mapping from names to values"), ({"upstream": "f"}, "upstream is a str; expected a mapping"),
-    ({"upstream": {("f",): 1.0}}, "upstream: a list of 1 is no name; expected a mapping"), ({"of": 3}, "of is 3; expected a reference to a node, or several"),
+    ({"inputs": 3}, "inputs is 3; expected a mapping by id, such as {'x': 1.0}"), ({"inputs": [("x", 1)]}, "inputs is a list of 1; expected a mapping"),
+    ({"inputs": {1: 2.0}}, "inputs: 1 is no id; expected a mapping by id"), ({"upstream": "f"}, "upstream is \"f\"; expected a mapping"),
+    ({"upstream": {("f",): 1.0}}, "upstream: a list of 1 is no id; expected a mapping"), ({"of": 3}, "of is 3; expected a reference to a node, or several"),
     ({"wrt": b"x"}, "wrt is b'x'; expected a reference to a node, or several"), ({"of": [None]}, "of: null is no reference to a node; expected its id as a string"),
     ({"wrt": [["x"]]}, "wrt: a list of 1 is no reference to a node"), ({"cache": 3}, "there is no cache '3'; there are all, needed, recompute"),
 ])

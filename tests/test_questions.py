@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import pickle
 import re
 
 import numpy as np
@@ -192,6 +193,41 @@ def test_what_is_not_needed_needs_no_value():
             close((np.asarray(value), np.asarray(gradients["b"]), np.asarray(gradients["x"])), (np.float64(9), np.float64(3), np.ones(3)))
 
 
+@on_scalars
+@pytest.mark.parametrize("several", [iter, dict.fromkeys, tuple, list], ids=lambda f: f.__name__)
+def test_references_may_be_anything_that_gives_them(engine, several):
+    """An iterator is read once."""
+    compiled = cf.Executor(COLLIDING).compile(several(["f"]), several(["x", "df"]), engine=engine)
+    assert compiled() == (6.0, {"x": 30.0, "df": 20.0})
+    assert pickle.loads(pickle.dumps(compiled))() == (6.0, {"x": 30.0, "df": 20.0})
+    assert "'df':" in cf.to_python(COLLIDING, wrt=several(["df"]))
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"engine": None}, "there is no engine 'None'; there are auto"), ({"engine": 3}, "there is no engine '3'"),
+    ({"of": 3}, "of is 3; expected a reference to a node, or several"), ({"wrt": [1]}, "wrt: 1 is no reference to a node"),
+])
+def test_a_question_that_is_none(given, message):
+    for make in (cf.Executor(square()).compile, cf.Executor(square()).vmap):
+        with pytest.raises(cf.InputError, match=re.escape(message)):
+            make(**given)
+
+
+def test_what_an_export_is_given():
+    with pytest.raises(cf.InputError, match="inputs is 3; expected a mapping by id"):
+        cf.to_python(square(), inputs=3)
+    with pytest.raises(cf.InputError, match="upstream is 3; expected a mapping by id"):
+        cf.to_python(square(), upstream=3)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "a", True, None])
+def test_thresholds_are_whole_numbers(size):
+    with pytest.raises(cf.InputError, match=r"thresholds: column_rows is .*; expected a whole number from 1"):
+        cf.Thresholds(column_rows=size)
+    with pytest.raises(cf.InputError, match=r"thresholds is 3; expected cf.Thresholds"):
+        cf.Executor(square(), thresholds=3)
+
+
 def test_the_signature_tells_the_defaults():
     signature = inspect.signature(cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile())
-    assert str(signature) == "(inputs=None, /, *, x=3.0, y=-4.0, upstream=None, **others)"
+    assert str(signature) == "(inputs=None, /, *, x=3.0, y=-4.0, upstream=None, **named)"

@@ -18,7 +18,7 @@ from conftest import ROOT
 STAGED = cf.load(ROOT / "circuits/staged.json")
 
 
-THRESHOLDS = {"blocks": [cf.Thresholds(), cf.Thresholds(column_rows=3, selected_size=0), LARGEST],
+THRESHOLDS = {"blocks": [cf.Thresholds(), cf.Thresholds(column_rows=3, selected_size=1), LARGEST],
               "loop": [cf.Thresholds(), cf.Thresholds(column_rows=1)], "tape": [cf.Thresholds(), cf.Thresholds(tape_bytes=1)]}
 
 
@@ -172,7 +172,7 @@ def test_columns_that_do_not_fit():
 
 def test_circuits_that_have_no_rows():
     executor = cf.Executor(cf.load(ROOT / "circuits/mlp.json"))
-    with pytest.raises(cf.InputError, match="circuit 'mlp' is not one of float64 scalars alone, as columns of rows need it"):
+    with pytest.raises(cf.InputError, match="circuit 'mlp' is not one of float64 scalars alone, as columns of rows need it; choose the engine jax, which takes arrays"):
         executor.vmap()
     with pytest.raises(cf.InputError, match="the engine interpreter takes one row at a time"):
         executor.vmap(engine="interpreter")

@@ -31,7 +31,7 @@ class Arrays(Engine):
     way = "staged, on arrays"
 
     KEPT = 32
-    """So many combinations are kept."""
+    """Number of combinations of shapes that are kept."""
 
     def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None) -> None:
         """Write the gradient circuit; errors are those of `Derived`."""

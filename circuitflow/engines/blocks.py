@@ -38,8 +38,8 @@ class Refused(ValueError):  # noqa: N818
     """A gate refuses an operand."""
 
 
-Arrays = dict[int, Any]
-"""Arrays by the identity of their value."""
+ById = dict[int, Any]
+"""ById by the identity of their value."""
 
 
 class Round(NamedTuple):
@@ -98,8 +98,8 @@ class Blocks:
         Raises:
             Refused: a gate refuses an operand.
         """
-        known: Arrays = {id(value): arrays[name] for name, value in self._stages.inputs.items()}
-        results: Arrays = {id(x): np.empty(shape_for(x.shape, self._count), x.dtype)
+        known: ById = {id(value): arrays[name] for name, value in self._stages.inputs.items()}
+        results: ById = {id(x): np.empty(shape_for(x.shape, self._count), x.dtype)
                            for x in self._outputs if isinstance(x, Value) and is_named(x.shape)}
         for round_ in self._rounds:
             known |= self._found(round_.whole, round_, known, 0)
@@ -107,7 +107,7 @@ class Blocks:
         return [results[id(x)] if id(x) in results else known[id(x)] if isinstance(x, Value) else np.array(x)
                 for x in self._outputs]
 
-    def _blocks(self, round_: Round, known: Arrays, results: Arrays) -> Arrays:
+    def _blocks(self, round_: Round, known: ById, results: ById) -> ById:
         """Compute the rows of a round into the results; gives the totals."""
         totals = _Totals(round_.totals, self._block)
 
@@ -127,7 +127,7 @@ class Blocks:
                 in_blocks(work, self._count, self._block)
         return totals.complete()
 
-    def _found(self, part: Compiled, round_: Round, arrays: Arrays, rows: int) -> Arrays:
+    def _found(self, part: Compiled, round_: Round, arrays: ById, rows: int) -> ById:
         outputs = part.program.outputs
         found = dict(zip(outputs, part(arrays, block=rows, whole=self._count), strict=True))
         if any(np.any(found[key]) for key in round_.checks.intersection(found)):
@@ -240,11 +240,11 @@ class _Totals:
     def __init__(self, lines: Sequence[Line], block: int) -> None:
         self._lines = {id(line.results[0]): line for line in lines}
         self._block, self._next = block, 0
-        self._sums: Arrays = {}
-        self._waiting: dict[int, Arrays] = {}
+        self._sums: ById = {}
+        self._waiting: dict[int, ById] = {}
         self._lock = threading.Lock()
 
-    def add(self, start: int, found: Arrays) -> None:
+    def add(self, start: int, found: ById) -> None:
         """The parts of the block that starts at a row; floats are added up in float64."""
         with self._lock, np.errstate(all="ignore"):
             self._waiting[start] = found
@@ -254,7 +254,7 @@ class _Totals:
                     self._sums[key] = PARTS[line.function](self._sums[key], part) if self._next else part
                 self._next += self._block
 
-    def complete(self) -> Arrays:
+    def complete(self) -> ById:
         """The totals, in their dtypes."""
         with np.errstate(all="ignore"):
             return {key: np.asarray(x, self._lines[key].results[0].dtype)[()] for key, x in self._sums.items()}

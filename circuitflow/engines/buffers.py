@@ -16,6 +16,7 @@ they make (`tests/memory_plans.py`):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -45,12 +46,7 @@ class Buffers(NamedTuple):
 
     def row_bytes(self) -> int:
         """Bytes that a row takes in them, where they have rows."""
-        return sum(dtype.itemsize * size_for(shape, 1) for shape, dtype in self.kinds)
-
-
-def size_for(shape: Shape, rows: int) -> int:
-    """The number of elements for so many rows."""
-    return int(np.prod(shape_for(shape, rows), dtype=np.int64))
+        return sum(dtype.itemsize * math.prod(shape_for(shape, 1)) for shape, dtype in self.kinds)
 
 
 def shape_for(shape: Shape, rows: int) -> tuple[int, ...]:
@@ -132,7 +128,7 @@ class Compiled:
     """
 
     SIZES = 4
-    """Of so many sizes of a block buffers are kept."""
+    """Number of block sizes whose buffers are kept."""
 
     def __init__(self, program: Program, thresholds: Thresholds, *, into: bool = False) -> None:
         """Compile.

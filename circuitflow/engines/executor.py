@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from circuitflow.engines.arrays import Arrays
@@ -17,16 +17,14 @@ from circuitflow.engines.taped import Taped, TapedRows
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.verified import Verified
 from circuitflow.engines.xla import Jitted
-from circuitflow.errors import GateError, InputError, nearest, printable
+from circuitflow.errors import GateError, InputError, nearest, printable, short
 from circuitflow.executor.interpreter import Interpreter
-from circuitflow.executor.question import Question
+from circuitflow.executor.question import Question, References
 from circuitflow.graph.circuit import Circuit
 
 ENGINES = ("auto", "interpreter", "staged", "tape", "jax")
 
-Compiled = Callable[..., tuple[Any, dict[str, Any]]]
-References = str | Sequence[str] | None
-
+CompiledFunction = Callable[..., tuple[Any, dict[str, Any]]]
 _LOG = logging.getLogger("circuitflow")
 
 
@@ -47,19 +45,25 @@ class Executor(Interpreter):
                 and raises a `VerificationError` at the first difference above rounding; it takes the interpreter's
                 time.
             thresholds: the sizes at which engines change their ways.
+
+        Raises:
+            InputError: thresholds is something else.
         """
         super().__init__(circuit)
+        if not isinstance(thresholds, Thresholds):
+            raise InputError(f"thresholds is {short(thresholds)}; expected cf.Thresholds(…)")
         self.verify, self.thresholds = verify, thresholds
 
     def compile(self, of: References = None, wrt: References = None, *, engine: str = "auto",
-                device: Any = None) -> Compiled:
+                device: Any = None) -> CompiledFunction:
         """A function of values and gradients: the fast path.
 
         It takes inputs and parameters by name, each with the document's value as its default, or as a mapping; and
         upstream gradients as a mapping `upstream`, by output. It gives the output, or where there are several a
         dictionary of them, and a dictionary of gradients, in the order of `wrt`. Of a circuit of float64 scalars these
-        are Python floats, of others NumPy arrays; under JAX they are JAX arrays. Arrays of other libraries are computed
-        by the interpreter, on their device. The function may be shared between threads, and pickled.
+        are Python floats, of others arrays or scalars of NumPy; under JAX they are JAX arrays. Arrays of other
+        libraries are computed by the interpreter, on their device. The function may be shared between threads, and
+        pickled.
 
         Args:
             of: the outputs to compute and differentiate; all of the document's by default.
@@ -102,18 +106,19 @@ class Executor(Interpreter):
         return Interpreted(question, self.thresholds)
 
     def vmap(self, of: References = None, wrt: References = None, *, engine: str = "auto",
-             device: Any = None) -> Compiled:
+             device: Any = None) -> CompiledFunction:
         """A function of values and gradients over rows, as `jax.vmap` makes one of `jax.value_and_grad`.
 
         An argument with one more axis in front than it has in the document is a column, the others are the same in
         every row; the output and all gradients are columns, of the gradients that each row has. A circuit of float64
-        scalars is run in blocks that stay in cache, on all cores; others need the engine jax.
+        scalars is run in blocks that stay in cache, on all cores; others need the engine jax, and the interpreter takes
+        no rows. Upstream gradients may be columns as well.
 
         Arguments and errors are those of `compile`.
         """
         question, chosen = self._question(of, wrt, engine, device)
         if chosen == "interpreter":
-            raise InputError("the engine interpreter takes one row at a time; use run or compile, or another engine")
+            raise InputError("the engine interpreter takes one row at a time; choose another engine, or give one row")
         if chosen == "jax":
             return self._function(Jitted(question, self.thresholds, device=device, rows=True))
         is_large = question.scalar and _operands(question) > self.thresholds.looped_operands
@@ -127,16 +132,17 @@ class Executor(Interpreter):
 
     def _question(self, of: References, wrt: References, engine: str, device: Any) -> tuple[Question, str]:
         if engine not in ENGINES:
-            raise InputError(f"there is no engine '{printable(engine, 60)}'{nearest(engine, ENGINES)}; there are "
+            name = str(engine)
+            raise InputError(f"there is no engine '{printable(name, 60)}'{nearest(name, ENGINES)}; there are "
                              f"{', '.join(ENGINES)}")
         if device is not None and engine != "jax":
             raise InputError(f"the engine {engine} runs on the CPU; a device goes with the engine jax")
-        return Question(self, *([x] if isinstance(x, str) else x for x in (of, wrt))), engine
+        return Question(self, of, wrt), engine
 
-    def _function(self, engine: Engine) -> Compiled:
-        _LOG.info("engine: %s", engine.way)
+    def _function(self, engine: Engine) -> CompiledFunction:
         if self.verify:
-            return Verified(engine)
+            engine = Verified(engine)
+        _LOG.info("engine: %s", engine.way)
         return engine.value_and_grad if isinstance(engine, Staged) else engine
 
 

@@ -1,4 +1,4 @@
-"""What is known of NumPy's functions without calling them: whose memory a result has, and its shape for named sizes.
+"""What NumPy's functions do: which operands a result may share memory with, and its shape for named sizes.
 
 Nothing is learnt from samples. A function that is not listed may give a view of its operands, and has no shape rule.
 """
@@ -35,7 +35,7 @@ def is_fresh(function: Function) -> bool:
 
 PARTS: Mapping[Function, Function] = {np.sum: np.add, np.matmul: np.add, np.max: np.maximum, np.min: np.minimum,
                                       np.any: np.logical_or, np.all: np.logical_and}
-"""How what a function gives for parts of an axis that it reduces adds up to what it gives for the whole."""
+"""Combines the results for parts of a reduced axis."""
 
 
 def shape_of(function: Function, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Shape | None:
@@ -100,7 +100,7 @@ def _reduction(x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any =
 
 
 def _whole_reduction(x: Any, *, axis: Any = None, keepdims: bool = False) -> Shape | None:
-    """Of a function that `PARTS` does not have."""
+    """The shape rule of a reduction that `PARTS` does not have."""
     reduced = _reduction(x, axis=axis, keepdims=keepdims)
     return reduced if _names(reduced) == _names(_shape(x)) else None
 
@@ -110,7 +110,7 @@ def _names(shape: Shape) -> list[Size]:
 
 
 def _along(x: Any, *, axis: Any = None, **_: Any) -> Shape | None:
-    """Of a function that mixes the positions of an axis."""
+    """The shape rule of a function that mixes the positions of an axis."""
     shape = _shape(x)
     axes = axes_of(list(axis) if isinstance(axis, tuple) else axis, len(shape))
     return None if any(isinstance(shape[a], Size) for a in axes) else shape
@@ -153,10 +153,10 @@ def _matrix_transpose(x: Any) -> Shape:
     return (*batch, n, m)
 
 
-def _expand_dims(x: Any, axis: Any) -> Shape:
-    shape = list(_shape(x))
-    shape.insert(axis_of(axis, len(shape) + 1), 1)
-    return tuple(shape)
+def _expand_dims(x: Any, axis: Any, size: int = 1) -> Shape:
+    shape = _shape(x)
+    at = axis_of(axis, len(shape) + 1)
+    return (*shape[:at], size, *shape[at:])
 
 
 def _squeeze(x: Any, axis: Any) -> Shape | None:
@@ -201,12 +201,7 @@ def _concatenate(xs: Any, axis: Any = 0) -> Shape | None:
 
 def _stack(xs: Any, axis: Any = 0) -> Shape | None:
     shapes = [_shape(x) for x in xs]
-    return _expand_dims_at(shapes[0], axis, len(xs)) if all(shape == shapes[0] for shape in shapes) else None
-
-
-def _expand_dims_at(shape: Shape, axis: int, size: int) -> Shape:
-    at = axis_of(axis, len(shape) + 1)
-    return (*shape[:at], size, *shape[at:])
+    return _expand_dims(xs[0], axis, len(xs)) if all(shape == shapes[0] for shape in shapes) else None
 
 
 _ARRANGING = (np.reshape, np.broadcast_to, np.transpose, np.matrix_transpose, np.expand_dims, np.squeeze,

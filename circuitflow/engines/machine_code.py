@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT = 2**28
-"""Bytes of all files together; above it those go that were not used for the longest time."""
+"""Bytes of all files together. Above it the least recently used files are removed."""
 
 SUFFIX = ".nbc"
 

@@ -1,4 +1,4 @@
-"""Processes that are forked from one in which JAX runs: JAX has threads of its own, and hangs without them."""
+"""Refuses JAX in a process that was forked from one in which it ran: a fork does not have JAX's threads, and hangs."""
 
 from __future__ import annotations
 

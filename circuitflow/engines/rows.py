@@ -20,12 +20,12 @@ from circuitflow.engines.selection import with_products
 from circuitflow.engines.source import Source
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Called, Line, Trace, Value
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.executor.question import Answer, Question
 from circuitflow.gates.shapes import Size
 
 FEWEST = 2**10
-"""Rows of a block, however many results there are, where so many are allowed."""
+"""Smallest block of rows, unless `column_rows` is smaller."""
 
 
 class Rows(Engine):
@@ -52,9 +52,7 @@ class Rows(Engine):
             MissingExtraError: numba is asked for, and not installed.
         """
         super().__init__(question, thresholds)
-        if not question.scalar:
-            raise InputError(f"circuit '{printable(question.circuit.name, 60)}' is not one of float64 scalars alone, "
-                             "as columns of rows need it")
+        question.need_scalars("as columns of rows need it; choose the engine jax, which takes arrays")
         self._derived = derived or Derived(question)
         derived = self._derived
         nodes = derived.circuit.nodes

@@ -1,4 +1,4 @@
-"""`where` without a branch. NumPy's takes ten times as long where a condition is hard to foresee as where it is not.
+"""Branch-free `where`. NumPy's takes ten times as long on an unpredictable condition as on a predictable one.
 
 A truth value is the integer 0 or 1, and a float times it, as integers of the same bits, is the float or 0.0.
 """

@@ -17,7 +17,7 @@ from circuitflow.engines.source import Source, function
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Called, Line
 from circuitflow.executor.binding import Bound
-from circuitflow.executor.question import Answer, Question
+from circuitflow.executor.question import Answer, Question, is_scalar
 
 NAME = "value_and_grad"
 """What the generated function is called, and the attribute that it is pickled by."""
@@ -28,7 +28,7 @@ def scalar_program(derived: Derived) -> Program | None:
     plan, nodes = derived.plan, derived.circuit.nodes
     types = [*(type_ for step in plan.steps for type_ in step.node.types),
              *(nodes[name].types[0] for name in plan.sources)]
-    if not all(type_.shape == () and type_.dtype in ("float64", "bool") for type_ in types):
+    if not all(map(is_scalar, types)):
         return None
     samples = {name: np.zeros((), nodes[name].types[0].dtype)[()] for name in plan.sources
                if nodes[name].kind != "constant"}
@@ -50,7 +50,7 @@ class Staged(Engine):
 
         Args:
             question: the question.
-            thresholds: of no use here.
+            thresholds: see `Engine`.
             derived: the gradient circuit, where it is there already.
             stages: its program, likewise.
 
@@ -82,11 +82,11 @@ class Staged(Engine):
         return self.question.interpret(bound, seeds)
 
     def _bound(self, inputs: Any, upstream: Any, values: Sequence[Any],
-               others: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """The answer to a call that not only has floats, or where a function of Python raised."""
-        named = {name: value for (name, default), value in zip(self._keywords.items(), values, strict=True)
+               named: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Answers a call whose arguments are not all floats, or after a function of Python raised."""
+        given = {name: value for (name, default), value in zip(self._keywords.items(), values, strict=True)
                  if value is not default}
-        return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, {**named, **others})))
+        return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, {**given, **named})))
 
     def _function(self) -> FunctionType:
         """The function; its first parameter is this engine, and every keyword has the document's value as default."""
@@ -100,7 +100,7 @@ class Staged(Engine):
         given = [f"{name} = {number(x)}" for name, x in fixed.items()] if is_known else []
         kinds = {kind: [names[name] for name in names if name in stages.inputs and question.sources[name].dtype == kind]
                  for kind in ("float64", "bool")}
-        checks = ["not others and inputs is upstream is None" if is_known else "False",
+        checks = ["not named and inputs is upstream is None" if is_known else "False",
                   *(" is ".join([*(f"type({name})" for name in found), kind.removesuffix("64")])
                     for kind, found in kinds.items() if found)]
         source = stages.source
@@ -109,9 +109,9 @@ class Staged(Engine):
         gradients = _dictionary(zip((source.bind(name, "k") for name in question.plan.wrt), stages.gradients,
                                     strict=True))
         parameters = ", ".join(names.values())
-        otherwise = f"return bound(engine, inputs, upstream, [{parameters}], others)"
+        otherwise = f"return bound(engine, inputs, upstream, [{parameters}], named)"
         lines = [
-            f"def {NAME}(engine, inputs, /, *, {parameters}{', ' if parameters else ''}upstream, **others):",
+            f"def {NAME}(engine, inputs, /, *, {parameters}{', ' if parameters else ''}upstream, **named):",
             f"    if not ({' and '.join(checks)}):",
             f"        {otherwise}",
             "    try:",

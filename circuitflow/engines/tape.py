@@ -155,7 +155,9 @@ def _order(plan: Plan, operations: int, codes: Any, outputs: Any, counts: Any, f
 
 def _put_in_runs(codes: Any, waiting: Any, starts: Any, readers: Any, top: Any, height: Any, below: Any,
                  order: Any) -> None:
-    """Stay with an operation as long as a gate of it is ready, then take the one of which most are.
+    """Greedy scheduling that lengthens runs.
+
+    Repeats an operation while a gate of it is ready, then takes the most frequent one.
 
     Args:
         codes: the operation of each gate.

@@ -14,7 +14,6 @@ from circuitflow.engines.kernel import Python, compiled
 from circuitflow.engines.native import is_there
 from circuitflow.engines.tape import Tape, tape
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.errors import InputError, printable
 from circuitflow.executor.question import Answer, Question
 from circuitflow.gates import GateTable
 
@@ -35,9 +34,7 @@ class _Laid(Engine):
 
     def __init__(self, question: Question, thresholds: Thresholds, *, fast: bool) -> None:
         super().__init__(question, thresholds)
-        if not question.scalar:
-            raise InputError(f"circuit '{printable(question.circuit.name, 60)}' is not one of float64 scalars alone, "
-                             "as a tape needs it; choose another engine")
+        question.need_scalars("as a tape needs it; choose another engine")
         plan = question.plan
         self._tape = tape(plan, {name: type_.dtype == "bool" for name, type_ in question.sources.items()}, fast=fast)
         self._slots = self._tape.slots.tolist()
@@ -62,7 +59,7 @@ class Taped(_Laid):
 
         Args:
             question: the question.
-            thresholds: of no use here.
+            thresholds: see `Engine`.
             fast: whether loops are compiled by numba; by default where it is installed.
 
         Raises:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from circuitflow.errors import InputError, short
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class Thresholds:
         column_rows: most rows of a block of columns. A thread must have far more to do in a NumPy function than in
             getting Python's lock back, which may take 50 µs: 2^14 take twice as long, 2^18 a fifth longer.
         tape_bytes: bytes that the values and gradients of a block of rows on a tape may take.
+
+    Raises:
+        InputError: one is no whole number from 1.
     """
 
     staged_operands: int = 2_000
@@ -35,3 +40,8 @@ class Thresholds:
     blocks: int = 4
     column_rows: int = 2**16
     tape_bytes: int = 2**20
+
+    def __post_init__(self) -> None:
+        for name, size in asdict(self).items():
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise InputError(f"thresholds: {name} is {short(size)}; expected a whole number from 1")

@@ -74,13 +74,12 @@ class Trace:
         try:
             with np.errstate(all="ignore"):
                 return rule(self.namespace, *operands, **attributes)
-        except Inseparable:
-            raise
         except (TypeError, AttributeError, GateError) as error:
-            if isinstance(error, GateError) and not isinstance(_origin(error), TypeError | AttributeError):
+            origin = _origin(error)
+            if isinstance(origin, Inseparable):
+                raise origin from None
+            if not isinstance(origin, TypeError | AttributeError):
                 raise
-            if isinstance(_origin(error), Inseparable):
-                raise _origin(error) from None
             del self.lines[start:]
             self._made = {key: found for key, found in self._made.items() if found[0] < start}
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why

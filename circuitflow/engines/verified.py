@@ -1,4 +1,4 @@
-"""An engine with the interpreter beside it, for whoever wants to be sure."""
+"""Compares every answer of an engine with the interpreter's."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Verified(Engine):
             return answer
         nodes = self.question.circuit.nodes
         types = {name: nodes[name].types[0] for name in inputs}
+        inputs, upstream = ({name: np.asarray(x) if isinstance(x, list | tuple) else x for name, x in given.items()}
+                            for given in (inputs, upstream))
         for row in range(len(found[0]) if found else 0):
             self._compare([x[row] for x in found], _row(inputs, types, row), _row(upstream, self.question.outputs, row),
                           f" in row {row}")

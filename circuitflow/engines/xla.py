@@ -43,7 +43,7 @@ class Jitted(Engine):
 
         Args:
             question: the question.
-            thresholds: of no use here.
+            thresholds: see `Engine`.
             device: "cpu", "gpu" or a JAX device; by default JAX's own choice.
             rows: whether arguments may have one more axis, in front, that everything is done along.
 

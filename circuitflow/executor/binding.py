@@ -28,16 +28,23 @@ def library_of(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | N
         InputError: these are no mappings by name, a value is no array, or there are arrays of several libraries.
         MissingExtraError: arrays other than NumPy's need the extra `arrays`.
     """
-    named: dict[str, Any] = {}
-    for what, given, prefix in (("inputs", inputs, ""), ("upstream", upstream, "upstream ")):
+    need_mappings(inputs, upstream)
+    return Library.of({**{f"'{printable(name, 60)}'": value for name, value in (inputs or {}).items()},
+                       **{f"upstream '{printable(name, 60)}'": value for name, value in (upstream or {}).items()}})
+
+
+def need_mappings(inputs: Any, upstream: Any) -> None:
+    """Refuse inputs and upstream gradients that are no mappings by name.
+
+    Raises:
+        InputError: one of them is none.
+    """
+    for what, given, example in (("inputs", inputs, "{'x': 1.0}"), ("upstream", upstream, "{'f': 1.0}")):
         if not isinstance(given, Mapping | None):
-            raise InputError(f"{what} is a {printable(type(given).__qualname__, 60)}; expected a mapping from names to "
-                             "values")
-        for name, value in (given or {}).items():
+            raise InputError(f"{what} is {short(given)}; expected a mapping by id, such as {example}")
+        for name in given or {}:
             if not isinstance(name, str):
-                raise InputError(f"{what}: {short(name)} is no name; expected a mapping from names to values")
-            named[f"{prefix}'{printable(name, 60)}'"] = value
-    return Library.of(named)
+                raise InputError(f"{what}: {short(name)} is no id; expected a mapping by id, such as {example}")
 
 
 def bind(circuit: Circuit, plan: Plan, library: Library, given: Mapping[str, Any]) -> Bound:

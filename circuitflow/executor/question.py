@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from circuitflow.errors import InputError, printable, short
+from circuitflow.errors import InputError, printable
 from circuitflow.executor.arrays import precise
-from circuitflow.executor.binding import Bound, bind, library_of, upstream_gradients
+from circuitflow.executor.binding import Bound, bind, library_of, need_mappings, upstream_gradients
 from circuitflow.executor.cache import FrugalPasses
+from circuitflow.executor.plan import references
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import ArrayType
 
 if TYPE_CHECKING:
     from circuitflow.executor.interpreter import Interpreter
+
+References = str | Iterable[str] | None
 
 Answer = tuple[Sequence[Any], Sequence[Any]]
 """The outputs asked for, and the gradients asked for, each in the order of the question."""
@@ -28,7 +31,7 @@ class Question:
     Attributes:
         interpreter: of the circuit.
         circuit: the circuit.
-        of, wrt: as asked.
+        of, wrt: the references, in order; None for the default.
         plan: the schedule; its `of` and `wrt` have the references in order.
         sources: shape and dtype of every input, parameter and constant that an answer needs, by id.
         outputs: shape and dtype of every output asked for, by reference.
@@ -36,12 +39,18 @@ class Question:
         scalar: whether every value is one float64 or truth value, so that answers are Python's numbers.
     """
 
-    def __init__(self, interpreter: Interpreter, of: Sequence[str] | None, wrt: Sequence[str] | None) -> None:
+    def __init__(self, interpreter: Interpreter, of: References = None, wrt: References = None) -> None:
         """Schedule.
+
+        Args:
+            interpreter: of the circuit.
+            of: the outputs asked for, one reference or several; all of the document's by default.
+            wrt: the nodes to differentiate by; all floating-point inputs and parameters by default.
 
         Raises:
             InputError: a reference that the circuit does not have, or a gradient that cannot be.
         """
+        of, wrt = references(of, "of"), references(wrt, "wrt")
         self.interpreter, self.circuit, self.of, self.wrt = interpreter, interpreter.circuit, of, wrt
         self.plan = interpreter.plan(of, wrt)
         nodes = self.circuit.nodes
@@ -57,11 +66,21 @@ class Question:
             if self.plan.wrt and of is not None and not type_.is_float:
                 raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
         types = {step.node.types[0] for step in self.plan.steps}.union(self.sources.values())
-        self.scalar = all(map(_is_scalar, types)) and not any(step.outputs for step in self.plan.steps)
+        self.scalar = all(map(is_scalar, types)) and not any(step.outputs for step in self.plan.steps)
 
     @cached_property
     def _passes(self) -> FrugalPasses:
         return FrugalPasses(self.plan, "needed")
+
+    def need_scalars(self, remedy: str) -> None:
+        """Refuse a circuit that is not one of scalars alone.
+
+        Raises:
+            InputError: with the remedy.
+        """
+        if not self.scalar:
+            name = printable(self.circuit.name, 60)
+            raise InputError(f"circuit '{name}' is not one of float64 scalars alone, {remedy}")
 
     def arguments(self, inputs: Any, upstream: Any, named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The inputs, and the upstream gradients, of a call `answer(inputs, upstream=…, **named)`.
@@ -69,9 +88,7 @@ class Question:
         Raises:
             InputError: one of the two is no mapping, or an input is given twice.
         """
-        for name, value, example in (("inputs", inputs, "{'x': 1.0}"), ("upstream", upstream, "{'f': 1.0}")):
-            if value is not None and not isinstance(value, Mapping):
-                raise InputError(f"{name} is {short(value)}; expected a mapping by id, such as {example}")
+        need_mappings(inputs, upstream)
         inputs, upstream = dict(inputs or {}), dict(upstream or {})
         twice = [name for name in named if name in inputs]
         if twice:
@@ -113,5 +130,6 @@ class Question:
         return Question, (self.interpreter, self.of, self.wrt)
 
 
-def _is_scalar(type_: ArrayType) -> bool:
+def is_scalar(type_: ArrayType) -> bool:
+    """Whether a value is one float64 or truth value."""
     return type_.shape == () and type_.dtype in ("float64", "bool")

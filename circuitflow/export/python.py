@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from circuitflow.engines.trace import Called, Line, Value
 from circuitflow.errors import InputError, few, printable
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.interpreter import Interpreter
-from circuitflow.executor.question import Question
+from circuitflow.executor.question import Question, References
 from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
 from circuitflow.gates import ArrayType
@@ -37,7 +37,7 @@ _ARRAY_FORMS = {**{getattr(np, name): f"{{0}} {sign} {{1}}" for name, sign in BI
                 np.negative: "-{0}", np.invert: "~{0}", np.matmul: "{0} @ {1}"}
 
 
-def to_python(circuit: Circuit, of: str | Sequence[str] | None = None, wrt: str | Sequence[str] | None = None, *,
+def to_python(circuit: Circuit, of: References = None, wrt: References = None, *,
               inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None) -> str:
     """A Python file with a function of values and gradients in straight-line code, forward, then backward.
 
@@ -56,12 +56,12 @@ def to_python(circuit: Circuit, of: str | Sequence[str] | None = None, wrt: str 
     Raises:
         InputError: an unknown reference, a named dimension without a size, or a gate that cannot be written down.
     """
-    of, wrt = ([x] if isinstance(x, str) else x for x in (of, wrt))
-    question, upstream = Question(Interpreter(circuit), of, wrt), upstream or {}
+    question = Question(Interpreter(circuit), of, wrt)
+    inputs, upstream = question.arguments(inputs, upstream, {})
     derived = Derived(question)
     if not derived.takes({text: x for text, x in upstream.items() if text in question.plan.of}):
         derived = Derived(question, seeded=True)
-    return _Script(derived, inputs or {}, upstream).text()
+    return _Script(derived, inputs, upstream).text()
 
 
 class _Argument(NamedTuple):

@@ -116,6 +116,8 @@ def work(queue: Any, options: argparse.Namespace, first: int, end: float) -> Non
         one(options.seed, index, options.thresholds, options.engine, report, known)
         queue.put((first % options.jobs, index, report))
         index += options.jobs
+        if "jax" in sys.modules and index // options.jobs % 100 == 0:  # compiled code that nothing holds any more
+            sys.modules["jax"].clear_caches()
     queue.put((first % options.jobs, None, None))
 
 
