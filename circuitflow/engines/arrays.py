@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from circuitflow.engines.blocks import Blocks
@@ -38,6 +39,7 @@ class Arrays(Engine):
         super().__init__(question, thresholds)
         self._derived = derived or Derived(question)
         self._made: dict[Any, Callable[[Mapping[str, Any]], list[Any]]] = {}
+        self._lock = Lock()
 
     @cached_property
     def _seeded(self) -> Arrays | None:
@@ -64,9 +66,11 @@ class Arrays(Engine):
         key = tuple(array.shape for array in arrays.values())
         run = self._made.get(key)
         if run is None:
-            if len(self._made) >= self.KEPT:
-                self._made.pop(next(iter(self._made)), None)
-            run = self._made[key] = self._stage(arrays)
+            run = self._stage(arrays)
+            with self._lock:
+                if len(self._made) >= self.KEPT:
+                    del self._made[next(iter(self._made))]
+                self._made[key] = run
         return run(arrays)
 
     def _stage(self, arrays: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], list[Any]]:

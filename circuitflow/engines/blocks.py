@@ -30,7 +30,8 @@ from circuitflow.engines.program import Program, named_program, needed
 from circuitflow.engines.selection import with_products
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Inseparable, Line, Value, values_in
-from circuitflow.errors import GateError
+from circuitflow.errors import GateError, few
+from circuitflow.gates import GATES
 from circuitflow.gates.shapes import Shape, Size
 
 
@@ -76,7 +77,7 @@ class Blocks:
         """
         name, sizes = _batch(derived, arrays)
         self._count = sizes.pop(name)
-        if self._count < thresholds.blocks * thresholds.block_rows:
+        if self._count < max(2, thresholds.blocks * thresholds.block_rows):  # rules tell sizes of 0 and 1 from others
             raise Inseparable("a small batch")
         shapes = {id_: _substituted(derived.type_of(id_).shape, sizes) for id_ in arrays}
         stages = self._stages = _stages(derived, arrays, {id_: x for id_, x in shapes.items() if is_named(x)},
@@ -166,9 +167,14 @@ def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Sh
             thresholds: Thresholds) -> Program:
     """The stages, every value of which has the batch as one axis or as none.
 
+    Only rules of built-in gates are written down for sizes without a number: they compare a size with 0 and 1 alone.
+
     Raises:
-        Inseparable: a value has it otherwise, or a rule does what needs a number for it.
+        Inseparable: a value has it otherwise, a rule does what needs a number for it, or a row is a program's own.
     """
+    own = [name for name, row in derived.circuit.gates.items() if row is not GATES.get(name)]
+    if own:
+        raise Inseparable(f"the gate table has rows of its own: {', '.join(few(own))}")
     try:
         stages = named_program(derived.plan, shapes, arrays, derived.circuit.values)
     except GateError as error:

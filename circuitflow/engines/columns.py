@@ -66,13 +66,20 @@ def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording
     """What is a column, as an array; what has another name or shape is left for binding to refuse."""
     columns: dict[str, Any] = {}
     for name, value in given.items():
-        if not isinstance(value, list | tuple | np.ndarray) and hasattr(value, "__array__"):
-            value = np.asarray(value)  # a column of another library, in memory
+        value = in_memory(value)
         if name in types and isinstance(value, list | tuple | np.ndarray):
             array = Library.of({}).convert(value, types[name], wording.format(printable(name, 60)))
             if array.ndim == len(types[name].shape) + 1:
                 columns[name] = np.ascontiguousarray(array)
     return columns
+
+
+def in_memory(value: Any) -> Any:
+    """An array of another library as one of NumPy; anything else as it is."""
+    if isinstance(value, list | tuple | np.ndarray) or not hasattr(value, "__array__"):
+        return value
+    # torch refuses to leave its graph, or the GPU, unasked.
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
 def _in_one_row(given: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:

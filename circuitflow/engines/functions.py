@@ -19,7 +19,7 @@ Function = Callable[..., Any]
 
 def is_elementwise(function: Function) -> bool:
     """Whether a function takes arrays element by element, and can write into one."""
-    return isinstance(function, np.ufunc) and function.signature is None
+    return isinstance(function, np.ufunc) and function.signature is None and function.nout == 1
 
 
 REDUCTIONS = (np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.argmin)
@@ -36,6 +36,21 @@ def is_fresh(function: Function) -> bool:
 PARTS: Mapping[Function, Function] = {np.sum: np.add, np.matmul: np.add, np.max: np.maximum, np.min: np.minimum,
                                       np.any: np.logical_or, np.all: np.logical_and}
 """Combines the results for parts of a reduced axis."""
+
+
+def is_shaped(function: Function, operands: Sequence[Any]) -> bool:
+    """Whether the shape of a result goes by the shapes of the operands alone, never by the values in them.
+
+    Args:
+        function: any function.
+        operands: arrays, or what has a dtype as they do; numbers; and tuples or lists of them.
+    """
+    if function is operator.getitem:
+        key = operands[1] if isinstance(operands[1], tuple) else (operands[1],)
+        return not any(str(getattr(part, "dtype", "")) == "bool" for part in key)
+    if function is np.where:
+        return len(operands) == 3
+    return isinstance(function, np.ufunc) or function in _SHAPED
 
 
 def shape_of(function: Function, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Shape | None:
@@ -209,7 +224,7 @@ _ARRANGING = (np.reshape, np.broadcast_to, np.transpose, np.matrix_transpose, np
 
 _RULES: Mapping[Function, Callable[..., Shape | None]] = {
     np.full: lambda shape, fill, dtype: tuple(shape),
-    np.where: _elementwise,
+    np.where: lambda condition, x, y: _elementwise(condition, x, y),
     np.clip: _clip,
     np.astype: _first,
     np.round: _first,
@@ -227,3 +242,11 @@ _RULES: Mapping[Function, Callable[..., Shape | None]] = {
     np.concatenate: _concatenate,
     np.stack: _stack,
 }
+
+_SHAPED = frozenset({
+    *REDUCTIONS, *BY_ELEMENT, *_RULES, np.take, np.take_along_axis, np.sort, np.argsort, np.roll, np.tile, np.tril,
+    np.triu, np.einsum, np.ones_like, np.zeros_like, np.result_type, np.can_cast, np.shape, np.ndim, np.size,
+    np.linalg.det, np.linalg.slogdet, np.linalg.svd, np.linalg.eigh, np.linalg.inv, np.linalg.solve,
+    np.linalg.cholesky, np.linalg.qr,
+})
+"""Functions whose results have a shape that follows from those of the operands, beside ufuncs."""

@@ -39,7 +39,7 @@ def keep(condition: Any, x: Any, out: Any) -> Any:
     """`where(condition, x, 0.0)`, written into an array that is not x."""
     kind = _INTEGERS[out.dtype.name]
     bits = out.view(kind)
-    np.copyto(bits, condition.view(np.int8))
+    np.copyto(bits, condition)
     np.multiply(bits, _bits(x, out.dtype, kind), out=bits)
     return out
 
@@ -48,7 +48,7 @@ def drop(condition: Any, x: Any, out: Any) -> Any:
     """`where(condition, 0.0, x)`, written into an array that is not x."""
     kind = _INTEGERS[out.dtype.name]
     bits = out.view(kind)
-    np.copyto(bits, condition.view(np.int8))
+    np.copyto(bits, condition)
     np.bitwise_xor(bits, 1, out=bits)
     np.multiply(bits, _bits(x, out.dtype, kind), out=bits)
     return out
@@ -58,7 +58,7 @@ def select(condition: Any, x: Any, y: Any, out: Any) -> Any:
     """`where(condition, x, y)`, written into an array that is neither x nor y."""
     kind = _INTEGERS[out.dtype.name]
     bits, y = out.view(kind), _bits(y, out.dtype, kind)
-    np.copyto(bits, condition.view(np.int8))
+    np.copyto(bits, condition)
     np.negative(bits, out=bits)
     np.bitwise_and(bits, np.bitwise_xor(_bits(x, out.dtype, kind), y), out=bits)
     np.bitwise_xor(bits, y, out=bits)

@@ -30,7 +30,7 @@ class Source:
     def __init__(self, program: Program, name: Callable[[Value, int], str] | None = None) -> None:
         self.program = program
         self.bound: dict[str, Any] = {}
-        self._bound: dict[int, str] = {}
+        self._names_of: dict[int, tuple[str, Any]] = {}
         self._names: dict[int, str] = {}
         self._name = name or (lambda value, position: f"v{position}")
         self._inlined: dict[int, str] = {}
@@ -43,12 +43,15 @@ class Source:
 
     def bind(self, object_: Any, prefix: str) -> str:
         """A name for an object, the same for the same object."""
-        if id(object_) not in self._bound:
-            name = self._bound[id(object_)] = f"{prefix}{len(self.bound)}"
-            if isinstance(object_, np.ndarray):
-                object_.setflags(write=False)  # it may be given to the caller
+        if id(object_) not in self._names_of:
+            name = f"{prefix}{len(self.bound)}"
+            self._names_of[id(object_)] = name, object_  # held, so that no other object gets its identity
+            if isinstance(object_, np.ndarray):  # which may be given to the caller, and be a rule's own
+                object_ = object_.view()
+                object_.setflags(write=False)
             self.bound[name] = object_
-        return self._bound[id(object_)]
+            return name
+        return self._names_of[id(object_)][0]
 
     def text(self, operand: Any, number: Callable[[Any], str]) -> str:
         """An operand as it is written."""

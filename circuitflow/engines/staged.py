@@ -28,7 +28,7 @@ def scalar_program(derived: Derived) -> Program | None:
     plan, nodes = derived.plan, derived.circuit.nodes
     types = [*(type_ for step in plan.steps for type_ in step.node.types),
              *(nodes[name].types[0] for name in plan.sources)]
-    if not all(map(is_scalar, types)):
+    if not derived.question.scalar or not all(map(is_scalar, types)):
         return None
     samples = {name: np.zeros((), nodes[name].types[0].dtype)[()] for name in plan.sources
                if nodes[name].kind != "constant"}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from circuitflow.engines.functions import dtype_of, is_named, shape_of
+from circuitflow.engines.functions import dtype_of, is_named, is_shaped, shape_of
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Shape, Size, count
@@ -92,7 +92,8 @@ class Trace:
         Raises:
             Untraceable: the function may not be recorded.
         """
-        if not keywords.keys().isdisjoint(("out", "where", "copy")):  # whose memory the result has would go by them
+        # By these keywords goes whose memory a result has; and a shape that goes by values is not that of the sample.
+        if not keywords.keys().isdisjoint(("out", "where", "copy")) or not is_shaped(function, operands):
             raise Untraceable(getattr(function, "__name__", ""))
         key = _key(function, operands, keywords)
         if key in self._made:

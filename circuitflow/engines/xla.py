@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.columns import in_memory
 from circuitflow.engines.engine import Engine
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError, MissingExtraError, printable
 from circuitflow.executor.arrays import Library
-from circuitflow.executor.binding import Bound
+from circuitflow.executor.binding import Bound, library_of
 from circuitflow.executor.passes import forward_pass, reverse_sweep
 from circuitflow.executor.question import Answer, Question
 from circuitflow.executor.vocabulary import Vocabulary
@@ -78,6 +79,7 @@ class Jitted(Engine):
             GateError: a gate could not be applied to the values that reached it.
         """
         refuse_fork()
+        library_of(inputs, upstream)  # refuses what is no array at all
         given = self._arrays(inputs, self._inputs, "'{}'"), self._arrays(upstream, self._outputs, "upstream '{}'")
         columns = tuple(frozenset(name for name, array in arrays.items() if self.over_rows and name in types
                                   and array.ndim > len(types[name].shape))
@@ -95,7 +97,7 @@ class Jitted(Engine):
                     held | {name: array for name, array in arrays.items() if name in needed}
                     for held, arrays, needed in zip(self._held, given, (self._inputs, self._seeds), strict=True)))
             except GateError as error:
-                if isinstance(error.__cause__, self._jax.errors.JAXTypeError):
+                if isinstance(error.__cause__, self._jax.errors.JAXTypeError | self._jax.errors.JAXIndexError):
                     raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which "
                                      "the engine jax does not know when it compiles; choose another engine") from None
                 raise
@@ -114,15 +116,12 @@ class Jitted(Engine):
     def _arrays(self, given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
         """Arrays on the device; of what no answer needs, only the name and the shape are looked at."""
         return {name: self._array(value, types[name], wording.format(printable(name, 60))) if name in types else
-                np.broadcast_to(np.zeros(()), np.shape(value) if hasattr(value, "__len__") else ())
-                for name, value in given.items()}
+                np.broadcast_to(np.zeros(()), _shape(value)) for name, value in given.items()}
 
     def _array(self, value: Any, type_: ArrayType, shown: str) -> Any:
         if isinstance(value, self._jax.Array) and value.dtype == type_.dtype:
             return value
-        if not isinstance(value, np.ndarray) and hasattr(value, "__array__"):
-            value = np.asarray(value)
-        return self._put(Library.of({}).convert(value, type_, shown))
+        return self._put(Library.of({}).convert(in_memory(value), type_, shown))
 
     def _check(self, given: Sequence[Mapping[str, Any]], columns: Sequence[frozenset[str]]) -> None:
         """What the interpreter would say of arguments like these; there must be as many of every column."""
@@ -132,10 +131,10 @@ class Jitted(Engine):
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
             raise InputError(f"columns of different lengths: {found}")
-        if self.over_rows and not lengths:
-            raise InputError("no column is given; give at least one input one axis more than it has, for the rows")
         self.question.bind(*({name: np.broadcast_to(np.zeros((), array.dtype), array.shape[name in names :])
                               for name, array in arrays.items()} for arrays, names in zip(given, columns, strict=True)))
+        if self.over_rows and not lengths:
+            raise InputError("no column is given; give at least one input one axis more than it has, for the rows")
 
     def _compile(self, columns: Sequence[frozenset[str]]) -> Any:
         plan, jax, gates = self.question.plan, self._jax, self.question.circuit.gates
@@ -179,6 +178,14 @@ class Jitted(Engine):
 
 def _jitted(question: Question, thresholds: Thresholds, device: Any, rows: bool) -> Jitted:
     return Jitted(question, thresholds, device=device, rows=rows)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """The shape of a value that no answer needs; that of a scalar where it has none."""
+    try:
+        return np.shape(value)
+    except ValueError:
+        return ()
 
 
 def _device(jax: Any, device: Any) -> Any:
