@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,12 @@ class Engine(ABC):
         question: what is asked.
         way: how it runs, in words.
         over_rows: whether arguments may be columns, and results are.
+        options: what else it was made with, by keyword; a pickle carries the question and these, no code.
     """
 
     way = ""
     over_rows = False
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, question: Question, thresholds: Thresholds) -> None:
         self.question, self.thresholds = question, thresholds
@@ -54,7 +58,7 @@ class Engine(ABC):
         """The outputs and the gradients, each in the order of the question."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.question, self.thresholds)
+        return partial(type(self), **self.options), (self.question, self.thresholds)
 
 
 class Interpreted(Engine):

@@ -66,7 +66,7 @@ class Rows(Engine):
         self._stages = stages.with_outputs({str(i): stages.outputs[ref] for i, ref in enumerate(derived.results)})
         knows = (len(self._stages.lines) <= thresholds.looped_lines
                  and all(map(writable, self._stages.lines)))
-        self._wanted = fast
+        self.options = {"fast": fast}
         self.fast = is_there() and knows if fast is None else fast
         self.way = f"staged, {'compiled' if self.fast else 'in blocks'}, over rows"
         self._made: dict[frozenset[str], Callable[[Mapping[str, Any], Sequence[Any], int], None]] = {}
@@ -74,7 +74,7 @@ class Rows(Engine):
     @cached_property
     def _seeded(self) -> Rows:
         """The same with an upstream gradient on every output; errors are those of `Derived`."""
-        return Rows(self.question, self.thresholds, Derived(self.question, seeded=True), fast=self._wanted)
+        return Rows(self.question, self.thresholds, Derived(self.question, seeded=True), **self.options)
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
         """A column for every output and gradient.
@@ -102,13 +102,6 @@ class Rows(Engine):
         self._made[varying](arrays, results, columns.rows)
         count = len(self.question.plan.of)
         return results[:count], results[count:]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rows, (self.question, self.thresholds, self._wanted)
-
-
-def _rows(question: Question, thresholds: Thresholds, fast: bool | None) -> Rows:
-    return Rows(question, thresholds, fast=fast)
 
 
 def _is_by_row(line: Line) -> bool:

@@ -67,7 +67,7 @@ class Taped(_Laid):
             Untaped: a gate cannot be written down as operations on floats.
             MissingExtraError: numba is asked for, and not installed.
         """
-        self._wanted = fast
+        self.options = {"fast": fast}
         self.fast = is_there() if fast is None else fast
         super().__init__(question, thresholds, fast=self.fast)
         how = "compiled" if self.fast else "in Python; `pip install 'circuitflow[fast]'` compiles it"
@@ -105,13 +105,6 @@ class Taped(_Laid):
         if any(self._truths):
             values = [bool(value) if truth else value for value, truth in zip(values, self._truths, strict=True)]
         return values, gradients
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _taped, (self.question, self.thresholds, self._wanted)
-
-
-def _taped(question: Question, thresholds: Thresholds, fast: bool | None) -> Taped:
-    return Taped(question, thresholds, fast=fast)
 
 
 class TapedRows(_Laid):

@@ -58,7 +58,7 @@ class Jitted(Engine):
         refuse_fork()
         import jax
 
-        self._jax, self.over_rows, self._asked_device = jax, rows, device
+        self._jax, self.over_rows, self.options = jax, rows, {"device": device, "rows": rows}
         self.way = "jax, over rows" if rows else "jax"
         self._device = _device(jax, device)
         circuit, plan = question.circuit, question.plan
@@ -171,13 +171,6 @@ class Jitted(Engine):
         self.question.interpret(*self.question.bind(*(
             {name: np.asarray(array)[row] if name in names else np.asarray(array) for name, array in arrays.items()}
             for arrays, names in zip(given, columns, strict=True))))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _jitted, (self.question, self.thresholds, self._asked_device, self.over_rows)
-
-
-def _jitted(question: Question, thresholds: Thresholds, device: Any, rows: bool) -> Jitted:
-    return Jitted(question, thresholds, device=device, rows=rows)
 
 
 def _shape(value: Any) -> tuple[int, ...]:
