@@ -92,6 +92,13 @@ def test_it_is_kept_in_a_pickle():
     assert isinstance(copy.deepcopy(Question(executor, None, None)), Question)
 
 
+def test_a_wrong_number_at_the_terminal(circuitflow, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("circuitflow.engines.staged.Staged.answer", lambda self, inputs, upstream: ([1.5], [2.0, 3.0]))
+    outcome = circuitflow("run", "circuits/staged.json", "--engine", "staged", "--verify")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: the engine 'staged, on floats' gives 1.5 for output 'f', where the interpreter gives 1.54")
+
+
 def test_at_the_terminal(circuitflow):  # noqa: F811
     outcome = circuitflow("run", "circuits/staged.json", "--engine", "staged", "--verify")
     assert (outcome.status, outcome.out) == (0, "f = 1.54564\ndx = 2.05957\ndy = 1.59223\n")

@@ -56,7 +56,7 @@ def _app(arguments: list[str]) -> typer.Typer:
 
 def main() -> None:
     """Run the program. Exit status: 0 done, 1 the answer is no, 2 bad input of any kind."""
-    from circuitflow.errors import CircuitflowError, DocumentError
+    from circuitflow.errors import CircuitflowError, DocumentError, VerificationError
 
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough ends the program quietly
@@ -66,13 +66,15 @@ def main() -> None:
         _app(sys.argv[1:])(prog_name="circuitflow")
     except DocumentError as error:
         _fail(str(error))
+    except VerificationError as error:
+        _fail(f"error: {error}", 1)
     except CircuitflowError as error:
         _fail(f"error: {error}")
     except MemoryError:
         _fail("error: not enough memory for this circuit")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, status: int = 2) -> None:
     sys.stdout.flush()
     print(message, file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
