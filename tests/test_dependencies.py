@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import circuitflow as cf
+from circuitflow.gates.shapes import Size
+from circuitflow.transforms.writer import Writer
 
 SETTINGS = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SIZES = {"n": 3, "m": 2}
@@ -135,3 +137,19 @@ def test_a_derivative_needs_no_source_that_the_primal_does_not_need(transform, m
         (along,) = cf.Executor(derivative).forward({**given, **{f"{name}_dot": x for name, x in tangents.items()}}).outputs.values()
         total = sum(np.sum(tangents[name] * gradients[name]) for name in tangents)
         np.testing.assert_allclose(np.sum(along * upstream), total, rtol=1e-9, atol=1e-11)
+
+
+def test_a_product_of_several_known_numbers():
+    """Minus one is a sign beside one operand alone."""
+    writer = Writer(cf.GATES, "float64")
+    x, y = (writer.port(name, cf.ArrayType((), "float64")) for name in "xy")
+    assert writer.emit("mul", x, -1.0).record.gate == "neg"
+    assert writer.emit("mul", x, y, -1.0).record.gate == "mul"
+
+
+def test_sizes_are_multiplied_by_whole_numbers():
+    size = Size.named("n")
+    assert str(3 - size * 2 + 1) == "-2*n + 4"
+    for wrong in (lambda: size * 2.0, lambda: size + 0.5, lambda: size - None):
+        with pytest.raises(TypeError):
+            wrong()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.executor.arrays import Library
 from circuitflow.gates.shapes import promote
 from documents import circuit, document, faults
 from gate_examples import POLAR
@@ -490,3 +491,22 @@ def test_an_upstream_gradient_that_flows_nowhere_must_fit_all_the_same():
     assert executor.run(upstream={"f": [1, 2], "g": [1, 2]}).gradients["x"].tolist() == [-1, -2]
     with pytest.raises(cf.InputError, match=r"upstream 'f' has shape \(3,\); expected \(2,\), as the output"):
         executor.run(upstream={"f": [1, 2, 3], "g": [1, 2]})
+
+
+def test_what_only_looks_like_an_array_is_refused():
+    class Looks:
+        dtype, shape = "float64", (2,)
+
+    loaded = circuit("x = 1", "f = exp(x)")
+    with pytest.raises(cf.InputError, match=r"'x' is a .*Looks; expected a number, lists of numbers or an array"):
+        cf.Executor(loaded).run({"x": Looks()})
+    with pytest.raises(cf.InputError, match=r"'x' is a .*Looks; expected a number, lists of numbers or an array"):
+        Library.of({}).convert(Looks(), cf.ArrayType((), "float64"), "'x'")
+
+
+def test_arrays_of_torch_that_numpy_has_not():
+    torch = pytest.importorskip("torch")
+    library = Library.of({"x": torch.ones(2)})
+    assert library.to_numpy(torch.ones(2, dtype=torch.bfloat16)).dtype == np.float32
+    with pytest.raises(cf.InputError, match="a Tensor cannot become an array of NumPy"):
+        library.to_numpy(torch.eye(2).to_sparse())

@@ -290,3 +290,11 @@ def test_pickles_hold_no_schedules():
     executor.run()
     assert len(pickle.dumps(executor)) == before
     assert before < len(json.dumps(executor.circuit.document.model_dump(mode="json", exclude_none=True))) + 2000
+
+
+def test_a_pickle_that_no_longer_parses_says_so(monkeypatch):
+    """As where the other side has another version."""
+    text = pickle.dumps(cf.loads('{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 1}], "outputs": ["x"]}'))
+    monkeypatch.setattr("circuitflow.graph.carried.parse", lambda source, faults: faults.add(source, "a key of another version"))
+    with pytest.raises(cf.DocumentError, match="a key of another version"):
+        pickle.loads(text)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from test_transforms import SCHEMA, agrees, call, values
 
 import circuitflow as cf
+from conftest import ROOT
 from documents import circuit, document, faults
 from test_properties import is_valid_or_has_faults
 
@@ -327,3 +328,11 @@ def test_documents_with_structure_follow_the_schema_and_come_back():
 @given(st.sampled_from([rnn(), choice(), cf.gradient(rnn(), wrt=["W", "xs"])]), st.data())
 def test_structure_with_something_else_in_one_place_is_valid_or_has_faults(made, data):
     is_valid_or_has_faults(json.loads(cf.dumps(made)), data)
+
+
+def test_a_body_has_no_calls_to_name():
+    """They are expanded in it, so that a reference to an output of one finds nothing."""
+    loaded = cf.load(ROOT / "circuits/rnn.json")
+    body = next(node.attributes["circuit"] for node in loaded.nodes.values() if node.kind == "scan")
+    assert body.find("nowhere.h") is None
+    assert body.find("nowhere") is None
