@@ -135,6 +135,21 @@ def test_an_operand_that_a_gate_refuses_is_told_as_by_the_interpreter():
         cf.Executor(loaded, thresholds=SMALL).compile(engine="staged")(x=X, t=labels)
 
 
+TABLE = {"id": "table", "gate": "constant", "value": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]}
+INDICES = {"id": "i", "gate": "input", "shape": [2], "dtype": "int64"}
+LOOKED_UP = circuit(given_x(("batch", 2)), TABLE, INDICES, gate("g", "gather", "table", "i"), gate("p", "matmul", "x", "g"), gate("f", "reduce_sum", "p"))
+
+
+def test_a_rule_that_is_one_line_makes_its_checks_itself():
+    """A gather from a constant cannot be written down; what it had put aside before that was found goes with it."""
+    given = {"x": X[:, :2], "i": np.array([2, 0])}
+    batched(LOOKED_UP, given)
+    executor = cf.Executor(LOOKED_UP, thresholds=SMALL)
+    close(executor.compile()(**given), executor.compile(engine="interpreter")(**given), rtol=1e-11)
+    with pytest.raises(cf.GateError, match=re.escape("node 'g': gather: ")):
+        executor.compile()(x=given["x"], i=np.array([0, 3]))
+
+
 def random_batch(seed):
     """Gates on rows, sums of them that others need whole, and numbers that go by the size of the batch."""
     random = np.random.RandomState(seed)

@@ -426,3 +426,12 @@ def test_long_constants_are_broken_into_lines():
     text = cf.to_python(made)
     assert max(map(len, text.splitlines())) <= 120
     assert function_of(text)()[0] == cf.Executor(made).compile()()[0]
+
+
+@pytest.mark.parametrize("indices", [[1, 0], []])
+def test_a_check_of_what_no_output_needs(indices):
+    """A gather from a constant cannot be written down, and here need not be."""
+    made = circuit({"id": "k", "gate": "constant", "value": [1.0, 2.0]}, {"id": "w", "gate": "input", "value": 1.0},
+                   {"id": "i", "gate": "input", "value": {"data": indices, "shape": [len(indices)], "dtype": "int64"}},
+                   {"id": "g", "gate": "gather", "inputs": ["k", "i"]}, outputs=["w"])
+    assert function_of(cf.to_python(made, wrt=["g"]))()[0] == 1.0

@@ -179,6 +179,15 @@ def test_the_check_of_plans_finds_what_is_wrong():
         check(program, buffers.Buffers([kind], {id(known["a"]): 0, id(known["p"]): 0}))
 
 
+def test_a_constant_beside_arrays_keeps_its_dtype():
+    """Where a function does not go by element, a plain number would be a float64 to it."""
+    made = circuit({"id": "x", "gate": "parameter", "dtype": "float32", "value": [1.0, 2.0, 3.0]},
+                   {"id": "f", "gate": "einsum", "inputs": ["x", "x"], "equation": "i,i->"},
+                   {"id": "k", "gate": "constant", "dtype": "float32", "value": 0.1}, {"id": "s", "gate": "stack", "inputs": ["f", "k"]},
+                   outputs=["f", "s"], upstream={"s": [1, 1]})
+    close(cf.Executor(made).compile(engine="staged")(), cf.Executor(made).compile(engine="interpreter")())
+
+
 def test_buffers_of_few_sizes_are_kept():
     """However many lengths columns have."""
     made = circuit({"id": "x", "gate": "input"}, {"id": "e", "gate": "exp", "inputs": ["x"]}, {"id": "f", "gate": "sin", "inputs": ["e"]})

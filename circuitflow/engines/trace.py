@@ -82,6 +82,8 @@ class Trace:
                 raise
             del self.lines[start:]
             self._made = {key: found for key, found in self._made.items() if found[0] < start}
+            if isinstance(self.namespace, Checked):  # the one line makes its checks itself
+                self.namespace.checks.clear()
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
         return self._record(Called(rule, attributes), operands, {})
