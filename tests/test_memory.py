@@ -181,11 +181,13 @@ def test_the_check_of_plans_finds_what_is_wrong():
 
 def test_a_constant_beside_arrays_keeps_its_dtype():
     """Where a function does not go by element, a plain number would be a float64 to it."""
-    made = circuit({"id": "x", "gate": "parameter", "dtype": "float32", "value": [1.0, 2.0, 3.0]},
-                   {"id": "f", "gate": "einsum", "inputs": ["x", "x"], "equation": "i,i->"},
-                   {"id": "k", "gate": "constant", "dtype": "float32", "value": 0.1}, {"id": "s", "gate": "stack", "inputs": ["f", "k"]},
-                   outputs=["f", "s"], upstream={"s": [1, 1]})
-    close(cf.Executor(made).compile(engine="staged")(), cf.Executor(made).compile(engine="interpreter")())
+    x = {"id": "x", "gate": "parameter", "dtype": "float32", "value": [1.0, 2.0, 3.0]}
+    product = {"id": "f", "gate": "einsum", "inputs": ["x", "x"], "equation": "i,i->"}
+    other = {"id": "k", "gate": "constant", "dtype": "float32", "value": 0.1}
+    for made in (circuit(x, product), circuit(x, product, other, {"id": "s", "gate": "stack", "inputs": ["f", "k"]}, outputs=["s"])):
+        upstream = {} if "f" in made.outputs else {"s": [1.0, 1.0]}
+        close(cf.Executor(made).compile(engine="staged")(upstream=upstream),
+              cf.Executor(made).compile(engine="interpreter")(upstream=upstream))
 
 
 def test_buffers_of_few_sizes_are_kept():
