@@ -53,13 +53,22 @@ def columns_in(question: Question, inputs: Mapping[str, Any], upstream: Mapping[
     seeds = _converted(upstream, question.outputs, "upstream '{}'")
     lengths = {**{f"'{printable(name, 60)}'": len(x) for name, x in columns.items()},
                **{f"upstream '{printable(name, 60)}'": len(x) for name, x in seeds.items()}}
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise InputError(f"columns of different lengths: {found}")
+    refuse_different(lengths)
     bound = question.bind(_in_one_row(inputs, columns), _in_one_row(upstream, seeds))
     if not lengths:
         raise InputError("no column is given; give at least one input a sequence of numbers, one for each row")
     return Columns(columns, seeds, bound, next(iter(lengths.values())))
+
+
+def refuse_different(lengths: Mapping[str, int]) -> None:
+    """Refuse columns that are not equally long; the lengths are by the name that errors call a column by.
+
+    Raises:
+        InputError: with the length of each.
+    """
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InputError(f"columns of different lengths: {found}")
 
 
 def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:

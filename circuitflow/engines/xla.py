@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.columns import in_memory
+from circuitflow.engines.columns import in_memory, refuse_different
 from circuitflow.engines.engine import Engine
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
@@ -128,9 +128,7 @@ class Jitted(Engine):
         lengths = {wording.format(printable(name, 60)): arrays[name].shape[0]
                    for arrays, names, wording in zip(given, columns, ("'{}'", "upstream '{}'"), strict=True)
                    for name in names}
-        if len(set(lengths.values())) > 1:
-            found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-            raise InputError(f"columns of different lengths: {found}")
+        refuse_different(lengths)
         self.question.bind(*({name: np.broadcast_to(np.zeros((), array.dtype), array.shape[name in names :])
                               for name, array in arrays.items()} for arrays, names in zip(given, columns, strict=True)))
         if self.over_rows and not lengths:
