@@ -372,8 +372,8 @@ WAYS: dict[str, Way] = {
 BY_DOCUMENT = frozenset(("auto", "staged", "vmap", "vmap staged", "vmap, compiled", "gradient document", "gradient document, written", "export", "table"))
 """Ways that go by the gradient document, in which a `scan` or an `if` sends zeros where the interpreter sends nothing."""
 
-JAX_IS_NAN = frozenset(("reduce_std", "reduce_l2"))
-"""Gates whose derivative by JAX is NaN at a root of zero, wherever their operands are equal (docs/conventions.md)."""
+JAX_IS_NAN = frozenset(("pow", "reduce_l2", "reduce_std"))
+"""Gates whose derivative by JAX is NaN at roots and powers of zero (docs/conventions.md)."""
 
 
 # Comparison ----------------------------------------------------------------------------------------------------------------
