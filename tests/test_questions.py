@@ -231,3 +231,32 @@ def test_thresholds_are_whole_numbers(size):
 def test_the_signature_tells_the_defaults():
     signature = inspect.signature(cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile())
     assert str(signature) == "(inputs=None, /, *, x=3.0, y=-4.0, upstream=None, **named)"
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+@pytest.mark.parametrize("gate", ["add", "mul"])
+@pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
+def test_signs_of_zeros_of_many_operands(engine, gate, zero):
+    """A sum of nothing but -0 is -0: a loop that adds must not begin with 0."""
+    executor = cf.Executor(circuit({"id": "x", "gate": "input"}, {"id": "s", "gate": gate, "inputs": ["x"] * 9}, outputs=["s"]))
+    expected = executor.run({"x": zero}).values["s"]
+    assert np.signbit(np.asarray(executor.compile("s", engine=engine)(x=zero)[0])) == np.signbit(expected)
+    columns = executor.vmap("s", engine=engine)(x=np.full(3, zero))[0] if engine != "interpreter" else expected
+    assert (np.signbit(np.asarray(columns)) == np.signbit(expected)).all()
+
+
+@pytest.mark.parametrize("way", ["interpreter", "staged", "jax", "export"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("equation", ["i,i->", "i,j->", "i,i->i"])
+def test_gradients_of_einsum_have_the_dtype_of_the_operand(equation, dtype, way):
+    """The upstream gradient 1 of a scalar is a plain number beside arrays, of which einsum would make a float64."""
+    document = circuit({"id": "x", "gate": "input", "dtype": dtype, "value": {"data": [1.0, 2.0], "dtype": dtype}},
+                       {"id": "e", "gate": "einsum", "inputs": ["x", "x"], "equation": equation},
+                       {"id": "f", "gate": "reduce_sum", "inputs": ["e"]})
+    if way == "export":
+        names = {}
+        exec(cf.to_python(document), names)
+        gradients = names["value_and_grad"](x=np.array([1, 2], dtype))[1]
+    else:
+        gradients = cf.Executor(document).compile(engine=way)(x=np.array([1, 2], dtype))[1]
+    assert str(gradients["x"].dtype) == dtype

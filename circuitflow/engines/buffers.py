@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.functions import BY_ELEMENT, is_elementwise, is_fresh
+from circuitflow.engines.functions import is_elementwise, is_fresh, is_weak_beside
 from circuitflow.engines.program import Program
 from circuitflow.engines.selection import drop, is_selectable, is_zero, keep, product, select
 from circuitflow.engines.source import Source, function, is_number
@@ -203,9 +203,8 @@ def _right(source: Source, target: str | None, line: Line, text: Callable[[Any],
             function, operands = keep, (condition, x)
         else:
             function = select
-    # A plain number takes the dtype of the arrays beside it in functions that go by element alone.
-    beside = {x.dtype for x in operands if isinstance(x, Value)
-              and (is_elementwise(function) or function in (*BY_ELEMENT, drop, keep, select, product))}
+    is_weak = is_weak_beside(function) or function in (drop, keep, select, product)
+    beside = {x.dtype for x in operands if is_weak and isinstance(x, Value)}
     given = [text(x) if not isinstance(x, np.generic | np.ndarray) or (x.dtype in beside and is_number(x) and
                                                                        not isinstance(function, Called))
              else source.bind(x, "k") for x in operands]

@@ -28,6 +28,11 @@ BY_ELEMENT = (np.where, np.clip, np.astype, np.round)
 """Functions that take arrays element by element, and give new ones."""
 
 
+def is_weak_beside(function: Function) -> bool:
+    """Whether a plain number takes the dtype of the arrays beside it; elsewhere NumPy makes an array of it first."""
+    return is_elementwise(function) or function in BY_ELEMENT
+
+
 def is_fresh(function: Function) -> bool:
     """Whether the result is memory that no operand has."""
     return isinstance(function, np.ufunc) or function in REDUCTIONS or function in BY_ELEMENT

@@ -140,7 +140,7 @@ def _backward(operation: Operation, body: Body, row: str = "") -> list[str]:
 def _many(operation: Operation, row: str = "") -> tuple[list[str], list[str]]:
     """Statements for a sum or product of any number of operands, whose slots are `slots`."""
     if operation.loop == "sum":
-        return (["y = 0.0", "for i in slots:", f"    y += v[i{row}]", f"v[k{row}] = y"],
+        return (["y = -0.0", "for i in slots:", f"    y += v[i{row}]", f"v[k{row}] = y"],
                 [f"g = d[k{row}]", "for i in slots:", f"    d[i{row}] += g"])
     return (["y = 1.0", "for i in slots:", f"    y *= v[i{row}]", f"v[k{row}] = y"],
             # The product of the others, from both ends.

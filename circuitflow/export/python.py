@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.engines.derived import Derived
+from circuitflow.engines.functions import is_weak_beside
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import BINARY, FORMS, inlinable, written
 from circuitflow.engines.source import Source, is_number
@@ -270,7 +271,7 @@ class _Script:
             return self.names.dtype(x)
         if is_number(x):
             typed = isinstance(x, np.generic | np.ndarray) and x.dtype not in {
-                value.dtype for value in line.operands if isinstance(value, Value)}
+                value.dtype for value in line.operands if isinstance(value, Value) and is_weak_beside(line.function)}
             return self.names.typed(x) if typed else self.names.number(x)
         if isinstance(x, np.ndarray):
             return self.names.constant(x)
