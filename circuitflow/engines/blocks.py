@@ -26,7 +26,7 @@ from circuitflow.engines.buffers import Compiled, allot, shape_for
 from circuitflow.engines.columns import in_blocks
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.functions import PARTS, is_named
-from circuitflow.engines.program import Program, named_program, needed
+from circuitflow.engines.program import Program, needed, program
 from circuitflow.engines.selection import with_products
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Inseparable, Line, Value, values_in
@@ -176,7 +176,7 @@ def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Sh
     if own:
         raise Inseparable(f"the gate table has rows of its own: {', '.join(few(own))}")
     try:
-        stages = named_program(derived.plan, shapes, arrays, derived.circuit.values)
+        stages = program(derived.plan, arrays, derived.circuit.values, checked=True, shapes=shapes)
     except GateError as error:
         raise Inseparable(str(error)) from None
     stages = with_products(stages, thresholds.selected_size)

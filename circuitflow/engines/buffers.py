@@ -25,7 +25,7 @@ import numpy as np
 from circuitflow.engines.functions import BY_ELEMENT, is_elementwise, is_fresh
 from circuitflow.engines.program import Program
 from circuitflow.engines.selection import drop, is_selectable, is_zero, keep, product, select
-from circuitflow.engines.source import Source, function, is_number
+from circuitflow.engines.source import Source, function, is_number, literal
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Called, Line, Value, values_in
 from circuitflow.gates.shapes import Shape
@@ -141,13 +141,13 @@ class Compiled:
         self.program = program
         outputs = list(program.outputs.values())
         self.buffers = allot(program, thresholds.selected_size)
-        source = Source(program)
+        source = Source(program, lambda x: literal(np.asarray(x).item()))  # weak: takes the dtype of arrays beside it
         targets = {value: f"buffers[{i}]" for value, i in self.buffers.of.items()}
         places = {id(x): f"results[{i}]" for i, x in reversed(list(enumerate(outputs)))} if into else {}
         targets |= {id(line.results[0]): places[id(line.results[0])] for line in program.lines
                     if id(line.results[0]) in places and writes_into(line, thresholds.selected_size)}
         lines = [text for _, text in source.statements(
-            lambda line, text: _right(source, targets.get(id(line.results[0])), line, text, thresholds), repr_of)]
+            lambda line, text: _right(source, targets.get(id(line.results[0])), line, text, thresholds))]
         texts = [source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), "k") for x in outputs]
         if into:
             lines += [f"results[{i}][...] = {text}" for i, text in enumerate(texts)
@@ -157,7 +157,7 @@ class Compiled:
                   for name, value in program.inputs.items()),
                 *(f"    {line}" for line in lines),
                 f"    return [{'' if into else ', '.join(texts)}]"]
-        self._run = function("\n".join(body), source.bound, (), {})
+        self._run = function("\n".join(body), source.bound)
         self._free: dict[int, list[list[Any]]] = {}
 
     def __call__(self, arrays: Mapping[Any, Any], results: Sequence[Any] = (), *, block: int = 0,
@@ -181,15 +181,6 @@ class Compiled:
             found: list[Any] = self._run(arrays, buffers, results, block, whole)
         free.append(buffers)
         return found
-
-
-def repr_of(x: Any) -> str:
-    """A number as it is written: weak, so that it takes the dtype of the arrays beside it."""
-    if isinstance(x, np.generic | np.ndarray):
-        x = x.item()
-    if isinstance(x, float) and x - x != 0:
-        return "nan" if x != x else "inf" if x > 0 else "(-inf)"
-    return f"({x!r})" if not isinstance(x, bool) and x < 0 else repr(x)
 
 
 def _right(source: Source, target: str | None, line: Line, text: Callable[[Any], str], thresholds: Thresholds) -> str:

@@ -6,7 +6,7 @@ Nothing is learnt from samples. A function that is not listed may give a view of
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,25 @@ from circuitflow.gates import GATES, ArrayType, ShapeError
 from circuitflow.gates.shapes import Shape, Size, axes_of, axis_of, broadcast_shapes, count, divide
 
 Function = Callable[..., Any]
+
+
+def leaves(operands: Any) -> Iterator[Any]:
+    """Operands one by one, tuples, lists and mappings taken apart."""
+    inside = operands.values() if isinstance(operands, Mapping) else operands
+    if inside is not operands or type(operands) in (tuple, list):
+        for x in inside:
+            yield from leaves(x)
+    else:
+        yield operands
+
+
+def mapped(change: Callable[[Any], Any], operands: Any) -> Any:
+    """Operands, each of them changed."""
+    if isinstance(operands, Mapping):
+        return {name: mapped(change, x) for name, x in operands.items()}
+    if type(operands) in (tuple, list):
+        return type(operands)(mapped(change, x) for x in operands)
+    return change(operands)
 
 
 def is_elementwise(function: Function) -> bool:
@@ -75,16 +94,14 @@ def dtype_of(function: Function, operands: Sequence[Any], keywords: Mapping[str,
     """The dtype of a result that has a shape rule; arguments are those of `shape_of`."""
     def one(x: Any) -> Any:
         """An array of one element, or a number as weak as it is."""
-        if isinstance(x, ArrayType):
+        if isinstance(x, ArrayType | np.ndarray):
             return np.ones((1,) * len(x.shape), x.dtype)
-        if isinstance(x, np.ndarray):
-            return np.ones((1,) * x.ndim, x.dtype)
-        return 1 if isinstance(x, Size) else [one(y) for y in x] if isinstance(x, tuple | list) else x
+        return 1 if isinstance(x, Size) else x
 
     if function in _ARRANGING:
-        return np.result_type(*(one(operands[0]) if isinstance(operands[0], tuple | list) else [one(operands[0])]))
+        return np.result_type(*map(one, leaves(operands[0])))
     with np.errstate(all="ignore"):
-        return np.asarray(function(*map(one, operands), **keywords)).dtype
+        return np.asarray(function(*mapped(one, operands), **keywords)).dtype
 
 
 def is_named(shape: Shape) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -147,8 +147,8 @@ def _over(stages: Program, columns: frozenset[str]) -> Program:
 def _loop(stages: Program, columns: frozenset[str],
           thresholds: Thresholds) -> Callable[[Mapping[str, Any], Sequence[Any], int], None]:
     """One compiled loop over the rows, from the inputs to the outputs of each without a stop in memory."""
-    source = Source(stages)
-    lines = [text for _, text in source.statements(lambda line, text: written(line, COMPILED, text), number, inlinable)]
+    source = Source(stages, number)
+    lines = [text for _, text in source.statements(partial(written, COMPILED), inlinable)]
     names = {name: source.name(value) for name, value in stages.inputs.items()}
     given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
     outputs = list(stages.outputs.values())
@@ -157,7 +157,7 @@ def _loop(stages: Program, columns: frozenset[str],
         "    for i in range(start, stop):",
         *(f"        {names[name]} = get(c{i}, i)" for i, name in enumerate(names) if name in columns),
         *(f"        {line}" for line in lines),
-        *(f"        put(r{i}, {i}, i, {source.text(x, number)})" for i, x in enumerate(outputs))]), over_rows=True)
+        *(f"        put(r{i}, {i}, i, {source.text(x)})" for i, x in enumerate(outputs))]), over_rows=True)
 
     most = thresholds.column_rows
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.source import literal
 from circuitflow.engines.trace import Called, Line, Value
 
 BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainder": "%", "equal": "==",
@@ -98,7 +99,7 @@ def _kind(x: Any) -> str | None:
     return {"i": "f", "u": "f", "f": "f", "b": "b"}.get(kind)
 
 
-def written(line: Line, forms: dict[str, str], text: Callable[[Any], str]) -> str:
+def written(forms: dict[str, str], line: Line, text: Callable[[Any], str]) -> str:
     """The right side of a line; `text` writes its operands."""
     assert not isinstance(line.function, Called)  # noqa: S101
     name = line.function.__name__
@@ -121,10 +122,6 @@ def inlinable(line: Line, operand: Value) -> bool:
 
 
 def number(x: Any) -> str:
-    """A number as it is written; not finite ones by the names `inf` and `nan`."""
-    if isinstance(x, np.generic | np.ndarray):
-        x = x.item()
-    if isinstance(x, bool):
-        return str(x)
-    text = repr(float(x))
-    return f"({text})" if text.startswith("-") else text
+    """A number as it is written: a float, or a truth value."""
+    x = np.asarray(x).item()
+    return literal(x if isinstance(x, bool) else float(x))

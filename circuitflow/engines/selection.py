@@ -102,7 +102,7 @@ def with_products(program: Program, selected: int) -> Program:
         return line._replace(function=product, operands=(x, y)) if test.operands[0] is x else line
 
     lines = [fused(line) for line in program.lines]
-    return replace(program, lines=needed(lines, [program.outputs, [check for _, check in program.checks]]))
+    return replace(program, lines=needed(lines, program.results))
 
 
 def _bits(x: Any, dtype: Any, kind: Any) -> Any:

@@ -122,9 +122,11 @@ class Staged(Engine):
         ]
         bound = {**NAMES, "type": type, "bool": bool, "ArithmeticError": ArithmeticError, "ValueError": ValueError,
                  "bound": Staged._bound, **source.bound}
-        made = function("\n".join(lines), bound, ("engine", "inputs", *self._keywords, "upstream"),
-                        {**self._keywords, "upstream": None})
-        made.__defaults__ = (None,)
+        made = function("\n".join(lines), bound)
+        # The real name of an input is put into the compiled code and never stands in the source.
+        real = ("engine", "inputs", *self._keywords, "upstream")
+        made.__code__ = made.__code__.replace(co_varnames=(*real, *made.__code__.co_varnames[len(real) :]))
+        made.__defaults__, made.__kwdefaults__ = (None,), {**self._keywords, "upstream": None}
         made.__doc__ = Engine.__call__.__doc__
         return made
 
@@ -150,12 +152,12 @@ class _Stages:
         program = stages or scalar_program(derived)
         assert program is not None  # noqa: S101
         program = program.with_outputs({str(i): program.outputs[ref] for i, ref in enumerate(derived.results)})
-        self.source = Source(program)
+        self.source = Source(program, number)
         names = {id_: self.source.name(value) for id_, value in program.inputs.items()}
         self.inputs = {name: names[id_] for name, id_ in derived.inputs.items() if id_ in names}
         self.seeds = {text: names[id_] for text, id_ in derived.upstream.items() if id_ in names}
-        self.body = [text for _, text in self.source.statements(self._right, number, inlinable)]
-        results = [self.source.text(x, number) for x in program.outputs.values()]
+        self.body = [text for _, text in self.source.statements(self._right, inlinable)]
+        results = [self.source.text(x) for x in program.outputs.values()]
         count = len(derived.values)
         self.values, self.gradients = results[:count], results[count:]
         self._inputs = list(names)
@@ -165,7 +167,7 @@ class _Stages:
         lines = [f"def stages({', '.join(self.source.name(x) for x in self.source.program.inputs.values())}):",
                  *(f"    {line}" for line in self.body),
                  f"    return [{', '.join(self.values)}], [{', '.join(self.gradients)}]"]
-        return function("\n".join(lines), {**NAMES, **self.source.bound}, (), {})
+        return function("\n".join(lines), {**NAMES, **self.source.bound})
 
     def __call__(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
         """The answer.
@@ -178,7 +180,7 @@ class _Stages:
 
     def _right(self, line: Line, text: Callable[[Any], str]) -> str:
         if not isinstance(line.function, Called):
-            return written(line, FORMS, text)
+            return written(FORMS, line, text)
         called = line.function
 
         def apply(*operands: Any) -> Any:

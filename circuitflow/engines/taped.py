@@ -10,7 +10,7 @@ import numpy as np
 
 from circuitflow.engines.columns import columns_in, in_blocks, new_columns
 from circuitflow.engines.engine import Engine, is_numpy
-from circuitflow.engines.kernel import Python, compiled
+from circuitflow.engines.kernel import compiled, in_python
 from circuitflow.engines.native import is_there
 from circuitflow.engines.tape import Tape, tape
 from circuitflow.engines.thresholds import Thresholds
@@ -155,17 +155,17 @@ class TapedRows(_Laid):
 
 
 def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
-    loops = Python(laid.operations, gates)
+    loops = [in_python(operation, gates) for operation in laid.operations]
     rows, operands = laid.rows.tolist(), laid.operands.tolist()
     ahead, back = [], []
     for (code, start, at), (_, stop, end) in pairwise(laid.runs.tolist()):
-        operation, slots = laid.operations[code], range(start, stop)
+        operation, slots, (forward, backward) = laid.operations[code], range(start, stop), loops[code]
         arity = len(operation.truths)
         columns = ([[operands[rows[k] : rows[k + 1]] for k in slots]] if operation.loop else
                    [operands[at + i : end : arity] for i in range(arity)])
-        ahead.append((loops.forward[code], slots, columns))
+        ahead.append((forward, slots, columns))
         if operation.wanted:
-            back.append((loops.backward[code], slots[::-1], [column[::-1] for column in columns]))
+            back.append((backward, slots[::-1], [column[::-1] for column in columns]))
     back.reverse()
     size = len(laid.rows) - 1
 

@@ -114,8 +114,8 @@ class _Script:
         for name, value in self.stages.values.items():
             if isinstance(value, Value) and id(value) not in self.locals:
                 self.locals[id(value)] = self.names.new(name)
-        self.source = Source(self.stages, lambda value, position: self.locals.get(id(value)) or self.names.new(
-            f"{self.made[id(value)].stage.id}_part"))
+        self.source = Source(self.stages, self._number, lambda value, position: (
+            self.locals.get(id(value)) or self.names.new(f"{self.made[id(value)].stage.id}_part")))
 
     def _zeros(self, name: str, id_: str) -> Any:
         """An array like an argument without a default."""
@@ -189,7 +189,7 @@ class _Script:
     def _body(self) -> Iterator[str]:
         """Statements, and comments that say which gate they are of."""
         part, stage, told, last = None, None, "", None
-        for line, statement in self.source.statements(self._right, self._number, self._inlines):
+        for line, statement in self.source.statements(self._right, self._inlines):
             node: Node = line.stage
             is_forward = node.id in self.derived.question.circuit.nodes
             if part != is_forward:
@@ -241,7 +241,7 @@ class _Script:
         if line.function is np.astype:
             self.names.use("float")
         if call is None or (call in ("divide", "remainder") and self._is_never_zero(line.operands[1])):
-            return written(line, FORMS, text)
+            return written(FORMS, line, text)
         return f"{self.names.use(call)}({', '.join(map(text, line.operands))})"
 
     def _is_never_zero(self, x: Any) -> bool:
