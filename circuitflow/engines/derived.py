@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from circuitflow.errors import GateError, InputError
+from circuitflow.engines.engine import Engine
+from circuitflow.engines.thresholds import Thresholds
 from circuitflow.executor.binding import Bound, concrete
 from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.executor.question import Question
@@ -59,14 +60,6 @@ class Derived:
         self.inputs, self.upstream = found.sources, found.upstream
         self.plan = make_plan(self.circuit, [*self.values.values(), *self.gradients.values()], (), structure)
 
-    @cached_property
-    def seeded(self) -> Derived | None:
-        """The same with an upstream gradient on every output; None where it cannot be written."""
-        try:
-            return Derived(self.question, seeded=True)
-        except (InputError, GateError):
-            return None
-
     def takes(self, upstream: Mapping[str, Any]) -> bool:
         """Whether there is an input for every one of these upstream gradients that is differentiated through."""
         active, of = self.question.plan.active, self.question.plan.of
@@ -98,3 +91,24 @@ class Derived:
     def results(self) -> list[str]:
         """What the circuit calls the outputs, then the gradients."""
         return [*self.values.values(), *self.gradients.values()]
+
+
+class OfDerived(Engine):
+    """An engine whose code is made of the gradient circuit.
+
+    Attributes:
+        derived: the gradient circuit.
+    """
+
+    def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None) -> None:
+        """Write the gradient circuit, unless it is there already; errors are those of `Derived`."""
+        super().__init__(question, thresholds)
+        self.derived = derived or Derived(question)
+
+    def taking(self, upstream: Mapping[str, Any]) -> Self:
+        return self if self.derived.takes(upstream) else self._seeded
+
+    @cached_property
+    def _seeded(self) -> Self:
+        """The same with an upstream gradient on every output."""
+        return type(self)(self.question, self.thresholds, Derived(self.question, seeded=True), **self.options)

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.columns import columns_in, in_blocks, new_columns
-from circuitflow.engines.engine import Engine, is_numpy
+from circuitflow.engines.columns import OverRows, in_blocks
+from circuitflow.engines.engine import Backed, Engine
 from circuitflow.engines.kernel import compiled, in_python
 from circuitflow.engines.native import is_there
 from circuitflow.engines.tape import Tape, tape
 from circuitflow.engines.thresholds import Thresholds
+from circuitflow.executor.binding import Bound
 from circuitflow.executor.question import Answer, Question
 from circuitflow.gates import GateTable
 
@@ -47,7 +48,7 @@ class _Laid(Engine):
                      np.array([seed.item() for seed in seeds.values()], float))
 
 
-class Taped(_Laid):
+class Taped(_Laid, Backed):
     """A question to a circuit of scalars, as a function.
 
     Attributes:
@@ -85,32 +86,33 @@ class Taped(_Laid):
             self._default_seeds = self._seeds(question.bind({}, {})[1])
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        bound = seeds = None
-        if (not self._missing and not upstream and self._floats.issuperset(inputs)
-                and {*map(type, inputs.values())} <= {float}):
-            start, numbers = self._defaults, self._default_seeds
-            if inputs:
-                start = start.copy()
-                for name, value in inputs.items():
-                    start[self._at[name]] = value
-        else:
-            bound, seeds = self.question.bind(inputs, upstream)
-            if not is_numpy(bound):
-                return self.question.interpret(bound, seeds)
-            start, numbers = np.array([bound.arrays[name].item() for name in self._at]), self._seeds(seeds)
+        if (self._missing or upstream or not self._floats.issuperset(inputs)
+                or not {*map(type, inputs.values())} <= {float}):
+            return super().answer(inputs, upstream)
+        start = self._defaults
+        if inputs:
+            start = start.copy()
+            for name, value in inputs.items():
+                start[self._at[name]] = value
         try:
-            values, gradients = self._run(start, numbers)
-        except (ArithmeticError, ValueError):  # functions of Python raise where those of NumPy give an infinity or NaN
+            return self._answer(start, self._default_seeds)
+        except self.raises:
             return self.question.interpret(*self.question.bind(inputs, upstream))
+
+    def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
+        return self._answer(np.array([bound.arrays[name].item() for name in self._at]), self._seeds(seeds))
+
+    def _answer(self, start: np.ndarray[Any, Any], seeds: Seeds) -> Answer:
+        values, gradients = self._run(start, seeds)
         if any(self._truths):
             values = [bool(value) if truth else value for value, truth in zip(values, self._truths, strict=True)]
         return values, gradients
 
 
-class TapedRows(_Laid):
+class TapedRows(_Laid, OverRows):
     """A question to a circuit of scalars, asked of every row; its loops are compiled, and run on all cores."""
 
-    way, over_rows = "tape, compiled, over rows", True
+    way = "tape, compiled, over rows"
 
     def __init__(self, question: Question, thresholds: Thresholds) -> None:
         """Lay out the tape; arguments and errors are those of `Taped`."""
@@ -119,39 +121,35 @@ class TapedRows(_Laid):
         self._size = len(self._tape.rows) - 1
         self._block = min(1024, max(16, thresholds.tape_bytes // (16 * self._size)))
 
-    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        """A column for every output and gradient; arguments and errors are those of `Rows`."""
-        columns, plan = columns_in(self.question, inputs, upstream), self.question.plan
-        bound, seeds = columns.bound
-        start = np.array([bound.arrays[name].item() for name in plan.sources])
-        varying = {slot: columns.inputs[name] for slot, name in enumerate(plan.sources) if name in columns.inputs}
-        # Outputs that are the same node have one gradient between them.
-        seeded: dict[int, Any] = {slot: seed.item() for slot, seed in seeds.items()}
-        for text, column in columns.upstream.items():
-            if plan.of[text] in seeded:
-                seeded[plan.of[text]] = seeded[plan.of[text]] + column
-        results = new_columns([*(bool if truth else float for truth in self._truths),
-                               *(float for _ in self._gradient_slots)], columns.rows)
-        values, gradients = results[: len(self._truths)], results[len(self._truths) :]
-        slots, tape = np.array([self._slots[slot] for slot in seeded], np.int64), self._tape
+    def fill(self, bound: Bound, seeds: Mapping[int, Any], results: Sequence[Any], rows: int) -> None:
+        start, upstream = (_RowsOf(list(given)) for given in
+                           ((bound.arrays[name] for name in self.question.plan.sources), seeds.values()))
+        slots, tape = np.array([self._slots[slot] for slot in seeds], np.int64), self._tape
+        places = [*((0, slot) for slot in self._value_slots), *((1, slot) for slot in self._gradient_slots)]
 
-        def work(rows: slice) -> None:
-            width = len(range(*rows.indices(columns.rows)))
-            numbers = np.empty((2, self._size, width))
-            v, d = numbers
-            v[: len(start)] = start[:, None]
-            for slot, column in varying.items():
-                v[slot] = column[rows]
-            numbers_upstream = np.empty((len(seeded), width))
-            for i, seed in enumerate(seeded.values()):
-                numbers_upstream[i] = seed[rows] if np.ndim(seed) else seed
-            self._loop(tape.runs, tape.rows, tape.operands, numbers, slots, numbers_upstream)
-            for found, at, place in ((values, self._value_slots, v), (gradients, self._gradient_slots, d)):
-                for result, slot in zip(found, at, strict=True):
-                    result[rows] = place[slot]
+        def work(part: slice) -> None:
+            width = len(range(*part.indices(rows)))
+            numbers, given = np.empty((2, self._size, width)), np.empty((len(seeds), width))
+            start.write(numbers[0], part)
+            upstream.write(given, part)
+            self._loop(tape.runs, tape.rows, tape.operands, numbers, slots, given)
+            for result, place in zip(results, places, strict=True):
+                result[part] = numbers[place]
 
-        in_blocks(work, columns.rows, self._block)
-        return values, gradients
+        in_blocks(work, rows, self._block)
+
+
+class _RowsOf:
+    """Numbers and columns, which are written one below the other for some rows."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self._same = np.array([0.0 if x.ndim else x for x in values])[:, None]
+        self._columns = [(i, x) for i, x in enumerate(values) if x.ndim]
+
+    def write(self, place: Any, part: slice) -> None:
+        place[: len(self._same)] = self._same
+        for i, column in self._columns:
+            place[i] = column[part]
 
 
 def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:

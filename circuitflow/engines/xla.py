@@ -12,6 +12,7 @@ from circuitflow.engines.columns import in_memory, refuse_different
 from circuitflow.engines.engine import Engine
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
+from circuitflow.engines.trace import Namespace
 from circuitflow.errors import GateError, InputError, MissingExtraError, printable
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.binding import Bound, library_of
@@ -19,17 +20,6 @@ from circuitflow.executor.passes import forward_pass, reverse_sweep
 from circuitflow.executor.question import Answer, Question
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import ArrayType
-
-
-class _Namespace:
-    """`jax.numpy`, with the conditions under which a rule refuses its operands put aside: there are no values yet."""
-
-    def __init__(self, jnp: Any) -> None:
-        self.checks: list[Any] = []
-        self._jnp = jnp
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._jnp, name)
 
 
 class Jitted(Engine):
@@ -139,7 +129,7 @@ class Jitted(Engine):
 
         def passes(arrays: Mapping[str, Any],
                    upstream: Mapping[str, Any]) -> tuple[list[Any], list[Any], list[Any]]:
-            xp = _Namespace(jax.numpy)
+            xp = Namespace(jax.numpy, [])
             values = forward_pass(plan, Bound(xp, arrays, {}))
             seeds: dict[int, Any] = {}
             for text in self._seeds:
