@@ -59,7 +59,7 @@ def to_python(circuit: Circuit, of: References = None, wrt: References = None, *
     question = Question(Interpreter(circuit), of, wrt)
     inputs, upstream = question.arguments(inputs, upstream, {})
     derived = Derived(question)
-    if not derived.takes({text: x for text, x in upstream.items() if text in question.plan.of}):
+    if not derived.takes(upstream):
         derived = Derived(question, seeded=True)
     return _Script(derived, inputs, upstream).text()
 
@@ -93,7 +93,7 @@ class _Script:
         received = {text: id_ for text, id_ in derived.upstream.items() if plan.active[plan.of[text]]}
         upstream = {**{text: 1.0 for text, id_ in received.items() if derived.type_of(id_).shape == ()},
                     **{text: known[text] for text in received if text in known}, **upstream}
-        # What has no default is zeros meanwhile. An unknown name is refused there, and every value that does not fit.
+        # What has no default is zeros meanwhile. An unknown input is refused there, and every value that does not fit.
         bound, seeds = derived.question.bind(
             {**{name: self._zeros(name, id_) for name, id_ in derived.inputs.items() if name not in inputs}, **inputs},
             {**{text: self._zeros(id_, id_) for text, id_ in received.items() if text not in upstream}, **upstream})
