@@ -12,7 +12,7 @@ from circuitflow.engines.buffers import Compiled
 from circuitflow.engines.derived import Derived, OfDerived
 from circuitflow.engines.engine import Backed
 from circuitflow.engines.program import program
-from circuitflow.engines.selection import with_products
+from circuitflow.engines.selection import branch_free
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Inseparable
 from circuitflow.errors import GateError, InputError
@@ -61,4 +61,4 @@ class Arrays(OfDerived, Backed):
             _LOG.debug("not in blocks: %s", reason)
         stages = program(derived.plan, arrays, derived.circuit.values)
         results = {str(i): stages.outputs[reference] for i, reference in enumerate(derived.results)}
-        return Compiled(with_products(stages.with_outputs(results), self.thresholds.selected_size), self.thresholds)
+        return Compiled(branch_free(stages.with_outputs(results), self.thresholds.selected_size))

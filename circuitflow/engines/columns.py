@@ -64,29 +64,30 @@ def columns_in(question: Question, inputs: Mapping[str, Any],
     types = {name: node.types[0] for name, node in nodes.items() if node.kind in ("input", "parameter")}
     columns = _converted(inputs, types, "'{}'")
     given = _converted(upstream, question.outputs, "upstream '{}'")
-    lengths = {**{f"'{printable(name, 60)}'": len(x) for name, x in columns.items()},
-               **{f"upstream '{printable(name, 60)}'": len(x) for name, x in given.items()}}
-    refuse_different(lengths)
+    rows = count_rows(columns, given)
     bound, seeds = question.bind(_in_one_row(inputs, columns), _in_one_row(upstream, given))
-    if not lengths:
+    if rows is None:
         raise InputError("no column is given; give at least one input a sequence of numbers, one for each row")
     for text, column in given.items():
         slot = question.plan.of[text]
         if slot in seeds:  # outputs that are the same node have one gradient between them
             seeds[slot] = seeds[slot] + column
     arrays = {name: columns.get(name, array) for name, array in bound.arrays.items()}
-    return bound._replace(arrays=arrays), seeds, next(iter(lengths.values()))
+    return bound._replace(arrays=arrays), seeds, rows
 
 
-def refuse_different(lengths: Mapping[str, int]) -> None:
-    """Refuse columns that are not equally long; the lengths are by the name that errors call a column by.
+def count_rows(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> int | None:
+    """How many rows columns have; None where there is no column.
 
     Raises:
-        InputError: with the length of each.
+        InputError: they are not equally long.
     """
+    lengths = {wording.format(printable(name, 60)): len(x) for wording, columns in
+               (("'{}'", inputs), ("upstream '{}'", upstream)) for name, x in columns.items()}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise InputError(f"columns of different lengths: {found}")
+    return next(iter(lengths.values()), None)
 
 
 def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,59 +23,6 @@ from circuitflow.gates import GateTable
 
 class Untaped(TypeError):  # noqa: N818
     """A gate has no body of floats."""
-
-
-class Body(NamedTuple):
-    """What a loop does at one gate, in terms of x0, x1 and so on, the value y and the gradient g.
-
-    Attributes:
-        lines: statements.
-        results: the value; or the contribution to each operand, "" for none.
-        reads: the names that are read.
-    """
-
-    lines: Sequence[str]
-    results: Sequence[str]
-    reads: frozenset[str]
-
-
-def bodies(operation: Operation, gates: GateTable, forms: dict[str, str]) -> tuple[Body, Body]:
-    """Forward and backward body of an operation.
-
-    Raises:
-        Untaped: a rule does what floats cannot.
-    """
-    gate, attributes = gates[operation.kind], dict(operation.attributes)
-
-    def forward(xp: Any, g: Any, y: Any, *xs: Any) -> Sequence[Any]:
-        return [gate.forward(xp, *xs, **attributes)]
-
-    def backward(xp: Any, g: Any, y: Any, *xs: Any) -> Sequence[Any]:
-        if not operation.wanted:
-            return ()
-        sent = gate.contributions(Vocabulary(xp, gates), g, y, list(xs), operation.wanted, attributes)
-        return [x if want else None for x, want in zip(sent, operation.wanted, strict=True)]
-
-    try:
-        return _body(forward, operation, forms), _body(backward, operation, forms)
-    except (TypeError, AttributeError):
-        raise Untaped(operation.kind) from None
-
-
-def _body(rule: Callable[..., Sequence[Any]], operation: Operation, forms: dict[str, str]) -> Body:
-    trace = Trace(writable)
-    truths = {"g": False, "y": operation.truth, **{f"x{i}": truth for i, truth in enumerate(operation.truths)}}
-    given = {name: Value.like(trace, np.bool_(False) if truth else np.float64(0)) for name, truth in truths.items()}
-    with np.errstate(all="ignore"):
-        results = rule(trace.namespace, *given.values())
-    names = {id(value): name for name, value in given.items()}
-    outputs = {str(i): x for i, x in enumerate(results) if x is not None}
-    program = Program(given, needed(trace.lines, outputs), outputs)
-    source = Source(program, number, lambda value, position: names.get(id(value)) or f"t{position}")
-    lines = [text for _, text in source.statements(partial(written, forms), inlinable)]
-    texts = [source.text(x) if x is not None else "" for x in results]
-    uses = program.uses()
-    return Body(lines, texts, frozenset(name for name, value in given.items() if id(value) in uses))
 
 
 def in_python(operation: Operation, gates: GateTable) -> tuple[Callable[..., None], Callable[..., None]]:
@@ -104,27 +51,52 @@ def in_python(operation: Operation, gates: GateTable) -> tuple[Callable[..., Non
 
 def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
                 row: str = "") -> tuple[list[str], list[str]]:
-    """What is done at one gate, forward and back; `row` is the second index, where there are rows."""
+    """What is done at one gate, forward and back; `row` is the second index, where there are rows.
+
+    Raises:
+        Untaped: a rule does what floats cannot.
+    """
     if operation.loop:
         return _many(operation, row)
-    forward, backward = bodies(operation, gates, forms)
-    return _forward(operation, forward, row), _backward(operation, backward, row)
+    gate, attributes = gates[operation.kind], dict(operation.attributes)
+
+    def forward(xp: Any, g: Any, y: Any, *xs: Any) -> Sequence[Any]:
+        return [gate.forward(xp, *xs, **attributes)]
+
+    def backward(xp: Any, g: Any, y: Any, *xs: Any) -> Sequence[Any]:
+        if not operation.wanted:
+            return ()
+        sent = gate.contributions(Vocabulary(xp, gates), g, y, list(xs), operation.wanted, attributes)
+        return [x if want else None for x, want in zip(sent, operation.wanted, strict=True)]
+
+    try:
+        ahead, (result,) = _written(forward, operation, forms, row)
+        back, sent = _written(backward, operation, forms, row)
+    except (TypeError, AttributeError):
+        raise Untaped(operation.kind) from None
+    return ([*ahead, f"v[k{row}] = {f'1.0 if {result} else 0.0' if operation.truth else result}"],
+            [*back, *(f"d[i{i}{row}] += {text}" for i, text in enumerate(sent) if text)])
 
 
-def _loads(operation: Operation, reads: frozenset[str], row: str) -> list[str]:
-    return [f"x{i} = v[i{i}{row}]{' != 0.0' if truth else ''}" for i, truth in enumerate(operation.truths)
-            if f"x{i}" in reads]
-
-
-def _forward(operation: Operation, body: Body, row: str) -> list[str]:
-    result = f"1.0 if {body.results[0]} else 0.0" if operation.truth else body.results[0]
-    return [*_loads(operation, body.reads, row), *body.lines, f"v[k{row}] = {result}"]
-
-
-def _backward(operation: Operation, body: Body, row: str) -> list[str]:
-    given = {"g": f"g = d[k{row}]", "y": f"y = v[k{row}]"}
-    return [*(text for name, text in given.items() if name in body.reads), *_loads(operation, body.reads, row),
-            *body.lines, *(f"d[i{i}{row}] += {text}" for i, text in enumerate(body.results) if text)]
+def _written(rule: Callable[..., Sequence[Any]], operation: Operation, forms: dict[str, str],
+             row: str) -> tuple[list[str], list[str]]:
+    """Statements for a rule of the gradient, the value and the operands; and what it gives, "" for nothing."""
+    trace = Trace(writable)
+    places = {"g": (f"d[k{row}]", False), "y": (f"v[k{row}]", operation.truth),
+              **{f"x{i}": (f"v[i{i}{row}]", truth) for i, truth in enumerate(operation.truths)}}
+    given = {name: Value.like(trace, np.bool_(False) if truth else np.float64(0))
+             for name, (_, truth) in places.items()}
+    with np.errstate(all="ignore"):
+        results = rule(trace.namespace, *given.values())
+    names = {id(value): name for name, value in given.items()}
+    outputs = {str(i): x for i, x in enumerate(results) if x is not None}
+    program = Program(given, needed(trace.lines, outputs), outputs)
+    source = Source(program, number, lambda value, position: names.get(id(value)) or f"t{position}")
+    lines = [text for _, text in source.statements(partial(written, forms), inlinable)]
+    uses = program.uses()
+    loads = [f"{name} = {place}{' != 0.0' if truth else ''}" for name, (place, truth) in places.items()
+             if id(given[name]) in uses]
+    return [*loads, *lines], [source.text(x) if x is not None else "" for x in results]
 
 
 def _many(operation: Operation, row: str) -> tuple[list[str], list[str]]:

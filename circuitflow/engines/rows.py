@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.buffers import Compiled, allot
+from circuitflow.engines.buffers import Compiled
 from circuitflow.engines.columns import OverRows, in_blocks
 from circuitflow.engines.derived import Derived, OfDerived
 from circuitflow.engines.functions import BY_ELEMENT, is_elementwise
 from circuitflow.engines.native import is_there, jitted
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import COMPILED, inlinable, number, writable, written
-from circuitflow.engines.selection import with_products
+from circuitflow.engines.selection import branch_free
 from circuitflow.engines.source import Source
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Called, Line, Trace, Value
@@ -87,10 +87,8 @@ def _is_by_row(line: Line) -> bool:
 def _blocks(stages: Program, columns: frozenset[str],
             thresholds: Thresholds) -> Fill:
     """NumPy over blocks, a thread for every core."""
-    stages = with_products(_over(stages, columns), thresholds.selected_size)
-    row_bytes = allot(stages, thresholds.selected_size).row_bytes() + 8
-    block = min(thresholds.column_rows, max(FEWEST, thresholds.block_bytes // row_bytes))
-    run = Compiled(stages, thresholds, into=True)
+    run = Compiled(branch_free(_over(stages, columns), thresholds.selected_size), into=True)
+    block = min(thresholds.column_rows, max(FEWEST, thresholds.block_bytes // (run.buffers.row_bytes() + 8)))
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
         def work(part: slice) -> None:

@@ -22,11 +22,9 @@ BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainde
            "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
 """Operators, of floats as of arrays, by the name of the NumPy function."""
 
-_MATH = {"exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt": "sqrt", "sin": "sin", "cos": "cos",
-         "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "sinh": "sinh",
-         "cosh": "cosh", "tanh": "tanh", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "hypot": "hypot",
-         "absolute": "fabs", "erf": "erf", "erfc": "erfc", "gammaln": "lgamma", "isinf": "isinf", "isnan": "isnan",
-         "power": "pow", "floor": "floor", "ceil": "ceil"}
+_MATH = {"absolute": "fabs", "gammaln": "lgamma", "power": "pow", **{name: name.replace("arc", "a") for name in (
+    "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh",
+    "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "hypot", "erf", "erfc", "isinf", "isnan", "floor", "ceil")}}
 
 FORMS: dict[str, str] = {
     **{name: f"{{0}} {sign} {{1}}" for name, sign in BINARY.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,16 +18,8 @@ from circuitflow.executor.binding import Bound
 from circuitflow.executor.question import Answer, Question
 from circuitflow.gates import GateTable
 
-
-class Seeds(NamedTuple):
-    """The upstream gradients that the reverse sweep begins with, and their slots."""
-
-    slots: np.ndarray[Any, np.dtype[np.int64]]
-    numbers: np.ndarray[Any, np.dtype[np.float64]]
-
-
-Loops = Callable[[np.ndarray[Any, Any], Seeds], tuple[list[float], list[float]]]
-"""From the numbers in the first slots, and the upstream gradients, to values and gradients."""
+Loops = Callable[[np.ndarray[Any, Any], Any, Any], tuple[list[float], list[float]]]
+"""From numbers in the first slots, and slots and numbers of upstream gradients, to values and gradients."""
 
 
 class _Laid(Engine):
@@ -41,11 +33,10 @@ class _Laid(Engine):
         self._slots = self._tape.slots.tolist()
         self._value_slots = [self._slots[slot] for slot in plan.of.values()]
         self._gradient_slots = [self._slots[slot] for slot in plan.wrt.values()]
-        self._truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
 
-    def _seeds(self, seeds: Mapping[int, Any]) -> Seeds:
-        return Seeds(np.array([self._slots[slot] for slot in seeds], np.int64),
-                     np.array([seed.item() for seed in seeds.values()], float))
+    def _seeded(self, seeds: Mapping[int, Any]) -> np.ndarray[Any, Any]:
+        """The slots of upstream gradients."""
+        return np.array([self._slots[slot] for slot in seeds], np.int64)
 
 
 class Taped(_Laid, Backed):
@@ -82,8 +73,10 @@ class Taped(_Laid, Backed):
         self._defaults = np.array([known[name].item() if name in known else np.nan for name in self._at])
         self._floats = frozenset(name for name, type_ in question.sources.items()
                                  if type_.dtype != "bool" and circuit.nodes[name].kind != "constant")
+        self._truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
         if not self._missing:
-            self._default_seeds = self._seeds(question.bind({}, {})[1])
+            seeds = question.bind({}, {})[1]
+            self._default_seeds = self._seeded(seeds), np.array([*seeds.values()], float)
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
         if (self._missing or upstream or not self._floats.issuperset(inputs)
@@ -95,15 +88,16 @@ class Taped(_Laid, Backed):
             for name, value in inputs.items():
                 start[self._at[name]] = value
         try:
-            return self._answer(start, self._default_seeds)
+            return self._answer(start, *self._default_seeds)
         except self.raises:
             return self.question.interpret(*self.question.bind(inputs, upstream))
 
     def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
-        return self._answer(np.array([bound.arrays[name].item() for name in self._at]), self._seeds(seeds))
+        start = np.array([bound.arrays[name].item() for name in self._at])
+        return self._answer(start, self._seeded(seeds), np.array([*seeds.values()], float))
 
-    def _answer(self, start: np.ndarray[Any, Any], seeds: Seeds) -> Answer:
-        values, gradients = self._run(start, seeds)
+    def _answer(self, start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> Answer:
+        values, gradients = self._run(start, seeded, seeds)
         if any(self._truths):
             values = [bool(value) if truth else value for value, truth in zip(values, self._truths, strict=True)]
         return values, gradients
@@ -124,7 +118,7 @@ class TapedRows(_Laid, OverRows):
     def fill(self, bound: Bound, seeds: Mapping[int, Any], results: Sequence[Any], rows: int) -> None:
         start, upstream = (_RowsOf(list(given)) for given in
                            ((bound.arrays[name] for name in self.question.plan.sources), seeds.values()))
-        slots, tape = np.array([self._slots[slot] for slot in seeds], np.int64), self._tape
+        slots, tape = self._seeded(seeds), self._tape
         places = [*((0, slot) for slot in self._value_slots), *((1, slot) for slot in self._gradient_slots)]
 
         def work(part: slice) -> None:
@@ -167,13 +161,13 @@ def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: S
     back.reverse()
     size = len(laid.rows) - 1
 
-    def run(start: np.ndarray[Any, Any], seeds: Seeds) -> tuple[list[float], list[float]]:
+    def run(start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> tuple[list[float], list[float]]:
         v = start.tolist()
         v += [0.0] * (size - len(v))
         for loop, slots, columns in ahead:
             loop(v, slots, *columns)
         d = [0.0] * size
-        for slot, seed in zip(seeds.slots.tolist(), seeds.numbers.tolist(), strict=True):
+        for slot, seed in zip(seeded.tolist(), seeds.tolist(), strict=True):
             d[slot] = seed
         for loop, slots, columns in back:
             loop(v, d, slots, *columns)
@@ -188,14 +182,14 @@ def _compiled(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Se
     runs, rows, operands = laid.runs, laid.rows, laid.operands
     shape, at_values, at_gradients = (2, len(laid.rows) - 1), np.asarray(values), np.asarray(gradients, np.int64)
 
-    def run(start: np.ndarray[Any, Any], seeds: Seeds) -> tuple[list[float], list[float]]:
+    def run(start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> tuple[list[float], list[float]]:
         try:
             numbers = pool.pop()
         except IndexError:
             numbers = np.empty(shape)
         v, d = numbers
         v[: len(start)] = start
-        loop(runs, rows, operands, numbers, seeds.slots, seeds.numbers)
+        loop(runs, rows, operands, numbers, seeded, seeds)
         found = v.take(at_values).tolist(), d.take(at_gradients).tolist()
         pool.append(numbers)
         return found
