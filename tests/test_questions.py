@@ -28,6 +28,22 @@ def square(name="x", output="f", **keys):
 NAMES = ["self", "upstream", "inputs", "engine", "named", "others", "df", "args", "class", "None", "question", "_", "given"]
 
 
+CALL = circuit({"id": "x", "gate": "input", "value": 3.0}, {"id": "h", "gate": "call", "circuit": "sq", "inputs": ["x"]}, outputs=["h"],
+               circuits={"sq": {"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "square", "inputs": ["a"]}], "outputs": ["b"]}})
+
+
+@pytest.mark.parametrize("name", ["h", "h.b"])
+@pytest.mark.parametrize("of", [None, "h", "h.b"])
+def test_an_upstream_gradient_by_either_name_of_an_output(of, name):
+    executor = cf.Executor(CALL, verify=True)
+    for engine in ENGINES:
+        assert executor.compile(of, engine=engine)(upstream={name: 5.0}) == (9.0, {"x": 30.0})
+    for engine in ROWS:
+        value, gradients = executor.vmap(of, engine=engine)(x=[1.0, 2.0], upstream={name: [5.0, 7.0]})
+        assert (np.asarray(value).tolist(), np.asarray(gradients["x"]).tolist()) == ([1.0, 4.0], [10.0, 28.0])
+    assert "5.0" in cf.to_python(CALL, of, upstream={name: 5.0})
+
+
 @on_scalars
 @pytest.mark.parametrize("name", NAMES)
 def test_an_input_may_be_called_anything(engine, name):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from circuitflow.engines.thresholds import Thresholds
+from circuitflow.errors import GateError, InputError
 from circuitflow.executor.binding import Bound
 from circuitflow.executor.question import Answer, Question
 
@@ -53,6 +55,10 @@ class Engine(ABC):
         """
         return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, named)))
 
+    def taking(self, upstream: Mapping[str, Any]) -> Self:
+        """The engine that takes these upstream gradients: this one, or another for the same question."""
+        return self
+
     @abstractmethod
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
         """The outputs and the gradients, each in the order of the question."""
@@ -70,6 +76,30 @@ class Interpreted(Engine):
         return self.question.interpret(*self.question.bind(inputs, upstream))
 
 
-def is_numpy(bound: Bound) -> bool:
-    """Whether all arrays are NumPy's: those of other libraries are for the interpreter, on their own device."""
-    return bound.xp is np
+class Backed(Engine):
+    """An engine of code that cannot answer everything; the interpreter answers the rest.
+
+    That is arrays of other libraries, on their own device, and what raises: a function of Python where that of NumPy
+    gives an infinity or NaN, a gate that refuses an operand, which the interpreter then says, or a gradient circuit
+    that cannot be written. What the code raises beside these is told in a warning.
+    """
+
+    raises: tuple[type[Exception], ...] = (ArithmeticError, ValueError, GateError, InputError)
+
+    @abstractmethod
+    def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
+        """The answer for arrays of NumPy; arguments are what `Question.bind` gives."""
+
+    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
+        bound, seeds = self.question.bind(inputs, upstream)
+        if bound.xp is np:
+            try:
+                return self.taking(upstream).run(bound, seeds)
+            except Exception as error:
+                answer = self.question.interpret(bound, seeds)
+                if not isinstance(error, self.raises):
+                    warnings.warn("staged code failed where the interpreter did not "
+                                  f"({type(error).__name__}: {error}); the answer is the interpreter's",
+                                  RuntimeWarning, stacklevel=3)
+                return answer
+        return self.question.interpret(bound, seeds)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.native import jitted_function
+from circuitflow.engines.native import jitted
 from circuitflow.executor.plan import Plan
 from circuitflow.graph.collector import collector_paused
 
@@ -73,30 +73,23 @@ def tape(plan: Plan, sources: Mapping[str, bool], *, fast: bool) -> Tape:
     for name, slot in plan.sources.items():
         truth[slot] = sources[name]
     reached = _reached(plan)
-    codes: dict[Operation, int] = {}
-    by_key: dict[Any, int] = {}
+    codes: dict[tuple[Any, ...], int] = {}  # by the fields of an operation
     code_of, outputs, counts = [], [], []
     flat: list[int] = []
     for step in plan.steps:
         operands, output = step.operands, step.output
         is_truth = truth[output] = step.node.types[0].dtype == "bool"
         wanted = step.wanted if reached[output] else ()
-        truths = tuple([truth[slot] for slot in operands])
-        key = (step.node.kind, truths, wanted, is_truth) if not step.attributes else None
-        code = by_key.get(key) if key is not None else None
-        if code is None:
-            attributes = tuple((name, _frozen(value)) for name, value in sorted(step.attributes.items()))
-            loop = (step.gate.facets.loop or "") if len(operands) > UNROLLED else ""
-            operation = Operation(step.node.kind, attributes, () if loop else truths, is_truth,
-                                  ((True,) if any(wanted) else ()) if loop else wanted, loop)
-            code = codes.setdefault(operation, len(codes))
-            if key is not None:
-                by_key[key] = code
-        code_of.append(code)
+        given = tuple((name, _frozen(x)) for name, x in sorted(step.attributes.items())) if step.attributes else ()
+        truths, loop = tuple([truth[slot] for slot in operands]), ""
+        if len(operands) > UNROLLED and step.gate.facets.loop:
+            truths, wanted, loop = (), (True,) if any(wanted) else (), step.gate.facets.loop
+        key = step.node.kind, given, truths, is_truth, wanted, loop
+        code_of.append(codes.setdefault(key, len(codes)))
         outputs.append(output)
         counts.append(len(operands))
         flat += operands
-    return _laid_out(plan, tuple(codes), code_of, outputs, counts, flat, fast=fast)
+    return _laid_out(plan, [Operation(*key) for key in codes], code_of, outputs, counts, flat, fast=fast)
 
 
 def _frozen(value: Any) -> Any:
@@ -146,7 +139,7 @@ def _order(plan: Plan, operations: int, codes: Any, outputs: Any, counts: Any, f
     arrays = (codes, waiting, starts, readers[np.argsort(sources, kind="stable")], np.full(operations, -1),
               np.zeros(operations, np.int64), np.full(len(codes), -1), np.empty(len(codes), np.int64))
     if fast:
-        jitted_function(_put_in_runs)(*arrays)
+        jitted(_put_in_runs)(*arrays)
         return arrays[-1]
     lists = [array.tolist() for array in arrays]
     _put_in_runs(*lists)

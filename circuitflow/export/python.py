@@ -60,7 +60,7 @@ def to_python(circuit: Circuit, of: References = None, wrt: References = None, *
     question = Question(Interpreter(circuit), of, wrt)
     inputs, upstream = question.arguments(inputs, upstream, {})
     derived = Derived(question)
-    if not derived.takes({text: x for text, x in upstream.items() if text in question.plan.of}):
+    if not derived.takes(upstream):
         derived = Derived(question, seeded=True)
     return _Script(derived, inputs, upstream).text()
 
@@ -94,7 +94,7 @@ class _Script:
         received = {text: id_ for text, id_ in derived.upstream.items() if plan.active[plan.of[text]]}
         upstream = {**{text: 1.0 for text, id_ in received.items() if derived.type_of(id_).shape == ()},
                     **{text: known[text] for text in received if text in known}, **upstream}
-        # What has no default is zeros meanwhile. An unknown name is refused there, and every value that does not fit.
+        # What has no default is zeros meanwhile. An unknown input is refused there, and every value that does not fit.
         bound, seeds = derived.question.bind(
             {**{name: self._zeros(name, id_) for name, id_ in derived.inputs.items() if name not in inputs}, **inputs},
             {**{text: self._zeros(id_, id_) for text, id_ in received.items() if text not in upstream}, **upstream})
@@ -115,8 +115,8 @@ class _Script:
         for name, value in self.stages.values.items():
             if isinstance(value, Value) and id(value) not in self.locals:
                 self.locals[id(value)] = self.names.new(name)
-        self.source = Source(self.stages, lambda value, position: self.locals.get(id(value)) or self.names.new(
-            f"{self.made[id(value)].stage.id}_part"))
+        self.source = Source(self.stages, self._number, lambda value, position: (
+            self.locals.get(id(value)) or self.names.new(f"{self.made[id(value)].stage.id}_part")))
 
     def _zeros(self, name: str, id_: str) -> Any:
         """An array like an argument without a default."""
@@ -190,7 +190,7 @@ class _Script:
     def _body(self) -> Iterator[str]:
         """Statements, and comments that say which gate they are of."""
         part, stage, told, last = None, None, "", None
-        for line, statement in self.source.statements(self._right, self._number, self._inlines):
+        for line, statement in self.source.statements(self._right, self._inlines):
             node: Node = line.stage
             is_forward = node.id in self.derived.question.circuit.nodes
             if part != is_forward:
@@ -242,7 +242,7 @@ class _Script:
         if line.function is np.astype:
             self.names.use("float")
         if call is None or (call in ("divide", "remainder") and self._is_never_zero(line.operands[1])):
-            return written(line, FORMS, text)
+            return written(FORMS, line, text)
         return f"{self.names.use(call)}({', '.join(map(text, line.operands))})"
 
     def _is_never_zero(self, x: Any) -> bool:
