@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from circuitflow.cli.tables.cells import CellError, are_kept, doubtful, numbers
-from circuitflow.cli.tables.lines import Lines
+from circuitflow.cli.tables.lines import Lines, decoded
 from circuitflow.cli.tables.reader import Batch, Wanted
 from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError, printable
@@ -42,9 +42,9 @@ class Delimited:
         self._lines, self._row, self._blank = lines, -1, 0
         # Python's limit of a field is one for all readers.
         stack.callback(csv.field_size_limit, csv.field_size_limit(lines.limits.text))
-        text = lines.block()
-        self._separator = self._separator_of(text)
-        lines.put(text)
+        block = lines.block()
+        self._separator = self._separator_of(decoded(block)[0])
+        lines.put(block)
         self.names: Sequence[str] = next((row for _, row in self._parsed() if row), [])
         self._row = 0
         for position, name in enumerate(self.names):
@@ -57,15 +57,15 @@ class Delimited:
         """The rows in order; errors are those of `Reader`."""
         while True:
             if not self._lines.left:
-                text = self._lines.block()
-                if not text:
+                data = self._lines.block()
+                if not data:
                     return
-                if batch := self._by_arrow(text, wanted):
+                if batch := self._by_arrow(data, wanted):
                     self._row += batch.rows
-                    self._lines.taken += text.count("\n")
+                    self._lines.taken += batch.rows
                     yield batch
                     continue
-                self._lines.put(text)
+                self._lines.put(data)
             if (batch := self._by_python(wanted)).rows:
                 yield batch
 
@@ -150,7 +150,7 @@ class Delimited:
 
     # By pyarrow -------------------------------------------------------------------------------------------------------
 
-    def _by_arrow(self, text: str, wanted: Wanted) -> Batch | None:
+    def _by_arrow(self, data: bytes, wanted: Wanted) -> Batch | None:
         """All rows of a block, or None where pyarrow is not installed or Python has to look at the block."""
         try:
             import pyarrow as pa
@@ -158,18 +158,19 @@ class Delimited:
             from pyarrow import csv as arrow
         except ImportError:
             return None
-        if self._blank or not self._lines.is_text or not text.endswith("\n") or not _is_plain(text, self._separator):
+        if self._blank or not _is_plain(data, self._separator):
             return None
         names = [str(i) for i in range(len(self.names))]
         read = sorted({*(position for position, _ in wanted.inputs.values()), *wanted.kept})
         try:
             table = arrow.read_csv(
-                pa.BufferReader(text.encode()),
-                arrow.ReadOptions(column_names=names, block_size=len(text) * 4),
-                arrow.ParseOptions(delimiter=self._separator, newlines_in_values=True, ignore_empty_lines=False),
+                pa.BufferReader(data), arrow.ReadOptions(column_names=names, block_size=len(data) + 1),
+                arrow.ParseOptions(delimiter=self._separator, newlines_in_values=True),
                 arrow.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), null_values=[],
                                      include_columns=[names[position] for position in read]))
         except pa.ArrowInvalid:
+            return None
+        if table.num_rows != data.count(b"\n"):  # there are blank lines, or texts of several
             return None
         columns = {position: table.column(names[position]).combine_chunks() for position in read}
         if any((compute.max(compute.binary_length(column)).as_py() or 0) > self._lines.limits.text
@@ -188,23 +189,23 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def _is_plain(text: str, separator: str) -> bool:
+def _is_plain(data: bytes, separator: str) -> bool:
     """Whether two readers take these lines apart in the same way.
 
-    Line ends are of one kind, no line is blank, no quote stands inside a text, and a quote begins or ends a cell.
+    They are UTF-8, their ends are of one kind, no quote stands inside a text, and a quote begins or ends a cell.
     """
-    if "\0" in text or text.startswith(("\n", "\r\n")) or "\n\n" in text or "\n\r\n" in text:
+    if b"\0" in data or not data.endswith(b"\n") or not (data.isascii() or decoded(data)[1]):
         return False
-    if "\r" in text and not text.count("\r") == text.count("\r\n") == text.count("\n"):
+    if b"\r" in data and not data.count(b"\r") == data.count(b"\r\n") == data.count(b"\n"):
         return False
-    if '"' not in text:
+    if b'"' not in data:
         return True
-    data = np.frombuffer(f"\n{text}".encode(), np.uint8)
-    quotes = np.flatnonzero(data == ord('"'))
+    codes = np.frombuffer(b"\n" + data, np.uint8)
+    quotes = np.flatnonzero(codes == ord('"'))
     if len(quotes) % 2:
         return False
     ends = [ord(separator), ord("\n")]
-    before, after = data[quotes[::2] - 1], data[quotes[1::2] + 1]
+    before, after = codes[quotes[::2] - 1], codes[quotes[1::2] + 1]
     return bool(np.isin(before, ends).all() and np.isin(after, [*ends, ord("\r")]).all())
 
 

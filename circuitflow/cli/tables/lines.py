@@ -23,7 +23,7 @@ class Lines:
         name: of the file, in messages.
         limits: no line is longer than a document may be.
         taken: how many lines have been taken.
-        is_text: whether all that has been read is UTF-8; a byte that is not is a lone surrogate in its line.
+        is_text: whether the lines that come next are UTF-8; a byte that is not is a lone surrogate.
     """
 
     def __init__(self, file: BinaryIO, name: str, limits: Limits) -> None:
@@ -39,8 +39,8 @@ class Lines:
         """How many lines of the block that was read last have not been taken."""
         return len(self._lines) - self._at
 
-    def block(self) -> str:
-        """The next whole lines, of which none is left afterwards; "" at the end. Requires that none is left now.
+    def block(self) -> bytes:
+        """The next whole lines, none of which is left afterwards; nothing at the end. Requires that none is left now.
 
         Raises:
             InputError: it is no text at all, or a line has no end.
@@ -53,11 +53,7 @@ class Lines:
                 raise InputError(f"{self.name}: UTF-16 or UTF-32 text, or no text at all; save it as UTF-8")
             if data.startswith(b"\x1f\x8b"):
                 raise InputError(f"{self.name}: compressed by gzip; give its name the ending .gz")
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError:  # to be refused where it stands: in a row and a column
-            self.is_text = False
-            return data.decode("utf-8", "surrogateescape")
+        return data
 
     def __iter__(self) -> Iterator[str]:
         """The lines that have not been taken."""
@@ -67,8 +63,9 @@ class Lines:
             self.taken += 1
             yield line
 
-    def put(self, text: str) -> bool:
-        """Make the lines of a text those that come next; whether there are any."""
+    def put(self, data: bytes) -> bool:
+        """Make the lines of a block those that come next; whether there are any."""
+        text, self.is_text = decoded(data)
         self._lines, self._at = list(io.StringIO(text, newline="")), 0
         return bool(self._lines)
 
@@ -87,3 +84,11 @@ class Lines:
                                  "bytes, the longest line that is read (limit document_bytes)")
         self._begun = b""
         return b"".join(pieces)
+
+
+def decoded(data: bytes) -> tuple[str, bool]:
+    """The text, and whether it is UTF-8; a byte that is not is a lone surrogate, to be refused where it stands."""
+    try:
+        return data.decode("utf-8"), True
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape"), False
