@@ -26,7 +26,7 @@ from circuitflow.cli.arguments import (
 )
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableQuestion, run_table
-from circuitflow.cli.text import console, print_json, print_table, whole
+from circuitflow.cli.text import console, print_json, print_table, sum_of, whole
 from circuitflow.document.values import from_array
 from circuitflow.errors import InputError, printable
 from circuitflow.explanations.numbers import number
@@ -121,8 +121,10 @@ def command(
         print_json(as_object(result))
     elif cache != "all":
         _print_asked(result)
+        _print_sum(result, asked)
     elif result.circuit is asked.circuit:
         _print(result)
+        _print_sum(result, asked)
     else:
         for name, value in result.outputs.items():
             console().print(f"{name} = {whole(value)}", style="bold red")
@@ -176,6 +178,13 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
         print_json(as_object(result))
     else:
         _print_asked(result)
+        _print_sum(result, asked)
+
+
+def _print_sum(result: cf.Result, asked: Question) -> None:
+    """Say what the gradients are those of, where there are several outputs."""
+    if len(result.outputs) > 1 and result.gradients:
+        console().print(sum_of(result.outputs, is_weighted=bool(asked.upstream or asked.circuit.upstream)), style="dim")
 
 
 def _print_asked(result: cf.Result) -> None:

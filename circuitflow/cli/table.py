@@ -16,10 +16,11 @@ import numpy as np
 
 import circuitflow as cf
 from circuitflow.cli.progress import track
-from circuitflow.cli.tables.columns import matched, sum_of
+from circuitflow.cli.tables.columns import matched
 from circuitflow.cli.tables.opening import ARROW, PARQUET, need_arrow, open_table
 from circuitflow.cli.tables.reader import Batch
 from circuitflow.cli.tables.writing import header, line_writer
+from circuitflow.cli.text import sum_of
 from circuitflow.document.writing import replacing
 from circuitflow.errors import CircuitflowError, GateError, InputError, printable
 
@@ -72,18 +73,18 @@ def run_table(table: str, output: str, question: TableQuestion) -> None:
     """
     plan = question.executor.plan(question.of, question.wrt)
     types = _result_types(question, list(plan.of), list(plan.wrt))
-    shown = printable(table, 1000)
+    shown = "standard input" if table == "-" else printable(table, 1000)
     run = _over_rows(question, shown)
     try:
         with ExitStack() as stack:
-            reader = open_table(table, question.executor.circuit.limits, stack)
+            reader = open_table(table, shown, question.executor.circuit.limits, stack)
             wanted, unread = matched(question.executor.circuit, reader.names, plan.sources, question.inputs,
                                      question.keep, shown, defaults=question.defaults)
             if unread:
                 print(f"note: {shown}: no input takes {unread}", file=sys.stderr)
             if len(plan.of) > 1 and plan.wrt:
-                print(f"note: gradients are those of {sum_of(list(plan.of), question.upstream)}; --of chooses one",
-                      file=sys.stderr)
+                weighted = bool(question.upstream or question.executor.circuit.upstream)
+                print(f"note: {sum_of(plan.of, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
             kept = dict(zip(question.keep, map(reader.type_of, wanted.kept), strict=True))
             with _writer(output, {**kept, **types}) as write:
                 for batch in track(reader.batches(wanted), f"rows of {shown}", reader.total):
@@ -91,7 +92,7 @@ def run_table(table: str, output: str, question: TableQuestion) -> None:
                     write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in
                                           zip(results, types.values(), strict=True))])
     except OSError as error:
-        name = printable(error.filename or table, 1000)
+        name = printable(error.filename, 1000) if error.filename else shown
         raise InputError(f"{name}: {os.strerror(error.errno) if error.errno else printable(str(error), 200)}") from None
     except (EOFError, zlib.error) as error:
         raise InputError(f"{shown}: the compressed file is damaged: {printable(str(error), 200)}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import circuitflow as cf
 from circuitflow.cli.tables.reader import Wanted
@@ -73,9 +73,3 @@ def _with_nearest(name: str, free: Sequence[str], given: Collection[str]) -> str
     if name in given:
         return f"{shown} (its value is given)"
     return shown + (f" ({clause[2:]})" if (clause := nearest(name, free)) else "")
-
-
-def sum_of(outputs: Sequence[str], upstream: Mapping[str, object]) -> str:
-    """What several outputs are differentiated as."""
-    weights = "the sum, each times its upstream gradient, of " if upstream else "the sum "
-    return weights + (" + ".join(outputs) if len(outputs) <= 4 else f"of the {len(outputs)} outputs")

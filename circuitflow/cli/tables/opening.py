@@ -13,7 +13,7 @@ from circuitflow.cli.tables.jsonl import JsonLines
 from circuitflow.cli.tables.lines import Lines
 from circuitflow.cli.tables.reader import Reader
 from circuitflow.document.limits import Limits
-from circuitflow.errors import InputError, MissingExtraError, printable
+from circuitflow.errors import InputError, MissingExtraError
 
 PARQUET = (".parquet",)
 ARROW = (".arrow", ".feather", ".ipc")
@@ -36,11 +36,12 @@ def need_arrow(name: str) -> None:
         raise MissingExtraError(f"{name} needs `pip install 'circuitflow[tables]'`; CSV does without") from None
 
 
-def open_table(table: str, limits: Limits, stack: ExitStack) -> Reader:
+def open_table(table: str, shown: str, limits: Limits, stack: ExitStack) -> Reader:
     """An open table.
 
     Args:
         table: a file; - is CSV on standard input.
+        shown: what errors call it.
         limits: how large things may be.
         stack: closes it.
 
@@ -49,7 +50,6 @@ def open_table(table: str, limits: Limits, stack: ExitStack) -> Reader:
         MissingExtraError: it is a Parquet or Arrow file, and pyarrow is not installed.
         OSError: the file cannot be opened.
     """
-    shown = printable(table, 1000)
     ending = table.lower()
     if ending.endswith(PARQUET):
         need_arrow(shown)
@@ -76,5 +76,5 @@ def open_table(table: str, limits: Limits, stack: ExitStack) -> Reader:
         source = cast("BinaryIO", stack.enter_context(gzip.GzipFile(table)))
     else:
         source = stack.enter_context(open(table, "rb"))  # noqa: SIM115
-    lines = Lines(source, "standard input" if table == "-" else shown, limits)
+    lines = Lines(source, shown, limits)
     return JsonLines(lines) if plain.endswith(_LINES) else Delimited(lines, stack)
