@@ -15,6 +15,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.cli.tables import opening
 from conftest import ROOT
+from documents import document
 from test_cli import circuitflow  # noqa: F401
 
 STAGED = "circuits/staged.json"
@@ -170,3 +171,78 @@ def test_engines_at_the_command_line(circuitflow, engine):  # noqa: F811
     assert found["outputs"]["f"] == pytest.approx(expected["outputs"]["f"], rel=1e-15)
     assert found["gradients"]["y"] == pytest.approx(expected["gradients"]["y"], rel=1e-14)
     assert found["contributions"] == []
+
+
+# Every row is one example ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("engine", ["auto", "interpreter", "staged", "jax"])
+def test_a_loss_is_that_of_each_row(circuitflow, tmp_path, engine):  # noqa: F811
+    (tmp_path / "loss.json").write_text(document({"id": "p", "gate": "input"}, {"id": "t", "gate": "input"}, "loss = binary_cross_entropy(p, t)"))
+    p, t = np.array([0.5, 0.2, 0.9]), np.array([1.0, 0.0, 0.25])
+    (tmp_path / "t.csv").write_text("id,p,t\n" + "".join(f"{i},{a},{b}\n" for i, (a, b) in enumerate(zip(p, t, strict=True))))
+    outcome = circuitflow("run", str(tmp_path / "loss.json"), "--table", str(tmp_path / "t.csv"), "--wrt", "p", "--keep", "id", "--engine", engine)
+    assert (outcome.status, outcome.err) == (0, "")
+    found = np.genfromtxt(io.StringIO(outcome.out), delimiter=",", names=True)
+    np.testing.assert_allclose(found["loss"], -(t * np.log(p) + (1 - t) * np.log(1 - p)), rtol=1e-14)
+    np.testing.assert_allclose(found["dp"], (1 - t) / (1 - p) - t / p, rtol=1e-14)
+    assert found["id"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("verify", [[], ["--verify"]])
+def test_reductions_arrays_and_small_floats_inside_a_circuit(circuitflow, tmp_path, verify):  # noqa: F811
+    # Three scalars become a vector, which a vector of parameters weighs; an integer and a truth value come out too.
+    nodes = [{"id": name, "gate": "input", "dtype": "float32"} for name in "abc"]
+    text = document(*nodes, {"id": "w", "gate": "parameter", "value": {"data": [1, 2, 3], "dtype": "float32"}}, "v = stack(a, b, c)", "wv = mul(w, v)", "mean = reduce_mean(wv)",
+                    {"id": "at", "gate": "arg_max", "axis": 0, "inputs": ["v"]}, "up = greater(a, b)", "first = identity(a)",
+                    outputs=["mean", "at", "up", "first"])
+    (tmp_path / "c.json").write_text(text)
+    (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n0.1,-5,-6\n")
+    outcome = circuitflow("run", str(tmp_path / "c.json"), "--table", str(tmp_path / "t.csv"), "--wrt", "a,c", *verify, "-o", str(tmp_path / "out.parquet"))
+    assert (outcome.status, outcome.err) == (0, "note: gradients of the sum mean + first; --of chooses one\n")
+    found = pa.parquet.read_table(tmp_path / "out.parquet")
+    assert [str(kind) for kind in found.schema.types] == ["float", "int64", "bool", "float", "float", "float"]
+    assert found["at"].to_pylist() == [2, 0]
+    assert found["up"].to_pylist() == [False, True]
+    np.testing.assert_allclose(found["mean"], [14 / 3, (0.1 - 10 - 18) / 3], rtol=1e-6)
+    np.testing.assert_allclose(found["dc"], [1, 1], rtol=1e-6)
+    empty = circuitflow("run", str(tmp_path / "c.json"), "--table", "-", "--wrt", "a", "--of", "mean", stdin="a,b,c\n")
+    assert told(empty) == (0, "mean,da\n", "")
+
+
+def test_a_column_is_no_array(circuitflow, tmp_path):  # noqa: F811
+    (tmp_path / "t.csv").write_text("x,label\n1,2\n")
+    outcome = circuitflow("run", "circuits/logistic_regression.json", "--table", str(tmp_path / "t.csv"), "--forward")
+    assert outcome.status == 2
+    assert ("column 'x' has one number in each row, and input 'x' has shape (8, 4); write the circuit for one example, with a scalar input for each column, or give "
+            "'x' by --set, the same for every row\n") in outcome.err
+
+
+def test_a_row_that_cannot_be_computed_is_named(circuitflow, tmp_path):  # noqa: F811
+    text = document({"id": "k", "gate": "input", "dtype": "int64"}, {"id": "v", "gate": "constant", "value": [1, 2, 3]}, {"id": "f", "gate": "gather", "inputs": ["v", "k"]})
+    (tmp_path / "c.json").write_text(text)
+    outcome = circuitflow("run", str(tmp_path / "c.json"), "--table", "-", "--forward", stdin="k\n0\n2\n3\n")
+    assert outcome.status == 2
+    assert outcome.err.startswith("error: standard input: row 3: node 'f': ")
+
+
+def test_what_no_row_can_do_is_told_once(circuitflow, tmp_path):  # noqa: F811
+    (tmp_path / "t.csv").write_text("p,t\n0.5,1\n")
+    (tmp_path / "loss.json").write_text(document({"id": "p", "gate": "input"}, {"id": "t", "gate": "input"}, "loss = binary_cross_entropy(p, t)"))
+    outcome = circuitflow("run", str(tmp_path / "loss.json"), "--table", str(tmp_path / "t.csv"), "--engine", "tape")
+    assert told(outcome) == (2, "", "error: the tape cannot take binary_cross_entropy, which is no operation on floats; choose another engine\n")
+
+
+# Several outputs ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ([], "gradients of the sum first + shared"),
+    (["--cache", "needed"], "gradients of the sum first + shared"),
+    (["--engine", "staged"], "gradients of the sum first + shared"),
+    (["--upstream", "first=2"], "gradients of the sum first + shared, each times its upstream gradient"),
+    (["--of", "first"], ""), (["--forward"], ""), (["--jacobian"], ""),
+])
+def test_what_several_outputs_are_differentiated_as_is_said(circuitflow, arguments, said):  # noqa: F811
+    outcome = circuitflow("run", "circuits/tie.json", *arguments)
+    lines = [line for line in outcome.out.splitlines() if line.startswith("gradients of")]
+    assert (outcome.status, lines) == (0, [said] if said else [])
+    assert "of several is that of their sum" in " ".join(circuitflow("run", "--help").out.split())

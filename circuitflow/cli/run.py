@@ -183,8 +183,9 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
 
 def _print_sum(result: cf.Result, asked: Question) -> None:
     """Say what the gradients are those of, where there are several outputs."""
-    if len(result.outputs) > 1 and result.gradients:
-        console().print(sum_of(result.outputs, is_weighted=bool(asked.upstream or asked.circuit.upstream)), style="dim")
+    summed = [name for name, value in result.outputs.items() if np.asarray(value).dtype.kind == "f"]
+    if len(summed) > 1 and result.gradients:
+        console().print(sum_of(summed, is_weighted=bool(asked.upstream or asked.circuit.upstream)), style="dim")
 
 
 def _print_asked(result: cf.Result) -> None:

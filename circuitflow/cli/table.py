@@ -82,9 +82,10 @@ def run_table(table: str, output: str, question: TableQuestion) -> None:
                                      question.keep, shown, defaults=question.defaults)
             if unread:
                 print(f"note: {shown}: no input takes {unread}", file=sys.stderr)
-            if len(plan.of) > 1 and plan.wrt:
+            summed = [name for name in plan.of if types[name].startswith("float")]
+            if len(summed) > 1 and plan.wrt:
                 weighted = bool(question.upstream or question.executor.circuit.upstream)
-                print(f"note: {sum_of(plan.of, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
+                print(f"note: {sum_of(summed, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
             kept = dict(zip(question.keep, map(reader.type_of, wanted.kept), strict=True))
             with _writer(output, {**kept, **types}) as write:
                 for batch in track(reader.batches(wanted), f"rows of {shown}", reader.total):

@@ -68,9 +68,9 @@ class ArrowColumns:
                          "there is no value; write one, or take the row out")
         array = column.to_numpy(zero_copy_only=False)
         with np.errstate(over="ignore", invalid="ignore"):
-            cast = array.astype("float32" if dtype == "bfloat16" else dtype, copy=False)
+            cast = array.astype(dtype, copy=False)
         if array.dtype != dtype:
-            for i in np.flatnonzero(_is_doubtful(array, cast, 2**8 if dtype == "bfloat16" else 2**53)):
+            for i in np.flatnonzero(_is_doubtful(array, cast)):
                 if message := unfit(array[i].item(), dtype):
                     self._refuse(first + int(i), position, message)
         return cast
@@ -79,14 +79,11 @@ class ArrowColumns:
         raise InputError(f"{self._shown}: row {row}, column '{printable(self.names[position], 60)}': {what}")
 
 
-def _is_doubtful(array: Any, cast: Any, exact: int) -> Any:
-    """Where a number may have become another one, or is so large or small that it may be beyond a dtype.
-
-    Below `exact` every integer is one of the dtype.
-    """
+def _is_doubtful(array: Any, cast: Any) -> Any:
+    """Where a number may have become another one, or is so large or small that it may be beyond a dtype."""
     if array.dtype.kind == cast.dtype.kind == "f":
         size = np.abs(array)
         return (size > 6e4) | ((size < 1e-4) & (size != 0))  # within these every float dtype has a number for it
     with np.errstate(invalid="ignore"):
         # A float at the end of the range of an integer does not go back into it.
-        return (cast.astype(array.dtype) != array) | (np.abs(cast.astype("float64")) >= exact)
+        return (cast.astype(array.dtype) != array) | (np.abs(cast.astype("float64")) >= 2.0**53)

@@ -89,7 +89,7 @@ def _remedy(word: str, dtype: str) -> str:
 
 
 def numbers(texts: Sequence[str], dtype: str, limits: Limits) -> Any:
-    """A column of cells as an array; of float32 where the dtype is bfloat16, which NumPy does not have.
+    """A column of cells as an array.
 
     Raises:
         CellError: with the first cell that cannot be read.
@@ -102,7 +102,7 @@ def numbers(texts: Sequence[str], dtype: str, limits: Limits) -> Any:
             values.append(number(text, dtype, limits))
         except CellError as error:
             raise CellError(str(error), i) from None
-    return np.array(values, "float32" if dtype == "bfloat16" else dtype)
+    return np.array(values, dtype)
 
 
 def _floats(texts: Sequence[str], limits: Limits) -> Any:
@@ -134,7 +134,7 @@ def are_kept(texts: set[str], limits: Limits) -> bool:
 
 
 def words(array: Any) -> list[str]:
-    """An array as cells: the shortest digits that give the same number again, and names as documents have them."""
+    """An array as cells: the fewest digits that give the same float64 again, and names as documents have them."""
     if array.dtype.kind == "b":
         return ["true" if x else "false" for x in array.tolist()]
     if array.dtype.kind != "f":

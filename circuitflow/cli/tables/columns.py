@@ -32,17 +32,17 @@ def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], 
     sources = {name: node for name, node in circuit.nodes.items() if node.kind in ("input", "parameter")}
     read = [name for name in sources if name in names and name not in given]
     listed = f"its columns are {listing(names)}" if names else "it has none"
+    for name in read:
+        if shape := sources[name].types[0].shape:
+            raise InputError(f"{table}: column '{name}' has one number in each row, and input '{name}' has shape "
+                             f"{show(shape)}; write the circuit for one example, with a scalar input for each column, "
+                             f"or give '{name}' by --set, the same for every row")
     _refuse_missing([name for name in needed if name in sources and name not in read and name not in given
                      and not ((defaults or sources[name].kind == "parameter") and name in circuit.values)],
                     circuit, names, f"{table}: ", listed)
     if not read:
         raise InputError(f"{table}: no column has the name of an input; {listed}, the inputs are "
                          f"{listing(sources) or 'none'}")
-    for name in read:
-        if shape := sources[name].types[0].shape:
-            raise InputError(f"{table}: column '{name}' has one number in each row, and input '{name}' has shape "
-                             f"{show(shape)}; write the circuit for one example, with a scalar input for each column, "
-                             f"or give '{name}' by --set, the same for every row")
     for name in keep:
         if name not in names:
             raise InputError(f"{table}: there is no column '{printable(name, 60)}' to keep{nearest(name, names)}; "

@@ -25,7 +25,7 @@ _ROWS = 2**16
 
 
 class Delimited:
-    """A table whose columns are separated by the commas, semicolons or tabs of its header; see `Reader`.
+    """A table of separated columns; see `Reader`.
 
     Blocks that are plain, as most are, are taken apart by pyarrow where it is installed; all others by Python, which
     knows the row and the line.
@@ -33,8 +33,13 @@ class Delimited:
 
     total = None
 
-    def __init__(self, lines: Lines, stack: ExitStack) -> None:
+    def __init__(self, lines: Lines, stack: ExitStack, separator: str | None = None) -> None:
         """Read the header.
+
+        Args:
+            lines: of the file.
+            stack: puts back what is changed meanwhile.
+            separator: by default that of comma, semicolon and tab which the header has.
 
         Raises:
             InputError: there is none that can be read.
@@ -43,7 +48,7 @@ class Delimited:
         # Python's limit of a field is one for all readers.
         stack.callback(csv.field_size_limit, csv.field_size_limit(lines.limits.text))
         block = lines.block()
-        self._separator = self._separator_of(decoded(block)[0])
+        self._separator = separator or self._separator_of(decoded(block)[0])
         lines.put(block)
         self.names: Sequence[str] = next((row for _, row in self._parsed() if row), [])
         self._row = 0
@@ -75,7 +80,8 @@ class Delimited:
         found = [separator for separator in _SEPARATORS if separator in plain]
         if len(found) > 1:
             raise InputError(f"{self._lines.name}: its header has {' and '.join(_SEPARATORS[x] for x in found)}; "
-                             "separate columns by one of them, and put quotes around names that have another")
+                             "separate columns by one of them, and put quotes around names that have another; in .tsv "
+                             "tabs alone separate")
         return found[0] if found else ","
 
     # By Python --------------------------------------------------------------------------------------------------------
@@ -154,11 +160,10 @@ class Delimited:
         """All rows of a block, or None where pyarrow is not installed or Python has to look at the block."""
         try:
             import pyarrow as pa
-            from pyarrow import compute
             from pyarrow import csv as arrow
         except ImportError:
             return None
-        if self._blank or not _is_plain(data, self._separator):
+        if self._blank or not _is_plain(data, self._separator) or _has_long_line(data, self._lines.limits.text):
             return None
         names = [str(i) for i in range(len(self.names))]
         read = sorted({*(position for position, _ in wanted.inputs.values()), *wanted.kept})
@@ -173,9 +178,6 @@ class Delimited:
         if table.num_rows != data.count(b"\n"):  # there are blank lines, or texts of several
             return None
         columns = {position: table.column(names[position]).combine_chunks() for position in read}
-        if any((compute.max(compute.binary_length(column)).as_py() or 0) > self._lines.limits.text
-               for column in columns.values()):
-            return None
         inputs = {}
         for name, (position, dtype) in wanted.inputs.items():
             array = _numbers(columns[position], dtype, self._lines.limits)
@@ -207,6 +209,16 @@ def _is_plain(data: bytes, separator: str) -> bool:
     ends = [ord(separator), ord("\n")]
     before, after = codes[quotes[::2] - 1], codes[quotes[1::2] + 1]
     return bool(np.isin(before, ends).all() and np.isin(after, [*ends, ord("\r")]).all())
+
+
+def _has_long_line(data: bytes, limit: int) -> bool:
+    """Whether a line may be longer than a text may be."""
+    end = 0
+    while end + limit < len(data):
+        end, start = data.rfind(b"\n", end, end + limit) + 1, end
+        if end <= start:
+            return True
+    return False
 
 
 def _numbers(column: Any, dtype: str, limits: Limits) -> Any:

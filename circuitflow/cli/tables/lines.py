@@ -49,10 +49,10 @@ class Lines:
         if not self._is_begun:
             self._is_begun = True
             data = data.removeprefix(_MARK)
-            if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
-                raise InputError(f"{self.name}: UTF-16 or UTF-32 text, or no text at all; save it as UTF-8")
             if data.startswith(b"\x1f\x8b"):
                 raise InputError(f"{self.name}: compressed by gzip; give its name the ending .gz")
+            if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
+                raise InputError(f"{self.name}: UTF-16 or UTF-32 text, or no text at all; save it as UTF-8")
         return data
 
     def __iter__(self) -> Iterator[str]:

@@ -77,4 +77,6 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack) -> Read
     else:
         source = stack.enter_context(open(table, "rb"))  # noqa: SIM115
     lines = Lines(source, shown, limits)
-    return JsonLines(lines) if plain.endswith(_LINES) else Delimited(lines, stack)
+    if plain.endswith(_LINES):
+        return JsonLines(lines)
+    return Delimited(lines, stack, "\t" if plain.endswith(".tsv") else None)

@@ -50,6 +50,8 @@ def _cells(column: Any) -> Any:
         return _quoted_where_needed(pa.array(column, pa.large_string()))
     if not isinstance(column, pa.Array):
         column = pa.array(np.asarray(column))
+    if pa.types.is_floating(column.type):
+        column = column.cast(pa.float64())
     text = compute.fill_null(column.cast(pa.large_string()), "")
     if pa.types.is_floating(column.type):
         # Arrow has other words for what is not finite.
