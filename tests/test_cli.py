@@ -14,9 +14,11 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import typer
 
 import circuitflow as cf
 from circuitflow.cli import main as program
+from circuitflow.cli.main import COMMANDS, _app
 from conftest import ROOT
 from documents import document
 
@@ -594,3 +596,31 @@ def test_values_given_to_a_circuit_are_within_its_limits(circuitflow, tmp_path):
                                (["--inputs", str(tmp_path / "values.json"), "--limit", "document_bytes=1000"], "values.json: is larger than 1000 bytes"), (["--inputs", str(tmp_path / "values.json")], "")]:
         outcome = circuitflow("run", str(tmp_path / "c.json"), *arguments)
         assert (outcome.status, message in outcome.err) == (2 if message else 0, True), outcome.err
+
+
+def options():
+    """Every option of every command that takes a value, with whether it is a list."""
+    for name in COMMANDS:
+        parser = _app([name])
+        command = typer.main.get_command(parser).commands[name]
+        for option in command.params:
+            if option.param_type_name == "option" and not option.is_flag and option.opts:
+                yield name, option.opts[0], option.multiple, option.metavar or ""
+
+
+@pytest.mark.parametrize(("name", "option", "is_list", "metavar"), list(options()))
+def test_what_is_given_twice_is_an_error_and_lists_may_be(circuitflow, name, option, is_list, metavar):
+    value = "x=1" if "=" in metavar else "1"
+    outcome = circuitflow(name, option, value, option, value)
+    if not is_list:
+        assert (outcome.status, outcome.out) == (2, "")
+        assert outcome.err == f"error: {option} is given twice; it takes one value, so give it once\n"
+    elif "=" in metavar:
+        assert outcome.err == f"error: {option} x=… is given twice; give it once\n"
+        assert "given twice" not in circuitflow(name, option, value, option, "y=1").err
+    else:
+        assert "given twice" not in outcome.err
+
+
+def test_flags_may_be_repeated(circuitflow):
+    assert circuitflow("run", "circuits/product.json", "--json", "--json", "--of", "q", "--of", "f").status == 0

@@ -10,10 +10,23 @@ import numpy as np
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Inputs, Json, Limit, Of, Question, Set, Upstream, Wrt, arrays, question
+from circuitflow.cli.arguments import (
+    File,
+    Inputs,
+    Json,
+    Limit,
+    Of,
+    Question,
+    Set,
+    Upstream,
+    Wrt,
+    arrays,
+    question,
+    split,
+)
 from circuitflow.cli.progress import track
-from circuitflow.cli.table import run_table
-from circuitflow.cli.text import console, print_json, print_table, whole
+from circuitflow.cli.table import TableQuestion, run_table
+from circuitflow.cli.text import console, print_json, print_table, sum_of, whole
 from circuitflow.document.values import from_array
 from circuitflow.errors import InputError, printable
 from circuitflow.explanations.numbers import number
@@ -40,8 +53,14 @@ def command(
                                             "recompute, for the memory of a square root of the depth. With less than "
                                             "all only outputs and gradients are shown.")] = "all",
     table: Annotated[str | None, typer.Option(metavar="ROWS", show_default=False,
-                                              help="A table as .parquet, .arrow or .csv, or - for CSV: a run for every "
-                                                   "row, whose columns are inputs.")] = None,
+                                              help="A table as .parquet, .arrow, .csv, .tsv or .jsonl, text also as "
+                                                   ".gz, or - for CSV: a run for every row, whose columns are inputs "
+                                                   "by name. Blanks around a name do not count.")] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Let inputs without a column in --table have the "
+                                                              "document's values.")] = False,
+    keep: Annotated[list[str], typer.Option("--keep", metavar="COLUMN,…", show_default=False,
+                                            help="Columns of --table that stand first in the result, as they are.")
+                    ] = [],  # noqa: B006
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
                                         help="Where the rows of --table go, as .parquet, .arrow or .csv; - is CSV on "
                                              "standard output.")] = "-",
@@ -76,8 +95,17 @@ def command(
         raise InputError("--cache is about the reverse sweep of a single run; leave out what asks for another one")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
+    if table is None and (defaults or keep):
+        raise InputError("--defaults and --keep go with --table")
     if fast:
-        _fast(asked, executor, engine, device, table, output, forward=forward, json=json)
+        if table is not None:
+            if json:
+                raise InputError("--table writes a table; leave out --json")
+            run_table(table, output, TableQuestion(executor, asked.of, [] if forward else asked.wrt, asked.inputs,
+                                                   {} if forward else asked.upstream, engine, device, split(keep) or [],
+                                                   defaults=defaults))
+        else:
+            _fast(asked, executor, engine, device, forward=forward, json=json)
         return
     if output != "-":
         raise InputError("-o goes with --table; for a single run use --json and your shell's >")
@@ -93,8 +121,10 @@ def command(
         print_json(as_object(result))
     elif cache != "all":
         _print_asked(result)
+        _print_sum(result, asked)
     elif result.circuit is asked.circuit:
         _print(result)
+        _print_sum(result, asked)
     else:
         for name, value in result.outputs.items():
             console().print(f"{name} = {whole(value)}", style="bold red")
@@ -134,17 +164,10 @@ class _Trace:
         console().print(Text.assemble(before, (shown, style), (after, "dim")), soft_wrap=True)
 
 
-def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | None, table: str | None, output: str, *,
-          forward: bool, json: bool) -> None:
-    """A run by a compiled engine: outputs and the gradients asked for; for every row where there is a table."""
+def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | None, *, forward: bool,
+          json: bool) -> None:
+    """A run by a compiled engine: outputs and the gradients asked for."""
     wrt = [] if forward else asked.wrt
-    if table is not None:
-        if json:
-            raise InputError("--table writes a table; leave out --json")
-        plan = executor.plan(asked.of, wrt)
-        run_table(table, output, executor, executor.vmap(asked.of, wrt, engine=engine, device=device),
-                  asked.inputs, {} if forward else asked.upstream, list(plan.of), list(plan.wrt))
-        return
     plan = executor.plan(asked.of, wrt)
     value, gradients = executor.compile(asked.of, wrt, engine=engine, device=device)(
         asked.inputs, upstream={} if forward else asked.upstream)
@@ -155,6 +178,14 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
         print_json(as_object(result))
     else:
         _print_asked(result)
+        _print_sum(result, asked)
+
+
+def _print_sum(result: cf.Result, asked: Question) -> None:
+    """Say what the gradients are those of, where there are several outputs."""
+    summed = [name for name, value in result.outputs.items() if np.asarray(value).dtype.kind == "f"]
+    if len(summed) > 1 and result.gradients:
+        console().print(sum_of(summed, is_weighted=bool(asked.upstream or asked.circuit.upstream)), style="dim")
 
 
 def _print_asked(result: cf.Result) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,17 @@ def whole(value: Any) -> str:
         return number(array)
     text = np.array2string(array, precision=6, threshold=1000, max_line_width=100)
     return text if array.ndim == 1 else f"{array.shape}\n{text}"
+
+
+def sum_of(outputs: Collection[str], *, is_weighted: bool) -> str:
+    """What several outputs are differentiated as.
+
+    Args:
+        outputs: their names.
+        is_weighted: whether there are upstream gradients on them.
+    """
+    sum_ = " + ".join(outputs) if len(outputs) <= 4 else f"of the {len(outputs)} outputs"
+    return f"gradients of the sum {sum_}" + (", each times its upstream gradient" if is_weighted else "")
 
 
 def print_json(value: Mapping[str, Any]) -> None:

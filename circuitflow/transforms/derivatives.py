@@ -224,7 +224,7 @@ def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, 
     gradients = derivation.sweep(seeds)
     called = derivation.named(gradients, derivation.asked(gradients), lambda name: f"d{name}", "gradient on")
     primal = derivation.outputs() if values else {}
-    of, by = ", ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
+    of, by = " + ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
     circuit = derivation.finish([*primal.values(), *called.values()], f"gradient_of_{derivation.circuit.name}",
                                 f"the gradient of {of} with respect to {by}",
                                 kept=[derivation.forward.wires[slot] for slot in derivation.plan.wrt.values()]
