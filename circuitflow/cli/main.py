@@ -48,7 +48,8 @@ def _app(arguments: list[str]) -> typer.Typer:
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
         if name == wanted:
-            app.command(name, short_help=summary)(importlib.import_module(f"circuitflow.cli.{name}").command)
+            module = importlib.import_module(f"circuitflow.cli.{name}")
+            app.command(name, short_help=summary, cls=getattr(module, "Command", None))(module.command)
         else:
             app.command(name, short_help=summary)(lambda: None)
     return app

@@ -98,10 +98,10 @@ class Faults:
         self._seen.add((source, place, offset))
         self._found.setdefault(source, []).append(_Found(place, message, node, offset))
 
-    def nearest(self, word: str, known: Collection[str]) -> str:
+    def nearest(self, word: str, known: Collection[str], least: float = 0.6) -> str:
         """A clause that suggests the nearest right spelling, or "" where nothing is near."""
         self._suggestions += 1
-        return nearest(word, known) if self._suggestions <= MAX_SUGGESTIONS else ""
+        return nearest(word, known, least) if self._suggestions <= MAX_SUGGESTIONS else ""
 
     def raise_if_any(self) -> None:
         """Raise them all as one error.

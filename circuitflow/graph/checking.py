@@ -11,7 +11,7 @@ from circuitflow.document.model import NODES, CallNode, GateNode, IfNode, Node, 
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import few, listing, printable, short
-from circuitflow.gates import AtLeast, Gate, GateTable
+from circuitflow.gates import AtLeast, Gate, GateTable, suggestion
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.definition import NOTHING, Definition, Site
 from circuitflow.graph.network import Output
@@ -139,7 +139,7 @@ class _Checker:
             if gate is not None and not gate.outputs:
                 self.single.add(node.id)
             if gate is None:
-                hint = self.faults.nearest(node.gate, [*self.gates, *NODES]) or "; `circuitflow gates` lists them"
+                hint = suggestion(node.gate, [*self.gates, *NODES], self.faults.nearest)
                 self.fault(site, f"there is no gate {short(node.gate)}{hint}", "gate")
             else:
                 self._attributes(site, node, gate)
