@@ -30,7 +30,8 @@ Id = Annotated[str, StringConstraints(pattern=ID, max_length=128)]
 Reference = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$", max_length=1024)
 ]
-PortName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]{0,8})$", max_length=128)]
+PORT = r"^([A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]{0,8})$"
+PortName = Annotated[str, StringConstraints(pattern=PORT, max_length=128)]
 
 
 def _is_id(value: Any) -> bool:
