@@ -13,7 +13,7 @@ import circuitflow as cf
 from circuitflow.cli.arguments import File, Inputs, Json, Limit, Of, Question, Set, Upstream, Wrt, arrays, question
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import run_table
-from circuitflow.cli.text import console, print_json, print_table, whole
+from circuitflow.cli.text import cell, console, print_json, print_table, warn_of, whole
 from circuitflow.document.values import from_array
 from circuitflow.errors import InputError, printable
 from circuitflow.explanations.numbers import number
@@ -52,6 +52,8 @@ def command(
                      ] = False,
     debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
                                                                   "NaN, and exit with status 1.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show every number of an array; large ones are cut otherwise.")
+                    ] = False,
     limit: Limit = [],  # noqa: B006
 ) -> None:
     """Forward pass and reverse sweep: a table of node, gate, value, gradient.
@@ -65,6 +67,7 @@ def command(
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
+    warn_of(asked.circuit.unused())
     executor = cf.Executor(asked.circuit, verify=verify)
     fast = table is not None or engine not in ("auto", "interpreter") or device is not None
     if verify and not fast:
@@ -77,7 +80,7 @@ def command(
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
     if fast:
-        _fast(asked, executor, engine, device, table, output, forward=forward, json=json)
+        _fast(asked, executor, engine, device, table, output, forward=forward, json=json, full=full)
         return
     if output != "-":
         raise InputError("-o goes with --table; for a single run use --json and your shell's >")
@@ -92,12 +95,12 @@ def command(
     if json:
         print_json(as_object(result))
     elif cache != "all":
-        _print_asked(result)
+        _print_asked(result, full=full)
     elif result.circuit is asked.circuit:
-        _print(result)
+        _print(result, full=full)
     else:
         for name, value in result.outputs.items():
-            console().print(f"{name} = {whole(value)}", style="bold red")
+            console().print(f"{name} = {whole(value, full=full)}", style="bold red", soft_wrap=True)
     found = result.non_finite() if debug_nans else None
     if found:
         sys.stdout.flush()
@@ -135,7 +138,7 @@ class _Trace:
 
 
 def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | None, table: str | None, output: str, *,
-          forward: bool, json: bool) -> None:
+          forward: bool, json: bool, full: bool) -> None:
     """A run by a compiled engine: outputs and the gradients asked for; for every row where there is a table."""
     wrt = [] if forward else asked.wrt
     if table is not None:
@@ -154,15 +157,16 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
     if json:
         print_json(as_object(result))
     else:
-        _print_asked(result)
+        _print_asked(result, full=full)
 
 
-def _print_asked(result: cf.Result) -> None:
+def _print_asked(result: cf.Result, *, full: bool) -> None:
     """The outputs and gradients that were asked for, where nothing else is known."""
     for name, x in result.outputs.items():
-        console().print(f"{name} = {whole(x)}", style="bold green")
+        console().print(f"{name} = {whole(x, full=full)}", style="bold green", soft_wrap=True)
     for name, x in result.gradients.items():
-        console().print(f"{result.circuit.gradient_name(name)} = {whole(x)}", style="bold red")
+        console().print(f"{result.circuit.gradient_name(name)} = {whole(x, full=full)}", style="bold red",
+                        soft_wrap=True)
 
 
 def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:
@@ -193,7 +197,7 @@ def as_object(result: cf.Result) -> dict[str, Any]:
     }
 
 
-def _print(result: cf.Result) -> None:
+def _print(result: cf.Result, *, full: bool) -> None:
     circuit = result.circuit
     console().print(printable(circuit.name), style="bold")
     if circuit.document.description:
@@ -210,15 +214,26 @@ def _print(result: cf.Result) -> None:
     for node in circuit.nodes.values():
         for name in node.names:
             if name in result.values:
-                gradient = number(result.gradients[name]) if name in result.gradients else ""
-                sum_at_fork = " + ".join(f"{number(c.value)} from {c.target}" for c in forks.get(name, [])[:4])
+                gradient = cell(result.gradients[name]) if name in result.gradients else ""
+                sum_at_fork = " + ".join(f"{number(c.value, 4)} from {c.target}" for c in forks.get(name, [])[:4])
                 more = " + …" if len(forks.get(name, [])) > 4 else ""
                 label = f" ({printable(node.label, 40)})" if node.label else ""
-                rows.append([name + label, _application(node), number(result.values[name]), gradient,
+                rows.append([name + label, _application(node), cell(result.values[name]), gradient,
                              sum_at_fork + more][: len(columns)])
     print_table(columns, rows)
+    if full:
+        _print_tensors(result)
     for name, value in result.outputs.items():
-        console().print(f"{name} = {number(value)}", style="bold green")
+        console().print(f"{name} = {whole(value, full=full)}", style="bold green", soft_wrap=True)
+
+
+def _print_tensors(result: cf.Result) -> None:
+    """The arrays whose table tells shape and range alone."""
+    for name, value in result.values.items():
+        for called, x, style in ((name, value, "green"),
+                                 (result.circuit.gradient_name(name), result.gradients.get(name), "red")):
+            if x is not None and np.ndim(x) and name not in result.outputs and cell(x).startswith("("):
+                console().print(f"{called} = {whole(x, full=True)}", style=style, soft_wrap=True)
 
 
 def _application(node: Any) -> str:

@@ -55,6 +55,10 @@ _FORMAL = {"operands": "every operand", "all": "the operands"}
 _NONE = "none flows"
 _FIRST = "of several equal ones the first takes all of it; with ties: share they split it; a NaN output goes to the NaN"
 
+_NORMALIZED = ("(h - avg h - z avg(h z)) / deviation to {x}, h = {scale} · {g}, z = {x} normalized; "
+               "the sum of {g} z to {scale}")
+_BIAS = "; the sum of {g} to {bias}"
+
 NOTES: dict[str, Note] = {
     # arithmetic
     "add": Note("{g} to {operands}", onnx="Add", numpy="add", also="plus addition +",
@@ -136,7 +140,7 @@ NOTES: dict[str, Note] = {
     "sinh": Note("{g} · cosh {x} to {x}", onnx="Sinh", numpy="sinh", also="sh"),
     "cosh": Note("{g} · sinh {x} to {x}", onnx="Cosh", numpy="cosh", also="ch"),
     "tanh": Note("{g} · (1 - {out}²) to {x}", onnx="Tanh", numpy="tanh", also="th tanhf",
-                 words="scales its gradient by 1 - out²: all of it at 0, almost 0 where it is saturated"),
+                 words="scales its gradient by 1 - {out}²: all of it at 0, almost 0 where it is saturated"),
     "asinh": Note("{g} / √(1 + {x}²) to {x}", kinks="no square leaves the range", onnx="Asinh", numpy="arcsinh",
                   also="arsinh"),
     "acosh": Note("{g} / √({x}² - 1) to {x}", kinks="infinite at 1, but a gradient of 0 stays 0", onnx="Acosh",
@@ -147,7 +151,8 @@ NOTES: dict[str, Note] = {
     # activations
     "sigmoid": Note("{g} · {out} (1 - {out}) to {x}", kinks="exact at ±1000", onnx="Sigmoid",
                     numpy="scipy.special.expit", also="logistic expit sigma σ",
-                    words="scales its gradient by out (1 - out): a quarter at most, almost 0 where it is saturated"),
+                    words="scales its gradient by {out} (1 - {out}): a quarter at most, almost 0 where it is "
+                          "saturated"),
     "relu": Note("{g} to {x} where it is above 0, else 0", kinks="0 at 0", onnx="Relu", also="rectifier ramp",
                  words="lets its gradient through where its operand is above 0 and stops it elsewhere"),
     "softplus": Note("{g} · σ({x}) to {x}", kinks="exact at ±1000", onnx="Softplus",
@@ -245,7 +250,7 @@ NOTES: dict[str, Note] = {
     "trace": Note("{g} on the diagonal of {x}", numpy="trace"),
     "det": Note("{g} times the cofactors of {x}", kinks="exact for singular matrices", onnx="Det", numpy="linalg.det",
                 also="determinant"),
-    "cofactor": Note("by the inverse of {x}, times {g}", kinks="needs an inverse where it is differentiated"),
+    "cofactor": Note("by the inverse of {x}, times {g}, to {x}", kinks="needs an inverse where it is differentiated"),
     "slogdet": Note("the inverse of {x}, transposed, times {g.logabsdet}", kinks="none by the sign",
                     numpy="linalg.slogdet", also="logdet"),
     "inv": Note("-{out}ᵀ {g} {out}ᵀ to {x}", onnx="Inverse", numpy="linalg.inv", also="inverse matrix_inverse"),
@@ -269,7 +274,7 @@ NOTES: dict[str, Note] = {
     "expand": Note("{g}, summed over what was stretched, to {x}", onnx="Expand", numpy="broadcast_to",
                    also="broadcast"),
     "expand_like": Note("{g}, summed over what was stretched, to {x}", numpy="broadcast_to", also="expand_as"),
-    "concat": Note("to {operands} its part of {g}", onnx="Concat", numpy="concatenate",
+    "concat": Note("the part of {g} that came from it to {operands}", onnx="Concat", numpy="concatenate",
                    also="cat concatenate hstack append join dstack"),
     "slice": Note("{g} in its place among zeros to {x}", onnx="Slice", also="narrow getitem slicing"),
     "slice_scatter": Note("{g} to {x}, but 0 where it was replaced; that part of {g} to {updates}",
@@ -279,7 +284,7 @@ NOTES: dict[str, Note] = {
     "split": Note("the gradients on the parts, joined, to {x}", kinks="0 for a part that has none", onnx="Split",
                   numpy="split",
                   also="chunk unbind unstack array_split tensor_split hsplit vsplit dsplit unpack split_with_sizes"),
-    "stack": Note("to {operands} its slice of {g}", numpy="stack", also="vstack row_stack pack"),
+    "stack": Note("its slice of {g} to {operands}", numpy="stack", also="vstack row_stack pack"),
     "flip": Note("{g} turned round again to {x}", numpy="flip", also="reverse"),
     "roll": Note("{g} shifted back to {x}", numpy="roll", also="circshift shift"),
     "tile": Note("{g}, summed over the repetitions, to {x}", onnx="Tile", numpy="tile"),
@@ -298,16 +303,16 @@ NOTES: dict[str, Note] = {
     # indexing
     "gather": Note("every slice of {g} added where it came from in {x}", kinks="repeated indices add up",
                    onnx="Gather", numpy="take", also="take index_select embedding lookup index embedding_lookup"),
-    "scatter_add": Note("{g} to {x}; to {updates} the slices of {g} at the indices", kinks="repeated indices add up",
+    "scatter_add": Note("{g} to {x}; to {updates} the slices of {g} at {indices}", kinks="repeated indices add up",
                         numpy="add.at", also="index_add segment_sum"),
     "gather_elements": Note("every element of {g} added where it came from in {x}", kinks="repeated indices add up",
                             onnx="GatherElements", numpy="take_along_axis", also="take_along_dim"),
-    "scatter_elements": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at the indices",
+    "scatter_elements": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at {indices}",
                              kinks="indices that are replaced must not repeat", onnx="ScatterElements",
                              numpy="put_along_axis", also="scatter put"),
     "gather_nd": Note("every slice of {g} added where it came from in {x}", kinks="repeated indices add up",
                       onnx="GatherND"),
-    "scatter_nd": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at the indices",
+    "scatter_nd": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at {indices}",
                        kinks="indices that are replaced must not repeat", onnx="ScatterND",
                        also="index_put scatter_update tensor_scatter_update"),
     "top_k": Note("{g.values}, put where they came from in {x}", kinks="of equal elements the first", onnx="TopK",
@@ -337,20 +342,19 @@ NOTES: dict[str, Note] = {
     "global_average_pool": Note("{g} / n to every element of a channel of {x}", onnx="GlobalAveragePool",
                                 also="global_avg_pool global_average_pooling"),
     # normalization
-    "batch_normalization": Note("(h - mean h - x̂ mean(h x̂)) / deviation to {x} in training mode, else h / "
-                                "deviation, h = {scale} · {g}; the sum of {g} x̂ to {scale}; the sum of {g} to {bias}",
-                                onnx="BatchNormalization", also="batch_norm batch_norm1d batch_norm2d batch_norm3d"),
-    "layer_normalization": Note("(h - mean h - x̂ mean(h x̂)) / deviation to {x}, h = {scale} · {g}; the sum of {g} "
-                                "x̂ to {scale}; the sum of {g} to {bias}", kinks="0 where all are equal",
-                                onnx="LayerNormalization", also="layer_norm"),
-    "rms_normalization": Note("(h - x̂ mean(h x̂)) / rms to {x}, h = {scale} · {g}; the sum of {g} x̂ to {scale}",
-                              onnx="RMSNormalization", also="rms_norm"),
-    "group_normalization": Note("as layer_normalization, group by group: (h - mean h - x̂ mean(h x̂)) / deviation to "
-                                "{x}, h = {scale} · {g}; the sum of {g} x̂ to {scale}; the sum of {g} to {bias}",
+    "batch_normalization": Note("(h - avg h - z avg(h z)) / deviation to {x} in training mode, else h / deviation, "
+                                "h = {scale} · {g}, z = {x} normalized; the sum of {g} z to {scale}; the sum of {g} to "
+                                "{bias}; minus the sum of h / deviation to {mean} and of h z / (2 deviation²) to "
+                                "{variance} outside of training mode", onnx="BatchNormalization",
+                                also="batch_norm batch_norm1d batch_norm2d batch_norm3d"),
+    "layer_normalization": Note(_NORMALIZED + _BIAS, kinks="0 where all are equal", onnx="LayerNormalization",
+                                also="layer_norm"),
+    "rms_normalization": Note("(h - z avg(h z)) / rms to {x}, h = {scale} · {g}, z = {x} normalized; the sum of {g} z "
+                              "to {scale}", onnx="RMSNormalization", also="rms_norm"),
+    "group_normalization": Note(f"as layer_normalization, group by group: {_NORMALIZED}{_BIAS}",
                                 onnx="GroupNormalization", also="group_norm"),
-    "instance_normalization": Note("as layer_normalization, channel by channel: (h - mean h - x̂ mean(h x̂)) / "
-                                   "deviation to {x}, h = {scale} · {g}; the sum of {g} x̂ to {scale}; the sum of "
-                                   "{g} to {bias}", onnx="InstanceNormalization", also="instance_norm"),
+    "instance_normalization": Note(f"as layer_normalization, channel by channel: {_NORMALIZED}{_BIAS}",
+                                   onnx="InstanceNormalization", also="instance_norm"),
     # neural
     "dropout": Note("{g} to {x}, dropped and scaled in the same places", kinks="the same seed drops the same elements",
                     onnx="Dropout", also="dropout1d dropout2d dropout3d feature_dropout"),
