@@ -140,11 +140,17 @@ def listing(words: Iterable[object], most: int = 12) -> str:
     return ", ".join(few((f"'{printable(str(word), 60)}'" for word in words), most))
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates."""
+def nearest(word: str, known: Collection[str], least: float = 0.6) -> str:
+    """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates.
+
+    Args:
+        word: what was written.
+        known: the right spellings.
+        least: how like the word one must be, as difflib measures it: 1 for the word itself.
+    """
     candidates = list(itertools.islice((k for k in known if abs(len(k) - len(word)) <= 3), 1000))
     exchanged = [k for k in candidates if sorted(k) == sorted(word)]  # two letters in the wrong order
-    found = exchanged or difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    found = exchanged or difflib.get_close_matches(word, candidates, n=1, cutoff=least)
     if not found:
         folded = {k.casefold().replace("_", ""): k for k in itertools.islice(known, 1000)}
         found = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
-from circuitflow.errors import CircuitflowError, DocumentError, InputError, VerificationError, printable
+from circuitflow.cli.command import Command
+from circuitflow.errors import CircuitflowError, DocumentError, VerificationError
 
 COMMANDS = {
     "run": "Forward pass and reverse sweep: a table of node, gate, value, gradient.",
@@ -43,23 +43,6 @@ def _program(version: Annotated[bool, typer.Option("--version", callback=_versio
     """
 
 
-class _Command(TyperCommand):
-    """A command that is told nothing twice: no option of one value, no ID of an option ID=VALUE."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        options = [parameter for parameter in order if parameter.param_type_name == "option"]
-        for option in dict.fromkeys(options):
-            name = option.opts[0]
-            if not (option.multiple or getattr(option, "is_flag", False)) and options.count(option) > 1:
-                raise InputError(f"{name} is given twice; it takes one value, so give it once")
-            if option.multiple and "=" in (option.metavar or ""):
-                ids = [value.partition("=")[0] for value in values[option.name]]
-                if twice := [id_ for id_ in ids if ids.count(id_) > 1]:
-                    raise InputError(f"{name} {printable(twice[0], 60)}=… is given twice; give it once")
-        return super().parse_args(ctx, args)
-
-
 def _app(arguments: list[str]) -> typer.Typer:
     """The program with its commands, of which only the one to run is imported."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -68,8 +51,8 @@ def _app(arguments: list[str]) -> typer.Typer:
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
         if name == wanted:
-            command = importlib.import_module(f"circuitflow.cli.{name}").command
-            app.command(name, short_help=summary, cls=_Command)(command)
+            module = importlib.import_module(f"circuitflow.cli.{name}")
+            app.command(name, short_help=summary, cls=getattr(module, "Command", Command))(module.command)
         else:
             app.command(name, short_help=summary)(lambda: None)
     return app

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import circuitflow as cf
 from circuitflow.authoring.expression import MAX_LENGTH
+from circuitflow.cli import command as common
 from circuitflow.cli.arguments import Set, assigned, split
 from circuitflow.document.writing import replace
 from circuitflow.errors import InputError, printable
+
+
+class Command(common.Command):
+    """A command whose argument may begin with a minus sign, as an expression does."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Take what is no option for the expression, unless another argument is the expression."""
+        options: list[Any] = [param for param in self.get_params(ctx) if param.param_type_name == "option"]
+        takes_value = {name: not option.is_flag for option in options for name in option.opts}
+        signed, others, rest = [], False, iter(enumerate(args))
+        for i, argument in rest:
+            name, equals, _ = argument.partition("=")
+            if argument in takes_value:
+                if takes_value[argument]:
+                    next(rest, None)
+            elif argument in ("-", "--") or not argument.startswith("-"):
+                others = True
+            elif not (equals and takes_value.get(name)):
+                signed.append(i)  # also -oFILE, which is an option where there is an expression beside it
+        if signed and not others:
+            args = [*args[: signed[-1]], *args[signed[-1] + 1 :], "--", args[signed[-1]]]
+        return super().parse_args(ctx, args)
 
 
 def command(

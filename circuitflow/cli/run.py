@@ -26,7 +26,7 @@ from circuitflow.cli.arguments import (
 )
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableQuestion, run_table
-from circuitflow.cli.text import console, print_json, print_table, sum_of, whole
+from circuitflow.cli.text import cell, console, print_json, print_table, sum_of, warn_of, whole
 from circuitflow.document.values import from_array
 from circuitflow.errors import InputError, printable
 from circuitflow.explanations.numbers import number
@@ -71,6 +71,8 @@ def command(
                      ] = False,
     debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
                                                                   "NaN, and exit with status 1.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show every number of an array; large ones are cut otherwise.")
+                    ] = False,
     limit: Limit = [],  # noqa: B006
 ) -> None:
     """Forward pass and reverse sweep: a table of node, gate, value, gradient.
@@ -84,6 +86,7 @@ def command(
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
+    warn_of(asked.circuit.unused())
     executor = cf.Executor(asked.circuit, verify=verify)
     fast = table is not None or engine not in ("auto", "interpreter") or device is not None
     if verify and not fast:
@@ -105,7 +108,7 @@ def command(
                                                    {} if forward else asked.upstream, engine, device, split(keep) or [],
                                                    defaults=defaults))
         else:
-            _fast(asked, executor, engine, device, forward=forward, json=json)
+            _fast(asked, executor, engine, device, forward=forward, json=json, full=full)
         return
     if output != "-":
         raise InputError("-o goes with --table; for a single run use --json and your shell's >")
@@ -120,14 +123,14 @@ def command(
     if json:
         print_json(as_object(result))
     elif cache != "all":
-        _print_asked(result)
+        _print_asked(result, full=full)
         _print_sum(result, asked)
     elif result.circuit is asked.circuit:
-        _print(result)
+        _print(result, full=full)
         _print_sum(result, asked)
     else:
         for name, value in result.outputs.items():
-            console().print(f"{name} = {whole(value)}", style="bold red")
+            console().print(f"{name} = {whole(value, full=full)}", style="bold red", soft_wrap=True)
     found = result.non_finite() if debug_nans else None
     if found:
         sys.stdout.flush()
@@ -165,7 +168,7 @@ class _Trace:
 
 
 def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | None, *, forward: bool,
-          json: bool) -> None:
+          json: bool, full: bool) -> None:
     """A run by a compiled engine: outputs and the gradients asked for."""
     wrt = [] if forward else asked.wrt
     plan = executor.plan(asked.of, wrt)
@@ -177,7 +180,7 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
     if json:
         print_json(as_object(result))
     else:
-        _print_asked(result)
+        _print_asked(result, full=full)
         _print_sum(result, asked)
 
 
@@ -188,12 +191,13 @@ def _print_sum(result: cf.Result, asked: Question) -> None:
         console().print(sum_of(summed, is_weighted=bool(asked.upstream or asked.circuit.upstream)), style="dim")
 
 
-def _print_asked(result: cf.Result) -> None:
+def _print_asked(result: cf.Result, *, full: bool) -> None:
     """The outputs and gradients that were asked for, where nothing else is known."""
     for name, x in result.outputs.items():
-        console().print(f"{name} = {whole(x)}", style="bold green")
+        console().print(f"{name} = {whole(x, full=full)}", style="bold green", soft_wrap=True)
     for name, x in result.gradients.items():
-        console().print(f"{result.circuit.gradient_name(name)} = {whole(x)}", style="bold red")
+        console().print(f"{result.circuit.gradient_name(name)} = {whole(x, full=full)}", style="bold red",
+                        soft_wrap=True)
 
 
 def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:
@@ -224,7 +228,7 @@ def as_object(result: cf.Result) -> dict[str, Any]:
     }
 
 
-def _print(result: cf.Result) -> None:
+def _print(result: cf.Result, *, full: bool) -> None:
     circuit = result.circuit
     console().print(printable(circuit.name), style="bold")
     if circuit.document.description:
@@ -241,15 +245,26 @@ def _print(result: cf.Result) -> None:
     for node in circuit.nodes.values():
         for name in node.names:
             if name in result.values:
-                gradient = number(result.gradients[name]) if name in result.gradients else ""
-                sum_at_fork = " + ".join(f"{number(c.value)} from {c.target}" for c in forks.get(name, [])[:4])
+                gradient = cell(result.gradients[name]) if name in result.gradients else ""
+                sum_at_fork = " + ".join(f"{number(c.value, 4)} from {c.target}" for c in forks.get(name, [])[:4])
                 more = " + …" if len(forks.get(name, [])) > 4 else ""
                 label = f" ({printable(node.label, 40)})" if node.label else ""
-                rows.append([name + label, _application(node), number(result.values[name]), gradient,
+                rows.append([name + label, _application(node), cell(result.values[name]), gradient,
                              sum_at_fork + more][: len(columns)])
     print_table(columns, rows)
+    if full:
+        _print_tensors(result)
     for name, value in result.outputs.items():
-        console().print(f"{name} = {number(value)}", style="bold green")
+        console().print(f"{name} = {whole(value, full=full)}", style="bold green", soft_wrap=True)
+
+
+def _print_tensors(result: cf.Result) -> None:
+    """The arrays whose table tells shape and range alone."""
+    for name, value in result.values.items():
+        for called, x, style in ((name, value, "green"),
+                                 (result.circuit.gradient_name(name), result.gradients.get(name), "red")):
+            if x is not None and np.ndim(x) and name not in result.outputs and cell(x).startswith("("):
+                console().print(f"{called} = {whole(x, full=True)}", style=style, soft_wrap=True)
 
 
 def _application(node: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from circuitflow.explanations.numbers import number
+from circuitflow.explanations.numbers import COLUMNS, number, rows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,14 +17,39 @@ if TYPE_CHECKING:
 ROWS = 400
 """Longest table; of a longer one the beginning and the end are printed."""
 
+CELL = 10
+"""How many rows an array has at most that stands whole in a table."""
 
-def whole(value: Any) -> str:
-    """An array with all of its numbers, up to a thousand of them; a matrix begins on a line of its own."""
+MARGIN = 40
+"""What a table needs beside values and gradients, in characters."""
+
+UNUSED = 20
+"""How many nodes are named that reach no output."""
+
+
+def whole(value: Any, *, full: bool = False) -> str:
+    """An array row by row; a matrix begins on a line of its own. Without `full`, a large one is cut with a count."""
     array = np.asarray(value)
-    if array.ndim == 0:
-        return number(array)
-    text = np.array2string(array, precision=6, threshold=1000, max_line_width=100)
-    return text if array.ndim == 1 else f"{array.shape}\n{text}"
+    text = rows(array, columns=None, lines=None) if full else rows(array)
+    return text if array.ndim < 2 or not array.size else f"{array.shape}\n{text}"
+
+
+def cell(value: Any) -> str:
+    """An array in a table: row by row where it is small, else by its shape and range."""
+    array = np.asarray(value)
+    if array.ndim > 2 or array.shape[-1:] > (COLUMNS,) or array.shape[:-1] > (CELL,):
+        return number(array, 4)
+    text = rows(array)
+    return text if max(map(len, text.splitlines())) <= (console().width - MARGIN) // 2 else number(array, 4)
+
+
+def warn_of(unused: Sequence[str]) -> None:
+    """Name the nodes that reach no output, on standard error."""
+    sys.stdout.flush()
+    for name in unused[:UNUSED]:
+        print(f"warning: node '{name}' reaches no output", file=sys.stderr)
+    if len(unused) > UNUSED:
+        print(f"warning: {len(unused) - UNUSED} more nodes reach no output", file=sys.stderr)
 
 
 def sum_of(outputs: Collection[str], *, is_weighted: bool) -> str:

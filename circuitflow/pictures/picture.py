@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any
 
 
 class Kind(StrEnum):
@@ -30,18 +30,21 @@ class Sign(StrEnum):
     CHANGED = "changed"
 
 
-class Mark(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Mark:
     """A number on a wire.
 
     Attributes:
         text: the number in short, or the shape of a tensor.
         strip: some elements of a tensor, scaled to [-1, 1].
-        full: the number in full.
+        full: the number in full, or what there is to say of a tensor in a line.
+        array: the number or the tensor itself, where there is one.
     """
 
     text: str
     strip: tuple[float, ...] = ()
     full: str = ""
+    array: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
