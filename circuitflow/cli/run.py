@@ -13,9 +13,9 @@ import circuitflow as cf
 from circuitflow.cli.arguments import File, Inputs, Json, Limit, Of, Question, Set, Upstream, Wrt, arrays, question
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import run_table
-from circuitflow.cli.text import console, print_json, print_table, whole
+from circuitflow.cli.text import console, print_json, print_line, print_table, whole
 from circuitflow.document.values import from_array
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError, few, printable
 from circuitflow.explanations.numbers import number
 
 
@@ -97,7 +97,7 @@ def command(
         _print(result)
     else:
         for name, value in result.outputs.items():
-            console().print(f"{name} = {whole(value)}", style="bold red")
+            print_line(f"{name} = {whole(value)}", "bold red")
     found = result.non_finite() if debug_nans else None
     if found:
         sys.stdout.flush()
@@ -160,9 +160,9 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
 def _print_asked(result: cf.Result) -> None:
     """The outputs and gradients that were asked for, where nothing else is known."""
     for name, x in result.outputs.items():
-        console().print(f"{name} = {whole(x)}", style="bold green")
+        print_line(f"{name} = {whole(x)}", "bold green")
     for name, x in result.gradients.items():
-        console().print(f"{result.circuit.gradient_name(name)} = {whole(x)}", style="bold red")
+        print_line(f"{result.circuit.gradient_name(name)} = {whole(x)}", "bold red")
 
 
 def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:
@@ -218,11 +218,10 @@ def _print(result: cf.Result) -> None:
                              sum_at_fork + more][: len(columns)])
     print_table(columns, rows)
     for name, value in result.outputs.items():
-        console().print(f"{name} = {number(value)}", style="bold green")
+        print_line(f"{name} = {number(value)}", "bold green")
 
 
 def _application(node: Any) -> str:
     """The gate with its operands, such as "mul(q, z)"."""
-    sources = [edge.source for edge in node.operands]
-    shown = ", ".join(sources[:4]) + (", …" if len(sources) > 4 else "")
+    shown = ", ".join(few((edge.source for edge in node.operands), 4))
     return str(node.kind) if node.is_source else f"{node.kind}({shown})"

@@ -108,6 +108,26 @@ class Group:
     parent: str = ""
 
 
+class Room(NamedTuple):
+    """How much is drawn one by one. Graphviz takes a time that grows with the square of it and more.
+
+    Attributes:
+        nodes: vertices that stand for nodes and closed calls.
+        wires: from one of them to another, and to outputs.
+    """
+
+    nodes: int
+    wires: int
+
+    def holds(self, nodes: int, wires: int) -> bool:
+        """Whether there is room for so many."""
+        return nodes <= self.nodes and wires <= self.wires
+
+
+UNASKED, MOST = Room(300, 1000), Room(2000, 3000)
+"""What is drawn where nobody asks for a depth, and what is drawn at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A picture of a circuit."""
