@@ -8,7 +8,7 @@ import os
 import pytest
 
 import circuitflow as cf
-from circuitflow.document.positions import Place, locate, position, tokens
+from circuitflow.document.positions import Place, locate, positions, tokens
 from circuitflow.errors import Fault, listing, nearest, printable, short
 from conftest import ROOT
 from documents import document, faults
@@ -55,8 +55,8 @@ def test_places_are_found_along_their_paths():
     found = locate(text, [Place(("a", 1, "bc")), Place(("a", 1, "bc"), key=True), Place(("d",)), Place(("e", 1, 0)),
                           Place(("e", 7)), Place(("a", 0, "scalar")), Place(("nowhere",)), Place(())])
     assert [text[offset:][:3] for offset in found.values()] == ['"x]', '"b\\', "{} ", "2]]", "[[]", "1, ", '{"a', '{"a']
-    assert position(text, text.index('"d"')) == (2, 2, '\t"d" : {} , "e":[[],[2]]}')
-    assert position("a\r\nb", 0) == (1, 1, "a")
+    assert list(positions(text, [text.index('"d"')])) == [(2, 2, '\t"d" : {} , "e":[[],[2]]}')]
+    assert list(positions("a\r\nb", [0])) == [(1, 1, "a")]
 
 
 def test_tokens_carry_their_paths():

@@ -26,9 +26,9 @@ from circuitflow.cli.arguments import (
 )
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableQuestion, run_table
-from circuitflow.cli.text import cell, console, print_json, print_table, sum_of, warn_of, whole
+from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
 from circuitflow.document.values import from_array
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError, few, printable
 from circuitflow.explanations.numbers import number
 
 
@@ -130,7 +130,7 @@ def command(
         _print_sum(result, asked)
     else:
         for name, value in result.outputs.items():
-            console().print(f"{name} = {whole(value, full=full)}", style="bold red", soft_wrap=True)
+            print_line(f"{name} = {whole(value, full=full)}", "bold red")
     found = result.non_finite() if debug_nans else None
     if found:
         sys.stdout.flush()
@@ -194,10 +194,9 @@ def _print_sum(result: cf.Result, asked: Question) -> None:
 def _print_asked(result: cf.Result, *, full: bool) -> None:
     """The outputs and gradients that were asked for, where nothing else is known."""
     for name, x in result.outputs.items():
-        console().print(f"{name} = {whole(x, full=full)}", style="bold green", soft_wrap=True)
+        print_line(f"{name} = {whole(x, full=full)}", "bold green")
     for name, x in result.gradients.items():
-        console().print(f"{result.circuit.gradient_name(name)} = {whole(x, full=full)}", style="bold red",
-                        soft_wrap=True)
+        print_line(f"{result.circuit.gradient_name(name)} = {whole(x, full=full)}", "bold red")
 
 
 def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:
@@ -255,7 +254,7 @@ def _print(result: cf.Result, *, full: bool) -> None:
     if full:
         _print_tensors(result)
     for name, value in result.outputs.items():
-        console().print(f"{name} = {whole(value, full=full)}", style="bold green", soft_wrap=True)
+        print_line(f"{name} = {whole(value, full=full)}", "bold green")
 
 
 def _print_tensors(result: cf.Result) -> None:
@@ -264,11 +263,10 @@ def _print_tensors(result: cf.Result) -> None:
         for called, x, style in ((name, value, "green"),
                                  (result.circuit.gradient_name(name), result.gradients.get(name), "red")):
             if x is not None and np.ndim(x) and name not in result.outputs and cell(x).startswith("("):
-                console().print(f"{called} = {whole(x, full=True)}", style=style, soft_wrap=True)
+                print_line(f"{called} = {whole(x, full=True)}", style)
 
 
 def _application(node: Any) -> str:
     """The gate with its operands, such as "mul(q, z)"."""
-    sources = [edge.source for edge in node.operands]
-    shown = ", ".join(sources[:4]) + (", …" if len(sources) > 4 else "")
+    shown = ", ".join(few((edge.source for edge in node.operands), 4))
     return str(node.kind) if node.is_source else f"{node.kind}({shown})"

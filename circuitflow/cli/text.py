@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -71,10 +72,23 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def console() -> Console:
     """Standard output: colour on a terminal only, room for long lines elsewhere, no text taken for markup."""
+    return _console(sys.stdout)
+
+
+@lru_cache(1)
+def _console(stream: TextIO) -> Console:
+    """The console of a stream; looking at the terminal for every line would take longer than all else."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 160
-    return Console(markup=False, highlight=False, emoji=False, width=width)
+    return Console(markup=False, highlight=False, emoji=False, width=None if stream.isatty() else 160)
+
+
+def print_line(text: str, style: str = "") -> None:
+    """A line of its own, however long it is; in colour on a terminal."""
+    if console().is_terminal:
+        console().print(text, style=style, soft_wrap=True)
+    else:  # there may be hundreds of thousands, and nothing in them is for Rich
+        print(text)
 
 
 def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> None:

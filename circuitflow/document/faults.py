@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import TAGS, Document, Edge
-from circuitflow.document.positions import Path, Place, locate, position
+from circuitflow.document.positions import Path, Place, locate, positions
 from circuitflow.errors import DocumentError, Fault, listing, nearest, printable, short
 
 MAX_FAULTS = 1000
@@ -127,8 +127,10 @@ class Faults:
             return
         offsets = locate(source.text, [fault.place for fault in found if fault.offset is None])
         placed = [(offsets[fault.place] if fault.offset is None else fault.offset, fault) for fault in found]
-        for offset, (place, message, node, _) in sorted(placed, key=lambda pair: pair[0]):
-            yield Fault(message, place.pointer, node, source.name, *position(source.text, offset))
+        placed.sort(key=lambda pair: pair[0])
+        where = positions(source.text, (offset for offset, _ in placed))
+        for (_, (place, message, node, _)), at in zip(placed, where, strict=True):
+            yield Fault(message, place.pointer, node, source.name, *at)
 
 
 def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw: Any) -> list[Path]:

@@ -160,7 +160,8 @@ class _Told:
         """What is sent to each operand that something is sent to, as an expression, or "" where it is too long."""
         names = self._operands(node)
         ports = [c.port for c in contributions]
-        wanted = [edge.port in ports for edge in node.operands]
+        sent_to = set(ports)
+        wanted = [edge.port in sent_to for edge in node.operands]
         types = [ArrayType(tuple(x.shape), _dtype(x)) for x in (self.result.values[name] for name in names)]
         sent = sent_back(node, self.circuit.gates, names, types, node.names, wanted,
                          list(map(self.circuit.gradient_name, node.names)))

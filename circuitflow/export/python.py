@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.node import Node
 
 LITERAL = 1000
@@ -34,10 +36,14 @@ LITERAL = 1000
 _TOGETHER = 8
 """How many arguments a line makes floats."""
 
+_TIDY = re.compile(r"\w+ = (?:[\w.]+(?: [-+*/] [\w.]+)?|[\w.]+\([\w.]+(?:, [\w.]+)*\))", re.ASCII)
+"""Statements that have no parentheses too many: an operator, or a call of names and numbers; most of them are."""
+
 _ARRAY_FORMS = {**{getattr(np, name): f"{{0}} {sign} {{1}}" for name, sign in BINARY.items()},
                 np.negative: "-{0}", np.invert: "~{0}", np.matmul: "{0} @ {1}"}
 
 
+@collector_paused()
 def to_python(circuit: Circuit, of: References = None, wrt: References = None, *,
               inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None) -> str:
     """A Python file with a function of values and gradients in straight-line code, forward, then backward.
@@ -343,7 +349,7 @@ def _end(x: Any, missing: str = "") -> str:
 
 def _tidy(statement: str) -> str:
     """A statement without parentheses that it does not need."""
-    return ast.unparse(ast.parse(statement))
+    return statement if _TIDY.fullmatch(statement) else ast.unparse(ast.parse(statement))
 
 
 def _returned(result: str) -> list[str]:

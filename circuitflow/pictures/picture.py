@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Kind(StrEnum):
@@ -109,6 +109,26 @@ class Group:
     key: str
     title: str
     parent: str = ""
+
+
+class Room(NamedTuple):
+    """How much is drawn one by one. Graphviz takes a time that grows with the square of it and more.
+
+    Attributes:
+        nodes: vertices that stand for nodes and closed calls.
+        wires: from one of them to another, and to outputs.
+    """
+
+    nodes: int
+    wires: int
+
+    def holds(self, nodes: int, wires: int) -> bool:
+        """Whether there is room for so many."""
+        return nodes <= self.nodes and wires <= self.wires
+
+
+UNASKED, MOST = Room(300, 1000), Room(2000, 3000)
+"""What is drawn where nobody asks for a depth, and what is drawn at all."""
 
 
 @dataclass(frozen=True, slots=True)
