@@ -10,8 +10,8 @@ import typer
 import circuitflow as cf
 from circuitflow.cli.arguments import File, Limit, Of, Wrt, loaded, split
 from circuitflow.cli.progress import waiting
+from circuitflow.cli.written import write
 from circuitflow.document.model import Body, ConstantNode, InputNode, ParameterNode, TensorFile
-from circuitflow.document.writing import replace
 from circuitflow.errors import InputError, printable
 
 
@@ -31,14 +31,11 @@ def command(
     circuit = loaded(file, limit)
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)
-    text = cf.dumps(gradient)
-    if output is None:
-        print(text, end="")
-        return
     folder = circuit.definition.source.folder
-    if Path(output).resolve().parent != (folder or Path()).resolve() and _reads_files(gradient.document):
+    if (output is not None and Path(output).resolve().parent != (folder or Path()).resolve()
+            and _reads_files(gradient.document)):
         raise InputError(f"the gradient reads tensor files beside '{printable(file)}'; write it to that folder")
-    replace(Path(output), text)
+    write(gradient, output)
 
 
 def _reads_files(body: Body) -> bool:

@@ -11,7 +11,7 @@ import typer
 import circuitflow as cf
 from circuitflow.authoring.expression import MAX_LENGTH
 from circuitflow.cli.arguments import Set, assigned, split
-from circuitflow.document.writing import replace
+from circuitflow.cli.written import write
 from circuitflow.errors import InputError, printable
 
 
@@ -42,10 +42,7 @@ def command(
     folder = Path(output).parent if output is not None else Path.cwd()
     circuit = cf.new(text, values, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
                      outputs=split(of), name=name, dtype=dtype, folder=folder)
-    if output is None:
-        print(cf.dumps(circuit), end="")
-    else:
-        replace(Path(output), cf.dumps(circuit))
+    write(circuit, output)
 
 
 def _shape(text: str) -> tuple[str, list[int | str]]:
