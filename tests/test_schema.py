@@ -229,7 +229,17 @@ SOMETHING = [None, True, 0, 1, -1, 2.5, "", "x", "NaN", "a.b", "a b", "0", "x" *
              {"random": "uniform", "shape": [1], "seed": 0, "low": 1}, {"random": "he_normal", "shape": [], "seed": 1, "mean": 1}, {"random": "x", "shape": []},
              {"data": 1, "file": "x", "tensor": "t"}, {"nodes": [{"id": "x", "gate": "input"}], "outputs": ["x"]}, "float32", "int8", "mean"]
 KEYS = ["id", "gate", "inputs", "value", "shape", "dtype", "label", "metadata", "circuit", "then", "over", "cache", "axis", "circuits", "nodes", "edges", "outputs",
-        "upstream", "layout", "circuitflow", "source", "port", "data", "file", "random", "seed", "zzz"]
+        "upstream", "layout", "circuitflow", "source", "port", "data", "file", "random", "seed", "zzz", "a b", "0", "x.y", "x" * 129]
+
+
+OBJECTS = [{"circuitflow": "1.0", **document} for document in [
+    {"nodes": [{"id": "f", "gate": "sub", "inputs": {"0": "x"}}]},
+    {"nodes": [{"id": "f", "gate": "scan", "circuit": "c", "carry": {"h": "a.b"}, "over": ["x"], "inputs": {}}]},
+    {"nodes": [{"id": "f", "gate": "if", "then": "c", "else": "c"}], "circuits": {"c": {"file": "c.json"}}},
+    {"circuits": {"c": {"nodes": [{"id": "x", "gate": "input", "shape": ["n", 2]}], "outputs": ["x"]}}},
+    {"upstream": {"f": 1.0, "f.x": {"random": "normal", "shape": [2], "seed": 0, "std": 2}}},
+    {"layout": {"f": [1, 2.5]}, "metadata": {"a": 1}, "edges": [{"source": "x", "target": "f", "port": 0}]},
+]]
 
 
 def mutated(document, chance):
@@ -245,7 +255,7 @@ def mutated(document, chance):
         elif part and chance.random() < 0.3:
             del part[chance.choice(list(part))]
         else:
-            part[chance.choice([*part, chance.choice(KEYS)])] = something
+            part[chance.choice([*part, *chance.sample(KEYS, 3)])] = something
     return document
 
 
@@ -267,8 +277,9 @@ def written(name):
 
 def test_what_is_valid_is_what_the_plain_schema_takes():
     documents = [json.loads(file.read_text()) for file in sorted((ROOT / "circuits").glob("*.json")) if file.stat().st_size < 3000]
-    documents += [document for name in GATES for document in written(name)]
     chance = random.Random(0)
+    documents += [mutated({"nodes": [], "outputs": ["f"], **document}, chance) for document in OBJECTS for _ in range(100)]
+    documents += [document for name in GATES for document in written(name)]
     documents += [mutated(chance.choice(documents), chance) for _ in range(3000)]
     verdicts = [VALIDATOR.is_valid(document) for document in documents]
     assert verdicts == [PLAIN.is_valid(document) for document in documents]
@@ -299,9 +310,9 @@ def evaluations(schema, document, *, thorough):
     return count
 
 
-@pytest.mark.parametrize(("thorough", "most"), [(False, 60), (True, 110)])
+@pytest.mark.parametrize(("thorough", "most"), [(False, 65), (True, 70)])
 def test_the_cost_of_a_node_is_small_whatever_its_gate(thorough, most):
-    """A chain over the gates costs 530 and more: 83 s for 10,000 nodes in Python, 21 s in an editor."""
+    """A chain over the gates costs 550: 83 s for 10,000 nodes in Python, 21 s in an editor."""
     empty = {"circuitflow": "1.0", "nodes": [], "outputs": ["f"]}
     base = evaluations(SCHEMA, empty, thorough=thorough)
     costs = {}
@@ -318,7 +329,7 @@ def test_the_cost_grows_with_the_logarithm_of_the_table():
         return max(evaluations(schema, {"circuitflow": "1.0", "nodes": [node], "outputs": ["f"]}, thorough=True) for node in nodes[::7])
 
     once = cost({name: name for name in GATES})
-    assert cost({f"{name}_{i}": name for name in GATES for i in range(8)}) <= once + 3 * 8
+    assert cost({f"{name}_{i}": name for name in GATES for i in range(8)}) <= once + 3 * 3
 
 
 def schema_needs(gate):

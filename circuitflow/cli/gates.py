@@ -13,8 +13,13 @@ from circuitflow.errors import InputError, nearest, printable
 from circuitflow.gates import FAMILIES, GATES, NOTES, AtLeast
 
 
+def _completed(incomplete: str) -> list[tuple[str, str]]:
+    """The gates whose names begin so, with what they compute, for a shell."""
+    return [(name, gate.formula) for name, gate in GATES.items() if name.startswith(incomplete)]
+
+
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, autocompletion=_completed,
                                                help="A gate, or a word to search for; all gates by default.")] = None,
     json: Json = False,
     whole: Annotated[bool, typer.Option("--page", help="The whole catalogue as a page of Markdown.")] = False,

@@ -21,7 +21,9 @@ def command(
     wrt: Wrt = [],  # noqa: B006
     values: Annotated[bool, typer.Option("--values", help="Put the circuit's outputs before the gradients.")] = False,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                               help="Where to write the document; standard output by default.")] = None,
+                                               help="Where to write the document, with a circuit.schema.json for your "
+                                                    "editor unless one is there or above; standard output by default.")
+                      ] = None,
     limit: Limit = [],  # noqa: B006
 ) -> None:
     """The gradient, as a circuit document: run it, or differentiate it again.

@@ -31,7 +31,9 @@ def command(
     name: Annotated[str | None, typer.Option(help="Name of the document.", show_default=False)] = None,
     dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                               help="Where to write the document; standard output by default.")] = None,
+                                               help="Where to write the document, with a circuit.schema.json for your "
+                                                    "editor unless one is there or above; standard output by default.")
+                      ] = None,
 ) -> None:
     """A document from an expression.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import circuitflow as cf
@@ -41,7 +40,6 @@ def write(circuit: cf.Circuit, output: str | None) -> None:
         from circuitflow.cli.schema import Which, text
 
         replace(beside, text(Which.DOCUMENT))
-        print(f"{SCHEMA} is new beside it: an editor checks the document by it", file=sys.stderr)
 
 
 def _nearest(folder: Path) -> Path | None:
