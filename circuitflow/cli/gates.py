@@ -17,8 +17,13 @@ from circuitflow.gates.names import instead
 from circuitflow.gates.notes import told
 
 
+def _completed(incomplete: str) -> list[tuple[str, str]]:
+    """The gates whose names begin so, with what they compute, for a shell."""
+    return [(name, gate.formula) for name, gate in GATES.items() if name.startswith(incomplete)]
+
+
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, autocompletion=_completed,
                                                help="A gate, a kind of nodes, or a word to search for; "
                                                     "all gates by default.")] = None,
     json: Json = False,

@@ -10,8 +10,8 @@ import typer
 import circuitflow as cf
 from circuitflow.cli.arguments import File, Limit, Of, Wrt, loaded, split
 from circuitflow.cli.progress import waiting
+from circuitflow.cli.written import write
 from circuitflow.document.model import Body, ConstantNode, InputNode, ParameterNode, TensorFile
-from circuitflow.document.writing import replace
 from circuitflow.errors import InputError, printable
 
 
@@ -21,7 +21,9 @@ def command(
     wrt: Wrt = [],  # noqa: B006
     values: Annotated[bool, typer.Option("--values", help="Put the circuit's outputs before the gradients.")] = False,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                               help="Where to write the document; standard output by default.")] = None,
+                                               help="Where to write the document, with a circuit.schema.json for your "
+                                                    "editor unless one is there or above; standard output by default.")
+                      ] = None,
     limit: Limit = [],  # noqa: B006
 ) -> None:
     """The gradient, as a circuit document: run it, or differentiate it again.
@@ -31,14 +33,11 @@ def command(
     circuit = loaded(file, limit)
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)
-    text = cf.dumps(gradient)
-    if output is None:
-        print(text, end="")
-        return
     folder = circuit.definition.source.folder
-    if Path(output).resolve().parent != (folder or Path()).resolve() and _reads_files(gradient.document):
+    if (output is not None and Path(output).resolve().parent != (folder or Path()).resolve()
+            and _reads_files(gradient.document)):
         raise InputError(f"the gradient reads tensor files beside '{printable(file)}'; write it to that folder")
-    replace(Path(output), text)
+    write(gradient, output)
 
 
 def _reads_files(body: Body) -> bool:

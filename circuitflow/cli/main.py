@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from typing import Annotated
@@ -45,8 +46,8 @@ def _program(version: Annotated[bool, typer.Option("--version", callback=_versio
 
 def _app(arguments: list[str]) -> typer.Typer:
     """The program with its commands, of which only the one to run is imported."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-                      context_settings={"help_option_names": ["-h", "--help"]})
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={
+        "help_option_names": ["-h", "--help"]})
     app.callback(no_args_is_help=True)(_program)
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
@@ -58,6 +59,13 @@ def _app(arguments: list[str]) -> typer.Typer:
     return app
 
 
+def _words() -> list[str]:
+    """The words that a shell asks to complete; none where it runs the program."""
+    if "_CIRCUITFLOW_COMPLETE" not in os.environ:
+        return []
+    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+
+
 def main() -> None:
     """Run the program. Exit status: 0 done, 1 the answer is no, 2 bad input of any kind."""
     if hasattr(signal, "SIGPIPE"):
@@ -65,7 +73,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        _app(sys.argv[1:])(prog_name="circuitflow")
+        _app(_words() or sys.argv[1:])(prog_name="circuitflow")
     except DocumentError as error:
         _fail(str(error))
     except VerificationError as error:

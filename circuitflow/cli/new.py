@@ -12,7 +12,7 @@ import circuitflow as cf
 from circuitflow.authoring.expression import MAX_LENGTH
 from circuitflow.cli import command as common
 from circuitflow.cli.arguments import Set, assigned, split
-from circuitflow.document.writing import replace
+from circuitflow.cli.written import write
 from circuitflow.errors import InputError, printable
 
 
@@ -54,7 +54,9 @@ def command(
     name: Annotated[str | None, typer.Option(help="Name of the document.", show_default=False)] = None,
     dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                               help="Where to write the document; standard output by default.")] = None,
+                                               help="Where to write the document, with a circuit.schema.json for your "
+                                                    "editor unless one is there or above; standard output by default.")
+                      ] = None,
 ) -> None:
     """A document from an expression.
 
@@ -65,10 +67,7 @@ def command(
     folder = Path(output).parent if output is not None else Path.cwd()
     circuit = cf.new(text, values, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
                      outputs=split(of), name=name, dtype=dtype, folder=folder)
-    if output is None:
-        print(cf.dumps(circuit), end="")
-    else:
-        replace(Path(output), cf.dumps(circuit))
+    write(circuit, output)
 
 
 def _shape(text: str) -> tuple[str, list[int | str]]:

@@ -83,7 +83,7 @@ class Model(BaseModel):
 # Values ---------------------------------------------------------------------------------------------------------------
 
 _PLAIN = {
-    "anyOf": [{"type": ["number", "boolean", "array"]}, {"enum": list(NON_FINITE)}],
+    "anyOf": [{"type": "number"}, {"type": "boolean"}, {"type": "array"}, {"enum": list(NON_FINITE)}],
     "description": "a number, or nested lists of numbers",
 }
 
