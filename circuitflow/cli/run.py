@@ -10,7 +10,21 @@ import numpy as np
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Inputs, Json, Limit, Of, Question, Set, Upstream, Wrt, arrays, question
+from circuitflow.cli.arguments import (
+    File,
+    Inputs,
+    Json,
+    Limit,
+    Of,
+    Question,
+    Set,
+    Upstream,
+    Wrt,
+    arrays,
+    question,
+    values,
+)
+from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import run_table
 from circuitflow.cli.text import console, print_json, print_table, whole
@@ -76,6 +90,7 @@ def command(
         raise InputError("--cache is about the reverse sweep of a single run; leave out what asks for another one")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
+    apart(output, [*asked.sources, *values(jvp), table])
     if fast:
         _fast(asked, executor, engine, device, table, output, forward=forward, json=json)
         return

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from circuitflow.cli.output import emit
 from circuitflow.document.schema import DIALECT, GateForm, document_schema
 from circuitflow.gates import GATES
 
@@ -26,7 +27,7 @@ def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, o
 
     Example: circuitflow schema > circuit.schema.json
     """
-    print(text(which), end="")
+    emit(None, text(which))
 
 
 def text(which: Which) -> str:

@@ -6,14 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import circuitflow as cf
+from circuitflow.cli.output import form_of
 from circuitflow.cli.progress import track
-from circuitflow.document.writing import replacing
+from circuitflow.document.output import writer
 from circuitflow.errors import InputError, MissingExtraError, listing, nearest, printable
 
 BATCH = 2**18
@@ -164,18 +164,18 @@ def _writer(output: str, schema: Any) -> Iterator[Callable[[Any], None]]:
     import pyarrow as pa
     from pyarrow import csv
 
+    made: Any
+    form = form_of(output, ("parquet", *(ending[1:] for ending in _ARROW), "csv"), "a table", "csv")
     if output == "-":
-        with csv.CSVWriter(pa.PythonFile(sys.stdout.buffer, "w"), schema) as writer:
-            yield writer.write_batch
+        with csv.CSVWriter(pa.PythonFile(sys.stdout.buffer, "w"), schema) as made:
+            yield made.write_batch
         return
-    if not output.endswith((".parquet", ".csv", *_ARROW)):
-        raise InputError(f"{printable(output, 1000)}: expected a table as .parquet, {', '.join(_ARROW)} or .csv")
-    with replacing(Path(output)) as file:
-        if output.endswith(".parquet"):
+    with writer(output) as file:
+        if form == "parquet":
             import pyarrow.parquet as pq
 
-            made: Any = pq.ParquetWriter(file, schema)
+            made = pq.ParquetWriter(file, schema)
         else:
-            made = csv.CSVWriter(file, schema) if output.endswith(".csv") else pa.ipc.new_file(file, schema)
+            made = csv.CSVWriter(file, schema) if form == "csv" else pa.ipc.new_file(file, schema)
         with made:
             yield made.write_batch

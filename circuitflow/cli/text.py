@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,15 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def console() -> Console:
-    """Standard output: colour on a terminal only, room for long lines elsewhere, no text taken for markup."""
+    """Standard output: colour on a terminal only, room for long lines elsewhere, no text taken for markup.
+
+    FORCE_COLOR asks for colour elsewhere too; NO_COLOR wins over it.
+    """
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 160
-    return Console(markup=False, highlight=False, emoji=False, width=width)
+    is_terminal = sys.stdout.isatty()
+    return Console(markup=False, highlight=False, emoji=False, width=None if is_terminal else 160,
+                   force_terminal=is_terminal if os.environ.get("NO_COLOR") else None)
 
 
 def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> None:
