@@ -12,12 +12,11 @@ from pathlib import Path
 
 WRITER = """
 import sys
-from pathlib import Path
-from circuitflow.document.writing import replace
+from circuitflow.document.output import write
 print("ready", flush=True)
 while True:
     for letter in "ab":
-        replace(Path(sys.argv[1]), letter * 5_000_000)
+        write(sys.argv[1], letter * 5_000_000)
 """
 
 
@@ -36,7 +35,7 @@ def kill_while_writing(target: Path, times: int) -> list[str]:
             text = target.read_text()
             if text not in ("a" * 5_000_000, "b" * 5_000_000):
                 wrong.append(f"kill {i + 1}: {len(text)} characters, {sorted(set(text))}")
-        for part in target.parent.glob(f".{target.name}.*.part"):
+        for part in target.parent.glob(".circuitflow.*.part"):
             part.unlink()
     return wrong
 

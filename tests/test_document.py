@@ -11,8 +11,9 @@ from safetensors.numpy import save_file
 
 import circuitflow as cf
 from circuitflow.document.model import Document
+from circuitflow.document.output import write
 from circuitflow.document.rewriting import with_edges, with_inputs
-from circuitflow.document.writing import dumps, replace
+from circuitflow.document.writing import dumps
 from documents import circuit, document, faults
 
 
@@ -284,10 +285,10 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "c.json"
     path.write_text("old")
     path.chmod(0o640)
-    replace(path, "new ü\n")
+    write(path, "new ü\n")
     assert path.read_text(encoding="utf-8") == "new ü\n"
     assert path.stat().st_mode & 0o777 == 0o640
-    replace(tmp_path / "fresh.json", "fresh")
+    write(tmp_path / "fresh.json", "fresh")
     assert (tmp_path / "fresh.json").read_text() == "fresh"
 
     def full(*_):
@@ -295,8 +296,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(cf.InputError, match=r"c.json' cannot be written: No space left on device; the file is as it was"):
-        replace(path, "newer")
+        write(path, "newer")
     assert path.read_text(encoding="utf-8") == "new ü\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.json", "fresh.json"]
     with pytest.raises(cf.InputError, match="cannot be written: No such file"):
-        replace(tmp_path / "nowhere" / "c.json", "x")
+        write(tmp_path / "nowhere" / "c.json", "x")

@@ -513,9 +513,9 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
 
     target = tmp_path / "out"
     target.write_text("old")
-    code = ("import resource, signal, sys\nfrom pathlib import Path\nfrom circuitflow.document.writing import replace\nfrom circuitflow.errors import InputError\n"
+    code = ("import resource, signal, sys\nfrom pathlib import Path\nfrom circuitflow.document.output import write\nfrom circuitflow.errors import InputError\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-            "try:\n    replace(Path(sys.argv[1]), 'x' * 100_000)\nexcept InputError as error:\n    print(error)\n")
+            "try:\n    write(Path(sys.argv[1]), 'x' * 100_000)\nexcept InputError as error:\n    print(error)\n")
     done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=False)
     assert done.stdout == f"'{target}' cannot be written: File too large; the file is as it was\n"
     assert target.read_text() == "old"
@@ -523,50 +523,39 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
     assert resource  # which other systems do not have
 
 
-def test_a_disk_that_is_full_while_it_is_written_to_is_told(tmp_path):
-    import errno
-
-    from circuitflow.document.writing import replacing
-
-    (tmp_path / "out").write_text("old")
-    with pytest.raises(cf.InputError, match="cannot be written: No space left on device; the file is as it was"), replacing(tmp_path / "out"):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert (tmp_path / "out").read_text() == "old"
-
-
 def test_a_system_that_opens_no_folders_is_written_to_all_the_same(tmp_path, monkeypatch):
-    from circuitflow.document.writing import replace
+    from circuitflow.document.output import write
 
     monkeypatch.delattr(os, "O_DIRECTORY", raising=False)
-    replace(tmp_path / "out", "new")
+    write(tmp_path / "out", "new")
     assert (tmp_path / "out").read_text() == "new"
 
 
 @POSIX
 def test_what_is_written_is_on_the_disk_before_it_takes_the_place(tmp_path, monkeypatch):
-    from circuitflow.document.writing import replace
+    from circuitflow.document.output import write
 
     events = []
     for name in ("fsync", "replace"):
         real = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *arguments, real=real, name=name: events.append(
             (name, os.path.basename(os.readlink(f"/proc/self/fd/{arguments[0]}")) if name == "fsync" else arguments[1].name)) or real(*arguments))
-    replace(tmp_path / "out", "new")
+    write(tmp_path / "out", "new")
     assert [name for name, _ in events] == ["fsync", "replace", "fsync"]
-    assert events[0][1].startswith(".out.")
+    assert events[0][1].startswith(".circuitflow.")
     assert events[1:] == [("replace", "out"), ("fsync", tmp_path.name)]
 
 
 @POSIX
 def test_a_new_file_has_the_rights_that_files_have_and_an_old_one_keeps_its_own(tmp_path):
-    from circuitflow.document.writing import replace
+    from circuitflow.document.output import write
 
     mask = os.umask(0o027)
     try:
-        replace(tmp_path / "new", "x")
+        write(tmp_path / "new", "x")
         (tmp_path / "old").write_text("y")
         (tmp_path / "old").chmod(0o600)
-        replace(tmp_path / "old", "z")
+        write(tmp_path / "old", "z")
     finally:
         os.umask(mask)
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
@@ -574,11 +563,11 @@ def test_a_new_file_has_the_rights_that_files_have_and_an_old_one_keeps_its_own(
 
 
 def test_what_goes_wrong_with_something_else_is_raised_as_it_is(tmp_path):
-    from circuitflow.document.writing import replacing
+    from circuitflow.document.output import writer
 
     (tmp_path / "out").write_text("old")
     with pytest.raises(FileNotFoundError, match="nowhere"):  # noqa: PT012, SIM117
-        with replacing(tmp_path / "out") as file:
+        with writer(tmp_path / "out") as file:
             file.write(b"half")
             (tmp_path / "nowhere").read_text()
     assert (tmp_path / "out").read_text() == "old"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @dataclass(frozen=True)
 class Question:
-    """A circuit and what is asked of it: the arguments of `Executor.run`."""
+    """A circuit and what is asked of it: the arguments of `Executor.run`.
+
+    Attributes:
+        sources: the names of the files that were read for it, among others that may be none.
+    """
 
     circuit: cf.Circuit
     inputs: Mapping[str, Any]
     of: list[str] | None
     wrt: list[str] | None
     upstream: Mapping[str, Any]
+    sources: list[str]
 
 
 def loaded(file: str, limit: list[str]) -> cf.Circuit:
@@ -90,12 +96,18 @@ def question(file: str, assignments: list[str], inputs: str | None, of: list[str
     if inputs is not None:
         faults = Faults()
         source = read(inputs, faults, circuit.limits)
-        values: dict[str, Any] = parse_as(TypeAdapter(dict[str, Value]), source, faults) or {}
-        given = _arrays({name: (value, (name,)) for name, value in values.items()}, types, source, faults)
+        found: dict[str, Any] = parse_as(TypeAdapter(dict[str, Value]), source, faults) or {}
+        given = _arrays({name: (value, (name,)) for name, value in found.items()}, types, source, faults)
     for text in assignments:
         name, value, source = assigned(text, "--set", circuit.limits)
         given |= _arrays({name: (value, ())}, types, source, Faults())
-    return Question(circuit, given, split(of), split(wrt), arrays(upstream, "--upstream", circuit))
+    sources = [file, *circuit.files, *([inputs] if inputs else []), *values(assignments), *values(upstream)]
+    return Question(circuit, given, split(of), split(wrt), arrays(upstream, "--upstream", circuit), sources)
+
+
+def values(assignments: list[str]) -> list[str]:
+    """The values of options ID=VALUE, as they are written."""
+    return [text.partition("=")[2] for text in assignments]
 
 
 def arrays(assignments: list[str], option: str, circuit: cf.Circuit) -> dict[str, Any]:
@@ -126,11 +138,11 @@ def assigned(text: str, option: str, limits: cf.Limits = DEFAULT) -> tuple[str, 
         raise InputError(f"{option} {printable(text, 60)}: expected ID=VALUE, such as {option} x=3")
     faults = Faults()
     try:
-        source = Source(f"{option} {printable(name, 60)}", json.dumps(_number(value)), Path.cwd(), limits)
+        source = Source(f"{option} {printable(name, 60)}", json.dumps(_number(value)), Path(), limits)
     except ValueError:
-        source = Source(f"{option} {printable(name, 60)}", value, Path.cwd(), limits)
+        source = Source(f"{option} {printable(name, 60)}", value, Path(), limits)
         if value[:1] not in ("[", "{", '"') and value not in ("true", "false") and not _is_number(value):
-            if not Path(value).is_file():
+            if not os.path.isfile(value):
                 raise InputError(f"{option} {printable(text, 60)}: '{printable(value, 60)}' is no number, no JSON and "
                                  "no file") from None
             source = read(value, faults, limits)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import circuitflow as cf
 from circuitflow.cli.arguments import Json, Limit, loaded
+from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.text import print_json, print_line
-from circuitflow.document.writing import replace
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import printable
 from circuitflow.pictures.changes import changes
 from circuitflow.pictures.drawing import FORMS, as_file
 
@@ -35,10 +34,9 @@ def command(
 
     Example: circuitflow diff old.json new.json -o changes.svg
     """
-    form = None if output is None else Path(output).suffix[1:].lower()
-    if form is not None and form not in FORMS:
-        raise InputError(f"{printable(str(output), 1000)}: expected a picture as {', '.join(f'.{x}' for x in FORMS)}")
+    form = None if output is None else form_of(output, FORMS, "a picture", "svg")
     before, after = loaded(old, limit), loaded(new, limit)
+    apart(output, [old, new, *before.files, *after.files])
     difference = cf.diff(before, after)
     if json:
         print_json({"same": not difference, "changes": [change._asdict() for change in difference.changes]})
@@ -46,6 +44,6 @@ def command(
         for change in difference.changes:
             print_line(printable(str(change), 1000), _STYLES.get(change.kind, ""))
     if output is not None and form is not None:
-        replace(Path(output), as_file(after, changes(before, after, difference), form, theme))
+        emit(output, as_file(after, changes(before, after, difference), form, theme))
     if difference:
         raise typer.Exit(1)

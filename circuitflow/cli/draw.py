@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import circuitflow as cf
 from circuitflow.cli.arguments import File, Inputs, Limit, Of, Question, Set, Upstream, Wrt, question
+from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.progress import track, waiting
-from circuitflow.document.writing import replace
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.pictures.drawing import FORMS, draw
 
 
@@ -40,17 +38,13 @@ def command(
 
     Example: circuitflow draw circuits/staged.json -o staged.svg
     """
-    form = "svg" if output == "-" else Path(output).suffix[1:].lower()
-    if form not in FORMS:
-        raise InputError(f"{printable(output, 1000)}: expected a picture as {', '.join(f'.{name}' for name in FORMS)}")
+    form = form_of(output, FORMS, "a picture", "svg")
     asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    apart(output, asked.sources)
     subject = asked.circuit if no_values else _run(asked, values_only=values_only)
     with waiting("drawing"):
         content = draw(subject, form, theme=theme, depth=depth)
-    if output == "-":
-        sys.stdout.buffer.write(content)
-    else:
-        replace(Path(output), content)
+    emit(output, content)
 
 
 def _run(asked: Question, *, values_only: bool) -> cf.Result:

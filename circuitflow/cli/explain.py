@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import circuitflow as cf
 from circuitflow.cli.arguments import File, Inputs, Limit, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import track
-from circuitflow.document.writing import replace
 from circuitflow.explanations.forms import explain
 
 
@@ -32,11 +31,9 @@ def command(
     Example: circuitflow explain circuits/patterns.json
     """
     asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    apart(output, asked.sources)
     executor = cf.Executor(asked.circuit)
     result = (executor.forward(asked.inputs, of=asked.of, track=track) if forward else
               executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, track=track))
     text = explain(result, form)
-    if output is None:
-        print(text, end="")
-    else:
-        replace(Path(output), text)
+    emit(output, text)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from circuitflow.cli.arguments import File, Inputs, Limit, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import waiting
-from circuitflow.document.writing import replace
 from circuitflow.errors import printable
 from circuitflow.export.python import to_python
 
@@ -41,10 +40,8 @@ def command(
     Example: circuitflow export circuits/staged.json -o staged.py
     """
     asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    apart(output, asked.sources)
     with waiting(f"writing {printable(file, 60)} as {to}"):
         text = to_python(asked.circuit, asked.of, () if forward else asked.wrt, inputs=asked.inputs,
                          upstream={} if forward else asked.upstream)
-    if output is None:
-        print(text, end="")
-    else:
-        replace(Path(output), text)
+    emit(output, text)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from circuitflow.cli.arguments import File
+from circuitflow.cli.output import emit
 from circuitflow.document.faults import Faults
 from circuitflow.document.reading import parse, read
 from circuitflow.document.rewriting import with_edges, with_inputs
-from circuitflow.document.writing import dumps, replace
+from circuitflow.document.writing import dumps
 from circuitflow.errors import InputError, printable
 
 
@@ -43,6 +43,6 @@ def command(
             print(f"{printable(file)}: not in canonical layout; circuitflow fmt --write mends it", file=sys.stderr)
             raise typer.Exit(1)
     elif not write:
-        print(text, end="")
+        emit(None, text)
     elif text != source.text:
-        replace(Path(file), text)
+        emit(file, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,11 @@ import typer
 
 import circuitflow as cf
 from circuitflow.cli.arguments import File, Limit, Of, Wrt, loaded, split
+from circuitflow.cli.documents import emit_document
+from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
-from circuitflow.cli.written import write
 from circuitflow.document.model import Body, ConstantNode, InputNode, ParameterNode, TensorFile
+from circuitflow.document.output import is_stream
 from circuitflow.errors import InputError, printable
 
 
@@ -31,13 +34,14 @@ def command(
     Example: circuitflow grad circuits/product.json -o gradient.json
     """
     circuit = loaded(file, limit)
+    apart(output, [file, *circuit.files])
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)
-    folder = circuit.definition.source.folder
-    if (output is not None and Path(output).resolve().parent != (folder or Path()).resolve()
-            and _reads_files(gradient.document)):
+    folder = circuit.definition.source.folder or Path()
+    if output not in (None, "-") and not is_stream(output) and _reads_files(gradient.document) and (
+            os.path.dirname(os.path.realpath(output)) != os.path.realpath(folder)):
         raise InputError(f"the gradient reads tensor files beside '{printable(file)}'; write it to that folder")
-    write(gradient, output)
+    emit_document(gradient, output)
 
 
 def _reads_files(body: Body) -> bool:

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from circuitflow.cli.command import Command
-from circuitflow.errors import CircuitflowError, DocumentError, VerificationError
+from circuitflow.cli.streams import prepare
+from circuitflow.errors import CircuitflowError, DocumentError, VerificationError, printable
 
 COMMANDS = {
     "run": "Forward pass and reverse sweep: a table of node, gate, value, gradient.",
@@ -70,10 +71,12 @@ def main() -> None:
     """Run the program. Exit status: 0 done, 1 the answer is no, 2 bad input of any kind."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough ends the program quietly
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    prepare()
     try:
-        _app(_words() or sys.argv[1:])(prog_name="circuitflow")
+        try:
+            _app(_words() or sys.argv[1:])(prog_name="circuitflow")
+        finally:
+            sys.stdout.flush()
     except DocumentError as error:
         _fail(str(error))
     except VerificationError as error:
@@ -82,9 +85,11 @@ def main() -> None:
         _fail(f"error: {error}")
     except MemoryError:
         _fail("error: not enough memory for this circuit")
+    except OSError as error:
+        place = f"{printable(str(error.filename), 1000)}: " if error.filename is not None else ""
+        _fail(f"error: {place}{error.strerror}")
 
 
 def _fail(message: str, status: int = 2) -> None:
-    sys.stdout.flush()
     print(message, file=sys.stderr)
     sys.exit(status)

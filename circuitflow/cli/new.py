@@ -11,8 +11,9 @@ import typer
 import circuitflow as cf
 from circuitflow.authoring.expression import MAX_LENGTH
 from circuitflow.cli import command as common
-from circuitflow.cli.arguments import Set, assigned, split
-from circuitflow.cli.written import write
+from circuitflow.cli.arguments import Set, assigned, split, values
+from circuitflow.cli.documents import emit_document
+from circuitflow.cli.output import apart
 from circuitflow.errors import InputError, printable
 
 
@@ -63,11 +64,12 @@ def command(
     Example: circuitflow new "f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)" --set x=3 --set y=-4
     """
     text = sys.stdin.buffer.read(MAX_LENGTH + 1).decode(errors="replace") if expression == "-" else expression
-    values = {id_: value for id_, value, _ in (assigned(item, "--set") for item in assignments)}
-    folder = Path(output).parent if output is not None else Path.cwd()
-    circuit = cf.new(text, values, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
+    apart(output, values(assignments))
+    given = {id_: value for id_, value, _ in (assigned(item, "--set") for item in assignments)}
+    folder = Path() if output is None else Path(output).parent
+    circuit = cf.new(text, given, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
                      outputs=split(of), name=name, dtype=dtype, folder=folder)
-    write(circuit, output)
+    emit_document(circuit, output)
 
 
 def _shape(text: str) -> tuple[str, list[int | str]]:

@@ -23,7 +23,9 @@ from circuitflow.cli.arguments import (
     arrays,
     question,
     split,
+    values,
 )
+from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableQuestion, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
@@ -100,6 +102,7 @@ def command(
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
     if table is None and (defaults or keep):
         raise InputError("--defaults and --keep go with --table")
+    apart(output, [*asked.sources, *values(jvp), table])
     if fast:
         if table is not None:
             if json:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from circuitflow.cli.catalogue import operands
+from circuitflow.cli.output import emit
 from circuitflow.document.schema import DIALECT, GateForm, document_schema, identifier
-from circuitflow.document.writing import replace
 from circuitflow.gates import GATES, Gate
 
 
@@ -34,10 +33,7 @@ def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, o
 
     Example: circuitflow schema -o circuit.schema.json
     """
-    if output is None:
-        print(text(which), end="")
-    else:
-        replace(Path(output), text(which))
+    emit(output, text(which))
 
 
 def text(which: Which) -> str:

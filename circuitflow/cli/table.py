@@ -9,19 +9,19 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import circuitflow as cf
+from circuitflow.cli.output import form_of
 from circuitflow.cli.progress import track
 from circuitflow.cli.tables.columns import matched
 from circuitflow.cli.tables.opening import ARROW, PARQUET, need_arrow, open_table
 from circuitflow.cli.tables.reader import Batch
 from circuitflow.cli.tables.writing import header, line_writer
 from circuitflow.cli.text import sum_of
-from circuitflow.document.writing import replacing
+from circuitflow.document.output import writer
 from circuitflow.errors import CircuitflowError, GateError, InputError, printable
 
 _LINES = 2**16
@@ -175,26 +175,23 @@ def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequenc
         output: a file; - is CSV on standard output.
         kinds: the columns: a dtype, an Arrow type, or None for text, by name.
     """
+    form = form_of(output, [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")], "a table", "csv")
     if output == "-":
         with _csv(sys.stdout.buffer, list(kinds)) as write:
             yield write
         return
-    shown = printable(output, 1000)
-    ending = output.lower()
-    if not ending.endswith((*PARQUET, *ARROW, ".csv")):
-        raise InputError(f"{shown}: expected a table as {', '.join((*PARQUET, *ARROW))} or .csv")
-    if ending.endswith(".csv"):
-        with replacing(Path(output)) as file, _csv(file, list(kinds)) as write:
+    if form == "csv":
+        with writer(output) as file, _csv(file, list(kinds)) as write:
             yield write
         return
-    need_arrow(shown)
+    need_arrow(printable(output, 1000))
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = pa.schema([(name, pa.string() if kind is None else pa.from_numpy_dtype(np.dtype(kind))
                          if isinstance(kind, str) else kind) for name, kind in kinds.items()])
-    with replacing(Path(output)) as file:
-        made: Any = (pq.ParquetWriter if ending.endswith(PARQUET) else pa.ipc.new_file)(file, schema)
+    with writer(output) as file:
+        made: Any = (pq.ParquetWriter if f".{form}" in PARQUET else pa.ipc.new_file)(file, schema)
         with made:
             yield lambda columns: made.write_batch(pa.record_batch(
                 [pa.array(column, pa.string()) if isinstance(column, list) else column for column in columns], schema))

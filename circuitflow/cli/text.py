@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
@@ -71,7 +72,10 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def console() -> Console:
-    """Standard output: colour on a terminal only, room for long lines elsewhere, no text taken for markup."""
+    """Standard output: colour on a terminal only, room for long lines elsewhere, no text taken for markup.
+
+    FORCE_COLOR asks for colour elsewhere too; NO_COLOR wins over it.
+    """
     return _console(sys.stdout)
 
 
@@ -80,7 +84,9 @@ def _console(stream: TextIO) -> Console:
     """The console of a stream; looking at the terminal for every line would take longer than all else."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, emoji=False, width=None if stream.isatty() else 160)
+    is_terminal = stream.isatty()
+    return Console(markup=False, highlight=False, emoji=False, width=None if is_terminal else 160,
+                   force_terminal=is_terminal if os.environ.get("NO_COLOR") else None)
 
 
 def print_line(text: str, style: str = "") -> None:

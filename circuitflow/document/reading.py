@@ -48,7 +48,7 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
     """The text of a file, or of standard input for "-"; what cannot be read is noted as a fault."""
     name = os.fspath(path)
     if name == "-":
-        return decoded("<stdin>", up_to(limits.document_bytes + 1, sys.stdin.buffer), Path.cwd(), faults, limits)
+        return decoded("<stdin>", up_to(limits.document_bytes + 1, sys.stdin.buffer), Path(), faults, limits)
     source = Source(name, limits=limits)
     try:
         # Without O_NONBLOCK, opening a named pipe would wait for a writer.

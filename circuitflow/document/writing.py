@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from circuitflow.document.model import Document, Node
-from circuitflow.errors import InputError, printable, short
+from circuitflow.errors import InputError, short
 
 WIDTH = 120
 _BROKEN = ("nodes", "edges", "circuits")
@@ -109,75 +102,3 @@ def _flat(value: Any) -> str:
     """JSON on one line; what a terminal would not show, or would obey, is written as an escape."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
-
-
-def replace(path: Path, content: str | bytes) -> None:
-    """Put content in a file's place, whole or not at all: a reader sees the old content or the new.
-
-    Raises:
-        InputError: the file cannot be written; the old one is left as it was.
-    """
-    with replacing(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that takes another's place at the end, whole or not at all.
-
-    It is written beside the other, and is on the disk before it takes the place; so is the folder's entry afterwards.
-    After a power cut the file is the old one or the new one. What goes wrong with something else meanwhile is raised as
-    it is.
-
-    Raises:
-        InputError: the file cannot be written; the old one is left as it was.
-    """
-    target = path.resolve()
-    temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    made = False
-    try:
-        with open(os.open(temporary, _NEW, 0o666), "wb") as file:
-            made = True
-            try:
-                yield file
-            except OSError as error:
-                if error.errno not in _FULL:
-                    raise _Other(error) from error
-                raise
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-        made = False
-        _flush_folder(target.parent)
-    except _Other as other:
-        raise other.error from None
-    except OSError as error:
-        raise InputError(f"'{printable(str(path))}' cannot be written: {error.strerror}; the file is as it "
-                         "was") from None
-    finally:
-        if made:
-            temporary.unlink(missing_ok=True)
-
-
-class _Other(Exception):  # noqa: N818
-    """What went wrong with something else than the file."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__()
-        self.error = error
-
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make what stands in a folder last, where the system lets a folder be opened."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -103,6 +103,11 @@ def loaded(root: Definition, upstream: Mapping[str, Array]) -> dict[tuple[str, s
     return found
 
 
+def files(root: Definition, upstream: Mapping[str, Array]) -> set[str]:
+    """The places of the tensor and subcircuit files that were read."""
+    return {where for where, _ in loaded(root, upstream)} | {where for where, _ in _files(root)}
+
+
 def _difference(name: str, row: Gate) -> Gate | dict[str, Any]:
     """A row that was made of a built-in one need not carry its functions, which have no names of their own."""
     built_in = GATES.get(name)

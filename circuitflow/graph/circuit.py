@@ -20,7 +20,7 @@ from circuitflow.document.tensors import Array
 from circuitflow.document.writing import dumps as dump_document
 from circuitflow.errors import printable
 from circuitflow.gates import GATES, GateTable
-from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, loaded
+from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, files, loaded
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.definition import define
@@ -122,6 +122,11 @@ class Circuit(Network):
             return reference if reference in self.upstream else None
         output = self.find(reference)
         return next((text for text in self.upstream if self.outputs[text] == output), None)
+
+    @property
+    def files(self) -> set[str]:
+        """The places of the tensor and subcircuit files that the document names."""
+        return files(self.definition, self.upstream)
 
     @property
     def limits(self) -> Limits:

@@ -7,23 +7,26 @@ import os
 from pathlib import Path
 
 import circuitflow as cf
-from circuitflow.document.writing import dumps, replace
+from circuitflow.cli.output import emit
+from circuitflow.document.output import is_stream, write
+from circuitflow.document.writing import dumps
 
 SCHEMA = "circuit.schema.json"
 
 
-def write(circuit: cf.Circuit, output: str | None) -> None:
-    """Write a document to a file, or to standard output.
+def emit_document(circuit: cf.Circuit, output: str | None) -> None:
+    """Write a document to a file, or to standard output for None and "-".
 
     In a file it names the nearest schema, beside the file or above it; where there is none, one is put beside it. A
-    document that names a URL keeps it: that leads to the same place from every folder. Standard output has no folder.
+    document that names a URL keeps it: that leads to the same place from every folder. Standard output, pipes and
+    devices have no folder.
 
     Raises:
         InputError: the file cannot be written.
     """
     document = circuit.document
-    if output is None:
-        print(dumps(document), end="")
+    if output is None or output == "-" or is_stream(output):
+        emit(output, dumps(document))
         return
     path = Path(output)
     folder = path.resolve().parent
@@ -35,11 +38,11 @@ def write(circuit: cf.Circuit, output: str | None) -> None:
         if schema or is_new:
             reference = Path(os.path.relpath(schema or beside, folder)).as_posix()
             document = document.model_copy(update={"schema_": reference})
-    replace(path, dumps(document))
+    emit(output, dumps(document))
     if is_new:
         from circuitflow.cli.schema import Which, text
 
-        replace(beside, text(Which.DOCUMENT))
+        write(beside, text(Which.DOCUMENT))
 
 
 def _nearest(folder: Path) -> Path | None:

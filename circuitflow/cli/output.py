@@ -1,0 +1,85 @@
+"""Where the results of commands go."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from circuitflow.document.output import is_stream, write
+from circuitflow.errors import InputError, printable
+
+
+def emit(output: str | None, content: str | bytes) -> None:
+    """Write to a file, or to standard output for None and "-": the same bytes, but at a terminal its own encoding.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if output is not None and output != "-":
+        sys.stdout.flush()  # which the file may be, as /dev/stdout
+        write(output, _encoded(content))
+    elif isinstance(content, str) and sys.stdout.isatty():
+        print(content, end="")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(_encoded(content))
+
+
+def _encoded(content: str | bytes) -> bytes:
+    try:
+        return content.encode() if isinstance(content, str) else content
+    except UnicodeEncodeError:
+        raise InputError("an argument is not UTF-8 text, so what is made of it cannot be written") from None
+
+
+def form_of(output: str, forms: Collection[str], kind: str, default: str) -> str:
+    """The form that the ending of a file's name stands for.
+
+    Args:
+        output: the name; "-", pipes and devices need no ending.
+        forms: the endings that there are, without the dot.
+        kind: what is written, for the message.
+        default: the form for what needs no ending.
+
+    Raises:
+        InputError: there is no such form.
+    """
+    form = default if output == "-" else Path(output).suffix[1:].lower()
+    if form in forms:
+        return form
+    if is_stream(output):
+        return default
+    raise InputError(f"{printable(output, 1000)}: expected {kind} as {', '.join(f'.{name}' for name in forms)}")
+
+
+def apart(output: str | None, sources: Iterable[str | None]) -> None:
+    """See to it that what is written is not what is read.
+
+    Args:
+        output: where a command writes; None and "-" are standard output.
+        sources: the names of what it reads; "-" is standard input. What does not exist is passed over.
+
+    Raises:
+        InputError: the output is one of the sources, also by another name.
+    """
+    place = _identity(output or "-", 1)
+    for source in sources if place else ():
+        if source and _identity(source, 0) == place:
+            raise InputError(f"{_shown(output, 'output')} and {_shown(source, 'input')} are the same file; write to "
+                             "another one")
+
+
+def _identity(name: str, standard: int) -> tuple[int, int] | None:
+    """What a regular file is known by, whatever its name; None for anything else."""
+    try:
+        status = os.fstat(standard) if name == "-" else os.stat(name)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _shown(name: str | None, standard: str) -> str:
+    return f"standard {standard}" if name in (None, "-") else f"'{printable(str(name), 1000)}'"

@@ -1,0 +1,326 @@
+"""Files that are written: a file is replaced whole or not at all, a pipe or a device is written to."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from circuitflow.errors import InputError, printable
+
+PATIENCE = 10.0
+"""Seconds to wait for a reader of a named pipe."""
+
+
+class Stream(io.FileIO):
+    """An open file whose failures are InputErrors that name it.
+
+    Only its first failure is raised: what is written afterwards is dropped, so that closing it is quiet.
+
+    Attributes:
+        failed: whether something could not be written.
+    """
+
+    def __init__(self, descriptor: int, mode: str, name: str, *, remark: str = "", closefd: bool = True) -> None:
+        """Take over a descriptor.
+
+        Args:
+            descriptor: of the open file.
+            mode: "r" or "w".
+            name: of the file, safe for a terminal.
+            remark: ends the message of a failure.
+            closefd: whether closing this closes the descriptor.
+        """
+        super().__init__(descriptor, mode, closefd=closefd)
+        self.shown, self.remark, self.failed = name, remark, False
+
+    def write(self, data: Any) -> int:
+        """As `io.FileIO.write`.
+
+        Raises:
+            InputError: it failed, for the first time.
+        """
+        if self.failed:
+            return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failed = True
+            raise InputError(f"{self.shown} cannot be written: {_reason(error)}{self.remark}") from None
+
+    def readinto(self, buffer: Any) -> int:
+        """As `io.FileIO.readinto`.
+
+        Raises:
+            InputError: it failed.
+        """
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise InputError(f"{self.shown} cannot be read: {_reason(error)}") from None
+
+    def readall(self) -> bytes:
+        """All that is left, by `readinto`."""
+        pieces, buffer = [], bytearray(2**16)
+        while count := self.readinto(buffer):
+            pieces.append(bytes(buffer[:count]))
+        return b"".join(pieces)
+
+
+def _reason(error: OSError) -> str:
+    return "it is not open for that" if error.errno == errno.EBADF else str(error.strerror)
+
+
+def write(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write content, as `writer` does.
+
+    Raises:
+        InputError: the file cannot be written; a regular file is left as it was.
+    """
+    with writer(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to.
+
+    A regular file takes the place of what has its name at the end, whole or not at all: it is written beside the other,
+    and is on the disk before it takes the place; so is the folder's entry afterwards. After a power cut the file is the
+    old one or the new one. Links are followed. Owner, group, mode, access control list and extended attributes of the
+    old file are kept; what the system refuses to keep is said in a warning to the logger `circuitflow`. SIGTERM and
+    SIGHUP remove the unfinished file before they end the process.
+
+    A named pipe, a character device and an open descriptor of this process, such as /dev/stdout, are written to.
+
+    Errors of anything else than the file are raised as they are.
+
+    Raises:
+        InputError: the file cannot be written; a regular file is left as it was.
+    """
+    name = os.fspath(path)
+    shown = f"'{printable(name, 1000)}'"
+    remark = "; the file is as it was"
+    with _told(shown, remark):
+        descriptor, old = _found(name, shown)
+        target = Path(_followed(name))
+        stream = None if descriptor is None else Stream(descriptor, "w", shown)
+    if stream is not None:
+        with io.BufferedWriter(stream) as file:
+            yield file
+        return
+    temporary = target.with_name(f".circuitflow.{os.urandom(8).hex()}.part")  # which fits, whatever the other name is
+    lost: list[str] = []
+    with _removed(temporary):
+        with _told(shown, remark):
+            # What takes an old file's place is open to nobody else until it has the old one's mode.
+            descriptor = os.open(temporary, _NEW, 0o600 if old else 0o666)
+        with io.BufferedWriter(Stream(descriptor, "w", shown, remark=remark)) as file:
+            yield file
+            file.flush()
+            with _told(shown, remark):
+                lost = _keep(descriptor, target, old) if old else []
+                os.fsync(descriptor)
+        with _told(shown, remark):
+            os.replace(temporary, target)
+    _flush_folder(target.parent)
+    if lost:
+        logging.getLogger("circuitflow").warning("%s is written, but %s", shown, " and ".join(lost))
+
+
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether a name stands for a pipe, a device or an open descriptor, which is written to and not replaced."""
+    try:
+        return _own_descriptor(os.fspath(path)) is not None or _is_written_to(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+@contextmanager
+def _told(shown: str, remark: str) -> Iterator[None]:
+    """Turn errors of the system into InputErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{shown} cannot be written: {_reason(error)}{remark}") from None
+
+
+def _found(name: str, shown: str) -> tuple[int | None, os.stat_result | None]:
+    """A descriptor to write to, or else what is known of the regular file there, if any.
+
+    Raises:
+        OSError, InputError: it is nothing that can be written.
+    """
+    own = _own_descriptor(name)
+    if own is not None:
+        return os.dup(own), None
+    if not name or name.endswith(("/", os.sep)):
+        raise InputError(f"{shown} cannot be written: it names no file")
+    try:
+        old = os.stat(name)
+    except FileNotFoundError:
+        return None, None
+    if _is_written_to(old.st_mode):
+        return _opened(name, old, shown), None
+    if not stat.S_ISREG(old.st_mode):
+        kind = "folder" if stat.S_ISDIR(old.st_mode) else "socket" if stat.S_ISSOCK(old.st_mode) else "block device"
+        raise InputError(f"{shown} cannot be written: it is a {kind}; expected a file")
+    if not os.access(name, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return None, old
+
+
+def _is_written_to(mode: int) -> bool:
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _own_descriptor(name: str) -> int | None:
+    """The descriptor of this process that a name such as /dev/stdout or /dev/fd/3 stands for."""
+    folder, last = os.path.split(_followed(name))
+    if last.isdecimal() and _is_table_of_descriptors(folder):
+        return int(last)
+    return None
+
+
+def _followed(name: str) -> str:
+    """What a name stands for once it is no link, or is the name of a descriptor; in the end any name, in a circle."""
+    for _ in range(40):
+        folder, last = os.path.split(name)
+        if not os.path.islink(name) or (last.isdecimal() and _is_table_of_descriptors(folder)):
+            break
+        name = os.path.join(folder, os.readlink(name))
+    return name
+
+
+def _is_table_of_descriptors(folder: str) -> bool:
+    return os.path.realpath(folder) in ("/dev/fd", f"/proc/{os.getpid()}/fd")
+
+
+def _opened(name: str, known: os.stat_result, shown: str) -> int:
+    """A named pipe or a device, open for writing; a pipe is waited for until something reads from it."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            # Without O_NONBLOCK, opening a pipe that nothing reads from would wait for ever.
+            descriptor = os.open(name, _OLD)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(known.st_mode):
+                raise
+            if time.monotonic() > end:
+                raise InputError(f"{shown} cannot be written: nothing reads from this pipe") from None
+            time.sleep(0.02)
+    if not os.path.samestat(known, os.fstat(descriptor)):
+        os.close(descriptor)
+        raise InputError(f"{shown} cannot be written: it was exchanged meanwhile")
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+_WRITING = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NEW = _WRITING | os.O_CREAT | os.O_EXCL
+_OLD = _WRITING | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_unfinished: dict[Path, int] = {}
+
+
+@contextmanager
+def _removed(temporary: Path) -> Iterator[None]:
+    """Remove a file at the end, if it still has this name; also where SIGTERM or SIGHUP ends the process."""
+    _unfinished[temporary] = os.getpid()  # a child that is forked meanwhile removes nothing
+    taken = []
+    if threading.current_thread() is threading.main_thread():
+        # A program that has its own way with a signal keeps it.
+        taken = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+        for number in taken:
+            signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+        del _unfinished[temporary]
+        for number in taken:
+            if signal.getsignal(number) is _end:
+                signal.signal(number, signal.SIG_DFL)
+
+
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def _end(number: int, _: Any) -> None:
+    """Remove what is unfinished, and let the signal end the process."""
+    for temporary, process in list(_unfinished.items()):
+        if process == os.getpid():
+            with suppress(OSError):
+                temporary.unlink()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def _keep(descriptor: int, target: Path, old: os.stat_result) -> list[str]:
+    """Give a new file what the old one has, as far as the system allows; what could not be kept, in words."""
+    mode, lost = stat.S_IMODE(old.st_mode), []
+    new = os.fstat(descriptor)
+    if new.st_gid != old.st_gid and not _allowed(os.fchown, descriptor, -1, old.st_gid):
+        # The new group gets no more than everybody has.
+        mode &= ~0o2070 | (mode & 0o007) << 3
+        lost.append(f"its group is {new.st_gid} now, not {old.st_gid}")
+    if new.st_uid != old.st_uid and not _allowed(os.fchown, descriptor, old.st_uid, -1):
+        mode &= ~0o4000
+        lost.append(f"its owner is {new.st_uid} now, not {old.st_uid}")
+    attributes = _attributes(target)
+    here = _attributes(descriptor)
+    if _ACL in here and _ACL not in attributes:  # a default of the folder, for new files
+        _allowed(os.removexattr, descriptor, _ACL)
+    refused = [name for name, value in attributes.items()
+               if here.get(name) != value and not _allowed(os.setxattr, descriptor, name, value)]
+    if refused:
+        lost.append(f"without its attributes {', '.join(printable(name, 60) for name in refused)}")
+    if hasattr(os, "fchmod") and not _allowed(os.fchmod, descriptor, mode):
+        lost.append(f"its mode is {stat.S_IMODE(os.fstat(descriptor).st_mode):o} now, not {mode:o}")
+    if old.st_nlink > 1:
+        lost.append(f"its other names ({old.st_nlink - 1} hard links) have the old contents")
+    return lost
+
+
+_ACL = "system.posix_acl_access"
+
+
+def _attributes(file: Path | int) -> dict[str, bytes]:
+    """The extended attributes of a file, access control lists among them, where the system has any."""
+    if not hasattr(os, "listxattr"):
+        return {}
+    found = {}
+    with suppress(OSError):
+        for name in os.listxattr(file):
+            found[name] = os.getxattr(file, name)
+    return found
+
+
+def _allowed(function: Any, *arguments: Any) -> bool:
+    """Whether the system does it."""
+    try:
+        function(*arguments)
+    except OSError:
+        return False
+    return True
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make what stands in a folder last, where the system lets a folder be opened."""
+    if hasattr(os, "O_DIRECTORY"):
+        with suppress(OSError):  # a folder that cannot be read can be written to
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
