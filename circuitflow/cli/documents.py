@@ -8,6 +8,7 @@ from pathlib import Path
 
 import circuitflow as cf
 from circuitflow.cli.output import emit
+from circuitflow.document.model import Document
 from circuitflow.document.output import is_stream, write
 from circuitflow.document.writing import dumps
 
@@ -18,8 +19,8 @@ def emit_document(circuit: cf.Circuit, output: str | None) -> None:
     """Write a document to a file, or to standard output for None and "-".
 
     In a file it names the nearest schema, beside the file or above it; where there is none, one is put beside it. A
-    document that names a URL keeps it: that leads to the same place from every folder. Standard output, pipes and
-    devices have no folder.
+    document that names a URL keeps it: that leads to the same place from every folder. On standard output, pipes and
+    devices it is as it is: beside the document that it was made of.
 
     Raises:
         InputError: the file cannot be written.
@@ -28,30 +29,43 @@ def emit_document(circuit: cf.Circuit, output: str | None) -> None:
     if output is None or output == "-" or is_stream(output):
         emit(output, dumps(document))
         return
-    path = Path(output)
-    folder = path.resolve().parent
-    beside = folder / SCHEMA
-    is_new = False
-    if document.schema_ is None and (path.is_file() or not path.exists()) and path.resolve() != beside:
-        schema = _nearest(folder)
-        is_new = schema is None and not os.path.lexists(beside)
-        if schema or is_new:
-            reference = Path(os.path.relpath(schema or beside, folder)).as_posix()
-            document = document.model_copy(update={"schema_": reference})
+    schema = None
+    if "://" not in (document.schema_ or ""):
+        schema = _schema_for(output)
+        document = _naming(document, schema and os.path.relpath(schema, _folder(output)).replace(os.sep, "/"))
     emit(output, dumps(document))
-    if is_new:
+    if schema is not None and not os.path.exists(schema):
         from circuitflow.cli.schema import Which, text
 
-        write(beside, text(Which.DOCUMENT))
+        write(schema, text(Which.DOCUMENT))
 
 
-def _nearest(folder: Path) -> Path | None:
+def _folder(output: str) -> str:
+    return os.path.dirname(os.path.realpath(output))
+
+
+def _naming(document: Document, schema: str | None) -> Document:
+    """The same document with another `$schema`, or with none."""
+    written = document.model_fields_set - {"schema_"} | ({"schema_"} if schema else set())
+    return Document.model_construct(written, **{**dict(document), "schema_": schema})
+
+
+def _schema_for(output: str) -> str | None:
+    """The nearest schema, else the place for one: none where something else is, nor for what is no regular file."""
+    beside = os.path.join(_folder(output), SCHEMA)
+    if os.path.realpath(output) == beside or (os.path.exists(output) and not os.path.isfile(output)):
+        return None
+    return _nearest(_folder(output)) or (None if os.path.lexists(beside) else beside)
+
+
+def _nearest(folder: str) -> str | None:
     """The schema of this format in a folder or above it, there or in its folder `schemas`."""
-    places = (place / name for place in (folder, *folder.parents) for name in (SCHEMA, f"schemas/{SCHEMA}"))
+    places = (os.path.join(place, name) for place in (folder, *map(str, Path(folder).parents))
+              for name in (SCHEMA, os.path.join("schemas", SCHEMA)))
     return next(filter(_is_schema, places), None)
 
 
-def _is_schema(path: Path) -> bool:
+def _is_schema(path: str) -> bool:
     """Whether a file says that it is the schema of this format, in its first lines."""
     from circuitflow.document.schema import identifier
 

@@ -145,9 +145,7 @@ class Derivation:
                                                        *(wire.record for wire in kept)])
         nodes, document = list(as_nodes(records)), self.circuit.document
         body = {
-            # A URL leads to the same place from every folder; a path does not.
-            "$schema": document.schema_ if "://" in (document.schema_ or "") else None,
-            "circuitflow": document.circuitflow, "name": name, "description": description,
+            "$schema": document.schema_, "circuitflow": document.circuitflow, "name": name, "description": description,
             "dtype": document.dtype, "circuits": self.subcircuits.called(nodes) or None, "nodes": nodes,
             "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
         }
