@@ -24,7 +24,7 @@ ROWS = [(1.0, -2.5), (0.1, 3e300), (-0.0, 5e-324), (math.nan, math.inf), (-math.
 SPELLINGS = [
     [("1", "-2.5"), ("0.1", "3e300"), ("-0", "5e-324"), ("NaN", "Infinity"), ("-Infinity", "9007199254740991")],
     [("+1", "-25E-1"), (".1", "+3.0e+300"), ("-0.0", "4.9406564584124654e-324"), ("nan", "inf"), ("-inf", "9007199254740991.0")],
-    [(" 1", "-2.5 "), ("0.1000000000000000055511151231257827", "3e0300"), ("-0e5", "0.5e-323"), ("NAN", "+INFINITY"), ("-INF", "09007199254740991")],
+    [("\u00a01", "-2.5 "), ("0.1000000000000000055511151231257827", "3e0300"), ("-0e5", "0.5e-323"), ("NAN", "+INFINITY"), ("-INF", "09007199254740991")],
 ]
 KEPT = ["plain", "with, comma", 'with "quotes"', "", " blank é "]
 
@@ -168,6 +168,9 @@ CELLS = {
     "50%": "'50%' is no number; expected float64",
     "$5": "'$5' is no number; expected float64",
     "2024-01-01": "'2024-01-01' is no number; expected float64",
+    "1\x1e": "'1\\x1e' is no number; expected float64",
+    "1\x0c": "'1\\x0c' is no number; expected float64",
+    "\u20031": "'\\u20031' is no number; expected float64",
     "1\0": "'1\\x00' is no number; expected float64",
     "\x1b[2J": "'\\x1b[2J' is no number; expected float64",
     "x" * 10**5: "…' is no number; expected float64",
@@ -223,7 +226,7 @@ ODD = {
     "text after a quote.csv": (b'x,y\n"1"2,3\n', "row 1 (line 2): a closing quote is followed by something else than a separator"),
     "backslash.csv": (b'x,z,y\n1,"a\\"b",2\n', "row 1 (line 2): a closing quote is followed by something else than a separator"),
     "endless text.csv": (b'x,z\n1,"' + b"a" * 1_000_001 + b'"\n', "row 1 (line 2): a text of more than 1000000 characters (limit text); is a quote not closed?"),
-    "zipped.csv": (gzip.compress(b"x,y\n1,2\n"), "compressed by gzip; give its name the ending .gz"),
+    "zipped.csv": (gzip.compress(b"x,y\n1,2\n"), "compressed by gzip; decompress it, or give its name the ending .gz"),
     "not zipped.csv.gz": (b"x,y\n1,2\n", "Not a gzipped file (b'x,')"),
     "cut.csv.gz": (gzip.compress(b"x,y\n" + b"1,2\n" * 999)[:-20], "the compressed file is damaged: Compressed file ended before the end-of-stream marker was reached"),
     "damaged.csv.gz": (gzip.compress(b"x,y\n")[:10] + b"\x07" * 30, "the compressed file is damaged: Error -3"),
@@ -414,6 +417,13 @@ def write(path, table):
 
 
 # Round trips ----------------------------------------------------------------------------------------------------------
+
+def test_a_mark_inside_a_kept_text_stays(circuitflow, identity, tmp_path, reader, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(lines, "BLOCK", 1)  # so that a block begins with it
+    (tmp_path / "t.csv").write_text("z,x,y\na,1,2\n\ufeff,3,4\n", encoding="utf-8")
+    outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--keep", "z", "--forward")
+    assert (outcome.status, outcome.out) == (0, "z,x,y\na,1,2\n\ufeff,3,4\n")
+
 
 def test_what_is_written_is_read_again(circuitflow, identity, tmp_path, reader):  # noqa: F811
     random = np.random.RandomState(0)
