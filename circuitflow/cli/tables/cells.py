@@ -21,7 +21,7 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.' \u00a0\u202f]\d{3})+(?:[.,]\d*)?", r
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BLANKS = " \t\r\n\u00a0"
 _ODD = re.compile(r"[^ -^`-~\t\r\n]")
-"""What Python's `float` may take for part of a number, and `number` does not: an underscore, digits of other scripts."""
+"""What Python's `float` may take for part of a number and `number` does not: underscores, digits of other scripts."""
 
 _EXACT = 2.0**53
 """A float64 below it is the number that was written, up to rounding: only from here on are integers lost."""
