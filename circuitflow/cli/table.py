@@ -95,8 +95,8 @@ def run_table(table: str, output: str, question: TableQuestion) -> None:
     except OSError as error:
         name = printable(error.filename, 1000) if error.filename else shown
         raise InputError(f"{name}: {os.strerror(error.errno) if error.errno else printable(str(error), 200)}") from None
-    except (EOFError, zlib.error) as error:
-        raise InputError(f"{shown}: the compressed file is damaged: {printable(str(error), 200)}") from None
+    except (EOFError, zlib.error, UnicodeDecodeError) as error:  # the last is a name that pyarrow cannot read
+        raise InputError(f"{shown}: the file is damaged: {printable(str(error), 200)}") from None
     except Exception as error:
         if not _is_of_arrow(error):
             raise

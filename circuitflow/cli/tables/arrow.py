@@ -41,6 +41,7 @@ class ArrowColumns:
         positions = sorted({*(position for position, _ in wanted.inputs.values()), *wanted.kept})
         first = 1
         for batch in self._read([self.names[position] for position in positions]):
+            batch.validate(full=True)  # pyarrow takes the offsets in a file on trust, and reads beyond its memory
             columns = {position: self._plain(batch.column(self.names[position])) for position in positions}
             inputs = {name: self._numbers(columns[position], dtype, position, first)
                       for name, (position, dtype) in wanted.inputs.items()}

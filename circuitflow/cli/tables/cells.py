@@ -19,6 +19,10 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORE
 _NON_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.' \u00a0\u202f]\d{3})+(?:[.,]\d*)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_BLANKS = " \t\r\n\u00a0"
+_ODD = re.compile(r"[^ -^`-~\t\r\n]")
+"""What Python's `float` may take for part of a number and `number` does not: underscores, digits of other scripts."""
+
 _EXACT = 2.0**53
 """A float64 below it is the number that was written, up to rounding: only from here on are integers lost."""
 
@@ -41,7 +45,7 @@ def number(text: str, dtype: str, limits: Limits) -> bool | int | float:
     Raises:
         CellError: it holds none, or one that the dtype cannot keep.
     """
-    word = text.strip()
+    word = text.strip(_BLANKS)
     shown = f"'{printable(word, 40)}'"
     if not word:
         raise CellError("there is no value; write one, such as NaN, or take the row out" if dtype.startswith("float")
@@ -108,7 +112,7 @@ def numbers(texts: Sequence[str], dtype: str, limits: Limits) -> Any:
 def _floats(texts: Sequence[str], limits: Limits) -> Any:
     """Cells as float64 by Python's own reading, or None where one may not be what `number` makes of it."""
     joined = "".join(texts)
-    if "_" in joined or not joined.isascii() or max(map(len, texts), default=0) > limits.digits:
+    if _ODD.search(joined) or max(map(len, texts), default=0) > limits.digits:
         return None
     try:
         array = np.fromiter(map(float, texts), np.float64, len(texts))

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from circuitflow.cli.tables.cells import CellError, are_kept, doubtful, numbers
-from circuitflow.cli.tables.lines import Lines, decoded
+from circuitflow.cli.tables.lines import MARK, Lines, decoded
 from circuitflow.cli.tables.reader import Batch, Wanted
 from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError, printable
@@ -196,6 +196,8 @@ def _is_plain(data: bytes, separator: str) -> bool:
 
     They are UTF-8, their ends are of one kind, no quote stands inside a text, and a quote begins or ends a cell.
     """
+    if data.startswith(MARK):  # which pyarrow takes away from every block, not from the file alone
+        return False
     if b"\0" in data or not data.endswith(b"\n") or not (data.isascii() or decoded(data)[1]):
         return False
     if b"\r" in data and not data.count(b"\r") == data.count(b"\r\n") == data.count(b"\n"):

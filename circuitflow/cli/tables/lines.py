@@ -13,7 +13,7 @@ BLOCK = 2**22
 """Bytes that are read at a time, once the first line is known; more where a line is longer."""
 
 _FIRST = 2**16
-_MARK = b"\xef\xbb\xbf"
+MARK = b"\xef\xbb\xbf"
 
 
 class Lines:
@@ -48,9 +48,9 @@ class Lines:
         data = self._read()
         if not self._is_begun:
             self._is_begun = True
-            data = data.removeprefix(_MARK)
+            data = data.removeprefix(MARK)
             if data.startswith(b"\x1f\x8b"):
-                raise InputError(f"{self.name}: compressed by gzip; give its name the ending .gz")
+                raise InputError(f"{self.name}: compressed by gzip; decompress it, or give its name the ending .gz")
             if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
                 raise InputError(f"{self.name}: UTF-16 or UTF-32 text, or no text at all; save it as UTF-8")
         return data
