@@ -1,7 +1,7 @@
-"""A batch in blocks: where every row goes through a circuit by itself, or is summed up, only a block is in memory.
+"""Runs a batch in blocks when rows are independent or summed, so that only a block of them is in memory.
 
-The stages are written down once for a batch of any size: its dimension is a name in every shape and number. From the
-shapes alone it follows what each line does:
+The stages are traced once for a batch of any size: its dimension is a name in every shape and number. The shapes alone
+tell what each line does:
 
 - A value with the batch as one of its axes is *of rows*. Every function that has a shape rule for named sizes takes the
   positions of such an axis one by one (`functions.shape_of`), so a block of its rows comes of a block of the others.
@@ -44,7 +44,7 @@ ById = dict[int, Any]
 
 
 class Round(NamedTuple):
-    """What can be computed once the totals of earlier rounds are complete.
+    """The values that can be computed once the totals of earlier rounds are complete.
 
     Attributes:
         whole: computes values that are whole.
@@ -65,7 +65,7 @@ class Blocks:
     """Values and gradients of a batch, a block of rows at a time; safe to call from several threads at once."""
 
     def __init__(self, derived: Derived, arrays: Mapping[str, Any], thresholds: Thresholds) -> None:
-        """Find out what is done row by row.
+        """Tell what goes row by row.
 
         Args:
             derived: the question.
@@ -201,7 +201,7 @@ def _axis(shape: Shape) -> int:
 
 
 def _rounds(stages: Program, outputs: Sequence[Value], checks: Sequence[Value]) -> list[Round]:
-    """What is computed in which order."""
+    """The rounds, in order."""
     known: dict[int, int] = {}  # the round from which on a value is there
     parts: dict[tuple[str, int], list[Line]] = {}
     for line in stages.lines:
@@ -236,7 +236,7 @@ def _compiled(lines: Sequence[Line], outputs: Mapping[int, Value]) -> Compiled:
 
 
 class _Totals:
-    """What lines give for blocks, added up in the order of the rows whichever thread comes first."""
+    """Adds the totals of blocks up, in the order of the rows whichever thread comes first."""
 
     def __init__(self, lines: Sequence[Line], block: int) -> None:
         self._lines = {id(line.results[0]): line for line in lines}

@@ -1,4 +1,4 @@
-"""Columns: values of an input, one for each row."""
+"""Columns hold one value of an input for each row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from circuitflow.gates import ArrayType
 
 
 class OverRows(Engine):
-    """A question to a circuit of scalars, asked of every row."""
+    """Answers a question to a circuit of scalars for every row."""
 
     over_rows = True
 
@@ -91,7 +91,7 @@ def count_rows(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> int | 
 
 
 def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
-    """What is a column, as an array; what has another name or shape is left for binding to refuse."""
+    """The columns among arguments, as arrays. Binding refuses what has another name or shape."""
     columns: dict[str, Any] = {}
     for name, value in given.items():
         value = in_memory(value)
@@ -125,7 +125,7 @@ def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:
 
 
 def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
-    """Do something for every block of rows, on all cores, and return when nothing of it runs any more.
+    """Call a function for every block of rows, on all cores, and return when every call is over.
 
     The calling thread takes its share of the blocks, and all of them where the others are busy: a call from within a
     block waits for nobody. What is done for a block goes by the block alone, not by the number of threads.
@@ -152,7 +152,7 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
 
 
 class _Blocks:
-    """What is left to do of one call.
+    """The blocks of one call that are still to be done.
 
     Attributes:
         failed: the errors, with the first row of each block.
@@ -181,7 +181,7 @@ class _Blocks:
                 self.failed.append((part.start, error))
 
     def help(self) -> None:
-        """Do so in another thread; one that comes too late does nothing."""
+        """Do the same in another thread; a thread that comes too late does nothing."""
         with self._lock:
             if self._is_closed:
                 return
@@ -208,9 +208,9 @@ class _Blocks:
 
 @cache
 def _threads(process: int) -> tuple[SimpleQueue[_Blocks], int]:
-    """Threads of a process, one for each core but that of the caller, and what they take calls from.
+    """Threads of a process, one for each core except the caller's, and the queue that they take calls from.
 
-    A fork has none of its parent's. There are fewer where the process is at its limit of threads, or at its end.
+    A fork starts its own. A process at its limit of threads, or at its end, has fewer.
     """
     queue: SimpleQueue[_Blocks] = SimpleQueue()
 

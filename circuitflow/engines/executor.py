@@ -1,4 +1,4 @@
-"""The executor: the interpreter, and what is faster than it."""
+"""The executor: the interpreter, and the engines that are faster."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _operands(question: Question) -> int:
 
 
 def _refusal(reason: Exception) -> Exception:
-    """What an engine that was asked for says of a gate that it cannot take."""
+    """The error of an engine that was asked for and cannot take a gate."""
     if isinstance(reason, Untaped):
         return InputError(f"the tape cannot take {reason}, which is no operation on floats; choose another engine")
     return reason

@@ -1,6 +1,6 @@
-"""The loops over a tape, made of the gate table: a body for each operation, forward and back.
+"""Generates the loops over a tape from the gate table: a body for each operation, forward and back.
 
-The same text is compiled by numba, where the extra `fast` is installed, or run by Python over lists.
+numba compiles the text where the extra `fast` is installed; else Python runs it over lists.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def in_python(operation: Operation, gates: GateTable) -> tuple[Callable[..., Non
 
 def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
                 row: str = "") -> tuple[list[str], list[str]]:
-    """What is done at one gate, forward and back; `row` is the second index, where there are rows.
+    """Statements for one gate, forward and back; `row` is the second index, where there are rows.
 
     Raises:
         Untaped: a rule does what floats cannot.
@@ -80,7 +80,7 @@ def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
 
 def _written(rule: Callable[..., Sequence[Any]], operation: Operation, forms: dict[str, str],
              row: str) -> tuple[list[str], list[str]]:
-    """Statements for a rule of the gradient, the value and the operands; and what it gives, "" for nothing."""
+    """Statements for a rule of the gradient, the value and the operands; and its results, "" for None."""
     trace = Trace(writable)
     places = {"g": (f"d[k{row}]", False), "y": (f"v[k{row}]", operation.truth),
               **{f"x{i}": (f"v[i{i}{row}]", truth) for i, truth in enumerate(operation.truths)}}

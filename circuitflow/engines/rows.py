@@ -1,4 +1,4 @@
-"""A circuit of scalars over the rows of columns: in blocks that stay in cache, on all cores."""
+"""Runs a circuit of scalars over the rows of columns: in blocks that stay in cache, on all cores."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEWEST = 2**10
 
 
 class Rows(OfDerived, OverRows):
-    """A question to a circuit of scalars, asked of every row.
+    """Answers a question to a circuit of scalars for every row, by staged code.
 
     Attributes:
         fast: whether it is one compiled loop over the rows.
@@ -80,7 +80,7 @@ class Rows(OfDerived, OverRows):
 
 
 def _is_by_row(line: Line) -> bool:
-    """Whether a line of numbers is one of columns too, row by row."""
+    """Whether a line of numbers is right for columns too, row by row."""
     return is_elementwise(line.function) or line.function in BY_ELEMENT
 
 
@@ -101,7 +101,7 @@ def _blocks(stages: Program, columns: frozenset[str],
 
 
 def _over(stages: Program, columns: frozenset[str]) -> Program:
-    """The same lines over columns of any length, of which nothing is computed."""
+    """The same lines over columns of any length; computes nothing."""
     trace, shape = Trace(), (Size.named("rows"),)
     now: dict[int, Any] = {}
     inputs = {}
@@ -119,7 +119,7 @@ def _over(stages: Program, columns: frozenset[str]) -> Program:
 
 def _loop(stages: Program, columns: frozenset[str],
           thresholds: Thresholds) -> Fill:
-    """One compiled loop over the rows, from the inputs to the outputs of each without a stop in memory."""
+    """One compiled loop over the rows; intermediate results stay in registers."""
     source = Source(stages, number)
     lines = [text for _, text in source.statements(partial(written, COMPILED), inlinable)]
     names = {name: source.name(value) for name, value in stages.inputs.items()}

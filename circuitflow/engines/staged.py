@@ -36,10 +36,9 @@ def scalar_program(derived: Derived) -> Program | None:
 
 
 class Staged(OfDerived, Backed):
-    """A question to a circuit of scalars, as a plain function of floats: `value_and_grad`.
+    """Answers a question to a circuit of scalars by a plain function of floats, `value_and_grad`.
 
-    It takes what an engine takes when it is called. Numbers that are floats already go straight into the stages; all
-    others are bound first.
+    It takes the arguments of `Engine.__call__`. Floats go straight into the stages; other numbers are bound first.
     """
 
     way = "staged, on floats"
@@ -97,7 +96,7 @@ class Staged(OfDerived, Backed):
 
     @cached_property
     def _keywords(self) -> dict[str, Any]:
-        """What the function takes by name, with the document's values as defaults."""
+        """The keywords of the function, with the document's values as defaults."""
         values, inputs = self.question.circuit.values, self.derived.inputs
         return {name: values[name].item() if id_ in self._names and name in values else _Missing
                 for name, id_ in inputs.items() if name != "upstream"}

@@ -1,8 +1,7 @@
 """A circuit of scalars as flat arrays: gates by number, operands in compressed rows.
 
-Gates of one operation stand in a run, as long as the order of the circuit allows: what costs most in a loop over gates
-is a processor that guesses the next operation wrong. The number of a gate is also the place of its value, after those
-of the sources.
+Gates of one operation stand in a run, as long as the order of the circuit allows: mispredicted branches cost most in a
+loop over gates. The number of a gate is also the place of its value, after those of the sources.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ UNROLLED = 8
 
 
 class Operation(NamedTuple):
-    """What gates of one run have in common.
+    """The operation of the gates of one run.
 
     Attributes:
         kind: the gate.

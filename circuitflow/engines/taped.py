@@ -1,4 +1,4 @@
-"""A circuit of scalars run on its tape: for thousands to millions of gates."""
+"""Runs a circuit of scalars on its tape: for thousands to millions of gates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Laid(Engine):
 
 
 class Taped(_Laid, Backed):
-    """A question to a circuit of scalars, as a function.
+    """Answers a question to a circuit of scalars by loops over its tape.
 
     Attributes:
         fast: whether its loops are compiled.
@@ -104,7 +104,7 @@ class Taped(_Laid, Backed):
 
 
 class TapedRows(_Laid, OverRows):
-    """A question to a circuit of scalars, asked of every row; its loops are compiled, and run on all cores."""
+    """Answers a question to a circuit of scalars for every row, by compiled loops over its tape, on all cores."""
 
     way = "tape, compiled, over rows"
 
@@ -134,7 +134,7 @@ class TapedRows(_Laid, OverRows):
 
 
 class _RowsOf:
-    """Numbers and columns, which are written one below the other for some rows."""
+    """Numbers and columns; writes the values of some rows, one operand below the other."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._same = np.array([0.0 if x.ndim else x for x in values])[:, None]
