@@ -60,5 +60,4 @@ class Arrays(OfDerived, Backed):
         except Inseparable as reason:
             _LOG.debug("not in blocks: %s", reason)
         stages = program(derived.plan, arrays, derived.circuit.values)
-        results = {str(i): stages.outputs[reference] for i, reference in enumerate(derived.results)}
-        return Compiled(branch_free(stages.with_outputs(results), self.thresholds.selected_size))
+        return Compiled(branch_free(stages.with_outputs(derived.results), self.thresholds.selected_size))

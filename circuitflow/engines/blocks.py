@@ -79,7 +79,8 @@ class Blocks:
         self._count = sizes.pop(name)
         if self._count < max(2, thresholds.blocks * thresholds.block_rows):  # rules tell sizes of 0 and 1 from others
             raise Inseparable("a small batch")
-        shapes = {id_: _substituted(derived.type_of(id_).shape, sizes) for id_ in arrays}
+        shapes = {id_: tuple(size.substitute(sizes) if isinstance(size, Size) else size
+                             for size in derived.type_of(id_).shape) for id_ in arrays}
         stages = self._stages = _stages(derived, arrays, {id_: x for id_, x in shapes.items() if is_named(x)},
                                         thresholds)
         self._axes = {id(value): _axis(value.shape) for value in stages.inputs.values() if is_named(value.shape)}
@@ -157,10 +158,6 @@ def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, 
     if len(leading) != 1:
         raise Inseparable("no batch, or several")
     return leading.pop(), sizes
-
-
-def _substituted(shape: Shape, sizes: Mapping[str, int]) -> Shape:
-    return tuple(size.substitute(sizes) if isinstance(size, Size) else size for size in shape)
 
 
 def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Shape],

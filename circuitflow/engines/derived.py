@@ -76,6 +76,12 @@ class Derived:
             arrays[id_] = seed
         return {name: arrays[name] for name in self.plan.sources if name in arrays}
 
+    def zeros(self) -> dict[str, Any]:
+        """A number for every source except constants, of a circuit of scalars."""
+        nodes = self.circuit.nodes
+        return {name: np.zeros((), nodes[name].types[0].dtype)[()] for name in self.plan.sources
+                if nodes[name].kind != "constant"}
+
     def type_of(self, id_: str) -> ArrayType:
         """Shape and dtype of a source, by its id in the gradient circuit."""
         return self.circuit.nodes[id_].types[0]

@@ -17,11 +17,12 @@ from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, inlinable, numbe
 from circuitflow.engines.source import Source, function
 from circuitflow.engines.tape import Operation
 from circuitflow.engines.trace import Trace, Value
+from circuitflow.errors import InputError
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GateTable
 
 
-class Untaped(TypeError):  # noqa: N818
+class Untaped(InputError):  # noqa: N818
     """A gate has no body of floats."""
 
 
@@ -73,7 +74,8 @@ def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
         ahead, (result,) = _written(forward, operation, forms, row)
         back, sent = _written(backward, operation, forms, row)
     except (TypeError, AttributeError):
-        raise Untaped(operation.kind) from None
+        raise Untaped(f"the tape cannot take {operation.kind}, which is no operation on floats; choose another engine"
+                      ) from None
     return ([*ahead, f"v[k{row}] = {f'1.0 if {result} else 0.0' if operation.truth else result}"],
             [*back, *(f"d[i{i}{row}] += {text}" for i, text in enumerate(sent) if text)])
 

@@ -32,8 +32,9 @@ class Program:
     values: Mapping[str, Any] = field(default_factory=dict)
     checks: Sequence[tuple[Node, Any]] = ()
 
-    def with_outputs(self, outputs: Mapping[str, Any]) -> Program:
-        """The lines that other outputs need."""
+    def with_outputs(self, references: Sequence[str]) -> Program:
+        """The lines that some outputs need; these are its outputs, by position."""
+        outputs = {str(i): self.outputs[reference] for i, reference in enumerate(references)}
         return Program(self.inputs, needed(self.lines, outputs), outputs)
 
     @property

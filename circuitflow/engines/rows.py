@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from circuitflow.engines.buffers import Compiled
 from circuitflow.engines.columns import OverRows, in_blocks
 from circuitflow.engines.derived import Derived, OfDerived
@@ -55,15 +53,12 @@ class Rows(OfDerived, OverRows):
         question.need_scalars("as columns of rows need it; choose the engine jax, which takes arrays")
         super().__init__(question, thresholds, derived)
         derived = self.derived
-        nodes = derived.circuit.nodes
-        samples = {name: np.ones((), nodes[name].types[0].dtype)[()] for name in derived.plan.sources
-                   if nodes[name].kind != "constant"}
-        stages = program(derived.plan, samples, derived.circuit.values, _is_by_row)
+        stages = program(derived.plan, derived.zeros(), derived.circuit.values, _is_by_row)
         for line in stages.lines:
             if isinstance(line.function, Called):
                 raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
                                  "applied to every row")
-        self._stages = stages.with_outputs({str(i): stages.outputs[ref] for i, ref in enumerate(derived.results)})
+        self._stages = stages.with_outputs(derived.results)
         knows = (len(self._stages.lines) <= thresholds.looped_lines
                  and all(map(writable, self._stages.lines)))
         self.options = {"fast": fast}

@@ -91,8 +91,6 @@ def _kind(x: Any) -> str | None:
     """"f" of a float or another number, "b" of a truth value; None of what is neither, or has another dtype."""
     if isinstance(x, Value):
         return _KINDS.get(x.dtype.char) if x.shape == () else None
-    if type(x) is float:
-        return "f"
     kind = np.asarray(x).dtype.kind if np.ndim(x) == 0 else ""
     return {"i": "f", "u": "f", "f": "f", "b": "b"}.get(kind)
 

@@ -30,9 +30,7 @@ def scalar_program(derived: Derived) -> Program | None:
              *(nodes[name].types[0] for name in plan.sources)]
     if not derived.question.scalar or not all(map(is_scalar, types)):
         return None
-    samples = {name: np.zeros((), nodes[name].types[0].dtype)[()] for name in plan.sources
-               if nodes[name].kind != "constant"}
-    return program(plan, samples, derived.circuit.values, writable)
+    return program(plan, derived.zeros(), derived.circuit.values, writable)
 
 
 class Staged(OfDerived, Backed):
@@ -59,7 +57,7 @@ class Staged(OfDerived, Backed):
         super().__init__(question, thresholds, derived)
         program = stages or scalar_program(self.derived)
         assert program is not None  # noqa: S101
-        program = program.with_outputs({str(i): program.outputs[ref] for i, ref in enumerate(self.derived.results)})
+        program = program.with_outputs(self.derived.results)
         self._source = Source(program, number)
         self._names = {id_: self._source.name(value) for id_, value in program.inputs.items()}
         self._body = [text for _, text in self._source.statements(self._right, inlinable)]

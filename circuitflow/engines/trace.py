@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ class Trace:
             self.checks.clear()  # the one line makes its checks itself
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
-        return self._record(Called(rule, attributes), operands, {})
+        return self._record(Called(rule, np, **attributes), operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.
@@ -171,14 +172,8 @@ _SHAPE_ALONE = {np.ones_like, np.zeros_like, np.shape, np.ndim, np.size, np.resu
 """Functions that look at the shape and dtype of a value only."""
 
 
-class Called:
+class Called(partial[Any]):
     """A forward rule as a function of its operands."""
-
-    def __init__(self, rule: Callable[..., Any], attributes: Mapping[str, Any]) -> None:
-        self.rule, self.attributes = rule, attributes
-
-    def __call__(self, *operands: Any) -> Any:
-        return self.rule(np, *operands, **self.attributes)
 
 
 class Value(NDArrayOperatorsMixin):
