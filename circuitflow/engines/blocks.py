@@ -122,11 +122,7 @@ class Blocks:
                 results[key][_at(axis, rows)] = found[key]
 
         if round_.rows.program.outputs:
-            if self._alone:
-                for start in range(0, self._count, self._block):
-                    work(slice(start, start + self._block))
-            else:
-                in_blocks(work, self._count, self._block)
+            in_blocks(work, self._count, self._block, alone=self._alone)
         return totals.complete()
 
     def _found(self, part: Compiled, round_: Round, arrays: ById, rows: int) -> ById:

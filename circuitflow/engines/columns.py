@@ -124,7 +124,7 @@ def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:
     return [next(blocks[dtype]) for dtype in dtypes]
 
 
-def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
+def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bool = False) -> None:
     """Call a function for every block of rows, on all cores, and return when every call is over.
 
     The calling thread takes its share of the blocks, and all of them where the others are busy: a call from within a
@@ -134,13 +134,14 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
         work: takes the rows of a block; the last slice may go beyond the rows.
         rows: how many there are.
         block: the rows of a block.
+        alone: whether the calling thread does everything.
 
     Raises:
         BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.
     """
     blocks = _Blocks(work, [slice(start, start + block) for start in range(0, rows, block)])
     try:
-        if rows > block:
+        if rows > block and not alone:
             queue, threads = _threads(os.getpid())
             for _ in range(min(-(-rows // block) - 1, threads)):
                 queue.put(blocks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from types import FunctionType, MethodType
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,6 @@ class Staged(OfDerived, Backed):
         return f"{self._source.bind(apply, 'f')}({', '.join(map(text, line.operands))})"
 
     @cached_property
-    def value_and_grad(self) -> Callable[..., Any]:
-        """The plain function."""
-        return MethodType(self._function(), self)
-
-    @cached_property
     def _keywords(self) -> dict[str, Any]:
         """The keywords of the function, with the document's values as defaults."""
         values, inputs = self.question.circuit.values, self.derived.inputs
@@ -106,8 +101,9 @@ class Staged(OfDerived, Backed):
                  if value is not default}
         return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, {**given, **named})))
 
-    def _function(self) -> FunctionType:
-        """The function; its first parameter is this engine, and every keyword has the document's value as default."""
+    @cached_property
+    def value_and_grad(self) -> Callable[..., Any]:
+        """The plain function; every keyword has the document's value as default."""
         question, source, ids = self.question, self._source, self.derived.inputs
         names = {name: self._names.get(ids[name], f"unused{i}") for i, name in enumerate(self._keywords)}
         # What no keyword gives: upstream gradients, and an input that is called like their keyword.
@@ -144,7 +140,7 @@ class Staged(OfDerived, Backed):
         made.__code__ = made.__code__.replace(co_varnames=(*real, *made.__code__.co_varnames[len(real) :]))
         made.__defaults__, made.__kwdefaults__ = (None,), {**self._keywords, "upstream": None}
         made.__doc__ = Engine.__call__.__doc__
-        return made
+        return MethodType(made, self)
 
     def _dictionary(self, keys: Iterable[str], values: Iterable[str]) -> str:
         pairs = zip(keys, values, strict=True)
