@@ -87,7 +87,7 @@ class Budget:
 
 def size_of(shape: tuple[int, ...], dtype: str) -> int:
     """Bytes of a tensor."""
-    return math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize)  # which NumPy does not have
+    return math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize)  # NumPy has no bfloat16
 
 
 def amount(size: int) -> str:

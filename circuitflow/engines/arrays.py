@@ -1,4 +1,4 @@
-"""Staged code of arrays, for whatever shapes come."""
+"""Staged code on arrays of any shape."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LOG = logging.getLogger("circuitflow")
 
 
 class Arrays(OfDerived, Backed):
-    """A question to a circuit of arrays; staged once for each combination of shapes that is asked of it.
+    """Answers a question to a circuit of arrays with code that is made once for each combination of shapes.
 
-    A large batch is gone through in blocks, where its rows allow it.
+    A large batch runs in blocks where its rows are independent or summed.
     """
 
     way = "staged, on arrays"
@@ -60,5 +60,4 @@ class Arrays(OfDerived, Backed):
         except Inseparable as reason:
             _LOG.debug("not in blocks: %s", reason)
         stages = program(derived.plan, arrays, derived.circuit.values)
-        results = {str(i): stages.outputs[reference] for i, reference in enumerate(derived.results)}
-        return Compiled(branch_free(stages.with_outputs(results), self.thresholds.selected_size))
+        return Compiled(branch_free(stages.with_outputs(derived.results), self.thresholds.selected_size))

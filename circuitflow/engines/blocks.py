@@ -1,7 +1,7 @@
-"""A batch in blocks: where every row goes through a circuit by itself, or is summed up, only a block is in memory.
+"""Runs a batch in blocks when rows are independent or summed, so that only a block of them is in memory.
 
-The stages are written down once for a batch of any size: its dimension is a name in every shape and number. From the
-shapes alone it follows what each line does:
+The stages are traced once for a batch of any size: its dimension is a name in every shape and number. The shapes alone
+tell what each line does:
 
 - A value with the batch as one of its axes is *of rows*. Every function that has a shape rule for named sizes takes the
   positions of such an axis one by one (`functions.shape_of`), so a block of its rows comes of a block of the others.
@@ -44,7 +44,7 @@ ById = dict[int, Any]
 
 
 class Round(NamedTuple):
-    """What can be computed once the totals of earlier rounds are complete.
+    """The values that can be computed once the totals of earlier rounds are complete.
 
     Attributes:
         whole: computes values that are whole.
@@ -65,7 +65,7 @@ class Blocks:
     """Values and gradients of a batch, a block of rows at a time; safe to call from several threads at once."""
 
     def __init__(self, derived: Derived, arrays: Mapping[str, Any], thresholds: Thresholds) -> None:
-        """Find out what is done row by row.
+        """Tell what goes row by row.
 
         Args:
             derived: the question.
@@ -79,7 +79,8 @@ class Blocks:
         self._count = sizes.pop(name)
         if self._count < max(2, thresholds.blocks * thresholds.block_rows):  # rules tell sizes of 0 and 1 from others
             raise Inseparable("a small batch")
-        shapes = {id_: _substituted(derived.type_of(id_).shape, sizes) for id_ in arrays}
+        shapes = {id_: tuple(size.substitute(sizes) if isinstance(size, Size) else size
+                             for size in derived.type_of(id_).shape) for id_ in arrays}
         stages = self._stages = _stages(derived, arrays, {id_: x for id_, x in shapes.items() if is_named(x)},
                                         thresholds)
         self._axes = {id(value): _axis(value.shape) for value in stages.inputs.values() if is_named(value.shape)}
@@ -121,11 +122,7 @@ class Blocks:
                 results[key][_at(axis, rows)] = found[key]
 
         if round_.rows.program.outputs:
-            if self._alone:
-                for start in range(0, self._count, self._block):
-                    work(slice(start, start + self._block))
-            else:
-                in_blocks(work, self._count, self._block)
+            in_blocks(work, self._count, self._block, alone=self._alone)
         return totals.complete()
 
     def _found(self, part: Compiled, round_: Round, arrays: ById, rows: int) -> ById:
@@ -157,10 +154,6 @@ def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, 
     if len(leading) != 1:
         raise Inseparable("no batch, or several")
     return leading.pop(), sizes
-
-
-def _substituted(shape: Shape, sizes: Mapping[str, int]) -> Shape:
-    return tuple(size.substitute(sizes) if isinstance(size, Size) else size for size in shape)
 
 
 def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Shape],
@@ -201,7 +194,7 @@ def _axis(shape: Shape) -> int:
 
 
 def _rounds(stages: Program, outputs: Sequence[Value], checks: Sequence[Value]) -> list[Round]:
-    """What is computed in which order."""
+    """The rounds, in order."""
     known: dict[int, int] = {}  # the round from which on a value is there
     parts: dict[tuple[str, int], list[Line]] = {}
     for line in stages.lines:
@@ -236,7 +229,7 @@ def _compiled(lines: Sequence[Line], outputs: Mapping[int, Value]) -> Compiled:
 
 
 class _Totals:
-    """What lines give for blocks, added up in the order of the rows whichever thread comes first."""
+    """Adds the totals of blocks up, in the order of the rows whichever thread comes first."""
 
     def __init__(self, lines: Sequence[Line], block: int) -> None:
         self._lines = {id(line.results[0]): line for line in lines}

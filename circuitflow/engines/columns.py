@@ -1,4 +1,4 @@
-"""Columns: values of an input, one for each row."""
+"""Columns hold one value of an input for each row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from circuitflow.gates import ArrayType
 
 
 class OverRows(Engine):
-    """A question to a circuit of scalars, asked of every row."""
+    """Answers a question to a circuit of scalars for every row."""
 
     over_rows = True
 
@@ -91,7 +91,7 @@ def count_rows(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> int | 
 
 
 def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
-    """What is a column, as an array; what has another name or shape is left for binding to refuse."""
+    """The columns among arguments, as arrays. Binding refuses what has another name or shape."""
     columns: dict[str, Any] = {}
     for name, value in given.items():
         value = in_memory(value)
@@ -124,8 +124,8 @@ def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:
     return [next(blocks[dtype]) for dtype in dtypes]
 
 
-def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
-    """Do something for every block of rows, on all cores, and return when nothing of it runs any more.
+def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bool = False) -> None:
+    """Call a function for every block of rows, on all cores, and return when every call is over.
 
     The calling thread takes its share of the blocks, and all of them where the others are busy: a call from within a
     block waits for nobody. What is done for a block goes by the block alone, not by the number of threads.
@@ -134,13 +134,14 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
         work: takes the rows of a block; the last slice may go beyond the rows.
         rows: how many there are.
         block: the rows of a block.
+        alone: whether the calling thread does everything.
 
     Raises:
         BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.
     """
     blocks = _Blocks(work, [slice(start, start + block) for start in range(0, rows, block)])
     try:
-        if rows > block:
+        if rows > block and not alone:
             queue, threads = _threads(os.getpid())
             for _ in range(min(-(-rows // block) - 1, threads)):
                 queue.put(blocks)
@@ -152,7 +153,7 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
 
 
 class _Blocks:
-    """What is left to do of one call.
+    """The blocks of one call that are still to be done.
 
     Attributes:
         failed: the errors, with the first row of each block.
@@ -181,7 +182,7 @@ class _Blocks:
                 self.failed.append((part.start, error))
 
     def help(self) -> None:
-        """Do so in another thread; one that comes too late does nothing."""
+        """Do the same in another thread; a thread that comes too late does nothing."""
         with self._lock:
             if self._is_closed:
                 return
@@ -208,9 +209,9 @@ class _Blocks:
 
 @cache
 def _threads(process: int) -> tuple[SimpleQueue[_Blocks], int]:
-    """Threads of a process, one for each core but that of the caller, and what they take calls from.
+    """Threads of a process, one for each core except the caller's, and the queue that they take calls from.
 
-    A fork has none of its parent's. There are fewer where the process is at its limit of threads, or at its end.
+    A fork starts its own. A process at its limit of threads, or at its end, has fewer.
     """
     queue: SimpleQueue[_Blocks] = SimpleQueue()
 

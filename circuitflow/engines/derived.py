@@ -1,4 +1,4 @@
-"""The outputs of a circuit and its gradients, as one circuit: what straight-line code is made of."""
+"""The gradient circuit of a question, which straight-line code is made of."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Derived:
         question: the question.
         circuit: the circuit of values and gradients; the primal where no gradient is asked for.
         plan: its schedule, as a forward pass. Its sources are among those of the question, and upstream gradients.
-        inputs: what it calls the inputs and parameters of the primal, by id.
-        upstream: what it calls its inputs for upstream gradients, by output of the primal; a scalar output has none
-            unless the document gives one, or `seeded` asks for it.
-        values: what it calls the outputs asked for.
-        gradients: what it calls the gradients asked for.
+        inputs: id of an input or parameter → id in the gradient circuit.
+        upstream: output → input for its upstream gradient. A scalar output has none unless the document gives one, or
+            `seeded` asks for it.
+        values: output → id in the gradient circuit.
+        gradients: node → id of the gradient on it.
     """
 
     def __init__(self, question: Question, *, seeded: bool = False) -> None:
@@ -59,7 +59,7 @@ class Derived:
         return all(text in self.upstream or not active[of[text]] for text in upstream)
 
     def arrays(self, bound: Bound, seeds: Mapping[int, Any]) -> dict[str, Any]:
-        """An array for every source but constants, by what the circuit calls it.
+        """An array for every source except constants, by its id in the gradient circuit.
 
         Args:
             bound: the sources of the question.
@@ -76,13 +76,19 @@ class Derived:
             arrays[id_] = seed
         return {name: arrays[name] for name in self.plan.sources if name in arrays}
 
+    def zeros(self) -> dict[str, Any]:
+        """A number for every source except constants, of a circuit of scalars."""
+        nodes = self.circuit.nodes
+        return {name: np.zeros((), nodes[name].types[0].dtype)[()] for name in self.plan.sources
+                if nodes[name].kind != "constant"}
+
     def type_of(self, id_: str) -> ArrayType:
-        """Shape and dtype of a source, by what the circuit calls it."""
+        """Shape and dtype of a source, by its id in the gradient circuit."""
         return self.circuit.nodes[id_].types[0]
 
     @property
     def results(self) -> list[str]:
-        """What the circuit calls the outputs, then the gradients."""
+        """Ids of the outputs, then of the gradients."""
         return [*self.values.values(), *self.gradients.values()]
 
 

@@ -1,4 +1,4 @@
-"""What every engine is: a question that can be called, alike for all of them."""
+"""The interface of engines: a question that can be called."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from circuitflow.executor.question import Answer, Question
 class Engine(ABC):
     """A function from inputs by name, and upstream gradients by output, to values and gradients.
 
-    Every engine binds its arguments by `Question.bind`, so that all refuse the same in the same words, and gives what
+    Every engine binds its arguments by `Question.bind`, so that all refuse the same in the same words. It gives what
     `Question.interpret` gives, to rounding. It may be shared between threads and pickled.
 
     Attributes:
-        question: what is asked.
+        question: the question.
         way: how it runs, in words.
         over_rows: whether arguments may be columns, and results are.
-        options: what else it was made with, by keyword; a pickle carries the question and these, no code.
+        options: its other arguments, by keyword. A pickle carries the question and these, no code.
     """
 
     way = ""
@@ -77,11 +77,14 @@ class Interpreted(Engine):
 
 
 class Backed(Engine):
-    """An engine of code that cannot answer everything; the interpreter answers the rest.
+    """An engine whose code cannot answer everything; the interpreter answers the rest.
 
-    That is arrays of other libraries, on their own device, and what raises: a function of Python where that of NumPy
-    gives an infinity or NaN, a gate that refuses an operand, which the interpreter then says, or a gradient circuit
-    that cannot be written. What the code raises beside these is told in a warning.
+    The interpreter takes arrays of other libraries, on their own device, and every call for which the code raises: a
+    function of Python raises where NumPy's gives an infinity or NaN, a gate refuses an operand, or the gradient circuit
+    cannot be written. An exception of another class is a fault of ours, and gives a warning.
+
+    Attributes:
+        raises: the classes that are expected.
     """
 
     raises: tuple[type[Exception], ...] = (ArithmeticError, ValueError, GateError, InputError)

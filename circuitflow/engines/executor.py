@@ -1,4 +1,4 @@
-"""The executor: the interpreter, and what is faster than it."""
+"""The executor: the interpreter, and the engines that are faster."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ class Executor(Interpreter):
                 if stages is None:
                     return Arrays(question, self.thresholds, derived)
                 return Staged(question, self.thresholds, derived, stages)
-        except (InputError, GateError, Untaped) as reason:
+        except (InputError, GateError) as reason:
             # Auto is never refused what the interpreter can do: a gate that a tape cannot take, a rule that cannot be
             # written down for sizes that are not known or for a row of the table.
             if not is_auto:
-                raise _refusal(reason) from None
+                raise
             _LOG.debug("no %s: %s", chosen, reason)
         return Interpreted(question, self.thresholds)
 
@@ -124,9 +124,9 @@ class Executor(Interpreter):
         if engine == "tape" or (engine == "auto" and is_large and is_there()):
             try:
                 return self._function(TapedRows(question, self.thresholds))
-            except Untaped as reason:
+            except Untaped:
                 if engine == "tape":
-                    raise _refusal(reason) from None
+                    raise
         return self._function(Rows(question, self.thresholds))
 
     def _question(self, of: References, wrt: References, engine: str, device: Any) -> Question:
@@ -147,10 +147,3 @@ class Executor(Interpreter):
 
 def _operands(question: Question) -> int:
     return sum(len(step.operands) for step in question.plan.steps)
-
-
-def _refusal(reason: Exception) -> Exception:
-    """What an engine that was asked for says of a gate that it cannot take."""
-    if isinstance(reason, Untaped):
-        return InputError(f"the tape cannot take {reason}, which is no operation on floats; choose another engine")
-    return reason

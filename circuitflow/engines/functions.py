@@ -1,4 +1,4 @@
-"""What NumPy's functions do: which operands a result may share memory with, and its shape for named sizes.
+"""Properties of NumPy's functions: which operands a result may share memory with, and its shape for named sizes.
 
 Nothing is learnt from samples. A function that is not listed may give a view of its operands, and has no shape rule.
 """

@@ -1,6 +1,6 @@
-"""The loops over a tape, made of the gate table: a body for each operation, forward and back.
+"""Generates the loops over a tape from the gate table: a body for each operation, forward and back.
 
-The same text is compiled by numba, where the extra `fast` is installed, or run by Python over lists.
+numba compiles the text where the extra `fast` is installed; else Python runs it over lists.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, inlinable, numbe
 from circuitflow.engines.source import Source, function
 from circuitflow.engines.tape import Operation
 from circuitflow.engines.trace import Trace, Value
+from circuitflow.errors import InputError
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GateTable
 
 
-class Untaped(TypeError):  # noqa: N818
+class Untaped(InputError):  # noqa: N818
     """A gate has no body of floats."""
 
 
@@ -51,7 +52,7 @@ def in_python(operation: Operation, gates: GateTable) -> tuple[Callable[..., Non
 
 def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
                 row: str = "") -> tuple[list[str], list[str]]:
-    """What is done at one gate, forward and back; `row` is the second index, where there are rows.
+    """Statements for one gate, forward and back; `row` is the second index, where there are rows.
 
     Raises:
         Untaped: a rule does what floats cannot.
@@ -73,14 +74,15 @@ def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
         ahead, (result,) = _written(forward, operation, forms, row)
         back, sent = _written(backward, operation, forms, row)
     except (TypeError, AttributeError):
-        raise Untaped(operation.kind) from None
+        raise Untaped(f"the tape cannot take {operation.kind}, which is no operation on floats; choose another engine"
+                      ) from None
     return ([*ahead, f"v[k{row}] = {f'1.0 if {result} else 0.0' if operation.truth else result}"],
             [*back, *(f"d[i{i}{row}] += {text}" for i, text in enumerate(sent) if text)])
 
 
 def _written(rule: Callable[..., Sequence[Any]], operation: Operation, forms: dict[str, str],
              row: str) -> tuple[list[str], list[str]]:
-    """Statements for a rule of the gradient, the value and the operands; and what it gives, "" for nothing."""
+    """Statements for a rule of the gradient, the value and the operands; and its results, "" for None."""
     trace = Trace(writable)
     places = {"g": (f"d[k{row}]", False), "y": (f"v[k{row}]", operation.truth),
               **{f"x{i}": (f"v[i{i}{row}]", truth) for i, truth in enumerate(operation.truths)}}

@@ -107,7 +107,7 @@ def _columns() -> dict[str, Callable[..., Any]]:
 
 @cache
 def _vectorizable() -> dict[str, Callable[..., Any]]:
-    """Functions without a call or a branch, so that the compiler computes them for several rows at once.
+    """Functions without calls and branches, which the compiler computes for several rows at once.
 
     The exponential is 2^k · e^r with |r| ≤ ln 2 / 2, ln 2 in two parts (Cody and Waite 1980), and a polynomial for e^r;
     it is within 2 ulps of the true value.

@@ -32,13 +32,14 @@ class Program:
     values: Mapping[str, Any] = field(default_factory=dict)
     checks: Sequence[tuple[Node, Any]] = ()
 
-    def with_outputs(self, outputs: Mapping[str, Any]) -> Program:
-        """The lines that other outputs need."""
+    def with_outputs(self, references: Sequence[str]) -> Program:
+        """The lines that some outputs need; these are its outputs, by position."""
+        outputs = {str(i): self.outputs[reference] for i, reference in enumerate(references)}
         return Program(self.inputs, needed(self.lines, outputs), outputs)
 
     @property
     def results(self) -> list[Any]:
-        """What the lines are there for: the outputs and the checks."""
+        """The outputs and the checks."""
         return [*self.outputs.values(), *(check for _, check in self.checks)]
 
     def uses(self) -> dict[int, int]:
@@ -52,15 +53,15 @@ class Program:
 def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any],
             allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False,
             shapes: Mapping[str, tuple[int | Size, ...]] = MappingProxyType({})) -> Program:
-    """Write down the forward pass of a plan.
+    """Trace the forward pass of a plan.
 
     Args:
         plan: the schedule.
         samples: an array like each input and parameter, by id.
         constants: the arrays of the other sources, by id.
         allowed: whether a line may stand there; a rule that needs others is a line of its own.
-        checked: whether conditions under which a rule refuses its operands are put aside; else such a rule is a line
-            of its own too.
+        checked: whether the program has the conditions under which rules refuse operands; else such a rule is a line
+            of its own.
         shapes: those of inputs and parameters that have a named size, by id.
 
     Raises:

@@ -1,12 +1,10 @@
-"""A circuit of scalars over the rows of columns: in blocks that stay in cache, on all cores."""
+"""Runs a circuit of scalars over the rows of columns: in blocks that stay in cache, on all cores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from circuitflow.engines.buffers import Compiled
 from circuitflow.engines.columns import OverRows, in_blocks
@@ -32,7 +30,7 @@ FEWEST = 2**10
 
 
 class Rows(OfDerived, OverRows):
-    """A question to a circuit of scalars, asked of every row.
+    """Answers a question to a circuit of scalars for every row, by staged code.
 
     Attributes:
         fast: whether it is one compiled loop over the rows.
@@ -55,15 +53,12 @@ class Rows(OfDerived, OverRows):
         question.need_scalars("as columns of rows need it; choose the engine jax, which takes arrays")
         super().__init__(question, thresholds, derived)
         derived = self.derived
-        nodes = derived.circuit.nodes
-        samples = {name: np.ones((), nodes[name].types[0].dtype)[()] for name in derived.plan.sources
-                   if nodes[name].kind != "constant"}
-        stages = program(derived.plan, samples, derived.circuit.values, _is_by_row)
+        stages = program(derived.plan, derived.zeros(), derived.circuit.values, _is_by_row)
         for line in stages.lines:
             if isinstance(line.function, Called):
                 raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
                                  "applied to every row")
-        self._stages = stages.with_outputs({str(i): stages.outputs[ref] for i, ref in enumerate(derived.results)})
+        self._stages = stages.with_outputs(derived.results)
         knows = (len(self._stages.lines) <= thresholds.looped_lines
                  and all(map(writable, self._stages.lines)))
         self.options = {"fast": fast}
@@ -80,7 +75,7 @@ class Rows(OfDerived, OverRows):
 
 
 def _is_by_row(line: Line) -> bool:
-    """Whether a line of numbers is one of columns too, row by row."""
+    """Whether a line of numbers is right for columns too, row by row."""
     return is_elementwise(line.function) or line.function in BY_ELEMENT
 
 
@@ -101,7 +96,7 @@ def _blocks(stages: Program, columns: frozenset[str],
 
 
 def _over(stages: Program, columns: frozenset[str]) -> Program:
-    """The same lines over columns of any length, of which nothing is computed."""
+    """The same lines over columns of any length; computes nothing."""
     trace, shape = Trace(), (Size.named("rows"),)
     now: dict[int, Any] = {}
     inputs = {}
@@ -119,7 +114,7 @@ def _over(stages: Program, columns: frozenset[str]) -> Program:
 
 def _loop(stages: Program, columns: frozenset[str],
           thresholds: Thresholds) -> Fill:
-    """One compiled loop over the rows, from the inputs to the outputs of each without a stop in memory."""
+    """One compiled loop over the rows; intermediate results stay in registers."""
     source = Source(stages, number)
     lines = [text for _, text in source.statements(partial(written, COMPILED), inlinable)]
     names = {name: source.name(value) for name, value in stages.inputs.items()}

@@ -1,7 +1,7 @@
-"""Functions of numbers: how a line of floats and truth values is written.
+"""Writes lines of floats and truth values.
 
-In Python a function of `math` raises where NumPy gives an infinity or NaN; whoever runs such code has to run it again
-in NumPy then. In a compiled loop nothing raises, and the functions behave as those of NumPy.
+In Python a function of `math` raises where NumPy gives an infinity or NaN; the caller then computes again in NumPy. In
+a compiled loop nothing raises, and the functions behave as those of NumPy.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ NAMES: dict[str, Callable[..., Any]] = {
 
 
 def writable(line: Line) -> bool:
-    """Whether a line has a form: a function that is known, of floats and truth values, with nothing said beside.
+    """Whether a line has a form: a known function of floats and truth values, without keywords.
 
     Truth values are Python's, which are numbers too, but NumPy's are not: their sum is a truth value. So only what is
     listed here takes them.
@@ -91,8 +91,6 @@ def _kind(x: Any) -> str | None:
     """"f" of a float or another number, "b" of a truth value; None of what is neither, or has another dtype."""
     if isinstance(x, Value):
         return _KINDS.get(x.dtype.char) if x.shape == () else None
-    if type(x) is float:
-        return "f"
     kind = np.asarray(x).dtype.kind if np.ndim(x) == 0 else ""
     return {"i": "f", "u": "f", "f": "f", "b": "b"}.get(kind)
 

@@ -1,4 +1,4 @@
-"""Python source made of a program: names that are generated or checked, numbers, and nothing else."""
+"""Writes a program as Python source. The text has generated names and numbers, and nothing from the document."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Source:
         self._inlined: dict[int, str] = {}
 
     def name(self, value: Value) -> str:
-        """What a value is called."""
+        """The name of a value."""
         if id(value) not in self._names:
             self._names[id(value)] = self._name(value, len(self._names))
         return self._names[id(value)]
@@ -63,7 +63,7 @@ class Source:
         return self._names_of[id(object_)][0]
 
     def text(self, operand: Any) -> str:
-        """An operand as it is written."""
+        """The text of an operand."""
         if isinstance(operand, Value):
             return self._inlined.pop(id(operand), None) or self.name(operand)
         if is_number(operand):
@@ -85,7 +85,7 @@ class Source:
 
     def statements(self, write: Write,
                    inline: Callable[[Line, Value], bool] = lambda line, operand: False) -> Iterator[tuple[Line, str]]:
-        """One for each line.
+        """A statement for each line.
 
         Args:
             write: writes the right side of a line.
@@ -114,7 +114,7 @@ def is_number(x: Any) -> bool:
 
 
 def literal(x: Any) -> str:
-    """A number of Python as it is written; not finite ones by the names `inf` and `nan`."""
+    """The text of a Python number; those that are not finite have the names `inf` and `nan`."""
     return f"({x!r})" if repr(x).startswith("-") else repr(x)
 
 

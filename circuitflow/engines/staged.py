@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from types import FunctionType, MethodType
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -30,16 +30,13 @@ def scalar_program(derived: Derived) -> Program | None:
              *(nodes[name].types[0] for name in plan.sources)]
     if not derived.question.scalar or not all(map(is_scalar, types)):
         return None
-    samples = {name: np.zeros((), nodes[name].types[0].dtype)[()] for name in plan.sources
-               if nodes[name].kind != "constant"}
-    return program(plan, samples, derived.circuit.values, writable)
+    return program(plan, derived.zeros(), derived.circuit.values, writable)
 
 
 class Staged(OfDerived, Backed):
-    """A question to a circuit of scalars, as a plain function of floats: `value_and_grad`.
+    """Answers a question to a circuit of scalars by a plain function of floats, `value_and_grad`.
 
-    It takes what an engine takes when it is called. Numbers that are floats already go straight into the stages; all
-    others are bound first.
+    It takes the arguments of `Engine.__call__`. Floats go straight into the stages; other numbers are bound first.
     """
 
     way = "staged, on floats"
@@ -60,7 +57,7 @@ class Staged(OfDerived, Backed):
         super().__init__(question, thresholds, derived)
         program = stages or scalar_program(self.derived)
         assert program is not None  # noqa: S101
-        program = program.with_outputs({str(i): program.outputs[ref] for i, ref in enumerate(self.derived.results)})
+        program = program.with_outputs(self.derived.results)
         self._source = Source(program, number)
         self._names = {id_: self._source.name(value) for id_, value in program.inputs.items()}
         self._body = [text for _, text in self._source.statements(self._right, inlinable)]
@@ -91,13 +88,8 @@ class Staged(OfDerived, Backed):
         return f"{self._source.bind(apply, 'f')}({', '.join(map(text, line.operands))})"
 
     @cached_property
-    def value_and_grad(self) -> Callable[..., Any]:
-        """The plain function."""
-        return MethodType(self._function(), self)
-
-    @cached_property
     def _keywords(self) -> dict[str, Any]:
-        """What the function takes by name, with the document's values as defaults."""
+        """The keywords of the function, with the document's values as defaults."""
         values, inputs = self.question.circuit.values, self.derived.inputs
         return {name: values[name].item() if id_ in self._names and name in values else _Missing
                 for name, id_ in inputs.items() if name != "upstream"}
@@ -109,8 +101,9 @@ class Staged(OfDerived, Backed):
                  if value is not default}
         return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, {**given, **named})))
 
-    def _function(self) -> FunctionType:
-        """The function; its first parameter is this engine, and every keyword has the document's value as default."""
+    @cached_property
+    def value_and_grad(self) -> Callable[..., Any]:
+        """The plain function; every keyword has the document's value as default."""
         question, source, ids = self.question, self._source, self.derived.inputs
         names = {name: self._names.get(ids[name], f"unused{i}") for i, name in enumerate(self._keywords)}
         # What no keyword gives: upstream gradients, and an input that is called like their keyword.
@@ -147,7 +140,7 @@ class Staged(OfDerived, Backed):
         made.__code__ = made.__code__.replace(co_varnames=(*real, *made.__code__.co_varnames[len(real) :]))
         made.__defaults__, made.__kwdefaults__ = (None,), {**self._keywords, "upstream": None}
         made.__doc__ = Engine.__call__.__doc__
-        return made
+        return MethodType(made, self)
 
     def _dictionary(self, keys: Iterable[str], values: Iterable[str]) -> str:
         pairs = zip(keys, values, strict=True)

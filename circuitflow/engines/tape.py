@@ -1,13 +1,12 @@
 """A circuit of scalars as flat arrays: gates by number, operands in compressed rows.
 
-Gates of one operation stand in a run, as long as the order of the circuit allows: what costs most in a loop over gates
-is a processor that guesses the next operation wrong. The number of a gate is also the place of its value, after those
-of the sources.
+Gates of one operation stand in a run, as long as the order of the circuit allows: mispredicted branches cost most in a
+loop over gates. The number of a gate is also the place of its value, after those of the sources.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from circuitflow.engines.native import jitted
 from circuitflow.executor.plan import Plan
+from circuitflow.executor.question import Question
 from circuitflow.graph.collector import collector_paused
 
 UNROLLED = 8
@@ -22,7 +22,7 @@ UNROLLED = 8
 
 
 class Operation(NamedTuple):
-    """What gates of one run have in common.
+    """The operation of the gates of one run.
 
     Attributes:
         kind: the gate.
@@ -61,21 +61,21 @@ class Tape:
 
 
 @collector_paused()
-def tape(plan: Plan, sources: Mapping[str, bool], *, fast: bool) -> Tape:
+def tape(question: Question, *, fast: bool) -> Tape:
     """Lay out a schedule of scalars.
 
     Args:
-        plan: the schedule.
-        sources: whether each source is a truth value.
+        question: to a circuit of scalars.
         fast: whether numba does it.
     """
+    plan = question.plan
     truth = [False] * len(plan.names)
     for name, slot in plan.sources.items():
-        truth[slot] = sources[name]
+        truth[slot] = question.sources[name].dtype == "bool"
     reached = _reached(plan)
     codes: dict[tuple[Any, ...], int] = {}  # by the fields of an operation
-    code_of, outputs, counts = [], [], []
-    flat: list[int] = []
+    lists: tuple[list[int], ...] = [], [], [], []
+    code_of, outputs, counts, flat = lists
     for step in plan.steps:
         operands, output = step.operands, step.output
         is_truth = truth[output] = step.node.types[0].dtype == "bool"
@@ -89,7 +89,7 @@ def tape(plan: Plan, sources: Mapping[str, bool], *, fast: bool) -> Tape:
         outputs.append(output)
         counts.append(len(operands))
         flat += operands
-    return _laid_out(plan, [Operation(*key) for key in codes], code_of, outputs, counts, flat, fast=fast)
+    return _laid_out(plan, [Operation(*key) for key in codes], *(np.array(x, np.int64) for x in lists), fast=fast)
 
 
 def _frozen(value: Any) -> Any:
@@ -111,7 +111,6 @@ def _reached(plan: Plan) -> list[bool]:
 
 def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, outputs: Any, counts: Any, flat: Any, *,
               fast: bool) -> Tape:
-    codes, outputs, counts, flat = (np.asarray(x, np.int64) for x in (codes, outputs, counts, flat))
     starts = np.cumsum(counts) - counts
     order = _order(plan, len(operations), codes, outputs, counts, flat, fast=fast)
     first, count = len(plan.sources), len(order)

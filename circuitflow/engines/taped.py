@@ -1,4 +1,4 @@
-"""A circuit of scalars run on its tape: for thousands to millions of gates."""
+"""Runs a circuit of scalars on its tape: for thousands to millions of gates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Laid(Engine):
         super().__init__(question, thresholds)
         question.need_scalars("as a tape needs it; choose another engine")
         plan = question.plan
-        self._tape = tape(plan, {name: type_.dtype == "bool" for name, type_ in question.sources.items()}, fast=fast)
+        self._tape = tape(question, fast=fast)
         self._slots = self._tape.slots.tolist()
         self._value_slots = [self._slots[slot] for slot in plan.of.values()]
         self._gradient_slots = [self._slots[slot] for slot in plan.wrt.values()]
@@ -40,7 +40,7 @@ class _Laid(Engine):
 
 
 class Taped(_Laid, Backed):
-    """A question to a circuit of scalars, as a function.
+    """Answers a question to a circuit of scalars by loops over its tape.
 
     Attributes:
         fast: whether its loops are compiled.
@@ -69,32 +69,34 @@ class Taped(_Laid, Backed):
                                                              self._gradient_slots)
         known = circuit.values
         self._at = {name: slot for slot, name in enumerate(plan.sources)}
-        self._missing = frozenset(name for name in self._at if name not in known)
-        self._defaults = np.array([known[name].item() if name in known else np.nan for name in self._at])
         self._floats = frozenset(name for name, type_ in question.sources.items()
                                  if type_.dtype != "bool" and circuit.nodes[name].kind != "constant")
         self._truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
-        if not self._missing:
-            seeds = question.bind({}, {})[1]
-            self._default_seeds = self._seeded(seeds), np.array([*seeds.values()], float)
+        self._defaults: tuple[Any, Any, Any] | None = None  # arguments of the loops, where everything has a default
+        if known.keys() >= self._at.keys():
+            self._defaults = self._numbers(*question.bind({}, {}))
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        if (self._missing or upstream or not self._floats.issuperset(inputs)
+        if (self._defaults is None or upstream or not self._floats.issuperset(inputs)
                 or not {*map(type, inputs.values())} <= {float}):
             return super().answer(inputs, upstream)
-        start = self._defaults
+        start, *seeds = self._defaults
         if inputs:
             start = start.copy()
             for name, value in inputs.items():
                 start[self._at[name]] = value
         try:
-            return self._answer(start, *self._default_seeds)
+            return self._answer(start, *seeds)
         except self.raises:
             return self.question.interpret(*self.question.bind(inputs, upstream))
 
     def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
-        start = np.array([bound.arrays[name].item() for name in self._at])
-        return self._answer(start, self._seeded(seeds), np.array([*seeds.values()], float))
+        return self._answer(*self._numbers(bound, seeds))
+
+    def _numbers(self, bound: Bound, seeds: Mapping[int, Any]) -> tuple[Any, Any, Any]:
+        """The arguments of the loops."""
+        return (np.array([bound.arrays[name].item() for name in self._at]), self._seeded(seeds),
+                np.array([*seeds.values()], float))
 
     def _answer(self, start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> Answer:
         values, gradients = self._run(start, seeded, seeds)
@@ -104,7 +106,7 @@ class Taped(_Laid, Backed):
 
 
 class TapedRows(_Laid, OverRows):
-    """A question to a circuit of scalars, asked of every row; its loops are compiled, and run on all cores."""
+    """Answers a question to a circuit of scalars for every row, by compiled loops over its tape, on all cores."""
 
     way = "tape, compiled, over rows"
 
@@ -134,7 +136,7 @@ class TapedRows(_Laid, OverRows):
 
 
 class _RowsOf:
-    """Numbers and columns, which are written one below the other for some rows."""
+    """Numbers and columns; writes the values of some rows, one operand below the other."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self._same = np.array([0.0 if x.ndim else x for x in values])[:, None]

@@ -1,16 +1,17 @@
-"""Forward rules written down as lines: each calls one NumPy function on what earlier lines gave.
+"""Traces forward rules to lines: each line calls one NumPy function on results of earlier lines.
 
-The rules are run with values that record what is done to them, by NumPy's own protocols for foreign arrays
-(`__array_ufunc__`, NEP 13, and `__array_function__`, NEP 18). A value knows its shape and dtype. Where its shape is
-numbers alone there is a sample beside it, an array that was computed in the ordinary way; where it has named sizes,
-these are what the rule sees, and what comes of them stands in the lines as polynomials. What does not depend on a
-recorded value is computed at once and becomes a constant.
+The rules run on values that record the functions applied to them, by NumPy's own protocols for foreign arrays
+(`__array_ufunc__`, NEP 13, and `__array_function__`, NEP 18). A value knows its shape and dtype. A value whose shape is
+numbers alone has a sample, an array that was computed in the ordinary way. Named sizes stay names: rules see them in
+shapes, and lines have polynomials in them. A result that does not depend on a value is computed at once and becomes a
+constant.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class Inseparable(TypeError):  # noqa: N818
 
 
 class Line(NamedTuple):
-    """One call.
+    """One call of a function.
 
     Attributes:
         function: what is called.
@@ -62,7 +63,7 @@ class Trace:
     """
 
     def __init__(self, allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False) -> None:
-        """An empty trace; if checked, conditions are put aside, else a rule that has one is a line of its own."""
+        """An empty trace; if checked it collects conditions, else a rule that has one is a line of its own."""
         self.lines: list[Line] = []
         self.stage: Any = None
         self.allowed = allowed
@@ -71,7 +72,7 @@ class Trace:
         self._made: dict[Any, Any] = {}
 
     def apply(self, rule: Callable[..., Any], *operands: Any, **attributes: Any) -> Any:
-        """What a rule gives; one that cannot be written down is a single line that calls it."""
+        """The result of a rule; a rule that cannot be traced becomes a single line that calls it."""
         start = len(self.lines)
         try:
             with np.errstate(all="ignore"):
@@ -87,7 +88,7 @@ class Trace:
             self.checks.clear()  # the one line makes its checks itself
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
-        return self._record(Called(rule, attributes), operands, {})
+        return self._record(Called(rule, np, **attributes), operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.
@@ -152,7 +153,7 @@ class Trace:
 
 
 def _origin(error: BaseException) -> BaseException:
-    """The error that a gate inside of a unit gave, which the unit tells with its name."""
+    """The error of a gate inside of a unit, which the unit's error is raised from."""
     while isinstance(error, GateError) and error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -171,21 +172,15 @@ _SHAPE_ALONE = {np.ones_like, np.zeros_like, np.shape, np.ndim, np.size, np.resu
 """Functions that look at the shape and dtype of a value only."""
 
 
-class Called:
+class Called(partial[Any]):
     """A forward rule as a function of its operands."""
-
-    def __init__(self, rule: Callable[..., Any], attributes: Mapping[str, Any]) -> None:
-        self.rule, self.attributes = rule, attributes
-
-    def __call__(self, *operands: Any) -> Any:
-        return self.rule(np, *operands, **self.attributes)
 
 
 class Value(NDArrayOperatorsMixin):
-    """What a line gives, or an input.
+    """The result of a line, or an input.
 
     Attributes:
-        shape, dtype: what is known of it.
+        shape, dtype: of the array that it stands for.
         sample: an array like it; None where its shape has a named size.
     """
 
@@ -229,7 +224,7 @@ class Value(NDArrayOperatorsMixin):
 
 
 class Namespace:
-    """An array library, with the conditions under which a rule refuses its operands put aside in `checks`."""
+    """An array library; `checks` collects the conditions under which rules refuse operands."""
 
     def __init__(self, library: Any, checks: list[Any] | None) -> None:
         self._library = library
@@ -241,7 +236,7 @@ class Namespace:
 
 
 class _NumPy(Namespace):
-    """NumPy, with functions that NumPy's protocols leave out; what a named size gives is a line as well."""
+    """NumPy, with functions that NumPy's protocols leave out. The value of a named size is a line too."""
 
     def __init__(self, trace: Trace, checks: list[Any] | None) -> None:
         super().__init__(np, checks)
@@ -276,7 +271,7 @@ def _sample(x: Any) -> Any:
 
 
 def _key(function: Any, operands: Any, keywords: Mapping[str, Any]) -> Any:
-    """What equal calls have in common; None where that is not told in a word."""
+    """A key that equal calls share; None where an operand has none."""
     parts: list[Any] = []
     for x in (*operands, *keywords.items()):
         if isinstance(x, Value):

@@ -27,7 +27,7 @@ _Key = tuple[int, str]
 class Jitted(Engine):
     """A question to a circuit, as a function of arrays that gives JAX arrays.
 
-    What the document gives is put on the device once; what a call gives, each time, unless it is a JAX array already.
+    The document's arrays go to the device once. The arguments of a call go each time, unless they are JAX arrays.
     Numbers have the dtypes of the document.
     """
 
@@ -103,7 +103,7 @@ class Jitted(Engine):
             return self._jax.device_put(array, self._device)
 
     def _array(self, key: _Key, value: Any) -> Any:
-        """An array on the device; of what no answer needs, only the name and the shape are looked at."""
+        """An array on the device; zeros of the same shape for an argument that no answer needs."""
         if key not in self._read:
             return np.broadcast_to(np.zeros(()), _shape(value))
         if isinstance(value, self._jax.Array) and value.dtype == self._types[key].dtype:
@@ -112,7 +112,7 @@ class Jitted(Engine):
         return self._put(Library.of({}).convert(in_memory(value), self._types[key], shown))
 
     def _check(self, given: Mapping[_Key, Any], columns: frozenset[_Key]) -> None:
-        """What the interpreter would say of arguments like these; there must be as many of every column."""
+        """Refuse arguments that the interpreter would refuse, and columns of different lengths."""
         rows = count_rows(*_parted({key: x for key, x in given.items() if key in columns}))
         self.question.bind(*_parted({key: np.broadcast_to(np.zeros((), x.dtype), x.shape[key in columns :])
                                      for key, x in given.items()}))

@@ -86,7 +86,7 @@ class Library(NamedTuple):
         return self.xp.asarray(np.array(array), device=array_api_compat.device(self.like))
 
     def to_numpy(self, array: Any) -> Any:
-        """An array of this library as one of NumPy; bfloat16, which NumPy does not have, becomes float32.
+        """An array of this library as one of NumPy; bfloat16 becomes float32, because NumPy has no bfloat16.
 
         Raises:
             InputError: it has no numbers in memory, or not one for every element.

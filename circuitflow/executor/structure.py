@@ -1,7 +1,7 @@
-"""Nodes with subcircuits that run as a unit: how they run, and how a gradient goes back through them.
+"""Runs nodes with subcircuits as a unit, and takes gradients back through them.
 
-Inside, the values of the forward pass are not kept: the reverse sweep computes them again, one application at a time.
-Of a scan the carries are kept, every one or every so many-th, and shown in the result as `scan/carry`.
+The forward pass keeps no values inside of a unit; the reverse sweep computes them again, one application at a time.
+A scan keeps every n-th carry, and the result shows them as `scan/carry`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from circuitflow.graph.node import Node
 
 
 def structure(node: Node, wanted: Sequence[bool]) -> Gate:
-    """What a node with subcircuits computes, and the contributions to the operands wanted."""
+    """A node with subcircuits as a gate: its value, and the contributions to the operands wanted."""
     if node.kind == "scan":
         return _Scan(node, wanted).gate
     if node.kind == "if":
@@ -185,7 +185,7 @@ class _Scan:
             carry = self._next(outputs)
             for name, stack in stacks.items():
                 stack.append(outputs[name])
-        if not positions:  # nothing to learn a shape from but a step on zeros
+        if not positions:  # no steps: infer shapes from one step on zeros
             zeros = {name: xp.zeros(x.shape[1:], dtype=x.dtype) for name, x in operands.items() if name in self.over}
             outputs = self._apply(xp, {**operands, **zeros})
             empty = {name: xp.zeros((0, *outputs[name].shape), dtype=outputs[name].dtype) for name in stacks}
