@@ -19,6 +19,9 @@ from circuitflow.graph.node import Edge
 
 Kind = Literal["removed", "added", "renamed", "changed", "rewired", "circuit"]
 
+EXACT = 60
+"""Longest text of numbers that are told exactly where they look the same in short, in characters."""
+
 
 class Change(NamedTuple):
     """One thing that differs.
@@ -96,7 +99,7 @@ def diff(old: Circuit, new: Circuit) -> Difference:
     for text in {**old.upstream, **new.upstream}:
         values = [_array(circuit.upstream[text]) if text in circuit.upstream else None for circuit in (old, new)]
         if values[0] != values[1]:
-            was, now = (number(c.upstream[text]) if text in c.upstream else "" for c in (old, new))
+            was, now = (number(c.upstream[text], 4) if text in c.upstream else "" for c in (old, new))
             changes.append(Change("circuit", "", "", f"upstream of {text}", was, now))
     assert first is not None  # noqa: S101
     return Difference(tuple(changes), first.before)
@@ -182,7 +185,9 @@ class _Comparison:
             for what in dict.fromkeys((*said[0], *said[1])):
                 was, now = (side.get(what, ("", None)) for side in said)
                 if was[1] != now[1]:
-                    yield Change("changed", self.name, id_, what, was[0], now[0])
+                    exact = [str(side[1][-1]) for side in (was, now) if isinstance(side[1], tuple)]
+                    alike = was[0] == now[0] and len(exact) == 2 and max(map(len, exact)) <= EXACT
+                    yield Change("changed", self.name, id_, what, *(exact if alike else (was[0], now[0])))
         edges = [{edge.port if site.bodies else i: edge for i, edge in enumerate(site.operands)} for site in (old, new)]
         for place in dict.fromkeys((*edges[0], *edges[1])):
             left, right = edges[0].get(place), edges[1].get(place)
@@ -246,7 +251,7 @@ def _said(site: Site) -> dict[str, tuple[str, Hashable]]:
     if node.gate in ("input", "parameter", "constant"):
         value, shape, dtype = node.value, getattr(node, "shape", None), node.dtype  # type: ignore[union-attr]
         if site.array is not None:
-            said["value"] = number(site.array), _array(site.array)
+            said["value"] = number(site.array, 4), _array(site.array)
             dtype = None  # which the array has
         elif value is not None:
             said["value"] = short(value), repr(value)
