@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -338,7 +339,7 @@ def test_derivatives_of_every_kind(circuitflow, tmp_path):
     assert outputs(circuitflow("run", staged, "--json", "--jvp", "x=1")) == {"f_dot": 2.0595697955721652}
     assert outputs(circuitflow("run", staged, "--json", "--jvp", "x=1", "--jvp", "y=0")) == {"f_dot": 2.0595697955721652}
     matrix = circuitflow("run", "circuits/neuron_layer.json", "--hessian", "--wrt", "w1").out
-    assert matrix == "ddw1_dw1 = (2, 2)\n[[-0.090858 -0.181715]\n [-0.181715 -0.363431]]\n"
+    assert matrix == "ddw1_dw1 = (2, 2)\n[[-0.0908577,  -0.181715],\n [ -0.181715,  -0.363431]]\n"
     for wrong, message in [(["--jvp", "x=1", "--wrt", "x"], "--jvp names what moves; leave out --wrt"),
                            (["--jvp", "q=1"], "wrt: there is no 'q' in circuit 'staged'"),
                            (["--jvp", "x=1", "--hessian"], "--hessian and --jvp exclude one another; give one")]:
@@ -497,8 +498,60 @@ def test_progress_is_shown_on_a_terminal_after_a_second(monkeypatch):
 def test_numbers_in_a_table():
     from circuitflow.explanations.numbers import number
 
-    assert [number(x) for x in (1.0, -0.5346446645, 1e-12, np.int64(3), np.bool_(True), np.ones((2, 2)), np.arange(5.0))] == [
-        "1", "-0.534645", "1e-12", "3", "True", "(2, 2) all 1", "(5,) 0 to 4"]
+    assert [number(x) for x in (1.0, -0.5346446645, 1e-12, np.int64(3), np.bool_(True), np.ones((2, 2)), np.ones((4, 4)), np.arange(13.0), -0.0)] == [
+        "1", "-0.534645", "1e-12", "3", "True", "[[1, 1], [1, 1]]", "(4, 4) all 1", "(13,) 0 to 12", "0"]
+
+
+def test_arrays_are_shown_whole_where_they_are_small_and_in_full_on_demand(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    big = np.random.RandomState(0).standard_normal((30, 20))
+    path.write_text(document({"id": "x", "gate": "input", "value": [[1, -2], [0.5, -0.0]]}, {"id": "w", "gate": "input", "value": big.tolist()},
+                             "g = reduce_sum(x)", "h = neg(w)", {"id": "f", "gate": "mul", "inputs": ["g", "h"]}, upstream={"f": np.ones((30, 20)).tolist()}))
+    short, full = circuitflow("run", str(path)).out, circuitflow("run", str(path), "--full").out
+    for text in (short, full):
+        assert re.search(r"\[\[ +1, +-2\],.*\n +\[ *0\.5, +0\]\]", text)
+        assert re.search(r"w +input +\(30, 20\) -?[\d.]+ to [\d.]+", text)
+    assert " … 10 more rows\n" in short
+    assert ", … 8 more]" in short
+    assert "more" not in full
+    for name in ("w", "h", "f"):
+        numbers = re.search(rf"^{name} = \(30, 20\)\n(\[.*?\]\])$", full, re.M | re.S)[1]
+        np.testing.assert_allclose(json.loads(numbers), big if name == "w" else -big if name == "h" else -big * -0.5 * 1.0, rtol=1e-5)
+    asked = circuitflow("run", str(path), "--full", "--wrt", "w", "--cache", "needed").out
+    assert "more" not in asked
+    assert "dw = (30, 20)\n" in asked
+
+
+def test_run_names_the_nodes_that_reach_no_output(circuitflow, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(document("x = 1", "lost = neg(x)", "f = neg(x)"))
+    for arguments in ([], ["--json"], ["--forward"], ["--engine", "staged"]):
+        outcome = circuitflow("run", str(path), *arguments)
+        assert (outcome.status, outcome.err) == (0, "warning: node 'lost' reaches no output\n")
+        assert outcome.err == circuitflow("check", str(path)).err
+
+
+@pytest.mark.parametrize("kind", ["input", "parameter", "constant", "call", "checkpoint", "scan", "if"])
+def test_every_kind_of_nodes_has_its_page_with_an_example_that_runs(circuitflow, kind):
+    from circuitflow.document.model import MODELS
+
+    out = circuitflow("gates", kind).out
+    assert out.startswith(f"{kind}: a kind of nodes\n{MODELS[kind].__doc__.splitlines()[0][:60]}")
+    circuit = cf.loads(out[out.index("{\n"):])
+    assert any(node.gate == kind for node in circuit.document.nodes)
+    assert cf.Executor(circuit).run().gradients
+    keys = json.loads(circuitflow("gates", kind, "--json").out)[kind]["keys"]
+    assert set(keys) == {field.alias or name for name, field in MODELS[kind].model_fields.items()} - {"id", "label", "description", "metadata", "gate"}
+    assert all(re.search(rf"^{key} +\w", out, re.M) for key in keys)
+    assert "None" not in out
+
+
+def test_gates_finds_by_other_names(circuitflow):
+    assert circuitflow("gates", "np.arcsin").out.startswith("np.arcsin: here it is called 'asin'\n")
+    assert circuitflow("gates", "log10").out.splitlines()[0] == "log10: write log(x) / 2.302585092994046"
+    assert circuitflow("gates", "placeholder").out == "placeholder: here it is called 'input'\n"
+    assert list(json.loads(circuitflow("gates", "log10", "--json").out)) == ["log"]
+    assert "{" not in json.dumps(json.loads(circuitflow("gates", "add", "--json").out)["add"]["gradient"])
 
 
 # Pictures and explanations --------------------------------------------------------------------------------------------
@@ -559,6 +612,26 @@ def test_trace_prints_as_it_goes_and_stops_where_a_gate_fails(circuitflow, tmp_p
 
 
 # Expressions ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("arguments", "expression"), [
+    (["-x**2"], "-x**2"), (["--x"], "--x"), (["-(x + y)"], "-(x + y)"), (["-o*x"], "-o*x"), (["-o.json*x"], None), (["--", "-x"], "-x"), (["--set", "x=3", "-x"], "-x"),
+    (["-x", "--set=x=3", "--dtype", "float32"], "-x"), (["-x == -3"], "-x == -3"), (["-h * x"], "-h * x"), (["x", "-xy"], None), (["-x", "--nmae", "f"], None),
+])
+def test_an_expression_may_begin_with_a_minus_sign(circuitflow, arguments, expression):
+    outcome = circuitflow("new", *arguments)
+    if expression is None:
+        assert outcome.status == 2
+    else:
+        written = cf.loads(outcome.out)
+        given = {"x": 3} if "x=3" in " ".join(arguments) else {}
+        assert written == cf.new(expression, given, dtype="float32" if "float32" in arguments else "float64")
+
+
+@pytest.mark.parametrize("expression", ["2 * x", "-2 * x"])
+def test_an_option_right_before_its_value_stays_one(circuitflow, tmp_path, expression):
+    assert circuitflow("new", f"-o{tmp_path}/c.json", expression).status == 0
+    assert cf.load(tmp_path / "c.json") == cf.new(expression)
+
 
 def test_new_writes_a_file_that_runs(circuitflow, tmp_path):
     path = tmp_path / "c.json"

@@ -189,3 +189,10 @@ def test_values_are_compared_to_the_last_bit():
     old, new = (circuit({"id": "x", "gate": "input", "value": value}, "f = reduce_sum(x)") for value in values)
     assert len(told(old, new)) == 1
     assert told(old, new)[0].startswith("~ x: value: (3, 4) ")
+
+
+def test_numbers_that_look_the_same_in_short_are_told_exactly():
+    old, new = (circuit({"id": "x", "gate": "constant", "value": value}, "f = neg(x)") for value in (0.0, -0.0))
+    assert told(old, new) == ["~ x: value: 0.0 → -0.0"]
+    old, new = (circuit({"id": "x", "gate": "constant", "value": value}, "f = neg(x)") for value in (2.9, 2.9000000001))
+    assert told(old, new) == ["~ x: value: 2.9 → 2.9000000001"]

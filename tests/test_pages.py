@@ -170,6 +170,19 @@ def test_pointing_and_the_tab_key_tell_the_number_the_rule_and_the_json(opened):
     assert page.page.evaluate("document.activeElement.getAttribute('role')") == "img"
 
 
+def test_a_tensor_is_told_with_all_of_its_numbers(opened):
+    result = cf.Executor(cf.load(ROOT / "circuits/matrix_product.json")).run()
+    page = opened(cf.draw(result, "html"))
+    for name in ("W", "X", "D"):
+        key = page.page.evaluate(f"() => [...document.querySelectorAll('.node')].map((n) => n.id).find((id) => parts[id][0][1].startsWith('{name}'))")
+        page.page.evaluate(f"describe('{key}')")
+        told = page.page.locator("#detail").inner_text()
+        for x in (*result.values[name].ravel(), *result.gradients[name].ravel()):
+            assert repr(float(x)) in told
+        label = page.page.locator(f"#{key}").get_attribute("aria-label")
+        assert len(label) < 400
+
+
 def test_pan_and_zoom(opened):
     page = opened(cf.draw(staged(), "html"))
     box = lambda: [float(x) for x in page.page.locator("#picture > svg").get_attribute("viewBox").split()]  # noqa: E731

@@ -21,9 +21,9 @@ from circuitflow.errors import printable
 from circuitflow.pictures import dot, drawing, graphviz, mermaid
 from circuitflow.pictures.detail import detail
 from circuitflow.pictures.drawing import picture
-from circuitflow.pictures.marks import full, mark, number
+from circuitflow.pictures.marks import every, full, mark, number
 from circuitflow.pictures.overview import overview
-from circuitflow.pictures.picture import Kind
+from circuitflow.pictures.picture import Kind, Mark
 from circuitflow.pictures.theme import THEMES
 from conftest import ROOT
 from documents import circuit, document
@@ -86,7 +86,7 @@ def test_a_tensor_shows_shape_norm_and_some_of_its_elements():
     assert value.full == "float64 (2, 2), -4 to 3, norm 5: [3, -4, 0, 0]"
     assert mark(np.array([[3.0, -4.0], [0.0, 0.0]]), is_gradient=True).text == "‖·‖ 5.00"
     assert mark(np.zeros((2, 3))).strip == (0.0,) * 6
-    assert mark(np.zeros((0, 3))) == ("(0, 3)", (), "float64 (0, 3), empty")
+    assert mark(np.zeros((0, 3))) == Mark("(0, 3)", (), "float64 (0, 3), empty")
     assert mark(np.array([1.0, -2.0])).text == "[1.00, -2.00]"
     assert mark(np.array([[np.inf, np.nan, 1.0]])).strip == (1.0, 0.0, pytest.approx(0.0))
     assert len(mark(np.arange(1000.0)).strip) == 8
@@ -94,8 +94,22 @@ def test_a_tensor_shows_shape_norm_and_some_of_its_elements():
     assert full(np.arange(100)).endswith("[0, 1, 2, 3, 4, 5, …]")
 
 
+def test_every_number_is_told_in_full():
+    array = np.random.RandomState(0).standard_normal((3, 5))
+    first, _, numbers = every(array).partition("\n")
+    assert first == full(array).partition(": ")[0]
+    assert json.loads(numbers) == array.tolist()
+    assert every(np.float32(0.1)) == repr(float(np.float32(0.1)))
+    assert every(np.zeros((0, 3))) == "float64 (0, 3), empty"
+    assert every(np.array([True])) == "bool (1,), 1 to 1, norm 1\n[True]"
+    lines = every(np.zeros((300, 40))).splitlines()
+    assert (len(lines), lines[-1]) == (27, " … 275 more rows")
+    assert every(np.zeros(5000)).endswith(", … 4,000 more]")
+    assert every(np.zeros((2, 5000))).endswith(", … 4,000 more],\n … 1 more rows")
+
+
 @pytest.mark.parametrize(("x", "text"), [
-    (0.0, "0.00"), (-0.0, "-0.00"), (1.0, "1.00"), (0.7310585, "0.73"), (-0.0357615, "-0.036"), (0.0995, "0.10"), (0.099, "0.099"),
+    (0.0, "0.00"), (-0.0, "0.00"), (1.0, "1.00"), (0.7310585, "0.73"), (-0.0357615, "-0.036"), (0.0995, "0.10"), (0.099, "0.099"),
     (1234.5, "1234.50"), (1e5, "1.0e+05"), (0.00094, "9.4e-04"), (0.001, "0.001"), (np.inf, "∞"), (-np.inf, "-∞"), (np.nan, "NaN"),
     (np.bool_(True), "true"), (False, "false"), (np.int64(3), "3"), (-7, "-7"), (12345678, "1.2e+07"), (np.float32(0.1), "0.10"),
 ])

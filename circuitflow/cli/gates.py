@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from circuitflow.cli import catalogue, kinds
 from circuitflow.cli.arguments import Json
-from circuitflow.cli.catalogue import attributes, example, facts, found, operands, page
-from circuitflow.cli.kinds import kind
+from circuitflow.cli.catalogue import attributes, example, facts, found, operands
 from circuitflow.cli.text import console, print_json, print_table
 from circuitflow.document.model import NODES
 from circuitflow.errors import InputError, printable
@@ -34,7 +34,7 @@ def command(
     Example: circuitflow gates reduce_sum
     """
     if whole:
-        print("\n".join(page()))
+        print("\n".join([*catalogue.page(), *kinds.page()]))
         return
     if name in NODES:
         _print_kind(str(name), json=json)
@@ -73,7 +73,7 @@ def _print(name: str) -> None:
 
 
 def _print_kind(name: str, *, json: bool) -> None:
-    shown = kind(name)
+    shown = kinds.kind(name)
     if json:
         print_json({name: {"summary": shown.summary, "keys": {key.name: key.meaning for key in shown.keys}}})
         return

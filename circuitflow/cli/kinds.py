@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from circuitflow.cli.catalogue import Attribute
@@ -41,6 +42,26 @@ def kind(name: str) -> Kind:
                 str(info.default).lower())
             keys.append(Attribute(key, _MEANINGS.get(key) or str(info.description), _TAKES[key], default))
     return Kind(" ".join(str(model.__doc__).split()), keys, _document(*_EXAMPLES[name]))
+
+
+def page() -> Iterator[str]:
+    """The kinds of nodes as a part of the page of gates."""
+    yield ""
+    yield "## Kinds of nodes"
+    for name in MODELS:
+        told = kind(name)
+        yield ""
+        yield f"### {name}"
+        yield ""
+        yield told.summary
+        yield ""
+        yield "| key | meaning | takes | default |"
+        yield "|---|---|---|---|"
+        yield from (f"| {' | '.join(key)} |" for key in told.keys)
+        yield ""
+        yield "```json"
+        yield told.example
+        yield "```"
 
 
 def _document(nodes: str, outputs: str, circuits: str = "") -> str:

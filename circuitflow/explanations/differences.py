@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from circuitflow.document.values import from_array
 from circuitflow.errors import short
 from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
@@ -20,6 +21,12 @@ from circuitflow.graph.definition import Definition, Site
 from circuitflow.graph.node import Edge
 
 Kind = Literal["removed", "added", "renamed", "changed", "rewired", "circuit"]
+
+FEW = 16
+"""Arrays of more numbers are compared by a digest."""
+
+EXACT = 60
+"""Longest text of numbers that are told exactly where they look the same in short, in characters."""
 
 
 class Change(NamedTuple):
@@ -98,7 +105,7 @@ def diff(old: Circuit, new: Circuit) -> Difference:
     for text in {**old.upstream, **new.upstream}:
         values = [_array(circuit.upstream[text]) if text in circuit.upstream else None for circuit in (old, new)]
         if values[0] != values[1]:
-            was, now = (number(c.upstream[text]) if text in c.upstream else "" for c in (old, new))
+            was, now = (number(c.upstream[text], 4) if text in c.upstream else "" for c in (old, new))
             changes.append(Change("circuit", "", "", f"upstream of {text}", was, now))
     assert first is not None  # noqa: S101
     return Difference(tuple(changes), first.before)
@@ -134,7 +141,7 @@ class _Meanings:
         if node.gate in ("input", "parameter", "constant"):
             value, shape, dtype = node.value, getattr(node, "shape", None), node.dtype  # type: ignore[union-attr]
             if site.array is not None:
-                said["value"] = number(site.array), _array(site.array)
+                said["value"] = number(site.array, 4), _array(site.array)
                 dtype = None  # which the array has
             elif value is not None:
                 said["value"] = short(value), repr(value)
@@ -234,7 +241,9 @@ class _Comparison:
             for what in dict.fromkeys((*said[0], *said[1])):
                 was, now = (side.get(what, ("", None)) for side in said)
                 if was[1] != now[1]:
-                    yield Change("changed", self.name, id_, what, was[0], now[0])
+                    exact = [str(side[1][-1]) for side in (was, now) if isinstance(side[1], tuple)]
+                    alike = was[0] == now[0] and len(exact) == 2 and max(map(len, exact)) <= EXACT
+                    yield Change("changed", self.name, id_, what, *(exact if alike else (was[0], now[0])))
         edges = [{edge.port if site.bodies else i: edge for i, edge in enumerate(site.operands)} for site in (old, new)]
         for place in dict.fromkeys((*edges[0], *edges[1])):
             left, right = edges[0].get(place), edges[1].get(place)
@@ -294,8 +303,10 @@ _ASIDE = {"id", "gate", "inputs", "else_", "label", "description", "metadata"}
 
 
 def _array(array: Any) -> Hashable:
-    """What arrays share that have equal numbers: by their bytes, in which every NaN is written the same."""
-    array = np.ascontiguousarray(array)
+    """What arrays share that have equal numbers: few as they are, many by their bytes; every NaN is the same."""
+    array = np.ascontiguousarray(array) if array.ndim else np.asarray(array)
+    if array.size <= FEW:
+        return str(array.dtype), array.shape, json.dumps(from_array(array))
     if array.dtype.kind == "f":
         array = np.where(array != array, array.dtype.type(math.nan), array)
     return str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()

@@ -175,11 +175,11 @@ class _Told:
         note = NOTES.get(node.kind)
         if note is None:
             return f"{node.kind}: {node.gate.summary}"
-        words = rule(self.circuit, node, formula=not all(rights))
+        got = []
         if note.routes and all(np.ndim(c.value) == 0 for c in contributions):
             got = [c.source for c in contributions if np.any(np.asarray(c.value))]
-            words += f"; here {' and '.join(got)}" if got else ""
-        return words
+        words = rule(self.circuit, node, formula=not got and not all(rights))
+        return words + (f"; here {' and '.join(got)}" if got else "")
 
     # What it means
 
