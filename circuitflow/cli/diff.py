@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import Json, Limit, loaded
+from circuitflow.cli.arguments import Gates, Json, Limit, loaded
 from circuitflow.cli.text import console, print_json
 from circuitflow.document.writing import replace
 from circuitflow.errors import InputError, printable
@@ -27,6 +27,7 @@ def command(
                                                     ".dot or .mmd.")] = None,
     theme: Annotated[str, typer.Option(help="Of the picture: light or dark.")] = "light",
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """What changed between two documents, by meaning.
 
@@ -38,7 +39,7 @@ def command(
     form = None if output is None else Path(output).suffix[1:].lower()
     if form is not None and form not in FORMS:
         raise InputError(f"{printable(str(output), 1000)}: expected a picture as {', '.join(f'.{x}' for x in FORMS)}")
-    before, after = loaded(old, limit), loaded(new, limit)
+    before, after = loaded(old, limit, gates), loaded(new, limit, gates)
     difference = cf.diff(before, after)
     if json:
         print_json({"same": not difference, "changes": [change._asdict() for change in difference.changes]})

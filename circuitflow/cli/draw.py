@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Inputs, Limit, Of, Question, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import File, Gates, Inputs, Limit, Of, Question, Set, Upstream, Wrt, question
 from circuitflow.cli.progress import track, waiting
 from circuitflow.document.writing import replace
 from circuitflow.errors import InputError, printable
@@ -35,6 +35,7 @@ def command(
                                                    "is room for by default.")] = None,
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """The circuit as a picture: values in green, gradients in red.
 
@@ -43,7 +44,7 @@ def command(
     form = "svg" if output == "-" else Path(output).suffix[1:].lower()
     if form not in FORMS:
         raise InputError(f"{printable(output, 1000)}: expected a picture as {', '.join(f'.{name}' for name in FORMS)}")
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
     subject = asked.circuit if no_values else _run(asked, values_only=values_only)
     with waiting("drawing"):
         content = draw(subject, form, theme=theme, depth=depth)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Inputs, Limit, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import File, Gates, Inputs, Limit, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.progress import track
 from circuitflow.document.writing import replace
 from circuitflow.explanations.forms import explain
@@ -26,12 +26,13 @@ def command(
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", show_default=False,
                                                help="Where to write it; standard output by default.")] = None,
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """The staged computation in words and numbers, line by line.
 
     Example: circuitflow explain circuits/patterns.json
     """
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
     executor = cf.Executor(asked.circuit)
     result = (executor.forward(asked.inputs, of=asked.of, track=track) if forward else
               executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, track=track))

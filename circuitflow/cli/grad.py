@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Limit, Of, Wrt, loaded, split
+from circuitflow.cli.arguments import File, Gates, Limit, Of, Wrt, loaded, split
 from circuitflow.cli.progress import waiting
 from circuitflow.document.model import Body, ConstantNode, InputNode, ParameterNode, TensorFile
 from circuitflow.document.writing import replace
@@ -23,12 +23,13 @@ def command(
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                help="Where to write the document; standard output by default.")] = None,
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """The gradient, as a circuit document: run it, or differentiate it again.
 
     Example: circuitflow grad circuits/product.json -o gradient.json
     """
-    circuit = loaded(file, limit)
+    circuit = loaded(file, limit, gates)
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)
     text = cf.dumps(gradient)

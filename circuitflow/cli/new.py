@@ -10,7 +10,7 @@ import typer
 
 import circuitflow as cf
 from circuitflow.authoring.expression import MAX_LENGTH
-from circuitflow.cli.arguments import Set, assigned, split
+from circuitflow.cli.arguments import Gates, Set, assigned, split, table_of
 from circuitflow.document.writing import replace
 from circuitflow.errors import InputError, printable
 
@@ -32,6 +32,7 @@ def command(
     dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                help="Where to write the document; standard output by default.")] = None,
+    gates: Gates = None,
 ) -> None:
     """A document from an expression.
 
@@ -41,7 +42,7 @@ def command(
     values = {id_: value for id_, value, _ in (assigned(item, "--set") for item in assignments)}
     folder = Path(output).parent if output is not None else Path.cwd()
     circuit = cf.new(text, values, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
-                     outputs=split(of), name=name, dtype=dtype, folder=folder)
+                     outputs=split(of), name=name, dtype=dtype, gates=table_of(gates), folder=folder)
     if output is None:
         print(cf.dumps(circuit), end="")
     else:

@@ -10,11 +10,24 @@ import numpy as np
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Inputs, Json, Limit, Of, Question, Set, Upstream, Wrt, arrays, question
+from circuitflow.cli.arguments import (
+    File,
+    Gates,
+    Inputs,
+    Json,
+    Limit,
+    Of,
+    Question,
+    Set,
+    Upstream,
+    Wrt,
+    arrays,
+    question,
+    split,
+)
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import run_table
 from circuitflow.cli.text import console, print_json, print_table, whole
-from circuitflow.document.values import from_array
 from circuitflow.errors import InputError, printable
 from circuitflow.explanations.numbers import number
 
@@ -33,6 +46,10 @@ def command(
                                            help="Forward mode: the outputs along a direction in which nodes move, each "
                                                 "by a value.")] = [],  # noqa: B006
     json: Json = False,
+    values: Annotated[list[str], typer.Option("--values", metavar="ID,…", show_default=False,
+                                              help="Of --json: the nodes whose values it has, beside outputs (--of) "
+                                                   "and gradients (--wrt). Without any of the three it has all "
+                                                   "that there is.")] = [],  # noqa: B006
     engine: Annotated[str, typer.Option(help="auto, interpreter, staged, tape or jax. Only the interpreter, which is "
                                              "auto without a table, shows every node.")] = "auto",
     device: Annotated[str | None, typer.Option(help="Of the engine jax: cpu or gpu.", show_default=False)] = None,
@@ -53,6 +70,7 @@ def command(
     debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
                                                                   "NaN, and exit with status 1.")] = False,
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """Forward pass and reverse sweep: a table of node, gate, value, gradient.
 
@@ -60,7 +78,7 @@ def command(
     """
     if verbose:
         logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
     kinds = [name for name, given in (("--forward", forward), ("--jacobian", jacobian), ("--hessian", hessian),
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:
@@ -76,7 +94,11 @@ def command(
         raise InputError("--cache is about the reverse sweep of a single run; leave out what asks for another one")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
+    if values and (not json or jacobian or hessian or jvp or cache != "all"):
+        raise InputError("--values goes with --json and a single run that keeps all values")
     if fast:
+        if values:
+            raise InputError("--values goes with the interpreter, which has the value of every node")
         _fast(asked, executor, engine, device, table, output, forward=forward, json=json)
         return
     if output != "-":
@@ -90,7 +112,7 @@ def command(
         result = executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, cache=cache,
                               track=track, watch=_Trace(asked.circuit) if trace else None)
     if json:
-        print_json(as_object(result))
+        print_json(_as_object(asked, result, split(values)))
     elif cache != "all":
         _print_asked(result)
     elif result.circuit is asked.circuit:
@@ -152,7 +174,7 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
     values = {name: np.asarray(x) for name, x in values.items()}
     result = cf.Result(asked.circuit, values, values, {name: np.asarray(x) for name, x in gradients.items()}, [])
     if json:
-        print_json(as_object(result))
+        print_json(_as_object(asked, result, None))
     else:
         _print_asked(result)
 
@@ -181,16 +203,14 @@ def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result
     return cf.Executor(derived).forward(inputs, track=track)
 
 
-def as_object(result: cf.Result) -> dict[str, Any]:
-    """A result as `run --json` prints it."""
-    return {
-        "circuit": result.circuit.name,
-        "outputs": {name: from_array(value) for name, value in result.outputs.items()},
-        "values": {name: from_array(value) for name, value in result.values.items()},
-        "gradients": {name: from_array(value) for name, value in result.gradients.items()},
-        "contributions": [{"source": c.source, "target": c.target, "port": c.port, "value": from_array(c.value)}
-                          for c in result.contributions],
-    }
+def _as_object(asked: Question, result: cf.Result, values: list[str] | None) -> dict[str, Any]:
+    """A result as `run --json` prints it: what was asked for, or all that there is."""
+    if result.circuit is not asked.circuit:  # a derivative, whose nodes nobody has named
+        return result.to_dict(values=(), gradients=(), contributions=False)
+    if asked.of is None and asked.wrt is None and values is None:
+        return result.to_dict()
+    gradients = cf.Executor(asked.circuit).plan(asked.of, asked.wrt).wrt if result.gradients else ()
+    return result.to_dict(values=values or (), gradients=gradients, contributions=False)
 
 
 def _print(result: cf.Result) -> None:

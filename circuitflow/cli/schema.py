@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from circuitflow.cli.arguments import Gates, table_of
 from circuitflow.document.schema import DIALECT, GateForm, document_schema
-from circuitflow.gates import GATES
+from circuitflow.gates import GATES, GateTable
 
 
 class Which(StrEnum):
@@ -21,18 +22,18 @@ class Which(StrEnum):
 
 
 def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, or of what `run --json` prints.")]
-            = Which.DOCUMENT) -> None:
+            = Which.DOCUMENT, gates: Gates = None) -> None:
     """The JSON Schema of documents, for your editor.
 
     Example: circuitflow schema > circuit.schema.json
     """
-    print(text(which), end="")
+    print(text(which, table_of(gates)), end="")
 
 
-def text(which: Which) -> str:
+def text(which: Which, table: GateTable = GATES) -> str:
     """A schema as it stands in `schemas/`."""
     schema = run_schema() if which is Which.RUN else document_schema(
-        {name: GateForm(f"{gate.formula}: {gate.summary}", gate.attributes) for name, gate in GATES.items()})
+        {name: GateForm(f"{gate.formula}: {gate.summary}", gate.attributes) for name, gate in table.items()})
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -58,9 +59,13 @@ class RunOutput(BaseModel):
     model_config = ConfigDict(extra="forbid")
     circuit: Annotated[str, Field(description="name of the circuit")]
     outputs: Annotated[dict[str, Tensor], Field(description="the outputs, by reference")]
-    values: Annotated[dict[str, Tensor], Field(description="the value of every node, by id, in schedule order")]
-    gradients: Annotated[dict[str, Tensor], Field(description="the gradient on every node that the sweep reached")]
-    contributions: Annotated[list[RunContribution], Field(description="of every edge, in the order of the sweep")]
+    values: Annotated[dict[str, Tensor], Field(description="the values of nodes, by id: those asked for by --values, "
+                                                           "or of every node in schedule order")] = {}
+    gradients: Annotated[dict[str, Tensor], Field(description="the gradients asked for by --wrt, or that on every node "
+                                                              "that the sweep reached")] = {}
+    contributions: Annotated[list[RunContribution], Field(description="of every edge, in the order of the sweep; where "
+                                                                      "--of, --wrt and --values ask for nothing else")
+                             ] = []
 
 
 def run_schema() -> dict[str, Any]:

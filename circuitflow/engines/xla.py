@@ -121,7 +121,7 @@ class Jitted(Engine):
     def _array(self, value: Any, type_: ArrayType, shown: str) -> Any:
         if isinstance(value, self._jax.Array) and value.dtype == type_.dtype:
             return value
-        return self._put(Library.of({}).convert(in_memory(value), type_, shown))
+        return self._put(Library.of({}).convert(in_memory(value, shown), type_, shown))
 
     def _check(self, given: Sequence[Mapping[str, Any]], columns: Sequence[frozenset[str]]) -> None:
         """What the interpreter would say of arguments like these; there must be as many of every column."""
@@ -174,9 +174,10 @@ class Jitted(Engine):
 def _shape(value: Any) -> tuple[int, ...]:
     """The shape of a value that no answer needs; that of a scalar where it has none."""
     try:
-        return np.shape(value)
+        shape = np.shape(value)
     except ValueError:
         return ()
+    return shape if isinstance(shape, tuple) else ()  # of a class, what describes the attribute
 
 
 def _device(jax: Any, device: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
 from circuitflow.errors import short
 from circuitflow.explanations.numbers import number
@@ -71,6 +72,7 @@ class Difference:
         return "\n".join(map(str, self.changes))
 
 
+@checked
 def diff(old: Circuit, new: Circuit) -> Difference:
     """What changed from one circuit to another.
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.arguments import checked
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import BINARY, FORMS, inlinable, written
@@ -37,6 +38,7 @@ _ARRAY_FORMS = {**{getattr(np, name): f"{{0}} {sign} {{1}}" for name, sign in BI
                 np.negative: "-{0}", np.invert: "~{0}", np.matmul: "{0} @ {1}"}
 
 
+@checked
 def to_python(circuit: Circuit, of: References = None, wrt: References = None, *,
               inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None) -> str:
     """A Python file with a function of values and gradients in straight-line code, forward, then backward.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from circuitflow.arguments import checked
 from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.result import Result
 from circuitflow.graph.circuit import Circuit
@@ -21,6 +22,7 @@ LIMIT, MOST = 300, 2000
 """Larger pictures, in nodes and closed calls, are drawn where a depth is asked for; and those not even then."""
 
 
+@checked
 def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", depth: int | None = None) -> bytes:
     """The classic picture, left to right: on every wire the value above in green and the gradient below in red.
 
