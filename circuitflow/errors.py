@@ -142,7 +142,10 @@ def short(value: object) -> str:
         case int() if abs(value) >= 10**20:
             return "an integer of more than 20 digits"
         case _:
-            return printable(repr(value), 40)
+            try:
+                return printable(repr(value), 40)
+            except Exception:  # of a class that a program brought along
+                return f"a {printable(type(value).__qualname__, 40)}"
 
 
 def few(words: Iterable[str], most: int = 12) -> list[str]:

@@ -133,7 +133,7 @@ X, Y = np.ones((3, 2)), np.ones(3)
     ({"x": X, "y": Y, "m": 1}, "'m' is int64; expected bool, so cast it first"),
     ({"x": X, "y": [True, False, True]}, "'y' is bool; expected float64, so cast it first"),
     ({"x": "hello", "y": Y}, "'x' is \"hello\"; expected numbers of dtype float64"),
-    ({"x": np.complex128(1j), "y": Y}, "'x' is np.complex128(1j); expected numbers of dtype float64"),
+    ({"x": np.complex128(1j), "y": Y}, "'x' is np.complex128(1j); expected numbers, not complex128; a circuit has no complex numbers, so give real and imaginary part as two inputs"),
     ({"x": object(), "y": Y}, "'x' is a object; expected a number, lists of numbers or an array"),
     ({"x": [[1, 2], [3]], "y": Y}, "'x' is a list of 2 of unequal lengths; expected a rectangular array"),
 ])
@@ -463,7 +463,7 @@ def test_a_value_of_a_wrong_kind_is_refused_in_a_sentence(value):
     ({"inputs": {1: 2.0}}, "inputs: 1 is no id; expected a mapping by id"), ({"upstream": "f"}, "upstream is \"f\"; expected a mapping"),
     ({"upstream": {("f",): 1.0}}, "upstream: a list of 1 is no id; expected a mapping"), ({"of": 3}, "of is 3; expected a reference to a node, or several"),
     ({"wrt": b"x"}, "wrt is b'x'; expected a reference to a node, or several"), ({"of": [None]}, "of: null is no reference to a node; expected its id as a string"),
-    ({"wrt": [["x"]]}, "wrt: a list of 1 is no reference to a node"), ({"cache": 3}, "there is no cache '3'; there are all, needed, recompute"),
+    ({"wrt": [["x"]]}, "wrt: a list of 1 is no reference to a node"), ({"cache": 3}, "run: cache is 3; expected text"),
 ])
 def test_a_question_of_a_wrong_kind_is_refused_in_a_sentence(asked, message):
     executor = cf.Executor(circuit("x = 3", "f = square(x)"))

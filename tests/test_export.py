@@ -28,6 +28,7 @@ from circuitflow.engines.scalars import FORMS
 from circuitflow.export.helpers import CALLS, HELPERS
 from circuitflow.gates import GATES
 from conftest import ROOT
+from documents import circuit as written_circuit
 from gate_examples import EXAMPLES
 from special_values import expected, operands, same
 from test_cli import circuitflow  # noqa: F401
@@ -139,13 +140,73 @@ def test_defaults_that_are_missing_or_large():
     close(gradients["x"], np.array([1000.0, 1000.0]))
 
 
-def test_named_dimensions_need_a_size():
-    made = circuit({"id": "x", "gate": "input", "shape": ["rows"]}, {"id": "f", "gate": "reduce_mean", "inputs": ["x"]})
-    with pytest.raises(cf.InputError, match=re.escape("'x' has dimensions without a size; straight-line code is written for some, so "
-                                                      "give it a value (--set x=…)")):
+def _named(*sizes):
+    return {"id": "x", "gate": "input", "shape": list(sizes)}
+
+
+NAMED = {
+    "a mean": (_named("n"), "f = reduce_mean(x)"), "rows that are spread over": (_named("n", 3), "m = reduce_mean(x)", "s = square(m)", "f = mul(s, x)"),
+    "softmax": (_named("n", 3), "f = softmax(x)"), "two names": (_named("n", "m"), "f = matrix_transpose(x)"), "deviation": (_named("n"), {"id": "f", "gate": "reduce_std", "inputs": ["x"]}),
+    "a reshape": (_named("n", 2, 3), {"id": "f", "gate": "reshape", "inputs": ["x"], "shape": [-1, 6]}), "a size in a shape": (_named("n", 1), {"id": "f", "gate": "expand", "inputs": ["x"], "shape": [1, 4]}),
+    "a layer": (_named("n", 3), {"id": "w", "gate": "parameter", "value": [[1, 2], [3, 4], [5, 6]]}, "y = matmul(x, w)", "s = sigmoid(y)", "f = reduce_sum(s)"),
+    "one name twice": (_named("n", 3), {"id": "y", "gate": "input", "shape": ["n"]}, {"id": "s", "gate": "reduce_sum", "inputs": ["x"], "axis": 1}, "p = mul(s, y)", "f = reduce_mean(p)"),
+    "names of variables": (_named("x"), {"id": "sizes", "gate": "input", "shape": ["sizes"]}, {"id": "np_1", "gate": "input", "shape": ["np"]}, "a = reduce_mean(x)", "b = reduce_mean(sizes)", "c = reduce_mean(np_1)", "f = mul(a, b, c)"),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_named_dimensions_stay_names(case):
+    """One file for all sizes, 1 too; what it gives for nothing at all is what the interpreter gives, if it gives anything."""
+    made = written_circuit(*NAMED[case])
+    function, executor, random = function_of(cf.to_python(made)), cf.Executor(made), np.random.default_rng(0)
+    for sizes in ((5, 2), (1, 1), (2, 7), (7, 1), (0, 3)):
+        number = dict(zip(("n", "m"), sizes, strict=True))
+        inputs = {name: random.standard_normal([size if isinstance(size, int) else number.get(str(size), sizes[0]) for size in made.nodes[name].types[0].shape])
+                  for name in made.nodes if made.nodes[name].kind == "input"}
+        value = executor.forward(inputs).outputs["f"]
+        upstream = {"f": random.standard_normal(value.shape)} if value.ndim else {}
+        result = executor.run(inputs, upstream=upstream)
+        try:
+            found = function(**inputs, **{f"d{name}": seed for name, seed in upstream.items()})
+        except ValueError:
+            assert 0 in sizes
+            continue
+        close(found, (result.outputs["f"], {name: result.gradients[name] for name in found[1]}))
+        assert np.shape(found[0]) == value.shape
+
+
+def test_the_batch_of_the_examples_is_free():
+    made = cf.load(ROOT / "circuits" / "mlp.json")
+    function, random = function_of(cf.to_python(made)), np.random.default_rng(0)
+    weights = {key: made.values[key] for key in ("W1", "W2")}
+    for batch in (1, 2, 33):
+        inputs = {"image": random.random((batch, 784)), "label": random.integers(0, 10, batch)}
+        result = cf.Executor(made).run(inputs)
+        close(function(**inputs, **weights), (result.outputs["loss"], {key: result.gradients[key] for key in ("image", "W1", "b1", "W2", "b2")}))
+    with pytest.raises(ValueError, match=re.escape("label has shape (2,); expected ('batch',), where {'batch': 3}")):
+        function(image=np.ones((3, 784)), label=[1, 2], **weights)
+    with pytest.raises(ValueError, match=re.escape("image has shape (784,); expected ('batch', 784)")):
+        function(image=np.ones(784), label=[1, 2], **weights)
+
+
+def test_a_gate_that_needs_a_size_has_that_of_the_default():
+    made = written_circuit(_named("rows"), {"id": "c", "gate": "cum_sum", "inputs": ["x"]}, "f = reduce_sum(c)")
+    with pytest.raises(cf.InputError, match=re.escape("dimension 'rows' has no size, and code for any size cannot be written (c: cum_sum: cumulative_sum); give a value to an input "
+                                                      "that has it (--set)")):
         cf.to_python(made)
-    value, gradients = function_of(cf.to_python(made, inputs={"x": [1.0, 2.0, 6.0]}))()
-    close((value, gradients), (np.float64(3), {"x": np.full(3, 1 / 3)}))
+    text = cf.to_python(made, inputs={"x": [1.0, 2.0, 6.0]})
+    assert "Named dimensions have the sizes of the defaults: c: cum_sum: cumulative_sum." in text
+    close(function_of(text)(), (np.float64(13), {"x": np.array([3.0, 2.0, 1.0])}))
+    with pytest.raises(ValueError, match=re.escape("x has shape (2,); expected (3,)")):
+        function_of(text)(x=[1, 2])
+
+
+def test_own_gates_have_the_sizes_of_the_defaults():
+    own = cf.Gate("x", "Own.", ("x",), lambda x: x, lambda xp, x: x * 2.0, (lambda op, g, out, x: g * 2.0,))
+    made = written_circuit(_named("n"), {"id": "o", "gate": "own", "inputs": ["x"]}, "f = reduce_sum(o)", gates={**cf.GATES, "own": own})
+    with pytest.raises(cf.InputError, match=re.escape("(the gate table has rows of its own: own)")):
+        cf.to_python(made)
+    close(function_of(cf.to_python(made, inputs={"x": [1.0, 2.0]}))(), (np.float64(6), {"x": np.array([2.0, 2.0])}))
 
 
 def test_indices_out_of_range():
@@ -279,7 +340,7 @@ def test_strange_circuits(drawn):
     close(function_of(cf.to_python(made, None, wrt, upstream=upstream))(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in HELPERS if name != "as_array"])
+@pytest.mark.parametrize("name", [name for name in HELPERS if name not in ("as_array", "as_sized_array")])
 def test_a_helper(name):
     """It gives what NumPy gives, as a float, and has a docstring of one sentence."""
     namespace = {"math": math}

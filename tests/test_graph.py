@@ -427,5 +427,5 @@ def test_what_a_host_has_frozen_stays_frozen():
 def test_a_broken_definition_is_not_missed_where_it_is_called():
     for definition, message in [(5, "'a' is 5; expected an object"), ({"file": 5}, "'file' is 5; expected text"),
                                 ({"nodes": [X], "outputs": ["x"], "colour": 1}, "unknown key 'colour'; the keys here are 'name', "
-                                 "'description', 'dtype', 'circuits', 'nodes', 'edges', 'outputs', 'upstream', 'layout', 'metadata'")]:
+                                 "'description', 'dtype', 'circuits', 'nodes', 'edges', 'outputs', 'upstream', 'layout', 'metadata', '$schema', 'circuitflow'")]:
         assert faults(document("x = 1", call("f", "a", "x"), circuits={"a": definition})) == [message]

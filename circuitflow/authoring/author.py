@@ -13,11 +13,12 @@ from pydantic import BaseModel, TypeAdapter
 
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.document.faults import Faults, Source
-from circuitflow.document.model import DTYPES, ID, READABLE, Document, Value
-from circuitflow.document.reading import parse_as
+from circuitflow.document.model import DTYPES, ID, MAX_DEPTH, READABLE, Value
+from circuitflow.document.numbers import as_array, as_numpy, native
+from circuitflow.document.reading import parse_as, validated
 from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.values import from_array
-from circuitflow.document.writing import dumps_value
+from circuitflow.document.writing import dumps_value, tidy
 from circuitflow.errors import InputError, nearest, short
 from circuitflow.gates import ArrayType, AtLeast, Gate, GateTable, ShapeError, suggestion
 from circuitflow.gates.shapes import Size
@@ -26,7 +27,7 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.values import Given, read_values
 from circuitflow.transforms.naming import Names, as_nodes, called
 from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer, plain
+from circuitflow.transforms.writer import Writer
 
 LONGEST = 24
 """Longest id that is made of a gate and its operands, in characters."""
@@ -79,7 +80,13 @@ class Author(Writer):
                           or (str(found.dtype) == "bool" and found.size > 0))
             type_ = ArrayType(tuple(found.shape), str(found.dtype))
         if shape is not None:
-            attributes["shape"] = list(shape)
+            for size in shape:
+                if not (isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 0) and not (
+                        isinstance(size, str) and re.fullmatch(ID, size)):
+                    raise InputError(f"'{name}': the shape has {short(size)}; expected sizes, 0 or more, or names of "
+                                     "dimensions")
+            shape = [size if isinstance(size, str) else int(size) for size in shape]
+            attributes["shape"] = shape
             sizes = tuple(Size.named(size) if isinstance(size, str) else size for size in shape)
             type_ = ArrayType(sizes, type_.dtype)
         if type_.dtype != self.dtype and not says_dtype:
@@ -89,13 +96,14 @@ class Author(Writer):
 
     def _value(self, name: str, value: Any, dtype: str | None) -> tuple[Any, Any]:
         """A value as a document has it, and the array that it stands for."""
-        if isinstance(value, np.ndarray | np.generic):
-            if str(value.dtype) not in DTYPES:
-                raise InputError(f"'{name}' is {value.dtype}; expected one of {', '.join(DTYPES)}")
-            array = value if dtype is None else value.astype(dtype)
-            return _pretty(from_array(array)), array
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="python", exclude_unset=True)
+        if not isinstance(value, dict):
+            value = native(value, f"'{name}'")
+        if isinstance(value, np.ndarray | np.generic):
+            array = as_array(value, f"'{name}'") if dtype is None else as_numpy(value, dtype, f"'{name}'")
+            return tidy(from_array(array)), array
+        value = _listed(value)
         faults = Faults()
         source = Source(f"value of '{name}'", dumps_value(value), self.folder)
         parsed: Any = parse_as(TypeAdapter(Value), source, faults)
@@ -105,7 +113,7 @@ class Author(Writer):
         arrays = read_values(given, TensorFiles(), faults)
         if not arrays:
             faults.fail()
-        return _pretty(value), arrays[name]
+        return tidy(value), arrays[name]
 
     def claim(self, name: str) -> None:
         """Take a name for a node.
@@ -185,29 +193,23 @@ class Author(Writer):
             if x._writer is not self:
                 raise InputError("a wire of another circuit; every wire of a circuit comes from its own builder")
             return x
-        if isinstance(x, np.ndarray | np.generic | list | tuple):
-            try:
-                array = np.asarray(x)
-            except ValueError:  # its lists differ in length
-                array = np.asarray(None)
-            if array.dtype.kind not in "fiub":
-                raise InputError(f"an operand is {short(x)}; expected wires, numbers or arrays of numbers")
+        if not isinstance(x, bool | int | float):
+            array = as_array(x, "an operand")
             if isinstance(x, list | tuple) and array.dtype.kind == "i" and not any(d in _WHOLE for d in beside):
                 array = array.astype(self.dtype)
             if array.ndim:
                 return self._tensor(array)
             x = array.item()
-        if not isinstance(x, bool | int | float):
-            raise InputError(f"an operand is {short(x)}; expected a wire, a number or an array")
         if isinstance(x, bool):
             return self.constant(x, "bool")
         floats = [d for d in beside if d in ("float64", "float32", "float16")]
         whole = [d for d in beside if d in _WHOLE]
-        return self.constant(x, (whole or [self.dtype])[0] if isinstance(x, int) and not floats else
-                             (floats or [self.dtype])[0])
+        dtype = (whole or [self.dtype])[0] if isinstance(x, int) and not floats else (floats or [self.dtype])[0]
+        as_numpy(x, dtype, "an operand")  # refuses what the dtype cannot hold
+        return self.constant(x, dtype)
 
     def _tensor(self, array: Any) -> Wire:
-        attributes: dict[str, Any] = {"value": _pretty(from_array(array))}
+        attributes: dict[str, Any] = {"value": tidy(from_array(array))}
         if str(array.dtype) not in (self.dtype, "bool"):
             attributes["dtype"] = str(array.dtype)
         record = Record("constant", {}, attributes, stage="c")
@@ -234,7 +236,7 @@ class Author(Writer):
                 "dtype": self.dtype if self.dtype != "float64" else None, "nodes": list(as_nodes(records)),
                 "outputs": list(dict.fromkeys(wire.reference for wire in self.outputs))}
         written = {key: value for key, value in body.items() if value is not None}
-        return Circuit(Document.model_validate(written), gates=self.gates, folder=self.folder)
+        return Circuit(validated(written), gates=self.gates, folder=self.folder)
 
     def _name_of(self, record: Record) -> str:
         """An id for a node that has none: the gate and its operands where those have short names, else the gate."""
@@ -274,19 +276,18 @@ def _count(name: str, gate: Gate, found: int) -> None:
     raise InputError(f"{name} takes {expected}, not {found}")
 
 
-def _listed(value: Any) -> Any:
-    """An attribute as a document has it: tuples and arrays as lists, a dtype by its name."""
+def _listed(value: Any, depth: int = 0) -> Any:
+    """An attribute as a document has it: tuples and arrays as lists, a dtype by its name.
+
+    Raises:
+        InputError: its lists are nested too deep.
+    """
+    if depth > MAX_DEPTH:
+        raise InputError(f"an attribute is nested more than {MAX_DEPTH} deep; expected a flat list")
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, tuple | list):
-        return list(map(_listed, value))
+        return [_listed(item, depth + 1) for item in value]
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic | float | int | bool)):
         return np.dtype(value).name
     return value
-
-
-def _pretty(value: Any) -> Any:
-    """Whole numbers without a point, as a person writes them."""
-    if isinstance(value, list | tuple):
-        return list(map(_pretty, value))
-    return plain(value) if isinstance(value, float) else value

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from circuitflow.arguments import checked
 from circuitflow.authoring.author import author_of
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.errors import InputError, short
@@ -24,6 +25,7 @@ class Builder:
         circuit: what was written so far, as a circuit of its own.
     """
 
+    @checked
     def __init__(self, name: str | None = None, *, description: str | None = None, dtype: str = "float64",
                  gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None) -> None:
         self._author = author_of(dtype, gates, folder)
@@ -43,6 +45,7 @@ class Builder:
         self._author.row(gate)
         return lambda *operands, **attributes: self._author.emit(gate, *operands, **attributes)
 
+    @checked
     def input(self, name: str, value: Any = None, *, shape: Sequence[int | str] | None = None,
               dtype: str | None = None, **notes: Any) -> AuthoredWire:
         """Data fed at run time.
@@ -60,10 +63,12 @@ class Builder:
         """
         return self._source("input", name, value, notes, shape=shape, dtype=dtype)
 
+    @checked
     def parameter(self, name: str, value: Any, *, dtype: str | None = None, **notes: Any) -> AuthoredWire:
         """A trainable value; see `input`."""
         return self._source("parameter", name, value, notes, dtype=dtype)
 
+    @checked
     def constant(self, name: str, value: Any, *, dtype: str | None = None, **notes: Any) -> AuthoredWire:
         """A value that no gradient flows to; see `input`."""
         return self._source("constant", name, value, notes, dtype=dtype)
@@ -77,6 +82,7 @@ class Builder:
         assert isinstance(wire, AuthoredWire)  # noqa: S101
         return wire
 
+    @checked
     def name(self, wire: AuthoredWire, name: str) -> AuthoredWire:
         """Call a stage so; gives the wire of that name.
 
@@ -87,14 +93,13 @@ class Builder:
         assert isinstance(named, AuthoredWire)  # noqa: S101
         return named
 
+    @checked
     def output(self, wire: AuthoredWire, name: str | None = None) -> None:
         """Make a wire an output of the circuit, by a name of its own or as the node is called.
 
         Raises:
             InputError: it is no wire, or the name is not an id, or taken.
         """
-        if not isinstance(wire, AuthoredWire):
-            raise InputError(f"an output is {short(wire)}; expected a wire")
         self._author.output(wire, name)
 
     @property

@@ -15,10 +15,12 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
+from circuitflow.arguments import checked
 from circuitflow.authoring.author import Author, author_of
 from circuitflow.authoring.grammar import COMPARISONS, OPERATORS
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.errors import DocumentError, Fault, InputError, nearest, printable
+from circuitflow.executor.plan import references
 from circuitflow.gates import GATES, GateTable, suggestion
 from circuitflow.graph.circuit import Circuit
 
@@ -57,8 +59,9 @@ _INSTEAD = {
 }
 
 
+@checked
 def new(text: str, values: Mapping[str, Any] | None = None, *, shapes: Mapping[str, Sequence[int | str]] | None = None,
-        parameters: Collection[str] = (), outputs: Sequence[str] | None = None, name: str | None = None,
+        parameters: str | Collection[str] = (), outputs: str | Sequence[str] | None = None, name: str | None = None,
         dtype: str = "float64", gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None) -> Circuit:
     """A circuit from an expression, or from stages that are assigned to names.
 
@@ -83,7 +86,9 @@ def new(text: str, values: Mapping[str, Any] | None = None, *, shapes: Mapping[s
         InputError: a value, shape, parameter or output that belongs to no input or stage, or cannot be.
     """
     author = author_of(dtype, gates, folder)
-    return _Text(text, values or {}, shapes or {}, parameters, author).circuit(outputs, name)
+    trainable = [parameters] if isinstance(parameters, str) else parameters
+    stages = references(outputs, "outputs")
+    return _Text(text, values or {}, shapes or {}, trainable, author).circuit(stages, name)
 
 
 class _Skip(Exception):  # noqa: N818

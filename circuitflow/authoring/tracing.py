@@ -8,16 +8,17 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-import numpy as np
-
+from circuitflow.arguments import checked
 from circuitflow.authoring.author import Author
 from circuitflow.authoring.wires import AuthoredWire
+from circuitflow.document.numbers import as_array
 from circuitflow.errors import InputError, listing, nearest, short
 from circuitflow.gates import GATES, GateTable
 from circuitflow.graph.circuit import Circuit
 
 
-def trace(function: Callable[..., Any], *examples: Any, parameters: Collection[str] = (), name: str | None = None,
+@checked
+def trace(function: Callable[..., Any], *examples: Any, parameters: str | Collection[str] = (), name: str | None = None,
           gates: GateTable = GATES) -> Circuit:
     """A plain NumPy function as a circuit.
 
@@ -47,10 +48,11 @@ def trace(function: Callable[..., Any], *examples: Any, parameters: Collection[s
         called = "f"
     arguments = list(_arguments(function, examples))
     leaves = [leaf for argument, example in arguments for leaf in _leaves(argument, example)]
-    dtypes = {str(np.asarray(x).dtype) for _, x in leaves if np.asarray(x).dtype.kind == "f"}
+    leaves = [(leaf, _array(leaf, x)) for leaf, x in leaves]
+    dtypes = {str(x.dtype) for _, x in leaves if x.dtype.kind == "f"}
     author = Author(gates, "float32" if dtypes == {"float32"} else "float64")
     trainable = _trainable(parameters, [argument for argument, _ in arguments], [leaf for leaf, _ in leaves])
-    wires = {leaf: author.source("parameter" if leaf in trainable else "input", leaf, _array(leaf, x))
+    wires = {leaf: author.source("parameter" if leaf in trainable else "input", leaf, x)
              for leaf, x in leaves}
     given = function(*(_filled(argument, example, wires) for argument, example in arguments))
     for output, wire in _outputs(called, given):
@@ -107,12 +109,11 @@ def _word(key: Any) -> str:
 
 
 def _array(name: str, example: Any) -> Any:
-    array = np.asarray(example)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"the example for '{name}' is {short(example)}; expected a number or an array of numbers, or "
-                         "lists and dictionaries of them. Keep what is no number out of the arguments: "
-                         "functools.partial gives it beforehand")
-    return array
+    try:
+        return as_array(example, f"the example for '{name}'")
+    except InputError as error:
+        raise InputError(f"{error}, or lists and dictionaries of them. Keep what is no number out of the arguments: "
+                         "functools.partial gives it beforehand") from None
 
 
 def _trainable(parameters: Collection[str], arguments: list[str], leaves: list[str]) -> set[str]:

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from circuitflow.authoring.functions import FUNCTIONS, UFUNCS
-from circuitflow.errors import InputError, printable, short
+from circuitflow.document.numbers import as_array
+from circuitflow.errors import CircuitflowError, InputError, printable, short
 from circuitflow.gates import suggestion
 from circuitflow.gates.shapes import show
 from circuitflow.transforms.wires import Wire
@@ -44,16 +45,13 @@ class AuthoredWire(Wire):
                 f" with {', '.join(keywords)}" if keywords else "")
             hint = _instead(ufunc, self) if method == "__call__" and name not in UFUNCS else ""
             raise InputError(f"{how} cannot be written as a gate{hint}")
-        return UFUNCS[name](self._writer, *operands)
+        return _written(f"np.{name}", UFUNCS[name], self._writer, operands, {})
 
     def __array_function__(self, function: Any, types: Any, operands: Any, keywords: Any) -> Any:
         name = f"np.{function.__name__}"
         if function not in FUNCTIONS:
             raise InputError(f"{name} cannot be written as a gate{_instead(function, self)}")
-        try:
-            return FUNCTIONS[function](self._writer, *operands, **keywords)
-        except TypeError as error:
-            raise InputError(f"{name} of wires does not take that: {printable(str(error))}") from None
+        return _written(name, FUNCTIONS[function], self._writer, operands, keywords)
 
     # What arrays have
 
@@ -90,7 +88,12 @@ class AuthoredWire(Wire):
 
     def astype(self, dtype: Any) -> Any:
         """As another dtype."""
-        name = np.dtype(dtype).name
+        try:
+            name = np.dtype(dtype).name if isinstance(dtype, str | type | np.dtype) else ""
+        except (TypeError, ValueError):
+            name = ""
+        if not name:
+            raise InputError(f"there is no dtype {short(dtype)}; expected one such as 'float32'")
         return self if name == self.dtype else self._writer.emit("cast", self, dtype=name)
 
     def copy(self) -> AuthoredWire:
@@ -160,6 +163,20 @@ def _instead(function: Any, wire: AuthoredWire) -> str:
     return suggestion(function.__name__, wire._writer.gates, lambda *_: "")
 
 
+def _written(name: str, entry: Any, writer: Any, operands: Any, keywords: Any) -> Any:
+    """What a function of NumPy writes down.
+
+    Raises:
+        InputError: the function does not take such arguments, or none that are wires.
+    """
+    try:
+        return entry(writer, *operands, **keywords)
+    except CircuitflowError:
+        raise
+    except Exception as error:  # whatever Python says of arguments that make no sense
+        raise InputError(f"{name} of wires does not take that: {printable(str(error))}") from None
+
+
 def _indexed(x: Any, key: tuple[Any, ...]) -> Any:
     """NumPy's basic indices, and one array of whole numbers."""
     if sum(part is Ellipsis for part in key) > 1:
@@ -213,7 +230,7 @@ def _position(x: Any, position: int, axis: int) -> Any:
 
 
 def _gathered(x: Any, part: Any, axis: int) -> tuple[Any, int]:
-    indices = part if isinstance(part, Wire) else np.asarray(part)
+    indices = part if isinstance(part, Wire) else as_array(part, "an index")
     if str(indices.dtype) == "bool":
         raise InputError("an index is a mask, so the shape would depend on a value: choose with np.where")
     gathered: Any = x._writer.emit("gather", x, indices, axis=axis)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import typer
 from pydantic import TypeAdapter
 
 import circuitflow as cf
+from circuitflow.arguments import fits
 from circuitflow.cli.progress import waiting
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.limits import DEFAULT
@@ -21,7 +24,8 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import is_lost, parse_as, read
 from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.writing import spelled
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError, nearest, printable, short
+from circuitflow.gates import GateTable
 from circuitflow.graph.values import Given, read_values
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document; - reads standard input.",
@@ -39,6 +43,9 @@ Upstream = Annotated[list[str], typer.Option("--upstream", metavar="ID=VALUE", s
 Limit = Annotated[list[str], typer.Option("--limit", metavar="NAME=N", show_default=False,
                                           help="How large things may be: document_bytes, header_bytes, nodes, nesting, "
                                                "digits, text, tensor_bytes or run_bytes.")]
+Gates = Annotated[str | None, typer.Option("--gates", metavar="MODULE:TABLE", show_default=False,
+                                           help="Your own gate table: a Python module and the table in it. The module "
+                                                "is imported, so it is code that you trust.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -59,16 +66,46 @@ class Question:
     sources: list[str]
 
 
-def loaded(file: str, limit: list[str]) -> cf.Circuit:
+def loaded(file: str, limit: list[str], gates: str | None = None) -> cf.Circuit:
     """The circuit in a file.
 
     Raises:
         DocumentError: the circuit is not valid.
-        InputError: there is no such limit.
+        InputError: there is no such limit, or no such gate table.
     """
-    limits = limits_of(limit)
+    limits, table = limits_of(limit), table_of(gates)
     with waiting(f"loading {printable(file, 60)}"):
-        return cf.load(file, limits=limits)
+        return cf.load(file, limits=limits, gates=table)
+
+
+def table_of(gates: str | None) -> GateTable:
+    """The gate table that an option MODULE:TABLE names, from the working folder or what is installed.
+
+    Raises:
+        InputError: there is no such module or table, the module cannot be imported, or the table is none.
+    """
+    if gates is None:
+        return cf.GATES
+    module, colon, path = gates.partition(":")
+    shown = f"--gates {printable(gates, 60)}"
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
+        raise InputError(f"{shown}: expected MODULE:TABLE, such as --gates mygates:TABLE")
+    folder = str(Path.cwd())
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        table: Any = importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
+        raise InputError(f"{shown}: the module '{module}' cannot be imported: {type(error).__name__}: "
+                         f"{printable(str(error))}") from None
+    for name in path.split("."):
+        if not hasattr(table, name):
+            raise InputError(f"{shown}: '{module}' has no '{name}'{nearest(name, dir(table))}")
+        table = getattr(table, name)
+    if not fits(table, Mapping[str, cf.Gate]):
+        raise InputError(f"{shown} is {short(table)}; expected a mapping from names to gates, such as "
+                         "{**cf.GATES, \"cube\": cf.Gate(…)}")
+    return table  # type: ignore[no-any-return]
 
 
 def limits_of(limit: list[str]) -> cf.Limits:
@@ -83,14 +120,14 @@ def limits_of(limit: list[str]) -> cf.Limits:
 
 
 def question(file: str, assignments: list[str], inputs: str | None, of: list[str], wrt: list[str],
-             upstream: list[str], limit: list[str]) -> Question:
+             upstream: list[str], limit: list[str], gates: str | None = None) -> Question:
     """Load a circuit and read the values given for it.
 
     Raises:
         DocumentError: the circuit, or a file of values, is not valid.
         InputError: a value is not one, or belongs to nothing.
     """
-    circuit = loaded(file, limit)
+    circuit = loaded(file, limit, gates)
     types = {name: circuit.nodes[name].types[0] for name in circuit.nodes}
     given: dict[str, Any] = {}
     if inputs is not None:
@@ -101,11 +138,12 @@ def question(file: str, assignments: list[str], inputs: str | None, of: list[str
     for text in assignments:
         name, value, source = assigned(text, "--set", circuit.limits)
         given |= _arrays({name: (value, ())}, types, source, Faults())
-    sources = [file, *circuit.files, *([inputs] if inputs else []), *values(assignments), *values(upstream)]
+    sources = [file, *circuit.files, *([inputs] if inputs else []),
+               *assigned_values([*assignments, *upstream])]
     return Question(circuit, given, split(of), split(wrt), arrays(upstream, "--upstream", circuit), sources)
 
 
-def values(assignments: list[str]) -> list[str]:
+def assigned_values(assignments: list[str]) -> list[str]:
     """The values of options ID=VALUE, as they are written."""
     return [text.partition("=")[2] for text in assignments]
 

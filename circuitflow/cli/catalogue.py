@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from circuitflow.document.faults import expected
-from circuitflow.gates import FAMILIES, GATES, NOTES, ArrayType, AtLeast, Gate, ShapeError
+from circuitflow.gates import FAMILIES, GATES, NOTES, ArrayType, AtLeast, Gate, GateTable, ShapeError
 from circuitflow.gates.names import called, instead
 from circuitflow.gates.notes import told
 
@@ -38,10 +38,12 @@ def attributes(gate: Gate) -> list[Attribute]:
             for name, field in gate.attributes.model_json_schema().get("properties", {}).items()]
 
 
-def facts(name: str) -> Iterator[tuple[str, str]]:
+def facts(name: str, gate: Gate) -> Iterator[tuple[str, str]]:
     """What there is to say of a gate, by heading."""
-    gate, note = GATES[name], NOTES[name]
     yield "operands", operands(gate)
+    if not is_built_in(name, gate):
+        return
+    note = NOTES[name]
     if outputs := _outputs(name):
         yield "outputs", ", ".join(outputs)
     yield "gradient", told(note.gradient)
@@ -60,13 +62,27 @@ def _outputs(name: str) -> tuple[str, ...]:
     return GATES[name].output_names({**GATES[name].defaults, **written})
 
 
-def found(words: str) -> list[str]:
+def is_built_in(name: str, gate: Gate) -> bool:
+    """Whether a row is that of the built-in table: of another one it is known only what stands in it."""
+    return GATES.get(name) is gate
+
+
+def families(table: GateTable) -> dict[str, GateTable]:
+    """The rows of a table by family; those that are not built in are a family of their own, the last."""
+    built_in = {family: {name: table[name] for name, gate in gates.items() if table.get(name) is gate}
+                for family, gates in FAMILIES.items()}
+    return {**built_in, "own": {name: gate for name, gate in table.items() if not is_built_in(name, gate)}}
+
+
+def found(words: str, table: GateTable) -> list[str]:
     """The gates that have a text in their name, formula, summary, or in what they are called elsewhere."""
     wanted = words.casefold()
-    remedy = instead(words, GATES) or ""
+    remedy = instead(words, table) or ""
     named = {*called(remedy), *re.findall(r"'(\w+)'", remedy)}
-    return [name for name, gate in GATES.items() if name in named or wanted in " ".join([
-        name, gate.formula, gate.summary, NOTES[name].onnx, NOTES[name].numpy, NOTES[name].also]).casefold()]
+    notes = {name: NOTES[name] for name, gate in table.items() if is_built_in(name, gate)}
+    known = {name: [note.onnx, note.numpy, note.also] for name, note in notes.items()}
+    return [name for name, gate in table.items() if name in named or wanted in " ".join(
+        [name, gate.formula, gate.summary, *known.get(name, ())]).casefold()]
 
 
 def page() -> Iterator[str]:
@@ -85,7 +101,7 @@ def page() -> Iterator[str]:
             yield ""
             yield gate.summary
             yield ""
-            yield from (f"- {heading}: {text}" for heading, text in facts(name))
+            yield from (f"- {heading}: {text}" for heading, text in facts(name, GATES[name]))
             if rows := attributes(gate):
                 yield ""
                 yield "| attribute | meaning | takes | default |"

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from circuitflow.cli.arguments import File, Inputs, Json, Limit, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import File, Gates, Inputs, Json, Limit, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.progress import track
 from circuitflow.cli.text import console, print_json, print_table, warn_of
 from circuitflow.document.values import from_array
@@ -26,6 +26,7 @@ def command(
     upstream: Upstream = [],  # noqa: B006
     json: Json = False,
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """Validate, infer shapes, compare every gradient with central differences.
 
@@ -33,7 +34,7 @@ def command(
 
     Example: circuitflow check circuits/staged.json
     """
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
     report = check(asked.circuit, asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, track=track)
     if json:
         print_json(_as_object(asked.circuit, report))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import Json, Limit, loaded
+from circuitflow.cli.arguments import Gates, Json, Limit, loaded
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.text import print_json, print_line
 from circuitflow.errors import printable
@@ -26,6 +26,7 @@ def command(
                                                     ".dot or .mmd.")] = None,
     theme: Annotated[str, typer.Option(help="Of the picture: light or dark.")] = "light",
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """What changed between two documents, by meaning.
 
@@ -35,7 +36,7 @@ def command(
     Example: circuitflow diff old.json new.json -o changes.svg
     """
     form = None if output is None else form_of(output, FORMS, "a picture", "svg")
-    before, after = loaded(old, limit), loaded(new, limit)
+    before, after = loaded(old, limit, gates), loaded(new, limit, gates)
     apart(output, [old, new, *before.files, *after.files])
     difference = cf.diff(before, after)
     if json:

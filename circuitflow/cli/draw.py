@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Inputs, Limit, Of, Question, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import File, Gates, Inputs, Limit, Of, Question, Set, Upstream, Wrt, question
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.progress import track, waiting
 from circuitflow.errors import InputError
@@ -33,13 +33,14 @@ def command(
                                                    "is room for by default.")] = None,
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """The circuit as a picture: values in green, gradients in red.
 
     Example: circuitflow draw circuits/staged.json -o staged.svg
     """
     form = form_of(output, FORMS, "a picture", "svg")
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
     apart(output, asked.sources)
     subject = asked.circuit if no_values else _run(asked, values_only=values_only)
     with waiting("drawing"):

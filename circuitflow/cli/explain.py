@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Inputs, Limit, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import File, Gates, Inputs, Limit, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import track
 from circuitflow.explanations.forms import explain
@@ -25,12 +25,13 @@ def command(
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", show_default=False,
                                                help="Where to write it; standard output by default.")] = None,
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """The staged computation in words and numbers, line by line.
 
     Example: circuitflow explain circuits/patterns.json
     """
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
     apart(output, asked.sources)
     executor = cf.Executor(asked.circuit)
     result = (executor.forward(asked.inputs, of=asked.of, track=track) if forward else

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from circuitflow.cli.arguments import File, Inputs, Limit, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import File, Gates, Inputs, Limit, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import waiting
 from circuitflow.errors import printable
@@ -32,6 +32,7 @@ def command(
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                help="Where to write it; standard output by default.")] = None,
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """Staged code that runs without circuitflow: one simple line a stage, forward, then backward.
 
@@ -39,7 +40,7 @@ def command(
 
     Example: circuitflow export circuits/staged.json -o staged.py
     """
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
     apart(output, asked.sources)
     with waiting(f"writing {printable(file, 60)} as {to}"):
         text = to_python(asked.circuit, asked.of, () if forward else asked.wrt, inputs=asked.inputs,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from circuitflow.cli.arguments import File
+import circuitflow as cf
+from circuitflow.cli.arguments import File, Gates, Limit, assigned, limits_of, table_of
 from circuitflow.cli.output import emit
 from circuitflow.document.faults import Faults
 from circuitflow.document.reading import parse, read
@@ -22,6 +23,11 @@ def command(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if the layout differs.")] = False,
     edges: Annotated[bool, typer.Option("--edges", help="Rewrite `inputs` of nodes as edges.")] = False,
     inputs: Annotated[bool, typer.Option("--inputs", help="Rewrite edges as `inputs` of nodes.")] = False,
+    assignments: Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", show_default=False,
+                                                   help="Store a value of an input, parameter or constant.")
+                           ] = [],  # noqa: B006
+    limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """The canonical layout of a document: one node and one edge a line.
 
@@ -31,12 +37,20 @@ def command(
         raise InputError("--edges and --inputs exclude one another; give one")
     if file == "-" and write:
         raise InputError("--write needs a file; standard input is written to standard output")
-    faults = Faults()
-    source = read(file, faults)
+    if assignments and check:
+        raise InputError("--check changes nothing; leave out --set")
+    limits, table, faults = limits_of(limit), table_of(gates), Faults()
+    source = read(file, faults, limits)
     parsed = parse(source, faults)
     if faults or parsed is None:
         faults.fail()
-    document = with_edges(parsed.document) if edges else with_inputs(parsed.document) if inputs else parsed.document
+    document = parsed.document
+    if assignments:
+        given = (assigned(text, "--set", limits) for text in assignments)
+        values = {name: value for name, value, _ in given}
+        circuit = cf.Circuit(document, gates=table, folder=source.folder, limits=limits)
+        document = circuit.with_values(values).document
+    document = with_edges(document) if edges else with_inputs(document) if inputs else document
     text = dumps(document)
     if check:
         if text != source.text:

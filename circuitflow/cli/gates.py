@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from circuitflow.cli import catalogue, kinds
-from circuitflow.cli.arguments import Json
-from circuitflow.cli.catalogue import attributes, example, facts, found, operands
+from circuitflow.cli.arguments import Gates, Json, table_of
+from circuitflow.cli.catalogue import attributes, example, facts, families, found, is_built_in, operands
 from circuitflow.cli.text import console, print_json, print_table
 from circuitflow.document.model import NODES
 from circuitflow.errors import InputError, printable
-from circuitflow.gates import FAMILIES, GATES, NOTES, AtLeast, suggestion
+from circuitflow.gates import GATES, NOTES, AtLeast, Gate, suggestion
 from circuitflow.gates.names import instead
 from circuitflow.gates.notes import told
 
@@ -28,48 +28,52 @@ def command(
                                                     "all gates by default.")] = None,
     json: Json = False,
     whole: Annotated[bool, typer.Option("--page", help="The whole catalogue as a page of Markdown.")] = False,
+    gates: Gates = None,
 ) -> None:
     """The catalogue: operands, attributes, formulas, gradients.
 
     Example: circuitflow gates reduce_sum
     """
+    table = table_of(gates)
     if whole:
+        if gates is not None:
+            raise InputError("--page is of the built-in gates; leave out --gates")
         print("\n".join([*catalogue.page(), *kinds.page()]))
         return
     if name in NODES:
         _print_kind(str(name), json=json)
         return
-    chosen = list(GATES) if name is None else [name] if name in GATES else found(name)
-    remedy = instead(name, [*GATES, *NODES]) if name is not None and name not in GATES else None
+    chosen = list(table) if name is None else [name] if name in table else found(name, table)
+    remedy = instead(name, [*table, *NODES]) if name is not None and name not in table else None
     if name is not None and not chosen and not remedy:
-        hint = suggestion(name, [*GATES, *NODES])
+        hint = suggestion(name, [*table, *NODES])
         raise InputError(f"there is no gate '{printable(name, 60)}', and none that has it in its words{hint}")
     if remedy and not json:
         console().print(f"{printable(str(name), 60)}: {remedy.removeprefix('; ')}", style="bold")
     if json:
-        print_json({gate: _as_object(gate) for gate in chosen})
+        print_json({gate: _as_object(gate, table[gate]) for gate in chosen})
     elif chosen == [name]:
-        _print(chosen[0])
+        _print(chosen[0], table[chosen[0]])
     elif chosen:
         rows = [[family, gate, operands(row), ", ".join(row.attributes.model_fields), row.formula]
-                for family, gates in FAMILIES.items() for gate, row in gates.items() if gate in set(chosen)]
+                for family, members in families(table).items() for gate, row in members.items() if gate in set(chosen)]
         for previous, row in zip(rows[-2::-1], rows[:0:-1], strict=True):  # a family is named once
             row[0] = "" if row[0] == previous[0] else row[0]
         print_table([("family", "dim"), ("gate", "bold"), ("operands", ""), ("attributes", ""), ("formula", "green")],
                     rows)
 
 
-def _print(name: str) -> None:
-    gate = GATES[name]
+def _print(name: str, gate: Gate) -> None:
     console().print(f"{name}: {gate.formula}", style="bold")
     console().print(gate.summary)
-    for heading, text in facts(name):
+    for heading, text in facts(name, gate):
         console().print(f"{heading}: {text}")
     if rows := attributes(gate):
         print_table([("attribute", "bold"), ("meaning", ""), ("takes", ""), ("default", "")], rows)
     else:
         console().print("attributes: none")
-    print(example(name))
+    if is_built_in(name, gate):
+        print(example(name))
 
 
 def _print_kind(name: str, *, json: bool) -> None:
@@ -83,17 +87,15 @@ def _print_kind(name: str, *, json: bool) -> None:
     print(shown.example)
 
 
-def _as_object(name: str) -> dict[str, Any]:
-    gate = GATES[name]
+def _as_object(name: str, gate: Gate) -> dict[str, Any]:
+    notes = NOTES[name] if is_built_in(name, gate) else None
     return {
-        "family": next(family for family, gates in FAMILIES.items() if name in gates),
+        "family": next(family for family, gates in families({name: gate}).items() if name in gates),
         "formula": gate.formula,
         "summary": gate.summary,
         "symbol": gate.symbol,
         "operands": {"at_least": gate.operands.minimum} if isinstance(gate.operands, AtLeast) else list(gate.operands),
         "optional": gate.optional,
         "attributes": gate.attributes.model_json_schema().get("properties", {}),
-        **NOTES[name]._asdict(),
-        "gradient": told(NOTES[name].gradient),
-        "words": told(NOTES[name].words),
+        **({} if notes is None else {**notes._asdict(), "gradient": told(notes.gradient), "words": told(notes.words)}),
     }

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Limit, Of, Wrt, loaded, split
+from circuitflow.cli.arguments import File, Gates, Limit, Of, Wrt, loaded, split
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
@@ -28,12 +28,13 @@ def command(
                                                     "editor unless one is there or above; standard output by default.")
                       ] = None,
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """The gradient, as a circuit document: run it, or differentiate it again.
 
     Example: circuitflow grad circuits/product.json -o gradient.json
     """
-    circuit = loaded(file, limit)
+    circuit = loaded(file, limit, gates)
     apart(output, [file, *circuit.files])
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)

@@ -12,6 +12,7 @@ import typer
 import circuitflow as cf
 from circuitflow.cli.arguments import (
     File,
+    Gates,
     Inputs,
     Json,
     Limit,
@@ -21,15 +22,14 @@ from circuitflow.cli.arguments import (
     Upstream,
     Wrt,
     arrays,
+    assigned_values,
     question,
     split,
-    values,
 )
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableQuestion, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
-from circuitflow.document.values import from_array
 from circuitflow.errors import InputError, few, printable
 from circuitflow.explanations.numbers import number
 
@@ -48,6 +48,10 @@ def command(
                                            help="Forward mode: the outputs along a direction in which nodes move, each "
                                                 "by a value.")] = [],  # noqa: B006
     json: Json = False,
+    values: Annotated[list[str], typer.Option("--values", metavar="ID,…", show_default=False,
+                                              help="Of --json: the nodes whose values it has, beside outputs (--of) "
+                                                   "and gradients (--wrt). Without any of the three it has all "
+                                                   "that there is.")] = [],  # noqa: B006
     engine: Annotated[str, typer.Option(help="auto, interpreter, staged, tape or jax. Only the interpreter, which is "
                                              "auto without a table, shows every node.")] = "auto",
     device: Annotated[str | None, typer.Option(help="Of the engine jax: cpu or gpu.", show_default=False)] = None,
@@ -76,6 +80,7 @@ def command(
     full: Annotated[bool, typer.Option("--full", help="Show every number of an array; large ones are cut otherwise.")
                     ] = False,
     limit: Limit = [],  # noqa: B006
+    gates: Gates = None,
 ) -> None:
     """Forward pass and reverse sweep: a table of node, gate, value, gradient.
 
@@ -83,7 +88,7 @@ def command(
     """
     if verbose:
         logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
     kinds = [name for name, given in (("--forward", forward), ("--jacobian", jacobian), ("--hessian", hessian),
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:
@@ -102,8 +107,12 @@ def command(
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
     if table is None and (defaults or keep):
         raise InputError("--defaults and --keep go with --table")
-    apart(output, [*asked.sources, *values(jvp), table])
+    if values and (not json or jacobian or hessian or jvp or cache != "all"):
+        raise InputError("--values goes with --json and a single run that keeps all values")
+    apart(output, [*asked.sources, *assigned_values(jvp), table])
     if fast:
+        if values:
+            raise InputError("--values goes with the interpreter, which has the value of every node")
         if table is not None:
             if json:
                 raise InputError("--table writes a table; leave out --json")
@@ -124,7 +133,7 @@ def command(
         result = executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, cache=cache,
                               track=track, watch=_Trace(asked.circuit) if trace else None)
     if json:
-        print_json(as_object(result))
+        print_json(_as_object(asked, result, split(values)))
     elif cache != "all":
         _print_asked(result, full=full)
         _print_sum(result, asked)
@@ -181,7 +190,7 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
     values = {name: np.asarray(x) for name, x in values.items()}
     result = cf.Result(asked.circuit, values, values, {name: np.asarray(x) for name, x in gradients.items()}, [])
     if json:
-        print_json(as_object(result))
+        print_json(_as_object(asked, result, None))
     else:
         _print_asked(result, full=full)
         _print_sum(result, asked)
@@ -218,16 +227,14 @@ def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result
     return cf.Executor(derived).forward(inputs, track=track)
 
 
-def as_object(result: cf.Result) -> dict[str, Any]:
-    """A result as `run --json` prints it."""
-    return {
-        "circuit": result.circuit.name,
-        "outputs": {name: from_array(value) for name, value in result.outputs.items()},
-        "values": {name: from_array(value) for name, value in result.values.items()},
-        "gradients": {name: from_array(value) for name, value in result.gradients.items()},
-        "contributions": [{"source": c.source, "target": c.target, "port": c.port, "value": from_array(c.value)}
-                          for c in result.contributions],
-    }
+def _as_object(asked: Question, result: cf.Result, values: list[str] | None) -> dict[str, Any]:
+    """A result as `run --json` prints it: what was asked for, or all that there is."""
+    if result.circuit is not asked.circuit:  # a derivative, whose nodes nobody has named
+        return result.to_dict(values=(), gradients=(), contributions=False)
+    if asked.of is None and asked.wrt is None and values is None:
+        return result.to_dict()
+    gradients = cf.Executor(asked.circuit).plan(asked.of, asked.wrt).wrt if result.gradients else ()
+    return result.to_dict(values=values or (), gradients=gradients, contributions=False)
 
 
 def _print(result: cf.Result, *, full: bool) -> None:

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from circuitflow.cli.arguments import Gates, table_of
 from circuitflow.cli.catalogue import operands
 from circuitflow.cli.output import emit
 from circuitflow.document.schema import DIALECT, GateForm, document_schema, identifier
-from circuitflow.gates import GATES, Gate
+from circuitflow.gates import GATES, Gate, GateTable
 
 
 class Which(StrEnum):
@@ -26,20 +27,20 @@ def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, o
             = Which.DOCUMENT,
             output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                        help="Where to write it; standard output by default.")] = None,
-            ) -> None:
+            gates: Gates = None) -> None:
     """The JSON Schema of documents, for your editor.
 
     What `new` and `grad` write with -o names the nearest circuit.schema.json, beside the document or above it.
 
     Example: circuitflow schema -o circuit.schema.json
     """
-    emit(output, text(which))
+    emit(output, text(which, table_of(gates)))
 
 
-def text(which: Which) -> str:
+def text(which: Which, table: GateTable = GATES) -> str:
     """A schema as it stands in `schemas/`."""
     schema = run_schema() if which is Which.RUN else document_schema(
-        {name: GateForm(_documentation(gate), gate.attributes) for name, gate in GATES.items()})
+        {name: GateForm(_documentation(gate), gate.attributes) for name, gate in table.items()})
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -69,9 +70,13 @@ class RunOutput(BaseModel):
     model_config = ConfigDict(extra="forbid")
     circuit: Annotated[str, Field(description="name of the circuit")]
     outputs: Annotated[dict[str, Tensor], Field(description="the outputs, by reference")]
-    values: Annotated[dict[str, Tensor], Field(description="the value of every node, by id, in schedule order")]
-    gradients: Annotated[dict[str, Tensor], Field(description="the gradient on every node that the sweep reached")]
-    contributions: Annotated[list[RunContribution], Field(description="of every edge, in the order of the sweep")]
+    values: Annotated[dict[str, Tensor], Field(description="the values of nodes, by id: those asked for by --values, "
+                                                           "or of every node in schedule order")] = {}
+    gradients: Annotated[dict[str, Tensor], Field(description="the gradients asked for by --wrt, or that on every node "
+                                                              "that the sweep reached")] = {}
+    contributions: Annotated[list[RunContribution], Field(description="of every edge, in the order of the sweep; where "
+                                                                      "--of, --wrt and --values ask for nothing else")
+                             ] = []
 
 
 def run_schema() -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from circuitflow.errors import InputError, nearest, printable, short
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Limits:
     """The budget of a document from a stranger. Every limit is a whole number, 1 or more.
 
@@ -46,6 +47,9 @@ class Limits:
             raise InputError(f"limit nesting is {self.nesting}; at most 100, for what is inside runs inside: Python's "
                              "own calls nest with it")
 
+    def __repr__(self) -> str:
+        return changed(self)
+
     @classmethod
     def of(cls, **limits: int) -> Limits:
         """Limits by name, the others at their defaults.
@@ -59,6 +63,13 @@ class Limits:
                 raise InputError(f"there is no limit '{printable(name, 40)}'{nearest(name, names)}; there are "
                                  f"{', '.join(names)}")
         return cls(**limits)
+
+
+def changed(record: Any) -> str:
+    """A record of numbers in short: those that are not at their defaults."""
+    given = [(field.name, getattr(record, field.name)) for field in fields(record)
+             if getattr(record, field.name) != field.default]
+    return f"{type(record).__name__}({', '.join(f'{name}={value}' for name, value in given)})"
 
 
 DEFAULT = Limits()

@@ -9,7 +9,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 READABLE = ("1.0",)
@@ -354,8 +364,21 @@ class Edge(Model):
 # Circuits -------------------------------------------------------------------------------------------------------------
 
 
+def _version(value: str) -> str:
+    if value not in READABLE:
+        raise PydanticCustomError("version", "\"{format}\", the format that this circuitflow reads",
+                                  {"format": READABLE[-1]})
+    return value
+
+
+Version = Annotated[str, AfterValidator(_version), WithJsonSchema({"enum": list(READABLE)})]
+
+
 class Body(Model):
-    """Nodes and edges with outputs: a document, or a subcircuit written inside one."""
+    """Nodes and edges with outputs: a document, or a subcircuit written inside one.
+
+    A whole document may stand as a subcircuit; it means there what it means by itself.
+    """
 
     name: str | None = None
     description: str | None = None
@@ -372,6 +395,9 @@ class Body(Model):
         Field(description="positions of nodes for drawing"),
     ] = None
     metadata: Metadata | None = None
+    schema_: Annotated[str | None, Field(alias="$schema", description="where an editor finds this schema")] = None
+    circuitflow: Annotated[Version | None, Field(description="version of the format, where a whole document stands "
+                                                             "here")] = None
 
 
 class CircuitFile(Model):
@@ -387,17 +413,18 @@ def _kind_of_subcircuit(value: Any) -> str:
     return "<circuit file>" if isinstance(value, CircuitFile) else "<inline>"
 
 
+def _body(value: Any) -> Any:
+    """A document of a program as the body that a text would give."""
+    if not isinstance(value, Document):
+        return value
+    return Body.model_construct(set(value.model_fields_set), **{name: getattr(value, name)
+                                                                for name in value.model_fields_set})
+
+
 Subcircuit = Annotated[
-    Annotated[CircuitFile, Tag("<circuit file>")] | Annotated[Body, Tag("<inline>")],
+    Annotated[CircuitFile, Tag("<circuit file>")] | Annotated[Body, BeforeValidator(_body), Tag("<inline>")],
     Discriminator(_kind_of_subcircuit),
 ]
-
-
-def _version(value: str) -> str:
-    if value not in READABLE:
-        raise PydanticCustomError("version", "\"{format}\", the format that this circuitflow reads",
-                                  {"format": READABLE[-1]})
-    return value
 
 
 class Document(Body):
@@ -406,9 +433,7 @@ class Document(Body):
     Two documents are equal when they say the same with the same words; the layout of the JSON text does not count.
     """
 
-    schema_: Annotated[str | None, Field(alias="$schema", description="where an editor finds this schema")] = None
-    circuitflow: Annotated[str, AfterValidator(_version), WithJsonSchema({"enum": list(READABLE)}),
-                           Field(description="version of the format")]
+    circuitflow: Annotated[Version, Field(description="version of the format")]
 
 
 TAGS: dict[Any, type[BaseModel]] = {

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from circuitflow.document import positions
 from circuitflow.document.faults import Faults, Source, add_model_faults, node_id
 from circuitflow.document.limits import DEFAULT, Limits
-from circuitflow.document.model import PORT, Document
+from circuitflow.document.model import PORT, Document, Value
+from circuitflow.document.writing import dumps_value
 from circuitflow.errors import printable
 
 _PIECE = 2**20
@@ -76,7 +77,7 @@ def up_to(most: int, file: BinaryIO) -> bytes:
     return b"".join(pieces)
 
 
-def decoded(name: str, data: bytes, folder: Path, faults: Faults, limits: Limits) -> Source:
+def decoded(name: str, data: bytes, folder: Path | None, faults: Faults, limits: Limits) -> Source:
     """The text of a document; what is no text, or more than is read of one, is noted as a fault."""
     source = Source(name, None, folder, limits)
     if len(data) > limits.document_bytes:
@@ -131,6 +132,20 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
         return None
 
 
+def validated(raw: dict[str, Any]) -> Document:
+    """The document that a program made, as JSON has it.
+
+    Raises:
+        DocumentError: with every fault that was found.
+    """
+    try:
+        return Document.model_validate(raw)
+    except ValidationError as error:
+        faults = Faults()
+        add_model_faults(faults, Source(), error, raw)
+        faults.fail()
+
+
 def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | None:
     """A text as one of the document's own types, or None after a fault: for values given beside a document."""
     raw = parse_json(source, source.text, faults) if source.text is not None else _NOTHING
@@ -141,6 +156,26 @@ def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | Non
     except ValidationError as error:
         add_model_faults(faults, source, error, raw)
         return None
+
+
+def parsed_value(value: Any, beside: Source, name: str) -> Any:
+    """A value that a program gives as documents have it, by the document's own types.
+
+    Args:
+        value: a model, or what JSON has.
+        beside: the document that it is to stand in.
+        name: of the node.
+
+    Raises:
+        InputError: JSON cannot say it.
+        DocumentError: it is no value.
+    """
+    raw = value.model_dump(mode="python", exclude_unset=True) if isinstance(value, BaseModel) else value
+    faults = Faults()
+    source = Source(f"value of '{printable(name, 60)}'", dumps_value(raw), beside.folder, beside.limits)
+    found: Any = parse_as(TypeAdapter(Value), source, faults)
+    faults.raise_if_any()
+    return found
 
 
 NAMELESS = "_"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from circuitflow.document.model import Body, Document, Edge, GateNode, SubcircuitNode
@@ -25,6 +25,26 @@ def _rewritten(body: _Body, rewrite: Callable[[Body], dict[str, Any]]) -> _Body:
     circuits = {name: _rewritten(inner, rewrite) if isinstance(inner, Body) else inner
                 for name, inner in (body.circuits or {}).items()}
     return body.model_copy(update={**rewrite(body), **({"circuits": circuits} if circuits else {})})
+
+
+def with_stored(document: Document, values: Mapping[str, Any], dtypes: Mapping[str, str]) -> Document:
+    """The same circuit with other values of some of its inputs, parameters and constants.
+
+    Args:
+        document: the document.
+        values: as documents have them, by id.
+        dtypes: the dtype of each of these nodes, which stays.
+    """
+    nodes = []
+    for node in document.nodes:
+        if node.id in values:
+            stored = {key: getattr(node, key) for key in node.model_fields_set} | {"value": values[node.id]}
+            says = getattr(stored["value"], "dtype", None) or (dtypes[node.id] == "bool" and stored["value"] != [])
+            if not says and stored.get("dtype") is None and dtypes[node.id] != (document.dtype or "float64"):
+                stored["dtype"] = dtypes[node.id]
+            node = type(node).model_construct(set(stored), **stored)
+        nodes.append(node)
+    return document.model_copy(update={"nodes": nodes})
 
 
 def _inline(body: Body) -> dict[str, Any]:

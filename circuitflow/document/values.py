@@ -20,13 +20,10 @@ from circuitflow.document.model import (
     TensorFile,
     Value,
 )
+from circuitflow.document.numbers import copied, unfit
 from circuitflow.document.tensors import Array, Tensor, TensorFiles
 from circuitflow.document.writing import spelled
 from circuitflow.errors import short
-
-_FLOATS = {"float64": (53, 1024, -1074), "float32": (24, 128, -149), "float16": (11, 16, -24),
-           "bfloat16": (8, 128, -133)}
-"""For every float dtype the bits of its numbers, and the powers of two that are too large and that are the smallest."""
 
 
 class Announced(NamedTuple):
@@ -193,35 +190,9 @@ def _non_finite(leaf: str, path: tuple[int, ...]) -> float:
                           "\"-Infinity\"", *path)
 
 
-def unfit(leaf: Any, dtype: str) -> str | None:
-    """Why a number cannot be kept exactly in a dtype, or None; floats may be rounded, but not to 0 or infinity."""
-    if isinstance(leaf, bool) or dtype == "bool":
-        fits = isinstance(leaf, bool) and dtype == "bool"
-        return None if fits else f"{short(leaf)} is not a {dtype}{'' if dtype == 'bool' else '; write a number'}"
-    if not isinstance(leaf, int | float):
-        return f"{short(leaf)} is not a number"
-    if dtype not in _FLOATS:
-        limits = np.iinfo(dtype)
-        fits = leaf == leaf and abs(leaf) != math.inf and leaf == int(leaf) and limits.min <= leaf <= limits.max
-        return None if fits else (f"{short(leaf)} is not an {dtype}: expected an integer from {limits.min} to "
-                                  f"{limits.max}")
-    bits, above, smallest = _FLOATS[dtype]
-    largest = (2**bits - 1) * 2.0 ** (above - bits)
-    if isinstance(leaf, int):
-        size = abs(leaf)
-        odd = size // (size & -size or 1)
-        if size.bit_length() > 1024 or odd.bit_length() > (bits if size <= largest else 53):
-            return f"{short(leaf)} cannot be kept exactly in a {dtype}; write it as a float such as 1e20"
-    if math.isfinite(leaf) and abs(leaf) > largest:
-        return f"{short(leaf)} is too large for a {dtype}"
-    if leaf and abs(leaf) <= math.ldexp(1.0, smallest - 1):
-        return f"{short(leaf)} is too small for a {dtype}, which would make it 0"
-    return None
-
-
 def from_array(value: Any) -> Any:
     """An array as a document has it: nested lists, with non-finite numbers as text."""
-    array = np.asarray(value)
+    array = value if isinstance(value, np.ndarray) else copied(value, "a value")
     if array.size == 0 and array.ndim > 1:  # lists alone cannot say the shape
         return {"data": [], "shape": list(array.shape), "dtype": str(array.dtype)}
     if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -53,6 +53,22 @@ def spelled(value: Any) -> Any:
     return value
 
 
+def plain(number: Any) -> Any:
+    """A number as a person would write it in a document."""
+    if isinstance(number, bool | int):
+        return number
+    if not math.isfinite(number):
+        return spelled(number)
+    whole = number.is_integer() and abs(number) < 2**53 and (number or math.copysign(1, number) > 0)
+    return int(number) if whole else number
+
+
+def tidy(value: Any) -> Any:
+    """Numbers as a person would write them, in lists too."""
+    return list(map(tidy, value)) if isinstance(value, list | tuple) else plain(value) if isinstance(
+        value, float) else value
+
+
 def _ordered(body: dict[str, Any]) -> dict[str, Any]:
     """The keys of a body and of its nodes in canonical order; a node's free text stands last."""
     body = {key: body[key] for key in _FIRST if key in body and (key, body[key]) != ("edges", [])}

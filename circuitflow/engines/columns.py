@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.document.numbers import copied
 from circuitflow.engines.engine import Engine
 from circuitflow.errors import InputError, printable
 from circuitflow.executor.arrays import Library
@@ -94,20 +95,24 @@ def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording
     """The columns among arguments, as arrays. Binding refuses what has another name or shape."""
     columns: dict[str, Any] = {}
     for name, value in given.items():
-        value = in_memory(value)
+        shown = wording.format(printable(name, 60))
+        value = in_memory(value, shown)
         if name in types and isinstance(value, list | tuple | np.ndarray):
-            array = Library.of({}).convert(value, types[name], wording.format(printable(name, 60)))
+            array = Library.of({}).convert(value, types[name], shown)
             if array.ndim == len(types[name].shape) + 1:
                 columns[name] = np.ascontiguousarray(array)
     return columns
 
 
-def in_memory(value: Any) -> Any:
-    """An array of another library as one of NumPy; anything else as it is."""
+def in_memory(value: Any, name: str) -> Any:
+    """An array of another library, or a table, as an array of NumPy; anything else as it is.
+
+    Raises:
+        InputError: it has no numbers in memory, or not one for every element.
+    """
     if isinstance(value, list | tuple | np.ndarray) or not hasattr(value, "__array__"):
         return value
-    # torch refuses to leave its graph, or the GPU, unasked.
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    return copied(value, name)
 
 
 def _in_one_row(given: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:

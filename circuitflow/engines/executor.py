@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from circuitflow.arguments import checked
 from circuitflow.engines.arrays import Arrays
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.engine import Engine, Interpreted
@@ -17,7 +18,7 @@ from circuitflow.engines.taped import Taped, TapedRows
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.verified import Verified
 from circuitflow.engines.xla import Jitted
-from circuitflow.errors import GateError, InputError, nearest, printable, short
+from circuitflow.errors import GateError, InputError, nearest, printable
 from circuitflow.executor.interpreter import Interpreter
 from circuitflow.executor.question import Question, References
 from circuitflow.graph.circuit import Circuit
@@ -36,6 +37,7 @@ class Executor(Interpreter):
         thresholds: the sizes at which engines change their ways.
     """
 
+    @checked
     def __init__(self, circuit: Circuit, *, verify: bool = False, thresholds: Thresholds = Thresholds()) -> None:  # noqa: B008
         """Set up.
 
@@ -50,10 +52,9 @@ class Executor(Interpreter):
             InputError: thresholds is something else.
         """
         super().__init__(circuit)
-        if not isinstance(thresholds, Thresholds):
-            raise InputError(f"thresholds is {short(thresholds)}; expected cf.Thresholds(…)")
         self.verify, self.thresholds = verify, thresholds
 
+    @checked
     def compile(self, of: References = None, wrt: References = None, *, engine: str = "auto",
                 device: Any = None) -> CompiledFunction:
         """A function of values and gradients: the fast path.
@@ -104,6 +105,7 @@ class Executor(Interpreter):
             _LOG.debug("no %s: %s", chosen, reason)
         return Interpreted(question, self.thresholds)
 
+    @checked
     def vmap(self, of: References = None, wrt: References = None, *, engine: str = "auto",
              device: Any = None) -> CompiledFunction:
         """A function of values and gradients over rows, as `jax.vmap` makes one of `jax.value_and_grad`.
@@ -131,8 +133,7 @@ class Executor(Interpreter):
 
     def _question(self, of: References, wrt: References, engine: str, device: Any) -> Question:
         if engine not in ENGINES:
-            name = str(engine)
-            raise InputError(f"there is no engine '{printable(name, 60)}'{nearest(name, ENGINES)}; there are "
+            raise InputError(f"there is no engine '{printable(engine, 60)}'{nearest(engine, ENGINES)}; there are "
                              f"{', '.join(ENGINES)}")
         if device is not None and engine != "jax":
             raise InputError(f"the engine {engine} runs on the CPU; a device goes with the engine jax")

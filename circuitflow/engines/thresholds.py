@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
+from circuitflow.document.limits import changed
 from circuitflow.errors import InputError, short
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Thresholds:
     """Where one way of computing becomes faster than another. Answers depend on them in their last digits only.
 
@@ -41,7 +42,11 @@ class Thresholds:
     column_rows: int = 2**16
     tape_bytes: int = 2**20
 
+    def __repr__(self) -> str:
+        return changed(self)
+
     def __post_init__(self) -> None:
-        for name, size in asdict(self).items():
+        for name in (field.name for field in fields(self)):
+            size = getattr(self, name)
             if not isinstance(size, int) or isinstance(size, bool) or size < 1:
                 raise InputError(f"thresholds: {name} is {short(size)}; expected a whole number from 1")

@@ -109,7 +109,7 @@ class Jitted(Engine):
         if isinstance(value, self._jax.Array) and value.dtype == self._types[key].dtype:
             return value
         shown = f"{'upstream ' if key[0] else ''}'{printable(key[1], 60)}'"
-        return self._put(Library.of({}).convert(in_memory(value), self._types[key], shown))
+        return self._put(Library.of({}).convert(in_memory(value, shown), self._types[key], shown))
 
     def _check(self, given: Mapping[_Key, Any], columns: frozenset[_Key]) -> None:
         """Refuse arguments that the interpreter would refuse, and columns of different lengths."""
@@ -161,9 +161,10 @@ def _parted(given: Mapping[_Key, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _shape(value: Any) -> tuple[int, ...]:
     """The shape of a value that no answer needs; that of a scalar where it has none."""
     try:
-        return np.shape(value)
+        shape = np.shape(value)
     except ValueError:
         return ()
+    return shape if isinstance(shape, tuple) else ()  # of a class, what describes the attribute
 
 
 def _device(jax: Any, device: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.errors import InputError, MissingExtraError, printable
-from circuitflow.executor.numbers import PLAIN, as_numpy, is_safe, refuse_lost
+from circuitflow.document.numbers import as_numpy, copied, is_foreign, is_safe, no_value, refuse_lost
+from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.gates.shapes import ArrayType
 
 
@@ -55,12 +55,9 @@ class Library(NamedTuple):
             InputError: a value is no array, or there are arrays of several libraries.
             MissingExtraError: arrays other than NumPy's need the extra `arrays`.
         """
-        foreign = {name: value for name, value in given.items() if not isinstance(value, PLAIN)}
+        foreign = {name: value for name, value in given.items() if is_foreign(value)}
         if not foreign:
             return cls(np, None)
-        for name, value in foreign.items():
-            if not _is_array(value):
-                raise _no_array(name, value)
         try:
             import array_api_compat
         except ImportError:
@@ -69,7 +66,7 @@ class Library(NamedTuple):
                                     "`pip install 'circuitflow[arrays]'`") from None
         for name, value in foreign.items():
             if not array_api_compat.is_array_api_obj(value):
-                raise _no_array(name, value)
+                raise no_value(value, name)
         try:
             xp = array_api_compat.array_namespace(*foreign.values())
         except TypeError:
@@ -93,15 +90,7 @@ class Library(NamedTuple):
         """
         if self.like is None:
             return array
-        if str(array.dtype).endswith("bfloat16"):
-            array = self.xp.astype(array, self.xp.float32)
-        try:
-            if hasattr(array, "detach"):  # torch refuses to leave its graph, or the GPU, unasked
-                array = array.detach().cpu()
-            return np.asarray(array)
-        except (TypeError, NotImplementedError) as error:
-            raise InputError(f"a {type(array).__qualname__} cannot become an array of NumPy: "
-                             f"{printable(str(error))}") from None
+        return copied(array, "the value")
 
     def dtype(self, name: str) -> Any:
         """A dtype of this library.
@@ -127,11 +116,9 @@ class Library(NamedTuple):
             InputError: it is no array of numbers that the dtype holds, or the library has no such dtype.
         """
         dtype = self.dtype(expected.dtype)
-        if isinstance(value, PLAIN):
+        if self.like is None or not is_foreign(value):
             array = self.move(as_numpy(value, expected.dtype, name))
             return array if self.like is None else self.xp.asarray(array, dtype=dtype)
-        if self.like is None or not _is_array(value):
-            raise _no_array(name, value)
         if not (is_safe(str(value.dtype).rpartition(".")[2], expected.dtype) and self.xp.can_cast(value.dtype, dtype)):
             raise InputError(f"{name} is {value.dtype}; expected {expected.dtype}, so cast it first")
         array = value if value.dtype == dtype else self.xp.astype(value, dtype)
@@ -150,13 +137,3 @@ def precise(xp: Any) -> AbstractContextManager[Any]:
 
     switch: AbstractContextManager[Any] = jax.enable_x64(True)
     return switch
-
-
-def _is_array(value: Any) -> bool:
-    """Whether a value may be an array; whether its library has the Python array API says `array_api_compat`."""
-    return not isinstance(value, type) and hasattr(value, "dtype") and hasattr(value, "shape")
-
-
-def _no_array(name: str, value: Any) -> InputError:
-    found = printable(type(value).__qualname__, 60)
-    return InputError(f"{name} is a {found}; expected a number, lists of numbers or an array")

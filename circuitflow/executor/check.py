@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from circuitflow.arguments import checked
 from circuitflow.executor.arrays import Library, precise
 from circuitflow.executor.binding import Bound, bind, library_of, upstream_gradients
 from circuitflow.executor.interpreter import Interpreter
@@ -100,6 +101,7 @@ class Report:
         return not any(row.worst.verdict == "wrong" for row in self.compared)
 
 
+@checked
 def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
           wrt: str | Sequence[str] | None = None, upstream: Mapping[str, Any] | None = None,
           track: Track = untracked) -> Report:

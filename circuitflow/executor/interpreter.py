@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.arguments import checked
 from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.arrays import precise
 from circuitflow.executor.binding import bind, library_of, upstream_gradients
@@ -27,6 +28,7 @@ class Interpreter:
     inputs; the results are then arrays of that library, on the same device.
     """
 
+    @checked
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
         self._plans: dict[tuple[tuple[str, ...] | None, tuple[str, ...] | None], Plan] = {}
@@ -36,6 +38,7 @@ class Interpreter:
         """Without the schedules, which are made again when they are asked for."""
         return {**self.__dict__, "_plans": {}, "_frugal": {}}
 
+    @checked
     def plan(self, of: str | Sequence[str] | None = None, wrt: str | Sequence[str] | None = None) -> Plan:
         """The schedule for a question; see `run` for its terms and errors."""
         key = references(of, "of"), references(wrt, "wrt")
@@ -44,6 +47,7 @@ class Interpreter:
                 self._plans[key] = make_plan(self.circuit, *key, structure)
         return self._plans[key]
 
+    @checked
     def run(self, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
             wrt: str | Sequence[str] | None = None, upstream: Mapping[str, Any] | None = None,
             cache: str = "all", track: Track = untracked, watch: Watch | None = None) -> Result:
@@ -68,7 +72,7 @@ class Interpreter:
             GateError: a gate could not be applied to the values that reached it.
         """
         if cache not in CACHES:
-            raise InputError(f"there is no cache '{printable(str(cache), 60)}'{nearest(str(cache), CACHES)}; there are "
+            raise InputError(f"there is no cache '{printable(cache, 60)}'{nearest(cache, CACHES)}; there are "
                              f"{', '.join(CACHES)}")
         plan = self.plan(of, wrt)
         library = library_of(inputs, upstream)
@@ -88,6 +92,7 @@ class Interpreter:
             gradients, contributions = reverse_sweep(plan, op, values, seeds, track, watch)
         return self._result(plan, values, gradients, contributions, seeds)
 
+    @checked
     def forward(self, inputs: Mapping[str, Any] | None = None, *, of: str | Sequence[str] | None = None,
                 track: Track = untracked) -> Result:
         """The forward pass alone; see `run`. The result has no gradients."""

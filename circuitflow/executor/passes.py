@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from circuitflow.errors import CircuitflowError, GateError, printable
 from circuitflow.executor.binding import Bound
@@ -19,6 +19,7 @@ def untracked(steps: Sequence[Any], description: str) -> Iterable[Any]:
     return steps
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Is told what happens as it happens."""
 

@@ -70,9 +70,13 @@ def references(asked: object, option: str) -> tuple[str, ...] | None:
     """
     if asked is None or isinstance(asked, str):
         return None if asked is None else (asked,)
+    refusal = InputError(f"{option} is {short(asked)}; expected a reference to a node, or several")
     if not isinstance(asked, Iterable) or isinstance(asked, bytes):
-        raise InputError(f"{option} is {short(asked)}; expected a reference to a node, or several")
-    names = tuple(asked)
+        raise refusal
+    try:
+        names = tuple(asked)
+    except Exception:  # what looks as if it had items, as an array without axes
+        raise refusal from None
     for name in names:
         if not isinstance(name, str):
             raise InputError(f"{option}: {short(name)} is no reference to a node; expected its id as a string")

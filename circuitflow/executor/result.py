@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.errors import InputError, printable
+from circuitflow.arguments import checked
+from circuitflow.document.values import from_array
+from circuitflow.errors import InputError, listing, nearest, printable
+from circuitflow.executor.plan import references
 from circuitflow.graph.circuit import Circuit
 
 
@@ -89,6 +92,7 @@ class Result:
         return (f"<Result of {printable(self.circuit.name)!r}: {outputs}{more}; {len(self.values)} values, "
                 f"{len(self.gradients)} gradients>")
 
+    @checked
     def contribution(self, source: str, target: str, port: str | int | None = None) -> Any:
         """What the edge from `source` to `target` sent back.
 
@@ -110,6 +114,48 @@ class Result:
         if len(found) > 1:
             raise InputError(f"several edges lead {edge}: name the port, one of {[c.port for c in found]}")
         return found[0].value
+
+    @checked
+    def to_dict(self, *, outputs: str | Iterable[str] | None = None, values: str | Iterable[str] | None = None,
+                gradients: str | Iterable[str] | None = None, contributions: bool = True) -> dict[str, Any]:
+        """The result as JSON has it: `json.dumps` takes it, and `schemas/run.schema.json` describes it.
+
+        Numbers are in nested lists; those that are not finite are "NaN", "Infinity" and "-Infinity".
+
+        Args:
+            outputs: which of the outputs, by reference: one or several, all by default, none for `()`.
+            values: which nodes' values, likewise.
+            gradients: which nodes' gradients, likewise.
+            contributions: whether what every edge sent back is there.
+
+        Returns:
+            The name of the circuit under `circuit`, and a key for each part that was not left out.
+
+        Raises:
+            InputError: the result has no such value or gradient.
+        """
+        found: dict[str, Any] = {"circuit": self.circuit.name}
+        for part, asked, known in (("outputs", outputs, self.outputs), ("values", values, self.values),
+                                   ("gradients", gradients, self.gradients)):
+            names = references(asked, part)
+            if names != ():
+                found[part] = {name: from_array(self._known(part, known, name))
+                               for name in (known if names is None else names)}
+        if contributions:
+            found["contributions"] = [{"source": c.source, "target": c.target, "port": c.port,
+                                       "value": from_array(c.value)} for c in self.contributions]
+        return found
+
+    def _known(self, part: str, known: Mapping[str, Any], name: str) -> Any:
+        """What a part of the result has of a reference."""
+        if name in known:
+            return known[name]
+        output = self.circuit.find(name)
+        text = None if output is None else self.circuit.nodes[output.node].name_of(output.position)
+        if text is None or text not in known:
+            raise InputError(f"{part}: the result has none of '{printable(name, 60)}'{nearest(name, known)}; there are "
+                             f"{listing(known) or 'none'}")
+        return known[text]
 
     def non_finite(self) -> NonFinite | None:
         """The node that first turned a value, or else a gradient, infinite or NaN; None where all are finite.

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
 from circuitflow.errors import short
 from circuitflow.explanations.numbers import number
@@ -80,6 +81,7 @@ class Difference:
         return "\n".join(map(str, self.changes))
 
 
+@checked
 def diff(old: Circuit, new: Circuit) -> Difference:
     """What changed from one circuit to another.
 

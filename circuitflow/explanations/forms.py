@@ -8,11 +8,13 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from circuitflow.arguments import checked
 from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.result import Result
 from circuitflow.explanations.explanation import Explanation, Stage, explanation
 
 
+@checked
 def explain(result: Result, form: str = "text") -> str:
     """The staged computation of a run: forward lines, backward lines with each gate's rule in words, what it means.
 

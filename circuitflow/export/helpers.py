@@ -87,5 +87,13 @@ HELPERS: Mapping[str, str] = {
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
     return array''',
+    "as_sized_array": '''def as_sized_array(name, x, shape, dtype, sizes):
+    """An argument as an array; a name in its shape is one size wherever it stands."""
+    array = np.asarray(x, dtype)
+    found = tuple(sizes.setdefault(*pair) if isinstance(pair[0], str) else pair[0]
+                  for pair in zip(shape, array.shape))
+    if len(array.shape) != len(shape) or array.shape != found:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}, where {sizes}")
+    return array''',
 }
-"""Their source, by name. They use `math`, but for `as_array`, which uses `np`."""
+"""Their source, by name. They use `math`, but for those that make arrays, which use `np`."""

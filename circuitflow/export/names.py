@@ -54,7 +54,7 @@ class Names:
         if first in _MODULES:
             self._imports.add(_MODULES[first])
         elif name in HELPERS:
-            self.use("np" if name == "as_array" else "math")
+            self.use("np" if name in ("as_array", "as_sized_array") else "math")
             self._helpers[name] = HELPERS[name]
         else:
             assert name in _BUILTINS, name  # noqa: S101

@@ -5,33 +5,40 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.arguments import checked
+from circuitflow.document.numbers import as_array
 from circuitflow.engines.derived import Derived
-from circuitflow.engines.functions import is_weak_beside
+from circuitflow.engines.functions import is_named, is_weak_beside
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import BINARY, FORMS, inlinable, written
 from circuitflow.engines.source import Source, is_number
 from circuitflow.engines.staged import scalar_program
-from circuitflow.engines.trace import Called, Line, Value
-from circuitflow.errors import InputError, few, printable
+from circuitflow.engines.trace import Called, Inseparable, Line, Value
+from circuitflow.errors import GateError, InputError, few, printable
 from circuitflow.executor.arrays import Library
+from circuitflow.executor.binding import concrete
 from circuitflow.executor.interpreter import Interpreter
 from circuitflow.executor.question import Question, References
 from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
-from circuitflow.gates import ArrayType
+from circuitflow.gates import GATES, ArrayType
+from circuitflow.gates.shapes import Size
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.node import Node
 
 LITERAL = 1000
 """An array of more numbers is an argument without a default."""
+
+_ANY = 3
+"""The size, while the lines are written, of a dimension that no default gives one."""
 
 _TOGETHER = 8
 """How many arguments a line makes floats."""
@@ -44,6 +51,7 @@ _ARRAY_FORMS = {**{getattr(np, name): f"{{0}} {sign} {{1}}" for name, sign in BI
 
 
 @collector_paused()
+@checked
 def to_python(circuit: Circuit, of: References = None, wrt: References = None, *,
               inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None) -> str:
     """A Python file with a function of values and gradients in straight-line code, forward, then backward.
@@ -51,17 +59,19 @@ def to_python(circuit: Circuit, of: References = None, wrt: References = None, *
     It needs nothing but `math`, or where there are arrays NumPy (and SciPy for special functions). Nodes keep their
     ids, a stage says what gate it is of. An upstream gradient on `f` is the argument `df`. Where an argument cannot
     have that name, the function's docstring says what it is called. Numbers may be infinite or NaN, as in NumPy, and
-    nothing warns or raises for that.
+    nothing warns or raises for that. Named dimensions stay names, whatever size the defaults have; where a gate needs a
+    number for one (a scan, a convolution over it), the code is for the sizes of the defaults, and says so.
 
     Args:
         circuit: the circuit.
         of: the outputs to compute and differentiate; all of the document's by default.
         wrt: the nodes to differentiate by, none for `()`; all floating-point inputs and parameters by default.
-        inputs: defaults of the arguments, by id, in place of the document's. They fix the sizes of named dimensions.
+        inputs: defaults of the arguments, by id, in place of the document's.
         upstream: likewise of the upstream gradients, by output.
 
     Raises:
-        InputError: an unknown reference, a named dimension without a size, or a gate that cannot be written down.
+        InputError: an unknown reference, a gate that cannot be written down, or one that needs a number for a named
+            dimension, and no default gives it.
     """
     question = Question(Interpreter(circuit), of, wrt)
     inputs, upstream = question.arguments(inputs, upstream, {})
@@ -71,6 +81,22 @@ def to_python(circuit: Circuit, of: References = None, wrt: References = None, *
     return _Script(derived, inputs, upstream).text()
 
 
+def _dimensions(shape: Sequence[int | Size]) -> list[str]:
+    """The names in a shape."""
+    return [name for size in shape if isinstance(size, Size) for names, _ in size.terms for name in names]
+
+
+def _sizes(given: Sequence[tuple[ArrayType, Any]]) -> dict[str, int]:
+    """The sizes of named dimensions, as far as values tell; whether they agree is not looked at."""
+    found: dict[str, int] = {}
+    for type_, value in given:
+        if is_named(type_.shape):
+            shape = as_array(value, "a value").shape
+            found |= {str(size): number for size, number in zip(type_.shape, shape, strict=False)
+                      if isinstance(size, Size)}
+    return found
+
+
 class _Argument(NamedTuple):
     """An argument of the function.
 
@@ -78,7 +104,7 @@ class _Argument(NamedTuple):
         id: what the gradient circuit calls it.
         parameter: what the function calls it.
         told: what it is, where its name does not say so.
-        type: shape and dtype; its shape is that of the default, where it has named dimensions.
+        type: shape and dtype; its shape is that of the default where named dimensions have numbers.
         default: None where it has none.
     """
 
@@ -100,15 +126,19 @@ class _Script:
         received = {text: id_ for text, id_ in derived.upstream.items() if plan.active[plan.of[text]]}
         upstream = {**{text: 1.0 for text, id_ in received.items() if derived.type_of(id_).shape == ()},
                     **{text: known[text] for text in received if text in known}, **upstream}
+        self.sizes = _sizes([(derived.type_of(id_), values[name]) for ids, values in (
+            (derived.inputs, inputs), (received, upstream)) for name, id_ in ids.items() if name in values])
         # What has no default is zeros meanwhile. An unknown input is refused there, and every value that does not fit.
         bound, seeds = derived.question.bind(
-            {**{name: self._zeros(name, id_) for name, id_ in derived.inputs.items() if name not in inputs}, **inputs},
-            {**{text: self._zeros(id_, id_) for text, id_ in received.items() if text not in upstream}, **upstream})
+            {**{name: self._zeros(id_) for name, id_ in derived.inputs.items() if name not in inputs}, **inputs},
+            {**{text: self._zeros(id_) for text, id_ in received.items() if text not in upstream}, **upstream})
         arrays = derived.arrays(bound, seeds)
         stages = scalar_program(derived)
         self.scalar = stages is not None and not any(isinstance(line.function, Called) for line in stages.lines)
-        self.stages: Program = stages if stages is not None and self.scalar else program(
-            derived.plan, arrays, derived.circuit.values, checked=True)
+        self.dimensions: dict[str, str] = {}  # the variables that sizes stand in
+        self.counted: set[str] = set()  # the dimensions that are read as numbers
+        self.numbered = ""
+        self.stages: Program = stages if stages is not None and self.scalar else self._stages(arrays)
         self.names = Names("math" if self.scalar else "np")
         self.made = {id(result): line for line in self.stages.lines for result in line.results}
         self.arguments = [
@@ -116,6 +146,7 @@ class _Script:
               for name, id_ in derived.inputs.items()),
             *(self._argument(id_, f"d{text}", f"the upstream gradient on {text}", upstream.get(text), arrays)
               for text, id_ in received.items())]
+        self.dimensions = {name: self.names.new(name) for name in self.dimensions}
         self.locals: dict[int, str] = {id(self.stages.inputs[argument.id]): argument.parameter
                                        for argument in self.arguments if argument.id in self.stages.inputs}
         for name, value in self.stages.values.items():
@@ -124,20 +155,40 @@ class _Script:
         self.source = Source(self.stages, self._number, lambda value, position: (
             self.locals.get(id(value)) or self.names.new(f"{self.made[id(value)].stage.id}_part")))
 
-    def _zeros(self, name: str, id_: str) -> Any:
-        """An array like an argument without a default."""
+    def _stages(self, arrays: Mapping[str, Any]) -> Program:
+        """The lines, for sizes that stay names where that can be."""
+        derived = self.derived
+        shapes = {id_: shape for id_ in arrays if is_named(shape := derived.type_of(id_).shape)}
+        if shapes:
+            try:
+                own = [name for name, row in derived.circuit.gates.items() if row is not GATES.get(name)]
+                if own:  # whose rules may do anything with a size
+                    raise Inseparable(f"the gate table has rows of its own: {', '.join(few(own))}")
+                stages = program(derived.plan, arrays, derived.circuit.values, checked=True, shapes=shapes)
+                if any(isinstance(line.function, Called) for line in stages.lines):
+                    raise Inseparable("a gate is no line of Python")
+                self.dimensions = {name: "" for shape in shapes.values() for name in _dimensions(shape)}
+                return stages
+            except (Inseparable, GateError) as reason:
+                self.numbered = printable(str(reason), 200)
+            missing = [name for shape in shapes.values() for name in _dimensions(shape) if name not in self.sizes]
+            if missing:
+                raise InputError(f"dimension '{missing[0]}' has no size, and code for any size cannot be written "
+                                 f"({self.numbered}); give a value to an input that has it (--set)")
+        return program(derived.plan, arrays, derived.circuit.values, checked=True)
+
+    def _zeros(self, id_: str) -> Any:
+        """An array like an argument without a default; what has no size is as good as any."""
         type_ = self.derived.type_of(id_)
-        if not all(isinstance(size, int) for size in type_.shape):
-            raise InputError(f"'{name}' has dimensions without a size; straight-line code is written for some, so give "
-                             f"it a value (--set {name}=…)")
-        return np.zeros(type_.shape, type_.dtype)
+        sizes = {name: self.sizes.get(name, _ANY) for name in _dimensions(type_.shape)}
+        return np.zeros(concrete(type_, sizes), type_.dtype)
 
     def _argument(self, id_: str, name: str, told: str, default: Any, arrays: Mapping[str, Any]) -> _Argument:
         type_ = self.derived.type_of(id_)
-        if id_ in arrays:
-            type_ = ArrayType(arrays[id_].shape, type_.dtype)
         if default is not None:
             default = arrays[id_] if id_ in arrays else Library.of({}).convert(default, type_, f"'{name}'")
+        if id_ in arrays and not self.dimensions:
+            type_ = ArrayType(arrays[id_].shape, type_.dtype)
         parameter = self.names.new(name)
         return _Argument(id_, parameter, told if parameter != name else "", type_, default)
 
@@ -174,6 +225,8 @@ class _Script:
         of, by = ", ".join(self.derived.values), ", ".join(self.derived.gradients)
         summary = f"The value of {of}, and its gradient with respect to {by}." if by else f"The value of {of}."
         told = [f"{argument.parameter} is {argument.told}." for argument in self.arguments if argument.told]
+        if self.numbered:
+            told.append(f"Named dimensions have the sizes of the defaults: {self.numbered}.")
         return [f'"""{summary}', "", *told, '"""'] if told else [f'"""{summary}"""']
 
     def _conversions(self) -> Iterator[str]:
@@ -181,6 +234,9 @@ class _Script:
         uses = self.stages.uses()
         read = [argument for argument in self.arguments
                 if argument.id in self.stages.inputs and uses.get(id(self.stages.inputs[argument.id]))]
+        if self.dimensions:
+            yield from self._named_conversions(read)
+            return
         if not self.scalar:
             for argument in read:
                 yield (f"{argument.parameter} = {self.names.use('as_array')}({argument.parameter!r}, "
@@ -192,6 +248,26 @@ class _Script:
                 together = ", ".join(some)
                 right = f"{self.names.use('map')}({self.names.use(kind)}, ({together}))"
                 yield f"{together} = {right if len(some) > 1 else f'{self.names.use(kind)}({together})'}"
+
+    def _named_conversions(self, read: Sequence[_Argument]) -> Iterator[str]:
+        """Statements that make arrays of the arguments, and find out how large their named dimensions are."""
+        sizes = self.names.new("sizes")
+        yield f"{sizes} = {{}}"
+        for argument in self.arguments:
+            if argument in read or (argument.id in self.stages.inputs and is_named(argument.type.shape)):
+                shape = tuple(size if isinstance(size, int) else str(size) for size in argument.type.shape)
+                yield (f"{argument.parameter} = {self.names.use('as_sized_array')}({argument.parameter!r}, "
+                       f"{argument.parameter}, {shape!r}, {self.names.dtype(argument.type.dtype)}, {sizes})")
+        yield from (f"{variable} = {sizes}[{name!r}]" for name, variable in self.dimensions.items()
+                    if name in self.counted)
+
+    def _size(self, size: int | Size) -> str:
+        """A size as an expression."""
+        if isinstance(size, int):
+            return str(size)
+        self.counted.update(_dimensions([size]))
+        return " + ".join("*".join([*([str(factor)] if factor != 1 or not names else []),
+                                    *(self.dimensions[name] for name in names)]) for names, factor in size.terms)
 
     def _body(self) -> Iterator[str]:
         """Statements, and comments that say which gate they are of."""
@@ -279,13 +355,16 @@ class _Script:
             typed = isinstance(x, np.generic | np.ndarray) and x.dtype not in {
                 value.dtype for value in line.operands if isinstance(value, Value) and is_weak_beside(line.function)}
             return self.names.typed(x) if typed else self.names.number(x)
+        if isinstance(x, Size):
+            return f"({self._size(x)})"
         if isinstance(x, np.ndarray):
             return self.names.constant(x)
         if isinstance(x, tuple | list):
             inside = ", ".join(self._operand(part, line, text) for part in x)
             return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' if len(x) == 1 else ''})"
         if isinstance(x, slice):
-            return f"{self.names.use('slice')}({', '.join(_end(end, 'None') for end in (x.start, x.stop, x.step))})"
+            ends = ", ".join(self._end(end, "None") for end in (x.start, x.stop, x.step))
+            return f"{self.names.use('slice')}({ends})"
         if x is None or x is Ellipsis or isinstance(x, str):
             return "..." if x is Ellipsis else repr(x)
         raise _unwritable(line)
@@ -293,10 +372,15 @@ class _Script:
     def _index(self, key: Any, write: Callable[[Any], str]) -> str:
         def one(x: Any) -> str:
             if isinstance(x, slice):
-                return ":".join([_end(x.start), _end(x.stop), *([] if x.step is None else [_end(x.step)])])
+                return ":".join([self._end(x.start), self._end(x.stop),
+                                 *([] if x.step is None else [self._end(x.step)])])
             return write(x)
 
         return ", ".join(map(one, key)) + "," * (len(key) == 1) if isinstance(key, tuple) and key else one(key)
+
+    def _end(self, x: Any, missing: str = "") -> str:
+        """An end of a slice."""
+        return missing if x is None else self._size(x if isinstance(x, Size) else int(x))
 
     def _result(self, x: Any) -> str:
         """A value, or what does not depend on the arguments: never an array that the file keeps."""
@@ -340,11 +424,6 @@ def _unwritable(line: Line) -> InputError:
 
 def _application(node: Node) -> str:
     return f"{node.kind}({', '.join(few(edge.source for edge in node.operands))})"
-
-
-def _end(x: Any, missing: str = "") -> str:
-    """An end of a slice."""
-    return missing if x is None else str(int(x))
 
 
 def _tidy(statement: str) -> str:

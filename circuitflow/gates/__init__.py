@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from typing import Any, NoReturn
 
 from circuitflow.gates.activations import ACTIVATIONS
 from circuitflow.gates.arithmetic import ARITHMETIC
@@ -43,5 +43,22 @@ FAMILIES: dict[str, GateTable] = {
     "losses": LOSSES,
 }
 
-GATES: GateTable = MappingProxyType({name: gate for family in FAMILIES.values() for name, gate in family.items()})
+
+
+class _BuiltIn(dict[str, Gate]):
+    """The built-in rows: nothing changes them, and in help and errors they are one word."""
+
+    def __repr__(self) -> str:
+        return "GATES"
+
+    def __reduce__(self) -> str:
+        return "GATES"
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("the built-in gates stay as they are; make a table of your own: {**GATES, \"cube\": Gate(…)}")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+
+GATES: GateTable = _BuiltIn({name: gate for family in FAMILIES.values() for name, gate in family.items()})
 """Every gate that comes with circuitflow. For a table with one of your own: `{**GATES, "cube": Gate(…)}`."""

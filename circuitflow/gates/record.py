@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import Flag, auto
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from circuitflow.arguments import expected, fits
+from circuitflow.errors import GateError, short
 from circuitflow.gates.shapes import ArrayType
 
 __all__ = ["AtLeast", "Attributes", "Facets", "Gate", "GateTable", "Reads"]
@@ -111,6 +115,12 @@ class Gate:
     facets: Facets = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name, (default, hint) in _fields().items():
+            if (value := getattr(self, name)) is not default and not fits(value, hint):
+                raise GateError(f"a row of a gate table: {name} is {short(value)}; expected {expected(hint)}")
+        if not issubclass(self.attributes, Attributes):
+            raise GateError(f"a row of a gate table: attributes is {short(self.attributes)}; expected a class made of "
+                            "cf.Attributes")
         optional = {name: f.default for name, f in self.attributes.model_fields.items() if not f.is_required()}
         object.__setattr__(self, "defaults", optional)
         object.__setattr__(self, "facets", Facets())
@@ -137,6 +147,13 @@ class Gate:
             return contributions
         return [rule(op, g, out, *operands, **attributes) if rule is not None and want else None
                 for rule, want in zip(self.backward, wanted, strict=False)]
+
+
+@functools.cache
+def _fields() -> dict[str, tuple[Any, Any]]:
+    """The default and the type of everything that a row is made with."""
+    hints = typing.get_type_hints(Gate)
+    return {field.name: (field.default, hints[field.name]) for field in fields(Gate) if field.init}
 
 
 GateTable = Mapping[str, Gate]

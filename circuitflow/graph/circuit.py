@@ -11,15 +11,22 @@ from types import MappingProxyType
 from typing import Any
 
 import networkx as nx
+from pydantic import BaseModel
 
+from circuitflow.arguments import checked
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import Document
-from circuitflow.document.reading import Parsed, parse, read
+from circuitflow.document.numbers import as_numpy, has_text
+from circuitflow.document.reading import Parsed, decoded, parse, parsed_value, read
+from circuitflow.document.rewriting import with_stored
 from circuitflow.document.tensors import Array
+from circuitflow.document.values import from_array
 from circuitflow.document.writing import dumps as dump_document
-from circuitflow.errors import printable
+from circuitflow.document.writing import tidy
+from circuitflow.errors import InputError, printable
 from circuitflow.gates import GATES, GateTable
+from circuitflow.gates.shapes import show
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, files, loaded
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
@@ -46,6 +53,7 @@ class Circuit(Network):
         upstream: the document's upstream gradients, by output.
     """
 
+    @checked
     def __init__(self, document: Document, *, gates: GateTable = GATES,
                  folder: str | os.PathLike[str] | None = None, limits: Limits = DEFAULT) -> None:
         """Build the circuit of a document made by a program; `load` and `loads` read one.
@@ -68,6 +76,7 @@ class Circuit(Network):
         circuit._build(parsed, gates, faults)
         return circuit
 
+    @checked
     def derived(self, document: Document) -> Circuit:
         """The circuit of a document made from this one: the same gates, folder and limits, and the tensors loaded here.
 
@@ -77,6 +86,48 @@ class Circuit(Network):
         source = replace(self.definition.source, name=document.name or "<document>", text=None)
         circuit = Circuit.__new__(Circuit)
         circuit._build(Parsed(document, source), self.gates, Faults(), tensors=self._tensors)
+        return circuit
+
+    @checked
+    def with_values(self, values: Mapping[str, Any]) -> Circuit:
+        """The circuit with other values stored in its document, such as those that a fit found.
+
+        Args:
+            values: by id of inputs, parameters and constants of the document itself: numbers, lists or arrays, which
+                take the dtype of the node as at a run, or values as documents have them
+                (`{"file": …, "tensor": …}`). Their shapes are those that the node has.
+
+        Raises:
+            InputError: there is no such node, or the value does not fit it.
+            DocumentError: a value as documents have it is not valid.
+        """
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            site, shown = self.definition.sites.get(name), f"'{printable(name, 60)}'"
+            if site is None or name not in self.nodes:
+                inside = " inside a call; store it in the circuit that is called" if name in self.nodes else ""
+                raise InputError(f"there is no {shown} in the document of circuit '{printable(self.name, 60)}' itself"
+                                 + (inside or self.suggestion(name)))
+            node = self.nodes[name]
+            if not node.is_source:
+                raise InputError(f"{shown} cannot be given a value: it is computed, by {node.kind}; inputs, parameters "
+                                 "and constants can")
+            type_ = node.types[0]
+            if isinstance(value, BaseModel | dict) or has_text(value):  # as documents have it
+                found[name] = parsed_value(value, self.definition.source, name)
+                continue
+            array = as_numpy(value, type_.dtype, shown)
+            if len(array.shape) != len(type_.shape) or any(
+                    isinstance(size, int) and size != given
+                    for size, given in zip(type_.shape, array.shape, strict=True)):
+                raise InputError(f"{shown} has shape {show(array.shape)}; expected {show(type_.shape)}")
+            found[name] = parsed_value(tidy(from_array(array)), self.definition.source, name)
+        types = {name: self.nodes[name].types[0] for name in found}
+        circuit = self.derived(with_stored(self.document, found, {name: types[name].dtype for name in found}))
+        for name, type_ in types.items():
+            if (made := circuit.nodes[name].types[0]) != type_:
+                raise InputError(f"'{name}' would become {made.dtype} {show(made.shape)}; expected {type_.dtype} "
+                                 f"{show(type_.shape)}, as before")
         return circuit
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -116,6 +167,7 @@ class Circuit(Network):
     def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
         return outputs_of_call(self.definition, path)
 
+    @checked
     def upstream_name(self, reference: str) -> str | None:
         """How the document names an output that it gives an upstream gradient on; None where it gives none."""
         if reference in self.outputs:
@@ -164,6 +216,7 @@ class Circuit(Network):
         return f"<Circuit {printable(self.name)!r}: {len(self.nodes)} nodes, outputs {printable(outputs)}>"
 
 
+@checked
 def load(path: str | os.PathLike[str], *, gates: GateTable = GATES, limits: Limits = DEFAULT) -> Circuit:
     """Read a circuit document; nothing that it says is executed.
 
@@ -180,12 +233,13 @@ def load(path: str | os.PathLike[str], *, gates: GateTable = GATES, limits: Limi
         return _parsed(read(path, faults, limits), gates, faults)
 
 
-def loads(text: str, *, gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None,
+@checked
+def loads(text: str | bytes, *, gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None,
           limits: Limits = DEFAULT) -> Circuit:
-    """Read a circuit document from a string; see `load`.
+    """Read a circuit document from a string, or from the bytes of a file; see `load`.
 
     Args:
-        text: the JSON text.
+        text: the JSON text, in UTF-8 where it is bytes.
         gates: the gate table.
         folder: where the document's files lie; without it, it can have none.
         limits: how large things may be.
@@ -194,8 +248,10 @@ def loads(text: str, *, gates: GateTable = GATES, folder: str | os.PathLike[str]
         DocumentError: with every fault that was found, each with its place.
     """
     with collector_paused():
-        source = Source("<document>", text, Path(folder) if folder is not None else None, limits)
-        return _parsed(source, gates, Faults())
+        faults, beside = Faults(), Path(folder) if folder is not None else None
+        source = (Source("<document>", text, beside, limits) if isinstance(text, str) else
+                  decoded("<document>", text, beside, faults, limits))
+        return _parsed(source, gates, faults)
 
 
 def _unpickled(cls: type[Circuit], parts: Carried) -> Circuit:
@@ -212,6 +268,11 @@ def _parsed(source: Source, gates: GateTable, faults: Faults) -> Circuit:
     return Circuit._of(parsed, gates, faults)
 
 
-def dumps(circuit: Circuit) -> str:
-    """The document of a circuit as text in the canonical layout; `loads(dumps(circuit)) == circuit`."""
-    return dump_document(circuit.document)
+@checked
+def dumps(circuit: Circuit | Document) -> str:
+    """A document as text in the canonical layout; `loads(dumps(circuit)) == circuit`.
+
+    Args:
+        circuit: a circuit, of which the document is written, or a document.
+    """
+    return dump_document(circuit.document if isinstance(circuit, Circuit) else circuit)

@@ -182,16 +182,22 @@ def _subcircuits(outer: Definition, files: _Files, faults: Faults) -> list[Defin
         if isinstance(subcircuit, CircuitFile):
             inner, fresh = _from_file(outer, name, subcircuit, files, faults)
         else:
-            dtype = subcircuit.dtype or outer.dtype
+            dtype = subcircuit.dtype or ("float64" if is_whole(subcircuit) else outer.dtype)
             inner, fresh = Definition(subcircuit, outer.source, dtype, pointer, outer.broken), True
         found[name] = inner
         if inner is not None and fresh:
             new.append(inner)
     outer.scope = outer.scope.new_child(found)
     for definition in new:
-        if definition.source is outer.source:  # a file sees nothing of the document that names it
+        # A file, or a whole document, sees nothing of the document that it stands in.
+        if definition.source is outer.source and not is_whole(definition.body):
             definition.scope = outer.scope
     return new
+
+
+def is_whole(body: Body) -> bool:
+    """Whether a body is a whole document, which means the same wherever it stands."""
+    return body.circuitflow is not None
 
 
 def _from_file(outer: Definition, name: str, file: CircuitFile, files: _Files,

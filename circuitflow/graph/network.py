@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
+from circuitflow.arguments import checked
 from circuitflow.errors import nearest
 from circuitflow.gates import ArrayType
 from circuitflow.graph.node import Node
@@ -31,6 +32,7 @@ class Network:
     nodes: Mapping[str, Node]
     outputs: Mapping[str, Output]
 
+    @checked
     def find(self, reference: str) -> Output | None:
         """The output that a reference means, None where there is none.
 
@@ -45,11 +47,13 @@ class Network:
             return self._outputs_of_call(name).get(output if dot else None)
         return Output(name, node.outputs.index(output) if dot else 0)
 
+    @checked
     def names_of(self, name: str) -> list[str]:
         """How the outputs of a node, or of a call, are referred to; none where there is no such node."""
         node = self.nodes.get(name)
         return node.names if node else [f"{name}.{output}" for output in self._outputs_of_call(name) if output]
 
+    @checked
     def gradient_name(self, reference: str) -> str:
         """What the gradient on an output is called beside values: `df`, or `df_2` where `df` is a node already."""
         if reference not in self._gradient_names:
@@ -73,11 +77,13 @@ class Network:
         """The outputs of a call by name, a single one also without; none where there is no such call."""
         return {}
 
+    @checked
     def type_of(self, output: Output) -> ArrayType:
         """Shape and dtype of one output."""
         node = self.nodes[output.node]
         return node.types[output.position]
 
+    @checked
     def suggestion(self, reference: str) -> str:
         """A clause that suggests the nearest right spelling of a reference."""
         return nearest(reference, [name for node in self.nodes.values() for name in node.names])
@@ -87,6 +93,7 @@ class Network:
         used = self.needed({output.node for output in self.outputs.values()})
         return [name for name in self.nodes if name not in used]
 
+    @checked
     def needed(self, names: set[str]) -> set[str]:
         """These nodes and all that they are computed from."""
         used = set(names)

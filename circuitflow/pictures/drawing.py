@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from circuitflow.arguments import checked
 from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.result import Result
 from circuitflow.graph.circuit import Circuit
@@ -18,6 +19,7 @@ from circuitflow.pictures.svg import to_svg
 from circuitflow.pictures.theme import THEMES, Theme
 
 
+@checked
 def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", depth: int | None = None) -> bytes:
     """The classic picture, left to right: on every wire the value above in green and the gradient below in red.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from circuitflow.arguments import checked
 from circuitflow.errors import InputError, printable
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import promote
@@ -16,6 +17,7 @@ from circuitflow.transforms.wires import Wire
 from circuitflow.transforms.writer import Writer
 
 
+@checked
 @collector_paused()
 def gradient(circuit: Circuit, of: References = None, wrt: References = None, *, values: bool = False) -> Circuit:
     """The gradient of a circuit as a circuit: the forward part that it needs, and the reverse sweep as gates.
@@ -40,6 +42,7 @@ def gradient(circuit: Circuit, of: References = None, wrt: References = None, *,
     return reverse(circuit, of, wrt, values=values).circuit
 
 
+@checked
 @collector_paused()
 def vjp(circuit: Circuit, of: References = None, wrt: References = None, *, values: bool = False) -> Circuit:
     """The vector-Jacobian product as a circuit.
@@ -49,6 +52,7 @@ def vjp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
     return reverse(circuit, of, wrt, values=values, seeded=True).circuit
 
 
+@checked
 @collector_paused()
 def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, values: bool = False) -> Circuit:
     """The Jacobian-vector product as a circuit: forward mode.
@@ -86,6 +90,7 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
                              f"{', '.join(first.gradients)}", without=upstream.values())
 
 
+@checked
 @collector_paused()
 def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circuit:
     """The Hessian-vector product as a circuit: forward mode over reverse mode, a small multiple of the value's cost.
@@ -97,6 +102,7 @@ def hvp(circuit: Circuit, of: References = None, wrt: References = None) -> Circ
     return jvp(first.circuit, wrt=first.by)
 
 
+@checked
 @collector_paused()
 def jacobian(circuit: Circuit, of: References = None, wrt: References = None) -> Circuit:
     """The Jacobian as a circuit: a row for every element of an output, by a reverse sweep.
@@ -126,6 +132,7 @@ def _jacobian(circuit: Circuit, of: References, wrt: References, what: str, call
                              f"the derivatives of {asked} by {', '.join(derivation.plan.wrt)}")
 
 
+@checked
 @collector_paused()
 def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> Circuit:
     """The Hessian as a circuit: the Jacobian of the gradient.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.document.writing import spelled
+from circuitflow.document.writing import plain
 from circuitflow.errors import InputError
 from circuitflow.gates import GATES, ArrayType, Gate, GateTable
 from circuitflow.transforms.simplify import fill_of, simplified
@@ -222,13 +222,3 @@ class Writer:
     def _key(gate: str, wires: Sequence[Wire], attributes: Mapping[str, Any]) -> Any:
         operands = tuple((id(wire.record), wire.position) for wire in wires)
         return gate, operands, json.dumps(attributes, sort_keys=True) if attributes else ""
-
-
-def plain(number: Any) -> Any:
-    """A number as a person would write it in a document."""
-    if isinstance(number, bool | int):
-        return number
-    if not math.isfinite(number):
-        return spelled(number)
-    whole = number.is_integer() and abs(number) < 2**53 and (number or math.copysign(1, number) > 0)
-    return int(number) if whole else number

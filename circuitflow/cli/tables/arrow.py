@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from circuitflow.cli.tables.reader import Batch, Wanted
-from circuitflow.document.values import unfit
+from circuitflow.document.numbers import unfit
 from circuitflow.errors import InputError, printable
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.document.limits import Limits
+from circuitflow.document.numbers import unfit
 from circuitflow.document.reading import is_lost
-from circuitflow.document.values import unfit
 from circuitflow.document.writing import spelled
 from circuitflow.errors import printable
 

@@ -1,0 +1,348 @@
+"""Values that a program gives, as numbers and NumPy arrays: every number is kept exactly or refused, as in a document.
+
+`native` is the one place that says what is a value: everything else is an `InputError`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from circuitflow.document.model import DTYPES, MAX_DIMENSIONS
+from circuitflow.errors import CircuitflowError, InputError, listing, printable, short
+
+_FLOATS = {"float64": (53, 1024, -1074), "float32": (24, 128, -149), "float16": (11, 16, -24),
+           "bfloat16": (8, 128, -133)}
+"""For every float dtype the bits of its numbers, and the powers of two that are too large and that are the smallest."""
+
+_PLAIN = (bool, int, float, str, list, tuple, np.ndarray, np.generic)
+"""What is a value without another library."""
+
+_REMEDIES: Mapping[type, str] = {
+    type(None): "; leave it out where its default is meant",
+    complex: "; a circuit has no complex numbers, so give real and imaginary part as two inputs",
+    bytes: "; numpy.frombuffer makes numbers of bytes",
+    dict: "; an object as documents have it stands in the document",
+}
+
+_BITS: Mapping[str, int] = {"int64": 63, "uint64": 64}
+"""The integers that float64 does not hold: all others are held by every float that they may be cast to."""
+
+_KINDS = "biuf"
+
+
+def is_foreign(value: Any) -> bool:
+    """Whether a value may be an array of another library, which keeps its numbers on a device of its own.
+
+    Tables of pandas and polars are none: there are no gates on them.
+    """
+    return (not isinstance(value, (type, *_PLAIN)) and hasattr(value, "dtype") and hasattr(value, "shape")
+            and not hasattr(value, "to_numpy"))
+
+
+def native(value: Any, name: str) -> Any:
+    """A value as a NumPy array, or as Python's numbers and texts in nested lists.
+
+    - Numbers of Python and NumPy, and lists and tuples of them, are themselves.
+    - A `Decimal` or a `Fraction` is an integer where it is whole, else the nearest float.
+    - Arrays of other libraries are copied to NumPy, out of a graph of torch and off a GPU.
+    - Tables (pandas, polars, pyarrow) are their numbers in order; labels are not looked at.
+    - NumPy's arrays of objects are lists.
+
+    Whether the numbers fit a dtype, and lists are rectangular, is not looked at here.
+
+    Args:
+        value: what is given.
+        name: what errors call it.
+
+    Raises:
+        InputError: it is anything else: None, bytes, complex numbers, masked elements, a traced value, a table with
+            missing values, lists that contain themselves.
+    """
+    return _native(value, name, (), ())
+
+
+def _native(value: Any, name: str, index: tuple[int, ...], inside: tuple[int, ...]) -> Any:
+    if isinstance(value, list | tuple):
+        if set(map(type, value)) <= {bool, int, float}:
+            return value
+        if id(value) in inside:
+            raise InputError(f"{name}{_at(index)} is a list that contains itself; expected a rectangular array")
+        if len(inside) == MAX_DIMENSIONS:
+            raise InputError(f"{name} is {short(value)} nested more than {MAX_DIMENSIONS} deep; expected a rectangular "
+                             "array")
+        return [_native(item, name, (*index, i), (*inside, id(value))) for i, item in enumerate(value)]
+    if isinstance(value, np.ndarray):
+        _refuse_kept_from_numpy(value, name)
+        if value.dtype != object:
+            return _numeric(np.asarray(value), name)
+        return _native(value.tolist(), name, index, inside) if value.ndim else _native(value[()], name, index, inside)
+    if isinstance(value, np.generic):
+        return _numeric(value, name)
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Decimal | Fraction):
+        return _rounded(value, f"{name}{_at(index)}")
+    if not isinstance(value, type) and (is_foreign(value) or hasattr(value, "to_numpy")):
+        return _native(copied(value, f"{name}{_at(index)}"), name, index, inside)
+    raise no_value(value, f"{name}{_at(index)}")
+
+
+def as_array(value: Any, name: str) -> Any:
+    """A value as an array of NumPy in the dtype of its numbers.
+
+    Raises:
+        InputError: it is no value, its lists are not rectangular, or documents do not have its dtype.
+    """
+    found = native(value, name)
+    try:
+        array = np.asarray(found)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in _KINDS and array.dtype.name != "bfloat16":
+        raise InputError(f"{name} is {short(value)}; expected a number or a rectangular array of numbers")
+    if array.dtype.name == "bfloat16":
+        return array.astype(np.float32)
+    if array.dtype.name not in DTYPES:
+        raise InputError(f"{name} is {array.dtype}; expected one of {', '.join(DTYPES)}")
+    return array
+
+
+def has_text(value: Any) -> bool:
+    """Whether a text, such as "NaN", stands for a number somewhere in a value."""
+    return isinstance(value, str) or (isinstance(value, list | tuple) and any(map(has_text, value)))
+
+
+def no_value(value: Any, name: str) -> InputError:
+    """What is said of anything that is no value."""
+    found = "None" if value is None else f"a {_type(value)}"
+    remedy = next((text for kind, text in _REMEDIES.items() if isinstance(value, kind)), "")
+    return InputError(f"{name} is {found}; expected a number, lists of numbers or an array{remedy}")
+
+
+def _numeric(array: Any, name: str) -> Any:
+    if array.dtype.names:
+        raise InputError(f"{name} has the fields {listing(array.dtype.names, 4)}; expected an array of numbers, so "
+                         "give one of its fields")
+    if array.dtype.kind not in _KINDS and array.dtype.name != "bfloat16":  # JAX's, in NumPy
+        remedy = _REMEDIES[complex] if array.dtype.kind == "c" else ""
+        raise InputError(f"{name} is {short(array)}; expected numbers, not {array.dtype}{remedy}")
+    return array
+
+
+def _refuse_kept_from_numpy(value: Any, name: str) -> None:
+    """Refuse an array that says more than its numbers: NumPy would keep these alone."""
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise InputError(f"{name} has masked elements, for which there is no number; expected an array without a "
+                             "mask, so fill them in, as value.filled(0.0) does")
+    elif type(value) not in (np.ndarray, np.matrix, np.memmap):
+        raise InputError(f"{name} is a {_type(value)}, of which NumPy would keep the numbers alone; expected a plain "
+                         "array, so give numpy.asarray(…) of it if its numbers are meant")
+
+
+def _rounded(value: Decimal | Fraction, name: str) -> int | float:
+    """A number of any precision as an integer, or as the nearest float; neither infinite nor 0 for that."""
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):  # a fraction, a signalling NaN
+        number = math.inf
+    if not math.isfinite(number) and (isinstance(value, Fraction) or value.is_finite() or value.is_snan()):
+        raise InputError(f"{name} is {short(value)}, which is no float64")
+    if number == 0 and value != 0:
+        raise InputError(f"{name} is {short(value)}, which is too small for a float64, which would make it 0")
+    return int(value) if math.isfinite(number) and Fraction(value).denominator == 1 and number else number
+
+
+def copied(value: Any, name: str) -> Any:
+    """An array of another library, or a table, as an array of NumPy; bfloat16, which NumPy does not have, as float32.
+
+    Raises:
+        InputError: it has no numbers in memory, or not one for every element.
+    """
+    try:
+        missing = getattr(value, "null_count", 0)
+        if np.any(np.asarray(missing() if callable(missing) else missing)):
+            raise InputError(f"{name} has missing values, for which there is no number; fill them in")
+        if hasattr(value, "detach"):  # torch refuses to leave its graph, or the GPU, unasked
+            value = value.detach().cpu()
+            value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+        array = np.asarray(value)
+        if array.dtype.name == "bfloat16":
+            array = array.astype(np.float32)
+    except CircuitflowError:
+        raise
+    except Exception as error:  # of a library that is not known
+        raise InputError(f"{name}: a {_type(value)} cannot become an array of NumPy: "
+                         f"{printable(str(error).partition(chr(10))[0])}") from None
+    if array.dtype == object and array.ndim == 0:  # NumPy knows nothing of it
+        raise no_value(value, name)
+    return array
+
+
+def as_numpy(value: Any, dtype: str, name: str) -> Any:
+    """A number, nested lists or a NumPy array as an array of a dtype.
+
+    Decimal fractions are rounded to the nearest number of the dtype. Arrays must be safe to cast to it.
+
+    Args:
+        value: what is given.
+        dtype: what is expected; "bfloat16" gives a float32 array, because NumPy has no bfloat16.
+        name: what errors call the value.
+
+    Raises:
+        InputError: a value that is no number, that the dtype cannot hold, or that a mask hides.
+    """
+    if (type(value) is np.ndarray or isinstance(value, np.generic)) and value.dtype == dtype:
+        return np.asarray(value)
+    if dtype == "float64" and (type(value) is float or (type(value) is int and abs(value) <= 2**53)):
+        return np.asarray(value, np.float64)
+    value = native(value, name)
+    if isinstance(value, np.ndarray | np.generic):
+        return _array(value, "float32" if dtype == "bfloat16" else dtype, name)
+    shape, leaves = _flat(value, dtype, name)
+    return _numbers(leaves, shape, dtype, name, short(value))
+
+
+def unfit(leaf: Any, dtype: str) -> str | None:
+    """Why a number cannot be kept exactly in a dtype, or None; floats may be rounded, but not to 0 or infinity."""
+    if isinstance(leaf, bool) or dtype == "bool":
+        fits = isinstance(leaf, bool) and dtype == "bool"
+        return None if fits else f"{short(leaf)} is not a {dtype}{'' if dtype == 'bool' else '; write a number'}"
+    if not isinstance(leaf, int | float):
+        return f"{short(leaf)} is not a number"
+    if dtype not in _FLOATS:
+        limits = np.iinfo(dtype)
+        fits = leaf == leaf and abs(leaf) != math.inf and leaf == int(leaf) and limits.min <= leaf <= limits.max
+        return None if fits else (f"{short(leaf)} is not an {dtype}: expected an integer from {limits.min} to "
+                                  f"{limits.max}")
+    bits, above, smallest = _FLOATS[dtype]
+    largest = (2**bits - 1) * 2.0 ** (above - bits)
+    if isinstance(leaf, int):
+        size = abs(leaf)
+        odd = size // (size & -size or 1)
+        if size.bit_length() > 1024 or odd.bit_length() > (bits if size <= largest else 53):
+            return f"{short(leaf)} cannot be kept exactly in a {dtype}; write it as a float such as 1e20"
+    if math.isfinite(leaf) and abs(leaf) > largest:
+        return f"{short(leaf)} is too large for a {dtype}"
+    if leaf and abs(leaf) <= math.ldexp(1.0, smallest - 1):
+        return f"{short(leaf)} is too small for a {dtype}, which would make it 0"
+    return None
+
+
+def is_safe(found: str, dtype: str) -> bool:
+    """Whether every number of a dtype is one of another, 64-bit integers in float64 aside."""
+    if found == dtype:
+        return True
+    if "bool" in (found, dtype):
+        return False
+    if "bfloat16" in (found, dtype):
+        return (found, dtype) in (("bfloat16", "float32"), ("bfloat16", "float64"), ("int8", "bfloat16"),
+                                  ("uint8", "bfloat16"))
+    return found in DTYPES and bool(np.can_cast(found, dtype))
+
+
+def refuse_lost(xp: Any, value: Any, cast: Any, dtype: str, name: str) -> None:
+    """Refuse 64-bit integers that were rounded when they were cast to a float.
+
+    Args:
+        xp: the namespace of both arrays.
+        value: before the cast.
+        cast: after it.
+        dtype: of `cast`.
+        name: what the error calls the value.
+
+    Raises:
+        InputError: with the first number that was rounded, and its position.
+    """
+    found = str(value.dtype).rpartition(".")[2]
+    if found not in _BITS or not dtype.startswith("float") or bool(xp.all(xp.abs(cast) < 2.0**53)):
+        return
+    with np.errstate(invalid="ignore"):
+        back = xp.astype(cast, value.dtype)
+    # What is rounded up to the end of the range does not fit back into it.
+    lost = (back != value) | (cast >= 2.0 ** _BITS[found])
+    if bool(xp.any(lost)):
+        index = tuple(int(axis[0]) for axis in xp.nonzero(lost)) if value.ndim else ()
+        raise InputError(f"{name}{_at(index)}: {unfit(int(value[index]), dtype)}")
+
+
+def _array(value: Any, dtype: str, name: str) -> Any:
+    """A NumPy array, or a scalar of NumPy's."""
+    array = np.asarray(value)
+    if not is_safe(array.dtype.name, dtype):
+        raise InputError(f"{name} is {array.dtype}; expected {dtype}, so cast it first")
+    cast = array.astype(dtype, copy=False)
+    refuse_lost(np, array, cast, dtype, name)
+    return cast
+
+
+def _flat(value: Any, dtype: str, name: str) -> tuple[tuple[int, ...], Sequence[Any]]:
+    """Shape and numbers of nested lists in row-major order; arrays in them are lists too."""
+    shape: list[int] = []
+    level: Sequence[Any] = [value]
+    while True:
+        kinds = set(map(type, level))
+        if any(issubclass(kind, np.ndarray) for kind in kinds):
+            level = [_array(item, dtype, name).tolist() if isinstance(item, np.ndarray) else item for item in level]
+            kinds = set(map(type, level))
+        if not any(issubclass(kind, list | tuple) for kind in kinds):
+            return tuple(shape), level
+        lengths = {len(item) if isinstance(item, list | tuple) else -1 for item in level}
+        if len(lengths) > 1 or len(shape) == MAX_DIMENSIONS:
+            what = "of unequal lengths" if len(lengths) > 1 else f"nested more than {MAX_DIMENSIONS} deep"
+            raise InputError(f"{name} is {short(value)} {what}; expected a rectangular array")
+        shape += lengths
+        level = list(chain.from_iterable(level))
+
+
+def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: str, shown: str) -> Any:
+    """Plain numbers as an array; errors show the value in short."""
+    kinds = set(map(type, leaves))
+    if not kinds <= {bool, int, float}:
+        leaves = [leaf.item() if isinstance(leaf, np.generic) else leaf for leaf in leaves]
+        for i, leaf in enumerate(leaves):
+            if isinstance(leaf, str):
+                beside = f", and there is {short(leaf)}{_at(np.unravel_index(i, shape))}" if shape else ""
+                raise InputError(f"{name} is {shown}; expected numbers of dtype {dtype}{beside}")
+        kinds = set(map(type, leaves))
+    if bool in kinds and len(kinds) > 1:
+        raise InputError(f"{name} has booleans beside numbers; expected "
+                         + ("booleans" if dtype == "bool" else f"numbers of dtype {dtype}"))
+    found = "bool" if bool in kinds else "int64" if kinds == {int} else "float64"
+    whole = not dtype.startswith(("int", "uint")) or all(leaf % 1 == 0 for leaf in leaves)
+    if kinds and ((found == "bool") != (dtype == "bool") or not whole):
+        raise InputError(f"{name} is {found}; expected {dtype}, so cast it first")
+    own = "float32" if dtype == "bfloat16" else dtype
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(leaves, own)
+    except OverflowError:
+        array = None
+    for i in () if dtype == "float64" and kinds == {float} else _doubtful(leaves, kinds, array):
+        if message := unfit(leaves[i], dtype):
+            raise InputError(f"{name}{_at(np.unravel_index(i, shape))}: {message}")
+    return np.array(leaves, own).reshape(shape) if array is None else array.reshape(shape)
+
+
+def _doubtful(leaves: Sequence[Any], kinds: set[type], array: Any) -> Sequence[int]:
+    """Where numbers may not be what they were before they became an array, or None where they could not."""
+    if array is not None and kinds == {float} and array.dtype.kind == "f":  # rounding is no doubt
+        kept, size = np.finfo(array.dtype), np.abs(np.array(leaves))
+        outside = (size > float(kept.max)) | ((size < float(kept.smallest_normal)) & (size != 0))
+        return [int(i) for i in np.flatnonzero(outside)]
+    return () if array is not None and array.tolist() == leaves else range(len(leaves))
+
+
+def _at(index: Sequence[Any]) -> str:
+    return f" at [{', '.join(map(str, index))}]" if len(index) else ""
+
+
+def _type(value: Any) -> str:
+    return printable(type(value).__qualname__, 60)
