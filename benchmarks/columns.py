@@ -9,15 +9,16 @@ import numpy as np
 
 import circuitflow as cf
 from benchmarks.measure import Case
-from circuitflow.engines.derived import Derived
 from circuitflow.engines.rows import Rows
+from circuitflow.executor.question import Question
 
 
 def cases() -> Iterator[Case]:
     """In NumPy alone and with numba; and the time of a row for fewer and for more of them."""
     executor = cf.Executor(cf.load("circuits/staged.json"))
-    ways = {"no extras": Rows(Derived(executor, None, None), fast=False),
-            "fast": Rows(Derived(executor, None, None), fast=True)}
+    question = Question(executor)
+    ways = {"no extras": Rows(question, executor.thresholds, fast=False),
+            "fast": Rows(question, executor.thresholds, fast=True)}
     for rows in (10_000, 1_000_000, 10_000_000):
         random = np.random.RandomState(0)
         x, y = random.standard_normal((2, rows))

@@ -14,6 +14,7 @@ import numpy as np
 import circuitflow as cf
 from benchmarks.measure import Case
 from circuitflow.engines.taped import Taped
+from circuitflow.executor.question import Question
 
 INPUTS = 10
 _UNARY = {"tanh": math.tanh, "sigmoid": lambda x: 1 / (1 + math.exp(-x)), "relu": lambda x: max(x, 0.0)}
@@ -74,7 +75,7 @@ def cases(sizes: tuple[int, ...] = (1_000, 10_000, 100_000, 500_000, 1_000_000))
         inputs, gates = dag(size)
         text = document(inputs, gates)
         executor = cf.Executor(cf.loads(text))
-        taped = Taped(executor, None, None, fast=True)
+        taped = tape(executor, fast=True)
         few = 5 if size >= 100_000 else 15
         if size > 500_000:
             yield Case(f"DAG of {size:,} gates, tape", "gate", size, taped, dict, {}, few)
@@ -83,14 +84,19 @@ def cases(sizes: tuple[int, ...] = (1_000, 10_000, 100_000, 500_000, 1_000_000))
                    lambda inputs=inputs, gates=gates: {"CasADi": Casadi(inputs, gates), "torch": Torch(inputs, gates)},
                    {"CasADi": 0.5, "torch": 0.005}, few)
         yield Case(f"the same {size:,} gates, from the document to the first gradient", "gate", size,
-                   lambda text=text: Taped(cf.Executor(cf.loads(text)), None, None, fast=True)(),
+                   lambda text=text: tape(cf.Executor(cf.loads(text)), fast=True)(),
                    lambda inputs=inputs, gates=gates: {"CasADi": lambda: Casadi(inputs, gates)(),
                                                        "torch": lambda: Torch(inputs, gates)()},
                    {"CasADi": 0.5, "torch": 1.0}, 3 if size >= 100_000 else 7, once=True)
         if size <= 10_000:
-            yield Case(f"DAG of {size:,} gates, without numba", "gate", size, Taped(executor, None, None, fast=False),
+            yield Case(f"DAG of {size:,} gates, without numba", "gate", size, tape(executor, fast=False),
                        lambda inputs=inputs, gates=gates: {"micrograd": Micrograd(inputs, gates)},
                        {"micrograd": 0.2}, few)
+
+
+def tape(executor: cf.Executor, *, fast: bool) -> Taped:
+    """The engine, whatever the size of the circuit."""
+    return Taped(Question(executor), executor.thresholds, fast=fast)
 
 
 class Casadi:

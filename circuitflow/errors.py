@@ -18,6 +18,8 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from circuitflow.text import shown
+
 __all__ = [
     "CircuitflowError",
     "DocumentError",
@@ -57,7 +59,20 @@ class InputError(CircuitflowError, ValueError):
 
 
 class GateError(CircuitflowError, ArithmeticError):
-    """A gate could not be applied to the values that reached its node, or a row of a gate table is wrong."""
+    """A gate could not be applied to the values that reached its node, or a row of a gate table is wrong.
+
+    Attributes:
+        at: id of the node, and what went wrong there; None where it belongs to no node.
+    """
+
+    at: tuple[str, str] | None = None
+
+    @classmethod
+    def of(cls, node: str, what: str) -> GateError:
+        """What went wrong at a node."""
+        error = cls(f"node '{node}': {what}")
+        error.at = node, what
+        return error
 
 
 class VerificationError(CircuitflowError, ArithmeticError):
@@ -99,15 +114,16 @@ class Fault:
 def _window(line: str, column: int, width: int = 100) -> tuple[str, int]:
     """The part of a long line around a column, every character one cell wide, and the column in it."""
     start = 0 if len(line) <= width else max(0, min(column - width // 2, len(line) - width))
-    shown = line[start : start + width].replace("\t", " ")
-    cells = (c if c.isprintable() and unicodedata.east_asian_width(c) not in "WF" else "\ufffd" for c in shown)
+    seen = shown(line[start : start + width].replace("\t", " "), lambda c: "\ufffd")
+    cells = ("\ufffd" if unicodedata.east_asian_width(c) in "WF" or unicodedata.category(c) in ("Mn", "Me") else c
+             for c in seen)
     return "".join(cells), column - start
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """Text from a file made safe for a terminal: nothing but printable characters, and not too many of them."""
+    """Text from a file made safe for a terminal: nothing but what a reader sees, and not too much of it."""
     cut = text if len(text) <= limit else text[:limit] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+    return shown(cut, lambda c: c.encode("unicode_escape").decode("ascii"))
 
 
 def short(value: object) -> str:
@@ -140,11 +156,17 @@ def listing(words: Iterable[object], most: int = 12) -> str:
     return ", ".join(few((f"'{printable(str(word), 60)}'" for word in words), most))
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates."""
+def nearest(word: str, known: Collection[str], least: float = 0.6) -> str:
+    """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates.
+
+    Args:
+        word: what was written.
+        known: the right spellings.
+        least: how like the word one must be, as difflib measures it: 1 for the word itself.
+    """
     candidates = list(itertools.islice((k for k in known if abs(len(k) - len(word)) <= 3), 1000))
     exchanged = [k for k in candidates if sorted(k) == sorted(word)]  # two letters in the wrong order
-    found = exchanged or difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    found = exchanged or difflib.get_close_matches(word, candidates, n=1, cutoff=least)
     if not found:
         folded = {k.casefold().replace("_", ""): k for k in itertools.islice(known, 1000)}
         found = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []

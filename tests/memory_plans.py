@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from circuitflow.engines.selection import product
+from circuitflow.engines.selection import OWN
 from circuitflow.engines.trace import Value
 
-FRESH = (np.where, np.clip, np.astype, np.round, np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.argmin, product)
+FRESH = (np.where, np.clip, np.astype, np.round, np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.argmin, *OWN)
 """Beside ufuncs, what gives memory of its own; `test_what_is_fresh` looks whether it does."""
 
 
@@ -50,8 +50,8 @@ def check(program, plan):
 
 def checked(allot):
     """The function that makes plans, each of which is then checked."""
-    def make(program, *rest):
-        plan = allot(program, *rest)
+    def make(program):
+        plan = allot(program)
         check(program, plan)
         make.count += 1
         return plan

@@ -106,7 +106,7 @@ def test_numbers_take_the_dtype_beside_them_if_it_can_hold_them():
     (lambda c: c.input("x" * 129), "cannot be the name of a node"),
     (lambda c: (c.input("x"), c.parameter("x", 1)), "there is a node 'x' already; give this one another name"),
     (lambda c: c.sigmod(c.input("x")), "there is no gate \"sigmod\"; did you mean 'sigmoid'\\?"),
-    (lambda c: c.expit(c.input("x")), "there is no gate \"expit\"; did you mean 'exp'"),
+    (lambda c: c.expit(c.input("x")), "there is no gate \"expit\"; here it is called 'sigmoid'"),
     (lambda c: c.maximum(c.input("x"), 1), "there is no gate \"maximum\"; here it is called 'max'"),
     (lambda c: c.Relu(c.input("x")), "there is no gate \"Relu\"; here it is called 'relu'"),
     (lambda c: c.sigmoid(c.input("x"), 2), "sigmoid takes 1 operand \\(x\\), not 2"),
@@ -174,6 +174,7 @@ T = RANDOM.standard_normal((2, 3, 1, 4))
 I = np.array([2, 0])  # noqa: E741
 
 CALLS = {
+    "fix": [lambda a: np.fix(a * 3)], "isposinf": [lambda a: np.isposinf(a)], "isneginf": [lambda a: np.isneginf(a)],
     "sum": [lambda a: np.sum(a), lambda a: np.sum(a, axis=1), lambda a: np.sum(a, axis=(0, 1), keepdims=True), lambda a: a.sum(0)],
     "mean": [lambda a: a.mean(axis=-1, keepdims=True)], "prod": [lambda a: np.prod(a, 0)], "max": [lambda a: a.max(1)], "min": [lambda a: np.min(a)],
     "argmax": [lambda a: np.argmax(a, axis=1) + 0], "argmin": [lambda a: np.argmin(a, axis=0) + 0],
@@ -232,7 +233,7 @@ def test_a_ufunc_is_the_gate_that_it_is(name):
     logical = name.startswith(("logical", "bitwise", "invert"))
     first = P + 1 if name in ("arccosh",) else P / (1 + P)
     operands = [first, P + 0.25][: ufunc.nin] if not logical else [A > 0, B > 0][: ufunc.nin]
-    if name == "matmul":
+    if name in ("matmul", "vecmat"):
         operands[1] = operands[1].T
     expected = ufunc(*operands)
     found = only(cf.trace(lambda *xs: ufunc(*xs), *operands))
@@ -285,7 +286,9 @@ def test_an_index_of_indices_gathers():
     (lambda x: x[..., ...], "an index has one ellipsis at most"), (lambda x: x[0, 0, 0], "3 indices for a wire of 2 dimensions"),
     (lambda x: x[7], "index 7 is outside of dimension 0, which has size 3"), (lambda x: x[::-2], "an index goes backward; flip first"),
     (lambda x: x[1.5:], "expected whole numbers that are known before the circuit runs"),
-    (lambda x: np.linalg.matrix_rank(x), "np.matrix_rank cannot be written as a gate"), (lambda x: np.cbrt(x), "np.cbrt cannot be written as a gate"),
+    (lambda x: np.linalg.matrix_rank(x), "np.matrix_rank cannot be written as a gate"), (lambda x: np.nextafter(x, x), "np.nextafter cannot be written as a gate; `circuitflow gates` lists them"),
+    (lambda x: np.copysign(x, x), "np.copysign cannot be written as a gate; write where\\(y < 0, -abs\\(x\\), abs\\(x\\)\\), where y is not -0"),
+    (lambda x: np.ptp(x), "np.ptp cannot be written as a gate; write reduce_max\\(x\\) - reduce_min\\(x\\)"), (lambda x: np.add.reduce(x), "np.add.reduce cannot be written as a gate$"),
     (lambda x: np.add.reduce(x), "np.add.reduce cannot be written as a gate"), (lambda x: np.exp(x, where=True), "np.exp with where cannot be written"),
     (lambda x: np.sum(x, initial=3), "np.sum of wires does not take that: .*'initial'"), (lambda x: np.pad(x, 1, mode="edge"), "np.pad of wires does not take that: anything but zeros"),
     (lambda x: np.linalg.norm(x, 1), "np.norm of wires does not take that: ord=1"), (lambda x: np.linalg.vector_norm(x, ord=3), "ord=3; 1 or 2"),

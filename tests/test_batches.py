@@ -70,6 +70,9 @@ SEPARABLE = {
                 gate("f", "add", "m", "k")), {"x": X}),
     "several names": (circuit(given_x(("batch", "time")), gate("e", "exp", "x"), gate("s", "reduce_sum", "e", axis=1), gate("l", "log", "s"),
                               gate("f", "reduce_mean", "l")), {"x": RANDOM.standard_normal((ROWS, 7))}),
+    "joined and stacked": (circuit(*LAYER, gate("e", "exp", "x"), gate("c", "concat", "a", "e", axis=1), gate("t", "tanh", "a"),
+                                   gate("k", "stack", "a", "t", axis=2), gate("m", "reduce_max", "k", axis=[1, 2]), gate("u", "reduce_sum", "c", axis=1),
+                                   gate("f", "mul", "u", "m"), gate("g", "reduce_sum", "f"), outputs=["g"]), {"x": X}),
     "what no row reaches": (circuit(*LAYER, gate("e", "exp", "b"), gate("s", "reduce_sum", "a"), outputs=["s", "e"]),
                             {"x": X, "de": np.ones(4)}),
 }

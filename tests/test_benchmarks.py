@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
 
 import circuitflow as cf
+from benchmarks import calls, columns, dags
 from benchmarks.columns import in_numpy
 from benchmarks.dags import _UNARY, dag, document, evaluated
 from benchmarks.measure import Case, Line, compare, flat, table
@@ -28,6 +30,13 @@ def test_numpy_by_hand_is_the_staged_example():
     x, y = np.random.RandomState(0).standard_normal((2, 50))
     found = cf.Executor(cf.load(ROOT / "circuits/staged.json")).vmap(engine="staged")(x=x, y=y)
     np.testing.assert_allclose(flat(found), flat(list(in_numpy(x, y))), rtol=1e-9)
+
+
+def test_our_part_of_the_small_cases_runs():
+    made = [*calls.cases(), *islice(columns.cases(), 2), *dags.cases((300,))]
+    assert len({case.work for case in made}) == 7
+    for case in made:
+        assert np.all(np.isfinite(flat(case.ours())))
 
 
 def test_a_peer_that_disagrees_is_not_timed():

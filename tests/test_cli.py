@@ -15,9 +15,11 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import typer
 
 import circuitflow as cf
 from circuitflow.cli import main as program
+from circuitflow.cli.main import COMMANDS, _app
 from conftest import GUARD, ROOT
 from documents import document
 
@@ -590,3 +592,155 @@ def test_values_given_to_a_circuit_are_within_its_limits(circuitflow, tmp_path):
                                (["--inputs", str(tmp_path / "values.json"), "--limit", "document_bytes=1000"], "values.json: is larger than 1000 bytes"), (["--inputs", str(tmp_path / "values.json")], "")]:
         outcome = circuitflow("run", str(tmp_path / "c.json"), *arguments)
         assert (outcome.status, message in outcome.err) == (2 if message else 0, True), outcome.err
+
+
+def options():
+    """Every option of every command that takes a value, with whether it is a list."""
+    for name in COMMANDS:
+        parser = _app([name])
+        command = typer.main.get_command(parser).commands[name]
+        for option in command.params:
+            if option.param_type_name == "option" and not option.is_flag and option.opts:
+                yield name, option.opts[0], option.multiple, option.metavar or ""
+
+
+@pytest.mark.parametrize(("name", "option", "is_list", "metavar"), list(options()))
+def test_what_is_given_twice_is_an_error_and_lists_may_be(circuitflow, name, option, is_list, metavar):
+    value = "x=1" if "=" in metavar else "1"
+    outcome = circuitflow(name, option, value, option, value)
+    if not is_list:
+        assert (outcome.status, outcome.out) == (2, "")
+        assert outcome.err == f"error: {option} is given twice; it takes one value, so give it once\n"
+    elif "=" in metavar:
+        assert outcome.err == f"error: {option} x=… is given twice; give it once\n"
+        assert "given twice" not in circuitflow(name, option, value, option, "y=1").err
+    else:
+        assert "given twice" not in outcome.err
+
+
+def test_flags_may_be_repeated(circuitflow):
+    assert circuitflow("run", "circuits/product.json", "--json", "--json", "--of", "q", "--of", "f").status == 0
+
+
+# The line of an editor ----------------------------------------------------------------------------------------------
+
+
+def schema_of(path):
+    """Where an editor finds the schema of a document."""
+    return (path.parent / json.loads(path.read_text())["$schema"]).resolve()
+
+
+def test_new_and_grad_write_a_schema_that_resolves(circuitflow, tmp_path):
+    file = tmp_path / "f.json"
+    outcome = circuitflow("new", "f = x * y", "--set", "x=1", "--set", "y=2", "-o", str(file))
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+    schema = tmp_path / "circuit.schema.json"
+    assert schema_of(file) == schema
+    assert schema.read_text() == (ROOT / "schemas/circuit.schema.json").read_text()
+    jsonschema.validate(json.loads(file.read_text()), json.loads(schema.read_text()))
+
+    schema.write_text(schema.read_text().replace("input", "input "))  # the one that is there is used, and left as it is
+    (tmp_path / "below").mkdir()
+    gradient = tmp_path / "below/gradient.json"
+    assert circuitflow("grad", str(file), "-o", str(gradient)).err == ""
+    assert json.loads(gradient.read_text())["$schema"] == "../circuit.schema.json"
+    assert not (tmp_path / "below/circuit.schema.json").exists()
+    assert "input " in schema.read_text()
+
+
+def test_a_schema_may_lie_in_a_folder_of_its_own(circuitflow, tmp_path):
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "circuits").mkdir()
+    assert circuitflow("schema", "-o", str(tmp_path / "schemas/circuit.schema.json")).out == ""
+    gradient = tmp_path / "circuits/gradient.json"
+    assert circuitflow("grad", "circuits/product.json", "-o", str(gradient)).status == 0
+    assert schema_of(gradient) == tmp_path / "schemas/circuit.schema.json"
+
+
+@pytest.mark.parametrize("contents", ["{}", "", None])
+def test_another_file_of_that_name_is_left_alone(circuitflow, tmp_path, contents):
+    """Also one that leads nowhere; then no line is written, as it would not lead to a schema."""
+    other = tmp_path / "circuit.schema.json"
+    if contents is None:
+        other.symlink_to("nowhere")
+    else:
+        other.write_text(contents)
+    for _ in range(2):
+        assert circuitflow("grad", "circuits/product.json", "-o", str(tmp_path / "g.json")).err == ""
+        assert "$schema" not in json.loads((tmp_path / "g.json").read_text())
+    assert sorted(tmp_path.iterdir()) == [other, tmp_path / "g.json"]
+    assert os.path.islink(other) or other.read_text() == contents
+
+
+def test_a_schema_that_cannot_be_read_is_passed_over(circuitflow, tmp_path, monkeypatch):
+    import builtins
+
+    (tmp_path / "schemas").mkdir()
+    hidden = tmp_path / "schemas/circuit.schema.json"
+    circuitflow("schema", "-o", str(hidden))
+    real = builtins.open
+
+    def refusing(file, *arguments, **options):
+        if file == str(hidden):
+            raise PermissionError
+        return real(file, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "open", refusing)
+    assert circuitflow("grad", "circuits/product.json", "-o", str(tmp_path / "g.json")).status == 0
+    assert schema_of(tmp_path / "g.json") == tmp_path / "circuit.schema.json"
+
+
+def test_a_document_in_the_place_of_the_schema_names_none(circuitflow, tmp_path):
+    for _ in range(2):
+        assert circuitflow("new", "f = x", "-o", str(tmp_path / "circuit.schema.json")).status == 0
+        assert "$schema" not in json.loads((tmp_path / "circuit.schema.json").read_text())
+
+
+def test_a_url_leads_to_the_same_place_from_every_folder(circuitflow, tmp_path):
+    assert "$schema" not in json.loads(circuitflow("new", "f = x").out)
+    source = json.loads((ROOT / "circuits/product.json").read_text())
+    file = tmp_path / "f.json"
+    file.write_text(json.dumps({**source, "$schema": "https://example.org/circuit.schema.json"}))
+    assert json.loads(circuitflow("grad", str(file)).out)["$schema"] == "https://example.org/circuit.schema.json"
+    assert circuitflow("grad", str(file), "-o", str(tmp_path / "g.json")).err == ""
+    assert json.loads((tmp_path / "g.json").read_text())["$schema"] == "https://example.org/circuit.schema.json"
+
+
+def test_no_schema_is_left_where_the_document_cannot_be_written(circuitflow, tmp_path):
+    (tmp_path / "g.json").mkdir()
+    assert circuitflow("grad", "circuits/product.json", "-o", str(tmp_path / "g.json")).status == 2
+    assert not (tmp_path / "circuit.schema.json").exists()
+
+
+# Completion in the shell --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("words", "completed"), [
+    ("gr", ["grad"]),
+    ("run --jac", ["--jacobian"]),
+    ("schema ", ["document", "run"]),
+    ("gates reduce_l", ["reduce_l1", "reduce_l2", "reduce_log_sum_exp"]),
+    ("gates sigm", ["sigmoid"]),
+    ("run circ", []),
+])
+def test_a_shell_completes_commands_options_and_gates(words, completed):
+    typed = f"circuitflow {words}"
+    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env={
+        **os.environ, "_CIRCUITFLOW_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.split() == completed
+
+
+def test_zsh_completes_with_what_a_gate_computes():
+    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env={
+        **os.environ, "_CIRCUITFLOW_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "circuitflow gates sigm"})
+    assert f'"sigmoid":"{cf.GATES["sigmoid"].formula}"' in result.stdout
+
+
+def test_completion_is_installed_for_a_shell(tmp_path):
+    result = subprocess.run([sys.executable, "-m", "circuitflow", "--install-completion", "bash"], capture_output=True, text=True, timeout=60, check=False,
+                            env={**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    assert result.returncode == 0, result.stderr
+    script = tmp_path / ".bash_completions/circuitflow.sh"
+    assert str(script) in (tmp_path / ".bashrc").read_text()
+    assert "_CIRCUITFLOW_COMPLETE=complete_bash" in script.read_text()

@@ -238,7 +238,8 @@ def test_every_gate_on_scalars(example):
     try:
         close(taped(executor, None, None, fast=False)(), executor.compile(engine="interpreter")())
     except Untaped as error:
-        assert str(error) == example.gate not in ELEMENTWISE
+        assert str(error).startswith(f"the tape cannot take {example.gate}, ")
+        assert example.gate not in ELEMENTWISE
 
 
 def test_every_gate_in_one_compiled_tape():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import html
+import json
 import re
 
 import numpy as np
@@ -12,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import circuitflow as cf
+from circuitflow.cli.catalogue import example
 from circuitflow.errors import printable
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.explanations.explanation import explanation
 from circuitflow.explanations.expressions import Phrase, applied, sent_back, stage
+from circuitflow.explanations.numbers import number, rows
 from circuitflow.gates import GATES, NOTES, ArrayType
+from circuitflow.gates.notes import told
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.graph.node import Edge, Node
 from conftest import ROOT
@@ -180,7 +184,7 @@ def test_a_gate_of_ones_own_and_one_without_words_tell_what_they_can():
     assert told.backward[1].words == "cube: The cube."
     assert told.backward[1].stages[0].right == "3 * df * x * x"
     told = explanation(cf.Executor(circuit("x = 2", "f = sin(x)")).run())
-    assert told.backward[1].words == "sin: g · cos x (g is the gradient on it)"
+    assert told.backward[1].words == "sin: df · cos x to x"
 
 
 def test_a_rule_that_looks_at_numbers_is_told_in_words_alone():
@@ -236,6 +240,69 @@ def test_hostile_text_stays_text(hostile):
 def test_all_words_are_clauses():
     for name, note in NOTES.items():
         assert not note.words or (note.words[0].islower() and not note.words.endswith(".")), name
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_rules_name_the_operands_of_this_circuit(gate):
+    """Of every gate each line is an expression of this circuit, or the words name what it is about; no name of the gate's own is left."""
+    written = json.loads(example(gate))
+    called = {node["id"]: f"their_{i}" for i, node in enumerate(written["nodes"])} | {"f": "result"}
+    for node in written["nodes"]:
+        node["id"] = called[node["id"]]
+        node["inputs"] = [called[name] for name in node["inputs"]] if "inputs" in node else None
+    written["nodes"] = [{key: value for key, value in node.items() if value is not None} for node in written["nodes"]]
+    written["outputs"] = [re.sub("^f", "result", name) for name in written["outputs"]]
+    subject = cf.loads(json.dumps(written))
+    upstream = {name: np.ones(subject.type_of(output).shape) for name, output in subject.outputs.items() if subject.type_of(output).is_float}
+    if not upstream:
+        return
+    told = explanation(cf.Executor(subject).run(of=list(upstream), upstream=upstream))
+    formal = {"g", "out", *(GATES[gate].operands if isinstance(GATES[gate].operands, tuple) else ()), *({*GATES[gate].attributes.model_fields} - {"axes", "shape"})}
+    for block in told.backward:
+        for words in ([block.words] if block.node else []):
+            assert not formal & set(re.findall(r"\w+", words)), words
+            for line in block.stages:
+                assert line.right or line.of in words, (line, words)
+                assert not line.right or re.search("result|their_", line.right)
+
+
+def test_a_clause_about_an_operand_that_is_left_out_is_left_out():
+    nodes = [{"id": "image", "gate": "input", "value": [[[1, 2, 3]]]}, {"id": "kernel", "gate": "input", "value": [[[1, 2]]]},
+             {"id": "h", "gate": "conv", "inputs": ["image", "kernel"]}, {"id": "f", "gate": "reduce_sum", "inputs": ["h"]}]
+    text = cf.explain(cf.Executor(circuit(*nodes)).run())
+    assert "  · conv: dh ⋆ᵀ kernel to image, the windows of image times dh to kernel\n" in text
+    assert told("{g} to {x}; {g} to {y}", {"g": "df", "x": "u"}) == "df to u"
+    assert told("{g.q} to {x}, {out}") == "g_q to x, out"
+    assert told("{g} to {operands}") == "g to every operand"
+
+
+def test_minus_zero_is_zero():
+    subject = circuit({"id": "x", "gate": "input", "value": -0.0}, {"id": "v", "gate": "input", "value": [-0.0, 1]},
+                      {"id": "h", "gate": "mul", "inputs": ["x", "v"]}, {"id": "f", "gate": "reduce_sum", "inputs": ["h"]})
+    text = cf.explain(cf.Executor(subject).run())
+    assert not re.search(r"(?<![\d.e])-0(?![.\d])", text)
+    assert number(np.array([[-0.0], [-1e-9]])) == "[[0], [-1e-09]]"
+
+
+@pytest.mark.parametrize(("array", "text"), [
+    (3.0, "3"), (np.zeros((0, 3)), "(0, 3) empty"), ([1, 2.5], "[1, 2.5]"), ([[1, -2.5], [10, 0]], "[[   1, -2.5],\n [  10,    0]]"),
+    (np.arange(15), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … 3 more]"), ([[True, False]], "[[ True, False]]"),
+    (np.arange(8).reshape(2, 2, 2), "[[[0, 1],\n  [2, 3]],\n [[4, 5],\n  [6, 7]]]"), (np.arange(4).reshape(2, 1, 2), "[[[0, 1]],\n [[2, 3]]]"),
+])
+def test_arrays_stand_by_rows(array, text):
+    assert rows(array) == text
+
+
+def test_a_large_array_is_cut_with_a_count():
+    array = np.arange(3000).reshape(1500, 2)
+    lines = rows(array).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == " … 1,480 more rows"
+    assert rows(np.zeros((1, 2000))).endswith(", … 1,988 more]]")
+    for x in (array, np.random.RandomState(0).standard_normal((3, 2, 40)), np.arange(1000.0)):
+        whole = rows(x, columns=None, lines=None, shown=lambda x: repr(x.item()))
+        assert max(map(len, whole.splitlines())) <= 100
+        np.testing.assert_array_equal(json.loads(whole), x)
 
 
 def test_operators_hold_together_as_python_has_them():

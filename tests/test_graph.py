@@ -390,7 +390,7 @@ def test_a_gate_of_ones_own_is_a_row_in_a_table_passed_in():
     c = circuit("x = 2", "f = cube(x)", gates={**cf.GATES, "cube": CUBE})
     assert cf.Executor(c).run().gradients["x"] == 12
     assert cf.check(c).ok
-    assert faults(document("x = 2", "f = cube(x)")) == ["node 'f': there is no gate \"cube\"; did you mean 'huber'?"]
+    assert faults(document("x = 2", "f = cube(x)")) == ["node 'f': there is no gate \"cube\"; write x ** 3"]
     with pytest.raises(TypeError):
         cf.GATES["cube"] = CUBE
 

@@ -9,8 +9,9 @@ import pytest
 import circuitflow as cf
 from conftest import ROOT
 
-FLOORS = ["errors", "document", "gates", "graph", "executor", "transforms", "engines", "export", "authoring", "explanations", "pictures", "cli"]
+FLOORS = ["text", "errors", "document", "gates", "graph", "executor", "transforms", "engines", "export", "authoring", "explanations", "pictures", "cli"]
 FORBIDDEN = {
+    "text": {"pydantic", "numpy", "networkx", "typer", "rich"},
     "errors": {"pydantic", "numpy", "networkx", "typer", "rich"},
     "document": {"networkx", "typer", "rich"},
     "gates": {"numpy", "networkx", "typer", "rich"},
@@ -59,7 +60,7 @@ def test_no_import_goes_up(path):
 
 def test_every_module_is_on_a_floor():
     assert {floor_of(path) for path in MODULES} == set(FLOORS)
-    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "errors.py"}
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "errors.py", "text.py"}
 
 
 def test_an_upward_import_would_be_seen(tmp_path, monkeypatch):

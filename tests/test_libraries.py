@@ -142,3 +142,14 @@ def test_torch_narrows_nothing(source, target):
     torch = pytest.importorskip("torch", reason="torch is not installed: it is too large to be a dependency of the tests")
     with pytest.raises(cf.InputError, match=f"'x' is torch.{source}; expected {target}, so cast it first"):
         _of(target, "f = identity(x)").forward({"x": torch.ones(2, dtype=getattr(torch, source))})
+
+
+@pytest.mark.parametrize("gate", ["reduce_max", "reduce_min"])
+@pytest.mark.parametrize("columns", [3, 40, 41, 70])
+def test_nan_is_the_extreme_on_jax_too(gate, columns):
+    """XLA loses it in rows of more than 40 numbers beside an infinity: https://github.com/openxla/xla/issues/21461."""
+    executor = cf.Executor(circuit({"id": "x", "gate": "input", "shape": [100, columns]}, {"id": "f", "gate": gate, "inputs": ["x"], "axis": -1}))
+    given = np.zeros((100, columns))
+    given[:, 0], given[:, columns // 2] = np.nan, np.inf if gate == "reduce_max" else -np.inf
+    assert np.isnan(executor.forward({"x": jnp.asarray(given)}).outputs["f"]).all()
+    assert np.isnan(executor.compile(wrt=(), engine="jax")(x=given)[0]).all()

@@ -11,7 +11,7 @@ from circuitflow.engines import buffers
 from circuitflow.engines.functions import BY_ELEMENT, REDUCTIONS, is_fresh
 from circuitflow.engines.program import Program
 from circuitflow.engines.rows import Rows
-from circuitflow.engines.selection import product
+from circuitflow.engines.selection import OWN, product, select
 from circuitflow.engines.trace import Line, Trace, Value
 from circuitflow.executor.question import Question
 from memory_plans import check
@@ -130,16 +130,16 @@ ARRAYS = [np.arange(12.0).reshape(3, 4), np.asfortranarray(np.arange(12.0).resha
           np.arange(24.0).reshape(2, 3, 4)[:, ::2]]
 
 
-@pytest.mark.parametrize("function", [*REDUCTIONS, *BY_ELEMENT, np.add, np.negative, np.positive, np.abs, np.matmul, product],
+@pytest.mark.parametrize("function", [*REDUCTIONS, *BY_ELEMENT, np.add, np.negative, np.positive, np.abs, np.matmul, *OWN],
                          ids=lambda f: f.__name__)
 def test_what_is_fresh(function):
     """It never has the memory of an operand, not for axes of size 1 or none either."""
-    assert is_fresh(function) or function is product
+    assert is_fresh(function) or function in OWN
     for x in ARRAYS:
         if function in (np.add, np.matmul, product):
             found = [function(x, np.matrix_transpose(x) if function is np.matmul else x)]
-        elif function is np.where:
-            found = [np.where(True, x, x), np.where(x > 0, x, x)]
+        elif function in (np.where, select):
+            found = [function(True, x, x), function(x > 0, x, x)]
         elif function is np.clip:
             found = [np.clip(x, None, 9.0), np.clip(x, -9.0, 99.0)]
         elif function is np.astype:
@@ -168,7 +168,7 @@ def test_the_check_of_plans_finds_what_is_wrong():
     """Were a view not to count, or an output ours, it would be found."""
     program, known = lines(("a", np.exp, "x"), ("v", np.transpose, "a"), ("b", np.exp, "x"), ("f", np.add, "b", "v"))
     kind = (3, 3), np.dtype(float)
-    good = buffers.allot(program, 0)
+    good = buffers.allot(program)
     assert len(good.kinds) == 2
     check(program, good)
     for of, message in [({"a": 0, "b": 0}, "reads what is gone"), ({"a": 0, "b": 1, "f": 2}, "given to the caller")]:

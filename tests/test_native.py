@@ -15,7 +15,7 @@ import pytest
 
 from circuitflow.engines import columns, machine_code
 from circuitflow.engines.columns import in_blocks
-from circuitflow.engines.native import jitted, jitted_function
+from circuitflow.engines.native import jitted
 from conftest import GUARD
 
 ROWS = 1000
@@ -170,11 +170,9 @@ def test_without_a_thread_to_be_had_the_caller_does_it_alone(monkeypatch):
 def kept(tmp_path, monkeypatch):
     """An empty folder for machine code, and no function compiled."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    for made in (jitted, jitted_function):
-        made.cache_clear()
+    jitted.cache_clear()
     yield tmp_path / "circuitflow"
-    for made in (jitted, jitted_function):
-        made.cache_clear()
+    jitted.cache_clear()
 
 
 def loop_of(count):
@@ -228,7 +226,7 @@ def test_machine_code_is_kept(kept):
     os.utime(file, (1, 1))
     assert run()
     assert file.stat().st_mtime > 1e9  # of the last use
-    jitted_function(add_one)(np.zeros(3))
+    jitted(add_one)(np.zeros(3))
     assert len(files(kept)) == 2
 
 

@@ -136,8 +136,8 @@ def test_nodes_that_apply_circuits_are_boxes_that_name_them():
 
 def test_a_depth_that_nobody_could_read_is_refused():
     big = circuit("x0 = 1", *(f"x{i + 1} = neg(x{i})" for i in range(2100)))
-    with pytest.raises(cf.InputError, match="open to depth 0 the circuit has 2101 nodes and closed calls, which nobody could read: at most "
-                                            "2000 are drawn one by one; ask for less depth, or leave it out for an overview"):
+    with pytest.raises(cf.InputError, match="open to depth 0 the circuit has 2101 nodes and closed calls with 2101 wires, which nobody "
+                                            "could read: at most 2000 with 3000 wires are drawn one by one; ask for less depth, or leave it out for an overview"):
         picture(big, 0)
 
 

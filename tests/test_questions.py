@@ -28,6 +28,22 @@ def square(name="x", output="f", **keys):
 NAMES = ["self", "upstream", "inputs", "engine", "named", "others", "df", "args", "class", "None", "question", "_", "given"]
 
 
+CALL = circuit({"id": "x", "gate": "input", "value": 3.0}, {"id": "h", "gate": "call", "circuit": "sq", "inputs": ["x"]}, outputs=["h"],
+               circuits={"sq": {"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "square", "inputs": ["a"]}], "outputs": ["b"]}})
+
+
+@pytest.mark.parametrize("name", ["h", "h.b"])
+@pytest.mark.parametrize("of", [None, "h", "h.b"])
+def test_an_upstream_gradient_by_either_name_of_an_output(of, name):
+    executor = cf.Executor(CALL, verify=True)
+    for engine in ENGINES:
+        assert executor.compile(of, engine=engine)(upstream={name: 5.0}) == (9.0, {"x": 30.0})
+    for engine in ROWS:
+        value, gradients = executor.vmap(of, engine=engine)(x=[1.0, 2.0], upstream={name: [5.0, 7.0]})
+        assert (np.asarray(value).tolist(), np.asarray(gradients["x"]).tolist()) == ([1.0, 4.0], [10.0, 28.0])
+    assert "5.0" in cf.to_python(CALL, of, upstream={name: 5.0})
+
+
 @on_scalars
 @pytest.mark.parametrize("name", NAMES)
 def test_an_input_may_be_called_anything(engine, name):
@@ -231,3 +247,32 @@ def test_thresholds_are_whole_numbers(size):
 def test_the_signature_tells_the_defaults():
     signature = inspect.signature(cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile())
     assert str(signature) == "(inputs=None, /, *, x=3.0, y=-4.0, upstream=None, **named)"
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+@pytest.mark.parametrize("gate", ["add", "mul"])
+@pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
+def test_signs_of_zeros_of_many_operands(engine, gate, zero):
+    """A sum of nothing but -0 is -0: a loop that adds must not begin with 0."""
+    executor = cf.Executor(circuit({"id": "x", "gate": "input"}, {"id": "s", "gate": gate, "inputs": ["x"] * 9}, outputs=["s"]))
+    expected = executor.run({"x": zero}).values["s"]
+    assert np.signbit(np.asarray(executor.compile("s", engine=engine)(x=zero)[0])) == np.signbit(expected)
+    columns = executor.vmap("s", engine=engine)(x=np.full(3, zero))[0] if engine != "interpreter" else expected
+    assert (np.signbit(np.asarray(columns)) == np.signbit(expected)).all()
+
+
+@pytest.mark.parametrize("way", ["interpreter", "staged", "jax", "export"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("equation", ["i,i->", "i,j->", "i,i->i"])
+def test_gradients_of_einsum_have_the_dtype_of_the_operand(equation, dtype, way):
+    """The upstream gradient 1 of a scalar is a plain number beside arrays, of which einsum would make a float64."""
+    document = circuit({"id": "x", "gate": "input", "dtype": dtype, "value": {"data": [1.0, 2.0], "dtype": dtype}},
+                       {"id": "e", "gate": "einsum", "inputs": ["x", "x"], "equation": equation},
+                       {"id": "f", "gate": "reduce_sum", "inputs": ["e"]})
+    if way == "export":
+        names = {}
+        exec(cf.to_python(document), names)
+        gradients = names["value_and_grad"](x=np.array([1, 2], dtype))[1]
+    else:
+        gradients = cf.Executor(document).compile(engine=way)(x=np.array([1, 2], dtype))[1]
+    assert str(gradients["x"].dtype) == dtype

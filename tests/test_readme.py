@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
 from xml.etree import ElementTree as ET
 
 import pytest
 
 import circuitflow as cf
+from circuitflow.cli.main import COMMANDS
 from conftest import GUARD, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SESSIONS = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
+PROSE = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+PROGRAMS = ("circuitflow", "pip", "python", "printf", "ruff", "mypy", ".ci/run")
 SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -27,6 +33,79 @@ def test_commands_print_what_is_shown(command, shown):
                             encoding="utf-8", timeout=GUARD, check=False)
     printed = result.stdout + result.stderr
     assert "\n".join(line.rstrip() for line in printed.splitlines()) == shown.rstrip("\n")
+
+
+def commands():
+    """The commands outside of the sessions, in their order: those on lines of their own, and those between backticks."""
+    synopses = {f"circuitflow {name}" for name in COMMANDS if name != "gates"} | {*PROGRAMS} - {".ci/run"}
+    for line, inline in re.findall(r"^ {4}(\S.*)$|`([^`\n]+)`", PROSE, re.MULTILINE):
+        written = line or inline
+        if written.split()[0] in PROGRAMS and written not in synopses and not re.search(r"\b[A-Z]{3,}\b|\|", written):
+            yield from written.split(" && ")
+
+
+# What takes long or runs this: the continuous integration does, and here it is seen that the program is there.
+INSTEAD = {
+    "python -m pytest -n auto": "python -m pytest --version",
+    ".ci/run": "test -x .ci/run",
+    "ruff check .": "grep -q ruff pyproject.toml",
+    "mypy": "grep -q mypy pyproject.toml",
+    "python -m benchmarks": "test -f benchmarks/__main__.py",
+    "python tests/fuzz/target.py --seconds 3600": "test -f tests/fuzz/target.py",
+    "python tests/fuzz/engines.py --seconds 60": "python tests/fuzz/engines.py --seconds 1 --comparisons 3",
+    "python tests/fuzz/engines.py --seconds 600 --jobs 2": "python tests/fuzz/engines.py --seconds 1 --jobs 2 --comparisons 3",
+    "circuitflow --install-completion": "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 circuitflow --install-completion bash",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout whose files may change, and an environment in which the programs are these; nothing is installed."""
+    pytest.importorskip("pygraphviz")
+    pytest.importorskip("pyarrow")
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT, copy, ignore=lambda _, names: {name for name in names if name.startswith((".", "__pycache__")) and name != ".ci"})
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    python = shlex.quote(sys.executable)
+    for name, line in {"circuitflow": f'exec {python} -m circuitflow "$@"', "python": f'exec {python} "$@"', "pip": "exit 9"}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{line}\n")
+        (programs / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(copy), "HOME": str(tmp_path)}
+    return lambda command: subprocess.run(["sh", "-c", command], cwd=copy, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_every_command_runs_as_written_one_after_the_other(checkout):
+    seen = list(commands())
+    assert len(seen) > 20
+    assert INSTEAD.keys() <= set(seen)
+    for command in seen:
+        if command.startswith("pip "):
+            is_installable(command)
+            continue
+        result = checkout(INSTEAD.get(command, command))
+        assert result.returncode == 0, (command, result.stdout, result.stderr)
+
+
+def is_installable(command):
+    """Whether a command installs the checkout, with extras that it has: there is no package of this name to fetch."""
+    what = re.fullmatch(r"pip install -e ('?)\.(?:\[([a-z,]+)\])?\1", command)
+    assert what, command
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(filter(None, (what[2] or "").split(","))) <= set(extras), command
+
+
+@pytest.mark.parametrize(("name", "rest"), re.findall(r"^\| `circuitflow (\w+)[^`]*` \|(.*)\|$", README, re.MULTILINE))
+def test_the_options_named_for_a_command_are_its_options(name, rest):
+    shown = subprocess.run([sys.executable, "-m", "circuitflow", name, "--help"], env={**os.environ, "COLUMNS": "200"}, cwd=ROOT,
+                           capture_output=True, text=True, encoding="utf-8", timeout=60, check=False).stdout
+    assert "Usage:" in shown
+    for option in re.findall(r"`(-[-\w]+)", rest):
+        assert re.search(rf"(?<![-\w]){option}(?![-\w])", shown), option
+
+
+def test_every_command_is_in_the_table():
+    assert set(re.findall(r"^\| `circuitflow (\w+)", README, re.MULTILINE)) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

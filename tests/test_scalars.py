@@ -9,7 +9,7 @@ import pytest
 
 from circuitflow.engines.native import jitted
 from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, writable
-from circuitflow.engines.trace import NUMPY, Trace, Untraceable, Value
+from circuitflow.engines.trace import Trace, Untraceable, Value
 from special_values import LOGIC, expected, operands, same
 
 
@@ -61,7 +61,7 @@ def test_a_line_that_is_compiled(name, over_rows):
 def test_what_has_no_form(rule):
     trace = Trace(writable)
     with pytest.raises(Untraceable):
-        rule(NUMPY, Value.like(trace, np.float64(0)), Value.like(trace, np.bool_(False)))
+        rule(trace.namespace, Value.like(trace, np.float64(0)), Value.like(trace, np.bool_(False)))
 
 
 def test_a_function_that_only_has_the_name_of_one():

@@ -19,7 +19,7 @@ from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.values import from_array
 from circuitflow.document.writing import dumps_value
 from circuitflow.errors import InputError, nearest, short
-from circuitflow.gates import NOTES, ArrayType, AtLeast, Gate, GateTable, ShapeError
+from circuitflow.gates import ArrayType, AtLeast, Gate, GateTable, ShapeError, suggestion
 from circuitflow.gates.shapes import Size
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.circuit import Circuit
@@ -172,9 +172,7 @@ class Author(Writer):
             InputError: there is none.
         """
         if gate not in self.gates:
-            alias = next((name for name, note in NOTES.items() if gate in (note.numpy, note.onnx)), None)
-            hint = f"; here it is called '{alias}'" if alias else nearest(gate, self.gates)
-            raise InputError(f"there is no gate {short(gate)}{hint or '; `circuitflow gates` lists them'}")
+            raise InputError(f"there is no gate {short(gate)}{suggestion(gate, self.gates)}")
         return self.gates[gate]
 
     def _as_wires(self, operands: Sequence[Any]) -> tuple[Wire, ...]:

@@ -7,32 +7,38 @@ everything else is refused with a caret under it.
 from __future__ import annotations
 
 import ast
+import keyword
+import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from circuitflow.authoring.author import Author, author_of
+from circuitflow.authoring.grammar import COMPARISONS, OPERATORS
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.errors import DocumentError, Fault, InputError, nearest, printable
-from circuitflow.gates import GATES, GateTable
-from circuitflow.gates.operators import BINARY
+from circuitflow.gates import GATES, GateTable, suggestion
 from circuitflow.graph.circuit import Circuit
 
 NAME = "<expression>"
 MAX_LENGTH = 1_000_000
 """Longest text, in characters."""
 
-_BINARY: dict[type[ast.AST], str] = {}
-_COMPARED: dict[type[ast.AST], str] = {}
-for _sign, _operator in BINARY.items():
-    match ast.parse(f"x {_sign} y", mode="eval").body:
-        case ast.BinOp(op=_op):
-            _BINARY[type(_op)] = _operator.gate
-        case ast.Compare(ops=[_op]):
-            _COMPARED[type(_op)] = _operator.gate
 _CHAINED = (ast.Add, ast.Mult)
 """Operators whose chains are one gate of several operands."""
+
+_NUMBERS = {"pi": math.pi, "e": math.e}
+_SPELLINGS = {"π": "pi"}
+"""Names of numbers that are no ids."""
+
+_CHARACTERS = {
+    **dict.fromkeys("×·⋅∙∗", "*"), "÷": "/", **dict.fromkeys("−–—", "-"), "²": "**2", "³": "**3", "√": "sqrt(…)",
+    "≤": "<=", "≥": ">=", "≠": "!=", "∧": "&", "∨": "|", "¬": "~", "∑": "reduce_sum(…)", "∏": "reduce_prod(…)",
+    "…": "...", **dict.fromkeys("“”„‟", '"'), **dict.fromkeys("‘’", "'"),
+}
+"""What Python writes for signs of mathematics and of typesetting."""
 
 _INSTEAD = {
     ast.FloorDiv: "floor(x / y) is a gate of its own",
@@ -58,7 +64,8 @@ def new(text: str, values: Mapping[str, Any] | None = None, *, shapes: Mapping[s
 
     Names that nothing is assigned to are inputs. `+ - * / ** % @`, comparisons and `& | ^ ~` are gates, every gate is
     called by its name with attributes as keywords, and lists of numbers are tensors. `x[0, 1:3]` takes a part, and of
-    a gate with several outputs `t["values"]` one of them. An expression that is assigned to nothing is called `f`.
+    a gate with several outputs `t["values"]` one of them. `pi`, `π` and `e` are numbers, unless they are stages, are
+    parameters, or have a value or a shape. An expression that is assigned to nothing is called `f`.
 
     Args:
         text: Python's grammar; lines, `;` and comments as ever.
@@ -108,8 +115,8 @@ class _Text:
                 return ast.parse(text).body
         except SyntaxError as error:
             line, column = error.lineno or 1, error.offset or 1
-            self.faults.append(self._at(line, column - 1, f"{printable(str(error.msg))}; expected expressions "
-                                                             "as Python writes them"))
+            self.faults.append(self._at(line, column - 1, f"{printable(str(error.msg))}; "
+                                                          f"{self._remedy(line, column - 1)}"))
         except ValueError as error:  # a NUL, up to Python 3.11.3
             self._fail(f"{printable(str(error))}; expected expressions as Python writes them")
         except (RecursionError, MemoryError):
@@ -224,7 +231,7 @@ class _Text:
         match node:
             case ast.Constant() | ast.Name() | ast.List():
                 return []
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
                 chain = [right]
                 while isinstance(op, _CHAINED) and isinstance(left, ast.BinOp) and type(left.op) is type(op):
                     chain.append(left.right)
@@ -232,7 +239,7 @@ class _Text:
                 return [left, *reversed(chain)]
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Invert(), operand=operand):
                 return [operand]
-            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in (*_COMPARED, ast.NotEq):
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in (*COMPARISONS, ast.NotEq):
                 return [left, right]
             case ast.Compare(ops=[_, _, *_]):
                 self._refuse(node, "a chain of comparisons; write (a < b) & (b < c)")
@@ -265,8 +272,10 @@ class _Text:
                 self._refuse(part, f"this has several outputs; take one: [{names.partition(', ')[0]}], of {names}")
         emit: Callable[..., Any] = self.author.emit
         match node:
+            case ast.BinOp(op=ast.BitXor()) if any(getattr(x, "dtype", type(x).__name__) != "bool" for x in operands):
+                self._refuse(node, "^ is the exclusive or of booleans; a power is written **")
             case ast.BinOp(op=op):
-                return emit(_BINARY[type(op)], *operands)
+                return emit(OPERATORS[type(op)], *operands)
             case ast.UnaryOp(op=ast.USub()):
                 return -operands[0] if isinstance(operands[0], int | float) else emit("neg", operands[0])
             case ast.UnaryOp(op=ast.UAdd()):
@@ -276,7 +285,7 @@ class _Text:
             case ast.Compare(ops=[ast.NotEq()]):
                 return emit("not", emit("equal", *operands))
             case ast.Compare(ops=[op]):
-                return emit(_COMPARED[type(op)], *operands)
+                return emit(OPERATORS[type(op)], *operands)
             case ast.Call(func=ast.Name(id=gate), keywords=keywords):
                 attributes: dict[str, Any] = {}
                 for keyword in keywords:
@@ -294,9 +303,14 @@ class _Text:
         """A stage, or an input, which is there from its first use on."""
         if name in self.assigned and (name not in self.known or name in self.pending):
             self._refuse(node, f"'{printable(name, 60)}' is read before it is assigned; put its line first")
+        if name not in self.assigned:
+            name = _SPELLINGS.get(name, name)
         self.read.add(name)
         if name not in self.known:
             self.known[name] = None
+            if name in _NUMBERS and not any(name in given for given in (self.values, self.shapes, self.parameters)):
+                self.known[name] = self.author.source("constant", name, _NUMBERS[name])
+                return self.known[name]
             if name in self.parameters and self.values.get(name) is None:
                 self._refuse(node, f"parameter '{name}' needs a value: give one (--set {name}=…)")
             kind = "parameter" if name in self.parameters else "input"
@@ -374,10 +388,34 @@ class _Text:
         kind: Any = type(node)
         if type(getattr(node, "op", None)) in _INSTEAD:
             kind = type(getattr(node, "op", None))
-        if isinstance(node, ast.Call):
-            return "only gates are called, by their names"
+        match node:
+            case ast.Call(func=ast.Constant() | ast.BinOp()):
+                return "only gates are called, by their names; a product is written with *"
+            case ast.Call(func=ast.Attribute(attr=name)):
+                known = self.author.gates
+                hint = f"; write {name}(…)" if name in known else suggestion(name, known, lambda *_: "")
+                return f"only gates are called, by their names alone{hint}"
+            case ast.Call():
+                return "only gates are called, by their names"
+            case ast.Attribute(attr=name) if name in _NUMBERS:
+                return f"write {name}"
+            case ast.Attribute(attr="T" | "mT"):
+                return "write matrix_transpose(…)"
         hint = f"; {_INSTEAD[kind]}" if kind in _INSTEAD else ""
         return f"this has no meaning in a circuit{hint or ': expected stages, operators and gates'}"
+
+    def _remedy(self, line: int, column: int) -> str:
+        """What to write where Python's grammar does not go on."""
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        if instead := _CHARACTERS.get(text[column : column + 1]):
+            return f"write {instead}"
+        if (beside := re.match(r"\d([A-Za-z_]\w*|\()", text[column:])) and not keyword.iskeyword(beside[1]):
+            return "a product is written with *"
+        if (applied := re.search(r"([A-Za-z_]\w*)[ \t]+$", text[:column])) and applied[1] in self.author.gates:
+            return f"operands stand in parentheses: {applied[1]}(…)"
+        if re.match(r"[ \t]*\w+\([\w, ]*\)[ \t]*=(?!=)", text):
+            return "a stage is a name alone, f = …"
+        return "expected expressions as Python writes them"
 
     def _refuse(self, node: ast.AST, message: str) -> NoReturn:
         line, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)

@@ -6,6 +6,7 @@ entry takes the writer, then what the caller gave, in NumPy's order and with Num
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from itertools import pairwise
@@ -13,44 +14,67 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.authoring.grammar import OPERATORS
 from circuitflow.gates import NOTES
+from circuitflow.gates.names import RECIPES
 
 Entry = Callable[..., Any]
 
 
 def _gate(name: str) -> Entry:
+    if name == "identity":
+        return lambda w, x: x
     return lambda w, *operands: w.emit(name, *operands)
 
 
-def _named_ufuncs() -> dict[str, Entry]:
-    """The gates that the catalogue gives a ufunc's name."""
-    found: dict[str, Entry] = {}
+def _recipe(text: str) -> Entry:
+    """The gates of an expression of x and y."""
+    tree = ast.parse(text, mode="eval").body
+
+    def write(w: Any, *operands: Any) -> Any:
+        names = dict(zip("xy", operands, strict=False))
+
+        def written(node: ast.AST) -> Any:
+            match node:
+                case ast.Constant(value=value):
+                    return value
+                case ast.Name(id=name):
+                    return names[name]
+                case ast.Call(func=ast.Name(id=gate), args=args, keywords=keywords):
+                    return w.emit(gate, *map(written, args), **{str(k.arg): written(k.value) for k in keywords})
+                case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                    return -number
+                case ast.UnaryOp(op=op, operand=operand):
+                    return w.emit(OPERATORS[type(op)], written(operand))
+                case ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right]):
+                    return w.emit(OPERATORS[type(op)], written(left), written(right))
+            raise AssertionError(text)
+
+        return written(tree)
+
+    return write
+
+
+def _by_names() -> tuple[dict[str, Entry], dict[Any, Entry]]:
+    """The ufuncs, by name, and the functions that are gates or exact recipes by the table of names."""
+    entries = {name: _recipe(recipe) for name, recipe in RECIPES.items()}
     for gate, note in NOTES.items():
-        module, _, name = note.numpy.rpartition(".")
-        if module in ("", "scipy.special") and name:
-            function = getattr(np if not module else import_module(module), name, None)
-            if isinstance(function, np.ufunc) and function.nout == 1 and gate not in ("mul_no_nan", "huber"):
-                found.setdefault(function.__name__, _gate(gate))
-    return found
+        for name in (*note.numpy.split(", "), *note.also.split()):
+            if gate not in ("mul_no_nan", "huber"):
+                entries.setdefault(name.removeprefix("scipy.special."), _gate(gate))
+    ufuncs: dict[str, Entry] = {}
+    functions: dict[Any, Entry] = {}
+    for name, entry in entries.items():
+        for module in (np, import_module("scipy.special")):
+            function = getattr(module, name, None)
+            if isinstance(function, np.ufunc) and function.nout == 1:
+                ufuncs.setdefault(function.__name__, entry)
+            elif name in RECIPES and callable(function):
+                functions.setdefault(function, entry)
+    return ufuncs, functions
 
 
-UFUNCS: dict[str, Entry] = {
-    **_named_ufuncs(),
-    "positive": lambda w, x: x,
-    "floor_divide": lambda w, x, y: w.emit("floor", w.emit("div", x, y)),
-    "fabs": _gate("abs"),
-    "float_power": _gate("pow"),
-    "exp2": lambda w, x: w.emit("pow", 2.0, x),
-    "log2": lambda w, x: w.emit("div", w.emit("log", x), float(np.log(2.0))),
-    "log10": lambda w, x: w.emit("div", w.emit("log", x), float(np.log(10.0))),
-    "not_equal": lambda w, x, y: w.emit("not", w.emit("equal", x, y)),
-    "isfinite": lambda w, x: w.emit("not", w.emit("or", w.emit("is_nan", x), w.emit("is_inf", x))),
-    "bitwise_and": _gate("and"),
-    "bitwise_or": _gate("or"),
-    "bitwise_xor": _gate("xor"),
-    "invert": _gate("not"),
-    "rint": _gate("round"),
-}
+UFUNCS, _FUNCTIONS = _by_names()
 
 
 def _reduction(name: str) -> Entry:
@@ -189,6 +213,7 @@ def _svd(w: Any, a: Any, full_matrices: bool = True) -> Any:
 
 
 FUNCTIONS: dict[Any, Entry] = {
+    **_FUNCTIONS,
     np.sum: _reduction("reduce_sum"), np.mean: _reduction("reduce_mean"), np.prod: _reduction("reduce_prod"),
     np.max: _reduction("reduce_max"), np.min: _reduction("reduce_min"), np.amax: _reduction("reduce_max"),
     np.amin: _reduction("reduce_min"), np.argmax: _reduction("arg_max"), np.argmin: _reduction("arg_min"),

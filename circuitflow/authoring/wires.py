@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from circuitflow.authoring.functions import FUNCTIONS, UFUNCS
-from circuitflow.errors import InputError, nearest, printable, short
+from circuitflow.errors import InputError, printable, short
+from circuitflow.gates import suggestion
 from circuitflow.gates.shapes import show
 from circuitflow.transforms.wires import Wire
 
@@ -41,14 +42,14 @@ class AuthoredWire(Wire):
         if method != "__call__" or keywords or name not in UFUNCS:
             how = f"np.{name}" + (f".{method}" if method != "__call__" else "") + (
                 f" with {', '.join(keywords)}" if keywords else "")
-            raise InputError(f"{how} cannot be written as a gate{nearest(name, UFUNCS)}")
+            hint = _instead(ufunc, self) if method == "__call__" and name not in UFUNCS else ""
+            raise InputError(f"{how} cannot be written as a gate{hint}")
         return UFUNCS[name](self._writer, *operands)
 
     def __array_function__(self, function: Any, types: Any, operands: Any, keywords: Any) -> Any:
         name = f"np.{function.__name__}"
         if function not in FUNCTIONS:
-            known = {f.__name__ for f in FUNCTIONS}
-            raise InputError(f"{name} cannot be written as a gate{nearest(function.__name__, known)}")
+            raise InputError(f"{name} cannot be written as a gate{_instead(function, self)}")
         try:
             return FUNCTIONS[function](self._writer, *operands, **keywords)
         except TypeError as error:
@@ -63,7 +64,8 @@ class AuthoredWire(Wire):
             return lambda *sizes, **keywords: getattr(np, name)(
                 self, *([sizes] if len(sizes) > 1 or (sizes and isinstance(sizes[0], int)) else sizes), **keywords)
         if name.startswith("_") or name not in self._writer.gates:
-            raise AttributeError(f"a wire has no '{name}'{nearest(name, [*_METHODS, *_VARIADIC, *self._writer.gates])}")
+            known = [*_METHODS, *_VARIADIC, *self._writer.gates]
+            raise AttributeError(f"a wire has no '{name}'{suggestion(name, known)}")
         return lambda *operands, **attributes: self._writer.emit(name, self, *operands, **attributes)
 
     @property
@@ -151,6 +153,11 @@ class AuthoredWire(Wire):
 
     def __repr__(self) -> str:
         return f"<wire {self.record.name or self.record.gate}: {self.dtype} {show(self.shape)}>"
+
+
+def _instead(function: Any, wire: AuthoredWire) -> str:
+    """A clause that says what to write in place of a function of NumPy, whose name is no misspelling."""
+    return suggestion(function.__name__, wire._writer.gates, lambda *_: "")
 
 
 def _indexed(x: Any, key: tuple[Any, ...]) -> Any:

@@ -30,7 +30,8 @@ Set = Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", show_defaul
                                         help="Value of an input or parameter: a number, JSON, or a file of JSON.")]
 Inputs = Annotated[str | None, typer.Option(metavar="FILE", help="A JSON object of values, by id.", show_default=False)]
 Of = Annotated[list[str], typer.Option("--of", metavar="ID,…", show_default=False,
-                                       help="What to compute and differentiate; all outputs by default.")]
+                                       help="What to compute and differentiate; all outputs by default. The "
+                                            "gradient of several is that of their sum.")]
 Wrt = Annotated[list[str], typer.Option("--wrt", metavar="ID,…", show_default=False,
                                         help="What to differentiate by; all inputs and parameters by default.")]
 Upstream = Annotated[list[str], typer.Option("--upstream", metavar="ID=VALUE", show_default=False,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from circuitflow.document.faults import expected
 from circuitflow.gates import FAMILIES, GATES, NOTES, ArrayType, AtLeast, Gate, ShapeError
+from circuitflow.gates.names import called, instead
+from circuitflow.gates.notes import told
 
 
 class Attribute(NamedTuple):
@@ -41,13 +44,15 @@ def facts(name: str) -> Iterator[tuple[str, str]]:
     yield "operands", operands(gate)
     if outputs := _outputs(name):
         yield "outputs", ", ".join(outputs)
-    yield "gradient", note.gradient
+    yield "gradient", told(note.gradient)
     if note.kinks:
         yield "conventions", note.kinks
     if note.onnx:
         yield "ONNX", note.onnx
     if note.numpy:
         yield "NumPy or SciPy", note.numpy
+    if note.also:
+        yield "also called", note.also.replace(" ", ", ")
 
 
 def _outputs(name: str) -> tuple[str, ...]:
@@ -56,10 +61,12 @@ def _outputs(name: str) -> tuple[str, ...]:
 
 
 def found(words: str) -> list[str]:
-    """The gates that have a text in their name, formula, summary, or in what ONNX or NumPy calls them."""
+    """The gates that have a text in their name, formula, summary, or in what they are called elsewhere."""
     wanted = words.casefold()
-    return [name for name, gate in GATES.items()
-            if wanted in " ".join([name, gate.formula, gate.summary, NOTES[name].onnx, NOTES[name].numpy]).casefold()]
+    remedy = instead(words, GATES) or ""
+    named = {*called(remedy), *re.findall(r"'(\w+)'", remedy)}
+    return [name for name, gate in GATES.items() if name in named or wanted in " ".join([
+        name, gate.formula, gate.summary, NOTES[name].onnx, NOTES[name].numpy, NOTES[name].also]).casefold()]
 
 
 def page() -> Iterator[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
 
 from circuitflow.cli.arguments import File, Inputs, Json, Limit, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.progress import track
-from circuitflow.cli.text import console, print_json, print_table
+from circuitflow.cli.text import console, print_json, print_table, warn_of
 from circuitflow.document.values import from_array
 from circuitflow.errors import printable
 from circuitflow.executor.check import TOLERANCE, Compared, Report, check
+from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
 
@@ -39,11 +39,7 @@ def command(
         print_json(_as_object(asked.circuit, report))
     else:
         _print(asked.circuit, report)
-    sys.stdout.flush()
-    for name in report.unused[:20]:
-        print(f"warning: node '{name}' reaches no output", file=sys.stderr)
-    if len(report.unused) > 20:
-        print(f"warning: {len(report.unused) - 20} more nodes reach no output", file=sys.stderr)
+    warn_of(report.unused)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -71,15 +67,15 @@ _REMARKS = {
 
 def _print(circuit: Circuit, report: Report) -> None:
     console().print(f"{printable(circuit.name)}: {len(circuit.nodes)} nodes, every shape inferred", style="bold")
-    rows = [[_nodes(row), _shape(circuit, row), row.where.replace("[]", ""), f"{row.worst.gradient:.6g}",
-             f"{row.worst.difference:.6g}", f"{row.worst.error:.1e}", row.worst.verdict] for row in report.compared]
+    rows = [[_nodes(row), _shape(circuit, row), row.where.replace("[]", ""), number(row.worst.gradient),
+             number(row.worst.difference), f"{row.worst.error:.1e}", row.worst.verdict] for row in report.compared]
     print_table([("node", ""), ("shape", "dim"), ("worst at", "dim"), ("gradient", "right red"),
                  ("by differences", "right"), ("relative error", "right"), ("", "")], rows)
     for blamed in report.blamed:
         rule = "the backward rule of" if circuit.nodes[blamed.node].gate else "a backward rule inside of"
-        console().print(f"node '{blamed.node}': {rule} {blamed.gate} is wrong for operand "
-                        f"{blamed.port!r}: along a random direction it gives {blamed.worst.gradient:.6g}, differences "
-                        f"{blamed.worst.difference:.6g}", style="red")
+        along = f"{number(blamed.worst.gradient)}, differences {number(blamed.worst.difference)}"
+        console().print(f"node '{blamed.node}': {rule} {blamed.gate} is wrong for operand {blamed.port!r}: along a "
+                        f"random direction it gives {along}", style="red")
     for row in report.compared:
         if row.worst.verdict in _REMARKS:
             console().print(f"{_nodes(row)}: {_REMARKS[row.worst.verdict]}")

@@ -9,7 +9,7 @@ import typer
 import circuitflow as cf
 from circuitflow.cli.arguments import Json, Limit, loaded
 from circuitflow.cli.output import apart, emit, form_of
-from circuitflow.cli.text import console, print_json
+from circuitflow.cli.text import print_json, print_line
 from circuitflow.errors import printable
 from circuitflow.pictures.changes import changes
 from circuitflow.pictures.drawing import FORMS, as_file
@@ -42,7 +42,7 @@ def command(
         print_json({"same": not difference, "changes": [change._asdict() for change in difference.changes]})
     else:
         for change in difference.changes:
-            console().print(printable(str(change), 1000), style=_STYLES.get(change.kind, ""), soft_wrap=True)
+            print_line(printable(str(change), 1000), _STYLES.get(change.kind, ""))
     if output is not None and form is not None:
         emit(output, as_file(after, changes(before, after, difference), form, theme))
     if difference:

@@ -8,14 +8,24 @@ import typer
 
 from circuitflow.cli.arguments import Json
 from circuitflow.cli.catalogue import attributes, example, facts, found, operands, page
+from circuitflow.cli.kinds import kind
 from circuitflow.cli.text import console, print_json, print_table
-from circuitflow.errors import InputError, nearest, printable
-from circuitflow.gates import FAMILIES, GATES, NOTES, AtLeast
+from circuitflow.document.model import NODES
+from circuitflow.errors import InputError, printable
+from circuitflow.gates import FAMILIES, GATES, NOTES, AtLeast, suggestion
+from circuitflow.gates.names import instead
+from circuitflow.gates.notes import told
+
+
+def _completed(incomplete: str) -> list[tuple[str, str]]:
+    """The gates whose names begin so, with what they compute, for a shell."""
+    return [(name, gate.formula) for name, gate in GATES.items() if name.startswith(incomplete)]
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False,
-                                               help="A gate, or a word to search for; all gates by default.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, autocompletion=_completed,
+                                               help="A gate, a kind of nodes, or a word to search for; "
+                                                    "all gates by default.")] = None,
     json: Json = False,
     whole: Annotated[bool, typer.Option("--page", help="The whole catalogue as a page of Markdown.")] = False,
 ) -> None:
@@ -26,15 +36,21 @@ def command(
     if whole:
         print("\n".join(page()))
         return
+    if name in NODES:
+        _print_kind(str(name), json=json)
+        return
     chosen = list(GATES) if name is None else [name] if name in GATES else found(name)
-    if name is not None and not chosen:
-        hint = nearest(name, GATES) or "; `circuitflow gates` lists them"
+    remedy = instead(name, [*GATES, *NODES]) if name is not None and name not in GATES else None
+    if name is not None and not chosen and not remedy:
+        hint = suggestion(name, [*GATES, *NODES])
         raise InputError(f"there is no gate '{printable(name, 60)}', and none that has it in its words{hint}")
+    if remedy and not json:
+        console().print(f"{printable(str(name), 60)}: {remedy.removeprefix('; ')}", style="bold")
     if json:
         print_json({gate: _as_object(gate) for gate in chosen})
     elif chosen == [name]:
         _print(chosen[0])
-    else:
+    elif chosen:
         rows = [[family, gate, operands(row), ", ".join(row.attributes.model_fields), row.formula]
                 for family, gates in FAMILIES.items() for gate, row in gates.items() if gate in set(chosen)]
         for previous, row in zip(rows[-2::-1], rows[:0:-1], strict=True):  # a family is named once
@@ -56,6 +72,17 @@ def _print(name: str) -> None:
     print(example(name))
 
 
+def _print_kind(name: str, *, json: bool) -> None:
+    shown = kind(name)
+    if json:
+        print_json({name: {"summary": shown.summary, "keys": {key.name: key.meaning for key in shown.keys}}})
+        return
+    console().print(f"{name}: a kind of nodes", style="bold")
+    console().print(shown.summary)
+    print_table([("key", "bold"), ("meaning", ""), ("takes", ""), ("default", "")], shown.keys)
+    print(shown.example)
+
+
 def _as_object(name: str) -> dict[str, Any]:
     gate = GATES[name]
     return {
@@ -67,4 +94,6 @@ def _as_object(name: str) -> dict[str, Any]:
         "optional": gate.optional,
         "attributes": gate.attributes.model_json_schema().get("properties", {}),
         **NOTES[name]._asdict(),
+        "gradient": told(NOTES[name].gradient),
+        "words": told(NOTES[name].words),
     }

@@ -10,7 +10,8 @@ import typer
 
 import circuitflow as cf
 from circuitflow.cli.arguments import File, Limit, Of, Wrt, loaded, split
-from circuitflow.cli.output import apart, emit
+from circuitflow.cli.documents import emit_document
+from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
 from circuitflow.document.model import Body, ConstantNode, InputNode, ParameterNode, TensorFile
 from circuitflow.document.output import is_stream
@@ -23,7 +24,9 @@ def command(
     wrt: Wrt = [],  # noqa: B006
     values: Annotated[bool, typer.Option("--values", help="Put the circuit's outputs before the gradients.")] = False,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                               help="Where to write the document; standard output by default.")] = None,
+                                               help="Where to write the document, with a circuit.schema.json for your "
+                                                    "editor unless one is there or above; standard output by default.")
+                      ] = None,
     limit: Limit = [],  # noqa: B006
 ) -> None:
     """The gradient, as a circuit document: run it, or differentiate it again.
@@ -38,7 +41,7 @@ def command(
     if output not in (None, "-") and not is_stream(output) and _reads_files(gradient.document) and (
             os.path.dirname(os.path.realpath(output)) != os.path.realpath(folder)):
         raise InputError(f"the gradient reads tensor files beside '{printable(file)}'; write it to that folder")
-    emit(output, cf.dumps(gradient))
+    emit_document(gradient, output)
 
 
 def _reads_files(body: Body) -> bool:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from typing import Annotated
 
 import typer
+
+from circuitflow.cli.command import Command
+from circuitflow.cli.streams import prepare
+from circuitflow.errors import CircuitflowError, DocumentError, VerificationError, printable
 
 COMMANDS = {
     "run": "Forward pass and reverse sweep: a table of node, gate, value, gradient.",
@@ -42,29 +47,34 @@ def _program(version: Annotated[bool, typer.Option("--version", callback=_versio
 
 def _app(arguments: list[str]) -> typer.Typer:
     """The program with its commands, of which only the one to run is imported."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-                      context_settings={"help_option_names": ["-h", "--help"]})
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={
+        "help_option_names": ["-h", "--help"]})
     app.callback(no_args_is_help=True)(_program)
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
         if name == wanted:
-            app.command(name, short_help=summary)(importlib.import_module(f"circuitflow.cli.{name}").command)
+            module = importlib.import_module(f"circuitflow.cli.{name}")
+            app.command(name, short_help=summary, cls=getattr(module, "Command", Command))(module.command)
         else:
             app.command(name, short_help=summary)(lambda: None)
     return app
 
 
+def _words() -> list[str]:
+    """The words that a shell asks to complete; none where it runs the program."""
+    if "_CIRCUITFLOW_COMPLETE" not in os.environ:
+        return []
+    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+
+
 def main() -> None:
     """Run the program. Exit status: 0 done, 1 the answer is no, 2 bad input of any kind."""
-    from circuitflow.cli.streams import prepare
-    from circuitflow.errors import CircuitflowError, DocumentError, VerificationError, printable
-
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough ends the program quietly
     prepare()
     try:
         try:
-            _app(sys.argv[1:])(prog_name="circuitflow")
+            _app(_words() or sys.argv[1:])(prog_name="circuitflow")
         finally:
             sys.stdout.flush()
     except DocumentError as error:

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import circuitflow as cf
 from circuitflow.authoring.expression import MAX_LENGTH
+from circuitflow.cli import command as common
 from circuitflow.cli.arguments import Set, assigned, split, values
-from circuitflow.cli.output import apart, emit
+from circuitflow.cli.documents import emit_document
+from circuitflow.cli.output import apart
 from circuitflow.errors import InputError, printable
+
+
+class Command(common.Command):
+    """A command whose argument may begin with a minus sign, as an expression does."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Take what is no option for the expression, unless another argument is the expression."""
+        options: list[Any] = [param for param in self.get_params(ctx) if param.param_type_name == "option"]
+        takes_value = {name: not option.is_flag for option in options for name in option.opts}
+        signed, others, rest = [], False, iter(enumerate(args))
+        for i, argument in rest:
+            name, equals, _ = argument.partition("=")
+            if argument in takes_value:
+                if takes_value[argument]:
+                    next(rest, None)
+            elif argument in ("-", "--") or not argument.startswith("-"):
+                others = True
+            elif not (equals and takes_value.get(name)):
+                signed.append(i)  # also -oFILE, which is an option where there is an expression beside it
+        if signed and not others:
+            args = [*args[: signed[-1]], *args[signed[-1] + 1 :], "--", args[signed[-1]]]
+        return super().parse_args(ctx, args)
 
 
 def command(
@@ -31,7 +55,9 @@ def command(
     name: Annotated[str | None, typer.Option(help="Name of the document.", show_default=False)] = None,
     dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                               help="Where to write the document; standard output by default.")] = None,
+                                               help="Where to write the document, with a circuit.schema.json for your "
+                                                    "editor unless one is there or above; standard output by default.")
+                      ] = None,
 ) -> None:
     """A document from an expression.
 
@@ -43,7 +69,7 @@ def command(
     folder = Path() if output is None else Path(output).parent
     circuit = cf.new(text, given, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
                      outputs=split(of), name=name, dtype=dtype, folder=folder)
-    emit(output, cf.dumps(circuit))
+    emit_document(circuit, output)
 
 
 def _shape(text: str) -> tuple[str, list[int | str]]:

@@ -22,14 +22,15 @@ from circuitflow.cli.arguments import (
     Wrt,
     arrays,
     question,
+    split,
     values,
 )
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
-from circuitflow.cli.table import run_table
-from circuitflow.cli.text import console, print_json, print_table, whole
+from circuitflow.cli.table import TableQuestion, run_table
+from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
 from circuitflow.document.values import from_array
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError, few, printable
 from circuitflow.explanations.numbers import number
 
 
@@ -54,8 +55,14 @@ def command(
                                             "recompute, for the memory of a square root of the depth. With less than "
                                             "all only outputs and gradients are shown.")] = "all",
     table: Annotated[str | None, typer.Option(metavar="ROWS", show_default=False,
-                                              help="A table as .parquet, .arrow or .csv, or - for CSV: a run for every "
-                                                   "row, whose columns are inputs.")] = None,
+                                              help="A table as .parquet, .arrow, .csv, .tsv or .jsonl, text also as "
+                                                   ".gz, or - for CSV: a run for every row, whose columns are inputs "
+                                                   "by name. Blanks around a name do not count.")] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Let inputs without a column in --table have the "
+                                                              "document's values.")] = False,
+    keep: Annotated[list[str], typer.Option("--keep", metavar="COLUMN,…", show_default=False,
+                                            help="Columns of --table that stand first in the result, as they are.")
+                    ] = [],  # noqa: B006
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
                                         help="Where the rows of --table go, as .parquet, .arrow or .csv; - is CSV on "
                                              "standard output.")] = "-",
@@ -66,6 +73,8 @@ def command(
                      ] = False,
     debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
                                                                   "NaN, and exit with status 1.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show every number of an array; large ones are cut otherwise.")
+                    ] = False,
     limit: Limit = [],  # noqa: B006
 ) -> None:
     """Forward pass and reverse sweep: a table of node, gate, value, gradient.
@@ -79,6 +88,7 @@ def command(
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
+    warn_of(asked.circuit.unused())
     executor = cf.Executor(asked.circuit, verify=verify)
     fast = table is not None or engine not in ("auto", "interpreter") or device is not None
     if verify and not fast:
@@ -90,9 +100,18 @@ def command(
         raise InputError("--cache is about the reverse sweep of a single run; leave out what asks for another one")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
+    if table is None and (defaults or keep):
+        raise InputError("--defaults and --keep go with --table")
     apart(output, [*asked.sources, *values(jvp), table])
     if fast:
-        _fast(asked, executor, engine, device, table, output, forward=forward, json=json)
+        if table is not None:
+            if json:
+                raise InputError("--table writes a table; leave out --json")
+            run_table(table, output, TableQuestion(executor, asked.of, [] if forward else asked.wrt, asked.inputs,
+                                                   {} if forward else asked.upstream, engine, device, split(keep) or [],
+                                                   defaults=defaults))
+        else:
+            _fast(asked, executor, engine, device, forward=forward, json=json, full=full)
         return
     if output != "-":
         raise InputError("-o goes with --table; for a single run use --json and your shell's >")
@@ -107,12 +126,14 @@ def command(
     if json:
         print_json(as_object(result))
     elif cache != "all":
-        _print_asked(result)
+        _print_asked(result, full=full)
+        _print_sum(result, asked)
     elif result.circuit is asked.circuit:
-        _print(result)
+        _print(result, full=full)
+        _print_sum(result, asked)
     else:
         for name, value in result.outputs.items():
-            console().print(f"{name} = {whole(value)}", style="bold red")
+            print_line(f"{name} = {whole(value, full=full)}", "bold red")
     found = result.non_finite() if debug_nans else None
     if found:
         sys.stdout.flush()
@@ -149,17 +170,10 @@ class _Trace:
         console().print(Text.assemble(before, (shown, style), (after, "dim")), soft_wrap=True)
 
 
-def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | None, table: str | None, output: str, *,
-          forward: bool, json: bool) -> None:
-    """A run by a compiled engine: outputs and the gradients asked for; for every row where there is a table."""
+def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | None, *, forward: bool,
+          json: bool, full: bool) -> None:
+    """A run by a compiled engine: outputs and the gradients asked for."""
     wrt = [] if forward else asked.wrt
-    if table is not None:
-        if json:
-            raise InputError("--table writes a table; leave out --json")
-        plan = executor.plan(asked.of, wrt)
-        run_table(table, output, executor, executor.vmap(asked.of, wrt, engine=engine, device=device),
-                  asked.inputs, {} if forward else asked.upstream, list(plan.of), list(plan.wrt))
-        return
     plan = executor.plan(asked.of, wrt)
     value, gradients = executor.compile(asked.of, wrt, engine=engine, device=device)(
         asked.inputs, upstream={} if forward else asked.upstream)
@@ -169,15 +183,23 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
     if json:
         print_json(as_object(result))
     else:
-        _print_asked(result)
+        _print_asked(result, full=full)
+        _print_sum(result, asked)
 
 
-def _print_asked(result: cf.Result) -> None:
+def _print_sum(result: cf.Result, asked: Question) -> None:
+    """Say what the gradients are those of, where there are several outputs."""
+    summed = [name for name, value in result.outputs.items() if np.asarray(value).dtype.kind == "f"]
+    if len(summed) > 1 and result.gradients:
+        console().print(sum_of(summed, is_weighted=bool(asked.upstream or asked.circuit.upstream)), style="dim")
+
+
+def _print_asked(result: cf.Result, *, full: bool) -> None:
     """The outputs and gradients that were asked for, where nothing else is known."""
     for name, x in result.outputs.items():
-        console().print(f"{name} = {whole(x)}", style="bold green")
+        print_line(f"{name} = {whole(x, full=full)}", "bold green")
     for name, x in result.gradients.items():
-        console().print(f"{result.circuit.gradient_name(name)} = {whole(x)}", style="bold red")
+        print_line(f"{result.circuit.gradient_name(name)} = {whole(x, full=full)}", "bold red")
 
 
 def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:
@@ -208,7 +230,7 @@ def as_object(result: cf.Result) -> dict[str, Any]:
     }
 
 
-def _print(result: cf.Result) -> None:
+def _print(result: cf.Result, *, full: bool) -> None:
     circuit = result.circuit
     console().print(printable(circuit.name), style="bold")
     if circuit.document.description:
@@ -225,19 +247,29 @@ def _print(result: cf.Result) -> None:
     for node in circuit.nodes.values():
         for name in node.names:
             if name in result.values:
-                gradient = number(result.gradients[name]) if name in result.gradients else ""
-                sum_at_fork = " + ".join(f"{number(c.value)} from {c.target}" for c in forks.get(name, [])[:4])
+                gradient = cell(result.gradients[name]) if name in result.gradients else ""
+                sum_at_fork = " + ".join(f"{number(c.value, 4)} from {c.target}" for c in forks.get(name, [])[:4])
                 more = " + …" if len(forks.get(name, [])) > 4 else ""
                 label = f" ({printable(node.label, 40)})" if node.label else ""
-                rows.append([name + label, _application(node), number(result.values[name]), gradient,
+                rows.append([name + label, _application(node), cell(result.values[name]), gradient,
                              sum_at_fork + more][: len(columns)])
     print_table(columns, rows)
+    if full:
+        _print_tensors(result)
     for name, value in result.outputs.items():
-        console().print(f"{name} = {number(value)}", style="bold green")
+        print_line(f"{name} = {whole(value, full=full)}", "bold green")
+
+
+def _print_tensors(result: cf.Result) -> None:
+    """The arrays whose table tells shape and range alone."""
+    for name, value in result.values.items():
+        for called, x, style in ((name, value, "green"),
+                                 (result.circuit.gradient_name(name), result.gradients.get(name), "red")):
+            if x is not None and np.ndim(x) and name not in result.outputs and cell(x).startswith("("):
+                print_line(f"{called} = {whole(x, full=True)}", style)
 
 
 def _application(node: Any) -> str:
     """The gate with its operands, such as "mul(q, z)"."""
-    sources = [edge.source for edge in node.operands]
-    shown = ", ".join(sources[:4]) + (", …" if len(sources) > 4 else "")
+    shown = ", ".join(few((edge.source for edge in node.operands), 4))
     return str(node.kind) if node.is_source else f"{node.kind}({shown})"

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from circuitflow.cli.catalogue import operands
 from circuitflow.cli.output import emit
-from circuitflow.document.schema import DIALECT, GateForm, document_schema
-from circuitflow.gates import GATES
+from circuitflow.document.schema import DIALECT, GateForm, document_schema, identifier
+from circuitflow.gates import GATES, Gate
 
 
 class Which(StrEnum):
@@ -22,19 +23,28 @@ class Which(StrEnum):
 
 
 def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, or of what `run --json` prints.")]
-            = Which.DOCUMENT) -> None:
+            = Which.DOCUMENT,
+            output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
+                                                       help="Where to write it; standard output by default.")] = None,
+            ) -> None:
     """The JSON Schema of documents, for your editor.
 
-    Example: circuitflow schema > circuit.schema.json
+    What `new` and `grad` write with -o names the nearest circuit.schema.json, beside the document or above it.
+
+    Example: circuitflow schema -o circuit.schema.json
     """
-    emit(None, text(which))
+    emit(output, text(which))
 
 
 def text(which: Which) -> str:
     """A schema as it stands in `schemas/`."""
     schema = run_schema() if which is Which.RUN else document_schema(
-        {name: GateForm(f"{gate.formula}: {gate.summary}", gate.attributes) for name, gate in GATES.items()})
+        {name: GateForm(_documentation(gate), gate.attributes) for name, gate in GATES.items()})
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _documentation(gate: Gate) -> str:
+    return f"{gate.formula}: {gate.summary} Operands: {operands(gate)}."
 
 
 Tensor = Annotated[
@@ -66,4 +76,5 @@ class RunOutput(BaseModel):
 
 def run_schema() -> dict[str, Any]:
     """The schema of what `circuitflow run --json` prints."""
-    return {"$schema": DIALECT, **RunOutput.model_json_schema(), "title": "circuitflow run --json"}
+    schema = RunOutput.model_json_schema()
+    return {"$schema": DIALECT, "$id": identifier("run"), **schema, "title": "circuitflow run --json"}

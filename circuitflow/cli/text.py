@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from circuitflow.explanations.numbers import number
+from circuitflow.explanations.numbers import COLUMNS, number, rows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,14 +19,50 @@ if TYPE_CHECKING:
 ROWS = 400
 """Longest table; of a longer one the beginning and the end are printed."""
 
+CELL = 10
+"""How many rows an array has at most that stands whole in a table."""
 
-def whole(value: Any) -> str:
-    """An array with all of its numbers, up to a thousand of them; a matrix begins on a line of its own."""
+MARGIN = 40
+"""What a table needs beside values and gradients, in characters."""
+
+UNUSED = 20
+"""How many nodes are named that reach no output."""
+
+
+def whole(value: Any, *, full: bool = False) -> str:
+    """An array row by row; a matrix begins on a line of its own. Without `full`, a large one is cut with a count."""
     array = np.asarray(value)
-    if array.ndim == 0:
-        return number(array)
-    text = np.array2string(array, precision=6, threshold=1000, max_line_width=100)
-    return text if array.ndim == 1 else f"{array.shape}\n{text}"
+    text = rows(array, columns=None, lines=None) if full else rows(array)
+    return text if array.ndim < 2 or not array.size else f"{array.shape}\n{text}"
+
+
+def cell(value: Any) -> str:
+    """An array in a table: row by row where it is small, else by its shape and range."""
+    array = np.asarray(value)
+    if array.ndim > 2 or array.shape[-1:] > (COLUMNS,) or array.shape[:-1] > (CELL,):
+        return number(array, 4)
+    text = rows(array)
+    return text if max(map(len, text.splitlines())) <= (console().width - MARGIN) // 2 else number(array, 4)
+
+
+def warn_of(unused: Sequence[str]) -> None:
+    """Name the nodes that reach no output, on standard error."""
+    sys.stdout.flush()
+    for name in unused[:UNUSED]:
+        print(f"warning: node '{name}' reaches no output", file=sys.stderr)
+    if len(unused) > UNUSED:
+        print(f"warning: {len(unused) - UNUSED} more nodes reach no output", file=sys.stderr)
+
+
+def sum_of(outputs: Collection[str], *, is_weighted: bool) -> str:
+    """What several outputs are differentiated as.
+
+    Args:
+        outputs: their names.
+        is_weighted: whether there are upstream gradients on them.
+    """
+    sum_ = " + ".join(outputs) if len(outputs) <= 4 else f"of the {len(outputs)} outputs"
+    return f"gradients of the sum {sum_}" + (", each times its upstream gradient" if is_weighted else "")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -39,11 +76,25 @@ def console() -> Console:
 
     FORCE_COLOR asks for colour elsewhere too; NO_COLOR wins over it.
     """
+    return _console(sys.stdout)
+
+
+@lru_cache(1)
+def _console(stream: TextIO) -> Console:
+    """The console of a stream; looking at the terminal for every line would take longer than all else."""
     from rich.console import Console
 
-    is_terminal = sys.stdout.isatty()
+    is_terminal = stream.isatty()
     return Console(markup=False, highlight=False, emoji=False, width=None if is_terminal else 160,
                    force_terminal=is_terminal if os.environ.get("NO_COLOR") else None)
+
+
+def print_line(text: str, style: str = "") -> None:
+    """A line of its own, however long it is; in colour on a terminal."""
+    if console().is_terminal:
+        console().print(text, style=style, soft_wrap=True)
+    else:  # there may be hundreds of thousands, and nothing in them is for Rich
+        print(text)
 
 
 def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import TAGS, Document, Edge
-from circuitflow.document.positions import Path, Place, locate, position
+from circuitflow.document.positions import Path, Place, locate, positions
 from circuitflow.errors import DocumentError, Fault, listing, nearest, printable, short
 
 MAX_FAULTS = 1000
@@ -67,17 +68,18 @@ class Faults:
 
     def __init__(self) -> None:
         self._found: dict[Source, list[_Found]] = {}
-        self._seen: set[tuple[Source, Place, int | None]] = set()
+        self._seen: set[tuple[Source, Place, int | None, str]] = set()
         self._suggestions = 0
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
     def add(self, source: Source, message: str, *path: str | int, node: str | None = None, key: bool = False,
-            offset: int | None = None) -> None:
+            offset: int | None = None, lacks: str = "") -> None:
         """Note a fault at a path of a document.
 
-        Of several faults at one place the first is kept: what the later ones say follows from it.
+        Of several faults at one place the first is kept: what the later ones say follows from it. What the place lacks
+        is a fault of its own.
 
         Args:
             source: the document.
@@ -86,22 +88,23 @@ class Faults:
             node: id of the node at fault.
             key: point at the last key of the path, not at its value.
             offset: the place in the text, where it is known.
+            lacks: what is missing there.
 
         Raises:
             DocumentError: there are too many to go on.
         """
         place = Place(path, key)
-        if (source, place, offset) in self._seen:
+        if (source, place, offset, lacks) in self._seen:
             return
         if len(self._seen) == MAX_FAULTS:
             self.fail(Fault(f"more than {MAX_FAULTS} faults; the rest is not listed", file=source.name))
-        self._seen.add((source, place, offset))
+        self._seen.add((source, place, offset, lacks))
         self._found.setdefault(source, []).append(_Found(place, message, node, offset))
 
-    def nearest(self, word: str, known: Collection[str]) -> str:
+    def nearest(self, word: str, known: Collection[str], least: float = 0.6) -> str:
         """A clause that suggests the nearest right spelling, or "" where nothing is near."""
         self._suggestions += 1
-        return nearest(word, known) if self._suggestions <= MAX_SUGGESTIONS else ""
+        return nearest(word, known, least) if self._suggestions <= MAX_SUGGESTIONS else ""
 
     def raise_if_any(self) -> None:
         """Raise them all as one error.
@@ -124,8 +127,10 @@ class Faults:
             return
         offsets = locate(source.text, [fault.place for fault in found if fault.offset is None])
         placed = [(offsets[fault.place] if fault.offset is None else fault.offset, fault) for fault in found]
-        for offset, (place, message, node, _) in sorted(placed, key=lambda pair: pair[0]):
-            yield Fault(message, place.pointer, node, source.name, *position(source.text, offset))
+        placed.sort(key=lambda pair: pair[0])
+        where = positions(source.text, (offset for offset, _ in placed))
+        for (_, (place, message, node, _)), at in zip(placed, where, strict=True):
+            yield Fault(message, place.pointer, node, source.name, *at)
 
 
 def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw: Any) -> list[Path]:
@@ -135,9 +140,10 @@ def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw
         path = tuple(part for part in detail["loc"] if part not in TAGS and part != "[key]")
         node = node_id(path, raw)
         message = _explain(detail, path, faults)
-        faults.add(source, f"node '{node}': {message}" if node else message,
-                   *(path[:-1] if detail["type"] == "missing" else path), node=node,
-                   key=detail["type"] == "extra_forbidden" or detail["loc"][-1:] == ("[key]",))
+        missing = detail["type"] == "missing"
+        faults.add(source, f"node '{node}': {message}" if node else message, *(path[:-1] if missing else path),
+                   node=node, key=detail["type"] == "extra_forbidden" or detail["loc"][-1:] == ("[key]",),
+                   lacks=str(path[-1]) if missing else "")
         paths.append(path)
     return paths
 
@@ -175,10 +181,29 @@ def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
             return f"{where} is {found}; expected an object with 'data', 'file' or 'random'"
         case "recursion_depth_exceeded" | "recursion_loop":
             return f"{where} is nested too deep"
+        case "string_type" if path[-2:-1] == ("outputs",):
+            return f"{where} is {found}; expected the id of a node"
+        case "string_type" if _is_operand(path):
+            return f"{where} is {found}; expected the id of a node{_constant(detail['input'])}"
+        case "list_type" if path[-1:] == ("inputs",):
+            return f"{where} is {found}; expected a list of ids, or an object from port to id"
         case kind if kind in _EXPECTED:
             return f"{where} is {found}; expected {_EXPECTED[kind]}"
         case _:  # our own validators say what they expect
             return f"{where} is {found}; expected {detail['msg']}"
+
+
+def _is_operand(path: Path) -> bool:
+    """Whether a path leads to a reference that a node is computed from."""
+    return (path[-2:-1] == ("inputs",) and "nodes" in path) or (path[-1:] == ("source",) and "edges" in path)
+
+
+def _constant(value: Any) -> str:
+    """How numbers come to be operands: by a node of their own."""
+    if not isinstance(value, int | float | list):
+        return ""
+    shown = json.dumps(value) if isinstance(value, int | float) else "…"
+    return f'; a number stands in a node of its own, {{"id": "c", "gate": "constant", "value": {printable(shown, 40)}}}'
 
 
 def _keys(detail: ErrorDetails, path: Path) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from circuitflow.errors import printable
+from circuitflow.text import is_shown
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 # Without O_NONBLOCK, opening a named pipe would wait for a writer.
@@ -65,7 +66,7 @@ def beside(folder: Path | None, name: str) -> Iterator[Beside]:
         raise ValueFaultError(f"{shown} cannot be read: a document without a folder has no files beside it", "file")
     plain = PurePosixPath(name)
     # A colon is a drive, the scheme of a URL or a stream of another file, on one system or another.
-    if (not name or not name.isprintable() or plain.is_absolute() or "\\" in name or ":" in name
+    if (not name or not is_shown(name) or plain.is_absolute() or "\\" in name or ":" in name
             or ".." in plain.parts):
         raise ValueFaultError(f"{shown} is not allowed: expected a relative path, with forward slashes and no '..', "
                               "of a file beside or below the document", "file")

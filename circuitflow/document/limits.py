@@ -18,7 +18,7 @@ class Limits:
     Attributes:
         document_bytes: of a document, and of every file of subcircuits.
         header_bytes: of the headers of all tensor files together.
-        nodes: of the circuit, once all calls are expanded.
+        nodes: of the circuit, once all calls are expanded: about 2 KiB each, 4 when it is differentiated.
         nesting: how deep circuits may be defined inside one another, and calls nest.
         digits: of one number.
         text: characters of one text.
@@ -28,7 +28,7 @@ class Limits:
 
     document_bytes: int = 2**30
     header_bytes: int = 2**24
-    nodes: int = 10_000_000
+    nodes: int = 2_000_000
     nesting: int = 64
     digits: int = 1000
     text: int = 1_000_000
@@ -87,7 +87,7 @@ class Budget:
 
 def size_of(shape: tuple[int, ...], dtype: str) -> int:
     """Bytes of a tensor."""
-    return math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize)  # which NumPy does not have
+    return math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize)  # NumPy has no bfloat16
 
 
 def amount(size: int) -> str:

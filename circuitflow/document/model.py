@@ -30,7 +30,8 @@ Id = Annotated[str, StringConstraints(pattern=ID, max_length=128)]
 Reference = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$", max_length=1024)
 ]
-PortName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]{0,8})$", max_length=128)]
+PORT = r"^([A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]{0,8})$"
+PortName = Annotated[str, StringConstraints(pattern=PORT, max_length=128)]
 
 
 def _is_id(value: Any) -> bool:
@@ -82,7 +83,7 @@ class Model(BaseModel):
 # Values ---------------------------------------------------------------------------------------------------------------
 
 _PLAIN = {
-    "anyOf": [{"type": ["number", "boolean", "array"]}, {"enum": list(NON_FINITE)}],
+    "anyOf": [{"type": "number"}, {"type": "boolean"}, {"type": "array"}, {"enum": list(NON_FINITE)}],
     "description": "a number, or nested lists of numbers",
 }
 
@@ -213,29 +214,32 @@ class _Node(Model):
     metadata: Annotated[Metadata | None, Field(description="any JSON object, carried along untouched")] = None
 
 
+_DTYPE = "of the value; the circuit's by default"
+
+
 class InputNode(_Node):
     """Data fed at run time; `value` is its default. Without value and shape, a scalar."""
 
     gate: Literal["input"]
-    value: Value | None = None
-    shape: NamedShape | None = None
-    dtype: DType | None = None
+    value: Annotated[Value | None, Field(description="its default")] = None
+    shape: Annotated[NamedShape | None, Field(description="sizes and names of dimensions")] = None
+    dtype: Annotated[DType | None, Field(description=_DTYPE)] = None
 
 
 class ParameterNode(_Node):
     """A trainable value."""
 
     gate: Literal["parameter"]
-    value: Value
-    dtype: DType | None = None
+    value: Annotated[Value, Field(description="its value")]
+    dtype: Annotated[DType | None, Field(description=_DTYPE)] = None
 
 
 class ConstantNode(_Node):
     """A fixed value; no gradient flows to it."""
 
     gate: Literal["constant"]
-    value: Value
-    dtype: DType | None = None
+    value: Annotated[Value, Field(description="its value")]
+    dtype: Annotated[DType | None, Field(description=_DTYPE)] = None
 
 
 _Inputs = Annotated[
@@ -311,7 +315,11 @@ class GateNode(_Node):
         return self.__pydantic_extra__ or {}
 
 
-NODES = ("input", "parameter", "constant", "call", "checkpoint", "scan", "if")
+MODELS: dict[str, type[_Node]] = {
+    "input": InputNode, "parameter": ParameterNode, "constant": ConstantNode, "call": CallNode,
+    "checkpoint": CheckpointNode, "scan": ScanNode, "if": IfNode,
+}
+NODES = tuple(MODELS)
 """The kinds of nodes that are no gates of a table."""
 
 _OWN_MODEL = {gate: f"<{gate}>" for gate in NODES}

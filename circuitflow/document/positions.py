@@ -35,12 +35,17 @@ class Position(NamedTuple):
     source: str
 
 
-def position(text: str, offset: int) -> Position:
-    """The line and column of an offset."""
-    start = text.rfind("\n", 0, offset) + 1
-    end = text.find("\n", offset)
-    source = text[start : end if end >= 0 else len(text)].rstrip("\r")
-    return Position(text.count("\n", 0, offset) + 1, offset - start + 1, source)
+def positions(text: str, offsets: Iterable[int]) -> Iterator[Position]:
+    """The line and column of offsets in ascending order, which share the text of a line: it may be all there is."""
+    line, start, end, source = 0, 0, -1, ""
+    for offset in offsets:
+        if not line or end < offset:
+            line += text.count("\n", start, offset) + (not line)
+            start = text.rfind("\n", 0, offset) + 1
+            end = text.find("\n", offset)
+            end = len(text) if end < 0 else end
+            source = text[start:end].rstrip("\r")
+        yield Position(line, offset - start + 1, source)
 
 
 def locate(text: str, places: Iterable[Place]) -> dict[Place, int]:

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from circuitflow.document import positions
 from circuitflow.document.faults import Faults, Source, add_model_faults, node_id
 from circuitflow.document.limits import DEFAULT, Limits
-from circuitflow.document.model import Document
+from circuitflow.document.model import PORT, Document
 from circuitflow.errors import printable
 
 _PIECE = 2**20
@@ -82,15 +82,24 @@ def decoded(name: str, data: bytes, folder: Path, faults: Faults, limits: Limits
     if len(data) > limits.document_bytes:
         faults.add(source, f"is larger than {limits.document_bytes} bytes, the largest document that is read (limit "
                            "document_bytes)")
-    elif data.startswith(b"\xef\xbb\xbf"):
-        faults.add(source, "begins with a byte order mark; save it as UTF-8 without one")
     elif data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
-        faults.add(source, "is UTF-16 or UTF-32 text, or not text at all; save it as UTF-8")
+        marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        encoding = "utf-16" if marked else "utf-16-be" if data[0] == 0 else "utf-16-le"
+        faults.add(Source(name, data.decode(encoding, errors="replace")),
+                   "is UTF-16 or UTF-32 text, or not text at all; save it as UTF-8", offset=0)
     else:
         try:
-            return Source(name, data.decode("utf-8"), folder, limits)
+            text = data.decode("utf-8")
         except UnicodeDecodeError as error:
-            faults.add(source, f"is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}")
+            text = data.decode("utf-8", errors="replace")
+            more = text.count("\ufffd") - data.count("\ufffd".encode()) - 1
+            faults.add(Source(name, text), f"is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}"
+                       f"{f', and {more} more' if more else ''}; save it as UTF-8",
+                       offset=len(data[: error.start].decode("utf-8")))
+            return source
+        if not text.startswith("\ufeff"):
+            return Source(name, text, folder, limits)
+        faults.add(Source(name, text[1:]), "begins with a byte order mark; save it as UTF-8 without one", offset=0)
     return source
 
 
@@ -137,6 +146,9 @@ def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | Non
 NAMELESS = "_"
 """Id of the stand-in of a node whose own id cannot be told."""
 
+_NOWHERE = f"{NAMELESS}.{NAMELESS}"
+"""The stand-in of a reference; no id is like that."""
+
 _STAND_INS: dict[str, Any] = {"circuitflow": "1.0", "nodes": [], "outputs": [NAMELESS], "edges": []}
 
 
@@ -149,6 +161,12 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
                 return ("circuits", name, *_mend(inner, tuple(rest)))
             body["circuits"][name] = {"nodes": [], "outputs": [NAMELESS]}
             return path[:2]
+        case ("nodes", int(i), "inputs", place) if _is_member(body["nodes"][i]["inputs"], place):
+            body["nodes"][i]["inputs"][place] = _NOWHERE
+            return path
+        case ("outputs", int(i)):
+            body["outputs"][i] = _NOWHERE
+            return path
         case ("nodes", int(i), *rest):
             node = body["nodes"][i]
             named = isinstance(node, dict) and "id" in node and rest[:1] != ["id"]
@@ -163,6 +181,11 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
             if key in _STAND_INS:
                 body[key] = _STAND_INS[key]
             return path[:1]
+
+
+def _is_member(values: Any, place: str | int) -> bool:
+    """Whether it is a member that is at fault, and not its key."""
+    return isinstance(values, list) or (isinstance(values, dict) and re.fullmatch(PORT, str(place)) is not None)
 
 
 # JSON -----------------------------------------------------------------------------------------------------------------

@@ -1,64 +1,168 @@
-"""JSON Schema of documents, for editors and other tools."""
+"""JSON Schema of documents, for editors and other tools.
+
+A validator evaluates the schema of a node for every node, so that its cost is the number of subschemas that it passes
+on the way. The node's `gate` leads it there by a tree of `if` and `else`: a chain over all gates would be ten times as
+long. Only words of the standard are used, and every type is stated, as strict validators demand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
-from circuitflow.document.model import NODES, Document
+from circuitflow.document.model import NODES, READABLE, Document
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
+Schema = dict[str, Any]
+
+
+def identifier(name: str) -> str:
+    """The `$id` of a schema: a name for the version of the format, not a place."""
+    return f"urn:circuitflow:{READABLE[-1]}:{name}"
+
 
 class GateForm(NamedTuple):
-    """What a schema says of a gate: a sentence, and its attributes."""
+    """What a schema says of a gate: its documentation, and its attributes."""
 
     description: str
     attributes: type[BaseModel]
 
 
-def document_schema(gates: Mapping[str, GateForm]) -> dict[str, Any]:
+class Form(NamedTuple):
+    """A set of keys beside those of every node, and the gates that have exactly these."""
+
+    gates: dict[str, str]
+    keys: Schema
+
+
+def document_schema(gates: Mapping[str, GateForm]) -> Schema:
     """The schema of documents over a gate table: a node's `gate` decides which keys it may have."""
-    schema = Document.model_json_schema(by_alias=True)
+    schema = Document.model_json_schema(by_alias=True, schema_generator=Generator)
     definitions = schema["$defs"]
-    generic = definitions.pop("GateNode")
-    own = {kind: f"{kind.capitalize()}Node" for kind in NODES}
-    for name, form in gates.items():
-        attributes = form.attributes.model_json_schema()
-        definitions[f"gate_{name}"] = {
-            "title": name,
-            "description": form.description,
-            "type": "object",
-            "properties": {**dict.fromkeys(generic["properties"], True), "gate": {"const": name},
-                           **attributes.get("properties", {})},
-            "required": ["id", "gate", *attributes.get("required", [])],
-            "additionalProperties": False,
-        }
-    references = {**own, **{name: f"gate_{name}" for name in gates}}
+    generic = definitions.pop("GateNode")["properties"]
+    own = {name: definitions.pop(f"{name.capitalize()}Node") for name in NODES}
+    attributes = {name: form.attributes.model_json_schema(schema_generator=Generator) for name, form in gates.items()}
+    documentation = {**{name: str(form["description"]) for name, form in own.items()},
+                     **{name: form.description for name, form in gates.items()}}
+    keys = {name: _keys(form["properties"], form["required"], generic) for name, form in own.items()}
+    for name, form in attributes.items():
+        keys[name] = _keys({**generic, **form.get("properties", {})}, form.get("required", ()), generic)
+    forms = _forms(keys, documentation)
     definitions["Node"] = {
-        "title": "Node",
         "type": "object",
-        "properties": {
-            **generic["properties"],
-            "gate": {"enum": list(references), "description": f"{', '.join(NODES)}, or a gate's name"},
-        },
+        "properties": {**generic, "gate": {"description": f"{', '.join(NODES)}, or the name of a gate"}},
         "required": ["id", "gate"],
-        "allOf": [{"if": {"properties": {"gate": {"const": name}}, "required": ["gate"]},
-                   "then": {"$ref": f"#/$defs/{reference}"}} for name, reference in references.items()],
+        # An editor that looks for a value to propose has none that fails here, so that it finds all gates.
+        **_if_gate({"type": "string", "maxLength": 0}, {"properties": {"gate": {"anyOf": [
+            {"const": name, "description": text} for name, text in documentation.items()]}}}, _by_gate(forms)),
     }
     for body in (schema, definitions["Body"]):
         body["properties"]["nodes"]["items"] = {"$ref": "#/$defs/Node"}
-    _close(schema)
-    return {"$schema": DIALECT, **schema, "title": "circuitflow circuit document"}
+    return {"$schema": DIALECT, "$id": identifier("circuit"), "title": "circuitflow circuit document", **schema}
 
 
-def _close(schema: Any) -> None:
-    """Let objects whose keys have a pattern have no other keys, which pydantic leaves open."""
-    pending = [schema]
-    for part in pending:  # grows as parts are found
-        if isinstance(part, dict) and "patternProperties" in part:
-            part["additionalProperties"] = False
-        children = part.values() if isinstance(part, dict) else part
-        pending += [child for child in children if isinstance(child, dict | list)]
+# Dispatch on the gate -------------------------------------------------------------------------------------------------
+
+
+def _keys(properties: Schema, required: Iterable[str], generic: Schema) -> Schema:
+    """The keys of one kind of node: those of every node by name only, as they are looked at already."""
+    return {"properties": {key: True if key in generic else value for key, value in properties.items()},
+            "required": [key for key in required if key not in generic]}
+
+
+def _forms(keys: Mapping[str, Schema], documentation: Mapping[str, str]) -> list[Form]:
+    """Gates with the same keys together, in the order of the table."""
+    forms: dict[str, Form] = {}
+    for name, own in keys.items():
+        forms.setdefault(json.dumps(own), Form({}, own)).gates[name] = documentation[name]
+    return list(forms.values())
+
+
+def _by_gate(forms: Sequence[Form]) -> Schema:
+    """The keys that a gate allows: first the form of most gates, then the kinds of nodes, then all others."""
+    common = max(forms, key=lambda form: len(form.gates))
+    own = [form for form in forms if form is not common and not form.gates.keys().isdisjoint(NODES)]
+    others = [form for form in forms if form is not common and form not in own]
+    schema: Schema = {"properties": {"gate": {"enum": [gate for form in forms for gate in form.gates]}}}
+    for part in filter(None, (others, own, [common])):
+        choices = [(list(form.gates), _allowed(form)) for form in part]
+        schema = _if_gate({"enum": _names(choices)}, _tree(choices, _if_gate), schema)
+    return schema
+
+
+def _allowed(form: Form) -> Schema:
+    """The schema of the nodes of one form, with documentation on the gate."""
+    gate: Schema = {"description": next(iter(form.gates.values()))}
+    if len(form.gates) > 1:
+        # The first alternative holds for every gate, and there a validator may stop; an editor goes on and finds the
+        # documentation.
+        gate = {"anyOf": [True, _tree([([name], {"description": text}) for name, text in form.gates.items()], _if)]}
+    return {"properties": {**form.keys["properties"], "gate": gate}, "required": form.keys["required"],
+            "additionalProperties": False}
+
+
+Choice = tuple[list[str], Schema]
+
+
+def _tree(choices: Sequence[Choice], test: Callable[[Schema, Schema, Schema], Schema]) -> Schema:
+    """A balanced tree of tests that leads every name to its schema."""
+    if len(choices) == 1:
+        return choices[0][1]
+    first, second = choices[: len(choices) // 2], choices[len(choices) // 2:]
+    return test({"enum": _names(first)}, _tree(first, test), _tree(second, test))
+
+
+def _names(choices: Sequence[Choice]) -> list[str]:
+    return [name for names, _ in choices for name in names]
+
+
+def _if(condition: Schema, then: Schema, otherwise: Schema) -> Schema:
+    return {"if": condition, "then": then, "else": otherwise}
+
+
+def _if_gate(condition: Schema, then: Schema, otherwise: Schema) -> Schema:
+    return _if({"properties": {"gate": condition}}, then, otherwise)
+
+
+# What pydantic generates ----------------------------------------------------------------------------------------------
+
+class Generator(GenerateJsonSchema):
+    """Leaves out what says nothing, and takes the shortest way to a member of a union."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """No titles: they would repeat the names of the keys."""
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """No default of null: a key that is left out."""
+        generated = super().default_schema(schema)
+        if generated.get("default", ...) is None:
+            del generated["default"]
+        return generated
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """No keys beside those that have the pattern, which pydantic leaves open."""
+        generated = super().dict_schema(schema)
+        return {**generated, "additionalProperties": False} if "patternProperties" in generated else generated
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        """Any member instead of exactly one: no two have a value in common, and the first that fits is enough."""
+        members: list[JsonSchemaValue] = []
+        for member in map(self.generate_inner, schema["choices"].values()):
+            members += member["anyOf"] if member.keys() == {"anyOf"} else [member]
+        return {"anyOf": members}
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """Null as one more type, or as one more member of a union."""
+        generated = self.generate_inner(schema["schema"])
+        if "anyOf" in generated:
+            return {**generated, "anyOf": [*generated["anyOf"], {"type": "null"}]}
+        if "type" in generated and "enum" not in generated:
+            return {**generated, "type": [generated["type"], "null"]}
+        return {"anyOf": [generated, {"type": "null"}]}

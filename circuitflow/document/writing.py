@@ -8,6 +8,7 @@ from typing import Any
 
 from circuitflow.document.model import Document, Node
 from circuitflow.errors import InputError, short
+from circuitflow.text import shown
 
 WIDTH = 120
 _BROKEN = ("nodes", "edges", "circuits")
@@ -101,4 +102,4 @@ def _filled(items: list[str], indent: str) -> str:
 def _flat(value: Any) -> str:
     """JSON on one line; what a terminal would not show, or would obey, is written as an escape."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    return shown(text, lambda c: json.dumps(c)[1:-1])

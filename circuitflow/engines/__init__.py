@@ -1,1 +1,1 @@
-"""How a circuit is run fast: straight-line code, blocks of rows, a tape, XLA."""
+"""Runs circuits fast: as straight-line code, in blocks of rows, on a tape, under XLA."""

@@ -1,7 +1,7 @@
-"""A batch in blocks: where every row goes through a circuit by itself, or is summed up, only a block is in memory.
+"""Runs a batch in blocks when rows are independent or summed, so that only a block of them is in memory.
 
-The stages are written down once for a batch of any size: its dimension is a name in every shape and number. From the
-shapes alone it follows what each line does:
+The stages are traced once for a batch of any size: its dimension is a name in every shape and number. The shapes alone
+tell what each line does:
 
 - A value with the batch as one of its axes is *of rows*. Every function that has a shape rule for named sizes takes the
   positions of such an axis one by one (`functions.shape_of`), so a block of its rows comes of a block of the others.
@@ -26,8 +26,8 @@ from circuitflow.engines.buffers import Compiled, allot, shape_for
 from circuitflow.engines.columns import in_blocks
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.functions import PARTS, is_named
-from circuitflow.engines.program import Program, named_program, needed
-from circuitflow.engines.selection import with_products
+from circuitflow.engines.program import Program, needed, program
+from circuitflow.engines.selection import branch_free
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Inseparable, Line, Value, values_in
 from circuitflow.errors import GateError, few
@@ -40,11 +40,11 @@ class Refused(ValueError):  # noqa: N818
 
 
 ById = dict[int, Any]
-"""ById by the identity of their value."""
+"""Arrays by the identity of their value."""
 
 
 class Round(NamedTuple):
-    """What can be computed once the totals of earlier rounds are complete.
+    """The values that can be computed once the totals of earlier rounds are complete.
 
     Attributes:
         whole: computes values that are whole.
@@ -65,7 +65,7 @@ class Blocks:
     """Values and gradients of a batch, a block of rows at a time; safe to call from several threads at once."""
 
     def __init__(self, derived: Derived, arrays: Mapping[str, Any], thresholds: Thresholds) -> None:
-        """Find out what is done row by row.
+        """Tell what goes row by row.
 
         Args:
             derived: the question.
@@ -79,17 +79,18 @@ class Blocks:
         self._count = sizes.pop(name)
         if self._count < max(2, thresholds.blocks * thresholds.block_rows):  # rules tell sizes of 0 and 1 from others
             raise Inseparable("a small batch")
-        shapes = {id_: _substituted(derived.type_of(id_).shape, sizes) for id_ in arrays}
+        shapes = {id_: tuple(size.substitute(sizes) if isinstance(size, Size) else size
+                             for size in derived.type_of(id_).shape) for id_ in arrays}
         stages = self._stages = _stages(derived, arrays, {id_: x for id_, x in shapes.items() if is_named(x)},
                                         thresholds)
         self._axes = {id(value): _axis(value.shape) for value in stages.inputs.values() if is_named(value.shape)}
-        row_bytes = allot(stages, thresholds.selected_size).row_bytes()
+        row_bytes = allot(stages).row_bytes()
         self._block = max(thresholds.block_rows, thresholds.block_bytes // max(row_bytes, 1))
         if self._count < thresholds.blocks * self._block:
             raise Inseparable("a small batch")
         self._outputs = [stages.outputs[reference] for reference in derived.results]
         self._rounds = _rounds(stages, [x for x in self._outputs if isinstance(x, Value)],
-                               [check for _, check in stages.checks if isinstance(check, Value)], thresholds)
+                               [check for _, check in stages.checks if isinstance(check, Value)])
         # Matrix products are spread over the cores by themselves.
         self._alone = any(line.function is np.matmul for line in stages.lines)
 
@@ -121,11 +122,7 @@ class Blocks:
                 results[key][_at(axis, rows)] = found[key]
 
         if round_.rows.program.outputs:
-            if self._alone:
-                for start in range(0, self._count, self._block):
-                    work(slice(start, start + self._block))
-            else:
-                in_blocks(work, self._count, self._block)
+            in_blocks(work, self._count, self._block, alone=self._alone)
         return totals.complete()
 
     def _found(self, part: Compiled, round_: Round, arrays: ById, rows: int) -> ById:
@@ -159,10 +156,6 @@ def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, 
     return leading.pop(), sizes
 
 
-def _substituted(shape: Shape, sizes: Mapping[str, int]) -> Shape:
-    return tuple(size.substitute(sizes) if isinstance(size, Size) else size for size in shape)
-
-
 def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Shape],
             thresholds: Thresholds) -> Program:
     """The stages, every value of which has the batch as one axis or as none.
@@ -176,10 +169,10 @@ def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Sh
     if own:
         raise Inseparable(f"the gate table has rows of its own: {', '.join(few(own))}")
     try:
-        stages = named_program(derived.plan, shapes, arrays, derived.circuit.values)
+        stages = program(derived.plan, arrays, derived.circuit.values, checked=True, shapes=shapes)
     except GateError as error:
         raise Inseparable(str(error)) from None
-    stages = with_products(stages, thresholds.selected_size)
+    stages = branch_free(stages, thresholds.selected_size)
     for value in (*stages.inputs.values(), *(value for line in stages.lines for value in line.results)):
         if is_named(value.shape):
             _axis(value.shape)
@@ -195,53 +188,48 @@ def _axis(shape: Shape) -> int:
         Inseparable: there are several, or one for more than the rows.
     """
     axes = [i for i, size in enumerate(shape) if isinstance(size, Size)]
-    if len(axes) > 1 or len(str(shape[axes[0]]).split()) > 1 or not str(shape[axes[0]]).isidentifier():
+    if len(axes) > 1 or not str(shape[axes[0]]).isidentifier():
         raise Inseparable("rows along several axes, or not alone along one")
     return axes[0]
 
 
-def _rounds(stages: Program, outputs: Sequence[Value], checks: Sequence[Value],
-            thresholds: Thresholds) -> list[Round]:
-    """What is computed in which order."""
+def _rounds(stages: Program, outputs: Sequence[Value], checks: Sequence[Value]) -> list[Round]:
+    """The rounds, in order."""
     known: dict[int, int] = {}  # the round from which on a value is there
-    whole: dict[int, list[Line]] = {}
-    rows: dict[int, list[Line]] = {}
-    totals: dict[int, list[Line]] = {}
-    readers: dict[int, set[tuple[bool, int]]] = {}  # of a value: whether they are whole, and their round
+    parts: dict[tuple[str, int], list[Line]] = {}
     for line in stages.lines:
         operands = list(values_in((line.operands, line.keywords)))
         here = max((known.get(id(x), 0) for x in operands), default=0)
-        of_rows = any(is_named(x.shape) for x in line.results)
-        is_total = not of_rows and any(is_named(x.shape) for x in operands)
-        (rows if of_rows else totals if is_total else whole).setdefault(here, []).append(line)
-        for x in operands:
-            readers.setdefault(id(x), set()).add((not of_rows and not is_total, here))
-        known.update((id(x), here + is_total) for x in line.results)
+        gives_rows, takes_rows = (any(is_named(x.shape) for x in some) for some in (line.results, operands))
+        kind = "rows" if gives_rows else "totals" if takes_rows else "whole"
+        parts.setdefault((kind, here), []).append(line)
+        known.update((id(x), here + (kind == "totals")) for x in line.results)
     asked = {id(x): x for x in (*outputs, *checks)}
     rounds, so_far = [], list[Line]()
-    for here in range(max((*whole, *rows, *totals, *(known.get(key, 0) for key in asked)), default=0) + 1):
-        so_far += rows.get(here, ())
-        kept = {id(x): x for line in whole.get(here, ()) for x in line.results
-                if id(x) in asked or readers.get(id(x), set()) - {(True, here)}}
+    for here in range(max((*(at for _, at in parts), *(known.get(key, 0) for key in asked)), default=0) + 1):
+        whole, rows, added = (parts.get((kind, here), []) for kind in ("whole", "rows", "totals"))
+        so_far += rows
+        read = {id(x) for lines in parts.values() if lines is not whole for line in lines
+                for x in values_in((line.operands, line.keywords))}
+        kept = {id(x): x for line in whole for x in line.results if id(x) in asked or id(x) in read}
         shown = {key: x for key, x in asked.items() if is_named(x.shape) and known.get(key, 0) == here}
-        added = totals.get(here, [])
         rounds.append(Round(
-            _compiled(whole.get(here, []), kept, thresholds),
-            _compiled([*so_far, *added], shown | {id(line.results[0]): line.results[0] for line in added}, thresholds),
+            _compiled(whole, kept),
+            _compiled([*so_far, *added], shown | {id(line.results[0]): line.results[0] for line in added}),
             {id(x): _axis(x.shape) for x in outputs if id(x) in shown}, added, frozenset(map(id, checks))))
     return rounds
 
 
-def _compiled(lines: Sequence[Line], outputs: Mapping[int, Value], thresholds: Thresholds) -> Compiled:
+def _compiled(lines: Sequence[Line], outputs: Mapping[int, Value]) -> Compiled:
     """Lines, whose operands from elsewhere are inputs by their identity."""
     lines = needed(lines, outputs)
     made = {id(x) for line in lines for x in line.results}
     read = (*values_in([(line.operands, line.keywords) for line in lines]), *outputs.values())
-    return Compiled(Program({id(x): x for x in read if id(x) not in made}, lines, outputs), thresholds)
+    return Compiled(Program({id(x): x for x in read if id(x) not in made}, lines, outputs))
 
 
 class _Totals:
-    """What lines give for blocks, added up in the order of the rows whichever thread comes first."""
+    """Adds the totals of blocks up, in the order of the rows whichever thread comes first."""
 
     def __init__(self, lines: Sequence[Line], block: int) -> None:
         self._lines = {id(line.results[0]): line for line in lines}

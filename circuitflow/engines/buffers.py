@@ -1,9 +1,9 @@
 """Staged code of arrays: straight-line NumPy that writes intermediate results into buffers used again.
 
-What may be written where is decided by what functions are known to do (`functions.is_fresh`), never by what samples
-happened to do: whether `reshape` gives a view goes by the order in memory of what it is given. So the order of an input
-in memory, or of a result, makes no difference. These hold of every plan, and the tests check them on every program that
-they make (`tests/memory_plans.py`):
+The plan follows from what functions are known to do (`functions.is_fresh`), never from what they did on samples:
+whether `reshape` gives a view depends on the order of its operand in memory. So the order of an input or a result in
+memory makes no difference. These invariants hold of every plan, and the tests check them on every program that they
+make (`tests/memory_plans.py`):
 
 1. A value may lie in the memory of each operand of its line, unless the line's function is fresh. Its *roots* are the
    fresh values in whose memory it may lie.
@@ -22,11 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.functions import BY_ELEMENT, is_elementwise, is_fresh
+from circuitflow.engines.functions import is_elementwise, is_fresh, is_weak_beside
 from circuitflow.engines.program import Program
-from circuitflow.engines.selection import drop, is_selectable, is_zero, keep, product, select
-from circuitflow.engines.source import Source, function, is_number
-from circuitflow.engines.thresholds import Thresholds
+from circuitflow.engines.selection import OWN
+from circuitflow.engines.source import Source, function, is_number, literal
 from circuitflow.engines.trace import Called, Line, Value, values_in
 from circuitflow.gates.shapes import Shape
 
@@ -58,20 +57,15 @@ def roots(program: Program) -> dict[int, frozenset[int]]:
     """The fresh values in whose memory each result may lie, by identity; those of inputs and constants are empty."""
     found: dict[int, frozenset[int]] = {}
     for line in program.lines:
-        fresh = is_fresh(line.function) or line.function is product
+        fresh = is_fresh(line.function) or line.function in OWN
         below = frozenset[int]().union(*(found.get(id(x), ()) for x in values_in((line.operands, line.keywords))))
         for result in line.results:
             found[id(result)] = frozenset({id(result)}) if fresh else below
     return found
 
 
-def allot(program: Program, selected: int) -> Buffers:
-    """A buffer for every result that can have one.
-
-    Args:
-        program: the lines.
-        selected: fewest elements of a `where` that is computed without a branch.
-    """
+def allot(program: Program) -> Buffers:
+    """A buffer for every result that can have one."""
     memory = roots(program)
     kept = frozenset[int]().union(*(memory.get(id(x), ()) for x in values_in(list(program.outputs.values()))))
     last: dict[int, int] = {}
@@ -92,7 +86,7 @@ def allot(program: Program, selected: int) -> Buffers:
     for position, line in enumerate(program.lines):
         ended = [root for root in ending.get(position, ()) if root in of]
         result = line.results[0]
-        takes = writes_into(line, selected) and id(result) not in kept
+        takes = writes_into(line) and id(result) not in kept
         if takes and is_elementwise(line.function):
             release(ended)
             ended = []
@@ -106,17 +100,10 @@ def allot(program: Program, selected: int) -> Buffers:
     return Buffers(kinds, of)
 
 
-def writes_into(line: Line, selected: int) -> bool:
+def writes_into(line: Line) -> bool:
     """Whether a line can write its result into an array that is there already."""
-    result = line.results[0]
-    return ((isinstance(line.function, np.ufunc) and len(line.results) == 1 and result.shape != ())
-            or line.function is product or _selects(line, selected))
-
-
-def _selects(line: Line, selected: int) -> bool:
-    """Whether a line is a `where` that is faster without a branch."""
-    result = line.results[0]
-    return line.function is np.where and is_selectable(result.shape, result.dtype, line.operands[0], selected)
+    return line.function in OWN or (isinstance(line.function, np.ufunc) and len(line.results) == 1
+                                    and line.results[0].shape != ())
 
 
 class Compiled:
@@ -130,24 +117,23 @@ class Compiled:
     SIZES = 4
     """Number of block sizes whose buffers are kept."""
 
-    def __init__(self, program: Program, thresholds: Thresholds, *, into: bool = False) -> None:
+    def __init__(self, program: Program, *, into: bool = False) -> None:
         """Compile.
 
         Args:
             program: what is done; its outputs are the results, in order.
-            thresholds: where `where` has no branch.
             into: whether results are written into arrays that are given, instead of new ones.
         """
         self.program = program
         outputs = list(program.outputs.values())
-        self.buffers = allot(program, thresholds.selected_size)
-        source = Source(program)
+        self.buffers = allot(program)
+        source = Source(program, lambda x: literal(np.asarray(x).item()))  # weak: takes the dtype of arrays beside it
         targets = {value: f"buffers[{i}]" for value, i in self.buffers.of.items()}
         places = {id(x): f"results[{i}]" for i, x in reversed(list(enumerate(outputs)))} if into else {}
         targets |= {id(line.results[0]): places[id(line.results[0])] for line in program.lines
-                    if id(line.results[0]) in places and writes_into(line, thresholds.selected_size)}
+                    if id(line.results[0]) in places and writes_into(line)}
         lines = [text for _, text in source.statements(
-            lambda line, text: _right(source, targets.get(id(line.results[0])), line, text, thresholds), repr_of)]
+            lambda line, text: _right(source, targets.get(id(line.results[0])), line, text))]
         texts = [source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), "k") for x in outputs]
         if into:
             lines += [f"results[{i}][...] = {text}" for i, text in enumerate(texts)
@@ -157,7 +143,7 @@ class Compiled:
                   for name, value in program.inputs.items()),
                 *(f"    {line}" for line in lines),
                 f"    return [{'' if into else ', '.join(texts)}]"]
-        self._run = function("\n".join(body), source.bound, (), {})
+        self._run = function("\n".join(body), source.bound)
         self._free: dict[int, list[list[Any]]] = {}
 
     def __call__(self, arrays: Mapping[Any, Any], results: Sequence[Any] = (), *, block: int = 0,
@@ -183,29 +169,11 @@ class Compiled:
         return found
 
 
-def repr_of(x: Any) -> str:
-    """A number as it is written: weak, so that it takes the dtype of the arrays beside it."""
-    if isinstance(x, np.generic | np.ndarray):
-        x = x.item()
-    if isinstance(x, float) and x - x != 0:
-        return "nan" if x != x else "inf" if x > 0 else "(-inf)"
-    return f"({x!r})" if not isinstance(x, bool) and x < 0 else repr(x)
-
-
-def _right(source: Source, target: str | None, line: Line, text: Callable[[Any], str], thresholds: Thresholds) -> str:
+def _right(source: Source, target: str | None, line: Line, text: Callable[[Any], str]) -> str:
     """A call; `target` is where it writes its result."""
     function, operands = line.function, line.operands
-    if target and _selects(line, thresholds.selected_size):
-        condition, x, y = operands
-        if is_zero(x):
-            function, operands = drop, (condition, y)
-        elif is_zero(y):
-            function, operands = keep, (condition, x)
-        else:
-            function = select
-    # A plain number takes the dtype of the arrays beside it in functions that go by element alone.
-    beside = {x.dtype for x in operands if isinstance(x, Value)
-              and (is_elementwise(function) or function in (*BY_ELEMENT, drop, keep, select, product))}
+    is_weak = is_weak_beside(function) or function in OWN
+    beside = {x.dtype for x in operands if is_weak and isinstance(x, Value)}
     given = [text(x) if not isinstance(x, np.generic | np.ndarray) or (x.dtype in beside and is_number(x) and
                                                                        not isinstance(function, Called))
              else source.bind(x, "k") for x in operands]

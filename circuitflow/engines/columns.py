@@ -1,43 +1,56 @@
-"""Columns: values of an input, one for each row."""
+"""Columns hold one value of an input for each row."""
 
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.engine import Engine
 from circuitflow.errors import InputError, printable
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.binding import Bound
-from circuitflow.executor.question import Question
+from circuitflow.executor.question import Answer, Question
 from circuitflow.gates import ArrayType
 
 
-class Columns(NamedTuple):
-    """Arguments of a function over rows.
+class OverRows(Engine):
+    """Answers a question to a circuit of scalars for every row."""
 
-    Attributes:
-        inputs: the columns by id, each contiguous and of the dtype of its input.
-        upstream: columns of upstream gradients, by output.
-        bound: what `Question.bind` gives, with a number of the right dtype in place of each column.
-        rows: how many there are.
-    """
+    over_rows = True
 
-    inputs: Mapping[str, Any]
-    upstream: Mapping[str, Any]
-    bound: tuple[Bound, dict[int, Any]]
-    rows: int
+    @abstractmethod
+    def fill(self, bound: Bound, seeds: Mapping[int, Any], results: Sequence[Any], rows: int) -> None:
+        """Write the outputs, then the gradients, into columns; arguments are what `columns_in` gives."""
+
+    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
+        """A column for every output and gradient.
+
+        Args:
+            inputs: a column or, where every row has the same, a number by the id of an input or a parameter.
+            upstream: likewise, by output.
+
+        Raises:
+            InputError: an unknown name, a missing value, a wrong dtype, columns of different lengths, or none.
+        """
+        bound, seeds, rows = columns_in(self.question, inputs, upstream)
+        dtypes = [type_.dtype for type_ in self.question.outputs.values()]
+        results = new_columns([*dtypes, *("float64" for _ in self.question.plan.wrt)], rows)
+        self.taking(upstream).fill(bound, seeds, results, rows)
+        return results[: len(dtypes)], results[len(dtypes) :]
 
 
-def columns_in(question: Question, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Columns:
-    """Tell columns from numbers that are the same in every row.
+def columns_in(question: Question, inputs: Mapping[str, Any],
+               upstream: Mapping[str, Any]) -> tuple[Bound, dict[int, Any], int]:
+    """What `Question.bind` gives, with columns where there are some, and the number of rows.
 
     Args:
         question: whose values are scalars; inputs that it does not need may be arrays.
@@ -50,29 +63,35 @@ def columns_in(question: Question, inputs: Mapping[str, Any], upstream: Mapping[
     nodes = question.circuit.nodes
     types = {name: node.types[0] for name, node in nodes.items() if node.kind in ("input", "parameter")}
     columns = _converted(inputs, types, "'{}'")
-    seeds = _converted(upstream, question.outputs, "upstream '{}'")
-    lengths = {**{f"'{printable(name, 60)}'": len(x) for name, x in columns.items()},
-               **{f"upstream '{printable(name, 60)}'": len(x) for name, x in seeds.items()}}
-    refuse_different(lengths)
-    bound = question.bind(_in_one_row(inputs, columns), _in_one_row(upstream, seeds))
-    if not lengths:
+    given = _converted(upstream, question.outputs, "upstream '{}'")
+    rows = count_rows(columns, given)
+    bound, seeds = question.bind(_in_one_row(inputs, columns), _in_one_row(upstream, given))
+    if rows is None:
         raise InputError("no column is given; give at least one input a sequence of numbers, one for each row")
-    return Columns(columns, seeds, bound, next(iter(lengths.values())))
+    for text, column in given.items():
+        slot = question.plan.of[text]
+        if slot in seeds:  # outputs that are the same node have one gradient between them
+            seeds[slot] = seeds[slot] + column
+    arrays = {name: columns.get(name, array) for name, array in bound.arrays.items()}
+    return bound._replace(arrays=arrays), seeds, rows
 
 
-def refuse_different(lengths: Mapping[str, int]) -> None:
-    """Refuse columns that are not equally long; the lengths are by the name that errors call a column by.
+def count_rows(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> int | None:
+    """How many rows columns have; None where there is no column.
 
     Raises:
-        InputError: with the length of each.
+        InputError: they are not equally long.
     """
+    lengths = {wording.format(printable(name, 60)): len(x) for wording, columns in
+               (("'{}'", inputs), ("upstream '{}'", upstream)) for name, x in columns.items()}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise InputError(f"columns of different lengths: {found}")
+    return next(iter(lengths.values()), None)
 
 
 def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
-    """What is a column, as an array; what has another name or shape is left for binding to refuse."""
+    """The columns among arguments, as arrays. Binding refuses what has another name or shape."""
     columns: dict[str, Any] = {}
     for name, value in given.items():
         value = in_memory(value)
@@ -105,8 +124,8 @@ def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:
     return [next(blocks[dtype]) for dtype in dtypes]
 
 
-def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
-    """Do something for every block of rows, on all cores, and return when nothing of it runs any more.
+def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bool = False) -> None:
+    """Call a function for every block of rows, on all cores, and return when every call is over.
 
     The calling thread takes its share of the blocks, and all of them where the others are busy: a call from within a
     block waits for nobody. What is done for a block goes by the block alone, not by the number of threads.
@@ -115,13 +134,14 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
         work: takes the rows of a block; the last slice may go beyond the rows.
         rows: how many there are.
         block: the rows of a block.
+        alone: whether the calling thread does everything.
 
     Raises:
         BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.
     """
     blocks = _Blocks(work, [slice(start, start + block) for start in range(0, rows, block)])
     try:
-        if rows > block:
+        if rows > block and not alone:
             queue, threads = _threads(os.getpid())
             for _ in range(min(-(-rows // block) - 1, threads)):
                 queue.put(blocks)
@@ -133,7 +153,7 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int) -> None:
 
 
 class _Blocks:
-    """What is left to do of one call.
+    """The blocks of one call that are still to be done.
 
     Attributes:
         failed: the errors, with the first row of each block.
@@ -162,7 +182,7 @@ class _Blocks:
                 self.failed.append((part.start, error))
 
     def help(self) -> None:
-        """Do so in another thread; one that comes too late does nothing."""
+        """Do the same in another thread; a thread that comes too late does nothing."""
         with self._lock:
             if self._is_closed:
                 return
@@ -189,9 +209,9 @@ class _Blocks:
 
 @cache
 def _threads(process: int) -> tuple[SimpleQueue[_Blocks], int]:
-    """Threads of a process, one for each core but that of the caller, and what they take calls from.
+    """Threads of a process, one for each core except the caller's, and the queue that they take calls from.
 
-    A fork has none of its parent's. There are fewer where the process is at its limit of threads, or at its end.
+    A fork starts its own. A process at its limit of threads, or at its end, has fewer.
     """
     queue: SimpleQueue[_Blocks] = SimpleQueue()
 

@@ -1,21 +1,21 @@
-"""The outputs of a circuit and its gradients, as one circuit: what straight-line code is made of."""
+"""The gradient circuit of a question, which straight-line code is made of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from circuitflow.errors import GateError, InputError
+from circuitflow.engines.engine import Engine
+from circuitflow.engines.thresholds import Thresholds
 from circuitflow.executor.binding import Bound, concrete
-from circuitflow.executor.plan import Plan, make_plan
+from circuitflow.executor.plan import make_plan
 from circuitflow.executor.question import Question
 from circuitflow.executor.structure import structure
 from circuitflow.gates import ArrayType
-from circuitflow.graph.circuit import Circuit
-from circuitflow.transforms.derivatives import reverse
+from circuitflow.transforms.derivatives import Reverse, reverse
 
 
 class Derived:
@@ -25,11 +25,11 @@ class Derived:
         question: the question.
         circuit: the circuit of values and gradients; the primal where no gradient is asked for.
         plan: its schedule, as a forward pass. Its sources are among those of the question, and upstream gradients.
-        inputs: what it calls the inputs and parameters of the primal, by id.
-        upstream: what it calls its inputs for upstream gradients, by output of the primal; a scalar output has none
-            unless the document gives one, or `seeded` asks for it.
-        values: what it calls the outputs asked for.
-        gradients: what it calls the gradients asked for.
+        inputs: id of an input or parameter → id in the gradient circuit.
+        upstream: output → input for its upstream gradient. A scalar output has none unless the document gives one, or
+            `seeded` asks for it.
+        values: output → id in the gradient circuit.
+        gradients: node → id of the gradient on it.
     """
 
     def __init__(self, question: Question, *, seeded: bool = False) -> None:
@@ -43,29 +43,15 @@ class Derived:
             GateError: a rule cannot be written down for sizes that are not known.
             InputError: a row of the gate table stands in the way; see `gradient`.
         """
-        self.question = question
-        primal = question.circuit
-        self.upstream: Mapping[str, str] = {}
-        if not question.plan.wrt:
-            self.circuit: Circuit = primal
-            self.plan: Plan = question.plan
-            self.inputs: Mapping[str, str] = {name: name for name, node in primal.nodes.items()
-                                              if node.kind in ("input", "parameter")}
-            self.values: Mapping[str, str] = {text: text for text in question.plan.of}
-            self.gradients: Mapping[str, str] = {}
-            return
-        found = reverse(primal, question.of, question.wrt, values=True, seeded=seeded)
+        self.question, primal, self.plan = question, question.circuit, question.plan
+        if self.plan.wrt:
+            found = reverse(primal, question.of, question.wrt, values=True, seeded=seeded)
+            self.plan = make_plan(found.circuit, [*found.values.values(), *found.gradients.values()], (), structure)
+        else:
+            sources = {name: name for name, node in primal.nodes.items() if node.kind in ("input", "parameter")}
+            found = Reverse(primal, sources, {text: text for text in self.plan.of}, {}, {}, (), {})
         self.circuit, self.values, self.gradients = found.circuit, found.values, found.gradients
         self.inputs, self.upstream = found.sources, found.upstream
-        self.plan = make_plan(self.circuit, [*self.values.values(), *self.gradients.values()], (), structure)
-
-    @cached_property
-    def seeded(self) -> Derived | None:
-        """The same with an upstream gradient on every output; None where it cannot be written."""
-        try:
-            return Derived(self.question, seeded=True)
-        except (InputError, GateError):
-            return None
 
     def takes(self, upstream: Mapping[str, Any]) -> bool:
         """Whether there is an input for every one of these upstream gradients that is differentiated through."""
@@ -73,7 +59,7 @@ class Derived:
         return all(text in self.upstream or not active[of[text]] for text in upstream)
 
     def arrays(self, bound: Bound, seeds: Mapping[int, Any]) -> dict[str, Any]:
-        """An array for every source but constants, by what the circuit calls it.
+        """An array for every source except constants, by its id in the gradient circuit.
 
         Args:
             bound: the sources of the question.
@@ -90,11 +76,38 @@ class Derived:
             arrays[id_] = seed
         return {name: arrays[name] for name in self.plan.sources if name in arrays}
 
+    def zeros(self) -> dict[str, Any]:
+        """A number for every source except constants, of a circuit of scalars."""
+        nodes = self.circuit.nodes
+        return {name: np.zeros((), nodes[name].types[0].dtype)[()] for name in self.plan.sources
+                if nodes[name].kind != "constant"}
+
     def type_of(self, id_: str) -> ArrayType:
-        """Shape and dtype of a source, by what the circuit calls it."""
+        """Shape and dtype of a source, by its id in the gradient circuit."""
         return self.circuit.nodes[id_].types[0]
 
     @property
     def results(self) -> list[str]:
-        """What the circuit calls the outputs, then the gradients."""
+        """Ids of the outputs, then of the gradients."""
         return [*self.values.values(), *self.gradients.values()]
+
+
+class OfDerived(Engine):
+    """An engine whose code is made of the gradient circuit.
+
+    Attributes:
+        derived: the gradient circuit.
+    """
+
+    def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None) -> None:
+        """Write the gradient circuit, unless it is there already; errors are those of `Derived`."""
+        super().__init__(question, thresholds)
+        self.derived = derived or Derived(question)
+
+    def taking(self, upstream: Mapping[str, Any]) -> Self:
+        return self if self.derived.takes(upstream) else self._seeded
+
+    @cached_property
+    def _seeded(self) -> Self:
+        """The same with an upstream gradient on every output."""
+        return type(self)(self.question, self.thresholds, Derived(self.question, seeded=True), **self.options)

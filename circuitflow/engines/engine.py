@@ -1,16 +1,18 @@
-"""What every engine is: a question that can be called, alike for all of them."""
+"""The interface of engines: a question that can be called."""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from circuitflow.engines.thresholds import Thresholds
+from circuitflow.errors import GateError, InputError
 from circuitflow.executor.binding import Bound
 from circuitflow.executor.question import Answer, Question
 
@@ -18,14 +20,14 @@ from circuitflow.executor.question import Answer, Question
 class Engine(ABC):
     """A function from inputs by name, and upstream gradients by output, to values and gradients.
 
-    Every engine binds its arguments by `Question.bind`, so that all refuse the same in the same words, and gives what
+    Every engine binds its arguments by `Question.bind`, so that all refuse the same in the same words. It gives what
     `Question.interpret` gives, to rounding. It may be shared between threads and pickled.
 
     Attributes:
-        question: what is asked.
+        question: the question.
         way: how it runs, in words.
         over_rows: whether arguments may be columns, and results are.
-        options: what else it was made with, by keyword; a pickle carries the question and these, no code.
+        options: its other arguments, by keyword. A pickle carries the question and these, no code.
     """
 
     way = ""
@@ -53,6 +55,10 @@ class Engine(ABC):
         """
         return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, named)))
 
+    def taking(self, upstream: Mapping[str, Any]) -> Self:
+        """The engine that takes these upstream gradients: this one, or another for the same question."""
+        return self
+
     @abstractmethod
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
         """The outputs and the gradients, each in the order of the question."""
@@ -70,6 +76,33 @@ class Interpreted(Engine):
         return self.question.interpret(*self.question.bind(inputs, upstream))
 
 
-def is_numpy(bound: Bound) -> bool:
-    """Whether all arrays are NumPy's: those of other libraries are for the interpreter, on their own device."""
-    return bound.xp is np
+class Backed(Engine):
+    """An engine whose code cannot answer everything; the interpreter answers the rest.
+
+    The interpreter takes arrays of other libraries, on their own device, and every call for which the code raises: a
+    function of Python raises where NumPy's gives an infinity or NaN, a gate refuses an operand, or the gradient circuit
+    cannot be written. An exception of another class is a fault of ours, and gives a warning.
+
+    Attributes:
+        raises: the classes that are expected.
+    """
+
+    raises: tuple[type[Exception], ...] = (ArithmeticError, ValueError, GateError, InputError)
+
+    @abstractmethod
+    def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
+        """The answer for arrays of NumPy; arguments are what `Question.bind` gives."""
+
+    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
+        bound, seeds = self.question.bind(inputs, upstream)
+        if bound.xp is np:
+            try:
+                return self.taking(upstream).run(bound, seeds)
+            except Exception as error:
+                answer = self.question.interpret(bound, seeds)
+                if not isinstance(error, self.raises):
+                    warnings.warn("staged code failed where the interpreter did not "
+                                  f"({type(error).__name__}: {error}); the answer is the interpreter's",
+                                  RuntimeWarning, stacklevel=3)
+                return answer
+        return self.question.interpret(bound, seeds)

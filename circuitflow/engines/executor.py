@@ -1,4 +1,4 @@
-"""The executor: the interpreter, and what is faster than it."""
+"""The executor: the interpreter, and the engines that are faster."""
 
 from __future__ import annotations
 
@@ -78,10 +78,9 @@ class Executor(Interpreter):
             InputError: an unknown reference, engine or device, or a circuit that the engine cannot take.
             MissingExtraError: the engine needs a package that is not installed.
         """
-        question, chosen = self._question(of, wrt, engine, device)
-        scalar_limit, limit = self.thresholds.staged_operands, self.thresholds.staged_array_operands
+        question, chosen, limits = self._question(of, wrt, engine, device), engine, self.thresholds
         if chosen == "auto":
-            large = _operands(question) > (scalar_limit if question.scalar else limit)
+            large = _operands(question) > (limits.staged_operands if question.scalar else limits.staged_array_operands)
             chosen = "staged" if not large else "tape" if question.scalar else "interpreter"
         return self._function(self._engine(question, chosen, device, is_auto=engine == "auto"))
 
@@ -97,11 +96,11 @@ class Executor(Interpreter):
                 if stages is None:
                     return Arrays(question, self.thresholds, derived)
                 return Staged(question, self.thresholds, derived, stages)
-        except (InputError, GateError, Untaped) as reason:
+        except (InputError, GateError) as reason:
             # Auto is never refused what the interpreter can do: a gate that a tape cannot take, a rule that cannot be
             # written down for sizes that are not known or for a row of the table.
             if not is_auto:
-                raise _refusal(reason) from None
+                raise
             _LOG.debug("no %s: %s", chosen, reason)
         return Interpreted(question, self.thresholds)
 
@@ -116,28 +115,28 @@ class Executor(Interpreter):
 
         Arguments and errors are those of `compile`.
         """
-        question, chosen = self._question(of, wrt, engine, device)
-        if chosen == "interpreter":
+        question = self._question(of, wrt, engine, device)
+        if engine == "interpreter":
             raise InputError("the engine interpreter takes one row at a time; choose another engine, or give one row")
-        if chosen == "jax":
+        if engine == "jax":
             return self._function(Jitted(question, self.thresholds, device=device, rows=True))
         is_large = question.scalar and _operands(question) > self.thresholds.looped_operands
-        if chosen == "tape" or (chosen == "auto" and is_large and is_there()):
+        if engine == "tape" or (engine == "auto" and is_large and is_there()):
             try:
                 return self._function(TapedRows(question, self.thresholds))
-            except Untaped as reason:
-                if chosen == "tape":
-                    raise _refusal(reason) from None
+            except Untaped:
+                if engine == "tape":
+                    raise
         return self._function(Rows(question, self.thresholds))
 
-    def _question(self, of: References, wrt: References, engine: str, device: Any) -> tuple[Question, str]:
+    def _question(self, of: References, wrt: References, engine: str, device: Any) -> Question:
         if engine not in ENGINES:
             name = str(engine)
             raise InputError(f"there is no engine '{printable(name, 60)}'{nearest(name, ENGINES)}; there are "
                              f"{', '.join(ENGINES)}")
         if device is not None and engine != "jax":
             raise InputError(f"the engine {engine} runs on the CPU; a device goes with the engine jax")
-        return Question(self, of, wrt), engine
+        return Question(self, of, wrt)
 
     def _function(self, engine: Engine) -> CompiledFunction:
         if self.verify:
@@ -148,10 +147,3 @@ class Executor(Interpreter):
 
 def _operands(question: Question) -> int:
     return sum(len(step.operands) for step in question.plan.steps)
-
-
-def _refusal(reason: Exception) -> Exception:
-    """What an engine that was asked for says of a gate that it cannot take."""
-    if isinstance(reason, Untaped):
-        return InputError(f"the tape cannot take {reason}, which is no operation on floats; choose another engine")
-    return reason

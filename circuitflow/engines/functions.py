@@ -1,4 +1,4 @@
-"""What NumPy's functions do: which operands a result may share memory with, and its shape for named sizes.
+"""Properties of NumPy's functions: which operands a result may share memory with, and its shape for named sizes.
 
 Nothing is learnt from samples. A function that is not listed may give a view of its operands, and has no shape rule.
 """
@@ -6,7 +6,7 @@ Nothing is learnt from samples. A function that is not listed may give a view of
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,25 @@ from circuitflow.gates import GATES, ArrayType, ShapeError
 from circuitflow.gates.shapes import Shape, Size, axes_of, axis_of, broadcast_shapes, count, divide
 
 Function = Callable[..., Any]
+
+
+def leaves(operands: Any) -> Iterator[Any]:
+    """Operands one by one, tuples, lists and mappings taken apart."""
+    inside = operands.values() if isinstance(operands, Mapping) else operands
+    if inside is not operands or type(operands) in (tuple, list):
+        for x in inside:
+            yield from leaves(x)
+    else:
+        yield operands
+
+
+def mapped(change: Callable[[Any], Any], operands: Any) -> Any:
+    """Operands, each of them changed."""
+    if isinstance(operands, Mapping):
+        return {name: mapped(change, x) for name, x in operands.items()}
+    if type(operands) in (tuple, list):
+        return type(operands)(mapped(change, x) for x in operands)
+    return change(operands)
 
 
 def is_elementwise(function: Function) -> bool:
@@ -26,6 +45,11 @@ REDUCTIONS = (np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.arg
 
 BY_ELEMENT = (np.where, np.clip, np.astype, np.round)
 """Functions that take arrays element by element, and give new ones."""
+
+
+def is_weak_beside(function: Function) -> bool:
+    """Whether a plain number takes the dtype of the arrays beside it; elsewhere NumPy makes an array of it first."""
+    return is_elementwise(function) or function in BY_ELEMENT
 
 
 def is_fresh(function: Function) -> bool:
@@ -75,16 +99,14 @@ def dtype_of(function: Function, operands: Sequence[Any], keywords: Mapping[str,
     """The dtype of a result that has a shape rule; arguments are those of `shape_of`."""
     def one(x: Any) -> Any:
         """An array of one element, or a number as weak as it is."""
-        if isinstance(x, ArrayType):
+        if isinstance(x, ArrayType | np.ndarray):
             return np.ones((1,) * len(x.shape), x.dtype)
-        if isinstance(x, np.ndarray):
-            return np.ones((1,) * x.ndim, x.dtype)
-        return 1 if isinstance(x, Size) else [one(y) for y in x] if isinstance(x, tuple | list) else x
+        return 1 if isinstance(x, Size) else x
 
     if function in _ARRANGING:
-        return np.result_type(*(one(operands[0]) if isinstance(operands[0], tuple | list) else [one(operands[0])]))
+        return np.result_type(*map(one, leaves(operands[0])))
     with np.errstate(all="ignore"):
-        return np.asarray(function(*map(one, operands), **keywords)).dtype
+        return np.asarray(function(*mapped(one, operands), **keywords)).dtype
 
 
 def is_named(shape: Shape) -> bool:
@@ -97,45 +119,33 @@ def _shape(x: Any) -> Shape:
 
 
 def _elementwise(*operands: Any) -> Shape:
-    return broadcast_shapes(*map(_shape, operands))
+    return broadcast_shapes(*(_shape(x) for x in operands if x is not None))
 
 
-def _first(x: Any, *_: Any) -> Shape:
-    return _shape(x)
-
-
-def _clip(x: Any, low: Any, high: Any) -> Shape:
-    return broadcast_shapes(*(_shape(bound) for bound in (x, low, high) if bound is not None))
+def _axes(axis: Any, shape: Shape) -> Any:
+    return axes_of(list(axis) if isinstance(axis, tuple) else axis, len(shape))
 
 
 def _reduction(x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Shape:
     shape = _shape(x)
-    axes = axes_of(list(axis) if isinstance(axis, tuple) else axis, len(shape))
+    axes = _axes(axis, shape)
     return tuple(1 if i in axes else size for i, size in enumerate(shape) if keepdims or i not in axes)
 
 
 def _whole_reduction(x: Any, *, axis: Any = None, keepdims: bool = False) -> Shape | None:
     """The shape rule of a reduction that `PARTS` does not have."""
-    reduced = _reduction(x, axis=axis, keepdims=keepdims)
-    return reduced if _names(reduced) == _names(_shape(x)) else None
-
-
-def _names(shape: Shape) -> list[Size]:
-    return [size for size in shape if isinstance(size, Size)]
+    return None if _along(x, axis=axis) is None else _reduction(x, axis=axis, keepdims=keepdims)
 
 
 def _along(x: Any, *, axis: Any = None, **_: Any) -> Shape | None:
     """The shape rule of a function that mixes the positions of an axis."""
     shape = _shape(x)
-    axes = axes_of(list(axis) if isinstance(axis, tuple) else axis, len(shape))
-    return None if any(isinstance(shape[a], Size) for a in axes) else shape
+    return None if any(isinstance(shape[a], Size) for a in _axes(axis, shape)) else shape
 
 
 def _matmul(x: Any, y: Any) -> Shape:
-    types = [ArrayType(_shape(operand), "float64") for operand in (x, y)]
-    product = GATES["matmul"].shape(*types)
-    assert isinstance(product, ArrayType)  # noqa: S101
-    return product.shape
+    product: Any = GATES["matmul"].shape(*(ArrayType(_shape(operand), "float64") for operand in (x, y)))
+    return tuple(product.shape)
 
 
 def _reshape(x: Any, shape: Any) -> Shape | None:
@@ -163,11 +173,6 @@ def _transpose(x: Any, axes: Any = None) -> Shape:
     return tuple(shape[a] for a in (axes if axes is not None else range(len(shape))[::-1]))
 
 
-def _matrix_transpose(x: Any) -> Shape:
-    *batch, m, n = _shape(x)
-    return (*batch, n, m)
-
-
 def _expand_dims(x: Any, axis: Any, size: int = 1) -> Shape:
     shape = _shape(x)
     at = axis_of(axis, len(shape) + 1)
@@ -176,7 +181,7 @@ def _expand_dims(x: Any, axis: Any, size: int = 1) -> Shape:
 
 def _squeeze(x: Any, axis: Any) -> Shape | None:
     shape = _shape(x)
-    axes = axes_of(list(axis) if isinstance(axis, tuple) else axis, len(shape))
+    axes = _axes(axis, shape)
     return tuple(size for i, size in enumerate(shape) if i not in axes) if all(shape[a] == 1 for a in axes) else None
 
 
@@ -208,10 +213,10 @@ def _getitem(x: Any, key: Any) -> Shape | None:
 def _concatenate(xs: Any, axis: Any = 0) -> Shape | None:
     shapes = [_shape(x) for x in xs]
     axis = axis_of(axis, len(shapes[0]))
-    if any(isinstance(shape[axis], Size) or shape[:axis] != shapes[0][:axis] or shape[axis + 1 :] !=
-           shapes[0][axis + 1 :] for shape in shapes):
+    (before, after), *others = {(shape[:axis], shape[axis + 1 :]) for shape in shapes}
+    if others or any(isinstance(shape[axis], Size) for shape in shapes):
         return None
-    return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
+    return (*before, sum(shape[axis] for shape in shapes), *after)
 
 
 def _stack(xs: Any, axis: Any = 0) -> Shape | None:
@@ -224,10 +229,10 @@ _ARRANGING = (np.reshape, np.broadcast_to, np.transpose, np.matrix_transpose, np
 
 _RULES: Mapping[Function, Callable[..., Shape | None]] = {
     np.full: lambda shape, fill, dtype: tuple(shape),
-    np.where: lambda condition, x, y: _elementwise(condition, x, y),
-    np.clip: _clip,
-    np.astype: _first,
-    np.round: _first,
+    np.where: _elementwise,
+    np.clip: _elementwise,
+    np.astype: lambda x, dtype: _shape(x),
+    np.round: lambda x, *decimals: _shape(x),
     **dict.fromkeys((np.sum, np.max, np.min, np.any, np.all), _reduction),
     **dict.fromkeys((np.prod, np.argmax, np.argmin), _whole_reduction),
     **dict.fromkeys((np.flip, np.cumulative_sum, np.cumulative_prod), _along),
@@ -235,7 +240,7 @@ _RULES: Mapping[Function, Callable[..., Shape | None]] = {
     np.reshape: _reshape,
     np.broadcast_to: _broadcast_to,
     np.transpose: _transpose,
-    np.matrix_transpose: _matrix_transpose,
+    np.matrix_transpose: lambda x: (*_shape(x)[:-2], _shape(x)[-1], _shape(x)[-2]),
     np.expand_dims: _expand_dims,
     np.squeeze: _squeeze,
     operator.getitem: _getitem,

@@ -1,4 +1,4 @@
-"""Machine code that is kept on disk, so that a later process need not compile it again.
+"""Keeps machine code on disk, so that a later process does not compile it again.
 
 There is one file for each function, signature and processor. Its name is a digest of all that the code depends on; it
 begins with a digest of its contents. What is damaged, missing or out of date is compiled anew and never an error.
@@ -48,7 +48,7 @@ def keep(function: Any, *sources: Any) -> Any:
 
 
 def _kept(texts: list[str]) -> Any:
-    """What numba asks for machine code before it compiles, and gives it to afterwards."""
+    """The cache that numba reads before it compiles, and writes afterwards."""
     import llvmlite
     import numba
     from numba.core import compiler, serialize
@@ -85,7 +85,7 @@ def _kept(texts: list[str]) -> Any:
 
 
 def folder() -> Path:
-    """Where files lie: in the folder that numba is told by `NUMBA_CACHE_DIR`, else in the user's for caches.
+    """The folder of the files: below `NUMBA_CACHE_DIR`, which numba reads too, else the user's folder for caches.
 
     Raises:
         RuntimeError: the user has no home.

@@ -25,21 +25,31 @@ def is_there() -> bool:
 
 
 @lru_cache(maxsize=64)
-def jitted(text: str, *, over_rows: bool = False) -> Callable[..., None]:
-    """The one function that a source defines, compiled; functions of numbers never raise in it.
+def jitted(source: str | Callable[..., None], *, over_rows: bool = False) -> Callable[..., None]:
+    """A function of arrays, or the one that a text defines, compiled; functions of numbers never raise in it.
 
     It holds no lock of Python while it runs, and starts no threads: numba's own do not survive a fork, and one of its
     threading layers aborts the process when two threads meet in it.
 
     Args:
-        text: the source.
+        source: the function, or the text.
         over_rows: whether it is a loop over columns, which it reads with `get` and fills in with `put`; the compiler
             then computes several rows at once.
 
     Raises:
         MissingExtraError: numba is not installed.
     """
-    numba = _numba()
+    try:
+        import numba
+    except ImportError:
+        raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
+    loop = source if callable(source) else _defined(source, over_rows)
+    made: Callable[..., None] = keep(numba.njit(error_model="numpy", nogil=True)(loop), source, str(over_rows),
+                                     modules[__name__])
+    return made
+
+
+def _defined(text: str, over_rows: bool) -> Callable[..., None]:
     code = next(x for x in compile(text, "<compiled loop>", "exec").co_consts if isinstance(x, CodeType))
     name = f"loop_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     names: dict[str, Any] = {name: getattr(math, name) for name in NAMES if hasattr(math, name)}
@@ -47,29 +57,7 @@ def jitted(text: str, *, over_rows: bool = False) -> Callable[..., None]:
     names |= {"inf": math.inf, "nan": math.nan, "__name__": __name__}
     if over_rows:
         names |= {**_columns(), **_vectorizable()}
-    loop = FunctionType(code.replace(co_name=name, co_qualname=name), names)
-    made: Callable[..., None] = keep(numba.njit(error_model="numpy", nogil=True)(loop), text, str(over_rows),
-                                     modules[__name__])
-    return made
-
-
-@cache
-def jitted_function(function: Callable[..., None]) -> Callable[..., None]:
-    """A function of arrays, compiled and kept likewise.
-
-    Raises:
-        MissingExtraError: numba is not installed.
-    """
-    made: Callable[..., None] = keep(_numba().njit(nogil=True)(function), function, modules[__name__])
-    return made
-
-
-def _numba() -> Any:
-    try:
-        import numba
-    except ImportError:
-        raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
-    return numba
+    return FunctionType(code.replace(co_name=name, co_qualname=name), names)
 
 
 @cache
@@ -119,7 +107,7 @@ def _columns() -> dict[str, Callable[..., Any]]:
 
 @cache
 def _vectorizable() -> dict[str, Callable[..., Any]]:
-    """Functions without a call or a branch, so that the compiler computes them for several rows at once.
+    """Functions without calls and branches, which the compiler computes for several rows at once.
 
     The exponential is 2^k · e^r with |r| ≤ ln 2 / 2, ln 2 in two parts (Cody and Waite 1980), and a polynomial for e^r;
     it is within 2 ulps of the true value.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from circuitflow.engines.trace import NUMPY, Checked, Inseparable, Line, Named, Trace, Value, values_in
+from circuitflow.engines.trace import Inseparable, Line, Trace, Value, values_in
 from circuitflow.executor.passes import blame
 from circuitflow.executor.plan import Plan
 from circuitflow.gates.shapes import Size
@@ -31,62 +32,45 @@ class Program:
     values: Mapping[str, Any] = field(default_factory=dict)
     checks: Sequence[tuple[Node, Any]] = ()
 
-    def with_outputs(self, outputs: Mapping[str, Any]) -> Program:
-        """The lines that other outputs need."""
+    def with_outputs(self, references: Sequence[str]) -> Program:
+        """The lines that some outputs need; these are its outputs, by position."""
+        outputs = {str(i): self.outputs[reference] for i, reference in enumerate(references)}
         return Program(self.inputs, needed(self.lines, outputs), outputs)
+
+    @property
+    def results(self) -> list[Any]:
+        """The outputs and the checks."""
+        return [*self.outputs.values(), *(check for _, check in self.checks)]
 
     def uses(self) -> dict[int, int]:
         """How often each value is read, by identity; as an output too."""
         count: dict[int, int] = {}
-        asked = list(self.outputs.values()), [check for _, check in self.checks]
-        for operands in (*((line.operands, line.keywords) for line in self.lines), asked):
-            for value in values_in(operands):
-                count[id(value)] = count.get(id(value), 0) + 1
+        for value in values_in([[(line.operands, line.keywords) for line in self.lines], self.results]):
+            count[id(value)] = count.get(id(value), 0) + 1
         return count
 
 
 def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any],
-            allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False) -> Program:
-    """Write down the forward pass of a plan.
+            allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False,
+            shapes: Mapping[str, tuple[int | Size, ...]] = MappingProxyType({})) -> Program:
+    """Trace the forward pass of a plan.
 
     Args:
         plan: the schedule.
         samples: an array like each input and parameter, by id.
         constants: the arrays of the other sources, by id.
         allowed: whether a line may stand there; a rule that needs others is a line of its own.
-        checked: whether conditions under which a rule refuses its operands are put aside; else such a rule is a line
-            of its own too.
-
-    Raises:
-        GateError: a gate could not be applied to operands like these.
-    """
-    namespace = Checked() if checked else NUMPY
-    trace = Trace(allowed, namespace)
-    return _program(plan, {name: Value.like(trace, sample) for name, sample in samples.items()}, constants, trace)
-
-
-def named_program(plan: Plan, shapes: Mapping[str, tuple[int | Size, ...]], samples: Mapping[str, Any],
-                  constants: Mapping[str, Any]) -> Program:
-    """Write down the forward pass of a plan for sizes that are names; conditions of rules are put aside.
-
-    Args:
-        plan: the schedule.
-        shapes: the shape of each input and parameter that has a named size, by id.
-        samples: an array like each input and parameter, of any size, by id.
-        constants: the arrays of the other sources, by id.
+        checked: whether the program has the conditions under which rules refuse operands; else such a rule is a line
+            of its own.
+        shapes: those of inputs and parameters that have a named size, by id.
 
     Raises:
         Inseparable: a rule does something with a named size that is not known to take its positions one by one.
         GateError: a gate could not be applied to operands like these.
     """
-    trace = Named().trace
+    trace = Trace(allowed, checked=checked)
     inputs = {name: Value(trace, shapes[name], sample.dtype) if name in shapes else Value.like(trace, sample)
               for name, sample in samples.items()}
-    return _program(plan, inputs, constants, trace)
-
-
-def _program(plan: Plan, inputs: Mapping[str, Value], constants: Mapping[str, Any], trace: Trace) -> Program:
-    namespace = trace.namespace
     checks: list[tuple[Node, Any]] = []
     slots: list[Any] = [None] * len(plan.names)
     for name, slot in plan.sources.items():
@@ -100,12 +84,10 @@ def _program(plan: Plan, inputs: Mapping[str, Value], constants: Mapping[str, An
         except Exception as error:
             raise blame(step, error) from error
         slots[step.output : step.output + (step.outputs or 1)] = out if step.outputs else [out]
-        if isinstance(namespace, Checked):
-            checks += ((step.node, check) for check in namespace.checks)
-            namespace.checks.clear()
+        checks += ((step.node, check) for check in trace.checks)
+        trace.checks.clear()
     outputs = {text: slots[slot] for text, slot in plan.of.items()}
-    conditions = {str(i): check for i, (_, check) in enumerate(checks)}
-    return Program(inputs, needed(trace.lines, [outputs, conditions]), outputs,
+    return Program(inputs, needed(trace.lines, [outputs, [check for _, check in checks]]), outputs,
                    dict(zip(plan.names, slots, strict=True)), checks)
 
 

@@ -1,41 +1,40 @@
-"""A circuit of scalars over the rows of columns: in blocks that stay in cache, on all cores."""
+"""Runs a circuit of scalars over the rows of columns: in blocks that stay in cache, on all cores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from circuitflow.engines.buffers import Compiled, allot
-from circuitflow.engines.columns import columns_in, in_blocks, new_columns
-from circuitflow.engines.derived import Derived
-from circuitflow.engines.engine import Engine
+from circuitflow.engines.buffers import Compiled
+from circuitflow.engines.columns import OverRows, in_blocks
+from circuitflow.engines.derived import Derived, OfDerived
 from circuitflow.engines.functions import BY_ELEMENT, is_elementwise
 from circuitflow.engines.native import is_there, jitted
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import COMPILED, inlinable, number, writable, written
-from circuitflow.engines.selection import with_products
+from circuitflow.engines.selection import branch_free
 from circuitflow.engines.source import Source
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Called, Line, Trace, Value
 from circuitflow.errors import InputError
-from circuitflow.executor.question import Answer, Question
+from circuitflow.executor.binding import Bound
+from circuitflow.executor.question import Question
 from circuitflow.gates.shapes import Size
+
+Fill = Callable[[Mapping[str, Any], Sequence[Any], int], None]
+"""Fills columns of results in, from arrays by id; takes the number of rows too."""
 
 FEWEST = 2**10
 """Smallest block of rows, unless `column_rows` is smaller."""
 
 
-class Rows(Engine):
-    """A question to a circuit of scalars, asked of every row.
+class Rows(OfDerived, OverRows):
+    """Answers a question to a circuit of scalars for every row, by staged code.
 
     Attributes:
         fast: whether it is one compiled loop over the rows.
     """
-
-    over_rows = True
 
     def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None, *,
                  fast: bool | None = None) -> None:
@@ -51,71 +50,40 @@ class Rows(Engine):
             InputError: not every node is a float64 or a truth value, or a gate is no function of numbers.
             MissingExtraError: numba is asked for, and not installed.
         """
-        super().__init__(question, thresholds)
         question.need_scalars("as columns of rows need it; choose the engine jax, which takes arrays")
-        self._derived = derived or Derived(question)
-        derived = self._derived
-        nodes = derived.circuit.nodes
-        samples = {name: np.ones((), nodes[name].types[0].dtype)[()] for name in derived.plan.sources
-                   if nodes[name].kind != "constant"}
-        stages = program(derived.plan, samples, derived.circuit.values, _is_by_row)
+        super().__init__(question, thresholds, derived)
+        derived = self.derived
+        stages = program(derived.plan, derived.zeros(), derived.circuit.values, _is_by_row)
         for line in stages.lines:
             if isinstance(line.function, Called):
                 raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
                                  "applied to every row")
-        self._stages = stages.with_outputs({str(i): stages.outputs[ref] for i, ref in enumerate(derived.results)})
+        self._stages = stages.with_outputs(derived.results)
         knows = (len(self._stages.lines) <= thresholds.looped_lines
                  and all(map(writable, self._stages.lines)))
         self.options = {"fast": fast}
         self.fast = is_there() and knows if fast is None else fast
         self.way = f"staged, {'compiled' if self.fast else 'in blocks'}, over rows"
-        self._made: dict[frozenset[str], Callable[[Mapping[str, Any], Sequence[Any], int], None]] = {}
+        self._made: dict[frozenset[str], Fill] = {}
 
-    @cached_property
-    def _seeded(self) -> Rows:
-        """The same with an upstream gradient on every output; errors are those of `Derived`."""
-        return Rows(self.question, self.thresholds, Derived(self.question, seeded=True), **self.options)
-
-    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        """A column for every output and gradient.
-
-        Args:
-            inputs: a column or, where every row has the same, a number by the id of an input or a parameter.
-            upstream: likewise, by output.
-
-        Raises:
-            InputError: an unknown name, a missing value, a wrong dtype, columns of different lengths, or none.
-        """
-        columns = columns_in(self.question, inputs, upstream)
-        derived = self._derived
-        if not derived.takes(upstream):
-            return self._seeded.answer(inputs, upstream)
-        arrays = derived.arrays(*columns.bound)
-        arrays |= {id_: columns.inputs[name] for name, id_ in derived.inputs.items() if name in columns.inputs}
-        arrays |= {id_: arrays[id_] + columns.upstream[text] for text, id_ in derived.upstream.items()
-                   if id_ in arrays and text in columns.upstream}
-        varying = frozenset(name for name in self._stages.inputs if np.ndim(arrays[name]))
+    def fill(self, bound: Bound, seeds: Mapping[int, Any], results: Sequence[Any], rows: int) -> None:
+        arrays = self.derived.arrays(bound, seeds)
+        varying = frozenset(name for name, array in arrays.items() if array.ndim)
         if varying not in self._made:
             self._made[varying] = (_loop if self.fast else _blocks)(self._stages, varying, self.thresholds)
-        outputs = list(self._stages.outputs.values())
-        results = new_columns([x.dtype if isinstance(x, Value) else np.result_type(x) for x in outputs], columns.rows)
-        self._made[varying](arrays, results, columns.rows)
-        count = len(self.question.plan.of)
-        return results[:count], results[count:]
+        self._made[varying](arrays, results, rows)
 
 
 def _is_by_row(line: Line) -> bool:
-    """Whether a line of numbers is one of columns too, row by row."""
+    """Whether a line of numbers is right for columns too, row by row."""
     return is_elementwise(line.function) or line.function in BY_ELEMENT
 
 
 def _blocks(stages: Program, columns: frozenset[str],
-            thresholds: Thresholds) -> Callable[[Mapping[str, Any], Sequence[Any], int], None]:
+            thresholds: Thresholds) -> Fill:
     """NumPy over blocks, a thread for every core."""
-    stages = with_products(_over(stages, columns), thresholds.selected_size)
-    row_bytes = allot(stages, thresholds.selected_size).row_bytes() + 8
-    block = min(thresholds.column_rows, max(FEWEST, thresholds.block_bytes // row_bytes))
-    run = Compiled(stages, thresholds, into=True)
+    run = Compiled(branch_free(_over(stages, columns), thresholds.selected_size), into=True)
+    block = min(thresholds.column_rows, max(FEWEST, thresholds.block_bytes // (run.buffers.row_bytes() + 8)))
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
         def work(part: slice) -> None:
@@ -128,7 +96,7 @@ def _blocks(stages: Program, columns: frozenset[str],
 
 
 def _over(stages: Program, columns: frozenset[str]) -> Program:
-    """The same lines over columns of any length, of which nothing is computed."""
+    """The same lines over columns of any length; computes nothing."""
     trace, shape = Trace(), (Size.named("rows"),)
     now: dict[int, Any] = {}
     inputs = {}
@@ -145,10 +113,10 @@ def _over(stages: Program, columns: frozenset[str]) -> Program:
 
 
 def _loop(stages: Program, columns: frozenset[str],
-          thresholds: Thresholds) -> Callable[[Mapping[str, Any], Sequence[Any], int], None]:
-    """One compiled loop over the rows, from the inputs to the outputs of each without a stop in memory."""
-    source = Source(stages)
-    lines = [text for _, text in source.statements(lambda line, text: written(line, COMPILED, text), number, inlinable)]
+          thresholds: Thresholds) -> Fill:
+    """One compiled loop over the rows; intermediate results stay in registers."""
+    source = Source(stages, number)
+    lines = [text for _, text in source.statements(partial(written, COMPILED), inlinable)]
     names = {name: source.name(value) for name, value in stages.inputs.items()}
     given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
     outputs = list(stages.outputs.values())
@@ -157,7 +125,7 @@ def _loop(stages: Program, columns: frozenset[str],
         "    for i in range(start, stop):",
         *(f"        {names[name]} = get(c{i}, i)" for i, name in enumerate(names) if name in columns),
         *(f"        {line}" for line in lines),
-        *(f"        put(r{i}, {i}, i, {source.text(x, number)})" for i, x in enumerate(outputs))]), over_rows=True)
+        *(f"        put(r{i}, {i}, i, {source.text(x)})" for i, x in enumerate(outputs))]), over_rows=True)
 
     most = thresholds.column_rows
 

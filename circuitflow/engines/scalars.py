@@ -1,7 +1,7 @@
-"""Functions of numbers: how a line of floats and truth values is written.
+"""Writes lines of floats and truth values.
 
-In Python a function of `math` raises where NumPy gives an infinity or NaN; whoever runs such code has to run it again
-in NumPy then. In a compiled loop nothing raises, and the functions behave as those of NumPy.
+In Python a function of `math` raises where NumPy gives an infinity or NaN; the caller then computes again in NumPy. In
+a compiled loop nothing raises, and the functions behave as those of NumPy.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.source import literal
 from circuitflow.engines.trace import Called, Line, Value
 
 BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainder": "%", "equal": "==",
@@ -21,11 +22,9 @@ BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainde
            "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
 """Operators, of floats as of arrays, by the name of the NumPy function."""
 
-_MATH = {"exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt": "sqrt", "sin": "sin", "cos": "cos",
-         "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "sinh": "sinh",
-         "cosh": "cosh", "tanh": "tanh", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "hypot": "hypot",
-         "absolute": "fabs", "erf": "erf", "erfc": "erfc", "gammaln": "lgamma", "isinf": "isinf", "isnan": "isnan",
-         "power": "pow", "floor": "floor", "ceil": "ceil"}
+_MATH = {"absolute": "fabs", "gammaln": "lgamma", "power": "pow", **{name: name.replace("arc", "a") for name in (
+    "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh",
+    "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "hypot", "erf", "erfc", "isinf", "isnan", "floor", "ceil")}}
 
 FORMS: dict[str, str] = {
     **{name: f"{{0}} {sign} {{1}}" for name, sign in BINARY.items()},
@@ -60,7 +59,7 @@ NAMES: dict[str, Callable[..., Any]] = {
 
 
 def writable(line: Line) -> bool:
-    """Whether a line has a form: a function that is known, of floats and truth values, with nothing said beside.
+    """Whether a line has a form: a known function of floats and truth values, without keywords.
 
     Truth values are Python's, which are numbers too, but NumPy's are not: their sum is a truth value. So only what is
     listed here takes them.
@@ -92,13 +91,11 @@ def _kind(x: Any) -> str | None:
     """"f" of a float or another number, "b" of a truth value; None of what is neither, or has another dtype."""
     if isinstance(x, Value):
         return _KINDS.get(x.dtype.char) if x.shape == () else None
-    if type(x) is float:
-        return "f"
     kind = np.asarray(x).dtype.kind if np.ndim(x) == 0 else ""
     return {"i": "f", "u": "f", "f": "f", "b": "b"}.get(kind)
 
 
-def written(line: Line, forms: dict[str, str], text: Callable[[Any], str]) -> str:
+def written(forms: dict[str, str], line: Line, text: Callable[[Any], str]) -> str:
     """The right side of a line; `text` writes its operands."""
     assert not isinstance(line.function, Called)  # noqa: S101
     name = line.function.__name__
@@ -121,10 +118,6 @@ def inlinable(line: Line, operand: Value) -> bool:
 
 
 def number(x: Any) -> str:
-    """A number as it is written; not finite ones by the names `inf` and `nan`."""
-    if isinstance(x, np.generic | np.ndarray):
-        x = x.item()
-    if isinstance(x, bool):
-        return str(x)
-    text = repr(float(x))
-    return f"({text})" if text.startswith("-") else text
+    """A number as it is written: a float, or a truth value."""
+    x = np.asarray(x).item()
+    return literal(x if isinstance(x, bool) else float(x))

@@ -1,4 +1,4 @@
-"""Python source made of a program: names that are generated or checked, numbers, and nothing else."""
+"""Writes a program as Python source. The text has generated names and numbers, and nothing from the document."""
 
 from __future__ import annotations
 
@@ -24,19 +24,28 @@ class Source:
     """Statements under construction.
 
     Attributes:
+        program: what they do.
         bound: what the names in them stand for: functions, arrays, texts.
     """
 
-    def __init__(self, program: Program, name: Callable[[Value, int], str] | None = None) -> None:
+    def __init__(self, program: Program, number: Callable[[Any], str],
+                 name: Callable[[Value, int], str] = lambda value, position: f"v{position}") -> None:
+        """No statements yet.
+
+        Args:
+            program: what they do.
+            number: writes a number.
+            name: names a value, of which there are so many before it.
+        """
         self.program = program
         self.bound: dict[str, Any] = {}
+        self._number, self._name = number, name
         self._names_of: dict[int, tuple[str, Any]] = {}
         self._names: dict[int, str] = {}
-        self._name = name or (lambda value, position: f"v{position}")
         self._inlined: dict[int, str] = {}
 
     def name(self, value: Value) -> str:
-        """What a value is called."""
+        """The name of a value."""
         if id(value) not in self._names:
             self._names[id(value)] = self._name(value, len(self._names))
         return self._names[id(value)]
@@ -53,40 +62,39 @@ class Source:
             return name
         return self._names_of[id(object_)][0]
 
-    def text(self, operand: Any, number: Callable[[Any], str]) -> str:
-        """An operand as it is written."""
+    def text(self, operand: Any) -> str:
+        """The text of an operand."""
         if isinstance(operand, Value):
             return self._inlined.pop(id(operand), None) or self.name(operand)
         if is_number(operand):
-            return number(operand)
+            return self._number(operand)
         if operand is None or operand is Ellipsis:
             return "None" if operand is None else "..."
         if isinstance(operand, Size):
             return polynomial(operand, "whole")
         if isinstance(operand, tuple | list):
-            inside = ", ".join(self._element(x, number) for x in operand)
+            inside = ", ".join(self._element(x) for x in operand)
             return f"[{inside}]" if isinstance(operand, list) else f"({inside}{',' if len(operand) == 1 else ''})"
         return self.bind(operand, "k")
 
-    def _element(self, x: Any, number: Callable[[Any], str]) -> str:
+    def _element(self, x: Any) -> str:
         """An element of a list: a size is that of a block, and a number beside arrays has its own dtype."""
         if isinstance(x, Size):
             return polynomial(x, "block")
-        return self.bind(x, "k") if isinstance(x, np.generic | np.ndarray) else self.text(x, number)
+        return self.bind(x, "k") if isinstance(x, np.generic | np.ndarray) else self.text(x)
 
-    def statements(self, write: Write, number: Callable[[Any], str],
+    def statements(self, write: Write,
                    inline: Callable[[Line, Value], bool] = lambda line, operand: False) -> Iterator[tuple[Line, str]]:
-        """One for each line.
+        """A statement for each line.
 
         Args:
             write: writes the right side of a line.
-            number: writes a number.
             inline: whether an operand may stand in its only reader's line instead of having one of its own.
         """
         uses = self.program.uses()
         readers = {id(value): line for line in self.program.lines for value in values_in(line.operands)}
         for line in self.program.lines:
-            right = write(line, lambda operand: self.text(operand, number))
+            right = write(line, self.text)
             (first, *_), reader = line.results, readers.get(id(line.results[0]))
             if (not line.several and uses[id(first)] == 1 and reader is not None and reader.stage is line.stage
                     and len(right) <= INLINED and inline(reader, first)):
@@ -105,16 +113,13 @@ def is_number(x: Any) -> bool:
     return isinstance(x, bool | int | float | np.generic) or (isinstance(x, np.ndarray) and not x.ndim)
 
 
-def function(source: str, bound: Mapping[str, Any], parameters: tuple[str, ...],
-             defaults: Mapping[str, Any]) -> FunctionType:
-    """The one function that a source defines, its keyword-only parameters renamed.
+def literal(x: Any) -> str:
+    """The text of a Python number; those that are not finite have the names `inf` and `nan`."""
+    return f"({x!r})" if repr(x).startswith("-") else repr(x)
 
-    A parameter's real name is put into the compiled code and never stands in the source.
-    """
-    namespace = {"inf": math.inf, "nan": math.nan, **bound, "__builtins__": {}}
+
+def function(source: str, bound: Mapping[str, Any]) -> FunctionType:
+    """The one function that a source defines; `bound` is what the names in it stand for."""
     module = compile(source, "<staged circuit>", "exec")
     code = next(constant for constant in module.co_consts if isinstance(constant, CodeType))
-    renamed = code.replace(co_varnames=(*parameters, *code.co_varnames[len(parameters) :]))
-    made = FunctionType(renamed, namespace, code.co_name)
-    made.__kwdefaults__ = dict(defaults)
-    return made
+    return FunctionType(code, {"inf": math.inf, "nan": math.nan, **bound, "__builtins__": {}})

@@ -1,20 +1,20 @@
 """A circuit of scalars as flat arrays: gates by number, operands in compressed rows.
 
-Gates of one operation stand in a run, as long as the order of the circuit allows: what costs most in a loop over gates
-is a processor that guesses the next operation wrong. The number of a gate is also the place of its value, after those
-of the sources.
+Gates of one operation stand in a run, as long as the order of the circuit allows: mispredicted branches cost most in a
+loop over gates. The number of a gate is also the place of its value, after those of the sources.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.native import jitted_function
+from circuitflow.engines.native import jitted
 from circuitflow.executor.plan import Plan
+from circuitflow.executor.question import Question
 from circuitflow.graph.collector import collector_paused
 
 UNROLLED = 8
@@ -22,7 +22,7 @@ UNROLLED = 8
 
 
 class Operation(NamedTuple):
-    """What gates of one run have in common.
+    """The operation of the gates of one run.
 
     Attributes:
         kind: the gate.
@@ -61,42 +61,35 @@ class Tape:
 
 
 @collector_paused()
-def tape(plan: Plan, sources: Mapping[str, bool], *, fast: bool) -> Tape:
+def tape(question: Question, *, fast: bool) -> Tape:
     """Lay out a schedule of scalars.
 
     Args:
-        plan: the schedule.
-        sources: whether each source is a truth value.
+        question: to a circuit of scalars.
         fast: whether numba does it.
     """
+    plan = question.plan
     truth = [False] * len(plan.names)
     for name, slot in plan.sources.items():
-        truth[slot] = sources[name]
+        truth[slot] = question.sources[name].dtype == "bool"
     reached = _reached(plan)
-    codes: dict[Operation, int] = {}
-    by_key: dict[Any, int] = {}
-    code_of, outputs, counts = [], [], []
-    flat: list[int] = []
+    codes: dict[tuple[Any, ...], int] = {}  # by the fields of an operation
+    lists: tuple[list[int], ...] = [], [], [], []
+    code_of, outputs, counts, flat = lists
     for step in plan.steps:
         operands, output = step.operands, step.output
         is_truth = truth[output] = step.node.types[0].dtype == "bool"
         wanted = step.wanted if reached[output] else ()
-        truths = tuple([truth[slot] for slot in operands])
-        key = (step.node.kind, truths, wanted, is_truth) if not step.attributes else None
-        code = by_key.get(key) if key is not None else None
-        if code is None:
-            attributes = tuple((name, _frozen(value)) for name, value in sorted(step.attributes.items()))
-            loop = (step.gate.facets.loop or "") if len(operands) > UNROLLED else ""
-            operation = Operation(step.node.kind, attributes, () if loop else truths, is_truth,
-                                  ((True,) if any(wanted) else ()) if loop else wanted, loop)
-            code = codes.setdefault(operation, len(codes))
-            if key is not None:
-                by_key[key] = code
-        code_of.append(code)
+        given = tuple((name, _frozen(x)) for name, x in sorted(step.attributes.items())) if step.attributes else ()
+        truths, loop = tuple([truth[slot] for slot in operands]), ""
+        if len(operands) > UNROLLED and step.gate.facets.loop:
+            truths, wanted, loop = (), (True,) if any(wanted) else (), step.gate.facets.loop
+        key = step.node.kind, given, truths, is_truth, wanted, loop
+        code_of.append(codes.setdefault(key, len(codes)))
         outputs.append(output)
         counts.append(len(operands))
         flat += operands
-    return _laid_out(plan, tuple(codes), code_of, outputs, counts, flat, fast=fast)
+    return _laid_out(plan, [Operation(*key) for key in codes], *(np.array(x, np.int64) for x in lists), fast=fast)
 
 
 def _frozen(value: Any) -> Any:
@@ -118,7 +111,6 @@ def _reached(plan: Plan) -> list[bool]:
 
 def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, outputs: Any, counts: Any, flat: Any, *,
               fast: bool) -> Tape:
-    codes, outputs, counts, flat = (np.asarray(x, np.int64) for x in (codes, outputs, counts, flat))
     starts = np.cumsum(counts) - counts
     order = _order(plan, len(operations), codes, outputs, counts, flat, fast=fast)
     first, count = len(plan.sources), len(order)
@@ -146,7 +138,7 @@ def _order(plan: Plan, operations: int, codes: Any, outputs: Any, counts: Any, f
     arrays = (codes, waiting, starts, readers[np.argsort(sources, kind="stable")], np.full(operations, -1),
               np.zeros(operations, np.int64), np.full(len(codes), -1), np.empty(len(codes), np.int64))
     if fast:
-        jitted_function(_put_in_runs)(*arrays)
+        jitted(_put_in_runs)(*arrays)
         return arrays[-1]
     lists = [array.tolist() for array in arrays]
     _put_in_runs(*lists)

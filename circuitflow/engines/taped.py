@@ -1,32 +1,25 @@
-"""A circuit of scalars run on its tape: for thousands to millions of gates."""
+"""Runs a circuit of scalars on its tape: for thousands to millions of gates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.columns import columns_in, in_blocks, new_columns
-from circuitflow.engines.engine import Engine, is_numpy
-from circuitflow.engines.kernel import Python, compiled
+from circuitflow.engines.columns import OverRows, in_blocks
+from circuitflow.engines.engine import Backed, Engine
+from circuitflow.engines.kernel import compiled, in_python
 from circuitflow.engines.native import is_there
 from circuitflow.engines.tape import Tape, tape
 from circuitflow.engines.thresholds import Thresholds
+from circuitflow.executor.binding import Bound
 from circuitflow.executor.question import Answer, Question
 from circuitflow.gates import GateTable
 
-
-class Seeds(NamedTuple):
-    """The upstream gradients that the reverse sweep begins with, and their slots."""
-
-    slots: np.ndarray[Any, np.dtype[np.int64]]
-    numbers: np.ndarray[Any, np.dtype[np.float64]]
-
-
-Loops = Callable[[np.ndarray[Any, Any], Seeds], tuple[list[float], list[float]]]
-"""From the numbers in the first slots, and the upstream gradients, to values and gradients."""
+Loops = Callable[[np.ndarray[Any, Any], Any, Any], tuple[list[float], list[float]]]
+"""From numbers in the first slots, and slots and numbers of upstream gradients, to values and gradients."""
 
 
 class _Laid(Engine):
@@ -36,19 +29,18 @@ class _Laid(Engine):
         super().__init__(question, thresholds)
         question.need_scalars("as a tape needs it; choose another engine")
         plan = question.plan
-        self._tape = tape(plan, {name: type_.dtype == "bool" for name, type_ in question.sources.items()}, fast=fast)
+        self._tape = tape(question, fast=fast)
         self._slots = self._tape.slots.tolist()
         self._value_slots = [self._slots[slot] for slot in plan.of.values()]
         self._gradient_slots = [self._slots[slot] for slot in plan.wrt.values()]
-        self._truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
 
-    def _seeds(self, seeds: Mapping[int, Any]) -> Seeds:
-        return Seeds(np.array([self._slots[slot] for slot in seeds], np.int64),
-                     np.array([seed.item() for seed in seeds.values()], float))
+    def _seeded(self, seeds: Mapping[int, Any]) -> np.ndarray[Any, Any]:
+        """The slots of upstream gradients."""
+        return np.array([self._slots[slot] for slot in seeds], np.int64)
 
 
-class Taped(_Laid):
-    """A question to a circuit of scalars, as a function.
+class Taped(_Laid, Backed):
+    """Answers a question to a circuit of scalars by loops over its tape.
 
     Attributes:
         fast: whether its loops are compiled.
@@ -77,40 +69,46 @@ class Taped(_Laid):
                                                              self._gradient_slots)
         known = circuit.values
         self._at = {name: slot for slot, name in enumerate(plan.sources)}
-        self._missing = frozenset(name for name in self._at if name not in known)
-        self._defaults = np.array([known[name].item() if name in known else np.nan for name in self._at])
         self._floats = frozenset(name for name, type_ in question.sources.items()
                                  if type_.dtype != "bool" and circuit.nodes[name].kind != "constant")
-        if not self._missing:
-            self._default_seeds = self._seeds(question.bind({}, {})[1])
+        self._truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
+        self._defaults: tuple[Any, Any, Any] | None = None  # arguments of the loops, where everything has a default
+        if known.keys() >= self._at.keys():
+            self._defaults = self._numbers(*question.bind({}, {}))
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        bound = seeds = None
-        if (not self._missing and not upstream and self._floats.issuperset(inputs)
-                and {*map(type, inputs.values())} <= {float}):
-            start, numbers = self._defaults, self._default_seeds
-            if inputs:
-                start = start.copy()
-                for name, value in inputs.items():
-                    start[self._at[name]] = value
-        else:
-            bound, seeds = self.question.bind(inputs, upstream)
-            if not is_numpy(bound):
-                return self.question.interpret(bound, seeds)
-            start, numbers = np.array([bound.arrays[name].item() for name in self._at]), self._seeds(seeds)
+        if (self._defaults is None or upstream or not self._floats.issuperset(inputs)
+                or not {*map(type, inputs.values())} <= {float}):
+            return super().answer(inputs, upstream)
+        start, *seeds = self._defaults
+        if inputs:
+            start = start.copy()
+            for name, value in inputs.items():
+                start[self._at[name]] = value
         try:
-            values, gradients = self._run(start, numbers)
-        except (ArithmeticError, ValueError):  # functions of Python raise where those of NumPy give an infinity or NaN
+            return self._answer(start, *seeds)
+        except self.raises:
             return self.question.interpret(*self.question.bind(inputs, upstream))
+
+    def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
+        return self._answer(*self._numbers(bound, seeds))
+
+    def _numbers(self, bound: Bound, seeds: Mapping[int, Any]) -> tuple[Any, Any, Any]:
+        """The arguments of the loops."""
+        return (np.array([bound.arrays[name].item() for name in self._at]), self._seeded(seeds),
+                np.array([*seeds.values()], float))
+
+    def _answer(self, start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> Answer:
+        values, gradients = self._run(start, seeded, seeds)
         if any(self._truths):
             values = [bool(value) if truth else value for value, truth in zip(values, self._truths, strict=True)]
         return values, gradients
 
 
-class TapedRows(_Laid):
-    """A question to a circuit of scalars, asked of every row; its loops are compiled, and run on all cores."""
+class TapedRows(_Laid, OverRows):
+    """Answers a question to a circuit of scalars for every row, by compiled loops over its tape, on all cores."""
 
-    way, over_rows = "tape, compiled, over rows", True
+    way = "tape, compiled, over rows"
 
     def __init__(self, question: Question, thresholds: Thresholds) -> None:
         """Lay out the tape; arguments and errors are those of `Taped`."""
@@ -119,63 +117,59 @@ class TapedRows(_Laid):
         self._size = len(self._tape.rows) - 1
         self._block = min(1024, max(16, thresholds.tape_bytes // (16 * self._size)))
 
-    def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        """A column for every output and gradient; arguments and errors are those of `Rows`."""
-        columns, plan = columns_in(self.question, inputs, upstream), self.question.plan
-        bound, seeds = columns.bound
-        start = np.array([bound.arrays[name].item() for name in plan.sources])
-        varying = {slot: columns.inputs[name] for slot, name in enumerate(plan.sources) if name in columns.inputs}
-        # Outputs that are the same node have one gradient between them.
-        seeded: dict[int, Any] = {slot: seed.item() for slot, seed in seeds.items()}
-        for text, column in columns.upstream.items():
-            if plan.of[text] in seeded:
-                seeded[plan.of[text]] = seeded[plan.of[text]] + column
-        results = new_columns([*(bool if truth else float for truth in self._truths),
-                               *(float for _ in self._gradient_slots)], columns.rows)
-        values, gradients = results[: len(self._truths)], results[len(self._truths) :]
-        slots, tape = np.array([self._slots[slot] for slot in seeded], np.int64), self._tape
+    def fill(self, bound: Bound, seeds: Mapping[int, Any], results: Sequence[Any], rows: int) -> None:
+        start, upstream = (_RowsOf(list(given)) for given in
+                           ((bound.arrays[name] for name in self.question.plan.sources), seeds.values()))
+        slots, tape = self._seeded(seeds), self._tape
+        places = [*((0, slot) for slot in self._value_slots), *((1, slot) for slot in self._gradient_slots)]
 
-        def work(rows: slice) -> None:
-            width = len(range(*rows.indices(columns.rows)))
-            numbers = np.empty((2, self._size, width))
-            v, d = numbers
-            v[: len(start)] = start[:, None]
-            for slot, column in varying.items():
-                v[slot] = column[rows]
-            numbers_upstream = np.empty((len(seeded), width))
-            for i, seed in enumerate(seeded.values()):
-                numbers_upstream[i] = seed[rows] if np.ndim(seed) else seed
-            self._loop(tape.runs, tape.rows, tape.operands, numbers, slots, numbers_upstream)
-            for found, at, place in ((values, self._value_slots, v), (gradients, self._gradient_slots, d)):
-                for result, slot in zip(found, at, strict=True):
-                    result[rows] = place[slot]
+        def work(part: slice) -> None:
+            width = len(range(*part.indices(rows)))
+            numbers, given = np.empty((2, self._size, width)), np.empty((len(seeds), width))
+            start.write(numbers[0], part)
+            upstream.write(given, part)
+            self._loop(tape.runs, tape.rows, tape.operands, numbers, slots, given)
+            for result, place in zip(results, places, strict=True):
+                result[part] = numbers[place]
 
-        in_blocks(work, columns.rows, self._block)
-        return values, gradients
+        in_blocks(work, rows, self._block)
+
+
+class _RowsOf:
+    """Numbers and columns; writes the values of some rows, one operand below the other."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self._same = np.array([0.0 if x.ndim else x for x in values])[:, None]
+        self._columns = [(i, x) for i, x in enumerate(values) if x.ndim]
+
+    def write(self, place: Any, part: slice) -> None:
+        place[: len(self._same)] = self._same
+        for i, column in self._columns:
+            place[i] = column[part]
 
 
 def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
-    loops = Python(laid.operations, gates)
+    loops = [in_python(operation, gates) for operation in laid.operations]
     rows, operands = laid.rows.tolist(), laid.operands.tolist()
     ahead, back = [], []
     for (code, start, at), (_, stop, end) in pairwise(laid.runs.tolist()):
-        operation, slots = laid.operations[code], range(start, stop)
+        operation, slots, (forward, backward) = laid.operations[code], range(start, stop), loops[code]
         arity = len(operation.truths)
         columns = ([[operands[rows[k] : rows[k + 1]] for k in slots]] if operation.loop else
                    [operands[at + i : end : arity] for i in range(arity)])
-        ahead.append((loops.forward[code], slots, columns))
+        ahead.append((forward, slots, columns))
         if operation.wanted:
-            back.append((loops.backward[code], slots[::-1], [column[::-1] for column in columns]))
+            back.append((backward, slots[::-1], [column[::-1] for column in columns]))
     back.reverse()
     size = len(laid.rows) - 1
 
-    def run(start: np.ndarray[Any, Any], seeds: Seeds) -> tuple[list[float], list[float]]:
+    def run(start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> tuple[list[float], list[float]]:
         v = start.tolist()
         v += [0.0] * (size - len(v))
         for loop, slots, columns in ahead:
             loop(v, slots, *columns)
         d = [0.0] * size
-        for slot, seed in zip(seeds.slots.tolist(), seeds.numbers.tolist(), strict=True):
+        for slot, seed in zip(seeded.tolist(), seeds.tolist(), strict=True):
             d[slot] = seed
         for loop, slots, columns in back:
             loop(v, d, slots, *columns)
@@ -190,14 +184,14 @@ def _compiled(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Se
     runs, rows, operands = laid.runs, laid.rows, laid.operands
     shape, at_values, at_gradients = (2, len(laid.rows) - 1), np.asarray(values), np.asarray(gradients, np.int64)
 
-    def run(start: np.ndarray[Any, Any], seeds: Seeds) -> tuple[list[float], list[float]]:
+    def run(start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> tuple[list[float], list[float]]:
         try:
             numbers = pool.pop()
         except IndexError:
             numbers = np.empty(shape)
         v, d = numbers
         v[: len(start)] = start
-        loop(runs, rows, operands, numbers, seeds.slots, seeds.numbers)
+        loop(runs, rows, operands, numbers, seeded, seeds)
         found = v.take(at_values).tolist(), d.take(at_gradients).tolist()
         pool.append(numbers)
         return found

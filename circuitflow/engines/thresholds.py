@@ -9,7 +9,7 @@ from circuitflow.errors import InputError, short
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where one way of computing becomes faster than another; no answer depends on them but in its last digits.
+    """Where one way of computing becomes faster than another. Answers depend on them in their last digits only.
 
     The defaults were measured on two cores.
 

@@ -1,22 +1,23 @@
-"""Forward rules written down as lines: each calls one NumPy function on what earlier lines gave.
+"""Traces forward rules to lines: each line calls one NumPy function on results of earlier lines.
 
-The rules are run with values that record what is done to them, by NumPy's own protocols for foreign arrays
-(`__array_ufunc__`, NEP 13, and `__array_function__`, NEP 18). A value knows its shape and dtype. Where its shape is
-numbers alone there is a sample beside it, an array that was computed in the ordinary way; where it has named sizes,
-these are what the rule sees, and what comes of them stands in the lines as polynomials. What does not depend on a
-recorded value is computed at once and becomes a constant.
+The rules run on values that record the functions applied to them, by NumPy's own protocols for foreign arrays
+(`__array_ufunc__`, NEP 13, and `__array_function__`, NEP 18). A value knows its shape and dtype. A value whose shape is
+numbers alone has a sample, an array that was computed in the ordinary way. Named sizes stay names: rules see them in
+shapes, and lines have polynomials in them. A result that does not depend on a value is computed at once and becomes a
+constant.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from circuitflow.engines.functions import dtype_of, is_named, is_shaped, shape_of
+from circuitflow.engines.functions import dtype_of, is_named, is_shaped, leaves, mapped, shape_of
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Shape, Size, count
@@ -31,7 +32,7 @@ class Inseparable(TypeError):  # noqa: N818
 
 
 class Line(NamedTuple):
-    """One call.
+    """One call of a function.
 
     Attributes:
         function: what is called.
@@ -57,19 +58,21 @@ class Trace:
         lines: what was recorded.
         stage: what the next lines belong to.
         allowed: whether a line may be recorded.
+        checks: conditions under which rules refuse operands, which depend on values.
         namespace: what rules compute with.
     """
 
-    def __init__(self, allowed: Callable[[Line], bool] = lambda line: True,
-                 namespace: Any = None) -> None:
+    def __init__(self, allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False) -> None:
+        """An empty trace; if checked it collects conditions, else a rule that has one is a line of its own."""
         self.lines: list[Line] = []
-        self.namespace = NUMPY if namespace is None else namespace
         self.stage: Any = None
         self.allowed = allowed
+        self.checks: list[Any] = []
+        self.namespace = _NumPy(self, self.checks if checked else None)
         self._made: dict[Any, Any] = {}
 
     def apply(self, rule: Callable[..., Any], *operands: Any, **attributes: Any) -> Any:
-        """What a rule gives; one that cannot be written down is a single line that calls it."""
+        """The result of a rule; a rule that cannot be traced becomes a single line that calls it."""
         start = len(self.lines)
         try:
             with np.errstate(all="ignore"):
@@ -82,11 +85,10 @@ class Trace:
                 raise
             del self.lines[start:]
             self._made = {key: found for key, found in self._made.items() if found[0] < start}
-            if isinstance(self.namespace, Checked):  # the one line makes its checks itself
-                self.namespace.checks.clear()
+            self.checks.clear()  # the one line makes its checks itself
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
-        return self._record(Called(rule, attributes), operands, {})
+        return self._record(Called(rule, np, **attributes), operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.
@@ -106,12 +108,13 @@ class Trace:
         return found
 
     def _record(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-        if any(is_named(x.shape) for x in values_in((operands, keywords))) or _has_size((operands, keywords)):
+        if any(isinstance(x, Size) or (isinstance(x, Value) and is_named(x.shape))
+               for x in leaves((operands, keywords))):
             return self._record_named(function, operands, keywords)
         if _is_square(function, operands):
             function, operands = np.multiply, (operands[0], operands[0])
         with np.errstate(all="ignore"):
-            sample = function(*_samples(operands), **_samples(keywords))
+            sample = function(*mapped(_sample, operands), **mapped(_sample, keywords))
         several = isinstance(sample, tuple | list)
         samples = sample if several else [sample]
         if function in _SHAPE_ALONE:
@@ -132,7 +135,7 @@ class Trace:
             return self.record(np.broadcast_to, (fill, x.shape), {})
         if function in _SHAPE_ALONE:
             return function(*(np.empty((0,) * x.ndim, x.dtype) if isinstance(x, Value) else x for x in operands))
-        types = [_type(x) for x in operands]
+        types = [mapped(_type, x) for x in operands]
         shape = None if any(values_in(keywords)) else shape_of(function, types, keywords)
         if shape is None:
             raise Inseparable(getattr(function, "__name__", type(function).__name__))
@@ -150,7 +153,7 @@ class Trace:
 
 
 def _origin(error: BaseException) -> BaseException:
-    """The error that a gate inside of a unit gave, which the unit tells with its name."""
+    """The error of a gate inside of a unit, which the unit's error is raised from."""
     while isinstance(error, GateError) and error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -169,21 +172,15 @@ _SHAPE_ALONE = {np.ones_like, np.zeros_like, np.shape, np.ndim, np.size, np.resu
 """Functions that look at the shape and dtype of a value only."""
 
 
-class Called:
+class Called(partial[Any]):
     """A forward rule as a function of its operands."""
-
-    def __init__(self, rule: Callable[..., Any], attributes: Mapping[str, Any]) -> None:
-        self.rule, self.attributes = rule, attributes
-
-    def __call__(self, *operands: Any) -> Any:
-        return self.rule(np, *operands, **self.attributes)
 
 
 class Value(NDArrayOperatorsMixin):
-    """What a line gives, or an input.
+    """The result of a line, or an input.
 
     Attributes:
-        shape, dtype: what is known of it.
+        shape, dtype: of the array that it stands for.
         sample: an array like it; None where its shape has a named size.
     """
 
@@ -226,82 +223,55 @@ class Value(NDArrayOperatorsMixin):
     __bool__ = __float__ = __int__ = __index__ = __iter__ = __len__ = __array__ = _depends
 
 
-class _Namespace:
-    """NumPy, with functions that NumPy's protocols leave out."""
+class Namespace:
+    """An array library; `checks` collects the conditions under which rules refuse operands."""
+
+    def __init__(self, library: Any, checks: list[Any] | None) -> None:
+        self._library = library
+        if checks is not None:
+            self.checks = checks
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
+        return getattr(self._library, name)
 
-    @staticmethod
-    def asarray(x: Any, dtype: Any = None) -> Any:
-        """`numpy.asarray`, also of a value."""
+
+class _NumPy(Namespace):
+    """NumPy, with functions that NumPy's protocols leave out. The value of a named size is a line too."""
+
+    def __init__(self, trace: Trace, checks: list[Any] | None) -> None:
+        super().__init__(np, checks)
+        self._trace = trace
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        """`numpy.asarray`, also of a value or a size."""
+        if isinstance(x, Size):
+            return self._trace.record(np.full, ((), x, np.dtype(dtype)), {})
         if not isinstance(x, Value):
             return np.asarray(x, dtype=dtype)
-        return x if dtype is None or x.dtype == dtype else x.trace.record(np.astype, (x, np.dtype(dtype)), {})
-
-
-class Checked(_Namespace):
-    """NumPy, with the conditions under which a rule refuses its operands put aside: they depend on values."""
-
-    def __init__(self) -> None:
-        self.checks: list[Any] = []
-
-
-class Named(Checked):
-    """NumPy, for values with named sizes: a number or an array that a size gives is a line as well."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trace = Trace(namespace=self)
-
-    def asarray(self, x: Any, dtype: Any = None) -> Any:  # type: ignore[override]
-        """`numpy.asarray`, also of a size."""
-        if isinstance(x, Size):
-            return self.trace.record(np.full, ((), x, np.dtype(dtype)), {})
-        return super().asarray(x, dtype)
+        return x if dtype is None or x.dtype == dtype else self._trace.record(np.astype, (x, np.dtype(dtype)), {})
 
     def broadcast_to(self, x: Any, shape: Shape) -> Any:
-        """`numpy.broadcast_to`, also of an array that depends on no value."""
-        return self.trace.record(np.broadcast_to, (x, shape), {})
+        """`numpy.broadcast_to`, also to a named size."""
+        here: Any = np.broadcast_to
+        return self._trace.record(here, (x, shape), {}) if is_named(shape) else here(x, shape)
 
 
-NUMPY = _Namespace()
-
-
-def values_in(operands: Any) -> Iterable[Value]:
-    """The values among operands, tuples and lists taken apart."""
-    if isinstance(operands, Value):
-        yield operands
-    elif isinstance(operands, tuple | list):
-        for operand in operands:
-            yield from values_in(operand)
-    elif isinstance(operands, Mapping):
-        yield from values_in(list(operands.values()))
-
-
-def _has_size(operands: Any) -> bool:
-    if isinstance(operands, Mapping):
-        return _has_size(list(operands.values()))
-    return isinstance(operands, Size) or (isinstance(operands, tuple | list) and any(map(_has_size, operands)))
+def values_in(operands: Any) -> Iterator[Value]:
+    """The values among operands, tuples, lists and mappings taken apart."""
+    return (x for x in leaves(operands) if isinstance(x, Value))
 
 
 def _type(x: Any) -> Any:
     """An operand by its shape and dtype."""
-    if isinstance(x, Value):
-        return ArrayType(x.shape, x.dtype.name)
-    return type(x)(map(_type, x)) if isinstance(x, tuple | list) and any(values_in(x)) else x
+    return ArrayType(x.shape, x.dtype.name) if isinstance(x, Value) else x
 
 
-def _samples(operands: Any) -> Any:
-    if isinstance(operands, Value):
-        return operands.sample
-    if isinstance(operands, tuple | list):
-        return type(operands)(map(_samples, operands))
-    return {name: _samples(x) for name, x in operands.items()} if isinstance(operands, Mapping) else operands
+def _sample(x: Any) -> Any:
+    return x.sample if isinstance(x, Value) else x
 
 
 def _key(function: Any, operands: Any, keywords: Mapping[str, Any]) -> Any:
-    """What equal calls have in common; None where that is not told in a word."""
+    """A key that equal calls share; None where an operand has none."""
     parts: list[Any] = []
     for x in (*operands, *keywords.items()):
         if isinstance(x, Value):

@@ -20,7 +20,7 @@ ROUNDING = {"float64": 1e-9, "float32": 1e-3, "float16": 1e-1, "bfloat16": 1e-1}
 
 
 class Verified(Engine):
-    """Gives what an engine gives, after it has been compared with the interpreter."""
+    """Gives the answer of an engine, after comparing it with the interpreter's."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine.question, engine.thresholds)
@@ -58,7 +58,7 @@ class Verified(Engine):
                     "so report it, and use the engine interpreter meanwhile")
 
     def _expected(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Iterator[tuple[str, Any, float]]:
-        """What every result is called, is, and the largest number that goes into it."""
+        """The name of every result, the result, and the largest number that goes into it."""
         plan = self.question.plan
         bound, seeds = self.question.bind(inputs, upstream)
         with precise(bound.xp), np.errstate(all="ignore"):

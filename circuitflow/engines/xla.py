@@ -8,34 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.columns import in_memory, refuse_different
+from circuitflow.engines.columns import count_rows, in_memory
 from circuitflow.engines.engine import Engine
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
+from circuitflow.engines.trace import Namespace
 from circuitflow.errors import GateError, InputError, MissingExtraError, printable
-from circuitflow.executor.arrays import Library
+from circuitflow.executor.arrays import JaxNumpy, Library
 from circuitflow.executor.binding import Bound, library_of
 from circuitflow.executor.passes import forward_pass, reverse_sweep
 from circuitflow.executor.question import Answer, Question
 from circuitflow.executor.vocabulary import Vocabulary
-from circuitflow.gates import ArrayType
 
-
-class _Namespace:
-    """`jax.numpy`, with the conditions under which a rule refuses its operands put aside: there are no values yet."""
-
-    def __init__(self, jnp: Any) -> None:
-        self.checks: list[Any] = []
-        self._jnp = jnp
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._jnp, name)
+_Key = tuple[int, str]
+"""0 and the id of an input, or 1 and the output that an upstream gradient is of."""
 
 
 class Jitted(Engine):
     """A question to a circuit, as a function of arrays that gives JAX arrays.
 
-    What the document gives is put on the device once; what a call gives, each time, unless it is a JAX array already.
+    The document's arrays go to the device once. The arguments of a call go each time, unless they are JAX arrays.
     Numbers have the dtypes of the document.
     """
 
@@ -62,12 +54,12 @@ class Jitted(Engine):
         self.way = "jax, over rows" if rows else "jax"
         self._device = _device(jax, device)
         circuit, plan = question.circuit, question.plan
-        self._inputs = {name: circuit.nodes[name].types[0] for name in plan.sources}
-        self._types = {name: node.types[0] for name, node in circuit.nodes.items() if node.is_source}
-        self._outputs = {text: type_ for text, type_ in question.outputs.items() if type_.is_float}
-        self._seeds = [text for text in self._outputs if plan.active[plan.of[text]]]
-        self._held = ({name: self._put(circuit.values[name]) for name in plan.sources if name in circuit.values},
-                      {text: self._put(question.upstream[text]) for text in self._seeds if text in question.upstream})
+        outputs = _keyed({}, {text: type_ for text, type_ in question.outputs.items() if type_.is_float})
+        sources = {name: node.types[0] for name, node in circuit.nodes.items() if node.is_source}
+        self._types = _keyed(sources, {}) | outputs
+        self._read = _keyed(plan.sources, {}).keys() | outputs.keys()
+        known = _keyed(circuit.values, question.upstream)
+        self._held = {key: self._put(known[key]) for key in self._read if key in known}
         self._sound: set[Any] = set()
         self._made: dict[Any, Any] = {}
 
@@ -80,22 +72,19 @@ class Jitted(Engine):
         """
         refuse_fork()
         library_of(inputs, upstream)  # refuses what is no array at all
-        given = self._arrays(inputs, self._inputs, "'{}'"), self._arrays(upstream, self._outputs, "upstream '{}'")
-        columns = tuple(frozenset(name for name, array in arrays.items() if self.over_rows and name in types
-                                  and array.ndim > len(types[name].shape))
-                        for arrays, types in zip(given, (self._types, self._outputs), strict=True))
-        key = tuple(tuple((name, array.shape, array.dtype) for name, array in arrays.items()) for arrays in given)
-        if key not in self._sound:
+        given = {key: self._array(key, value) for key, value in _keyed(inputs, upstream).items()}
+        columns = frozenset(key for key, array in given.items() if self.over_rows and key in self._types
+                            and array.ndim > len(self._types[key].shape))
+        kinds = tuple((key, array.shape, array.dtype) for key, array in given.items())
+        if kinds not in self._sound:
             self._check(given, columns)
-            self._sound.add(key)
+            self._sound.add(kinds)
         if columns not in self._made:
-            self._made[columns] = self._compile(columns)
-        lengths = {arrays[name].shape[0] for arrays, names in zip(given, columns, strict=True) for name in names}
+            self._made[columns] = self._compile(columns & self._read)
         with self._jax.enable_x64(True):
             try:
-                values, gradients, checks = self._made[columns](*(
-                    held | {name: array for name, array in arrays.items() if name in needed}
-                    for held, arrays, needed in zip(self._held, given, (self._inputs, self._seeds), strict=True)))
+                values, gradients, checks = self._made[columns](
+                    self._held | {key: array for key, array in given.items() if key in self._read})
             except GateError as error:
                 if isinstance(error.__cause__, self._jax.errors.JAXTypeError | self._jax.errors.JAXIndexError):
                     raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which "
@@ -103,9 +92,9 @@ class Jitted(Engine):
                 raise
             if checks and any(bool(check.any() if check.ndim else check) for check in checks):
                 self._refuse(given, columns, checks)
-            if lengths and not (columns[0] & self._inputs.keys() or columns[1].intersection(self._seeds)):
-                # Every row is the same: no answer needs a column.
-                values, gradients = ([self._jax.numpy.broadcast_to(x, (*lengths, *x.shape)) for x in found]
+            if columns and not columns & self._read:  # every row is the same: no answer needs a column
+                rows = len(given[min(columns)])
+                values, gradients = ([self._jax.numpy.broadcast_to(x, (rows, *x.shape)) for x in found]
                                      for found in (values, gradients))
         return values, gradients
 
@@ -113,62 +102,60 @@ class Jitted(Engine):
         with self._jax.enable_x64(True):
             return self._jax.device_put(array, self._device)
 
-    def _arrays(self, given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
-        """Arrays on the device; of what no answer needs, only the name and the shape are looked at."""
-        return {name: self._array(value, types[name], wording.format(printable(name, 60))) if name in types else
-                np.broadcast_to(np.zeros(()), _shape(value)) for name, value in given.items()}
-
-    def _array(self, value: Any, type_: ArrayType, shown: str) -> Any:
-        if isinstance(value, self._jax.Array) and value.dtype == type_.dtype:
+    def _array(self, key: _Key, value: Any) -> Any:
+        """An array on the device; zeros of the same shape for an argument that no answer needs."""
+        if key not in self._read:
+            return np.broadcast_to(np.zeros(()), _shape(value))
+        if isinstance(value, self._jax.Array) and value.dtype == self._types[key].dtype:
             return value
-        return self._put(Library.of({}).convert(in_memory(value), type_, shown))
+        shown = f"{'upstream ' if key[0] else ''}'{printable(key[1], 60)}'"
+        return self._put(Library.of({}).convert(in_memory(value), self._types[key], shown))
 
-    def _check(self, given: Sequence[Mapping[str, Any]], columns: Sequence[frozenset[str]]) -> None:
-        """What the interpreter would say of arguments like these; there must be as many of every column."""
-        lengths = {wording.format(printable(name, 60)): arrays[name].shape[0]
-                   for arrays, names, wording in zip(given, columns, ("'{}'", "upstream '{}'"), strict=True)
-                   for name in names}
-        refuse_different(lengths)
-        self.question.bind(*({name: np.broadcast_to(np.zeros((), array.dtype), array.shape[name in names :])
-                              for name, array in arrays.items()} for arrays, names in zip(given, columns, strict=True)))
-        if self.over_rows and not lengths:
+    def _check(self, given: Mapping[_Key, Any], columns: frozenset[_Key]) -> None:
+        """Refuse arguments that the interpreter would refuse, and columns of different lengths."""
+        rows = count_rows(*_parted({key: x for key, x in given.items() if key in columns}))
+        self.question.bind(*_parted({key: np.broadcast_to(np.zeros((), x.dtype), x.shape[key in columns :])
+                                     for key, x in given.items()}))
+        if self.over_rows and rows is None:
             raise InputError("no column is given; give at least one input one axis more than it has, for the rows")
 
-    def _compile(self, columns: Sequence[frozenset[str]]) -> Any:
+    def _compile(self, columns: frozenset[_Key]) -> Any:
         plan, jax, gates = self.question.plan, self._jax, self.question.circuit.gates
 
-        def passes(arrays: Mapping[str, Any],
-                   upstream: Mapping[str, Any]) -> tuple[list[Any], list[Any], list[Any]]:
-            xp = _Namespace(jax.numpy)
-            values = forward_pass(plan, Bound(xp, arrays, {}))
+        def passes(arrays: Mapping[_Key, Any]) -> tuple[list[Any], list[Any], list[Any]]:
+            xp = Namespace(JaxNumpy(), [])
+            inputs, upstream = _parted(arrays)
+            values = forward_pass(plan, Bound(xp, inputs, {}))
             seeds: dict[int, Any] = {}
-            for text in self._seeds:
-                slot = plan.of[text]
-                seed = upstream[text] if text in upstream else xp.ones_like(values[slot])
-                seeds[slot] = seeds[slot] + seed if slot in seeds else seed
+            for text, slot in plan.of.items():
+                if plan.active[slot]:
+                    seed = upstream[text] if text in upstream else xp.ones_like(values[slot])
+                    seeds[slot] = seeds[slot] + seed if slot in seeds else seed
             gradients, _ = reverse_sweep(plan, Vocabulary(xp, gates), values, seeds)
             return ([values[slot] for slot in plan.of.values()], [gradients[slot] for slot in plan.wrt.values()],
                     [xp.any(check) for check in xp.checks])
 
-        columns = [names.intersection(needed)
-                   for names, needed in zip(columns, (self._inputs, self._seeds), strict=True)]
-        if not any(columns):
-            return jax.jit(passes)
+        def over_rows(arrays: Mapping[_Key, Any]) -> Any:
+            return jax.vmap(passes, ({key: 0 if key in columns else None for key in arrays},))(arrays)
 
-        def over_rows(*given: Mapping[str, Any]) -> Any:
-            axes = tuple({name: 0 if name in names else None for name in arrays}
-                         for arrays, names in zip(given, columns, strict=True))
-            return jax.vmap(passes, axes)(*given)
+        return jax.jit(over_rows if columns else passes)
 
-        return jax.jit(over_rows)
-
-    def _refuse(self, given: Sequence[Mapping[str, Any]], columns: Sequence[frozenset[str]],
-                checks: Sequence[Any]) -> None:
+    def _refuse(self, given: Mapping[_Key, Any], columns: frozenset[_Key], checks: Sequence[Any]) -> None:
         """Have the interpreter say what is wrong, in the first row in which something is."""
         row = int(np.argmax(np.any(np.stack([np.asarray(check) for check in checks]), axis=0)))
-        self.question.interpret(*self.question.bind(*(
-            {name: np.asarray(array)[row] if name in names else np.asarray(array) for name, array in arrays.items()}
-            for arrays, names in zip(given, columns, strict=True))))
+        self.question.interpret(*self.question.bind(*_parted(
+            {key: np.asarray(array)[row] if key in columns else np.asarray(array) for key, array in given.items()})))
+
+
+def _keyed(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> dict[_Key, Any]:
+    """Inputs and upstream gradients in one mapping."""
+    return {(is_upstream, name): x for is_upstream, given in enumerate((inputs, upstream)) for name, x in given.items()}
+
+
+def _parted(given: Mapping[_Key, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inputs and upstream gradients in two mappings."""
+    inputs, upstream = ({name: x for (is_upstream, name), x in given.items() if is_upstream == i} for i in (0, 1))
+    return inputs, upstream
 
 
 def _shape(value: Any) -> tuple[int, ...]:

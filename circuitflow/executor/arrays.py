@@ -13,6 +13,34 @@ from circuitflow.executor.numbers import PLAIN, as_numpy, is_safe, refuse_lost
 from circuitflow.gates.shapes import ArrayType
 
 
+class JaxNumpy:
+    """`jax.numpy`, with our own functions where XLA's results are wrong.
+
+    On a CPU, the largest or smallest of a row of a matrix loses a NaN (https://github.com/openxla/xla/issues/21461).
+    """
+
+    def __init__(self) -> None:
+        import jax.numpy
+
+        self._jnp = jax.numpy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jnp, name)
+
+    def max(self, x: Any, **axes: Any) -> Any:
+        """`jax.numpy.max`; NaN where there is one."""
+        return self._with_nan(self._jnp.max(x, **axes), x, axes)
+
+    def min(self, x: Any, **axes: Any) -> Any:
+        """`jax.numpy.min`; NaN where there is one."""
+        return self._with_nan(self._jnp.min(x, **axes), x, axes)
+
+    def _with_nan(self, extreme: Any, x: Any, axes: Mapping[str, Any]) -> Any:
+        if not self._jnp.issubdtype(x.dtype, self._jnp.floating):
+            return extreme
+        return self._jnp.where(self._jnp.any(self._jnp.isnan(x), **axes), self._jnp.nan, extreme)
+
+
 class Library(NamedTuple):
     """An Array API namespace, and one of its arrays to take the device from (None for NumPy)."""
 
@@ -43,10 +71,11 @@ class Library(NamedTuple):
             if not array_api_compat.is_array_api_obj(value):
                 raise _no_array(name, value)
         try:
-            return cls(array_api_compat.array_namespace(*foreign.values()), next(iter(foreign.values())))
+            xp = array_api_compat.array_namespace(*foreign.values())
         except TypeError:
             kinds = sorted({type(value).__module__.partition(".")[0] for value in foreign.values()})
             raise InputError(f"arrays of different libraries in one run: {' and '.join(kinds)}; use one") from None
+        return cls(JaxNumpy() if array_api_compat.is_jax_namespace(xp) else xp, next(iter(foreign.values())))
 
     def move(self, array: Any) -> Any:
         """A NumPy array as an array of this library, on its device."""
@@ -57,7 +86,7 @@ class Library(NamedTuple):
         return self.xp.asarray(np.array(array), device=array_api_compat.device(self.like))
 
     def to_numpy(self, array: Any) -> Any:
-        """An array of this library as one of NumPy; bfloat16, which NumPy does not have, becomes float32.
+        """An array of this library as one of NumPy; bfloat16 becomes float32, because NumPy has no bfloat16.
 
         Raises:
             InputError: it has no numbers in memory, or not one for every element.
@@ -115,11 +144,7 @@ def precise(xp: Any) -> AbstractContextManager[Any]:
 
     JAX in its default mode would silently make 64-bit numbers 32-bit; here it does not, in this thread.
     """
-    if xp is np:
-        return nullcontext()
-    import array_api_compat
-
-    if not array_api_compat.is_jax_namespace(xp):
+    if not isinstance(xp, JaxNumpy):
         return nullcontext()
     import jax
 

@@ -119,7 +119,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
     Raises:
         InputError: one is missing, has a wrong shape or dtype, or belongs to no output that was asked for.
     """
-    given = _by_output(circuit, plan, given)
+    given = by_output(circuit, plan, given)
     seeds: dict[int, Any] = {}
     for text, slot in plan.of.items():
         output = circuit.find(text)
@@ -149,8 +149,12 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
     return seeds
 
 
-def _by_output(circuit: Circuit, plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Upstream gradients by the names that the outputs are asked for by."""
+def by_output(circuit: Circuit, plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Upstream gradients by the names that the outputs are asked for by.
+
+    Raises:
+        InputError: one belongs to no output that was asked for, or two to the same.
+    """
     found: dict[str, Any] = {}
     named: dict[str, str] = {}
     for name, value in given.items():

@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 Verdict = Literal["ok", "wrong", "kink", "undefined"]
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 
 class Difference(NamedTuple):
@@ -116,12 +117,16 @@ def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str 
         gradients, _ = reverse_sweep(plan, op, values, seeds)
         problem = _Problem(plan, values, seeds)
         wanted = list(plan.wrt.items())
-        size = max(1, math.ceil(len(wanted) / GROUPS))
-        groups = [wanted[i : i + size] for i in range(0, len(wanted), size)]
-        compared = [_compare(problem, group, gradients) for group in track(groups, "differences")]
+        compared = [_compare(problem, group, gradients) for group in track(_groups(wanted), "differences")]
         wrong = any(row.worst.verdict == "wrong" for row in compared)
         blamed = list(_blame(plan, op, values)) if wrong else []
     return Report(compared, blamed, circuit.unused())
+
+
+def _groups(items: Sequence[T]) -> list[Sequence[T]]:
+    """Items one by one, or together where they are more than so many groups."""
+    size = max(1, math.ceil(len(items) / GROUPS))
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def _wide(library: Library, array: Any) -> Any:
@@ -252,19 +257,29 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
         operands = [values[slot] for slot in step.operands]
         ends: tuple[Any, Any] = (tuple(upstream), tuple(out)) if step.outputs else (upstream[0], out[0])
         sent = step.gate.contributions(op, *ends, operands, step.wanted, step.attributes)
+        slopes: dict[int, float] = {}
+        directions: dict[int, Floats] = {}
         for i, contribution in enumerate(sent):
-            if not step.wanted[i]:
-                continue
-            direction = random.standard_normal(np.shape(operands[i]))
-            fitted = 0.0 if contribution is None else fit(step, i, op, contribution, operands[i])
+            if step.wanted[i]:
+                directions[i] = random.standard_normal(np.shape(operands[i]))
+                fitted = 0.0 if contribution is None else fit(step, i, op, contribution, operands[i])
+                slopes[i] = float(np.sum(fitted * directions[i]))
 
-            def along(t: float, step: Step = step, i: int = i, operands: list[Any] = operands,
-                      direction: Floats = direction, upstream: list[Floats] = upstream) -> float:
-                moved = [x + t * direction if k == i else x for k, x in enumerate(operands)]
+        def worst(some: Sequence[int], step: Step = step, operands: list[Any] = operands,
+                  upstream: list[Floats] = upstream, slopes: dict[int, float] = slopes,
+                  directions: dict[int, Floats] = directions) -> Difference:
+            def along(t: float) -> float:
+                moved = list(operands)
+                for i in some:
+                    moved[i] = moved[i] + t * directions[i]
                 result = step.gate.forward(np, *moved, **step.attributes)
                 return float(sum(np.sum(u * y) for u, y in
                                  zip(upstream, result if step.outputs else (result,), strict=True)))
 
-            worst = compare(along, float(np.sum(fitted * direction)))
-            if worst.verdict == "wrong":
-                yield Blamed(step.node.id, step.node.kind, step.node.operands[i].port, worst)
+            return compare(along, sum(slopes[i] for i in some))
+
+        # Operands one by one, of a gate of a great many only those of groups that are wrong.
+        for group in _groups(list(slopes)):
+            for i in group if len(group) == 1 or worst(group).verdict == "wrong" else ():
+                if (difference := worst([i])).verdict == "wrong":
+                    yield Blamed(step.node.id, step.node.kind, step.node.operands[i].port, difference)

@@ -121,9 +121,9 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
             slot = step.operands[i]
             gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted
             yield i, fitted
-    except CircuitflowError:
-        raise
     except Exception as error:
+        if isinstance(error, CircuitflowError) and getattr(error, "at", step) is not None:
+            raise
         raise blame(step, error) from error
 
 
@@ -156,12 +156,14 @@ def fit(step: Step, i: int, op: Any, contribution: Any, operand: Any) -> Any:
     if contribution.shape != operand.shape and step.gate.broadcasts:
         contribution = op.sum_to_like(contribution, operand)
     if contribution.shape != operand.shape:
-        raise GateError(f"node '{step.node.id}': the backward rule of {step.node.kind} gives shape "
-                        f"{tuple(contribution.shape)} for operand {step.node.operands[i].port!r} of shape "
-                        f"{tuple(operand.shape)}; correct the rule")
+        raise GateError.of(step.node.id, f"the backward rule of {step.node.kind} gives shape "
+                           f"{tuple(contribution.shape)} for operand {step.node.operands[i].port!r} of shape "
+                           f"{tuple(operand.shape)}; correct the rule")
     return contribution if contribution.dtype == operand.dtype else op.cast_like(contribution, operand)
 
 
 def blame(step: Step, error: Exception) -> GateError:
-    """The error of a rule, with the node that it was applied at."""
-    return GateError(f"node '{step.node.id}': {step.node.kind}: {printable(str(error) or type(error).__name__)}")
+    """The error of a rule, with the node that it was applied at; that of a node inside is as it is, with its path."""
+    if isinstance(error, GateError) and error.at is not None:
+        return GateError.of(*error.at)
+    return GateError.of(step.node.id, f"{step.node.kind}: {printable(str(error) or type(error).__name__)}")

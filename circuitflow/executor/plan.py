@@ -1,4 +1,4 @@
-"""What one question needs: the steps of the forward pass, and those of the reverse sweep."""
+"""The schedule for one choice of outputs and gradients."""
 
 from __future__ import annotations
 

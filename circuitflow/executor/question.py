@@ -10,7 +10,7 @@ import numpy as np
 
 from circuitflow.errors import InputError, printable
 from circuitflow.executor.arrays import precise
-from circuitflow.executor.binding import Bound, bind, library_of, need_mappings, upstream_gradients
+from circuitflow.executor.binding import Bound, bind, by_output, library_of, need_mappings, upstream_gradients
 from circuitflow.executor.cache import FrugalPasses
 from circuitflow.executor.plan import references
 from circuitflow.executor.vocabulary import Vocabulary
@@ -85,15 +85,18 @@ class Question:
     def arguments(self, inputs: Any, upstream: Any, named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The inputs, and the upstream gradients, of a call `answer(inputs, upstream=…, **named)`.
 
+        An output of a call has two names, `h` and `h.y`; its upstream gradient has the one that it is asked for by.
+
         Raises:
-            InputError: one of the two is no mapping, or an input is given twice.
+            InputError: one of the two is no mapping, an input is given twice, or an upstream gradient belongs to no
+                output that was asked for.
         """
         need_mappings(inputs, upstream)
         inputs, upstream = dict(inputs or {}), dict(upstream or {})
         twice = [name for name in named if name in inputs]
         if twice:
             raise InputError(f"'{printable(twice[0], 60)}' is given twice: in the mapping and by name; give it once")
-        return inputs | named, upstream
+        return inputs | named, by_output(self.circuit, self.plan, upstream)
 
     def bind(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> tuple[Bound, dict[int, Any]]:
         """An array for every source, and the upstream gradients that the sweep begins with, by slot of the plan.

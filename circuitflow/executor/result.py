@@ -116,9 +116,14 @@ class Result:
 
         A node is blamed before a source or an operand that was not finite to begin with.
         """
-        for candidates in (list(self._in_forward_pass()), list(self._in_reverse_sweep())):
-            if candidates:
-                return next((found for found, guilty in candidates if guilty), candidates[0][0])
+        for candidates in (self._in_forward_pass(), self._in_reverse_sweep()):
+            first = None
+            for found, guilty in candidates:
+                if guilty:
+                    return found
+                first = first or found
+            if first is not None:
+                return first
         return None
 
     def _in_forward_pass(self) -> Iterator[tuple[NonFinite, bool]]:
@@ -128,10 +133,13 @@ class Result:
                     operands = self._operands(node.id)
                     guilty = not node.is_source and all(map(_finite, operands.values()))
                     yield NonFinite(node.id, node.kind, "forward pass", self.values[name], operands), guilty
+                    break
 
     def _in_reverse_sweep(self) -> Iterator[tuple[NonFinite, bool]]:
+        seen = set()  # what is said of a node is said of its first contribution, and not of each of a hundred thousand
         for contribution in self.contributions:
-            if not _finite(contribution.value):
+            if contribution.target not in seen and not _finite(contribution.value):
+                seen.add(contribution.target)
                 node = self.circuit.nodes[contribution.target]
                 upstream = {self.circuit.gradient_name(name): self.gradients[name] for name in node.names
                             if name in self.gradients}
@@ -139,7 +147,7 @@ class Result:
                                  {**self._operands(node.id), **upstream}), all(map(_finite, upstream.values())))
 
     def _operands(self, name: str) -> dict[str, Any]:
-        sources = (self.circuit.nodes[edge.source].names[edge.output] for edge in self.circuit.nodes[name].operands)
+        sources = (self.circuit.nodes[edge.source].name_of(edge.output) for edge in self.circuit.nodes[name].operands)
         return {source: self.values[source] for source in sources}
 
 

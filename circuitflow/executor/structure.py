@@ -1,7 +1,7 @@
-"""Nodes with subcircuits that run as a unit: how they run, and how a gradient goes back through them.
+"""Runs nodes with subcircuits as a unit, and takes gradients back through them.
 
-Inside, the values of the forward pass are not kept: the reverse sweep computes them again, one application at a time.
-Of a scan the carries are kept, every one or every so many-th, and shown in the result as `scan/carry`.
+The forward pass keeps no values inside of a unit; the reverse sweep computes them again, one application at a time.
+A scan keeps every n-th carry, and the result shows them as `scan/carry`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from circuitflow.errors import GateError
 from circuitflow.executor.binding import Bound
 from circuitflow.executor.passes import forward_pass, reverse_sweep
 from circuitflow.executor.plan import Plan, make_plan
@@ -19,7 +20,7 @@ from circuitflow.graph.node import Node
 
 
 def structure(node: Node, wanted: Sequence[bool]) -> Gate:
-    """What a node with subcircuits computes, and the contributions to the operands wanted."""
+    """A node with subcircuits as a gate: its value, and the contributions to the operands wanted."""
     if node.kind == "scan":
         return _Scan(node, wanted).gate
     if node.kind == "if":
@@ -34,11 +35,14 @@ def _gate(node: Node, forward: Any, backward: Any, hidden: Sequence[str] = ()) -
 
 
 class _Application:
-    """One instance, ready to run any number of times."""
+    """One instance, ready to run any number of times, at a path."""
 
-    def __init__(self, instance: Instance, wanted: Sequence[str]) -> None:
-        self.instance, self.wanted = instance, tuple(wanted)
-        plan = make_plan(instance, None, [instance.inputs[name] for name in wanted], structure)
+    def __init__(self, instance: Instance, wanted: Sequence[str], path: str) -> None:
+        self.instance, self.wanted, self.path = instance, tuple(wanted), path
+        if self.wanted not in instance.plans:
+            instance.plans[self.wanted] = make_plan(instance, None, [instance.inputs[name] for name in wanted],
+                                                    structure)
+        plan: Plan = instance.plans[self.wanted]
         self.slots = list(plan.wrt.values())
         self.plan: Plan = replace(plan, wrt={})  # a gradient that does not arrive stays absent
 
@@ -47,7 +51,10 @@ class _Application:
         given = {self.instance.inputs[name]: value for name, value in operands.items()}
         constants = {name: _as_in(xp, self.instance.values[name], given) for name in self.plan.sources
                      if name in self.instance.values}
-        return forward_pass(self.plan, Bound(xp, {**given, **constants}, {}))
+        try:
+            return forward_pass(self.plan, Bound(xp, {**given, **constants}, {}))
+        except GateError as error:
+            raise self._inside(error) from error
 
     def outputs(self, values: Sequence[Any]) -> list[Any]:
         """The outputs among values."""
@@ -61,8 +68,18 @@ class _Application:
                 seeds[slot] = seeds[slot] + g if slot in seeds else g
         if not seeds:
             return dict.fromkeys(self.wanted)
-        gradients, _ = reverse_sweep(self.plan, op, self.forward(op.xp, operands), seeds)
+        values = self.forward(op.xp, operands)
+        try:
+            gradients, _ = reverse_sweep(self.plan, op, values, seeds)
+        except GateError as error:
+            raise self._inside(error) from error
         return dict(zip(self.wanted, (gradients[slot] for slot in self.slots), strict=True))
+
+    def _inside(self, error: GateError) -> GateError:
+        """What went wrong at a node of the instance, by the path of that node."""
+        assert error.at is not None  # noqa: S101
+        node, what = error.at
+        return GateError.of(f"{self.path}/{node}", what)
 
 
 def _as_in(xp: Any, array: Any, given: Mapping[str, Any]) -> Any:
@@ -79,7 +96,7 @@ def _names(node: Node, wanted: Sequence[bool]) -> list[str]:
 def _unit(node: Node, wanted: Sequence[bool]) -> Gate:
     """A checkpoint."""
     ports = [str(edge.port) for edge in node.operands]
-    application = _Application(node.attributes["circuit"], _names(node, wanted))
+    application = _Application(node.attributes["circuit"], _names(node, wanted), node.id)
 
     def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
         return tuple(application.outputs(application.forward(xp, dict(zip(ports, operands, strict=True)))))
@@ -95,7 +112,8 @@ def _choice(node: Node, wanted: Sequence[bool]) -> Gate:
     """An if: `then` and `else` take what they need of the operands."""
     ports = [str(edge.port) for edge in node.operands]
     names = _names(node, wanted)
-    branches = {key: _Application(instance, [name for name in names if name in instance.inputs])
+    branches = {key: _Application(instance, [name for name in names if name in instance.inputs],
+                                  f"{node.id}/{key}")
                 for key, instance in node.attributes.items()}
     order = list(node.attributes["then"].outputs)
 
@@ -131,7 +149,8 @@ class _Scan:
         self.asked = dict.fromkeys(_names(node, wanted))
         floats = [name for name in self.carry if instance.nodes[instance.inputs[name]].types[0].is_float]
         # A gradient on one operand may come by way of any carry.
-        self.application = _Application(instance, list(dict.fromkeys([*self.asked, *floats])) if self.asked else [])
+        self.application = _Application(instance, list(dict.fromkeys([*self.asked, *floats])) if self.asked else [],
+                                        node.id)
         hidden = [f"{node.id}/{name}" for name in self.carry] if self.asked else []
         self.keeps = bool(hidden)
         self.gate = _gate(node, self.forward, self.backward, hidden)
@@ -166,7 +185,7 @@ class _Scan:
             carry = self._next(outputs)
             for name, stack in stacks.items():
                 stack.append(outputs[name])
-        if not positions:  # nothing to learn a shape from but a step on zeros
+        if not positions:  # no steps: infer shapes from one step on zeros
             zeros = {name: xp.zeros(x.shape[1:], dtype=x.dtype) for name, x in operands.items() if name in self.over}
             outputs = self._apply(xp, {**operands, **zeros})
             empty = {name: xp.zeros((0, *outputs[name].shape), dtype=outputs[name].dtype) for name in stacks}

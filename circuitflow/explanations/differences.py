@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+import math
+from collections import defaultdict, deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from circuitflow.document.values import from_array
+import numpy as np
+
 from circuitflow.errors import short
 from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
@@ -84,12 +86,12 @@ def diff(old: Circuit, new: Circuit) -> Difference:
     changes: list[Change] = []
     pending = [("", old.definition, new.definition)]
     compared: set[tuple[Definition, Definition]] = set()
-    first = None
+    known, first = _Meanings(), None
     for name, before, after in pending:  # grows as subcircuits are found to differ
         if (before, after) in compared:
             continue
         compared.add((before, after))
-        comparison = _Comparison(name, before, after)
+        comparison = _Comparison(name, before, after, known)
         first = first or comparison
         changes += comparison.changes()
         pending += comparison.subcircuits()
@@ -102,14 +104,64 @@ def diff(old: Circuit, new: Circuit) -> Difference:
     return Difference(tuple(changes), first.before)
 
 
+class _Meanings:
+    """What nodes and bodies mean, each found once: a body may be applied by any number of nodes."""
+
+    def __init__(self) -> None:
+        self._digests: dict[Definition, str] = {}
+
+    def digest(self, definition: Definition) -> str:
+        """A number that bodies share if they compute the same from inputs of the same names, by the same gates."""
+        if definition not in self._digests:
+            marks: dict[str, str] = {}
+            for site in definition.order:
+                name = site.node.id if site.node.gate in ("input", "parameter") else ""
+                operands = [(marks.get(edge.source, ""), edge.output, str(edge.port)) for edge in site.operands]
+                marks[site.node.id] = hashlib.sha256(repr((name, self.meaning(site), operands)).encode()).hexdigest()
+            outputs = [(text if len(definition.outputs) > 1 else "", marks.get(output.node, ""), output.position)
+                       for text, output in definition.outputs.items()]
+            self._digests[definition] = hashlib.sha256(repr((definition.dtype, outputs)).encode()).hexdigest()
+        return self._digests[definition]
+
+    def meaning(self, site: Site) -> Hashable:
+        """What a node means but for its operands."""
+        return tuple((what, key) for what, (_, key) in self.said(site).items())
+
+    def said(self, site: Site) -> dict[str, tuple[str, Hashable]]:
+        """What a node says of itself, by what it is of: in short, and as something that can be compared."""
+        node = site.node
+        said: dict[str, tuple[str, Hashable]] = {"gate": (node.gate, node.gate)}
+        if node.gate in ("input", "parameter", "constant"):
+            value, shape, dtype = node.value, getattr(node, "shape", None), node.dtype  # type: ignore[union-attr]
+            if site.array is not None:
+                said["value"] = number(site.array), _array(site.array)
+                dtype = None  # which the array has
+            elif value is not None:
+                said["value"] = short(value), repr(value)
+            if shape is not None:
+                said["shape"] = show(tuple(shape)), tuple(shape)
+            if dtype is not None:
+                said["dtype"] = dtype, dtype
+            return said
+        for name, value in site.attributes.items():
+            said[name] = json.dumps(value), json.dumps(value)
+        for key, body in site.bodies.items():
+            said[key] = node.circuits[key], self.digest(body)  # type: ignore[union-attr]
+        if site.bodies:
+            rest = node.model_dump(exclude=_ASIDE | set(site.bodies))
+            said |= {name: (json.dumps(value), json.dumps(value)) for name, value in rest.items()}
+        return said
+
+
 class _Comparison:
     """Two bodies side by side."""
 
-    def __init__(self, name: str, old: Definition, new: Definition) -> None:
-        self.name, self.old, self.new = name, old, new
+    def __init__(self, name: str, old: Definition, new: Definition, known: _Meanings) -> None:
+        self.name, self.old, self.new, self.known = name, old, new, known
+        self.outputs: dict[Definition, dict[str, tuple[str, ...]]] = {old: {}, new: {}}
         self.before = {id_: id_ for id_ in new.sites if id_ in old.sites}
         self.after = dict(self.before)
-        self.meanings = {id(site): _meaning(site) for body in (old, new) for site in body.sites.values()}
+        self.meanings = {id(site): known.meaning(site) for body in (old, new) for site in body.sites.values()}
         around = [(_reads(old), _reads(new), new.order), (_read_by(old), _read_by(new), new.order[::-1])]
         while self._match(*around[0]) or self._match(*around[1]) or self._match_sources():
             pass
@@ -122,7 +174,7 @@ class _Comparison:
             new: what the new ones do.
             order: the new nodes, those first whose partners make it possible to tell others.
         """
-        waiting: dict[Hashable, list[str]] = defaultdict(list)
+        waiting: dict[Hashable, deque[str]] = defaultdict(deque)
         for id_, site in self.old.sites.items():
             if id_ not in self.after and old[id_]:
                 waiting[self.meanings[id(site)], tuple(sorted(old[id_]))].append(id_)
@@ -134,7 +186,7 @@ class _Comparison:
             context = sorted((self.before.get(name, ""), *rest) for name, *rest in new[id_])
             partners = waiting.get((self.meanings[id(site)], tuple(map(tuple, context))))
             if partners:
-                partner = partners.pop(0)
+                partner = partners.popleft()
                 self.before[id_], self.after[partner] = partner, id_
                 found = True
         return found
@@ -178,7 +230,7 @@ class _Comparison:
 
     def _node(self, id_: str, old: Site, new: Site) -> Iterator[Change]:
         if self.meanings[id(old)] != self.meanings[id(new)]:
-            said = [_said(site) for site in (old, new)]
+            said = [self.known.said(site) for site in (old, new)]
             for what in dict.fromkeys((*said[0], *said[1])):
                 was, now = (side.get(what, ("", None)) for side in said)
                 if was[1] != now[1]:
@@ -195,13 +247,15 @@ class _Comparison:
 
     def _reference(self, body: Definition, edge: Edge, *, renamed: bool = False) -> str:
         """How a document refers to what an edge carries; an old node by what it is called now."""
-        outputs = list(body.sites[edge.source].outputs)
+        if edge.source not in self.outputs[body]:  # of a source that is read n times there may be n
+            self.outputs[body][edge.source] = tuple(body.sites[edge.source].outputs)
+        outputs = self.outputs[body][edge.source]
         name = self.after.get(edge.source, f"the old {edge.source}") if renamed else edge.source
         return f"{name}.{outputs[edge.output]}" if len(outputs) > 1 else name
 
     def _whole(self, body: Definition, site: Site) -> str:
         """A node in short."""
-        said = _said(site)
+        said = self.known.said(site)
         if site.node.gate in ("input", "parameter", "constant"):
             return " ".join([site.node.gate, *(text for what, (text, _) in said.items() if what == "value")])
         operands = ", ".join(self._reference(body, edge) for edge in site.operands)
@@ -212,7 +266,7 @@ class _Comparison:
         for id_, was in self.before.items():
             old, new = self.old.sites[was], self.new.sites[id_]
             for key in old.bodies.keys() & new.bodies.keys():
-                if _digest(old.bodies[key]) != _digest(new.bodies[key]):
+                if self.known.digest(old.bodies[key]) != self.known.digest(new.bodies[key]):
                     name = new.node.circuits[key]  # type: ignore[union-attr]
                     yield f"{self.name}/{name}" if self.name else name, old.bodies[key], new.bodies[key]
 
@@ -239,48 +293,9 @@ def _read_by(body: Definition) -> dict[str, _Context]:
 _ASIDE = {"id", "gate", "inputs", "else_", "label", "description", "metadata"}
 
 
-def _said(site: Site) -> dict[str, tuple[str, Hashable]]:
-    """What a node says of itself, by what it is of: in short, and as something that can be compared."""
-    node = site.node
-    said: dict[str, tuple[str, Hashable]] = {"gate": (node.gate, node.gate)}
-    if node.gate in ("input", "parameter", "constant"):
-        value, shape, dtype = node.value, getattr(node, "shape", None), node.dtype  # type: ignore[union-attr]
-        if site.array is not None:
-            said["value"] = number(site.array), _array(site.array)
-            dtype = None  # which the array has
-        elif value is not None:
-            said["value"] = short(value), repr(value)
-        if shape is not None:
-            said["shape"] = show(tuple(shape)), tuple(shape)
-        if dtype is not None:
-            said["dtype"] = dtype, dtype
-        return said
-    for name, value in site.attributes.items():
-        said[name] = json.dumps(value), json.dumps(value)
-    for key, body in site.bodies.items():
-        said[key] = node.circuits[key], _digest(body)  # type: ignore[union-attr]
-    if site.bodies:
-        rest = node.model_dump(exclude=_ASIDE | set(site.bodies))
-        said |= {name: (json.dumps(value), json.dumps(value)) for name, value in rest.items()}
-    return said
-
-
-def _meaning(site: Site) -> Hashable:
-    """What a node means but for its operands."""
-    return tuple((what, key) for what, (_, key) in _said(site).items())
-
-
 def _array(array: Any) -> Hashable:
-    return str(array.dtype), array.shape, json.dumps(from_array(array))
-
-
-def _digest(definition: Definition) -> str:
-    """A number that bodies share if they compute the same from inputs of the same names, by the same gates."""
-    marks: dict[str, str] = {}
-    for site in definition.order:
-        name = site.node.id if site.node.gate in ("input", "parameter") else ""
-        operands = [(marks.get(edge.source, ""), edge.output, str(edge.port)) for edge in site.operands]
-        marks[site.node.id] = hashlib.sha256(repr((name, _meaning(site), operands)).encode()).hexdigest()
-    outputs = [(text if len(definition.outputs) > 1 else "", marks.get(output.node, ""), output.position)
-               for text, output in definition.outputs.items()]
-    return hashlib.sha256(repr((definition.dtype, outputs)).encode()).hexdigest()
+    """What arrays share that have equal numbers: by their bytes, in which every NaN is written the same."""
+    array = np.ascontiguousarray(array)
+    if array.dtype.kind == "f":
+        array = np.where(array != array, array.dtype.type(math.nan), array)
+    return str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()

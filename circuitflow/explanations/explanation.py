@@ -14,7 +14,9 @@ from circuitflow.errors import InputError, few, printable
 from circuitflow.executor.result import Contribution, Result
 from circuitflow.explanations.expressions import sent_back, stage
 from circuitflow.explanations.numbers import number
-from circuitflow.gates import NOTES, ArrayType
+from circuitflow.gates import NOTES, ArrayType, AtLeast
+from circuitflow.gates.notes import told
+from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.node import Node
 
 _NO_RULE = {
@@ -151,28 +153,29 @@ class _Told:
             node, contributions = self.circuit.nodes[target], list(group)
             rights = self._rights(node, contributions)
             heading = f"{' and '.join(node.names[:4])} = {stage(node, self._operands(node))}"
-            yield Block(heading, self._words(node, contributions), target, [
+            yield Block(heading, self._words(node, contributions, rights), target, [
                 arrive(c.source, right, c.value) for c, right in zip(contributions, rights, strict=True)])
 
     def _rights(self, node: Node, contributions: Sequence[Contribution]) -> list[str]:
         """What is sent to each operand that something is sent to, as an expression, or "" where it is too long."""
         names = self._operands(node)
         ports = [c.port for c in contributions]
-        wanted = [edge.port in ports for edge in node.operands]
+        sent_to = set(ports)
+        wanted = [edge.port in sent_to for edge in node.operands]
         types = [ArrayType(tuple(x.shape), _dtype(x)) for x in (self.result.values[name] for name in names)]
         sent = sent_back(node, self.circuit.gates, names, types, node.names, wanted,
                          list(map(self.circuit.gradient_name, node.names)))
         by_port = {edge.port: text for edge, text in zip(node.operands, sent, strict=True)}
         return [by_port[port] or "" for port in ports]
 
-    def _words(self, node: Node, contributions: Sequence[Contribution]) -> str:
+    def _words(self, node: Node, contributions: Sequence[Contribution], rights: Sequence[str]) -> str:
         """A gate's rule in words; of a gate that routes, also where to."""
         if node.gate is None:
             return f"{node.kind} {_NO_RULE[node.kind]}"
         note = NOTES.get(node.kind)
         if note is None:
             return f"{node.kind}: {node.gate.summary}"
-        words = f"{node.kind} {note.words}" if note.words else f"{node.kind}: {note.gradient} (g is the gradient on it)"
+        words = rule(self.circuit, node, formula=not all(rights))
         if note.routes and all(np.ndim(c.value) == 0 for c in contributions):
             got = [c.source for c in contributions if np.any(np.asarray(c.value))]
             words += f"; here {' and '.join(got)}" if got else ""
@@ -213,6 +216,32 @@ class _Told:
         way = "rises" if slope > 0 else "falls"
         return (f"{place}: raise it by 0.01, and {target} {way} by about {abs(slope) * 0.01:.3g} "
                 f"(slope {number(slope)}{steepest})")
+
+
+def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
+    """The backward rule of a gate of the table in words, in this circuit's names.
+
+    Args:
+        circuit: the circuit.
+        node: the application of the gate.
+        formula: whether to give the formula also where there are words.
+    """
+    gate, note = node.gate, NOTES[node.kind]
+    assert gate is not None  # noqa: S101
+    operands = [circuit.nodes[edge.source].name_of(edge.output) for edge in node.operands]
+    names = {name: number(value) if isinstance(value, float) else str(value)
+             for name, value in node.attributes.items()}
+    if isinstance(gate.operands, AtLeast):
+        names["operands"] = names["all"] = " and ".join(few(operands))
+    else:
+        names |= {str(edge.port): name for edge, name in zip(node.operands, operands, strict=True)}
+    for name in node.names:
+        output = name.partition(".")[1:]
+        names |= {"out" + "".join(output): name, "g" + "".join(output): circuit.gradient_name(name)}
+    words, exactly = told(note.words, names), told(note.gradient, names)
+    if not words:
+        return f"{node.kind}: {exactly}"
+    return f"{node.kind} {words} ({exactly})" if formula else f"{node.kind} {words}"
 
 
 def _dtype(x: Any) -> str:

@@ -33,6 +33,7 @@ class Names:
     def __init__(self, module: str) -> None:
         self.module = module
         self._taken = set(_RESERVED)
+        self._suffixes: dict[str, int] = {}
         self._imports: set[str] = set()
         self._helpers: dict[str, str] = {}
         self._constants: dict[str, str] = {}
@@ -41,10 +42,9 @@ class Names:
     def new(self, reference: str) -> str:
         """A name that nothing else has, as near to a reference as Python's grammar allows."""
         name = base = re.sub(r"\W", "_", reference, flags=re.ASCII)
-        suffix = 1
         while name in self._taken:
-            suffix += 1
-            name = f"{base}_{suffix}"
+            self._suffixes[base] = self._suffixes.get(base, 1) + 1
+            name = f"{base}_{self._suffixes[base]}"
         self._taken.add(name)
         return name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.engines.derived import Derived
+from circuitflow.engines.functions import is_weak_beside
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import BINARY, FORMS, inlinable, written
 from circuitflow.engines.source import Source, is_number
@@ -25,6 +27,7 @@ from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.node import Node
 
 LITERAL = 1000
@@ -33,10 +36,14 @@ LITERAL = 1000
 _TOGETHER = 8
 """How many arguments a line makes floats."""
 
+_TIDY = re.compile(r"\w+ = (?:[\w.]+(?: [-+*/] [\w.]+)?|[\w.]+\([\w.]+(?:, [\w.]+)*\))", re.ASCII)
+"""Statements that have no parentheses too many: an operator, or a call of names and numbers; most of them are."""
+
 _ARRAY_FORMS = {**{getattr(np, name): f"{{0}} {sign} {{1}}" for name, sign in BINARY.items()},
                 np.negative: "-{0}", np.invert: "~{0}", np.matmul: "{0} @ {1}"}
 
 
+@collector_paused()
 def to_python(circuit: Circuit, of: References = None, wrt: References = None, *,
               inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None) -> str:
     """A Python file with a function of values and gradients in straight-line code, forward, then backward.
@@ -59,7 +66,7 @@ def to_python(circuit: Circuit, of: References = None, wrt: References = None, *
     question = Question(Interpreter(circuit), of, wrt)
     inputs, upstream = question.arguments(inputs, upstream, {})
     derived = Derived(question)
-    if not derived.takes({text: x for text, x in upstream.items() if text in question.plan.of}):
+    if not derived.takes(upstream):
         derived = Derived(question, seeded=True)
     return _Script(derived, inputs, upstream).text()
 
@@ -93,7 +100,7 @@ class _Script:
         received = {text: id_ for text, id_ in derived.upstream.items() if plan.active[plan.of[text]]}
         upstream = {**{text: 1.0 for text, id_ in received.items() if derived.type_of(id_).shape == ()},
                     **{text: known[text] for text in received if text in known}, **upstream}
-        # What has no default is zeros meanwhile. An unknown name is refused there, and every value that does not fit.
+        # What has no default is zeros meanwhile. An unknown input is refused there, and every value that does not fit.
         bound, seeds = derived.question.bind(
             {**{name: self._zeros(name, id_) for name, id_ in derived.inputs.items() if name not in inputs}, **inputs},
             {**{text: self._zeros(id_, id_) for text, id_ in received.items() if text not in upstream}, **upstream})
@@ -114,8 +121,8 @@ class _Script:
         for name, value in self.stages.values.items():
             if isinstance(value, Value) and id(value) not in self.locals:
                 self.locals[id(value)] = self.names.new(name)
-        self.source = Source(self.stages, lambda value, position: self.locals.get(id(value)) or self.names.new(
-            f"{self.made[id(value)].stage.id}_part"))
+        self.source = Source(self.stages, self._number, lambda value, position: (
+            self.locals.get(id(value)) or self.names.new(f"{self.made[id(value)].stage.id}_part")))
 
     def _zeros(self, name: str, id_: str) -> Any:
         """An array like an argument without a default."""
@@ -189,7 +196,7 @@ class _Script:
     def _body(self) -> Iterator[str]:
         """Statements, and comments that say which gate they are of."""
         part, stage, told, last = None, None, "", None
-        for line, statement in self.source.statements(self._right, self._number, self._inlines):
+        for line, statement in self.source.statements(self._right, self._inlines):
             node: Node = line.stage
             is_forward = node.id in self.derived.question.circuit.nodes
             if part != is_forward:
@@ -241,7 +248,7 @@ class _Script:
         if line.function is np.astype:
             self.names.use("float")
         if call is None or (call in ("divide", "remainder") and self._is_never_zero(line.operands[1])):
-            return written(line, FORMS, text)
+            return written(FORMS, line, text)
         return f"{self.names.use(call)}({', '.join(map(text, line.operands))})"
 
     def _is_never_zero(self, x: Any) -> bool:
@@ -270,7 +277,7 @@ class _Script:
             return self.names.dtype(x)
         if is_number(x):
             typed = isinstance(x, np.generic | np.ndarray) and x.dtype not in {
-                value.dtype for value in line.operands if isinstance(value, Value)}
+                value.dtype for value in line.operands if isinstance(value, Value) and is_weak_beside(line.function)}
             return self.names.typed(x) if typed else self.names.number(x)
         if isinstance(x, np.ndarray):
             return self.names.constant(x)
@@ -342,7 +349,7 @@ def _end(x: Any, missing: str = "") -> str:
 
 def _tidy(statement: str) -> str:
     """A statement without parentheses that it does not need."""
-    return ast.unparse(ast.parse(statement))
+    return statement if _TIDY.fullmatch(statement) else ast.unparse(ast.parse(statement))
 
 
 def _returned(result: str) -> list[str]:

@@ -28,7 +28,7 @@ class AtLeast:
 
 
 class Reads(Flag):
-    """Whose values a gate's backward rule reads; a shape alone is not read."""
+    """Which values a backward rule reads. Reading a shape does not count."""
 
     NOTHING = 0
     INPUTS = auto()

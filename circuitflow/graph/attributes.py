@@ -19,11 +19,13 @@ class Misfit(NamedTuple):
         message: what was found and what was expected.
         path: the attribute; empty where it is missing, or where several do not go together.
         is_key: whether it is the name that is wrong.
+        lacks: the attribute that is missing, or "".
     """
 
     message: str
     path: tuple[str, ...] = ()
     is_key: bool = False
+    lacks: str = ""
 
 
 def fitted(name: str, gate: Gate, given: Mapping[str, Any], others: Collection[str] = (),
@@ -51,7 +53,8 @@ def fitted(name: str, gate: Gate, given: Mapping[str, Any], others: Collection[s
                 message = f"{name} has no attribute '{printable(attribute, 60)}'{hint}"
                 misfits.append(Misfit(message, (attribute,), is_key=True))
             elif detail["type"] == "missing":
-                misfits.append(Misfit(f"{name} needs the attribute '{attribute}': {expected(properties[attribute])}"))
+                message = f"{name} needs the attribute '{attribute}': {expected(properties[attribute])}"
+                misfits.append(Misfit(message, lacks=attribute))
             elif not attribute:
                 misfits.append(Misfit(f"{name}: {detail['ctx']['error']}"))
             else:

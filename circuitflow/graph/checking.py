@@ -11,7 +11,7 @@ from circuitflow.document.model import NODES, CallNode, GateNode, IfNode, Node, 
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import few, listing, printable, short
-from circuitflow.gates import AtLeast, Gate, GateTable
+from circuitflow.gates import AtLeast, Gate, GateTable, suggestion
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.definition import NOTHING, Definition, Site
 from circuitflow.graph.network import Output
@@ -91,10 +91,10 @@ class _Checker:
         else:
             put_in_order(self.definition, self.faults)
 
-    def fault(self, site: Site, message: str, *path: str | int, key: bool = False) -> None:
+    def fault(self, site: Site, message: str, *path: str | int, key: bool = False, lacks: str = "") -> None:
         site.sound = False
         self.faults.add(self.definition.source, f"node '{site.node.id}': {message}", *site.pointer, *path,
-                        node=site.node.id, key=key)
+                        node=site.node.id, key=key, lacks=lacks)
 
     # Nodes
 
@@ -139,7 +139,7 @@ class _Checker:
             if gate is not None and not gate.outputs:
                 self.single.add(node.id)
             if gate is None:
-                hint = self.faults.nearest(node.gate, [*self.gates, *NODES]) or "; `circuitflow gates` lists them"
+                hint = suggestion(node.gate, [*self.gates, *NODES], self.faults.nearest)
                 self.fault(site, f"there is no gate {short(node.gate)}{hint}", "gate")
             else:
                 self._attributes(site, node, gate)
@@ -194,7 +194,7 @@ class _Checker:
             return
         site.attributes, misfits = fitted(node.gate, gate, node.attributes, GateNode.model_fields, self.faults.nearest)
         for misfit in misfits:
-            self.fault(site, misfit.message, *misfit.path, key=misfit.is_key)
+            self.fault(site, misfit.message, *misfit.path, key=misfit.is_key, lacks=misfit.lacks)
 
     # Operands
 
@@ -227,7 +227,9 @@ class _Checker:
         elif node.inputs is not None:
             given = [_Given(source, int(port) if port.isdecimal() else port, (*here, port))
                      for port, source in node.inputs.items()]
-        references = [self._reference(site, edge.source, edge.pointer) for edge in given]
+        broken = self.definition.broken
+        references = [self._reference(site, edge.source, edge.pointer) if not broken or edge.pointer not in broken else
+                      None for edge in given]
         places = self._places(site, given)
         if places is None or None in references:
             site.sound = False
@@ -319,12 +321,15 @@ class _Checker:
         body, pointer = self.definition.body, self.definition.pointer
         if (*pointer, "outputs") in self.definition.broken:
             return
+        whole = True
         for i, text in enumerate(body.outputs):
-            if text in self.definition.outputs:
+            if (*pointer, "outputs", i) in self.definition.broken:
+                whole = False
+            elif text in self.definition.outputs:
                 self.faults.add(self.definition.source, f"output '{text}' stands twice", *pointer, "outputs", i)
             elif reference := self._reference(None, text, (*pointer, "outputs", i)):
                 self.definition.outputs[text] = reference
-        for text in body.upstream or {}:
+        for text in body.upstream or {} if whole else {}:
             if text not in self.definition.positions:
                 hint = self.faults.nearest(text, body.outputs) or f", which are {listing(body.outputs)}"
                 self.faults.add(self.definition.source, f"upstream '{text}': not one of the outputs{hint}", *pointer,

@@ -25,7 +25,7 @@ from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.definition import define
 from circuitflow.graph.expansion import expand, outputs_of_call, reached, resolved_outputs
-from circuitflow.graph.inference import infer
+from circuitflow.graph.inference import Units, infer
 from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
 from circuitflow.graph.values import read_sources, read_upstream
@@ -102,7 +102,7 @@ class Circuit(Network):
             faults.fail()
         placed = list(expand(root, gates))
         nodes = {place.node.id: place.node for place in placed}
-        values = infer(placed, nodes, gates, faults)
+        values = infer(placed, nodes, Units(gates, faults))
         self.outputs = MappingProxyType(dict(resolved_outputs(root)))
         upstream = read_upstream(root, nodes, self.outputs, beside, faults)
         faults.raise_if_any()

@@ -19,7 +19,11 @@ from circuitflow.graph.node import Edge, Node
 
 @dataclass(slots=True, eq=False)
 class Placed:
-    """A node of the expanded circuit with the place in a document that it comes from."""
+    """A node of the expanded circuit with the place in a document that it comes from.
+
+    Attributes:
+        call: the path of the call that it is inside of, with a slash at its end.
+    """
 
     node: Node
     site: Site
@@ -69,18 +73,17 @@ def reached(root: Definition, faults: Faults) -> list[Definition] | None:
     return pending
 
 
-def expand(root: Definition, gates: GateTable, path: str = "",
+def expand(root: Definition, gates: GateTable,
            given: Mapping[str, Edge | None] = MappingProxyType({})) -> Iterator[Placed]:
     """The nodes of a body in topological order, the nodes of a call where the call stands.
 
     Args:
         root: the body.
         gates: the gate table.
-        path: what the ids begin with.
         given: where the inputs of the body come from; those that are not given are sources.
     """
     pending: list[tuple[Definition, str, Mapping[str, Edge | None], Iterator[Site]]] = [
-        (root, path, given, iter(root.order))]
+        (root, "", given, iter(root.order))]
     while pending:
         definition, call, given, sites = pending[-1]
         for site in sites:
@@ -125,12 +128,12 @@ def _edges(definition: Definition, call: str, site: Site) -> tuple[Edge, ...] | 
         return None
 
 
-def resolved_outputs(definition: Definition, path: str = "",
+def resolved_outputs(definition: Definition,
                      expanded: Container[str] | None = None) -> Iterator[tuple[str, Output]]:
-    """The outputs of a body whose ids begin with a path; those that lead to something at fault are left out."""
+    """The outputs of a body; those that lead to something at fault are left out."""
     for text, (name, output) in definition.outputs.items():
         try:
-            yield text, Output(*resolve(definition, path, name, output, expanded))
+            yield text, Output(*resolve(definition, "", name, output, expanded))
         except KeyError:
             continue
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from circuitflow.document.faults import Faults
 from circuitflow.document.limits import Budget
@@ -16,34 +17,37 @@ from circuitflow.graph.expansion import Placed, expand, resolved_outputs
 from circuitflow.graph.network import Network
 from circuitflow.graph.node import Edge, Node
 
+Fault = Callable[..., None]
+"""Notes what is wrong with a node: the place, the message, and the path from the node to what is at fault."""
+
 
 class Instance(Network):
-    """A body that runs as a unit inside a node, for the types of its operands.
+    """A body that runs as a unit inside nodes, for the types of its operands. The ids of its nodes are those inside.
 
     Attributes:
         definition: the body.
-        path: what the ids of its nodes begin with.
         values: the arrays of its constants, by id.
         inputs: ids of the nodes that stand for the operands, by name of the body's input.
+        plans: its schedules, by the operands that a gradient is wanted on.
     """
 
-    def __init__(self, definition: Definition, path: str, operands: Mapping[str, ArrayType], gates: GateTable,
-                 faults: Faults) -> None:
+    def __init__(self, definition: Definition, operands: Mapping[str, ArrayType], units: Units, path: str) -> None:
         self.name = definition.body.name or "circuit"
-        self.definition, self.path = definition, path
-        self.inputs = {name: f"{path}{name} given" for name in operands}
+        self.definition = definition
+        self.plans: dict[tuple[str, ...], Any] = {}
+        self.inputs = {name: f"{name} given" for name in operands}
         nodes = {self.inputs[name]: Node(self.inputs[name], "input", None, {}, (), (), (type_,))
                  for name, type_ in operands.items()}
         given = {name: Edge(operand, 0, "x") for name, operand in self.inputs.items()}
-        placed = list(expand(definition, gates, path, given))
+        placed = list(expand(definition, units.gates, given))
         nodes |= {place.node.id: place.node for place in placed}
         self.nodes = nodes
-        self.values = infer(placed, nodes, gates, faults)
-        self.outputs = dict(resolved_outputs(definition, path))
+        self.values = infer(placed, nodes, units, path)
+        self.outputs = dict(resolved_outputs(definition))
         for place in placed:
             if place.node.kind in ("input", "parameter"):
-                _fault(place, faults, f"inside a node that runs as a unit there are no {place.node.kind}s of its own; "
-                                      "make it an input of the circuit and give it a value from outside")
+                units.fault(place, path, f"inside a node that runs as a unit there are no {place.node.kind}s of its "
+                                         "own; make it an input of the circuit and give it a value from outside")
 
     @property
     def types(self) -> tuple[ArrayType, ...] | None:
@@ -54,11 +58,43 @@ class Instance(Network):
         return tuple(map(self.type_of, self.outputs.values()))
 
 
-def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, faults: Faults) -> dict[str, Array]:
+class Units:
+    """The instances of a circuit's bodies: one for equal types of operands, however many nodes apply it.
+
+    A document of a few lines can nest so many that each of its own would take gigabytes.
+    """
+
+    def __init__(self, gates: GateTable, faults: Faults) -> None:
+        self.gates, self.faults = gates, faults
+        self._made: dict[tuple[Definition, tuple[ArrayType, ...]], Instance] = {}
+
+    def instance(self, definition: Definition, operands: Mapping[str, ArrayType], path: str) -> Instance:
+        """The instance of a body; a fault in it names the first node that applies it, by the path to it."""
+        key = definition, tuple(operands.values())
+        if key not in self._made:
+            self._made[key] = Instance(definition, operands, self, path)
+        return self._made[key]
+
+    def fault(self, place: Placed, path: str, message: str, *pointer: str | int) -> None:
+        """Note a fault of a node."""
+        name = path + place.node.id
+        self.faults.add(place.definition.source, f"node '{name}': {message}", *place.site.pointer, *pointer, node=name)
+
+
+def infer(placed: Iterable[Placed], nodes: dict[str, Node], units: Units, path: str = "") -> dict[str, Array]:
     """Infer the types of nodes in topological order; returns the values that the document gives.
 
     A node that needs one at fault is passed over: what would be said of it follows from the first fault.
+
+    Args:
+        placed: the nodes, each with its place in a document.
+        nodes: the same by id, and those that stand for operands.
+        units: the instances of bodies that run as a unit; notes faults.
+        path: what stands before the ids in faults.
     """
+    def fault(place: Placed, message: str, *pointer: str | int) -> None:
+        units.fault(place, path, message, *pointer)
+
     placed = list(placed)
     values: dict[str, Array] = {}
     names: dict[str, dict[str, Dimension]] = {}
@@ -77,33 +113,28 @@ def infer(placed: Iterable[Placed], nodes: dict[str, Node], gates: GateTable, fa
         if key in known:
             node.types, is_scalar = known[key]
             if not is_scalar:
-                _spend(place, budget, faults)
+                _spend(place, budget, fault)
             continue
         if node.is_source:
-            _source(place, values, faults)
+            _source(place, values, fault)
         elif node.gate is None:
-            _structure(place, nodes, gates, faults)
+            _structure(place, nodes, units, path, fault)
         else:
-            _gate(place, operands, faults)
+            _gate(place, operands, fault)
             if isinstance(place.site.node, InputNode) and node.types:
-                _declared(place, names.setdefault(place.call, {}), faults)
-        _spend(place, budget, faults)
+                _declared(place, names.setdefault(place.call, {}), fault)
+        _spend(place, budget, fault)
         if key is not None and node.types and place.site.is_plain:
             known[key] = node.types, not any(type_.shape for type_ in node.types)
     return values
 
 
-def _fault(place: Placed, faults: Faults, message: str, *path: str | int) -> None:
-    faults.add(place.definition.source, f"node '{place.node.id}': {message}", *place.site.pointer, *path,
-               node=place.node.id)
-
-
-def _spend(place: Placed, budget: Budget, faults: Faults) -> None:
+def _spend(place: Placed, budget: Budget, fault: Fault) -> None:
     """Count what a node's outputs take; one that takes too much is at fault. Scalars are within the limit of nodes."""
     for type_ in place.node.types:
         shape = _sizes(type_.shape) if type_.shape else None
         if shape is not None and (message := budget.spend(shape, type_.dtype)):
-            _fault(place, faults, message)
+            fault(place, message)
             place.node.types = ()
             return
 
@@ -114,26 +145,26 @@ def _sizes(shape: Shape) -> tuple[int, ...] | None:
     return sizes if len(sizes) == len(shape) else None
 
 
-def _gate(place: Placed, operands: Sequence[ArrayType], faults: Faults) -> None:
+def _gate(place: Placed, operands: Sequence[ArrayType], fault: Fault) -> None:
     node, gate = place.node, place.node.gate
     assert gate is not None  # noqa: S101
     try:
         result = gate.shape(*operands, **node.attributes)
     except ShapeError as error:
-        _fault(place, faults, f"{node.kind} {error}", "gate")
+        fault(place, f"{node.kind} {error}", "gate")
     else:
         node.types = (result,) if isinstance(result, ArrayType) else tuple(result)
 
 
-def _structure(place: Placed, nodes: dict[str, Node], gates: GateTable, faults: Faults) -> None:
+def _structure(place: Placed, nodes: dict[str, Node], units: Units, path: str, fault: Fault) -> None:
     """The instances of the bodies that a node applies, and the types of what comes of them."""
     node, written = place.node, place.site.node
     given = {str(edge.port): nodes[edge.source].types[edge.output] for edge in node.operands}
 
     def instance(key: str, types: Mapping[str, ArrayType]) -> Instance:
         definition = place.site.bodies[key]
-        path = f"{node.id}/" if len(place.site.bodies) == 1 else f"{node.id}/{key}/"
-        return Instance(definition, path, {name: types[name] for name in definition.inputs}, gates, faults)
+        inside = f"{path}{node.id}/" if len(place.site.bodies) == 1 else f"{path}{node.id}/{key}/"
+        return units.instance(definition, {name: types[name] for name in definition.inputs}, inside)
 
     try:
         if isinstance(written, IfNode):
@@ -158,7 +189,7 @@ def _structure(place: Placed, nodes: dict[str, Node], gates: GateTable, faults: 
             node.attributes = {"circuit": body}
             node.types = body.types or ()
     except ShapeError as error:
-        _fault(place, faults, f"{node.kind} {error}", "gate")
+        fault(place, f"{node.kind} {error}", "gate")
 
 
 def _scan(node: Node, written: ScanNode, given: Mapping[str, ArrayType],
@@ -192,14 +223,14 @@ def _said(type_: ArrayType) -> str:
     return f"{type_.dtype} {show(type_.shape)}"
 
 
-def _source(place: Placed, values: dict[str, Array], faults: Faults) -> None:
+def _source(place: Placed, values: dict[str, Array], fault: Fault) -> None:
     node, site, written = place.node, place.site, place.site.node
     assert isinstance(written, InputNode | ParameterNode | ConstantNode)  # noqa: S101
     declared = written.shape if isinstance(written, InputNode) else None
     shape: Shape = site.array.shape if site.array is not None else ()
     if declared is not None:
         if site.array is not None and not fits(shape, declared):
-            _fault(place, faults, f"its value has shape {show(shape)}, its declared shape is {show(declared)}", "shape")
+            fault(place, f"its value has shape {show(shape)}, its declared shape is {show(declared)}", "shape")
             return
         shape = tuple(Size.named(size) if isinstance(size, str) else size for size in declared)
     if site.array is not None:
@@ -217,13 +248,13 @@ def fits(shape: Shape, declared: list[int | str]) -> bool:
                                                for s, d in zip(shape, declared, strict=True))
 
 
-def _declared(place: Placed, sizes: dict[str, Dimension], faults: Faults) -> None:
+def _declared(place: Placed, sizes: dict[str, Dimension], fault: Fault) -> None:
     """Compare what a call gives to an input with what the input declares; equal names are equal sizes."""
     written, type_ = place.site.node, place.node.types[0]
     assert isinstance(written, InputNode)  # noqa: S101
     if written.dtype is not None and written.dtype != type_.dtype:
         place.node.types = ()
-        _fault(place, faults, f"declared as {written.dtype}, the call gives {type_.dtype}", "dtype")
+        fault(place, f"declared as {written.dtype}, the call gives {type_.dtype}", "dtype")
     if written.shape is not None:
         equal = fits(type_.shape, written.shape) and all(
             sizes.setdefault(name, size) == size
@@ -231,5 +262,4 @@ def _declared(place: Placed, sizes: dict[str, Dimension], faults: Faults) -> Non
         if not equal:
             place.node.types = ()
             where = "".join(f"; {name} is {sizes[name]}" for name in dict.fromkeys(written.shape) if name in sizes)
-            _fault(place, faults, f"declared as {show(written.shape)}, the call gives {show(type_.shape)}{where}",
-                   "shape")
+            fault(place, f"declared as {show(written.shape)}, the call gives {show(type_.shape)}{where}", "shape")

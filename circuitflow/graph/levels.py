@@ -127,7 +127,7 @@ class _Levels:
                     if site.bodies:
                         instances = {key: node.attributes[key] for key in site.bodies}
                         attributes = _applied(site, {**node.attributes, **{
-                            key: self.level(instance, instance.definition, instance.path)
+                            key: self.level(instance, instance.definition, "")
                             for key, instance in instances.items()}})
                     nodes[name] = Node(name, kind, site.gate, attributes, edges, node.outputs, node.types)
                 written[name] = Written(site, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 from circuitflow.errors import nearest
@@ -40,9 +41,9 @@ class Network:
             return self.outputs[reference]
         name, dot, output = reference.partition(".")
         node = self.nodes.get(name)
-        if node is None or reference not in node.names:
+        if node is None or (output not in node.outputs if dot else node.outputs):
             return self._outputs_of_call(name).get(output if dot else None)
-        return Output(name, node.names.index(reference) if output else 0)
+        return Output(name, node.outputs.index(output) if dot else 0)
 
     def names_of(self, name: str) -> list[str]:
         """How the outputs of a node, or of a call, are referred to; none where there is no such node."""
@@ -51,12 +52,19 @@ class Network:
 
     def gradient_name(self, reference: str) -> str:
         """What the gradient on an output is called beside values: `df`, or `df_2` where `df` is a node already."""
-        name, number = f"d{reference}", 1
-        # Nor is it what the gradient on another node is called.
-        while self._is_name(name) or (number > 1 and self._is_name(name[1:])):
-            number += 1
-            name = f"d{reference}_{number}"
-        return name
+        if reference not in self._gradient_names:
+            name, number = f"d{reference}", 1
+            # Nor is it what the gradient on another node is called.
+            while self._is_name(name) or (number > 1 and self._is_name(name[1:])):
+                number += 1
+                name = f"d{reference}_{number}"
+            self._gradient_names[reference] = name
+        return self._gradient_names[reference]
+
+    @cached_property
+    def _gradient_names(self) -> dict[str, str]:
+        """Those found so far: a value may be read by any number of nodes, and any number of names may be taken."""
+        return {}
 
     def _is_name(self, name: str) -> bool:
         return name in self.nodes or self.find(name) is not None

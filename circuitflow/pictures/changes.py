@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from circuitflow.errors import InputError, few
 from circuitflow.explanations.differences import Difference
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.definition import Definition, Site
-from circuitflow.pictures.picture import Kind, Picture, Sign, Vertex, Wire
+from circuitflow.pictures.picture import MOST, Kind, Picture, Sign, Vertex, Wire
 
 
 def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
-    """The new circuit with what is gone from the old one, calls closed; ids and changes stand beside the symbols."""
+    """The new circuit with what is gone from the old one, calls closed; ids and changes stand beside the symbols.
+
+    Raises:
+        InputError: there is too much to be drawn.
+    """
     after = {was: id_ for id_, was in difference.before.items()}
     told: dict[str, list[str]] = {}
     for change in difference.changes:
@@ -25,18 +30,23 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
     gone: dict[str, str] = {}
     for id_, site in new.definition.sites.items():
         sign = (Sign.ADDED if id_ not in difference.before else Sign.CHANGED if id_ in told else Sign.SAME)
-        keys[id_] = _vertex(picture, site, sign, told.get(id_, []))
+        keys[id_] = _vertex(picture, site, sign, few(told.get(id_, ())))
     for id_, site in old.definition.sites.items():
         if id_ not in after:
             gone[id_] = _vertex(picture, site, Sign.REMOVED, [])
     now = _edges(new.definition, keys)
     before = _edges(old.definition, {id_: keys[after[id_]] if id_ in after else gone[id_]
                                      for id_ in old.definition.sites})
-    for edges, others, sign in ((now, before, Sign.ADDED), (before, now, Sign.REMOVED)):
+    for edges, others, sign in ((now, set(before), Sign.ADDED), (before, set(now), Sign.REMOVED)):
         for edge in edges:
             if sign is Sign.ADDED or edge not in others:
                 picture.wires.append(Wire(f"w{len(picture.wires) + 1}", edge[0], edge[2],
                                           sign=Sign.SAME if edge in others else sign))
+    nodes, wires = len(picture.vertices), len(picture.wires)
+    if not MOST.holds(nodes, wires):
+        raise InputError(f"the picture of the changes has {nodes} nodes and {wires} wires, which nobody could read: at "
+                         f"most {MOST.nodes} with {MOST.wires} wires are drawn; leave the picture out, and the changes "
+                         "are listed")
     return picture
 
 

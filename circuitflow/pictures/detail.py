@@ -36,6 +36,13 @@ def unit_of(name: str, depth: int) -> str:
     return "/".join(steps[: depth + 1]) if len(steps) - 1 > depth else name
 
 
+def extent(circuit: Circuit, depth: int) -> tuple[int, int]:
+    """How many nodes and closed calls there are where calls are open to a depth, and how many wires between them."""
+    units = {name: unit_of(name, depth) for name in circuit.nodes}
+    wires = sum(units[edge.source] != units[name] for name, node in circuit.nodes.items() for edge in node.operands)
+    return len(set(units.values())), wires
+
+
 class Called(NamedTuple):
     """The circuit that a call applies, and what the document calls it."""
 

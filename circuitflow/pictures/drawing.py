@@ -7,18 +7,15 @@ from collections.abc import Callable
 from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.result import Result
 from circuitflow.graph.circuit import Circuit
-from circuitflow.pictures.detail import detail, unit_of
+from circuitflow.pictures.detail import detail, extent
 from circuitflow.pictures.dot import to_dot
 from circuitflow.pictures.graphviz import render
 from circuitflow.pictures.mermaid import to_mermaid
 from circuitflow.pictures.overview import overview
 from circuitflow.pictures.page import to_page
-from circuitflow.pictures.picture import Picture
+from circuitflow.pictures.picture import MOST, UNASKED, Picture
 from circuitflow.pictures.svg import to_svg
 from circuitflow.pictures.theme import THEMES, Theme
-
-LIMIT, MOST = 300, 2000
-"""Larger pictures, in nodes and closed calls, are drawn where a depth is asked for; and those not even then."""
 
 
 def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", depth: int | None = None) -> bytes:
@@ -59,16 +56,22 @@ def as_file(subject: Circuit | Result, made: Picture, form: str, theme: str) -> 
 def picture(subject: Circuit | Result, depth: int | None = None) -> Picture:
     """What is drawn of a circuit or a result; see `draw`."""
     circuit, result = (subject.circuit, subject) if isinstance(subject, Result) else (subject, None)
-    deepest = max(name.count("/") for name in circuit.nodes)
-    for candidate in range(deepest, -1, -1) if depth is None else (depth,):
-        count = len({unit_of(name, candidate) for name in circuit.nodes})
-        if count <= (LIMIT if depth is None else MOST):
-            return detail(circuit, result, candidate)
+    outputs = len(circuit.outputs if result is None else result.outputs)
     if depth is not None:
-        raise InputError(f"open to depth {depth} the circuit has {count} nodes and closed calls, which nobody could "
-                         f"read: at most {MOST} are drawn one by one; ask for less depth, or leave it out for an "
-                         "overview")
-    return overview(circuit, result)
+        nodes, wires = extent(circuit, depth)
+        if not MOST.holds(nodes, wires + outputs):
+            raise InputError(f"open to depth {depth} the circuit has {nodes} nodes and closed calls with "
+                             f"{wires + outputs} wires, which nobody could read: at most {MOST.nodes} with "
+                             f"{MOST.wires} wires are drawn one by one; ask for less depth, or leave it out for an "
+                             "overview")
+        return detail(circuit, result, depth)
+    fitting = None
+    for candidate in range(max(name.count("/") for name in circuit.nodes) + 1):
+        nodes, wires = extent(circuit, candidate)
+        if not UNASKED.holds(nodes, wires + outputs):  # nor is there room for more depth
+            break
+        fitting = candidate
+    return overview(circuit, result) if fitting is None else detail(circuit, result, fitting)
 
 
 Form = Callable[[Circuit | Result, Picture, Theme], bytes]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.explanations.numbers import rows
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import show
 from circuitflow.pictures.picture import Mark
@@ -14,16 +15,20 @@ from circuitflow.pictures.picture import Mark
 CELLS = 8
 """Longest strip."""
 
+EVERY = 1000
+"""How many numbers of a tensor are told in full."""
+
 
 def mark(value: Any, *, is_gradient: bool = False) -> Mark:
     """A value, or a gradient, which tells its norm where a value of the same shape stands above it."""
     array = np.asarray(value)
     if array.ndim == 0:
-        return Mark(number(array[()]), (), full(array))
+        return Mark(number(array[()]), (), full(array), array)
     if array.size <= 3 and array.ndim == 1:
-        return Mark(f"[{', '.join(number(x) for x in array)}]", (), full(array))
+        return Mark(f"[{', '.join(number(x) for x in array)}]", (), full(array), array)
     floats = array.astype(np.float64)
-    return Mark(f"‖·‖ {number(norm(floats))}" if is_gradient else show(array.shape), _strip(floats), full(array))
+    text = f"‖·‖ {number(norm(floats))}" if is_gradient else show(array.shape)
+    return Mark(text, _strip(floats), full(array), array)
 
 
 def shape_mark(type_: ArrayType) -> Mark | None:
@@ -38,7 +43,7 @@ def number(x: Any) -> str:
         return "true" if x else "false"
     if isinstance(x, int | np.integer):
         return str(x) if abs(int(x)) < 10**6 else f"{float(x):.1e}"
-    x = float(x)
+    x = float(x) + 0.0  # -0 is 0
     size = abs(x)
     if not math.isfinite(x):
         return {"inf": "∞", "-inf": "-∞"}.get(str(x), "NaN")
@@ -59,6 +64,16 @@ def full(array: Any) -> str:
     more = ", …" if array.size > 6 else ""
     return (f"{array.dtype} {show(array.shape)}, {floats.min():.6g} to {floats.max():.6g}, norm {norm(floats):.6g}: "
             f"[{first}{more}]")
+
+
+def every(array: Any) -> str:
+    """All numbers in full, row by row, a thousand at most."""
+    array = np.asarray(array)
+    if array.ndim == 0 or not array.size:
+        return full(array)
+    length = array.shape[-1]
+    text = rows(array, shown=lambda x: repr(x.item()), columns=min(length, EVERY), lines=max(1, EVERY // length))
+    return f"{full(array).partition(': ')[0]}\n{text}"
 
 
 def norm(floats: Any) -> float:

@@ -86,12 +86,15 @@ function area(box) {
   return made;
 }
 
+// Of a tensor what is told in its first line is read out, not every number.
+const spoken = (text) => text.split("\n[")[0];
+
 for (const key of Object.keys(parts)) {
   const part = byId(key);
   if (!part || !parts[key].length) continue;
   part.setAttribute("tabindex", "0");
   part.setAttribute("role", "img");
-  part.setAttribute("aria-label", parts[key].map(([heading, text]) => `${heading} ${text}`.trim()).join(", "));
+  part.setAttribute("aria-label", parts[key].map(([heading, text]) => `${heading} ${spoken(text)}`.trim()).join(", "));
   if (part.classList.contains("wire")) part.prepend(area(part.getBBox()));
   part.addEventListener("pointerenter", () => pointers.size || describe(key));
   part.addEventListener("focus", () => describe(key));

@@ -12,12 +12,12 @@ from xml.etree import ElementTree as ET  # what this package wrote itself is wri
 from circuitflow.document.writing import dumps_node
 from circuitflow.errors import printable
 from circuitflow.executor.result import Result
-from circuitflow.explanations.explanation import Block, Stage, explanation
+from circuitflow.explanations.explanation import Block, Stage, explanation, rule
 from circuitflow.explanations.forms import fingerprint, hypertext
 from circuitflow.gates import NOTES
 from circuitflow.graph.circuit import Circuit
 from circuitflow.pictures.detail import written
-from circuitflow.pictures.marks import full
+from circuitflow.pictures.marks import every
 from circuitflow.pictures.picture import Kind, Picture
 from circuitflow.pictures.svg import svg
 from circuitflow.pictures.theme import Theme
@@ -132,20 +132,19 @@ def _parts(subject: Circuit | Result, picture: Picture) -> dict[str, Any]:
         told = [["", vertex.tip]] if vertex.tip else []
         if node is not None:
             if node.gate is not None and node.kind in NOTES:
-                note = NOTES[node.kind]
-                told.append(["backward rule", f"{node.kind} {note.words}" if note.words else note.gradient])
+                told.append(["backward rule", rule(circuit, node, formula=False)])
             for name in node.names if result else ():
                 told += _numbers(result, name, several=bool(node.outputs))
             told.append(["in the document", printable(dumps_node(written(circuit, node.id)), JSON)])
         parts[vertex.key] = told
     for wire in picture.wires:
         parts[wire.key] = [["wire", wire.of or wire.name]] + [
-            [what, mark.full] for what, mark in (("value", wire.value), ("gradient", wire.gradient))
-            if mark and mark.full]
+            [what, mark.full if mark.array is None else every(mark.array)]
+            for what, mark in (("value", wire.value), ("gradient", wire.gradient)) if mark and mark.full]
     return parts
 
 
 def _numbers(result: Result | None, name: str, *, several: bool) -> list[list[str]]:
     found: list[tuple[str, Mapping[str, Any]]] = [("value", result.values), ("gradient", result.gradients)] if (
         result) else []
-    return [[f"{what} of {name}" if several else what, full(values[name])] for what, values in found if name in values]
+    return [[f"{what} of {name}" if several else what, every(values[name])] for what, values in found if name in values]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Kind(StrEnum):
@@ -30,18 +30,21 @@ class Sign(StrEnum):
     CHANGED = "changed"
 
 
-class Mark(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Mark:
     """A number on a wire.
 
     Attributes:
         text: the number in short, or the shape of a tensor.
         strip: some elements of a tensor, scaled to [-1, 1].
-        full: the number in full.
+        full: the number in full, or what there is to say of a tensor in a line.
+        array: the number or the tensor itself, where there is one.
     """
 
     text: str
     strip: tuple[float, ...] = ()
     full: str = ""
+    array: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,26 @@ class Group:
     key: str
     title: str
     parent: str = ""
+
+
+class Room(NamedTuple):
+    """How much is drawn one by one. Graphviz takes a time that grows with the square of it and more.
+
+    Attributes:
+        nodes: vertices that stand for nodes and closed calls.
+        wires: from one of them to another, and to outputs.
+    """
+
+    nodes: int
+    wires: int
+
+    def holds(self, nodes: int, wires: int) -> bool:
+        """Whether there is room for so many."""
+        return nodes <= self.nodes and wires <= self.wires
+
+
+UNASKED, MOST = Room(300, 1000), Room(2000, 3000)
+"""What is drawn where nobody asks for a depth, and what is drawn at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,13 +113,16 @@ class Derivation:
 
     def hollow(self, sources: Mapping[str, Wire]) -> None:
         """Where inputs are still read for their shape, zeros like other wires stand in for them."""
+        after: dict[int, list[Record]] = {}  # by the node that they stand behind
         for name, like in sources.items():
             self.writer.row("zeros_like")
-            record, records = self.sources[name].record, self.writer.records
+            record = self.sources[name].record
             like = self.writer.oldest(like)
             record.gate, record.operands, record.attributes, record.notes = "zeros_like", {0: like}, {}, {}
-            records.remove(record)
-            records.insert(records.index(like.record) + 1, record)
+            after.setdefault(id(like.record), []).append(record)
+        moved = {id(record) for records in after.values() for record in records}
+        kept = [record for record in self.writer.records if id(record) not in moved]
+        self.writer.records = [record for one in kept for record in (one, *reversed(after.get(id(one), ())))]
 
     def called(self, wire: Wire, wanted: str) -> Wire:
         """A node of its own for a wire."""

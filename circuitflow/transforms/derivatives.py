@@ -105,16 +105,20 @@ def jacobian(circuit: Circuit, of: References = None, wrt: References = None) ->
     of an output that is no scalar are one scan over the rows of the identity; what the rows share is computed once.
     Arguments and errors are those of `gradient`.
     """
-    return _jacobian(circuit, of, wrt, f"jacobian_of_{circuit.name}")
+    return _jacobian(circuit, of, wrt, "Jacobian", f"jacobian_of_{circuit.name}")
 
 
-def _jacobian(circuit: Circuit, of: References, wrt: References, called: str) -> Circuit:
+def _jacobian(circuit: Circuit, of: References, wrt: References, what: str, called: str) -> Circuit:
     derivation = Derivation(circuit, of, wrt)
+    floats = {text: wire for text, wire in derivation.outputs().items() if wire.type.is_float}
+    if (blocks := len(floats) * len(derivation.plan.wrt)) > circuit.limits.nodes:
+        raise InputError(f"the {what} has {blocks} blocks, one for each of {len(floats)} by each of "
+                         f"{len(derivation.plan.wrt)}; at most {circuit.limits.nodes} are allowed (limit nodes); name "
+                         "fewer to differentiate by, or take its product with a vector (jvp, hvp)")
     outputs = {}
-    for text, wire in derivation.outputs().items():
-        if wire.type.is_float:
-            for name, block in (_row if wire.shape == () else _rows)(derivation, text, wire).items():
-                outputs[text, name] = derivation.called(block, f"d{text}_d{name}")
+    for text, wire in floats.items():
+        for name, block in (_row if wire.shape == () else _rows)(derivation, text, wire).items():
+            outputs[text, name] = derivation.called(block, f"d{text}_d{name}")
     if not outputs:
         raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point output to differentiate")
     asked = ", ".join(derivation.plan.of)
@@ -130,7 +134,7 @@ def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> 
     product with a vector is far cheaper: see `hvp`. Arguments and errors are those of `gradient`.
     """
     first = reverse(circuit, of, wrt, values=False, again=True)
-    return _jacobian(first.circuit, None, first.by, f"hessian_of_{circuit.name}")
+    return _jacobian(first.circuit, None, first.by, "Hessian", f"hessian_of_{circuit.name}")
 
 
 def _row(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
@@ -224,7 +228,7 @@ def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, 
     gradients = derivation.sweep(seeds)
     called = derivation.named(gradients, derivation.asked(gradients), lambda name: f"d{name}", "gradient on")
     primal = derivation.outputs() if values else {}
-    of, by = ", ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
+    of, by = " + ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
     circuit = derivation.finish([*primal.values(), *called.values()], f"gradient_of_{derivation.circuit.name}",
                                 f"the gradient of {of} with respect to {by}",
                                 kept=[derivation.forward.wires[slot] for slot in derivation.plan.wrt.values()]

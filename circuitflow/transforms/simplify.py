@@ -1,7 +1,7 @@
-"""What need not be written down: zeros added, ones multiplied, shapes that are right already or known by number.
+"""Algebraic simplifications: x + 0, x · 1, shapes known as numbers.
 
-The facets of a gate's row say what that is; a row without facets is written as it stands. What is left out would not
-change the result; 0 · x stays, because it is not 0 for every x.
+The facets of a gate's row say which apply; a node of a row without facets stays as it is. No simplification changes the
+result: 0 · x stays, because it is not 0 for every x.
 """
 
 from __future__ import annotations

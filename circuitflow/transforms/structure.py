@@ -1,4 +1,4 @@
-"""How nodes that apply circuits are differentiated: by the application of the circuits' gradients."""
+"""Differentiates nodes that apply circuits: the gradient applies the circuits' gradients."""
 
 from __future__ import annotations
 

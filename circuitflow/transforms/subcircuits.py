@@ -161,11 +161,22 @@ class Subcircuits:
             given: the outputs of the scan that have an upstream gradient.
         """
         missing = [name for name in carry if carry[name] not in given]
-        plans = {name: make_plan(level, list(level.outputs), [name], self._rules(self)) for name in missing}
-        flows = {name: {text for text, slot in plan.of.items() if plan.active[slot]} for name, plan in plans.items()}
-        arrived = set(given)
-        while found := [name for name in missing if carry[name] not in arrived and flows[name] & arrived]:
-            arrived.update(carry[name] for name in found)
+        plan = make_plan(level, list(level.outputs), missing, self._rules(self))
+        steps = {slot: step for step in plan.steps if step.wanted
+                 for slot in range(step.output, step.output + max(step.outputs, 1))}
+        names = {slot: name for name, slot in plan.wrt.items()}
+        arrived, seen = set(given), set()
+        pending = [plan.of[text] for text in given]
+        while pending:  # back through the body, and from an input that is carried to the output that becomes it
+            slot = pending.pop()
+            if slot in seen or not plan.active[slot]:
+                continue
+            seen.add(slot)
+            if slot in names:
+                arrived.add(carry[names[slot]])
+                pending.append(plan.of[carry[names[slot]]])
+            elif slot in steps:
+                pending += (x for x, want in zip(steps[slot].operands, steps[slot].wanted, strict=True) if want)
         return [name for name in carry if carry[name] in arrived]
 
     def pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str]) -> Pullback:

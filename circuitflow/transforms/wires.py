@@ -1,4 +1,4 @@
-"""Wires: what a backward rule is given instead of arrays, so that what it computes is written down."""
+"""Symbolic values. A backward rule applied to them records the nodes it computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A body under construction: the vocabulary of backward rules that writes nodes down."""
+"""A body under construction. Backward rules call it as their vocabulary; it records the nodes they compute."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from circuitflow.transforms.simplify import fill_of, simplified
 from circuitflow.transforms.wires import Record, Wire
 
 _NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 3.0: "three", 0.5: "half", -1.0: "minus_one"}
-"""How constants are called that have a name."""
+"""Names of constants, by value."""
 
 
 class Writer:
     """Writes the nodes of one body; as `op` it is the vocabulary of backward rules.
 
-    What is there already is not written again, and nothing is written that `simplify` knows to be something else.
+    It shares common subexpressions and simplifies as it writes.
     """
 
     wire: type[Wire] = Wire
@@ -206,7 +206,7 @@ class Writer:
         """The constant that a gate of constants is."""
         if type_.shape or any(wire.shape or math.isnan(wire.fill) for wire in wires):
             return None
-        if "bfloat16" in (type_.dtype, *(wire.dtype for wire in wires)):  # which NumPy does not have
+        if "bfloat16" in (type_.dtype, *(wire.dtype for wire in wires)):  # NumPy has no bfloat16
             return None
         with np.errstate(all="ignore"):
             value = row.forward(np, *(np.asarray(wire.fill, wire.dtype) for wire in wires), **attributes)

@@ -1,0 +1,26 @@
+"""What is common to the commands of the program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+from circuitflow.errors import InputError, printable
+
+
+class Command(TyperCommand):
+    """A command that is told nothing twice: no option of one value, no ID of an option ID=VALUE."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        options = [parameter for parameter in order if parameter.param_type_name == "option"]
+        for option in dict.fromkeys(options):
+            name = option.opts[0]
+            if not (option.multiple or getattr(option, "is_flag", False)) and options.count(option) > 1:
+                raise InputError(f"{name} is given twice; it takes one value, so give it once")
+            if option.multiple and "=" in (option.metavar or ""):
+                ids = [value.partition("=")[0] for value in values[option.name]]
+                if twice := [id_ for id_ in ids if ids.count(id_) > 1]:
+                    raise InputError(f"{name} {printable(twice[0], 60)}=… is given twice; give it once")
+        return super().parse_args(ctx, args)

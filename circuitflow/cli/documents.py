@@ -1,0 +1,78 @@
+"""New documents put into files, with a `$schema` that an editor finds."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import circuitflow as cf
+from circuitflow.cli.output import emit
+from circuitflow.document.model import Document
+from circuitflow.document.output import is_stream, write
+from circuitflow.document.writing import dumps
+
+SCHEMA = "circuit.schema.json"
+
+
+def emit_document(circuit: cf.Circuit, output: str | None) -> None:
+    """Write a document to a file, or to standard output for None and "-".
+
+    In a file it names the nearest schema, beside the file or above it; where there is none, one is put beside it. A
+    document that names a URL keeps it: that leads to the same place from every folder. On standard output, pipes and
+    devices it is as it is: beside the document that it was made of.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    document = circuit.document
+    if output is None or output == "-" or is_stream(output):
+        emit(output, dumps(document))
+        return
+    schema = None
+    if "://" not in (document.schema_ or ""):
+        schema = _schema_for(output)
+        document = _naming(document, schema and os.path.relpath(schema, _folder(output)).replace(os.sep, "/"))
+    emit(output, dumps(document))
+    if schema is not None and not os.path.exists(schema):
+        from circuitflow.cli.schema import Which, text
+
+        write(schema, text(Which.DOCUMENT))
+
+
+def _folder(output: str) -> str:
+    return os.path.dirname(os.path.realpath(output))
+
+
+def _naming(document: Document, schema: str | None) -> Document:
+    """The same document with another `$schema`, or with none."""
+    written = document.model_fields_set - {"schema_"} | ({"schema_"} if schema else set())
+    return Document.model_construct(written, **{**dict(document), "schema_": schema})
+
+
+def _schema_for(output: str) -> str | None:
+    """The nearest schema, else the place for one: none where something else is, nor for what is no regular file."""
+    beside = os.path.join(_folder(output), SCHEMA)
+    if os.path.realpath(output) == beside or (os.path.exists(output) and not os.path.isfile(output)):
+        return None
+    return _nearest(_folder(output)) or (None if os.path.lexists(beside) else beside)
+
+
+def _nearest(folder: str) -> str | None:
+    """The schema of this format in a folder or above it, there or in its folder `schemas`."""
+    places = (os.path.join(place, name) for place in (folder, *map(str, Path(folder).parents))
+              for name in (SCHEMA, os.path.join("schemas", SCHEMA)))
+    return next(filter(_is_schema, places), None)
+
+
+def _is_schema(path: str) -> bool:
+    """Whether a file says that it is the schema of this format, in its first lines."""
+    from circuitflow.document.schema import identifier
+
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return json.dumps(identifier("circuit")).encode() in file.read(1000)
+    except OSError:
+        return False

@@ -1,0 +1,90 @@
+"""Parquet and Arrow files: columns with types of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from circuitflow.cli.tables.reader import Batch, Wanted
+from circuitflow.document.values import unfit
+from circuitflow.errors import InputError, printable
+
+
+class ArrowColumns:
+    """A table of Arrow columns; see `Reader`."""
+
+    def __init__(self, schema: Any, total: int | None, read: Callable[[Sequence[str]], Iterator[Any]],
+                 shown: str) -> None:
+        """Set up.
+
+        Args:
+            schema: the names and types of the columns.
+            total: how many batches there are.
+            read: gives the batches of some columns, by their names.
+            shown: what errors call the file.
+        """
+        self.names: Sequence[str] = schema.names
+        self.total = total
+        self._schema, self._read, self._shown = schema, read, shown
+
+    def type_of(self, position: int) -> Any:
+        """The type that a column is carried along as: its own, or that of the values of a dictionary."""
+        import pyarrow as pa
+
+        type_ = self._schema.field(position).type
+        return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """The rows in order; errors are those of `Reader`."""
+        positions = sorted({*(position for position, _ in wanted.inputs.values()), *wanted.kept})
+        first = 1
+        for batch in self._read([self.names[position] for position in positions]):
+            batch.validate(full=True)  # pyarrow takes the offsets in a file on trust, and reads beyond its memory
+            columns = {position: self._plain(batch.column(self.names[position])) for position in positions}
+            inputs = {name: self._numbers(columns[position], dtype, position, first)
+                      for name, (position, dtype) in wanted.inputs.items()}
+            yield Batch(first, batch.num_rows, inputs, [columns[position] for position in wanted.kept])
+            first += batch.num_rows
+
+    @staticmethod
+    def _plain(column: Any) -> Any:
+        import pyarrow as pa
+
+        return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+    def _numbers(self, column: Any, dtype: str, position: int, first: int) -> Any:
+        """A column as an array of a dtype, every number kept exactly; floats may be rounded to a smaller float."""
+        import pyarrow as pa
+
+        types = pa.types
+        if not (types.is_boolean(column.type) if dtype == "bool" else
+                types.is_integer(column.type) or types.is_floating(column.type)):
+            remedy = "write a column of truth values" if dtype == "bool" else "cast it to a column of numbers"
+            raise InputError(f"{self._shown}: column '{printable(self.names[position], 60)}' is "
+                             f"{printable(str(column.type), 60)}; expected {dtype}, so {remedy}")
+        if column.null_count:
+            self._refuse(first + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))), position,
+                         "there is no value; write one, or take the row out")
+        array = column.to_numpy(zero_copy_only=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = array.astype(dtype, copy=False)
+        if array.dtype != dtype:
+            for i in np.flatnonzero(_is_doubtful(array, cast)):
+                if message := unfit(array[i].item(), dtype):
+                    self._refuse(first + int(i), position, message)
+        return cast
+
+    def _refuse(self, row: int, position: int, what: str) -> NoReturn:
+        raise InputError(f"{self._shown}: row {row}, column '{printable(self.names[position], 60)}': {what}")
+
+
+def _is_doubtful(array: Any, cast: Any) -> Any:
+    """Where a number may have become another one, or is so large or small that it may be beyond a dtype."""
+    if array.dtype.kind == cast.dtype.kind == "f":
+        size = np.abs(array)
+        return (size > 6e4) | ((size < 1e-4) & (size != 0))  # within these every float dtype has a number for it
+    with np.errstate(invalid="ignore"):
+        # A float at the end of the range of an integer does not go back into it.
+        return (cast.astype(array.dtype) != array) | (np.abs(cast.astype("float64")) >= 2.0**53)

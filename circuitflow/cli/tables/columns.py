@@ -1,0 +1,75 @@
+"""Which columns are which inputs: by name, strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import circuitflow as cf
+from circuitflow.cli.tables.reader import Wanted
+from circuitflow.errors import InputError, listing, nearest, printable
+from circuitflow.gates.shapes import show
+
+
+def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], given: Collection[str],
+            keep: Sequence[str], table: str, *, defaults: bool) -> tuple[Wanted, str]:
+    """The columns that are read, and a note of those that are not, or "".
+
+    Blanks around the name of a column do not count.
+
+    Args:
+        circuit: whose inputs and parameters they are.
+        names: of the columns.
+        needed: the sources that the question needs.
+        given: the inputs that have the same value in every row.
+        keep: the names of the columns that are carried along.
+        table: what errors call the file.
+        defaults: whether an input without a column has the document's value.
+
+    Raises:
+        InputError: an input has no column and no value, or is no scalar; a column stands twice, or is not there.
+    """
+    names = [name.strip() for name in names]
+    sources = {name: node for name, node in circuit.nodes.items() if node.kind in ("input", "parameter")}
+    read = [name for name in sources if name in names and name not in given]
+    listed = f"its columns are {listing(names)}" if names else "it has none"
+    for name in read:
+        if shape := sources[name].types[0].shape:
+            raise InputError(f"{table}: column '{name}' has one number in each row, and input '{name}' has shape "
+                             f"{show(shape)}; write the circuit for one example, with a scalar input for each column, "
+                             f"or give '{name}' by --set, the same for every row")
+    _refuse_missing([name for name in needed if name in sources and name not in read and name not in given
+                     and not ((defaults or sources[name].kind == "parameter") and name in circuit.values)],
+                    circuit, names, f"{table}: ", listed)
+    if not read:
+        raise InputError(f"{table}: no column has the name of an input; {listed}, the inputs are "
+                         f"{listing(sources) or 'none'}")
+    for name in keep:
+        if name not in names:
+            raise InputError(f"{table}: there is no column '{printable(name, 60)}' to keep{nearest(name, names)}; "
+                             f"{listed}")
+    if twice := [name for name in (*read, *keep) if names.count(name) > 1]:
+        raise InputError(f"{table}: column '{printable(twice[0], 60)}' stands twice; rename one of the two")
+    wanted = Wanted({name: (names.index(name), sources[name].types[0].dtype) for name in read},
+                    [names.index(name) for name in keep])
+    unread = [name for name in dict.fromkeys(names) if name not in read and name not in keep]
+    free = [name for name in sources if name not in read and name not in given]
+    words = [_with_nearest(name, free, given) for name in unread[:12]]
+    return wanted, ", ".join([*words, f"and {len(unread) - 12} more"] if len(unread) > 12 else words)
+
+
+def _refuse_missing(missing: Sequence[str], circuit: cf.Circuit, names: Sequence[str], beginning: str,
+                    listed: str) -> None:
+    if not missing:
+        return
+    first = missing[0]
+    inputs = f"input{'s' * (len(missing) > 1)} {listing(missing)}"
+    default = ", or the document's by --defaults" if all(name in circuit.values for name in missing) else ""
+    raise InputError(f"{beginning}there is no column for {inputs}{nearest(first, names)}; {listed}; give the same "
+                     f"value for every row by --set {first}=…{default}")
+
+
+def _with_nearest(name: str, free: Sequence[str], given: Collection[str]) -> str:
+    shown = f"'{printable(name, 60)}'"
+    if name in given:
+        return f"{shown} (its value is given)"
+    return shown + (f" ({clause[2:]})" if (clause := nearest(name, free)) else "")

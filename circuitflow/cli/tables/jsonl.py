@@ -1,0 +1,161 @@
+"""JSON Lines: an object in every line, whose keys are the columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+from circuitflow.cli.tables.cells import CellError, numbers
+from circuitflow.cli.tables.lines import Lines
+from circuitflow.cli.tables.reader import Batch, Wanted
+from circuitflow.document.model import NON_FINITE
+from circuitflow.errors import InputError, listing, nearest, printable, short
+
+_ROWS = 2**16
+"""Rows that are read at a time."""
+
+
+class _Literal(str):
+    """A number as it is written."""
+
+    __slots__ = ()
+
+
+class _Refused(Exception):  # noqa: N818
+    """What JSON forbids and Python's parser lets pass."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _Refused(f"key '{printable(twice, 60)}' stands twice; take one of the two out")
+    return members
+
+
+def _constant(name: str) -> NoReturn:
+    raise _Refused(f'{name} is not JSON; write "{name}" in quotes')
+
+
+class JsonLines:
+    """A table of objects, each with the keys of the first; see `Reader`."""
+
+    total = None
+
+    def __init__(self, lines: Lines) -> None:
+        """Read the first row.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        self._lines, self._row = lines, 0
+        self._decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_Literal, parse_int=_Literal,
+                                         parse_constant=_constant)
+        self._objects = self._parsed()
+        self._first = next(self._objects, None)
+        self.names: Sequence[str] = list(self._first[1]) if self._first else []
+
+    def type_of(self, position: int) -> None:
+        """None: every column is text."""
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """The rows in order; errors are those of `Reader`."""
+        while self._first:
+            rows, places = [self._first[1]], [self._first[0]]
+            self._first = None
+            for line, members in self._objects:
+                if len(rows) == _ROWS:
+                    self._first = (line, members)
+                    break
+                rows.append(members)
+                places.append(line)
+            yield self._batch(rows, places, wanted)
+
+    def _batch(self, rows: list[dict[str, Any]], places: list[int], wanted: Wanted) -> Batch:
+        first = self._row - len(rows) + (self._first is None)
+        names = self.names
+        read = {*(position for position, _ in wanted.inputs.values()), *wanted.kept}
+        columns = {position: [row.get(names[position]) for row in rows] for position in read}
+        for position, column in columns.items():
+            if None in column and (absent := [i for i, row in enumerate(rows) if names[position] not in row]):
+                self._refuse(first + absent[0], places[absent[0]],
+                             f"there is no key '{printable(names[position], 60)}', which row 1 has; add it")
+        inputs = {}
+        for name, (position, dtype) in wanted.inputs.items():
+            try:
+                texts = [cell if type(cell) is _Literal else _number_text(cell, dtype, i)
+                         for i, cell in enumerate(columns[position])]
+                inputs[name] = numbers(texts, dtype, self._lines.limits)
+            except CellError as error:
+                self._refuse(first + error.index, places[error.index], str(error), position)
+        kept = []
+        for position in wanted.kept:
+            try:
+                kept.append([_kept_text(cell, i) for i, cell in enumerate(columns[position])])
+            except CellError as error:
+                self._refuse(first + error.index, places[error.index], str(error), position)
+        return Batch(first, len(rows), inputs, kept)
+
+    def _parsed(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The objects, each with the number of its line."""
+        known: set[str] = set()
+        for text in self._lines:
+            line = self._lines.taken
+            if not text.strip():
+                continue
+            self._row += 1
+            try:
+                if not self._lines.is_text:
+                    text.encode()
+                members = self._decoder.decode(text)
+            except _Refused as error:
+                self._refuse(self._row, line, str(error))
+            except json.JSONDecodeError as error:
+                self._refuse(self._row, line, f"no JSON at character {error.pos + 1}; write one object in every line, "
+                                              'such as {"x": 1}')
+            except UnicodeEncodeError as error:
+                self._refuse(self._row, line, f"byte 0x{ord(text[error.start]) - 0xdc00:02x} is no UTF-8 text; save "
+                                              "the file as UTF-8")
+            except RecursionError:
+                self._refuse(self._row, line, "nested too deep to be read")
+            if not isinstance(members, dict):
+                shown = members if type(members) is _Literal else short(members)
+                self._refuse(self._row, line, f'{printable(shown, 40)} is no object; write one, such as {{"x": 1}}')
+            known = known or set(members)
+            if not known.issuperset(members):
+                new = next(key for key in members if key not in known)
+                self._refuse(self._row, line, f"key '{printable(new, 60)}' is not one of row 1{nearest(new, known)}; "
+                                              f"it has {listing(known) or 'none'}, and so has every row")
+            yield line, members
+
+    def _refuse(self, row: int, line: int, what: str, position: int | None = None) -> NoReturn:
+        column = "" if position is None else f", column '{printable(self.names[position], 60)}'"
+        raise InputError(f"{self._lines.name}: row {row} (line {line}){column}: {what}")
+
+
+def _number_text(cell: Any, dtype: str, index: int) -> str:
+    """The text of what is no number in JSON, where it stands for one."""
+    if isinstance(cell, bool) and dtype == "bool":
+        return "true" if cell else "false"
+    if isinstance(cell, str) and cell in NON_FINITE:
+        return cell
+    if cell is None:
+        raise CellError("null is no value; write one, or take the row out", index)
+    remedy = ("write true or false" if dtype == "bool" else
+              "write a number without quotes" + ', or "NaN", "Infinity" or "-Infinity"' * dtype.startswith("float"))
+    raise CellError(f"{short(cell)} is no {dtype}; {remedy}", index)
+
+
+def _kept_text(cell: Any, index: int) -> str:
+    """The text that a cell is carried along as."""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, list | dict):
+        raise CellError(f"{short(cell)} cannot be carried along; only text, numbers and truth values can", index)
+    try:
+        (text := cell or "").encode()
+    except UnicodeEncodeError:
+        raise CellError("text with a lone surrogate; write the whole pair or the character itself", index) from None
+    return str(text)
