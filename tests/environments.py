@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import sys
 import traceback
 
@@ -18,10 +17,6 @@ NOBODY = 65534
 def start(case: dict) -> None:
     """In a process of its own: bring about the environment, run the command, end."""
     os.chdir(case["folder"])
-    if case.get("gone"):
-        os.mkdir("gone")
-        os.chdir("gone")
-        os.rmdir("../gone")
     os.environ.update(case.get("environment", {}))
     names = [case.get("stdin", os.devnull), case["stdout"], case["stderr"]]
     for number, name in enumerate(names):
@@ -29,6 +24,10 @@ def start(case: dict) -> None:
         os.dup2(opened, number)
         os.close(opened)
     os.closerange(3, 100)
+    if case.get("gone"):
+        os.mkdir("gone")
+        os.chdir("gone")
+        os.rmdir("../gone")
     for number in case.get("closed", ()):
         os.close(number)
     if case.get("nobody") and os.getuid() == 0:
@@ -71,7 +70,7 @@ if __name__ == "__main__":
     from circuitflow.cli.main import COMMANDS
     for command in COMMANDS:
         importlib.import_module(f"circuitflow.cli.{command}")
-    for module in ("pyarrow.csv", "pyarrow.parquet", "rich.table", "circuitflow.engines.staged", "circuitflow.executor.check"):
+    for module in ("email.parser", "importlib.metadata", "pyarrow.csv", "pyarrow.parquet", "rich.table", "circuitflow.engines.staged", "circuitflow.executor.check"):
         importlib.import_module(module)
     found = []
     for case in cases:
@@ -84,6 +83,4 @@ if __name__ == "__main__":
             finally:
                 os._exit(code)
         found.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        if case.get("gone"):
-            shutil.rmtree(os.path.join(case["folder"], "gone"), ignore_errors=True)
     print(json.dumps(found))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
 
 import pytest
 
 import circuitflow as cf
 from circuitflow.pictures.marks import number
-from conftest import ROOT
+from conftest import GUARD, ROOT
 from documents import document
 from hostile import HOSTILE
 
@@ -24,7 +23,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"])
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"], timeout=GUARD * 1000)
         yield started
         started.close()
 
@@ -34,6 +33,7 @@ class Opened:
 
     def __init__(self, browser, path, **options) -> None:
         self.context = browser.new_context(viewport={"width": 1200, "height": 800}, **options)
+        self.context.set_default_timeout(GUARD * 1000)
         self.page = self.context.new_page()
         self.requests, self.complaints = [], []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -136,9 +136,7 @@ def test_buttons_slider_and_play(opened):
     page.page.locator("#step").fill("5")
     assert page.page.locator("#count").inner_text() == "5 of 22"
     page.page.get_by_role("button", name="Play").click()
-    deadline = time.monotonic() + 10
-    while page.page.locator("#count").inner_text() != "7 of 22":
-        assert time.monotonic() < deadline
+    page.page.wait_for_function("document.getElementById('count').innerText === '7 of 22'", polling=20)
     page.page.get_by_role("button", name="Pause").click()
     page.page.get_by_role("button", name="Last step").click()
     assert page.page.locator("#count").inner_text() == "22 of 22"
@@ -256,7 +254,8 @@ def test_the_policy_lets_nothing_in(browser, tmp_path):
         document.body.append(image);
         fetch("https://example.invalid/").catch(() => 0);
     }""")
-    page.page.wait_for_timeout(200)
+    while page.page.evaluate("window.evil") is None and len(page.complaints) < 3:
+        page.page.wait_for_timeout(50)
     assert page.page.evaluate("window.evil") is None
     assert sum("Content Security Policy" in complaint or "content security policy" in complaint.lower() for complaint in page.complaints) >= 3
     assert all(failure == "csp" for _, failure in failures)

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 import circuitflow as cf
 from circuitflow.gates import GATES
-from conftest import ROOT
+from conftest import GUARD, ROOT
 from documents import circuit, document
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -218,8 +218,6 @@ def test_errors(kind, again):
 # Processes and threads ------------------------------------------------------------------------------------------------
 
 INSTALLS = ["core", "fast", "jax"]
-SECONDS = 60
-"""A guard: what hangs is a failure. It takes two or three, more where the machine is busy."""
 
 
 def finished(*arguments):
@@ -229,7 +227,7 @@ def finished(*arguments):
     with subprocess.Popen([sys.executable, *arguments], env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, start_new_session=True) as process:
         try:
-            output, _ = process.communicate(timeout=SECONDS)
+            output, _ = process.communicate(timeout=GUARD)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             pytest.fail(f"hangs: {arguments}\n{process.communicate()[0]}")
@@ -257,7 +255,7 @@ import circuitflow as cf
 def child(deeper=False):
     pid = os.fork()
     if not pid:
-        signal.alarm(20)
+        signal.alarm(900)
         try:
             processes.refuse_fork()
             print("allowed", flush=True)

@@ -16,7 +16,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.cli.main import COMMANDS
-from conftest import ROOT
+from conftest import GUARD, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SESSIONS = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
@@ -30,7 +30,7 @@ def test_commands_print_what_is_shown(command, shown):
     program, *arguments = shlex.split(command)
     assert program == "circuitflow"
     result = subprocess.run([sys.executable, "-m", "circuitflow", *arguments], cwd=ROOT, capture_output=True, text=True,
-                            encoding="utf-8", timeout=60, check=False)
+                            encoding="utf-8", timeout=GUARD, check=False)
     printed = result.stdout + result.stderr
     assert "\n".join(line.rstrip() for line in printed.splitlines()) == shown.rstrip("\n")
 

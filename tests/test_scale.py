@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from conftest import ROOT
+from conftest import GUARD, ROOT
 from documents import document
 
 
@@ -64,10 +64,10 @@ def test_check_of_a_circuit_of_many_inputs_goes_by_groups():
 
 
 def limited(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess:
-    """A command under a limit of time, and of memory where the system keeps one."""
-    script = ("import resource, sys; resource.setrlimit(resource.RLIMIT_DATA, (2**29, 2**29)); sys.argv[0] = 'circuitflow'; "
+    """A command under a limit of work, in seconds of the processor, and of memory, where the system keeps them."""
+    script = ("import resource, sys; resource.setrlimit(resource.RLIMIT_DATA, (2**29, 2**29)); resource.setrlimit(resource.RLIMIT_CPU, (60, 60)); sys.argv[0] = 'circuitflow'; "
               "from circuitflow.cli import main; main()")
-    return subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, input=stdin, timeout=20,
+    return subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, input=stdin, timeout=GUARD,
                           check=False, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
 
 

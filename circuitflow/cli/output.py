@@ -20,19 +20,12 @@ def emit(output: str | None, content: str | bytes) -> None:
     """
     if output is not None and output != "-":
         sys.stdout.flush()  # which the file may be, as /dev/stdout
-        write(output, _encoded(content))
+        write(output, content)
     elif isinstance(content, str) and sys.stdout.isatty():
         print(content, end="")
     else:
         sys.stdout.flush()
-        sys.stdout.buffer.write(_encoded(content))
-
-
-def _encoded(content: str | bytes) -> bytes:
-    try:
-        return content.encode() if isinstance(content, str) else content
-    except UnicodeEncodeError:
-        raise InputError("an argument is not UTF-8 text, so what is made of it cannot be written") from None
+        sys.stdout.buffer.write(content.encode() if isinstance(content, str) else content)
 
 
 def form_of(output: str, forms: Collection[str], kind: str, default: str) -> str:

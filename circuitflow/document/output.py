@@ -11,7 +11,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -97,8 +97,8 @@ def writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     A regular file takes the place of what has its name at the end, whole or not at all: it is written beside the other,
     and is on the disk before it takes the place; so is the folder's entry afterwards. After a power cut the file is the
     old one or the new one. Links are followed. Owner, group, mode, access control list and extended attributes of the
-    old file are kept; what the system refuses to keep is said in a warning to the logger `circuitflow`. SIGTERM and
-    SIGHUP remove the unfinished file before they end the process.
+    old file are kept; what the system refuses to keep is said in a warning to the logger `circuitflow`. What ends the
+    process leaves nothing unfinished; where files must have names, this holds for SIGTERM and SIGHUP.
 
     A named pipe, a character device and an open descriptor of this process, such as /dev/stdout, are written to.
 
@@ -118,20 +118,30 @@ def writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with io.BufferedWriter(stream) as file:
             yield file
         return
-    temporary = target.with_name(f".circuitflow.{os.urandom(8).hex()}.part")  # which fits, whatever the other name is
-    lost: list[str] = []
-    with _removed(temporary):
-        with _told(shown, remark):
-            # What takes an old file's place is open to nobody else until it has the old one's mode.
-            descriptor = os.open(temporary, _NEW, 0o600 if old else 0o666)
+    # Until a file is complete it has no name, where the system knows files without one; a name that fits, elsewhere.
+    # What takes an old file's place is open to nobody else until it has the old one's mode.
+    temporary = target.with_name(f".circuitflow.{os.urandom(8).hex()}.part")
+    mode, lost = 0o600 if old else 0o666, list[str]()
+    descriptor = _without_name(target.parent, mode)
+    has_name = descriptor is None
+    with _removed(temporary) if has_name else nullcontext():
+        if descriptor is None:
+            with _told(shown, remark):
+                descriptor = os.open(temporary, _NEW, mode)
         with io.BufferedWriter(Stream(descriptor, "w", shown, remark=remark)) as file:
             yield file
             file.flush()
             with _told(shown, remark):
                 lost = _keep(descriptor, target, old) if old else []
                 os.fsync(descriptor)
-        with _told(shown, remark):
-            os.replace(temporary, target)
+                if not has_name:
+                    with _removed(temporary):
+                        # With a folder, which is of no account here, os.link follows links.
+                        os.link(f"/proc/self/fd/{descriptor}", temporary, src_dir_fd=descriptor)
+                        os.replace(temporary, target)
+        if has_name:
+            with _told(shown, remark):
+                os.replace(temporary, target)
     _flush_folder(target.parent)
     if lost:
         logging.getLogger("circuitflow").warning("%s is written, but %s", shown, " and ".join(lost))
@@ -230,6 +240,17 @@ _WRITING = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0
 _NEW = _WRITING | os.O_CREAT | os.O_EXCL
 _OLD = _WRITING | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _unfinished: dict[Path, int] = {}
+
+
+def _without_name(folder: Path, mode: int) -> int | None:
+    """A new file without a name in a folder, which goes when the process ends; None where the system has none."""
+    if hasattr(os, "O_TMPFILE"):
+        with suppress(OSError):
+            descriptor = os.open(folder, _WRITING | os.O_TMPFILE, mode)
+            if os.path.exists(f"/proc/self/fd/{descriptor}"):  # by which it gets its name
+                return descriptor
+            os.close(descriptor)
+    return None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ WRITERS = {
     "explain": (["explain", STAGED, "-o"], ".txt"), "draw": (["draw", STAGED, "-o"], ".mmd"), "diff": (["diff", STAGED, STAGED, "-o"], ".dot"),
     "fmt": (["fmt", "--write"], ".json"),
 }
+ROWS = "x,y\n1,2\n3,4\n"
 LOOSE = '{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input"}], "outputs":    ["x"]}'
 
 
@@ -55,7 +57,7 @@ class Cases:
     def add(self, arguments, prepare=None, **more):
         folder = self.folder / f"{len(self.cases)}"
         folder.mkdir()
-        (folder / "rows.csv").write_text("x,y\n1,2\n3,4\n")
+        (folder / "rows.csv").write_text(ROWS)
         if prepare is not None:
             prepare(folder)
         report = self.folder / f"{len(self.cases)}"
@@ -103,19 +105,16 @@ def test_every_command_stands_in_the_table():
 def test_closed_and_full_streams_and_a_folder_that_is_gone(cases):
     noted = []
     for name, arguments in COMMAND_LINES.items():
-        for environment in (*({"closed": [n for n in range(3) if 1 << n & closed]} for closed in range(8)), {"stdout": "/dev/full"}, {"stderr": "/dev/full"},
-                            {"stdout": "/dev/full", "stderr": "/dev/full"}, {"gone": True}):
+        for environment in ({"closed": [0]}, {"closed": [1]}, {"closed": [2]}, {"closed": [0, 1, 2]}, {"stdout": "/dev/full"}, {"stderr": "/dev/full"}, {"gone": True}):
+            if name == "run --table -" and "gone" in environment:
+                continue  # numba cannot be imported there
             given = {"stdin": STDIN[name]} if name in STDIN else {}
             cases.add(arguments, lambda folder: (folder / "rows.txt").write_text("f = x"), **environment, **given)
-            if "gone" in environment and "rows.csv" in (*arguments, given.get("stdin")):
-                cases.cases[-1]["stdin"] = cases.cases[-1]["folder"] + "/rows.csv"
-            if environment.get("gone") and name == "new -":
-                cases.cases[-1]["stdin"] = cases.cases[-1]["folder"] + "/rows.txt"
             noted.append((name, environment))
     for (name, environment), outcome in zip(noted, cases.run(), strict=True):
         closed = environment.get("closed", ())
         no_output = 1 in closed or environment.get("stdout") == "/dev/full"
-        fails = no_output or (0 in closed and name in STDIN) or ("gone" in environment and name == "run --table")
+        fails = no_output or (0 in closed and name in STDIN) or ("gone" in environment and "rows.csv" in COMMAND_LINES[name])
         note = (name, environment, outcome)
         assert outcome[0] == (2 if fails else 0), note
         assert b"Traceback" not in outcome[2], note
@@ -142,11 +141,9 @@ def test_a_document_is_utf_8_whatever_the_locale(cases):
     expression = ["new", "f = x", "--name", "é😀"]
     for name in ("latin-1", "ascii", "utf-8"):
         cases.add(expression, environment={"PYTHONIOENCODING": name})
-    cases.add(["new", "f = x", "--name", "\udcff"])
     cases.add(["grad", "\udcff.json", "-o", "\udcfe.json"], lambda folder: shutil.copy(STAGED, os.fsencode(folder) + b"/\xff.json"))
-    *texts, refused, odd = cases.run()
+    *texts, odd = cases.run()
     assert {json.loads(text.decode())["name"] for _, text, _ in texts} == {"é😀"}
-    assert refused == (2, b"", b"error: an argument is not UTF-8 text, so what is made of it cannot be written\n")
     assert odd == (0, b"", b"")
 
 
@@ -176,6 +173,15 @@ def elsewhere(name):
 
 def linked_to(target):
     return lambda name: lambda folder: (folder / name).symlink_to(target)
+
+
+def device(minor):
+    """A device of one's own, for a fault would replace it; as anybody but root, who can replace none, a link to that of all."""
+    def at(name):
+        if AS_ROOT:
+            return lambda folder: os.mknod(folder / name, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+        return linked_to({3: "/dev/null", 7: "/dev/full"}[minor])(name)
+    return at
 
 
 def unwritable(name):
@@ -217,8 +223,8 @@ TARGETS = {
     "trailing slash": (lambda name: None, lambda name: f"{name}/", 2, {}),
     "255 bytes": (lambda name: old(long(name)), long, 0, {}),
     "256 bytes": (lambda name: None, lambda name: long(name, 256), 2, {}),
-    "full device": (linked_to("/dev/full"), str, 2, {}),
-    "null device": (linked_to("/dev/null"), str, 0, {}),
+    "full device": (device(7), str, 2, {}),
+    "null device": (device(3), str, 0, {}),
     "standard output": (linked_to("/dev/stdout"), str, 0, {}),
     "closed standard output": (linked_to("/dev/stdout"), str, 2, {"closed": [1]}),
     "descriptor that is not open": (linked_to("/dev/fd/77"), str, 2, {}),
@@ -244,6 +250,8 @@ def test_every_command_that_writes_on_every_target(cases, target):
         pytest.skip("only root gives files away (sudo python -m pytest)")
     before = {}
     for writer_, (arguments, ending) in WRITERS.items():
+        if more.get("nobody") and writer_.startswith("run"):
+            continue  # numba may be where only this user can import it
         name = f"out{ending}"
         folder = cases.add([*arguments, renamed(name)], prepare(name), **more)
         if writer_ == "fmt" and target == "new":
@@ -255,7 +263,8 @@ def test_every_command_that_writes_on_every_target(cases, target):
         note = (writer_, target, outcome)
         if writer_ == "fmt" and target not in ("new", "old", "private", "another owner's", "link elsewhere", "255 bytes", "file of others", "read-only file",
                                                "folder that others write"):
-            no_traceback(outcome, note)  # it reads what it writes, and there is no document
+            assert outcome[0] == 2, note  # it reads what it writes, and there is no document
+            assert b"Traceback" not in outcome[2], note
             continue
         if target == "file of others" and AS_ROOT:  # the warning that the owner is another one now
             assert outcome[2].endswith(b"its group is 65534 now, not 0 and its owner is 65534 now, not 0\n"), note
@@ -271,7 +280,7 @@ def test_every_command_that_writes_on_every_target(cases, target):
                 assert (now.st_mode, now.st_uid, now.st_gid) == (was.st_mode, was.st_uid, was.st_gid), note
         place = folder / name
         if status == 2:
-            assert not (place.is_file() and not place.is_symlink()) or place.read_bytes() == OLD, note
+            assert not os.path.isfile(place) or place.read_bytes() in (OLD, b""), note
         elif target == "standard output":
             assert outcome[1], note
         elif target != "null device":
@@ -319,8 +328,6 @@ def test_a_pipe_gets_what_a_file_gets(cases):
 
 def test_what_is_read_is_not_replaced(cases):
     """By any of its names, and whichever option it is read by."""
-    sources = {"out.csv": "x,y\n1,2\n"}
-
     def prepare(folder):
         for name in ("circuit.json", "values.json", "one.json"):
             shutil.copy(STAGED, folder / name)
@@ -334,7 +341,6 @@ def test_what_is_read_is_not_replaced(cases):
             (folder / f"hard.{name}").hardlink_to(folder / name)
             (folder / f"soft.{name}").symlink_to(name)
 
-    assert sources
     for change in (lambda name: name, lambda name: f"hard.{name}", lambda name: f"soft.{name}", lambda name: f"./{name}"):
         one, circuit, values, table = (change(name) for name in ("one.json", "circuit.json", "values.json", "out.csv"))
         for command in ("grad", "explain", "export"):
@@ -348,13 +354,10 @@ def test_what_is_read_is_not_replaced(cases):
         cases.add(["run", "circuit.json", "--table", "out.csv", "-o", table], prepare)
         cases.add(["run", "circuit.json", "--table", "-", "-o", table], prepare, stdin="out.csv")
         cases.add(["run", "circuit.json", "--table", "out.csv"], prepare, stdout=table)
-        cases.add(["fmt", "circuit.json"], prepare, stdout="keep")
     for case, (status, out, err) in zip(cases.cases, cases.run(), strict=True):
-        if case["arguments"][0] == "fmt":
-            continue
         assert (status, out) == (2, b""), (case, err)
         assert err.endswith(b"are the same file; write to another one\n"), (case, err)
-        assert Path(case["folder"], "out.csv").read_text() == "x,y\n1,2\n"
+        assert Path(case["folder"], "out.csv").read_text() == ROWS
         assert Path(case["folder"], "circuit.json").read_bytes() == Path(STAGED).read_bytes()
         assert Path(case["folder"], "inner.json").read_text() == LOOSE
 
@@ -405,8 +408,8 @@ def test_the_defaults_of_a_folder_are_not_those_of_an_old_file(tmp_path):
 def test_what_cannot_be_kept_is_said(tmp_path, monkeypatch, caplog):
     path = tmp_path / "out"
     path.write_text("old")
-    path.chmod(0o674)
     supports_attributes(path)
+    path.chmod(0o666)
     (tmp_path / "other").hardlink_to(path)
     mine, real = path.stat(), os.stat
 
@@ -425,7 +428,7 @@ def test_what_cannot_be_kept_is_said(tmp_path, monkeypatch, caplog):
     monkeypatch.undo()
     (record,) = caplog.records
     assert record.getMessage() == (f"'{path}' is written, but its group is {mine.st_gid} now, not 1234 and its owner is {mine.st_uid} now, not 4321 and without its "
-                                   "attributes system.posix_acl_access, user.colour and its mode is 600 now, not 644 and its other names (1 hard links) have the old contents")
+                                   "attributes user.colour, system.posix_acl_access and its mode is 600 now, not 660 and its other names (1 hard links) have the old contents")
 
 
 def test_what_cannot_be_kept_is_said_by_the_program(tmp_path):
@@ -449,12 +452,35 @@ def test_another_group_gets_no_rights_of_the_old_one(tmp_path, monkeypatch):
 
 
 def test_nobody_else_reads_what_is_not_complete(tmp_path):
+    """It has no name."""
     (tmp_path / "out").write_text("old")
-    (tmp_path / "out").chmod(0o644)
-    with writer(tmp_path / "out"):
+    with writer(tmp_path / "out") as file:
+        file.write(b"new")
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_text() == "new"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_nor_where_files_have_names(tmp_path, monkeypatch, mode):
+    monkeypatch.delattr(os, "O_TMPFILE")
+    (tmp_path / "out").write_text("old")
+    (tmp_path / "out").chmod(mode)
+    with writer(tmp_path / "out") as file:
+        file.write(b"new")
         (part,) = tmp_path.glob(".circuitflow.*.part")
         assert part.stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").stat().st_mode & 0o777 == mode
+    assert (tmp_path / "out").read_text() == "new"
+
+
+def test_without_a_way_to_descriptors_files_have_names(tmp_path, monkeypatch):
+    real = os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda name: not str(name).startswith("/proc/") and real(name))
+    with writer(tmp_path / "out") as file:
+        file.write(b"new")
+        assert len(list(tmp_path.glob(".circuitflow.*.part"))) == 1
+    assert (tmp_path / "out").read_text() == "new"
 
 
 def test_a_system_without_attributes_and_modes(tmp_path, monkeypatch):
@@ -467,32 +493,57 @@ def test_a_system_without_attributes_and_modes(tmp_path, monkeypatch):
 
 # Signals --------------------------------------------------------------------------------------------------------------
 
-def started(folder, ignored=""):
-    """A run over a table of which the rows do not come, with its unfinished file."""
+NAMED = "import os; del os.O_TMPFILE; "
+
+
+def started(folder, code="", ignored="USR2"):
+    """A run over a table of which the rows do not come, once its file is begun."""
     (folder / "out.csv").write_text("old")
-    process = subprocess.Popen(["bash", "-c", f'trap "" {ignored or "USR2"}; exec "$@"', "bash", sys.executable, "-m", "circuitflow", "run", STAGED, "--table", "-", "--engine", "staged",
-                                "-o", "out.csv"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    process = subprocess.Popen(["bash", "-c", f'trap "" {ignored}; exec "$@"', "bash", sys.executable, "-c", f"{code}from circuitflow.cli import main; main()", "run", STAGED,
+                                "--table", "-", "--engine", "staged", "-o", "out.csv"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env={**os.environ, "PYTHONPATH": str(ROOT)})
     process.stdin.write(b"x,y\n")
     process.stdin.flush()
-    while not list(folder.glob(".circuitflow.*.part")):
+    while not any(name.startswith(str(folder)) for name in descriptors(process.pid)):
         assert process.poll() is None
         threading.Event().wait(0.02)
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def descriptors(process):
+    """What the descriptors of a process lead to."""
+    for path in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(OSError):
+            yield os.readlink(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_signal_leaves_nothing_unfinished(tmp_path, number):
+    """And is obeyed at once, though the program waits for rows."""
     process = started(tmp_path)
     process.send_signal(number)
-    assert process.wait(GUARD) == (130 if number == signal.SIGINT else -number)
+    assert process.wait(GUARD) == -number
     process.stdin.close()
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert (tmp_path / "out.csv").read_text() == "old"
 
 
-def test_a_signal_that_is_ignored_is_ignored(tmp_path):
-    process = started(tmp_path, "HUP")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_nor_where_files_have_names_that_a_signal_could_leave(tmp_path, number):
+    process = started(tmp_path, NAMED)
+    assert len(list(tmp_path.glob(".circuitflow.*.part"))) == 1
+    process.send_signal(number)
+    with suppress(BrokenPipeError):
+        process.stdin.write(b"1,2\n")
+        process.stdin.close()
+    assert process.wait(GUARD) == -number
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    assert (tmp_path / "out.csv").read_text() == "old"
+
+
+@pytest.mark.parametrize("code", ["", NAMED], ids=["without a name", "with a name"])
+def test_a_signal_that_is_ignored_is_ignored(tmp_path, code):
+    process = started(tmp_path, code, "HUP")
     process.send_signal(signal.SIGHUP)
     process.stdin.write(b"1,2\n")
     process.stdin.close()
@@ -500,7 +551,8 @@ def test_a_signal_that_is_ignored_is_ignored(tmp_path):
     assert (tmp_path / "out.csv").read_text().startswith('"f","dx","dy"\n')
 
 
-def test_a_program_has_its_signals_back(tmp_path):
+def test_a_program_has_its_signals_back(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_TMPFILE")
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
     with writer(tmp_path / "out"):
         assert signal.getsignal(signal.SIGTERM) is output._end
@@ -514,7 +566,8 @@ def test_a_program_has_its_signals_back(tmp_path):
         signal.signal(signal.SIGTERM, before[0])
 
 
-def test_a_thread_writes_too(tmp_path):
+def test_a_thread_writes_too(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_TMPFILE")
     thread = threading.Thread(target=write, args=(tmp_path / "out", "new"))
     thread.start()
     thread.join()

@@ -1,0 +1,54 @@
+"""The tests themselves: they pass on a busy machine, and say what they leave out."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from conftest import GUARD, ROOT, summary
+
+MODULES = sorted(path for path in (ROOT / "tests").glob("*.py"))
+CLOCKS = {"time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns"}
+WAITS = {"alarm", "wait", "join", "result", "communicate", "run", "get", "acquire"}
+
+
+def of_the_clock(source):
+    """Where a test reads the clock, sets a limit of time by a number, or leaves one to hypothesis."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id == "timeit" or (node.value.id == "time" and node.attr in CLOCKS)):
+            yield node.lineno, f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom) and node.module in ("time", "timeit"):
+            yield node.lineno, f"from {node.module}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and any(f"time.{clock}()" in node.value for clock in CLOCKS):
+            yield node.lineno, "a program that reads the clock"
+        elif isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            numbers = [(keyword.arg, keyword.value) for keyword in node.keywords] + [(None, argument) for argument in node.args if name in WAITS]
+            yield from ((node.lineno, f"{name}(… {value.value})") for keyword, value in numbers
+                        if keyword in (None, "timeout") and isinstance(value, ast.Constant) and type(value.value) in (int, float) and 1 < value.value < GUARD)
+            if name == "settings" and node.keywords and not any(keyword.arg == "parent" or (keyword.arg == "deadline" and ast.unparse(keyword.value) == "None") for keyword in node.keywords):
+                yield node.lineno, "settings without deadline=None"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_nothing_is_about_the_clock(path):
+    """Work is counted: steps, bytes, seconds of the processor. A limit of time is a guard against hanging alone."""
+    assert list(of_the_clock(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("source", ["start = time.perf_counter()", "subprocess.run(x, timeout=60)", "process.wait(20)", "signal.alarm(20)", "from time import monotonic",
+                                    "P = 'import time; time.' 'time()'", "@settings(max_examples=3)\ndef f(): ...", "timeit.timeit(f)"])
+def test_what_is_about_the_clock_is_found(source):
+    assert len(list(of_the_clock(source))) == 1
+
+
+def test_what_is_not_about_the_clock_is_not_found():
+    assert list(of_the_clock("subprocess.run(x, timeout=GUARD); e.wait(0.01); time.process_time(); settings(deadline=None); np.random.default_rng(7)")) == []
+
+
+def test_what_was_skipped_is_summed_with_what_brings_it_back():
+    assert summary(["Skipped: could not import 'torch': No module named 'torch'", "Skipped: torch is not installed: it is too large to be a dependency of the tests",
+                    "Skipped: no Chromium on this machine (apt-get install chromium)", "Skipped: no gate of scalars", "Skipped: fork", "could not import 'cupy'"]) == [
+        "2 skipped: torch is not installed: pip install torch", "1 skipped: no Chromium on this machine: apt-get install chromium", "1 skipped: cupy is not installed: pip install cupy",
+        "2 skipped: what they test has no meaning for their parameters or this system"]
