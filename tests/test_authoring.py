@@ -116,8 +116,8 @@ def test_numbers_take_the_dtype_beside_them_if_it_can_hold_them():
     (lambda c: c.reduce_sum(c.input("x"), axis="a"), "'axis' is \"a\"; expected"),
     (lambda c: c.matmul(c.input("x", [1, 2]), c.input("y", [1, 2, 3])), "matmul .*2.*3"),
     (lambda c: c.output(3.0), "output: wire is 3.0; expected a wire of cf.build"),
-    (lambda c: c.add(c.input("x"), "y"), "an operand is \"y\"; expected a wire, a number or an array"),
-    (lambda c: c.add(c.input("x"), ["y"]), "an operand is a list of 1; expected wires, numbers or arrays of numbers"),
+    (lambda c: c.add(c.input("x"), "y"), "an operand is \"y\"; expected a wire, a number or a rectangular array of them"),
+    (lambda c: c.add(c.input("x"), ["y"]), "an operand is a list of 1; expected a wire, a number or a rectangular array of them"),
     (lambda c: c.add(c.input("x"), cf.build().input("y")), "a wire of another circuit; every wire of a circuit comes from its own builder"),
     (lambda c: c.input("x", dtype="float"), "'x': there is no dtype \"float\"; did you mean 'float64'\\?; there are float64"),
     (lambda c: c.input("x", object()), "'x' is a object; expected a number, lists of numbers or an array"),
@@ -351,7 +351,7 @@ def test_float32_examples_make_a_float32_circuit():
 def test_examples_that_do_not_fit_are_refused():
     with pytest.raises(cf.InputError, match="the examples do not fit the function: too many positional arguments"):
         cf.trace(lambda x: x, 1.0, 2.0)
-    with pytest.raises(cf.InputError, match="the example for 'mode' is \"fast\"; expected a number or an array of numbers, or lists and dictionaries of them. Keep what "
+    with pytest.raises(cf.InputError, match="the example for 'mode' is \"fast\"; expected a number or a rectangular array of numbers, or lists and dictionaries of them. Keep what "
                                             "is no number out of the arguments: functools.partial gives it beforehand"):
         cf.trace(lambda x, mode: x, 1.0, "fast")
     with pytest.raises(cf.InputError, match="parameters: the function has no input \"z\"; it has 'x'"):
@@ -444,7 +444,7 @@ REFUSED = [
     ("f = exp(x, y)", "1:5: exp takes 1 operand (x), not 2"), ("f = reduce_sum(x, axs=1)", "1:5: reduce_sum has no attribute 'axs'; did you mean 'axis'?"),
     ("f = reduce_sum(x, axis=n)", "1:24: expected a number, text in quotes, True, False, None, or a list of them"), ("f = reduce_sum(x, axis=0, axis=1)", "1:2"),
     ("f = [1, x]", "1:9: expected a number, text"), ("f = [1, 'a']", "1:5: a tensor is written as lists of numbers; stack(a, b) makes one of wires"),
-    ("f = [1, 2] + [1, 2, 3]", "1:5: add cannot broadcast"), ("f = [[1], [1, 2]]", "1:1: an operand is a list of 2; expected wires, numbers or arrays"),
+    ("f = [1, 2] + [1, 2, 3]", "1:5: add cannot broadcast"), ("f = [[1], [1, 2]]", "1:1: an operand is a list of 2; expected a wire, a number or a rectangular array of them"),
     ("f = top_k([1, 2], k=1) + 1", "1:5: this has several outputs; take one: [\"values\"], of \"values\", \"indices\""),
     ("f = top_k([1, 2], k=1)['x']", "1:24: there is no such output; there are \"values\", \"indices\""), ("t = top_k([1, 2], k=1); u = t", "1:25: this is what 't' gives, which has several"),
     ("a, b, c = top_k([1, 2], k=1)", "1:11: this has 2 outputs, there are 3 names"), ("a, b = exp(x)", "1:8: this has 1 output, there are 2 names"),

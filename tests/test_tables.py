@@ -144,7 +144,7 @@ def test_a_place_that_cannot_be_written_to(circuitflow, tmp_path):  # noqa: F811
     assert outcome.status == 2
     assert outcome.err.endswith("cannot be written: No such file or directory; the file is as it was\n")
     outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.txt"))
-    assert outcome.err.endswith("out.txt: expected a table as .parquet, .arrow, .feather, .ipc or .csv\n")
+    assert outcome.err.endswith("out.txt: expected a table as .parquet, .arrow, .feather, .ipc, .csv\n")
 
 
 def test_what_is_no_scalar_is_no_column(circuitflow, tmp_path):  # noqa: F811

@@ -194,7 +194,7 @@ class Author(Writer):
                 raise InputError("a wire of another circuit; every wire of a circuit comes from its own builder")
             return x
         if not isinstance(x, bool | int | float):
-            array = as_array(x, "an operand")
+            array = as_array(x, "an operand", "a wire, a number or a rectangular array of them")
             if isinstance(x, list | tuple) and array.dtype.kind == "i" and not any(d in _WHOLE for d in beside):
                 array = array.astype(self.dtype)
             if array.ndim:

@@ -94,8 +94,13 @@ def _native(value: Any, name: str, index: tuple[int, ...], inside: tuple[int, ..
     raise no_value(value, f"{name}{_at(index)}")
 
 
-def as_array(value: Any, name: str) -> Any:
+def as_array(value: Any, name: str, expected: str = "a number or a rectangular array of numbers") -> Any:
     """A value as an array of NumPy in the dtype of its numbers.
+
+    Args:
+        value: what is given.
+        name: what errors call it.
+        expected: what errors say of it.
 
     Raises:
         InputError: it is no value, its lists are not rectangular, or documents do not have its dtype.
@@ -106,7 +111,7 @@ def as_array(value: Any, name: str) -> Any:
     except ValueError:
         array = np.asarray(None)
     if array.dtype.kind not in _KINDS and array.dtype.name != "bfloat16":
-        raise InputError(f"{name} is {short(value)}; expected a number or a rectangular array of numbers")
+        raise InputError(f"{name} is {short(value)}; expected {expected}")
     if array.dtype.name == "bfloat16":
         return array.astype(np.float32)
     if array.dtype.name not in DTYPES:
