@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from circuitflow.cli.arguments import Json
 from circuitflow.cli import catalogue, kinds
+from circuitflow.cli.arguments import Json
 from circuitflow.cli.catalogue import attributes, example, facts, found, operands
 from circuitflow.cli.text import console, print_json, print_table
 from circuitflow.document.model import NODES
