@@ -583,11 +583,11 @@ def test_any_expression_means_what_numpy_says(text, numbers):
     ("(x > 0) ^ 2", "1:1: ^ is the exclusive or of booleans; a power is written **"),
     ("sum(x)", '1:1: there is no gate "sum"; write reduce_sum(x) or add(x, y)'), ("log10(x)", '1:1: there is no gate "log10"; write log(x) / 2.302585092994046'),
     ("np.tanh(x)", "1:1: only gates are called, by their names alone; write tanh(…)"), ("torch.nn.functional.relu6(x)", "1:1: only gates are called, by their names alone; write clip(x, min=0, max=6)"),
-    ("x.sum()", "1:1: only gates are called, by their names alone; write reduce_sum(x) or add(x, y)"), ("x.frobnicate()", "1:1: only gates are called, by their names alone"),
+    ("x.sum()", "1:1: only gates are called, by their names alone; write reduce_sum(x) or add(x, y)"), ("x.frobnicate()", "1:1: only gates are called, by their names alone; `circuitflow gates` lists them"),
     ("np.pi * x", "1:1: write pi"), ("math.e", "1:1: write e"), ("x.T @ y", "1:1: write matrix_transpose(…)"), ("3(x + 1)", "1:1: only gates are called, by their names; a product is written with *"),
     ("2x", "1:1: a product is written with *"), ("x²", "1:2: ; write **2"), ("3 × y", "1:3: ; write *"),
     ("x − y", "1:3: ; write -"), ("sin x", "1:5: operands stand in parentheses: sin(…)"), ("or(x, y)", "1:1: ; write x | y"),
-    ("and(x, y)", "1:1: ; write x & y"), ("f(x) = x**2", "1:1: a stage is a name alone, f = …"), ("x y", "1:1: expected expressions as Python writes them"),
+    ("and(x, y)", "1:1: ; write x & y"), ("f(x) = x**2", "1:1: a stage is a name alone, f = …"), ("x y", "1:3: expected expressions as Python writes them"),
 ])
 def test_what_people_write_is_answered_with_what_to_write(text, message):
     with pytest.raises(cf.DocumentError) as caught:
