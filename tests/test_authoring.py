@@ -576,3 +576,36 @@ def test_any_expression_means_what_numpy_says(text, numbers):
     for name in "xyz":
         np.testing.assert_array_equal(gradients[0][name], gradients[1][name])
         np.testing.assert_array_equal(gradients[0][name], gradients[2][name])
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("x^2", "1:1: ^ is the exclusive or of booleans; a power is written **"), ("x**2 ^ y", "1:1: ^ is the exclusive or of booleans; a power is written **"),
+    ("(x > 0) ^ 2", "1:1: ^ is the exclusive or of booleans; a power is written **"),
+    ("sum(x)", '1:1: there is no gate "sum"; write reduce_sum(x) or add(x, y)'), ("log10(x)", '1:1: there is no gate "log10"; write log(x) / 2.302585092994046'),
+    ("np.tanh(x)", "1:1: only gates are called, by their names alone; write tanh(…)"), ("torch.nn.functional.relu6(x)", "1:1: only gates are called, by their names alone; write clip(x, min=0, max=6)"),
+    ("x.sum()", "1:1: only gates are called, by their names alone; write reduce_sum(x) or add(x, y)"), ("x.frobnicate()", "1:1: only gates are called, by their names alone; `circuitflow gates` lists them"),
+    ("np.pi * x", "1:1: write pi"), ("math.e", "1:1: write e"), ("x.T @ y", "1:1: write matrix_transpose(…)"), ("3(x + 1)", "1:1: only gates are called, by their names; a product is written with *"),
+    ("2x", "1:1: a product is written with *"), ("x²", "1:2: ; write **2"), ("3 × y", "1:3: ; write *"),
+    ("x − y", "1:3: ; write -"), ("sin x", "1:5: operands stand in parentheses: sin(…)"), ("or(x, y)", "1:1: ; write x | y"),
+    ("and(x, y)", "1:1: ; write x & y"), ("f(x) = x**2", "1:1: a stage is a name alone, f = …"), ("x y", "1:3: expected expressions as Python writes them"),
+])
+def test_what_people_write_is_answered_with_what_to_write(text, message):
+    with pytest.raises(cf.DocumentError) as caught:
+        cf.new(text)
+    place, _, remedy = message.partition(" ")
+    said = str(caught.value).splitlines()[0].removeprefix("<expression>:")
+    assert said.startswith(place)
+    assert said.endswith(remedy)  # behind what Python says, which depends on its version
+
+
+def test_pi_and_e_are_numbers_unless_they_are_something_else():
+    assert cf.Executor(cf.new("f = e**(2 * π * x) + pi", {"x": 0.5})).run().outputs["f"] == pytest.approx(np.e**np.pi + np.pi, rel=1e-15)
+    circuit = cf.new("f = pi * x")
+    assert [node.kind for node in circuit.nodes.values()] == ["constant", "input", "mul"]
+    assert circuit.values["pi"] == np.pi
+    assert cf.new("f = e * x", {"e": 3}).nodes["e"].kind == "input"
+    assert cf.new("f = e * x", {"e": 3}, parameters=["e"]).nodes["e"].kind == "parameter"
+    assert cf.new("f = e * x", shapes={"e": [2]}).nodes["e"].kind == "input"
+    assert cf.new("e = x + 1; f = e * x").nodes["e"].kind == "add"
+    with pytest.raises(cf.DocumentError, match="'e' is read before it is assigned"):
+        cf.new("f = e * x; e = 3 * x")

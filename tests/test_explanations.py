@@ -24,7 +24,7 @@ from circuitflow.gates.notes import told
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.graph.node import Edge, Node
 from conftest import ROOT
-from documents import circuit
+from documents import circuit, document
 from gate_examples import EXAMPLES, attributes_of, types_of, wanted
 from hostile import HOSTILE
 from test_cli import circuitflow  # noqa: F401
@@ -274,6 +274,13 @@ def test_a_clause_about_an_operand_that_is_left_out_is_left_out():
     assert told("{g} to {x}; {g} to {y}", {"g": "df", "x": "u"}) == "df to u"
     assert told("{g.q} to {x}, {out}") == "g_q to x, out"
     assert told("{g} to {operands}") == "g to every operand"
+
+
+def test_a_row_with_other_operands_than_the_gate_of_its_name_tells_its_summary():
+    gates = {**GATES, "conv": GATES["neg"]}
+    result = cf.Executor(cf.loads(document("x = 2", "h = conv(x)", "f = exp(h)"), gates=gates)).run()
+    assert "  · conv: The negative." in cf.explain(result)
+    assert cf.draw(result, "html")
 
 
 def test_minus_zero_is_zero():

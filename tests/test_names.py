@@ -156,6 +156,18 @@ def test_a_name_stands_in_one_place():
     assert set(RECIPES) == {name for words in names._EXACT for name in words.split()}
 
 
+@pytest.mark.parametrize("word", ["", ".", "np.", "_", "__", " ", "()", "\x1b[2J", "a" * 100_000])
+def test_what_is_no_name_gets_no_remedy(word):
+    assert suggestion(word, [*GATES, *NODES]) == "; `circuitflow gates` lists them"
+
+
+def test_gates_that_a_table_lacks_are_not_suggested():
+    assert suggestion("sum", ["add", "mul"]) == "; write add(x, y)"
+    assert suggestion("sum", ["mul"]) == "; `circuitflow gates` lists them"
+    assert suggestion("placeholder", GATES) == "; `circuitflow gates` lists them"
+    assert suggestion("np.sum", ["reduce_sum"]) == "; write reduce_sum(x)"
+
+
 # The right suggestion: what the library computes is what the suggested gates compute
 
 SAMPLES = np.array([1.2, 1.7, 2.5]), np.array([0.9, 0.2, 0.4])

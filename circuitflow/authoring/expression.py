@@ -418,6 +418,8 @@ class _Text:
             return "a product is written with *"
         if (applied := re.search(r"([A-Za-z_]\w*)[ \t]+$", text[:column])) and applied[1] in self.author.gates:
             return f"operands stand in parentheses: {applied[1]}(…)"
+        if word := re.match(r"(and|or)\b", text[column:]):
+            return f"write x {'&' if word[1] == 'and' else '|'} y"
         if re.match(r"[ \t]*\w+\([\w, ]*\)[ \t]*=(?!=)", text):
             return "a stage is a name alone, f = …"
         return "expected expressions as Python writes them"

@@ -32,7 +32,7 @@ class Command(common.Command):
                     next(rest, None)
             elif argument in ("-", "--") or not argument.startswith("-"):
                 others = True
-            elif not (equals and takes_value.get(name)):
+            elif not (equals and takes_value.get(name)) and takes_value.get(f"-{argument}", True):
                 signed.append(i)  # also -oFILE, which is an option where there is an expression beside it
         if signed and not others:
             args = [*args[: signed[-1]], *args[signed[-1] + 1 :], "--", args[signed[-1]]]

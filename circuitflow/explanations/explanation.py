@@ -225,6 +225,9 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
         circuit: the circuit.
         node: the application of the gate.
         formula: whether to give the formula also where there are words.
+
+    Returns:
+        The rule, or the gate's summary where its row has other operands than the gate of that name in the table.
     """
     gate, note = node.gate, NOTES[node.kind]
     assert gate is not None  # noqa: S101
@@ -232,7 +235,8 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
     names = {name: number(value) if isinstance(value, float) else str(value)
              for name, value in node.attributes.items()}
     if isinstance(gate.operands, AtLeast):
-        names["operands"] = names["all"] = " and ".join(few(operands))
+        *first, last = few(operands)
+        names["operands"] = names["all"] = f"{', '.join(first)} and {last}" if first else last
     else:
         names |= {str(edge.port): name for edge, name in zip(node.operands, operands, strict=True)}
     for name in node.names:
@@ -240,7 +244,7 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
         names |= {"out" + "".join(output): name, "g" + "".join(output): circuit.gradient_name(name)}
     words, exactly = told(note.words, names), told(note.gradient, names)
     if not words:
-        return f"{node.kind}: {exactly}"
+        return f"{node.kind}: {exactly or gate.summary}"
     return f"{node.kind} {words} ({exactly})" if formula else f"{node.kind} {words}"
 
 

@@ -221,7 +221,7 @@ def _table() -> Mapping[str, str]:
     for names, recipe in (*_SEVERAL.items(), *_EXACT.items(), *_OTHERS.items()):
         table |= dict.fromkeys(map(_key, names.split()), recipe)
     for gate, note in NOTES.items():
-        for name in (note.onnx, *note.numpy.split(", "), *note.also.split()):
+        for name in (*note.onnx.split(), *note.numpy.replace(",", "").split(), *note.also.split()):
             table.setdefault(_key(name), gate)
     for kind, names in KINDS.items():
         table |= {_key(name): kind for name in names.split() if _key(name) not in table}

@@ -16,7 +16,7 @@ CELLS = 8
 """Longest strip."""
 
 EVERY = 1000
-"""How many numbers of a tensor are told in full."""
+"""How many numbers of a tensor are told in full at most."""
 
 
 def mark(value: Any, *, is_gradient: bool = False) -> Mark:
@@ -66,13 +66,13 @@ def full(array: Any) -> str:
             f"[{first}{more}]")
 
 
-def every(array: Any) -> str:
-    """All numbers in full, row by row, a thousand at most."""
+def every(array: Any, most: int = EVERY) -> str:
+    """All numbers in full, row by row, or the first of them with a count."""
     array = np.asarray(array)
     if array.ndim == 0 or not array.size:
         return full(array)
     length = array.shape[-1]
-    text = rows(array, shown=lambda x: repr(x.item()), columns=min(length, EVERY), lines=max(1, EVERY // length))
+    text = rows(array, shown=lambda x: repr(x.item()), columns=most, lines=max(1, most // length))
     return f"{full(array).partition(': ')[0]}\n{text}"
 
 

@@ -17,13 +17,16 @@ from circuitflow.explanations.forms import fingerprint, hypertext
 from circuitflow.gates import NOTES
 from circuitflow.graph.circuit import Circuit
 from circuitflow.pictures.detail import written
-from circuitflow.pictures.marks import every
+from circuitflow.pictures.marks import EVERY, every
 from circuitflow.pictures.picture import Kind, Picture
 from circuitflow.pictures.svg import svg
 from circuitflow.pictures.theme import Theme
 
 JSON = 2000
 """Longest JSON of a node that is shown, in characters."""
+
+NUMBERS = 200_000
+"""How many numbers a page tells in full, shared evenly by what can be pointed at."""
 
 
 def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
@@ -127,6 +130,7 @@ def _parts(subject: Circuit | Result, picture: Picture) -> dict[str, Any]:
     result = subject if isinstance(subject, Result) else None
     circuit = subject.circuit if isinstance(subject, Result) else subject
     parts: dict[str, Any] = {}
+    most = min(EVERY, NUMBERS // (len(picture.vertices) + len(picture.wires) + 1))
     for vertex in picture.vertices:
         node = circuit.nodes.get(vertex.node) if vertex.kind != Kind.FORK else None
         told = [["", vertex.tip]] if vertex.tip else []
@@ -134,17 +138,18 @@ def _parts(subject: Circuit | Result, picture: Picture) -> dict[str, Any]:
             if node.gate is not None and node.kind in NOTES:
                 told.append(["backward rule", rule(circuit, node, formula=False)])
             for name in node.names if result else ():
-                told += _numbers(result, name, several=bool(node.outputs))
+                told += _numbers(result, name, most, several=bool(node.outputs))
             told.append(["in the document", printable(dumps_node(written(circuit, node.id)), JSON)])
         parts[vertex.key] = told
     for wire in picture.wires:
         parts[wire.key] = [["wire", wire.of or wire.name]] + [
-            [what, mark.full if mark.array is None else every(mark.array)]
+            [what, mark.full if mark.array is None else every(mark.array, most)]
             for what, mark in (("value", wire.value), ("gradient", wire.gradient)) if mark and mark.full]
     return parts
 
 
-def _numbers(result: Result | None, name: str, *, several: bool) -> list[list[str]]:
+def _numbers(result: Result | None, name: str, most: int, *, several: bool) -> list[list[str]]:
     found: list[tuple[str, Mapping[str, Any]]] = [("value", result.values), ("gradient", result.gradients)] if (
         result) else []
-    return [[f"{what} of {name}" if several else what, every(values[name])] for what, values in found if name in values]
+    return [[f"{what} of {name}" if several else what, every(values[name], most)] for what, values in found
+            if name in values]
