@@ -65,13 +65,19 @@ class Taped(_Laid, Backed):
         how = "compiled" if self.fast else "in Python; `pip install 'circuitflow[fast]'` compiles it"
         self.way = f"tape, {how}"
         circuit, plan = question.circuit, question.plan
-        self._run = (_compiled if self.fast else _in_python)(self._tape, circuit.gates, self._value_slots,
-                                                             self._gradient_slots)
+        run = (_compiled if self.fast else _in_python)(self._tape, circuit.gates, self._value_slots,
+                                                       self._gradient_slots)
+        truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
+
+        def told(*numbers: Any) -> Answer:
+            values, gradients = run(*numbers)
+            return [bool(x) if truth else x for x, truth in zip(values, truths, strict=True)], gradients
+
+        self._run: Callable[..., Answer] = told if any(truths) else run
         known = circuit.values
         self._at = {name: slot for slot, name in enumerate(plan.sources)}
         self._floats = frozenset(name for name, type_ in question.sources.items()
                                  if type_.dtype != "bool" and circuit.nodes[name].kind != "constant")
-        self._truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
         self._defaults: tuple[Any, Any, Any] | None = None  # arguments of the loops, where everything has a default
         if known.keys() >= self._at.keys():
             self._defaults = self._numbers(*question.bind({}, {}))
@@ -80,29 +86,23 @@ class Taped(_Laid, Backed):
         if (self._defaults is None or upstream or not self._floats.issuperset(inputs)
                 or not {*map(type, inputs.values())} <= {float}):
             return super().answer(inputs, upstream)
-        start, *seeds = self._defaults
+        start, seeded, seeds = self._defaults
         if inputs:
             start = start.copy()
             for name, value in inputs.items():
                 start[self._at[name]] = value
         try:
-            return self._answer(start, *seeds)
+            return self._run(start, seeded, seeds)
         except self.raises:
             return self.question.interpret(*self.question.bind(inputs, upstream))
 
     def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
-        return self._answer(*self._numbers(bound, seeds))
+        return self._run(*self._numbers(bound, seeds))
 
     def _numbers(self, bound: Bound, seeds: Mapping[int, Any]) -> tuple[Any, Any, Any]:
         """The arguments of the loops."""
         return (np.array([bound.arrays[name].item() for name in self._at]), self._seeded(seeds),
                 np.array([*seeds.values()], float))
-
-    def _answer(self, start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> Answer:
-        values, gradients = self._run(start, seeded, seeds)
-        if any(self._truths):
-            values = [bool(value) if truth else value for value, truth in zip(values, self._truths, strict=True)]
-        return values, gradients
 
 
 class TapedRows(_Laid, OverRows):

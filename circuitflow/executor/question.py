@@ -96,7 +96,7 @@ class Question:
         twice = [name for name in named if name in inputs]
         if twice:
             raise InputError(f"'{printable(twice[0], 60)}' is given twice: in the mapping and by name; give it once")
-        return inputs | named, by_output(self.circuit, self.plan, upstream)
+        return inputs | named, by_output(self.circuit, self.plan, upstream) if upstream else upstream
 
     def bind(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> tuple[Bound, dict[int, Any]]:
         """An array for every source, and the upstream gradients that the sweep begins with, by slot of the plan.
