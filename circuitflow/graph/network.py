@@ -44,14 +44,14 @@ class Network:
         name, dot, output = reference.partition(".")
         node = self.nodes.get(name)
         if node is None or (output not in node.outputs if dot else node.outputs):
-            return self._outputs_of_call(name).get(output if dot else None)
+            return self._call(name).get(output if dot else None)
         return Output(name, node.outputs.index(output) if dot else 0)
 
     @checked
     def names_of(self, name: str) -> list[str]:
         """How the outputs of a node, or of a call, are referred to; none where there is no such node."""
         node = self.nodes.get(name)
-        return node.names if node else [f"{name}.{output}" for output in self._outputs_of_call(name) if output]
+        return node.names if node else [f"{name}.{output}" for output in self._call(name) if output]
 
     @checked
     def gradient_name(self, reference: str) -> str:
@@ -72,6 +72,20 @@ class Network:
 
     def _is_name(self, name: str) -> bool:
         return name in self.nodes or self.find(name) is not None
+
+    def _call(self, path: str) -> Mapping[str | None, Output]:
+        """The outputs of a call, found once: each of them may be asked for."""
+        if path in self._calls:
+            return self._calls[path]
+        found = self._outputs_of_call(path)
+        if found:
+            self._calls[path] = found
+        return found
+
+    @cached_property
+    def _calls(self) -> dict[str, Mapping[str | None, Output]]:
+        """Those found so far."""
+        return {}
 
     def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
         """The outputs of a call by name, a single one also without; none where there is no such call."""
