@@ -144,12 +144,16 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bo
     Raises:
         BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.
     """
-    blocks = _Blocks(work, [slice(start, start + block) for start in range(0, rows, block)])
+    parts = (slice(start, start + block) for start in range(0, rows, block))
+    if alone or rows <= block:
+        for part in parts:
+            work(part)
+        return
+    blocks = _Blocks(work, list(parts))
     try:
-        if rows > block and not alone:
-            queue, threads = _threads(os.getpid())
-            for _ in range(min(-(-rows // block) - 1, threads)):
-                queue.put(blocks)
+        queue, threads = _threads(os.getpid())
+        for _ in range(min(-(-rows // block) - 1, threads)):
+            queue.put(blocks)
         blocks.share()
     finally:
         blocks.close()
