@@ -799,20 +799,20 @@ def test_no_schema_is_left_where_the_document_cannot_be_written(circuitflow, tmp
 ])
 def test_a_shell_completes_commands_options_and_gates(words, completed):
     typed = f"circuitflow {words}"
-    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env={
+    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True, timeout=GUARD, check=False, env={
         **os.environ, "_CIRCUITFLOW_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))})
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.split() == completed
 
 
 def test_zsh_completes_with_what_a_gate_computes():
-    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env={
+    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True, timeout=GUARD, check=False, env={
         **os.environ, "_CIRCUITFLOW_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "circuitflow gates sigm"})
     assert f'"sigmoid":"{cf.GATES["sigmoid"].formula}"' in result.stdout
 
 
 def test_completion_is_installed_for_a_shell(tmp_path):
-    result = subprocess.run([sys.executable, "-m", "circuitflow", "--install-completion", "bash"], capture_output=True, text=True, timeout=60, check=False,
+    result = subprocess.run([sys.executable, "-m", "circuitflow", "--install-completion", "bash"], capture_output=True, text=True, timeout=GUARD, check=False,
                             env={**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
     assert result.returncode == 0, result.stderr
     script = tmp_path / ".bash_completions/circuitflow.sh"

@@ -72,7 +72,7 @@ def checkout(tmp_path):
         (programs / name).write_text(f"#!/bin/sh\n{line}\n")
         (programs / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(copy), "HOME": str(tmp_path)}
-    return lambda command: subprocess.run(["sh", "-c", command], cwd=copy, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return lambda command: subprocess.run(["sh", "-c", command], cwd=copy, env=environment, capture_output=True, text=True, timeout=GUARD, check=False)
 
 
 def test_every_command_runs_as_written_one_after_the_other(checkout):
@@ -98,7 +98,7 @@ def is_installable(command):
 @pytest.mark.parametrize(("name", "rest"), re.findall(r"^\| `circuitflow (\w+)[^`]*` \|(.*)\|$", README, re.MULTILINE))
 def test_the_options_named_for_a_command_are_its_options(name, rest):
     shown = subprocess.run([sys.executable, "-m", "circuitflow", name, "--help"], env={**os.environ, "COLUMNS": "200"}, cwd=ROOT,
-                           capture_output=True, text=True, encoding="utf-8", timeout=60, check=False).stdout
+                           capture_output=True, text=True, encoding="utf-8", timeout=GUARD, check=False).stdout
     assert "Usage:" in shown
     for option in re.findall(r"`(-[-\w]+)", rest):
         assert re.search(rf"(?<![-\w]){option}(?![-\w])", shown), option
