@@ -53,6 +53,11 @@ class DocumentError(CircuitflowError, ValueError):
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.faults,), self.__dict__
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the faults alone, for the document is wrong and not the code."""
+        count = len(self.faults)
+        return [f"{type(self).__name__}: {count} fault{'s' * (count != 1)}", *str(self).split("\n")]
+
 
 class InputError(CircuitflowError, ValueError):
     """What was asked of a valid circuit does not fit it."""

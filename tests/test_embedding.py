@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
+import multiprocessing
+import os
+import pathlib
+import pickle
 import pydoc
+import re
 import subprocess
 import sys
 
@@ -14,6 +20,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.gates.operators import BINARY, PREFIXES
 from conftest import ROOT
 from documents import circuit
 from test_cli import circuitflow  # noqa: F401
@@ -252,6 +259,128 @@ def test_what_is_no_gate_table_is_refused(own, given, message):
 
 def test_the_page_is_of_the_built_in_gates(own):
     assert own("gates", "--page", "--gates", "own_gates:TABLE").stderr == "error: --page is of the built-in gates; leave out --gates\n"
+
+
+# Notebooks and processes
+
+
+NOTEBOOK = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+import circuitflow as cf
+circuit = cf.load("circuits/product.json")
+result = cf.Executor(circuit).run()
+for thing in (cf.diff(circuit, circuit.with_values({"x": 1})), cf.diff(circuit, circuit), cf.check(circuit), *(cf.explain(result, form) for form in ("text", "markdown", "html"))):
+    data = shell.display_formatter.format(thing)[0]
+    print(sorted(data), repr(data["text/plain"][:60]), repr(data.get("text/html", "")[:60]))
+try:
+    cf.loads("{")
+except cf.DocumentError as error:
+    data = shell.display_formatter.format(error)[0]
+    print(sorted(data), repr(data["text/plain"][:60]), repr(data["text/html"][:60]))
+    data = shell.display_formatter.format(error.faults[0])[0]
+    print(sorted(data), repr(data["text/html"][:60]))
+shell.run_cell("import circuitflow as cf; cf.load('circuits/broken/several_faults.json')")
+"""
+
+
+def test_notebooks_show_explanations_differences_reports_and_faults():
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], cwd=ROOT, capture_output=True, text=True, check=False)
+    change, same, report, text, markdown, page, error, fault, *shown = done.stdout.splitlines()
+    assert done.stderr == ""
+    assert change == """['text/html', 'text/plain'] '~ x: value: -2 → 1' '<table>\\n<tr><th>circuit</th><th>node</th><th>change</th><th>'"""
+    assert same == "['text/html', 'text/plain'] 'no difference' '<p>no difference</p>'"
+    assert report.startswith("['text/html', 'text/plain'] 'x at []: -4, by differences -4: ok\\n")
+    assert text.startswith("['text/html', 'text/plain'] 'product\\n")
+    assert "'<pre>product" in text
+    assert markdown.startswith("['text/markdown', 'text/plain'] '# product")
+    assert page.endswith("""'<iframe sandbox width="100%" height="600" srcdoc="&lt;!docty'""")
+    assert error.startswith("['text/html', 'text/plain'] '<document>:1:2: ")
+    assert "'<pre>&lt;document&gt;:1:2: " in error
+    assert "<pre>&lt;document&gt;" in fault
+    assert shown[0] == "DocumentError: 7 faults"
+    assert not [line for line in shown if "Traceback" in line or ".py" in line]
+    assert len(shown) == 22
+
+
+def errors():
+    from circuitflow.errors import VerificationError
+
+    with pytest.raises(cf.DocumentError) as document:
+        cf.loads('{"nodes": 3}')
+    with pytest.raises(cf.InputError) as given:
+        cf.Executor(product()).run({"x": None})
+    return [document.value, given.value, cf.GateError("node 'f'"), VerificationError("staged"), cf.MissingExtraError("jax"), cf.ShapeError("needs"), cf.CircuitflowError("x")]
+
+
+def raised(i):
+    raise errors()[i]
+
+
+def test_errors_survive_pickles_and_processes():
+    made = errors()
+    for error in made:
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        for i, error in enumerate(made):
+            found = pool.submit(raised, i).exception()
+            assert type(found) is type(error)
+            assert getattr(found, "faults", None) == getattr(error, "faults", None)
+
+
+def test_an_explanation_is_a_text_also_after_a_pickle():
+    told = cf.explain(cf.Executor(product()).run(), "markdown")
+    again = pickle.loads(pickle.dumps(told))
+    assert again == told
+    assert again._repr_mimebundle_() == {"text/plain": told, "text/markdown": told}
+
+
+def test_a_report_in_words():
+    own = cf.Gate("2x", "Wrong.", ("x",), lambda x: x, lambda xp, x: x * 2.0, (lambda op, g, out, x: g * 3.0,))
+    made = circuit({"id": "x", "gate": "input", "value": 1}, {"id": "u", "gate": "input", "value": 1}, "unused = exp(u)", {"id": "f", "gate": "own", "inputs": ["x"]}, outputs=["f"], gates={**cf.GATES, "own": own})
+    assert str(cf.check(made)).splitlines() == ["x at []: 3, by differences 2: wrong", "node 'f': the backward rule of own is wrong for operand 'x'", "node 'u' reaches no output",
+                                                "node 'unused' reaches no output", "wrong"]
+    from circuitflow.pictures.notebook import report_as_html
+
+    assert "<td>wrong</td></tr>\n</table>\n<p>node &#x27;f&#x27;: the backward rule of own" in report_as_html(cf.check(made))
+
+
+# Types
+
+
+def checked_by_mypy(folder, sources):
+    pytest.importorskip("mypy")
+    for name, source in sources.items():
+        (folder / f"{name}.py").write_text(source)
+    done = subprocess.run([sys.executable, "-m", "mypy", "--config-file=", "--cache-dir", str(ROOT / ".mypy_cache"), *(f"{name}.py" for name in sources)], cwd=folder,
+                          env={**os.environ, "MYPYPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def scripts():
+    return {f"script_{i}": text for i, text in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL))}
+
+
+def test_the_scripts_of_the_readme_and_every_operator_type_check(tmp_path):
+    lines = [f"reveal_type(x {sign} y)\nreveal_type({'x' if operator.binding == 1 else '2.0'} {sign} x)" for sign, operator in BINARY.items()]
+    lines += [f"reveal_type({sign}x)" for sign in PREFIXES] + ["reveal_type(abs(x))", "reveal_type(x != y)"]
+    text = "import circuitflow as cf\nc = cf.build()\nx, y = c.input('x'), c.input('y')\n" + "\n".join(lines) + "\nx[0].sigmoid().sum(axis=0).T\n"
+    found = checked_by_mypy(tmp_path, {**scripts(), "operators": text})
+    assert found.count('Revealed type is "circuitflow.authoring.wires.AuthoredWire"') == text.count("reveal_type")
+    assert re.search(r"error:.*|Success", found).group() == "Success", found
+
+
+def test_pyright_takes_the_scripts_of_the_readme(tmp_path):
+    program = pathlib.Path(sys.executable).with_name("basedpyright")
+    if not program.exists():
+        pytest.skip("basedpyright is not installed: pip install 'circuitflow[lint]'")
+    for name, source in scripts().items():
+        (tmp_path / f"{name}.py").write_text(source)
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "standard", "extraPaths": [str(ROOT)]}))
+    done = subprocess.run([program, "--pythonpath", sys.executable, "."], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 # Help

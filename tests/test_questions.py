@@ -220,7 +220,7 @@ def test_references_may_be_anything_that_gives_them(engine, several):
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({"engine": None}, "there is no engine 'None'; there are auto"), ({"engine": 3}, "there is no engine '3'"),
+    ({"engine": None}, "engine is null; expected text"), ({"engine": 3}, "engine is 3; expected text"),
     ({"of": 3}, "of is 3; expected a reference to a node, or several"), ({"wrt": [1]}, "wrt: 1 is no reference to a node"),
 ])
 def test_a_question_that_is_none(given, message):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitflow.arguments import checked
+from circuitflow.errors import few
 from circuitflow.executor.arrays import Library, precise
 from circuitflow.executor.binding import Bound, bind, library_of, upstream_gradients
 from circuitflow.executor.interpreter import Interpreter
@@ -99,6 +100,14 @@ class Report:
     def ok(self) -> bool:
         """Whether no gradient is wrong."""
         return not any(row.worst.verdict == "wrong" for row in self.compared)
+
+    def __str__(self) -> str:
+        compared = [f"{', '.join(few(row.nodes, 3))} at {row.where}: {row.worst.gradient:.6g}, by differences "
+                    f"{row.worst.difference:.6g}: {row.worst.verdict}" for row in self.compared]
+        blamed = [f"node '{one.node}': the backward rule of {one.gate} is wrong for operand {one.port!r}"
+                  for one in self.blamed]
+        unused = [f"node '{name}' reaches no output" for name in few(self.unused)]
+        return "\n".join([*compared, *blamed, *unused, "ok" if self.ok else "wrong"])
 
 
 @checked

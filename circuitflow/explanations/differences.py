@@ -78,7 +78,7 @@ class Difference:
         return bool(self.changes)
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.changes))
+        return "\n".join(map(str, self.changes)) or "no difference"
 
 
 @checked

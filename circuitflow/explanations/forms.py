@@ -7,11 +7,34 @@ import hashlib
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self
 
 from circuitflow.arguments import checked
 from circuitflow.errors import InputError, nearest, printable
 from circuitflow.executor.result import Result
 from circuitflow.explanations.explanation import Explanation, Stage, explanation
+
+
+class Told(str):
+    """An explanation: a text, which a notebook shows as what it is."""
+
+    __slots__ = ("form",)
+    form: str
+
+    def __new__(cls, text: str, form: str) -> Self:
+        told = super().__new__(cls, text)
+        told.form = form
+        return told
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Told, (str(self), self.form)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What IPython shows: a page in a frame of its own, in which no script runs."""
+        shown = {"text": ("text/html", f"<pre>{html.escape(self)}</pre>"), "markdown": ("text/markdown", str(self)),
+                 "html": ("text/html", f'<iframe sandbox width="100%" height="600" srcdoc="{html.escape(self)}">'
+                                       "</iframe>")}
+        return dict([("text/plain", str(self)), shown[self.form]])
 
 
 @checked
@@ -28,7 +51,7 @@ def explain(result: Result, form: str = "text") -> str:
     if form not in FORMS:
         raise InputError(f"there is no form '{printable(form, 20)}' of explanation{nearest(form, FORMS)}; there are "
                          f"{', '.join(FORMS)}")
-    return FORMS[form](explanation(result))
+    return Told(FORMS[form](explanation(result)), form)
 
 
 _SOURCES, _FORWARD, _BACKWARD, _MEANING = "Given", "Forward pass", "Reverse sweep", "What it means"

@@ -9,8 +9,10 @@ import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from circuitflow.errors import CircuitflowError
+from circuitflow.errors import CircuitflowError, few
+from circuitflow.executor.check import Report
 from circuitflow.executor.result import Result
+from circuitflow.explanations.differences import Difference
 from circuitflow.explanations.expressions import stage
 from circuitflow.explanations.forms import hypertext
 from circuitflow.explanations.numbers import number
@@ -27,6 +29,14 @@ def register(shell: Any) -> None:
     html = shell.display_formatter.formatters["text/html"]
     html.for_type_by_name("circuitflow.graph.circuit", "Circuit", circuit_as_html)
     html.for_type_by_name("circuitflow.executor.result", "Result", result_as_html)
+    html.for_type_by_name("circuitflow.explanations.differences", "Difference", difference_as_html)
+    html.for_type_by_name("circuitflow.executor.check", "Report", report_as_html)
+    html.for_type_by_name("circuitflow.errors", "DocumentError", text_as_html)
+    html.for_type_by_name("circuitflow.errors", "Fault", text_as_html)
+    plain = shell.display_formatter.formatters["text/plain"]
+    for module, name in (("explanations.differences", "Difference"), ("executor.check", "Report"),
+                         ("explanations.forms", "Told"), ("errors", "DocumentError"), ("errors", "Fault")):
+        plain.for_type_by_name(f"circuitflow.{module}", name, lambda shown, printer, cycle: printer.text(str(shown)))
 
 
 def circuit_as_html(circuit: Circuit) -> str:
@@ -45,6 +55,29 @@ def result_as_html(result: Result) -> str:
                 gradient = number(result.gradients[name]) if name in result.gradients else ""
                 rows.append([name, _application(result.circuit, node.id), number(result.values[name]), gradient])
     return _image(result) + "\n".join(_table(["node", "gate", "value", "gradient"], rows))
+
+
+def difference_as_html(difference: Difference) -> str:
+    """The changes in a table."""
+    if not difference:
+        return "<p>no difference</p>"
+    rows = [[change.circuit, change.node or change.what, change.kind, change.what if change.node else "", change.was,
+             change.now] for change in difference.changes]
+    return "\n".join(_table(["circuit", "node", "change", "of", "before", "now"], rows))
+
+
+def report_as_html(report: Report) -> str:
+    """What was compared, in a table, and what is wrong."""
+    rows = [[", ".join(few(row.nodes, 3)), row.where, f"{row.worst.gradient:.6g}", f"{row.worst.difference:.6g}",
+             f"{row.worst.error:.1e}", row.worst.verdict] for row in report.compared]
+    said = str(report).splitlines()[len(report.compared) :]
+    headings = ["node", "worst at", "gradient", "by differences", "relative error", ""]
+    return "\n".join([*_table(headings, rows), *(f"<p>{hypertext(line)}</p>" for line in said)])
+
+
+def text_as_html(shown: object) -> str:
+    """Text in lines, with what stands under what kept."""
+    return f"<pre>{chr(10).join(map(hypertext, str(shown).splitlines()))}</pre>"
 
 
 def _application(circuit: Circuit, name: str) -> str:
