@@ -103,8 +103,8 @@ def test_text_is_read_exactly(circuitflow, identity, tmp_path, reader, name):  #
     ("blank lines.csv", b"\n\nx,y\n\n1,2\n\n\n3,4\n\n"),
     ("more tabs.tsv", b"x\ty\n1\t2\n3\t4\n"),
     ("UPPER.CSV", b"x,y\n1,2\n3,4\n"),
-    ("zipped.csv.gz", gzip.compress(b"x,y\n1,2\n3,4\n")),
-    ("zipped twice.csv.gz", gzip.compress(b"x,y\n1,2\n") + gzip.compress(b"3,4\n")),
+    ("zipped.csv.gz", gzip.compress(b"x,y\n1,2\n3,4\n", mtime=0)),
+    ("zipped twice.csv.gz", gzip.compress(b"x,y\n1,2\n", mtime=0) + gzip.compress(b"3,4\n", mtime=0)),
     ("other order.csv", b"z,y,,x\n,2,#,1\nnot a number,4,,3\n"),
     ("quoted names.csv", b'"x","y"\n"1","2"\n"3","4"\n'),
     ("header of two lines.csv", b'x,"z\n(m)",y\n1,,2\n3,,4\n'),
@@ -112,7 +112,7 @@ def test_text_is_read_exactly(circuitflow, identity, tmp_path, reader, name):  #
     ("literal quotes.csv", b'x,z,y\n1,5" pipe,2\n3,,4\n'),
     ("lines.jsonl", b'{"x": 1, "y": 2}\n{"y": 4, "x": 3}\n'),
     ("lines.ndjson", b'\xef\xbb\xbf\n{"x": 1, "y": 2.0, "z": [{"a": null}]}\r\n \n{"y": 40e-1, "x": 3, "z": 1}'),
-    ("lines.jsonl.gz", gzip.compress(b'{"x": 1, "y": 2}\n{"y": 4, "x": 3}\n')),
+    ("lines.jsonl.gz", gzip.compress(b'{"x": 1, "y": 2}\n{"y": 4, "x": 3}\n', mtime=0)),
 ])
 def test_other_tables_are_read(circuitflow, identity, tmp_path, reader, name, data):  # noqa: F811
     (tmp_path / name).write_bytes(data)
@@ -228,10 +228,10 @@ ODD = {
     "text after a quote.csv": (b'x,y\n"1"2,3\n', "row 1 (line 2): a closing quote is followed by something else than a separator"),
     "backslash.csv": (b'x,z,y\n1,"a\\"b",2\n', "row 1 (line 2): a closing quote is followed by something else than a separator"),
     "endless text.csv": (b'x,z\n1,"' + b"a" * 1_000_001 + b'"\n', "row 1 (line 2): a text of more than 1000000 characters (limit text); is a quote not closed?"),
-    "zipped.csv": (gzip.compress(b"x,y\n1,2\n"), "compressed by gzip; decompress it, or give its name the ending .gz"),
+    "zipped.csv": (gzip.compress(b"x,y\n1,2\n", mtime=0), "compressed by gzip; decompress it, or give its name the ending .gz"),
     "not zipped.csv.gz": (b"x,y\n1,2\n", "Not a gzipped file (b'x,')"),
-    "cut.csv.gz": (gzip.compress(b"x,y\n" + b"1,2\n" * 999)[:-20], "the file is damaged: Compressed file ended before the end-of-stream marker was reached"),
-    "damaged.csv.gz": (gzip.compress(b"x,y\n")[:10] + b"\x07" * 30, "the file is damaged: Error -3"),
+    "cut.csv.gz": (gzip.compress(b"x,y\n" + b"1,2\n" * 999, mtime=0)[:-20], "the file is damaged: Compressed file ended before the end-of-stream marker was reached"),
+    "damaged.csv.gz": (gzip.compress(b"x,y\n", mtime=0)[:10] + b"\x07" * 30, "the file is damaged: Error -3"),
     "nothing.csv.gz": (b"", "there is no column for input 'x'; it has none"),
     "a list.jsonl": (b"[1, 2]\n", 'row 1 (line 1): a list of 2 is no object; write one, such as {"x": 1}'),
     "a number.jsonl": (b'{"x": 1}\n\n17\n', 'row 2 (line 3): 17 is no object; write one, such as {"x": 1}'),
@@ -289,7 +289,7 @@ def test_a_folder_is_no_table(circuitflow, identity, tmp_path, name):  # noqa: F
 @pytest.mark.parametrize("ending", ["csv.gz", "jsonl.gz"])
 def test_a_line_without_an_end_is_bounded(circuitflow, identity, tmp_path, ending):  # noqa: F811
     # 64 MB of one line in 64 KB.
-    (tmp_path / f"bomb.{ending}").write_bytes(gzip.compress(b"x" + b" " * 2**26, 9))
+    (tmp_path / f"bomb.{ending}").write_bytes(gzip.compress(b"x" + b" " * 2**26, 9, mtime=0))
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / f"bomb.{ending}"), "--limit", "document_bytes=1000000")
     assert outcome.status == 2
     assert outcome.err.endswith("line 1 has more than 1000000 bytes, the longest line that is read (limit document_bytes)\n")

@@ -126,8 +126,10 @@ class _Script:
         received = {text: id_ for text, id_ in derived.upstream.items() if plan.active[plan.of[text]]}
         upstream = {**{text: 1.0 for text, id_ in received.items() if derived.type_of(id_).shape == ()},
                     **{text: known[text] for text in received if text in known}, **upstream}
+        # An input that the question does not need may have another size of the same name.
+        needed = {name: id_ for name, id_ in derived.inputs.items() if name in plan.sources}
         self.sizes = _sizes([(derived.type_of(id_), values[name]) for ids, values in (
-            (derived.inputs, inputs), (received, upstream)) for name, id_ in ids.items() if name in values])
+            (needed, inputs), (received, upstream)) for name, id_ in ids.items() if name in values])
         # What has no default is zeros meanwhile. An unknown input is refused there, and every value that does not fit.
         bound, seeds = derived.question.bind(
             {**{name: self._zeros(id_) for name, id_ in derived.inputs.items() if name not in inputs}, **inputs},

@@ -239,8 +239,11 @@ def exported(case: Case, circuit: cf.Circuit) -> Ask:
         required = {p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty}
         if not required <= arguments.keys():
             raise Skipped
-        with np.errstate(all="ignore"):
-            found = function(**arguments)
+        try:
+            with np.errstate(all="ignore"):
+                found = function(**arguments)
+        except np.linalg.LinAlgError as error:  # what NumPy refuses, as the gate does
+            raise cf.GateError(str(error)) from None
         return unpacked(case, plan, found if plan.wrt else (found, {}))
 
     return ask
