@@ -158,11 +158,11 @@ def test_an_input_that_is_not_needed_gives_no_size():
     """Its default may have another size of the same name; the question does not read it."""
     made = written_circuit({"id": "x", "gate": "input", "shape": ["n", 2]}, {"id": "unread", "gate": "input", "value": np.ones((5, 2)).tolist(), "shape": ["n", 2]},
                            "f = reduce_sum(x)")
-    for circuit in (made, cf.loads(cf.dumps(made).replace('"outputs": ["f"]', '"outputs": ["x"]'))):
-        text = cf.to_python(circuit, inputs={"x": np.ones((3, 2))})
+    for question in (made, cf.loads(cf.dumps(made).replace('"outputs": ["f"]', '"outputs": ["x"]'))):
+        text = cf.to_python(question, inputs={"x": np.ones((3, 2))})
         names = {}
         exec(text, names)
-        upstream = {"dx": np.ones((3, 2))} if circuit is not made else {}
+        upstream = {"dx": np.ones((3, 2))} if question is not made else {}
         assert names["value_and_grad"](x=np.ones((3, 2)), **upstream)[1]["x"].shape == (3, 2)
 
 
