@@ -325,7 +325,7 @@ def table(case: Case, circuit: cf.Circuit) -> Ask:
             rows = [[repr(float(x)) for x in row] for row in zip(*(np.broadcast_to(x, case.rows) for x in inputs.values()), strict=True)]
             with (folder / "in.csv").open("w", newline="") as file:
                 csv.writer(file).writerows([list(inputs), *rows])
-            arguments = ["run", str(folder / "circuit.json"), "--table", str(folder / "in.csv"), "--output", str(folder / "out.csv")]
+            arguments = ["run", str(folder / "circuit.json"), "--table", str(folder / "in.csv"), "--output", str(folder / "out.csv"), "--defaults"]
             arguments += [part for text in case.of or () for part in ("--of", text)]
             arguments += ["--forward"] if not plan.wrt else [part for text in case.wrt or () for part in ("--wrt", text)]
             said = io.TextIOWrapper(io.BytesIO())
