@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -95,7 +96,7 @@ COMMAND_LINES = {
     "gates": ["gates"], "schema": ["schema"], "--help": ["--help"], "--version": ["--version"], "run --set": ["run", STAGED, "--set", "x=1"],
 }
 STDIN = {"run -": STAGED, "run --table -": "rows.csv", "new -": "rows.txt"}
-SILENT = {"run -v"}  # which says something where nothing is wrong
+SPEAKING = {"run -v"}  # which says something where nothing is wrong
 
 
 def test_every_command_stands_in_the_table():
@@ -118,7 +119,7 @@ def test_closed_and_full_streams_and_a_folder_that_is_gone(cases):
         note = (name, environment, outcome)
         assert outcome[0] == (2 if fails else 0), note
         assert b"Traceback" not in outcome[2], note
-        if 2 not in closed and environment.get("stderr") is None and not (name in SILENT and not fails):
+        if 2 not in closed and environment.get("stderr") is None and name not in SPEAKING:
             assert (outcome[2].count(b"\n"), outcome[2] != b"") == (int(fails), fails), note
         if not fails:
             assert outcome[1], note
@@ -298,6 +299,11 @@ def test_a_device_and_a_pipe_stay_what_they_are(cases):
         assert stat.S_ISCHR(os.stat(os.path.join(case["folder"], case["arguments"][-1])).st_mode)
 
 
+def without_schema(content):
+    """A document says where its schema is, if it lies in a folder."""
+    return re.sub(rb'  "\$schema": ".*\n', b"", content)
+
+
 def test_a_pipe_gets_what_a_file_gets(cases):
     got = {}
 
@@ -319,7 +325,7 @@ def test_a_pipe_gets_what_a_file_gets(cases):
     for file, pipe in zip(cases.cases[::2], cases.cases[1::2], strict=True):
         path = Path(pipe["folder"], pipe["arguments"][-1])
         assert stat.S_ISFIFO(path.stat().st_mode)
-        assert got[path] == Path(file["folder"], file["arguments"][-1]).read_bytes() != b""
+        assert without_schema(got[path]) == without_schema(Path(file["folder"], file["arguments"][-1]).read_bytes()) != b""
 
 
 def test_what_is_read_is_not_replaced(cases):
@@ -334,14 +340,16 @@ def test_what_is_read_is_not_replaced(cases):
         (folder / "outer.json").write_text('{"circuitflow": "1.0", "circuits": {"a": {"file": "inner.json"}}, "nodes": [{"id": "x", "gate": "input", "value": 1}, '
                                            '{"id": "f", "gate": "call", "circuit": "a", "inputs": ["x"]}], "outputs": ["f"]}')
         for name in ("circuit.json", "values.json", "one.json", "out.csv", "inner.json", "outer.json"):
-            (folder / f"hard.{name}").hardlink_to(folder / name)
+            if name != "inner.json":
+                (folder / f"hard.{name}").hardlink_to(folder / name)
             (folder / f"soft.{name}").symlink_to(name)
 
     for change in (lambda name: name, lambda name: f"hard.{name}", lambda name: f"soft.{name}", lambda name: f"./{name}"):
         one, circuit, values, table = (change(name) for name in ("one.json", "circuit.json", "values.json", "out.csv"))
         for command in ("grad", "explain", "export"):
             cases.add([command, "circuit.json", "-o", circuit], prepare)
-            cases.add([command, "outer.json", "-o", change("inner.json")], prepare)
+            if not change("").startswith("hard"):  # which a document may not name
+                cases.add([command, "outer.json", "-o", change("inner.json")], prepare)
         for command in ("explain", "export"):
             cases.add([command, "circuit.json", "--inputs", "values.json", "-o", values], prepare)
             cases.add([command, "circuit.json", "--set", "x=one.json", "-o", one], prepare)
@@ -493,16 +501,20 @@ NAMED = "import os; del os.O_TMPFILE; "
 
 
 def started(folder, code="", ignored="USR2"):
-    """A run over a table of which the rows do not come, once its file is begun."""
+    """A run over a table that has no end yet, once its file is begun."""
     (folder / "out.csv").write_text("old")
     process = subprocess.Popen(["bash", "-c", f'trap "" {ignored}; exec "$@"', "bash", sys.executable, "-c", f"{code}from circuitflow.cli import main; main()", "run", STAGED,
                                 "--table", "-", "--engine", "staged", "-o", "out.csv"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env={**os.environ, "PYTHONPATH": str(ROOT)})
     process.stdin.write(b"x,y\n")
     process.stdin.flush()
+    os.set_blocking(process.stdin.fileno(), False)
     while not any(name.startswith(str(folder)) for name in descriptors(process.pid)):
         assert process.poll() is None
-        threading.Event().wait(0.02)
+        with suppress(BlockingIOError):  # as many rows as it reads before it begins
+            os.write(process.stdin.fileno(), b"1,2\n" * 1000)
+        threading.Event().wait(0.002)
+    os.set_blocking(process.stdin.fileno(), True)
     return process
 
 
@@ -530,7 +542,6 @@ def test_nor_where_files_have_names_that_a_signal_could_leave(tmp_path, number):
     assert len(list(tmp_path.glob(".circuitflow.*.part"))) == 1
     process.send_signal(number)
     with suppress(BrokenPipeError):
-        process.stdin.write(b"1,2\n")
         process.stdin.close()
     assert process.wait(GUARD) == -number
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
@@ -541,10 +552,9 @@ def test_nor_where_files_have_names_that_a_signal_could_leave(tmp_path, number):
 def test_a_signal_that_is_ignored_is_ignored(tmp_path, code):
     process = started(tmp_path, code, "HUP")
     process.send_signal(signal.SIGHUP)
-    process.stdin.write(b"1,2\n")
     process.stdin.close()
     assert process.wait(GUARD) == 0
-    assert (tmp_path / "out.csv").read_text().startswith('"f","dx","dy"\n')
+    assert (tmp_path / "out.csv").read_text().startswith("f,dx,dy\n")
 
 
 def test_a_program_has_its_signals_back(tmp_path, monkeypatch):
