@@ -413,6 +413,10 @@ def test_the_defaults_of_a_folder_are_not_those_of_an_old_file(tmp_path):
     assert os.listxattr(tmp_path / "new") == ["system.posix_acl_access"]
 
 
+def refused(*_):
+    raise PermissionError(13, "Permission denied")
+
+
 def test_what_cannot_be_kept_is_said(tmp_path, monkeypatch, caplog):
     path = tmp_path / "out"
     path.write_text("old")
@@ -424,9 +428,6 @@ def test_what_cannot_be_kept_is_said(tmp_path, monkeypatch, caplog):
     def of_another(name, *rest, **more):
         found = real(name, *rest, **more)
         return os.stat_result((*found[:4], 4321, 1234, *found[6:])) if str(name) == str(path) else found
-
-    def refused(*_):
-        raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "stat", of_another)
     for name in ("fchown", "setxattr", "fchmod"):
@@ -604,6 +605,9 @@ def test_a_pipe_that_nothing_reads_from_is_refused(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(cf.InputError, match="pipe' cannot be written: nothing reads from this pipe$"):
         write(tmp_path / "pipe", "new")
+    with monkeypatch.context() as within, pytest.raises(cf.InputError, match="pipe' cannot be written: Permission denied"):
+        within.setattr(os, "open", refused)
+        write(tmp_path / "pipe", "new")
     assert is_stream(tmp_path / "pipe")
     assert not is_stream(tmp_path / "nowhere")
 
@@ -617,6 +621,41 @@ def test_a_pipe_that_is_exchanged_for_a_file_is_not_written(tmp_path, monkeypatc
         write(tmp_path / "file", "new")
     monkeypatch.undo()
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_what_is_written_to_and_what_is_refused(tmp_path, monkeypatch):
+    """In this process."""
+    reads, writes = os.pipe()
+    (tmp_path / "link").symlink_to(f"/dev/fd/{writes}")
+    (tmp_path / "further").symlink_to(tmp_path / "link")
+    for name in (f"/dev/fd/{writes}", f"/proc/self/fd/{writes}", tmp_path / "link", tmp_path / "further"):
+        assert is_stream(name)
+        write(name, "text\n")
+        assert os.read(reads, 100) == b"text\n"
+    os.close(writes)
+    os.close(reads)
+    os.mkfifo(tmp_path / "pipe")
+    reads = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write(tmp_path / "pipe", b"bytes")
+    assert os.read(reads, 100) == b"bytes"
+    os.close(reads)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "new").symlink_to("target")
+    write(tmp_path / "new", "x")
+    assert (tmp_path / "target").read_text() == "x"
+    listen(tmp_path, "socket")
+    for name, reason in (("", "it names no file"), (f"{tmp_path}/new/", "it names no file"), (tmp_path, "it is a folder; expected a file"), (tmp_path / "loop", "Too many levels of symbolic links"),
+                         (tmp_path / "socket", "it is a socket; expected a file"), (f"/dev/fd/{writes}", "it is not open for that")):
+        with pytest.raises(cf.InputError, match=f"cannot be written: {reason}"):
+            write(name, "new")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(cf.InputError, match="cannot be written: Is a directory"):
+        write(f"/dev/fd/{folder}", "new")
+    os.close(folder)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(cf.InputError, match="cannot be written: Permission denied; the file is as it was"):
+        write(tmp_path / "target", "new")
+    assert (tmp_path / "target").read_text() == "x"
 
 
 @root_only
