@@ -605,8 +605,8 @@ def test_a_pipe_that_nothing_reads_from_is_refused(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(cf.InputError, match="pipe' cannot be written: nothing reads from this pipe$"):
         write(tmp_path / "pipe", "new")
-    with monkeypatch.context() as within, pytest.raises(cf.InputError, match="pipe' cannot be written: Permission denied"):
-        within.setattr(os, "open", refused)
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(cf.InputError, match="pipe' cannot be written: Permission denied"):
         write(tmp_path / "pipe", "new")
     assert is_stream(tmp_path / "pipe")
     assert not is_stream(tmp_path / "nowhere")
