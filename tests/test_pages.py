@@ -136,7 +136,7 @@ def test_buttons_slider_and_play(opened):
     page.page.locator("#step").fill("5")
     assert page.page.locator("#count").inner_text() == "5 of 22"
     page.page.get_by_role("button", name="Play").click()
-    page.page.wait_for_function("document.getElementById('count').innerText === '7 of 22'", polling=20)
+    page.page.get_by_text("7 of 22", exact=True).wait_for()
     page.page.get_by_role("button", name="Pause").click()
     page.page.get_by_role("button", name="Last step").click()
     assert page.page.locator("#count").inner_text() == "22 of 22"
