@@ -238,7 +238,7 @@ def test_every_command_takes_a_gate_table(own):
         run = own(command, *arguments, "--gates", "own_gates:TABLE")
         assert run.returncode == 0, (command, run.stderr)
         assert command in ("check", "draw", "diff", "schema") or "cube" in run.stdout or "x * x * x" in run.stdout
-    assert '"title": "cube"' in own("schema", "--gates", "own_gates:Inside.table").stdout
+    assert '"const": "cube"' in own("schema", "--gates", "own_gates:Inside.table").stdout
     assert own("gates", "The cube", "--json", "--gates", "own_gates:TABLE").stdout.startswith('{"cube": {"family": "own"')
     assert "own " in own("gates", "--gates", "own_gates:TABLE").stdout
 
