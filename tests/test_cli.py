@@ -193,7 +193,9 @@ def test_standard_input_is_a_file(circuitflow):
     (["gates", "mull"], "error: there is no gate 'mull', and none that has it in its words; did you mean 'mul'?\n"),
     (["gates", "\x1b[31m"], "error: there is no gate '\\x1b[31m', and none that has it in its words; `circuitflow gates` lists them\n"),
     (["fmt", "circuits/product.json", "--edges", "--inputs"], "error: --edges and --inputs exclude one another; give one\n"),
-    (["fmt", "-", "--write"], "error: --write needs a file; standard input is written to standard output\n"),
+    (["fmt", "-", "--write"], "error: --write needs a file that it can replace; without it the result goes to standard output\n"),
+    (["fmt", "/dev/stdin", "--write"], "error: --write needs a file that it can replace; without it the result goes to standard output\n"),
+    (["fmt", "/dev/fd/0", "--write"], "error: --write needs a file that it can replace; without it the result goes to standard output\n"),
 ])
 def test_bad_input_ends_with_status_2_and_a_sentence(circuitflow, arguments, message):
     outcome = circuitflow(*arguments)

@@ -21,7 +21,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.gates.operators import BINARY, PREFIXES
-from conftest import ROOT
+from conftest import GUARD, ROOT
 from documents import circuit
 from test_cli import circuitflow  # noqa: F401
 
@@ -223,7 +223,7 @@ def own(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 2}, {"id": "f", "gate": "cube", "inputs": ["x"]}], "outputs": ["f"]}))
 
     def run(*arguments):
-        return subprocess.run([sys.executable, "-P", "-m", "circuitflow", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        return subprocess.run([sys.executable, "-P", "-m", "circuitflow", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=GUARD)
 
     return run
 
@@ -238,7 +238,7 @@ def test_every_command_takes_a_gate_table(own):
         run = own(command, *arguments, "--gates", "own_gates:TABLE")
         assert run.returncode == 0, (command, run.stderr)
         assert command in ("check", "draw", "diff", "schema") or "cube" in run.stdout or "x * x * x" in run.stdout
-    assert '"title": "cube"' in own("schema", "--gates", "own_gates:Inside.table").stdout
+    assert '"const": "cube"' in own("schema", "--gates", "own_gates:Inside.table").stdout
     assert own("gates", "The cube", "--json", "--gates", "own_gates:TABLE").stdout.startswith('{"cube": {"family": "own"')
     assert "own " in own("gates", "--gates", "own_gates:TABLE").stdout
 

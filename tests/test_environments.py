@@ -332,6 +332,9 @@ def test_a_pipe_gets_what_a_file_gets(cases):
         assert without_schema(got[path]) == without_schema(Path(file["folder"], file["arguments"][-1]).read_bytes()) != b""
 
 
+GATE_TABLE = "import circuitflow as cf\nTABLE = cf.GATES\n"
+
+
 def test_what_is_read_is_not_replaced(cases):
     """By any of its names, and whichever option it is read by."""
     def prepare(folder):
@@ -343,8 +346,9 @@ def test_what_is_read_is_not_replaced(cases):
         (folder / "inner.json").write_text(LOOSE)
         (folder / "outer.json").write_text('{"circuitflow": "1.0", "circuits": {"a": {"file": "inner.json"}}, "nodes": [{"id": "x", "gate": "input", "value": 1}, '
                                            '{"id": "f", "gate": "call", "circuit": "a", "inputs": ["x"]}], "outputs": ["f"]}')
-        for name in ("circuit.json", "values.json", "one.json", "out.csv", "inner.json", "outer.json"):
-            if name != "inner.json":
+        (folder / "mine.py").write_text(GATE_TABLE)
+        for name in ("circuit.json", "values.json", "one.json", "out.csv", "inner.json", "outer.json", "mine.py"):
+            if name != "inner.json":  # a document reads no file that has other names too
                 (folder / f"hard.{name}").hardlink_to(folder / name)
             (folder / f"soft.{name}").symlink_to(name)
 
@@ -352,13 +356,15 @@ def test_what_is_read_is_not_replaced(cases):
         one, circuit, values, table = (change(name) for name in ("one.json", "circuit.json", "values.json", "out.csv"))
         for command in ("grad", "explain", "export"):
             cases.add([command, "circuit.json", "-o", circuit], prepare)
-            if not change("").startswith("hard"):  # which a document may not name
+            if change("") != "hard.":
                 cases.add([command, "outer.json", "-o", change("inner.json")], prepare)
         for command in ("explain", "export"):
             cases.add([command, "circuit.json", "--inputs", "values.json", "-o", values], prepare)
             cases.add([command, "circuit.json", "--set", "x=one.json", "-o", one], prepare)
             cases.add([command, "circuit.json", "--upstream", "f=one.json", "-o", one], prepare)
         cases.add(["new", "f = x", "--set", "x=one.json", "-o", one], prepare)
+        for command in (["grad", "circuit.json"], ["explain", "circuit.json"], ["export", "circuit.json"], ["new", "f = x"], ["schema"]):
+            cases.add([*command, "--gates", "mine:TABLE", "-o", change("mine.py")], prepare)
         cases.add(["run", "circuit.json", "--table", "out.csv", "-o", table], prepare)
         cases.add(["run", "circuit.json", "--table", "-", "-o", table], prepare, stdin="out.csv")
         cases.add(["run", "circuit.json", "--table", "out.csv"], prepare, stdout=table)
@@ -368,6 +374,7 @@ def test_what_is_read_is_not_replaced(cases):
         assert Path(case["folder"], "out.csv").read_text() == ROWS
         assert Path(case["folder"], "circuit.json").read_bytes() == Path(STAGED).read_bytes()
         assert Path(case["folder"], "inner.json").read_text() == LOOSE
+        assert Path(case["folder"], "mine.py").read_text() == GATE_TABLE
 
 
 # What is kept ---------------------------------------------------------------------------------------------------------
@@ -707,3 +714,9 @@ def test_no_color_wins_over_force_color(cases, environment, coloured):
     cases.add(["run", STAGED], environment={"FORCE_COLOR": "", "NO_COLOR": "", **environment})
     ((status, out, _),) = cases.run()
     assert (status, b"\x1b" in out) == (0, coloured)
+
+
+@pytest.mark.parametrize("arguments", [["new", "f = 2 * x", "-o", "new.json"], ["schema"], ["gates", "scan"], ["run", STAGED], ["--help"]], ids=lambda arguments: arguments[0])
+def test_python_without_docstrings(tmp_path, arguments):
+    done = subprocess.run([sys.executable, "-OO", "-m", "circuitflow", *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=GUARD)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -540,3 +540,49 @@ def test_columns_and_inputs_match_strictly(circuitflow, identity, tmp_path, read
     (tmp_path / "t.csv").write_text(table)
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--forward", *arguments)
     assert (outcome.status, outcome.err, outcome.out) == (2 if "error" in err else 0, err.replace("TABLE", str(tmp_path / "t.csv")), out)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+def test_the_name_of_a_table_is_a_file_and_no_address(circuitflow, identity, tmp_path, monkeypatch, ending):  # noqa: F811
+    """pyarrow takes some names for addresses, which would be read, and replaced, beside all that looks at files."""
+    monkeypatch.chdir(tmp_path)
+    table = pa.table({"x": [1.0], "y": [2.0]})
+    for name in (f"t{ending}", b"\xff".decode("utf-8", "surrogateescape") + ending):
+        with open(name, "wb") as file, (pyarrow.parquet.ParquetWriter if ending == ".parquet" else pa.ipc.new_file)(file, table.schema) as writer:
+            writer.write_table(table)
+        outcome = circuitflow("run", identity(), "--table", name, "--forward")
+        assert (outcome.status, outcome.out) == (0, "x,y\n1,2\n")
+    before = (tmp_path / f"t{ending}").read_bytes()
+    for scheme in ("file://", "s3:/", "mock://"):
+        outcome = circuitflow("run", identity(), "--table", f"{scheme}{tmp_path}/t{ending}", "-o", f"t{ending}")
+        assert (outcome.status, outcome.err) == (2, f"error: {scheme}{tmp_path}/t{ending}: No such file or directory\n")
+    assert (tmp_path / f"t{ending}").read_bytes() == before
+
+
+def test_a_name_with_a_separator_is_read_again(circuitflow, identity, tmp_path, reader):  # noqa: F811
+    names = ["a;b", "a\tb", 'a"b']
+    with open(tmp_path / "t.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["x", "y", *names], ["1", "2", "3;4", "5\t6", ""]])
+    kept = [argument for name in names for argument in ("--keep", name)]
+    for name in ("t", "again"):
+        outcome = circuitflow("run", identity(), "--table", str(tmp_path / f"{name}.csv"), "--forward", *kept, "-o", str(tmp_path / "again.csv" if name == "t" else tmp_path / "last.csv"))
+        assert (outcome.status, outcome.err) == (0, "")
+    assert (tmp_path / "last.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
+
+
+def test_a_table_of_which_nothing_is_read_is_refused(circuitflow, identity, tmp_path):  # noqa: F811
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--set", "x=1", "--set", "y=2")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.endswith("t.csv: no column is read, since 'x', 'y' have the same value in every row; leave out --set for one\n")
+
+
+@pytest.mark.parametrize("cell", [{"a": 1}, [1, 2], b"\xff"], ids=str)
+def test_a_column_that_is_no_text_is_named(circuitflow, identity, tmp_path, cell):  # noqa: F811
+    pyarrow.parquet.write_table(pa.table({"x": [1.0], "y": [2.0], "more": [cell]}), tmp_path / "t.parquet")
+    arguments = ["run", identity(), "--table", str(tmp_path / "t.parquet"), "--keep", "more", "--forward"]
+    outcome = circuitflow(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == f"error: column 'more' is {pyarrow.parquet.read_schema(tmp_path / 't.parquet').field('more').type} and cannot be written as text; write .parquet or .arrow, or leave it out\n"
+    assert circuitflow(*arguments, "-o", str(tmp_path / "out.parquet")).status == 0
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").column("more").to_pylist() == [cell]

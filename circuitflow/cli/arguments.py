@@ -108,6 +108,13 @@ def table_of(gates: str | None) -> GateTable:
     return table  # type: ignore[no-any-return]
 
 
+def gate_files(gates: str | None) -> list[str]:
+    """The files of the module of an option MODULE:TABLE, and of its packages, once `table_of` has imported it."""
+    parts = gates.partition(":")[0].split(".") if gates else []
+    modules = (sys.modules.get(".".join(parts[:i + 1])) for i in range(len(parts)))
+    return [file for module in modules if (file := getattr(module, "__file__", None))]
+
+
 def limits_of(limit: list[str]) -> cf.Limits:
     """The limits that options NAME=N set."""
     given = {}
@@ -138,7 +145,7 @@ def question(file: str, assignments: list[str], inputs: str | None, of: list[str
     for text in assignments:
         name, value, source = assigned(text, "--set", circuit.limits)
         given |= _arrays({name: (value, ())}, types, source, Faults())
-    sources = [file, *circuit.files, *([inputs] if inputs else []),
+    sources = [file, *circuit.files, *gate_files(gates), *([inputs] if inputs else []),
                *assigned_values([*assignments, *upstream])]
     return Question(circuit, given, split(of), split(wrt), arrays(upstream, "--upstream", circuit), sources)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import Gates, Json, Limit, loaded
+from circuitflow.cli.arguments import Gates, Json, Limit, gate_files, loaded
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.text import print_json, print_line
 from circuitflow.errors import printable
@@ -37,7 +37,7 @@ def command(
     """
     form = None if output is None else form_of(output, FORMS, "a picture", "svg")
     before, after = loaded(old, limit, gates), loaded(new, limit, gates)
-    apart(output, [old, new, *before.files, *after.files])
+    apart(output, [old, new, *before.files, *after.files, *gate_files(gates)])
     difference = cf.diff(before, after)
     if json:
         print_json({"same": not difference, "changes": [change._asdict() for change in difference.changes]})

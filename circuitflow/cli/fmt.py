@@ -11,6 +11,7 @@ import circuitflow as cf
 from circuitflow.cli.arguments import File, Gates, Limit, assigned, limits_of, table_of
 from circuitflow.cli.output import emit
 from circuitflow.document.faults import Faults
+from circuitflow.document.output import is_stream
 from circuitflow.document.reading import parse, read
 from circuitflow.document.rewriting import with_edges, with_inputs
 from circuitflow.document.writing import dumps
@@ -35,8 +36,8 @@ def command(
     """
     if edges and inputs:
         raise InputError("--edges and --inputs exclude one another; give one")
-    if file == "-" and write:
-        raise InputError("--write needs a file; standard input is written to standard output")
+    if write and (file == "-" or is_stream(file)):
+        raise InputError("--write needs a file that it can replace; without it the result goes to standard output")
     if assignments and check:
         raise InputError("--check changes nothing; leave out --set")
     limits, table, faults = limits_of(limit), table_of(gates), Faults()

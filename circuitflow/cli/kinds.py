@@ -41,7 +41,7 @@ def kind(name: str) -> Kind:
             default = "required" if info.is_required() else "none" if info.default is None else (
                 str(info.default).lower())
             keys.append(Attribute(key, _MEANINGS.get(key) or str(info.description), _TAKES[key], default))
-    return Kind(" ".join(str(model.__doc__).split()), keys, _document(*_EXAMPLES[name]))
+    return Kind(" ".join((model.__doc__ or "").split()), keys, _document(*_EXAMPLES[name]))
 
 
 def page() -> Iterator[str]:

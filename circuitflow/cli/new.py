@@ -11,7 +11,7 @@ import typer
 import circuitflow as cf
 from circuitflow.authoring.expression import MAX_LENGTH
 from circuitflow.cli import command as common
-from circuitflow.cli.arguments import Gates, Set, assigned, assigned_values, split, table_of
+from circuitflow.cli.arguments import Gates, Set, assigned, assigned_values, gate_files, split, table_of
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.errors import InputError, printable
@@ -65,11 +65,12 @@ def command(
     Example: circuitflow new "f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)" --set x=3 --set y=-4
     """
     text = sys.stdin.buffer.read(MAX_LENGTH + 1).decode(errors="replace") if expression == "-" else expression
-    apart(output, assigned_values(assignments))
+    table = table_of(gates)
+    apart(output, [*assigned_values(assignments), *gate_files(gates)])
     given = {id_: value for id_, value, _ in (assigned(item, "--set") for item in assignments)}
     folder = Path() if output is None else Path(output).parent
     circuit = cf.new(text, given, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
-                     outputs=split(of), name=name, dtype=dtype, gates=table_of(gates), folder=folder)
+                     outputs=split(of), name=name, dtype=dtype, gates=table, folder=folder)
     emit_document(circuit, output)
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from circuitflow.cli.arguments import Gates, table_of
+from circuitflow.cli.arguments import Gates, gate_files, table_of
 from circuitflow.cli.catalogue import operands
-from circuitflow.cli.output import emit
+from circuitflow.cli.output import apart, emit
 from circuitflow.document.schema import DIALECT, GateForm, document_schema, identifier
 from circuitflow.gates import GATES, Gate, GateTable
 
@@ -34,7 +34,9 @@ def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, o
 
     Example: circuitflow schema -o circuit.schema.json
     """
-    emit(output, text(which, table_of(gates)))
+    table = table_of(gates)
+    apart(output, gate_files(gates))
+    emit(output, text(which, table))
 
 
 def text(which: Which, table: GateTable = GATES) -> str:

@@ -200,7 +200,7 @@ def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequenc
 @contextmanager
 def _csv(file: Any, names: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """The header comes with the first rows, so that a table that is refused at once leaves none on standard output."""
-    lines, above = line_writer(), [header(names)]
+    lines, above = line_writer(names), [header(names)]
 
     def write(columns: Sequence[Any]) -> None:
         for start in range(0, len(columns[0]), _LINES):

@@ -48,7 +48,8 @@ def document_schema(gates: Mapping[str, GateForm]) -> Schema:
     generic = definitions.pop("GateNode")["properties"]
     own = {name: definitions.pop(f"{name.capitalize()}Node") for name in NODES}
     attributes = {name: form.attributes.model_json_schema(schema_generator=Generator) for name, form in gates.items()}
-    documentation = {**{name: str(form["description"]) for name, form in own.items()},
+    # Python without docstrings (-OO) has no words for them.
+    documentation = {**{name: str(form.get("description", "")) for name, form in own.items()},
                      **{name: form.description for name, form in gates.items()}}
     keys = {name: _keys(form["properties"], form["required"], generic) for name, form in own.items()}
     for name, form in attributes.items():

@@ -40,6 +40,9 @@ def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], 
     _refuse_missing([name for name in needed if name in sources and name not in read and name not in given
                      and not ((defaults or sources[name].kind == "parameter") and name in circuit.values)],
                     circuit, names, f"{table}: ", listed)
+    if not read and (fixed := [name for name in sources if name in names]):
+        raise InputError(f"{table}: no column is read, since {listing(fixed)} {'have' if len(fixed) > 1 else 'has'} "
+                         "the same value in every row; leave out --set for one")
     if not read:
         raise InputError(f"{table}: no column has the name of an input; {listed}, the inputs are "
                          f"{listing(sources) or 'none'}")

@@ -55,14 +55,14 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack) -> Read
         need_arrow(shown)
         import pyarrow.parquet as pq
 
-        file = stack.enter_context(pq.ParquetFile(table))
+        file = pq.ParquetFile(_file(table, stack))
         return ArrowColumns(file.schema_arrow, -(-file.metadata.num_rows // BATCH),
                             lambda names: file.iter_batches(BATCH, columns=names), shown)
     if ending.endswith(ARROW):
         need_arrow(shown)
         import pyarrow as pa
 
-        reader = stack.enter_context(pa.ipc.open_file(stack.enter_context(pa.OSFile(table))))
+        reader = stack.enter_context(pa.ipc.open_file(_file(table, stack)))
         count = reader.num_record_batches
         return ArrowColumns(reader.schema, count,
                             lambda names: (reader.get_batch(i).select(names) for i in range(count)), shown)
@@ -75,8 +75,13 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack) -> Read
     elif plain != ending:
         source = cast("BinaryIO", stack.enter_context(gzip.GzipFile(table)))
     else:
-        source = stack.enter_context(open(table, "rb"))  # noqa: SIM115
+        source = _file(table, stack)
     lines = Lines(source, shown, limits)
     if plain.endswith(_LINES):
         return JsonLines(lines)
     return Delimited(lines, stack, "\t" if plain.endswith(".tsv") else None)
+
+
+def _file(table: str, stack: ExitStack) -> BinaryIO:
+    """The file, whatever its name: pyarrow takes some names for addresses."""
+    return stack.enter_context(open(table, "rb"))

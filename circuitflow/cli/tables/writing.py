@@ -9,25 +9,31 @@ from typing import Any
 import numpy as np
 
 from circuitflow.cli.tables.cells import words
+from circuitflow.errors import InputError, printable
 
 _SPECIAL = re.compile('[",\r\n]')
+_SEPARATING = re.compile('[",;\t\r\n]')
+"""What a name has quotes for: the header says which character separates."""
 
 
 def header(names: Sequence[str]) -> bytes:
     """The first line."""
-    return (",".join(map(_quoted, names)) + "\n").encode()
+    return (",".join(_quoted(name, _SEPARATING) for name in names) + "\n").encode()
 
 
-def line_writer() -> Callable[[Sequence[Any]], Any]:
+def line_writer(names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
     """A function from columns, which are arrays, lists of text or Arrow arrays, to the bytes of their lines.
 
     By pyarrow where it is installed, for speed; the numbers are the same.
+
+    Args:
+        names: of the columns, for messages. The function raises an InputError for a column that is no text.
     """
     try:
         import pyarrow  # noqa: F401
     except ImportError:
         return _by_python
-    return _by_arrow
+    return lambda columns: _by_arrow(names, columns)
 
 
 def _by_python(columns: Sequence[Any]) -> bytes:
@@ -36,9 +42,17 @@ def _by_python(columns: Sequence[Any]) -> bytes:
     return "".join([",".join(row) + "\n" for row in zip(*cells, strict=True)]).encode()
 
 
-def _by_arrow(columns: Sequence[Any]) -> Any:
+def _by_arrow(names: Sequence[str], columns: Sequence[Any]) -> Any:
+    import pyarrow as pa
 
-    return _joined(_joined(*map(_cells, columns), by=","), "", by="\n").buffers()[2] or b""
+    cells = []
+    for name, column in zip(names, columns, strict=True):
+        try:
+            cells.append(_cells(column))
+        except pa.ArrowException:  # nested, or bytes that are no UTF-8
+            raise InputError(f"column '{printable(name, 60)}' is {printable(str(column.type), 60)} and cannot be "
+                             "written as text; write .parquet or .arrow, or leave it out") from None
+    return _joined(_joined(*cells, by=","), "", by="\n").buffers()[2] or b""
 
 
 def _cells(column: Any) -> Any:
@@ -81,5 +95,5 @@ def _joined(*columns: Any, by: str) -> Any:
         *(pa.scalar(x, pa.large_string()) if isinstance(x, str) else x for x in (*columns, by)))
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
+def _quoted(text: str, special: re.Pattern[str] = _SPECIAL) -> str:
+    return '"' + text.replace('"', '""') + '"' if special.search(text) else text
