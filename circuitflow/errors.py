@@ -3,6 +3,7 @@
     CircuitflowError
     ├── DocumentError    a document is not valid; carries every fault, each with its place in the text
     ├── InputError       what was asked of a valid circuit does not fit it: an unknown id, a missing or misshapen value
+    │   └── UnknownNameError    a builder or a wire has no gate or method of a name; it is an AttributeError too
     ├── GateError        a gate could not be applied to the values that reached its node
     ├── VerificationError    an engine gives another number than the interpreter
     └── MissingExtraError    an optional package is needed; the message names the extra to install
@@ -27,6 +28,7 @@ __all__ = [
     "GateError",
     "InputError",
     "MissingExtraError",
+    "UnknownNameError",
     "VerificationError",
     "listing",
     "nearest",
@@ -61,6 +63,10 @@ class DocumentError(CircuitflowError, ValueError):
 
 class InputError(CircuitflowError, ValueError):
     """What was asked of a valid circuit does not fit it."""
+
+
+class UnknownNameError(InputError, AttributeError):
+    """A builder or a wire has nothing of that name. `hasattr`, `copy` and completion expect an `AttributeError`."""
 
 
 class GateError(CircuitflowError, ArithmeticError):

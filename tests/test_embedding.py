@@ -238,7 +238,7 @@ def test_every_command_takes_a_gate_table(own):
         run = own(command, *arguments, "--gates", "own_gates:TABLE")
         assert run.returncode == 0, (command, run.stderr)
         assert command in ("check", "draw", "diff", "schema") or "cube" in run.stdout or "x * x * x" in run.stdout
-    assert '"title": "cube"' in own("schema", "--gates", "own_gates:Inside.table").stdout
+    assert '"const": "cube"' in own("schema", "--gates", "own_gates:Inside.table").stdout
     assert own("gates", "The cube", "--json", "--gates", "own_gates:TABLE").stdout.startswith('{"cube": {"family": "own"')
     assert "own " in own("gates", "--gates", "own_gates:TABLE").stdout
 
@@ -304,13 +304,13 @@ def test_notebooks_show_explanations_differences_reports_and_faults():
 
 
 def errors():
-    from circuitflow.errors import VerificationError
-
     with pytest.raises(cf.DocumentError) as document:
         cf.loads('{"nodes": 3}')
     with pytest.raises(cf.InputError) as given:
         cf.Executor(product()).run({"x": None})
-    return [document.value, given.value, cf.GateError("node 'f'"), VerificationError("staged"), cf.MissingExtraError("jax"), cf.ShapeError("needs"), cf.CircuitflowError("x")]
+    with pytest.raises(cf.UnknownNameError) as name:
+        cf.build().sigmod  # noqa: B018
+    return [document.value, given.value, name.value, cf.GateError("node 'f'"), cf.VerificationError("staged"), cf.MissingExtraError("jax"), cf.ShapeError("needs"), cf.CircuitflowError("x")]
 
 
 def raised(i):
@@ -319,6 +319,7 @@ def raised(i):
 
 def test_errors_survive_pickles_and_processes():
     made = errors()
+    assert {type(error).__name__ for error in made} == {name for name in cf.__all__ if isinstance(getattr(cf, name), type) and issubclass(getattr(cf, name), Exception)}
     for error in made:
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error)
