@@ -180,7 +180,9 @@ def nearest(word: str, known: Collection[str], least: float = 0.6) -> str:
     """
     candidates = list(itertools.islice((k for k in known if abs(len(k) - len(word)) <= 3), 1000))
     exchanged = [k for k in candidates if sorted(k) == sorted(word)]  # two letters in the wrong order
-    found = exchanged or difflib.get_close_matches(word, candidates, n=1, cutoff=least)
+    # Among words that are equally like it, one that begins with the same letters: those are rarely missed.
+    found = exchanged or sorted(difflib.get_close_matches(word, candidates, n=3, cutoff=least), reverse=True, key=(
+        lambda k: (difflib.SequenceMatcher(None, word, k).ratio(), k[:2] == word[:2])))
     if not found:
         folded = {k.casefold().replace("_", ""): k for k in itertools.islice(known, 1000)}
         found = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []
