@@ -101,9 +101,10 @@ def test_lists_are_as_deep_as_arrays_have_dimensions(leaf):
     assert native(_nested(decimal.Decimal(1), MAX_DIMENSIONS), "'x'") == _nested(1, MAX_DIMENSIONS)
 
 
-def test_a_constant_of_short_floats_is_of_the_next_ones_that_numpy_has():
+@pytest.mark.parametrize("of", [jnp.asarray, np.asarray])
+def test_a_constant_of_short_floats_is_of_the_next_ones_that_numpy_has(of):
     c = cf.build()
-    c.output(c.input("x", 1.0, dtype="float32") * jnp.full(2, 0.1, jnp.bfloat16), "f")
+    c.output(c.mul(c.input("x", 1.0, dtype="float32"), of(jnp.full(2, 0.1, jnp.bfloat16))), "f")
     (constant,) = [node for node in json.loads(cf.dumps(c.circuit))["nodes"] if node["gate"] == "constant"]
     assert constant == {"id": "c", "gate": "constant", "value": [0.10009765625] * 2, "dtype": "float32"}
 
