@@ -21,7 +21,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.gates.operators import BINARY, PREFIXES
-from conftest import ROOT
+from conftest import GUARD, ROOT
 from documents import circuit
 from test_cli import circuitflow  # noqa: F401
 
@@ -223,7 +223,7 @@ def own(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 2}, {"id": "f", "gate": "cube", "inputs": ["x"]}], "outputs": ["f"]}))
 
     def run(*arguments):
-        return subprocess.run([sys.executable, "-P", "-m", "circuitflow", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        return subprocess.run([sys.executable, "-P", "-m", "circuitflow", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=GUARD)
 
     return run
 

@@ -37,7 +37,7 @@ def test_nothing_is_about_the_clock(path):
     assert list(of_the_clock(path.read_text(encoding="utf-8"))) == []
 
 
-@pytest.mark.parametrize("source", ["start = time.perf_counter()", "subprocess.run(x, timeout=60)", "process.wait(20)", "signal.alarm(20)", "from time import monotonic",
+@pytest.mark.parametrize("source", ["start = time." + "perf_counter()", "subprocess.run(x, timeout=60)", "process.wait(20)", "signal.alarm(20)", "from time import monotonic",
                                     "P = 'import time; time." + "time()'", "@settings(max_examples=3)\ndef f(): ...", "timeit.timeit(f)"])
 def test_what_is_about_the_clock_is_found(source):
     assert len(list(of_the_clock(source))) == 1
