@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         GateError,
         InputError,
         MissingExtraError,
+        UnknownNameError,
         VerificationError,
     )
     from circuitflow.executor.check import check
@@ -65,6 +66,7 @@ __all__ = [
     "Result",
     "ShapeError",
     "Thresholds",
+    "UnknownNameError",
     "VerificationError",
     "build",
     "check",
@@ -95,7 +97,7 @@ _EXPORTS = {
     "circuitflow.document.limits": ("Limits",),
     "circuitflow.document.model": ("Document",),
     "circuitflow.errors": ("CircuitflowError", "DocumentError", "Fault", "GateError", "InputError",
-                           "MissingExtraError", "VerificationError"),
+                           "MissingExtraError", "UnknownNameError", "VerificationError"),
     "circuitflow.executor.check": ("check",),
     "circuitflow.engines.executor": ("Executor",),
     "circuitflow.export.python": ("to_python",),

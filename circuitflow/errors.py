@@ -3,6 +3,7 @@
     CircuitflowError
     ├── DocumentError    a document is not valid; carries every fault, each with its place in the text
     ├── InputError       what was asked of a valid circuit does not fit it: an unknown id, a missing or misshapen value
+    │   └── UnknownNameError    a builder or a wire has no gate or method of a name; it is an AttributeError too
     ├── GateError        a gate could not be applied to the values that reached its node
     ├── VerificationError    an engine gives another number than the interpreter
     └── MissingExtraError    an optional package is needed; the message names the extra to install
@@ -27,6 +28,7 @@ __all__ = [
     "GateError",
     "InputError",
     "MissingExtraError",
+    "UnknownNameError",
     "VerificationError",
     "listing",
     "nearest",
@@ -61,6 +63,10 @@ class DocumentError(CircuitflowError, ValueError):
 
 class InputError(CircuitflowError, ValueError):
     """What was asked of a valid circuit does not fit it."""
+
+
+class UnknownNameError(InputError, AttributeError):
+    """A builder or a wire has nothing of that name. `hasattr`, `copy` and completion expect an `AttributeError`."""
 
 
 class GateError(CircuitflowError, ArithmeticError):
@@ -174,7 +180,9 @@ def nearest(word: str, known: Collection[str], least: float = 0.6) -> str:
     """
     candidates = list(itertools.islice((k for k in known if abs(len(k) - len(word)) <= 3), 1000))
     exchanged = [k for k in candidates if sorted(k) == sorted(word)]  # two letters in the wrong order
-    found = exchanged or difflib.get_close_matches(word, candidates, n=1, cutoff=least)
+    # Among words that are equally like it, one that begins with the same letters: those are rarely missed.
+    found = exchanged or sorted(difflib.get_close_matches(word, candidates, n=3, cutoff=least), reverse=True, key=(
+        lambda k: (difflib.SequenceMatcher(None, word, k).ratio(), k[:2] == word[:2])))
     if not found:
         folded = {k.casefold().replace("_", ""): k for k in itertools.islice(known, 1000)}
         found = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import keyword
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -163,6 +165,35 @@ def test_a_wire_says_what_it_is():
     assert repr(x + 1) == "<wire add: float64 (n, 3)>"
     with pytest.raises(AttributeError, match="a wire has no 'sigmod'; did you mean 'sigmoid'\\?"):
         x.sigmod  # noqa: B018
+
+
+@pytest.mark.parametrize("of", [lambda c, x: c, lambda c, x: x, lambda c, x: x.sigmoid(), lambda c, x: c.conv(x, np.ones((1, 1, 1)))])
+def test_what_has_gates_as_methods_is_an_object_like_any_other(of):
+    c = cf.build()
+    thing = of(c, c.input("x", shape=[1, 1, 3]))
+    assert not hasattr(thing, "no_such_gate")
+    assert not hasattr(thing, "__no_such_protocol__")
+    assert getattr(thing, "sigmod", None) is None
+    with pytest.raises(cf.InputError, match="did you mean 'sigmoid'\\?") as caught:
+        thing.sigmod  # noqa: B018
+    assert isinstance(caught.value, AttributeError)
+    assert repr(pickle.loads(pickle.dumps(caught.value))) == repr(caught.value)
+    assert {"sigmoid", "conv", *dir(type(thing))} <= set(dir(thing))
+    for twin in (copy.copy(thing), copy.deepcopy(thing), pickle.loads(pickle.dumps(thing))):
+        assert type(twin) is type(thing)
+        assert twin.sigmoid is not None
+
+
+def test_a_copy_of_a_builder_goes_on_by_itself():
+    c = cf.build()
+    x = c.input("x", 2.0)
+    twin, its_x = copy.deepcopy((c, x))
+    twin.output(its_x * 3, "f")
+    c.output(x * 5, "f")
+    assert only(twin.circuit) == 6
+    assert only(c.circuit) == 10
+    with pytest.raises(cf.InputError, match="a wire of another circuit"):
+        twin.sigmoid(x)
 
 
 # NumPy on wires -------------------------------------------------------------------------------------------------------

@@ -515,6 +515,9 @@ def test_arrays_are_shown_whole_where_they_are_small_and_in_full_on_demand(circu
     assert "more" not in full
     for name in ("w", "h", "f"):
         numbers = re.search(rf"^{name} = \(30, 20\)\n(\[.*?\]\])$", full, re.M | re.S)[1]
+        columns, *others = [[comma.start() for comma in re.finditer(",", line)] for line in numbers.splitlines()]
+        assert all(set(commas[:-1]) <= set(columns) for commas in others)  # numbers stand one below the other
+        assert max(map(len, numbers.splitlines())) <= 102
         np.testing.assert_allclose(json.loads(numbers), big if name == "w" else -big if name == "h" else -big * -0.5 * 1.0, rtol=1e-5)
     asked = circuitflow("run", str(path), "--full", "--wrt", "w", "--cache", "needed").out
     assert "more" not in asked

@@ -49,6 +49,7 @@ def test_numbers_are_kept_exactly():
 
 @pytest.mark.parametrize(("value", "node", "message"), [
     ([1, [2]], {}, "node 'x': a list of 1 stands beside a number; expected lists of equal length"),
+    ({"data": [[1], [2, 3]]}, {}, "node 'x': a list of 2 stands beside a list of 1; expected lists of equal length"), ({"data": [1.5], "dtype": "int64"}, {}, "node 'x': 1.5 is not an int64: expected an integer from -9223372036854775808 to 9223372036854775807"),
     ([[1], 2], {}, "node 'x': 2 stands beside a list of 1; expected lists of equal length"),
     ([1, None], {}, "node 'x': null is not a number"),
     ([1, {"a": 1}], {}, "node 'x': an object with 'a' is not a number"),

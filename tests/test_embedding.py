@@ -304,13 +304,13 @@ def test_notebooks_show_explanations_differences_reports_and_faults():
 
 
 def errors():
-    from circuitflow.errors import VerificationError
-
     with pytest.raises(cf.DocumentError) as document:
         cf.loads('{"nodes": 3}')
     with pytest.raises(cf.InputError) as given:
         cf.Executor(product()).run({"x": None})
-    return [document.value, given.value, cf.GateError("node 'f'"), VerificationError("staged"), cf.MissingExtraError("jax"), cf.ShapeError("needs"), cf.CircuitflowError("x")]
+    with pytest.raises(cf.UnknownNameError) as name:
+        cf.build().sigmod  # noqa: B018
+    return [document.value, given.value, name.value, cf.GateError("node 'f'"), cf.VerificationError("staged"), cf.MissingExtraError("jax"), cf.ShapeError("needs"), cf.CircuitflowError("x")]
 
 
 def raised(i):
@@ -319,6 +319,7 @@ def raised(i):
 
 def test_errors_survive_pickles_and_processes():
     made = errors()
+    assert {type(error).__name__ for error in made} == {name for name in cf.__all__ if isinstance(getattr(cf, name), type) and issubclass(getattr(cf, name), Exception)}
     for error in made:
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error)

@@ -101,6 +101,8 @@ def test_the_nearest_spelling():
     assert nearest("ReduceSum", ["reduce_sum", "add"]) == "; did you mean 'reduce_sum'?"
     assert nearest("tahn", ["tan", "tanh"]) == "; did you mean 'tanh'?"
     assert nearest("xyz", ["add"]) == ""
+    for known in (["add", "and", "pad"], ["pad", "and", "add"]):
+        assert nearest("ad", known) == "; did you mean 'add'?"
 
 
 def syntax(text: str) -> str:

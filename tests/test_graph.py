@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import networkx as nx
 import numpy as np
@@ -384,6 +385,17 @@ def test_upstream_gradients_of_a_document():
 
 CUBE = cf.Gate("x³", "The cube.", ("x",), lambda x: x, forward=lambda xp, x: x * x * x,
                backward=(lambda op, g, out, x: 3 * g * x * x,), reads=cf.Reads.INPUTS)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"attributes": int}, "attributes is <class 'int'>; expected a class made of cf.Attributes"), ({"attributes": cf.Attributes()}, "attributes is "),
+    ({"operands": "x"}, "operands is \"x\"; expected"), ({"forward": None}, "forward is null; expected a function"), ({"reads": 1}, "reads is 1; expected"),
+])
+def test_a_row_that_is_none_is_refused_where_it_is_written(change, message):
+    row = {"formula": "x", "summary": "Own.", "operands": ("x",), "shape": lambda x: x, "forward": lambda xp, x: x, "backward": (lambda op, g, out, x: g,)}
+    assert cf.Gate(**row).attributes is cf.Attributes
+    with pytest.raises(cf.GateError, match=f"a row of a gate table: {re.escape(message)}"):
+        cf.Gate(**row | change)
 
 
 def test_a_gate_of_ones_own_is_a_row_in_a_table_passed_in():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import enum
 import fractions
+import json
 import tracemalloc
 
 import array_api_strict
@@ -15,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import circuitflow as cf
-from circuitflow.document.model import DTYPES
+from circuitflow.document.model import DTYPES, MAX_DIMENSIONS
+from circuitflow.document.numbers import native
 from documents import circuit
 
 ENGINES = ("interpreter", "staged", "tape", "jax")
@@ -83,6 +85,28 @@ CASES = [
     ([[1, 2], [3]], "float64", "'x' is a list of 2 of unequal lengths; expected a rectangular array"), ([1, [2]], "float64", "'x' is a list of 2 of unequal lengths"),
     ([np.ones(2), np.ones(3)], "float64", "'x' is a list of 2 of unequal lengths"), (float, "float64", "'x' is a type; expected a number"),
 ]
+
+
+def _nested(value, times):
+    for _ in range(times):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("leaf", [decimal.Decimal(1), np.ones(1), "NaN"])
+def test_lists_are_as_deep_as_arrays_have_dimensions(leaf):
+    for times in (MAX_DIMENSIONS + 1, 5000):  # beyond what Python's stack holds
+        with pytest.raises(cf.InputError, match=f"'x' is a list of 1 nested more than {MAX_DIMENSIONS} deep; expected a rectangular array"):
+            native(_nested(leaf, times), "'x'")
+    assert native(_nested(decimal.Decimal(1), MAX_DIMENSIONS), "'x'") == _nested(1, MAX_DIMENSIONS)
+
+
+@pytest.mark.parametrize("of", [jnp.asarray, np.asarray])
+def test_a_constant_of_short_floats_is_of_the_next_ones_that_numpy_has(of):
+    c = cf.build()
+    c.output(c.mul(c.input("x", 1.0, dtype="float32"), of(jnp.full(2, 0.1, jnp.bfloat16))), "f")
+    (constant,) = [node for node in json.loads(cf.dumps(c.circuit))["nodes"] if node["gate"] == "constant"]
+    assert constant == {"id": "c", "gate": "constant", "value": [0.10009765625] * 2, "dtype": "float32"}
 
 
 def _rank(value, expected):

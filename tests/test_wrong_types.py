@@ -144,7 +144,7 @@ def authored():
 EXCEPT = {
     "Document": "a pydantic model, whose own errors are pydantic's", "Attributes": "likewise",
     **dict.fromkeys(("ArrayType", "AtLeast", "Facets", "Contribution", "NonFinite", "Result", "Difference", "Fault", "Reads"), "a record, which holds what it is given"),
-    **dict.fromkeys(("CircuitflowError", "DocumentError", "GateError", "InputError", "MissingExtraError", "ShapeError", "VerificationError"), "an error"), "GATES": "data",
+    **dict.fromkeys(("CircuitflowError", "DocumentError", "GateError", "InputError", "MissingExtraError", "ShapeError", "UnknownNameError", "VerificationError"), "an error"), "GATES": "data",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from circuitflow.arguments import checked
 from circuitflow.authoring.author import author_of
 from circuitflow.authoring.wires import AuthoredWire
-from circuitflow.errors import InputError, short
+from circuitflow.errors import InputError, UnknownNameError, short
 from circuitflow.gates import GATES, GateTable
 from circuitflow.graph.circuit import Circuit
 
@@ -40,10 +40,16 @@ class Builder:
             raise InputError('a circuit needs an output: c.output(wire, "f")')
 
     def __getattr__(self, gate: str) -> Any:
-        if gate.startswith("_"):
+        if gate.startswith("_"):  # not before there is an author: copies and pickles ask for names first
             raise AttributeError(f"a builder has no '{gate}'")
-        self._author.row(gate)
+        try:
+            self._author.row(gate)
+        except InputError as error:
+            raise UnknownNameError(str(error)) from None
         return lambda *operands, **attributes: self._author.emit(gate, *operands, **attributes)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *self._author.gates})
 
     @checked
     def input(self, name: str, value: Any = None, *, shape: Sequence[int | str] | None = None,

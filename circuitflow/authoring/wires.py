@@ -9,7 +9,7 @@ import numpy as np
 
 from circuitflow.authoring.functions import FUNCTIONS, UFUNCS
 from circuitflow.document.numbers import as_array
-from circuitflow.errors import CircuitflowError, InputError, printable, short
+from circuitflow.errors import CircuitflowError, InputError, UnknownNameError, printable, short
 from circuitflow.gates import suggestion
 from circuitflow.gates.shapes import show
 from circuitflow.transforms.wires import Wire
@@ -92,10 +92,15 @@ class AuthoredWire(Wire):
         if name in _VARIADIC:
             return lambda *sizes, **keywords: getattr(np, name)(
                 self, *([sizes] if len(sizes) > 1 or (sizes and isinstance(sizes[0], int)) else sizes), **keywords)
-        if name.startswith("_") or name not in self._writer.gates:
+        if name.startswith("_"):  # not before there is a writer: copies and pickles ask for names first
+            raise AttributeError(f"a wire has no '{name}'")
+        if name not in self._writer.gates:
             known = [*_METHODS, *_VARIADIC, *self._writer.gates]
-            raise AttributeError(f"a wire has no '{name}'{suggestion(name, known)}")
+            raise UnknownNameError(f"a wire has no '{printable(name, 40)}'{suggestion(name, known)}")
         return lambda *operands, **attributes: self._writer.emit(name, self, *operands, **attributes)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *_METHODS, *_VARIADIC, *self._writer.gates})
 
     @property
     def T(self) -> Any:  # noqa: N802

@@ -30,10 +30,11 @@ UNUSED = 20
 
 
 def whole(value: Any, *, full: bool = False) -> str:
-    """An array row by row; a matrix begins on a line of its own. Without `full`, a large one is cut with a count."""
+    """An array row by row, on lines of their own if it needs several. Without `full`, a large one is cut."""
     array = np.asarray(value)
     text = rows(array, columns=None, lines=None) if full else rows(array)
-    return text if array.ndim < 2 or not array.size else f"{array.shape}\n{text}"
+    on_one_line = (array.ndim < 2 and "\n" not in text) or not array.size
+    return text if on_one_line else f"{array.shape}\n{text}"
 
 
 def cell(value: Any) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import chain
@@ -29,6 +29,7 @@ _REMEDIES: Mapping[type, str] = {
     complex: "; a circuit has no complex numbers, so give real and imaginary part as two inputs",
     bytes: "; numpy.frombuffer makes numbers of bytes",
     dict: "; an object as documents have it stands in the document",
+    Iterable: "; list(…) makes a list of it",
 }
 
 _BITS: Mapping[str, int] = {"int64": 63, "uint64": 64}

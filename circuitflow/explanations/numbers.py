@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -48,17 +47,20 @@ def rows(value: Any, *, columns: int | None = COLUMNS, lines: int | None = LINES
     lead, length = array.shape[:-1], array.shape[-1]
     count = math.prod(lead)
     texts = [[shown(x) for x in row[:columns]] for row in array.reshape(count, length)[:lines]]
-    width = max(len(text) for row in texts for text in row) if lead else 0
+    widest = max(len(text) for row in texts for text in row)
+    breaks = columns is None and len(lead) + length * (widest + 2) > WIDTH
+    width = widest if lead or breaks else 0
+    each = max(1, (WIDTH - len(lead) - 1) // (width + 2)) if breaks else length
     written = []
     for i, row in enumerate(texts):
         place = np.unravel_index(i, lead) if lead else ()
         opened = _run([at == 0 for at in place])
         closed = _run([at == size - 1 for at, size in zip(place, lead, strict=True)])
         more = f", … {length - len(row):,} more" if len(row) < length else ""
-        line = (f"{' ' * (len(lead) - opened)}{'[' * (opened + 1)}{', '.join(text.rjust(width) for text in row)}{more}"
-                f"{']' * (closed + 1)}{',' * (i < count - 1)}")
-        written += [line] if len(line) <= WIDTH or columns is not None else textwrap.wrap(
-            line, WIDTH, subsequent_indent=" " * (len(lead) + 1), break_long_words=False, break_on_hyphens=False)
+        parts = [", ".join(text.rjust(width) for text in row[at : at + each]) for at in range(0, len(row), each)]
+        inside = f",\n{' ' * (len(lead) + 1)}".join(parts)
+        written.append(f"{' ' * (len(lead) - opened)}{'[' * (opened + 1)}{inside}{more}{']' * (closed + 1)}"
+                       f"{',' * (i < count - 1)}")
     if len(texts) < count:
         written.append(f"{' ' * len(lead)}… {count - len(texts):,} more rows")
     return "\n".join(written)

@@ -39,7 +39,7 @@ class Writer:
         self._ancestors: dict[ArrayType, dict[Record, Wire | None]] = {}
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self.gates and name not in GATES:
+        if name.startswith("__") or (name not in self.gates and name not in GATES):
             raise AttributeError(f"there is no gate '{name}' in the table")
         return lambda *operands, **attributes: self.emit(name, *operands, **attributes)
 
