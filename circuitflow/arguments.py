@@ -1,4 +1,4 @@
-"""Arguments of public functions, held to their annotations."""
+"""Checks arguments of public functions against their annotations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ELSEWHERE = frozenset({"inputs", "of", "wrt", "upstream", "outputs", "gradients"})
-"""Arguments that are checked where they are read, by `executor.plan.references` and `executor.binding`."""
+"""Arguments that `executor.plan.references` and `executor.binding` check when they read them."""
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _WORDS = {
@@ -31,13 +31,13 @@ _WORDS = {
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, which refuses arguments that are not of the types that its annotations say.
+    """Wraps a function: arguments of other types than its annotations are refused.
 
     The annotations are the one place that says what a public function takes. They are read at the first call.
     `Any` takes everything; a lone text is no sequence of texts.
 
     Raises:
-        InputError: by the function that is returned; it names the argument, what it is, and what is expected.
+        InputError: from the wrapped function. It names the argument, its value and what is expected.
     """
     signature = inspect.signature(function)
     name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
@@ -58,7 +58,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _hints(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, tuple[Any, Any]]:
-    """The default and the type of every argument that is checked; never empty, so that it is made once."""
+    """Default and type of every checked argument. The entry "" keeps it from being empty, so it is computed once."""
     types = typing.get_type_hints(function)
     single = (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
     return {"": (None, None)} | {name: (parameter.default, types[name])
@@ -67,10 +67,10 @@ def _hints(function: Callable[..., Any], signature: inspect.Signature) -> dict[s
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type; what a type checker alone can tell is not looked at."""
+    """Whether a value is of a type. Parts of a type that only a type checker can tell do not count."""
     try:
         return _fits(value, hint)
-    except Exception:  # what looks as if it had items, as an array without axes
+    except Exception:  # such as a 0-d array, which has no items in spite of its class
         return False
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from circuitflow.text import shown
@@ -163,6 +163,23 @@ def few(words: Iterable[str], most: int = 12) -> list[str]:
     """The first words; where there are more than so many, an ellipsis stands for the others."""
     first = list(itertools.islice(words, most + 1))
     return first if len(first) <= most else [*first[:most], "…"]
+
+
+def repeated(words: Iterable[str]) -> str | None:
+    """The first word that stands twice, or None."""
+    seen: set[str] = set()
+    for word in words:
+        if word in seen:
+            return word
+        seen.add(word)
+    return None
+
+
+def circle(names: Sequence[str]) -> str:
+    """Names with arrows between them, back to the first; of more than 12 the first 10, the last and their number."""
+    if len(names) <= 12:
+        return " → ".join((*names, names[0]))
+    return " → ".join((*names[:10], "…", names[-1], names[0])) + f" ({len(names)} in all)"
 
 
 def listing(words: Iterable[object], most: int = 12) -> str:

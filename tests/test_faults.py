@@ -144,8 +144,30 @@ def test_a_cycle_of_many_nodes_is_shown_in_part():
     nodes = [{"id": f"n{i}", "gate": "neg", "inputs": [f"n{(i + 1) % 20000}"]} for i in range(20000)]
     (message,) = faults(document(*nodes, outputs=["n0"]))
     assert message.startswith("node 'n0': a cycle: n0 → n19999 → n19998")
-    assert "(20000 nodes)" in message
+    assert "→ n1 → n0 (20000 in all)" in message
     assert len(message) < 300
+
+
+def test_a_circle_of_many_circuits_is_shown_in_part():
+    bodies = {f"c{i}": {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "call", "circuit": f"c{(i + 1) % 2000}", "inputs": ["x"]}],
+                        "outputs": ["y"]} for i in range(2000)}
+    (message,) = faults(json.dumps({"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input"}, {"id": "f", "gate": "call", "circuit": "c0", "inputs": ["x"]}],
+                                    "outputs": ["f"], "circuits": bodies}))
+    assert "a circuit cannot call itself: c0 → c1 → " in message
+    assert message.endswith("→ c9 → … → c1999 → c0 (2000 in all)")
+
+
+@pytest.mark.parametrize(("gate", "beginning", "end"), [
+    ({"gate": "reduce_sum", "axis": [0] * 100000}, "node 'f': reduce_sum names an axis twice: [0, 0", "0, 0]"),
+    ({"gate": "transpose", "axes": [0] * 100000}, "node 'f': transpose needs every axis of the 1 of x once in 'axes', not [0, ", "0, 0]"),
+    ({"gate": "split", "sections": [1] * 100000}, "node 'f': split cannot split 2 along axis 0 of x (2,) into [1, ", "1, 1]"),
+    ({"gate": "reshape", "shape": [1] * 65}, "node 'f': 'shape' is a list of 65; expected a list of integers, -1 or more, at most 64 of them", ""),
+])
+def test_long_attributes_make_no_long_messages(gate, beginning, end):
+    message, *_ = faults(document({"id": "x", "gate": "input", "value": [1.0, 2.0]}, {"id": "f", "inputs": ["x"], **gate}, outputs=["f"]))
+    assert message.startswith(beginning)
+    assert message.endswith(end)
+    assert len(message) < 800
 
 
 def test_all_faults_are_found_at_once_also_beside_those_of_form():

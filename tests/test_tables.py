@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.cli.tables import opening
+from circuitflow.cli.tables.columns import matched
+from circuitflow.cli.tables.jsonl import _object
 from conftest import ROOT
 from documents import document
 from test_cli import circuitflow  # noqa: F401
@@ -246,3 +249,22 @@ def test_what_several_outputs_are_differentiated_as_is_said(circuitflow, argumen
     lines = [line for line in outcome.out.splitlines() if line.startswith("gradients of")]
     assert (outcome.status, lines) == (0, [said] if said else [])
     assert "of several is that of their sum" in " ".join(circuitflow("run", "--help").out.split())
+
+
+def test_many_columns_are_matched_in_linear_time():
+    names = [f"x{i}" for i in range(40000)]
+    circuit = cf.loads(json.dumps({"circuitflow": "1.0", "nodes": [*({"id": name, "gate": "input"} for name in names), {"id": "f", "gate": "add", "inputs": names}],
+                                   "outputs": ["f"]}))
+    before = time.process_time()  # CPU seconds: 0.1 of them, and 30 where every name is looked for in a list
+    wanted, note = matched(circuit, [*reversed(names), "y", "z"], names, (), ["y"], "t.csv", defaults=False)
+    assert time.process_time() - before < 8
+    assert wanted.inputs["x0"] == (39999, "float64")
+    assert (list(wanted.kept), note) == ([40000], "'z'")
+
+
+def test_a_key_that_stands_twice_among_many_is_found_in_linear_time():
+    pairs = [*((f"k{i}", 1) for i in range(100000)), ("k99999", 2)]
+    before = time.process_time()
+    with pytest.raises(Exception, match="key 'k99999' stands twice"):
+        _object(pairs)
+    assert time.process_time() - before < 8

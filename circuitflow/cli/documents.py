@@ -1,4 +1,4 @@
-"""New documents put into files, with a `$schema` that an editor finds."""
+"""Writes new documents to files, with a `$schema` that an editor finds."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SCHEMA = "circuit.schema.json"
 def emit_document(circuit: cf.Circuit, output: str | None) -> None:
     """Write a document to a file, or to standard output for None and "-".
 
-    In a file it names the nearest schema, beside the file or above it; where there is none, one is put beside it. A
-    document that names a URL keeps it: that leads to the same place from every folder. On standard output, pipes and
-    devices it is as it is: beside the document that it was made of.
+    A document in a file names the nearest schema, in its folder or above it. Where there is none, the schema is written
+    beside the document. A URL stays, since it means the same in every folder. On standard output, pipes and devices the
+    `$schema` does not change.
 
     Raises:
         InputError: the file cannot be written.
@@ -51,7 +51,7 @@ def _naming(document: Document, schema: str | None) -> Document:
 
 
 def _schema_for(output: str) -> str | None:
-    """The nearest schema, else the place for one: none where something else is, nor for what is no regular file."""
+    """The nearest schema, else the path for a new one; None where that is taken or the output is no regular file."""
     beside = os.path.join(_folder(output), SCHEMA)
     if os.path.realpath(output) == beside or (os.path.exists(output) and not os.path.isfile(output)):
         return None

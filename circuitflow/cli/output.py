@@ -49,11 +49,11 @@ def form_of(output: str, forms: Collection[str], kind: str, default: str) -> str
 
 
 def apart(output: str | None, sources: Iterable[str | None]) -> None:
-    """See to it that what is written is not what is read.
+    """Refuses an output that is one of the inputs.
 
     Args:
         output: where a command writes; None and "-" are standard output.
-        sources: the names of what it reads; "-" is standard input. What does not exist is passed over.
+        sources: the names of what it reads; "-" is standard input. Missing files do not count.
 
     Raises:
         InputError: the output is one of the sources, also by another name.
@@ -66,7 +66,7 @@ def apart(output: str | None, sources: Iterable[str | None]) -> None:
 
 
 def _identity(name: str, standard: int) -> tuple[int, int] | None:
-    """What a regular file is known by, whatever its name; None for anything else."""
+    """Device and inode of a regular file; None for anything else."""
     try:
         status = os.fstat(standard) if name == "-" else os.stat(name)
     except OSError:

@@ -1,4 +1,4 @@
-"""The standard streams of the program, whatever it is started with: what is wrong with one is said in a sentence."""
+"""Standard streams whose failures are one sentence, also where the program starts with closed ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from circuitflow.errors import InputError
 
 
 class _Error(Stream):
-    """Standard error; where it fails there is nobody to be told."""
+    """Standard error. Its failures are dropped, since no stream is left to report them on."""
 
     def write(self, data: Any) -> int:
         with suppress(InputError):
@@ -22,15 +22,15 @@ class _Error(Stream):
 
 
 def prepare() -> None:
-    """Make the standard streams such that their failures are InputErrors, also where they are closed.
+    """Replaces the standard streams by ones whose failures are InputErrors, also where they are closed.
 
-    A stream that a program has put in the place of one is left as it is, but for characters that it cannot encode.
+    A stream that the calling program has replaced stays; characters that it cannot encode become escapes.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Else the next file that is opened would get this number. This way round, every use fails.
+            # Otherwise the next open file would get this number. The reversed mode makes every use fail.
             os.open(os.devnull, os.O_WRONLY if number == 0 else os.O_RDONLY)
     if sys.stdin is sys.__stdin__:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(Stream(0, "r", "standard input", closefd=False)),
@@ -44,7 +44,7 @@ def prepare() -> None:
 
 
 def _text(raw: Stream, like: TextIO | None) -> io.TextIOWrapper:
-    """A stream of text that is flushed where the other is."""
+    """A text stream with the encoding and line buffering of another."""
     lines = isinstance(like, io.TextIOWrapper) and (like.line_buffering or like.write_through)
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=_encoding(like), line_buffering=lines)
 

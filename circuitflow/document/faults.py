@@ -238,7 +238,9 @@ def expected(schema: Mapping[str, Any], count: str = "a") -> str:
     match schema.get("type"):
         case "array":
             items = expected(schema["items"], str(schema.get("minItems", "")))
-            return f"a list of {items}" if count == "a" else f"{count} lists of {items}".lstrip()
+            is_bounded = "maxItems" in schema and "minItems" not in schema
+            most = f", at most {schema['maxItems']} of them" if is_bounded else ""
+            return f"a list of {items}{most}" if count == "a" else f"{count} lists of {items}".lstrip()
         case "null":
             return "null"
         case "boolean":

@@ -1,6 +1,6 @@
-"""Values that a program gives, as numbers and NumPy arrays: every number is kept exactly or refused, as in a document.
+"""Values from a program as numbers and NumPy arrays. Numbers are kept exactly or refused, as in a document.
 
-`native` is the one place that says what is a value: everything else is an `InputError`.
+`native` alone decides what a value is; everything else is an `InputError`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from circuitflow.errors import CircuitflowError, InputError, listing, printable,
 
 _FLOATS = {"float64": (53, 1024, -1074), "float32": (24, 128, -149), "float16": (11, 16, -24),
            "bfloat16": (8, 128, -133)}
-"""For every float dtype the bits of its numbers, and the powers of two that are too large and that are the smallest."""
+"""For every float dtype: bits of the significand, first exponent too large, exponent of the smallest number."""
 
 _PLAIN = (bool, int, float, str, list, tuple, np.ndarray, np.generic)
-"""What is a value without another library."""
+"""Types of values that need no other library."""
 
 _REMEDIES: Mapping[type, str] = {
     type(None): "; leave it out where its default is meant",
@@ -33,15 +33,15 @@ _REMEDIES: Mapping[type, str] = {
 }
 
 _BITS: Mapping[str, int] = {"int64": 63, "uint64": 64}
-"""The integers that float64 does not hold: all others are held by every float that they may be cast to."""
+"""Integer dtypes that a float64 may round, with their bits. The others are cast only to dtypes that hold them."""
 
 _KINDS = "biuf"
 
 
 def is_foreign(value: Any) -> bool:
-    """Whether a value may be an array of another library, which keeps its numbers on a device of its own.
+    """Whether a value may be an array of another library, such as torch or JAX.
 
-    Tables of pandas and polars are none: there are no gates on them.
+    Tables of pandas and polars do not count: no gate computes with them.
     """
     return (not isinstance(value, (type, *_PLAIN)) and hasattr(value, "dtype") and hasattr(value, "shape")
             and not hasattr(value, "to_numpy"))
@@ -52,11 +52,11 @@ def native(value: Any, name: str) -> Any:
 
     - Numbers of Python and NumPy, and lists and tuples of them, are themselves.
     - A `Decimal` or a `Fraction` is an integer where it is whole, else the nearest float.
-    - Arrays of other libraries are copied to NumPy, out of a graph of torch and off a GPU.
-    - Tables (pandas, polars, pyarrow) are their numbers in order; labels are not looked at.
-    - NumPy's arrays of objects are lists.
+    - Arrays of other libraries are copied to NumPy, detached from a graph of torch and from a GPU.
+    - Tables (pandas, polars, pyarrow) become their numbers in order; labels do not count.
+    - NumPy's arrays of objects become lists.
 
-    Whether the numbers fit a dtype, and lists are rectangular, is not looked at here.
+    Dtypes and the shape of lists are not checked here.
 
     Args:
         value: what is given.
@@ -121,12 +121,12 @@ def as_array(value: Any, name: str, expected: str = "a number or a rectangular a
 
 
 def has_text(value: Any) -> bool:
-    """Whether a text, such as "NaN", stands for a number somewhere in a value."""
+    """Whether a value contains text, such as "NaN"."""
     return isinstance(value, str) or (isinstance(value, list | tuple) and any(map(has_text, value)))
 
 
 def no_value(value: Any, name: str) -> InputError:
-    """What is said of anything that is no value."""
+    """The error for anything that is no value."""
     found = "None" if value is None else f"a {_type(value)}"
     remedy = next((text for kind, text in _REMEDIES.items() if isinstance(value, kind)), "")
     return InputError(f"{name} is {found}; expected a number, lists of numbers or an array{remedy}")
@@ -143,7 +143,7 @@ def _numeric(array: Any, name: str) -> Any:
 
 
 def _refuse_kept_from_numpy(value: Any, name: str) -> None:
-    """Refuse an array that says more than its numbers: NumPy would keep these alone."""
+    """Refuses subclasses with more than numbers, such as masks or units, which NumPy would drop."""
     if isinstance(value, np.ma.MaskedArray):
         if np.ma.is_masked(value):
             raise InputError(f"{name} has masked elements, for which there is no number; expected an array without a "
@@ -154,7 +154,7 @@ def _refuse_kept_from_numpy(value: Any, name: str) -> None:
 
 
 def _rounded(value: Decimal | Fraction, name: str) -> int | float:
-    """A number of any precision as an integer, or as the nearest float; neither infinite nor 0 for that."""
+    """A number of any precision as an integer, or as the nearest float. Overflow and underflow are refused."""
     try:
         number = float(value)
     except (OverflowError, ValueError):  # a fraction, a signalling NaN
@@ -167,7 +167,7 @@ def _rounded(value: Decimal | Fraction, name: str) -> int | float:
 
 
 def copied(value: Any, name: str) -> Any:
-    """An array of another library, or a table, as an array of NumPy; bfloat16, which NumPy does not have, as float32.
+    """An array of another library, or a table, as an array of NumPy. bfloat16 becomes float32.
 
     Raises:
         InputError: it has no numbers in memory, or not one for every element.
@@ -338,7 +338,7 @@ def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: st
 
 
 def _doubtful(leaves: Sequence[Any], kinds: set[type], array: Any) -> Sequence[int]:
-    """Where numbers may not be what they were before they became an array, or None where they could not."""
+    """Positions of numbers that the array may have changed; all of them where there is no array."""
     if array is not None and kinds == {float} and array.dtype.kind == "f":  # rounding is no doubt
         kept, size = np.finfo(array.dtype), np.abs(np.array(leaves))
         outside = (size > float(kept.max)) | ((size < float(kept.smallest_normal)) & (size != 0))

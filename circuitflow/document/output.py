@@ -94,15 +94,15 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
 def writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file to write to.
 
-    A regular file takes the place of what has its name at the end, whole or not at all: it is written beside the other,
-    and is on the disk before it takes the place; so is the folder's entry afterwards. After a power cut the file is the
-    old one or the new one. Links are followed. Owner, group, mode, access control list and extended attributes of the
-    old file are kept; what the system refuses to keep is said in a warning to the logger `circuitflow`. What ends the
-    process leaves nothing unfinished; where files must have names, this holds for SIGTERM and SIGHUP.
+    A regular file is replaced at the end, whole or not at all. The new file is written beside the old one and synced to
+    disk before it replaces it; the folder is synced afterwards. After a power cut the file is the old one or the new
+    one. Links are followed. The new file has the owner, group, mode, access control list and extended attributes of the
+    old one; a warning to the logger `circuitflow` names those that the system refuses. A process that ends early leaves
+    no unfinished file. Where the system has no files without names, this holds for SIGTERM and SIGHUP only.
 
     A named pipe, a character device and an open descriptor of this process, such as /dev/stdout, are written to.
 
-    Errors of anything else than the file are raised as they are.
+    Errors of the caller's own code pass through unchanged.
 
     Raises:
         InputError: the file cannot be written; a regular file is left as it was.
@@ -118,8 +118,8 @@ def writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with io.BufferedWriter(stream) as file:
             yield file
         return
-    # Until a file is complete it has no name, where the system knows files without one; a name that fits, elsewhere.
-    # What takes an old file's place is open to nobody else until it has the old one's mode.
+    # An incomplete file has no name where the system allows that, else a short one. A file that replaces another is
+    # private until it has the mode of the old one.
     temporary = target.with_name(f".circuitflow.{os.urandom(8).hex()}.part")
     mode, lost = 0o600 if old else 0o666, list[str]()
     descriptor = _without_name(target.parent, mode)
@@ -202,7 +202,7 @@ def _own_descriptor(name: str) -> int | None:
 
 
 def _followed(name: str) -> str:
-    """What a name stands for once it is no link, or is the name of a descriptor; in the end any name, in a circle."""
+    """Follows links, up to the name of a descriptor; stops after 40, as links may form a circle."""
     for _ in range(40):
         folder, last = os.path.split(name)
         if not os.path.islink(name) or (last.isdecimal() and _is_table_of_descriptors(folder)):
@@ -216,7 +216,7 @@ def _is_table_of_descriptors(folder: str) -> bool:
 
 
 def _opened(name: str, known: os.stat_result, shown: str) -> int:
-    """A named pipe or a device, open for writing; a pipe is waited for until something reads from it."""
+    """Opens a named pipe or a device for writing; waits for a reader of the pipe."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -243,7 +243,7 @@ _unfinished: dict[Path, int] = {}
 
 
 def _without_name(folder: Path, mode: int) -> int | None:
-    """A new file without a name in a folder, which goes when the process ends; None where the system has none."""
+    """A new file without a name, which the system removes when the process ends; None where it has no such files."""
     if hasattr(os, "O_TMPFILE"):
         with suppress(OSError):
             descriptor = os.open(folder, _WRITING | os.O_TMPFILE, mode)
@@ -259,7 +259,7 @@ def _removed(temporary: Path) -> Iterator[None]:
     _unfinished[temporary] = os.getpid()  # a child that is forked meanwhile removes nothing
     taken = []
     if threading.current_thread() is threading.main_thread():
-        # A program that has its own way with a signal keeps it.
+        # The handlers of the program stay.
         taken = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
         for number in taken:
             signal.signal(number, _end)
@@ -288,7 +288,7 @@ def _end(number: int, _: Any) -> None:
 
 
 def _keep(descriptor: int, target: Path, old: os.stat_result) -> list[str]:
-    """Give a new file what the old one has, as far as the system allows; what could not be kept, in words."""
+    """Copies owner, group, mode and attributes to a new file. Returns what the system refused, in words."""
     mode, lost = stat.S_IMODE(old.st_mode), []
     new = os.fstat(descriptor)
     if new.st_gid != old.st_gid and not _allowed(os.fchown, descriptor, -1, old.st_gid):
@@ -337,7 +337,7 @@ def _allowed(function: Any, *arguments: Any) -> bool:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make what stands in a folder last, where the system lets a folder be opened."""
+    """Syncs a folder to disk, where the system opens folders."""
     if hasattr(os, "O_DIRECTORY"):
         with suppress(OSError):  # a folder that cannot be read can be written to
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

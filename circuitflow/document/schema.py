@@ -1,8 +1,8 @@
 """JSON Schema of documents, for editors and other tools.
 
-A validator evaluates the schema of a node for every node, so that its cost is the number of subschemas that it passes
-on the way. The node's `gate` leads it there by a tree of `if` and `else`: a chain over all gates would be ten times as
-long. Only words of the standard are used, and every type is stated, as strict validators demand.
+A validator's cost is the number of subschemas that it evaluates for each node. A balanced tree of `if` and `else` over
+`gate` keeps that number small; a chain over all gates would be ten times as long. The schema uses only standard
+keywords and states every type, as strict validators demand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Schema = dict[str, Any]
 
 
 def identifier(name: str) -> str:
-    """The `$id` of a schema: a name for the version of the format, not a place."""
+    """The `$id` of a schema: it names the version of the format and is no address."""
     return f"urn:circuitflow:{READABLE[-1]}:{name}"
 
 
@@ -59,7 +59,7 @@ def document_schema(gates: Mapping[str, GateForm]) -> Schema:
         "type": "object",
         "properties": {**generic, "gate": {"description": f"{', '.join(NODES)}, or the name of a gate"}},
         "required": ["id", "gate"],
-        # An editor that looks for a value to propose has none that fails here, so that it finds all gates.
+        # Only an empty or missing `gate` fits this condition. There an editor proposes every gate.
         **_if_gate({"type": "string", "maxLength": 0}, {"properties": {"gate": {"anyOf": [
             {"const": name, "description": text} for name, text in documentation.items()]}}}, _by_gate(forms)),
     }
@@ -72,7 +72,7 @@ def document_schema(gates: Mapping[str, GateForm]) -> Schema:
 
 
 def _keys(properties: Schema, required: Iterable[str], generic: Schema) -> Schema:
-    """The keys of one kind of node: those of every node by name only, as they are looked at already."""
+    """The keys of one kind of node. Keys that every node has are `true` here, since they are checked elsewhere."""
     return {"properties": {key: True if key in generic else value for key, value in properties.items()},
             "required": [key for key in required if key not in generic]}
 
@@ -134,7 +134,7 @@ def _if_gate(condition: Schema, then: Schema, otherwise: Schema) -> Schema:
 # What pydantic generates ----------------------------------------------------------------------------------------------
 
 class Generator(GenerateJsonSchema):
-    """Leaves out what says nothing, and takes the shortest way to a member of a union."""
+    """Leaves out redundant keywords and flattens unions."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """No titles: they would repeat the names of the keys."""
@@ -153,7 +153,7 @@ class Generator(GenerateJsonSchema):
         return {**generated, "additionalProperties": False} if "patternProperties" in generated else generated
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Any member instead of exactly one: no two have a value in common, and the first that fits is enough."""
+        """`anyOf` for `oneOf`: no value fits two members, so a validator may stop at the first that fits."""
         members: list[JsonSchemaValue] = []
         for member in map(self.generate_inner, schema["choices"].values()):
             members += member["anyOf"] if member.keys() == {"anyOf"} else [member]

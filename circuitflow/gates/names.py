@@ -1,7 +1,7 @@
 """What people call gates elsewhere: NumPy, SciPy, torch, Keras, ONNX, operators and plain words.
 
-The names of a gate stand in its row of `NOTES`. `RECIPES` has the names that are a gate with attributes, or several
-gates. Documents, expressions, the catalogue and tracing all suggest by this one table.
+The other names of a gate are in its row of `NOTES`. `RECIPES` has functions that need a gate with attributes, or
+several gates. Documents, expressions, the catalogue and tracing all suggest by this one table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from circuitflow.gates.notes import NOTES
 __all__ = ["KINDS", "RECIPES", "called", "instead", "suggestion"]
 
 _CLOSE = 0.75
-"""How like a gate's name a word must be to be a misspelling of it: other functions have names that are less like."""
+"""Least similarity of a word to a gate's name at which it counts as a misspelling of it."""
 
 
 KINDS: Mapping[str, str] = MappingProxyType({
@@ -72,7 +72,7 @@ _EXACT: Mapping[str, str] = {
     "matvec mv": "squeeze(x @ unsqueeze(y, axis=-1), axis=-1)",
     "vecmat": "squeeze(unsqueeze(x, axis=-2) @ y, axis=-2)",
 }
-"""Recipes that give what the function of that name gives, wherever it is defined."""
+"""Recipes that equal the named function wherever it is defined."""
 
 _OTHERS: Mapping[str, str] = {
     "log_base": "log(x) / log(y)",
@@ -194,7 +194,7 @@ _OTHERS: Mapping[str, str] = {
     "poisson_nll_loss": "reduce_mean(exp(x) - y * x)",
     "gaussian_nll_loss": "reduce_mean(log(y) + square(x - a) / y) / 2",
 }
-"""Recipes for one use of a name, or under the condition that stands behind them."""
+"""Recipes for one use of a name, or under the condition that follows them."""
 
 RECIPES: Mapping[str, str] = MappingProxyType(
     {name: recipe for names, recipe in _EXACT.items() for name in names.split()})
@@ -209,7 +209,7 @@ UNLIKE = """
 
 
 def _key(word: str) -> str:
-    """A name as it is compared: without its module, capitals and underscores."""
+    """A name without module, capitals and underscores, for comparison."""
     last = word.strip().rpartition(".")[2] or word
     return re.sub(r"(?<=\w)[_\- ]|[_\- ](?=\w)", "", last.casefold() if last.isascii() else last)
 
@@ -229,7 +229,7 @@ def _table() -> Mapping[str, str]:
 
 
 def instead(word: str, known: Collection[str]) -> str | None:
-    """A clause that says what to write for what a gate is called elsewhere.
+    """A clause with the name here for a name from elsewhere.
 
     Args:
         word: a name, also with its module: `np.linalg.norm`.
@@ -261,7 +261,7 @@ def called(text: str) -> list[str]:
 
 
 def suggestion(word: str, known: Collection[str], near: Callable[[str, Collection[str], float], str] = nearest) -> str:
-    """A clause that says what to write in place of a gate that there is not.
+    """A clause with the remedy for an unknown gate.
 
     Args:
         word: what was written.

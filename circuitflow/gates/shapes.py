@@ -20,7 +20,13 @@ TERMS, FACTORS, COEFFICIENT = 1000, 64, 2**63
 
 
 class ShapeError(ValueError):
-    """Operands that a gate cannot take; the message continues "node 'D': matmul …"."""
+    """Operands that a gate cannot take; the message continues "node 'D': matmul …".
+
+    A long message, such as one with an attribute of 100,000 numbers, loses its middle.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= 700 else f"{message[:400]} … {message[-300:]}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import networkx as nx
 
 from circuitflow.document.faults import Faults
 from circuitflow.document.model import InputNode, SubcircuitNode
-from circuitflow.errors import short
+from circuitflow.errors import circle, short
 from circuitflow.gates import GateTable
 from circuitflow.graph.definition import Definition, Site
 from circuitflow.graph.network import Output
@@ -47,8 +47,8 @@ def reached(root: Definition, faults: Faults) -> list[Definition] | None:
         cycle = [(caller, calls.edges[caller, callee, key]["site"])
                  for caller, callee, key in nx.find_cycle(calls, root)]
         caller, site = cycle[-1]
-        chain = " → ".join(next(iter(s.node.circuits.values())) for _, s in (cycle[-1], *cycle)
-                           if isinstance(s.node, SubcircuitNode))
+        chain = circle([next(iter(s.node.circuits.values())) for _, s in (cycle[-1], *cycle[:-1])
+                        if isinstance(s.node, SubcircuitNode)])
         faults.add(caller.source, f"node '{site.node.id}': a circuit cannot call itself: {chain}", *site.pointer,
                    next(iter(site.bodies)), node=site.node.id)
         return None

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import networkx as nx
 
 from circuitflow.document.faults import Faults
+from circuitflow.errors import circle
 from circuitflow.graph.definition import Definition, Site
 
 
@@ -59,7 +60,5 @@ def _note_cycles(definition: Definition, stuck: Collection[Site], faults: Faults
         if len(component) == 1 and not graph.has_edge(first, first):
             continue
         cycle = [edge[0] for edge in nx.find_cycle(graph.subgraph(component), first)]
-        shown = [*cycle, cycle[0]] if len(cycle) <= 12 else [*cycle[:10], "…", cycle[-1], cycle[0]]
-        count = f" ({len(cycle)} nodes)" if len(cycle) > 12 else ""
-        faults.add(definition.source, f"node '{cycle[0]}': a cycle: {' → '.join(shown)}{count}; a circuit has none, so "
+        faults.add(definition.source, f"node '{cycle[0]}': a cycle: {circle(cycle)}; a circuit has none, so "
                    "one of these edges must go", *definition.sites[cycle[0]].pointer, node=cycle[0])

@@ -81,7 +81,7 @@ class ArrowColumns:
 
 
 def _is_doubtful(array: Any, cast: Any) -> Any:
-    """Where a number may have become another one, or is so large or small that it may be beyond a dtype."""
+    """Where a cast may have changed a number, or where it is too large or too small for the dtype."""
     if array.dtype.kind == cast.dtype.kind == "f":
         size = np.abs(array)
         return (size > 6e4) | ((size < 1e-4) & (size != 0))  # within these every float dtype has a number for it

@@ -21,10 +21,10 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.' \u00a0\u202f]\d{3})+(?:[.,]\d*)?", r
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BLANKS = " \t\r\n\u00a0"
 _ODD = re.compile(r"[^ -^`-~\t\r\n]")
-"""What Python's `float` may take for part of a number and `number` does not: underscores, digits of other scripts."""
+"""Characters that Python's `float` accepts and `number` refuses: underscores, digits of other scripts."""
 
 _EXACT = 2.0**53
-"""A float64 below it is the number that was written, up to rounding: only from here on are integers lost."""
+"""The first integer whose successor no float64 holds. Below it every integer is exact."""
 
 
 class CellError(Exception):

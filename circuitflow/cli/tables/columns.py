@@ -1,4 +1,4 @@
-"""Which columns are which inputs: by name, strictly."""
+"""Matches columns to inputs, strictly by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import circuitflow as cf
 from circuitflow.cli.tables.reader import Wanted
-from circuitflow.errors import InputError, listing, nearest, printable
+from circuitflow.errors import InputError, listing, nearest, printable, repeated
 from circuitflow.gates.shapes import show
 
 
@@ -29,15 +29,18 @@ def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], 
         InputError: an input has no column and no value, or is no scalar; a column stands twice, or is not there.
     """
     names = [name.strip() for name in names]
+    positions: dict[str, int] = {}
+    for position, name in enumerate(names):
+        positions.setdefault(name, position)
     sources = {name: node for name, node in circuit.nodes.items() if node.kind in ("input", "parameter")}
-    read = [name for name in sources if name in names and name not in given]
+    read = [name for name in sources if name in positions and name not in given]
     listed = f"its columns are {listing(names)}" if names else "it has none"
     for name in read:
         if shape := sources[name].types[0].shape:
             raise InputError(f"{table}: column '{name}' has one number in each row, and input '{name}' has shape "
                              f"{show(shape)}; write the circuit for one example, with a scalar input for each column, "
                              f"or give '{name}' by --set, the same for every row")
-    _refuse_missing([name for name in needed if name in sources and name not in read and name not in given
+    _refuse_missing([name for name in needed if name in sources and name not in positions and name not in given
                      and not ((defaults or sources[name].kind == "parameter") and name in circuit.values)],
                     circuit, names, f"{table}: ", listed)
     if not read and (fixed := [name for name in sources if name in names]):
@@ -47,15 +50,16 @@ def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], 
         raise InputError(f"{table}: no column has the name of an input; {listed}, the inputs are "
                          f"{listing(sources) or 'none'}")
     for name in keep:
-        if name not in names:
+        if name not in positions:
             raise InputError(f"{table}: there is no column '{printable(name, 60)}' to keep{nearest(name, names)}; "
                              f"{listed}")
-    if twice := [name for name in (*read, *keep) if names.count(name) > 1]:
-        raise InputError(f"{table}: column '{printable(twice[0], 60)}' stands twice; rename one of the two")
-    wanted = Wanted({name: (names.index(name), sources[name].types[0].dtype) for name in read},
-                    [names.index(name) for name in keep])
-    unread = [name for name in dict.fromkeys(names) if name not in read and name not in keep]
-    free = [name for name in sources if name not in read and name not in given]
+    taken = {*read, *keep}
+    if (twice := repeated(name for name in names if name in taken)) is not None:
+        raise InputError(f"{table}: column '{printable(twice, 60)}' stands twice; rename one of the two")
+    wanted = Wanted({name: (positions[name], sources[name].types[0].dtype) for name in read},
+                    [positions[name] for name in keep])
+    unread = [name for name in positions if name not in taken]
+    free = [name for name in sources if name not in positions and name not in given]
     words = [_with_nearest(name, free, given) for name in unread[:12]]
     return wanted, ", ".join([*words, f"and {len(unread) - 12} more"] if len(unread) > 12 else words)
 

@@ -27,8 +27,7 @@ _ROWS = 2**16
 class Delimited:
     """A table of separated columns; see `Reader`.
 
-    Blocks that are plain, as most are, are taken apart by pyarrow where it is installed; all others by Python, which
-    knows the row and the line.
+    pyarrow parses plain blocks, where it is installed. Python parses all others and knows the row and line of a fault.
     """
 
     total = None
@@ -38,11 +37,11 @@ class Delimited:
 
         Args:
             lines: of the file.
-            stack: puts back what is changed meanwhile.
-            separator: by default that of comma, semicolon and tab which the header has.
+            stack: restores the field size limit of `csv`.
+            separator: by default the comma, semicolon or tab that the header has.
 
         Raises:
-            InputError: there is none that can be read.
+            InputError: the header cannot be read.
         """
         self._lines, self._row, self._blank = lines, -1, 0
         # Python's limit of a field is one for all readers.
@@ -87,7 +86,7 @@ class Delimited:
     # By Python --------------------------------------------------------------------------------------------------------
 
     def _by_python(self, wanted: Wanted) -> Batch:
-        """Rows up to the end of the block, but not very many."""
+        """Rows up to the end of the block, at most `_ROWS`."""
         first = self._row + 1
         rows: list[list[str]] = []
         places: list[int] = []
@@ -192,9 +191,9 @@ def _count(number: int, noun: str) -> str:
 
 
 def _is_plain(data: bytes, separator: str) -> bool:
-    """Whether two readers take these lines apart in the same way.
+    """Whether pyarrow and Python parse these lines alike.
 
-    They are UTF-8, their ends are of one kind, no quote stands inside a text, and a quote begins or ends a cell.
+    They are UTF-8 with line ends of one kind, and every quote begins or ends a cell.
     """
     if data.startswith(MARK):  # which pyarrow takes away from every block, not from the file alone
         return False

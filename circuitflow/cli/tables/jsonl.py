@@ -10,7 +10,7 @@ from circuitflow.cli.tables.cells import CellError, numbers
 from circuitflow.cli.tables.lines import Lines
 from circuitflow.cli.tables.reader import Batch, Wanted
 from circuitflow.document.model import NON_FINITE
-from circuitflow.errors import InputError, listing, nearest, printable, short
+from circuitflow.errors import InputError, listing, nearest, printable, repeated, short
 
 _ROWS = 2**16
 """Rows that are read at a time."""
@@ -23,15 +23,14 @@ class _Literal(str):
 
 
 class _Refused(Exception):  # noqa: N818
-    """What JSON forbids and Python's parser lets pass."""
+    """A fault against JSON that Python's parser accepts."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _Refused(f"key '{printable(twice, 60)}' stands twice; take one of the two out")
+        twice = repeated(key for key, _ in pairs)
+        raise _Refused(f"key '{printable(str(twice), 60)}' stands twice; take one of the two out")
     return members
 
 
@@ -136,7 +135,7 @@ class JsonLines:
 
 
 def _number_text(cell: Any, dtype: str, index: int) -> str:
-    """The text of what is no number in JSON, where it stands for one."""
+    """The text of a cell that is no JSON number but means one: a truth value, "NaN"."""
     if isinstance(cell, bool) and dtype == "bool":
         return "true" if cell else "false"
     if isinstance(cell, str) and cell in NON_FINITE:
@@ -149,7 +148,7 @@ def _number_text(cell: Any, dtype: str, index: int) -> str:
 
 
 def _kept_text(cell: Any, index: int) -> str:
-    """The text that a cell is carried along as."""
+    """The text of a cell that --keep carries along."""
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, list | dict):

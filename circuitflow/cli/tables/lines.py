@@ -23,7 +23,7 @@ class Lines:
         name: of the file, in messages.
         limits: no line is longer than a document may be.
         taken: how many lines have been taken.
-        is_text: whether the lines that come next are UTF-8; a byte that is not is a lone surrogate.
+        is_text: whether the next lines are UTF-8; other bytes become lone surrogates.
     """
 
     def __init__(self, file: BinaryIO, name: str, limits: Limits) -> None:
@@ -40,7 +40,7 @@ class Lines:
         return len(self._lines) - self._at
 
     def block(self) -> bytes:
-        """The next whole lines, none of which is left afterwards; nothing at the end. Requires that none is left now.
+        """Takes the next whole lines; empty at the end of the file. Requires that no line is left.
 
         Raises:
             InputError: it is no text at all, or a line has no end.
@@ -64,13 +64,13 @@ class Lines:
             yield line
 
     def put(self, data: bytes) -> bool:
-        """Make the lines of a block those that come next; whether there are any."""
+        """Puts the lines of a block next. Returns whether it has any."""
         text, self.is_text = decoded(data)
         self._lines, self._at = list(io.StringIO(text, newline="")), 0
         return bool(self._lines)
 
     def _read(self) -> bytes:
-        """Bytes up to the end of a line; an end that is not the file's is none while LF may follow it."""
+        """Bytes up to the end of a line. A CR at the end of a block may belong to CR LF, so the block goes on."""
         pieces, length = [self._begun], len(self._begun)
         while piece := self._file.read(self._size):
             end = piece.rfind(b"\n") + 1 or piece.rfind(b"\r", 0, -1) + 1
@@ -87,7 +87,7 @@ class Lines:
 
 
 def decoded(data: bytes) -> tuple[str, bool]:
-    """The text, and whether it is UTF-8; a byte that is not is a lone surrogate, to be refused where it stands."""
+    """The text, and whether it is UTF-8. Other bytes become lone surrogates, which the readers refuse."""
     try:
         return data.decode("utf-8"), True
     except UnicodeDecodeError:

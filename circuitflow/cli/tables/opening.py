@@ -46,7 +46,7 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack) -> Read
         stack: closes it.
 
     Raises:
-        InputError: the ending says of no format what it is, or the beginning cannot be read.
+        InputError: the ending is of no known format, or the beginning cannot be read.
         MissingExtraError: it is a Parquet or Arrow file, and pyarrow is not installed.
         OSError: the file cannot be opened.
     """
