@@ -823,3 +823,11 @@ def test_completion_is_installed_for_a_shell(tmp_path):
     script = tmp_path / ".bash_completions/circuitflow.sh"
     assert str(script) in (tmp_path / ".bashrc").read_text()
     assert "_CIRCUITFLOW_COMPLETE=complete_bash" in script.read_text()
+
+
+@pytest.mark.parametrize("command", ["run", "explain", "export"])
+@pytest.mark.parametrize("option", [("--wrt", "x"), ("--upstream", "f=2")])
+def test_what_has_no_meaning_beside_forward_is_refused(circuitflow, command, option):
+    outcome = circuitflow(command, "circuits/product.json", "--forward", *option)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == "error: --forward leaves gradients out, so --wrt and --upstream have no meaning beside it; leave out one or the other\n"

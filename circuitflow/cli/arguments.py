@@ -127,13 +127,16 @@ def limits_of(limit: list[str]) -> cf.Limits:
 
 
 def question(file: str, assignments: list[str], inputs: str | None, of: list[str], wrt: list[str],
-             upstream: list[str], limit: list[str], gates: str | None = None) -> Question:
+             upstream: list[str], limit: list[str], gates: str | None = None, *, forward: bool = False) -> Question:
     """Load a circuit and read the values given for it.
 
     Raises:
         DocumentError: the circuit, or a file of values, is not valid.
-        InputError: a value is not one, or belongs to nothing.
+        InputError: a value is not one, or belongs to nothing; or gradients are left out and asked for.
     """
+    if forward and (wrt or upstream):
+        raise InputError("--forward leaves gradients out, so --wrt and --upstream have no meaning beside it; leave out "
+                         "one or the other")
     circuit = loaded(file, limit, gates)
     types = {name: circuit.nodes[name].types[0] for name in circuit.nodes}
     given: dict[str, Any] = {}

@@ -55,7 +55,8 @@ def _schema_for(output: str) -> str | None:
     beside = os.path.join(_folder(output), SCHEMA)
     if os.path.realpath(output) == beside or (os.path.exists(output) and not os.path.isfile(output)):
         return None
-    return _nearest(_folder(output)) or (None if os.path.lexists(beside) else beside)
+    is_free = not os.path.lexists(beside) and os.access(_folder(output), os.W_OK)
+    return _nearest(_folder(output)) or (beside if is_free else None)
 
 
 def _nearest(folder: str) -> str | None:

@@ -31,7 +31,7 @@ def command(
 
     Example: circuitflow explain circuits/patterns.json
     """
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates, forward=forward)
     apart(output, asked.sources)
     executor = cf.Executor(asked.circuit)
     result = (executor.forward(asked.inputs, of=asked.of, track=track) if forward else

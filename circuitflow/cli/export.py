@@ -40,9 +40,9 @@ def command(
 
     Example: circuitflow export circuits/staged.json -o staged.py
     """
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates, forward=forward)
     apart(output, asked.sources)
     with waiting(f"writing {printable(file, 60)} as {to}"):
         text = to_python(asked.circuit, asked.of, () if forward else asked.wrt, inputs=asked.inputs,
-                         upstream={} if forward else asked.upstream)
+                         upstream=asked.upstream)
     emit(output, text)

@@ -88,7 +88,7 @@ def command(
     """
     if verbose:
         logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
+    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates, forward=forward)
     kinds = [name for name, given in (("--forward", forward), ("--jacobian", jacobian), ("--hessian", hessian),
                                       ("--jvp", jvp)) if given]
     if len(kinds) > 1:
@@ -117,7 +117,7 @@ def command(
             if json:
                 raise InputError("--table writes a table; leave out --json")
             run_table(table, output, TableQuestion(executor, asked.of, [] if forward else asked.wrt, asked.inputs,
-                                                   {} if forward else asked.upstream, engine, device, split(keep) or [],
+                                                   asked.upstream, engine, device, split(keep) or [],
                                                    defaults=defaults))
         else:
             _fast(asked, executor, engine, device, forward=forward, json=json, full=full)
@@ -185,7 +185,7 @@ def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | Non
     wrt = [] if forward else asked.wrt
     plan = executor.plan(asked.of, wrt)
     value, gradients = executor.compile(asked.of, wrt, engine=engine, device=device)(
-        asked.inputs, upstream={} if forward else asked.upstream)
+        asked.inputs, upstream=asked.upstream)
     values = dict(zip(plan.of, [value] if len(plan.of) == 1 else value.values(), strict=True))
     values = {name: np.asarray(x) for name, x in values.items()}
     result = cf.Result(asked.circuit, values, values, {name: np.asarray(x) for name, x in gradients.items()}, [])
