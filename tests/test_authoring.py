@@ -640,3 +640,11 @@ def test_pi_and_e_are_numbers_unless_they_are_something_else():
     assert cf.new("e = x + 1; f = e * x").nodes["e"].kind == "add"
     with pytest.raises(cf.DocumentError, match="'e' is read before it is assigned"):
         cf.new("f = e * x; e = 3 * x")
+
+
+def test_what_a_document_cannot_say_is_a_fault_of_it():
+    """A builder takes a shape of any length; documents do not."""
+    c = cf.build()
+    c.output(c.exp(c.input("x", shape=[1] * 65)), "f")
+    with pytest.raises(cf.DocumentError, match="node 'x': 'shape' is a list of 65; expected at most 64 items"):
+        c.circuit  # noqa: B018

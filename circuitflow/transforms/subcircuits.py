@@ -175,7 +175,7 @@ class Subcircuits:
             if slot in names:
                 arrived.add(carry[names[slot]])
                 pending.append(plan.of[carry[names[slot]]])
-            elif slot in steps:
+            else:
                 pending += (x for x, want in zip(steps[slot].operands, steps[slot].wanted, strict=True) if want)
         return [name for name in carry if carry[name] in arrived]
 
