@@ -84,7 +84,7 @@ def test_a_traced_result_is_refused_as_json():
 @pytest.mark.parametrize(("options", "keys"), [
     ([], {"outputs": ["f"], "values": ["x", "y", "z", "q", "f"], "gradients": ["x", "y", "z", "q", "f"]}), (["--of", "q"], {"outputs": ["q"], "gradients": ["x", "y"]}),
     (["--wrt", "q,x"], {"outputs": ["f"], "gradients": ["q", "x"]}), (["--values", "q"], {"outputs": ["f"], "values": ["q"], "gradients": ["x", "y", "z"]}),
-    (["--of", "f,q", "--wrt", "x", "--values", "y,z"], {"outputs": ["f", "q"], "values": ["y", "z"], "gradients": ["x"]}), (["--wrt", "x", "--forward"], {"outputs": ["f"]}),
+    (["--of", "f,q", "--wrt", "x", "--values", "y,z"], {"outputs": ["f", "q"], "values": ["y", "z"], "gradients": ["x"]}), (["--of", "q", "--forward"], {"outputs": ["q"]}),
     (["--engine", "staged", "--wrt", "x"], {"outputs": ["f"], "gradients": ["x"]}), (["--cache", "needed", "--wrt", "x"], {"outputs": ["f"], "gradients": ["x"]}),
     (["--jacobian", "--wrt", "x"], {"outputs": ["df_dx"]}), (["--jvp", "x=1"], {"outputs": ["f_dot"]}),
 ])

@@ -514,18 +514,14 @@ def test_a_system_without_attributes_and_modes(tmp_path, monkeypatch):
 NAMED = "import os; del os.O_TMPFILE; "
 
 
-def _with_signals():
-    """Give the child the system's way with signals, which `nohup` takes from the tests and bash does not give back."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 def started(folder, code="", ignored="USR2"):
     """A run over a table that has no end yet, once its file is begun."""
     (folder / "out.csv").write_text("old")
+    # Under nohup this process ignores SIGHUP, and its children would too.
+    code += "import signal; " + "".join(f"signal.signal(signal.SIG{name}, signal.SIG_DFL); " for name in ("TERM", "HUP") if name != ignored)
     process = subprocess.Popen(["bash", "-c", f'trap "" {ignored}; exec "$@"', "bash", sys.executable, "-c", f"{code}from circuitflow.cli import main; main()", "run", STAGED,
                                 "--table", "-", "--engine", "staged", "-o", "out.csv"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=_with_signals)
+                               env={**os.environ, "PYTHONPATH": str(ROOT)})
     process.stdin.write(b"x,y\n")
     process.stdin.flush()
     os.set_blocking(process.stdin.fileno(), False)
