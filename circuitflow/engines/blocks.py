@@ -26,12 +26,10 @@ from circuitflow.engines.buffers import Compiled, allot, shape_for
 from circuitflow.engines.columns import in_blocks
 from circuitflow.engines.derived import Derived
 from circuitflow.engines.functions import PARTS, is_named
-from circuitflow.engines.program import Program, needed, program
+from circuitflow.engines.program import Program, needed
 from circuitflow.engines.selection import branch_free
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.trace import Inseparable, Line, Value, values_in
-from circuitflow.errors import GateError, few
-from circuitflow.gates import GATES
 from circuitflow.gates.shapes import Shape, Size
 
 
@@ -160,19 +158,10 @@ def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Sh
             thresholds: Thresholds) -> Program:
     """The stages, every value of which has the batch as one axis or as none.
 
-    Only rules of built-in gates are written down for sizes without a number: they compare a size with 0 and 1 alone.
-
     Raises:
-        Inseparable: a value has it otherwise, a rule does what needs a number for it, or a row is a program's own.
+        Inseparable: a value has it otherwise, or there is no program for a batch of any size.
     """
-    own = [name for name, row in derived.circuit.gates.items() if row is not GATES.get(name)]
-    if own:
-        raise Inseparable(f"the gate table has rows of its own: {', '.join(few(own))}")
-    try:
-        stages = program(derived.plan, arrays, derived.circuit.values, checked=True, shapes=shapes)
-    except GateError as error:
-        raise Inseparable(str(error)) from None
-    stages = branch_free(stages, thresholds.selected_size)
+    stages = branch_free(derived.named_program(arrays, shapes), thresholds.selected_size)
     for value in (*stages.inputs.values(), *(value for line in stages.lines for value in line.results)):
         if is_named(value.shape):
             _axis(value.shape)

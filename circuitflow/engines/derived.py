@@ -9,12 +9,16 @@ from typing import Any, Self
 import numpy as np
 
 from circuitflow.engines.engine import Engine
+from circuitflow.engines.program import Program, program
 from circuitflow.engines.thresholds import Thresholds
+from circuitflow.engines.trace import Inseparable
+from circuitflow.errors import GateError, few
 from circuitflow.executor.binding import Bound, concrete
 from circuitflow.executor.plan import make_plan
 from circuitflow.executor.question import Question
 from circuitflow.executor.structure import structure
-from circuitflow.gates import ArrayType
+from circuitflow.gates import GATES, ArrayType
+from circuitflow.gates.shapes import Shape
 from circuitflow.transforms.derivatives import Reverse, reverse
 
 
@@ -57,6 +61,28 @@ class Derived:
         """Whether there is an input for every one of these upstream gradients that is differentiated through."""
         active, of = self.question.plan.active, self.question.plan.of
         return all(text in self.upstream or not active[of[text]] for text in upstream)
+
+    def named_program(self, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Program:
+        """The stages, with the conditions under which rules refuse operands, for sizes that stay names.
+
+        Only rules of built-in gates are written down for sizes without a number: they compare a size with 0 and 1
+        alone. Those of other rows may do anything with one.
+
+        Args:
+            arrays: an array like each source, by id in the gradient circuit.
+            shapes: those of sources that have a named size.
+
+        Raises:
+            Inseparable: a rule needs a number for a size, a gate refuses operands like these, or a row is a program's
+                own.
+        """
+        own = [name for name, row in self.circuit.gates.items() if row is not GATES.get(name)]
+        if own:
+            raise Inseparable(f"the gate table has rows of its own: {', '.join(few(own))}")
+        try:
+            return program(self.plan, arrays, self.circuit.values, checked=True, shapes=shapes)
+        except GateError as error:
+            raise Inseparable(str(error)) from None
 
     def arrays(self, bound: Bound, seeds: Mapping[int, Any]) -> dict[str, Any]:
         """An array for every source except constants, by its id in the gradient circuit.

@@ -21,14 +21,14 @@ from circuitflow.engines.scalars import BINARY, FORMS, inlinable, written
 from circuitflow.engines.source import Source, is_number
 from circuitflow.engines.staged import scalar_program
 from circuitflow.engines.trace import Called, Inseparable, Line, Value
-from circuitflow.errors import GateError, InputError, few, printable
+from circuitflow.errors import InputError, few, printable
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.binding import concrete
 from circuitflow.executor.interpreter import Interpreter
 from circuitflow.executor.question import Question, References
 from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
-from circuitflow.gates import GATES, ArrayType
+from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Size
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
@@ -163,15 +163,12 @@ class _Script:
         shapes = {id_: shape for id_ in arrays if is_named(shape := derived.type_of(id_).shape)}
         if shapes:
             try:
-                own = [name for name, row in derived.circuit.gates.items() if row is not GATES.get(name)]
-                if own:  # whose rules may do anything with a size
-                    raise Inseparable(f"the gate table has rows of its own: {', '.join(few(own))}")
-                stages = program(derived.plan, arrays, derived.circuit.values, checked=True, shapes=shapes)
+                stages = derived.named_program(arrays, shapes)
                 if any(isinstance(line.function, Called) for line in stages.lines):
                     raise Inseparable("a gate is no line of Python")
                 self.dimensions = {name: "" for shape in shapes.values() for name in _dimensions(shape)}
                 return stages
-            except (Inseparable, GateError) as reason:
+            except Inseparable as reason:
                 self.numbered = printable(str(reason), 200)
             missing = [name for shape in shapes.values() for name in _dimensions(shape) if name not in self.sizes]
             if missing:

@@ -43,7 +43,7 @@ def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], 
     _refuse_missing([name for name in needed if name in sources and name not in positions and name not in given
                      and not ((defaults or sources[name].kind == "parameter") and name in circuit.values)],
                     circuit, names, f"{table}: ", listed)
-    if not read and (fixed := [name for name in sources if name in names]):
+    if not read and (fixed := [name for name in sources if name in positions]):
         raise InputError(f"{table}: no column is read, since {listing(fixed)} {'have' if len(fixed) > 1 else 'has'} "
                          "the same value in every row; leave out --set for one")
     if not read:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from circuitflow.cli.tables.cells import CellError, are_kept, doubtful, numbers
-from circuitflow.cli.tables.lines import MARK, Lines, decoded
+from circuitflow.cli.tables.lines import MARK, Lines, decoded, undecoded
 from circuitflow.cli.tables.reader import Batch, Wanted
 from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError, printable
@@ -142,8 +142,7 @@ class Delimited:
 
     def _refuse_bytes(self, text: str, place: str) -> None:
         if found := _BYTE.search(text):
-            raise InputError(f"{self._lines.name}: {place}: byte 0x{ord(found[0]) - 0xdc00:02x} is no UTF-8 text; save "
-                             "the file as UTF-8")
+            raise InputError(f"{self._lines.name}: {place}: {undecoded(found[0])}")
 
     def _refuse(self, row: int, line: int, what: str, position: int | None = None) -> NoReturn:
         place = f"row {row}" if row else "the header"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from circuitflow.cli.tables.cells import CellError, numbers
-from circuitflow.cli.tables.lines import Lines
+from circuitflow.cli.tables.lines import Lines, undecoded
 from circuitflow.cli.tables.reader import Batch, Wanted
 from circuitflow.document.model import NON_FINITE
 from circuitflow.errors import InputError, listing, nearest, printable, repeated, short
@@ -115,8 +115,7 @@ class JsonLines:
                 self._refuse(self._row, line, f"no JSON at character {error.pos + 1}; write one object in every line, "
                                               'such as {"x": 1}')
             except UnicodeEncodeError as error:
-                self._refuse(self._row, line, f"byte 0x{ord(text[error.start]) - 0xdc00:02x} is no UTF-8 text; save "
-                                              "the file as UTF-8")
+                self._refuse(self._row, line, undecoded(text[error.start]))
             except RecursionError:
                 self._refuse(self._row, line, "nested too deep to be read")
             if not isinstance(members, dict):

@@ -92,3 +92,8 @@ def decoded(data: bytes) -> tuple[str, bool]:
         return data.decode("utf-8"), True
     except UnicodeDecodeError:
         return data.decode("utf-8", "surrogateescape"), False
+
+
+def undecoded(character: str) -> str:
+    """What errors say of a byte that is no UTF-8 text, by the lone surrogate that stands for it."""
+    return f"byte 0x{ord(character) - 0xdc00:02x} is no UTF-8 text; save the file as UTF-8"
