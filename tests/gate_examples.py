@@ -312,9 +312,9 @@ EXAMPLES += [
               alpha * (a.T if trans_a else a) @ (b.T if trans_b else b) + beta * c)
       for ta in (False, True) for tb in (False, True) for c in ((), (_normal(2, 4, seed=2),), (_normal(4, seed=2),), (_normal(2, 1),))],
     *[Example("outer", (_normal(a), _normal(b, seed=1)), {}, jnp.outer) for a, b in [(2, 3), (1, 4), (0, 2)]],
-    *[Example("einsum", tuple(_normal(*shape, seed=i) for i, shape in enumerate(shapes)), {"equation": equation},
+    *[Example(gate, tuple(_normal(*shape, seed=i) for i, shape in enumerate(shapes)), {"equation": equation},
               lambda *xs, equation: jnp.einsum(equation, *xs))
-      for equation, shapes in [("ij,jk->ik", [(2, 3), (3, 4)]), ("bij,bjk->bki", [(5, 2, 3), (5, 3, 4)]), ("ij->ji", [(2, 3)]),
+      for gate in ("einsum", "einsum_no_nan") for equation, shapes in [("ij,jk->ik", [(2, 3), (3, 4)]), ("bij,bjk->bki", [(5, 2, 3), (5, 3, 4)]), ("ij->ji", [(2, 3)]),
                                ("ij->", [(2, 3)]), ("ijk->j", [(2, 3, 4)]), ("i,j,k->kij", [(2,), (3,), (4,)]),
                                ("ij,j->j", [(2, 3), (3,)]), ("i,i->", [(4,), (4,)]), (",ij->ij", [(), (2, 3)]), ("ij,jk->ik", [(2, 0), (0, 3)])]],
     *[Example("diagonal", (_normal(*shape),), {"offset": offset}, lambda x, offset: jnp.diagonal(x, offset, -2, -1))

@@ -80,10 +80,9 @@ def test_a_scan_equals_the_calls_that_it_stands_for(seed):
         result = cf.Executor(scan).run(wrt=wrt, cache=cache)
         compared(result.outputs["f"], expected.outputs["f"])
         for name in wrt:
-            compared(result.gradients[name], expected.gradients.get(name, np.zeros_like(result.gradients[name])))
-    arrives = [{output for output in ("h2", "k2") if f"c{t}/{output}" in expected.gradients} for t in range(T)]
-    steady = all(here == arrives[0] for here in arrives)
+            # A scan without an upstream gradient on a carry has zeros of a mask, which stay zeros beside an infinity. Those
+            # of the calls, which come about by numbers that cancel, do not.
+            wanted = expected.gradients.get(name, np.zeros_like(result.gradients[name]))
+            compared(np.where(np.isnan(wanted), wanted, result.gradients[name]), wanted)
     for name, found in zip(wrt, cf.Executor(cf.gradient(scan, wrt=wrt)).forward().outputs.values(), strict=True):
-        # A document carries zeros where a gradient arrives on a carry at some positions only: there a NaN may stand.
-        known = np.ones(np.shape(found), bool) if steady else ~np.isnan(found)
-        compared(found[known], result.gradients[name][known])
+        compared(found, result.gradients[name])

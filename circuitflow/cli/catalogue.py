@@ -119,7 +119,8 @@ _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "reshape": {"shape": [2, 2]}, "expand": {"shape": [2, 1]}, "tile": {"repeats": [2]}, "roll": {"shift": 1},
     "unsqueeze": {"axis": 0}, "squeeze": {"axis": 0}, "cast": {"dtype": "int64"}, "split": {"sections": 2},
     "slice": {"start": 1}, "slice_scatter": {"start": 1, "stop": 3}, "pad": {"pad_width": [[1, 1]]},
-    "one_hot": {"depth": 3}, "top_k": {"k": 1}, "einsum": {"equation": "i,i->"}, "polygamma": {"n": 1},
+    "one_hot": {"depth": 3}, "top_k": {"k": 1}, "einsum": {"equation": "i,i->"},
+    "einsum_no_nan": {"equation": "i,i->"}, "polygamma": {"n": 1},
     "unfold": {"kernel_shape": [2]}, "fold": {"kernel_shape": [1]}, "max_pool": {"kernel_shape": [2]},
     "average_pool": {"kernel_shape": [2]}, "group_normalization": {"num_groups": 1}, "clip": {"min": 0, "max": 1},
 }

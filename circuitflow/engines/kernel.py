@@ -18,6 +18,7 @@ from circuitflow.engines.source import Source, function
 from circuitflow.engines.tape import Operation
 from circuitflow.engines.trace import Trace, Value
 from circuitflow.errors import InputError
+from circuitflow.executor.masked import Masked, MaskedVocabulary, contributed, plain
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GateTable
 
@@ -67,8 +68,10 @@ def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
     def backward(xp: Any, g: Any, y: Any, *xs: Any) -> Sequence[Any]:
         if not operation.wanted:
             return ()
-        sent = gate.contributions(Vocabulary(xp, gates), g, y, list(xs), operation.wanted, attributes)
-        return [x if want else None for x, want in zip(sent, operation.wanted, strict=True)]
+        op = MaskedVocabulary(Vocabulary(xp, gates))
+        sent = contributed(operation.kind, gate, op, Masked(op, g) if operation.masked else g, y, xs, operation.wanted,
+                           attributes)
+        return [plain(x) if want else None for x, want in zip(sent, operation.wanted, strict=True)]
 
     try:
         ahead, (result,) = _written(forward, operation, forms, row)
@@ -106,9 +109,10 @@ def _many(operation: Operation, row: str) -> tuple[list[str], list[str]]:
     if operation.loop == "sum":
         return (["y = -0.0", "for i in slots:", f"    y += v[i{row}]", f"v[k{row}] = y"],
                 [f"g = d[k{row}]", "for i in slots:", f"    d[i{row}] += g"])
+    kept = ["if g == 0.0: continue"] if operation.masked else []
     return (["y = 1.0", "for i in slots:", f"    y *= v[i{row}]", f"v[k{row}] = y"],
             # The product of the others, from both ends.
-            [f"g = d[k{row}]", "n = len(slots)", "before = [1.0] * n", "y = 1.0", "for m in range(n):",
+            [f"g = d[k{row}]", *kept, "n = len(slots)", "before = [1.0] * n", "y = 1.0", "for m in range(n):",
              "    before[m] = y", f"    y *= v[slots[m]{row}]", "y = 1.0", "for m in range(n - 1, -1, -1):",
              f"    d[slots[m]{row}] += g * (before[m] * y)", f"    y *= v[slots[m]{row}]"])
 

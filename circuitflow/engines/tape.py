@@ -31,6 +31,7 @@ class Operation(NamedTuple):
         truth: whether the output is one.
         wanted: for every operand, whether a contribution to it is asked for; empty where none is.
         loop: the "sum" or "product" that a loop over any number of operands computes; "" where there is none.
+        masked: whether the upstream gradient may have zeros of a mask.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Operation(NamedTuple):
     truth: bool
     wanted: tuple[bool, ...]
     loop: str = ""
+    masked: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ def tape(question: Question, *, fast: bool) -> Tape:
     truth = [False] * len(plan.names)
     for name, slot in plan.sources.items():
         truth[slot] = question.sources[name].dtype == "bool"
-    reached = _reached(plan)
+    reached, masked = _arrivals(plan)
     codes: dict[tuple[Any, ...], int] = {}  # by the fields of an operation
     lists: tuple[list[int], ...] = [], [], [], []
     code_of, outputs, counts, flat = lists
@@ -84,7 +86,7 @@ def tape(question: Question, *, fast: bool) -> Tape:
         truths, loop = tuple([truth[slot] for slot in operands]), ""
         if len(operands) > UNROLLED and step.gate.facets.loop:
             truths, wanted, loop = (), (True,) if any(wanted) else (), step.gate.facets.loop
-        key = step.node.kind, given, truths, is_truth, wanted, loop
+        key = step.node.kind, given, truths, is_truth, wanted, loop, masked[output]
         code_of.append(codes.setdefault(key, len(codes)))
         outputs.append(output)
         counts.append(len(operands))
@@ -96,17 +98,24 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
-def _reached(plan: Plan) -> list[bool]:
-    """Whether a gradient arrives in each slot; where none does, no rule may turn 0 into NaN."""
-    reached = [False] * len(plan.names)
+def _arrivals(plan: Plan) -> tuple[list[bool], list[bool]]:
+    """Whether a gradient arrives in each slot, and whether it may have zeros of a mask, as `Masked` tells.
+
+    Where none arrives, no rule may turn 0 into NaN.
+    """
+    reached, masked = [False] * len(plan.names), [False] * len(plan.names)
     for slot in plan.of.values():
         reached[slot] = True
     for step in reversed(plan.steps):
         if reached[step.output]:
-            for slot, want in zip(step.operands, step.wanted, strict=False):
+            masks, count, is_masked = step.gate.facets.masks, len(step.operands), masked[step.output]
+            for i, want in enumerate(step.wanted):
                 if want:
+                    slot = step.operands[i]
                     reached[slot] = True
-    return reached
+                    if is_masked or (masks is not None and masks(i, count, **step.attributes)):
+                        masked[slot] = True
+    return reached, masked
 
 
 def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, outputs: Any, counts: Any, flat: Any, *,

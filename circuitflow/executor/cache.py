@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from circuitflow.executor.binding import Bound
+from circuitflow.executor.masked import plain
 from circuitflow.executor.passes import Track, apply, fill_in, send_back, untracked
 from circuitflow.executor.plan import Plan
 from circuitflow.gates import Reads
@@ -94,7 +95,7 @@ class FrugalPasses:
             for slot in self.released[i]:
                 values[slot] = gradients[slot] = None
         fill_in(plan, op, values, gradients)
-        return values, gradients
+        return values, [*map(plain, gradients)]
 
     def _forward(self, i: int, xp: Any, values: list[Any], *, for_sweep: bool) -> None:
         """One gate; of what is read for the last time here only shape and dtype are kept."""

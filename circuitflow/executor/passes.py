@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from circuitflow.errors import CircuitflowError, GateError, printable
 from circuitflow.executor.binding import Bound
+from circuitflow.executor.masked import MaskedVocabulary, contributed, is_marked, marked, plain
 from circuitflow.executor.plan import Plan, Step
 from circuitflow.executor.result import Contribution
 
@@ -86,6 +87,14 @@ def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int
     Raises:
         GateError: a backward rule failed, or gave a wrong shape.
     """
+    gradients, contributions = marked_sweep(plan, op, values, seeds, track, watch)
+    fill_in(plan, op, values, gradients)
+    return [*map(plain, gradients)], contributions
+
+
+def marked_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int, Any],
+                 track: Track = untracked, watch: Watch | None = None) -> tuple[list[Any], list[Contribution]]:
+    """A reverse sweep that leaves the marks of `Masked` on gradients, and none where none arrived; see there."""
     gradients: list[Any] = [None] * len(values)
     contributions: list[Contribution] = []
     for slot, seed in seeds.items():
@@ -97,8 +106,7 @@ def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int
             contributions.append(Contribution(plan.names[step.operands[i]], step.node.id, step.node.operands[i].port,
                                               contribution))
             if watch:
-                watch.sent(contributions[-1], gradients[step.operands[i]])
-    fill_in(plan, op, values, gradients)
+                watch.sent(contributions[-1], plain(gradients[step.operands[i]]))
     return gradients, contributions
 
 
@@ -113,15 +121,21 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
     if g is None:
         return
     operands = [values[slot] for slot in step.operands]
+    masks = step.gate.facets.masks
     try:
-        sent = step.gate.contributions(op, g, out, operands, step.wanted, step.attributes)
+        if masks is not None or step.node.gate is None or is_marked(g):
+            op = MaskedVocabulary(op)
+        sent = (contributed(step.node.kind, step.gate, op, g, out, operands, step.wanted, step.attributes)
+                if step.node.gate else step.gate.contributions(op, g, out, operands, step.wanted, step.attributes))
         for i, contribution in enumerate(sent):
             if contribution is None or not step.wanted[i]:
                 continue
+            if masks is not None and masks(i, len(operands), **step.attributes):
+                contribution = marked(op, contribution)
             fitted = fit(step, i, op, contribution, operands[i])
             slot = step.operands[i]
             gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted
-            yield i, fitted
+            yield i, plain(fitted)
     except Exception as error:
         if isinstance(error, CircuitflowError) and getattr(error, "at", step) is not None:
             raise

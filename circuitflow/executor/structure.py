@@ -7,12 +7,12 @@ A scan keeps every n-th carry, and the result shows them as `scan/carry`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from circuitflow.errors import GateError
 from circuitflow.executor.binding import Bound
-from circuitflow.executor.passes import forward_pass, reverse_sweep
+from circuitflow.executor.masked import is_marked, marked, may_mask
+from circuitflow.executor.passes import forward_pass, marked_sweep
 from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.gates import ArrayType, Gate, Reads
 from circuitflow.graph.inference import Instance
@@ -42,9 +42,7 @@ class _Application:
         if self.wanted not in instance.plans:
             instance.plans[self.wanted] = make_plan(instance, None, [instance.inputs[name] for name in wanted],
                                                     structure)
-        plan: Plan = instance.plans[self.wanted]
-        self.slots = list(plan.wrt.values())
-        self.plan: Plan = replace(plan, wrt={})  # a gradient that does not arrive stays absent
+        self.plan: Plan = instance.plans[self.wanted]
 
     def forward(self, xp: Any, operands: Mapping[str, Any]) -> list[Any]:
         """The value in every slot."""
@@ -70,10 +68,10 @@ class _Application:
             return dict.fromkeys(self.wanted)
         values = self.forward(op.xp, operands)
         try:
-            gradients, _ = reverse_sweep(self.plan, op, values, seeds)
+            gradients, _ = marked_sweep(self.plan, op, values, seeds)
         except GateError as error:
             raise self._inside(error) from error
-        return dict(zip(self.wanted, (gradients[slot] for slot in self.slots), strict=True))
+        return dict(zip(self.wanted, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
 
     def _inside(self, error: GateError) -> GateError:
         """What went wrong at a node of the instance, by the path of that node."""
@@ -131,7 +129,7 @@ def _choice(node: Node, wanted: Sequence[bool]) -> Gate:
         branch, given, names = chosen(operands)
         upstream = dict(zip(order, g, strict=True))
         sent = branch.backward(op, given, [upstream[name] for name in names])
-        return [sent.get(port) for port in ports]
+        return [marked(op, sent.get(port)) for port in ports]
 
     return _gate(node, forward, backward)
 
@@ -147,12 +145,12 @@ class _Scan:
         self.ports = [str(edge.port) for edge in node.operands]
         self.outputs = list(instance.outputs)
         self.asked = dict.fromkeys(_names(node, wanted))
-        floats = [name for name in self.carry if instance.nodes[instance.inputs[name]].types[0].is_float]
+        self.floats = [name for name in self.carry if instance.nodes[instance.inputs[name]].types[0].is_float]
         # A gradient on one operand may come by way of any carry.
-        self.application = _Application(instance, list(dict.fromkeys([*self.asked, *floats])) if self.asked else [],
-                                        node.id)
+        wrt = list(dict.fromkeys([*self.asked, *self.floats])) if self.asked else []
+        self.application = _Application(instance, wrt, node.id)
         hidden = [f"{node.id}/{name}" for name in self.carry] if self.asked else []
-        self.keeps = bool(hidden)
+        self.keeps, self.masks = bool(hidden), may_mask(instance)
         self.gate = _gate(node, self.forward, self.backward, hidden)
 
     def _positions(self, operands: Mapping[str, Any]) -> list[int]:
@@ -201,6 +199,9 @@ class _Scan:
         upstream = dict(zip(self.outputs, g, strict=False))
         kept = dict(zip(self.carry, out[len(self.outputs) :], strict=True))
         carried = {name: upstream[output] for name, output in self.carry.items()}
+        if self.masks or is_marked(g) or any(carried[name] is None for name in self.floats):
+            carried = {name: marked(op, value) for name, value in carried.items()}
+            upstream = {name: marked(op, value) for name, value in upstream.items()}
         stacks: dict[str, list[Any]] = {name: [] for name in self.over}
         sums: dict[str, Any] = {}
         positions = self._positions(operands)

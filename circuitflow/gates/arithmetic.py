@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from circuitflow.gates.masking import kept
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import elementwise, floating, need_number, same
 
@@ -109,12 +110,20 @@ def _mul_equal(op: Any, type_: Any, *xs: Any) -> Any:
     return None
 
 
+def _mul_product(op: Any, at: int, *xs: Any) -> Any:
+    return op.mul_no_nan(xs[at], _product([*xs[:at], *xs[at + 1 :]]))
+
+
+def _mul_no_nan_product(op: Any, at: int, x: Any, y: Any) -> Any:
+    return kept(op, y, op.mul_no_nan(x, y)) if at else op.mul_no_nan(x, y)
+
+
 def _mul_no_nan_equal(op: Any, type_: Any, x: Any, y: Any) -> Any:
     if x.fill == 0:
         return x
     if x.fill == 1 or y.fill == 1:
         return y if x.fill == 1 else x
-    return x * y if x.fill == x.fill else None
+    return x * y if x.fill == x.fill or math.isfinite(y.fill) else None
 
 
 ARITHMETIC = {
@@ -130,12 +139,14 @@ ARITHMETIC = {
     "mul": Gate("x · y · …", "The product; the gradient on each operand is the gradient times the other operands.",
                 AtLeast(2), elementwise, symbol="*", broadcasts=True, reads=Reads.INPUTS,
                 forward=lambda xp, *xs: _product(xs),
-                backward=_mul_backward).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product")),
+                backward=_mul_backward,
+                ).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product", product=_mul_product)),
     "div": Gate("x / y", "The quotient.",
                 ("x", "y"), floating, symbol="/", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, x, y: x / y,
                 backward=(lambda op, g, out, x, y: op.mul_no_nan(g, 1 / y),
-                          lambda op, g, out, x, y: op.mul_no_nan(g, -out / y))).stating(Facets(last_neutral=1.0)),
+                          lambda op, g, out, x, y: op.mul_no_nan(g, -out / y)),
+                ).stating(Facets(last_neutral=1.0, product=lambda op, at, x, y: kept(op, (x, y)[at], x / y))),
     "neg": Gate("-x", "The negative.",
                 ("x",), _signed, symbol="-",
                 forward=lambda xp, x: -x,
@@ -210,8 +221,9 @@ ARITHMETIC = {
                        ("x", "y"), floating, symbol="*", broadcasts=True, reads=Reads.INPUTS,
                        forward=lambda xp, x, y: xp.where(x == 0, 0.0, x * y),
                        backward=(lambda op, g, out, x, y: op.mul_no_nan(g, y),
-                                 lambda op, g, out, x, y: op.mul_no_nan(g, x)),
-                       ).stating(Facets(equal=_mul_no_nan_equal)),
+                                 lambda op, g, out, x, y: op.mul_no_nan(x, g)),
+                       ).stating(Facets(equal=_mul_no_nan_equal, masks=lambda at, count: at == 1,
+                                        product=_mul_no_nan_product)),
     "identity": Gate("x", "The operand itself.",
                      ("x",), same, symbol="id",
                      forward=lambda xp, x: x,

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from circuitflow.gates.masking import kept, sums_kept
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import (
     ArrayType,
@@ -211,18 +213,70 @@ def _einsum(xp: Any, *xs: Any, equation: str) -> Any:
 
 
 def _einsum_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tuple[Any, ...]:
+    return _einsum_sent(op, op.einsum, g, xs, equation)
+
+
+def _einsum_sent(op: Any, einsum: Any, g: Any, xs: Sequence[Any], equation: str) -> tuple[Any, ...]:
     terms, result = _terms(equation)
     sent = []
     for i, (term, x) in enumerate(zip(terms, xs, strict=True)):
         others = [(t, y) for k, (t, y) in enumerate(zip(terms, xs, strict=True)) if k != i]
         known = set(result).union(*(t for t, _ in others))
         kept = "".join(letter for letter in term if letter in known)
-        found = op.einsum(g, *(y for _, y in others), equation=f"{','.join([result, *(t for t, _ in others)])}->{kept}")
+        found = einsum(g, *(y for _, y in others), equation=f"{','.join([result, *(t for t, _ in others)])}->{kept}")
         for axis, letter in enumerate(term):
             if letter not in known:  # summed away by itself
                 found = op.unsqueeze(found, axis=axis)
         sent.append(op.expand_like(found, x))
     return tuple(sent)
+
+
+# Products in which zeros stay zeros -----------------------------------------------------------------------------------
+
+def matmul_kept(op: Any, a: Any, b: Any) -> Any:
+    """The matrix product in which 0 times an infinity or NaN is 0.
+
+    It is an einsum, whose axes have a letter each; an axis of 1 that the other operand stretches has none.
+    """
+    rank = max(a.ndim, b.ndim, 2) - 2
+    letters = string.ascii_uppercase[:rank]
+    terms = []
+    for x, other, matrix in ((a, b, "ik" if a.ndim > 1 else "k"), (b, a, "kj" if b.ndim > 1 else "k")):
+        term, axis = "", 0
+        for letter in letters[rank - max(x.ndim - 2, 0) :]:
+            back = letters.index(letter) - rank - 2
+            if x.shape[axis] == 1 and -back <= other.ndim and other.shape[back] != 1:
+                x = op.squeeze(x, axis=axis)
+            else:
+                term, axis = term + letter, axis + 1
+        terms.append((term + matrix, x))
+    present = "".join(letter for letter in letters if any(letter in term for term, _ in terms))
+    result = present + ("i" if a.ndim > 1 else "") + ("j" if b.ndim > 1 else "")
+    (first, x), (second, y) = terms
+    return op.einsum_no_nan(x, y, equation=f"{first},{second}->{result}")
+
+
+def _einsum_no_nan(xp: Any, x: Any, *others: Any, equation: str) -> Any:
+    terms, result = _terms(equation)
+    if not others:
+        return _einsum(xp, x, equation=equation)
+    if len(others) > 1:  # all others as one
+        letters = "".join(dict.fromkeys(letter for term in terms[1:] for letter in term
+                                        if letter in terms[0] or letter in result))
+        others = (_einsum_no_nan(xp, *others, equation=f"{','.join(terms[1:])}->{letters}"),)
+        equation = f"{terms[0]},{letters}->{result}"
+    return sums_kept(xp, lambda x, y: _einsum(xp, x, y, equation=equation), x, *others)
+
+
+def _einsum_no_nan_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tuple[Any, ...]:
+    return _einsum_sent(op, op.einsum_no_nan, g, xs, equation)
+
+
+def _solve_product(op: Any, at: int, a: Any, b: Any) -> Any:
+    """The solution for a right side of zeros alone is 0."""
+    solution = op.solve(a, b)
+    size = op.reduce_sum(op.abs(b), axis=[-2, -1] if b.ndim > 1 else None, keepdims=b.ndim > 1)
+    return kept(op, size, solution)
 
 
 # Diagonals ------------------------------------------------------------------------------------------------------------
@@ -493,7 +547,7 @@ LINEAR = {
     "matmul": Gate("a @ b", "The matrix product, over leading batch dimensions; vectors as NumPy takes them.",
                    ("a", "b"), _product_type, symbol="@", broadcasts=True, reads=Reads.INPUTS,
                    forward=lambda xp, a, b: xp.matmul(a, b),
-                   backward=(_matmul_a, _matmul_b)),
+                   backward=(_matmul_a, _matmul_b)).stating(Facets(product=lambda op, at, a, b: matmul_kept(op, a, b))),
     "transpose": Gate("xᵀ", "The axes in another order, reversed by default.",
                       ("x",), _transposed, attributes=Axes, symbol="T",
                       forward=lambda xp, x, *, axes: xp.permute_dims(x, _order(axes, x.ndim)),
@@ -516,7 +570,14 @@ LINEAR = {
     "einsum": Gate("Σ x y …", "A sum of products over indices that are named.",
                    AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
                    forward=_einsum,
-                   backward=_einsum_backward),
+                   backward=_einsum_backward,
+                   ).stating(Facets(product=lambda op, at, *xs, equation: op.einsum_no_nan(*xs, equation=equation))),
+    "einsum_no_nan": Gate("Σ x y …, 0 · ∞ = 0",
+                          "A sum of products over indices that are named; 0 times an infinity or NaN is 0 in it: how "
+                          "gradients stay away from what a mask left out.",
+                          AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
+                          forward=_einsum_no_nan,
+                          backward=_einsum_no_nan_backward).stating(Facets(masks=lambda at, count, *, equation: True)),
     "diagonal": Gate("x[i, i]", "A diagonal of matrices.",
                      ("x",), _diagonal_type, attributes=Diagonal, symbol="diag",
                      forward=_diagonal,
@@ -551,7 +612,7 @@ LINEAR = {
     "solve": Gate("a⁻¹ b", "The solution of a linear system; one vector b is one right side for every a.",
                   ("a", "b"), _solution, symbol="a⁻¹b", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                   forward=_solve,
-                  backward=(_solve_a, _solve_b)),
+                  backward=(_solve_a, _solve_b)).stating(Facets(product=_solve_product)),
     "cholesky": Gate("L with L Lᵀ = x", "The lower triangular factor of symmetric, positive definite matrices.",
                      ("x",), _square, symbol="chol", reads=Reads.OUTPUT,
                      forward=lambda xp, x: _of_finite(xp, xp.linalg.cholesky, _symmetric(xp, x)),

@@ -93,5 +93,5 @@ LOGIC = {
                   backward=(None,
                             lambda op, g, out, condition, x, y: op.where(condition, g, 0.0),
                             lambda op, g, out, condition, x, y: op.where(condition, 0.0, g)),
-                  ).stating(Facets(equal=_where_equal)),
+                  ).stating(Facets(equal=_where_equal, masks=lambda at, count: True)),
 }

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.record import Attributes, Facets, Gate, Reads
 from circuitflow.gates.reductions import total
 from circuitflow.gates.shapes import ArrayType, ShapeError, count, floating, need_float, need_indices, show
 from circuitflow.gates.special import need_in_range
@@ -170,6 +170,8 @@ def _huber_x(op: Any, g: Any, out: Any, x: Any, target: Any, *, reduction: str, 
     return _spread(op, g, x, reduction) * op.clip(x - target, min=-delta, max=delta)
 
 
+_IGNORING = Facets(masks=lambda at, count, *, ignore_index, **_: ignore_index is not None)
+
 LOSSES = {
     "mean_squared_error": Gate("(x - target)²", "The squares of the differences, their mean by default.",
                                ("x", "target"), _loss_type, attributes=Reduction, symbol="MSE", reads=Reads.INPUTS,
@@ -194,13 +196,13 @@ LOSSES = {
                                          ("x", "labels"), _labels_type, attributes=OfLabels, symbol="NLL",
                                          reads=Reads.INPUTS,
                                          forward=_negative_log_likelihood,
-                                         backward=(_nll_backward, None)),
+                                         backward=(_nll_backward, None)).stating(_IGNORING),
     "softmax_cross_entropy_loss": Gate("-ln softmax(x)[label]",
                                        "The cross entropy of scores (batch, classes, …) and labels, without overflow.",
                                        ("x", "labels"), _labels_type, attributes=OfLabels, symbol="CE",
                                        reads=Reads.INPUTS,
                                        forward=_cross_entropy,
-                                       backward=(_cross_entropy_backward, None)),
+                                       backward=(_cross_entropy_backward, None)).stating(_IGNORING),
     "label_indicator": Gate("[label = class]", "1 for the class of each label, 0 elsewhere, in the shape of x.",
                             ("x", "labels"), _indicated, attributes=Ignored,
                             symbol="1-hot",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.linear import matmul_kept
+from circuitflow.gates.masking import sums_kept
+from circuitflow.gates.record import Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_bool, need_float, promote, show
 
 
@@ -94,19 +97,34 @@ def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float | None, causal: bo
 
 
 def _attention(xp: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float | None, causal: bool) -> Any:
-    return xp.matmul(_weights(xp, q, k, mask, scale, causal), v)
+    weights = _weights(xp, q, k, mask, scale, causal)
+    return xp.matmul(weights, v) if mask is None and not causal else sums_kept(xp, xp.matmul, weights, v)
 
 
-def _scores_backward(op: Any, g: Any, q: Any, k: Any, v: Any, *mask: Any, scale: float | None,
-                     causal: bool) -> tuple[Any, Any]:
-    """The weights, and the gradient on the scaled scores."""
-    weights = op.attention_weights(q, k, *mask, scale=scale, causal=causal)
-    g_weights = op.matmul(g, op.matrix_transpose(v))
-    return weights, _softmax_backward(op, g_weights, weights)
+def _attention_q(op: Any, g: Any, out: Any, q: Any, k: Any, v: Any, *mask: Any, **scores: Any) -> Any:
+    weights = op.attention_weights(q, k, *mask, **scores)
+    return _weights_q(op, op.matmul(g, op.matrix_transpose(v)), weights, q, k, *mask, **scores)
 
 
-def _softmax_backward(op: Any, g: Any, weights: Any) -> Any:
-    return weights * (g - op.reduce_sum(g * weights, axis=-1, keepdims=True))
+def _attention_k(op: Any, g: Any, out: Any, q: Any, k: Any, v: Any, *mask: Any, **scores: Any) -> Any:
+    weights = op.attention_weights(q, k, *mask, **scores)
+    return _weights_k(op, op.matmul(g, op.matrix_transpose(v)), weights, q, k, *mask, **scores)
+
+
+def _weights_q(op: Any, g: Any, weights: Any, q: Any, k: Any, *mask: Any, scale: float | None, causal: bool) -> Any:
+    scores = _softmax_backward(op, g, weights, causal or mask)
+    return _factor(q, scale) * (matmul_kept(op, scores, k) if causal or mask else op.matmul(scores, k))
+
+
+def _weights_k(op: Any, g: Any, weights: Any, q: Any, k: Any, *mask: Any, scale: float | None, causal: bool) -> Any:
+    scores = op.matrix_transpose(_softmax_backward(op, g, weights, causal or mask))
+    return _factor(q, scale) * (matmul_kept(op, scores, q) if causal or mask else op.matmul(scores, q))
+
+
+def _softmax_backward(op: Any, g: Any, weights: Any, is_masked: object) -> Any:
+    """The gradient on the scores; nothing of keys that a query does not see, whatever they are."""
+    times = op.mul_no_nan if is_masked else operator.mul
+    return times(weights, g - op.reduce_sum(times(weights, g), axis=-1, keepdims=True))
 
 
 def _weights_type(q: ArrayType, k: ArrayType, mask: ArrayType | None = None, **scores: Any) -> ArrayType:
@@ -124,23 +142,16 @@ NEURAL = {
                       ("q", "k", "v", "mask"), _attention_type, optional=1, attributes=Scores, symbol="attend",
                       broadcasts=True, reads=Reads.INPUTS,
                       forward=_attention,
-                      backward=(lambda op, g, out, q, k, v, *mask, scale, causal: _factor(q, scale) * op.matmul(
-                                    _scores_backward(op, g, q, k, v, *mask, scale=scale, causal=causal)[1], k),
-                                lambda op, g, out, q, k, v, *mask, scale, causal: _factor(q, scale) * op.matmul(
-                                    op.matrix_transpose(_scores_backward(
-                                        op, g, q, k, v, *mask, scale=scale, causal=causal)[1]), q),
+                      backward=(_attention_q, _attention_k,
                                 lambda op, g, out, q, k, v, *mask, scale, causal: op.matmul(op.matrix_transpose(
                                     op.attention_weights(q, k, *mask, scale=scale, causal=causal)), g),
-                                None)),
+                                None),
+                      ).stating(Facets(masks=lambda at, count, *, causal, **_: causal or count == 4)),
     "attention_weights": Gate("softmax(scale q kᵀ)", "How much of every key a query takes; a mask may be left out.",
                               ("q", "k", "mask"), _weights_type, optional=1, attributes=Scores, symbol="attend",
                               broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                               forward=lambda xp, q, k, mask=None, *, scale, causal:
                                   _weights(xp, q, k, mask, scale, causal),
-                              backward=(lambda op, g, out, q, k, *mask, scale, causal:
-                                        _factor(q, scale) * op.matmul(_softmax_backward(op, g, out), k),
-                                        lambda op, g, out, q, k, *mask, scale, causal:
-                                        _factor(q, scale) * op.matmul(
-                                            op.matrix_transpose(_softmax_backward(op, g, out)), q),
-                                        None)),
+                              backward=(_weights_q, _weights_k, None),
+                              ).stating(Facets(masks=lambda at, count, *, causal, **_: causal or count == 3)),
 }

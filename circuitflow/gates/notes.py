@@ -105,7 +105,7 @@ NOTES: dict[str, Note] = {
     "clip": Note("{g} to {x} where it is inside the bounds, else 0", kinks="1 at a bound", onnx="Clip", numpy="clip",
                  also="clamp clip_by_value saturate",
                  words="lets its gradient through inside the bounds and stops it outside"),
-    "mul_no_nan": Note("as mul, by the same gate: {y} times {g} to {x}, {x} times {g} to {y}",
+    "mul_no_nan": Note("as mul, by the same gate: {g} times {y} to {x}, {x} times {g} to {y}",
                        kinks="0 · ∞ and 0 · NaN are 0 where the 0 is x", also="multiply_no_nan"),
     "identity": Note("{g} to {x}", onnx="Identity",
                      also="positive conj conjugate real resolve_conj conj_physical clone copy noop"
@@ -245,6 +245,8 @@ NOTES: dict[str, Note] = {
     "outer": Note("{g} @ {b} to {a}, {a} @ {g} to {b}", numpy="outer", also="ger tensor_product"),
     "einsum": Note("the sum of products of {g} and all others to {operands}", onnx="Einsum", numpy="einsum",
                    also="tensordot"),
+    "einsum_no_nan": Note("as einsum, by the same gate",
+                          kinks="0 · ∞ and 0 · NaN are 0"),
     "diagonal": Note("{g} on the diagonal of {x}, zeros elsewhere", numpy="diagonal", also="diag diag_part"),
     "diagonal_like": Note("the diagonal of {g} to {x}", numpy="diagflat", also="diag_embed"),
     "trace": Note("{g} on the diagonal of {x}", numpy="trace"),

@@ -62,6 +62,11 @@ class Facets:
             elements are, or NaN.
         loop: what a loop over any number of scalar operands computes: their "sum" or their "product", with its
             gradient.
+        masks: `masks(position, count, **attributes)` tells whether the gradient on an operand, of so many, has zeros
+            where the gate leaves the operand out.
+        product: `product(op, position, *operands, **attributes)` gives something with the gate's value, but that the
+            products of what is 0 at the position are 0, whatever the others are. A gate without it gives sums of
+            elements of any operand that is a gradient, times finite numbers.
     """
 
     neutral: float | None = None
@@ -72,6 +77,8 @@ class Facets:
     fill: Callable[[float], float] | None = None
     equal: Rule | None = None
     loop: Literal["sum", "product"] | None = None
+    masks: Callable[..., bool] | None = None
+    product: Rule | None = None
 
 
 @dataclass(frozen=True, slots=True)

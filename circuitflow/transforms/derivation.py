@@ -8,6 +8,7 @@ from typing import Any
 
 from circuitflow.document.model import Document
 from circuitflow.errors import InputError, printable
+from circuitflow.executor.masked import Masked, plain
 from circuitflow.executor.plan import found_in, make_plan, references
 from circuitflow.executor.structure import structure as execution
 from circuitflow.gates import ArrayType
@@ -95,15 +96,15 @@ class Derivation:
         self.sources[wire.reference] = wire
         return wire
 
-    def sweep(self, seeds: Mapping[str, Wire]) -> list[Wire | None]:
+    def sweep(self, seeds: Mapping[str, Wire | Masked]) -> list[Wire | None]:
         """The gradient in every slot from gradients on outputs; None where none arrives."""
-        slots: dict[int, Wire] = {}
+        slots: dict[int, Any] = {}
         for text, seed in seeds.items():
             slot = self.plan.of[text]
             if not self.plan.active[slot]:  # it depends on nothing that is differentiated by
                 continue
             slots[slot] = slots[slot] + seed if slot in slots else seed
-        return self.subcircuits.sweep(self.writer, self.plan, self.forward, slots)
+        return [*map(plain, self.subcircuits.sweep(self.writer, self.plan, self.forward, slots))]
 
     def asked(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
         """The gradients asked for, zeros where none arrived."""

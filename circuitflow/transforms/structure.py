@@ -5,32 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from circuitflow.executor.masked import is_marked, marked, may_mask, plain
 from circuitflow.executor.plan import Structure
 from circuitflow.gates import ArrayType, Gate
 from circuitflow.graph.levels import Level
 from circuitflow.graph.node import Node
 from circuitflow.transforms.naming import Names, as_nodes, called, finished
-from circuitflow.transforms.subcircuits import Pullback, Subcircuits
+from circuitflow.transforms.subcircuits import Gradient, Pullback, Subcircuits
 from circuitflow.transforms.wires import Wire
 from circuitflow.transforms.writer import Writer
 
 Wires = Mapping[str, Wire]
+Sent = tuple[Mapping[str, Wire], Collection[str]]
+"""What is sent to operands, and to which of them it may have zeros of a mask."""
 
 
 def structure(subcircuits: Subcircuits) -> Structure:
     """The rule for each node that applies circuits."""
     def rule(node: Node, wanted: Sequence[bool]) -> Gate:
-        differentiate: Callable[..., dict[str, Wire]] = {"scan": _scan, "if": _if}.get(node.kind, _application)
+        differentiate: Callable[..., Sent] = {"scan": _scan, "if": _if}.get(node.kind, _application)
         names = [str(edge.port) for edge in node.operands]
         asked = dict.fromkeys(name for name, want in zip(names, wanted, strict=True) if want)  # quick to look up
 
-        def backward(writer: Writer, g: Any, out: Any, *operands: Wire) -> list[Wire | None]:
+        def backward(writer: Writer, g: Any, out: Any, *operands: Wire) -> list[Gradient]:
             outputs = list(next(node.attributes[key] for key in node.attributes["names"]).outputs)
-            upstream = {name: wire for name, wire in zip(outputs, g if node.outputs else (g,), strict=True)
-                        if wire is not None}
+            arrived = {name: wire for name, wire in zip(outputs, g if node.outputs else (g,), strict=True)
+                       if wire is not None}
+            upstream = {name: plain(wire) for name, wire in arrived.items()}
+            masked = {name for name, wire in arrived.items() if is_marked(wire)}
             given = dict(zip(names, operands, strict=True))
-            sent = differentiate(subcircuits, writer, node, asked, given, upstream)
-            return [sent.get(name) for name in names]
+            sent, zeros = differentiate(subcircuits, writer, node, asked, given, upstream, masked)
+            return [marked(writer, sent.get(name)) if name in zeros else sent.get(name) for name in names]
 
         return Gate(node.kind, "", tuple(names), ArrayType, backward, backward, outputs=node.outputs)
 
@@ -50,17 +55,19 @@ def _apply(writer: Writer, gate: str, pullback: Pullback, operands: Wires, upstr
 
 
 def _application(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
-                 upstream: Wires) -> dict[str, Wire]:
+                 upstream: Wires, masked: Collection[str]) -> Sent:
     """Of a call a call, of a checkpoint a checkpoint."""
-    pullback = subcircuits.pullback(node.attributes["circuit"], node.attributes["names"]["circuit"], asked, upstream)
-    return _apply(writer, node.kind, pullback, operands, upstream, asked)
+    pullback = subcircuits.pullback(node.attributes["circuit"], node.attributes["names"]["circuit"], asked, upstream,
+                                    masked)
+    return _apply(writer, node.kind, pullback, operands, upstream, asked), pullback.masked
 
 
 def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
-        upstream: Wires) -> dict[str, Wire]:
+        upstream: Wires, masked: Collection[str]) -> Sent:
     """The gradient of the branch that was taken; zeros for what that does not read.
 
-    Values decide the branch, so a document cannot leave a gradient out: where the interpreter has none, it has zeros.
+    Values decide the branch, so a document cannot leave a gradient out: where the interpreter has none, it has zeros,
+    as of a mask.
     """
     names = Names(operands)
     taken = {text: names.unique(f"d{text}") for text in upstream}
@@ -69,7 +76,7 @@ def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[
     circuits = {}
     for key, name in node.attributes["names"].items():
         level: Level = node.attributes[key]
-        pullback = subcircuits.pullback(level, name, [name for name in asked if name in level.inputs], upstream)
+        pullback = subcircuits.pullback(level, name, [name for name in asked if name in level.inputs], upstream, masked)
         inner = Writer(writer.gates, writer.dtype)
         ports = {port: inner.port(port, operands[port].type) for port in dict.fromkeys([*pullback.reads, *asked])}
         seeds = {text: inner.port(port, upstream[text].type) for text, port in taken.items()}
@@ -80,15 +87,15 @@ def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[
         given |= {port: operands[port] for port in ports}
     given |= {port: upstream[text] for text, port in taken.items()}
     made = writer.apply("if", given, circuits, tuple(sent.values()), [operands[name].type for name in asked])
-    return dict(zip(asked, made, strict=True))
+    return dict(zip(asked, made, strict=True)), asked
 
 
 def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
-          upstream: Wires) -> dict[str, Wire]:
+          upstream: Wires, masked: Collection[str]) -> Sent:
     """A scan in the opposite direction, which carries the gradient on the carry, and sums those that add up.
 
     A carry on which no gradient arrives at any position is left out. One on which a gradient arrives at some positions
-    carries zeros at the others: there 0 · ∞ is NaN in the document, where the interpreter has no gradient.
+    carries zeros at the others, as of a mask.
     """
     level: Level = node.attributes["circuit"]
     carry: Mapping[str, str] = node.attributes["carry"]
@@ -97,7 +104,9 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collectio
     hint = node.attributes["names"]["circuit"]
     floats = subcircuits.reached(level, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
     given = list(dict.fromkeys([*upstream, *(carry[name] for name in floats)]))
-    pullback = subcircuits.pullback(level, hint, dict.fromkeys([*asked, *floats]), given)
+    is_masked = may_mask(level) or bool(masked) or any(
+        carry[name] not in upstream for name in carry if operands[name].type.is_float)
+    pullback = subcircuits.pullback(level, hint, dict.fromkeys([*asked, *floats]), given, given if is_masked else ())
     summed = dict.fromkeys(name for name in asked
                            if name in pullback.sends and name not in carry and name not in over)
 
@@ -153,7 +162,8 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collectio
     types = [ArrayType((length, *step[name].shape), step[name].dtype) if name in over else operands[name].type
              for name in results]
     made = writer.apply("scan", outer, attributes, tuple(sent.values()), types)
-    return {name: wire for name, wire in zip(results, made, strict=True) if name in asked}
+    sends = {name: wire for name, wire in zip(results, made, strict=True) if name in asked}
+    return sends, asked if is_masked else ()
 
 
 def _body(writer: Writer, inputs: Wires, results: Wires, outputs: Mapping[str, str]) -> dict[str, Any]:

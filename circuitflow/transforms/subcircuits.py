@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from circuitflow.executor.passes import reverse_sweep
+from circuitflow.executor.masked import Masked, plain
+from circuitflow.executor.passes import marked_sweep
 from circuitflow.executor.plan import Plan, Step, Structure, make_plan
 from circuitflow.gates import ArrayType, GateTable
 from circuitflow.graph.definition import Definition
@@ -17,6 +18,9 @@ from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer
+
+Gradient = Wire | Masked | None
+"""What a sweep over wires gives for a slot."""
 
 
 class Pullback(NamedTuple):
@@ -28,6 +32,7 @@ class Pullback(NamedTuple):
         upstream: its inputs for upstream gradients, by output of the primal.
         sends: its outputs, by input of the primal; none where no gradient flows.
         types: shape and dtype of everything that it reads, takes or sends, by its own name.
+        masked: of the inputs of the primal, those on which the gradient may have zeros of a mask.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Pullback(NamedTuple):
     upstream: Mapping[str, str]
     sends: Mapping[str, str]
     types: Mapping[str, ArrayType]
+    masked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ class Subcircuits:
 
     # Reverse
 
-    def sweep(self, writer: Writer, plan: Plan, forward: Forward, seeds: Mapping[int, Wire]) -> list[Wire | None]:
+    def sweep(self, writer: Writer, plan: Plan, forward: Forward, seeds: Mapping[int, Gradient]) -> list[Gradient]:
         """The gradient in every slot, None where none arrives; the rules write it down."""
         def narrated(steps: Sequence[Step], _: str) -> Iterator[Step]:
             for step in steps:
@@ -148,7 +154,7 @@ class Subcircuits:
                 yield step
 
         writer.carries = forward.carries
-        gradients, _ = reverse_sweep(replace(plan, wrt={}), writer, forward.wires, seeds, narrated)
+        gradients, _ = marked_sweep(plan, writer, forward.wires, seeds, narrated)
         writer.stage, writer.notes = "", {}
         return gradients
 
@@ -179,14 +185,16 @@ class Subcircuits:
                 pending += (x for x, want in zip(steps[slot].operands, steps[slot].wanted, strict=True) if want)
         return [name for name in carry if carry[name] in arrived]
 
-    def pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str]) -> Pullback:
-        """The gradient of a body by the inputs wanted, from upstream gradients on the outputs given."""
-        key = level, frozenset(wanted), frozenset(given)
+    def pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str],
+                 masked: Collection[str]) -> Pullback:
+        """The gradient of a body by the inputs wanted, from upstream gradients on the outputs given, some masked."""
+        key = level, frozenset(wanted), frozenset(given), frozenset(masked)
         if key not in self._pullbacks:
             self._pullbacks[key] = self._pullback(level, hint, *key[1:])
         return self._pullbacks[key]
 
-    def _pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str]) -> Pullback:
+    def _pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str],
+                  masked: Collection[str]) -> Pullback:
         writer, ids = Writer(self.gates, self.dtype), primal.ids(level)
         plan = make_plan(level, [text for text in level.outputs if text in given],
                          [name for name in level.inputs if name in wanted], self._rules(self))
@@ -194,14 +202,16 @@ class Subcircuits:
                   for name in level.inputs if name in plan.sources}
         forward = self.forward(writer, level, planned(level, plan), inputs, differentiated(plan))
         names = Names(ids.values())
-        seeds: dict[int, Wire] = {}
+        seeds: dict[int, Any] = {}
         upstream: dict[str, Wire] = {}
         for text, slot in plan.of.items():
             if plan.active[slot]:
                 record = Record("input", {}, {}, name=names.unique(f"d{text}"))
                 (upstream[text],) = writer.write(record, [forward.wires[slot].type])
-                seeds[slot] = seeds[slot] + upstream[text] if slot in seeds else upstream[text]
-        gradients = self.sweep(writer, plan, forward, seeds)
+                seed = Masked(writer, upstream[text]) if text in masked else upstream[text]
+                seeds[slot] = seeds[slot] + seed if slot in seeds else seed
+        marked = self.sweep(writer, plan, forward, seeds)
+        gradients: list[Wire | None] = [*map(plain, marked)]
         asked = {name: gradients[slot] for name, slot in plan.wrt.items()}
         sent = {name: wire for name, wire in asked.items() if wire is not None}
         if not sent:
@@ -214,7 +224,8 @@ class Subcircuits:
         read = {name: wire for name, wire in inputs.items() if id(wire.record) in kept}
         taken = {text: wire for text, wire in upstream.items() if id(wire.record) in kept}
         return Pullback(name, _references(read), _references(taken), _references(called),
-                        {wire.reference: wire.type for wires in (read, taken, called) for wire in wires.values()})
+                        {wire.reference: wire.type for wires in (read, taken, called) for wire in wires.values()},
+                        frozenset(name for name, slot in plan.wrt.items() if isinstance(marked[slot], Masked)))
 
 
 def _references(wires: Mapping[str, Wire]) -> dict[str, str]:

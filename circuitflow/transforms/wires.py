@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from circuitflow.executor.masked import Masked
 from circuitflow.gates import ArrayType
 from circuitflow.gates.operators import BINARY, COMPARISON, PREFIXES, UNARY
 from circuitflow.gates.shapes import Shape
@@ -81,10 +82,11 @@ class Wire:
 
 
 def _operator(gate: str, *, swapped: bool = False) -> Callable[..., Wire]:
-    def apply(self: Wire, *others: Any) -> Wire:
+    def apply(self: Wire, *others: Any) -> Any:
+        if others and isinstance(others[0], Masked):  # which knows how to be multiplied
+            return NotImplemented
         operands = (self, *others)
-        wire: Wire = self._writer.emit(gate, *(reversed(operands) if swapped else operands))
-        return wire
+        return self._writer.emit(gate, *(reversed(operands) if swapped else operands))
 
     return apply
 

@@ -372,9 +372,6 @@ WAYS: dict[str, Way] = {
     "differentiated by JAX": Way(in_jax, share=0.1, flushes=True, elsewhere=True, lenient=True),
 }
 
-BY_DOCUMENT = frozenset(("auto", "staged", "vmap", "vmap staged", "vmap, compiled", "gradient document", "gradient document, written", "export", "table"))
-"""Ways that go by the gradient document, in which a `scan` or an `if` sends zeros where the interpreter sends nothing."""
-
 JAX_IS_NAN = ("pow", "reduce_l2", "reduce_std", "sqrt")
 """Gates whose derivative by JAX is NaN at roots and powers of zero (docs/conventions.md)."""
 
@@ -445,11 +442,8 @@ def _multiplies_named(circuit: cf.Circuit) -> bool:
 
 
 def _without_explained_nan(name: str, case: Case, key: str, found: Any, expected: Any) -> Any:
-    """A gradient with the expected numbers where its NaN is explained.
-
-    It is 0 · ∞, the 0 coming from a `scan` or an `if` of a gradient document; or a convention of JAX.
-    """
-    kinds = ("scan", "if") if name in BY_DOCUMENT else JAX_IS_NAN if name == "differentiated by JAX" else ()
+    """A gradient with the expected numbers where its NaN is a convention of JAX."""
+    kinds = JAX_IS_NAN if name == "differentiated by JAX" else ()
     document = json.dumps(case.document)
     explained = any(f'"gate": "{kind}"' in document for kind in kinds)
     if not explained or not key.startswith("gradient") or np.shape(found) != np.shape(expected) or found.dtype.kind != "f":

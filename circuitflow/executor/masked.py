@@ -1,0 +1,139 @@
+"""Upstream gradients whose zeros are kept: what a mask leaves out gets nothing back, however steep it is.
+
+Where `where` takes the other branch, it sends 0 back, and 0 times the slope of the branch would be NaN where that is
+infinite. So what a mask sends is marked, and so is all that is computed of it: a product with it is 0 where it is 0.
+The facet `masks` of a gate's row says which gates mark, its facet `product` how a gate multiplies what is marked; every
+other gate gives sums of elements of a gradient, times numbers that are finite. Rules know nothing of it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from circuitflow.gates import GATES, Gate
+from circuitflow.gates.masking import kept
+
+__all__ = ["Masked", "MaskedVocabulary", "contributed", "is_marked", "marked", "may_mask", "plain"]
+
+
+class Masked:
+    """A gradient, an array or a wire, that may have zeros of a mask.
+
+    Attributes:
+        op: the vocabulary over what the gradient is.
+        value: the gradient.
+    """
+
+    __slots__ = ("op", "value")
+    __array_ufunc__ = None  # so that an array of NumPy on the left leaves an operator to this class
+
+    def __init__(self, op: Any, value: Any) -> None:
+        self.op, self.value = op, value
+
+    @property
+    def shape(self) -> Any:
+        """Of the gradient."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> Any:
+        """Of the gradient."""
+        return self.value.ndim
+
+    @property
+    def dtype(self) -> Any:
+        """Of the gradient."""
+        return self.value.dtype
+
+    def _like(self, value: Any) -> Masked:
+        return Masked(self.op, value)
+
+    def __getitem__(self, key: Any) -> Masked:
+        return self._like(self.value[key])
+
+    def __neg__(self) -> Masked:
+        return self._like(-self.value)
+
+    def __add__(self, other: Any) -> Masked:
+        return self._like(self.value + plain(other))
+
+    def __radd__(self, other: Any) -> Masked:
+        return self._like(other + self.value)
+
+    def __sub__(self, other: Any) -> Masked:
+        return self._like(self.value - plain(other))
+
+    def __rsub__(self, other: Any) -> Masked:
+        return self._like(other - self.value)
+
+    def __mul__(self, other: Any) -> Masked:
+        if type(other) in (int, float):  # not of NumPy, which is a value of a node
+            return self._like(self.value * other)
+        return self._like(self.op.mul_no_nan(self.value, plain(other)))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Masked:
+        if type(other) in (int, float):  # not of NumPy, which is a value of a node
+            return self._like(self.value / other)
+        return self._like(kept(self.op, self.value, self.value / plain(other)))
+
+
+def plain(x: Any) -> Any:
+    """A gradient without its mark."""
+    return x.value if isinstance(x, Masked) else x
+
+
+def marked(op: Any, g: Any) -> Any:
+    """A gradient with the mark; None where there is none."""
+    return g if g is None or isinstance(g, Masked) else Masked(op, g)
+
+
+def may_mask(network: Any) -> bool:
+    """Whether a circuit has gates that mark, or nodes that do."""
+    return any(node.kind in ("if", "scan") or (may_mask(node.attributes["circuit"]) if node.gate is None
+                                               else node.gate.facets.masks is not None)
+               for node in network.nodes.values() if not node.is_source)
+
+
+def is_marked(g: Any) -> bool:
+    """Whether an upstream gradient is marked, or one of several."""
+    return isinstance(g, Masked) or (isinstance(g, tuple) and any(isinstance(x, Masked) for x in g))
+
+
+class MaskedVocabulary:
+    """A vocabulary that takes marked gradients too, and marks what comes of them."""
+
+    def __init__(self, op: Any) -> None:
+        self._op = op
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._op, name)
+        return functools.partial(self._apply, name, function) if name in GATES else function
+
+    def _apply(self, name: str, function: Callable[..., Any], *operands: Any, **attributes: Any) -> Any:
+        at = next((i for i, x in enumerate(operands) if isinstance(x, Masked)), None)
+        if at is None:
+            return function(*operands, **attributes)
+        product, numbers = GATES[name].facets.product, map(plain, operands)
+        found = function(*numbers, **attributes) if product is None else product(self._op, at, *numbers, **attributes)
+        return tuple(Masked(self._op, x) for x in found) if isinstance(found, tuple) else Masked(self._op, found)
+
+
+def contributed(kind: str, gate: Gate, op: Any, g: Any, out: Any, operands: Sequence[Any], wanted: Sequence[bool],
+                attributes: Mapping[str, Any]) -> Sequence[Any]:
+    """What a gate sends back for an upstream gradient that may be marked.
+
+    The rule of a row of one's own may do anything with it, so that sees no mark: what it sends is 0 where it is NaN
+    and the upstream gradient is 0, element by element.
+    """
+    built_in = GATES.get(kind)
+    if not is_marked(g) or (built_in is not None and gate.facets is built_in.facets):
+        return gate.contributions(op, g, out, operands, wanted, attributes)
+    upstream = tuple(map(plain, g)) if isinstance(g, tuple) else plain(g)
+    sent = gate.contributions(op, upstream, out, operands, wanted, attributes)
+    by_element = not isinstance(g, tuple)
+    return [x if x is None else Masked(op, kept(op, upstream, x) if by_element and x.shape == g.shape else x)
+            for x in sent]
