@@ -6,7 +6,7 @@ A scan keeps every n-th carry, and the result shows them as `scan/carry`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from circuitflow.errors import GateError
@@ -134,6 +134,35 @@ def _choice(node: Node, wanted: Sequence[bool]) -> Gate:
     return _gate(node, forward, backward)
 
 
+def arrivals(plan: Plan, inputs: Mapping[str, int], carry: Mapping[str, str],
+             given: Collection[str]) -> tuple[list[str], bool]:
+    """The carries of a scan on which a gradient arrives, and whether it arrives there at every position.
+
+    Args:
+        plan: the schedule of the body.
+        inputs: the slots of the carries.
+        carry: what is carried: the input, and the output that becomes it.
+        given: the outputs of the scan that have an upstream gradient.
+    """
+    steps = {slot: step for step in plan.steps if step.wanted
+             for slot in range(step.output, step.output + max(step.outputs, 1))}
+    names = {slot: name for name, slot in inputs.items()}
+    arrived, seen = set(given), set()
+    pending = [plan.of[text] for text in given]
+    while pending:  # back through the body, and from an input that is carried to the output that becomes it
+        slot = pending.pop()
+        if slot in seen or not plan.active[slot]:
+            continue
+        seen.add(slot)
+        if slot in names:
+            arrived.add(carry[names[slot]])
+            pending.append(plan.of[carry[names[slot]]])
+        if slot in steps:
+            pending += (x for x, want in zip(steps[slot].operands, steps[slot].wanted, strict=True) if want)
+    found = [name for name in inputs if carry[name] in arrived]
+    return found, all(carry[name] in given and inputs[name] in seen for name in found)
+
+
 class _Scan:
     """A scan. Its hidden outputs, where a gradient is wanted, are the carries that are kept."""
 
@@ -151,7 +180,16 @@ class _Scan:
         self.application = _Application(instance, wrt, node.id)
         hidden = [f"{node.id}/{name}" for name in self.carry] if self.asked else []
         self.keeps, self.masks = bool(hidden), may_mask(instance)
+        self.everywhere: dict[frozenset[str], bool] = {}  # by the outputs on which a gradient arrives
         self.gate = _gate(node, self.forward, self.backward, hidden)
+
+    def _arrives_everywhere(self, upstream: Mapping[str, Any]) -> bool:
+        given = frozenset(name for name, g in upstream.items() if g is not None)
+        if given not in self.everywhere:
+            plan, inputs = self.application.plan, self.application.instance.inputs
+            slots = {name: plan.wrt[inputs[name]] for name in self.floats}
+            self.everywhere[given] = arrivals(plan, slots, self.carry, given)[1]
+        return self.everywhere[given]
 
     def _positions(self, operands: Mapping[str, Any]) -> list[int]:
         positions = list(range(operands[next(iter(self.over))].shape[0]))
@@ -199,7 +237,7 @@ class _Scan:
         upstream = dict(zip(self.outputs, g, strict=False))
         kept = dict(zip(self.carry, out[len(self.outputs) :], strict=True))
         carried = {name: upstream[output] for name, output in self.carry.items()}
-        if self.masks or is_marked(g) or any(carried[name] is None for name in self.floats):
+        if self.masks or is_marked(g) or not self._arrives_everywhere(upstream):
             carried = {name: marked(op, value) for name, value in carried.items()}
             upstream = {name: marked(op, value) for name, value in upstream.items()}
         stacks: dict[str, list[Any]] = {name: [] for name in self.over}

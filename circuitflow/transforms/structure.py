@@ -102,10 +102,10 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collectio
     over = dict.fromkeys(node.attributes["over"])
     first = next(iter(over))
     hint = node.attributes["names"]["circuit"]
-    floats = subcircuits.reached(level, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
+    floats, everywhere = subcircuits.arrivals(
+        level, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
     given = list(dict.fromkeys([*upstream, *(carry[name] for name in floats)]))
-    is_masked = may_mask(level) or bool(masked) or any(
-        carry[name] not in upstream for name in carry if operands[name].type.is_float)
+    is_masked = may_mask(level) or bool(masked) or not everywhere
     pullback = subcircuits.pullback(level, hint, dict.fromkeys([*asked, *floats]), given, given if is_masked else ())
     summed = dict.fromkeys(name for name in asked
                            if name in pullback.sends and name not in carry and name not in over)

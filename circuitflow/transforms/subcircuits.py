@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from circuitflow.executor.masked import Masked, plain
 from circuitflow.executor.passes import marked_sweep
 from circuitflow.executor.plan import Plan, Step, Structure, make_plan
+from circuitflow.executor.structure import arrivals
 from circuitflow.gates import ArrayType, GateTable
 from circuitflow.graph.definition import Definition
 from circuitflow.graph.levels import Level
@@ -158,32 +159,16 @@ class Subcircuits:
         writer.stage, writer.notes = "", {}
         return gradients
 
-    def reached(self, level: Level, carry: Mapping[str, str], given: Collection[str]) -> list[str]:
-        """The carries of a scan on which a gradient arrives, at the end or at some position.
+    def arrivals(self, level: Level, carry: Mapping[str, str], given: Collection[str]) -> tuple[list[str], bool]:
+        """Of a scan: see `arrivals` of the executor.
 
         Args:
             level: the body.
             carry: what is carried: the input, and the output that becomes it.
             given: the outputs of the scan that have an upstream gradient.
         """
-        missing = [name for name in carry if carry[name] not in given]
-        plan = make_plan(level, list(level.outputs), missing, self._rules(self))
-        steps = {slot: step for step in plan.steps if step.wanted
-                 for slot in range(step.output, step.output + max(step.outputs, 1))}
-        names = {slot: name for name, slot in plan.wrt.items()}
-        arrived, seen = set(given), set()
-        pending = [plan.of[text] for text in given]
-        while pending:  # back through the body, and from an input that is carried to the output that becomes it
-            slot = pending.pop()
-            if slot in seen or not plan.active[slot]:
-                continue
-            seen.add(slot)
-            if slot in names:
-                arrived.add(carry[names[slot]])
-                pending.append(plan.of[carry[names[slot]]])
-            else:
-                pending += (x for x, want in zip(steps[slot].operands, steps[slot].wanted, strict=True) if want)
-        return [name for name in carry if carry[name] in arrived]
+        plan = make_plan(level, list(level.outputs), list(carry), self._rules(self))
+        return arrivals(plan, {name: plan.wrt[name] for name in carry}, carry, given)
 
     def pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str],
                  masked: Collection[str]) -> Pullback:
