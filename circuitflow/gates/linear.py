@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from circuitflow.gates.integers import exact
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import (
     ArrayType,
@@ -23,6 +24,7 @@ from circuitflow.gates.shapes import (
     axes_of,
     broadcast_shapes,
     need_float,
+    need_number,
     promote,
     show,
 )
@@ -271,6 +273,11 @@ def _on_diagonal(xp: Any, x: Any, like: Any, *, offset: int) -> Any:
     place = xp.clip(row + min(offset, 0), 0, x.shape[-1] - 1)
     spread = xp.reshape(xp.take(x, xp.reshape(place, (-1,)), axis=-1), (*x.shape[:-1], rows, 1))
     return xp.where(column - row == offset, spread, xp.zeros((), dtype=x.dtype))
+
+
+def _trace_type(x: ArrayType, *, offset: int) -> ArrayType:
+    need_number("x", x)
+    return ArrayType(_diagonal_type(x, offset=offset).shape[:-1], x.dtype)
 
 
 def _trace_backward(op: Any, g: Any, out: Any, x: Any, *, offset: int) -> Any:
@@ -526,9 +533,10 @@ LINEAR = {
                           forward=_on_diagonal,
                           backward=(lambda op, g, out, x, like, *, offset: op.diagonal(g, offset=offset), None)),
     "trace": Gate("Σ x[i, i]", "The sum of a diagonal of matrices.",
-                  ("x",), lambda x, *, offset: ArrayType(_diagonal_type(x, offset=offset).shape[:-1], x.dtype),
+                  ("x",), _trace_type,
                   attributes=Diagonal, symbol="tr",
                   forward=lambda xp, x, *, offset: xp.sum(_diagonal(xp, x, offset=offset), axis=-1, dtype=x.dtype),
+                  integers=exact,
                   backward=(_trace_backward,)),
     "det": Gate("det x", "The determinant; its gradient, the cofactors, is exact for singular matrices.",
                 ("x",), _of_square, symbol="det", reads=Reads.INPUTS,
