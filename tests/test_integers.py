@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from integer_points import RULES
 from test_export import function_of
 
 import circuitflow as cf
@@ -210,7 +211,7 @@ def test_a_cast_keeps_every_integer_or_refuses_it(gate, engine, data):
     given_ = {name: given_[name] for name in "xy"[: len(dtypes)]}
     expected = [cast_of(value, old, new) for value in x.tolist()]
     if any(value is None for value in expected):
-        with pytest.raises((cf.GateError, OverflowError), match=rf"f'?: {gate}: \S+ (does not fit {new}, .*|is no {new} exactly); (cast|keep) it"):
+        with pytest.raises((cf.GateError, OverflowError), match=rf"f'?: {gate}: \S+ (does not fit {new}, .*|is no {new} exactly); (cast|keep|clip) it"):
             answer(engine, made, given_)
         return
     found = answer(engine, made, given_)
@@ -219,9 +220,9 @@ def test_a_cast_keeps_every_integer_or_refuses_it(gate, engine, data):
 
 
 @pytest.mark.parametrize(("old", "new", "value", "message"), [
-    ("float64", "int8", 300.7, "300.7 does not fit int8, -128 to 127; cast it to int64"),
-    ("float64", "int64", 1e300, "1e+300 does not fit int64, -9223372036854775808 to 9223372036854775807; cast it to float64"),
-    ("float32", "uint64", math.nan, "nan does not fit uint64, 0 to 18446744073709551615; cast it to int64 or float64"),
+    ("float64", "int8", 300.7, "300.7 does not fit int8, -128 to 127; clip it, or select another number by where"),
+    ("float64", "int64", 1e300, "1e+300 does not fit int64, -9223372036854775808 to 9223372036854775807; clip it, or"),
+    ("float32", "uint64", math.nan, "nan does not fit uint64, 0 to 18446744073709551615; clip it, or"),
     ("int64", "uint8", -1, "-1 does not fit uint8, 0 to 255; cast it to int64"),
     ("int64", "float64", 2**53 + 1, "9007199254740993 is no float64 exactly; keep it an integer"),
     ("int64", "float32", 2**24 + 1, "16777217 is no float32 exactly; cast it to float64, where it is exact, and that to float32, which rounds it"),
@@ -329,6 +330,24 @@ def test_positions_that_repeat_are_refused_by_their_place():
                    {"id": "u", "gate": "input", "value": [5.0, 7.0]}, {"id": "f", "gate": "scatter_nd", "inputs": ["x", "i", "u"]})
     with pytest.raises(cf.GateError, match="node 'f': scatter_nd: index 2 of the flattened axes repeats"):
         cf.Executor(made).forward()
+
+
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "blocks"])
+@pytest.mark.parametrize("point", list(itertools.chain.from_iterable(RULES.values())), ids=lambda point: point.gate)
+def test_the_points_of_the_page(point, engine):
+    """Those of docs/conventions.md."""
+    if point.gate == "scatter_elements" and engine == "python":
+        pytest.skip("this gate has no line of Python")
+    xs = [np.array(x, dtype) for dtype, x in point.operands]
+    made = of_gate(point.gate, tuple(dtype for dtype, _ in point.operands), tuple(x.shape for x in xs), tuple(point.attributes.items()))
+    given_ = dict(zip("xyz", xs, strict=False))
+    if engine == "torch" and any(dtype in ("uint16", "uint32", "uint64") for dtype, _ in point.operands):
+        pytest.skip("torch has few functions of this dtype")
+    if isinstance(point.outcome, str):
+        with pytest.raises((cf.GateError, ArithmeticError, IndexError, ValueError), match=re.escape(point.outcome)):
+            answer(engine, made, given_)
+    else:
+        assert answer(engine, made, given_).tolist() == point.outcome
 
 
 # Elsewhere ------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def exact(rule: Rule) -> Rule:
         near = rule(xp, *(xp.asarray(x, dtype=xp.float64) for x in xs), **attributes)
         least, end = limits(name_of(dtype))
         lost = xp.abs(near - xp.asarray(out, dtype=xp.float64)) > (end - least) / 4
-        need_in_range(xp, lost, near, _misfit(name_of(dtype), "{:.17g}", "the operands "), OverflowError)
+        need_in_range(xp, lost, near, "{:.17g} " + _misfit(name_of(dtype), "the operands"), OverflowError)
         return out
 
     return forward
@@ -56,20 +56,22 @@ def divisible(rule: Rule) -> Rule:
 
 
 def cast(xp: Any, x: Any, new: str) -> Any:
-    """The cast to a dtype by name. Integers are kept or refused; of floats that become integers the fraction is cut off."""
+    """The cast to a dtype by name. Integers are kept or refused; a float that becomes one loses its fraction."""
     old, dtype = name_of(x.dtype), getattr(xp, new)
     if old == new or "bool" in (old, new) or (old in _DIGITS and new in _DIGITS):
         return xp.asarray(x, dtype=dtype)
     if old in _DIGITS:
         whole = xp.trunc(xp.asarray(x, dtype=xp.float64))
         least, end = limits(new)
-        need_in_range(xp, ~((whole >= float(least)) & (whole < float(end))), x, _misfit(new), OverflowError)
+        need_in_range(xp, ~((whole >= float(least)) & (whole < float(end))), x,
+                      f"{{}} does not fit {new}, {least} to {end - 1}; clip it, or select another number by where",
+                      OverflowError)
         return xp.asarray(whole, dtype=dtype)
     out, (least, end) = xp.asarray(x, dtype=dtype), limits(old)
     if new not in _DIGITS:
         if limits(new)[0] > least or limits(new)[1] < end:
             lost = (xp.asarray(out, dtype=x.dtype) != x) | ((out < 0) != (x < 0))
-            need_in_range(xp, lost, x, _misfit(new), OverflowError)
+            need_in_range(xp, lost, x, "{} " + _misfit(new, "it"), OverflowError)
     elif end > 2 ** _DIGITS[new]:
         near = xp.asarray(out, dtype=xp.float64)  # what leaves the range does not fit back into it
         lost = (xp.asarray(out, dtype=x.dtype) != x) | (near >= float(end)) | (near < float(least))
@@ -94,8 +96,8 @@ def from_front(xp: Any, indices: Any, size: int) -> Any:
     return counted if name_of(indices.dtype).startswith("u") else xp.where(counted < 0, counted + size, counted)
 
 
-def _misfit(name: str, shown: str = "{}", what: str = "it ") -> str:
-    """The message for a number that a dtype does not hold."""
+def _misfit(name: str, what: str) -> str:
+    """What is wrong with an integer that a dtype does not hold, and what to cast instead."""
     least, end = limits(name)
     wider = "float64" if name == "int64" else "int64 or float64" if name == "uint64" else "int64"
-    return f"{shown} does not fit {name}, {least} to {end - 1}; cast {what}to {wider}"
+    return f"does not fit {name}, {least} to {end - 1}; cast {what} to {wider}"
