@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from integer_points import section
 
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES
@@ -328,6 +329,8 @@ def page(torch: str) -> Iterator[str]:
         others = [in_jax(gate, operands), in_torch(gate, operands)]
         shown = ["" if equal(ours, theirs) else f"{_said(theirs[0])}; {_list(theirs[1])}" for theirs in others]
         yield " | ".join([f"| {gate}", _list(operands), _said(value), _list(gradients), *shown, WHY[gate] if any(shown) else "", ""]).rstrip()
+    yield ""
+    yield from section()
 
 
 def _said(x: Any) -> str:

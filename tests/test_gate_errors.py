@@ -81,7 +81,8 @@ W = {"kernel_shape": [2]}
     ("conv_transpose", (f(1, 2, N), f(2, 1, 2)), {}, "needs axes of known size behind the first two, not (n,)"),
     ("conv_transpose", (f(1, 2, 5), f(2, 1, 2)), {"output_padding": [1]}, "needs an output_padding below the stride 1 or the dilation 1, not 1"),
     ("conv_transpose", (f(1, 2, 1), f(2, 1, 1)), {"pads": [[1, 1]]}, "needs pads no larger than the result; it would be (-1,)"),
-    ("max_pool", (f(1, 1, 3),), {**W, "pads": [[2, 0]]}, "needs pads smaller than the window, so that no window is empty; pads is [[2, 0]]"),
+    ("max_pool", (f(1, 1, 3),), {**W, "pads": [[2, 0]]}, "needs an element of x in every window; window 0 along axis 2 has positions -2 to -1 in "
+                                                        "steps of 1, none of which is in 0 to 2; give smaller pads"),
     ("global_max_pool", (f(1, 1, 0),), {}, "needs at least one element in every channel; x is (1, 1, 0)"),
     ("batch_normalization", (f(2), f(2), f(2), f(2), f(2)), {}, "needs batch and channels; x is (2,)"),
     ("batch_normalization", (f(4, 3), f(3), f(3), f(2), f(3)), {}, "needs mean of shape (3,), one for every channel of x (4, 3); mean is (2,)"),

@@ -88,7 +88,7 @@ class Blocks:
             raise Inseparable("a small batch")
         self._outputs = [stages.outputs[reference] for reference in derived.results]
         self._rounds = _rounds(stages, [x for x in self._outputs if isinstance(x, Value)],
-                               [check for _, check in stages.checks if isinstance(check, Value)])
+                               [check.outside for _, check in stages.checks if isinstance(check.outside, Value)])
         # Matrix products are spread over the cores by themselves.
         self._alone = any(line.function is np.matmul for line in stages.lines)
 
@@ -165,7 +165,7 @@ def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Sh
     for value in (*stages.inputs.values(), *(value for line in stages.lines for value in line.results)):
         if is_named(value.shape):
             _axis(value.shape)
-    if any(np.any(check) for _, check in stages.checks if not isinstance(check, Value)):
+    if any(np.any(check.outside) for _, check in stages.checks if not isinstance(check.outside, Value)):
         raise Inseparable("a gate refuses an operand")
     return stages
 

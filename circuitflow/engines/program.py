@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +11,7 @@ from circuitflow.engines.trace import Inseparable, Line, Trace, Value, values_in
 from circuitflow.executor.passes import blame
 from circuitflow.executor.plan import Plan
 from circuitflow.gates.shapes import Size
+from circuitflow.gates.special import Check
 from circuitflow.graph.node import Node
 
 
@@ -23,14 +24,14 @@ class Program:
         lines: one call each, in order; each is needed by an output.
         outputs: a value, or a number or array that does not depend on the inputs, by reference or another key.
         values: likewise, what every node gives, by reference.
-        checks: truth values that must all be false, each with the node that they are a condition of.
+        checks: conditions under which nodes refuse their operands, each with its node.
     """
 
     inputs: Mapping[Any, Value]
     lines: Sequence[Line]
     outputs: Mapping[Any, Any]
     values: Mapping[str, Any] = field(default_factory=dict)
-    checks: Sequence[tuple[Node, Any]] = ()
+    checks: Sequence[tuple[Node, Check]] = ()
 
     def with_outputs(self, references: Sequence[str]) -> Program:
         """The lines that some outputs need; these are its outputs, by position."""
@@ -40,7 +41,7 @@ class Program:
     @property
     def results(self) -> list[Any]:
         """The outputs and the checks."""
-        return [*self.outputs.values(), *(check for _, check in self.checks)]
+        return [*self.outputs.values(), *(x for _, check in self.checks for x in (check.outside, check.values))]
 
     def uses(self) -> dict[int, int]:
         """How often each value is read, by identity; as an output too."""
@@ -71,7 +72,7 @@ def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any]
     trace = Trace(allowed, checked=checked)
     inputs = {name: Value(trace, shapes[name], sample.dtype) if name in shapes else Value.like(trace, sample)
               for name, sample in samples.items()}
-    checks: list[tuple[Node, Any]] = []
+    checks: list[tuple[Node, Check]] = []
     slots: list[Any] = [None] * len(plan.names)
     for name, slot in plan.sources.items():
         slots[slot] = inputs[name] if name in inputs else constants[name][()]
@@ -87,8 +88,8 @@ def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any]
         checks += ((step.node, check) for check in trace.checks)
         trace.checks.clear()
     outputs = {text: slots[slot] for text, slot in plan.of.items()}
-    return Program(inputs, needed(trace.lines, [outputs, [check for _, check in checks]]), outputs,
-                   dict(zip(plan.names, slots, strict=True)), checks)
+    made = Program(inputs, trace.lines, outputs, dict(zip(plan.names, slots, strict=True)), checks)
+    return replace(made, lines=needed(made.lines, made.results))
 
 
 def needed(lines: Sequence[Line], outputs: Any) -> list[Line]:

@@ -21,6 +21,7 @@ from circuitflow.engines.functions import dtype_of, is_named, is_shaped, leaves,
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Shape, Size, count
+from circuitflow.gates.special import Check, Namespace
 
 
 class Untraceable(TypeError):  # noqa: N818
@@ -67,7 +68,7 @@ class Trace:
         self.lines: list[Line] = []
         self.stage: Any = None
         self.allowed = allowed
-        self.checks: list[Any] = []
+        self.checks: list[Check] = []
         self.namespace = _NumPy(self, self.checks if checked else None)
         self._made: dict[Any, Any] = {}
 
@@ -223,22 +224,10 @@ class Value(NDArrayOperatorsMixin):
     __bool__ = __float__ = __int__ = __index__ = __iter__ = __len__ = __array__ = _depends
 
 
-class Namespace:
-    """An array library; `checks` collects the conditions under which rules refuse operands."""
-
-    def __init__(self, library: Any, checks: list[Any] | None) -> None:
-        self._library = library
-        if checks is not None:
-            self.checks = checks
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._library, name)
-
-
 class _NumPy(Namespace):
     """NumPy, with functions that NumPy's protocols leave out. The value of a named size is a line too."""
 
-    def __init__(self, trace: Trace, checks: list[Any] | None) -> None:
+    def __init__(self, trace: Trace, checks: list[Check] | None) -> None:
         super().__init__(np, checks)
         self._trace = trace
 

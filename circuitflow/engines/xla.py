@@ -12,13 +12,13 @@ from circuitflow.engines.columns import count_rows, in_memory
 from circuitflow.engines.engine import Engine
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.engines.trace import Namespace
 from circuitflow.errors import GateError, InputError, MissingExtraError, printable
 from circuitflow.executor.arrays import JaxNumpy, Library
 from circuitflow.executor.binding import Bound, library_of
 from circuitflow.executor.passes import forward_pass, reverse_sweep
 from circuitflow.executor.question import Answer, Question
 from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.gates.special import Namespace
 
 _Key = tuple[int, str]
 """0 and the id of an input, or 1 and the output that an upstream gradient is of."""
@@ -133,7 +133,7 @@ class Jitted(Engine):
                     seeds[slot] = seeds[slot] + seed if slot in seeds else seed
             gradients, _ = reverse_sweep(plan, Vocabulary(xp, gates), values, seeds)
             return ([values[slot] for slot in plan.of.values()], [gradients[slot] for slot in plan.wrt.values()],
-                    [xp.any(check) for check in xp.checks])
+                    [xp.any(check.outside) for check in xp.checks])
 
         def over_rows(arrays: Mapping[_Key, Any]) -> Any:
             return jax.vmap(passes, ({key: 0 if key in columns else None for key in arrays},))(arrays)

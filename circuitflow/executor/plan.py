@@ -119,6 +119,8 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
             sources[node.id] = slot
             active.append(node.types[0].is_float and (node.kind != "constant" if wrt is None else 0 in here))
             continue
+        if gate is not None and gate.integers is not None:
+            gate = gate.giving(node.types[0])
         operands = tuple([first[source] + output for source, output, _ in node.operands])
         flowing = tuple([active[operand] for operand in operands])
         if gate is not None and not node.outputs:

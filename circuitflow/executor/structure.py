@@ -15,6 +15,7 @@ from circuitflow.executor.masked import is_marked, marked, may_mask
 from circuitflow.executor.passes import forward_pass, marked_sweep
 from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.gates import ArrayType, Gate, Reads
+from circuitflow.gates.special import Namespace
 from circuitflow.graph.inference import Instance
 from circuitflow.graph.node import Node
 
@@ -223,7 +224,7 @@ class _Scan:
                 stack.append(outputs[name])
         if not positions:  # no steps: infer shapes from one step on zeros
             zeros = {name: xp.zeros(x.shape[1:], dtype=x.dtype) for name, x in operands.items() if name in self.over}
-            outputs = self._apply(xp, {**operands, **zeros})
+            outputs = self._apply(Namespace(xp, []), {**operands, **zeros})  # which refuses no zero
             empty = {name: xp.zeros((0, *outputs[name].shape), dtype=outputs[name].dtype) for name in stacks}
         else:
             empty = {name: xp.stack(stack[::-1] if self.from_end else stack) for name, stack in stacks.items()}

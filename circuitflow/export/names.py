@@ -19,7 +19,8 @@ WIDTH = 110
 """Longest line of arguments, constants and results."""
 
 _MODULES = {"math": "import math", "np": "import numpy as np", "scipy": "import scipy.special"}
-_BUILTINS = ("bool", "float", "map", "max", "print", "round", "slice", "IndexError", "OverflowError", "ValueError")
+_BUILTINS = ("bool", "float", "map", "max", "print", "round", "slice", "IndexError", "OverflowError", "ValueError",
+             "ZeroDivisionError")
 _RESERVED = frozenset({*keyword.kwlist, "__debug__", "__name__", *_MODULES, *_BUILTINS, *HELPERS})
 
 

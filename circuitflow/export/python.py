@@ -20,7 +20,7 @@ from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import BINARY, FORMS, inlinable, written
 from circuitflow.engines.source import Source, is_number
 from circuitflow.engines.staged import scalar_program
-from circuitflow.engines.trace import Called, Inseparable, Line, Value
+from circuitflow.engines.trace import Called, Inseparable, Line, Value, values_in
 from circuitflow.errors import InputError, few, printable
 from circuitflow.executor.arrays import Library
 from circuitflow.executor.binding import concrete
@@ -30,6 +30,7 @@ from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Size
+from circuitflow.gates.special import Check
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.node import Node
@@ -271,6 +272,7 @@ class _Script:
     def _body(self) -> Iterator[str]:
         """Statements, and comments that say which gate they are of."""
         part, stage, told, last = None, None, "", None
+        pending, known = list(self.stages.checks), set(map(id, self.stages.inputs.values()))
         for line, statement in self.source.statements(self._right, self._inlines):
             node: Node = line.stage
             is_forward = node.id in self.derived.question.circuit.nodes
@@ -282,9 +284,19 @@ class _Script:
             last = node
             yield f"{_tidy(statement)}" + (f"  # {told}" if told and told != stage else "")
             stage = told
-        for node, check in self.stages.checks:
-            yield f"if {self.names.use('np.any')}({self._result(check)}):"
-            yield f"    raise {self.names.use('IndexError')}({f'{node.id}: an index is out of range'!r})"
+            known.update(map(id, line.results))
+            while pending and known.issuperset(map(id, values_in(pending[0][1][:2]))):
+                yield from self._refusal(*pending.pop(0))
+        for check in pending:
+            yield from self._refusal(*check)
+
+    def _refusal(self, node: Node, check: Check) -> Iterator[str]:
+        """Statements that raise where a gate refuses an operand."""
+        outside, values = self._result(check.outside), self._result(check.values)
+        told = f"{node.id}: {node.kind}: ".replace("{", "{{").replace("}", "}}") + check.message
+        yield f"if {self.names.use('np.any')}({outside}):"
+        yield (f"    raise {self.names.use(check.error.__name__)}({told!r}.format("
+               f"{self.names.use('np.extract')}({outside}, {values})[0]))")
 
     def _origin(self, name: str) -> str:
         """What the gradient document says of a node: the gate that it goes back through."""

@@ -91,6 +91,24 @@ class _Frame:
         self.windows = [(size - extent) // stride + 1
                         for size, extent, stride in zip(padded, extents, self.strides, strict=True)]
 
+    def empty_window(self) -> str | None:
+        """A window none of whose elements stands over x, in words; None where there is none.
+
+        A window is empty where it is empty along one axis. One that begins before x meets it at the first element
+        that is not before x, if it has so many: the earlier the window, the more it needs. Where x is longer than the
+        elements are apart that element is in x; else its position repeats as windows move on.
+        """
+        for axis, (size, (before, _), k, s, d, n) in enumerate(zip(
+                self.sizes, self.pads, self.kernel, self.strides, self.dilations, self.windows, strict=True), 2):
+            ahead = min(n, -(-before // s), d // math.gcd(s, d))
+            empty = next((w for w in range(ahead) if -(-(before - w * s) // d) >= k or (w * s - before) % d >= size),
+                         -(-(size + before) // s))
+            if empty < n:
+                start = empty * s - before
+                return (f"window {empty} along axis {axis} has positions {start} to {start + d * (k - 1)} in steps of "
+                        f"{d}, none of which is in 0 to {size - 1}")
+        return None
+
     def places(self) -> Iterator[tuple[slice, ...]]:
         """For every element of the window, where it stands over the padded axes as the window moves."""
         for place in itertools.product(*map(range, self.kernel)):
@@ -188,9 +206,15 @@ def _need_bias(b: ArrayType | None, channels: int) -> None:
             raise ShapeError(f"needs b of shape ({channels},), one for every channel; b is {show(b.shape)}")
 
 
-def _columns(op: Any, x: Any, w: Any, group: int, **steps: Any) -> Any:
-    """The windows over x: (batch, group, channels of a group · elements of a window, windows)."""
+def _columns(op: Any, x: Any, w: Any, group: int, like: Any = None, **steps: Any) -> Any:
+    """The windows over x: (batch, group, channels of a group · elements of a window, windows).
+
+    Where `like` has positions for windows, there are as many along each axis as it has.
+    """
     windows = op.unfold(x, kernel_shape=list(w.shape[2:]), **steps)
+    for axis, size in () if like is None else enumerate(like.shape[2:], x.ndim):
+        if windows.shape[axis] != size:
+            windows = op.slice(windows, axis=axis, start=0, stop=size)
     return op.reshape(windows, shape=[-1, group, math.prod(w.shape[1:]), math.prod(windows.shape[x.ndim :])])
 
 
@@ -246,10 +270,16 @@ def _bias(op: Any, g: Any, out: Any, *_: Any, **__: Any) -> Any:
 def _transposed_frame(spatial: Sequence[Dimension], kernel: Sequence[int], strides: list[int] | None,
                       pads: list[list[int]] | None, dilations: list[int] | None,
                       output_padding: list[int] | None) -> _Frame:
-    """The frame over the result, whose windows are the positions of the operand."""
+    """The frame over the result, whose windows are the positions of the operand.
+
+    Where the result is longer by a stride or more, there would be room for windows that are no position of it.
+    """
     rank = len(kernel)
     if len(spatial) != rank or not all(isinstance(size, int) for size in spatial):
         raise ShapeError(f"needs axes of known size behind the first two, not {show(spatial)}")
+    if output_padding is not None and len(output_padding) != rank:
+        raise ShapeError(f"needs {rank} in 'output_padding', one for every axis behind the first two; it has "
+                         f"{len(output_padding)}")
     sizes: list[Dimension] = []
     for size, k, s, (before, after), d, more in zip(spatial, kernel, strides or [1] * rank, pads or [[0, 0]] * rank,
                                                     dilations or [1] * rank, output_padding or [0] * rank,
@@ -259,7 +289,9 @@ def _transposed_frame(spatial: Sequence[Dimension], kernel: Sequence[int], strid
         sizes.append((size - 1) * s + d * (k - 1) + 1 - before - after + more)
     if any(isinstance(size, int) and size < 0 for size in sizes):
         raise ShapeError(f"needs pads no larger than the result; it would be {show(sizes)}")
-    return _Frame(sizes, kernel, strides, pads, dilations)
+    frame = _Frame(sizes, kernel, strides, pads, dilations)
+    frame.windows = [size for size in spatial if isinstance(size, int)]
+    return frame
 
 
 def _conv_transpose_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, strides: Any, pads: Any,
@@ -290,12 +322,12 @@ def _conv_transpose(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, outpu
 
 def _conv_transpose_x(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, output_padding: Any,
                       **steps: Any) -> Any:
-    return op.reshape_like(op.matmul(_kernels(op, w, group), _columns(op, g, w, group, **steps)), x)
+    return op.reshape_like(op.matmul(_kernels(op, w, group), _columns(op, g, w, group, x, **steps)), x)
 
 
 def _conv_transpose_w(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, output_padding: Any,
                       **steps: Any) -> Any:
-    columns = op.matrix_transpose(_columns(op, g, w, group, **steps))
+    columns = op.matrix_transpose(_columns(op, g, w, group, x, **steps))
     return op.reshape_like(op.reduce_sum(op.matmul(_by_group(op, x, group), columns), axis=0), w)
 
 
@@ -305,8 +337,8 @@ def _pooled(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, d
             **_: Any) -> ArrayType:
     need_images("x", x)
     frame = _Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
-    if any(width >= size for size, pair in zip(kernel_shape, frame.pads, strict=True) for width in pair):
-        raise ShapeError(f"needs pads smaller than the window, so that no window is empty; pads is {pads}")
+    if empty := frame.empty_window():
+        raise ShapeError(f"needs an element of x in every window; {empty}; give smaller pads")
     return ArrayType((*x.shape[:2], *frame.windows), x.dtype)
 
 

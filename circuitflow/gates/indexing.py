@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.document.model import DType
+from circuitflow.gates.integers import from_front, positions
 from circuitflow.gates.record import Attributes, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, need_indices, promote, show
 from circuitflow.gates.special import need_in_range
@@ -77,9 +78,7 @@ def _scattered(x: ArrayType, indices: ArrayType, updates: ArrayType, *, axis: in
 
 def _from_front(xp: Any, indices: Any, size: int, axis: int) -> Any:
     """Indices in one row, counted from the front."""
-    row = xp.reshape(indices, (-1,)) if indices.ndim else xp.reshape(indices, (1,))
-    need_in_range(xp, (row < -size) | (row >= size), row, f"index {{}} is out of range for axis {axis} of size {size}")
-    return xp.where(row < 0, row + size, row)
+    return positions(xp, xp.reshape(indices, (-1,) if indices.ndim else (1,)), size, axis)
 
 
 def _gather(xp: Any, x: Any, indices: Any, *, axis: int) -> Any:
@@ -134,7 +133,7 @@ def _places(xp: Any, x: Any, indices: Any, axis: int) -> Any:
         if other != axis:
             shape = [1] * x.ndim
             shape[other] = indices.shape[other]
-            count = xp.reshape(xp.arange(indices.shape[other], dtype=along.dtype), tuple(shape))
+            count = xp.reshape(xp.arange(indices.shape[other], dtype=xp.int64), tuple(shape))
             places = places + count * math.prod(x.shape[other + 1 :])
     return xp.reshape(places, (-1,))
 
@@ -147,7 +146,7 @@ def _gather_elements(xp: Any, x: Any, indices: Any, *, axis: int) -> Any:
 def _scatter_elements(xp: Any, x: Any, indices: Any, updates: Any, *, axis: int, reduction: str) -> Any:
     places, flat = _places(xp, x, indices, axis % x.ndim), xp.reshape(x, (-1,))
     if reduction == "none":
-        flat = _keep(xp, flat, places)
+        flat = _emptied(xp, flat, places, xp.reshape(indices, (-1,)), "index {}")
     return xp.reshape(_scatter_add(xp, flat, places, xp.reshape(updates, (-1,)), axis=0), x.shape)
 
 
@@ -159,10 +158,14 @@ def _scatter_elements_x(op: Any, g: Any, out: Any, x: Any, indices: Any, updates
     return op.scatter_elements(g, indices, op.zeros_like(updates), axis=axis, reduction="none")
 
 
-def _keep(xp: Any, flat: Any, places: Any) -> Any:
-    """Zeros in some places of a row, the rest as it is."""
-    hits = _scatter_add(xp, xp.zeros_like(flat), places, xp.ones(places.shape, dtype=flat.dtype), axis=0)
-    return xp.where(hits > 0, 0.0, flat)
+def _emptied(xp: Any, flat: Any, places: Any, shown: Any, name: str) -> Any:
+    """Zeros at some positions along the first axis, the rest as it is; one that repeats is refused by its name."""
+    hits = _scatter_add(xp, xp.zeros(flat.shape[:1], dtype=xp.float32), places,
+                        xp.ones(places.shape, dtype=xp.float32), axis=0)
+    need_in_range(xp, xp.take(hits, places, axis=0) > 1, shown,
+                  f"{name} repeats, so it is not said which update stays; leave one, or add them (reduction: add)",
+                  ValueError)
+    return xp.where(xp.reshape(hits, (-1,) + (1,) * (flat.ndim - 1)) > 0, 0.0, flat)
 
 
 def _gathered_nd(x: ArrayType, indices: ArrayType) -> ArrayType:
@@ -187,7 +190,7 @@ def _scattered_nd(x: ArrayType, indices: ArrayType, updates: ArrayType, *, reduc
 def _rows(xp: Any, x: Any, indices: Any) -> tuple[Any, Any]:
     """The first axes of x as one, and the positions along it."""
     depth = indices.shape[-1]
-    places = xp.zeros(indices.shape[:-1], dtype=indices.dtype)
+    places = xp.zeros(indices.shape[:-1], dtype=xp.int64)
     for axis in range(depth):
         along = xp.reshape(_from_front(xp, indices[..., axis], x.shape[axis], axis), indices.shape[:-1])
         places = places * x.shape[axis] + along
@@ -203,9 +206,7 @@ def _scatter_nd(xp: Any, x: Any, indices: Any, updates: Any, *, reduction: str) 
     flat, places = _rows(xp, x, indices)
     updates = xp.reshape(updates, (places.shape[0], *flat.shape[1:]))
     if reduction == "none":
-        hits = _scatter_add(xp, xp.zeros((flat.shape[0],), dtype=flat.dtype), places,
-                            xp.ones(places.shape, dtype=flat.dtype), axis=0)
-        flat = xp.where(xp.reshape(hits, (-1,) + (1,) * (flat.ndim - 1)) > 0, 0.0, flat)
+        flat = _emptied(xp, flat, places, places, "index {} of the flattened axes")
     return xp.reshape(_scatter_add(xp, flat, places, updates, axis=0), x.shape)
 
 
@@ -246,8 +247,7 @@ def _one_hot_type(indices: ArrayType, *, depth: int, dtype: str) -> ArrayType:
 
 
 def _one_hot(xp: Any, indices: Any, *, depth: int, dtype: str) -> Any:
-    counted = xp.where(indices < 0, indices + depth, indices)
-    hot = xp.expand_dims(counted, axis=-1) == xp.arange(depth, dtype=counted.dtype)
+    hot = xp.expand_dims(from_front(xp, indices, depth), axis=-1) == xp.arange(depth, dtype=xp.int64)
     return xp.asarray(hot, dtype=getattr(xp, dtype))
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.document.model import DType
+from circuitflow.gates.integers import cast, name_of
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate
 from circuitflow.gates.reductions import Axes
 from circuitflow.gates.shapes import (
@@ -383,7 +384,7 @@ def _cast_to(xp: Any, x: Any, *, dtype: str) -> Any:
     if not hasattr(xp, dtype):
         raise TypeError(f"{xp.__name__.rpartition('.')[2]} has no {dtype}; give the circuit arrays of a library that "
                         "has, such as torch or JAX")
-    return xp.asarray(x, dtype=getattr(xp, dtype))
+    return cast(xp, x, dtype)
 
 
 def _filled(fill: float) -> float:
@@ -506,7 +507,7 @@ LAYOUT = {
                  ).stating(Facets(keeps=True, fill=lambda fill: fill if fill in (0.0, 1.0) else math.nan)),
     "cast_like": Gate("x", "x in the dtype of another operand.",
                       ("x", "like"), lambda x, like: ArrayType(x.shape, like.dtype), symbol="cast",
-                      forward=lambda xp, x, like: xp.asarray(x, dtype=like.dtype),
+                      forward=lambda xp, x, like: cast(xp, x, name_of(like.dtype)),
                       backward=(lambda op, g, out, x, like: op.cast_like(g, x), None),
                       ).stating(Facets(equal=lambda op, type_, x, like: op.cast(x, dtype=type_.dtype))),
     "zeros_like": Gate("0", "Zeros in the shape and dtype of x.",

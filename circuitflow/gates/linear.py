@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from circuitflow.gates.integers import exact
 from circuitflow.gates.masking import kept, sums_kept
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import (
@@ -25,6 +26,7 @@ from circuitflow.gates.shapes import (
     axes_of,
     broadcast_shapes,
     need_float,
+    need_number,
     promote,
     show,
 )
@@ -327,6 +329,11 @@ def _on_diagonal(xp: Any, x: Any, like: Any, *, offset: int) -> Any:
     return xp.where(column - row == offset, spread, xp.zeros((), dtype=x.dtype))
 
 
+def _trace_type(x: ArrayType, *, offset: int) -> ArrayType:
+    need_number("x", x)
+    return ArrayType(_diagonal_type(x, offset=offset).shape[:-1], x.dtype)
+
+
 def _trace_backward(op: Any, g: Any, out: Any, x: Any, *, offset: int) -> Any:
     diagonal = op.expand_like(op.unsqueeze(g, axis=-1), op.diagonal(x, offset=offset))
     return op.diagonal_like(diagonal, x, offset=offset)
@@ -587,9 +594,10 @@ LINEAR = {
                           forward=_on_diagonal,
                           backward=(lambda op, g, out, x, like, *, offset: op.diagonal(g, offset=offset), None)),
     "trace": Gate("Σ x[i, i]", "The sum of a diagonal of matrices.",
-                  ("x",), lambda x, *, offset: ArrayType(_diagonal_type(x, offset=offset).shape[:-1], x.dtype),
+                  ("x",), _trace_type,
                   attributes=Diagonal, symbol="tr",
                   forward=lambda xp, x, *, offset: xp.sum(_diagonal(xp, x, offset=offset), axis=-1, dtype=x.dtype),
+                  integers=exact,
                   backward=(_trace_backward,)),
     "det": Gate("det x", "The determinant; its gradient, the cofactors, is exact for singular matrices.",
                 ("x",), _of_square, symbol="det", reads=Reads.INPUTS,

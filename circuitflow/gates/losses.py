@@ -84,11 +84,12 @@ def _spread(op: Any, g: Any, x: Any, reduction: str) -> Any:
 
 def _chosen(xp: Any, labels: Any, classes: int, ignored: int | None, dtype: Any) -> Any:
     """1 for the class of each label, 0 for all others and where a label is ignored: (batch, classes, …)."""
+    given, labels = labels, xp.asarray(labels, dtype=xp.int64)  # negative where int64 does not have the number
     outside = (labels < 0) | (labels >= classes)
     if ignored is not None:
         outside = outside & (labels != ignored)
-    need_in_range(xp, outside, labels, f"label {{}} is out of range for {classes} classes")
-    place = xp.reshape(xp.arange(classes, dtype=labels.dtype), (classes, *(1,) * (labels.ndim - 1)))
+    need_in_range(xp, outside, given, f"label {{}} is out of range for {classes} classes")
+    place = xp.reshape(xp.arange(classes, dtype=xp.int64), (classes, *(1,) * (labels.ndim - 1)))
     hot = xp.expand_dims(labels, axis=1) == place
     if ignored is not None:
         hot = hot & (xp.expand_dims(labels, axis=1) != ignored)

@@ -45,10 +45,14 @@ def _hashed(xp: Any, x: Any) -> Any:
 
 
 def _dropout(xp: Any, x: Any, seed: Any, *, ratio: float) -> Any:
-    """An element stays or goes by a hash of the seed and its position: the same everywhere, and again in a gradient."""
+    """An element stays or goes by a hash of the seed and its position: the same everywhere, and again in a gradient.
+
+    All 64 bits of a seed count; the upper ones are 0 for small seeds, and 0 is its own hash.
+    """
     place = xp.arange(math.prod(x.shape), dtype=xp.int64)
-    start = _hashed(xp, xp.reshape(xp.asarray(seed, dtype=xp.int64), (1,)) & 0xFFFFFFFF)
-    number = _hashed(xp, (_hashed(xp, place & 0xFFFFFFFF) + start) & 0xFFFFFFFF)
+    seed = xp.reshape(xp.asarray(seed, dtype=xp.int64), (1,))
+    start, turn = _hashed(xp, seed & 0xFFFFFFFF), _hashed(xp, (seed >> 32) & 0xFFFFFFFF)
+    number = _hashed(xp, (_hashed(xp, (place ^ turn) & 0xFFFFFFFF) + start) & 0xFFFFFFFF)
     stays = xp.reshape(number >= int(ratio * 2**32), x.shape)
     return xp.where(stays, x / (1 - ratio), xp.zeros((), dtype=x.dtype))
 

@@ -92,6 +92,8 @@ class Gate:
         shape: `shape(*types, **attributes)` gives the output's `ArrayType`, a tuple of them where there are several
             outputs, and raises `ShapeError` for operands that do not fit.
         forward: `forward(xp, *operands, **attributes)` computes the output with an Array API namespace.
+        integers: gives the forward rule for results that are integers, of `forward`; the same rule by default.
+        whole: the row with that rule as `forward`.
         backward: one rule an operand, `rule(op, g, out, *operands, **attributes)`, giving the contribution to that
             operand, or None where no gradient flows to it. Gates of any number of operands have a single rule, which
             gives all contributions as a tuple. `op` has every gate of the table as a function, `g` is the upstream
@@ -112,6 +114,7 @@ class Gate:
     shape: Callable[..., ArrayType | tuple[ArrayType, ...]]
     forward: Rule
     backward: tuple[Rule | None, ...] | Rule
+    integers: Callable[[Rule], Rule] | None = field(default=None, kw_only=True)
     optional: int = field(default=0, kw_only=True)
     attributes: type[Attributes] = Attributes
     outputs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
@@ -119,6 +122,7 @@ class Gate:
     broadcasts: bool = False
     symbol: str = ""
     defaults: Mapping[str, Any] = field(init=False, repr=False)
+    whole: Gate = field(init=False, repr=False, compare=False)
     facets: Facets = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -131,12 +135,18 @@ class Gate:
         optional = {name: f.default for name, f in self.attributes.model_fields.items() if not f.is_required()}
         object.__setattr__(self, "defaults", optional)
         object.__setattr__(self, "facets", Facets())
+        whole = self if self.integers is None else replace(self, forward=self.integers(self.forward), integers=None)
+        object.__setattr__(self, "whole", whole)
 
     def stating(self, facets: Facets) -> Gate:
         """The same row with these facets. `dataclasses.replace` does not copy them: other rules may not have them."""
         row = replace(self)
         object.__setattr__(row, "facets", facets)
         return row
+
+    def giving(self, result: ArrayType) -> Gate:
+        """The row with the forward rule for a result of this type."""
+        return self if result.is_float else self.whole
 
     def output_names(self, attributes: Mapping[str, Any]) -> tuple[str, ...]:
         """The names of the outputs where there are several."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from circuitflow.gates.integers import cast, exact, limits, name_of
 from circuitflow.gates.record import Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import (
     ArrayType,
@@ -250,14 +252,16 @@ def _sum_to_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
 
 
 def _size_equal(op: Any, type_: ArrayType, x: Any, *, axis: int | list[int] | None) -> Any:
-    sizes = [x.shape[axis] for axis in axes_of(axis, x.ndim)]
-    return op.constant(count(sizes), type_.dtype) if all(isinstance(size, int) for size in sizes) else None
+    number = count([x.shape[axis] for axis in axes_of(axis, x.ndim)])
+    kept = isinstance(number, int) and ("int" not in type_.dtype or number < limits(type_.dtype)[1])
+    return op.constant(number, type_.dtype) if kept else None
 
 
 REDUCTIONS = {
     "reduce_sum": Gate("Σ x", "The sum along axes; float32 is accumulated in float64.",
                        ("x",), _reduced, attributes=Reduction, symbol="Σ",
                        forward=_sum,
+                       integers=exact,
                        backward=(lambda op, g, out, x, *, axis, keepdims: _restore(op, g, x, axis, keepdims),)),
     "reduce_mean": Gate("Σ x / n", "The mean along axes.",
                         ("x",), _averaged, attributes=Reduction, symbol="mean",
@@ -269,6 +273,7 @@ REDUCTIONS = {
                         ("x",), _reduced, attributes=Reduction, symbol="Π", reads=Reads.INPUTS,
                         forward=lambda xp, x, *, axis, keepdims:
                             xp.prod(x, axis=axes_of(axis, x.ndim), keepdims=keepdims, dtype=x.dtype),
+                        integers=exact,
                         backward=(_prod_backward,)),
     "reduce_max": Gate("max x", "The largest along axes; routes the whole gradient to it.",
                        ("x",), _extremum, attributes=Extremum, symbol="max", reads=Reads.INPUTS | Reads.OUTPUT,
@@ -324,10 +329,13 @@ REDUCTIONS = {
     "sum_to_like": Gate("Σ x", "x summed to the shape of another operand, along the axes that broadcasting stretched.",
                         ("x", "like"), _summed_to, symbol="Σ",
                         forward=_sum_to_like,
+                        integers=lambda rule: lambda xp, x, like: exact(functools.partial(rule, like=like))(xp, x),
                         backward=(lambda op, g, out, x, like: op.expand_like(g, x), None),
                         ).stating(Facets(equal=_sum_to_like_equal)),
     "size": Gate("n", "The number of elements of x along axes, as a scalar of its dtype.",
                  ("x",), _counted, attributes=Axes, symbol="n",
                  forward=lambda xp, x, *, axis: xp.asarray(_size(x, axis), dtype=x.dtype),
+                 integers=lambda rule: lambda xp, x, *, axis: cast(
+                     xp, xp.asarray(_size(x, axis), dtype=xp.int64), name_of(x.dtype)),
                  backward=(None,)).stating(Facets(equal=_size_equal)),
 }

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from circuitflow.gates.integers import exact
 from circuitflow.gates.record import Attributes, Gate, Reads
 from circuitflow.gates.reductions import wide
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_number
@@ -65,9 +66,11 @@ RUNNING = {
     "cum_sum": Gate("Σ x up to here", "The running sum along an axis, from its start or its end.",
                     ("x",), _running, attributes=Running, symbol="cumsum",
                     forward=_cum_sum,
+                    integers=exact,
                     backward=(lambda op, g, out, x, *, axis, reverse: op.cum_sum(g, axis=axis, reverse=not reverse),)),
     "cum_prod": Gate("Π x up to here", "The running product along an axis, from its start or its end.",
                      ("x",), _running, attributes=Running, symbol="cumprod", reads=Reads.INPUTS,
                      forward=_cum_prod,
+                     integers=exact,
                      backward=(_cum_prod_backward,)),
 }

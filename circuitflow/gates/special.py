@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 _LIBRARIES = {"jax": "jax.scipy.special", "jaxlib": "jax.scipy.special", "torch": "torch.special"}
 
@@ -14,16 +14,45 @@ def special(xp: Any, name: str, x: Any, *before: Any) -> Any:
     return xp.asarray(getattr(library, name)(*before, x), dtype=x.dtype)
 
 
-def need_in_range(xp: Any, outside: Any, values: Any, message: str) -> None:
-    """Refuse values out of range; `message` has a place for the first of them.
+class Check(NamedTuple):
+    """A condition under which a rule refuses its operands.
 
-    Where a namespace records what is done and has no values yet, it has a list `checks`, which the condition goes into.
+    Attributes:
+        outside: truth values, one of which is true where the rule refuses.
+        values: numbers of the same shape.
+        message: what is wrong; it has a place for the first number that is refused.
+        error: the class of the error.
+    """
+
+    outside: Any
+    values: Any
+    message: str
+    error: type[Exception]
+
+
+class Namespace:
+    """An array library; `checks` collects the conditions under which rules refuse operands."""
+
+    def __init__(self, library: Any, checks: list[Check] | None) -> None:
+        self._library = library
+        if checks is not None:
+            self.checks = checks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
+
+
+def need_in_range(xp: Any, outside: Any, values: Any, message: str, error: type[Exception] = IndexError) -> None:
+    """Refuse values out of range; see `Check` for the arguments.
+
+    Where a namespace records what is done and has no values yet, it has a list `checks`, which the check goes into.
 
     Raises:
-        IndexError: with the message.
+        Exception: of the class `error`, with the message.
     """
     if hasattr(xp, "checks"):
-        xp.checks.append(outside)
+        xp.checks.append(Check(outside, values, message, error))
     elif bool(xp.any(outside)):
-        first = xp.argmax(xp.asarray(xp.reshape(outside, (-1,)), dtype=xp.int8))
-        raise IndexError(message.format(int(xp.reshape(values, (-1,))[int(first)])))
+        first = int(xp.argmax(xp.asarray(xp.reshape(outside, (-1,)), dtype=xp.int8)))
+        value = xp.reshape(values, (-1,))[first]
+        raise error(message.format((int if "int" in str(values.dtype) else float)(value)))

@@ -208,8 +208,12 @@ class Writer:
             return None
         if "bfloat16" in (type_.dtype, *(wire.dtype for wire in wires)):  # NumPy has no bfloat16
             return None
-        with np.errstate(all="ignore"):
-            value = row.forward(np, *(np.asarray(wire.fill, wire.dtype) for wire in wires), **attributes)
+        try:
+            with np.errstate(all="ignore"):
+                value = row.giving(type_).forward(np, *(np.asarray(wire.fill, wire.dtype) for wire in wires),
+                                                  **attributes)
+        except (ArithmeticError, ValueError):  # refused, which the run says
+            return None
         return None if np.isnan(value) else self.constant(value, type_.dtype)
 
     @staticmethod
