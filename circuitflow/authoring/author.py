@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
-from circuitflow.authoring.wires import AuthoredWire
+from circuitflow.authoring.wires import VIEWS, AuthoredWire, need_unchanged, share
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.model import DTYPES, ID, MAX_DEPTH, READABLE, Value
 from circuitflow.document.numbers import as_array, as_numpy, native
@@ -135,7 +135,7 @@ class Author(Writer):
             InputError: the name is not an id, or it is taken.
         """
         self.claim(name)
-        return called(self, wire, name)
+        return called(self, self._as_wire(wire, ()), name)
 
     def output(self, wire: Wire, name: str | None = None) -> None:
         """Make a wire an output.
@@ -145,7 +145,7 @@ class Author(Writer):
         """
         if name is not None and name != wire.record.name:
             wire = self.name(wire, name)
-        self.outputs.append(wire)
+        self.outputs += self._as_wires([wire])
 
     def emit(self, gate: str, *operands: Any, **attributes: Any) -> Any:
         """The output of a gate, or a tuple of them where it has several.
@@ -171,7 +171,24 @@ class Author(Writer):
         outputs = row.output_names(known)
         record = Record(gate, dict(enumerate(wires)), self._given(row, known), outputs, notes=self.notes)
         made = self.write(record, [types] if isinstance(types, ArrayType) else types)
+        if gate in VIEWS:
+            for wire in made:
+                share(wire, wires[0])
         return made if outputs else made[0]
+
+    def typed(self, x: Any, dtype: str) -> Any:
+        """A wire in a dtype, by `cast` where it has another; a number or an array of NumPy as a constant.
+
+        Raises:
+            InputError: the dtype cannot hold a number.
+        """
+        if isinstance(x, Wire):
+            wire = self._as_wire(x, ())
+            return wire if wire.type.dtype == dtype else self.emit("cast", wire, dtype=dtype)
+        if "bool" in (dtype, getattr(x, "dtype", dtype)):
+            x = np.asarray(x).astype(dtype)
+        array = as_numpy(x, dtype, "an operand")
+        return self._tensor(array) if array.ndim else self.constant(array.item(), dtype)
 
     def row(self, gate: str) -> Gate:
         """The row of a gate.
@@ -185,13 +202,14 @@ class Author(Writer):
 
     def _as_wires(self, operands: Sequence[Any]) -> tuple[Wire, ...]:
         """Numbers take the dtype of the wires beside them, if that can hold them."""
-        beside = [x.dtype for x in operands if isinstance(x, Wire)]
+        beside = [x.type.dtype for x in operands if isinstance(x, Wire)]
         return tuple(self._as_wire(x, beside) for x in operands)
 
     def _as_wire(self, x: Any, beside: Sequence[str]) -> Wire:
         if isinstance(x, Wire):
             if x._writer is not self:
                 raise InputError("a wire of another circuit; every wire of a circuit comes from its own builder")
+            need_unchanged(x)
             return x
         if not isinstance(x, bool | int | float):
             array = as_array(x, "an operand", "a wire, a number or a rectangular array of them")
@@ -210,7 +228,7 @@ class Author(Writer):
 
     def _tensor(self, array: Any) -> Wire:
         attributes: dict[str, Any] = {"value": tidy(from_array(array))}
-        if str(array.dtype) not in (self.dtype, "bool"):
+        if str(array.dtype) not in (self.dtype, "bool") or not array.size:
             attributes["dtype"] = str(array.dtype)
         record = Record("constant", {}, attributes, stage="c")
         return self.write(record, [ArrayType(array.shape, str(array.dtype))])[0]

@@ -10,6 +10,7 @@ from typing import Any
 
 from circuitflow.arguments import checked
 from circuitflow.authoring.author import Author
+from circuitflow.authoring.operands import need_plain
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.document.numbers import as_array
 from circuitflow.errors import InputError, listing, nearest, short
@@ -110,6 +111,7 @@ def _word(key: Any) -> str:
 
 def _array(name: str, example: Any) -> Any:
     try:
+        need_plain(example, f"the example for '{name}'")
         return as_array(example, f"the example for '{name}'")
     except InputError as error:
         raise InputError(f"{error}, or lists and dictionaries of them. Keep what is no number out of the arguments: "

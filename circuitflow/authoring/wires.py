@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import copy
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from circuitflow.authoring.functions import FUNCTIONS, UFUNCS
-from circuitflow.document.numbers import as_array
-from circuitflow.errors import CircuitflowError, InputError, UnknownNameError, printable, short
-from circuitflow.gates import suggestion
+from circuitflow.authoring.functions import FUNCTIONS, written
+from circuitflow.authoring.indices import indexed
+from circuitflow.authoring.operands import kind
+from circuitflow.authoring.ufuncs import UFUNCS, computed
+from circuitflow.errors import InputError, UnknownNameError, printable, short
+from circuitflow.gates import ArrayType, suggestion
 from circuitflow.gates.shapes import show
 from circuitflow.transforms.wires import Wire
 
-_METHODS = {"sum", "mean", "prod", "max", "min", "var", "std", "argmax", "argmin", "cumsum", "cumprod", "squeeze",
-            "ravel", "clip", "round", "dot", "swapaxes", "diagonal", "trace", "take"}
+_METHODS = {"sum", "mean", "prod", "max", "min", "var", "std", "argmax", "argmin", "argsort", "cumsum", "cumprod",
+            "squeeze", "ravel", "clip", "round", "dot", "swapaxes", "diagonal", "trace", "take"}
 """Methods of arrays that are functions of the same name."""
 
 _VARIADIC = {"reshape", "transpose"}
 """Methods of arrays that take their axes or sizes one by one too."""
+
+_OF_METHODS = {
+    (np.add, "reduce"): "; write np.sum", (np.multiply, "reduce"): "; write np.prod",
+    (np.maximum, "reduce"): "; write np.max", (np.minimum, "reduce"): "; write np.min",
+    (np.add, "accumulate"): "; write np.cumsum", (np.multiply, "accumulate"): "; write np.cumprod",
+    (np.multiply, "outer"): "; write np.outer",
+}
+"""What to write for methods of ufuncs."""
+
+VIEWS = frozenset({"slice", "squeeze", "unsqueeze", "transpose", "matrix_transpose", "reshape", "flip", "expand",
+                   "split", "diagonal"})
+"""Gates whose result NumPy keeps in the memory of the operand, so that a change of one changes the other."""
+
+
+class Buffer:
+    """The memory that NumPy would keep an array and its views in.
+
+    A circuit never changes a value: `y += 1` makes another wire. NumPy changes all that share the memory, so these are
+    not to be read any more.
+    """
+
+    __slots__ = ("changed",)
+
+    def __init__(self) -> None:
+        self.changed = False
+
+
+_DTYPE: Any = vars(Wire)["dtype"]
+"""Where a wire keeps the name of its dtype."""
 
 
 class AuthoredWire(Wire):
@@ -31,10 +63,15 @@ class AuthoredWire(Wire):
 
     Attributes:
         shape: its sizes, or names of dimensions.
-        dtype: its dtype, by name.
+        dtype: its dtype, as NumPy has it.
+        buffer: what it shares with its views.
     """
 
-    __slots__ = ()
+    __slots__ = ("buffer",)
+
+    def __init__(self, *of: Any) -> None:
+        super().__init__(*of)
+        self.buffer = Buffer()
 
     if TYPE_CHECKING:  # what `Wire` has of the table of operators
         def __eq__(self, other: object) -> AuthoredWire: ...  # type: ignore[override]
@@ -63,6 +100,7 @@ class AuthoredWire(Wire):
         def __rmatmul__(self, other: Any) -> AuthoredWire: ...
         def __pow__(self, other: Any) -> AuthoredWire: ...
         def __rpow__(self, other: Any) -> AuthoredWire: ...
+        def __pos__(self) -> AuthoredWire: ...
         def __neg__(self) -> AuthoredWire: ...
         def __invert__(self) -> AuthoredWire: ...
         def __abs__(self) -> AuthoredWire: ...
@@ -70,21 +108,36 @@ class AuthoredWire(Wire):
     # NumPy's protocols for foreign arrays, NEP 13 and NEP 18
 
     def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **keywords: Any) -> Any:
-        name = ufunc.__name__
-        if method != "__call__" or keywords or name not in UFUNCS:
-            how = f"np.{name}" + (f".{method}" if method != "__call__" else "") + (
-                f" with {', '.join(keywords)}" if keywords else "")
-            hint = _instead(ufunc, self) if method == "__call__" and name not in UFUNCS else ""
-            raise InputError(f"{how} cannot be written as a gate{hint}")
-        return _written(f"np.{name}", UFUNCS[name], self._writer, operands, {})
+        name = f"np.{ufunc.__name__}"
+        if method != "__call__":
+            raise InputError(f"{name}.{method} cannot be written as a gate" + _OF_METHODS.get((ufunc, method), ""))
+        if ufunc not in UFUNCS:
+            raise InputError(f"{name} cannot be written as a gate{_instead(ufunc, self)}")
+        if keywords:
+            raise InputError(f"{name} with {', '.join(keywords)} cannot be written as a gate: leave out all but the "
+                             "operands, choose with np.where and cast with astype")
+        return computed(self._writer, ufunc, operands)
 
     def __array_function__(self, function: Any, types: Any, operands: Any, keywords: Any) -> Any:
-        name = f"np.{function.__name__}"
         if function not in FUNCTIONS:
-            raise InputError(f"{name} cannot be written as a gate{_instead(function, self)}")
-        return _written(name, FUNCTIONS[function], self._writer, operands, keywords)
+            raise InputError(f"np.{function.__name__} cannot be written as a gate{_instead(function, self)}")
+        return written(function, self._writer, operands, keywords)
 
     # What arrays have
+
+    @property
+    def dtype(self) -> Any:
+        name = _DTYPE.__get__(self)
+        return name if name == "bfloat16" else np.dtype(name)  # which NumPy does not have
+
+    @dtype.setter
+    def dtype(self, dtype: Any) -> None:
+        _DTYPE.__set__(self, str(dtype))
+
+    @property
+    def type(self) -> ArrayType:
+        """Shape and dtype, by name."""
+        return ArrayType(self.shape, _DTYPE.__get__(self))
 
     def __getattr__(self, name: str) -> Any:
         if name in _METHODS:
@@ -122,7 +175,7 @@ class AuthoredWire(Wire):
             size *= dimension
         return size
 
-    def astype(self, dtype: Any) -> Any:
+    def astype(self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True, copy: Any = True) -> Any:
         """As another dtype."""
         try:
             name = np.dtype(dtype).name if isinstance(dtype, str | type | np.dtype) else ""
@@ -130,24 +183,36 @@ class AuthoredWire(Wire):
             name = ""
         if not name:
             raise InputError(f"there is no dtype {short(dtype)}; expected one such as 'float32'")
-        return self if name == self.dtype else self._writer.emit("cast", self, dtype=name)
+        if name == self.type.dtype:
+            return self.copy() if copy else self
+        if not np.can_cast(kind(self), name, casting):
+            raise InputError(f"{self.type.dtype} is not cast to {name} by the rule {short(casting)}")
+        return self._writer.emit("cast", self, dtype=name)
 
-    def copy(self) -> AuthoredWire:
-        """Itself: wires never change."""
-        return self
+    def copy(self, order: Any = "C") -> AuthoredWire:
+        """The same, which stays as it is when one of the two is changed in place."""
+        twin = copy(self)
+        twin.buffer = Buffer()
+        return twin
 
-    def flatten(self) -> Any:
+    def flatten(self, order: Any = "C") -> Any:
         """In one row."""
-        return self.reshape(-1)
+        return self.reshape(-1, order=order).copy()
 
-    def __pos__(self) -> AuthoredWire:
-        return self
+    def sort(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused: it would change the wire."""
+        raise InputError("a wire is not sorted in place; write np.sort(x)")
 
-    def __floordiv__(self, other: Any) -> Any:
-        return self._writer.emit("floor", self / other)
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
 
-    def __rfloordiv__(self, other: Any) -> Any:
-        return self._writer.emit("floor", other / self)
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __round__(self, digits: Any = None) -> Any:
+        if digits is None:
+            self._depends("a whole number of Python")
+        return np.round(self, digits)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -160,14 +225,18 @@ class AuthoredWire(Wire):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any) -> Any:
-        return _indexed(self, key if isinstance(key, tuple) else (key,))
+        return indexed(self, key if isinstance(key, tuple) else (key,))
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise InputError("the elements of a wire cannot be assigned to: choose with np.where, join parts with "
+                         "np.concatenate, or replace one with the gate slice_scatter")
 
     # What needs a value
 
-    def _depends(self, what: str = "a value") -> NoReturn:
-        raise InputError(f"this asks for {what} of a wire ({self.dtype} {show(self.shape)}), which is known only when "
-                         "the circuit runs: choose between values with np.where, and keep out of the circuit what "
-                         "decides which gates there are")
+    def _depends(self, what: str = "a value", remedy: str = "") -> NoReturn:
+        raise InputError(f"this asks for {what} of a wire ({self.type.dtype} {show(self.shape)}), which is known only "
+                         f"when the circuit runs: {remedy}choose between values with np.where, and keep out of the "
+                         "circuit what decides which gates there are")
 
     def __bool__(self) -> bool:
         self._depends("the truth")
@@ -181,17 +250,39 @@ class AuthoredWire(Wire):
     def __index__(self) -> int:
         self._depends()
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        self._depends()
+    def __trunc__(self) -> int:
+        self._depends("a whole number of Python")
 
-    def item(self) -> float:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        self._depends(remedy="np.stack and np.concatenate make one array of wires, and ")
+
+    def __format__(self, spec: str) -> str:
+        return self._depends() if spec else repr(self)
+
+    def item(self, *_: Any) -> float:
         """Refused: there is no value yet."""
         self._depends()
 
     tolist = item
 
     def __repr__(self) -> str:
-        return f"<wire {self.record.name or self.record.gate}: {self.dtype} {show(self.shape)}>"
+        return f"<wire {self.record.name or self.record.gate}: {self.type.dtype} {show(self.shape)}>"
+
+
+def share(view: Any, wire: Any) -> None:
+    """Let a view share the memory of a wire."""
+    view.buffer = wire.buffer
+
+
+def need_unchanged(wire: Any) -> None:
+    """Refuse a wire that was changed in place.
+
+    Raises:
+        InputError: it was, or what it shares its memory with.
+    """
+    if wire.buffer.changed:
+        raise InputError("this array shares its memory with one that was changed in place, as by y += 1; a circuit "
+                         "keeps no memory: write y = y + 1, or begin with y = x.copy()")
 
 
 def _instead(function: Any, wire: AuthoredWire) -> str:
@@ -199,75 +290,41 @@ def _instead(function: Any, wire: AuthoredWire) -> str:
     return suggestion(function.__name__, wire._writer.gates, lambda *_: "")
 
 
-def _written(name: str, entry: Any, writer: Any, operands: Any, keywords: Any) -> Any:
-    """What a function of NumPy writes down.
+def _applied(ufunc: Any, *, swapped: bool = False) -> Callable[..., Any]:
+    def apply(self: AuthoredWire, *others: Any) -> Any:
+        operands = (self, *others)
+        return self.__array_ufunc__(ufunc, "__call__", *(operands[::-1] if swapped else operands))
 
-    Raises:
-        InputError: the function does not take such arguments, or none that are wires.
-    """
-    try:
-        return entry(writer, *operands, **keywords)
-    except CircuitflowError:
-        raise
-    except Exception as error:  # whatever Python says of arguments that make no sense
-        raise InputError(f"{name} of wires does not take that: {printable(str(error))}") from None
+    return apply
 
 
-def _indexed(x: Any, key: tuple[Any, ...]) -> Any:
-    """NumPy's basic indices, and one array of whole numbers."""
-    if sum(part is Ellipsis for part in key) > 1:
-        raise InputError("an index has one ellipsis at most")
-    taken = sum(part is not None and part is not Ellipsis for part in key)
-    if taken > x.ndim:
-        raise InputError(f"{taken} indices for a wire of {x.ndim} dimensions")
-    if Ellipsis in [part for part in key if part is Ellipsis]:
-        at = next(i for i, part in enumerate(key) if part is Ellipsis)
-        key = (*key[:at], *[slice(None)] * (x.ndim - taken), *key[at + 1 :])
-    axis = 0
-    for part in key:
-        if part is None:
-            x = x._writer.emit("unsqueeze", x, axis=axis)
-            axis += 1
-        elif isinstance(part, slice):
-            x = _cut(x, part, axis)
-            axis += 1
-        elif isinstance(part, int | np.integer) and not isinstance(part, bool):
-            x = _position(x, int(part), axis)
-        else:
-            x, axis = _gathered(x, part, axis)
-    return x
+def _in_place(ufunc: Any) -> Callable[..., Any]:
+    """A new wire in the shape and dtype of the old one; what shares its memory is not read any more."""
+    def apply(self: AuthoredWire, other: Any) -> Any:
+        made = self.__array_ufunc__(ufunc, "__call__", self, other)
+        if not self.ndim:  # numbers do not change: the name stands for another one
+            return made
+        if made.shape != self.shape or not np.can_cast(kind(made), kind(self), "same_kind"):
+            raise InputError(f"{made.type.dtype} {show(made.shape)} does not go in place of {self.type.dtype} "
+                             f"{show(self.shape)}; give the result a name of its own")
+        self.buffer.changed = True
+        return made.astype(self.dtype, copy=False)
+
+    return apply
 
 
-def _cut(x: Any, part: slice, axis: int) -> Any:
-    ends = (part.start, part.stop, part.step)
-    if not all(end is None or isinstance(end, int | np.integer) for end in ends):
-        raise InputError(f"an index has {short(str(part))}; expected whole numbers that are known before the circuit "
-                         "runs")
-    start, stop, step = (None if end is None else int(end) for end in ends)
-    if step is not None and step < 1:
-        if (start, stop, step) == (None, None, -1):
-            return x._writer.emit("flip", x, axis=axis)
-        raise InputError("an index goes backward; flip first (np.flip), then take a part")
-    size = x.shape[axis]
-    if isinstance(size, int):  # beyond the ends there is nothing, as in every Python sequence
-        start, stop, step = slice(start, stop, step).indices(size)
-        stop = None if stop >= size else max(start, stop)
-    if (start or 0, stop, step or 1) == (0, None, 1):
-        return x
-    return x._writer.emit("slice", x, axis=axis, start=start or 0, stop=stop, step=step or 1)
+_OPERATORS = {
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+    "or": np.bitwise_or, "xor": np.bitwise_xor, "and": np.bitwise_and, "lshift": np.left_shift,
+    "rshift": np.right_shift, "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide,
+    "floordiv": np.floor_divide, "mod": np.remainder, "matmul": np.matmul, "pow": np.power,
+    "pos": np.positive, "neg": np.negative, "invert": np.invert, "abs": np.absolute,
+}
+"""The ufuncs that NumPy's operators are, by the name of the method."""
 
-
-def _position(x: Any, position: int, axis: int) -> Any:
-    size = x.shape[axis]
-    if isinstance(size, int) and not -size <= position < size:
-        raise InputError(f"index {position} is outside of dimension {axis}, which has size {size}")
-    stop = position + 1 if position != -1 else None
-    return x._writer.emit("squeeze", x._writer.emit("slice", x, axis=axis, start=position, stop=stop), axis=axis)
-
-
-def _gathered(x: Any, part: Any, axis: int) -> tuple[Any, int]:
-    indices = part if isinstance(part, Wire) else as_array(part, "an index")
-    if str(indices.dtype) == "bool":
-        raise InputError("an index is a mask, so the shape would depend on a value: choose with np.where")
-    gathered: Any = x._writer.emit("gather", x, indices, axis=axis)
-    return gathered, axis + indices.ndim
+for _method, _ufunc in _OPERATORS.items():
+    setattr(AuthoredWire, f"__{_method}__", _applied(_ufunc))
+    if _method not in ("eq", "ne", "lt", "le", "gt", "ge", "pos", "neg", "invert", "abs"):
+        setattr(AuthoredWire, f"__r{_method}__", _applied(_ufunc, swapped=True))
+        setattr(AuthoredWire, f"__i{_method}__", _in_place(_ufunc))
+AuthoredWire.__hash__ = None  # type: ignore[assignment]

@@ -40,7 +40,6 @@ _SEVERAL: Mapping[str, str] = {
 }
 
 _EXACT: Mapping[str, str] = {
-    "floor_divide floordiv int_div //": "floor(x / y)",
     "not_equal ne neq != <> ≠": "~(x == y)",
     "exp2": "2.0 ** x",
     "exp10": "10.0 ** x",
@@ -67,7 +66,6 @@ _EXACT: Mapping[str, str] = {
     "logit": "log(x) - log1p(-x)",
     "xlogy multiply_log": "mul_no_nan(x, log(where(x == 0, 1.0, y)))",
     "xlog1py": "mul_no_nan(x, log1p(where(x == 0, 0.0, y)))",
-    "betaln": "lgamma(x) + lgamma(y) - lgamma(x + y)",
     "vecdot": "reduce_sum(x * y, axis=-1)",
     "matvec mv": "squeeze(x @ unsqueeze(y, axis=-1), axis=-1)",
     "vecmat": "squeeze(unsqueeze(x, axis=-2) @ y, axis=-2)",
@@ -75,6 +73,8 @@ _EXACT: Mapping[str, str] = {
 """Recipes that equal the named function wherever it is defined."""
 
 _OTHERS: Mapping[str, str] = {
+    "floor_divide floordiv int_div //": "floor(x / y)  # to the rounding of x / y",
+    "betaln": "lgamma(x) + lgamma(y) - lgamma(x + y)  # for x and y above 0",
     "log_base": "log(x) / log(y)",
     "copysign": "where(y < 0, -abs(x), abs(x))  # where y is not -0",
     "signbit": "x < 0  # where x is not -0",

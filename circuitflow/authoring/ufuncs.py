@@ -1,0 +1,148 @@
+"""NumPy's and SciPy's ufuncs as the gates that they are, with the casts that NumPy makes.
+
+`UFUNCS` says what each writes: every entry takes the writer and the operands as wires, in the dtypes of the loop that
+NumPy chooses.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from circuitflow.authoring.grammar import OPERATORS
+from circuitflow.authoring.operands import kind, plain, refusing
+from circuitflow.gates import NOTES
+from circuitflow.gates.names import RECIPES
+from circuitflow.transforms.wires import Wire
+
+Entry = Callable[..., Any]
+
+
+def gate(name: str) -> Entry:
+    """A function of the operands alone that is a gate."""
+    if name == "identity":
+        return lambda w, x: x.copy()
+    return lambda w, *operands: w.emit(name, *operands)
+
+
+def _recipe(text: str) -> Entry:
+    """The gates of an expression of x and y."""
+    tree = ast.parse(text, mode="eval").body
+
+    def write(w: Any, *operands: Any) -> Any:
+        names = dict(zip("xy", operands, strict=False))
+
+        def written(node: ast.AST) -> Any:
+            match node:
+                case ast.Constant(value=value):
+                    return value
+                case ast.Name(id=name):
+                    return names[name]
+                case ast.Call(func=ast.Name(id=gate), args=args, keywords=keywords):
+                    return w.emit(gate, *map(written, args), **{str(k.arg): written(k.value) for k in keywords})
+                case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                    return -number
+                case ast.UnaryOp(op=op, operand=operand):
+                    return w.emit(OPERATORS[type(op)], written(operand))
+                case ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right]):
+                    return w.emit(OPERATORS[type(op)], written(left), written(right))
+            raise AssertionError(text)
+
+        return written(tree)
+
+    return write
+
+
+def _by_names() -> tuple[dict[Any, Entry], dict[Any, Entry]]:
+    """The ufuncs, and the functions of one array, that are gates or exact recipes by the table of names."""
+    entries = {name: _recipe(recipe) for name, recipe in RECIPES.items()}
+    for row, note in NOTES.items():
+        for name in (*note.numpy.split(", "), *note.also.split()):
+            if row not in ("mul_no_nan", "huber"):
+                entries.setdefault(name.removeprefix("scipy.special."), gate(row))
+    ufuncs: dict[Any, Entry] = {}
+    functions: dict[Any, Entry] = {}
+    for name, entry in entries.items():
+        for module in (np, import_module("scipy.special")):
+            function = getattr(module, name, None)
+            if isinstance(function, np.ufunc) and function.nout == 1:
+                ufuncs.setdefault(function, entry)
+            elif name in RECIPES and callable(function):
+                functions.setdefault(function, entry)
+    return ufuncs, functions
+
+
+UFUNCS, FUNCTIONS = _by_names()
+
+
+def _fmod(w: Any, x: Any, y: Any) -> Any:
+    if "int" in x.type.dtype:
+        raise TypeError("whole numbers; cast them to float64, or take np.remainder")
+    return w.emit("mul", w.emit("sign", x), w.emit("mod", w.emit("abs", x), w.emit("abs", y)))
+
+
+def _floor_divide(w: Any, x: Any, y: Any) -> Any:
+    """As NumPy computes it, from the exact remainder: the quotient that is rounded may be the next whole number."""
+    if "int" in x.type.dtype:
+        raise TypeError("whole numbers; cast one of them to float64")
+    zero, remainder = y == 0, _fmod(w, x, y)
+    other_sign = (remainder != 0) & ((y < 0) != (remainder < 0))
+    quotient = (x - remainder) / y - w.emit("where", other_sign, 1.0, 0.0).astype(x.dtype)
+    below = np.floor(quotient)
+    whole = below + w.emit("where", quotient - below > 0.5, 1.0, 0.0).astype(x.dtype)
+    return w.emit("stop_gradient", w.emit("where", zero, x / y, whole))
+
+
+UFUNCS |= {np.fmod: _fmod, np.floor_divide: _floor_divide}
+
+_OF_BOOLEANS: dict[Any, Entry] = {
+    np.add: gate("or"), np.maximum: gate("or"), np.fmax: gate("or"), np.multiply: gate("and"),
+    np.minimum: gate("and"), np.fmin: gate("and"),
+}
+"""What is another gate where every operand is a boolean."""
+
+
+@cache
+def _loop(ufunc: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The dtypes of the operands and of the result, as NumPy computes it."""
+    return tuple(ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout)))
+
+
+def _need_core(ufunc: Any, xs: list[Any]) -> None:
+    """Refuse what a product of vectors or matrices stretches nowhere: the dimensions of (m,n),(n)->(m)."""
+    sizes: dict[str, Any] = {}
+    for x, core in zip(xs, re.findall(r"\((.*?)\)", ufunc.signature.partition("->")[0]), strict=True):
+        shape = getattr(x, "shape", ())
+        names = [name for name in core.split(",") if "?" not in name or len(shape) > 1]
+        if len(shape) < len(names):
+            raise ValueError(f"an operand of {len(shape)} dimensions, where {ufunc.signature} has {len(names)}")
+        for name, size in zip(names, shape[len(shape) - len(names) :], strict=True):
+            if sizes.setdefault(name.rstrip("?"), size) != size:
+                raise ValueError(f"the sizes {sizes[name.rstrip('?')]} and {size} along one dimension of "
+                                 f"{ufunc.signature}")
+
+
+def computed(w: Any, ufunc: Any, operands: tuple[Any, ...]) -> Any:
+    """What a ufunc of `UFUNCS` writes.
+
+    Raises:
+        InputError: NumPy does not compute it of such dtypes, or no gate does.
+    """
+    xs = [plain(w, x) for x in operands]
+    if any(isinstance(x, Wire) and x.type.dtype == "bfloat16" for x in xs):  # which NumPy does not have
+        return UFUNCS[ufunc](w, *xs)
+    with refusing(f"np.{ufunc.__name__}"):
+        *dtypes, result = _loop(ufunc, tuple(map(kind, xs)))
+        if ufunc.signature:
+            _need_core(ufunc, xs)
+        entry = UFUNCS[ufunc]
+        if all(dtype == np.dtype(bool) for dtype in dtypes):
+            entry = _OF_BOOLEANS.get(ufunc, entry)
+        made = entry(w, *(w.typed(x, dtype.name) for x, dtype in zip(xs, dtypes, strict=True)))
+        return w.typed(made, result.name)
