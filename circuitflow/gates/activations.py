@@ -78,13 +78,21 @@ def _along_axis(x: ArrayType, *, axis: int) -> ArrayType:
     return x
 
 
+def powers(xp: Any, x: Any, axis: int) -> Any:
+    """e^(x - max x) along an axis. An infinity stands for the largest number, so that equal ones have equal powers."""
+    largest = float(xp.finfo(x.dtype).max)
+    x = xp.clip(x, -largest, largest)
+    return xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+
+
 def _softmax(xp: Any, x: Any, *, axis: int) -> Any:
-    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    e = powers(xp, x, axis)
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
 def _log_softmax(xp: Any, x: Any, *, axis: int) -> Any:
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    largest = xp.max(x, axis=axis, keepdims=True)
+    shifted = xp.where(x == largest, 0.0, x - largest)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
@@ -150,7 +158,7 @@ ACTIVATIONS = {
                      ("x",), floating, symbol="softplus", reads=Reads.INPUTS,
                      forward=_softplus,
                      backward=(lambda op, g, out, x: g * op.sigmoid(x),)),
-    "softmax": Gate("e^x / Σ e^x", "Exponentials scaled to add up to 1 along an axis.",
+    "softmax": Gate("e^x / Σ e^x", "Exponentials scaled to add up to 1 along an axis; equal infinities share evenly.",
                     ("x",), _along_axis, attributes=Axis, symbol="softmax", reads=Reads.OUTPUT,
                     forward=_softmax,
                     backward=(lambda op, g, out, x, *, axis:

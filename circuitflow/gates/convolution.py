@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.reductions import total
+from circuitflow.gates.reductions import average
 from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, promote, show
 
 _Positive = Annotated[int, Field(ge=1)]
@@ -360,10 +360,8 @@ def _over_window(op: Any, g: Any, windows: Any, axes: list[int]) -> Any:
 
 def _average_pool(xp: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
     axes = tuple(_in_window(x.ndim - 2))
-    summed = xp.sum(_unfold(xp, x, **window), axis=axes, dtype=x.dtype)
-    if count_include_pad:
-        return summed / math.prod(window["kernel_shape"])
-    return summed / xp.sum(_unfold(xp, xp.ones_like(x), **window), axis=axes, dtype=x.dtype)
+    size = None if count_include_pad else xp.sum(_unfold(xp, xp.ones_like(x), **window), axis=axes, dtype=x.dtype)
+    return average(xp, _unfold(xp, x, **window), axis=axes, keepdims=False, size=size)
 
 
 def _average_pool_backward(op: Any, g: Any, out: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
@@ -421,8 +419,7 @@ CONVOLUTION = {
                                 op.is_first_max(x, axis=spatial(x)), op.expand_like(g, x), 0.0),)),
     "global_average_pool": Gate("mean of a channel", "The mean of every channel.",
                                 ("x",), _global, symbol="mean",
-                                forward=lambda xp, x: total(xp, x, axis=tuple(spatial(x)), keepdims=True)
-                                / math.prod(x.shape[2:]),
+                                forward=lambda xp, x: average(xp, x, axis=tuple(spatial(x)), keepdims=True),
                                 backward=(lambda op, g, out, x: op.expand_like(
                                     g / op.size(x, axis=spatial(x)), x),)),
 }

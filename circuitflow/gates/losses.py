@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from circuitflow.gates.activations import powers
 from circuitflow.gates.record import Attributes, Facets, Gate, Reads
-from circuitflow.gates.reductions import total
-from circuitflow.gates.shapes import ArrayType, ShapeError, count, floating, need_float, need_indices, show
+from circuitflow.gates.reductions import average, total
+from circuitflow.gates.shapes import ArrayType, ShapeError, floating, need_float, need_indices, show
 from circuitflow.gates.special import need_in_range
 
 
@@ -68,8 +70,8 @@ def _indicated(x: ArrayType, labels: ArrayType, **_: Any) -> ArrayType:
 def _reduced(xp: Any, losses: Any, reduction: str, counted: Any = None) -> Any:
     if reduction == "none":
         return losses
-    summed = total(xp, losses, axis=tuple(range(losses.ndim)), keepdims=False)
-    return summed / (count(losses.shape) if counted is None else counted) if reduction == "mean" else summed
+    reduced = total if reduction == "sum" else functools.partial(average, size=counted)
+    return reduced(xp, losses, axis=tuple(range(losses.ndim)), keepdims=False)
 
 
 def _spread(op: Any, g: Any, x: Any, reduction: str) -> Any:
@@ -96,26 +98,41 @@ def _chosen(xp: Any, labels: Any, classes: int, ignored: int | None, dtype: Any)
     return xp.asarray(hot, dtype=dtype)
 
 
+def _of_labels(xp: Any, losses: Any, labels: Any, reduction: str, ignored: int | None) -> Any:
+    """What becomes of the losses of labels, those of ignored ones left out."""
+    if ignored is None:
+        return _reduced(xp, losses, reduction)
+    counts = labels != ignored
+    return _reduced(xp, xp.where(counts, losses, 0.0), reduction, xp.sum(xp.asarray(counts, dtype=xp.float64)))
+
+
 def _negative_log_likelihood(xp: Any, x: Any, labels: Any, *, reduction: str, ignore_index: int | None) -> Any:
     hot = _chosen(xp, labels, x.shape[1], ignore_index, x.dtype)
-    losses = -xp.sum(xp.where(hot > 0, x, 0.0), axis=1, dtype=x.dtype)
-    return _reduced(xp, losses, reduction, xp.sum(hot, dtype=x.dtype))
+    return _of_labels(xp, -_at_labels(xp, hot, x), labels, reduction, ignore_index)
 
 
-def _log_softmax(xp: Any, x: Any) -> Any:
-    shifted = x - xp.max(x, axis=1, keepdims=True)
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True, dtype=x.dtype))
+def _at_labels(xp: Any, hot: Any, x: Any) -> Any:
+    return xp.sum(xp.where(hot > 0, x, 0.0), axis=1, dtype=x.dtype)
 
 
-def _cross_entropy(xp: Any, x: Any, labels: Any, **rest: Any) -> Any:
-    return _negative_log_likelihood(xp, _log_softmax(xp, x) if x.size else x, labels, **rest)
+def _cross_entropy(xp: Any, x: Any, labels: Any, *, reduction: str, ignore_index: int | None) -> Any:
+    """By ln Σ e^(x - x[label]), where the small powers of other classes keep their digits beside that of the label."""
+    hot = _chosen(xp, labels, x.shape[1], ignore_index, x.dtype)
+    chosen = _at_labels(xp, hot, x)
+    if not x.size:
+        return _of_labels(xp, chosen, labels, reduction, ignore_index)
+    largest = xp.max(x, axis=1)
+    below = xp.where(chosen == largest, 0.0, chosen - largest)
+    others = xp.sum(xp.where(hot > 0, 0.0, powers(xp, x, 1)), axis=1, dtype=x.dtype)
+    return _of_labels(xp, xp.log1p(others + xp.expm1(below)) - below, labels, reduction, ignore_index)
 
 
 def _on_labels(op: Any, g: Any, x: Any, labels: Any, reduction: str, ignore_index: int | None) -> tuple[Any, Any]:
     """The chosen classes, and the gradient on every label's loss, as (batch, 1, …)."""
     hot = op.label_indicator(x, labels, ignore_index=ignore_index)
     if reduction == "mean":
-        g = g / op.reduce_sum(hot)
+        number = op.reduce_sum(hot)
+        g = g / op.where(number == 0, 1.0, number)
     if reduction == "none":
         return hot, op.unsqueeze(g, axis=1)
     for _ in range(x.ndim):
@@ -130,35 +147,37 @@ def _nll_backward(op: Any, g: Any, out: Any, x: Any, labels: Any, *, reduction: 
 
 def _cross_entropy_backward(op: Any, g: Any, out: Any, x: Any, labels: Any, *, reduction: str,
                             ignore_index: int | None) -> Any:
+    """The softmax less the indicator; for the label itself that is all that the others have, to the last digit."""
     hot, g = _on_labels(op, g, x, labels, reduction, ignore_index)
-    return (op.softmax(x, axis=1) * op.reduce_sum(hot, axis=1, keepdims=True) - hot) * g
+    if ignore_index is not None:
+        counts = op.reduce_sum(hot, axis=1, keepdims=True)
+        x, g = op.where(counts > 0, x, 0.0), g * counts
+    others = op.where(hot > 0, 0.0, op.softmax(x, axis=1))
+    return (others - hot * op.reduce_sum(others, axis=1, keepdims=True)) * g
 
 
 def _binary(xp: Any, x: Any, target: Any, *, reduction: str, logits: bool) -> Any:
     if logits:
-        losses = xp.where(x > 0, x, 0.0) - x * target + xp.log1p(xp.exp(-xp.abs(x)))
+        size, weight = xp.abs(x), xp.where(x > 0, 1 - target, target)
+        losses = xp.where(weight == 0, 0.0, weight * size) + xp.log1p(xp.exp(-size))
     else:
-        losses = -(_times_log(xp, target, x) + _times_log(xp, 1 - target, 1 - x))
+        rest = 1 - target
+        losses = -(xp.where(target == 0, 0.0, target * xp.log(xp.where(target == 0, 1.0, x)))
+                   + xp.where(rest == 0, 0.0, rest * xp.log1p(xp.where(rest == 0, 0.0, -x))))
     return _reduced(xp, losses, reduction)
-
-
-def _times_log(xp: Any, weight: Any, x: Any) -> Any:
-    """The product weight · ln x, and 0 where the weight is 0."""
-    return xp.where(weight == 0, 0.0, weight * xp.log(xp.where(weight == 0, 1.0, x)))
 
 
 def _binary_x(op: Any, g: Any, out: Any, x: Any, target: Any, *, reduction: str, logits: bool) -> Any:
     g = _spread(op, g, x, reduction)
     if logits:
-        return g * (op.sigmoid(x) - target)
-    lost = op.where(target == 0, 0.0, target / op.where(target == 0, 1.0, x))
-    gained = op.where(target == 1, 0.0, (1 - target) / op.where(target == 1, 1.0, 1 - x))
-    return g * (gained - lost)
+        tail = op.sigmoid(op.where(x > 0, -x, x))
+        return g * op.where(x > 0, (1 - target) - tail, tail - target)
+    return g * (op.mul_no_nan(1 - target, 1 / (1 - x)) - op.mul_no_nan(target, 1 / x))
 
 
 def _binary_target(op: Any, g: Any, out: Any, x: Any, target: Any, *, reduction: str, logits: bool) -> Any:
     g = _spread(op, g, x, reduction)
-    return -g * x if logits else g * (op.log(1 - x) - op.log(x))
+    return -g * x if logits else g * (op.log1p(-x) - op.log(x))
 
 
 def _huber(xp: Any, x: Any, target: Any, *, reduction: str, delta: float) -> Any:

@@ -94,8 +94,9 @@ def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float | None, causal: bo
         return scores
     if seen is not None:
         scores = xp.where(seen, scores, xp.asarray(-math.inf, dtype=scores.dtype))
-    largest = xp.max(scores, axis=-1, keepdims=True)
-    e = xp.exp(scores - xp.where(xp.isinf(largest), 0.0, largest))
+    highest = float(xp.finfo(scores.dtype).max)
+    largest = xp.clip(xp.max(scores, axis=-1, keepdims=True), -highest, highest)
+    e = xp.exp(xp.clip(scores - largest, None, 0.0))  # equal infinities share evenly, all of -∞ have nothing
     summed = xp.sum(e, axis=-1, keepdims=True)
     return e / xp.where(summed == 0, 1.0, summed)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from circuitflow.gates.convolution import need_images, spatial
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.reductions import total
+from circuitflow.gates.reductions import magnitude, magnitude_of, total
 from circuitflow.gates.shapes import (
     ArrayType,
     ShapeError,
@@ -48,17 +48,46 @@ class Training(Epsilon):
     momentum: Annotated[float, Field(ge=0, le=1, description="how much of a mean or variance given stays")] = 0.9
 
 
+def _mean(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    return total(xp, x, axis=axes, keepdims=True) / math.prod(x.shape[axis] for axis in axes)
+
+
+def _scale(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """What x is divided by so that its squares do not overflow; 1 in all ordinary cases."""
+    scale = magnitude(xp, x, axes)
+    return xp.where(scale > 1, scale, 1.0)
+
+
+def _moments(xp: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
+    """A scale; and of x divided by it the distances from the mean, that mean, and the variance."""
+    scale = _scale(xp, x, axes)
+    x = x / scale
+    mean = _mean(xp, x, axes)
+    centred = x - mean
+    return scale, centred, mean, _mean(xp, centred * centred, axes)
+
+
+def _deviation(op: Any, variance: Any, scale: Any, epsilon: float) -> Any:
+    """What a centred x over its scale is divided by: √(variance + epsilon / scale²), where the quotient may underflow.
+
+    `op` is a vocabulary or a namespace.
+    """
+    return op.where((variance == 0) & (scale > 1), math.sqrt(epsilon) / scale,
+                    op.sqrt(variance + epsilon / scale / scale))
+
+
 def _standardised(xp: Any, x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
-    size = math.prod(x.shape[axis] for axis in axes)
-    centred = x - total(xp, x, axis=axes, keepdims=True) / size
-    return centred / xp.sqrt(total(xp, centred * centred, axis=axes, keepdims=True) / size + epsilon)
+    scale, centred, _, variance = _moments(xp, x, axes)
+    return centred / _deviation(xp, variance, scale, epsilon)
 
 
 def _spread(op: Any, x: Any, axes: list[int], epsilon: float) -> tuple[Any, Any]:
     """The operand standardised along axes, and the reciprocal of what it was divided by."""
+    scale = magnitude_of(op, x, axes)
+    x = x / scale
     centred = x - op.reduce_mean(x, axis=axes, keepdims=True)
-    inverse = 1 / op.sqrt(op.reduce_mean(op.square(centred), axis=axes, keepdims=True) + epsilon)
-    return centred * inverse, inverse
+    inverse = 1 / _deviation(op, op.reduce_mean(op.square(centred), axis=axes, keepdims=True), scale, epsilon)
+    return centred * inverse, inverse / scale
 
 
 def _standardised_backward(op: Any, g: Any, x: Any, axes: list[int], epsilon: float) -> Any:
@@ -107,12 +136,10 @@ def _batch(xp: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, 
     scale, bias = xp.reshape(scale, shape), xp.reshape(bias, shape)
     if not training_mode:
         return (x - xp.reshape(mean, shape)) / xp.sqrt(xp.reshape(variance, shape) + epsilon) * scale + bias
-    axes = tuple(_but_channels(x))
-    size = math.prod(x.shape[axis] for axis in axes)
-    new_mean = total(xp, x, axis=axes, keepdims=False) / size
-    centred = x - xp.reshape(new_mean, shape)
-    new_variance = total(xp, centred * centred, axis=axes, keepdims=False) / size
-    y = centred / xp.sqrt(xp.reshape(new_variance, shape) + epsilon) * scale + bias
+    size, centred, new_mean, new_variance = _moments(xp, x, tuple(_but_channels(x)))
+    y = centred / _deviation(xp, new_variance, size, epsilon) * scale + bias
+    new_mean = xp.reshape(size * new_mean, mean.shape)
+    new_variance = xp.reshape(size * (size * new_variance), variance.shape)
     return y, momentum * mean + (1 - momentum) * new_mean, momentum * variance + (1 - momentum) * new_variance
 
 
@@ -154,8 +181,8 @@ def _batch_variance(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, me
     if training_mode:
         return momentum * g[2]
     moved = op.reduce_sum(g * (x - _channel(op, mean, x)), axis=_but_channels(x))
-    deviation = op.sqrt(variance + epsilon)
-    return -0.5 * moved * scale / (deviation * deviation * deviation)
+    power = variance + epsilon
+    return -0.5 * moved / power * scale / op.sqrt(power)
 
 
 def _trailing(x: Any, axis: int) -> list[int]:
@@ -182,20 +209,24 @@ def _layer(xp: Any, x: Any, scale: Any, bias: Any = None, *, axis: int, epsilon:
     return y if bias is None else y + bias
 
 
-def _rms_inverse(op: Any, x: Any, axes: list[int], epsilon: float) -> Any:
-    return 1 / op.sqrt(op.reduce_mean(op.square(x), axis=axes, keepdims=True) + epsilon)
+def _rms_spread(op: Any, x: Any, axes: list[int], epsilon: float) -> tuple[Any, Any]:
+    """The operand over its root mean square along axes, and the reciprocal of that."""
+    scale = magnitude_of(op, x, axes)
+    x = x / scale
+    inverse = 1 / op.sqrt(op.reduce_mean(op.square(x), axis=axes, keepdims=True) + epsilon / scale / scale)
+    return x * inverse, inverse / scale
 
 
 def _rms(xp: Any, x: Any, scale: Any, *, axis: int, epsilon: float) -> Any:
     axes = tuple(_trailing(x, axis))
-    size = math.prod(x.shape[a] for a in axes)
-    return x / xp.sqrt(total(xp, x * x, axis=axes, keepdims=True) / size + epsilon) * scale
+    size = _scale(xp, x, axes)
+    x = x / size
+    return x / xp.sqrt(_mean(xp, x * x, axes) + epsilon / size / size) * scale
 
 
 def _rms_x(op: Any, g: Any, out: Any, x: Any, scale: Any, *, axis: int, epsilon: float) -> Any:
     axes = _trailing(x, axis)
-    inverse, g = _rms_inverse(op, x, axes, epsilon), g * scale
-    standard = x * inverse
+    (standard, inverse), g = _rms_spread(op, x, axes, epsilon), g * scale
     return inverse * (g - standard * op.reduce_mean(g * standard, axis=axes, keepdims=True))
 
 
@@ -265,7 +296,7 @@ NORMALIZATION = {
         forward=_rms,
         backward=(_rms_x,
                   lambda op, g, out, x, scale, *, axis, epsilon:
-                  g * x * _rms_inverse(op, x, _trailing(x, axis), epsilon))),
+                  g * _rms_spread(op, x, _trailing(x, axis), epsilon)[0])),
     "group_normalization": Gate(
         "scale (x - x̄) / √(var x + epsilon) + bias", "Groups of channels standardised together, each channel scaled.",
         ("x", "scale", "bias"), _group_type, attributes=Grouped, symbol="norm", reads=Reads.INPUTS,

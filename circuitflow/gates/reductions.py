@@ -67,7 +67,49 @@ def wide(xp: Any, x: Any) -> Any:
 
 def total(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     """The sum; float32 is accumulated in float64, so that long sums keep their digits along any axis."""
-    return xp.asarray(xp.sum(x, axis=axis, keepdims=keepdims, dtype=wide(xp, x)), dtype=x.dtype)
+    return xp.asarray(_accumulated(xp, x, axis, keepdims), dtype=x.dtype)
+
+
+def _accumulated(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return xp.sum(x, axis=axis, keepdims=keepdims, dtype=wide(xp, x))
+
+
+_TERMS = 2.0**64
+"""More terms than any sum has."""
+
+
+def average(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool, size: Any = None) -> Any:
+    """The mean, also where the sum leaves the range of the dtype; `size` is the number of terms, all by default."""
+    size = _size(x, list(axis)) if size is None else size
+    mean = xp.asarray(_accumulated(xp, x, axis, keepdims) / size, dtype=x.dtype)
+    if float(xp.finfo(wide(xp, x)).max) / float(xp.finfo(x.dtype).max) > _TERMS:  # no sum overflows
+        return mean
+    again = xp.asarray(_accumulated(xp, x * (1 / _TERMS), axis, keepdims) / size * _TERMS, dtype=x.dtype)
+    return xp.where(xp.isfinite(mean), mean, again)
+
+
+def magnitude(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """The scale of squares that are summed along axes, which are kept with size 1.
+
+    It goes by the largest |x| where sums of squares may leave the range of the dtype, at either end; elsewhere it is 1.
+    So the squares of x divided by it stay in the range, and in all ordinary cases x stays what it is, to the last bit.
+    The reciprocal of the scale is in the range too: XLA multiplies by that.
+    """
+    if x.size == 0:
+        return xp.ones((1,) * x.ndim, dtype=x.dtype)
+    largest = xp.max(xp.abs(x), axis=axes, keepdims=True)
+    cube = largest * largest * largest
+    is_ordinary = (xp.isfinite(cube) & (cube > 0)) | (largest == 0) | ~xp.isfinite(largest)
+    return xp.where(is_ordinary, 1.0, xp.where(largest > 1, largest / 16, largest))
+
+
+def magnitude_of(op: Any, x: Any, axes: list[int]) -> Any:
+    """`magnitude` in the vocabulary of backward rules, but never below 1. A constant for every derivative."""
+    if 0 in x.shape:
+        return 1.0
+    largest = op.reduce_max(op.abs(op.stop_gradient(x)), axis=axes, keepdims=True)
+    is_extreme = op.is_inf(largest * largest * largest) & ~op.is_inf(largest)
+    return op.where(is_extreme, largest / 16, 1.0)
 
 
 def _reduced(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> ArrayType:
@@ -136,12 +178,14 @@ def _route(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ties
 
 
 def _norm(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool) -> Any:
-    if x.size == 0:
-        return _sum(xp, x, axis=axis, keepdims=keepdims)
-    largest = xp.max(xp.abs(x), axis=axes_of(axis, x.ndim), keepdims=True)
-    scale = xp.where((largest == 0) | xp.isinf(largest), 1.0, largest)
-    norm = scale * xp.sqrt(_sum(xp, (x / scale) ** 2, axis=axis, keepdims=True))
-    return norm if keepdims else xp.reshape(norm, _sum(xp, x, axis=axis, keepdims=False).shape)
+    scale = magnitude(xp, x, axes_of(axis, x.ndim))
+    return _kept(xp, scale * xp.sqrt(_sum(xp, (x / scale) ** 2, axis=axis, keepdims=True)), x, axis, keepdims)
+
+
+def _kept(xp: Any, reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """What was reduced with its axes kept, without them where they are not wanted."""
+    axes = axes_of(axis, x.ndim)
+    return reduced if keepdims else xp.reshape(reduced, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
 def _norm_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
@@ -149,34 +193,45 @@ def _norm_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bo
     return _restore(op, g, x, axis, keepdims) * op.where(norm == 0, 0.0, x / norm)
 
 
-def _log_sum_exp_type(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> ArrayType:
-    need_float("x", x)
-    return _extremum(x, axis=axis, keepdims=keepdims, ties="first")
-
-
 def _log_sum_exp(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool) -> Any:
-    axes = axes_of(axis, x.ndim)
-    largest = xp.max(x, axis=axes, keepdims=True)
+    if x.size == 0:
+        return xp.log(_sum(xp, x, axis=axis, keepdims=keepdims))
+    largest = xp.max(x, axis=axes_of(axis, x.ndim), keepdims=True)
     shift = xp.where(xp.isinf(largest), 0.0, largest)
-    result = shift + xp.log(_sum(xp, xp.exp(x - shift), axis=axis, keepdims=True))
-    return result if keepdims else xp.reshape(result, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+    return _kept(xp, shift + xp.log(_sum(xp, xp.exp(x - shift), axis=axis, keepdims=True)), x, axis, keepdims)
 
 
 def _log_sum_exp_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
-    """The softmax of x along the axes."""
+    """The softmax of x along the axes; equal infinities share evenly."""
+    g = _restore(op, g, x, axis, keepdims)
+    if 0 in x.shape:
+        return g
     largest = op.reduce_max(op.stop_gradient(x), axis=axis, keepdims=True)
-    e = op.exp(x - op.where(op.is_inf(largest), 0.0, largest))
-    return _restore(op, g, x, axis, keepdims) * e / op.reduce_sum(e, axis=axis, keepdims=True)
+    e = op.exp(op.where((x == largest) & op.is_inf(x), 0.0, x - largest))
+    return g * e / op.reduce_sum(e, axis=axis, keepdims=True)
 
 
 def _spread(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool, ddof: int) -> ArrayType:
     return _averaged(x, axis=axis, keepdims=keepdims)
 
 
-def _variance(xp: Any, x: Any, axis: int | list[int] | None, keepdims: bool, ddof: int) -> Any:
-    size = _size(x, axis)
+def _variance(xp: Any, x: Any, axis: int | list[int] | None, ddof: int) -> tuple[Any, Any]:
+    """A scale, and the variance of x divided by it, with the axes kept; NaN or infinite without degrees of freedom."""
+    scale = magnitude(xp, x, axes_of(axis, x.ndim))
+    x, size = x / scale, _size(x, axis)
     centred = x - _sum(xp, x, axis=axis, keepdims=True) / size
-    return _sum(xp, centred * centred, axis=axis, keepdims=keepdims) / xp.asarray(size - ddof, dtype=x.dtype)
+    freedom = xp.asarray(size - ddof if size > ddof else 0, dtype=x.dtype)
+    return scale, _sum(xp, centred * centred, axis=axis, keepdims=True) / freedom
+
+
+def _var(xp: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
+    scale, variance = _variance(xp, x, axis, ddof)
+    return _kept(xp, scale * (scale * variance), x, axis, keepdims)
+
+
+def _std(xp: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
+    scale, variance = _variance(xp, x, axis, ddof)
+    return _kept(xp, scale * xp.sqrt(variance), x, axis, keepdims)
 
 
 def _centred(op: Any, x: Any, axis: Any) -> Any:
@@ -263,10 +318,10 @@ REDUCTIONS = {
                        forward=_sum,
                        integers=exact,
                        backward=(lambda op, g, out, x, *, axis, keepdims: _restore(op, g, x, axis, keepdims),)),
-    "reduce_mean": Gate("Σ x / n", "The mean along axes.",
+    "reduce_mean": Gate("Σ x / n", "The mean along axes, without overflow; that of no elements is NaN.",
                         ("x",), _averaged, attributes=Reduction, symbol="mean",
                         forward=lambda xp, x, *, axis, keepdims:
-                            _sum(xp, x, axis=axis, keepdims=keepdims) / _size(x, axis),
+                            average(xp, x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
                         backward=(lambda op, g, out, x, *, axis, keepdims:
                                   _restore(op, g / op.size(x, axis=axis), x, axis, keepdims),)),
     "reduce_prod": Gate("Π x", "The product along axes; its gradient is exact where elements are 0.",
@@ -301,18 +356,19 @@ REDUCTIONS = {
                               forward=lambda xp, x, *, axis, keepdims: _sum(xp, x * x, axis=axis, keepdims=keepdims),
                               backward=(lambda op, g, out, x, *, axis, keepdims:
                                         2 * _restore(op, g, x, axis, keepdims) * x,)),
-    "reduce_log_sum_exp": Gate("ln Σ e^x", "The logarithm of a sum of exponentials along axes, without overflow.",
-                               ("x",), _log_sum_exp_type, attributes=Reduction, symbol="lnΣe", reads=Reads.INPUTS,
+    "reduce_log_sum_exp": Gate("ln Σ e^x", "The logarithm of a sum of exponentials along axes, without overflow; -∞ "
+                                           "of no elements. Equal infinities share the gradient evenly.",
+                               ("x",), _averaged, attributes=Reduction, symbol="lnΣe", reads=Reads.INPUTS,
                                forward=_log_sum_exp,
                                backward=(_log_sum_exp_backward,)),
-    "reduce_var": Gate("Σ (x - x̄)² / (n - ddof)", "The variance along axes.",
+    "reduce_var": Gate("Σ (x - x̄)² / (n - ddof)", "The variance along axes; NaN or infinite where n is not above ddof.",
                        ("x",), _spread, attributes=Spread, symbol="var", reads=Reads.INPUTS,
-                       forward=lambda xp, x, *, axis, keepdims, ddof: _variance(xp, x, axis, keepdims, ddof),
+                       forward=_var,
                        backward=(_variance_backward,)),
     "reduce_std": Gate("√(Σ (x - x̄)² / (n - ddof))",
-                       "The standard deviation along axes; its slope for equal values is 0.",
+                       "The standard deviation along axes, without overflow; its slope for equal values is 0.",
                        ("x",), _spread, attributes=Spread, symbol="std", reads=Reads.INPUTS | Reads.OUTPUT,
-                       forward=lambda xp, x, *, axis, keepdims, ddof: xp.sqrt(_variance(xp, x, axis, keepdims, ddof)),
+                       forward=_std,
                        backward=(_deviation_backward,)),
     "arg_max": Gate("arg max x", "The position of the largest along an axis, the first of several.",
                     ("x",), _position, attributes=Along, symbol="argmax",
