@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import os
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from mpmath import mp
 from test_gates import namespace
 
+import circuitflow as cf
+from accuracy import HEADING
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES
 from conftest import ROOT
@@ -43,12 +47,13 @@ def test_the_page_of_conventions_is_current():
     import torch
 
     version = torch.__version__.partition("+")[0]
+    text, heading, rest = PAGE.read_text(encoding="utf-8").partition(HEADING)
     if os.environ.get("CIRCUITFLOW_GOLDEN") == "write":
-        PAGE.write_text("\n".join(page(version)) + "\n", encoding="utf-8")
-    text = PAGE.read_text(encoding="utf-8")
+        text = "\n".join([*page(version), "", ""])
+        PAGE.write_text(text + heading + rest, encoding="utf-8")
     if f"JAX {jax.__version__}, torch {version}." not in text:
         pytest.skip("the page was written with other versions of JAX and torch")
-    assert text == "\n".join(page(version)) + "\n"
+    assert text == "\n".join([*page(version), "", ""])
 
 
 def test_every_reason_is_needed():
@@ -75,6 +80,33 @@ def test_gelu_is_exact_far_below_0():
     value, (slope,) = pull("gelu", -10)
     assert float(value) == pytest.approx(-10 * below, rel=2e-14)
     assert float(slope) == pytest.approx(below - 10 * math.exp(-50) / math.sqrt(2 * math.pi), rel=2e-14)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("n", range(5))
+def test_polygamma_far_below_0_is_exact_and_quick(library, n):
+    """There is no sum of a term for every unit. In the middle between poles the cotangent is 0, and its slope is -1."""
+    xp = library_of(library)
+    with np.errstate(all="ignore"):
+        found = float(GATES["polygamma"].forward(xp, xp.asarray(-1e7 - 0.5, dtype=xp.float64), n=n))
+    middle = [0, mp.pi**2, 0, 2 * mp.pi**4, 0][n]
+    assert found == pytest.approx(float(middle + (-1) ** n * mp.psi(n, 1e7 + 1.5)), rel=1e-14)
+
+
+@pytest.mark.parametrize("zero", range(5))
+def test_a_product_with_a_zero_beside_an_overflow_is_right_to_second_order(zero):
+    """The slope of the slope is not masked: ∂²/∂x_zero∂x_i is the product of the others."""
+    xs = [1e200, 1e200, 1e200, 2.0, 3.0]
+    xs[zero] = 0.0
+    names = [f"x{i}" for i in range(5)]
+    document = {"circuitflow": "1.0", "nodes": [*({"id": name, "gate": "input", "value": x} for name, x in zip(names, xs, strict=True)),
+                                                {"id": "f", "gate": "mul", "inputs": names}], "outputs": ["f"]}
+    first = cf.gradient(cf.loads(json.dumps(document)), wrt=names)
+    others = [math.prod(xs[:zero] + xs[zero + 1 :]) if i == zero else 0 for i in range(5)]
+    assert list(cf.Executor(first).forward().outputs.values()) == others
+    second = cf.gradient(first, of=[f"dx{(zero + 1) % 5}"], wrt=[names[zero]])
+    rest = [x for i, x in enumerate(xs) if i not in (zero, (zero + 1) % 5)]
+    assert list(cf.Executor(second).forward().outputs.values()) == [math.prod(rest)]
 
 
 def test_shared_ties_split_evenly():

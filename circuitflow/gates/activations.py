@@ -64,7 +64,13 @@ class Form(Attributes):
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
-    return 1 / (1 + xp.exp(-x))  # an overflow to infinity gives the 0 that is meant
+    e = xp.minimum(xp.exp(x), 1e30)  # 1e30 / (1 + 1e30) is 1, while ∞ / ∞ is NaN
+    return e / (1 + e)
+
+
+def _sigmoid_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
+    """The slope σ(x) σ(-x). 1 - σ(x) loses its digits above 0; e^x is there in code that has computed the value."""
+    return g * (out / (1 + op.exp(x)))
 
 
 def _softplus(xp: Any, x: Any) -> Any:
@@ -115,15 +121,16 @@ def _exponential_below(xp: Any, x: Any, scale: float, alpha: float) -> Any:
 def _gelu(xp: Any, x: Any, *, approximate: str) -> Any:
     if approximate == "tanh":
         scale, cubic = _GELU
-        return 0.5 * x * (1 + xp.tanh(scale * (x + cubic * (x * x * x))))
+        return x * _sigmoid(xp, 2 * scale * (x + cubic * (x * x * x)))  # (1 + tanh t) / 2 is σ(2t), to all digits
     return 0.5 * x * special(xp, "erfc", -x / _ROOT_2)
 
 
 def _gelu_backward(op: Any, g: Any, out: Any, x: Any, *, approximate: str) -> Any:
     if approximate == "tanh":
         scale, cubic = _GELU
-        t = op.tanh(scale * (x + cubic * (x * x * x)))
-        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (scale * (1 + 3 * cubic * (x * x))))
+        t = 2 * scale * (x + cubic * (x * x * x))
+        s = op.sigmoid(t)
+        return g * (s + op.mul_no_nan(s * op.sigmoid(-t), 2 * scale * x * (1 + 3 * cubic * (x * x))))
     return g * (0.5 * op.erfc(-x / _ROOT_2) + x * op.exp(-0.5 * (x * x)) / _ROOT_2_PI)
 
 
@@ -133,8 +140,8 @@ def _swish_backward(op: Any, g: Any, out: Any, x: Any, *, alpha: float) -> Any:
 
 
 def _mish_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
-    t = op.tanh(op.softplus(x))
-    return g * (t + x * (1 - t * t) * op.sigmoid(x))
+    s = op.softplus(x)
+    return g * (op.tanh(s) + x * op.square(1 / op.cosh(s)) * op.sigmoid(x))
 
 
 def _softsign_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
@@ -147,9 +154,9 @@ def _like_x(x: ArrayType, **_: Any) -> ArrayType:
 
 ACTIVATIONS = {
     "sigmoid": Gate("1 / (1 + e^-x)", "The logistic function.",
-                    ("x",), floating, symbol="σ", reads=Reads.OUTPUT,
+                    ("x",), floating, symbol="σ", reads=Reads.INPUTS | Reads.OUTPUT,
                     forward=_sigmoid,
-                    backward=(lambda op, g, out, x: g * ((1 - out) * out),)),
+                    backward=(_sigmoid_backward,)),
     "relu": Gate("max(x, 0)", "The rectifier; its slope at 0 is 0.",
                  ("x",), floating, symbol="relu", reads=Reads.INPUTS,
                  forward=lambda xp, x: xp.where(x <= 0, 0.0, x),

@@ -55,10 +55,30 @@ def _sum(xs: Any) -> Any:
 
 
 def _mul_backward(op: Any, g: Any, out: Any, *xs: Any) -> tuple[Any, ...]:
-    """The product of the others, from both ends: exact where operands are zero, and linear in their number."""
-    before = list(itertools.accumulate(xs[:-1], operator.mul))
-    after = list(itertools.accumulate(xs[:0:-1], operator.mul))[::-1]
-    return (g * after[0], *(g * (b * a) for b, a in zip(before, after[1:], strict=False)), g * before[-1])
+    """The product of the others, from both ends: exact where operands are zero, and linear in their number.
+
+    Three others or more may overflow before a 0 among them is reached, whose product is 0 all the same.
+    """
+    if len(xs) <= 3:
+        onward, joined = operator.mul, operator.mul
+    else:
+        def onward(product: Any, x: Any) -> Any:
+            return op.mul_no_nan(x, product)
+
+        def joined(b: Any, a: Any) -> Any:
+            return op.where(b == 0, op.mul_no_nan(b, a), op.mul_no_nan(a, b))
+
+    before = list(itertools.accumulate(xs[:-1], onward))
+    after = list(itertools.accumulate(xs[:0:-1], onward))[::-1]
+    return (g * after[0], *(g * joined(b, a) for b, a in zip(before, after[1:], strict=False)), g * before[-1])
+
+
+def _mean(xp: Any, *xs: Any) -> Any:
+    """The sum over n; where that overflows, of operands that are made smaller by a power of 2, which is exact."""
+    total = functools.reduce(operator.add, xs)
+    small = 0.5 ** len(xs).bit_length()
+    scaled = functools.reduce(operator.add, [small * x for x in xs])
+    return xp.where(xp.isinf(total), scaled / (small * len(xs)), total / len(xs))
 
 
 def _route(op: Any, g: Any, out: Any, *xs: Any, ties: str) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Annotated, Any
 
@@ -21,10 +22,31 @@ class Order(Attributes):
 
 
 def _polygamma(xp: Any, x: Any, *, n: int) -> Any:
-    """By Hurwitz's zeta function, as SciPy does; torch's own trigamma has nine digits only."""
+    """By Hurwitz's zeta function, as SciPy does; torch's own trigamma has nine digits only.
+
+    Below 0 by the reflection ψ⁽ⁿ⁾(x) = (-1)ⁿ ψ⁽ⁿ⁾(1 - x) - π dⁿ/dxⁿ cot πx (https://dlmf.nist.gov/5.15.E6): the
+    series adds a term for every unit below 0, and the libraries' own reflections lose digits near the poles.
+    """
+    below = x < 0
+    away = xp.where(below, 1 - x, x)
     if n == 0:
-        return special(xp, "digamma", x)
-    return (-1) ** (n + 1) * math.factorial(n) * special(xp, "zeta", x, float(n + 1))
+        out = special(xp, "digamma", away)
+    else:
+        out = (-1) ** (n + 1) * math.factorial(n) * special(xp, "zeta", away, float(n + 1))
+    rest = xp.where(below, x - xp.round(x), 0.25)
+    cot = xp.sin(math.pi * (0.5 - xp.abs(rest))) / xp.sin(math.pi * rest)
+    slope = functools.reduce(lambda total, c: total * cot + c, _cotangent(n))
+    return xp.where(below, (-1) ** n * out - math.pi ** (n + 1) * slope, out)
+
+
+@functools.cache
+def _cotangent(n: int) -> list[float]:
+    """The n-th derivative of cot t as a polynomial in it, the highest power first: the derivative of c is -(1 + c²)."""
+    powers = [0, 1]
+    for _ in range(n):
+        slopes = [k * c for k, c in enumerate(powers)][1:]
+        powers = [-(a + b) for a, b in zip([*slopes, 0, 0], [0, 0, *slopes], strict=True)]
+    return [float(c) for c in reversed(powers)]
 
 
 def _lgamma(xp: Any, x: Any) -> Any:

@@ -9,22 +9,26 @@ from typing import Any
 from circuitflow.gates.record import Gate, Reads
 from circuitflow.gates.shapes import floating
 
-_SINC_SERIES = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) for k in range(1, 9)]
+_SINC_SERIES = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) for k in range(1, 12)]
 """Taylor coefficients of the derivative of sin(t) / t, in t, t³, t⁵ …"""
 
 
 def _sinc(xp: Any, x: Any) -> Any:
-    t = math.pi * xp.where(x == 0, 1.0, x)
-    return xp.where(x == 0, 1.0, xp.sin(t) / t)
+    """By sin πr for what is left of x without whole turns, |r| ≤ 1/2, which is exact."""
+    some = xp.where(x == 0, 1.0, x)
+    rest = some - 2 * xp.round(some / 2)
+    rest = xp.where(xp.abs(rest) > 0.5, xp.sign(rest) - rest, rest)
+    return xp.where(x == 0, 1.0, xp.sin(math.pi * rest) / (math.pi * some))
 
 
 def _sinc_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     """The slope (cos πx - sinc x) / x; near 0, where that cancels, its Taylor series."""
     t = math.pi * x
-    near = op.abs(t) < 0.5
+    near = op.abs(t) < 1.5
     series = functools.reduce(lambda total, c: total * (t * t) + c, _SINC_SERIES[-2::-1], _SINC_SERIES[-1]) * t
     far = op.where(near, 1.0, x)
-    return g * op.where(near, math.pi * series, (op.cos(math.pi * far) - op.sinc(far)) / far)
+    turn = op.cos(math.pi * (far - 2 * op.round(far / 2)))
+    return g * op.where(near, math.pi * series, (turn - op.sinc(far)) / far)
 
 
 def _angle_slope(op: Any, g: Any, side: Any, other: Any) -> Any:
@@ -72,9 +76,9 @@ TRIGONOMETRIC = {
                  forward=lambda xp, x: xp.cosh(x),
                  backward=(lambda op, g, out, x: op.mul_no_nan(g, op.sinh(x)),)),
     "tanh": Gate("tanh x", "The hyperbolic tangent.",
-                 ("x",), floating, symbol="tanh", reads=Reads.OUTPUT,
+                 ("x",), floating, symbol="tanh", reads=Reads.INPUTS,
                  forward=lambda xp, x: xp.tanh(x),
-                 backward=(lambda op, g, out, x: g * (1 - out * out),)),
+                 backward=(lambda op, g, out, x: g * op.square(1 / op.cosh(x)),)),
     "asinh": Gate("ln(x + √(x² + 1))", "The inverse of the hyperbolic sine.",
                   ("x",), floating, symbol="asinh", reads=Reads.INPUTS,
                   forward=lambda xp, x: xp.asinh(x),
