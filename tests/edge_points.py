@@ -281,7 +281,7 @@ WHY = {
     "binary_cross_entropy": "0 · ln 0 is 0, and ln(1 - x) is exact near 0",
     "det": "the cofactors, exact where the matrix is singular; NaN for a matrix that is not finite",
     "reduce_std": "0 where all values are equal; scaled before it is squared",
-    "reduce_mean": "the sum may leave the range where the mean does not", "mean": "as reduce_mean",
+    "reduce_mean": "the sum may leave the range where the mean does not",
     "reduce_log_sum_exp": "equal infinities share evenly, as the operands of log_add_exp do",
     "softmax": "as reduce_log_sum_exp", "log_softmax": "as reduce_log_sum_exp",
     "softmax_cross_entropy_loss": "a probability near 1 is told by the others, and one infinite score is the whole of it",
@@ -294,7 +294,6 @@ JAX = {
     "max": lambda *xs, ties: functools.reduce(jnp.maximum, xs), "min": lambda *xs, ties: functools.reduce(jnp.minimum, xs),
     "mean": lambda *xs: functools.reduce(jnp.add, xs) / len(xs),
     "mul": lambda *xs: functools.reduce(jnp.multiply, xs), "add": lambda *xs: functools.reduce(jnp.add, xs),
-    "mean": lambda *xs: functools.reduce(jnp.add, xs) / len(xs),
     "rms_normalization": lambda x, scale, axis, epsilon: x / jnp.sqrt((x * x).mean() + epsilon) * scale,
     "layer_normalization": lambda x, scale, axis, epsilon: (x - x.mean()) / jnp.sqrt(x.var() + epsilon) * scale,
 }

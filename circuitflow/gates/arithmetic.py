@@ -73,14 +73,6 @@ def _mul_backward(op: Any, g: Any, out: Any, *xs: Any) -> tuple[Any, ...]:
     return (g * after[0], *(g * joined(b, a) for b, a in zip(before, after[1:], strict=False)), g * before[-1])
 
 
-def _mean(xp: Any, *xs: Any) -> Any:
-    """The sum over n; where that overflows, of operands that are made smaller by a power of 2, which is exact."""
-    total = functools.reduce(operator.add, xs)
-    small = 0.5 ** len(xs).bit_length()
-    scaled = functools.reduce(operator.add, [small * x for x in xs])
-    return xp.where(xp.isinf(total), scaled / (small * len(xs)), total / len(xs))
-
-
 def _route(op: Any, g: Any, out: Any, *xs: Any, ties: str) -> tuple[Any, ...]:
     """All of the gradient to the operands that are the output; where the output is NaN, to the NaN operands."""
     if ties == "share":
