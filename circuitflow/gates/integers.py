@@ -18,6 +18,11 @@ def name_of(dtype: Any) -> str:
     return str(dtype).rpartition(".")[2]
 
 
+def is_plain(*dtypes: Any) -> bool:
+    """Whether NumPy knows dtypes as floats or truth values; it names none in less than a microsecond."""
+    return all(getattr(dtype, "kind", "") in ("f", "b") for dtype in dtypes)
+
+
 def limits(name: str) -> tuple[int, int]:
     """The least number of an integer dtype, and the one after its largest."""
     bits = int(name.lstrip("uint"))
@@ -57,7 +62,10 @@ def divisible(rule: Rule) -> Rule:
 
 def cast(xp: Any, x: Any, new: str) -> Any:
     """The cast to a dtype by name. Integers are kept or refused; a float that becomes one loses its fraction."""
-    old, dtype = name_of(x.dtype), getattr(xp, new)
+    dtype = getattr(xp, new)
+    if is_plain(x.dtype) and new in _DIGITS:
+        return xp.asarray(x, dtype=dtype)
+    old = name_of(x.dtype)
     if old == new or "bool" in (old, new) or (old in _DIGITS and new in _DIGITS):
         return xp.asarray(x, dtype=dtype)
     if old in _DIGITS:
@@ -79,6 +87,11 @@ def cast(xp: Any, x: Any, new: str) -> Any:
                   f"cast it to float64, where it is exact, and that to {new}, which rounds it")
         need_in_range(xp, lost, x, f"{{}} is no {new} exactly; {remedy}", OverflowError)
     return out
+
+
+def cast_like(xp: Any, x: Any, like: Any) -> Any:
+    """The cast to the dtype of another array."""
+    return xp.asarray(x, dtype=like.dtype) if is_plain(x.dtype, like.dtype) else cast(xp, x, name_of(like.dtype))
 
 
 def positions(xp: Any, indices: Any, size: int, axis: int) -> Any:

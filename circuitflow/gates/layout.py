@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.document.model import DType
-from circuitflow.gates.integers import cast, name_of
+from circuitflow.gates.integers import cast, cast_like
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate
 from circuitflow.gates.reductions import Axes
 from circuitflow.gates.shapes import (
@@ -507,7 +507,7 @@ LAYOUT = {
                  ).stating(Facets(keeps=True, fill=lambda fill: fill if fill in (0.0, 1.0) else math.nan)),
     "cast_like": Gate("x", "x in the dtype of another operand.",
                       ("x", "like"), lambda x, like: ArrayType(x.shape, like.dtype), symbol="cast",
-                      forward=lambda xp, x, like: cast(xp, x, name_of(like.dtype)),
+                      forward=cast_like,
                       backward=(lambda op, g, out, x, like: op.cast_like(g, x), None),
                       ).stating(Facets(equal=lambda op, type_, x, like: op.cast(x, dtype=type_.dtype))),
     "zeros_like": Gate("0", "Zeros in the shape and dtype of x.",

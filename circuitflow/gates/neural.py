@@ -51,8 +51,8 @@ def _dropout(xp: Any, x: Any, seed: Any, *, ratio: float) -> Any:
     """
     place = xp.arange(math.prod(x.shape), dtype=xp.int64)
     seed = xp.reshape(xp.asarray(seed, dtype=xp.int64), (1,))
-    start, turn = _hashed(xp, seed & 0xFFFFFFFF), _hashed(xp, (seed >> 32) & 0xFFFFFFFF)
-    number = _hashed(xp, (_hashed(xp, (place ^ turn) & 0xFFFFFFFF) + start) & 0xFFFFFFFF)
+    halves = _hashed(xp, (seed >> (32 * xp.arange(2, dtype=xp.int64))) & 0xFFFFFFFF)
+    number = _hashed(xp, (_hashed(xp, (place ^ halves[1:2]) & 0xFFFFFFFF) + halves[0:1]) & 0xFFFFFFFF)
     stays = xp.reshape(number >= int(ratio * 2**32), x.shape)
     return xp.where(stays, x / (1 - ratio), xp.zeros((), dtype=x.dtype))
 
