@@ -84,15 +84,14 @@ def _along_axis(x: ArrayType, *, axis: int) -> ArrayType:
     return x
 
 
-def powers(xp: Any, x: Any, axis: int) -> Any:
-    """e^(x - max x) along an axis. An infinity stands for the largest number, so that equal ones have equal powers."""
-    largest = float(xp.finfo(x.dtype).max)
-    x = xp.clip(x, -largest, largest)
-    return xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+def powers(xp: Any, x: Any, largest: Any) -> Any:
+    """e^(x - largest). An infinity stands for the largest finite number, so that equal ones have equal powers."""
+    end = float(xp.finfo(x.dtype).max)
+    return xp.exp(xp.clip(x, -end, end) - xp.clip(largest, -end, end))
 
 
 def _softmax(xp: Any, x: Any, *, axis: int) -> Any:
-    e = powers(xp, x, axis)
+    e = powers(xp, x, xp.max(x, axis=axis, keepdims=True))
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 

@@ -121,9 +121,10 @@ def _cross_entropy(xp: Any, x: Any, labels: Any, *, reduction: str, ignore_index
     chosen = _at_labels(xp, hot, x)
     if not x.size:
         return _of_labels(xp, chosen, labels, reduction, ignore_index)
-    largest = xp.max(x, axis=1)
+    largest = xp.max(x, axis=1, keepdims=True)
+    others = xp.sum(xp.where(hot > 0, 0.0, powers(xp, x, largest)), axis=1, dtype=x.dtype)
+    largest = xp.squeeze(largest, axis=1)
     below = xp.where(chosen == largest, 0.0, chosen - largest)
-    others = xp.sum(xp.where(hot > 0, 0.0, powers(xp, x, 1)), axis=1, dtype=x.dtype)
     return _of_labels(xp, xp.log1p(others + xp.expm1(below)) - below, labels, reduction, ignore_index)
 
 
