@@ -47,6 +47,8 @@ def flat(result):
 
 def outcome(call):
     """None where the circuit gives what NumPy gives or is refused, else what is wrong."""
+    if "gammaln" in call.lines and any(np.any(np.isneginf(a)) for a in call.arrays.values()):
+        return None  # SciPy's is -∞ there; C's, torch's and ours is ∞, as Γ takes both signs beside every pole
     function = call.function()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -147,7 +149,7 @@ def calls_of(name, *arguments, **options):
 
 
 FAMILIES = {
-    "unary ufuncs": text_of("return {f}(x{options})", f=st.sampled_from(UNARY), options=keywords(dtype=["np.float32", "float"], where=["True", "x > 0"], out=["None"], casting=["'unsafe'"])),
+    "unary ufuncs": text_of("return {f}(x{options})", f=st.sampled_from(UNARY), options=st.one_of(st.just(""), st.just(""), keywords(dtype=["np.float32", "float"], where=["True", "x > 0"], out=["None"], casting=["'unsafe'"]))),
     "binary ufuncs": text_of("return {f}({a}, {b})", f=st.sampled_from(BINARY), a=one_of("x", "x", "y"), b=other),
     "binary ufuncs, swapped": text_of("return {f}({b}, x)", f=st.sampled_from(BINARY), b=other),
     "operators": text_of("return x {op} {b}", op=st.sampled_from(OPERATORS), b=other),

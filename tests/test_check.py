@@ -46,9 +46,46 @@ from documents import circuit
     (lambda t: math.nan, 1, "undefined"),
     (lambda t: math.log(t + 3e-5) if t > -3e-5 else math.nan, 1 / 3e-5, "ok"),
     (lambda t: math.copysign(abs(t) ** (1 / 3), t), math.inf, "undefined"),
+    (lambda t: math.sin(1e9 * t + 1), 1e9 * math.cos(1), "ok"),
+    (lambda t: math.sin(1e9 * t + 1), 1.001e9 * math.cos(1), "wrong"),
+    (lambda t: (1e-6 + t) ** 3, 3e-12, "ok"),
+    (lambda t: (1e-6 + t) ** 3, 3.0002e-12, "wrong"),
+    (lambda t: 1e9 + math.sin(5e5 * t), 5e5, "ok"),
+    (lambda t: 1e9 + math.sin(5e5 * t), 6e5, "wrong"),
+    (lambda t: abs(t - 1e-9), -1, "ok"),
+    (lambda t: abs(t - 1e-9), 0.5, "wrong"),
+    (lambda t: 3 * t, 3.0002, "wrong"),
+    (lambda t: 0.0, 1e-39, "ok"),
 ])
 def test_one_derivative(function, slope, verdict):
     assert compare(function, slope).verdict == verdict
+
+
+SMOOTH = ("exp(k*x) sin(k*x) cos(k*x) tanh(k*x) sigmoid(k*x) log(k*x) sqrt(k*x) 1/(k*x) x**3*k (k*x)**5 exp(-square(k*x)) sin(k*x)/(k*x) softplus(k*x) gelu(k*x) swish(k*x) erf(k*x) log1p(square(k*x)) "
+          "x/(k+square(x)) exp(k*sin(x)) k*x+1e8 sin(x)+1e6*k lgamma(abs(k*x)+0.1) atan2(k*x,1.0) hypot(x,k) square(x-k)*square(x-k) tan(k*x) x**k cosh(k*x) log(1+exp(k*x)) sqrt(square(x)+k*k)").split()
+
+
+@pytest.mark.parametrize("text", SMOOTH)
+def test_smooth_functions_have_no_kinks_at_any_scale(text):
+    random, c = np.random.default_rng(0), cf.new(f"f = {text}", {"x": 1.0, "k": 1.0})
+    for _ in range(25):
+        x, k = (float(random.choice([-1, 1]) * 10.0 ** random.uniform(-6, end)) for end in (6, 4))
+        verdicts = {row.worst.verdict for row in cf.check(c, {"x": x, "k": k}).compared}
+        assert verdicts <= {"ok", "undefined"}, (x, k)
+
+
+def test_a_difference_computes_what_depends_on_what_moves_and_nothing_else():
+    calls = []
+
+    def counted(xp, x):
+        calls.append(1)
+        return xp.tanh(x)
+
+    n = 300
+    c = circuit(*(f"x{i} = {i / n}" for i in range(n)), *(f"y{i} = counted(x{i})" for i in range(n)), {"id": "f", "gate": "add", "inputs": [f"y{i}" for i in range(n)]},
+                gates={**cf.GATES, "counted": dataclasses.replace(cf.GATES["tanh"], forward=counted)})
+    assert cf.check(c).ok
+    assert len(calls) == n + n * 4 * 2  # once, then twice along every direction of its group
 
 
 def test_every_input_and_parameter_is_a_row():

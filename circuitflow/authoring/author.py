@@ -20,7 +20,7 @@ from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.values import from_array
 from circuitflow.document.writing import dumps_value, tidy
 from circuitflow.errors import InputError, nearest, short
-from circuitflow.gates import ArrayType, AtLeast, Gate, GateTable, ShapeError, suggestion
+from circuitflow.gates import ArrayType, AtLeast, Gate, GateTable, ShapeError, of_elements, suggestion
 from circuitflow.gates.shapes import Size
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.circuit import Circuit
@@ -160,7 +160,7 @@ class Author(Writer):
         """
         row = self.row(gate)
         wires = self._as_wires(operands)
-        _count(gate, row, len(wires))
+        _count(gate, row, len(wires), self.gates)
         known, misfits = fitted(gate, row, {name: _listed(value) for name, value in attributes.items()})
         if misfits:
             raise InputError("; ".join(misfit.message for misfit in misfits))
@@ -279,7 +279,7 @@ class Author(Writer):
 _WHOLE = tuple(dtype for dtype in DTYPES if dtype.startswith(("int", "uint")))
 
 
-def _count(name: str, gate: Gate, found: int) -> None:
+def _count(name: str, gate: Gate, found: int, gates: GateTable) -> None:
     if isinstance(gate.operands, AtLeast):
         if found >= gate.operands.minimum:
             return
@@ -291,7 +291,7 @@ def _count(name: str, gate: Gate, found: int) -> None:
             return
         count = str(most) if least == most else f"{least} to {most}"
         expected = f"{count} operand{'s' * (most != 1)} ({', '.join(gate.operands)})"
-    raise InputError(f"{name} takes {expected}, not {found}")
+    raise InputError(f"{name} takes {expected}, not {found}{of_elements(name, found, gates)}")
 
 
 def _listed(value: Any, depth: int = 0) -> Any:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -36,6 +37,12 @@ GROUPS = 100
 """Circuits of more inputs and parameters are compared in so many groups, each along random directions."""
 
 EPSILON = float(np.finfo(np.float64).eps)
+
+STEPS = (4.0, *(4.0**-i for i in range(1, 15)))
+"""The other steps, as multiples of the first: each is a quarter of the one before."""
+
+RESOLUTION = 1e-2
+"""Steps shrink until rounding may be so much of the difference."""
 
 Verdict = Literal["ok", "wrong", "kink", "undefined"]
 Floats = NDArray[np.float64]
@@ -153,29 +160,46 @@ class _Problem:
     values: Sequence[Any]
     seeds: Mapping[int, Floats]
 
-    def __call__(self, t: float, directions: Mapping[int, Floats]) -> float:
+    @functools.cached_property
+    def here(self) -> float:
+        """Its value where nothing is added."""
+        return self.total(self.values)
+
+    def total(self, values: Sequence[Any]) -> float:
+        """The sum of the outputs among these values."""
+        return float(sum(np.sum(seed * values[slot]) for slot, seed in self.seeds.items()))
+
+    def after(self, slots: Iterable[int]) -> list[Step]:
+        """The steps that compute something else when these slots move."""
+        moved, steps = set(slots), []
+        for step in self.plan.steps:
+            if step.wanted and any(slot in moved and step.gate.reaches(i) for i, slot in enumerate(step.operands)):
+                moved.update(range(step.output, step.output + max(1, step.outputs)))
+                steps.append(step)
+        return steps
+
+    def __call__(self, t: float, directions: Mapping[int, Floats], steps: Iterable[Step]) -> float:
         values = list(self.values)
         for slot, direction in directions.items():
             values[slot] = values[slot] + t * direction
-        for step in self.plan.steps:
-            if not step.wanted:
-                continue
+        for step in steps:
             operands = [values[slot] if step.gate.reaches(i) else self.values[slot]
                         for i, slot in enumerate(step.operands)]
             out = step.gate.forward(np, *operands, **step.attributes)
             for slot, value in enumerate(out if step.outputs else (out,), step.output):
                 values[slot] = value + t * directions[slot] if slot in directions else value
-        return float(sum(np.sum(seed * values[slot]) for slot, seed in self.seeds.items()))
+        return self.total(values)
 
 
 def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Sequence[Any]) -> Compared:
     starts = {slot: problem.values[slot] for _, slot in group}
     names = tuple(name for name, _ in group)
     found = []
+    steps = problem.after(starts)
     for where, directions in _directions(starts):
         slope = float(sum(np.sum(gradients[slot] * direction) for slot, direction in directions.items()))
         scale = max(float(np.max(np.abs(d), initial=0.0)) for d in directions.values()) if len(where) else 1.0
-        difference = compare(functools.partial(problem, directions=directions), slope)
+        difference = compare(functools.partial(problem, directions=directions, steps=steps), slope, problem.here)
         if where:  # one element: its derivative, not that along the scaled step
             difference = difference._replace(gradient=difference.gradient / scale,
                                              difference=difference.difference / scale)
@@ -214,34 +238,86 @@ class _Sample(NamedTuple):
     def largest(self) -> float:
         return max(abs(self.above), abs(self.below))
 
+    @property
+    def central(self) -> float:
+        return (self.above + self.below) / 2
 
-def compare(function: Callable[[float], float], slope: float) -> Difference:
+
+class _Estimate(NamedTuple):
+    """A derivative by differences, and how far it may be off by rounding and by the length of the step."""
+
+    value: float
+    slack: float
+
+
+def compare(function: Callable[[float], float], slope: float, here: float | None = None) -> Difference:
     """A derivative at 0 compared with central differences.
 
-    A step of ε^(1/3) balances truncation with rounding for a well-scaled function; where it does not confirm the slope,
-    others are tried, smaller ones as long as rounding does not drown the difference.
+    A step of ε^(1/3) balances truncation with rounding for a well-scaled function. Where it does not confirm the slope,
+    one longer step is tried, then ever shorter ones as long as rounding leaves two digits; neighbours are extrapolated
+    to a step of 0 by Richardson's rule. Any estimate that is as sharp as the tolerance, or the sharpest, may confirm.
+
+    Args:
+        function: gives values near 0.
+        slope: its derivative, by the rules.
+        here: its value at 0, where that is known.
     """
-    here, samples, tried = function(0.0), {}, []
-    central = math.nan
-    for scale in (1.0, 10.0, 0.1, 0.01):
+    here = function(0.0) if here is None else here
+    samples: dict[float, _Sample] = {}
+    central, moves = math.nan, False
+    for scale in (1.0, *STEPS):
         step = scale * EPSILON ** (1 / 3)
         above, below = function(step), function(-step)
         central = (above - below) / (2 * step)
-        noise = 100 * EPSILON * max(abs(above), abs(below), abs(here)) / step
         size = max(abs(slope), abs(central))
-        if scale < 1 and noise > TOLERANCE * size:
+        noise = 100 * EPSILON * max(abs(above), abs(below), abs(here)) / step + EPSILON / 2 / step * size
+        if scale == 1.0 and (central == slope or abs(slope - central) <= TOLERANCE * size + noise < math.inf):
+            return _confirmed(slope, _Estimate(central, noise))
+        if scale < 1 and not noise <= RESOLUTION * size:
             break
-        if central == slope or abs(slope - central) <= TOLERANCE * size + noise < math.inf:
-            error = abs(slope - central) / (size + noise / TOLERANCE) if central != slope else 0.0
-            return Difference("ok", slope, central, error)
+        moves |= not above == below == here
         if math.isfinite(central):
             samples[scale] = _Sample((above - here) / step, (here - below) / step, noise)
-            tried.append(Difference("wrong", slope, central, abs(slope - central) / size))
-    if not tried or math.isinf(slope):
+    if not samples or math.isinf(slope):
         return Difference("undefined", slope, central, math.inf)
-    best = min(tried, key=lambda difference: difference.error)
-    kink = _is_kink(samples[max(samples)], samples[min(samples)], slope)
-    return best._replace(verdict="kink") if kink else best
+    if math.isnan(slope):
+        return Difference("wrong", slope, samples[max(samples)].central, math.inf)
+    if not moves and abs(slope) <= EPSILON * max(1.0, abs(here)) / EPSILON ** (1 / 3):
+        return Difference("ok", slope, 0.0, 0.0)  # values of order 1 inside may hide a slope as small as this
+    estimates = list(_estimates([samples[scale] for scale in sorted(samples, reverse=True)]))
+    # What a long step says of a function that turns many times within it, shorter ones contradict.
+    last = estimates[-1]
+    estimates = [estimate for estimate in estimates if abs(estimate.value - last.value) <= estimate.slack + last.slack]
+    sharpest = min(estimates, key=lambda estimate: estimate.slack)
+    for estimate in estimates:
+        size = max(abs(slope), abs(estimate.value))
+        if estimate.slack <= max(TOLERANCE * size, sharpest.slack) and (
+                abs(slope - estimate.value) <= TOLERANCE * size + estimate.slack):
+            return _confirmed(slope, estimate)
+    size = max(abs(slope), abs(sharpest.value))
+    fine = sorted(samples)
+    kink = _is_kink(samples[fine[min(2, len(fine) - 1)]], samples[fine[0]], slope)
+    return Difference("kink" if kink else "wrong", slope, sharpest.value, abs(slope - sharpest.value) / size)
+
+
+def _confirmed(slope: float, estimate: _Estimate) -> Difference:
+    if estimate.value == slope:
+        return Difference("ok", slope, slope, 0.0)
+    size = max(abs(slope), abs(estimate.value))
+    return Difference("ok", slope, estimate.value, abs(slope - estimate.value) / (size + estimate.slack / TOLERANCE))
+
+
+def _estimates(samples: Sequence[_Sample]) -> Iterator[_Estimate]:
+    """What differences with shorter and shorter steps say, one by one and extrapolated.
+
+    The error of a central difference falls as the square of the step, so a neighbour with a step of a quarter is off by
+    1/15 of what lies between the two.
+    """
+    yield _Estimate(samples[0].central, samples[0].noise if len(samples) == 1 else math.inf)
+    for coarse, fine in pairwise(samples):
+        between = fine.central - coarse.central
+        yield _Estimate(fine.central, fine.noise + abs(between))
+        yield _Estimate(fine.central + between / 15, 1.2 * fine.noise + abs(between) / 15)
 
 
 def _is_kink(coarse: _Sample, fine: _Sample, slope: float) -> bool:

@@ -13,7 +13,7 @@ from circuitflow.gates.layout import LAYOUT
 from circuitflow.gates.linear import LINEAR
 from circuitflow.gates.logic import LOGIC
 from circuitflow.gates.losses import LOSSES
-from circuitflow.gates.names import suggestion
+from circuitflow.gates.names import of_elements, suggestion
 from circuitflow.gates.neural import NEURAL
 from circuitflow.gates.normalization import NORMALIZATION
 from circuitflow.gates.notes import NOTES, Note
@@ -24,7 +24,7 @@ from circuitflow.gates.shapes import ArrayType, ShapeError, Size
 from circuitflow.gates.trigonometric import TRIGONOMETRIC
 
 __all__ = ["FAMILIES", "GATES", "NOTES", "ArrayType", "AtLeast", "Attributes", "Facets", "Gate", "GateTable", "Note",
-           "Reads", "ShapeError", "Size", "suggestion"]
+           "Reads", "ShapeError", "Size", "of_elements", "suggestion"]
 
 FAMILIES: dict[str, GateTable] = {
     "arithmetic": ARITHMETIC,

@@ -223,7 +223,7 @@ ARITHMETIC = {
                   forward=lambda xp, x: xp.round(x),
                   backward=(None,)),
     "mean": Gate("(x + y + …) / n", "The mean of the operands, element by element, without overflow.",
-                 AtLeast(1), floating, symbol="mean", broadcasts=True,
+                 AtLeast(2), floating, symbol="mean", broadcasts=True,
                  forward=_mean,
                  backward=lambda op, g, out, *xs: (g / len(xs),) * len(xs)),
     "abs": Gate("|x|", "The absolute value; its slope at 0 is 0.",

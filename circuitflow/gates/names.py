@@ -14,7 +14,7 @@ from types import MappingProxyType
 from circuitflow.errors import nearest
 from circuitflow.gates.notes import NOTES
 
-__all__ = ["KINDS", "RECIPES", "called", "instead", "suggestion"]
+__all__ = ["KINDS", "RECIPES", "called", "instead", "of_elements", "suggestion"]
 
 _CLOSE = 0.75
 """Least similarity of a word to a gate's name at which it counts as a misspelling of it."""
@@ -253,6 +253,17 @@ def instead(word: str, known: Collection[str]) -> str | None:
 def _is_written(choice: str, known: Collection[str]) -> bool:
     """Whether a choice is an expression of gates that there are."""
     return not choice.isidentifier() and all(name in known for name in called(choice))
+
+
+_OF_ELEMENTS: Mapping[str, str] = {"add": "reduce_sum", "mul": "reduce_prod", "mean": "reduce_mean",
+                                   "max": "reduce_max", "min": "reduce_min"}
+"""Gates that go through operands, by those that go through the elements of one."""
+
+
+def of_elements(gate: str, operands: int, known: Collection[str]) -> str:
+    """A clause with the gate for the elements of one operand, where a gate of several operands has a single one."""
+    meant = _OF_ELEMENTS.get(gate)
+    return f"; did you mean '{meant}'?" if operands == 1 and meant in known else ""
 
 
 def called(text: str) -> list[str]:

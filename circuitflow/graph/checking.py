@@ -11,7 +11,7 @@ from circuitflow.document.model import NODES, CallNode, GateNode, IfNode, Node, 
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import few, listing, printable, short
-from circuitflow.gates import AtLeast, Gate, GateTable, suggestion
+from circuitflow.gates import AtLeast, Gate, GateTable, of_elements, suggestion
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.definition import NOTHING, Definition, Site
 from circuitflow.graph.network import Output
@@ -273,7 +273,7 @@ class _Checker:
         if missing:
             written = isinstance(site.node, GateNode | SubcircuitNode) and site.node.inputs is not None
             if given or written or self.edges_are_whole:
-                which = f"; missing: {listing(missing)}" if given else ""
+                which = of_elements(name, len(given), self.gates) or (f"; missing: {listing(missing)}" if given else "")
                 self.fault(site, f"{name} takes {_takes(site)}; it has {len(given) or 'none'}{which}",
                            "gate" if site.callee is None else "circuit")
             return None
