@@ -14,6 +14,7 @@ from circuitflow.engines.rows import Rows
 from circuitflow.engines.selection import OWN, product, select
 from circuitflow.engines.trace import Line, Trace, Value
 from circuitflow.executor.question import Question
+from circuitflow.gates.sums import long_product
 from memory_plans import check
 
 THRESHOLDS = {"smallest": SMALLEST, "default": cf.Thresholds(), "largest": LARGEST}
@@ -130,14 +131,14 @@ ARRAYS = [np.arange(12.0).reshape(3, 4), np.asfortranarray(np.arange(12.0).resha
           np.arange(24.0).reshape(2, 3, 4)[:, ::2]]
 
 
-@pytest.mark.parametrize("function", [*REDUCTIONS, *BY_ELEMENT, np.add, np.negative, np.positive, np.abs, np.matmul, *OWN],
+@pytest.mark.parametrize("function", [*REDUCTIONS, *BY_ELEMENT, np.add, np.negative, np.positive, np.abs, np.matmul, long_product, *OWN],
                          ids=lambda f: f.__name__)
 def test_what_is_fresh(function):
     """It never has the memory of an operand, not for axes of size 1 or none either."""
     assert is_fresh(function) or function in OWN
     for x in ARRAYS:
-        if function in (np.add, np.matmul, product):
-            found = [function(x, np.matrix_transpose(x) if function is np.matmul else x)]
+        if function in (np.add, np.matmul, long_product, product):
+            found = [function(x, np.matrix_transpose(x) if function in (np.matmul, long_product) else x)]
         elif function in (np.where, select):
             found = [function(True, x, x), function(x > 0, x, x)]
         elif function is np.clip:

@@ -21,6 +21,7 @@ from circuitflow.engines.functions import dtype_of, is_named, is_shaped, leaves,
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Shape, Size, count
+from circuitflow.gates.sums import long_product
 
 
 class Untraceable(TypeError):  # noqa: N818
@@ -254,6 +255,10 @@ class _NumPy(Namespace):
         """`numpy.broadcast_to`, also to a named size."""
         here: Any = np.broadcast_to
         return self._trace.record(here, (x, shape), {}) if is_named(shape) else here(x, shape)
+
+    def long_product(self, x: Any, y: Any) -> Any:
+        """`circuitflow.gates.sums.long_product` of values, as one line."""
+        return self._trace.record(long_product, (x, y), {})
 
 
 def values_in(operands: Any) -> Iterator[Value]:

@@ -30,6 +30,7 @@ from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Size
+from circuitflow.gates.sums import long_product
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.node import Node
@@ -407,6 +408,8 @@ def _public_name(line: Line) -> str:
     """A function of NumPy or SciPy by its public name."""
     special = import_module("scipy.special")
     name = line.function.__name__
+    if line.function is long_product:
+        return name
     for prefix, module in (("np", np), ("np.linalg", np.linalg), ("scipy.special", special)):
         if getattr(module, name, None) is line.function:
             return f"{prefix}.{name}"

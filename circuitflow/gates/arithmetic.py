@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import elementwise, floating, need_number, same
+from circuitflow.gates.sums import added, mean
 
 
 class Ties(Attributes):
@@ -120,7 +121,7 @@ def _mul_no_nan_equal(op: Any, type_: Any, x: Any, y: Any) -> Any:
 ARITHMETIC = {
     "add": Gate("x + y + …", "The sum; passes its gradient to every operand unchanged.",
                 AtLeast(2), elementwise, symbol="+", broadcasts=True,
-                forward=lambda xp, *xs: functools.reduce(operator.add, xs),
+                forward=added,
                 backward=lambda op, g, out, *xs: (g,) * len(xs)).stating(Facets(neutral=0.0, loop="sum")),
     "sub": Gate("x - y", "The difference.",
                 ("x", "y"), elementwise, symbol="-", broadcasts=True,
@@ -182,7 +183,7 @@ ARITHMETIC = {
                   backward=(None,)),
     "mean": Gate("(x + y + …) / n", "The mean of the operands, element by element.",
                  AtLeast(1), floating, symbol="mean", broadcasts=True,
-                 forward=lambda xp, *xs: functools.reduce(operator.add, xs) / len(xs),
+                 forward=mean,
                  backward=lambda op, g, out, *xs: (g / len(xs),) * len(xs)),
     "abs": Gate("|x|", "The absolute value; its slope at 0 is 0.",
                 ("x",), _signed, symbol="|x|", reads=Reads.INPUTS,

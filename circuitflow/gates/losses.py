@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.reductions import total
 from circuitflow.gates.shapes import ArrayType, ShapeError, count, floating, need_float, need_indices, show
 from circuitflow.gates.special import need_in_range
+from circuitflow.gates.sums import total
 
 
 class Reduction(Attributes):
@@ -68,7 +68,7 @@ def _indicated(x: ArrayType, labels: ArrayType, **_: Any) -> ArrayType:
 def _reduced(xp: Any, losses: Any, reduction: str, counted: Any = None) -> Any:
     if reduction == "none":
         return losses
-    summed = total(xp, losses, axis=tuple(range(losses.ndim)), keepdims=False)
+    summed = total(xp, losses, axis=tuple(range(losses.ndim)))
     return summed / (count(losses.shape) if counted is None else counted) if reduction == "mean" else summed
 
 
@@ -97,13 +97,13 @@ def _chosen(xp: Any, labels: Any, classes: int, ignored: int | None, dtype: Any)
 
 def _negative_log_likelihood(xp: Any, x: Any, labels: Any, *, reduction: str, ignore_index: int | None) -> Any:
     hot = _chosen(xp, labels, x.shape[1], ignore_index, x.dtype)
-    losses = -xp.sum(xp.where(hot > 0, x, 0.0), axis=1, dtype=x.dtype)
-    return _reduced(xp, losses, reduction, xp.sum(hot, dtype=x.dtype))
+    losses = -total(xp, xp.where(hot > 0, x, 0.0), axis=1)
+    return _reduced(xp, losses, reduction, total(xp, hot, axis=tuple(range(hot.ndim))))
 
 
 def _log_softmax(xp: Any, x: Any) -> Any:
     shifted = x - xp.max(x, axis=1, keepdims=True)
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True, dtype=x.dtype))
+    return shifted - xp.log(total(xp, xp.exp(shifted), axis=1, keepdims=True))
 
 
 def _cross_entropy(xp: Any, x: Any, labels: Any, **rest: Any) -> Any:

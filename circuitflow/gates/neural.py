@@ -9,6 +9,7 @@ from pydantic import Field
 
 from circuitflow.gates.record import Attributes, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_bool, need_float, promote, show
+from circuitflow.gates.sums import product, total
 
 
 class Ratio(Attributes):
@@ -78,7 +79,7 @@ def _factor(q: Any, scale: float | None) -> float:
 
 def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float | None, causal: bool) -> Any:
     """How much of every key a query takes; nothing of any where it sees none."""
-    scores = _factor(q, scale) * xp.matmul(q, xp.matrix_transpose(k))
+    scores = _factor(q, scale) * product(xp, q, xp.matrix_transpose(k))
     seen = mask
     if causal:
         below = xp.reshape(xp.arange(q.shape[-2]), (-1, 1)) >= xp.reshape(xp.arange(k.shape[-2]), (1, -1))
@@ -89,12 +90,12 @@ def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float | None, causal: bo
         scores = xp.where(seen, scores, xp.asarray(-math.inf, dtype=scores.dtype))
     largest = xp.max(scores, axis=-1, keepdims=True)
     e = xp.exp(scores - xp.where(xp.isinf(largest), 0.0, largest))
-    summed = xp.sum(e, axis=-1, keepdims=True)
+    summed = total(xp, e, axis=-1, keepdims=True)
     return e / xp.where(summed == 0, 1.0, summed)
 
 
 def _attention(xp: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float | None, causal: bool) -> Any:
-    return xp.matmul(_weights(xp, q, k, mask, scale, causal), v)
+    return product(xp, _weights(xp, q, k, mask, scale, causal), v)
 
 
 def _scores_backward(op: Any, g: Any, q: Any, k: Any, v: Any, *mask: Any, scale: float | None,

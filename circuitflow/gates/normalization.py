@@ -9,7 +9,6 @@ from pydantic import Field
 
 from circuitflow.gates.convolution import need_images, spatial
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.reductions import total
 from circuitflow.gates.shapes import (
     ArrayType,
     ShapeError,
@@ -20,6 +19,7 @@ from circuitflow.gates.shapes import (
     promote,
     show,
 )
+from circuitflow.gates.sums import total
 
 
 class Epsilon(Attributes):

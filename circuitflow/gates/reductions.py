@@ -19,6 +19,7 @@ from circuitflow.gates.shapes import (
     need_number,
     show,
 )
+from circuitflow.gates.sums import average, total
 
 
 class Axes(Attributes):
@@ -53,19 +54,6 @@ class Along(Attributes):
 
     axis: Annotated[int, Field(description="the axis to search")] = 0
     keepdims: Annotated[bool, Field(description="keep the axis with size 1")] = False
-
-
-def wide(xp: Any, x: Any) -> Any:
-    """The dtype to add up in: float64 for float32, float32 for floats of 16 bits."""
-    if x.dtype == xp.float32:
-        return xp.float64
-    short = any(hasattr(xp, name) and x.dtype == getattr(xp, name) for name in ("float16", "bfloat16"))
-    return xp.float32 if short else x.dtype
-
-
-def total(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """The sum; float32 is accumulated in float64, so that long sums keep their digits along any axis."""
-    return xp.asarray(xp.sum(x, axis=axis, keepdims=keepdims, dtype=wide(xp, x)), dtype=x.dtype)
 
 
 def _reduced(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> ArrayType:
@@ -262,7 +250,7 @@ REDUCTIONS = {
     "reduce_mean": Gate("Σ x / n", "The mean along axes.",
                         ("x",), _averaged, attributes=Reduction, symbol="mean",
                         forward=lambda xp, x, *, axis, keepdims:
-                            _sum(xp, x, axis=axis, keepdims=keepdims) / _size(x, axis),
+                            average(xp, x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
                         backward=(lambda op, g, out, x, *, axis, keepdims:
                                   _restore(op, g / op.size(x, axis=axis), x, axis, keepdims),)),
     "reduce_prod": Gate("Π x", "The product along axes; its gradient is exact where elements are 0.",
