@@ -8,13 +8,12 @@ from test_engines import LARGEST, SMALLEST, circuit, close
 
 import circuitflow as cf
 from circuitflow.engines import buffers
-from circuitflow.engines.functions import BY_ELEMENT, REDUCTIONS, is_fresh
+from circuitflow.engines.functions import BY_ELEMENT, REDUCTIONS, is_fresh, long_product
 from circuitflow.engines.program import Program
 from circuitflow.engines.rows import Rows
 from circuitflow.engines.selection import OWN, product, select
 from circuitflow.engines.trace import Line, Trace, Value
 from circuitflow.executor.question import Question
-from circuitflow.gates.sums import long_product
 from memory_plans import check
 
 THRESHOLDS = {"smallest": SMALLEST, "default": cf.Thresholds(), "largest": LARGEST}

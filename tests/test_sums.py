@@ -296,3 +296,29 @@ def test_every_gate_that_adds_up(case, way):
     for one, other in zip(found, exact, strict=True):
         assert str(one.dtype).endswith("float32")
         assert error(one, other, least=1e-2 * np.max(np.abs(exact[0]))) <= 1e-6  # attention to equal keys has no gradient
+
+
+# Sizes that are names -------------------------------------------------------------------------------------------------
+
+def test_a_product_over_a_dimension_without_a_size():
+    """Its parts are cut in a run, of a block as of all rows, and in an exported file."""
+    def made(dtype):
+        return cf.loads(json.dumps({"circuitflow": "1.0", "dtype": dtype, "nodes": [
+            {"id": "x", "gate": "input", "shape": ["rows", 2]}, {"id": "w", "gate": "parameter", "value": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]},
+            gate("matmul", "x", "w") | {"id": "y"}, gate("einsum", "y", "x", equation="nj,nk->jk") | {"id": "z"}, gate("reduce_sum", "z") | {"id": "f"}],
+            "outputs": ["f"]}))
+
+    for rows in (5, VECTOR + 1, 10**6):
+        x = np.full((rows, 2), TENTH)
+        exact = answers(cf.Executor(made("float64")).compile(engine="interpreter")(x=x))
+        single = made("float32")
+        text = cf.to_python(single)
+        assert "def long_product" in text
+        for found in (cf.Executor(single).compile(engine="staged")(x=x), cf.Executor(single).compile(engine="jax")(x=x), function_of(text)(x=x)):
+            for one, other in zip(answers(found), exact, strict=True):
+                assert error(one, other) <= (1e-6 if rows != VECTOR + 1 else 2e-6)
+
+
+def answers(found):
+    value, gradients = found
+    return [value, *(gradients[name] for name in sorted(gradients))]

@@ -13,7 +13,7 @@ import numpy as np
 
 from circuitflow.gates import GATES, ArrayType, ShapeError
 from circuitflow.gates.shapes import Shape, Size, axes_of, axis_of, broadcast_shapes, count, divide
-from circuitflow.gates.sums import long_product
+from circuitflow.gates.sums import in_parts
 
 Function = Callable[..., Any]
 
@@ -56,6 +56,12 @@ def is_weak_beside(function: Function) -> bool:
 def is_fresh(function: Function) -> bool:
     """Whether the result is memory that no operand has."""
     return isinstance(function, np.ufunc) or function in (*REDUCTIONS, *BY_ELEMENT, long_product)
+
+
+
+def long_product(a: Any, b: Any) -> Any:
+    """The matrix product, in parts where it is long."""
+    return in_parts(np, a, b)
 
 
 PRODUCTS = (np.matmul, long_product)

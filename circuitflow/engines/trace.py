@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from circuitflow.engines.functions import dtype_of, is_named, is_shaped, leaves, mapped, shape_of
+from circuitflow.engines.functions import dtype_of, is_named, is_shaped, leaves, long_product, mapped, shape_of
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Shape, Size, count
-from circuitflow.gates.sums import long_product
 
 
 class Untraceable(TypeError):  # noqa: N818
@@ -257,7 +256,7 @@ class _NumPy(Namespace):
         return self._trace.record(here, (x, shape), {}) if is_named(shape) else here(x, shape)
 
     def long_product(self, x: Any, y: Any) -> Any:
-        """`circuitflow.gates.sums.long_product` of values, as one line."""
+        """`circuitflow.gates.sums.in_parts` of values, as one line."""
         return self._trace.record(long_product, (x, y), {})
 
 

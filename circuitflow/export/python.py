@@ -15,7 +15,7 @@ import numpy as np
 from circuitflow.arguments import checked
 from circuitflow.document.numbers import as_array
 from circuitflow.engines.derived import Derived
-from circuitflow.engines.functions import is_named, is_weak_beside
+from circuitflow.engines.functions import is_named, is_weak_beside, long_product
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import BINARY, FORMS, inlinable, written
 from circuitflow.engines.source import Source, is_number
@@ -30,7 +30,6 @@ from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Size
-from circuitflow.gates.sums import long_product
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.node import Node

@@ -17,8 +17,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from circuitflow.gates.shapes import Dimension, broadcast_shapes, count
 
 VECTOR, MATRIX = 1024, 4096
@@ -92,7 +90,7 @@ def product(xp: Any, a: Any, b: Any) -> Any:
 
 def in_parts(xp: Any, a: Any, b: Any) -> Any:
     """The matrix product of floats of 16 or 32 bits, in parts if it is long."""
-    dtype, in_numpy = xp.result_type(a, b), xp is np
+    dtype, in_numpy = xp.result_type(a, b), type(a).__module__ == "numpy"
     left, right = (xp.asarray(x, dtype=xp.float32) for x in (a, b))
     left = xp.expand_dims(left, axis=0) if a.ndim == 1 else left
     right = xp.expand_dims(right, axis=1) if b.ndim == 1 else right
@@ -100,13 +98,13 @@ def in_parts(xp: Any, a: Any, b: Any) -> Any:
     numbers = math.prod(broadcast_shapes(left.shape[:-2], right.shape[:-2])) * rows * columns
     last = size - size % PART if size > longest(rows, columns) else 0
     ends = [*range(0, last, PART * max(1, TOGETHER[in_numpy] // max(1, numbers))), last, size]
-    summed = None
+    summed: Any = None
     for start, stop in itertools.pairwise(ends):
         if start == stop:
             continue
         x, y, parts = left[..., start:stop], right[..., start:stop, :], (stop - start) // PART
         if in_numpy:
-            x, y = _dense(x), _dense(y)
+            x, y = _dense(xp, x), _dense(xp, y)
         if parts > 1 and last:
             x = xp.moveaxis(xp.reshape(x, (*left.shape[:-1], parts, PART)), -2, -3)
             y = xp.reshape(y, (*right.shape[:-2], parts, PART, columns))
@@ -119,22 +117,17 @@ def in_parts(xp: Any, a: Any, b: Any) -> Any:
     return xp.asarray(summed[..., 0] if b.ndim == 1 else summed, dtype=dtype)
 
 
-def long_product(a: Any, b: Any) -> Any:
-    """`in_parts` of NumPy arrays: what a line of straight-line code calls."""
-    return in_parts(np, a, b)
-
-
 def longest(rows: int, columns: int) -> int:
     """Most terms of a product of so many rows and columns that goes in one."""
     return VECTOR if min(rows, columns) < FEW else MATRIX
 
 
-def _dense(x: Any) -> Any:
+def _dense(xp: Any, x: Any) -> Any:
     """Matrices as a BLAS takes them; NumPy multiplies others one number at a time."""
     for (step, stride), length in ((x.strides[:-3:-1], x.shape[-1]), (x.strides[-2:], x.shape[-2])):
         if step == x.itemsize and stride >= length * x.itemsize:
             return x
-    return np.ascontiguousarray(x)
+    return xp.ascontiguousarray(x)
 
 
 def contracted(xp: Any, terms: Sequence[str], result: str, xs: Sequence[Any]) -> Any:
@@ -224,12 +217,12 @@ def added_at(xp: Any, x: Any, axis: int, row: Any, updates: Any) -> Any:
         return xp.asarray(out, dtype=dtype)
     in_numpy = hasattr(xp, "add") and hasattr(xp.add, "at")
     if in_numpy and row.shape[0] > 1 and x.size >= WIDE * x.shape[axis]:
-        order = np.argsort(row, kind="stable")
+        order = xp.argsort(row, kind="stable")
         places = row[order]
-        starts = np.flatnonzero(np.concatenate([[True], places[1:] != places[:-1]]))
+        starts = xp.flatnonzero(xp.concatenate([[True], places[1:] != places[:-1]]))
         at = (*before, places[starts])
         out = xp.asarray(x, dtype=dtype, copy=True)
-        out[at] = out[at] + np.add.reduceat(np.take(updates, order, axis=axis), starts, axis=axis, dtype=sums)
+        out[at] = out[at] + xp.add.reduceat(xp.take(updates, order, axis=axis), starts, axis=axis, dtype=sums)
         return out
     out = xp.asarray(x, dtype=sums, copy=True)
     if in_numpy:
