@@ -11,7 +11,9 @@ from test_export import function_of
 from test_gates import namespace
 
 import circuitflow as cf
+from circuitflow.engines.functions import long_product
 from circuitflow.executor.arrays import JaxNumpy
+from circuitflow.export.helpers import HELPERS
 from circuitflow.gates import GATES, sums
 from circuitflow.gates.sums import FEW, MATRIX, VECTOR, longest, product
 
@@ -317,6 +319,16 @@ def test_a_product_over_a_dimension_without_a_size():
         for found in (cf.Executor(single).compile(engine="staged")(x=x), cf.Executor(single).compile(engine="jax")(x=x), function_of(text)(x=x)):
             for one, other in zip(answers(found), exact, strict=True):
                 assert error(one, other) <= (1e-6 if rows != VECTOR + 1 else 2e-6)
+
+
+@pytest.mark.parametrize("shapes", [((LONG,), (LONG,)), ((LONG,), (LONG, 2)), ((5, 2, LONG), (LONG,)), ((20, LONG), (LONG, 20)), ((2, 3), (3,))], ids=str)
+def test_an_exported_product_is_ours(shapes):
+    namespace = {"np": np}
+    exec(HELPERS["long_product"], namespace)
+    a, b = (np.random.default_rng(0).random(shape, np.float32) for shape in shapes)
+    found, ours = namespace["long_product"](a, b), long_product(a, b)
+    assert (found.shape, found.dtype) == (ours.shape, ours.dtype)
+    np.testing.assert_allclose(found, ours, rtol=2e-7)
 
 
 def answers(found):
