@@ -25,7 +25,7 @@ import numpy as np
 from circuitflow.engines.buffers import Compiled, allot, shape_for
 from circuitflow.engines.columns import in_blocks
 from circuitflow.engines.derived import Derived
-from circuitflow.engines.functions import PARTS, is_named
+from circuitflow.engines.functions import PARTS, PRODUCTS, is_named
 from circuitflow.engines.program import Program, needed
 from circuitflow.engines.selection import branch_free
 from circuitflow.engines.thresholds import Thresholds
@@ -90,7 +90,7 @@ class Blocks:
         self._rounds = _rounds(stages, [x for x in self._outputs if isinstance(x, Value)],
                                [check.outside for _, check in stages.checks if isinstance(check.outside, Value)])
         # Matrix products are spread over the cores by themselves.
-        self._alone = any(line.function is np.matmul for line in stages.lines)
+        self._alone = any(line.function in PRODUCTS for line in stages.lines)
 
     def __call__(self, arrays: Mapping[str, Any]) -> list[Any]:
         """The outputs and gradients.

@@ -13,6 +13,7 @@ import numpy as np
 
 from circuitflow.gates import GATES, ArrayType, ShapeError
 from circuitflow.gates.shapes import Shape, Size, axes_of, axis_of, broadcast_shapes, count, divide
+from circuitflow.gates.sums import in_parts
 
 Function = Callable[..., Any]
 
@@ -54,11 +55,19 @@ def is_weak_beside(function: Function) -> bool:
 
 def is_fresh(function: Function) -> bool:
     """Whether the result is memory that no operand has."""
-    return isinstance(function, np.ufunc) or function in REDUCTIONS or function in BY_ELEMENT
+    return isinstance(function, np.ufunc) or function in (*REDUCTIONS, *BY_ELEMENT, long_product)
 
 
-PARTS: Mapping[Function, Function] = {np.sum: np.add, np.matmul: np.add, np.max: np.maximum, np.min: np.minimum,
-                                      np.any: np.logical_or, np.all: np.logical_and}
+
+def long_product(a: Any, b: Any) -> Any:
+    """The matrix product, in parts where it is long."""
+    return in_parts(np, a, b)
+
+
+PRODUCTS = (np.matmul, long_product)
+
+PARTS: Mapping[Function, Function] = {np.sum: np.add, **dict.fromkeys(PRODUCTS, np.add), np.max: np.maximum,
+                                      np.min: np.minimum, np.any: np.logical_or, np.all: np.logical_and}
 """Combines the results for parts of a reduced axis."""
 
 
@@ -236,7 +245,7 @@ _RULES: Mapping[Function, Callable[..., Shape | None]] = {
     **dict.fromkeys((np.sum, np.max, np.min, np.any, np.all), _reduction),
     **dict.fromkeys((np.prod, np.argmax, np.argmin), _whole_reduction),
     **dict.fromkeys((np.flip, np.cumulative_sum, np.cumulative_prod), _along),
-    np.matmul: _matmul,
+    **dict.fromkeys(PRODUCTS, _matmul),
     np.reshape: _reshape,
     np.broadcast_to: _broadcast_to,
     np.transpose: _transpose,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from circuitflow.engines.functions import dtype_of, is_named, is_shaped, leaves, mapped, shape_of
+from circuitflow.engines.functions import dtype_of, is_named, is_shaped, leaves, long_product, mapped, shape_of
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Shape, Size, count
@@ -243,6 +243,10 @@ class _NumPy(Namespace):
         """`numpy.broadcast_to`, also to a named size."""
         here: Any = np.broadcast_to
         return self._trace.record(here, (x, shape), {}) if is_named(shape) else here(x, shape)
+
+    def long_product(self, x: Any, y: Any) -> Any:
+        """`circuitflow.gates.sums.in_parts` of values, as one line."""
+        return self._trace.record(long_product, (x, y), {})
 
 
 def values_in(operands: Any) -> Iterator[Value]:

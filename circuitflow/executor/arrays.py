@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from circuitflow.document.numbers import as_numpy, copied, is_foreign, is_safe, no_value, refuse_lost
 from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.gates.shapes import ArrayType
+from circuitflow.gates.sums import PART, longest
 
 
 class JaxNumpy:
@@ -34,6 +36,26 @@ class JaxNumpy:
     def min(self, x: Any, **axes: Any) -> Any:
         """`jax.numpy.min`; NaN where there is one."""
         return self._with_nan(self._jnp.min(x, **axes), x, axes)
+
+    def long_product(self, a: Any, b: Any) -> Any:
+        """`circuitflow.gates.sums.in_parts`, in a loop of XLA's."""
+        if min(a.ndim, b.ndim) > 1 and a.shape[-1] <= longest(a.shape[-2], b.shape[-1]):
+            return self._jnp.matmul(a, b)
+        jnp, lax = self._jnp, import_module("jax.lax")
+        left, right = (jnp.asarray(x, dtype=jnp.float32) for x in (a, b))
+        place = -1 if b.ndim == 1 else -2
+
+        def product(x: Any, y: Any) -> Any:
+            return jnp.astype(jnp.matmul(x, y), jnp.float64)
+
+        def added(i: Any, summed: Any) -> Any:
+            return summed + product(lax.dynamic_slice_in_dim(left, i * PART, PART, -1),
+                                    lax.dynamic_slice_in_dim(right, i * PART, PART, place))
+
+        parts, rest = divmod(a.shape[-1], PART)
+        start = a.shape[-1] - rest
+        last = product(left[..., start:], right[start:] if b.ndim == 1 else right[..., start:, :])
+        return jnp.asarray(lax.fori_loop(0, parts, added, last), dtype=jnp.result_type(a, b))
 
     def _with_nan(self, extreme: Any, x: Any, axes: Mapping[str, Any]) -> Any:
         if not self._jnp.issubdtype(x.dtype, self._jnp.floating):

@@ -81,6 +81,16 @@ HELPERS: Mapping[str, str] = {
     "log_add_exp": '''def log_add_exp(x, y):
     """ln(e^x + e^y), without overflow."""
     return x + math.log(2) if x == y else max(x, y) + math.log1p(math.exp(-math.fabs(x - y)))''',
+    "long_product": '''def long_product(x, y):
+    """x @ y; if it is long, parts of its sums are added up in float64."""
+    left = np.ascontiguousarray(x if x.ndim > 1 else x[None], np.float32)
+    right = np.ascontiguousarray(y if y.ndim > 1 else y[:, None], np.float32)
+    size, few = left.shape[-1], min(left.shape[-2], right.shape[-1]) < 16
+    if size <= (1024 if few else 4096):
+        return x @ y
+    total = sum((left[..., i:i + 64] @ right[..., i:i + 64, :]).astype(np.float64) for i in range(0, size, 64))
+    total = total if x.ndim > 1 else total[..., 0, :]
+    return (total if y.ndim > 1 else total[..., 0]).astype(np.result_type(x, y))''',
     "as_array": '''def as_array(name, x, shape, dtype):
     """An argument as the array that the stages are written for."""
     array = np.asarray(x, dtype)
@@ -96,4 +106,6 @@ HELPERS: Mapping[str, str] = {
         raise ValueError(f"{name} has shape {array.shape}; expected {shape}, where {sizes}")
     return array''',
 }
-"""Their source, by name. They use `math`, but for those that make arrays, which use `np`."""
+"""Their source, by name. They use `math`, but for those of arrays, which use `np`."""
+
+OF_ARRAYS = ("as_array", "as_sized_array", "long_product")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.export.helpers import HELPERS
+from circuitflow.export.helpers import HELPERS, OF_ARRAYS
 
 WIDTH = 110
 """Longest line of arguments, constants and results."""
@@ -55,7 +55,7 @@ class Names:
         if first in _MODULES:
             self._imports.add(_MODULES[first])
         elif name in HELPERS:
-            self.use("np" if name in ("as_array", "as_sized_array") else "math")
+            self.use("np" if name in OF_ARRAYS else "math")
             self._helpers[name] = HELPERS[name]
         else:
             assert name in _BUILTINS, name  # noqa: S101

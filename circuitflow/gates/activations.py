@@ -10,6 +10,7 @@ from pydantic import Field
 from circuitflow.gates.record import Attributes, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, broadcast_shapes, floating, need_float, show
 from circuitflow.gates.special import special
+from circuitflow.gates.sums import total
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 """The fixed point of Klambauer et al. 2017, arXiv:1706.02515."""
@@ -92,13 +93,13 @@ def powers(xp: Any, x: Any, largest: Any) -> Any:
 
 def _softmax(xp: Any, x: Any, *, axis: int) -> Any:
     e = powers(xp, x, xp.max(x, axis=axis, keepdims=True))
-    return e / xp.sum(e, axis=axis, keepdims=True)
+    return e / total(xp, e, axis=axis, keepdims=True)
 
 
 def _log_softmax(xp: Any, x: Any, *, axis: int) -> Any:
     largest = xp.max(x, axis=axis, keepdims=True)
     shifted = xp.where(x == largest, 0.0, x - largest)
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+    return shifted - xp.log(total(xp, xp.exp(shifted), axis=axis, keepdims=True))
 
 
 def _below(op: Any, x: Any) -> Any:

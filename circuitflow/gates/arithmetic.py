@@ -14,6 +14,7 @@ from circuitflow.gates.integers import divisible, exact
 from circuitflow.gates.masking import kept
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import elementwise, floating, need_number, same
+from circuitflow.gates.sums import added, mean
 
 
 class Ties(Attributes):
@@ -40,18 +41,6 @@ class Bounds(Attributes):
 
 def _product(xs: Any) -> Any:
     return functools.reduce(operator.mul, xs)
-
-
-def _mean(xp: Any, *xs: Any) -> Any:
-    """The mean; where the sum overflows, that of terms made smaller by a power of two, which XLA may not move."""
-    summed = _sum(xs)
-    one = xp.asarray(1.0, dtype=summed.dtype)
-    scale = xp.where(xp.isinf(summed) | xp.isnan(summed), 0.5 ** len(xs).bit_length(), one)
-    return _sum([x * scale for x in xs]) / len(xs) / scale
-
-
-def _sum(xs: Any) -> Any:
-    return functools.reduce(operator.add, xs)
 
 
 def _mul_backward(op: Any, g: Any, out: Any, *xs: Any) -> tuple[Any, ...]:
@@ -154,7 +143,7 @@ def _mul_no_nan_equal(op: Any, type_: Any, x: Any, y: Any) -> Any:
 ARITHMETIC = {
     "add": Gate("x + y + …", "The sum; passes its gradient to every operand unchanged.",
                 AtLeast(2), elementwise, symbol="+", broadcasts=True,
-                forward=lambda xp, *xs: _sum(xs),
+                forward=added,
                 integers=exact,
                 backward=lambda op, g, out, *xs: (g,) * len(xs)).stating(Facets(neutral=0.0, loop="sum")),
     "sub": Gate("x - y", "The difference.",
@@ -224,7 +213,7 @@ ARITHMETIC = {
                   backward=(None,)),
     "mean": Gate("(x + y + …) / n", "The mean of the operands, element by element, without overflow.",
                  AtLeast(2), floating, symbol="mean", broadcasts=True,
-                 forward=_mean,
+                 forward=mean,
                  backward=lambda op, g, out, *xs: (g / len(xs),) * len(xs)),
     "abs": Gate("|x|", "The absolute value; its slope at 0 is 0.",
                 ("x",), _signed, symbol="|x|", reads=Reads.INPUTS,

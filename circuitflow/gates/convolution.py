@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.reductions import average
 from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, promote, show
+from circuitflow.gates.sums import average, product, total, wider_for
 
 _Positive = Annotated[int, Field(ge=1)]
 _Pair = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
@@ -164,7 +164,7 @@ def _fold_to(xp: Any, x: Any, frame: _Frame) -> Any:
     shape = (*x.shape[:2], *(before + size + after for size, (before, after) in
                              zip(frame.sizes, frame.pads, strict=True)))
     parts = xp.reshape(x, (*x.shape[:2], math.prod(frame.kernel), *frame.windows))
-    out = xp.zeros(shape, dtype=x.dtype)
+    out = xp.zeros(shape, dtype=wider_for(xp, x.dtype, math.prod(frame.kernel)))
     for i, place in enumerate(frame.places()):
         at = (slice(None), slice(None), *place)
         if hasattr(out, "at"):  # JAX, whose arrays cannot be written
@@ -172,7 +172,7 @@ def _fold_to(xp: Any, x: Any, frame: _Frame) -> Any:
         else:
             out[at] += parts[:, :, i, ...]
     inner = tuple(slice(before, before + size) for size, (before, _) in zip(frame.sizes, frame.pads, strict=True))
-    return out[(slice(None), slice(None), *inner[:rank])]
+    return xp.asarray(out[(slice(None), slice(None), *inner[:rank])], dtype=x.dtype)
 
 
 # Convolutions ---------------------------------------------------------------------------------------------------------
@@ -246,8 +246,8 @@ class _Arrays:
 def _conv(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -> Any:
     frame = _Frame(x.shape[2:], w.shape[2:], steps["strides"], steps["pads"], steps["dilations"])
     op = _Arrays(xp)
-    product = xp.matmul(_kernels(op, w, group), _columns(op, x, w, group, **steps))
-    out = xp.reshape(product, (x.shape[0], w.shape[0], *frame.windows))
+    sums = product(xp, _kernels(op, w, group), _columns(op, x, w, group, **steps))
+    out = xp.reshape(sums, (x.shape[0], w.shape[0], *frame.windows))
     return out if b is None else out + xp.reshape(b, (-1,) + (1,) * (x.ndim - 2))
 
 
@@ -313,7 +313,7 @@ def _conv_transpose(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, outpu
     frame = _transposed_frame(x.shape[2:], w.shape[2:], steps["strides"], steps["pads"], steps["dilations"],
                               output_padding)
     op = _Arrays(xp)
-    columns = xp.matmul(xp.matrix_transpose(_kernels(op, w, group)), _by_group(op, x, group))
+    columns = product(xp, xp.matrix_transpose(_kernels(op, w, group)), _by_group(op, x, group))
     channels = w.shape[1] * group
     windows = xp.reshape(columns, (x.shape[0], channels, *frame.kernel, *frame.windows))
     out = _fold_to(xp, windows, frame)
@@ -360,8 +360,8 @@ def _over_window(op: Any, g: Any, windows: Any, axes: list[int]) -> Any:
 
 def _average_pool(xp: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
     axes = tuple(_in_window(x.ndim - 2))
-    size = None if count_include_pad else xp.sum(_unfold(xp, xp.ones_like(x), **window), axis=axes, dtype=x.dtype)
-    return average(xp, _unfold(xp, x, **window), axis=axes, keepdims=False, size=size)
+    size = None if count_include_pad else total(xp, _unfold(xp, xp.ones_like(x), **window), axis=axes)
+    return average(xp, _unfold(xp, x, **window), axis=axes, size=size)
 
 
 def _average_pool_backward(op: Any, g: Any, out: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:

@@ -12,6 +12,7 @@ from circuitflow.gates.integers import from_front, positions
 from circuitflow.gates.record import Attributes, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, need_indices, promote, show
 from circuitflow.gates.special import need_in_range
+from circuitflow.gates.sums import added_at
 
 
 class Along(Attributes):
@@ -91,17 +92,7 @@ def _scatter_add(xp: Any, x: Any, indices: Any, updates: Any, *, axis: int) -> A
     axis %= x.ndim
     row = _from_front(xp, indices, x.shape[axis], axis)
     updates = xp.reshape(updates, (*x.shape[:axis], row.shape[0], *x.shape[axis + 1 :]))
-    dtype = xp.result_type(x, updates)
-    before = (slice(None),) * axis
-    if hasattr(x, "at"):  # JAX, whose arrays cannot be written
-        return xp.asarray(x, dtype=dtype).at[(*before, row)].add(updates)
-    out = xp.asarray(x, dtype=dtype, copy=True)
-    if hasattr(xp, "add") and hasattr(xp.add, "at"):  # NumPy
-        xp.add.at(out, (*before, row), updates)
-        return out
-    for i in range(row.shape[0]):  # the standard has no scatter
-        out[(*before, int(row[i]), ...)] += updates[(*before, i, ...)]
-    return out
+    return added_at(xp, x, axis, row, updates)
 
 
 def _elements(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:

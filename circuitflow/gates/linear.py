@@ -30,6 +30,7 @@ from circuitflow.gates.shapes import (
     promote,
     show,
 )
+from circuitflow.gates.sums import contracted, product, total
 
 
 class Axes(Attributes):
@@ -159,8 +160,8 @@ def _gemm_type(a: ArrayType, b: ArrayType, c: ArrayType | None = None, *, alpha:
 
 
 def _gemm(xp: Any, a: Any, b: Any, c: Any = None, *, alpha: float, beta: float, trans_a: bool, trans_b: bool) -> Any:
-    product = alpha * xp.matmul(xp.matrix_transpose(a) if trans_a else a, xp.matrix_transpose(b) if trans_b else b)
-    return product if c is None else product + beta * c
+    scaled = alpha * product(xp, xp.matrix_transpose(a) if trans_a else a, xp.matrix_transpose(b) if trans_b else b)
+    return scaled if c is None else scaled + beta * c
 
 
 def _gemm_a(op: Any, g: Any, out: Any, a: Any, b: Any, *_: Any, alpha: float, trans_a: bool, trans_b: bool,
@@ -200,18 +201,7 @@ def _einsum_type(*types: ArrayType, equation: str) -> ArrayType:
 
 
 def _einsum(xp: Any, *xs: Any, equation: str) -> Any:
-    if hasattr(xp, "einsum"):
-        return xp.einsum(equation, *xs)
-    terms, result = _terms(equation)  # the standard has none: all of the index space, then sums
-    letters = result + "".join(sorted(set("".join(terms)) - set(result)))
-    total = None
-    for term, x in zip(terms, xs, strict=True):
-        present = [letter for letter in letters if letter in term]
-        x = xp.permute_dims(x, tuple(map(term.index, present)))
-        sizes = dict(zip(present, x.shape, strict=True))
-        x = xp.reshape(x, tuple(sizes.get(letter, 1) for letter in letters))
-        total = x if total is None else total * x
-    return xp.sum(total, axis=tuple(range(len(result), len(letters)))) if len(letters) > len(result) else total
+    return contracted(xp, *_terms(equation), xs)
 
 
 def _einsum_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tuple[Any, ...]:
@@ -553,7 +543,7 @@ def _svd_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
 LINEAR = {
     "matmul": Gate("a @ b", "The matrix product, over leading batch dimensions; vectors as NumPy takes them.",
                    ("a", "b"), _product_type, symbol="@", broadcasts=True, reads=Reads.INPUTS,
-                   forward=lambda xp, a, b: xp.matmul(a, b),
+                   forward=product,
                    backward=(_matmul_a, _matmul_b)).stating(Facets(product=lambda op, at, a, b: matmul_kept(op, a, b))),
     "transpose": Gate("xᵀ", "The axes in another order, reversed by default.",
                       ("x",), _transposed, attributes=Axes, symbol="T",
@@ -596,7 +586,7 @@ LINEAR = {
     "trace": Gate("Σ x[i, i]", "The sum of a diagonal of matrices.",
                   ("x",), _trace_type,
                   attributes=Diagonal, symbol="tr",
-                  forward=lambda xp, x, *, offset: xp.sum(_diagonal(xp, x, offset=offset), axis=-1, dtype=x.dtype),
+                  forward=lambda xp, x, *, offset: total(xp, _diagonal(xp, x, offset=offset), axis=-1),
                   integers=exact,
                   backward=(_trace_backward,)),
     "det": Gate("det x", "The determinant; its gradient, the cofactors, is exact for singular matrices.",

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from circuitflow.gates.activations import powers
 from circuitflow.gates.record import Attributes, Facets, Gate, Reads
-from circuitflow.gates.reductions import average, total
 from circuitflow.gates.shapes import ArrayType, ShapeError, floating, need_float, need_indices, show
 from circuitflow.gates.special import need_in_range
+from circuitflow.gates.sums import average, total
 
 
 class Reduction(Attributes):
@@ -71,7 +71,7 @@ def _reduced(xp: Any, losses: Any, reduction: str, counted: Any = None) -> Any:
     if reduction == "none":
         return losses
     reduced = total if reduction == "sum" else functools.partial(average, size=counted)
-    return reduced(xp, losses, axis=tuple(range(losses.ndim)), keepdims=False)
+    return reduced(xp, losses, axis=tuple(range(losses.ndim)))
 
 
 def _spread(op: Any, g: Any, x: Any, reduction: str) -> Any:
@@ -112,7 +112,7 @@ def _negative_log_likelihood(xp: Any, x: Any, labels: Any, *, reduction: str, ig
 
 
 def _at_labels(xp: Any, hot: Any, x: Any) -> Any:
-    return xp.sum(xp.where(hot > 0, x, 0.0), axis=1, dtype=x.dtype)
+    return total(xp, xp.where(hot > 0, x, 0.0), axis=1)
 
 
 def _cross_entropy(xp: Any, x: Any, labels: Any, *, reduction: str, ignore_index: int | None) -> Any:
@@ -122,7 +122,7 @@ def _cross_entropy(xp: Any, x: Any, labels: Any, *, reduction: str, ignore_index
     if not x.size:
         return _of_labels(xp, chosen, labels, reduction, ignore_index)
     largest = xp.max(x, axis=1, keepdims=True)
-    others = xp.sum(xp.where(hot > 0, 0.0, powers(xp, x, largest)), axis=1, dtype=x.dtype)
+    others = total(xp, xp.where(hot > 0, 0.0, powers(xp, x, largest)), axis=1)
     largest = xp.squeeze(largest, axis=1)
     below = xp.where(chosen == largest, 0.0, chosen - largest)
     return _of_labels(xp, xp.log1p(others + xp.expm1(below)) - below, labels, reduction, ignore_index)

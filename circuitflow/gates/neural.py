@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from circuitflow.gates.linear import matmul_kept
 from circuitflow.gates.masking import sums_kept
 from circuitflow.gates.record import Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_bool, need_float, promote, show
+from circuitflow.gates.sums import product, total
 
 
 class Ratio(Attributes):
@@ -85,7 +87,7 @@ def _factor(q: Any, scale: float | None) -> float:
 
 def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float | None, causal: bool) -> Any:
     """How much of every key a query takes; nothing of any where it sees none."""
-    scores = _factor(q, scale) * xp.matmul(q, xp.matrix_transpose(k))
+    scores = _factor(q, scale) * product(xp, q, xp.matrix_transpose(k))
     seen = mask
     if causal:
         below = xp.reshape(xp.arange(q.shape[-2]), (-1, 1)) >= xp.reshape(xp.arange(k.shape[-2]), (1, -1))
@@ -97,13 +99,15 @@ def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float | None, causal: bo
     highest = float(xp.finfo(scores.dtype).max)
     largest = xp.clip(xp.max(scores, axis=-1, keepdims=True), -highest, highest)
     e = xp.exp(xp.clip(scores - largest, None, 0.0))  # equal infinities share evenly, all of -∞ have nothing
-    summed = xp.sum(e, axis=-1, keepdims=True)
+    summed = total(xp, e, axis=-1, keepdims=True)
     return e / xp.where(summed == 0, 1.0, summed)
 
 
 def _attention(xp: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float | None, causal: bool) -> Any:
     weights = _weights(xp, q, k, mask, scale, causal)
-    return xp.matmul(weights, v) if mask is None and not causal else sums_kept(xp, xp.matmul, weights, v)
+    if mask is None and not causal:
+        return product(xp, weights, v)
+    return sums_kept(xp, functools.partial(product, xp), weights, v)
 
 
 def _attention_q(op: Any, g: Any, out: Any, q: Any, k: Any, v: Any, *mask: Any, **scores: Any) -> Any:

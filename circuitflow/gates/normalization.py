@@ -9,7 +9,7 @@ from pydantic import Field
 
 from circuitflow.gates.convolution import need_images, spatial
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.reductions import magnitude, magnitude_of, total
+from circuitflow.gates.reductions import magnitude, magnitude_of
 from circuitflow.gates.shapes import (
     ArrayType,
     ShapeError,
@@ -20,6 +20,7 @@ from circuitflow.gates.shapes import (
     promote,
     show,
 )
+from circuitflow.gates.sums import total
 
 
 class Epsilon(Attributes):

@@ -21,6 +21,7 @@ from circuitflow.gates.shapes import (
     need_number,
     show,
 )
+from circuitflow.gates.sums import average, total
 
 
 class Axes(Attributes):
@@ -55,37 +56,6 @@ class Along(Attributes):
 
     axis: Annotated[int, Field(description="the axis to search")] = 0
     keepdims: Annotated[bool, Field(description="keep the axis with size 1")] = False
-
-
-def wide(xp: Any, x: Any) -> Any:
-    """The dtype to add up in: float64 for float32, float32 for floats of 16 bits."""
-    if x.dtype == xp.float32:
-        return xp.float64
-    short = any(hasattr(xp, name) and x.dtype == getattr(xp, name) for name in ("float16", "bfloat16"))
-    return xp.float32 if short else x.dtype
-
-
-def total(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """The sum; float32 is accumulated in float64, so that long sums keep their digits along any axis."""
-    return xp.asarray(_accumulated(xp, x, axis, keepdims), dtype=x.dtype)
-
-
-def _accumulated(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    return xp.sum(x, axis=axis, keepdims=keepdims, dtype=wide(xp, x))
-
-
-_TERMS = 2.0**64
-"""More terms than any sum has."""
-
-
-def average(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool, size: Any = None) -> Any:
-    """The mean, also where the sum leaves the range of the dtype; `size` is the number of terms, all by default."""
-    size = _size(x, list(axis)) if size is None else size
-    mean = xp.asarray(_accumulated(xp, x, axis, keepdims) / size, dtype=x.dtype)
-    if float(xp.finfo(wide(xp, x)).max) / float(xp.finfo(x.dtype).max) > _TERMS:  # no sum overflows
-        return mean
-    again = xp.asarray(_accumulated(xp, x * (1 / _TERMS), axis, keepdims) / size * _TERMS, dtype=x.dtype)
-    return xp.where(xp.isfinite(mean), mean, again)
 
 
 def magnitude(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:

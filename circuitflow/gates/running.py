@@ -8,8 +8,8 @@ from pydantic import Field
 
 from circuitflow.gates.integers import exact
 from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.reductions import wide
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_number
+from circuitflow.gates.sums import wider
 
 
 class Running(Attributes):
@@ -30,7 +30,7 @@ def _running(x: ArrayType, *, axis: int, reverse: bool) -> ArrayType:
 
 
 def _cum_sum(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
-    summed = xp.cumulative_sum(_from_end(xp, x, axis, reverse), axis=axis, dtype=wide(xp, x))
+    summed = xp.cumulative_sum(_from_end(xp, x, axis, reverse), axis=axis, dtype=wider(xp, x.dtype))
     return _from_end(xp, xp.asarray(summed, dtype=x.dtype), axis, reverse)
 
 

@@ -1,0 +1,259 @@
+"""Sums that keep their digits: those of shorter floats are accumulated in float64.
+
+A sum of float32 in float32 loses a digit for every ten times as many terms, or stops growing: 2^24 + 1 is 2^24. Every
+gate that adds up goes through this module. A long matrix product, whose speed comes from libraries that add up in the
+dtype of the operands, goes in parts, and the parts are added up in float64. So a long sum of equal terms, whose errors
+do not cancel, is right to 1e-6. Of a product that is no longer than `VECTOR` or `MATRIX` terms that error is the
+library's, at most 2e-5: parts would cost a few times what they multiply.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import operator
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from circuitflow.gates.shapes import Dimension, broadcast_shapes, count
+
+VECTOR, MATRIX = 1024, 4096
+"""Most terms of a product that goes in one: where it has few rows or few columns, and of others."""
+
+FEW = 16
+"""So many rows or columns are no longer few."""
+
+PART = 64
+"""Terms in a part: equal ones have an error of 8.5e-7 at most, whatever they are; of a quarter more, above 1e-6."""
+
+TOGETHER = {True: 2**14, False: 2**8}
+"""Most numbers that parts give before they are added up, in NumPy and elsewhere, where parts are copied first."""
+
+TERMS = 2.0**64
+"""More terms than any sum has."""
+
+WIDE = 8
+"""Slices of so many elements are faster to sort and add up than to add one by one."""
+
+
+def wider(xp: Any, dtype: Any) -> Any:
+    """The dtype to add up in: float64 for shorter floats, and any other itself."""
+    if dtype == xp.float64:
+        return dtype
+    shorter = ("float32", "float16", "bfloat16")
+    return xp.float64 if any(hasattr(xp, name) and dtype == getattr(xp, name) for name in shorter) else dtype
+
+
+def wider_for(xp: Any, dtype: Any, terms: int) -> Any:
+    """The dtype to add so many terms one to another in: float32 itself does for a few."""
+    return wider(xp, dtype) if terms > (PART if dtype == xp.float32 else 2) else dtype
+
+
+def total(xp: Any, x: Any, *, axis: int | tuple[int, ...], keepdims: bool = False) -> Any:
+    """The sum along axes, in the dtype of x."""
+    return xp.asarray(xp.sum(x, axis=axis, keepdims=keepdims, dtype=wider(xp, x.dtype)), dtype=x.dtype)
+
+
+def average(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, size: Any = None) -> Any:
+    """The mean along axes, in the dtype of x, also where the sum leaves its range.
+
+    Args:
+        xp: the namespace of the array.
+        x: the array.
+        axis: the axes.
+        keepdims: whether they are kept with size 1.
+        size: the number of terms; all by default.
+    """
+    size = math.prod(x.shape[a] for a in axis) if size is None else size
+    dtype = wider(xp, x.dtype)
+
+    def of(terms: Any) -> Any:
+        return xp.sum(terms, axis=axis, keepdims=keepdims, dtype=dtype) / size
+
+    found = xp.asarray(of(x), dtype=x.dtype)
+    if float(xp.finfo(dtype).max) / float(xp.finfo(x.dtype).max) > TERMS:  # no sum overflows
+        return found
+    return xp.where(xp.isfinite(found), found, xp.asarray(of(x * (1 / TERMS)) * TERMS, dtype=x.dtype))
+
+
+def added(xp: Any, *xs: Any) -> Any:
+    """The sum of operands, element by element."""
+    if len(xs) == 2:
+        return xs[0] + xs[1]
+    dtype = xp.result_type(*xs)
+    return xp.asarray(_added_in(xp, wider_for(xp, dtype, len(xs)), xs), dtype=dtype)
+
+
+def mean(xp: Any, *xs: Any) -> Any:
+    """The mean of operands, element by element, also where their sum leaves the range of their dtype."""
+    dtype = xp.result_type(*xs)
+    sums = wider(xp, dtype)
+    summed = _added_in(xp, sums, xs)
+    if sums is not dtype:
+        return xp.asarray(summed / len(xs), dtype=dtype)
+    # Terms are made smaller by a power of two that depends on a value: a constant one XLA would move.
+    one = xp.asarray(1.0, dtype=dtype)
+    scale = xp.where(xp.isfinite(summed), one, 0.5 ** len(xs).bit_length())
+    return _added_in(xp, dtype, [x * scale for x in xs]) / len(xs) / scale
+
+
+def _added_in(xp: Any, dtype: Any, xs: Sequence[Any]) -> Any:
+    return functools.reduce(operator.add, xs[1:], xp.asarray(xs[0], dtype=dtype))
+
+
+def product(xp: Any, a: Any, b: Any) -> Any:
+    """The matrix product, as `matmul` of the array API standard. What a named size amounts to is found out in a run."""
+    size = a.shape[-1]
+    if isinstance(size, int) and size <= VECTOR:
+        return xp.matmul(a, b)
+    dtype = xp.result_type(a, b)
+    if wider(xp, dtype) is dtype:
+        return xp.matmul(a, b)
+    return xp.long_product(a, b) if hasattr(xp, "long_product") else in_parts(xp, a, b)
+
+
+def in_parts(xp: Any, a: Any, b: Any) -> Any:
+    """The matrix product of floats of 16 or 32 bits, in parts if it is long."""
+    dtype, in_numpy = xp.result_type(a, b), type(a).__module__ == "numpy"
+    left, right = (xp.asarray(x, dtype=xp.float32) for x in (a, b))
+    left = xp.expand_dims(left, axis=0) if a.ndim == 1 else left
+    right = xp.expand_dims(right, axis=1) if b.ndim == 1 else right
+    (rows, size), columns = left.shape[-2:], right.shape[-1]
+    numbers = math.prod(broadcast_shapes(left.shape[:-2], right.shape[:-2])) * rows * columns
+    last = size - size % PART if size > longest(rows, columns) else 0
+    ends = [*range(0, last, PART * max(1, TOGETHER[in_numpy] // max(1, numbers))), last, size]
+    summed: Any = None
+    for start, stop in itertools.pairwise(ends):
+        if start == stop:
+            continue
+        x, y, parts = left[..., start:stop], right[..., start:stop, :], (stop - start) // PART
+        if in_numpy:
+            x, y = _dense(xp, x), _dense(xp, y)
+        if parts > 1 and last:
+            x = xp.moveaxis(xp.reshape(x, (*left.shape[:-1], parts, PART)), -2, -3)
+            y = xp.reshape(y, (*right.shape[:-2], parts, PART, columns))
+            term = xp.sum(xp.matmul(x, y), axis=-3, dtype=xp.float64)
+        else:
+            term = xp.matmul(x, y)
+        summed = term if summed is None else xp.asarray(summed, dtype=xp.float64) + term
+    if a.ndim == 1:
+        summed = summed[..., 0, :]
+    return xp.asarray(summed[..., 0] if b.ndim == 1 else summed, dtype=dtype)
+
+
+def longest(rows: int, columns: int) -> int:
+    """Most terms of a product of so many rows and columns that goes in one."""
+    return VECTOR if min(rows, columns) < FEW else MATRIX
+
+
+def _dense(xp: Any, x: Any) -> Any:
+    """Matrices as a BLAS takes them; NumPy multiplies others one number at a time."""
+    for (step, stride), length in ((x.strides[:-3:-1], x.shape[-1]), (x.strides[-2:], x.shape[-2])):
+        if step == x.itemsize and stride >= length * x.itemsize:
+            return x
+    return xp.ascontiguousarray(x)
+
+
+def contracted(xp: Any, terms: Sequence[str], result: str, xs: Sequence[Any]) -> Any:
+    """The sum of products over letters, as `einsum`; a term has a letter for every axis of its operand."""
+    found = list(zip(terms, xs, strict=True))
+    for first, last in _order(tuple(terms), result, tuple(tuple(x.shape) for x in xs)):
+        other, one = found.pop(last), found.pop(first)
+        kept = set(result).union(*(term for term, _ in found))
+        found.append(_multiplied(xp, kept, _reduced(xp, kept.union(other[0]), *one),
+                                 _reduced(xp, kept.union(one[0]), *other)))
+    return _ordered(xp, *_reduced(xp, set(result), *found[0]), result)
+
+
+Term = tuple[str, Any]
+"""An operand with a letter for every axis."""
+
+
+@functools.lru_cache(256)
+def _order(terms: tuple[str, ...], result: str, shapes: tuple[tuple[Dimension, ...], ...]) -> list[tuple[int, int]]:
+    """The operands that are multiplied, a pair at a time, by place; their shared goes to the end.
+
+    First go those whose shared has fewest elements beside their own. A size that is a name is taken for a middling one.
+    """
+    sizes = {letter: size if isinstance(size, int) else VECTOR
+             for term, shape in zip(terms, shapes, strict=True) for letter, size in zip(term, shape, strict=True)}
+
+    def elements(letters: Iterable[str]) -> int:
+        return math.prod(map(sizes.__getitem__, letters))
+
+    letters, uses = [set(term) for term in terms], Counter(result + "".join(terms))
+    order = []
+    while len(letters) > 1:
+        best: tuple[Any, ...] = ()
+        for (i, one), (k, other) in itertools.combinations(enumerate(letters), 2):
+            shared = {letter for letter in one | other if uses[letter] > (letter in one) + (letter in other)}
+            growth = elements(shared) - elements(one) - elements(other)
+            if not best or growth < best[0]:
+                best = growth, i, k, shared
+        _, i, k, shared = best
+        uses.subtract("".join((*letters.pop(k), *letters.pop(i))))
+        uses.update(shared)
+        letters.append(shared)
+        order.append((i, k))
+    return order
+
+
+def _reduced(xp: Any, kept: set[str], term: str, x: Any) -> Term:
+    """An operand summed over the letters that are not kept."""
+    axes = tuple(axis for axis, letter in enumerate(term) if letter not in kept)
+    return "".join(letter for letter in term if letter in kept), total(xp, x, axis=axes) if axes else x
+
+
+def _multiplied(xp: Any, kept: set[str], one: Term, other: Term) -> Term:
+    """The product of two operands, summed over the letters of both that are not kept: a product of matrices."""
+    (left, x), (right, y) = one, other
+    both = [letter for letter in left if letter in right]
+    batch, inner = ("".join(letter for letter in both if (letter in kept) is is_kept) for is_kept in (True, False))
+    rows, columns = ("".join(letter for letter in term if letter not in both) for term in (left, right))
+    sizes = dict(zip(left + right, (*x.shape, *y.shape), strict=True))
+
+    def shape(*parts: str) -> tuple[Any, ...]:
+        """The sizes of the batch, and so many elements for every part."""
+        return (*map(sizes.__getitem__, batch), *(count([sizes[letter] for letter in part]) for part in parts))
+
+    term = batch + rows + columns
+    x = _reshaped(xp, _ordered(xp, left, x, batch + rows + inner), shape(rows, inner))
+    y = _reshaped(xp, _ordered(xp, right, y, batch + inner + columns), shape(inner, columns))
+    return term, _reshaped(xp, product(xp, x, y) if inner else x * y, shape(*rows, *columns))
+
+
+def _ordered(xp: Any, term: str, x: Any, wanted: str) -> Any:
+    """An operand with its axes in another order."""
+    return x if term == wanted else xp.permute_dims(x, tuple(map(term.index, wanted)))
+
+
+def _reshaped(xp: Any, x: Any, shape: tuple[Any, ...]) -> Any:
+    return x if x.shape == shape else xp.reshape(x, shape)
+
+
+def added_at(xp: Any, x: Any, axis: int, row: Any, updates: Any) -> Any:
+    """An array with slices added along an axis at a row of positions, which may repeat."""
+    dtype = xp.result_type(x, updates)
+    sums = wider_for(xp, dtype, row.shape[0])
+    before = (slice(None),) * axis
+    if hasattr(x, "at"):  # JAX, whose arrays cannot be written
+        out = xp.asarray(x, dtype=sums).at[(*before, row)].add(xp.asarray(updates, dtype=sums))
+        return xp.asarray(out, dtype=dtype)
+    in_numpy = hasattr(xp, "add") and hasattr(xp.add, "at")
+    if in_numpy and row.shape[0] > 1 and x.size >= WIDE * x.shape[axis]:
+        order = xp.argsort(row, kind="stable")
+        places = row[order]
+        starts = xp.flatnonzero(xp.concatenate([[True], places[1:] != places[:-1]]))
+        at = (*before, places[starts])
+        out = xp.asarray(x, dtype=dtype, copy=True)
+        out[at] = out[at] + xp.add.reduceat(xp.take(updates, order, axis=axis), starts, axis=axis, dtype=sums)
+        return out
+    out = xp.asarray(x, dtype=sums, copy=True)
+    if in_numpy:
+        xp.add.at(out, (*before, row), xp.asarray(updates, dtype=sums))  # a tenth of the time of two dtypes
+    else:
+        for i in range(row.shape[0]):  # the standard has no scatter
+            out[(*before, int(row[i]), ...)] += updates[(*before, i, ...)]
+    return xp.asarray(out, dtype=dtype)
