@@ -60,7 +60,7 @@ def _by_names() -> tuple[dict[str, Entry], dict[Any, Entry]]:
     entries = {name: _recipe(recipe) for name, recipe in RECIPES.items()}
     for gate, note in NOTES.items():
         for name in (*note.numpy.split(", "), *note.also.split()):
-            if gate not in ("mul_no_nan", "huber"):
+            if gate not in ("mul_no_nan", "mul_div_no_nan", "huber"):
                 entries.setdefault(name.removeprefix("scipy.special."), _gate(gate))
     ufuncs: dict[str, Entry] = {}
     functions: dict[Any, Entry] = {}
