@@ -23,6 +23,10 @@ _SUMS = ("reduce_sum", "reduce_mean", "sum_to_like")
 _Writes = Callable[[], Any]
 
 
+def _then(found: _Writes | None, use: Callable[[Any], Any]) -> _Writes | None:
+    return None if found is None else lambda: use(found())
+
+
 def without(op: Any, product: Any, factor: Any) -> Any:
     """What times the factor is the product, or None where the factor is not found in the product.
 
@@ -47,11 +51,9 @@ def without(op: Any, product: Any, factor: Any) -> Any:
             return getattr(op, record.gate)(*changed, **record.attributes)
 
         if record.gate == "square":
-            found = quotient(xs[0], factor)
-            return found and (lambda: xs[0] * found())
+            return _then(quotient(xs[0], factor), lambda part: xs[0] * part)
         if record.gate == "pow" and xs[1].fill >= 1:
-            found = quotient(xs[0], factor)
-            return found and (lambda: op.pow(xs[0], xs[1] - 1) * found())
+            return _then(quotient(xs[0], factor), lambda part: op.pow(xs[0], xs[1] - 1) * part)
         if record.gate in ("add", "sub"):
             parts = [quotient(y, factor) for y in xs]
             return None if None in parts else lambda: with_operands(*(part() for part in parts if part))
