@@ -115,6 +115,8 @@ EXAMPLES = [
     Example("clip", (A,), {"min": 0.1, "max": None}, lambda x, min, max: jnp.clip(x, min, max)),
     Example("clip", (A,), {"min": None, "max": 0.1}, lambda x, min, max: jnp.clip(x, min, max)),
     *_pairs("mul_no_nan", lambda x, y: x * y),
+    *[Example("mul_div_no_nan", (_normal(*x), _normal(*y, seed=1), _normal(*z, seed=2, low=0.1)), {}, lambda x, y, z: x * y / z, 1e-14)
+      for x, y, z in [((), (), ()), ((2, 3), (2, 3), (2, 3)), ((2, 1), (2, 3), (3,)), ((1,), (4, 1), (0, 1, 2))]],
     *_each("identity", lambda x: x),
     *_each("stop_gradient", lambda x: jax.lax.stop_gradient(x)),
     *_each("exp", lambda x: jnp.exp(x)),
@@ -325,7 +327,10 @@ EXAMPLES += [
     *[Example("det", (_normal(*shape),), {}, jnp.linalg.det, 1e-13) for shape in [(3, 3), (1, 1), (2, 4, 4)]],
     *[Example("cofactor", (_normal(*shape),), {}, lambda x: jnp.linalg.det(x)[..., None, None] * jnp.swapaxes(jnp.linalg.inv(x), -1, -2), 1e-13)
       for shape in [(3, 3), (2, 4, 4), (1, 1)]],
-    Example("cofactor", (_normal(0, 0),), {}), Example("eigh", (_normal(0, 0),), {}),
+    *[Example("cofactor", (_normal(*shape), _normal(*shape, seed=1)), {}, lambda x, along: jax.jvp(
+        lambda x: jnp.linalg.det(x)[..., None, None] * jnp.swapaxes(jnp.linalg.inv(x), -1, -2), (x,), (along,))[1], 1e-12)
+      for shape in [(3, 3), (2, 4, 4), (2, 2)]],
+    Example("cofactor", (_normal(0, 0),), {}), Example("cofactor", (_normal(0, 0), _normal(0, 0)), {}), Example("eigh", (_normal(0, 0),), {}),
     *[Example("slogdet", (_normal(*shape),), {}, lambda x: tuple(jnp.linalg.slogdet(x)), 1e-13) for shape in [(3, 3), (2, 4, 4)]],
     *[Example("inv", (_normal(*shape),), {}, jnp.linalg.inv, 1e-13) for shape in [(3, 3), (1, 1), (2, 4, 4)]],
     *[Example("solve", (_normal(*a), _normal(*b, seed=1)), {},

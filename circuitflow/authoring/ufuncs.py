@@ -64,7 +64,7 @@ def _by_names() -> tuple[dict[Any, Entry], dict[Any, Entry]]:
     entries = {name: _recipe(recipe) for name, recipe in RECIPES.items()}
     for row, note in NOTES.items():
         for name in (*note.numpy.split(", "), *note.also.split()):
-            if row not in ("mul_no_nan", "huber"):
+            if row not in ("mul_no_nan", "mul_div_no_nan", "huber"):
                 entries.setdefault(name.removeprefix("scipy.special."), gate(row))
     ufuncs: dict[Any, Entry] = {}
     functions: dict[Any, Entry] = {}

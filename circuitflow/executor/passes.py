@@ -152,7 +152,7 @@ def fill_in(plan: Plan, op: Any, values: Sequence[Any], gradients: list[Any]) ->
 def _upstream(step: Step, op: Any, gradients: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
     """The upstream gradient on a gate's output and the output; None where no gradient arrives.
 
-    Of several outputs of a gate, one without a gradient gets zeros: rules of gates count on arrays. A node with
+    Of several outputs of a gate, one without a gradient gets zeros, unless the gate's rule takes None. A node with
     subcircuits gets None for it, so that inside no 0 meets an infinity where no gradient arrives.
     """
     if not step.outputs:
@@ -161,7 +161,7 @@ def _upstream(step: Step, op: Any, gradients: Sequence[Any], values: Sequence[An
     if all(gradients[slot] is None for slot in slots):
         return None, None
     arrived = [gradients[slot] for slot in slots]
-    if step.node.gate is not None:
+    if step.node.gate is not None and not step.node.gate.partial:
         arrived = [op.zeros_like(values[slot]) if g is None else g for slot, g in zip(slots, arrived, strict=True)]
     return tuple(arrived), tuple(values[slot] for slot in slots)
 

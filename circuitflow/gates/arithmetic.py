@@ -6,14 +6,16 @@ import functools
 import itertools
 import math
 import operator
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from circuitflow.gates.factors import without
 from circuitflow.gates.integers import divisible, exact
 from circuitflow.gates.masking import kept
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
-from circuitflow.gates.shapes import elementwise, floating, need_number, same
+from circuitflow.gates.shapes import elementwise, floating, has_signed_zeros, need_number, same
 from circuitflow.gates.sums import added, mean
 
 
@@ -80,14 +82,25 @@ def _ordered(*types: Any, ties: str) -> Any:
     return elementwise(*types)
 
 
+def _larger(xp: Any, x: Any, y: Any) -> Any:
+    """`maximum` of IEEE 754-2019, for which 0 is larger than -0; NumPy and torch give either."""
+    return _with_zeros(xp, xp.maximum(x, y), x, y, lambda: x + y)
+
+
+def _smaller(xp: Any, x: Any, y: Any) -> Any:
+    """`minimum` of IEEE 754-2019."""
+    return _with_zeros(xp, xp.minimum(x, y), x, y, lambda: -(-x - y))
+
+
+def _with_zeros(xp: Any, out: Any, x: Any, y: Any, of_zeros: Callable[[], Any]) -> Any:
+    if not has_signed_zeros(out):
+        return out
+    return xp.where((x == 0) & (y == 0), of_zeros(), out)
+
+
 def _signed(x: Any) -> Any:
     need_number("x", x)
     return x
-
-
-def _over(op: Any, g: Any, x: Any, size: Any) -> Any:
-    """The slope x / size of a length in one of its sides; 0 where the length is 0."""
-    return g * op.where(size == 0, 0.0, x / size)
 
 
 def _clip_backward(op: Any, g: Any, out: Any, x: Any, *, min: float | None, max: float | None) -> Any:  # noqa: A002
@@ -110,6 +123,20 @@ def _pow_x(op: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     return op.mul_no_nan(g, op.where(constant, 0.0, y * op.pow(x, op.where(constant, 1.0, y - 1))))
 
 
+def _pow_y(op: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
+    """The slope x^y · ln x. For the base 0 it is -∞ below the exponent 0, and 0 from there on.
+
+    The factor 1 for positive exponents gives the slope there the derivative in x that the slope in x has in y.
+    """
+    at_zero = op.where(y < 0, -math.inf, op.sign(y))
+    return op.mul_no_nan(g, out * op.where(x == 0, at_zero, op.log(op.where(x == 0, 1.0, x))))
+
+
+def _mul_div_no_nan(xp: Any, x: Any, y: Any, z: Any) -> Any:
+    nothing = z == 0
+    return xp.where(x == 0, 0.0, x * xp.where(nothing, 0.0, y / xp.where(nothing, 1.0, z)))
+
+
 # What has the value of a gate of wires, where some of them are known numbers ------------------------------------------
 
 def _negative(op: Any, type_: Any, x: Any, y: Any) -> Any:
@@ -121,6 +148,11 @@ def _mul_equal(op: Any, type_: Any, *xs: Any) -> Any:
         for x, y in (xs, xs[::-1]):
             if x.fill == -1 and y.type == type_:
                 return -y
+            if y.record.gate == "sign":
+                (length,) = y.record.operands.values()
+                quotient = without(op, x, op.abs(length))
+                if quotient is not None:
+                    return quotient * length
     return None
 
 
@@ -130,6 +162,16 @@ def _mul_product(op: Any, at: int, *xs: Any) -> Any:
 
 def _mul_no_nan_product(op: Any, at: int, x: Any, y: Any) -> Any:
     return kept(op, y, op.mul_no_nan(x, y)) if at else op.mul_no_nan(x, y)
+
+
+def _mul_div_no_nan_product(op: Any, at: int, x: Any, y: Any, z: Any) -> Any:
+    """Of a gradient with zeros of a mask, the derivative in y is 0 too where x is 0."""
+    return op.mul_div_no_nan(x, y, z) if at else op.mul_no_nan(x, op.mul_div_no_nan(op.ones_like(x), y, z))
+
+
+def _mul_div_no_nan_equal(op: Any, type_: Any, x: Any, y: Any, z: Any) -> Any:
+    quotient = without(op, x, z)
+    return None if quotient is None else quotient * y
 
 
 def _mul_no_nan_equal(op: Any, type_: Any, x: Any, y: Any) -> Any:
@@ -177,7 +219,7 @@ ARITHMETIC = {
                 ("x", "y"), floating, symbol="^", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=_pow,
                 backward=(_pow_x,
-                          lambda op, g, out, x, y: op.mul_no_nan(g, out * op.log(op.where(x == 0, 1.0, x)))),
+                          _pow_y),
                 ).stating(Facets(last_neutral=1.0)),
     "sqrt": Gate("√x", "The square root; its slope at 0 is infinite.",
                  ("x",), floating, symbol="√", reads=Reads.OUTPUT,
@@ -191,14 +233,14 @@ ARITHMETIC = {
     "hypot": Gate("√(x² + y²)", "The length of the hypotenuse, without overflow; its slope at (0, 0) is 0.",
                   ("x", "y"), floating, symbol="hypot", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                   forward=lambda xp, x, y: xp.hypot(x, y),
-                  backward=(lambda op, g, out, x, y: _over(op, g, x, out),
-                            lambda op, g, out, x, y: _over(op, g, y, out))),
+                  backward=(lambda op, g, out, x, y: op.mul_div_no_nan(g, x, out),
+                            lambda op, g, out, x, y: op.mul_div_no_nan(g, y, out))),
     "mod": Gate("x - y ⌊x/y⌋", "The remainder, with the sign of the divisor.",
-                ("x", "y"), elementwise, symbol="mod", broadcasts=True, reads=Reads.INPUTS,
+                ("x", "y"), elementwise, symbol="mod", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, x, y: xp.remainder(x, y),
                 integers=divisible,
                 backward=(lambda op, g, out, x, y: g,
-                          lambda op, g, out, x, y: op.mul_no_nan(g, -op.floor(x / y)))),
+                          lambda op, g, out, x, y: op.mul_no_nan(g, -op.round((x - out) / y)))),
     "floor": Gate("⌊x⌋", "The largest integer that is not above x; its slope is 0.",
                   ("x",), floating, symbol="⌊x⌋",
                   forward=lambda xp, x: xp.floor(x),
@@ -226,11 +268,11 @@ ARITHMETIC = {
                  backward=(None,)),
     "max": Gate("max(x, y, …)", "The largest; routes the whole gradient to it.",
                 AtLeast(2), _ordered, attributes=Ties, symbol="max", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
-                forward=lambda xp, *xs, ties: functools.reduce(xp.maximum, xs),
+                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_larger, xp), xs),
                 backward=_route),
     "min": Gate("min(x, y, …)", "The smallest; routes the whole gradient to it.",
                 AtLeast(2), _ordered, attributes=Ties, symbol="min", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
-                forward=lambda xp, *xs, ties: functools.reduce(xp.minimum, xs),
+                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_smaller, xp), xs),
                 backward=_route),
     "clip": Gate("min(max(x, min), max)", "x kept between two bounds; its slope is 1 from bound to bound, else 0.",
                  ("x",), floating, attributes=Bounds, symbol="clip", reads=Reads.INPUTS,
@@ -245,6 +287,15 @@ ARITHMETIC = {
                                  lambda op, g, out, x, y: op.mul_no_nan(x, g)),
                        ).stating(Facets(equal=_mul_no_nan_equal, masks=lambda at, count: at == 1,
                                         product=_mul_no_nan_product)),
+    "mul_div_no_nan": Gate("x · y / z, 0 where x = 0 or z = 0",
+                           "The product x · (y / z), and 0 where x or z is 0: what a length z sends to its side y. Its "
+                           "derivative in y where z is 0 is infinite or NaN.",
+                           ("x", "y", "z"), floating, symbol="*", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                           forward=_mul_div_no_nan,
+                           backward=(lambda op, g, out, x, y, z: op.mul_div_no_nan(g, y, z),
+                                     lambda op, g, out, x, y, z: op.mul_no_nan(g, x / z),
+                                     lambda op, g, out, x, y, z: op.mul_no_nan(g, -out / z)),
+                           ).stating(Facets(equal=_mul_div_no_nan_equal, product=_mul_div_no_nan_product)),
     "identity": Gate("x", "The operand itself.",
                      ("x",), same, symbol="id",
                      forward=lambda xp, x: x,

@@ -12,7 +12,7 @@ import math
 import re
 import string
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -361,8 +361,21 @@ def _scaled(op: Any, g: Any, matrix: Any) -> Any:
     return op.unsqueeze(op.unsqueeze(g, axis=-1), axis=-1) * matrix
 
 
-def _cofactor(xp: Any, x: Any) -> Any:
-    """From the singular values, so that it is exact for singular matrices too: the product of all others of them."""
+def _cofactors_type(x: ArrayType, along: ArrayType | None = None) -> ArrayType:
+    _square(x)
+    if along is None:
+        return x
+    need_float("along", along)
+    if along.shape != x.shape:
+        raise ShapeError(f"needs a direction of the shape of x {show(x.shape)}; along is {show(along.shape)}")
+    return ArrayType(x.shape, promote(x.dtype, along.dtype))
+
+
+def _cofactor(xp: Any, x: Any, along: Any = None) -> Any:
+    """From the singular values, so that it is exact for singular matrices too: by the product of all others of them.
+
+    For a diagonal matrix the derivative along a direction has the products of all but two of them.
+    """
     u, s, vh = _of_finite(xp, lambda x: tuple(xp.linalg.svd(x, full_matrices=False)), x)
     size = s.shape[-1]
     if not size:
@@ -372,15 +385,36 @@ def _cofactor(xp: Any, x: Any) -> Any:
     after = xp.flip(xp.concat([ones, xp.cumulative_prod(xp.flip(s, axis=-1)[..., :-1], axis=-1)], axis=-1),
                     axis=-1) if size > 1 else ones
     sign = (xp.linalg.det(u) * xp.linalg.det(vh))[..., None, None]
-    return sign * xp.matmul(u * (before * after)[..., None, :], vh)
+    if along is None:
+        return sign * xp.matmul(u * (before * after)[..., None, :], vh)
+    # Between i and j stands the product of s[i + 1] … s[j - 1]: a running product along rows, one place to the right.
+    place = xp.arange(size)
+    upper = place[:, None] < place[None, :]
+    running = xp.cumulative_prod(xp.where(upper, s[..., None, :], 1.0), axis=-1)
+    running = xp.concat([ones[..., None] + xp.zeros_like(running[..., :1]), running[..., :-1]], axis=-1)
+    products = xp.where(upper, before[..., :, None] * running * after[..., None, :], 0.0)
+    products = products + xp.matrix_transpose(products)
+    turned = xp.matmul(xp.matmul(xp.matrix_transpose(u), along), xp.matrix_transpose(vh))
+    diagonal = xp.matmul(products, _diagonal(xp, turned, offset=0)[..., None])
+    inner = xp.where(place[:, None] == place[None, :], diagonal, -xp.matrix_transpose(turned) * products)
+    return sign * xp.matmul(xp.matmul(u, inner), vh)
 
 
-def _cofactor_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
-    """Of det(x) x⁻ᵀ, for matrices that have an inverse."""
+def _cofactor_x(op: Any, g: Any, out: Any, x: Any, along: Any = None) -> Any:
+    """The derivative of the cofactors is symmetric; a further one is that of det(x) x⁻ᵀ, which needs an inverse."""
+    if along is None:
+        return op.cofactor(x, g)
     inverse = op.matrix_transpose(op.inv(x))
-    inner = op.reduce_sum(op.reduce_sum(g * inverse, axis=-1), axis=-1)
-    return _scaled(op, op.det(x), _scaled(op, inner, inverse)
-                   - op.matmul(op.matmul(inverse, op.matrix_transpose(g)), inverse))
+    by_g, by_along = (op.matmul(op.matmul(inverse, op.matrix_transpose(y)), inverse) for y in (g, along))
+
+    def inner(y: Any, z: Any) -> Any:
+        return op.reduce_sum(op.reduce_sum(y * z, axis=-1), axis=-1)
+
+    on_g, on_along = inner(inverse, g), inner(inverse, along)
+    twice = op.matmul(op.matmul(by_g, op.matrix_transpose(along)), inverse)
+    twice = twice + op.matmul(op.matmul(by_along, op.matrix_transpose(g)), inverse)
+    return _scaled(op, op.det(x), _scaled(op, on_g * on_along - inner(by_along, g), inverse)
+                   - _scaled(op, on_g, by_along) - _scaled(op, on_along, by_g) + twice)
 
 
 def _inv_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
@@ -476,16 +510,88 @@ def _eigh_type(x: ArrayType) -> tuple[ArrayType, ArrayType]:
     return ArrayType(_square(x).shape[:-1], x.dtype), x
 
 
-def _gaps(op: Any, values: Any) -> Any:
-    """1 / (v[j] - v[i]), and 0 where they are equal: those vectors are not defined one by one."""
-    gaps = op.unsqueeze(values, axis=-2) - op.unsqueeze(values, axis=-1)
-    return op.where(gaps == 0, 0.0, 1 / op.where(gaps == 0, 1.0, gaps))
+class Closeness(NamedTuple):
+    """What counts as equal, relative to the size of the matrix or of its gradient.
+
+    Attributes:
+        equal: two values that differ by rounding alone.
+        near: two values whose difference has lost half of its digits.
+        alike: numbers that agree to the digits that are left then.
+    """
+
+    equal: float
+    near: float
+    alike: float
+
+
+def _closeness(x: Any) -> Closeness:
+    return Closeness(1e-14, 1e-8, 1e-6) if "float64" in str(x.dtype) else Closeness(4e-6, 3e-4, 1e-2)
+
+
+def _undefined(op: Any, x: Any, value: Any) -> Any:
+    """A value, or a number, whose derivative is infinite or NaN; x is what the derivative is taken by."""
+    nothing = op.zeros_like(x)
+    return op.stop_gradient(value) + op.mul_div_no_nan(nothing + 1.0, x, nothing)
+
+
+def _length_of(op: Any, x: Any, axis: int | list[int]) -> Any:
+    """The length along axes, which are kept; a bound of rounding errors has no gradient."""
+    return op.reduce_l2(op.stop_gradient(x), axis=axis, keepdims=True)
+
+
+def _on_diagonal_of(op: Any, values: Any, matrix: Any) -> Any:
+    return op.diagonal_like(op.ones_like(values), matrix) == 1
+
+
+def _mixing(op: Any, values: Any, turning: Any, slopes: Any) -> Any:
+    """The gradient on a matrix in the basis of its vectors: (t[i, j] - t[j, i]) / (2 (v[j] - v[i])) beside the slopes.
+
+    That is 0 / 0 where two values are equal, and has few digits where they are near. A function V f(v) Vᵀ has a
+    gradient there: N f', where N is the gradient on the function (Daleckii and Krein 1965). Its t is 2 N f, and its
+    slopes are f' times the diagonal of N. So between values that are near, the gradient is the symmetric part of t
+    times the one ratio of slopes to the diagonal of t. Between equal values it is NaN where t is not symmetric, as then
+    the function depends on the choice of the vectors, and where there is no one ratio, as for f = 0 or for the sum of
+    two such functions: t and the slopes then do not tell the gradient. So is its derivative among equal values.
+
+    Args:
+        op: the vocabulary.
+        values: eigenvalues or singular values.
+        turning: t, the vectors times the gradient on them.
+        slopes: the gradient on the values; None where none arrives.
+    """
+    bounds = _closeness(values)
+    first, second = op.unsqueeze(values, axis=-1), op.unsqueeze(values, axis=-2)
+    gap, scale = second - first, op.unsqueeze(_length_of(op, values, -1), axis=-1)
+    equal, mirrored = abs(gap) <= bounds.equal * scale, op.matrix_transpose(turning)
+    across, along = (turning - mirrored) / 2, (turning + mirrored) / 2
+    width = _length_of(op, turning, -2)
+    alike = bounds.alike * (width + op.matrix_transpose(width)) + bounds.equal * _length_of(op, turning, [-2, -1])
+    symmetric = abs(across) <= alike
+    if slopes is None:  # what depends on the vectors alone, and not on the choice of them, is constant
+        between, one_ratio, settled = op.zeros_like(along), symmetric, symmetric
+    else:
+        p, s = op.diagonal(turning), slopes
+        p1, p2, s1, s2 = (op.unsqueeze(y, axis=axis) for y in (p, s) for axis in (-1, -2))
+        weight = p1 * p1 + p2 * p2
+        ratio = (p1 * s1 + p2 * s2) / op.where(weight == 0, 1.0, weight)
+        misfit, size = abs(s1 - ratio * p1) + abs(s2 - ratio * p2), abs(s1) + abs(s2)
+        noise = bounds.equal * op.unsqueeze(_length_of(op, s, -1), axis=-1)
+        one_ratio = symmetric & (misfit <= bounds.alike * size + noise)
+        one_ratio = one_ratio & ((abs(p1) + abs(p2) >= alike) | (abs(along) <= alike))
+        between, settled = ratio * along, one_ratio & (size <= noise)
+    special = equal | ((abs(gap) <= bounds.near * scale) & one_ratio)
+    between = op.where(settled, 0.0, _undefined(op, gap, op.where(one_ratio, between, math.nan)))
+    found = op.where(special, between, across / op.where(special, 1.0, gap))
+    slopes = op.zeros_like(values) if slopes is None else slopes
+    return op.where(_on_diagonal_of(op, values, turning), op.unsqueeze(slopes, axis=-1), found)
 
 
 def _eigh_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     (values, vectors), (g_values, g_vectors) = out, g
     transposed = op.matrix_transpose(vectors)
-    inner = _gaps(op, values) * op.matmul(transposed, g_vectors) + op.diagonal_like(g_values, x)
+    if g_vectors is None:
+        return op.matmul(vectors * op.unsqueeze(g_values, axis=-2), transposed)
+    inner = _mixing(op, values, op.matmul(transposed, g_vectors), g_values)
     return _symmetrised(op, op.matmul(op.matmul(vectors, inner), transposed))
 
 
@@ -522,22 +628,35 @@ def _svd_type(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
 
 def _svd_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     (u, s, vh), (g_u, g_s, g_vh) = out, g
+    if g_u is None and g_vh is None:
+        return op.matmul(u * op.unsqueeze(g_s, axis=-2), vh)
+    g_u, g_vh = op.zeros_like(u) if g_u is None else g_u, op.zeros_like(vh) if g_vh is None else g_vh
     ut, v, g_v = (op.matrix_transpose(y) for y in (u, vh, g_vh))
-    gaps = _gaps(op, s * s)
-    row, column = op.unsqueeze(s, axis=-2), op.unsqueeze(s, axis=-1)
-    inverse = op.where(s == 0, 0.0, 1 / op.where(s == 0, 1.0, s))
     left, right = op.matmul(ut, g_u), op.matmul(vh, g_v)
-    inner = (gaps * (left - op.matrix_transpose(left)) * row + column * (gaps * (right - op.matrix_transpose(right))))
-    inner = inner + op.diagonal_like(g_s, inner)
+    row, column = op.unsqueeze(s, axis=-2), op.unsqueeze(s, axis=-1)
+    bounds, scale = _closeness(s), op.unsqueeze(_length_of(op, s, -1), axis=-1)
+    noise = bounds.equal * (_length_of(op, g_u, [-2, -1]) + _length_of(op, g_v, [-2, -1]))
+    slopes = op.zeros_like(s) if g_s is None else abs(g_s)
+    level = slopes <= bounds.equal * _length_of(op, slopes, -1)
+
+    def over(numerator: Any, length: Any, level: Any) -> Any:
+        """A quotient; where the length is 0, it is 0 if numerator and slope are, else they do not tell what it is."""
+        none = length <= bounds.equal * scale
+        quotient = numerator / op.where(none, 1.0, length)
+        settled = level & (abs(numerator) <= noise)
+        return op.where(none, op.where(settled, 0.0, _undefined(op, quotient, math.nan)), quotient)
+
+    turned, level = (left - right) / 2, op.unsqueeze(level, axis=-2)
+    both_level = (level & op.matrix_transpose(level)) | _on_diagonal_of(op, s, left)
+    inner = _mixing(op, s, left + right, g_s) + over(turned - op.matrix_transpose(turned), row + column, both_level)
     sent = op.matmul(op.matmul(u, inner), vh)
     rows, columns = x.shape[-2:]
     if rows == columns:
         return sent
     if rows > columns:
-        outside = g_u - op.matmul(u, left)
-        return sent + op.matmul(outside * op.unsqueeze(inverse, axis=-2), vh)
-    outside = op.matrix_transpose(g_v - op.matmul(v, right))
-    return sent + op.matmul(u, op.unsqueeze(inverse, axis=-1) * outside)
+        return sent + op.matmul(over(g_u - op.matmul(u, left), row, level), vh)
+    outside = over(g_v - op.matmul(v, right), row, level)
+    return sent + op.matmul(u, op.matrix_transpose(outside))
 
 
 LINEAR = {
@@ -593,11 +712,12 @@ LINEAR = {
                 ("x",), _of_square, symbol="det", reads=Reads.INPUTS,
                 forward=lambda xp, x: _of_finite(xp, xp.linalg.det, x),
                 backward=(lambda op, g, out, x: _scaled(op, g, op.cofactor(x)),)),
-    "cofactor": Gate("det(x) x⁻ᵀ", "The cofactors of a matrix, also where it is singular; its own gradient needs an "
-                                   "inverse.",
-                     ("x",), _square, symbol="cof", reads=Reads.INPUTS,
+    "cofactor": Gate("det(x) x⁻ᵀ", "The cofactors of a matrix, also where it is singular; or their derivative along a "
+                                   "direction, whose own gradient needs an inverse.",
+                     ("x", "along"), _cofactors_type, optional=1, symbol="cof", reads=Reads.INPUTS,
                      forward=_cofactor,
-                     backward=(_cofactor_backward,)),
+                     backward=(_cofactor_x,
+                               lambda op, g, out, x, along: op.cofactor(x, g))),
     "slogdet": Gate("sign det x, ln |det x|", "Sign and logarithm of the determinant, without overflow.",
                     ("x",), lambda x: (_of_square(x), _of_square(x)), outputs=("sign", "logabsdet"), symbol="ln det",
                     reads=Reads.INPUTS,
@@ -616,8 +736,10 @@ LINEAR = {
                      forward=lambda xp, x: _of_finite(xp, xp.linalg.cholesky, _symmetric(xp, x)),
                      backward=(_cholesky_backward,)),
     "eigh": Gate("λ, v with x v = λ v", "Eigenvalues, ascending, and eigenvectors, in columns, of symmetric matrices; "
-                                        "among equal eigenvalues the vectors have no gradient.",
-                 ("x",), _eigh_type, outputs=("eigenvalues", "eigenvectors"), symbol="eigh", reads=Reads.OUTPUT,
+                                        "among equal eigenvalues a function that does not depend on the choice of "
+                                        "vectors has a gradient, others NaN.",
+                 ("x",), _eigh_type, outputs=("eigenvalues", "eigenvectors"), symbol="eigh",
+                 reads=Reads.OUTPUT, partial=True,
                  forward=_eigh,
                  backward=(_eigh_backward,)),
     "qr": Gate("q, r with q r = x", "Orthonormal columns times an upper triangular matrix.",
@@ -625,8 +747,9 @@ LINEAR = {
                forward=_qr,
                backward=(_qr_backward,)),
     "svd": Gate("u, s, vh with u diag(s) vh = x",
-                "Singular values, descending, and singular vectors; among equal values the vectors have no gradient.",
-                ("x",), _svd_type, outputs=("u", "s", "vh"), symbol="svd", reads=Reads.OUTPUT,
+                "Singular values, descending, and singular vectors; among equal values a function that does not depend "
+                "on the choice of vectors has a gradient, others NaN.",
+                ("x",), _svd_type, outputs=("u", "s", "vh"), symbol="svd", reads=Reads.OUTPUT, partial=True,
                 forward=_svd,
                 backward=(_svd_backward,)),
 }

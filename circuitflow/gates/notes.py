@@ -108,6 +108,8 @@ NOTES: dict[str, Note] = {
                  words="lets its gradient through inside the bounds and stops it outside"),
     "mul_no_nan": Note("as mul, by the same gate: {g} times {y} to {x}, {x} times {g} to {y}",
                        kinks="0 · ∞ and 0 · NaN are 0 where the 0 is x", also="multiply_no_nan"),
+    "mul_div_no_nan": Note("{g} · {y} / {z} to {x}, {g} · {x} / {z} to {y}, -{g} · {out} / {z} to {z}",
+                           kinks="infinite or NaN where z is 0", also="divide_no_nan div_no_nan"),
     "identity": Note("{g} to {x}", onnx="Identity",
                      also="positive conj conjugate real resolve_conj conj_physical clone copy noop"
                           "linear_activation id", words="passes its gradient on unchanged"),
@@ -256,7 +258,9 @@ NOTES: dict[str, Note] = {
     "trace": Note("{g} on the diagonal of {x}", numpy="trace"),
     "det": Note("{g} times the cofactors of {x}", kinks="exact for singular matrices", onnx="Det", numpy="linalg.det",
                 also="determinant"),
-    "cofactor": Note("by the inverse of {x}, times {g}, to {x}", kinks="needs an inverse where it is differentiated"),
+    "cofactor": Note("the derivative of the cofactors of {x} along {g} to {x}; to {along} too",
+                     kinks="exact for singular matrices; with a direction it needs an inverse where it is "
+                           "differentiated by {x}"),
     "slogdet": Note("the inverse of {x}, transposed, times {g.logabsdet}", kinks="none by the sign",
                     numpy="linalg.slogdet", also="logdet"),
     "inv": Note("-{out}ᵀ {g} {out}ᵀ to {x}", onnx="Inverse", numpy="linalg.inv", also="inverse matrix_inverse"),
@@ -266,12 +270,14 @@ NOTES: dict[str, Note] = {
                      "diagonal", kinks="of the mean of x and its transpose", numpy="linalg.cholesky"),
     "eigh": Note("v (diag {g.eigenvalues} + F ∘ vᵀ {g.eigenvectors}) vᵀ to {x}, made symmetric; v are the "
                  "eigenvectors, F has 1 / (λ_j - λ_i)",
-                 kinks="0 among equal eigenvalues; the first large component of a vector is positive",
+                 kinks="among equal eigenvalues that of v f(λ) vᵀ, NaN for what depends on the choice of vectors or is "
+                       "more than one such function; the first large component of a vector is positive",
                  numpy="linalg.eigh", also="eigvalsh"),
     "qr": Note("({g.q} + q copyltu(r {g.r}ᵀ - {g.q}ᵀ q)) r⁻ᵀ to {x}", kinks="the diagonal of r is positive",
                numpy="linalg.qr"),
     "svd": Note("u (F ∘ …) vh to {x}, as Townsend has it; F has 1 / (s_j² - s_i²)",
-                kinks="0 among equal values; the first large component of a column of u is positive",
+                kinks="among equal values that of u f(s) vh, NaN for what depends on the choice of vectors or is more "
+                      "than one such function; the first large component of a column of u is positive",
                 numpy="linalg.svd", also="svdvals"),
     # layout
     "reshape": Note("{g} in the shape of {x}", onnx="Reshape", numpy="reshape", also="view ravel unflatten newshape",

@@ -103,6 +103,7 @@ class Gate:
         attributes: pydantic model of the attributes.
         outputs: names of the outputs where there are several, or `outputs(**attributes)` that gives them.
         reads: whose values the backward rule reads.
+        partial: whether the rule takes None for the gradient on one of several outputs that none reaches; else zeros.
         broadcasts: whether operands are broadcast together, so that the sweep sums contributions to their shapes.
         symbol: what is drawn in the gate's circle.
         facets: what else may be taken for granted; nothing, but for a row that comes of `stating`.
@@ -119,6 +120,7 @@ class Gate:
     attributes: type[Attributes] = Attributes
     outputs: tuple[str, ...] | Callable[..., tuple[str, ...]] = ()
     reads: Reads = Reads.NOTHING
+    partial: bool = False
     broadcasts: bool = False
     symbol: str = ""
     defaults: Mapping[str, Any] = field(init=False, repr=False)

@@ -17,6 +17,7 @@ from circuitflow.gates.shapes import (
     axis_of,
     broadcast_shapes,
     count,
+    has_signed_zeros,
     need_float,
     need_number,
     show,
@@ -65,7 +66,7 @@ def magnitude(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
     So the squares of x divided by it stay in the range, and in all ordinary cases x stays what it is, to the last bit.
     The reciprocal of the scale is in the range too: XLA multiplies by that.
     """
-    if x.size == 0:
+    if 0 in x.shape:
         return xp.ones((1,) * x.ndim, dtype=x.dtype)
     largest = xp.max(xp.abs(x), axis=axes, keepdims=True)
     cube = largest * largest * largest
@@ -130,11 +131,16 @@ def _size(x: Any, axis: int | list[int] | None) -> int:
     return math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
 
 
-def _restore(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdims: bool) -> Any:
-    """What was reduced, stretched over the axes again."""
+def _kept(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdims: bool) -> Any:
+    """What was reduced, with the axes of size 1."""
     for a in () if keepdims else axes_of(axis, x.ndim):
         reduced = op.unsqueeze(reduced, axis=a)
-    return op.expand_like(reduced, x)
+    return reduced
+
+
+def _restore(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdims: bool) -> Any:
+    """What was reduced, stretched over the axes again."""
+    return op.expand_like(_kept(op, reduced, x, axis, keepdims), x)
 
 
 def _route(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ties: str, first: Any) -> Any:
@@ -147,28 +153,46 @@ def _route(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ties
     return g * largest / op.reduce_sum(largest, axis=axis, keepdims=True)
 
 
+def _largest(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool, ties: str) -> Any:
+    """The largest of IEEE 754-2019, for which 0 is larger than -0; NumPy and torch give either."""
+    axes = axes_of(axis, x.ndim)
+    out = xp.max(x, axis=axes, keepdims=keepdims)
+    if not has_signed_zeros(out):
+        return out
+    positive = xp.any((x == 0) & ~xp.signbit(x), axis=axes, keepdims=keepdims)
+    return xp.where((out == 0) & positive, xp.abs(out), out)
+
+
+def _smallest(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool, ties: str) -> Any:
+    axes = axes_of(axis, x.ndim)
+    out = xp.min(x, axis=axes, keepdims=keepdims)
+    if not has_signed_zeros(out):
+        return out
+    negative = xp.any((x == 0) & xp.signbit(x), axis=axes, keepdims=keepdims)
+    return xp.where((out == 0) & negative, -xp.abs(out), out)
+
+
 def _norm(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool) -> Any:
     scale = magnitude(xp, x, axes_of(axis, x.ndim))
-    return _kept(xp, scale * xp.sqrt(_sum(xp, (x / scale) ** 2, axis=axis, keepdims=True)), x, axis, keepdims)
+    return _without_axes(xp, scale * xp.sqrt(_sum(xp, (x / scale) ** 2, axis=axis, keepdims=True)), x, axis, keepdims)
 
 
-def _kept(xp: Any, reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+def _without_axes(xp: Any, reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """What was reduced with its axes kept, without them where they are not wanted."""
     axes = axes_of(axis, x.ndim)
     return reduced if keepdims else xp.reshape(reduced, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
 def _norm_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
-    norm = _restore(op, out, x, axis, keepdims)
-    return _restore(op, g, x, axis, keepdims) * op.where(norm == 0, 0.0, x / norm)
+    return op.mul_div_no_nan(_kept(op, g, x, axis, keepdims), x, _kept(op, out, x, axis, keepdims))
 
 
 def _log_sum_exp(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool) -> Any:
-    if x.size == 0:
+    if 0 in x.shape:
         return xp.log(_sum(xp, x, axis=axis, keepdims=keepdims))
     largest = xp.max(x, axis=axes_of(axis, x.ndim), keepdims=True)
     shift = xp.where(xp.isinf(largest), 0.0, largest)
-    return _kept(xp, shift + xp.log(_sum(xp, xp.exp(x - shift), axis=axis, keepdims=True)), x, axis, keepdims)
+    return _without_axes(xp, shift + xp.log(_sum(xp, xp.exp(x - shift), axis=axis, keepdims=True)), x, axis, keepdims)
 
 
 def _log_sum_exp_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
@@ -196,26 +220,32 @@ def _variance(xp: Any, x: Any, axis: int | list[int] | None, ddof: int) -> tuple
 
 def _var(xp: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
     scale, variance = _variance(xp, x, axis, ddof)
-    return _kept(xp, scale * (scale * variance), x, axis, keepdims)
+    return _without_axes(xp, scale * (scale * variance), x, axis, keepdims)
 
 
 def _std(xp: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
     scale, variance = _variance(xp, x, axis, ddof)
-    return _kept(xp, scale * xp.sqrt(variance), x, axis, keepdims)
+    return _without_axes(xp, scale * xp.sqrt(variance), x, axis, keepdims)
 
 
 def _centred(op: Any, x: Any, axis: Any) -> Any:
-    return x - op.reduce_mean(x, axis=axis, keepdims=True)
+    """The distance of x from its mean, in two steps: the second takes away the rounding error of the first mean."""
+    shifted = x - op.stop_gradient(op.reduce_mean(x, axis=axis, keepdims=True))
+    return shifted - op.reduce_mean(shifted, axis=axis, keepdims=True)
+
+
+def _freedom(op: Any, x: Any, axis: Any, ddof: int) -> Any:
+    """The divisor of a variance; 0 where more degrees of freedom are taken than there are."""
+    return op.relu(op.size(x, axis=axis) - ddof)
 
 
 def _variance_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
-    return 2 * _restore(op, g, x, axis, keepdims) * _centred(op, x, axis) / (op.size(x, axis=axis) - ddof)
+    return 2 * _restore(op, g, x, axis, keepdims) * _centred(op, x, axis) / _freedom(op, x, axis, ddof)
 
 
 def _deviation_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
-    deviation = _restore(op, out, x, axis, keepdims)
-    slope = op.where(deviation == 0, 0.0, _centred(op, x, axis) / deviation)
-    return _restore(op, g, x, axis, keepdims) * slope / (op.size(x, axis=axis) - ddof)
+    g, deviation = (_kept(op, y, x, axis, keepdims) for y in (g, out))
+    return op.mul_div_no_nan(g, _centred(op, x, axis), deviation) / _freedom(op, x, axis, ddof)
 
 
 def _others(op: Any, x: Any, axis: int) -> Any:
@@ -302,14 +332,12 @@ REDUCTIONS = {
                         backward=(_prod_backward,)),
     "reduce_max": Gate("max x", "The largest along axes; routes the whole gradient to it.",
                        ("x",), _extremum, attributes=Extremum, symbol="max", reads=Reads.INPUTS | Reads.OUTPUT,
-                       forward=lambda xp, x, *, axis, keepdims, ties:
-                           xp.max(x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
+                       forward=_largest,
                        backward=(lambda op, g, out, x, *, axis, **rest:
                                  _route(op, g, out, x, axis=axis, **rest, first=op.is_first_max(x, axis=axis)),)),
     "reduce_min": Gate("min x", "The smallest along axes; routes the whole gradient to it.",
                        ("x",), _extremum, attributes=Extremum, symbol="min", reads=Reads.INPUTS | Reads.OUTPUT,
-                       forward=lambda xp, x, *, axis, keepdims, ties:
-                           xp.min(x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
+                       forward=_smallest,
                        backward=(lambda op, g, out, x, *, axis, **rest:
                                  _route(op, g, out, x, axis=axis, **rest, first=op.is_first_max(-x, axis=axis)),)),
     "reduce_l1": Gate("Σ |x|", "The sum of absolute values along axes.",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from circuitflow.errors import few
 
@@ -255,3 +255,10 @@ def floating(*types: ArrayType, **_: object) -> ArrayType:
 def same(x: ArrayType) -> ArrayType:
     """The operand's own shape and dtype."""
     return x
+
+
+def has_signed_zeros(x: Any) -> bool:
+    """Whether there may be zeros with a sign in an array: integers have none, and arrays of NumPy are looked at."""
+    if type(x).__module__ == "numpy" and (x.dtype.kind != "f" or x.all()):
+        return False
+    return "int" not in str(x.dtype)
