@@ -107,7 +107,7 @@ def _log_softmax(xp: Any, x: Any) -> Any:
 
 
 def _cross_entropy(xp: Any, x: Any, labels: Any, **rest: Any) -> Any:
-    return _negative_log_likelihood(xp, _log_softmax(xp, x) if x.size else x, labels, **rest)
+    return _negative_log_likelihood(xp, x if 0 in x.shape else _log_softmax(xp, x), labels, **rest)
 
 
 def _on_labels(op: Any, g: Any, x: Any, labels: Any, reduction: str, ignore_index: int | None) -> tuple[Any, Any]:

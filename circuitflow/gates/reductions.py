@@ -134,7 +134,7 @@ def _route(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ties
 
 
 def _norm(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool) -> Any:
-    if x.size == 0:
+    if 0 in x.shape:
         return _sum(xp, x, axis=axis, keepdims=keepdims)
     largest = xp.max(xp.abs(x), axis=axes_of(axis, x.ndim), keepdims=True)
     scale = xp.where((largest == 0) | xp.isinf(largest), 1.0, largest)
