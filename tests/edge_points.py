@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,7 @@ LABEL = np.array([1])
 def pull(gate: str, *operands: Any, g: Any = 1.0, dtype: Any = np.float64, **attributes: Any) -> tuple[Any, list[Any]]:
     """Value and contributions of one gate."""
     row, op = GATES[gate], Vocabulary(np, GATES)
-    attributes = {**row.defaults, **attributes}
+    attributes = {**row.defaults, **GIVEN.get(gate, {}), **attributes}
     xs = [as_array(x, dtype) for x in operands]
     wanted = [x.dtype.kind == "f" and row.reaches(i) for i, x in enumerate(xs)]
     with np.errstate(all="ignore"):
@@ -40,6 +41,9 @@ def pull(gate: str, *operands: Any, g: Any = 1.0, dtype: Any = np.float64, **att
 def as_array(x: Any, dtype: Any = np.float64) -> np.ndarray:
     return np.asarray(x, x.dtype if isinstance(x, np.ndarray) and x.dtype.kind == "i" else bool if isinstance(x, bool) else dtype)
 
+
+GIVEN: dict[str, dict[str, Any]] = {"polygamma": {"n": 1}, "clip": {"min": -1.0, "max": 1.0}}
+"""The attributes at the points of gates that are nothing without."""
 
 # gate, operands, value, gradients
 POINTS = [
@@ -256,6 +260,189 @@ POINTS = [
     ("det", ([[inf, 0], [0, 1]],), nan, ([[nan, nan], [nan, nan]],)),
 ]
 
+MOST, LEAST = sys.float_info.max, 5e-324
+ABOVE, BELOW = math.nextafter(1, 2), math.nextafter(1, 0)
+GAMMA, ROOT_PI = 0.5772156649015329, math.sqrt(math.pi)
+
+# Neighbours of kinks, zeros of both signs, what is not finite, and the ends of the range.
+POINTS += [
+    ("add", (MOST, MOST), inf, (1, 1)),
+    ("add", (-0.0, 0.0), 0, (1, 1)),
+    ("add", (nan, 1), nan, (1, 1)),
+    ("sub", (MOST, -MOST), inf, (1, -1)),
+    ("sub", (LEAST, LEAST), 0, (1, -1)),
+    ("mul", (inf, 0), nan, (0, inf)),
+    ("mul", (-0.0, 5), 0, (5, 0)),
+    ("mul", (MOST, 2), inf, (2, MOST)),
+    ("div", (-1, 0), -inf, (inf, inf)),
+    ("div", (1, inf), 0, (0, 0)),
+    ("div", (MOST, 0.5), inf, (2, -inf)),
+    ("reciprocal", (-0.0,), -inf, (-inf,)),
+    ("reciprocal", (1e300,), 1e-300, (0,)),
+    ("neg", (-0.0,), 0, (-1,)),
+    ("neg", (inf,), -inf, (-1,)),
+    ("sqrt", (-1,), nan, (nan,)),
+    ("sqrt", (MOST,), math.sqrt(MOST), (0.5 / math.sqrt(MOST),)),
+    ("square", (-0.0,), 0, (0,)),
+    ("square", (-inf,), inf, (-inf,)),
+    ("abs", (-0.0,), 0, (0,)),
+    ("abs", (nan,), nan, (nan,)),
+    ("abs", (-LEAST,), LEAST, (-1,)),
+    ("sign", (-inf,), -1, ()),
+    ("sign", (nan,), nan, ()),
+    ("floor", (math.nextafter(3, 0),), 2, ()),
+    ("floor", (-inf,), -inf, ()),
+    ("ceil", (math.nextafter(2, 3),), 3, ()),
+    ("ceil", (nan,), nan, ()),
+    ("round", (0.5,), 0, ()),
+    ("round", (math.nextafter(0.5, 1),), 1, ()),
+    ("max", (1, ABOVE), ABOVE, (0, 1)),
+    ("max", (inf, nan), nan, (0, 1)),
+    ("min", (-inf, 0), -inf, (1, 0)),
+    ("min", (1, BELOW), BELOW, (0, 1)),
+    ("clip", (-1,), -1, (1,)),
+    ("clip", (math.nextafter(-1, -2),), -1, (0,)),
+    ("clip", (1,), 1, (1,)),
+    ("clip", (ABOVE,), 1, (0,)),
+    ("clip", (inf,), 1, (0,)),
+    ("clip", (nan,), nan, (0,)),
+    ("mean", (inf, -inf), nan, (0.5, 0.5)),
+    ("mul_no_nan", (2, 0), 0, (0, 2)),
+    ("identity", (nan,), nan, (1,)),
+    ("exp", (0,), 1, (1,)),
+    ("exp", (709.7,), math.exp(709.7), (math.exp(709.7),)),
+    ("exp", (-745,), LEAST, (LEAST,)),
+    ("exp", (nan,), nan, (nan,)),
+    ("expm1", (-0.0,), 0, (1,)),
+    ("expm1", (-inf,), -1, (0,)),
+    ("log", (1,), 0, (1,)),
+    ("log", (-1,), nan, (-1,)),
+    ("log", (1e300,), math.log(1e300), (1e-300,)),
+    ("log1p", (-0.0,), 0, (1,)),
+    ("log1p", (inf,), inf, (0,)),
+    ("log1p", (-BELOW,), math.log1p(-BELOW), (2.0**53,)),
+    ("log1p", (-0.4,), math.log1p(-0.4), (1 / 0.6,)),
+    ("log_add_exp", (0, 0), math.log(2), (0.5, 0.5)),
+    ("log_add_exp", (inf, inf), inf, (0.5, 0.5)),
+    ("log_add_exp", (nan, 0), nan, (nan, nan)),
+    ("erf", (0,), 0, (2 / ROOT_PI,)),
+    ("erf", (-inf,), -1, (0,)),
+    ("erf", (nan,), nan, (nan,)),
+    ("erfc", (0,), 1, (-2 / ROOT_PI,)),
+    ("erfc", (inf,), 0, (0,)),
+    ("erfc", (-10,), 2, (-2 / ROOT_PI * math.exp(-100),)),
+    ("lgamma", (2,), 0, (1 - GAMMA,)),
+    ("lgamma", (-1.5,), 0.860047015376481, (0.7031566406452432,)),
+    ("lgamma", (inf,), inf, (inf,)),
+    ("lgamma", (nan,), nan, (nan,)),
+    ("polygamma", (1,), math.pi**2 / 6, (-2.404113806319188,)),
+    ("sin", (-0.0,), 0, (1,)),
+    ("sin", (inf,), nan, (nan,)),
+    ("sin", (2.0**70,), -0.9981794021933068, (0.060314849224819785,)),
+    ("cos", (0,), 1, (0,)),
+    ("cos", (-inf,), nan, (nan,)),
+    ("tan", (inf,), nan, (nan,)),
+    ("asin", (-0.0,), 0, (1,)),
+    ("asin", (ABOVE,), nan, (nan,)),
+    ("acos", (1,), 0, (-inf,)),
+    ("acos", (nan,), nan, (nan,)),
+    ("atan", (-0.0,), 0, (1,)),
+    ("atan", (-inf,), -math.pi / 2, (0,)),
+    ("atan2", (0, 1), 0, (1, 0)),
+    ("atan2", (-0.0, -1), -math.pi, (-1, 0)),
+    ("atan2", (1, 0), math.pi / 2, (0, -1)),
+    ("sinh", (-0.0,), 0, (1,)),
+    ("sinh", (500,), math.sinh(500), (math.cosh(500),)),
+    ("sinh", (710,), math.sinh(710), (math.cosh(710),)),
+    ("cosh", (-1000,), inf, (-inf,)),
+    ("cosh", (554.5,), math.cosh(554.5), (math.sinh(554.5),)),
+    ("asinh", (-0.0,), 0, (1,)),
+    ("asinh", (-inf,), -inf, (0,)),
+    ("acosh", (0.5,), nan, (nan,)),
+    ("acosh", (inf,), inf, (0,)),
+    ("atanh", (-1,), -inf, (inf,)),
+    ("atanh", (0.41,), math.atanh(0.41), (1 / (1 - 0.41**2),)),
+    ("atanh", (2,), nan, (-1 / 3,)),
+    ("sinc", (nan,), nan, (nan,)),
+    ("sigmoid", (-0.0,), 0.5, (0.25,)),
+    ("tanh", (-0.0,), 0, (1,)),
+    ("tanh", (nan,), nan, (nan,)),
+    ("softplus", (nan,), nan, (nan,)),
+    ("relu", (LEAST,), LEAST, (1,)),
+    ("relu", (-LEAST,), 0, (0,)),
+    ("log_sigmoid", (inf,), 0, (0,)),
+    ("leaky_relu", (-0.0,), 0, (0.01,)),
+    ("leaky_relu", (-inf,), -inf, (0.01,)),
+    ("leaky_relu", (nan,), nan, (0.01,)),
+    ("prelu", (-1, 0.25), -0.25, (0.25, -1)),
+    ("prelu", (nan, 0.25), nan, (0.25, nan)),
+    ("elu", (-inf,), -1, (0,)),
+    ("elu", (nan,), nan, (nan,)),
+    ("selu", (0,), 0, (1.7580993408473766,)),
+    ("selu", (-inf,), -1.7580993408473766, (0,)),
+    ("celu", (0,), 0, (1,)),
+    ("celu", (inf,), inf, (1,)),
+    ("gelu", (0,), 0, (0.5,)),
+    ("gelu", (-1000,), 0, (0,)),
+    ("softsign", (-0.0,), 0, (1,)),
+    ("softsign", (nan,), nan, (nan,)),
+    ("mish", (0,), 0, (0.6,)),
+    ("hard_sigmoid", (math.nextafter(2.5, 3),), 1, (0,)),
+    ("hard_sigmoid", (math.nextafter(2.5, 0),), 1, (0.2,)),
+    ("hard_sigmoid", (math.nextafter(-2.5, -3),), 0, (0,)),
+    ("hard_sigmoid", (-inf,), 0, (0,)),
+    ("hard_sigmoid", (nan,), nan, (0,)),
+    ("hard_swish", (0,), 0, (0.5,)),
+    ("hard_swish", (math.nextafter(3, 4),), math.nextafter(3, 4), (1,)),
+    ("hard_swish", (math.nextafter(-3, 0),), -2.2204460492503126e-16, (-0.5,)),
+    ("hard_swish", (MOST,), MOST, (1,)),
+    ("thresholded_relu", (ABOVE,), ABOVE, (1,)),
+    ("thresholded_relu", (inf,), inf, (1,)),
+    ("where", (True, nan, 1), nan, (1, 0)),
+    ("softmax", ([0.0],), [1], ([0],)),
+    ("softmax", ([-inf, 0.0],), [0, 1], ([0, 0],)),
+    ("log_softmax", ([-inf, 0.0],), [-inf, 0], ([1, -1],)),
+    ("cum_sum", ([inf, -inf],), [inf, nan], ([2, 1],)),
+    ("cum_sum", ([],), [], ([],)),
+    ("cum_prod", ([2.0, nan],), [2, nan], ([nan, 2],)),
+    ("reduce_sum", ([inf, -inf],), nan, ([1, 1],)),
+    ("reduce_mean", ([nan, 1.0],), nan, ([0.5, 0.5],)),
+    ("reduce_prod", ([nan, 2.0],), nan, ([2, nan],)),
+    ("reduce_prod", ([-0.0, 5.0],), 0, ([5, 0],)),
+    ("reduce_max", ([-inf, -inf],), -inf, ([1, 0],)),
+    ("reduce_max", ([0.0, -0.0],), 0, ([1, 0],)),
+    ("reduce_min", ([nan, 1.0],), nan, ([1, 0],)),
+    ("reduce_l1", ([],), 0, ([],)),
+    ("reduce_l1", ([-0.0, nan],), nan, ([0, nan],)),
+    ("reduce_l2", ([-5.0],), 5, ([-1],)),
+    ("reduce_l2", ([nan, 1.0],), nan, ([nan, nan],)),
+    ("reduce_sum_square", ([],), 0, ([],)),
+    ("reduce_sum_square", ([nan, 1.0],), nan, ([nan, 2],)),
+    ("reduce_log_sum_exp", ([-1000.0, 0.0],), 0, ([0, 1],)),
+    ("reduce_log_sum_exp", ([nan, 0.0],), nan, ([nan, nan],)),
+    ("reduce_var", ([5.0],), 0, ([0],)),
+    ("reduce_var", ([1.0, 3.0],), 1, ([-1, 1],)),
+    ("reduce_std", ([5.0],), 0, ([0],)),
+    ("mean_squared_error", ([0.0], [2.0]), 4, ([-4], [4])),
+    ("huber", ([3.0], [1.0]), 1.5, ([1], [-1])),
+    ("huber", ([inf], [0.0]), inf, ([1], [-1])),
+    ("binary_cross_entropy", ([0.5], [1.0]), math.log(2), ([-2], [0])),
+    ("binary_cross_entropy", ([0.0], [0.0]), 0, ([1], [inf])),
+    ("negative_log_likelihood_loss", ([[nan, -2.0]], LABEL), 2, ([[0, -1]],)),
+    ("softmax_cross_entropy_loss", ([[0.0, 0.0]], LABEL), math.log(2), ([[0.5, -0.5]],)),
+    ("softmax_cross_entropy_loss", ([[-inf, 0.0]], LABEL), 0, ([[0, 0]],)),
+    ("layer_normalization", ([0.0, 0.0], [2.0, 3.0]), [0, 0], ([-158.11388300841895, 158.11388300841895], [0, 0])),
+    ("rms_normalization", ([0.0, 0.0], [1.0, 1.0]), [0, 0], ([316.2277660168379, 316.2277660168379], [0, 0])),
+    ("global_max_pool", ([[[2.0, 2.0]]],), [[[2]]], ([[[1, 0]]],)),
+    ("matmul", ([[inf, 0.0]], [[0.0], [1.0]]), [[nan]], ([[0, 1]], [[inf], [0]])),
+    ("trace", ([[1.0, nan], [0.0, 2.0]],), 3, ([[1, 0], [0, 1]],)),
+    ("det", ([[0.0]],), 0, ([[1]],)),
+    ("det", ([[0.0, 0.0], [0.0, 0.0]],), 0, ([[0, 0], [0, 0]],)),
+    ("inv", ([[0.5]],), [[2]], ([[-4]],)),
+    ("inv", ([[nan]],), [[nan]], ([[nan]],)),
+    ("cholesky", ([[4.0]],), [[2]], ([[0.25]],)),
+]
+
 WHY = {
     "max": "the whole gradient goes to one operand, as in the classic max gate; `ties: share` splits it; a NaN goes to the NaN operand",
     "min": "as max",
@@ -292,8 +479,30 @@ WHY = {
     "softmax": "as reduce_log_sum_exp", "log_softmax": "as reduce_log_sum_exp",
     "softmax_cross_entropy_loss": "a probability near 1 is told by the others, and one infinite score is the whole of it",
     "layer_normalization": "scaled before it is squared", "rms_normalization": "scaled before it is squared",
+    "sign": "NaN has no sign",
+    "clip": "the slope is 1 from bound to bound; JAX halves it at them",
+    "elu": "NaN goes through; torch takes the slope above 0",
+    "hard_swish": "divided before it is multiplied, so nothing leaves the range",
+    "cum_prod": "the product of the others", "reduce_prod": "the product of the others",
+    "huber": "the slope beyond delta is ±1, however far",
+    "global_max_pool": "as max",
 }
 """Where we differ from JAX or torch, why."""
+
+SUBNORMAL = "on a CPU, XLA takes subnormal numbers for 0, as operands and as results; no setting of it changes that"
+XLA_LOG1P = "from -0.41 to -0.29 XLA's has 14 digits; one with all would make softplus slower"
+
+EXCEPTIONS: list[tuple[str, tuple[Any, ...], str]] = [
+    ("log", (LEAST,), SUBNORMAL),
+    ("mul", (LEAST, 0.5), SUBNORMAL),
+    ("sqrt", (LEAST,), SUBNORMAL),
+    ("lgamma", (LEAST,), SUBNORMAL),
+    ("abs", (-LEAST,), SUBNORMAL),
+    ("exp", (-745,), SUBNORMAL),
+    ("relu", (LEAST,), SUBNORMAL),
+    ("log1p", (-0.4,), XLA_LOG1P),
+]
+"""The points at which XLA gives something else, and why: on JAX arrays, and by the engine jax. No other engine has any."""
 
 # Where the oracle of the examples is for other operands.
 JAX = {
@@ -317,7 +526,7 @@ def in_jax(gate: str, operands: tuple[Any, ...]) -> tuple[Any, list[Any]] | None
         values = list(map(jnp.asarray, xs))
         for i, x in zip(moving, moved, strict=True):
             values[i] = x
-        return function(*values, **GATES[gate].defaults)
+        return function(*values, **{**GATES[gate].defaults, **GIVEN.get(gate, {})})
 
     value, vjp = jax.vjp(of, *(jnp.asarray(xs[i]) for i in moving))
     return value, list(vjp(jnp.ones_like(value))) if moving else []
@@ -364,7 +573,7 @@ def page(torch: str) -> Iterator[str]:
     yield "# What we promise at the edges"
     yield ""
     yield ("Values and gradients at ties, kinks, zeros and the ends of the range of floats, in float64, for an upstream gradient of 1, "
-           "all attributes at their defaults. JAX and torch stand where they give something else, with the reason. "
+           "all attributes at their defaults (`polygamma` with n = 1, `clip` from -1 to 1). JAX and torch stand where they give something else, with the reason. "
            "Written by `tests/test_conventions.py`, which checks it.")
     yield ""
     yield f"JAX {jax.__version__}, torch {torch}."
@@ -376,6 +585,18 @@ def page(torch: str) -> Iterator[str]:
         others = [in_jax(gate, operands), in_torch(gate, operands)]
         shown = ["" if equal(ours, theirs) else f"{_said(theirs[0])}; {_list(theirs[1])}" for theirs in others]
         yield " | ".join([f"| {gate}", _list(operands), _said(value), _list(gradients), *shown, WHY[gate] if any(shown) else "", ""]).rstrip()
+    yield ""
+    yield "## On every engine"
+    yield ""
+    yield ("The interpreter on arrays of NumPy, torch and JAX, staged code on floats, arrays and rows, tapes, the engine jax, exported "
+           "Python and gradients as documents keep these promises to 2e-15; `tests/test_conformance.py` checks them at every point. "
+           "Tapes and staged code over rows refuse gates of arrays, and a tape refuses `lgamma` and `polygamma`. "
+           "JAX arrays and the engine jax have these exceptions:")
+    yield ""
+    yield "| gate | operands | why |"
+    yield "|---|---|---|"
+    for gate, operands, why in EXCEPTIONS:
+        yield f"| {gate} | {_list(operands)} | {why} |"
     yield ""
     yield from section()
 

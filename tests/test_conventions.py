@@ -27,7 +27,7 @@ needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None,
 
 
 def test_there_are_enough_points():
-    assert len(POINTS) >= 150
+    assert len(POINTS) >= 173 + 100
 
 
 @pytest.mark.parametrize(("gate", "operands", "value", "gradients"), POINTS)
@@ -66,12 +66,19 @@ def test_points(gate, operands, value, gradients, dtype):
     everything = np.abs(np.concatenate([np.ravel(x) for x in (*operands, value, *gradients)]).astype(np.float64))
     if dtype == np.float32 and np.any(((everything > 0) & (everything < 1e-37)) | ((everything > 1e38) & (everything < inf))):
         pytest.skip("beyond the range of float32")
+    if dtype == np.float32 and any(is_neighbour(x) for operand in operands for x in np.ravel(operand)):
+        pytest.skip("float32 has no such number beside the kink")
     out, contributions = pull(gate, *operands, dtype=dtype)
     tolerance = 2e-15 if dtype == np.float64 else 1e-6
     np.testing.assert_allclose(out, value, rtol=tolerance)
     for found, expected in zip(contributions, gradients, strict=True):
         np.testing.assert_allclose(found, expected, rtol=tolerance)
         assert np.asarray(found).dtype == dtype
+
+
+def is_neighbour(x: Any) -> bool:
+    """Whether a number is beside one of few digits."""
+    return bool(0 < abs(float(x) - float(np.float32(x))) < 1e-14 * abs(float(x)))
 
 
 def test_gelu_is_exact_far_below_0():

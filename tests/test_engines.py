@@ -29,7 +29,7 @@ from circuitflow.gates.exponential import EXPONENTIAL
 from circuitflow.gates.logic import LOGIC
 from circuitflow.gates.trigonometric import TRIGONOMETRIC
 from conftest import ROOT
-from edge_points import POINTS
+from edge_points import GIVEN, POINTS
 from gate_examples import EXAMPLES, Example, attributes_of, types_of
 from test_properties import SETTINGS, documents
 
@@ -84,7 +84,7 @@ def scalar_examples():
             yield Example(example.gate, tuple(x.ravel()[:1].reshape(()) for x in example.operands), example.attributes)
     for gate, operands, *_ in POINTS:
         if all(np.ndim(x) == 0 for x in operands):
-            yield Example(gate, tuple(np.asarray(x, bool if isinstance(x, bool) else float) for x in operands))
+            yield Example(gate, tuple(np.asarray(x, bool if isinstance(x, bool) else float) for x in operands), GIVEN.get(gate, {}))
 
 
 def gives_a_scalar(example):

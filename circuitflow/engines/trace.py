@@ -114,8 +114,7 @@ class Trace:
             return self._record_named(function, operands, keywords)
         if _is_square(function, operands):
             function, operands = np.multiply, (operands[0], operands[0])
-        with np.errstate(all="ignore"):
-            sample = function(*mapped(_sample, operands), **mapped(_sample, keywords))
+        sample = _called(function, mapped(_sample, operands), mapped(_sample, keywords))
         several = isinstance(sample, tuple | list)
         samples = sample if several else [sample]
         if function in _SHAPE_ALONE:
@@ -252,6 +251,16 @@ class _NumPy(Namespace):
 def values_in(operands: Any) -> Iterator[Value]:
     """The values among operands, tuples, lists and mappings taken apart."""
     return (x for x in leaves(operands) if isinstance(x, Value))
+
+
+def _called(function: Any, operands: Any, keywords: Any) -> Any:
+    """A sample of a result. The samples that make it may be zeros, which have no inverse; ones on the diagonal have."""
+    with np.errstate(all="ignore"):
+        try:
+            return function(*operands, **keywords)
+        except np.linalg.LinAlgError:
+            ones = [np.broadcast_to(np.eye(*x.shape[-2:], dtype=x.dtype), x.shape) for x in operands]
+            return function(*ones, **keywords)
 
 
 def _type(x: Any) -> Any:

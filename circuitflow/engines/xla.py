@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.barriers import as_written
 from circuitflow.engines.columns import count_rows, in_memory
 from circuitflow.engines.engine import Engine
 from circuitflow.engines.processes import refuse_fork
@@ -138,7 +139,7 @@ class Jitted(Engine):
         def over_rows(arrays: Mapping[_Key, Any]) -> Any:
             return jax.vmap(passes, ({key: 0 if key in columns else None for key in arrays},))(arrays)
 
-        return jax.jit(over_rows if columns else passes)
+        return jax.jit(as_written(over_rows if columns else passes))
 
     def _refuse(self, given: Mapping[_Key, Any], columns: frozenset[_Key], checks: Sequence[Any]) -> None:
         """Have the interpreter say what is wrong, in the first row in which something is."""

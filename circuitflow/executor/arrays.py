@@ -19,15 +19,18 @@ class JaxNumpy:
     """`jax.numpy`, with our own functions where XLA's results are wrong.
 
     On a CPU, the largest or smallest of a row of a matrix loses a NaN (https://github.com/openxla/xla/issues/21461).
+    The others are in `jax_functions`, those of `jax.scipy.special` too.
     """
 
     def __init__(self) -> None:
         import jax.numpy
 
-        self._jnp = jax.numpy
+        from circuitflow.executor.jax_functions import OWN
+
+        self._jnp, self._own = jax.numpy, OWN
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._jnp, name)
+        return self._own[name] if name in self._own else getattr(self._jnp, name)
 
     def max(self, x: Any, **axes: Any) -> Any:
         """`jax.numpy.max`; NaN where there is one."""

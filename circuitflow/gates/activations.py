@@ -220,11 +220,12 @@ ACTIVATIONS = {
     "hard_sigmoid": Gate("min(max(alpha x + beta, 0), 1)", "A line clipped to [0, 1]; at both ends the slope is alpha.",
                          ("x",), _like_x, attributes=Line, symbol="hσ", reads=Reads.INPUTS,
                          forward=lambda xp, x, *, alpha, beta: xp.clip(alpha * x + beta, 0.0, 1.0),
+                         # Not of alpha x + beta, which compilers compute without rounding alpha x.
                          backward=(lambda op, g, out, x, *, alpha, beta: op.where(
-                             (alpha * x + beta >= 0) & (alpha * x + beta <= 1), alpha * g, 0.0),)),
+                             (alpha * x >= -beta) & (alpha * x <= 1 - beta), alpha * g, 0.0),)),
     "hard_swish": Gate("x min(max(x/6 + 1/2, 0), 1)", "swish with a clipped line for its sigmoid.",
                        ("x",), floating, symbol="hswish", reads=Reads.INPUTS,
-                       forward=lambda xp, x: x * xp.clip(x / 6 + 0.5, 0.0, 1.0),
+                       forward=lambda xp, x: x * (xp.clip(x + 3, 0.0, 6.0) / 6),
                        backward=(lambda op, g, out, x:
                                  op.where(x <= -3, 0.0, op.where(x >= 3, g, g * (x / 3 + 0.5))),)),
     "thresholded_relu": Gate("x if x > alpha else 0", "x itself above a threshold, else 0.",

@@ -238,7 +238,7 @@ class _Arrays:
         return _unfold(self.xp, x, **window)
 
     def reshape(self, x: Any, *, shape: list[int]) -> Any:
-        if -1 in shape and not x.size:  # nothing to divide by
+        if -1 in shape and 0 in x.shape:  # nothing to divide by
             shape = [x.shape[0] if size == -1 else size for size in shape]
         return self.xp.reshape(x, tuple(shape))
 

@@ -119,7 +119,7 @@ def _cross_entropy(xp: Any, x: Any, labels: Any, *, reduction: str, ignore_index
     """By ln Σ e^(x - x[label]), where the small powers of other classes keep their digits beside that of the label."""
     hot = _chosen(xp, labels, x.shape[1], ignore_index, x.dtype)
     chosen = _at_labels(xp, hot, x)
-    if not x.size:
+    if 0 in x.shape:
         return _of_labels(xp, chosen, labels, reduction, ignore_index)
     largest = xp.max(x, axis=1, keepdims=True)
     others = total(xp, xp.where(hot > 0, 0.0, powers(xp, x, largest)), axis=1)

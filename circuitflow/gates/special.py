@@ -9,9 +9,12 @@ _LIBRARIES = {"jax": "jax.scipy.special", "jaxlib": "jax.scipy.special", "torch"
 
 
 def special(xp: Any, name: str, x: Any, *before: Any) -> Any:
-    """A function by the name that SciPy gives it; the library is imported when a gate first needs it."""
-    library = import_module(_LIBRARIES.get(type(x).__module__.partition(".")[0], "scipy.special"))
-    return xp.asarray(getattr(library, name)(*before, x), dtype=x.dtype)
+    """A function by the name that SciPy gives it: the namespace's own, else its library's, imported when needed."""
+    function = getattr(xp, name, None)
+    if function is None:
+        library = import_module(_LIBRARIES.get(type(x).__module__.partition(".")[0], "scipy.special"))
+        function = getattr(library, name)
+    return xp.asarray(function(*before, x), dtype=x.dtype)
 
 
 class Check(NamedTuple):

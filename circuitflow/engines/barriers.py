@@ -1,0 +1,77 @@
+"""Keeps XLA from rewriting arithmetic as if numbers were real.
+
+XLA's algebraic simplifier makes a / (b · c) of a / b / c, x of ln e^x, and x · (c · d) of x · c · d: that overflows,
+underflows or is finite where the operations as written are not. A barrier between two operations forbids it. The
+barriers are gone before operations are fused, so they cost no time. The rewrites are those of
+https://github.com/openxla/xla/blob/main/xla/hlo/transforms/simplifiers/algebraic_simplifier.cc
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+_REWRITTEN = {"div": ("div",), "log": ("exp", "pow"), "pow": ("exp", "integer_pow", "mul", "pow", "square"),
+              "sqrt": ("integer_pow", "mul", "square")}
+"""An operation, and those that it must not be taken together with where they make its operand."""
+
+_SCALING, _SHIFTING = ("mul", "div"), ("add", "sub")
+"""Operations whose numbers become one number where one of them is applied to the other's result."""
+
+_LAYOUT = ("broadcast_in_dim", "reshape", "squeeze", "transpose")
+
+
+class _Made(NamedTuple):
+    """The operation that makes a value, layout left aside; and whether an operand of it is a number of the program."""
+
+    name: str = ""
+    by_number: bool = False
+
+
+def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function of JAX arrays, with barriers; for `jax.jit` to compile."""
+    import jax
+
+    def guarded(*arguments: Any) -> Any:
+        closed, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        found = jax.core.eval_jaxpr(_guarded(closed.jaxpr), closed.consts, *jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(results), found)
+
+    return guarded
+
+
+def _guarded(jaxpr: Any) -> Any:
+    """The operations of a function, with barriers."""
+    jax: Any = import_module("jax")
+    from jax.extend.core import Literal
+
+    steps: list[Any] = []
+    makers: dict[Any, _Made] = {}
+
+    def behind(xs: Sequence[Any]) -> list[Any]:
+        """The same values, behind a barrier."""
+        types = [jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in xs]
+        barrier = jax.make_jaxpr(lambda *xs: jax.lax.optimization_barrier(xs))(*types).eqns[0]  # a new one every time
+        steps.append(barrier.replace(invars=list(xs)))
+        return list(barrier.outvars)
+
+    for step in jaxpr.eqns:
+        name, numbers = step.primitive.name, [isinstance(x, Literal) for x in step.invars]
+        made = [_Made() if is_number else makers.get(x, _Made())
+                for x, is_number in zip(step.invars, numbers, strict=True)]
+        if kept := _kept(name, made):
+            operands = dict(enumerate(step.invars))
+            operands.update(zip(kept, behind([operands[i] for i in kept]), strict=True))
+            step = step.replace(invars=[*operands.values()])
+        steps.append(step)
+        makers[step.outvars[0]] = made[0] if name in _LAYOUT else _Made(name, any(numbers))
+    return jaxpr.replace(eqns=steps)
+
+
+def _kept(name: str, made: Sequence[_Made]) -> list[int]:
+    """The operands of an operation that must not be rewritten together with it."""
+    group = next((group for group in (_SCALING, _SHIFTING) if name in group), ())
+    powers = group is _SCALING and all(maker.name == "exp" for maker in made)  # e^x · e^y is no e^(x + y)
+    return [i for i, maker in enumerate(made) if powers or maker.name in _REWRITTEN.get(name, ())
+            or (maker.by_number and maker.name in group)]
