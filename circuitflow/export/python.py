@@ -339,13 +339,21 @@ class _Script:
         return f"{self.names.use(call)}({', '.join(map(text, line.operands))})"
 
     def _is_never_zero(self, x: Any) -> bool:
-        """Whether it is evident that a number is not 0: a literal, or a positive one and an exponential."""
+        """Whether it is evident that a number is not 0: a literal, or a positive one and what is not negative."""
         if not isinstance(x, Value):
             return bool(x != 0)
         line = self.made.get(id(x))
         return line is not None and line.function is np.add and any(
-            not isinstance(one, Value) and one > 0 and isinstance(other, Value) and id(other) in self.made
-            and self.made[id(other)].function is np.exp for one, other in (line.operands, line.operands[::-1]))
+            not isinstance(one, Value) and one > 0 and self._is_not_negative(other)
+            for one, other in (line.operands, line.operands[::-1]))
+
+    def _is_not_negative(self, x: Any) -> bool:
+        """Whether that is evident: of a literal, an exponential, or the smallest of such."""
+        if not isinstance(x, Value):
+            return bool(x >= 0)
+        line = self.made.get(id(x))
+        return line is not None and (line.function is np.exp or (
+            line.function is np.minimum and all(map(self._is_not_negative, line.operands))))
 
     def _of_arrays(self, line: Line, write: Callable[[Any], str]) -> str:
         if line.function is operator.getitem:
