@@ -14,7 +14,7 @@ from circuitflow.executor.masked import Masked, MaskedVocabulary, contributed, p
 from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES, ArrayType
 from documents import circuit
-from edge_points import POINTS, as_array, inf, nan
+from edge_points import GIVEN, POINTS, as_array, inf, nan
 from gate_examples import EXAMPLES
 
 
@@ -22,7 +22,7 @@ def is_smooth(gate: str, operands: tuple[Any, ...]) -> bool:
     """Whether a gate gives floats that have a gradient."""
     row = GATES[gate]
     types = [ArrayType(x.shape, str(x.dtype)) for x in map(as_array, operands)]
-    made = row.shape(*types, **row.defaults)
+    made = row.shape(*types, **{**row.defaults, **GIVEN.get(gate, {})})
     return (made if isinstance(made, ArrayType) else made[0]).is_float and any(map(row.reaches, range(len(types))))
 
 
@@ -104,7 +104,7 @@ def test_what_is_left_out_sends_nothing_back(gate, operands, mask, way):
         pytest.skip("numba is not installed: pip install 'circuitflow[fast]'")
     if way.startswith("tape") and gate in ("lgamma", "polygamma"):
         pytest.skip("the tape takes no polygamma")
-    c, inputs = under(mask, gate, operands)
+    c, inputs = under(mask, gate, operands, **GIVEN.get(gate, {}))
     need_zeros({**WAYS, **SCALAR}[way](c, inputs))
 
 

@@ -174,7 +174,7 @@ def test_ten_million_products(terms, found):
     lambda: forward("scatter_elements", np.zeros(1, np.float32), np.zeros(MANY, np.int64), ROW, reduction="add"),
     lambda: forward("scatter_nd", np.zeros(1, np.float32), np.zeros((MANY, 1), np.int64), ROW, reduction="add"),
     lambda: forward("cum_sum", ROW.copy())[-1:],
-    lambda: forward("global_average_pool", ROW.reshape(1, 1, -1).copy()) * np.float32(MANY)], ids=str)
+    lambda: forward("global_average_pool", ROW.reshape(1, 1, -1).copy()) * np.float32(MANY)], ids=["rows", "columns", "slices", "elements", "places", "running", "pool"])
 def test_ten_million_terms(found):
     result = found()
     assert result.dtype == np.float32
