@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from circuitflow.engines.functions import long_product
+from circuitflow.engines.functions import OWN_PRODUCTS
 from circuitflow.engines.selection import OWN
 from circuitflow.engines.trace import Value
 
-FRESH = (np.where, np.clip, np.astype, np.round, np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.argmin, long_product, *OWN)
+FRESH = (np.where, np.clip, np.astype, np.round, np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.argmin, *OWN_PRODUCTS, *OWN)
 """Beside ufuncs, what gives memory of its own; `test_what_is_fresh` looks whether it does."""
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.executor.arrays import JaxNumpy
 from circuitflow.executor.masked import Masked, MaskedVocabulary, contributed, plain
 from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.export.helpers import HELPERS
 from circuitflow.gates import GATES, ArrayType
+from circuitflow.gates.sums import product_kept
 from documents import circuit
 from edge_points import GIVEN, POINTS, as_array, inf, nan
 from gate_examples import EXAMPLES
@@ -108,7 +114,7 @@ def test_what_is_left_out_sends_nothing_back(gate, operands, mask, way):
     need_zeros({**WAYS, **SCALAR}[way](c, inputs))
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.gate not in ("eigh", "svd")], ids=str)  # whose rules choose by the gradient
 def test_a_zero_of_a_mask_passes_every_gate_that_rules_apply_to_it(example, monkeypatch):
     """Whatever the other operands of such a gate are: what is 0 in the gradient is 0 in what the gate gives for it."""
     row, op = GATES[example.gate], Vocabulary(np, GATES)
@@ -166,6 +172,8 @@ PRODUCTS = {
     "inv": ((np.stack([np.eye(2), 2 * np.eye(2), 3 * np.eye(2)]),), {}, 0),
     "det": ((np.stack([np.eye(2), 2 * np.eye(2), 3 * np.eye(2)]),), {}, 0),
     "cholesky": ((np.stack([np.eye(2), 2 * np.eye(2), 3 * np.eye(2)]),), {}, 0),
+    "eigh": ((np.stack([np.diag([1.0, 2]), np.diag([1.0, 3]), np.diag([2.0, 3])]),), {}, 0),
+    "svd": ((np.stack([np.diag([1.0, 2]), np.diag([1.0, 3]), np.diag([2.0, 3])]),), {}, 0),
     "attention": ((np.ones((3, 2, 2)), np.arange(12.0).reshape(3, 2, 2), np.arange(12.0).reshape(3, 2, 2)), {}, 1),
 }
 
@@ -176,12 +184,13 @@ def test_rows_that_are_left_out_send_nothing_back_through_products(name, strange
     """As rows of padding that hold NaN: the gradients are those of rows that hold ordinary numbers."""
     operands, attributes, at = PRODUCTS[name]
     gate, rows = name.partition(" ")[0], {"gemm": (slice(None), 1), "matmul of a batch": (slice(None), 1), "matmul with vectors": (slice(None), 1)}
-    shape = GATES[gate].shape(*(ArrayType(x.shape, "float64") for x in operands), **{**GATES[gate].defaults, **attributes}).shape
+    types = GATES[gate].shape(*(ArrayType(x.shape, "float64") for x in operands), **{**GATES[gate].defaults, **attributes})
+    shape, f = (types.shape, "f") if isinstance(types, ArrayType) else (types[gate == "svd"].shape, f"f.{GATES[gate].outputs[gate == 'svd']}")
     axis = shape.index(3)
     seen = OUT.reshape([3 if i == axis else 1 for i in range(len(shape))]).tolist()
     names = [f"x{i}" for i in range(len(operands))]
     c = circuit(*({"id": n, "gate": "input", "shape": list(x.shape)} for n, x in zip(names, operands, strict=True)),
-                {"id": "seen", "gate": "constant", "value": seen}, {"id": "f", "gate": gate, "inputs": names, **attributes}, "t = sin(f)",
+                {"id": "seen", "gate": "constant", "value": seen}, {"id": "f", "gate": gate, "inputs": names, **attributes}, f"t = sin({f})",
                 {"id": "zero", "gate": "constant", "value": 0.0}, "w = where(seen, t, zero)", "s = reduce_sum(w)")
     ordinary = dict(zip(names, operands, strict=True))
     odd = {n: x.copy() for n, x in ordinary.items()}
@@ -195,3 +204,44 @@ def test_rows_that_are_left_out_send_nothing_back_through_products(name, strange
     second, found = hessian.forward(ordinary).outputs, hessian.forward(odd).outputs
     for block, x in second.items():
         np.testing.assert_allclose(found[block], x, rtol=1e-10, atol=1e-12, err_msg=block)
+
+
+# The product ----------------------------------------------------------------------------------------------------------
+
+STRANGE = np.array([0.0, -0.0, 1.5, -2.0, inf, -inf, nan])
+
+
+def exactly(a: Any, b: Any) -> Any:
+    """Sums of products, every product with a 0 left out."""
+    with np.errstate(all="ignore"):
+        products = a[..., :, :, None] * b[..., None, :, :]
+    return np.where((a[..., :, :, None] == 0) | (b[..., None, :, :] == 0), 0.0, products).sum(axis=-2)
+
+
+def product_in(library: str, a: Any, b: Any) -> Any:
+    if library == "exported":
+        names: dict[str, Any] = {"np": np}
+        exec(HELPERS["long_product"] + "\n" + HELPERS["product_kept"], names)
+        return names["product_kept"](a, b)
+    if library in ("jax", "jax, compiled"):
+        with jax.enable_x64(True):
+            product = functools.partial(product_kept, JaxNumpy())
+            return np.asarray((jax.jit(product) if library.endswith("compiled") else product)(jnp.asarray(a), jnp.asarray(b)))
+    if library == "torch":
+        torch = pytest.importorskip("torch", reason="torch is too large to be a dependency of the tests")
+        import array_api_compat.torch as xp
+        return product_kept(xp, torch.tensor(a), torch.tensor(b)).numpy()
+    return product_kept(np, a, b)
+
+
+@pytest.mark.parametrize("library", ["numpy", "jax", "jax, compiled", "torch", "exported"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 2)), ((5, 3, 1), (1, 2)), ((2, 0), (0, 3)), ((2, 1100), (1100, 2))], ids=str)
+def test_a_product_whose_zeros_are_kept(shapes, dtype, library):
+    random = np.random.default_rng(0)
+    for odd in (0.0, 0.1, 1.0):
+        a, b = (np.where(random.random(shape) < odd, random.choice(STRANGE, shape), random.standard_normal(shape)).astype(dtype) for shape in shapes)
+        with np.errstate(all="ignore"):
+            found = product_in(library, a, b)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, exactly(a.astype(float), b.astype(float)), rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-5 if dtype == np.float32 else 1e-12)

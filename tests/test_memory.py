@@ -8,7 +8,7 @@ from test_engines import LARGEST, SMALLEST, circuit, close
 
 import circuitflow as cf
 from circuitflow.engines import buffers
-from circuitflow.engines.functions import BY_ELEMENT, REDUCTIONS, is_fresh, long_product
+from circuitflow.engines.functions import BY_ELEMENT, OWN_PRODUCTS, REDUCTIONS, is_fresh
 from circuitflow.engines.program import Program
 from circuitflow.engines.rows import Rows
 from circuitflow.engines.selection import OWN, product, select
@@ -130,14 +130,14 @@ ARRAYS = [np.arange(12.0).reshape(3, 4), np.asfortranarray(np.arange(12.0).resha
           np.arange(24.0).reshape(2, 3, 4)[:, ::2]]
 
 
-@pytest.mark.parametrize("function", [*REDUCTIONS, *BY_ELEMENT, np.add, np.negative, np.positive, np.abs, np.matmul, long_product, *OWN],
+@pytest.mark.parametrize("function", [*REDUCTIONS, *BY_ELEMENT, np.add, np.negative, np.positive, np.abs, np.matmul, *OWN_PRODUCTS, *OWN],
                          ids=lambda f: f.__name__)
 def test_what_is_fresh(function):
     """It never has the memory of an operand, not for axes of size 1 or none either."""
     assert is_fresh(function) or function in OWN
     for x in ARRAYS:
-        if function in (np.add, np.matmul, long_product, product):
-            found = [function(x, np.matrix_transpose(x) if function in (np.matmul, long_product) else x)]
+        if function in (np.add, np.matmul, *OWN_PRODUCTS, product):
+            found = [function(x, np.matrix_transpose(x) if function in (np.matmul, *OWN_PRODUCTS) else x)]
         elif function in (np.where, select):
             found = [function(True, x, x), function(x > 0, x, x)]
         elif function is np.clip:

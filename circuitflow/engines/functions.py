@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.gates import GATES, ArrayType, ShapeError
+from circuitflow.gates import GATES, ArrayType, ShapeError, sums
 from circuitflow.gates.shapes import Shape, Size, axes_of, axis_of, broadcast_shapes, count, divide
-from circuitflow.gates.sums import in_parts
 
 Function = Callable[..., Any]
 
@@ -55,16 +54,22 @@ def is_weak_beside(function: Function) -> bool:
 
 def is_fresh(function: Function) -> bool:
     """Whether the result is memory that no operand has."""
-    return isinstance(function, np.ufunc) or function in (*REDUCTIONS, *BY_ELEMENT, long_product)
-
+    return isinstance(function, np.ufunc) or function in (*REDUCTIONS, *BY_ELEMENT, *OWN_PRODUCTS)
 
 
 def long_product(a: Any, b: Any) -> Any:
     """The matrix product, in parts where it is long."""
-    return in_parts(np, a, b)
+    return sums.in_parts(np, a, b)
 
 
-PRODUCTS = (np.matmul, long_product)
+def product_kept(a: Any, b: Any) -> Any:
+    """The matrix product in which 0 times an infinity or NaN is 0."""
+    return sums.product_kept(np, a, b)
+
+
+OWN_PRODUCTS = (long_product, product_kept)
+
+PRODUCTS = (np.matmul, *OWN_PRODUCTS)
 
 PARTS: Mapping[Function, Function] = {np.sum: np.add, **dict.fromkeys(PRODUCTS, np.add), np.max: np.maximum,
                                       np.min: np.minimum, np.any: np.logical_or, np.all: np.logical_and}

@@ -17,7 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from circuitflow.engines.functions import dtype_of, is_named, is_shaped, leaves, long_product, mapped, shape_of
+from circuitflow.engines.functions import (
+    dtype_of,
+    is_named,
+    is_shaped,
+    leaves,
+    long_product,
+    mapped,
+    product_kept,
+    shape_of,
+)
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Shape, Size, count
@@ -246,6 +255,10 @@ class _NumPy(Namespace):
     def long_product(self, x: Any, y: Any) -> Any:
         """`circuitflow.gates.sums.in_parts` of values, as one line."""
         return self._trace.record(long_product, (x, y), {})
+
+    def product_kept(self, x: Any, y: Any) -> Any:
+        """`circuitflow.gates.sums.product_kept` of values, as one line."""
+        return self._trace.record(product_kept, (x, y), {})
 
 
 def values_in(operands: Any) -> Iterator[Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
@@ -12,7 +13,7 @@ import numpy as np
 from circuitflow.document.numbers import as_numpy, copied, is_foreign, is_safe, no_value, refuse_lost
 from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.gates.shapes import ArrayType
-from circuitflow.gates.sums import PART, longest
+from circuitflow.gates.sums import PART, counted_product, longest, product
 
 
 class JaxNumpy:
@@ -59,6 +60,14 @@ class JaxNumpy:
         start = a.shape[-1] - rest
         last = product(left[..., start:], right[start:] if b.ndim == 1 else right[..., start:, :])
         return jnp.asarray(lax.fori_loop(0, parts, added, last), dtype=jnp.result_type(a, b))
+
+    def product_kept(self, a: Any, b: Any) -> Any:
+        """`circuitflow.gates.sums.product_kept`, which looks at numbers when it runs."""
+        is_finite = self._jnp.isfinite(a).all() & self._jnp.isfinite(b).all()
+        ways = functools.partial(product, self), functools.partial(counted_product, self)
+        if not isinstance(is_finite, import_module("jax").core.Tracer):  # a known number, for which nothing is compiled
+            return ways[not is_finite](a, b)
+        return import_module("jax.lax").cond(is_finite, *ways, a, b)
 
     def _with_nan(self, extreme: Any, x: Any, axes: Mapping[str, Any]) -> Any:
         if not self._jnp.issubdtype(x.dtype, self._jnp.floating):

@@ -91,6 +91,20 @@ HELPERS: Mapping[str, str] = {
     total = sum((left[..., i:i + 64] @ right[..., i:i + 64, :]).astype(np.float64) for i in range(0, size, 64))
     total = total if x.ndim > 1 else total[..., 0, :]
     return (total if y.ndim > 1 else total[..., 0]).astype(np.result_type(x, y))''',
+    "product_kept": '''def product_kept(x, y):
+    """x @ y, in which 0 times an infinity or NaN is 0."""
+    product = np.matmul if np.result_type(x, y) == np.float64 else long_product
+    if np.isfinite(x).all() and np.isfinite(y).all():
+        return product(x, y)
+
+    def parts(x):
+        finite, signs, zero = np.isfinite(x), np.sign(x), x.dtype.type(0)
+        return np.where(finite, x, zero), np.where(np.isinf(x), signs, zero), (~finite).astype(x.dtype)
+
+    (fx, ix, nx), (fy, iy, ny) = parts(x), parts(y)
+    net = product(ix, np.sign(fy) + iy) + product(np.sign(fx), iy)
+    counts = product(nx, np.abs(np.sign(fy)) + ny) + product(np.abs(np.sign(fx)), ny)
+    return np.where(counts == 0, product(fx, fy), np.where(np.abs(net) == counts, net, np.nan) * np.inf)''',
     "as_array": '''def as_array(name, x, shape, dtype):
     """An argument as the array that the stages are written for."""
     array = np.asarray(x, dtype)
@@ -108,4 +122,7 @@ HELPERS: Mapping[str, str] = {
 }
 """Their source, by name. They use `math`, but for those of arrays, which use `np`."""
 
-OF_ARRAYS = ("as_array", "as_sized_array", "long_product")
+NEEDED = {"product_kept": "long_product"}
+"""Helpers that call another."""
+
+OF_ARRAYS = ("as_array", "as_sized_array", "long_product", "product_kept")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.export.helpers import HELPERS, OF_ARRAYS
+from circuitflow.export.helpers import HELPERS, NEEDED, OF_ARRAYS
 
 WIDTH = 110
 """Longest line of arguments, constants and results."""
@@ -56,6 +56,8 @@ class Names:
             self._imports.add(_MODULES[first])
         elif name in HELPERS:
             self.use("np" if name in OF_ARRAYS else "math")
+            if name in NEEDED:
+                self.use(NEEDED[name])
             self._helpers[name] = HELPERS[name]
         else:
             assert name in _BUILTINS, name  # noqa: S101

@@ -15,7 +15,7 @@ import numpy as np
 from circuitflow.arguments import checked
 from circuitflow.document.numbers import as_array
 from circuitflow.engines.derived import Derived
-from circuitflow.engines.functions import is_named, is_weak_beside, long_product
+from circuitflow.engines.functions import OWN_PRODUCTS, is_named, is_weak_beside
 from circuitflow.engines.program import Program, program
 from circuitflow.engines.scalars import BINARY, FORMS, inlinable, written
 from circuitflow.engines.source import Source, is_number
@@ -427,7 +427,7 @@ def _public_name(line: Line) -> str:
     """A function of NumPy or SciPy by its public name."""
     special = import_module("scipy.special")
     name = line.function.__name__
-    if line.function is long_product:
+    if line.function in OWN_PRODUCTS:
         return name
     for prefix, module in (("np", np), ("np.linalg", np.linalg), ("scipy.special", special)):
         if getattr(module, name, None) is line.function:

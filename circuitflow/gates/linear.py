@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, field_validator
 
 from circuitflow.gates.integers import exact
-from circuitflow.gates.masking import kept, sums_kept
+from circuitflow.gates.masking import kept
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import (
     ArrayType,
@@ -248,27 +248,14 @@ def matmul_kept(op: Any, a: Any, b: Any) -> Any:
     return op.einsum_no_nan(x, y, equation=f"{first},{second}->{result}")
 
 
-def _einsum_no_nan(xp: Any, x: Any, *others: Any, equation: str) -> Any:
-    terms, result = _terms(equation)
-    if not others:
-        return _einsum(xp, x, equation=equation)
-    if len(others) > 1:  # all others as one
-        letters = "".join(dict.fromkeys(letter for term in terms[1:] for letter in term
-                                        if letter in terms[0] or letter in result))
-        others = (_einsum_no_nan(xp, *others, equation=f"{','.join(terms[1:])}->{letters}"),)
-        equation = f"{terms[0]},{letters}->{result}"
-    return sums_kept(xp, lambda x, y: _einsum(xp, x, y, equation=equation), x, *others)
-
-
 def _einsum_no_nan_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tuple[Any, ...]:
     return _einsum_sent(op, op.einsum_no_nan, g, xs, equation)
 
 
-def _solve_product(op: Any, at: int, a: Any, b: Any) -> Any:
-    """The solution for a right side of zeros alone is 0."""
-    solution = op.solve(a, b)
-    size = op.reduce_sum(op.abs(b), axis=[-2, -1] if b.ndim > 1 else None, keepdims=b.ndim > 1)
-    return kept(op, size, solution)
+def _kept_by_matrix(op: Any, result: Any, factor: Any) -> Any:
+    """Something linear in a factor, 0 where that is a matrix of zeros alone."""
+    size = op.reduce_sum(op.abs(factor), axis=[-2, -1] if factor.ndim > 1 else None, keepdims=factor.ndim > 1)
+    return kept(op, size, result)
 
 
 # Diagonals ------------------------------------------------------------------------------------------------------------
@@ -692,7 +679,7 @@ LINEAR = {
                           "A sum of products over indices that are named; 0 times an infinity or NaN is 0 in it: how "
                           "gradients stay away from what a mask left out.",
                           AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
-                          forward=_einsum_no_nan,
+                          forward=lambda xp, *xs, equation: contracted(xp, *_terms(equation), xs, zeros_kept=True),
                           backward=_einsum_no_nan_backward).stating(Facets(masks=lambda at, count, *, equation: True)),
     "diagonal": Gate("x[i, i]", "A diagonal of matrices.",
                      ("x",), _diagonal_type, attributes=Diagonal, symbol="diag",
@@ -717,7 +704,9 @@ LINEAR = {
                      ("x", "along"), _cofactors_type, optional=1, symbol="cof", reads=Reads.INPUTS,
                      forward=_cofactor,
                      backward=(_cofactor_x,
-                               lambda op, g, out, x, along: op.cofactor(x, g))),
+                               lambda op, g, out, x, along: op.cofactor(x, g)),
+                     ).stating(Facets(product=lambda op, at, x, along:
+                                      _kept_by_matrix(op, op.cofactor(x, along), along))),
     "slogdet": Gate("sign det x, ln |det x|", "Sign and logarithm of the determinant, without overflow.",
                     ("x",), lambda x: (_of_square(x), _of_square(x)), outputs=("sign", "logabsdet"), symbol="ln det",
                     reads=Reads.INPUTS,
@@ -730,7 +719,8 @@ LINEAR = {
     "solve": Gate("a⁻¹ b", "The solution of a linear system; one vector b is one right side for every a.",
                   ("a", "b"), _solution, symbol="a⁻¹b", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                   forward=_solve,
-                  backward=(_solve_a, _solve_b)).stating(Facets(product=_solve_product)),
+                  backward=(_solve_a, _solve_b),
+                  ).stating(Facets(product=lambda op, at, a, b: _kept_by_matrix(op, op.solve(a, b), b))),
     "cholesky": Gate("L with L Lᵀ = x", "The lower triangular factor of symmetric, positive definite matrices.",
                      ("x",), _square, symbol="chol", reads=Reads.OUTPUT,
                      forward=lambda xp, x: _of_finite(xp, xp.linalg.cholesky, _symmetric(xp, x)),

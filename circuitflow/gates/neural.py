@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
 from typing import Annotated, Any
@@ -10,10 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from circuitflow.gates.linear import matmul_kept
-from circuitflow.gates.masking import sums_kept
 from circuitflow.gates.record import Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_bool, need_float, promote, show
-from circuitflow.gates.sums import product, total
+from circuitflow.gates.sums import product, product_kept, total
 
 
 class Ratio(Attributes):
@@ -105,9 +103,7 @@ def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float | None, causal: bo
 
 def _attention(xp: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float | None, causal: bool) -> Any:
     weights = _weights(xp, q, k, mask, scale, causal)
-    if mask is None and not causal:
-        return product(xp, weights, v)
-    return sums_kept(xp, functools.partial(product, xp), weights, v)
+    return (product if mask is None and not causal else product_kept)(xp, weights, v)
 
 
 def _attention_q(op: Any, g: Any, out: Any, q: Any, k: Any, v: Any, *mask: Any, **scores: Any) -> Any:

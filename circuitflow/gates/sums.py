@@ -148,6 +148,32 @@ def longest(rows: int, columns: int) -> int:
     return VECTOR if min(rows, columns) < FEW else MATRIX
 
 
+def product_kept(xp: Any, a: Any, b: Any) -> Any:
+    """The matrix product in which 0 times an infinity or NaN is 0."""
+    if hasattr(xp, "product_kept"):
+        return xp.product_kept(a, b)
+    if type(a).__module__ == "numpy" and xp.isfinite(a).all() and xp.isfinite(b).all():
+        return product(xp, a, b)
+    return counted_product(xp, a, b)
+
+
+def counted_product(xp: Any, a: Any, b: Any) -> Any:
+    """As `product_kept`: products of what is not finite and what is not 0 are counted, also by sign."""
+    (fa, sa, ia, na), (fb, sb, ib, nb) = _parts(xp, a), _parts(xp, b)
+    net = product(xp, ia, sb + ib) + product(xp, sa, ib)
+    counts = product(xp, na, xp.abs(sb) + nb) + product(xp, xp.abs(sa), nb)
+    infinite = xp.where(xp.abs(net) == counts, net, math.nan) * math.inf
+    return xp.where(counts == 0, product(xp, fa, fb), infinite)
+
+
+def _parts(xp: Any, x: Any) -> tuple[Any, Any, Any, Any]:
+    """What is finite, its signs, those of what is infinite, and a 1 for what is not finite; zeros elsewhere."""
+    nothing, is_finite = xp.zeros_like(x), xp.isfinite(x)
+    finite = xp.where(is_finite, x, nothing)
+    return (finite, xp.sign(finite), xp.where(xp.isinf(x), xp.sign(x), nothing),
+            xp.where(is_finite, nothing, xp.ones_like(x)))
+
+
 def _dense(xp: Any, x: Any) -> Any:
     """Matrices as a BLAS takes them; NumPy multiplies others one number at a time."""
     for (step, stride), length in ((x.strides[:-3:-1], x.shape[-1]), (x.strides[-2:], x.shape[-2])):
@@ -156,13 +182,16 @@ def _dense(xp: Any, x: Any) -> Any:
     return xp.ascontiguousarray(x)
 
 
-def contracted(xp: Any, terms: Sequence[str], result: str, xs: Sequence[Any]) -> Any:
-    """The sum of products over letters, as `einsum`; a term has a letter for every axis of its operand."""
+def contracted(xp: Any, terms: Sequence[str], result: str, xs: Sequence[Any], *, zeros_kept: bool = False) -> Any:
+    """The sum of products over letters, as `einsum`; a term has a letter for every axis of its operand.
+
+    If zeros are kept, 0 times an infinity or NaN is 0 in it.
+    """
     found = list(zip(terms, xs, strict=True))
     for first, last in _order(tuple(terms), result, tuple(tuple(x.shape) for x in xs)):
         other, one = found.pop(last), found.pop(first)
         kept = set(result).union(*(term for term, _ in found))
-        found.append(_multiplied(xp, kept, _reduced(xp, kept.union(other[0]), *one),
+        found.append(_multiplied(xp, zeros_kept, kept, _reduced(xp, kept.union(other[0]), *one),
                                  _reduced(xp, kept.union(one[0]), *other)))
     return _ordered(xp, *_reduced(xp, set(result), *found[0]), result)
 
@@ -206,7 +235,7 @@ def _reduced(xp: Any, kept: set[str], term: str, x: Any) -> Term:
     return "".join(letter for letter in term if letter in kept), total(xp, x, axis=axes) if axes else x
 
 
-def _multiplied(xp: Any, kept: set[str], one: Term, other: Term) -> Term:
+def _multiplied(xp: Any, zeros_kept: bool, kept: set[str], one: Term, other: Term) -> Term:
     """The product of two operands, summed over the letters of both that are not kept: a product of matrices."""
     (left, x), (right, y) = one, other
     both = [letter for letter in left if letter in right]
@@ -221,7 +250,11 @@ def _multiplied(xp: Any, kept: set[str], one: Term, other: Term) -> Term:
     term = batch + rows + columns
     x = _reshaped(xp, _ordered(xp, left, x, batch + rows + inner), shape(rows, inner))
     y = _reshaped(xp, _ordered(xp, right, y, batch + inner + columns), shape(inner, columns))
-    return term, _reshaped(xp, product(xp, x, y) if inner else x * y, shape(*rows, *columns))
+    if inner:
+        found = (product_kept if zeros_kept else product)(xp, x, y)
+    else:
+        found = xp.where((x == 0) | (y == 0), 0.0, x * y) if zeros_kept else x * y
+    return term, _reshaped(xp, found, shape(*rows, *columns))
 
 
 def _ordered(xp: Any, term: str, x: Any, wanted: str) -> Any:
