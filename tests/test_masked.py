@@ -215,7 +215,7 @@ def exactly(a: Any, b: Any) -> Any:
     """Sums of products, every product with a 0 left out."""
     with np.errstate(all="ignore"):
         products = a[..., :, :, None] * b[..., None, :, :]
-    return np.where((a[..., :, :, None] == 0) | (b[..., None, :, :] == 0), 0.0, products).sum(axis=-2)
+        return np.where((a[..., :, :, None] == 0) | (b[..., None, :, :] == 0), 0.0, products).sum(axis=-2)
 
 
 def product_in(library: str, a: Any, b: Any) -> Any:
