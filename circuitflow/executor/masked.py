@@ -9,6 +9,7 @@ other gate gives sums of elements of a gradient, times numbers that are finite. 
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -56,6 +57,9 @@ class Masked:
     def __neg__(self) -> Masked:
         return self._like(-self.value)
 
+    def __abs__(self) -> Masked:
+        return self._like(abs(self.value))
+
     def __add__(self, other: Any) -> Masked:
         return self._like(self.value + plain(other))
 
@@ -80,6 +84,7 @@ class Masked:
             return self._like(self.value / other)
         return self._like(kept(self.op, self.value, self.value / plain(other)))
 
+<<<<<<< HEAD
     def __abs__(self) -> Masked:
         return self._like(abs(self.value))
 
@@ -100,6 +105,20 @@ class Masked:
 
     __hash__ = None  # type: ignore[assignment]
 
+=======
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _comparison(name: str) -> Callable[[Masked, Any], Any]:
+    """A comparison, which is no gradient: it has no mark."""
+    compare = getattr(operator, name)
+    return lambda self, other: compare(self.value, plain(other))
+
+
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Masked, f"__{_name}__", _comparison(_name))
+
+>>>>>>> h-a1
 
 def plain(x: Any) -> Any:
     """A gradient without its mark."""

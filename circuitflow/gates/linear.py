@@ -387,6 +387,12 @@ def _cofactor(xp: Any, x: Any, along: Any = None) -> Any:
     return sign * xp.matmul(xp.matmul(u, inner), vh)
 
 
+def _cofactor_product(op: Any, at: int, x: Any, along: Any) -> Any:
+    """A matrix that is 0 throughout has the derivative 0."""
+    sizes = op.reduce_sum(op.abs(along), axis=[-2, -1], keepdims=True)
+    return kept(op, sizes, op.cofactor(x, along))
+
+
 def _cofactor_x(op: Any, g: Any, out: Any, x: Any, along: Any = None) -> Any:
     """The derivative of the cofactors is symmetric; a further one is that of det(x) x⁻ᵀ, which needs an inverse."""
     if along is None:
@@ -570,7 +576,7 @@ def _mixing(op: Any, values: Any, turning: Any, slopes: Any) -> Any:
     between = op.where(settled, 0.0, _undefined(op, gap, op.where(one_ratio, between, math.nan)))
     found = op.where(special, between, across / op.where(special, 1.0, gap))
     slopes = op.zeros_like(values) if slopes is None else slopes
-    return op.where(_on_diagonal_of(op, values, turning), op.unsqueeze(slopes, axis=-1), found)
+    return op.where(_on_diagonal_of(op, values, gap), op.unsqueeze(slopes, axis=-1), found)
 
 
 def _eigh_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
@@ -634,7 +640,7 @@ def _svd_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
         return op.where(none, op.where(settled, 0.0, _undefined(op, quotient, math.nan)), quotient)
 
     turned, level = (left - right) / 2, op.unsqueeze(level, axis=-2)
-    both_level = (level & op.matrix_transpose(level)) | _on_diagonal_of(op, s, left)
+    both_level = (level & op.matrix_transpose(level)) | _on_diagonal_of(op, s, row + column)
     inner = _mixing(op, s, left + right, g_s) + over(turned - op.matrix_transpose(turned), row + column, both_level)
     sent = op.matmul(op.matmul(u, inner), vh)
     rows, columns = x.shape[-2:]
@@ -705,8 +711,12 @@ LINEAR = {
                      forward=_cofactor,
                      backward=(_cofactor_x,
                                lambda op, g, out, x, along: op.cofactor(x, g)),
+<<<<<<< HEAD
                      ).stating(Facets(product=lambda op, at, x, along:
                                       _kept_by_matrix(op, op.cofactor(x, along), along))),
+=======
+                     ).stating(Facets(product=_cofactor_product)),
+>>>>>>> h-a1
     "slogdet": Gate("sign det x, ln |det x|", "Sign and logarithm of the determinant, without overflow.",
                     ("x",), lambda x: (_of_square(x), _of_square(x)), outputs=("sign", "logabsdet"), symbol="ln det",
                     reads=Reads.INPUTS,

@@ -95,7 +95,7 @@ def mean(xp: Any, *xs: Any) -> Any:
         return xp.asarray(summed / len(xs), dtype=dtype)
     # Terms are made smaller by a power of two that depends on a value: a constant one XLA would move.
     one = xp.asarray(1.0, dtype=dtype)
-    scale = xp.where(xp.isfinite(summed), one, 0.5 ** len(xs).bit_length())
+    scale = xp.where(xp.isinf(summed) | xp.isnan(summed), 0.5 ** len(xs).bit_length(), one)
     return _added_in(xp, dtype, [x * scale for x in xs]) / len(xs) / scale
 
 
