@@ -199,7 +199,7 @@ ROWS: dict[str, Row] = {
                 scale=lambda tiny, x: tiny * mpf(2) ** 50 if x > 26.5 else mpf(0),
                 why=f"{_ROUNDED}; SciPy's value is 0 below the smallest normal number"),
     "lgamma": Row((_lgamma, lambda x: _polygamma(0, x)), (8, 4), domain=_no_pole, scale=_gamma_scale,
-                  why="SciPy's and Python's own; near zeros ulps of 1, below 0 of ln Γ(1 - x) or ln |x|"),
+                  why="SciPy's and Python's own; near zeros ulps of 1, below 0 of ln Γ(1 - x) or ln(abs(x))"),
     "polygamma": Row((lambda x: _polygamma(1, x), lambda x: _polygamma(2, x)), (8, 8), domain=_no_pole,
                      scale=_gamma_scale, attributes={"n": 1}, why="a power of the cotangent below 0; as lgamma near zeros"),
     # trigonometric
@@ -332,7 +332,7 @@ def table(cells: Mapping[str, tuple[str, str]]) -> Iterator[str]:
            f"Allowed are {ULPS:g}, or what stands here with its reason; float32 a seventh of what is more than 100. "
            "Measured on NumPy, on one machine: others have other exponentials. "
            f"{', '.join(EXACT[:-1])} and {EXACT[-1]} choose or round, so they are exact. "
-           "`tests/test_accuracy.py` checks it, on fewer points where it is not asked for all.")
+           "`tests/test_accuracy.py` checks it, by default on fewer points.")
     yield ""
     yield "| gate | allowed: value; slopes | measured in float64 | in float32 | why more, or of what |"
     yield "|---|---|---|---|---|"
@@ -341,7 +341,7 @@ def table(cells: Mapping[str, tuple[str, str]]) -> Iterator[str]:
         yield " | ".join([f"| {name}", allowed, *cells.get(name, ("", "")), row.why, ""]).rstrip()
 
 
-HEADING = "# How exact the gates are"
+HEADING = "## How exact"
 
 
 def said(numbers: Sequence[float]) -> str:

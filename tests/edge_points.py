@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -427,7 +427,7 @@ POINTS += [
     ("huber", ([3.0], [1.0]), 1.5, ([1], [-1])),
     ("huber", ([inf], [0.0]), inf, ([1], [-1])),
     ("binary_cross_entropy", ([0.5], [1.0]), math.log(2), ([-2], [0])),
-    ("binary_cross_entropy", ([0.0], [0.0]), 0, ([1], [inf])),
+    ("binary_cross_entropy", ([0.0], [1.0]), inf, ([-inf], [inf])),
     ("negative_log_likelihood_loss", ([[nan, -2.0]], LABEL), 2, ([[0, -1]],)),
     ("softmax_cross_entropy_loss", ([[0.0, 0.0]], LABEL), math.log(2), ([[0.5, -0.5]],)),
     ("softmax_cross_entropy_loss", ([[-inf, 0.0]], LABEL), 0, ([[0, 0]],)),
@@ -444,13 +444,10 @@ POINTS += [
 ]
 
 WHY = {
-    "max": "the whole gradient goes to one operand, as in the classic max gate; `ties: share` splits it; a NaN goes to the NaN operand",
+    "max": "the whole gradient goes to one operand, as in the classic max gate; `ties: share` splits it",
     "min": "as max",
     "reduce_max": "as max", "reduce_min": "as max",
-    "relu": "0 on the side that is not above 0, also for NaN",
     "abs": "0, the middle of the two slopes; JAX takes the right one", "reduce_l1": "as abs",
-    "sqrt": "subnormal numbers are kept; JAX takes them for 0 here",
-    "log": "subnormal numbers are kept; JAX takes them for 0 here",
     "div": "formed as -out / y, which does not underflow as x / y² does",
     "mul": "0 where an operand is, even if others overflow before they meet it",
     "mean": "where the sum overflows, that of smaller operands",
@@ -463,12 +460,12 @@ WHY = {
     "hypot": "x / out needs no square; 0 at the origin",
     "expm1": "e^x itself: expm1(x) + 1 has lost the digits",
     "log_add_exp": "equal operands share evenly, infinite or not",
-    "lgamma": "the side from which lgamma is defined; subnormal numbers are kept; JAX takes them for 0 here",
+    "lgamma": "the slope from above 0",
     "atan2": "divided one after the other, so no square leaves the range; 0 at the origin",
     "asinh": "formed by hypot, which does not overflow",
     "sinc": "a series near 0; 0 at integers",
     "leaky_relu": "the slope below 0 holds at 0",
-    "softsign": "1 / (1 + |x|)², which is 1e-400 here; JAX divides once less",
+    "softsign": "1 / (1 + abs(x))², which is 1e-400 here; JAX divides once less",
     "hard_sigmoid": "the slope of the line holds at both ends, as clip has slope 1 at its bounds",
     "reduce_l2": "scaled before it is squared, so nothing leaves the range; 0 at the origin",
     "binary_cross_entropy": "0 · ln 0 is 0, and ln(1 - x) is exact near 0",
@@ -479,15 +476,29 @@ WHY = {
     "softmax": "as reduce_log_sum_exp", "log_softmax": "as reduce_log_sum_exp",
     "softmax_cross_entropy_loss": "a probability near 1 is told by the others, and one infinite score is the whole of it",
     "layer_normalization": "scaled before it is squared", "rms_normalization": "scaled before it is squared",
-    "sign": "NaN has no sign",
     "clip": "the slope is 1 from bound to bound; JAX halves it at them",
-    "elu": "NaN goes through; torch takes the slope above 0",
     "hard_swish": "divided before it is multiplied, so nothing leaves the range",
-    "cum_prod": "the product of the others", "reduce_prod": "the product of the others",
     "huber": "the slope beyond delta is ±1, however far",
     "global_max_pool": "as max",
 }
 """Where we differ from JAX or torch, why."""
+
+WHY_AT_NAN = {
+    **dict.fromkeys(["max", "min", "reduce_max", "reduce_min"], "the whole gradient goes to the first NaN"),
+    "relu": "NaN is not above 0", "elu": "NaN goes through; torch takes the slope above 0",
+    **dict.fromkeys(["abs", "reduce_l1", "sign"], "NaN has no sign"),
+    **dict.fromkeys(["cum_prod", "reduce_prod"], "the product of the others"),
+}
+"""Likewise, where an operand is or has NaN."""
+
+
+def reason(gate: str, operands: tuple[Any, ...]) -> str:
+    """Why we differ from JAX or torch at a point; a KeyError where nothing is stated."""
+    numbers = np.abs(np.concatenate([np.ravel(x) for x in operands]).astype(np.float64))
+    if np.any((numbers > 0) & (numbers < sys.float_info.min)):
+        return "JAX takes subnormal numbers for 0 here"
+    return WHY_AT_NAN[gate] if gate in WHY_AT_NAN and np.any(np.isnan(numbers)) else WHY[gate]
+
 
 SUBNORMAL = "on a CPU, XLA takes subnormal numbers for 0, as operands and as results; no setting of it changes that"
 XLA_LOG1P = "from -0.41 to -0.29 XLA's has 14 digits; one with all would make softplus slower"
@@ -569,22 +580,28 @@ def equal(ours: tuple[Any, list[Any]], theirs: tuple[Any, list[Any]] | None) -> 
 
 
 def page(torch: str) -> Iterator[str]:
-    """The table, with the versions that JAX and torch had."""
-    yield "# What we promise at the edges"
+    """The tables of edges, engines and integers, with the versions that JAX and torch had."""
+    yield "# What we promise of numbers"
+    yield ""
+    yield "At the edges, on every engine, of integers, and how exact the gates are. Tests write this page and check it."
+    yield ""
+    yield "## At the edges"
     yield ""
     yield ("Values and gradients at ties, kinks, zeros and the ends of the range of floats, in float64, for an upstream gradient of 1, "
-           "all attributes at their defaults (`polygamma` with n = 1, `clip` from -1 to 1). JAX and torch stand where they give something else, with the reason. "
-           "Written by `tests/test_conventions.py`, which checks it.")
+           "all attributes at their defaults (`polygamma` with n = 1, `clip` from -1 to 1). Operands are exact, results have 6 digits. "
+           "JAX and torch stand where they give something else, with the reason. Checked by `tests/test_conventions.py`.")
     yield ""
     yield f"JAX {jax.__version__}, torch {torch}."
     yield ""
     yield "| gate | operands | value | gradients | JAX | torch | why we differ |"
     yield "|---|---|---|---|---|---|---|"
-    for gate, operands, value, gradients in POINTS:
+    places = {gate: i for i, (gate, *_) in reversed(list(enumerate(POINTS)))}
+    for gate, operands, value, gradients in sorted(POINTS, key=lambda point: places[point[0]]):
         ours = pull(gate, *operands)
         others = [in_jax(gate, operands), in_torch(gate, operands)]
         shown = ["" if equal(ours, theirs) else f"{_said(theirs[0])}; {_list(theirs[1])}" for theirs in others]
-        yield " | ".join([f"| {gate}", _list(operands), _said(value), _list(gradients), *shown, WHY[gate] if any(shown) else "", ""]).rstrip()
+        yield " | ".join([f"| {gate}", _given(operands), _said(value), _list(gradients), *shown, reason(gate, operands) if any(shown) else "",
+                          ""]).rstrip()
     yield ""
     yield "## On every engine"
     yield ""
@@ -596,17 +613,22 @@ def page(torch: str) -> Iterator[str]:
     yield "| gate | operands | why |"
     yield "|---|---|---|"
     for gate, operands, why in EXCEPTIONS:
-        yield f"| {gate} | {_list(operands)} | {why} |"
+        yield f"| {gate} | {_given(operands)} | {why} |"
     yield ""
     yield from section()
 
 
-def _said(x: Any) -> str:
+def _said(x: Any, number: Callable[[float], str] = "{:.6g}".format) -> str:
     array = np.asarray(x)
     if array.ndim:
-        return "[" + ", ".join(map(_said, array)) + "]"
-    return str(array[()]).lower() if array.dtype.kind == "b" else f"{float(array[()]):.6g}"
+        return "[" + ", ".join(_said(element, number) for element in array) + "]"
+    return str(array[()]).lower() if array.dtype.kind == "b" else number(float(array[()]))
 
 
 def _list(xs: Any) -> str:
     return ", ".join(map(_said, xs))
+
+
+def _given(operands: Any) -> str:
+    """With all digits: an operand may be the float beside a kink."""
+    return ", ".join(_said(x, lambda number: repr(number).removesuffix(".0")) for x in operands)

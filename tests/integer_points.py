@@ -21,8 +21,8 @@ class Point(NamedTuple):
 FITS = "does not fit int8, -128 to 127; cast the operands to int64"
 CLIP = "does not fit int8, -128 to 127; clip it, or select another number by where"
 RULES: dict[str, list[Point]] = {
-    "A sum, difference, product, negative or absolute value is exact, or refused where its dtype does not hold it. What it goes through "
-    "does not count.": [
+    "A sum, difference, product, negative or absolute value is exact, or refused where its dtype does not hold it. Sums and products on the "
+    "way to it do not count.": [
         Point("add", (("int8", [100]), ("int8", [100])), f"200 {FITS}"),
         Point("neg", (("uint8", [5]),), "-5 does not fit uint8, 0 to 255; cast the operands to int64"),
         Point("abs", (("int8", [-128]),), f"128 {FITS}"),
