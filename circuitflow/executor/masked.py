@@ -84,28 +84,6 @@ class Masked:
             return self._like(self.value / other)
         return self._like(kept(self.op, self.value, self.value / plain(other)))
 
-<<<<<<< HEAD
-    def __abs__(self) -> Masked:
-        return self._like(abs(self.value))
-
-    def __lt__(self, other: Any) -> Any:
-        return self.value < plain(other)
-
-    def __le__(self, other: Any) -> Any:
-        return self.value <= plain(other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self.value > plain(other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self.value >= plain(other)
-
-    def __eq__(self, other: object) -> Any:
-        return self.value == plain(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-=======
     __hash__ = None  # type: ignore[assignment]
 
 
@@ -118,7 +96,6 @@ def _comparison(name: str) -> Callable[[Masked, Any], Any]:
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(Masked, f"__{_name}__", _comparison(_name))
 
->>>>>>> h-a1
 
 def plain(x: Any) -> Any:
     """A gradient without its mark."""

@@ -387,12 +387,6 @@ def _cofactor(xp: Any, x: Any, along: Any = None) -> Any:
     return sign * xp.matmul(xp.matmul(u, inner), vh)
 
 
-def _cofactor_product(op: Any, at: int, x: Any, along: Any) -> Any:
-    """A matrix that is 0 throughout has the derivative 0."""
-    sizes = op.reduce_sum(op.abs(along), axis=[-2, -1], keepdims=True)
-    return kept(op, sizes, op.cofactor(x, along))
-
-
 def _cofactor_x(op: Any, g: Any, out: Any, x: Any, along: Any = None) -> Any:
     """The derivative of the cofactors is symmetric; a further one is that of det(x) x⁻ᵀ, which needs an inverse."""
     if along is None:
@@ -711,12 +705,8 @@ LINEAR = {
                      forward=_cofactor,
                      backward=(_cofactor_x,
                                lambda op, g, out, x, along: op.cofactor(x, g)),
-<<<<<<< HEAD
                      ).stating(Facets(product=lambda op, at, x, along:
                                       _kept_by_matrix(op, op.cofactor(x, along), along))),
-=======
-                     ).stating(Facets(product=_cofactor_product)),
->>>>>>> h-a1
     "slogdet": Gate("sign det x, ln |det x|", "Sign and logarithm of the determinant, without overflow.",
                     ("x",), lambda x: (_of_square(x), _of_square(x)), outputs=("sign", "logabsdet"), symbol="ln det",
                     reads=Reads.INPUTS,
