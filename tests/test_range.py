@@ -324,3 +324,12 @@ def document_of_ones(gate, arrays, attributes):
         else:
             text["upstream"][name] = np.ones(np.shape(given)).tolist()
     return cf.loads(json.dumps(text))
+
+
+def test_the_gradient_of_a_logarithm_of_exponentials_is_written_for_no_elements_too():
+    c = cf.loads(json.dumps({"circuitflow": "1.0", "nodes": [
+        {"id": "x", "gate": "input", "shape": ["n", 2]}, {"id": "y", "gate": "reduce_log_sum_exp", "inputs": ["x"], "axis": 0},
+        {"id": "z", "gate": "reduce_sum", "inputs": ["y"]}], "outputs": ["z"]}))
+    gradient = cf.Executor(cf.gradient(c))
+    assert gradient.forward({"x": np.zeros((0, 2))}).outputs["dx"].shape == (0, 2)
+    np.testing.assert_array_equal(gradient.forward({"x": np.zeros((2, 2))}).outputs["dx"], np.full((2, 2), 0.5))

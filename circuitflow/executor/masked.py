@@ -82,7 +82,8 @@ class Masked:
     def __truediv__(self, other: Any) -> Masked:
         if type(other) in (int, float):  # not of NumPy, which is a value of a node
             return self._like(self.value / other)
-        return self._like(kept(self.op, self.value, self.value / plain(other)))
+        # A product, whose derivative in the divisor is 0 too where this is 0.
+        return self._like(self.op.mul_no_nan(self.value, 1 / plain(other)))
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -205,7 +205,7 @@ ARITHMETIC = {
                 forward=lambda xp, x, y: x / y,
                 backward=(lambda op, g, out, x, y: op.mul_no_nan(g, 1 / y),
                           lambda op, g, out, x, y: op.mul_no_nan(g, -out / y)),
-                ).stating(Facets(last_neutral=1.0, product=lambda op, at, x, y: kept(op, (x, y)[at], x / y))),
+                ).stating(Facets(last_neutral=1.0, product=lambda op, at, x, y: op.mul_no_nan(x, 1 / y))),
     "neg": Gate("-x", "The negative.",
                 ("x",), _signed, symbol="-",
                 forward=lambda xp, x: -x,

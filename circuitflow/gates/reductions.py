@@ -196,12 +196,12 @@ def _log_sum_exp(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: boo
 
 
 def _log_sum_exp_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
-    """The softmax of x along the axes; equal infinities share evenly."""
-    g = _restore(op, g, x, axis, keepdims)
-    if 0 in x.shape:
-        return g
-    largest = op.reduce_max(op.stop_gradient(x), axis=axis, keepdims=True)
-    e = op.exp(op.where((x == largest) & op.is_inf(x), 0.0, x - largest))
+    """The softmax of x along the axes; equal infinities share evenly.
+
+    Shifted by the output, which there is of no elements too: a size that is a name may be 0.
+    """
+    g, shift = _restore(op, g, x, axis, keepdims), _kept(op, op.stop_gradient(out), x, axis, keepdims)
+    e = op.exp(op.where((x == shift) & op.is_inf(x), 0.0, x - shift))
     return g * e / op.reduce_sum(e, axis=axis, keepdims=True)
 
 
@@ -356,7 +356,8 @@ REDUCTIONS = {
                                         2 * _restore(op, g, x, axis, keepdims) * x,)),
     "reduce_log_sum_exp": Gate("ln Σ e^x", "The logarithm of a sum of exponentials along axes, without overflow; -∞ "
                                            "of no elements. Equal infinities share the gradient evenly.",
-                               ("x",), _averaged, attributes=Reduction, symbol="lnΣe", reads=Reads.INPUTS,
+                               ("x",), _averaged, attributes=Reduction, symbol="lnΣe",
+                               reads=Reads.INPUTS | Reads.OUTPUT,
                                forward=_log_sum_exp,
                                backward=(_log_sum_exp_backward,)),
     "reduce_var": Gate("Σ (x - x̄)² / (n - ddof)", "The variance along axes; NaN or infinite where n is not above ddof.",
