@@ -443,6 +443,30 @@ POINTS += [
     ("cholesky", ([[4.0]],), [[2]], ([[0.25]],)),
 ]
 
+# Infinities, where there is a limit; NaN is left where one would cost more than 3 % of the time of ordinary points.
+POINTS += [
+    ("lgamma", (-0.5,), 1.2655121234846454, (0.03648997397857652,)),
+    ("polygamma", (-16.5,), 9.810797812993575, (-0.00345722037203431,)),
+    ("polygamma", (inf,), 0, (0,)),
+    ("gelu", (inf,), inf, (nan,)),
+    ("gelu", (-inf,), 0, (nan,)),
+    ("swish", (inf,), inf, (1,)),
+    ("swish", (-inf,), 0, (0,)),
+    ("mish", (inf,), inf, (1,)),
+    ("mish", (-inf,), 0, (0,)),
+    ("hard_swish", (inf,), inf, (1,)),
+    ("hard_swish", (-inf,), nan, (0,)),
+    ("softsign", (inf,), nan, (0,)),
+    ("softsign", (-inf,), nan, (0,)),
+    ("hypot", (inf, 1), inf, (nan, 0)),
+    ("hypot", (1, -inf), inf, (0, nan)),
+    ("atan2", (inf, 1), math.pi / 2, (0, 0)),
+    ("atan2", (-inf, -2), -math.pi / 2, (0, 0)),
+    ("atan2", (1, inf), 0, (0, 0)),
+    ("atan2", (1, -inf), math.pi, (0, 0)),
+    ("atan2", (-inf, inf), -math.pi / 4, (0, 0)),
+]
+
 WHY = {
     "max": "the whole gradient goes to one operand, as in the classic max gate; `ties: share` splits it",
     "min": "as max",
@@ -457,15 +481,15 @@ WHY = {
     "mul_no_nan": "0 is kept at 0 on purpose: that is what the gate is for",
     "mod": "the quotient that the value uses, not the one that is rounded up",
     "mul_div_no_nan": "0 where the length z is 0, its derivative in y is not",
-    "hypot": "x / out needs no square; 0 at the origin",
+    "hypot": "x / out needs no square; 0 at the origin, NaN for an infinite operand",
     "expm1": "e^x itself: expm1(x) + 1 has lost the digits",
     "log_add_exp": "equal operands share evenly, infinite or not",
     "lgamma": "the slope from above 0",
-    "atan2": "divided one after the other, so no square leaves the range; 0 at the origin",
+    "atan2": "divided one after the other, so no square leaves the range; 0 at the origin and at ∞",
     "asinh": "formed by hypot, which does not overflow",
     "sinc": "a series near 0; 0 at integers",
     "leaky_relu": "the slope below 0 holds at 0",
-    "softsign": "1 / (1 + abs(x))², which is 1e-400 here; JAX divides once less",
+    "softsign": "1 / (1 + abs(x))², which is 1e-400 here; JAX divides once less; NaN at ∞",
     "hard_sigmoid": "the slope of the line holds at both ends, as clip has slope 1 at its bounds",
     "reduce_l2": "scaled before it is squared, so nothing leaves the range; 0 at the origin",
     "binary_cross_entropy": "0 · ln 0 is 0, and ln(1 - x) is exact near 0",
@@ -477,6 +501,8 @@ WHY = {
     "softmax_cross_entropy_loss": "a probability near 1 is told by the others, and one infinite score is the whole of it",
     "layer_normalization": "scaled before it is squared", "rms_normalization": "scaled before it is squared",
     "clip": "the slope is 1 from bound to bound; JAX halves it at them",
+    "gelu": "0 in value far below 0; JAX and torch multiply it by -∞", "swish": "0 far below 0, 1 far above, also in the limit",
+    "mish": "as swish", "polygamma": "by reflection below 0, and 0 at ∞",
     "hard_swish": "divided before it is multiplied, so nothing leaves the range",
     "huber": "the slope beyond delta is ±1, however far",
     "global_max_pool": "as max",
@@ -502,12 +528,16 @@ def reason(gate: str, operands: tuple[Any, ...]) -> str:
 
 SUBNORMAL = "on a CPU, XLA takes subnormal numbers for 0, as operands and as results; no setting of it changes that"
 XLA_LOG1P = "from -0.41 to -0.29 XLA's has 14 digits; one with all would make softplus slower"
+DIGAMMA = "digamma has 14 digits near its zero at 1.46, by which that at -0.5 goes; also on torch arrays"
 
 EXCEPTIONS: list[tuple[str, tuple[Any, ...], str]] = [
     ("log", (LEAST,), SUBNORMAL),
     ("mul", (LEAST, 0.5), SUBNORMAL),
     ("sqrt", (LEAST,), SUBNORMAL),
     ("lgamma", (LEAST,), SUBNORMAL),
+    ("lgamma", (1e-320,), SUBNORMAL),
+    ("lgamma", (1e-320,), SUBNORMAL),
+    ("lgamma", (-0.5,), DIGAMMA),
     ("abs", (-LEAST,), SUBNORMAL),
     ("exp", (-745,), SUBNORMAL),
     ("relu", (LEAST,), SUBNORMAL),
@@ -515,7 +545,7 @@ EXCEPTIONS: list[tuple[str, tuple[Any, ...], str]] = [
     ("tanh", (-360,), SUBNORMAL),
     ("log1p", (-0.4,), XLA_LOG1P),
 ]
-"""The points at which XLA gives something else, and why: on JAX arrays, and by the engine jax. No other engine has any."""
+"""The points at which XLA gives something else, and why: on JAX arrays, and by the engine jax. Of other ways torch has the one of `DIGAMMA`."""
 
 # Where the oracle of the examples is for other operands.
 JAX = {
@@ -591,7 +621,9 @@ def page(torch: str) -> Iterator[str]:
     yield ""
     yield ("Values and gradients at ties, kinks, zeros and the ends of the range of floats, in float64, for an upstream gradient of 1, "
            "all attributes at their defaults (`polygamma` with n = 1, `clip` from -1 to 1). Operands are exact, results have 6 digits. "
-           "JAX and torch stand where they give something else, with the reason. Checked by `tests/test_conventions.py`.")
+           "JAX and torch stand where they give something else, with the reason. NaN is left where the limit would cost more than "
+           "3 % of the time of other points: the values of `softsign` and of `hard_swish` at -∞, the slopes of `gelu` at ±∞ and that "
+           "of `hypot` in an infinite operand. Checked by `tests/test_conventions.py`.")
     yield ""
     yield f"JAX {jax.__version__}, torch {torch}."
     yield ""

@@ -126,6 +126,23 @@ def test_a_product_with_a_zero_beside_an_overflow_is_right_to_second_order(zero)
     assert list(cf.Executor(second).forward().outputs.values()) == [math.prod(rest)]
 
 
+@pytest.mark.parametrize(("gate", "attributes", "x", "value", "slope"), [
+    ("swish", {"alpha": 2.0}, -inf, 0, 0), ("swish", {"alpha": 2.0}, inf, inf, 1), ("swish", {"alpha": -1.5}, -inf, -inf, 1),
+    ("swish", {"alpha": -1.5}, inf, 0, 0), ("swish", {"alpha": 0.0}, -inf, -inf, 0.5), ("swish", {"alpha": 0.0}, 3, 1.5, 0.5),
+    ("swish", {"alpha": -1.5}, -2, -2 / (1 + math.exp(-3)), 1 / (1 + math.exp(-3)) + 3 * math.exp(-3) / (1 + math.exp(-3)) ** 2),
+    ("gelu", {"approximate": "tanh"}, -inf, 0, 0), ("gelu", {"approximate": "tanh"}, inf, inf, 1),
+    ("polygamma", {"n": 0}, inf, inf, 0), ("polygamma", {"n": 3}, inf, 0, 0)])
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+def test_limits_with_other_attributes(gate, attributes, x, value, slope, library):
+    xp, row = library_of(library), GATES[gate]
+    x = xp.asarray([x] * 3, dtype=xp.float64)
+    with np.errstate(all="ignore"):
+        out = row.forward(xp, x, **attributes)
+        (sent,) = row.contributions(Vocabulary(xp, GATES), xp.ones_like(x), out, [x], [True], attributes)
+    np.testing.assert_allclose(np.asarray(out), [value] * 3, rtol=2e-15)
+    np.testing.assert_allclose(np.asarray(sent), [slope] * 3, rtol=2e-15)
+
+
 def test_shared_ties_split_evenly():
     assert pull("max", 2, 2, 2, 1, ties="share")[1] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
     _, (gradient,) = pull("reduce_max", [3.0, 1.0, 3.0], ties="share")

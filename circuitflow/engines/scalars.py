@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.source import literal
+from circuitflow.engines.source import is_number, literal
 from circuitflow.engines.trace import Called, Line, Value
 
 BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainder": "%", "equal": "==",
@@ -103,8 +103,9 @@ def written(forms: dict[str, str], line: Line, text: Callable[[Any], str]) -> st
     assert not isinstance(line.function, Called)  # noqa: S101
     name = line.function.__name__
     operands = line.operands
-    if line.function is np.clip:
-        _, low, high = operands
+    if bounds := _bounds(line):
+        low, high = bounds
+        operands = (operands[0], low, high)
         form = "{0}" if high is None else "({2} if {0} > {2} else {0})"
         return (form if low is None else f"{{1}} if {{0}} < {{1}} else {form}").format(*map(text, operands))
     if line.function is np.astype:
@@ -112,6 +113,15 @@ def written(forms: dict[str, str], line: Line, text: Callable[[Any], str]) -> st
     if name in BOUNDS and not isinstance(operands[1], Value) and not np.isnan(operands[1]):
         return BOUNDS[name].format(*map(text, operands))
     return forms[name].format(*map(text, operands))
+
+
+def _bounds(line: Line) -> tuple[Any, Any] | None:
+    """The bounds of a clip; also of a maximum or minimum with a number, of which it is not asked whether it is NaN."""
+    if line.function is np.clip:
+        return line.operands[1], line.operands[2]
+    if line.function in (np.maximum, np.minimum) and is_number(line.operands[1]) and math.isfinite(line.operands[1]):
+        return (line.operands[1], None) if line.function is np.maximum else (None, line.operands[1])
+    return None
 
 
 def inlinable(line: Line, operand: Value) -> bool:

@@ -15,8 +15,11 @@ from circuitflow.gates.sums import total
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 """The fixed point of Klambauer et al. 2017, arXiv:1706.02515."""
 
-_GELU = math.sqrt(2 / math.pi), 0.044715
+_GELU = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715
 _ROOT_2, _ROOT_2_PI = math.sqrt(2), math.sqrt(2 * math.pi)
+
+_GELU_END, _EXP_END = 50.0, 800.0
+"""Where Φ(-x) and e^-x are 0, so that x may as well be this: a 0 times ∞ would be NaN."""
 
 
 class Axis(Attributes):
@@ -118,30 +121,55 @@ def _exponential_below(xp: Any, x: Any, scale: float, alpha: float) -> Any:
     return xp.where(x > 0, x, scale * xp.expm1(xp.where(x > 0, 0.0, x) / alpha))
 
 
+def _gelu_argument(x: Any) -> Any:
+    """Twice the argument of tanh: (1 + tanh t) / 2 is σ(2t), to all digits."""
+    return x * (_GELU[0] + _GELU[1] * (x * x))
+
+
 def _gelu(xp: Any, x: Any, *, approximate: str) -> Any:
     if approximate == "tanh":
-        scale, cubic = _GELU
-        return x * _sigmoid(xp, 2 * scale * (x + cubic * (x * x * x)))  # (1 + tanh t) / 2 is σ(2t), to all digits
-    return 0.5 * x * special(xp, "erfc", -x / _ROOT_2)
+        return _sigmoid(xp, _gelu_argument(x)) * xp.maximum(x, -_GELU_END)
+    return 0.5 * special(xp, "erfc", x / -_ROOT_2) * xp.maximum(x, -_GELU_END)
 
 
 def _gelu_backward(op: Any, g: Any, out: Any, x: Any, *, approximate: str) -> Any:
     if approximate == "tanh":
-        scale, cubic = _GELU
-        t = 2 * scale * (x + cubic * (x * x * x))
+        t, near = _gelu_argument(x), op.clip(x, min=-_GELU_END, max=_GELU_END)
         s = op.sigmoid(t)
-        return g * (s + op.mul_no_nan(s * op.sigmoid(-t), 2 * scale * x * (1 + 3 * cubic * (x * x))))
-    return g * (0.5 * op.erfc(-x / _ROOT_2) + x * op.exp(-0.5 * (x * x)) / _ROOT_2_PI)
+        return g * (s + s / (1 + op.exp(t)) * (near * (_GELU[0] + 3 * _GELU[1] * (near * near))))
+    return g * (0.5 * op.erfc(x / -_ROOT_2) + x * op.exp(-0.5 * (x * x)) / _ROOT_2_PI)
+
+
+def _swish(xp: Any, x: Any, *, alpha: float) -> Any:
+    if alpha == 0:
+        return 0.5 * x
+    return _sigmoid(xp, _times(alpha, x)) * (xp.maximum if alpha > 0 else xp.minimum)(x, -_EXP_END / alpha)
 
 
 def _swish_backward(op: Any, g: Any, out: Any, x: Any, *, alpha: float) -> Any:
-    s = op.sigmoid(alpha * x)
-    return g * (s + alpha * (x * s * op.sigmoid(-alpha * x)))
+    if alpha == 0:
+        return 0.5 * g
+    t, end = _times(alpha, x), _EXP_END / abs(alpha)
+    s = op.sigmoid(t)
+    return g * (s + s / (1 + op.exp(t)) * _times(alpha, op.clip(x, min=-end, max=end)))
+
+
+def _times(alpha: float, x: Any) -> Any:
+    return x if alpha == 1 else alpha * x
+
+
+def _mish(xp: Any, x: Any) -> Any:
+    """By tanh(ln(1 + e)) = n / (n + 2) for n = e (e + 2), in which nothing cancels."""
+    e = xp.exp(xp.minimum(x, 40.0))
+    n = e * (e + 2)
+    return n / (n + 2) * xp.maximum(x, -_EXP_END)
 
 
 def _mish_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
-    s = op.softplus(x)
-    return g * (op.tanh(s) + x * op.square(1 / op.cosh(s)) * op.sigmoid(x))
+    near = op.clip(x, min=-_EXP_END, max=40.0)
+    e = op.exp(near)
+    below = e * (e + 2) + 2
+    return g * (e / below * (e + 2 + near * (4 * (e + 1)) / below))
 
 
 def _softsign_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
@@ -211,11 +239,11 @@ ACTIVATIONS = {
                      backward=(_softsign_backward,)),
     "swish": Gate("x σ(alpha x)", "The sigmoid linear unit.",
                   ("x",), _like_x, attributes=Gain, symbol="swish", reads=Reads.INPUTS,
-                  forward=lambda xp, x, *, alpha: x * _sigmoid(xp, alpha * x),
+                  forward=_swish,
                   backward=(_swish_backward,)),
     "mish": Gate("x tanh(ln(1 + e^x))", "A smooth rectifier that dips below 0.",
                  ("x",), floating, symbol="mish", reads=Reads.INPUTS,
-                 forward=lambda xp, x: x * xp.tanh(_softplus(xp, x)),
+                 forward=_mish,
                  backward=(_mish_backward,)),
     "hard_sigmoid": Gate("min(max(alpha x + beta, 0), 1)", "A line clipped to [0, 1]; at both ends the slope is alpha.",
                          ("x",), _like_x, attributes=Line, symbol="hσ", reads=Reads.INPUTS,

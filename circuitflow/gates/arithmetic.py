@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from circuitflow.gates.factors import without
-from circuitflow.gates.integers import divisible, exact
+from circuitflow.gates.integers import divisible, exact_by_element
 from circuitflow.gates.masking import kept
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
 from circuitflow.gates.shapes import elementwise, floating, has_signed_zeros, need_number, same
@@ -186,18 +186,18 @@ ARITHMETIC = {
     "add": Gate("x + y + …", "The sum; passes its gradient to every operand unchanged.",
                 AtLeast(2), elementwise, symbol="+", broadcasts=True,
                 forward=added,
-                integers=exact,
+                integers=exact_by_element,
                 backward=lambda op, g, out, *xs: (g,) * len(xs)).stating(Facets(neutral=0.0, loop="sum")),
     "sub": Gate("x - y", "The difference.",
                 ("x", "y"), elementwise, symbol="-", broadcasts=True,
                 forward=lambda xp, x, y: x - y,
-                integers=exact,
+                integers=exact_by_element,
                 backward=(lambda op, g, out, x, y: g,
                           lambda op, g, out, x, y: -g)).stating(Facets(last_neutral=0.0, equal=_negative)),
     "mul": Gate("x · y · …", "The product; the gradient on each operand is the gradient times the other operands.",
                 AtLeast(2), elementwise, symbol="*", broadcasts=True, reads=Reads.INPUTS,
                 forward=lambda xp, *xs: _product(xs),
-                integers=exact,
+                integers=exact_by_element,
                 backward=_mul_backward,
                 ).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product", product=_mul_product)),
     "div": Gate("x / y", "The quotient.",
@@ -209,7 +209,7 @@ ARITHMETIC = {
     "neg": Gate("-x", "The negative.",
                 ("x",), _signed, symbol="-",
                 forward=lambda xp, x: -x,
-                integers=exact,
+                integers=exact_by_element,
                 backward=(lambda op, g, out, x: -g,)).stating(Facets(undoes_itself=True)),
     "reciprocal": Gate("1 / x", "The reciprocal.",
                        ("x",), floating, symbol="1/x", reads=Reads.OUTPUT,
@@ -228,7 +228,7 @@ ARITHMETIC = {
     "square": Gate("x²", "The square.",
                    ("x",), _signed, symbol="x²", reads=Reads.INPUTS,
                    forward=lambda xp, x: x * x,
-                   integers=exact,
+                   integers=exact_by_element,
                    backward=(lambda op, g, out, x: 2 * g * x,)),
     "hypot": Gate("√(x² + y²)", "The length of the hypotenuse, without overflow; its slope at (0, 0) is 0.",
                   ("x", "y"), floating, symbol="hypot", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
@@ -260,7 +260,7 @@ ARITHMETIC = {
     "abs": Gate("|x|", "The absolute value; its slope at 0 is 0.",
                 ("x",), _signed, symbol="|x|", reads=Reads.INPUTS,
                 forward=lambda xp, x: xp.abs(x),
-                integers=exact,
+                integers=exact_by_element,
                 backward=(lambda op, g, out, x: g * op.sign(x),)),
     "sign": Gate("sign x", "-1, 0 or 1; its slope is 0.",
                  ("x",), _signed, symbol="sgn",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from circuitflow.gates.record import Attributes, Gate, Reads
 from circuitflow.gates.shapes import floating
-from circuitflow.gates.special import special
+from circuitflow.gates.special import LIBRARIES, special
 
 TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
@@ -33,6 +33,8 @@ def _polygamma(xp: Any, x: Any, *, n: int) -> Any:
         out = special(xp, "digamma", away)
     else:
         out = (-1) ** (n + 1) * math.factorial(n) * special(xp, "zeta", away, float(n + 1))
+        if type(x).__module__.partition(".")[0] in LIBRARIES:  # they have NaN where SciPy has 0
+            out = xp.where(x == math.inf, 0.0, out)
     rest = xp.where(below, x - xp.round(x), 0.25)
     cot = xp.sin(math.pi * (0.5 - xp.abs(rest))) / xp.sin(math.pi * rest)
     slope = functools.reduce(lambda total, c: total * cot + c, _cotangent(n))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, NamedTuple
 
-_LIBRARIES = {"jax": "jax.scipy.special", "jaxlib": "jax.scipy.special", "torch": "torch.special"}
+LIBRARIES = {"jax": "jax.scipy.special", "jaxlib": "jax.scipy.special", "torch": "torch.special"}
+"""Where array libraries have special functions of their own, by the module of their arrays."""
 
 
 def special(xp: Any, name: str, x: Any, *before: Any) -> Any:
     """A function by the name that SciPy gives it: the namespace's own, else its library's, imported when needed."""
     function = getattr(xp, name, None)
     if function is None:
-        library = import_module(_LIBRARIES.get(type(x).__module__.partition(".")[0], "scipy.special"))
+        library = import_module(LIBRARIES.get(type(x).__module__.partition(".")[0], "scipy.special"))
         function = getattr(library, name)
     return xp.asarray(function(*before, x), dtype=x.dtype)
 

@@ -31,10 +31,9 @@ def _sinc_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     return g * op.where(near, math.pi * series, (turn - op.sinc(far)) / far)
 
 
-def _angle_slope(op: Any, g: Any, side: Any, other: Any) -> Any:
-    """The slope side / (side² + other²), without overflow; 0 at the origin."""
-    size = op.hypot(side, other)
-    return g * op.where(size == 0, 0.0, (side / size) / size)
+def _angle_slope(op: Any, g: Any, side: Any, size: Any) -> Any:
+    """The slope side / size², without overflow; 0 where the size is 0 or infinite."""
+    return g * op.where(size == 2 * size, 0.0, (side / size) / size)
 
 
 TRIGONOMETRIC = {
@@ -65,8 +64,8 @@ TRIGONOMETRIC = {
     "atan2": Gate("∠(x, y)", "The angle of the point (x, y), from -π to π; its slope at the origin is 0.",
                   ("y", "x"), floating, symbol="atan2", broadcasts=True, reads=Reads.INPUTS,
                   forward=lambda xp, y, x: xp.atan2(y, x),
-                  backward=(lambda op, g, out, y, x: _angle_slope(op, g, x, y),
-                            lambda op, g, out, y, x: _angle_slope(op, -g, y, x))),
+                  backward=(lambda op, g, out, y, x: _angle_slope(op, g, x, op.hypot(y, x)),
+                            lambda op, g, out, y, x: _angle_slope(op, -g, y, op.hypot(y, x)))),
     "sinh": Gate("(e^x - e^-x) / 2", "The hyperbolic sine.",
                  ("x",), floating, symbol="sinh", reads=Reads.INPUTS,
                  forward=lambda xp, x: xp.sinh(x),
