@@ -201,7 +201,7 @@ def test_a_cast_keeps_every_integer_or_refuses_it(gate, engine, data):
     old, new = (data.draw(st.sampled_from(possible)) for _ in "xy")
     ends = sorted({s * (2.0**n + d) for n in (7, 8, 15, 16, 31, 32, 63, 64) for d in (-1, -0.5, 0, 0.5) for s in (-1, 1)})
     drawn = st.booleans() if old == "bool" else numbers(old) if old in DTYPES else st.one_of(
-        st.sampled_from([*ends, 0.5, -0.5, -0.9, math.nan, math.inf, -math.inf]), st.floats(-200, 300))
+        st.sampled_from([*ends, 0.5, -0.5, -0.9, math.nan, math.inf, -math.inf]), st.floats(-200, 300, allow_subnormal=engine != "jax"))  # which XLA takes for 0
     with np.errstate(over="ignore"):
         x = np.array([data.draw(drawn) for _ in range(N)], old)
     attributes = (("dtype", new),) if gate == "cast" else ()

@@ -88,7 +88,9 @@ HELPERS: Mapping[str, str] = {
     size, few = left.shape[-1], min(left.shape[-2], right.shape[-1]) < 16
     if size <= (1024 if few else 4096):
         return x @ y
-    total = sum((left[..., i:i + 64] @ right[..., i:i + 64, :]).astype(np.float64) for i in range(0, size, 64))
+    total = np.float64(0)
+    for i in range(0, size, 64):
+        total = total + left[..., i:i + 64] @ right[..., i:i + 64, :]
     total = total if x.ndim > 1 else total[..., 0, :]
     return (total if y.ndim > 1 else total[..., 0]).astype(np.result_type(x, y))''',
     "product_kept": '''def product_kept(x, y):

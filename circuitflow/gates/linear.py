@@ -726,8 +726,7 @@ LINEAR = {
                      forward=lambda xp, x: _of_finite(xp, xp.linalg.cholesky, _symmetric(xp, x)),
                      backward=(_cholesky_backward,)),
     "eigh": Gate("λ, v with x v = λ v", "Eigenvalues, ascending, and eigenvectors, in columns, of symmetric matrices; "
-                                        "among equal eigenvalues a function that does not depend on the choice of "
-                                        "vectors has a gradient, others NaN.",
+                                        "what depends on the choice of vectors has no gradient.",
                  ("x",), _eigh_type, outputs=("eigenvalues", "eigenvectors"), symbol="eigh",
                  reads=Reads.OUTPUT, partial=True,
                  forward=_eigh,
@@ -737,8 +736,7 @@ LINEAR = {
                forward=_qr,
                backward=(_qr_backward,)),
     "svd": Gate("u, s, vh with u diag(s) vh = x",
-                "Singular values, descending, and singular vectors; among equal values a function that does not depend "
-                "on the choice of vectors has a gradient, others NaN.",
+                "Singular values, descending, and singular vectors; what depends on the choice of vectors has no gradient.",
                 ("x",), _svd_type, outputs=("u", "s", "vh"), symbol="svd", reads=Reads.OUTPUT, partial=True,
                 forward=_svd,
                 backward=(_svd_backward,)),

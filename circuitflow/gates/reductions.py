@@ -214,7 +214,8 @@ def _variance(xp: Any, x: Any, axis: int | list[int] | None, ddof: int) -> tuple
     scale = magnitude(xp, x, axes_of(axis, x.ndim))
     x, size = x / scale, _size(x, axis)
     centred = x - _sum(xp, x, axis=axis, keepdims=True) / size
-    freedom = xp.asarray(size - ddof if size > ddof else 0, dtype=x.dtype)
+    freedom = xp.asarray(size - ddof, dtype=x.dtype)
+    freedom = xp.where(freedom < 0, 0.0, freedom) if ddof else freedom
     return scale, _sum(xp, centred * centred, axis=axis, keepdims=True) / freedom
 
 
