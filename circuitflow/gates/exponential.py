@@ -38,6 +38,8 @@ def _polygamma(xp: Any, x: Any, *, n: int) -> Any:
     rest = xp.where(below, x - xp.round(x), 0.25)
     cot = xp.sin(math.pi * (0.5 - xp.abs(rest))) / xp.sin(math.pi * rest)
     slope = functools.reduce(lambda total, c: total * cot + c, _cotangent(n))
+    if n % 2 == 0:  # the sides of a pole below 0 have opposite signs
+        slope = xp.where(rest == 0, math.nan, slope)
     return xp.where(below, (-1) ** n * out - math.pi ** (n + 1) * slope, out)
 
 

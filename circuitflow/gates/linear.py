@@ -736,7 +736,7 @@ LINEAR = {
                forward=_qr,
                backward=(_qr_backward,)),
     "svd": Gate("u, s, vh with u diag(s) vh = x",
-                "Singular values, descending, and singular vectors; what depends on the choice of these has no gradient.",
+                "Singular values, descending, and singular vectors; what depends on their choice has no gradient.",
                 ("x",), _svd_type, outputs=("u", "s", "vh"), symbol="svd", reads=Reads.OUTPUT, partial=True,
                 forward=_svd,
                 backward=(_svd_backward,)),
