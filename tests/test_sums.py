@@ -321,7 +321,7 @@ def test_a_product_over_a_dimension_without_a_size():
                 assert error(one, other) <= (1e-6 if rows != VECTOR + 1 else 2e-6)
 
 
-@pytest.mark.parametrize("shapes", [((LONG,), (LONG,)), ((LONG,), (LONG, 2)), ((5, 2, LONG), (LONG,)), ((20, LONG), (LONG, 20)), ((2, 3), (3,))], ids=str)
+@pytest.mark.parametrize("shapes", [((LONG,), (LONG,)), ((LONG,), (LONG, 2)), ((5, 2, LONG), (LONG,)), ((20, LONG), (LONG, 20)), ((2, 3), (3,)), ((2, 0), (0, 3))], ids=str)
 def test_an_exported_product_is_ours(shapes):
     namespace = {"np": np}
     exec(HELPERS["long_product"], namespace)

@@ -122,16 +122,14 @@ def in_parts(xp: Any, a: Any, b: Any) -> Any:
     right = xp.expand_dims(right, axis=1) if b.ndim == 1 else right
     (rows, size), columns = left.shape[-2:], right.shape[-1]
     numbers = math.prod(broadcast_shapes(left.shape[:-2], right.shape[:-2])) * rows * columns
-    last = size - size % PART if size > longest(rows, columns) else 0
-    ends = [*range(0, last, PART * max(1, TOGETHER[in_numpy] // max(1, numbers))), last, size]
+    is_long, last, together = size > longest(rows, columns), size - size % PART, TOGETHER[in_numpy] // max(1, numbers)
+    ends = [*range(0, last, PART * max(1, together)), last, *([size] if last < size else [])]
     summed: Any = None
-    for start, stop in itertools.pairwise(ends):
-        if start == stop:
-            continue
+    for start, stop in itertools.pairwise(ends if is_long else [0, size]):
         x, y, parts = left[..., start:stop], right[..., start:stop, :], (stop - start) // PART
         if in_numpy:
             x, y = _dense(xp, x), _dense(xp, y)
-        if parts > 1 and last:
+        if is_long and parts > 1:
             x = xp.moveaxis(xp.reshape(x, (*left.shape[:-1], parts, PART)), -2, -3)
             y = xp.reshape(y, (*right.shape[:-2], parts, PART, columns))
             term = xp.sum(xp.matmul(x, y), axis=-3, dtype=xp.float64)
