@@ -75,6 +75,8 @@ def average(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, s
     found = xp.asarray(of(x), dtype=x.dtype)
     if float(xp.finfo(dtype).max) / float(xp.finfo(x.dtype).max) > TERMS:  # no sum overflows
         return found
+    if type(x).__module__ == "numpy" and xp.isfinite(found).all():  # the same sooner
+        return found
     return xp.where(xp.isfinite(found), found, xp.asarray(of(x * (1 / TERMS)) * TERMS, dtype=x.dtype))
 
 
