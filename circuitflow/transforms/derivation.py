@@ -8,7 +8,7 @@ from typing import Any
 
 from circuitflow.document.model import Document
 from circuitflow.errors import InputError, printable
-from circuitflow.executor.masked import Masked, plain
+from circuitflow.executor.masked import plain
 from circuitflow.executor.plan import found_in, make_plan, references
 from circuitflow.executor.structure import structure as execution
 from circuitflow.gates import ArrayType
@@ -96,7 +96,7 @@ class Derivation:
         self.sources[wire.reference] = wire
         return wire
 
-    def sweep(self, seeds: Mapping[str, Wire | Masked]) -> list[Wire | None]:
+    def sweep(self, seeds: Mapping[str, Wire]) -> list[Wire | None]:
         """The gradient in every slot from gradients on outputs; None where none arrives."""
         slots: dict[int, Any] = {}
         for text, seed in seeds.items():

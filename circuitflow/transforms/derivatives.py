@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from circuitflow.arguments import checked
 from circuitflow.errors import InputError, printable
-from circuitflow.executor.masked import Masked
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import promote
 from circuitflow.graph.circuit import Circuit
@@ -159,7 +158,7 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     found: dict[str, Wire] = {}
 
     def write() -> list[Wire]:
-        gradients = derivation.sweep({text: Masked(writer, seed)})  # its zeros leave elements out
+        gradients = derivation.sweep({text: seed})
         found.update((name, gradient) for name, slot in derivation.plan.wrt.items()
                      if (gradient := gradients[slot]) is not None)
         return list(found.values())
