@@ -419,7 +419,7 @@ def test_small_seeds_drop_what_they_always_did():
 # Windows --------------------------------------------------------------------------------------------------------------
 
 @given(size=st.integers(0, 8), k=st.integers(1, 5), s=st.integers(1, 6), d=st.integers(1, 7), before=st.integers(0, 9), after=st.integers(0, 9))
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_a_window_of_padding_alone_is_found(size, k, s, d, before, after):
     try:
         frame = _Frame((size,), [k], [s], [[before, after]], [d])

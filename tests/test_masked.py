@@ -305,3 +305,12 @@ def test_matrices_that_are_left_out_send_nothing_back_through_any_output(gate, s
         expected, found = ({name: np.asarray(x) for name, x in WAYS[way](c, {"x": x}).items()} for x in (MATRICES, odd))
         (expected,), (found,) = expected.values(), found.values()
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("gate", ["mul", "div", "matmul"])
+def test_products_by_name_keep_zeros_too(gate):
+    """Rules multiply by operators; a rule that calls the gate gets the same."""
+    op = Vocabulary(np, GATES)
+    with np.errstate(all="ignore"):
+        found = getattr(MaskedVocabulary(op), gate)(Masked(op, np.zeros((2, 2))), np.full((2, 2), nan))
+    np.testing.assert_array_equal(plain(found), np.zeros((2, 2)))

@@ -333,3 +333,9 @@ def test_the_gradient_of_a_logarithm_of_exponentials_is_written_for_no_elements_
     gradient = cf.Executor(cf.gradient(c))
     assert gradient.forward({"x": np.zeros((0, 2))}).outputs["dx"].shape == (0, 2)
     np.testing.assert_array_equal(gradient.forward({"x": np.zeros((2, 2))}).outputs["dx"], np.full((2, 2), 0.5))
+
+
+@pytest.mark.parametrize("ignored", [None, 7])
+def test_a_cross_entropy_of_no_labels(ignored):
+    found = GATES["softmax_cross_entropy_loss"].forward(np, np.zeros((0, 3)), np.zeros(0, np.int64), reduction="sum", ignore_index=ignored)
+    assert found == 0

@@ -306,3 +306,13 @@ def test_0_is_larger_than_its_negative_on_every_engine(engine):
         value, _ = cf.Executor(circuit("m = max x y", "n = min x y", "a = reciprocal m", "b = reciprocal n", "f = atan2 b a", x=x, y=y)).compile(
             wrt=(), engine=engine)()
         assert float(np.asarray(value)) == pytest.approx(np.arctan2(-inf if np.signbit([x, y]).any() else inf, -inf if np.signbit([x, y]).all() else inf))
+
+
+def test_a_higher_power_of_a_length():
+    c = cf.loads(json.dumps({"circuitflow": "1.0", "nodes": [
+        {"id": "x", "gate": "input", "shape": [2]}, {"id": "n", "gate": "reduce_l2", "inputs": ["x"]}, {"id": "four", "gate": "constant", "value": 4},
+        {"id": "f", "gate": "pow", "inputs": ["n", "four"]}], "outputs": ["f"]}))
+    hessian = cf.Executor(cf.hessian(c))
+    np.testing.assert_array_equal(hessian.forward({"x": [0.0, 0.0]}).outputs["ddx_dx"], np.zeros((2, 2)))
+    x = np.array([0.5, -1.0])
+    np.testing.assert_allclose(hessian.forward({"x": x}).outputs["ddx_dx"], 4 * (x @ x) * np.eye(2) + 8 * np.outer(x, x), rtol=1e-14)

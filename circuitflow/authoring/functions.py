@@ -365,6 +365,8 @@ def _clipped(w: Any, a: Any, a_min: Any = None, a_max: Any = None, min: Any = No
 
 def _rounded(w: Any, a: Any, decimals: Any = 0) -> Any:
     decimals = operator.index(decimals)
+    if a.type.dtype == "bool":
+        raise TypeError("truth values, which NumPy makes float16 of")
     if not a.type.is_float and decimals >= 0:
         return a.copy()
     scale = 10.0 ** abs(decimals)

@@ -36,7 +36,11 @@ def plain(w: Any, x: Any) -> Any:
     if isinstance(x, np.ndarray) and x.dtype == object:
         raise InputError("an operand is an array of objects, of which the dtype is not known; expected numbers, so "
                          "cast it, as x.astype(float) does")
-    if isinstance(x, list | tuple) and _has_wire(x):
+    try:
+        is_stack = isinstance(x, list | tuple) and _has_wire(x)
+    except RecursionError:
+        raise InputError("an operand is a list that contains itself; expected a wire, a number or an array") from None
+    if is_stack:
         return w.emit("stack", *together(w, x))
     return as_array(x, "an operand", "a wire, a number or a rectangular array of them")
 

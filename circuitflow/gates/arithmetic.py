@@ -134,7 +134,8 @@ def _pow_y(op: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
 
 def _mul_div_no_nan(xp: Any, x: Any, y: Any, z: Any) -> Any:
     nothing = z == 0
-    return xp.where(x == 0, 0.0, x * xp.where(nothing, 0.0, y / xp.where(nothing, 1.0, z)))
+    smaller = xp.where(xp.abs(z) > 1, 0.0625, xp.ones((), dtype=z.dtype))  # XLA multiplies by 1 / z
+    return xp.where(x == 0, 0.0, x * xp.where(nothing, 0.0, (y * smaller) / xp.where(nothing, 1.0, z * smaller)))
 
 
 # What has the value of a gate of wires, where some of them are known numbers ------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -37,16 +38,17 @@ def exact(rule: Rule) -> Rule:
     A result that does not fit has lost a multiple of 2^bits. The same in float64 differs from it by as much, however
     it is rounded. Where the two do not differ the result is exact, whatever it has gone through.
     """
-    def forward(xp: Any, *xs: Any, **attributes: Any) -> Any:
-        dtype = xp.result_type(*xs)
-        out = rule(xp, *(xp.asarray(x, dtype=dtype) for x in xs), **attributes)
-        near = rule(xp, *(xp.asarray(x, dtype=xp.float64) for x in xs), **attributes)
-        least, end = limits(name_of(dtype))
-        lost = xp.abs(near - xp.asarray(out, dtype=xp.float64)) > (end - least) / 4
-        need_in_range(xp, lost, near, "{:.17g} " + _misfit(name_of(dtype), "the operands"), OverflowError)
-        return out
+    return functools.partial(_exact, rule)
 
-    return forward
+
+def _exact(rule: Rule, xp: Any, *xs: Any, **attributes: Any) -> Any:
+    dtype = xp.result_type(*xs)
+    out = rule(xp, *(xp.asarray(x, dtype=dtype) for x in xs), **attributes)
+    near = rule(xp, *(xp.asarray(x, dtype=xp.float64) for x in xs), **attributes)
+    least, end = limits(name_of(dtype))
+    lost = xp.abs(near - xp.asarray(out, dtype=xp.float64)) > (end - least) / 4
+    need_in_range(xp, lost, near, "{:.17g} " + _misfit(name_of(dtype), "the operands"), OverflowError)
+    return out
 
 
 def exact_by_element(rule: Rule) -> Rule:
@@ -54,31 +56,31 @@ def exact_by_element(rule: Rule) -> Rule:
 
     It is applied to those ends, as Python's integers. Where their results fit, every result does.
     """
-    searched = exact(rule)
+    return functools.partial(_exact_by_element, rule)
 
-    def forward(xp: Any, *xs: Any) -> Any:
-        if len(xs) <= 2 and all(type(x).__module__ == "numpy" and x.size for x in xs):
-            dtype = xp.result_type(*xs)
-            least, end = limits(name_of(dtype))
-            ends = [{int(x.min()), int(x.max())} for x in xs]
-            if all(least <= rule(builtins, *corner) < end for corner in itertools.product(*ends)):
-                return rule(xp, *(xp.asarray(x, dtype=dtype) for x in xs))
-        return searched(xp, *xs)
 
-    return forward
+def _exact_by_element(rule: Rule, xp: Any, *xs: Any) -> Any:
+    if len(xs) <= 2 and all(type(x).__module__ == "numpy" and x.size for x in xs):
+        dtype = xp.result_type(*xs)
+        least, end = limits(name_of(dtype))
+        ends = [{int(x.min()), int(x.max())} for x in xs]
+        if all(least <= rule(builtins, *corner) < end for corner in itertools.product(*ends)):
+            return rule(xp, *(xp.asarray(x, dtype=dtype) for x in xs))
+    return _exact(rule, xp, *xs)
 
 
 def divisible(rule: Rule) -> Rule:
     """A rule that divides, for integers: refuses a divisor of 0."""
-    def forward(xp: Any, x: Any, y: Any) -> Any:
-        zero = y == 0
-        need_in_range(xp, zero, y, "division by {}; give it another divisor, also where the result is not used",
-                      ZeroDivisionError)
-        # Processors fail for the least number and -1, and libraries for a 0 that is refused later.
-        signed = not name_of(y.dtype).startswith("u")
-        return rule(xp, x, xp.where(zero | (y == -1) if signed else zero, xp.ones_like(y), y))
+    return functools.partial(_divisible, rule)
 
-    return forward
+
+def _divisible(rule: Rule, xp: Any, x: Any, y: Any) -> Any:
+    zero = y == 0
+    need_in_range(xp, zero, y, "division by {}; give it another divisor, also where the result is not used",
+                  ZeroDivisionError)
+    # Processors fail for the least number and -1, and libraries for a 0 that is refused later.
+    signed = not name_of(y.dtype).startswith("u")
+    return rule(xp, x, xp.where(zero | (y == -1) if signed else zero, xp.ones_like(y), y))
 
 
 def cast(xp: Any, x: Any, new: str) -> Any:

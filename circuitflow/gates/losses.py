@@ -191,7 +191,9 @@ def _huber_x(op: Any, g: Any, out: Any, x: Any, target: Any, *, reduction: str, 
     return _spread(op, g, x, reduction) * op.clip(x - target, min=-delta, max=delta)
 
 
-_IGNORING = Facets(masks=lambda at, count, *, ignore_index, **_: ignore_index is not None)
+def _ignores(at: int, count: int, *, ignore_index: int | None, **_: Any) -> bool:
+    return ignore_index is not None
+
 
 LOSSES = {
     "mean_squared_error": Gate("(x - target)²", "The squares of the differences, their mean by default.",
@@ -217,13 +219,13 @@ LOSSES = {
                                          ("x", "labels"), _labels_type, attributes=OfLabels, symbol="NLL",
                                          reads=Reads.INPUTS,
                                          forward=_negative_log_likelihood,
-                                         backward=(_nll_backward, None)).stating(_IGNORING),
+                                         backward=(_nll_backward, None)).stating(Facets(masks=_ignores)),
     "softmax_cross_entropy_loss": Gate("-ln softmax(x)[label]",
                                        "The cross entropy of scores (batch, classes, …) and labels, without overflow.",
                                        ("x", "labels"), _labels_type, attributes=OfLabels, symbol="CE",
                                        reads=Reads.INPUTS,
                                        forward=_cross_entropy,
-                                       backward=(_cross_entropy_backward, None)).stating(_IGNORING),
+                                       backward=(_cross_entropy_backward, None)).stating(Facets(masks=_ignores)),
     "label_indicator": Gate("[label = class]", "1 for the class of each label, 0 elsewhere, in the shape of x.",
                             ("x", "labels"), _indicated, attributes=Ignored,
                             symbol="1-hot",

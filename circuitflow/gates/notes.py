@@ -109,7 +109,7 @@ NOTES: dict[str, Note] = {
     "mul_no_nan": Note("as mul, by the same gate: {g} times {y} to {x}, {x} times {g} to {y}",
                        kinks="0 · ∞ and 0 · NaN are 0 where the 0 is x", also="multiply_no_nan"),
     "mul_div_no_nan": Note("{g} · {y} / {z} to {x}, {g} · {x} / {z} to {y}, -{g} · {out} / {z} to {z}",
-                           kinks="infinite or NaN where z is 0", also="divide_no_nan div_no_nan"),
+                           kinks="infinite or NaN where z is 0", also="div_no_nan"),
     "identity": Note("{g} to {x}", onnx="Identity",
                      also="positive conj conjugate real resolve_conj conj_physical clone copy noop"
                           "linear_activation id", words="passes its gradient on unchanged"),
@@ -258,7 +258,7 @@ NOTES: dict[str, Note] = {
     "trace": Note("{g} on the diagonal of {x}", numpy="trace"),
     "det": Note("{g} times the cofactors of {x}", kinks="exact for singular matrices", onnx="Det", numpy="linalg.det",
                 also="determinant"),
-    "cofactor": Note("the derivative of the cofactors of {x} along {g} to {x}; to {along} too",
+    "cofactor": Note("the derivative of the cofactors of {x} in the direction {g} to {x}; to {along} too",
                      kinks="exact for singular matrices; with a direction it needs an inverse where it is "
                            "differentiated by {x}"),
     "slogdet": Note("the inverse of {x}, transposed, times {g.logabsdet}", kinks="none by the sign",
