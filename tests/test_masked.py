@@ -314,3 +314,44 @@ def test_products_by_name_keep_zeros_too(gate):
     with np.errstate(all="ignore"):
         found = getattr(MaskedVocabulary(op), gate)(Masked(op, np.zeros((2, 2))), np.full((2, 2), nan))
     np.testing.assert_array_equal(plain(found), np.zeros((2, 2)))
+
+
+# Keys and labels ------------------------------------------------------------------------------------------------------
+
+def same(c: cf.Circuit, ordinary: dict[str, Any], odd: dict[str, Any], second: list[str]) -> None:
+    """What is strange in places that are masked changes no value and no derivative."""
+    executor, hessian = cf.Executor(c), cf.Executor(cf.hessian(c, wrt=second))
+    run = executor.run(ordinary)
+    for engine in ("interpreter", "staged", "jax"):
+        value, gradients = executor.compile(engine=engine)(odd)
+        np.testing.assert_allclose(value, run.outputs["f"], rtol=1e-12)
+        for name, gradient in gradients.items():
+            np.testing.assert_allclose(gradient, run.gradients[name], rtol=1e-10, atol=1e-12, err_msg=f"{engine}: {name}")
+    expected, found = hessian.forward(ordinary).outputs, hessian.forward(odd).outputs
+    for name, block in expected.items():
+        np.testing.assert_allclose(found[name], block, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_keys_that_no_query_sees_may_be_anything(causal):
+    random = np.random.default_rng(0)
+    ordinary = {name: random.standard_normal(shape) for name, shape in {"q": (2, 3, 2), "k": (2, 4, 2), "v": (2, 4, 5), "w": (2, 2)}.items()}
+    seen = [[[True, True, False, True], [True, False, False, True], [True, True, False, False]]]
+    c = circuit(*({"id": name, "gate": "input", "shape": list(x.shape)} for name, x in ordinary.items()), "kw = matmul(k, w)",
+                {"id": "seen", "gate": "constant", "value": seen},
+                {"id": "a", "gate": "attention", "inputs": ["q", "kw", "v", "seen"], "causal": causal}, "t = square(a)", "f = reduce_sum(t)")
+    odd = {name: x.copy() for name, x in ordinary.items()}
+    odd["k"][:, 2:4 if causal else 3], odd["v"][:, 2:4 if causal else 3] = nan, inf  # the fourth key lies behind every query
+    same(c, ordinary, odd, ["q", "w"])
+
+
+@pytest.mark.parametrize("gate", ["softmax_cross_entropy_loss", "negative_log_likelihood_loss"])
+def test_rows_whose_label_is_ignored_may_be_anything(gate):
+    ordinary = {"x": np.array([[1.0, 2, 3], [4, 5, 6], [0, 1, 0]]), "w": np.random.default_rng(0).standard_normal((3, 3))}
+    c = circuit({"id": "x", "gate": "input", "shape": [3, 3]}, {"id": "w", "gate": "input", "shape": [3, 3]}, "l = matmul(x, w)",
+                {"id": "y", "gate": "constant", "value": [0, -1, 2], "dtype": "int64"},
+                {"id": "f", "gate": gate, "inputs": ["l", "y"], "ignore_index": -1})
+    for strange in (nan, inf):
+        odd = {name: x.copy() for name, x in ordinary.items()}
+        odd["x"][1] = strange
+        same(c, ordinary, odd, ["w"])
