@@ -67,12 +67,14 @@ def outcome(call):
             return f"raw {type(error).__name__}: {error}"
         if isinstance(expected, IndexError | np.linalg.LinAlgError) or any(word in str(expected) for word in LENIENT):
             return None  # what is wrong shows when the circuit runs
+        if "Cannot cast" in str(expected):  # by values, a cast is exact or refused when the circuit runs
+            return None
         if isinstance(expected, Exception):
             return f"accepted, where NumPy says {type(expected).__name__}: {expected}"
         try:
             found = list(cf.Executor(circuit).forward().outputs.values())
         except Exception as error:
-            if re.search("does not fit|is no float", str(error)):  # an integer that NumPy changes in silence
+            if re.search("does not fit|is no float|division by", str(error)):  # an integer that NumPy changes in silence
                 return None
             return f"it does not run: {type(error).__name__}: {error}"
     if len(set(map(id, circuit.outputs))) != len(expected):
