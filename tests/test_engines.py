@@ -436,3 +436,18 @@ def test_what_was_picked_is_logged(caplog):
         cf.Executor(cf.load(ROOT / "circuits/mlp.json")).compile()
         cf.Executor(cf.load(ROOT / "circuits/mlp.json"), thresholds=cf.Thresholds(staged_array_operands=10)).compile()
     assert caplog.messages == ["engine: staged, on floats", *["engine: staged, on arrays"] * 2, "engine: interpreter"]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("count", [3, 4, 8, 9, 12])
+def test_a_product_has_one_gradient_whether_it_is_a_loop_or_not(count, fast):
+    """Also where a 0 stands beside what overflows, or is infinite: the rule of the gate and the loop of the tape agree."""
+    random = np.random.default_rng(count)
+    names = [f"x{i}" for i in range(count)]
+    made = circuit(*({"id": name, "gate": "input", "value": 1.0} for name in names), {"id": "f", "gate": "mul", "inputs": names})
+    executor = cf.Executor(made)
+    function = taped(executor, None, names, fast=fast)
+    for _ in range(200):
+        given = dict(zip(names, random.choice([0.0, 1e200, 1e-200, 3.0, -2.0, np.inf, np.nan], count, p=[0.2, 0.25, 0.2, 0.15, 0.1, 0.05, 0.05]).tolist(), strict=True))
+        expected = executor.run(given).gradients
+        np.testing.assert_allclose([function(given)[1][name] for name in names], [expected[name] for name in names], rtol=1e-13)

@@ -111,10 +111,12 @@ def _many(operation: Operation, row: str) -> tuple[list[str], list[str]]:
                 [f"g = d[k{row}]", "for i in slots:", f"    d[i{row}] += g"])
     kept = ["if g == 0.0: continue"] if operation.masked else []
     return (["y = 1.0", "for i in slots:", f"    y *= v[i{row}]", f"v[k{row}] = y"],
-            # The product of the others, from both ends.
+            # The product of the others, from both ends; 0 where one of them is, as the rule of `mul` has it.
             [f"g = d[k{row}]", *kept, "n = len(slots)", "before = [1.0] * n", "y = 1.0", "for m in range(n):",
-             "    before[m] = y", f"    y *= v[slots[m]{row}]", "y = 1.0", "for m in range(n - 1, -1, -1):",
-             f"    d[slots[m]{row}] += g * (before[m] * y)", f"    y *= v[slots[m]{row}]"])
+             "    before[m] = y", f"    x = v[slots[m]{row}]", "    y = 0.0 if x == 0.0 else y * x", "y = 1.0",
+             "for m in range(n - 1, -1, -1):",
+             f"    d[slots[m]{row}] += g * (0.0 if before[m] == 0.0 or y == 0.0 else before[m] * y)",
+             f"    x = v[slots[m]{row}]", "    y = 0.0 if x == 0.0 else y * x"])
 
 
 def compiled(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Callable[..., None]:
