@@ -43,9 +43,6 @@ FORMS: dict[str, str] = {
 }
 """A line of Python floats, by the name of the NumPy or SciPy function."""
 
-BOUNDS = {"maximum": "{1} if {0} <= {1} else {0}", "minimum": "{1} if {0} >= {1} else {0}"}
-"""Where the second operand is a number, which is not NaN."""
-
 COMPILED = {**FORMS, "power": "{0} ** {1}", "floor": "floor({0})", "ceil": "ceil({0})", "round": "rint({0})"}
 """A line of a loop that numba compiles."""
 
@@ -110,8 +107,6 @@ def written(forms: dict[str, str], line: Line, text: Callable[[Any], str]) -> st
         return (form if low is None else f"{{1}} if {{0}} < {{1}} else {form}").format(*map(text, operands))
     if line.function is np.astype:
         return f"float({text(operands[0])})" if operands[1] == np.float64 else f"{text(operands[0])} != 0.0"
-    if name in BOUNDS and not isinstance(operands[1], Value) and not np.isnan(operands[1]):
-        return BOUNDS[name].format(*map(text, operands))
     return forms[name].format(*map(text, operands))
 
 

@@ -295,6 +295,22 @@ def _is_first_max(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
     return xp.permute_dims(xp.reshape(first, moved.shape), tuple(sorted(range(x.ndim), key=order.__getitem__)))
 
 
+def _exact_sum_to_like(rule: Any) -> Any:
+    return functools.partial(_of_x_alone, rule)
+
+
+def _of_x_alone(rule: Any, xp: Any, x: Any, like: Any) -> Any:
+    return exact(functools.partial(rule, like=like))(xp, x)
+
+
+def _whole_size_for(rule: Any) -> Any:
+    return _whole_size
+
+
+def _whole_size(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
+    return cast(xp, xp.asarray(_size(x, axis), dtype=xp.int64), name_of(x.dtype))
+
+
 def _sum_to_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
     """The axes that broadcasting stretched are known, whatever their size."""
     extra = x.ndim - like.ndim
@@ -385,13 +401,12 @@ REDUCTIONS = {
     "sum_to_like": Gate("Σ x", "x summed to the shape of another operand, along the axes that broadcasting stretched.",
                         ("x", "like"), _summed_to, symbol="Σ",
                         forward=_sum_to_like,
-                        integers=lambda rule: lambda xp, x, like: exact(functools.partial(rule, like=like))(xp, x),
+                        integers=_exact_sum_to_like,
                         backward=(lambda op, g, out, x, like: op.expand_like(g, x), None),
                         ).stating(Facets(equal=_sum_to_like_equal)),
     "size": Gate("n", "The number of elements of x along axes, as a scalar of its dtype.",
                  ("x",), _counted, attributes=Axes, symbol="n",
                  forward=lambda xp, x, *, axis: xp.asarray(_size(x, axis), dtype=x.dtype),
-                 integers=lambda rule: lambda xp, x, *, axis: cast(
-                     xp, xp.asarray(_size(x, axis), dtype=xp.int64), name_of(x.dtype)),
+                 integers=_whole_size_for,
                  backward=(None,)).stating(Facets(equal=_size_equal)),
 }
