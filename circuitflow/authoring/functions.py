@@ -49,7 +49,14 @@ def written(function: Any, writer: Any, operands: tuple[Any, ...], keywords: Map
                 remedy = _REMEDIES.get(argument)
                 raise InputError(f"{name} of wires takes {listing(known)}, not '{argument}'"
                                  + (f": {remedy}" if remedy else ""))
+        for argument in ("axis", "axes", "axis1", "axis2"):
+            if _is_boolean(given.get(argument)):
+                raise TypeError(f"{argument}={given[argument]!r}; expected an integer")
         return entry(writer, **given)
+
+
+def _is_boolean(axes: Any) -> bool:
+    return any(isinstance(axis, bool | np.bool) for axis in (axes if isinstance(axes, Sequence) else [axes]))
 
 
 @cache
