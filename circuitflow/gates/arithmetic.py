@@ -134,7 +134,7 @@ def _pow_y(op: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
 
 def _mul_div_no_nan(xp: Any, x: Any, y: Any, z: Any) -> Any:
     nothing = z == 0
-    # XLA multiplies by 1 / z, which must not be subnormal. For so large a z, the digits that y loses are below the result.
+    # XLA multiplies by 1 / z, which must not be subnormal. Beside so large a z the digits that y loses do not count.
     smaller = xp.where(xp.abs(z) > 1e30, 0.0625, xp.ones((), dtype=z.dtype))
     return xp.where(x == 0, 0.0, x * xp.where(nothing, 0.0, (y * smaller) / xp.where(nothing, 1.0, z * smaller)))
 
