@@ -9,8 +9,8 @@ import numpy as np
 
 import circuitflow as cf
 from benchmarks.measure import Case
-from circuitflow.engines.rows import Rows
-from circuitflow.executor.question import Question
+from circuitflow.engines.staged.rows import Rows
+from circuitflow.interpreter.question import Question
 
 
 def cases() -> Iterator[Case]:

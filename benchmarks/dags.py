@@ -13,8 +13,8 @@ import numpy as np
 
 import circuitflow as cf
 from benchmarks.measure import Case
-from circuitflow.engines.taped import Taped
-from circuitflow.executor.question import Question
+from circuitflow.engines.tape.run import Taped
+from circuitflow.interpreter.question import Question
 
 INPUTS = 10
 _UNARY = {"tanh": math.tanh, "sigmoid": lambda x: 1 / (1 + math.exp(-x)), "relu": lambda x: max(x, 0.0)}

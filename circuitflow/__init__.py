@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from circuitflow.authoring.tracing import trace
     from circuitflow.document.limits import Limits
     from circuitflow.document.model import Document
-    from circuitflow.engines.executor import Executor
     from circuitflow.engines.thresholds import Thresholds
     from circuitflow.errors import (
         CircuitflowError,
@@ -31,13 +30,14 @@ if TYPE_CHECKING:
         UnknownNameError,
         VerificationError,
     )
-    from circuitflow.executor.check import check
-    from circuitflow.executor.result import Contribution, NonFinite, Result
+    from circuitflow.executor import Executor
     from circuitflow.explanations.differences import Difference, diff
     from circuitflow.explanations.forms import explain
     from circuitflow.export.python import to_python
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Facets, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
+    from circuitflow.interpreter.check import check
+    from circuitflow.interpreter.result import Contribution, NonFinite, Result
     from circuitflow.pictures.drawing import draw
     from circuitflow.transforms.derivatives import gradient, hessian, hvp, jacobian, jvp, vjp
 
@@ -98,11 +98,11 @@ _EXPORTS = {
     "circuitflow.document.model": ("Document",),
     "circuitflow.errors": ("CircuitflowError", "DocumentError", "Fault", "GateError", "InputError",
                            "MissingExtraError", "UnknownNameError", "VerificationError"),
-    "circuitflow.executor.check": ("check",),
-    "circuitflow.engines.executor": ("Executor",),
+    "circuitflow.interpreter.check": ("check",),
+    "circuitflow.executor": ("Executor",),
     "circuitflow.export.python": ("to_python",),
     "circuitflow.engines.thresholds": ("Thresholds",),
-    "circuitflow.executor.result": ("Contribution", "NonFinite", "Result"),
+    "circuitflow.interpreter.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.explanations.differences": ("Difference", "diff"),
     "circuitflow.explanations.forms": ("explain",),
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Facets", "Gate", "Reads", "ShapeError"),

@@ -16,7 +16,7 @@ GUARD = 900
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from circuitflow.engines import buffers  # noqa: E402
+from circuitflow.engines.staged import buffers  # noqa: E402
 from memory_plans import checked  # noqa: E402
 
 buffers.allot = checked(buffers.allot)

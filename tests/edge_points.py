@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from integer_points import section
 
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES
+from circuitflow.interpreter.vocabulary import Vocabulary
 from gate_examples import EXAMPLES
 
 inf, nan = math.inf, math.nan

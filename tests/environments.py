@@ -70,7 +70,7 @@ if __name__ == "__main__":
     from circuitflow.cli.main import COMMANDS
     for command in COMMANDS:
         importlib.import_module(f"circuitflow.cli.{command}")
-    for module in ("email.parser", "importlib.metadata", "pyarrow.csv", "pyarrow.parquet", "rich.table", "circuitflow.engines.staged", "circuitflow.executor.check"):
+    for module in ("email.parser", "importlib.metadata", "pyarrow.csv", "pyarrow.parquet", "rich.table", "circuitflow.engines.staged.floats", "circuitflow.interpreter.check"):
         importlib.import_module(module)
     found = []
     for case in cases:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from circuitflow.engines.functions import OWN_PRODUCTS
-from circuitflow.engines.selection import OWN
-from circuitflow.engines.trace import Value
+from circuitflow.engines.program.functions import OWN_PRODUCTS
+from circuitflow.engines.program.fusing import OWN
+from circuitflow.engines.program.trace import Value
 
 FRESH = (np.where, np.clip, np.astype, np.round, np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.argmin, *OWN_PRODUCTS, *OWN)
 """Beside ufuncs, what gives memory of its own; `test_what_is_fresh` looks whether it does."""

@@ -11,11 +11,11 @@ import pytest
 from test_engines import circuit, close
 
 import circuitflow as cf
-from circuitflow.engines.blocks import Blocks
-from circuitflow.engines.derived import Derived
-from circuitflow.engines.trace import Inseparable
-from circuitflow.executor.question import Question
+from circuitflow.engines.program.trace import Inseparable
+from circuitflow.engines.staged.blocks import Blocks
+from circuitflow.engines.staged.derived import Derived
 from circuitflow.gates import GATES
+from circuitflow.interpreter.question import Question
 from gate_examples import EXAMPLES, attributes_of
 
 ROWS = 1001

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.executor.check import compare
+from circuitflow.interpreter.check import compare
 from documents import circuit
 
 
@@ -100,7 +100,7 @@ def test_every_input_and_parameter_is_a_row():
 
 
 def test_groups_of_empty_inputs_have_nothing_wrong(monkeypatch):
-    monkeypatch.setattr("circuitflow.executor.check.GROUPS", 1)
+    monkeypatch.setattr("circuitflow.interpreter.check.GROUPS", 1)
     report = cf.check(circuit("x = []", "y = []", "s = add(x, y)", {"id": "f", "gate": "reduce_sum", "inputs": ["s"]}))
     assert report.ok
 
@@ -147,7 +147,7 @@ def test_nodes_within_the_circuit_are_compared_too(monkeypatch):
     report = cf.check(c, wrt=wrt)
     assert [(row.nodes[0], row.worst.verdict) for row in report.compared] == [(name, "ok") for name in wrt]
     assert cf.check(c, wrt="q").ok
-    monkeypatch.setattr("circuitflow.executor.check.GROUPS", 1)  # together, each moves those that are computed from it
+    monkeypatch.setattr("circuitflow.interpreter.check.GROUPS", 1)  # together, each moves those that are computed from it
     assert cf.check(c, wrt=wrt).ok
 
 

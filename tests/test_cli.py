@@ -376,7 +376,7 @@ def test_the_page_of_gates_is_current(circuitflow):
 
 
 def test_every_gate_of_the_catalogue_has_words_and_an_example_that_runs():
-    from circuitflow.cli.catalogue import example
+    from circuitflow.explanations.catalogue import example
     from circuitflow.gates import GATES, NOTES
 
     assert list(NOTES) == list(GATES)
@@ -450,7 +450,7 @@ def test_a_plain_run_imports_nothing_that_it_does_not_need():
     modules = imported("run", "circuits/product.json")
     assert "networkx" in modules
     for needless in ("scipy", "jax", "torch", "array_api_compat", "safetensors", "matplotlib", "pandas", "rich.progress",
-                     "circuitflow.executor.check", "circuitflow.document.schema", "unittest"):
+                     "circuitflow.interpreter.check", "circuitflow.document.schema", "unittest"):
         assert needless not in modules
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.engines.rows import Rows
-from circuitflow.engines.taped import Taped
-from circuitflow.executor.question import Question
+from circuitflow.engines.staged.rows import Rows
+from circuitflow.engines.tape.run import Taped
 from circuitflow.gates import GATES
+from circuitflow.interpreter.question import Question
 from circuitflow.transforms.derivatives import reverse
 from edge_points import DIGAMMA, EXCEPTIONS, GIVEN, POINTS, as_array, inf
 

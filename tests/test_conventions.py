@@ -16,8 +16,8 @@ from test_gates import namespace
 
 import circuitflow as cf
 from accuracy import HEADING
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES
+from circuitflow.interpreter.vocabulary import Vocabulary
 from conftest import ROOT
 from edge_points import POINTS, WHY, WHY_AT_NAN, equal, in_jax, in_torch, inf, nan, page, pull, reason
 

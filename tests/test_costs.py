@@ -12,7 +12,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.document.positions import positions
 from circuitflow.document.writing import dumps
-from circuitflow.executor.structure import structure
+from circuitflow.interpreter.units import structure
 from circuitflow.pictures.changes import changes
 from circuitflow.pictures.drawing import picture
 from circuitflow.pictures.picture import Kind

@@ -19,15 +19,15 @@ from test_gates import circuit_of
 
 import circuitflow as cf
 from circuitflow.engines import native
-from circuitflow.engines.kernel import Untaped
-from circuitflow.engines.taped import Taped
-from circuitflow.executor.question import Question
+from circuitflow.engines.tape.loops import Untaped
+from circuitflow.engines.tape.run import Taped
 from circuitflow.gates import GATES
 from circuitflow.gates.activations import ACTIVATIONS
 from circuitflow.gates.arithmetic import ARITHMETIC
 from circuitflow.gates.exponential import EXPONENTIAL
 from circuitflow.gates.logic import LOGIC
 from circuitflow.gates.trigonometric import TRIGONOMETRIC
+from circuitflow.interpreter.question import Question
 from conftest import ROOT
 from edge_points import GIVEN, POINTS
 from gate_examples import EXAMPLES, Example, attributes_of, types_of
@@ -336,7 +336,7 @@ def test_python_answers_where_its_functions_raise():
 
 
 def test_without_numba_a_large_circuit_still_has_a_tape(monkeypatch, caplog):
-    monkeypatch.setattr("circuitflow.engines.taped.is_there", lambda: False)
+    monkeypatch.setattr("circuitflow.engines.tape.run.is_there", lambda: False)
     executor = cf.Executor(random_scalars(3))
     with caplog.at_level("INFO", "circuitflow"):
         found = executor.compile(engine="tape")()
@@ -378,7 +378,7 @@ OURS = {"value_and_grad", "stages", "type", "float", "bool", "numbers", "interpr
 def test_no_document_can_put_its_text_into_the_source(shape, monkeypatch):
     """Every word of every source is a keyword, one of ours, or a generated name."""
     written = []
-    monkeypatch.setattr("circuitflow.engines.source.compile", lambda text, *rest: written.append(text) or compile(text, *rest),
+    monkeypatch.setattr("circuitflow.engines.program.source.compile", lambda text, *rest: written.append(text) or compile(text, *rest),
                         raising=False)
     sources = [{"id": name, "gate": "input", "value": {"data": 0.25, "shape": shape}, "label": "import os; marker_q",
                 "description": "'''\n\nimport os\nmarker_q()"} for name in HOSTILE]
@@ -401,7 +401,7 @@ def test_no_document_can_put_its_text_into_the_source(shape, monkeypatch):
 def test_nor_into_the_source_of_a_loop(kind, monkeypatch):
     """Of a tape, and over rows: the same holds of every text that is compiled."""
     written = []
-    for module in ("source", "native"):
+    for module in ("program.source", "native"):
         monkeypatch.setattr(f"circuitflow.engines.{module}.compile", lambda text, *rest: written.append(text) or compile(text, *rest),
                             raising=False)
     native.jitted.cache_clear()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.executor.arrays import Library
 from circuitflow.gates.shapes import promote
+from circuitflow.interpreter.libraries import Library
 from documents import circuit, document, faults
 from gate_examples import POLAR
 

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import circuitflow as cf
-from circuitflow.cli.catalogue import example
 from circuitflow.errors import printable
-from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.explanations.catalogue import example
 from circuitflow.explanations.explanation import explanation
 from circuitflow.explanations.expressions import Phrase, applied, sent_back, stage
 from circuitflow.explanations.numbers import number, rows
@@ -23,6 +22,7 @@ from circuitflow.gates import GATES, NOTES, ArrayType
 from circuitflow.gates.notes import told
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.graph.node import Edge, Node
+from circuitflow.interpreter.vocabulary import Vocabulary
 from conftest import ROOT
 from documents import circuit, document
 from gate_examples import EXAMPLES, attributes_of, types_of, wanted

@@ -24,7 +24,7 @@ from test_engines import FILES, HOSTILE, ON_SCALARS, circuit, close, nodes_of
 from test_gates import circuit_of
 
 import circuitflow as cf
-from circuitflow.engines.scalars import FORMS
+from circuitflow.engines.program.scalars import FORMS
 from circuitflow.export.helpers import CALLS, HELPERS, OF_ARRAYS
 from circuitflow.gates import GATES
 from conftest import ROOT

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GATES, Reads, ShapeError
 from circuitflow.gates.shapes import ArrayType, Size
+from circuitflow.interpreter.vocabulary import Vocabulary
 from gate_examples import EXAMPLES, Example, attributes_of, types_of, wanted
 
 everything = pytest.mark.parametrize("example", EXAMPLES, ids=str)

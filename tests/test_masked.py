@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.engines.taped import Taped
+from circuitflow.engines.tape.run import Taped
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.executor.arrays import JaxNumpy
-from circuitflow.executor.masked import Masked, MaskedVocabulary, contributed, plain
-from circuitflow.executor.question import Question
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.export.helpers import HELPERS
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.sums import product_kept
+from circuitflow.interpreter.libraries import JaxNumpy
+from circuitflow.interpreter.masked import Masked, MaskedVocabulary, contributed, plain
+from circuitflow.interpreter.question import Question
+from circuitflow.interpreter.vocabulary import Vocabulary
 from documents import circuit
 from edge_points import GIVEN, POINTS, as_array, inf, nan
 from gate_examples import EXAMPLES

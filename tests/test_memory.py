@@ -7,13 +7,13 @@ import pytest
 from test_engines import LARGEST, SMALLEST, circuit, close
 
 import circuitflow as cf
-from circuitflow.engines import buffers
-from circuitflow.engines.functions import BY_ELEMENT, OWN_PRODUCTS, REDUCTIONS, is_fresh
-from circuitflow.engines.program import Program
-from circuitflow.engines.rows import Rows
-from circuitflow.engines.selection import OWN, product, select
-from circuitflow.engines.trace import Line, Trace, Value
-from circuitflow.executor.question import Question
+from circuitflow.engines.program.functions import BY_ELEMENT, OWN_PRODUCTS, REDUCTIONS, is_fresh
+from circuitflow.engines.program.fusing import OWN, product, select
+from circuitflow.engines.program.program import Program
+from circuitflow.engines.program.trace import Line, Trace, Value
+from circuitflow.engines.staged import buffers
+from circuitflow.engines.staged.rows import Rows
+from circuitflow.interpreter.question import Question
 from memory_plans import check
 
 THRESHOLDS = {"smallest": SMALLEST, "default": cf.Thresholds(), "largest": LARGEST}

@@ -11,12 +11,12 @@ import pytest
 from test_gates import circuit_of, wanted
 
 import circuitflow as cf
-from circuitflow.engines.kernel import Untaped
-from circuitflow.engines.taped import Taped
-from circuitflow.executor.interpreter import Interpreter
-from circuitflow.executor.question import Question
-from circuitflow.executor.vocabulary import Vocabulary
+from circuitflow.engines.tape.loops import Untaped
+from circuitflow.engines.tape.run import Taped
 from circuitflow.gates import GATES, AtLeast, Facets
+from circuitflow.interpreter.interpreter import Interpreter
+from circuitflow.interpreter.question import Question
+from circuitflow.interpreter.vocabulary import Vocabulary
 from gate_examples import EXAMPLES
 
 TAILS = {1: ["tanh", "sin", "softplus", "neg", "square", "identity", "relu", "abs", "ones_like", "zeros_like"],

@@ -9,10 +9,10 @@ import pytest
 from test_engines import ELEMENTWISE, LARGEST, ON_SCALARS, circuit, close, nodes_of, random_scalars
 
 import circuitflow as cf
-from circuitflow.engines.rows import Rows
-from circuitflow.engines.taped import TapedRows
-from circuitflow.executor.question import Question
+from circuitflow.engines.staged.rows import Rows
+from circuitflow.engines.tape.run import TapedRows
 from circuitflow.gates import GATES
+from circuitflow.interpreter.question import Question
 from conftest import ROOT
 
 STAGED = cf.load(ROOT / "circuits/staged.json")
@@ -144,8 +144,8 @@ def test_a_large_circuit_over_rows_is_on_a_tape(monkeypatch, caplog):
     executor = cf.Executor(random_scalars(1), thresholds=cf.Thresholds(looped_operands=10))
     with caplog.at_level("INFO", "circuitflow"):
         found = executor.vmap()(x0=[0.1, 0.2])
-        monkeypatch.setattr("circuitflow.engines.executor.is_there", lambda: False)
-        monkeypatch.setattr("circuitflow.engines.rows.is_there", lambda: False)
+        monkeypatch.setattr("circuitflow.executor.is_there", lambda: False)
+        monkeypatch.setattr("circuitflow.engines.staged.rows.is_there", lambda: False)
         close(executor.vmap()(x0=[0.1, 0.2]), found)
     assert caplog.messages == ["engine: tape, compiled, over rows", "engine: staged, in blocks, over rows"]
 

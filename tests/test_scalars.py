@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from circuitflow.engines.native import jitted
-from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, writable
-from circuitflow.engines.trace import Trace, Untraceable, Value
+from circuitflow.engines.program.scalars import COMPILED, FORMS, NAMES, writable
+from circuitflow.engines.program.trace import Trace, Untraceable, Value
 from special_values import LOGIC, expected, operands, same
 
 

@@ -9,10 +9,10 @@ import random
 import jsonschema
 import pytest
 
-from circuitflow.cli.catalogue import example, operands
 from circuitflow.cli.schema import Which, text
 from circuitflow.document.model import NODES, TAGS, Document, GateNode
 from circuitflow.document.schema import GateForm, document_schema
+from circuitflow.explanations.catalogue import example, operands
 from circuitflow.gates import GATES
 from conftest import ROOT
 

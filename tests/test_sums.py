@@ -11,11 +11,11 @@ from test_export import function_of
 from test_gates import namespace
 
 import circuitflow as cf
-from circuitflow.engines.functions import long_product
-from circuitflow.executor.arrays import JaxNumpy
+from circuitflow.engines.program.functions import long_product
 from circuitflow.export.helpers import HELPERS
 from circuitflow.gates import GATES, sums
 from circuitflow.gates.sums import FEW, MATRIX, VECTOR, longest, product
+from circuitflow.interpreter.libraries import JaxNumpy
 
 TENTH = np.float32(0.1)
 MANY = 10**7

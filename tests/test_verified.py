@@ -11,9 +11,9 @@ import pytest
 from test_engines import circuit, close
 
 import circuitflow as cf
-from circuitflow.engines.engine import Engine
+from circuitflow.engines.contract import Engine
 from circuitflow.engines.verified import Verified
-from circuitflow.executor.question import Question
+from circuitflow.interpreter.question import Question
 from conftest import ROOT
 from test_cli import circuitflow  # noqa: F401
 
@@ -93,7 +93,7 @@ def test_it_is_kept_in_a_pickle():
 
 
 def test_a_wrong_number_at_the_terminal(circuitflow, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("circuitflow.engines.staged.Staged.answer", lambda self, inputs, upstream: ([1.5], [2.0, 3.0]))
+    monkeypatch.setattr("circuitflow.engines.staged.floats.Staged.answer", lambda self, inputs, upstream: ([1.5], [2.0, 3.0]))
     outcome = circuitflow("run", "circuits/staged.json", "--engine", "staged", "--verify")
     assert outcome.status == 1
     assert outcome.err.startswith("error: the engine 'staged, on floats' gives 1.5 for output 'f', where the interpreter gives 1.54")

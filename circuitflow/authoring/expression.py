@@ -20,9 +20,9 @@ from circuitflow.authoring.author import Author, author_of
 from circuitflow.authoring.grammar import COMPARISONS, OPERATORS
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.errors import DocumentError, Fault, InputError, nearest, printable
-from circuitflow.executor.plan import references
 from circuitflow.gates import GATES, GateTable, suggestion
 from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.plan import references
 
 NAME = "<expression>"
 MAX_LENGTH = 1_000_000

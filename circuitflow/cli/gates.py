@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from circuitflow.cli import catalogue, kinds
+from circuitflow.cli import kinds
 from circuitflow.cli.arguments import Gates, Json, table_of
-from circuitflow.cli.catalogue import attributes, example, facts, families, found, is_built_in, operands
 from circuitflow.cli.text import console, print_json, print_table
 from circuitflow.document.model import NODES
 from circuitflow.errors import InputError, printable
+from circuitflow.explanations import catalogue
+from circuitflow.explanations.catalogue import attributes, example, facts, families, found, is_built_in, operands
 from circuitflow.gates import GATES, NOTES, AtLeast, Gate, suggestion
 from circuitflow.gates.names import instead
 from circuitflow.gates.notes import told

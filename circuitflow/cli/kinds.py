@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from circuitflow.cli.catalogue import Attribute
 from circuitflow.document.model import DTYPES, MODELS
+from circuitflow.explanations.catalogue import Attribute
 
 _TAKES = {
     "value": "a number, nested lists of numbers, or an object with 'data', 'file' or 'random'",

@@ -10,9 +10,9 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from circuitflow.cli.arguments import Gates, gate_files, table_of
-from circuitflow.cli.catalogue import operands
 from circuitflow.cli.output import apart, emit
 from circuitflow.document.schema import DIALECT, GateForm, document_schema, identifier
+from circuitflow.explanations.catalogue import operands
 from circuitflow.gates import GATES, Gate, GateTable
 
 

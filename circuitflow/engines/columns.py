@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from circuitflow.document.numbers import copied
-from circuitflow.engines.engine import Engine
+from circuitflow.engines.contract import Engine
 from circuitflow.errors import InputError, printable
-from circuitflow.executor.arrays import Library
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.question import Answer, Question
 from circuitflow.gates import ArrayType
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.libraries import Library
+from circuitflow.interpreter.question import Answer, Question
 
 
 class OverRows(Engine):

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.engine import Engine
+from circuitflow.engines.contract import Engine
 from circuitflow.errors import VerificationError, printable
-from circuitflow.executor.arrays import precise
-from circuitflow.executor.passes import forward_pass, reverse_sweep
-from circuitflow.executor.question import Answer
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import ArrayType
+from circuitflow.interpreter.libraries import precise
+from circuitflow.interpreter.passes import forward_pass, reverse_sweep
+from circuitflow.interpreter.question import Answer
+from circuitflow.interpreter.vocabulary import Vocabulary
 
 ROUNDING = {"float64": 1e-9, "float32": 1e-3, "float16": 1e-1, "bfloat16": 1e-1}
 """The difference that rounding may make, relative to the largest number that goes into a result."""

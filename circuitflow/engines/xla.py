@@ -10,16 +10,16 @@ import numpy as np
 
 from circuitflow.engines.barriers import as_written
 from circuitflow.engines.columns import count_rows, in_memory
-from circuitflow.engines.engine import Engine
+from circuitflow.engines.contract import Engine
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError, MissingExtraError, printable
-from circuitflow.executor.arrays import JaxNumpy, Library
-from circuitflow.executor.binding import Bound, library_of
-from circuitflow.executor.passes import forward_pass, reverse_sweep
-from circuitflow.executor.question import Answer, Question
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates.special import Namespace
+from circuitflow.interpreter.binding import Bound, library_of
+from circuitflow.interpreter.libraries import JaxNumpy, Library
+from circuitflow.interpreter.passes import forward_pass, reverse_sweep
+from circuitflow.interpreter.question import Answer, Question
+from circuitflow.interpreter.vocabulary import Vocabulary
 
 _Key = tuple[int, str]
 """0 and the id of an input, or 1 and the output that an upstream gradient is of."""

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.errors import InputError, few, printable
-from circuitflow.executor.result import Contribution, Result
 from circuitflow.explanations.expressions import sent_back, stage
 from circuitflow.explanations.numbers import number
 from circuitflow.gates import NOTES, ArrayType, AtLeast
 from circuitflow.gates.notes import told
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.node import Node
+from circuitflow.interpreter.result import Contribution, Result
 
 _NO_RULE = {
     "scan": "goes back through its circuit step by step, from the last position to the first",

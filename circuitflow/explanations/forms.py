@@ -11,8 +11,8 @@ from typing import Self
 
 from circuitflow.arguments import checked
 from circuitflow.errors import InputError, nearest, printable
-from circuitflow.executor.result import Result
 from circuitflow.explanations.explanation import Explanation, Stage, explanation
+from circuitflow.interpreter.result import Result
 
 
 class Told(str):

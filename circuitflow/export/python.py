@@ -14,18 +14,14 @@ import numpy as np
 
 from circuitflow.arguments import checked
 from circuitflow.document.numbers import as_array
-from circuitflow.engines.derived import Derived
-from circuitflow.engines.functions import OWN_PRODUCTS, is_named, is_weak_beside
-from circuitflow.engines.program import Program, program
-from circuitflow.engines.scalars import BINARY, FORMS, inlinable, written
-from circuitflow.engines.source import Source, is_number
-from circuitflow.engines.staged import scalar_program
-from circuitflow.engines.trace import Called, Inseparable, Line, Value, values_in
+from circuitflow.engines.program.functions import OWN_PRODUCTS, is_named, is_weak_beside
+from circuitflow.engines.program.program import Program, program
+from circuitflow.engines.program.scalars import BINARY, FORMS, inlinable, written
+from circuitflow.engines.program.source import Source, is_number
+from circuitflow.engines.program.trace import Called, Inseparable, Line, Value, values_in
+from circuitflow.engines.staged.derived import Derived
+from circuitflow.engines.staged.floats import scalar_program
 from circuitflow.errors import InputError, few, printable
-from circuitflow.executor.arrays import Library
-from circuitflow.executor.binding import concrete
-from circuitflow.executor.interpreter import Interpreter
-from circuitflow.executor.question import Question, References
 from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
 from circuitflow.gates import ArrayType
@@ -34,6 +30,10 @@ from circuitflow.gates.special import Check
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.node import Node
+from circuitflow.interpreter.binding import concrete
+from circuitflow.interpreter.interpreter import Interpreter
+from circuitflow.interpreter.libraries import Library
+from circuitflow.interpreter.question import Question, References
 
 LITERAL = 1000
 """An array of more numbers is an argument without a default."""

@@ -16,7 +16,7 @@ from circuitflow.document.reading import Parsed, parse
 from circuitflow.document.tensors import Array, Tensor, TensorFiles
 from circuitflow.document.writing import dumps
 from circuitflow.gates import GATES, Gate, GateTable
-from circuitflow.graph.definition import Definition, place
+from circuitflow.graph.bodies import Definition, place
 
 Tensors = Mapping[tuple[str, str], Array]
 """Tensors by the place of their file and their name."""

@@ -13,7 +13,7 @@ from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import few, listing, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable, of_elements, suggestion
 from circuitflow.graph.attributes import fitted
-from circuitflow.graph.definition import NOTHING, Definition, Site
+from circuitflow.graph.bodies import NOTHING, Definition, Site
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge
 from circuitflow.graph.order import put_in_order

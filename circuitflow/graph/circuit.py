@@ -27,14 +27,14 @@ from circuitflow.document.writing import tidy
 from circuitflow.errors import InputError, printable
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import show
+from circuitflow.graph.bodies import define
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, files, loaded
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
-from circuitflow.graph.definition import define
 from circuitflow.graph.expansion import expand, outputs_of_call, reached, resolved_outputs
-from circuitflow.graph.inference import Units, infer
 from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
+from circuitflow.graph.typing import Units, infer
 from circuitflow.graph.values import read_sources, read_upstream
 
 NO_TENSORS: Tensors = MappingProxyType({})

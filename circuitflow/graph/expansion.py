@@ -12,7 +12,7 @@ from circuitflow.document.faults import Faults
 from circuitflow.document.model import InputNode, SubcircuitNode
 from circuitflow.errors import circle, short
 from circuitflow.gates import GateTable
-from circuitflow.graph.definition import Definition, Site
+from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge, Node
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from circuitflow.document.model import GateNode, InputNode, SubcircuitNode
 from circuitflow.gates import ArrayType
-from circuitflow.graph.definition import Definition, Site
+from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.expansion import outputs_of_call, resolve, resolved_outputs
 from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Edge, Node

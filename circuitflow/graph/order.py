@@ -9,7 +9,7 @@ import networkx as nx
 
 from circuitflow.document.faults import Faults
 from circuitflow.errors import circle
-from circuitflow.graph.definition import Definition, Site
+from circuitflow.graph.bodies import Definition, Site
 
 
 def put_in_order(definition: Definition, faults: Faults) -> None:

@@ -14,7 +14,7 @@ from circuitflow.document.tensors import Array, TensorFiles
 from circuitflow.document.values import announced, to_array
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Shape, show
-from circuitflow.graph.definition import Definition
+from circuitflow.graph.bodies import Definition
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Node
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from circuitflow.errors import InputError, few
 from circuitflow.explanations.differences import Difference
+from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.definition import Definition, Site
 from circuitflow.pictures.picture import MOST, Kind, Picture, Sign, Vertex, Wire
 
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from circuitflow.document.model import CallNode
 from circuitflow.document.model import Node as WrittenNode
 from circuitflow.errors import printable
-from circuitflow.executor.result import Result
+from circuitflow.graph.bodies import Definition
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.definition import Definition
 from circuitflow.graph.node import Node
+from circuitflow.interpreter.result import Result
 from circuitflow.pictures.marks import mark, shape_mark
 from circuitflow.pictures.picture import Group, Kind, Mark, Picture, Vertex, Wire
 

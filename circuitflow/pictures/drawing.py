@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from circuitflow.arguments import checked
 from circuitflow.errors import InputError, nearest, printable
-from circuitflow.executor.result import Result
 from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import detail, extent
 from circuitflow.pictures.dot import to_dot
 from circuitflow.pictures.graphviz import render

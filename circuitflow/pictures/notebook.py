@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from circuitflow.errors import CircuitflowError, few
-from circuitflow.executor.check import Report
-from circuitflow.executor.result import Result
 from circuitflow.explanations.differences import Difference
 from circuitflow.explanations.expressions import stage
 from circuitflow.explanations.forms import hypertext
 from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.check import Report
+from circuitflow.interpreter.result import Result
 from circuitflow.pictures.drawing import draw
 
 ROWS = 60
@@ -28,9 +28,9 @@ def register(shell: Any) -> None:
     """Teach an IPython shell how circuits and results look."""
     html = shell.display_formatter.formatters["text/html"]
     html.for_type_by_name("circuitflow.graph.circuit", "Circuit", circuit_as_html)
-    html.for_type_by_name("circuitflow.executor.result", "Result", result_as_html)
+    html.for_type_by_name("circuitflow.interpreter.result", "Result", result_as_html)
     html.for_type_by_name("circuitflow.explanations.differences", "Difference", difference_as_html)
-    html.for_type_by_name("circuitflow.executor.check", "Report", report_as_html)
+    html.for_type_by_name("circuitflow.interpreter.check", "Report", report_as_html)
     html.for_type_by_name("circuitflow.errors", "DocumentError", text_as_html)
     html.for_type_by_name("circuitflow.errors", "Fault", text_as_html)
     plain = shell.display_formatter.formatters["text/plain"]

@@ -11,11 +11,11 @@ from xml.etree import ElementTree as ET  # what this package wrote itself is wri
 
 from circuitflow.document.writing import dumps_node
 from circuitflow.errors import printable
-from circuitflow.executor.result import Result
 from circuitflow.explanations.explanation import Block, Stage, explanation, rule
 from circuitflow.explanations.forms import fingerprint, hypertext
 from circuitflow.gates import NOTES
 from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import written
 from circuitflow.pictures.marks import EVERY, every
 from circuitflow.pictures.picture import Kind, Picture

@@ -8,16 +8,16 @@ from typing import Any
 
 from circuitflow.document.model import Document
 from circuitflow.errors import InputError, printable
-from circuitflow.executor.masked import plain
-from circuitflow.executor.plan import found_in, make_plan, references
-from circuitflow.executor.structure import structure as execution
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.levels import levels
+from circuitflow.interpreter.masked import plain
+from circuitflow.interpreter.plan import found_in, make_plan, references
+from circuitflow.interpreter.units import structure as execution
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, called, finished, name_gradients
-from circuitflow.transforms.structure import structure
 from circuitflow.transforms.subcircuits import Subcircuits, differentiated, planned
+from circuitflow.transforms.units import structure
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from circuitflow.executor.masked import Masked, plain
-from circuitflow.executor.passes import marked_sweep
-from circuitflow.executor.plan import Plan, Step, Structure, make_plan
-from circuitflow.executor.structure import arrivals
 from circuitflow.gates import ArrayType, GateTable
-from circuitflow.graph.definition import Definition
+from circuitflow.graph.bodies import Definition
 from circuitflow.graph.levels import Level
 from circuitflow.graph.node import Node
+from circuitflow.interpreter.masked import Masked, plain
+from circuitflow.interpreter.passes import marked_sweep
+from circuitflow.interpreter.plan import Plan, Step, Structure, make_plan
+from circuitflow.interpreter.units import arrivals
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients
 from circuitflow.transforms.wires import Record, Wire

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from circuitflow.executor.masked import Masked
 from circuitflow.gates import ArrayType
 from circuitflow.gates.operators import BINARY, COMPARISON, PREFIXES, UNARY
 from circuitflow.gates.shapes import Shape
+from circuitflow.interpreter.masked import Masked
 
 if TYPE_CHECKING:
     from circuitflow.transforms.writer import Writer

@@ -20,7 +20,7 @@ import numpy as np
 
 import circuitflow as cf
 from cases import Call, Case, Given
-from circuitflow.executor import vocabulary
+from circuitflow.interpreter import vocabulary
 
 Answer = Mapping[str, np.ndarray[Any, Any]]
 

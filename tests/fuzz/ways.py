@@ -23,8 +23,8 @@ import numpy as np
 import circuitflow as cf
 from cases import Call, Case
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.passes import forward_pass
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.passes import forward_pass
 from circuitflow.transforms.derivatives import reverse
 from moving import moved
 from rounding import Reference, Verdict, compare, interpret, label

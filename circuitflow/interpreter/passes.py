@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from circuitflow.errors import CircuitflowError, GateError, printable
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.masked import MaskedVocabulary, contributed, is_marked, marked, plain
-from circuitflow.executor.plan import Plan, Step
-from circuitflow.executor.result import Contribution
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.masked import MaskedVocabulary, contributed, is_marked, marked, plain
+from circuitflow.interpreter.plan import Plan, Step
+from circuitflow.interpreter.result import Contribution
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]
 """Wraps what a long loop goes over to show how far it is, as `rich.progress.track` does."""

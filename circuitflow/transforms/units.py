@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from circuitflow.executor.masked import is_marked, marked, may_mask, plain
-from circuitflow.executor.plan import Structure
 from circuitflow.gates import ArrayType, Gate
 from circuitflow.graph.levels import Level
 from circuitflow.graph.node import Node
+from circuitflow.interpreter.masked import is_marked, marked, may_mask, plain
+from circuitflow.interpreter.plan import Structure
 from circuitflow.transforms.naming import Names, as_nodes, called, finished
 from circuitflow.transforms.subcircuits import Gradient, Pullback, Subcircuits
 from circuitflow.transforms.wires import Wire

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.source import is_number, literal
-from circuitflow.engines.trace import Called, Line, Value
+from circuitflow.engines.program.source import is_number, literal
+from circuitflow.engines.program.trace import Called, Line, Value
 
 BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainder": "%", "equal": "==",
            "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",

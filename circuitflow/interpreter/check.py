@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from circuitflow.arguments import checked
 from circuitflow.errors import few
-from circuitflow.executor.arrays import Library, precise
-from circuitflow.executor.binding import Bound, bind, library_of, upstream_gradients
-from circuitflow.executor.interpreter import Interpreter
-from circuitflow.executor.passes import Track, fit, forward_pass, reverse_sweep, untracked
-from circuitflow.executor.plan import Plan, Step
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.binding import Bound, bind, library_of, upstream_gradients
+from circuitflow.interpreter.interpreter import Interpreter
+from circuitflow.interpreter.libraries import Library, precise
+from circuitflow.interpreter.passes import Track, fit, forward_pass, reverse_sweep, untracked
+from circuitflow.interpreter.plan import Plan, Step
+from circuitflow.interpreter.vocabulary import Vocabulary
 
 TOLERANCE = 1e-5
 """Largest relative difference that passes, on top of the rounding of the differences themselves."""

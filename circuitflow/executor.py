@@ -7,21 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 from circuitflow.arguments import checked
-from circuitflow.engines.arrays import Arrays
-from circuitflow.engines.derived import Derived
-from circuitflow.engines.engine import Engine, Interpreted
-from circuitflow.engines.kernel import Untaped
+from circuitflow.engines.contract import Engine, Interpreted
 from circuitflow.engines.native import is_there
-from circuitflow.engines.rows import Rows
-from circuitflow.engines.staged import Staged, scalar_program
-from circuitflow.engines.taped import Taped, TapedRows
+from circuitflow.engines.staged.arrays import Arrays
+from circuitflow.engines.staged.derived import Derived
+from circuitflow.engines.staged.floats import Staged, scalar_program
+from circuitflow.engines.staged.rows import Rows
+from circuitflow.engines.tape.loops import Untaped
+from circuitflow.engines.tape.run import Taped, TapedRows
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.verified import Verified
 from circuitflow.engines.xla import Jitted
 from circuitflow.errors import GateError, InputError, nearest, printable
-from circuitflow.executor.interpreter import Interpreter
-from circuitflow.executor.question import Question, References
 from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.interpreter import Interpreter
+from circuitflow.interpreter.question import Question, References
 
 ENGINES = ("auto", "interpreter", "staged", "tape", "jax")
 

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.functions import is_elementwise, is_fresh, is_weak_beside
-from circuitflow.engines.program import Program
-from circuitflow.engines.selection import OWN
-from circuitflow.engines.source import Source, function, is_number, literal
-from circuitflow.engines.trace import Called, Line, Value, values_in
+from circuitflow.engines.program.functions import is_elementwise, is_fresh, is_weak_beside
+from circuitflow.engines.program.fusing import OWN
+from circuitflow.engines.program.program import Program
+from circuitflow.engines.program.source import Source, function, is_number, literal
+from circuitflow.engines.program.trace import Called, Line, Value, values_in
 from circuitflow.gates.shapes import Shape
 
 Kind = tuple[Shape, np.dtype[Any]]

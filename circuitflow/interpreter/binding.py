@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from circuitflow.document.limits import Budget
 from circuitflow.errors import InputError, nearest, printable, short
-from circuitflow.executor.arrays import Library
-from circuitflow.executor.plan import Plan
 from circuitflow.gates.shapes import ArrayType, Size, show
 from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.libraries import Library
+from circuitflow.interpreter.plan import Plan
 
 
 class Bound(NamedTuple):

@@ -8,17 +8,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from circuitflow.engines.engine import Engine
-from circuitflow.engines.program import Program, program
+from circuitflow.engines.contract import Engine
+from circuitflow.engines.program.program import Program, program
+from circuitflow.engines.program.trace import Inseparable
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.engines.trace import Inseparable
 from circuitflow.errors import GateError, few
-from circuitflow.executor.binding import Bound, concrete
-from circuitflow.executor.plan import make_plan
-from circuitflow.executor.question import Question
-from circuitflow.executor.structure import structure
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.shapes import Shape
+from circuitflow.interpreter.binding import Bound, concrete
+from circuitflow.interpreter.plan import make_plan
+from circuitflow.interpreter.question import Question
+from circuitflow.interpreter.units import structure
 from circuitflow.transforms.derivatives import Reverse, reverse
 
 

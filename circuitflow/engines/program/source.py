@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.program import Program
-from circuitflow.engines.trace import Line, Value, values_in
+from circuitflow.engines.program.program import Program
+from circuitflow.engines.program.trace import Line, Value, values_in
 from circuitflow.gates.shapes import Size
 
 INLINED = 100

@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
-from circuitflow.engines.blocks import Blocks, Refused
-from circuitflow.engines.buffers import Compiled
-from circuitflow.engines.derived import Derived, OfDerived
-from circuitflow.engines.engine import Backed
-from circuitflow.engines.program import program
-from circuitflow.engines.selection import branch_free
+from circuitflow.engines.contract import Backed
+from circuitflow.engines.program.fusing import branch_free
+from circuitflow.engines.program.program import program
+from circuitflow.engines.program.trace import Inseparable
+from circuitflow.engines.staged.blocks import Blocks, Refused
+from circuitflow.engines.staged.buffers import Compiled
+from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.engines.trace import Inseparable
 from circuitflow.errors import GateError, InputError
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.question import Answer, Question
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.question import Answer, Question
 
 _LOG = logging.getLogger("circuitflow")
 

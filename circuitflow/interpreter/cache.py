@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.masked import plain
-from circuitflow.executor.passes import Track, apply, fill_in, send_back, untracked
-from circuitflow.executor.plan import Plan
 from circuitflow.gates import Reads
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.masked import plain
+from circuitflow.interpreter.passes import Track, apply, fill_in, send_back, untracked
+from circuitflow.interpreter.plan import Plan
 
 CACHES = ("all", "needed", "recompute")
 """All values; those that some backward rule reads; or few of them, and the others computed again."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from circuitflow.engines.functions import (
+from circuitflow.engines.program.functions import (
     dtype_of,
     is_named,
     is_shaped,

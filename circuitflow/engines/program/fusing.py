@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.functions import is_named
-from circuitflow.engines.program import Program, needed
-from circuitflow.engines.source import is_number
-from circuitflow.engines.trace import Line
+from circuitflow.engines.program.functions import is_named
+from circuitflow.engines.program.program import Program, needed
+from circuitflow.engines.program.source import is_number
+from circuitflow.engines.program.trace import Line
 from circuitflow.gates.shapes import Shape
 
 _INTEGERS = {"float64": np.int64, "float32": np.int32}

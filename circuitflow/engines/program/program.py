@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from circuitflow.engines.trace import Inseparable, Line, Trace, Value, values_in
-from circuitflow.executor.passes import blame
-from circuitflow.executor.plan import Plan
+from circuitflow.engines.program.trace import Inseparable, Line, Trace, Value, values_in
 from circuitflow.gates.shapes import Size
 from circuitflow.gates.special import Check
 from circuitflow.graph.node import Node
+from circuitflow.interpreter.passes import blame
+from circuitflow.interpreter.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)

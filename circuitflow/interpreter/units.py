@@ -10,14 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from circuitflow.errors import GateError
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.masked import is_marked, marked, may_mask
-from circuitflow.executor.passes import forward_pass, marked_sweep
-from circuitflow.executor.plan import Plan, make_plan
 from circuitflow.gates import ArrayType, Gate, Reads
 from circuitflow.gates.special import Namespace
-from circuitflow.graph.inference import Instance
 from circuitflow.graph.node import Node
+from circuitflow.graph.typing import Instance
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.masked import is_marked, marked, may_mask
+from circuitflow.interpreter.passes import forward_pass, marked_sweep
+from circuitflow.interpreter.plan import Plan, make_plan
 
 
 def structure(node: Node, wanted: Sequence[bool]) -> Gate:

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.derived import Derived, OfDerived
-from circuitflow.engines.engine import Backed, Engine
-from circuitflow.engines.program import Program, program
-from circuitflow.engines.scalars import FORMS, NAMES, inlinable, number, writable, written
-from circuitflow.engines.source import Source, function
+from circuitflow.engines.contract import Backed, Engine
+from circuitflow.engines.program.program import Program, program
+from circuitflow.engines.program.scalars import FORMS, NAMES, inlinable, number, writable, written
+from circuitflow.engines.program.source import Source, function
+from circuitflow.engines.program.trace import Called, Line
+from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.engines.trace import Called, Line
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.question import Answer, Question, is_scalar
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.question import Answer, Question, is_scalar
 
 NAME = "value_and_grad"
 """What the generated function is called, and the attribute that it is pickled by."""

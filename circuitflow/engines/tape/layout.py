@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.engines.native import jitted
-from circuitflow.executor.plan import Plan
-from circuitflow.executor.question import Question
 from circuitflow.graph.collector import collector_paused
+from circuitflow.interpreter.plan import Plan
+from circuitflow.interpreter.question import Question
 
 UNROLLED = 8
 """A sum or product of more operands than this is a loop over them."""

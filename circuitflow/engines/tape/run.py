@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.columns import OverRows, in_blocks
-from circuitflow.engines.engine import Backed, Engine
-from circuitflow.engines.kernel import compiled, in_python
+from circuitflow.engines.contract import Backed, Engine
 from circuitflow.engines.native import is_there
-from circuitflow.engines.tape import Tape, tape
+from circuitflow.engines.tape.layout import Tape, tape
+from circuitflow.engines.tape.loops import compiled, in_python
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.question import Answer, Question
 from circuitflow.gates import GateTable
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.question import Answer, Question
 
 Loops = Callable[[np.ndarray[Any, Any], Any, Any], tuple[list[float], list[float]]]
 """From numbers in the first slots, and slots and numbers of upstream gradients, to values and gradients."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.question import Answer, Question
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.question import Answer, Question
 
 
 class Engine(ABC):

@@ -22,14 +22,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.buffers import Compiled, allot, shape_for
 from circuitflow.engines.columns import in_blocks
-from circuitflow.engines.derived import Derived
-from circuitflow.engines.functions import PARTS, PRODUCTS, is_named
-from circuitflow.engines.program import Program, needed
-from circuitflow.engines.selection import branch_free
+from circuitflow.engines.program.functions import PARTS, PRODUCTS, is_named
+from circuitflow.engines.program.fusing import branch_free
+from circuitflow.engines.program.program import Program, needed
+from circuitflow.engines.program.trace import Inseparable, Line, Value, values_in
+from circuitflow.engines.staged.buffers import Compiled, allot, shape_for
+from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.engines.trace import Inseparable, Line, Value, values_in
 from circuitflow.gates.shapes import Shape, Size
 
 

@@ -26,7 +26,7 @@ class JaxNumpy:
     def __init__(self) -> None:
         import jax.numpy
 
-        from circuitflow.executor.jax_functions import OWN
+        from circuitflow.interpreter.jax_functions import OWN
 
         self._jnp, self._own = jax.numpy, OWN
 

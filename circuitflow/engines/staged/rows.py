@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from circuitflow.engines.buffers import Compiled
 from circuitflow.engines.columns import OverRows, in_blocks
-from circuitflow.engines.derived import Derived, OfDerived
-from circuitflow.engines.functions import BY_ELEMENT, is_elementwise
 from circuitflow.engines.native import is_there, jitted
-from circuitflow.engines.program import Program, program
-from circuitflow.engines.scalars import COMPILED, inlinable, number, writable, written
-from circuitflow.engines.selection import branch_free
-from circuitflow.engines.source import Source
+from circuitflow.engines.program.functions import BY_ELEMENT, is_elementwise
+from circuitflow.engines.program.fusing import branch_free
+from circuitflow.engines.program.program import Program, program
+from circuitflow.engines.program.scalars import COMPILED, inlinable, number, writable, written
+from circuitflow.engines.program.source import Source
+from circuitflow.engines.program.trace import Called, Line, Trace, Value
+from circuitflow.engines.staged.buffers import Compiled
+from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.engines.trace import Called, Line, Trace, Value
 from circuitflow.errors import InputError
-from circuitflow.executor.binding import Bound
-from circuitflow.executor.question import Question
 from circuitflow.gates.shapes import Size
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.question import Question
 
 Fill = Callable[[Mapping[str, Any], Sequence[Any], int], None]
 """Fills columns of results in, from arrays by id; takes the number of rows too."""

@@ -9,16 +9,16 @@ import numpy as np
 
 from circuitflow.arguments import checked
 from circuitflow.errors import InputError, nearest, printable
-from circuitflow.executor.arrays import precise
-from circuitflow.executor.binding import bind, library_of, upstream_gradients
-from circuitflow.executor.cache import CACHES, FrugalPasses
-from circuitflow.executor.passes import Track, Watch, forward_pass, reverse_sweep, untracked
-from circuitflow.executor.plan import Plan, make_plan, references
-from circuitflow.executor.result import Contribution, Result
-from circuitflow.executor.structure import structure
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
+from circuitflow.interpreter.binding import bind, library_of, upstream_gradients
+from circuitflow.interpreter.cache import CACHES, FrugalPasses
+from circuitflow.interpreter.libraries import precise
+from circuitflow.interpreter.passes import Track, Watch, forward_pass, reverse_sweep, untracked
+from circuitflow.interpreter.plan import Plan, make_plan, references
+from circuitflow.interpreter.result import Contribution, Result
+from circuitflow.interpreter.units import structure
+from circuitflow.interpreter.vocabulary import Vocabulary
 
 
 class Interpreter:

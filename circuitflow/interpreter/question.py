@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from circuitflow.errors import InputError, printable
-from circuitflow.executor.arrays import precise
-from circuitflow.executor.binding import Bound, bind, by_output, library_of, need_mappings, upstream_gradients
-from circuitflow.executor.cache import FrugalPasses
-from circuitflow.executor.plan import references
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import ArrayType
+from circuitflow.interpreter.binding import Bound, bind, by_output, library_of, need_mappings, upstream_gradients
+from circuitflow.interpreter.cache import FrugalPasses
+from circuitflow.interpreter.libraries import precise
+from circuitflow.interpreter.plan import references
+from circuitflow.interpreter.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from circuitflow.executor.interpreter import Interpreter
+    from circuitflow.interpreter.interpreter import Interpreter
 
 References = str | Iterable[str] | None
 

@@ -12,8 +12,8 @@ import numpy as np
 from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
 from circuitflow.errors import InputError, listing, nearest, printable
-from circuitflow.executor.plan import references
 from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.plan import references
 
 
 class Contribution(NamedTuple):

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.native import jitted
-from circuitflow.engines.program import Program, needed
-from circuitflow.engines.scalars import COMPILED, FORMS, NAMES, inlinable, number, writable, written
-from circuitflow.engines.source import Source, function
-from circuitflow.engines.tape import Operation
-from circuitflow.engines.trace import Trace, Value
+from circuitflow.engines.program.program import Program, needed
+from circuitflow.engines.program.scalars import COMPILED, FORMS, NAMES, inlinable, number, writable, written
+from circuitflow.engines.program.source import Source, function
+from circuitflow.engines.program.trace import Trace, Value
+from circuitflow.engines.tape.layout import Operation
 from circuitflow.errors import InputError
-from circuitflow.executor.masked import Masked, MaskedVocabulary, contributed, plain
-from circuitflow.executor.vocabulary import Vocabulary
 from circuitflow.gates import GateTable
+from circuitflow.interpreter.masked import Masked, MaskedVocabulary, contributed, plain
+from circuitflow.interpreter.vocabulary import Vocabulary
 
 
 class Untaped(InputError):  # noqa: N818

@@ -12,7 +12,7 @@ from circuitflow.document.model import ConstantNode, IfNode, InputNode, Paramete
 from circuitflow.document.tensors import Array
 from circuitflow.gates import ArrayType, GateTable, ShapeError, Size
 from circuitflow.gates.shapes import Dimension, Shape, show
-from circuitflow.graph.definition import Definition
+from circuitflow.graph.bodies import Definition
 from circuitflow.graph.expansion import Placed, expand, resolved_outputs
 from circuitflow.graph.network import Network
 from circuitflow.graph.node import Edge, Node

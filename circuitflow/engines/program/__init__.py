@@ -1,0 +1,1 @@
+"""A traced circuit as a program: lines of arrays, and the Python source that computes them."""

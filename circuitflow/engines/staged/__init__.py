@@ -1,0 +1,1 @@
+"""Python source compiled for one circuit."""

@@ -1,0 +1,1 @@
+"""A large scalar circuit as rows of one table, run by a loop in machine code."""
