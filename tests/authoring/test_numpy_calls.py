@@ -25,3 +25,9 @@ def test_a_circuit_gives_what_numpy_gives_or_is_refused(family, data):
 def test_a_truth_value_is_not_an_axis(call):
     with pytest.raises(cf.InputError, match="expected an integer"):
         cf.trace(call, np.ones((1, 3)))
+
+
+@pytest.mark.parametrize("x", [np.array(2.0), np.ones(3)])
+def test_a_width_of_padding_is_not_negative(x):
+    with pytest.raises(cf.InputError, match="pad_width=-1; whole numbers, 0 or more"):
+        cf.trace(lambda x: np.pad(x, -1), x)
