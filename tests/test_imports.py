@@ -7,7 +7,7 @@ import ast
 import pytest
 
 import circuitflow as cf
-from conftest import ROOT
+from support.suite import ROOT
 
 FLOORS = ["text", "errors", "arguments", "document", "gates", "graph", "interpreter", "transforms", "engines", "executor",
           "export", "authoring", "explanations", "pictures", "cli"]
