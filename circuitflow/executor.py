@@ -18,10 +18,11 @@ from circuitflow.engines.tape.run import Taped, TapedRows
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.verified import Verified
 from circuitflow.engines.xla import Jitted
-from circuitflow.errors import GateError, InputError, nearest, printable
+from circuitflow.errors import GateError, InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
+from circuitflow.text import nearest, printable
 
 ENGINES = ("auto", "interpreter", "staged", "tape", "jax")
 

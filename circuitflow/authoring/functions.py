@@ -23,7 +23,8 @@ from circuitflow.authoring import ufuncs
 from circuitflow.authoring.indices import gathered, need_position
 from circuitflow.authoring.operands import array, floats, kind, refusing, together
 from circuitflow.authoring.ufuncs import Entry, gate
-from circuitflow.errors import InputError, listing
+from circuitflow.errors import InputError
+from circuitflow.text import listing
 
 _REMEDIES = {
     "out": "give the result a name of its own", "where": "choose with np.where before", "dtype": "cast with astype",

@@ -30,8 +30,9 @@ from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableQuestion, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
-from circuitflow.errors import InputError, few, printable
+from circuitflow.errors import InputError
 from circuitflow.explanations.numbers import number
+from circuitflow.text import few, printable
 
 
 def command(

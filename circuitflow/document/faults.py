@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import TAGS, Document, Edge
 from circuitflow.document.positions import Path, Place, locate, positions
-from circuitflow.errors import DocumentError, Fault, listing, nearest, printable, short
+from circuitflow.errors import DocumentError, Fault
+from circuitflow.text import listing, nearest, printable, short
 
 MAX_FAULTS = 1000
 """So many faults are listed; the search ends there."""

@@ -10,8 +10,7 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from circuitflow.errors import printable
-from circuitflow.text import is_shown
+from circuitflow.text import is_shown, printable
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 # Without O_NONBLOCK, opening a named pipe would wait for a writer.

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.errors import InputError, nearest, printable, short
+from circuitflow.errors import InputError
+from circuitflow.text import nearest, printable, short
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.document.model import DTYPES, MAX_DIMENSIONS
-from circuitflow.errors import CircuitflowError, InputError, listing, printable, short
+from circuitflow.errors import CircuitflowError, InputError
+from circuitflow.text import listing, printable, short
 
 _FLOATS = {"float64": (53, 1024, -1074), "float32": (24, 128, -149), "float16": (11, 16, -24),
            "bfloat16": (8, 128, -133)}

@@ -20,7 +20,7 @@ from circuitflow.document.faults import Faults, Source, add_model_faults, node_i
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import PORT, Document, Value
 from circuitflow.document.writing import dumps_value
-from circuitflow.errors import printable
+from circuitflow.text import printable
 
 _PIECE = 2**20
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from circuitflow.document.files import Beside, ValueFaultError, beside, verify
 from circuitflow.document.limits import DEFAULT, Limits, amount
 from circuitflow.document.model import DTYPES, TensorFile
-from circuitflow.errors import listing, nearest, printable
+from circuitflow.text import listing, nearest, printable
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16",
            "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool"}

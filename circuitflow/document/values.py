@@ -23,7 +23,7 @@ from circuitflow.document.model import (
 from circuitflow.document.numbers import copied, unfit
 from circuitflow.document.tensors import Array, Tensor, TensorFiles
 from circuitflow.document.writing import spelled
-from circuitflow.errors import short
+from circuitflow.text import short
 
 
 class Announced(NamedTuple):

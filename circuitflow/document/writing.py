@@ -7,8 +7,8 @@ import math
 from typing import Any
 
 from circuitflow.document.model import Document, Node
-from circuitflow.errors import InputError, short
-from circuitflow.text import shown
+from circuitflow.errors import InputError
+from circuitflow.text import short, shown
 
 WIDTH = 120
 _BROKEN = ("nodes", "edges", "circuits")

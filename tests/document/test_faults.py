@@ -9,7 +9,8 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.document.positions import Place, locate, positions, tokens
-from circuitflow.errors import Fault, listing, nearest, printable, short
+from circuitflow.errors import Fault
+from circuitflow.text import listing, nearest, printable, short
 from support.documents import document, faults
 from support.suite import ROOT
 

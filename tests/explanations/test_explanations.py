@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import circuitflow as cf
-from circuitflow.errors import printable
 from circuitflow.explanations.catalogue import example
 from circuitflow.explanations.explanation import explanation
 from circuitflow.explanations.expressions import Phrase, applied, sent_back, stage
@@ -23,6 +22,7 @@ from circuitflow.gates.notes import told
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.graph.node import Edge, Node
 from circuitflow.interpreter.vocabulary import Vocabulary
+from circuitflow.text import printable
 from support.documents import circuit, document
 from support.gate_examples import EXAMPLES, attributes_of, types_of, wanted
 from support.hostile import HOSTILE

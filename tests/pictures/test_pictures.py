@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import circuitflow as cf
-from circuitflow.errors import printable
 from circuitflow.pictures import dot, drawing, graphviz, mermaid
 from circuitflow.pictures.detail import detail
 from circuitflow.pictures.drawing import picture
@@ -25,6 +24,7 @@ from circuitflow.pictures.marks import every, full, mark, number
 from circuitflow.pictures.overview import overview
 from circuitflow.pictures.picture import Kind, Mark
 from circuitflow.pictures.theme import THEMES
+from circuitflow.text import printable
 from support.documents import circuit, document
 from support.hostile import HOSTILE
 from support.suite import ROOT
