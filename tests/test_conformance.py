@@ -17,7 +17,7 @@ from circuitflow.engines.tape.run import Taped
 from circuitflow.gates import GATES
 from circuitflow.interpreter.question import Question
 from circuitflow.transforms.derivatives import reverse
-from edge_points import DIGAMMA, EXCEPTIONS, GIVEN, POINTS, as_array, inf
+from support.edge_points import DIGAMMA, EXCEPTIONS, GIVEN, POINTS, as_array, inf
 
 Answer = tuple[Any, list[Any]]
 Way = Callable[["Group"], Iterator[Answer]]

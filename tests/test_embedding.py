@@ -18,12 +18,12 @@ import jax
 import jsonschema
 import numpy as np
 import pytest
+from test_cli import circuitflow  # noqa: F401
 
 import circuitflow as cf
 from circuitflow.gates.operators import BINARY, PREFIXES
 from conftest import GUARD, ROOT
-from documents import circuit
-from test_cli import circuitflow  # noqa: F401
+from support.documents import circuit
 
 OWN = '''
 import circuitflow as cf

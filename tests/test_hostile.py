@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from conftest import GUARD, ROOT
-from documents import document
+from support.documents import document
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits on memory are kept on Linux")
 

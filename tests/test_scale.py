@@ -11,7 +11,7 @@ import pytest
 
 import circuitflow as cf
 from conftest import GUARD, ROOT
-from documents import document
+from support.documents import document
 
 
 def test_a_chain_as_long_as_it_likes_needs_no_recursion():

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_cli import circuitflow  # noqa: F401
 from test_conformance import written
 
 import circuitflow as cf
 from circuitflow.transforms.derivatives import reverse
-from test_cli import circuitflow  # noqa: F401
 
 
 def node(name: str, gate: str, *inputs: str, **rest: Any) -> dict[str, Any]:

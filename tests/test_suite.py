@@ -8,7 +8,7 @@ import pytest
 
 from conftest import GUARD, ROOT, summary
 
-MODULES = sorted(path for path in (ROOT / "tests").glob("*.py") if path.name != "test_suite.py")
+MODULES = sorted(path for path in (ROOT / "tests").rglob("*.py") if path.parent.name != "fuzz" and path.name != "test_suite.py")
 CLOCKS = {"time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns"}
 WAITS = {"alarm", "wait", "join", "result", "communicate", "run", "get", "acquire"}
 

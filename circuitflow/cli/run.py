@@ -15,9 +15,13 @@ from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableRun, results, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
+from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
 from circuitflow.interpreter.question import Question
 from circuitflow.text import application, number, printable
+
+_ENGINES = ", ".join(f"{name} ({engine.words})" for name, engine in ENGINES.items())
+_DEVICES = " ".join(f"Of the engine {name}: {engine.devices}." for name, engine in ENGINES.items() if engine.devices)
 
 
 @with_options
@@ -37,10 +41,9 @@ def command(
                                               help="With --json: print the values of these nodes, beside outputs "
                                                    "(--of) and gradients (--wrt). Without any of the three, --json "
                                                    "prints everything.")],
-    engine: Annotated[str, typer.Option(help="auto, interpreter, staged, tape or jax. Without a table, auto is the "
-                                             "interpreter, the only engine that shows every node.")] = "auto",
-    device: Annotated[str | None, typer.Option(help="Device of the engine jax: cpu or gpu.",
-                                               show_default=False)] = None,
+    engine: Annotated[str, typer.Option(help=f"auto, {_ENGINES}. Without a table, auto is the interpreter, the only "
+                                             "engine that shows every node.")] = "auto",
+    device: Annotated[str | None, typer.Option(help=_DEVICES, show_default=False)] = None,
     cache: Annotated[str, typer.Option(help="What the interpreter keeps for the reverse sweep: all values; needed, "
                                             "those that a backward rule reads; or recompute, about the square root of "
                                             "as many. Without all, only outputs and gradients are shown.")] = "all",
