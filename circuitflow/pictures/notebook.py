@@ -35,7 +35,7 @@ def register(shell: Any) -> None:
     html.for_type_by_name("circuitflow.errors", "Fault", text_as_html)
     plain = shell.display_formatter.formatters["text/plain"]
     for module, name in (("explanations.differences", "Difference"), ("interpreter.check", "Report"),
-                         ("explanations.forms", "Told"), ("errors", "DocumentError"), ("errors", "Fault")):
+                         ("explanations.forms", "ExplanationText"), ("errors", "DocumentError"), ("errors", "Fault")):
         plain.for_type_by_name(f"circuitflow.{module}", name, lambda shown, printer, cycle: printer.text(str(shown)))
 
 
