@@ -34,7 +34,7 @@ from circuitflow.interpreter.binding import concrete
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.libraries import Library
 from circuitflow.interpreter.question import Question, References
-from circuitflow.text import few, printable
+from circuitflow.text import application, printable
 
 LITERAL = 1000
 """An array of more numbers is an argument without a default."""
@@ -281,7 +281,8 @@ class _Script:
                 part = is_forward
                 yield "# forward pass" if is_forward else "# reverse sweep"
             if node is not last:
-                told = _application(node) if is_forward else self._origin(node.id)
+                told = (application(node.kind, (edge.source for edge in node.operands)) if is_forward else
+                        self._origin(node.id))
             last = node
             yield f"{_tidy(statement)}" + (f"  # {told}" if told and told != stage else "")
             stage = told
@@ -442,10 +443,6 @@ def _public_name(line: Line) -> str:
 def _unwritable(line: Line) -> InputError:
     return InputError(f"node '{line.stage.id}': {line.stage.kind} is no line of Python that runs without circuitflow; "
                       "leave it out by --of and --wrt")
-
-
-def _application(node: Node) -> str:
-    return f"{node.kind}({', '.join(few(edge.source for edge in node.operands))})"
 
 
 def _tidy(statement: str) -> str:
