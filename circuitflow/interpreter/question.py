@@ -70,6 +70,11 @@ class Question:
         self.scalar = all(map(is_scalar, types)) and not any(step.outputs for step in self.plan.steps)
 
     @cached_property
+    def operands(self) -> int:
+        """The number of operands of all gates."""
+        return sum(len(step.operands) for step in self.plan.steps)
+
+    @cached_property
     def _passes(self) -> FrugalPasses:
         return FrugalPasses(self.plan, "needed")
 

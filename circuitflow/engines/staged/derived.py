@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from circuitflow.engines.contract import Engine
+from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.program.program import Program, program
 from circuitflow.engines.program.trace import Inseparable
 from circuitflow.engines.thresholds import Thresholds
@@ -119,7 +119,7 @@ class Derived:
         return [*self.values.values(), *self.gradients.values()]
 
 
-class OfDerived(Engine):
+class OfDerived(CompiledFunction):
     """An engine whose code is made of the gradient circuit.
 
     Attributes:
