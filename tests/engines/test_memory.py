@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_engines import LARGEST, SMALLEST, circuit, close
 
 import circuitflow as cf
 from circuitflow.engines.program.functions import BY_ELEMENT, OWN_PRODUCTS, REDUCTIONS, is_fresh
@@ -14,6 +13,8 @@ from circuitflow.engines.program.trace import Line, Trace, Value
 from circuitflow.engines.staged import buffers
 from circuitflow.engines.staged.rows import Rows
 from circuitflow.interpreter.question import Question
+from support.documents import circuit
+from support.engines import LARGEST, SMALLEST, close
 from support.memory_plans import check
 
 THRESHOLDS = {"smallest": SMALLEST, "default": cf.Thresholds(), "largest": LARGEST}
