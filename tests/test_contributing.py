@@ -1,7 +1,7 @@
 """The recipes of CONTRIBUTING.md, followed to the letter in a copy.
 
-A block of Python belongs to the file that the text above it names: "New file `path`" or "In `path`, below `line`". A block
-of a console has commands, and what they print.
+A block of Python belongs to the file that the text above it names: "New file `path`" or "In `path`, below `line`". A
+block of a console has commands, and what they print.
 """
 
 from __future__ import annotations
