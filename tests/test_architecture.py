@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import circuitflow as cf
-from conftest import ROOT
 from support.floors import FLOORS, PACKAGE, floor_of, imports
+from support.suite import ROOT
 
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 DRAWN = runpy.run_path(str(ROOT / "docs/architecture.py"))

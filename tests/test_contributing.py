@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-from conftest import GUARD, ROOT
+from support.suite import GUARD, ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 RECIPES = re.findall(r"^## (Add .*)\n((?:(?!^## ).*\n?)*)", PAGE, re.MULTILINE)

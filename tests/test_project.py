@@ -15,7 +15,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.cli.main import COMMANDS
 from circuitflow.document.model import READABLE
-from conftest import GUARD, ROOT
+from support.suite import GUARD, ROOT
 
 TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks", "circuitflow", "circuits",
        "docs", "pyproject.toml", "schemas", "tests"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from conftest import ROOT
+from support.suite import ROOT
 
 FLOORS = ["text", "errors", "arguments", "document", "gates", "graph", "interpreter", "transforms", "engines",
           "executor", "export", "authoring", "explanations", "pictures", "cli"]
