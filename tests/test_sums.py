@@ -12,7 +12,7 @@ from test_gates import namespace
 
 import circuitflow as cf
 from circuitflow.engines.program.functions import long_product
-from circuitflow.export.helpers import HELPERS
+from circuitflow.export.dialect import HELPERS
 from circuitflow.gates import GATES, sums
 from circuitflow.gates.sums import FEW, MATRIX, VECTOR, longest, product
 from circuitflow.interpreter.libraries import JaxNumpy

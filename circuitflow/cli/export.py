@@ -11,18 +11,14 @@ from circuitflow.cli.arguments import File, Gates, Inputs, Limit, Of, Set, Upstr
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import waiting
 from circuitflow.errors import printable
-from circuitflow.export.python import to_python
+from circuitflow.export.targets import TARGETS
 
-
-class Target(StrEnum):
-    """What a circuit can be written as."""
-
-    python = "python"
+Target = StrEnum("Target", [*TARGETS])  # type: ignore[misc]
 
 
 def command(
     file: File,
-    to: Annotated[Target, typer.Option(help="The language.")] = Target.python,
+    to: Annotated[Target, typer.Option(help="The language.")] = Target["python"],
     assignments: Set = [],  # noqa: B006
     inputs: Inputs = None,
     of: Of = [],  # noqa: B006
@@ -43,6 +39,6 @@ def command(
     asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates, forward=forward)
     apart(output, asked.sources)
     with waiting(f"writing {printable(file, 60)} as {to}"):
-        text = to_python(asked.circuit, asked.of, () if forward else asked.wrt, inputs=asked.inputs,
-                         upstream=asked.upstream)
+        text = TARGETS[to](asked.circuit, asked.of, () if forward else asked.wrt, inputs=asked.inputs,
+                           upstream=asked.upstream)
     emit(output, text)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.machine_code import keep
-from circuitflow.engines.program.scalars import NAMES
+from circuitflow.engines.program.dialects import NAMES
 from circuitflow.errors import MissingExtraError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from circuitflow.engines.contract import Backed
 from circuitflow.engines.program.fusing import branch_free
-from circuitflow.engines.program.program import program
+from circuitflow.engines.program.program import trace_program
 from circuitflow.engines.program.trace import Inseparable
 from circuitflow.engines.staged.blocks import Blocks, Refused
 from circuitflow.engines.staged.buffers import Compiled
@@ -59,5 +59,5 @@ class Arrays(OfDerived, Backed):
             return Blocks(derived, arrays, self.thresholds)
         except Inseparable as reason:
             _LOG.debug("not in blocks: %s", reason)
-        stages = program(derived.plan, arrays, derived.circuit.values)
+        stages = trace_program(derived.plan, arrays, derived.circuit.values)
         return Compiled(branch_free(stages.with_outputs(derived.results), self.thresholds.selected_size))

@@ -25,7 +25,7 @@ import numpy as np
 from circuitflow.engines.program.functions import is_elementwise, is_fresh, is_weak_beside
 from circuitflow.engines.program.fusing import OWN
 from circuitflow.engines.program.program import Program
-from circuitflow.engines.program.source import Source, function, is_number, literal
+from circuitflow.engines.program.source import Statements, define, is_number, literal
 from circuitflow.engines.program.trace import Called, Line, Value, values_in
 from circuitflow.gates.shapes import Shape
 
@@ -127,12 +127,13 @@ class Compiled:
         self.program = program
         outputs = list(program.outputs.values())
         self.buffers = allot(program)
-        source = Source(program, lambda x: literal(np.asarray(x).item()))  # weak: takes the dtype of arrays beside it
+        # A literal is weak: it takes the dtype of the arrays beside it.
+        source = Statements(program, lambda x: literal(np.asarray(x).item()))
         targets = {value: f"buffers[{i}]" for value, i in self.buffers.of.items()}
         places = {id(x): f"results[{i}]" for i, x in reversed(list(enumerate(outputs)))} if into else {}
         targets |= {id(line.results[0]): places[id(line.results[0])] for line in program.lines
                     if id(line.results[0]) in places and writes_into(line)}
-        lines = [text for _, text in source.statements(
+        lines = [text for _, text in source.texts(
             lambda line, text: _right(source, targets.get(id(line.results[0])), line, text))]
         texts = [source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), "k") for x in outputs]
         if into:
@@ -143,7 +144,7 @@ class Compiled:
                   for name, value in program.inputs.items()),
                 *(f"    {line}" for line in lines),
                 f"    return [{'' if into else ', '.join(texts)}]"]
-        self._run = function("\n".join(body), source.bound)
+        self._run = define("\n".join(body), source.bound)
         self._free: dict[int, list[list[Any]]] = {}
 
     def __call__(self, arrays: Mapping[Any, Any], results: Sequence[Any] = (), *, block: int = 0,
@@ -169,7 +170,7 @@ class Compiled:
         return found
 
 
-def _right(source: Source, target: str | None, line: Line, text: Callable[[Any], str]) -> str:
+def _right(source: Statements, target: str | None, line: Line, text: Callable[[Any], str]) -> str:
     """A call; `target` is where it writes its result."""
     function, operands = line.function, line.operands
     is_weak = is_weak_beside(function) or function in OWN

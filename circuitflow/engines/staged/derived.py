@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from circuitflow.engines.contract import CompiledFunction
-from circuitflow.engines.program.program import Program, program
+from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.trace import Inseparable
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, few
@@ -80,7 +80,7 @@ class Derived:
         if own:
             raise Inseparable(f"the gate table has rows of its own: {', '.join(few(own))}")
         try:
-            return program(self.plan, arrays, self.circuit.values, checked=True, shapes=shapes)
+            return trace_program(self.plan, arrays, self.circuit.values, checked=True, shapes=shapes)
         except GateError as error:
             raise Inseparable(str(error)) from None
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.contract import Backed, CompiledFunction
-from circuitflow.engines.program.program import Program, program
-from circuitflow.engines.program.scalars import FORMS, NAMES, inlinable, number, writable, written
-from circuitflow.engines.program.source import Source, function
+from circuitflow.engines.program.dialects import FLOATS, NAMES, float_literal, writable
+from circuitflow.engines.program.program import Program, trace_program
+from circuitflow.engines.program.source import Statements, define
 from circuitflow.engines.program.trace import Called, Line
 from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
@@ -30,7 +30,7 @@ def scalar_program(derived: Derived) -> Program | None:
              *(nodes[name].types[0] for name in plan.sources)]
     if not derived.question.scalar or not all(map(is_scalar, types)):
         return None
-    return program(plan, derived.zeros(), derived.circuit.values, writable)
+    return trace_program(plan, derived.zeros(), derived.circuit.values, writable)
 
 
 class Staged(OfDerived, Backed):
@@ -59,9 +59,9 @@ class Staged(OfDerived, Backed):
         program = stages or scalar_program(self.derived)
         assert program is not None  # noqa: S101
         program = program.with_outputs(self.derived.results)
-        self._source = Source(program, number)
+        self._source = Statements(program, float_literal)
         self._names = {id_: self._source.name(value) for id_, value in program.inputs.items()}
-        self._body = [text for _, text in self._source.statements(self._right, inlinable)]
+        self._body = [text for _, text in self._source.texts(self._right, FLOATS.inlines)]
         results = [self._source.text(x) for x in program.outputs.values()]
         count = len(self.derived.values)
         self._values, self._gradients = results[:count], results[count:]
@@ -73,11 +73,11 @@ class Staged(OfDerived, Backed):
     def _run(self) -> Callable[..., Answer]:
         lines = [f"def stages({', '.join(self._names.values())}):", *(f"    {line}" for line in self._body),
                  f"    return [{', '.join(self._values)}], [{', '.join(self._gradients)}]"]
-        return function("\n".join(lines), {**NAMES, **self._source.bound})
+        return define("\n".join(lines), {**NAMES, **self._source.bound})
 
     def _right(self, line: Line, text: Callable[[Any], str]) -> str:
         if not isinstance(line.function, Called):
-            return written(FORMS, line, text)
+            return FLOATS.expression(line, text)
         called = line.function
 
         def apply(*operands: Any) -> Any:
@@ -113,7 +113,7 @@ class Staged(OfDerived, Backed):
         if ids.get("upstream") in self._names:
             fixed[self._names[ids["upstream"]]] = question.circuit.values.get("upstream")
         is_known = all(x is not None for x in fixed.values())
-        given = [f"{name} = {number(x)}" for name, x in fixed.items()] if is_known else []
+        given = [f"{name} = {float_literal(x)}" for name, x in fixed.items()] if is_known else []
         checks = ["not named and inputs is upstream is None" if is_known else "False"]
         for dtype, kind in (("float64", "float"), ("bool", "bool")):
             found = [f"type({names[name]})" for name in names if ids[name] in self._names
@@ -135,7 +135,7 @@ class Staged(OfDerived, Backed):
         ]
         bound = {**NAMES, "type": type, "bool": bool, "ArithmeticError": ArithmeticError, "ValueError": ValueError,
                  "bound": Staged._bound, **source.bound}
-        made = function("\n".join(lines), bound)
+        made = define("\n".join(lines), bound)
         # The real name of an input is put into the compiled code and never stands in the source.
         real = ("engine", "inputs", *self._keywords, "upstream")
         made.__code__ = made.__code__.replace(co_varnames=(*real, *made.__code__.co_varnames[len(real) :]))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from circuitflow.engines.columns import OverRows, in_blocks
 from circuitflow.engines.native import is_there, jitted
+from circuitflow.engines.program.dialects import COMPILED, writable
 from circuitflow.engines.program.functions import BY_ELEMENT, is_elementwise
 from circuitflow.engines.program.fusing import branch_free
-from circuitflow.engines.program.program import Program, program
-from circuitflow.engines.program.scalars import COMPILED, inlinable, number, writable, written
-from circuitflow.engines.program.source import Source
+from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.trace import Called, Line, Trace, Value
 from circuitflow.engines.staged.buffers import Compiled
 from circuitflow.engines.staged.derived import Derived, OfDerived
@@ -53,7 +51,7 @@ class Rows(OfDerived, OverRows):
         question.need_scalars("as columns of rows need it; choose the engine jax, which takes arrays")
         super().__init__(question, thresholds, derived)
         derived = self.derived
-        stages = program(derived.plan, derived.zeros(), derived.circuit.values, _is_by_row)
+        stages = trace_program(derived.plan, derived.zeros(), derived.circuit.values, _is_by_row)
         for line in stages.lines:
             if isinstance(line.function, Called):
                 raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
@@ -115,8 +113,7 @@ def _over(stages: Program, columns: frozenset[str]) -> Program:
 def _loop(stages: Program, columns: frozenset[str],
           thresholds: Thresholds) -> Fill:
     """One compiled loop over the rows; intermediate results stay in registers."""
-    source = Source(stages, number)
-    lines = [text for _, text in source.statements(partial(written, COMPILED), inlinable)]
+    source, lines = COMPILED.statements(stages)
     names = {name: source.name(value) for name, value in stages.inputs.items()}
     given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
     outputs = list(stages.outputs.values())
