@@ -11,10 +11,11 @@ from circuitflow.engines.contract import CompiledFunction, ValueAndGrad
 from circuitflow.engines.table import ENGINES, PREFERRED, PREFERRED_OVER_ROWS
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.verified import Verified
-from circuitflow.errors import GateError, InputError, nearest, printable
+from circuitflow.errors import GateError, InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
+from circuitflow.text import nearest, printable
 
 _LOG = logging.getLogger("circuitflow")
 

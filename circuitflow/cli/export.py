@@ -10,8 +10,8 @@ import typer
 from circuitflow.cli.arguments import File, Gates, Inputs, Limit, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import waiting
-from circuitflow.errors import printable
 from circuitflow.export.targets import TARGETS
+from circuitflow.text import printable
 
 Target = StrEnum("Target", [*TARGETS])  # type: ignore[misc]
 

@@ -31,8 +31,9 @@ from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableQuestion, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
 from circuitflow.engines.table import ENGINES
-from circuitflow.errors import InputError, few, printable
+from circuitflow.errors import InputError
 from circuitflow.explanations.numbers import number
+from circuitflow.text import few, printable
 
 _ENGINES = ", ".join(f"{name} ({engine.words})" for name, engine in ENGINES.items())
 _DEVICES = " ".join(f"Of the engine {name}: {engine.devices}." for name, engine in ENGINES.items() if engine.devices)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.contract import CompiledFunction
-from circuitflow.errors import VerificationError, printable
+from circuitflow.errors import VerificationError
 from circuitflow.gates import ArrayType
 from circuitflow.interpreter.libraries import precise
 from circuitflow.interpreter.passes import forward_pass, reverse_sweep
 from circuitflow.interpreter.question import Answer
 from circuitflow.interpreter.vocabulary import Vocabulary
+from circuitflow.text import printable
 
 ROUNDING = {"float64": 1e-9, "float32": 1e-3, "float16": 1e-1, "bfloat16": 1e-1}
 """The difference that rounding may make, relative to the largest number that goes into a result."""

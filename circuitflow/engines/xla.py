@@ -13,13 +13,14 @@ from circuitflow.engines.columns import count_rows, in_memory
 from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.errors import GateError, InputError, MissingExtraError, printable
+from circuitflow.errors import GateError, InputError, MissingExtraError
 from circuitflow.gates.special import Namespace
 from circuitflow.interpreter.binding import Bound, library_of
 from circuitflow.interpreter.libraries import JaxNumpy, Library
 from circuitflow.interpreter.passes import forward_pass, reverse_sweep
 from circuitflow.interpreter.question import Answer, Question
 from circuitflow.interpreter.vocabulary import Vocabulary
+from circuitflow.text import printable
 
 _Key = tuple[int, str]
 """0 and the id of an input, or 1 and the output that an upstream gradient is of."""

@@ -17,7 +17,7 @@ from circuitflow.engines.program.source import Statements
 from circuitflow.engines.program.trace import Called, Inseparable, Value, values_in
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.staged.floats import scalar_program
-from circuitflow.errors import InputError, few, printable
+from circuitflow.errors import InputError
 from circuitflow.export.expressions import Expressions
 from circuitflow.export.names import Names, filled
 from circuitflow.export.signature import Argument, Signature, dimensions
@@ -27,6 +27,7 @@ from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.node import Node
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
+from circuitflow.text import few, printable
 
 _TOGETHER = 8
 """How many arguments a line makes floats."""

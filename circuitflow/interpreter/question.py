@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.interpreter.binding import Bound, bind, by_output, library_of, need_mappings, upstream_gradients
 from circuitflow.interpreter.cache import FrugalPasses
 from circuitflow.interpreter.libraries import precise
 from circuitflow.interpreter.plan import references
 from circuitflow.interpreter.vocabulary import Vocabulary
+from circuitflow.text import printable
 
 if TYPE_CHECKING:
     from circuitflow.interpreter.interpreter import Interpreter

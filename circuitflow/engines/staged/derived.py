@@ -12,13 +12,14 @@ from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.trace import Inseparable
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.errors import GateError, few
+from circuitflow.errors import GateError
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.shapes import Shape
 from circuitflow.interpreter.binding import Bound, concrete
 from circuitflow.interpreter.plan import make_plan
 from circuitflow.interpreter.question import Question
 from circuitflow.interpreter.units import structure
+from circuitflow.text import few
 from circuitflow.transforms.derivatives import Reverse, reverse
 
 
