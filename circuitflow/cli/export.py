@@ -36,9 +36,9 @@ def command(
 
     Example: circuitflow export circuits/staged.json -o staged.py
     """
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates, forward=forward)
-    apart(output, asked.sources)
+    arguments = question(file, assignments, inputs, of, wrt, upstream, limit, gates, forward=forward)
+    apart(output, arguments.sources)
     with waiting(f"writing {printable(file, 60)} as {to}"):
-        text = TARGETS[to](asked.circuit, asked.of, () if forward else asked.wrt, inputs=asked.inputs,
-                           upstream=asked.upstream)
+        text = TARGETS[to](arguments.circuit, arguments.of, () if forward else arguments.wrt, inputs=arguments.inputs,
+                           upstream=arguments.upstream)
     emit(output, text)

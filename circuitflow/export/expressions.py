@@ -11,8 +11,8 @@ import numpy as np
 
 from circuitflow.engines.program.dialects import FLOATS
 from circuitflow.engines.program.functions import OWN_PRODUCTS, is_weak_beside
-from circuitflow.engines.program.source import is_number
-from circuitflow.engines.program.trace import Called, Line, Value
+from circuitflow.engines.program.source import is_number, polynomial
+from circuitflow.engines.program.trace import Line, RuleCall, Value
 from circuitflow.errors import InputError
 from circuitflow.export.dialect import ARRAYS, CALLS, PYTHON
 from circuitflow.export.names import Names
@@ -49,7 +49,7 @@ class Expressions:
 
     def inlines(self, line: Line, operand: Value) -> bool:
         """Whether an operand stands in a line just once, so that an expression may stand in its place."""
-        return PYTHON.inlines(line, operand) if self.scalar else not isinstance(line.function, Called)
+        return PYTHON.inlines(line, operand) if self.scalar else not isinstance(line.function, RuleCall)
 
     def right(self, line: Line, text: Callable[[Any], str]) -> str:
         """The right side of a line; `text` writes a value.
@@ -59,7 +59,7 @@ class Expressions:
         """
         if self.scalar:
             return self._of_floats(line, text)
-        if isinstance(line.function, Called):
+        if isinstance(line.function, RuleCall):
             raise _unwritable(line)
         return self._of_arrays(line, lambda x: self._operand(x, line, text))
 
@@ -138,8 +138,7 @@ class Expressions:
         if isinstance(size, int):
             return str(size)
         self.counted.update(dimensions([size]))
-        return " + ".join("*".join([*([str(factor)] if factor != 1 or not names else []),
-                                    *(self._variables[name] for name in names)]) for names, factor in size.terms)
+        return polynomial(size, self._variables.__getitem__)
 
 
 def _public_name(line: Line) -> str:

@@ -14,7 +14,7 @@ from circuitflow.arguments import checked
 from circuitflow.engines.program.functions import is_named
 from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.source import Statements
-from circuitflow.engines.program.trace import Called, Inseparable, Value, values_in
+from circuitflow.engines.program.trace import Inseparable, RuleCall, Value, values_in
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.staged.floats import scalar_program
 from circuitflow.errors import InputError
@@ -73,7 +73,7 @@ class _Script:
     def __init__(self, derived: Derived, signature: Signature) -> None:
         self.derived = derived
         stages = scalar_program(derived)
-        self.scalar = stages is not None and not any(isinstance(line.function, Called) for line in stages.lines)
+        self.scalar = stages is not None and not any(isinstance(line.function, RuleCall) for line in stages.lines)
         self.numbered = ""  # why named dimensions have the sizes of the defaults
         self.variables: dict[str, str] = {}  # those that the sizes of named dimensions stand in
         self.stages: Program = stages if stages is not None and self.scalar else self._stages(signature)
@@ -98,7 +98,7 @@ class _Script:
             dimensions_ = [name for shape in shapes.values() for name in dimensions(shape)]
             try:
                 stages = derived.named_program(arrays, shapes)
-                if any(isinstance(line.function, Called) for line in stages.lines):
+                if any(isinstance(line.function, RuleCall) for line in stages.lines):
                     raise Inseparable("a gate is no line of Python")
                 self.variables = dict.fromkeys(dimensions_, "")
                 return stages

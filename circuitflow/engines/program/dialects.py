@@ -17,7 +17,7 @@ import numpy as np
 
 from circuitflow.engines.program.program import Program
 from circuitflow.engines.program.source import Namer, Statements, by_position, is_number, literal
-from circuitflow.engines.program.trace import Called, Line, Value
+from circuitflow.engines.program.trace import Line, RuleCall, Value
 
 BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainder": "%", "equal": "==",
            "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
@@ -55,7 +55,7 @@ class Dialect:
 
     def inlines(self, line: Line, operand: Value) -> bool:
         """Whether an operand stands in the expression just once, so that an expression may stand in its place."""
-        if isinstance(line.function, Called):
+        if isinstance(line.function, RuleCall):
             return False
         at = [i for i, x in enumerate(line.operands) if x is operand]
         return len(at) == 1 and self.forms.get(line.function.__name__, "").count(f"{{{at[0]}}}") == 1

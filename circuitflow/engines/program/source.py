@@ -78,7 +78,7 @@ class Statements:
         if operand is None or operand is Ellipsis:
             return "None" if operand is None else "..."
         if isinstance(operand, Size):
-            return polynomial(operand, "whole")
+            return polynomial(operand, lambda name: "whole")
         if isinstance(operand, tuple | list):
             inside = ", ".join(self._element(x) for x in operand)
             return f"[{inside}]" if isinstance(operand, list) else f"({inside}{',' if len(operand) == 1 else ''})"
@@ -87,7 +87,7 @@ class Statements:
     def _element(self, x: Any) -> str:
         """An element of a list: a size is that of a block, and a number beside arrays has its own dtype."""
         if isinstance(x, Size):
-            return polynomial(x, "block")
+            return polynomial(x, lambda name: "block")
         return self.bind(x, "k") if isinstance(x, np.generic | np.ndarray) else self.text(x)
 
     def texts(self, write: Write,
@@ -110,9 +110,10 @@ class Statements:
             yield line, f"{', '.join(map(self.name, line.results))}{',' if line.several else ''} = {right}"
 
 
-def polynomial(size: Size, variable: str) -> str:
-    """A size in one named dimension as an expression."""
-    return " + ".join("*".join([str(factor), *[variable] * len(names)]) for names, factor in size.terms)
+def polynomial(size: Size, variable: Callable[[str], str]) -> str:
+    """A size as an expression; `variable` names the variable of a dimension."""
+    return " + ".join("*".join([*([str(factor)] if factor != 1 or not names else []), *map(variable, names)])
+                      for names, factor in size.terms)
 
 
 def is_number(x: Any) -> bool:

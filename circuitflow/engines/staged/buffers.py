@@ -26,7 +26,7 @@ from circuitflow.engines.program.functions import is_elementwise, is_fresh, is_w
 from circuitflow.engines.program.fusing import OWN
 from circuitflow.engines.program.program import Program
 from circuitflow.engines.program.source import Statements, define, is_number, literal
-from circuitflow.engines.program.trace import Called, Line, Value, values_in
+from circuitflow.engines.program.trace import Line, RuleCall, Value, values_in
 from circuitflow.gates.shapes import Shape
 
 Kind = tuple[Shape, np.dtype[Any]]
@@ -55,13 +55,13 @@ def shape_for(shape: Shape, rows: int) -> tuple[int, ...]:
 
 def roots(program: Program) -> dict[int, frozenset[int]]:
     """The fresh values in whose memory each result may lie, by identity; those of inputs and constants are empty."""
-    found: dict[int, frozenset[int]] = {}
+    roots_of: dict[int, frozenset[int]] = {}
     for line in program.lines:
         fresh = is_fresh(line.function) or line.function in OWN
-        below = frozenset[int]().union(*(found.get(id(x), ()) for x in values_in((line.operands, line.keywords))))
+        below = frozenset[int]().union(*(roots_of.get(id(x), ()) for x in values_in((line.operands, line.keywords))))
         for result in line.results:
-            found[id(result)] = frozenset({id(result)}) if fresh else below
-    return found
+            roots_of[id(result)] = frozenset({id(result)}) if fresh else below
+    return roots_of
 
 
 def allot(program: Program) -> Buffers:
@@ -106,7 +106,7 @@ def writes_into(line: Line) -> bool:
                                     and line.results[0].shape != ())
 
 
-class Compiled:
+class ArrayCode:
     """A program as a function of arrays; safe to call from several threads at once.
 
     Attributes:
@@ -165,9 +165,9 @@ class Compiled:
         except IndexError:
             buffers = [np.empty(shape_for(shape, block), dtype) for shape, dtype in self.buffers.kinds]
         with np.errstate(all="ignore"):
-            found: list[Any] = self._run(arrays, buffers, results, block, whole)
+            answer: list[Any] = self._run(arrays, buffers, results, block, whole)
         free.append(buffers)
-        return found
+        return answer
 
 
 def _right(source: Statements, target: str | None, line: Line, text: Callable[[Any], str]) -> str:
@@ -175,8 +175,8 @@ def _right(source: Statements, target: str | None, line: Line, text: Callable[[A
     function, operands = line.function, line.operands
     is_weak = is_weak_beside(function) or function in OWN
     beside = {x.dtype for x in operands if is_weak and isinstance(x, Value)}
-    given = [text(x) if not isinstance(x, np.generic | np.ndarray) or (x.dtype in beside and is_number(x) and
-                                                                       not isinstance(function, Called))
+    arguments = [text(x) if not isinstance(x, np.generic | np.ndarray) or (x.dtype in beside and is_number(x) and
+                                                                       not isinstance(function, RuleCall))
              else source.bind(x, "k") for x in operands]
-    given += [f"{name}={text(x)}" for name, x in line.keywords.items()]
-    return f"{source.bind(function, 'f')}({', '.join(given + ([f'out={target}'] if target else []))})"
+    arguments += [f"{name}={text(x)}" for name, x in line.keywords.items()]
+    return f"{source.bind(function, 'f')}({', '.join(arguments + ([f'out={target}'] if target else []))})"

@@ -26,7 +26,7 @@ class Untaped(InputError):  # noqa: N818
     """A gate has no body of floats."""
 
 
-def in_python(operation: Operation, gates: GateTable) -> tuple[Callable[..., None], Callable[..., None]]:
+def python_loops(operation: Operation, gates: GateTable) -> tuple[Callable[..., None], Callable[..., None]]:
     """The loops over the gates of one operation in Python, over lists.
 
     Returns:
@@ -88,17 +88,17 @@ def _traced(rule: Callable[..., Sequence[Any]], operation: Operation, dialect: D
     trace = Trace(writable)
     places = {"g": (f"d[k{row}]", False), "y": (f"v[k{row}]", operation.truth),
               **{f"x{i}": (f"v[i{i}{row}]", truth) for i, truth in enumerate(operation.truths)}}
-    given = {name: Value.like(trace, np.bool_(False) if truth else np.float64(0))
+    inputs = {name: Value.like(trace, np.bool_(False) if truth else np.float64(0))
              for name, (_, truth) in places.items()}
     with np.errstate(all="ignore"):
-        results = rule(trace.namespace, *given.values())
-    names = {id(value): name for name, value in given.items()}
+        results = rule(trace.namespace, *inputs.values())
+    names = {id(value): name for name, value in inputs.items()}
     outputs = {str(i): x for i, x in enumerate(results) if x is not None}
-    program = Program(given, needed(trace.lines, outputs), outputs)
+    program = Program(inputs, needed(trace.lines, outputs), outputs)
     source, lines = dialect.statements(program, lambda value, position: names.get(id(value)) or f"t{position}")
     uses = program.uses()
     loads = [f"{name} = {place}{' != 0.0' if truth else ''}" for name, (place, truth) in places.items()
-             if id(given[name]) in uses]
+             if id(inputs[name]) in uses]
     return [*loads, *lines], [source.text(x) if x is not None else "" for x in results]
 
 
@@ -117,7 +117,7 @@ def _many(operation: Operation, row: str) -> tuple[list[str], list[str]]:
              f"    x = v[slots[m]{row}]", "    y = 0.0 if x == 0.0 else y * x"])
 
 
-def compiled(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Callable[..., None]:
+def compile_passes(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Callable[..., None]:
     """Compile the passes over these operations.
 
     Args:
