@@ -7,25 +7,26 @@ import itertools
 import math
 import operator
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from circuitflow.gates.factors import without
 from circuitflow.gates.integers import divisible, exact_by_element
 from circuitflow.gates.masking import kept
-from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
+from circuitflow.gates.record import (
+    FIRST_OF_TIES,
+    AtLeast,
+    Attributes,
+    Facets,
+    Gate,
+    Note,
+    Reads,
+    Ties,
+    family,
+)
 from circuitflow.gates.shapes import elementwise, floating, has_signed_zeros, need_number, same
 from circuitflow.gates.sums import added, mean
-
-
-class Ties(Attributes):
-    """What becomes of the gradient where several operands are the largest."""
-
-    ties: Annotated[
-        Literal["first", "share"],
-        Field(description="first: the first of the tied takes the whole gradient; share: they split it evenly"),
-    ] = "first"
 
 
 class Bounds(Attributes):
@@ -184,7 +185,7 @@ def _mul_no_nan_equal(op: Any, type_: Any, x: Any, y: Any) -> Any:
     return x * y if x.fill == x.fill or math.isfinite(y.fill) else None
 
 
-ARITHMETIC = {
+ARITHMETIC = family({
     "add": Gate("x + y + …", "The sum; passes its gradient to every operand unchanged.",
                 AtLeast(2), elementwise, symbol="+", broadcasts=True,
                 forward=added,
@@ -306,4 +307,59 @@ ARITHMETIC = {
                           ("x",), same, symbol="stop",
                           forward=lambda xp, x: x,
                           backward=(None,)),
-}
+}, {
+    "add": Note("{g} to {operands}", onnx="Add", numpy="add", also="plus addition +",
+                words="passes its gradient to every operand unchanged"),
+    "sub": Note("{g} to {x}, -{g} to {y}", onnx="Sub", numpy="subtract", also="minus difference subtraction -",
+                words="passes its gradient to {x} unchanged, and to {y} with the sign turned"),
+    "mul": Note("{g} times the product of the others, to {operands}",
+                kinks="exact where operands are 0, also beside others whose product overflows",
+                onnx="Mul", numpy="multiply", also="times hadamard * · × ⋅ ∗",
+                words="sends each operand the gradient times all other operands"),
+    "div": Note("{g} / {y} to {x}, -{g} · {out} / {y} to {y}", kinks="a gradient of 0 stays 0 where y is 0",
+                onnx="Div", numpy="divide", also="divided_by true_divide quotient over ratio truediv / ÷",
+                words="sends {x} the gradient divided by {y}, and {y} the part by which a larger {y} shrinks the "
+                      "quotient"),
+    "neg": Note("-{g} to {x}", onnx="Neg", numpy="negative",
+                also="unary_minus negate negation opposite additive_inverse", words="turns the sign of its gradient"),
+    "reciprocal": Note("-{g} · {out}² to {x}", kinks="a gradient of 0 stays 0 where x is 0", onnx="Reciprocal",
+                       numpy="reciprocal", also="inverse_of one_over multiplicative_inverse",
+                       words="scales its gradient by minus the square of its output"),
+    "pow": Note("{g} · {y} · {x}^({y} - 1) to {x}, {g} · {out} · ln {x} to {y}",
+                kinks="0 in x where the exponent is 0; NaN in y for x < 0", onnx="Pow", numpy="power",
+                also="float_power exponentiate raise to_the_power powi powf **",
+                words="scales its gradient by the slope of the power: exponent times base to one power less"),
+    "sqrt": Note("{g} / (2 {out}) to {x}", kinks="infinite at 0, but a gradient of 0 stays 0", onnx="Sqrt",
+                 numpy="sqrt", also="square_root root √", words="divides its gradient by twice its output"),
+    "square": Note("2 {g} {x} to {x}", numpy="square", also="squared sqr sq ²",
+                   words="scales its gradient by twice its operand"),
+    "hypot": Note("{g} · {x} / {out} to {x}, {g} · {y} / {out} to {y}", kinks="0 at the origin", numpy="hypot",
+                  also="hypotenuse"),
+    "mod": Note("{g} to {x}, -{g} ⌊{x} / {y}⌋ to {y}", kinks="as between the jumps", onnx="Mod", numpy="remainder",
+                also="modulo modulus floor_mod remainder rem %"),
+    "floor": Note(kinks="0 also at the jumps", onnx="Floor", numpy="floor", also="round_down"),
+    "ceil": Note(kinks="0 also at the jumps", onnx="Ceil", numpy="ceil", also="ceiling round_up"),
+    "round": Note(kinks="0 also at the jumps; halves go to the even number", onnx="Round", numpy="round",
+                  also="rint around nearest_integer"),
+    "mean": Note("{g} / n to {operands}", onnx="Mean", words="sends every operand an equal share of its gradient"),
+    "abs": Note("{g} · sign {x} to {x}", kinks="0 at 0", onnx="Abs", numpy="abs",
+                also="absolute fabs absolute_value magnitude",
+                words="passes its gradient on with the sign of its operand"),
+    "sign": Note(kinks="0 also at 0", onnx="Sign", numpy="sign", also="sgn signum"),
+    "max": Note("{g} to the one of {all} that equals {out}", kinks=FIRST_OF_TIES, onnx="Max", numpy="maximum",
+                words="routes its gradient to the largest operand", routes=True),
+    "min": Note("{g} to the one of {all} that equals {out}", kinks=FIRST_OF_TIES, onnx="Min", numpy="minimum",
+                words="routes its gradient to the smallest operand", routes=True),
+    "clip": Note("{g} to {x} where it is inside the bounds, else 0", kinks="1 at a bound", onnx="Clip", numpy="clip",
+                 also="clamp clip_by_value saturate",
+                 words="lets its gradient through inside the bounds and stops it outside",
+                 example={"min": 0, "max": 1}),
+    "mul_no_nan": Note("as mul, by the same gate: {g} times {y} to {x}, {x} times {g} to {y}",
+                       kinks="0 · ∞ and 0 · NaN are 0 where the 0 is x", also="multiply_no_nan"),
+    "mul_div_no_nan": Note("{g} · {y} / {z} to {x}, {g} · {x} / {z} to {y}, -{g} · {out} / {z} to {z}",
+                           kinks="infinite or NaN where z is 0", also="div_no_nan"),
+    "identity": Note("{g} to {x}", onnx="Identity",
+                     also="positive conj conjugate real resolve_conj conj_physical clone copy noop"
+                          "linear_activation id", words="passes its gradient on unchanged"),
+    "stop_gradient": Note(also="detach no_grad stop_grad freeze", words="lets no gradient through"),
+})

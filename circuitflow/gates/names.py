@@ -1,6 +1,6 @@
 """What people call gates elsewhere: NumPy, SciPy, torch, Keras, ONNX, operators and plain words.
 
-The other names of a gate are in its row of `NOTES`. `RECIPES` has functions that need a gate with attributes, or
+The other names of a gate are in the note of its row. `RECIPES` has functions that need a gate with attributes, or
 several gates. Documents, expressions, the catalogue and tracing all suggest by this one table.
 """
 
@@ -12,7 +12,7 @@ from functools import cache
 from types import MappingProxyType
 
 from circuitflow.errors import nearest
-from circuitflow.gates.notes import NOTES
+from circuitflow.gates.table import GATES
 
 __all__ = ["KINDS", "RECIPES", "called", "instead", "of_elements", "suggestion"]
 
@@ -220,8 +220,8 @@ def _table() -> Mapping[str, str]:
     table: dict[str, str] = {}
     for names, recipe in (*_SEVERAL.items(), *_EXACT.items(), *_OTHERS.items()):
         table |= dict.fromkeys(map(_key, names.split()), recipe)
-    for gate, note in NOTES.items():
-        for name in (*note.onnx.split(), *note.numpy.replace(",", "").split(), *note.also.split()):
+    for gate, row in GATES.items():
+        for name in row.facets.note.names:
             table.setdefault(_key(name), gate)
     for kind, names in KINDS.items():
         table |= {_key(name): kind for name in names.split() if _key(name) not in table}
