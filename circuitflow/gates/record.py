@@ -6,6 +6,7 @@ import functools
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from enum import Flag, auto
 from typing import Annotated, Any, Literal, NamedTuple
@@ -225,8 +226,9 @@ class Gate:
 
     def stating(self, facets: Facets) -> Gate:
         """The same row with these facets. `dataclasses.replace` does not copy them: other rules may not have them."""
-        row = replace(self)
+        row = copy(self)
         object.__setattr__(row, "facets", facets)
+        object.__setattr__(row, "whole", row if self.whole is self else self.whole)
         return row
 
     def giving(self, result: ArrayType) -> Gate:
