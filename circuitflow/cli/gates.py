@@ -10,12 +10,13 @@ from circuitflow.cli import kinds
 from circuitflow.cli.arguments import Gates, Json, table_of
 from circuitflow.cli.text import console, print_json, print_table
 from circuitflow.document.model import NODES
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.explanations import catalogue
 from circuitflow.explanations.catalogue import attributes, example, facts, families, operands, search
 from circuitflow.gates import GATES, AtLeast, Gate, GateTable, suggestion
 from circuitflow.gates.names import instead
 from circuitflow.gates.record import fill_in
+from circuitflow.text import printable
 
 
 def _completed(incomplete: str) -> list[tuple[str, str]]:

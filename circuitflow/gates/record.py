@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from circuitflow.arguments import expected, fits
-from circuitflow.errors import GateError, short
+from circuitflow.errors import GateError
 from circuitflow.gates.shapes import ArrayType
+from circuitflow.text import short
 
 __all__ = ["FIRST_OF_TIES", "AtLeast", "Attributes", "Axes", "Facets", "Gate", "GateTable", "Length", "Note",
            "Reads", "Ties", "family", "fill_in"]

@@ -24,7 +24,7 @@ from circuitflow.document.tensors import Array
 from circuitflow.document.values import from_array
 from circuitflow.document.writing import dumps as dump_document
 from circuitflow.document.writing import tidy
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bodies import define
@@ -36,6 +36,7 @@ from circuitflow.graph.network import Network, Output
 from circuitflow.graph.node import Node
 from circuitflow.graph.typing import Units, infer
 from circuitflow.graph.values import read_sources, read_upstream
+from circuitflow.text import printable
 
 NO_TENSORS: Tensors = MappingProxyType({})
 

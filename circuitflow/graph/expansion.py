@@ -10,11 +10,11 @@ import networkx as nx
 
 from circuitflow.document.faults import Faults
 from circuitflow.document.model import InputNode, SubcircuitNode
-from circuitflow.errors import circle, short
 from circuitflow.gates import GateTable
 from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge, Node
+from circuitflow.text import circle, short
 
 
 @dataclass(slots=True, eq=False)

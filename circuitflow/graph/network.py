@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 from circuitflow.arguments import checked
-from circuitflow.errors import nearest
 from circuitflow.gates import ArrayType
 from circuitflow.graph.node import Node
+from circuitflow.text import nearest
 
 
 class Output(NamedTuple):
