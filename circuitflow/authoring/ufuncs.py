@@ -17,7 +17,7 @@ import numpy as np
 
 from circuitflow.authoring.grammar import OPERATORS
 from circuitflow.authoring.operands import kind, plain, refusing
-from circuitflow.gates import GATES
+from circuitflow.gates import GATES, IDENTITY
 from circuitflow.gates.names import RECIPES
 from circuitflow.transforms.wires import Wire
 
@@ -26,7 +26,7 @@ Entry = Callable[..., Any]
 
 def gate(name: str) -> Entry:
     """A function of the operands alone that is a gate."""
-    if name == "identity":
+    if name == IDENTITY:
         return lambda w, x: x.copy()
     return lambda w, *operands: w.emit(name, *operands)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.document.model import DType
+from circuitflow.gates.factors import rearranged
 from circuitflow.gates.integers import cast, cast_like
 from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, family
 from circuitflow.gates.shapes import (
@@ -129,21 +130,24 @@ SHAPES = family({
                     ("x",), _reshaped, attributes=NewShape, symbol="reshape",
                     forward=lambda xp, x, *, shape: xp.reshape(x, tuple(shape)),
                     backward=(lambda op, g, out, x, *, shape: op.reshape_like(g, x),),
-                    ).stating(Facets(keeps=True, fill=_filled)),
+                    ).stating(Facets(keeps=True, fill=_filled, divided=rearranged, view=True)),
     "reshape_like": Gate("x", "The same elements in row-major order, in the shape of another operand.",
                          ("x", "like"), _reshaped_like, symbol="reshape",
                          forward=lambda xp, x, like: xp.reshape(x, like.shape),
                          backward=(lambda op, g, out, x, like: op.reshape_like(g, x), None),
-                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_reshape_like_equal)),
+                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_reshape_like_equal,
+                                          divided=rearranged)),
     "expand": Gate("x", "x broadcast with a shape.",
                    ("x",), _expanded, attributes=Stretch, symbol="expand", broadcasts=True,
                    forward=lambda xp, x, *, shape: xp.broadcast_to(x, broadcast_shapes(x.shape, tuple(shape))),
-                   backward=(lambda op, g, out, x, *, shape: g,)).stating(Facets(keeps=True, fill=_filled)),
+                   backward=(lambda op, g, out, x, *, shape: g,)).stating(Facets(keeps=True, fill=_filled,
+                                                                                 divided=rearranged, view=True)),
     "expand_like": Gate("x", "x broadcast to the shape of another operand.",
                         ("x", "like"), _expanded_like, symbol="expand", broadcasts=True,
                         forward=lambda xp, x, like: xp.broadcast_to(x, like.shape),
                         backward=(lambda op, g, out, x, like: g, None),
-                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_expand_like_equal)),
+                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_expand_like_equal,
+                                         divided=rearranged)),
 }, {
     "reshape": Note("{g} in the shape of {x}", onnx="Reshape", numpy="reshape", also="view ravel unflatten newshape",
                     words="sends its gradient back in the old shape", example={"shape": [2, 2]}),
@@ -158,12 +162,12 @@ TYPES = family({
                       ("x",), _unsqueezed, attributes=OneAxis, symbol="unsqueeze",
                       forward=lambda xp, x, *, axis: xp.expand_dims(x, axis=axis),
                       backward=(lambda op, g, out, x, *, axis: op.squeeze(g, axis=axis),),
-                      ).stating(Facets(fill=_filled)),
+                      ).stating(Facets(fill=_filled, divided=rearranged, view=True)),
     "squeeze": Gate("x", "x without an axis of size 1.",
                     ("x",), _squeezed, attributes=OneAxis, symbol="squeeze",
                     forward=lambda xp, x, *, axis: xp.squeeze(x, axis=axis),
                     backward=(lambda op, g, out, x, *, axis: op.unsqueeze(g, axis=axis),),
-                    ).stating(Facets(fill=_filled)),
+                    ).stating(Facets(fill=_filled, divided=rearranged, view=True)),
     "cast": Gate("x", "x in another dtype.",
                  ("x",), _cast, attributes=NewType, symbol="cast",
                  forward=_cast_to,
@@ -174,7 +178,8 @@ TYPES = family({
                       ("x", "like"), lambda x, like: ArrayType(x.shape, like.dtype), symbol="cast",
                       forward=cast_like,
                       backward=(lambda op, g, out, x, like: op.cast_like(g, x), None),
-                      ).stating(Facets(equal=lambda op, type_, x, like: op.cast(x, dtype=type_.dtype))),
+                      ).stating(Facets(equal=lambda op, type_, x, like: op.cast(x, dtype=type_.dtype),
+                                       divided=rearranged)),
     "zeros_like": Gate("0", "Zeros in the shape and dtype of x.",
                        ("x",), same, symbol="0",
                        forward=lambda xp, x: xp.zeros_like(x),

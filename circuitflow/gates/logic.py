@@ -96,7 +96,7 @@ LOGIC = family({
                   ).stating(Facets(equal=_where_equal, masks=lambda at, count: True)),
 }, {
     "equal": Note(onnx="Equal", numpy="equal", also="eq equals is_equal =="),
-    "equal_nan": Note(kinks="NaN equals NaN"),
+    "equal_nan": Note(kinks="NaN equals NaN", notation="=="),
     "less": Note(onnx="Less", numpy="less", also="lt less_than <"),
     "less_or_equal": Note(onnx="LessOrEqual", numpy="less_equal", also="le lte leq less_than_or_equal <= ≤"),
     "greater": Note(onnx="Greater", numpy="greater", also="gt greater_than >"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from types import MappingProxyType
 
+from circuitflow.gates.record import GateTable
 from circuitflow.gates.table import GATES
 from circuitflow.text import nearest
 
@@ -255,15 +256,10 @@ def _is_written(choice: str, known: Collection[str]) -> bool:
     return not choice.isidentifier() and all(name in known for name in called(choice))
 
 
-_OF_ELEMENTS: Mapping[str, str] = {"add": "reduce_sum", "mul": "reduce_prod", "mean": "reduce_mean",
-                                   "max": "reduce_max", "min": "reduce_min"}
-"""Gates that go through operands, by those that go through the elements of one."""
-
-
-def of_elements(gate: str, operands: int, known: Collection[str]) -> str:
+def of_elements(name: str, operands: int, table: GateTable) -> str:
     """A clause with the gate for the elements of one operand, where a gate of several operands has a single one."""
-    meant = _OF_ELEMENTS.get(gate)
-    return f"; did you mean '{meant}'?" if operands == 1 and meant in known else ""
+    other = table[name].facets.note.elements if operands == 1 and name in table else ""
+    return f"; did you mean '{other}'?" if other in table else ""
 
 
 def called(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from circuitflow.gates.factors import rearranged
 from circuitflow.gates.integers import exact
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Note, Reads, family
 from circuitflow.gates.shapes import (
@@ -310,12 +311,12 @@ PRODUCTS = family({
     "transpose": Gate("xᵀ", "The axes in another order, reversed by default.",
                       ("x",), _transposed, attributes=Axes, symbol="T",
                       forward=lambda xp, x, *, axes: xp.permute_dims(x, _order(axes, x.ndim)),
-                      backward=(_transpose_backward,)),
+                      backward=(_transpose_backward,)).stating(Facets(divided=rearranged, view=True)),
     "matrix_transpose": Gate("xᵀ", "The last two axes exchanged.",
                              ("x",), _matrix_transposed, symbol="T",
                              forward=lambda xp, x: xp.matrix_transpose(x),
                              backward=(lambda op, g, out, x: op.matrix_transpose(g),),
-                             ).stating(Facets(undoes_itself=True)),
+                             ).stating(Facets(undoes_itself=True, view=True)),
     "gemm": Gate("alpha a @ b + beta c", "The general product of two matrices; c may be left out.",
                  ("a", "b", "c"), _gemm_type, optional=1, attributes=General, symbol="gemm", reads=Reads.INPUTS,
                  forward=_gemm,
@@ -340,7 +341,8 @@ PRODUCTS = family({
     "diagonal": Gate("x[i, i]", "A diagonal of matrices.",
                      ("x",), _diagonal_type, attributes=Diagonal, symbol="diag",
                      forward=diagonal,
-                     backward=(lambda op, g, out, x, *, offset: op.diagonal_like(g, x, offset=offset),)),
+                     backward=(lambda op, g, out, x, *, offset: op.diagonal_like(g, x, offset=offset),),
+                     ).stating(Facets(view=True)),
     "diagonal_like": Gate("diag x", "Matrices in the shape of another operand: x on a diagonal, zeros elsewhere.",
                           ("x", "like"), _on_diagonal_type, attributes=Diagonal, symbol="diag",
                           forward=_on_diagonal,
@@ -358,7 +360,8 @@ PRODUCTS = family({
     "transpose": Note("{g} with the axes put back to {x}", onnx="Transpose", numpy="transpose",
                       also="permute permute_dims moveaxis movedim swapaxes swapdims rollaxis t",
                       words="sends its gradient back with the axes put back"),
-    "matrix_transpose": Note("{g}ᵀ to {x}", numpy="matrix_transpose", also="mt adjoint matrix_adjoint"),
+    "matrix_transpose": Note("{g}ᵀ to {x}", numpy="matrix_transpose", also="mt adjoint matrix_adjoint",
+                             notation="{}.mT"),
     "gemm": Note("{alpha} {g} @ {b}ᵀ to {a}, {alpha} {a}ᵀ @ {g} to {b}, {beta} {g} to {c}", onnx="Gemm",
                  also="addmm baddbmm addmv"),
     "outer": Note("{g} @ {b} to {a}, {a} @ {g} to {b}", numpy="outer", also="ger tensor_product"),

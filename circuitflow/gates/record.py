@@ -85,6 +85,9 @@ class Note(NamedTuple):
         also: what it is called in torch, Keras and elsewhere, by operators and in plain words, separated by spaces.
         words: the rule as a clause that the gate's name begins, for those who read no formulas, or "".
         routes: whether the gradient goes to some of the operands and not to others.
+        elements: the gate that does to the elements of one operand what this one does to several operands, or "".
+        notation: what explanations write for the gate: an operator of Python, or a text with {} for the operand; "" for
+            the gate's name, or for its own operator.
         example: attributes for a document that shows the gate; those that have no default, at least.
     """
 
@@ -96,6 +99,8 @@ class Note(NamedTuple):
     words: str = ""
     routes: bool = False
     example: Mapping[str, Any] = {}
+    elements: str = ""
+    notation: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -150,6 +155,8 @@ class Facets:
         product: `product(op, position, *operands, **attributes)` gives something with the gate's value, but that the
             products of what is 0 at the position are 0, whatever the others are. A gate without it gives sums of
             elements of any operand that is a gradient, times finite numbers.
+        divided: how to divide what the gate gives by a factor, a rule of `circuitflow.gates.factors`.
+        view: NumPy keeps the result in the memory of the operand, so that a change of one changes the other.
         note: the gate in words; without a gradient where there are none.
     """
 
@@ -163,6 +170,8 @@ class Facets:
     loop: Literal["sum", "product"] | None = None
     masks: Callable[..., bool] | None = None
     product: Rule | None = None
+    divided: Rule | None = None
+    view: bool = False
     note: Note = _NO_WORDS
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from circuitflow.gates.factors import added_up
 from circuitflow.gates.integers import cast, exact, limits, name_of
 from circuitflow.gates.record import FIRST_OF_TIES, Attributes, Axes, Facets, Gate, Note, Reads, Ties, family
 from circuitflow.gates.shapes import (
@@ -299,13 +300,15 @@ REDUCTIONS = family({
                        ("x",), _reduced, attributes=Reduction, symbol="Σ",
                        forward=_sum,
                        integers=exact,
-                       backward=(lambda op, g, out, x, *, axis, keepdims: _restore(op, g, x, axis, keepdims),)),
+                       backward=(lambda op, g, out, x, *, axis, keepdims: _restore(op, g, x, axis, keepdims),),
+                       ).stating(Facets(divided=added_up)),
     "reduce_mean": Gate("Σ x / n", "The mean along axes, without overflow; that of no elements is NaN.",
                         ("x",), _averaged, attributes=Reduction, symbol="mean",
                         forward=lambda xp, x, *, axis, keepdims:
                             average(xp, x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
                         backward=(lambda op, g, out, x, *, axis, keepdims:
-                                  _restore(op, g / op.size(x, axis=axis), x, axis, keepdims),)),
+                                  _restore(op, g / op.size(x, axis=axis), x, axis, keepdims),),
+                        ).stating(Facets(divided=added_up)),
     "reduce_prod": Gate("Π x", "The product along axes; its gradient is exact where elements are 0.",
                         ("x",), _reduced, attributes=Reduction, symbol="Π", reads=Reads.INPUTS,
                         forward=lambda xp, x, *, axis, keepdims:
@@ -368,7 +371,7 @@ REDUCTIONS = family({
                         forward=_sum_to_like,
                         integers=_exact_sum_to_like,
                         backward=(lambda op, g, out, x, like: op.expand_like(g, x), None),
-                        ).stating(Facets(equal=_sum_to_like_equal)),
+                        ).stating(Facets(equal=_sum_to_like_equal, divided=added_up)),
     "size": Gate("n", "The number of elements of x along axes, as a scalar of its dtype.",
                  ("x",), _counted, attributes=Axes, symbol="n",
                  forward=lambda xp, x, *, axis: xp.asarray(_size(x, axis), dtype=x.dtype),

@@ -59,3 +59,6 @@ class _BuiltIn(dict[str, Gate]):
 
 GATES: GateTable = _BuiltIn({name: gate for family in FAMILIES.values() for name, gate in family.items()})
 """Every gate that comes with circuitflow. For a table with one of your own: `{**GATES, "cube": Gate(…)}`."""
+
+IDENTITY = "identity"
+"""The gate that stands for an input of a call, and that gives a value another name."""
