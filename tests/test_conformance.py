@@ -19,6 +19,7 @@ from circuitflow.interpreter.question import Question
 from circuitflow.transforms.derivatives import reverse
 from support.edge_points import DIGAMMA, EXCEPTIONS, GIVEN, POINTS, as_array, inf
 from support.exported import written
+from support.slices import gate_of
 
 Answer = tuple[Any, list[Any]]
 Way = Callable[["Group"], Iterator[Answer]]
@@ -233,6 +234,7 @@ def is_exception(way: str, group: Group, operands: Any) -> bool:
     return any(group.gate == gate and operands == at and (way in BY_XLA or (way == "torch" and why is DIGAMMA)) for gate, at, why in EXCEPTIONS)
 
 
+@pytest.mark.sliced(group=gate_of)
 @pytest.mark.parametrize(("way", "group"), [pytest.param(way, group, id=f"{way}-{group}") for way in WAYS for group in GROUPS if takes(way, group)])
 def test_every_point(way, group):
     assert [text for operands, text in differences(way, group) if not is_exception(way, group, operands)] == []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
+from collections import Counter
 
 import pytest
 
 from support.skips import summary
+from support.slices import choose
 from support.suite import GUARD, ROOT
 
 MODULES = sorted(path for path in (ROOT / "tests").rglob("*.py") if path.parent.name != "fuzz" and path.name != "test_suite.py")
@@ -53,6 +56,28 @@ def test_what_is_not_about_the_clock_is_not_found():
 def test_what_tests_share_stands_in_support(path):
     modules = {node.module for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)}
     assert not [name for name in modules if re.match(r"test_|conftest$", name)]
+
+
+def cases(**parameters):
+    return [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
+
+
+def test_a_slice_has_every_value_of_every_parameter_and_engines_take_turns():
+    everything = cases(gate=range(40), engine="abcd", dtype="xyz")
+    chosen = [everything[i] for i in choose(everything)]
+    assert len(chosen) == 40
+    assert Counter(case["gate"] for case in chosen) == dict.fromkeys(range(40), 1)
+    assert Counter(case["engine"] for case in chosen) == dict.fromkeys("abcd", 10)
+    assert set(Counter(case["dtype"] for case in chosen).values()) <= {13, 14}
+    assert len({(case["engine"], case["dtype"]) for case in chosen}) == 12
+    assert choose(everything) == choose(everything)
+
+
+def test_a_slice_of_an_irregular_product_has_every_value():
+    everything = [case for case in cases(gate=range(12), way="abcdefghijklmnopqr") if case["gate"] < 2 or case["way"] in "abr"]
+    chosen = [everything[i] for i in choose(everything, times=2)]
+    assert {case["gate"] for case in chosen} == set(range(12))
+    assert min(Counter(case["way"] for case in chosen).values()) >= 2
 
 
 def test_what_was_skipped_is_summed_with_what_brings_it_back():

@@ -24,6 +24,7 @@ from support.example_circuits import ELEMENTWISE, ON_SCALARS, circuit_of, nodes_
 from support.gate_examples import EXAMPLES
 from support.hostile import HOSTILE_NAMES
 from support.random_circuits import SETTINGS, documents, random_scalars
+from support.slices import gate_of
 from support.suite import FILES, ROOT
 
 ENGINES = ["staged", "jax"]
@@ -46,6 +47,7 @@ def agree(circuit, engine, of=None, wrt=None, **given):
 
 
 
+@pytest.mark.sliced(example=gate_of)
 @everywhere
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_every_gate(example, engine):

@@ -153,6 +153,7 @@ def divided(values: list[float], function: str) -> np.ndarray:
         return np.array([[float(slope(x) if x == y else (f(x) - f(y)) / (x - y)) for x in xs] for y in xs])
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("basis", [np.eye(4), ROTATION], ids=["diagonal", "rotated"])
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("values", [[1, 1, 1, 1], [2, 2, 3, 3], [1, 2, 2, 4], [2, 2 + 1e-13, 2 + 1e-9, 3], [2, 2 + 3e-8, 3, 4], [1, 2, 3, 4]])
