@@ -26,12 +26,13 @@ def fuzzer():
     sys.path.remove(str(FOLDER))
 
 
+@pytest.mark.parametrize("cases", [range(30), pytest.param(range(30, 120), marks=pytest.mark.long)], ids=["first", "others"])
 @pytest.mark.parametrize("thresholds", ["low", "default"])
-def test_no_way_of_running_a_circuit_differs(fuzzer, thresholds):
-    report = fuzzer.fuzz(0, range(120), thresholds)
+def test_no_way_of_running_a_circuit_differs(fuzzer, thresholds, cases):
+    report = fuzzer.fuzz(0, cases, thresholds)
     assert [f"{found.signature()}: {found.fault.sentence}" for found in report.found] == []
-    assert report.tally.compared["differentiated by JAX"] > 20
-    assert all(report.tally.compared[way] > 100 for way in ("auto", "staged", "gradient document", "cache needed", "vmap"))
+    assert report.tally.compared["differentiated by JAX"] > len(cases) / 6
+    assert all(report.tally.compared[way] > len(cases) / 1.2 for way in ("auto", "staged", "gradient document", "cache needed", "vmap"))
 
 
 def planted(monkeypatch, spoil):

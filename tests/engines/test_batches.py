@@ -18,6 +18,7 @@ from circuitflow.interpreter.question import Question
 from support.documents import circuit
 from support.engines import SMALL, batched, close, inputs_of, upstream_of
 from support.gate_examples import EXAMPLES, attributes_of
+from support.slices import gate_of
 
 ROWS = 1001
 RANDOM = np.random.RandomState(0)
@@ -233,6 +234,7 @@ def batch_of(example):
         return None
 
 
+@pytest.mark.sliced(example=gate_of)
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_every_gate_on_a_batch(example):
     made = batch_of(example)

@@ -159,6 +159,7 @@ def test_named_dimensions_of_any_size():
         np.testing.assert_allclose(gradients["x"], 2 * x / x.size)
 
 
+@pytest.mark.sliced(example=gate_of)
 @pytest.mark.parametrize("example", ON_SCALARS, ids=str)
 def test_every_gate_on_scalars(example):
     """Staged, and on a tape in Python."""

@@ -31,6 +31,7 @@ from support.exported import function_of
 from support.gate_examples import EXAMPLES
 from support.hostile import HOSTILE_NAMES
 from support.random_circuits import SETTINGS
+from support.slices import gate_of
 from support.special_values import expected, operands, same
 from support.suite import FILES, ROOT
 
@@ -63,11 +64,13 @@ def test_every_example(path):
     assert agree(loaded, wrt=(), **large)
 
 
+@pytest.mark.sliced(example=gate_of)
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_every_gate(example):
     agree(circuit_of(example))
 
 
+@pytest.mark.sliced(example=gate_of)
 @pytest.mark.parametrize("example", ON_SCALARS, ids=str)
 def test_every_gate_on_scalars(example):
     agree(circuit(*nodes_of(example)))

@@ -300,6 +300,7 @@ ENDS = [
 ]
 
 
+@pytest.mark.sliced(gate=str)
 @pytest.mark.parametrize(("gate", "operands", "attributes", "value", "gradients"), ENDS)
 def test_infinite_empty_and_singular(gate, operands, attributes, value, gradients):
     circuit = document_of_ones(gate, [as_array(x) for x in operands], attributes)

@@ -116,17 +116,25 @@ MASKS = ["where", "where and a product", "if"]
 SMOOTH = [point[:2] for point in POINTS if is_smooth(*point[:2])]
 
 
-@pytest.mark.parametrize("way", [*WAYS, *SCALAR])
-@pytest.mark.parametrize("mask", MASKS)
-def test_what_is_left_out_sends_nothing_back(mask, way):
+FIRST = [point for i, point in enumerate(SMOOTH) if point[0] not in {gate for gate, _ in SMOOTH[:i]}]
+PARTS = {"first": FIRST, "others": [point for point in SMOOTH if not any(point is one for one in FIRST)]}
+"""The first point of every gate, and the others."""
+
+
+def takes(way, mask):
+    if mask == "if":
+        return way not in ("jax", "jax, over rows", "export", *SCALAR)  # takes no branch that goes by a value
+    return mask == "where" or way not in ("jax", "jax, over rows", "tape, over rows")  # is compiled as a mask alone is
+
+
+@pytest.mark.sliced
+@pytest.mark.parametrize("part", ["first", pytest.param("others", marks=pytest.mark.long)])
+@pytest.mark.parametrize(("mask", "way"), [(mask, way) for mask in MASKS for way in [*WAYS, *SCALAR] if takes(way, mask)])
+def test_what_is_left_out_sends_nothing_back(mask, way, part):
     """Of every point of the page of conventions, by itself and of all in one circuit where it has to be compiled."""
-    if mask == "if" and way in ("jax", "jax, over rows", "export", *SCALAR):
-        pytest.skip("takes no branch that goes by a value")
-    if mask == "where and a product" and way in ("jax", "jax, over rows", "tape, over rows"):
-        pytest.skip("is compiled as a mask alone is")
     if way.startswith("tape, over") and importlib.util.find_spec("numba") is None:
         pytest.skip("numba is not installed: pip install 'circuitflow[fast]'")
-    points = [(gate, operands) for gate, operands in SMOOTH if way not in SCALAR
+    points = [(gate, operands) for gate, operands in PARTS[part] if way not in SCALAR
               or not (any(map(np.ndim, operands)) or (way.startswith("tape") and gate in ("lgamma", "polygamma")))]
     together = [points] if way in ("jax", "jax, over rows", "tape", "tape, over rows") else [[point] for point in points]
     failed = []
@@ -209,6 +217,7 @@ PRODUCTS = {
 }
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("strange", [nan, inf, -inf])
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_rows_that_are_left_out_send_nothing_back_through_products(name, strange):
@@ -281,6 +290,7 @@ OF_MATRICES = {"det": ["f"], "eigh": ["f.eigenvalues", "f.eigenvectors"], "svd":
                "slogdet": ["f.sign", "f.logabsdet"]}
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("way", [*WAYS, "jacobian"])
 @pytest.mark.parametrize(("gate", "strange"), [*itertools.product(OF_MATRICES, [nan, inf, 1.0]),
                                                ("det", 0.0), ("eigh", 0.0), ("svd", 0.0)])  # others need an inverse

@@ -6,6 +6,7 @@ of `example`: of all the examples of a gate, one is enough. `sliced(times=3)` ta
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -37,11 +38,20 @@ def choose(cases: Sequence[Mapping[str, Hashable]], times: int = 1) -> set[int]:
     return chosen
 
 
+def halves(*parameters: Iterable[Hashable]) -> Any:
+    """A parameter `half` for a test that takes a product in one go: the slice of the product, and the rest of it, which is long."""
+    product = list(itertools.product(*parameters))
+    chosen = choose([{str(i): value for i, value in enumerate(case)} for case in product])
+    rest = [case for i, case in enumerate(product) if i not in chosen]
+    return pytest.mark.parametrize("half", [pytest.param([product[i] for i in sorted(chosen)], id="slice"),
+                                            pytest.param(rest, id="rest", marks=pytest.mark.long)])
+
+
 def mark_long(items: Iterable[pytest.Item]) -> None:
     """Mark every test that `sliced` leaves out of the default run."""
     functions: dict[Any, list[pytest.Function]] = defaultdict(list)
     for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker("sliced"):
+        if isinstance(item, pytest.Function) and item.get_closest_marker("sliced") and not item.get_closest_marker("long"):
             functions[item.path, item.originalname].append(item)
     for group in functions.values():
         options = dict(group[0].get_closest_marker("sliced").kwargs)
