@@ -340,7 +340,7 @@ def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: st
 
 def _doubtful(leaves: Sequence[Any], kinds: set[type], array: Any) -> Sequence[int]:
     """Positions of numbers that the array may have changed; all of them where there is no array."""
-    if array is not None and kinds == {float} and array.dtype.kind == "f":  # rounding is no doubt
+    if array is not None and kinds == {float} and array.dtype.kind == "f":  # the array rounds as it should
         kept, size = np.finfo(array.dtype), np.abs(np.array(leaves))
         outside = (size > float(kept.max)) | ((size < float(kept.smallest_normal)) & (size != 0))
         return [int(i) for i in np.flatnonzero(outside)]

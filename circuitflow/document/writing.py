@@ -21,7 +21,7 @@ _LAST = ("label", "description", "metadata")
 
 
 def dumps(document: Document) -> str:
-    """The canonical text of a document: keys in the order of the format, what was not written left out."""
+    """The canonical text of a document: keys in the order of the format, without those that are not set."""
     raw = document.model_dump(mode="python", by_alias=True, exclude_unset=True)
     return _layout(_ordered(raw), 0) + "\n"
 

@@ -17,6 +17,8 @@ from hypothesis import given
 
 import circuitflow as cf
 from circuitflow.engines import native
+from circuitflow.engines.contract import Engine, Interpreted
+from circuitflow.engines.table import ENGINES as ENGINE_TABLE
 from circuitflow.engines.tape.loops import Untaped
 from support.documents import circuit
 from support.engines import LARGEST, SMALLEST, close, taped
@@ -270,6 +272,26 @@ def test_a_rule_that_needs_a_size_is_interpreted_where_there_is_none(caplog):
     assert caplog.messages == ["engine: interpreter"]
     with pytest.raises(cf.GateError, match="cum_prod: has a gradient along axes of known size only, not n"):
         cf.Executor(made).compile(engine="staged")
+
+
+def test_a_new_engine_is_one_row(monkeypatch, caplog):
+    monkeypatch.setitem(ENGINE_TABLE, "mine", Engine("gate by gate", Interpreted))
+    executor = cf.Executor(random_scalars(1))
+    with caplog.at_level("INFO", "circuitflow"):
+        close(executor.compile(engine="mine")(), executor.compile()())
+    assert caplog.messages[0] == "engine: interpreter"
+    with pytest.raises(cf.InputError, match="there is no engine 'min'; did you mean 'mine'\\?; there are auto, .*, jax, mine"):
+        executor.compile(engine="min")
+    with pytest.raises(cf.InputError, match="the engine mine takes one row at a time"):
+        executor.vmap(engine="mine")
+    with pytest.raises(cf.InputError, match="the engine mine runs on the CPU; a device goes with the engine jax"):
+        executor.compile(engine="mine", device="gpu")
+
+
+def test_every_engine_is_in_the_readme_and_in_the_help():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| engine | what runs |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE) == list(ENGINE_TABLE)
+    assert all(f'"{name}"' in cf.Executor.compile.__doc__ for name in ENGINE_TABLE)
 
 
 OURS = {"value_and_grad", "stages", "type", "float", "bool", "numbers", "interpret", "inputs", "buffers", "results", "out", "None",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.engines.contract import Engine
+from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.verified import Verified
 from circuitflow.interpreter.question import Question
 from support.documents import circuit
@@ -21,7 +21,7 @@ SCALARS = cf.load(ROOT / "circuits/staged.json")
 ARRAYS = cf.load(ROOT / "circuits/mlp.json")
 
 
-class Wrong(Engine):
+class Wrong(CompiledFunction):
     """Adds to one of the numbers of an engine."""
 
     def __init__(self, engine, at, amount):
