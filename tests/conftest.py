@@ -30,7 +30,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = terminalreporter.stats.get("skipped", [])
     if reports:
         terminalreporter.section("not tested")
-        for line in summary(report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in reports):
+        for line in summary(report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+                            for report in reports):
             terminalreporter.line(line)
 
 

@@ -20,7 +20,9 @@ from support.slices import gate_of
 
 everything = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 differentiable = pytest.mark.parametrize("example", [e for e in EXAMPLES if any(wanted(e))], ids=str)
-to_float64 = pytest.mark.parametrize("example", [e for e in EXAMPLES if any(wanted(e)) and upstream_of(e)[0].dtype == np.float64], ids=str)
+to_float64 = pytest.mark.parametrize("example",
+                                     [e for e in EXAMPLES if any(wanted(e)) and upstream_of(e)[0].dtype == np.float64],
+                                     ids=str)
 known_to_jax = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.oracle is not None], ids=str)
 
 
@@ -57,8 +59,10 @@ def test_float32_stays_float32(example):
 
 
 # What they compute depends on the very size of some axis.
-NEED_SIZES = {"slice", "slice_scatter", "split", "reshape", "expand", "reshape_like", "concat", "scatter_add", "gather_nd",
-              "scatter_nd", "diagonal", "diagonal_like", "trace", "qr", "svd", "unfold", "fold", "conv", "conv_transpose",
+NEED_SIZES = {"slice", "slice_scatter", "split", "reshape", "expand", "reshape_like", "concat", "scatter_add",
+              "gather_nd",
+              "scatter_nd", "diagonal", "diagonal_like", "trace", "qr", "svd", "unfold", "fold", "conv",
+              "conv_transpose",
               "max_pool", "average_pool", "group_normalization", "attention", "attention_weights"}
 
 
@@ -128,11 +132,15 @@ def test_the_gradient_document_holds_for_named_dimensions(example):
         return [f"d{size}" if size > 1 else size for size in x.shape]
 
     g = upstream_of(example)
-    moving = [f"x{i}" for i, contribution in enumerate(pull(example, np, example.operands, g)) if contribution is not None]
-    nodes = [{"id": f"x{i}", "gate": "input", "shape": named(x), "dtype": str(x.dtype)} for i, x in enumerate(example.operands)]
+    moving = [f"x{i}" for i, contribution in enumerate(pull(example, np, example.operands, g))
+              if contribution is not None]
+    nodes = [{"id": f"x{i}", "gate": "input", "shape": named(x), "dtype": str(x.dtype)} for i,
+             x in enumerate(example.operands)]
     names = [f"out.{name}" for name in GATES[example.gate].output_names(attributes_of(example))] or ["out"]
-    nodes.append({"id": "out", "gate": example.gate, "inputs": [node["id"] for node in nodes], **attributes_of(example)})
-    squares = [{"id": f"s{i}", "gate": "reduce_sum_square", "inputs": [name]} for i, (name, u) in enumerate(zip(names, g, strict=True))
+    nodes.append({"id": "out", "gate": example.gate, "inputs": [node["id"] for node in nodes],
+                  **attributes_of(example)})
+    squares = [{"id": f"s{i}", "gate": "reduce_sum_square", "inputs": [name]} for i,
+               (name, u) in enumerate(zip(names, g, strict=True))
                if u.dtype.kind == "f"]
     nodes += [*squares, {"id": "s", "gate": "stack", "inputs": [node["id"] for node in squares]},
               {"id": "f", "gate": "reduce_sum", "inputs": ["s"]}]

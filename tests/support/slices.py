@@ -1,6 +1,7 @@
 """The default run's slice of a test with many parameters: `@pytest.mark.sliced` marks all others as `long`.
 
-Every value of every parameter is in the slice at least once. `sliced(example=lambda e: e.gate)` says what is meant by a value
+Every value of every parameter is in the slice at least once. `sliced(example=lambda e: e.gate)` says what is meant by a
+value
 of `example`: of all the examples of a gate, one is enough. `sliced(times=3)` takes three of each instead of one.
 """
 
@@ -17,7 +18,8 @@ import pytest
 def choose(cases: Sequence[Mapping[str, Hashable]], times: int = 1) -> set[int]:
     """The indices of the slice of some cases, each a value for every parameter.
 
-    It goes through the values of the parameter that has most of them, then through those of the others. A value that has too few
+    It goes through the values of the parameter that has most of them, then through those of the others. A value that
+    has too few
     cases in the slice gets the one whose other values the slice has least often; of several, the first. So the
     engines of a product of gates and engines take turns.
     """
@@ -39,7 +41,7 @@ def choose(cases: Sequence[Mapping[str, Hashable]], times: int = 1) -> set[int]:
 
 
 def halves(*parameters: Iterable[Hashable]) -> Any:
-    """A parameter `half` for a test that takes a product in one go: the slice of the product, and the rest of it, which is long."""
+    """A parameter `half` for a test that takes a product in one go: its slice, and the rest of it, which is long."""
     product = list(itertools.product(*parameters))
     chosen = choose([{str(i): value for i, value in enumerate(case)} for case in product])
     rest = [case for i, case in enumerate(product) if i not in chosen]
@@ -51,7 +53,8 @@ def mark_long(items: Iterable[pytest.Item]) -> None:
     """Mark every test that `sliced` leaves out of the default run."""
     functions: dict[Any, list[pytest.Function]] = defaultdict(list)
     for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker("sliced") and not item.get_closest_marker("long"):
+        if isinstance(item,
+                      pytest.Function) and item.get_closest_marker("sliced") and not item.get_closest_marker("long"):
             functions[item.path, item.originalname].append(item)
     for group in functions.values():
         options = dict(group[0].get_closest_marker("sliced").kwargs)
