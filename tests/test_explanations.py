@@ -21,7 +21,8 @@ from circuitflow.explanations.numbers import number, rows
 from circuitflow.gates import GATES, NOTES, ArrayType
 from circuitflow.gates.notes import told
 from circuitflow.gates.operators import BINARY, PREFIXES
-from circuitflow.graph.node import Edge, Node
+from circuitflow.graph.bodies import Edge
+from circuitflow.graph.network import Node
 from circuitflow.interpreter.vocabulary import Vocabulary
 from conftest import ROOT
 from documents import circuit, document

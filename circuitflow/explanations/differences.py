@@ -17,9 +17,8 @@ from circuitflow.document.values import from_array
 from circuitflow.errors import short
 from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
-from circuitflow.graph.bodies import Definition, Site
+from circuitflow.graph.bodies import Definition, Edge, Site
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.node import Edge
 
 Kind = Literal["removed", "added", "renamed", "changed", "rewired", "circuit"]
 

@@ -16,7 +16,7 @@ from circuitflow.explanations.numbers import number
 from circuitflow.gates import NOTES, ArrayType, AtLeast
 from circuitflow.gates.notes import told
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.node import Node
+from circuitflow.graph.network import Node
 from circuitflow.interpreter.result import Contribution, Result
 
 _NO_RULE = {

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from circuitflow.errors import printable
 from circuitflow.gates import ArrayType, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
-from circuitflow.graph.node import Node
+from circuitflow.graph.network import Node
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer
 

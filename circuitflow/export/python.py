@@ -29,7 +29,7 @@ from circuitflow.gates.shapes import Size
 from circuitflow.gates.special import Check
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
-from circuitflow.graph.node import Node
+from circuitflow.graph.network import Node
 from circuitflow.interpreter.binding import concrete
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.libraries import Library

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.files import ValueFaultError, beside, verify
@@ -19,22 +19,49 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import Parsed, decoded, parse, up_to
 from circuitflow.document.tensors import Array
 from circuitflow.gates import AtLeast, Gate
-from circuitflow.graph.network import Output
-from circuitflow.graph.node import Edge
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: there may be millions of sites
 
-@dataclass(slots=True, eq=False)
-class Site:
-    """A node as it stands in a body.
+
+class Output(NamedTuple):
+    """One output of a node: the node's id, and the position of the output among those of its gate."""
+
+    node: str
+    position: int
+
+
+class Edge(NamedTuple):
+    """One operand of a node.
 
     Attributes:
+        source: id of the node that it comes from.
+        output: position of the output there; 0 unless the source's gate has several.
+        port: name of the operand, or its position for a gate of any number of operands.
+    """
+
+    source: str
+    output: int
+    port: str | int
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """A node as it stands in a body, with its references resolved: once, however often the body is called.
+
+    Attributes:
+        node: as the document has it.
+        source, pointer: where the document has it.
+        gate: the gate's row of the table, if it applies one.
+        attributes: the gate's attributes, with their defaults.
         operands: where the operands come from, by the ids of the body.
         bodies: the circuits that it applies, by key.
+        sound: whether it has no fault.
         is_plain: whether it is a gate with one output on earlier nodes of the same body that have one, calls aside.
+        array: the value that the document gives.
     """
 
     node: Node
+    source: Source
     pointer: Pointer
     gate: Gate | None = None
     attributes: Mapping[str, Any] = field(default_factory=lambda: NOTHING)

@@ -13,9 +13,7 @@ from circuitflow.document.reading import NAMELESS
 from circuitflow.errors import few, listing, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable, of_elements, suggestion
 from circuitflow.graph.attributes import fitted
-from circuitflow.graph.bodies import NOTHING, Definition, Site
-from circuitflow.graph.network import Output
-from circuitflow.graph.node import Edge
+from circuitflow.graph.bodies import NOTHING, Definition, Edge, Output, Site
 from circuitflow.graph.order import put_in_order
 
 
@@ -111,7 +109,7 @@ class _Checker:
                 or not self.single.issuperset(sources) or name in self.sites or pointer in self.definition.broken):
             return False
         operands = tuple(map(Edge, sources, repeat(0), kind.ports))
-        self.sites[name] = Site(node, pointer, kind.gate, NOTHING, operands, NOTHING, sound=True, is_plain=True)
+        self.sites[name] = Site(node, self.definition.source, pointer, kind.gate, NOTHING, operands, is_plain=True)
         self.single.add(name)
         return True
 
@@ -125,7 +123,7 @@ class _Checker:
         return kind
 
     def _node(self, node: Node, pointer: Pointer) -> None:
-        site = Site(node, pointer)
+        site = Site(node, self.definition.source, pointer)
         if pointer in self.definition.broken:
             site.sound = False
             self.sites.setdefault(node.id, site)

@@ -27,14 +27,13 @@ from circuitflow.document.writing import tidy
 from circuitflow.errors import InputError, printable
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import show
-from circuitflow.graph.bodies import define
+from circuitflow.graph.bodies import Output, define
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, files, loaded
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
-from circuitflow.graph.expansion import expand, outputs_of_call, reached, resolved_outputs
-from circuitflow.graph.network import Network, Output
-from circuitflow.graph.node import Node
-from circuitflow.graph.typing import Units, infer
+from circuitflow.graph.expansion import outputs_of_call, reached
+from circuitflow.graph.network import Network, Node
+from circuitflow.graph.typing import Typing, known_types
 from circuitflow.graph.values import read_sources, read_upstream
 
 NO_TENSORS: Tensors = MappingProxyType({})
@@ -47,7 +46,8 @@ class Circuit(Network):
 
     Attributes:
         document: the document as it was written.
-        definition: its body with references resolved and calls as they stand.
+        definition: its body with references resolved.
+        body: the same with types, and its calls unexpanded.
         gates: the table that its gates come from.
         values: the read-only arrays that the document gives for inputs, parameters and constants, by id.
         upstream: the document's upstream gradients, by output.
@@ -151,17 +151,15 @@ class Circuit(Network):
         beside = LoadedTensors(tensors, root.source.limits, faults)
         if bodies is None or not read_sources(bodies, beside, faults):
             faults.fail()
-        placed = list(expand(root, gates))
-        nodes = {place.node.id: place.node for place in placed}
-        values = infer(placed, nodes, Units(gates, faults))
-        self.outputs = MappingProxyType(dict(resolved_outputs(root)))
-        upstream = read_upstream(root, nodes, self.outputs, beside, faults)
+        body = Typing(gates, faults).body(root, {})
+        upstream = read_upstream(root, known_types(body), beside, faults)
         faults.raise_if_any()
         self.document, self.gates = parsed.document, gates
         self.name = parsed.document.name or "circuit"
-        self.definition = root
-        self.nodes: Mapping[str, Node] = MappingProxyType(nodes)
-        self.values: Mapping[str, Array] = MappingProxyType(values)
+        self.definition, self.body = root, body
+        self.nodes: Mapping[str, Node] = MappingProxyType(body.expansion.nodes)
+        self.outputs: Mapping[str, Output] = MappingProxyType(body.expansion.outputs)
+        self.values: Mapping[str, Array] = MappingProxyType(body.expansion.values)
         self.upstream: Mapping[str, Array] = MappingProxyType(upstream)
 
     def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:

@@ -15,8 +15,6 @@ from circuitflow.document.values import announced, to_array
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Shape, show
 from circuitflow.graph.bodies import Definition
-from circuitflow.graph.network import Output
-from circuitflow.graph.node import Node
 
 K = TypeVar("K")
 
@@ -97,17 +95,16 @@ def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Fault
     return arrays is not None
 
 
-def read_upstream(root: Definition, nodes: Mapping[str, Node], outputs: Mapping[str, Output], files: TensorFiles,
+def read_upstream(root: Definition, types: Mapping[str, ArrayType], files: TensorFiles,
                   faults: Faults) -> dict[str, Array]:
-    """The document's upstream gradients, each in the shape and dtype of its output."""
-    given = {}
+    """The document's upstream gradients on outputs whose types are known, each in the shape and dtype of its output."""
+    values = {}
     for text, value in (root.body.upstream or {}).items():
-        node = nodes.get(outputs[text].node) if text in outputs else None
-        if node is not None and node.types:
-            output = node.types[outputs[text].position]
-            given[text] = Given(f"upstream '{text}': ", value, None if getattr(value, "dtype", None) else output.dtype,
-                                output.dtype, root.source, ("upstream", text), output=output)
-    return read_values(given, files, faults) or {}
+        if text in types:
+            output = types[text]
+            values[text] = Given(f"upstream '{text}': ", value, None if getattr(value, "dtype", None) else output.dtype,
+                                 output.dtype, root.source, ("upstream", text), output=output)
+    return read_values(values, files, faults) or {}
 
 
 def _expect(output: ArrayType, shape: Shape, dtype: str) -> None:

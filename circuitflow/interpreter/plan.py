@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from circuitflow.errors import InputError, few, printable, short
 from circuitflow.gates import Gate
-from circuitflow.graph.network import Network, Output
-from circuitflow.graph.node import Node
+from circuitflow.graph.bodies import Output
+from circuitflow.graph.network import Network, Node
 
 
 class Step(NamedTuple):

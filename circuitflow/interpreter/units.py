@@ -12,8 +12,8 @@ from typing import Any
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType, Gate, Reads
 from circuitflow.gates.special import Namespace
-from circuitflow.graph.node import Node
-from circuitflow.graph.typing import Instance
+from circuitflow.graph.network import Node
+from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.masked import is_marked, marked, may_mask
 from circuitflow.interpreter.passes import forward_pass, marked_sweep
@@ -36,22 +36,20 @@ def _gate(node: Node, forward: Any, backward: Any, hidden: Sequence[str] = ()) -
 
 
 class _Application:
-    """One instance, ready to run any number of times, at a path."""
+    """One body, ready to run any number of times, at a path."""
 
-    def __init__(self, instance: Instance, wanted: Sequence[str], path: str) -> None:
-        self.instance, self.wanted, self.path = instance, tuple(wanted), path
-        if self.wanted not in instance.plans:
-            instance.plans[self.wanted] = make_plan(instance, None, [instance.inputs[name] for name in wanted],
-                                                    structure)
-        self.plan: Plan = instance.plans[self.wanted]
+    def __init__(self, body: TypedBody, wrt: Sequence[str], path: str) -> None:
+        self.body, self.wrt, self.path = body, tuple(wrt), path
+        if self.wrt not in body.plans:
+            body.plans[self.wrt] = make_plan(body.expansion, None, self.wrt, structure)
+        self.plan: Plan = body.plans[self.wrt]
 
     def forward(self, xp: Any, operands: Mapping[str, Any]) -> list[Any]:
         """The value in every slot."""
-        given = {self.instance.inputs[name]: value for name, value in operands.items()}
-        constants = {name: _as_in(xp, self.instance.values[name], given) for name in self.plan.sources
-                     if name in self.instance.values}
+        constants = {name: _as_in(xp, self.body.expansion.values[name], operands) for name in self.plan.sources
+                     if name not in operands}
         try:
-            return forward_pass(self.plan, Bound(xp, {**given, **constants}, {}))
+            return forward_pass(self.plan, Bound(xp, {**operands, **constants}, {}))
         except GateError as error:
             raise self._inside(error) from error
 
@@ -60,22 +58,22 @@ class _Application:
         return [values[slot] for slot in self.plan.of.values()]
 
     def backward(self, op: Any, operands: Mapping[str, Any], upstream: Sequence[Any]) -> dict[str, Any]:
-        """The gradients on the operands wanted, from those on the outputs; None is the absence of one."""
+        """The gradients on the operands, from those on the outputs; None is the absence of one."""
         seeds: dict[int, Any] = {}
         for slot, g in zip(self.plan.of.values(), upstream, strict=True):
             if g is not None and self.plan.active[slot]:
                 seeds[slot] = seeds[slot] + g if slot in seeds else g
         if not seeds:
-            return dict.fromkeys(self.wanted)
+            return dict.fromkeys(self.wrt)
         values = self.forward(op.xp, operands)
         try:
             gradients, _ = marked_sweep(self.plan, op, values, seeds)
         except GateError as error:
             raise self._inside(error) from error
-        return dict(zip(self.wanted, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
+        return dict(zip(self.wrt, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
 
     def _inside(self, error: GateError) -> GateError:
-        """What went wrong at a node of the instance, by the path of that node."""
+        """What went wrong at a node of the body, by the path of that node."""
         assert error.at is not None  # noqa: S101
         node, what = error.at
         return GateError.of(f"{self.path}/{node}", what)
@@ -111,15 +109,14 @@ def _choice(node: Node, wanted: Sequence[bool]) -> Gate:
     """An if: `then` and `else` take what they need of the operands."""
     ports = [str(edge.port) for edge in node.operands]
     names = _names(node, wanted)
-    branches = {key: _Application(instance, [name for name in names if name in instance.inputs],
-                                  f"{node.id}/{key}")
-                for key, instance in node.attributes.items()}
+    branches = {key: _Application(body, [name for name in names if name in body.inputs], f"{node.id}/{key}")
+                for key, body in node.attributes.items()}
     order = list(node.attributes["then"].outputs)
 
     def chosen(operands: Sequence[Any]) -> tuple[_Application, dict[str, Any], list[str]]:
         given = dict(zip(ports, operands, strict=True))
         branch = branches["then" if bool(given["condition"]) else "else"]
-        return branch, {name: given[name] for name in branch.instance.inputs}, list(branch.instance.outputs)
+        return branch, {name: given[name] for name in branch.body.inputs}, list(branch.body.outputs)
 
     def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
         branch, given, names = chosen(operands)
@@ -168,27 +165,27 @@ class _Scan:
     """A scan. Its hidden outputs, where a gradient is wanted, are the carries that are kept."""
 
     def __init__(self, node: Node, wanted: Sequence[bool]) -> None:
-        instance: Instance = node.attributes["circuit"]
+        body: TypedBody = node.attributes["circuit"]
         self.carry: Mapping[str, str] = node.attributes["carry"]
         self.over = dict.fromkeys(node.attributes["over"])  # quick to look up
         self.from_end, self.every = node.attributes["reverse"], node.attributes["cache"]
         self.ports = [str(edge.port) for edge in node.operands]
-        self.outputs = list(instance.outputs)
+        self.outputs = list(body.outputs)
         self.asked = dict.fromkeys(_names(node, wanted))
-        self.floats = [name for name in self.carry if instance.nodes[instance.inputs[name]].types[0].is_float]
+        self.floats = [name for name in self.carry if body.nodes[name].types[0].is_float]
         # A gradient on one operand may come by way of any carry.
         wrt = list(dict.fromkeys([*self.asked, *self.floats])) if self.asked else []
-        self.application = _Application(instance, wrt, node.id)
+        self.application = _Application(body, wrt, node.id)
         hidden = [f"{node.id}/{name}" for name in self.carry] if self.asked else []
-        self.keeps, self.masks = bool(hidden), may_mask(instance)
+        self.keeps, self.masks = bool(hidden), may_mask(body)
         self.everywhere: dict[frozenset[str], bool] = {}  # by the outputs on which a gradient arrives
         self.gate = _gate(node, self.forward, self.backward, hidden)
 
     def _arrives_everywhere(self, upstream: Mapping[str, Any]) -> bool:
         given = frozenset(name for name, g in upstream.items() if g is not None)
         if given not in self.everywhere:
-            plan, inputs = self.application.plan, self.application.instance.inputs
-            slots = {name: plan.wrt[inputs[name]] for name in self.floats}
+            plan = self.application.plan
+            slots = {name: plan.wrt[name] for name in self.floats}
             self.everywhere[given] = arrivals(plan, slots, self.carry, given)[1]
         return self.everywhere[given]
 

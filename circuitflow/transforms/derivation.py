@@ -10,7 +10,6 @@ from circuitflow.document.model import Document
 from circuitflow.errors import InputError, printable
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.levels import levels
 from circuitflow.interpreter.masked import plain
 from circuitflow.interpreter.plan import found_in, make_plan, references
 from circuitflow.interpreter.units import structure as execution
@@ -42,12 +41,12 @@ class Derivation:
         """
         self.circuit = circuit
         asked = {"of": references(of, "of"), "wrt": references(wrt, "wrt")}
-        level = levels(circuit, circuit.definition)
+        body = circuit.body
         expanded: set[str] = set()
         for option, names in asked.items():
             for name in names or ():
-                found, place = found_in(circuit, name, option), level.find(name)
-                if place is not None and (option == "of" or level.nodes[place.node].kind != "call"):
+                found, place = found_in(circuit, name, option), body.find(name)
+                if place is not None and (option == "of" or body.nodes[place.node].kind != "call"):
                     continue
                 if name in circuit.nodes or name in circuit.nodes[found.node].names:
                     raise InputError(f"{option}: '{printable(name)}' lies inside a call, where a derivative has no "
@@ -55,21 +54,21 @@ class Derivation:
                 # An output of a call may be read inside the call too: the gradient on it needs the nodes there.
                 expanded.update(_calls(found.node))
         if expanded:
-            level = levels(circuit, circuit.definition, expanded)
+            body = circuit.body.expanded(expanded)
         self.subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder,
                                        structure)
         self.writer = Writer(circuit.gates, circuit.definition.dtype)
         # A call needs all of its operands; what the nodes inside need tells the executor's plan.
         by = tuple(make_plan(circuit, asked["of"], None, execution).wrt) if wrt is None else asked["wrt"]
-        self.plan = make_plan(level, asked["of"], by, structure(self.subcircuits))
+        self.plan = make_plan(body, asked["of"], by, structure(self.subcircuits))
         if not by and wrt is None:
             raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point input or parameter that "
                              "its outputs need; there is nothing to differentiate by")
-        ids = primal.ids(level)
+        ids = primal.ids(body)
         self.names = Names(ids.values())
-        self.sources = {name: primal.source(self.writer, level, level.nodes[name], ids[name], self.subcircuits.folder)
-                        for name in level.inputs}
-        self.forward = self.subcircuits.forward(self.writer, level, planned(level, self.plan), self.sources,
+        self.sources = {name: primal.source(self.writer, body.nodes[name], ids[name], self.subcircuits.folder)
+                        for name in body.inputs}
+        self.forward = self.subcircuits.forward(self.writer, body, planned(body, self.plan), self.sources,
                                                 differentiated(self.plan))
 
     def outputs(self) -> dict[str, Wire]:
@@ -144,14 +143,14 @@ class Derivation:
         interface = [wire.record for name, wire in self.sources.items() if name not in left_out]
         records = finished(self.writer, self.names, [*(wire.record for wire in outputs), *interface,
                                                        *(wire.record for wire in kept)])
-        nodes, document = list(as_nodes(records)), self.circuit.document
-        body = {
-            "$schema": document.schema_, "circuitflow": document.circuitflow, "name": name, "description": description,
-            "dtype": document.dtype, "circuits": self.subcircuits.called(nodes) or None, "nodes": nodes,
+        nodes, primal = list(as_nodes(records)), self.circuit.document
+        document = {
+            "$schema": primal.schema_, "circuitflow": primal.circuitflow, "name": name, "description": description,
+            "dtype": primal.dtype, "circuits": self.subcircuits.called(nodes) or None, "nodes": nodes,
             "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
         }
-        written = {key: value for key, value in body.items() if value is not None}
-        return self.circuit.derived(Document.model_validate(written))
+        return self.circuit.derived(Document.model_validate(
+            {key: value for key, value in document.items() if value is not None}))
 
 
 def _calls(name: str) -> Iterator[str]:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates import ArrayType, Gate
-from circuitflow.graph.levels import Level
-from circuitflow.graph.node import Node
+from circuitflow.graph.network import Node
+from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.masked import is_marked, marked, may_mask, plain
 from circuitflow.interpreter.plan import Structure
+from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, called, finished
 from circuitflow.transforms.subcircuits import Gradient, Pullback, Subcircuits
 from circuitflow.transforms.wires import Wire
@@ -28,7 +29,7 @@ def structure(subcircuits: Subcircuits) -> Structure:
         asked = dict.fromkeys(name for name, want in zip(names, wanted, strict=True) if want)  # quick to look up
 
         def backward(writer: Writer, g: Any, out: Any, *operands: Wire) -> list[Gradient]:
-            outputs = list(next(node.attributes[key] for key in node.attributes["names"]).outputs)
+            outputs = list(next(node.attributes[key] for key in primal.circuits(node)).outputs)
             arrived = {name: wire for name, wire in zip(outputs, g if node.outputs else (g,), strict=True)
                        if wire is not None}
             upstream = {name: plain(wire) for name, wire in arrived.items()}
@@ -57,7 +58,7 @@ def _apply(writer: Writer, gate: str, pullback: Pullback, operands: Wires, upstr
 def _application(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
                  upstream: Wires, masked: Collection[str]) -> Sent:
     """Of a call a call, of a checkpoint a checkpoint."""
-    pullback = subcircuits.pullback(node.attributes["circuit"], node.attributes["names"]["circuit"], asked, upstream,
+    pullback = subcircuits.pullback(node.attributes["circuit"], primal.circuits(node)["circuit"], asked, upstream,
                                     masked)
     return _apply(writer, node.kind, pullback, operands, upstream, asked), pullback.masked
 
@@ -74,9 +75,10 @@ def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[
     sent = {name: names.unique(f"d{name}") for name in asked}
     given: dict[str, Wire] = {"condition": operands["condition"]}
     circuits = {}
-    for key, name in node.attributes["names"].items():
-        level: Level = node.attributes[key]
-        pullback = subcircuits.pullback(level, name, [name for name in asked if name in level.inputs], upstream, masked)
+    for key, name in primal.circuits(node).items():
+        branch: TypedBody = node.attributes[key]
+        pullback = subcircuits.pullback(branch, name, [name for name in asked if name in branch.inputs], upstream,
+                                        masked)
         inner = Writer(writer.gates, writer.dtype)
         ports = {port: inner.port(port, operands[port].type) for port in dict.fromkeys([*pullback.reads, *asked])}
         seeds = {text: inner.port(port, upstream[text].type) for text, port in taken.items()}
@@ -97,16 +99,16 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collectio
     A carry on which no gradient arrives at any position is left out. One on which a gradient arrives at some positions
     carries zeros at the others, as of a mask.
     """
-    level: Level = node.attributes["circuit"]
+    applied: TypedBody = node.attributes["circuit"]
     carry: Mapping[str, str] = node.attributes["carry"]
     over = dict.fromkeys(node.attributes["over"])
     first = next(iter(over))
-    hint = node.attributes["names"]["circuit"]
+    hint = primal.circuits(node)["circuit"]
     floats, everywhere = subcircuits.arrivals(
-        level, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
+        applied, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
     given = list(dict.fromkeys([*upstream, *(carry[name] for name in floats)]))
-    is_masked = may_mask(level) or bool(masked) or not everywhere
-    pullback = subcircuits.pullback(level, hint, dict.fromkeys([*asked, *floats]), given, given if is_masked else ())
+    is_masked = may_mask(applied) or bool(masked) or not everywhere
+    pullback = subcircuits.pullback(applied, hint, dict.fromkeys([*asked, *floats]), given, given if is_masked else ())
     summed = dict.fromkeys(name for name in asked
                            if name in pullback.sends and name not in carry and name not in over)
 
