@@ -11,7 +11,8 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union
 
-from circuitflow.errors import InputError, listing, short
+from circuitflow.errors import InputError
+from circuitflow.text import listing, short
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,25 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from circuitflow.arguments import checked
-from circuitflow.engines.contract import Engine, Interpreted
-from circuitflow.engines.native import is_there
-from circuitflow.engines.staged.arrays import Arrays
-from circuitflow.engines.staged.derived import Derived
-from circuitflow.engines.staged.floats import Staged, scalar_program
-from circuitflow.engines.staged.rows import Rows
-from circuitflow.engines.tape.loops import Untaped
-from circuitflow.engines.tape.run import Taped, TapedRows
+from circuitflow.engines.contract import CompiledFunction, ValueAndGrad
+from circuitflow.engines.table import ENGINES, PREFERRED, PREFERRED_OVER_ROWS
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.engines.verified import Verified
-from circuitflow.engines.xla import Jitted
-from circuitflow.errors import GateError, InputError, nearest, printable
+from circuitflow.errors import GateError, InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
+from circuitflow.text import nearest, printable
 
-ENGINES = ("auto", "interpreter", "staged", "tape", "jax")
-
-CompiledFunction = Callable[..., tuple[Any, dict[str, Any]]]
 _LOG = logging.getLogger("circuitflow")
 
 
@@ -56,7 +47,7 @@ class Executor(Interpreter):
 
     @checked
     def compile(self, of: References = None, wrt: References = None, *, engine: str = "auto",
-                device: Any = None) -> CompiledFunction:
+                device: Any = None) -> ValueAndGrad:
         """A function of values and gradients: the fast path.
 
         It takes inputs and parameters by name, each with the document's value as its default, or as a mapping; and
@@ -79,35 +70,11 @@ class Executor(Interpreter):
             InputError: an unknown reference, engine or device, or a circuit that the engine cannot take.
             MissingExtraError: the engine needs a package that is not installed.
         """
-        question, chosen, limits = self._question(of, wrt, engine, device), engine, self.thresholds
-        if chosen == "auto":
-            large = _operands(question) > (limits.staged_operands if question.scalar else limits.staged_array_operands)
-            chosen = "staged" if not large else "tape" if question.scalar else "interpreter"
-        return self._function(self._engine(question, chosen, device, is_auto=engine == "auto"))
-
-    def _engine(self, question: Question, chosen: str, device: Any, *, is_auto: bool) -> Engine:
-        if chosen == "jax":
-            return Jitted(question, self.thresholds, device=device)
-        try:
-            if chosen == "tape":
-                return Taped(question, self.thresholds)
-            if chosen == "staged":
-                derived = Derived(question)
-                stages = scalar_program(derived)
-                if stages is None:
-                    return Arrays(question, self.thresholds, derived)
-                return Staged(question, self.thresholds, derived, stages)
-        except (InputError, GateError) as reason:
-            # Auto is never refused what the interpreter can do: a gate that a tape cannot take, a rule that cannot be
-            # written down for sizes that are not known or for a row of the table.
-            if not is_auto:
-                raise
-            _LOG.debug("no %s: %s", chosen, reason)
-        return Interpreted(question, self.thresholds)
+        return self._function(of, wrt, engine, device, over_rows=False)
 
     @checked
     def vmap(self, of: References = None, wrt: References = None, *, engine: str = "auto",
-             device: Any = None) -> CompiledFunction:
+             device: Any = None) -> ValueAndGrad:
         """A function of values and gradients over rows, as `jax.vmap` makes one of `jax.value_and_grad`.
 
         An argument with one more axis in front than it has in the document is a column, the others are the same in
@@ -117,34 +84,39 @@ class Executor(Interpreter):
 
         Arguments and errors are those of `compile`.
         """
-        question = self._question(of, wrt, engine, device)
-        if engine == "interpreter":
-            raise InputError("the engine interpreter takes one row at a time; choose another engine, or give one row")
-        if engine == "jax":
-            return self._function(Jitted(question, self.thresholds, device=device, rows=True))
-        is_large = question.scalar and _operands(question) > self.thresholds.looped_operands
-        if engine == "tape" or (engine == "auto" and is_large and is_there()):
-            try:
-                return self._function(TapedRows(question, self.thresholds))
-            except Untaped:
-                if engine == "tape":
-                    raise
-        return self._function(Rows(question, self.thresholds))
+        return self._function(of, wrt, engine, device, over_rows=True)
 
-    def _question(self, of: References, wrt: References, engine: str, device: Any) -> Question:
-        if engine not in ENGINES:
-            raise InputError(f"there is no engine '{printable(engine, 60)}'{nearest(engine, ENGINES)}; there are "
-                             f"{', '.join(ENGINES)}")
-        if device is not None and engine != "jax":
-            raise InputError(f"the engine {engine} runs on the CPU; a device goes with the engine jax")
-        return Question(self, of, wrt)
+    def _function(self, of: References, wrt: References, engine: str, device: Any, *, over_rows: bool) -> ValueAndGrad:
+        names = ("auto", *ENGINES)
+        if engine not in names:
+            raise InputError(f"there is no engine '{printable(engine, 60)}'{nearest(engine, names)}; there are "
+                             f"{', '.join(names)}")
+        with_devices = [name for name, row in ENGINES.items() if row.devices]
+        if device is not None and engine not in with_devices:
+            raise InputError(f"the engine {engine} runs on the CPU; a device goes with the engine "
+                             f"{' or '.join(with_devices)}")
+        question = Question(self, of, wrt)
 
-    def _function(self, engine: Engine) -> CompiledFunction:
+        def made(name: str) -> CompiledFunction:
+            make = ENGINES[name].vmap if over_rows else ENGINES[name].compile
+            if make is None:
+                raise InputError(f"the engine {name} takes one row at a time; choose another engine, or give one row")
+            return make(question, self.thresholds, **({"device": device} if name in with_devices else {}))
+
+        function = made(engine) if engine != "auto" else self._preferred(question, made, over_rows=over_rows)
         if self.verify:
-            engine = Verified(engine)
-        _LOG.info("engine: %s", engine.way)
-        return engine.value_and_grad if isinstance(engine, Staged) else engine
+            function = Verified(function)
+        _LOG.info("engine: %s", function.way)
+        return function.value_and_grad
 
-
-def _operands(question: Question) -> int:
-    return sum(len(step.operands) for step in question.plan.steps)
+    def _preferred(self, question: Question, made: Callable[[str], CompiledFunction], *,
+                   over_rows: bool) -> CompiledFunction:
+        """The function that "auto" chooses."""
+        conditions, last = PREFERRED_OVER_ROWS if over_rows else PREFERRED
+        chosen = next((name for name, suits in conditions.items() if suits(question, self.thresholds)), last)
+        if chosen != last:
+            try:
+                return made(chosen)
+            except (InputError, GateError) as reason:  # a rule that cannot be written down, or be of floats
+                _LOG.debug("no %s: %s", chosen, reason)
+        return made(last)

@@ -11,8 +11,8 @@ import pytest
 import circuitflow as cf
 from circuitflow.gates.shapes import promote
 from circuitflow.interpreter.libraries import Library
-from documents import circuit, document, faults
-from gate_examples import POLAR
+from support.documents import circuit, document, faults
+from support.gate_examples import POLAR
 
 PRODUCT = ("x = -2", "y = 5", {"id": "z", "gate": "parameter", "value": -4}, "q = add(x, y)", "f = mul(q, z)")
 

@@ -7,10 +7,8 @@ import ast
 import pytest
 
 import circuitflow as cf
-from conftest import ROOT
+from support.floors import FLOORS, PACKAGE, floor_of, imports
 
-FLOORS = ["text", "errors", "arguments", "document", "gates", "graph", "interpreter", "transforms", "engines", "executor",
-          "export", "authoring", "explanations", "pictures", "cli"]
 FORBIDDEN = {
     "text": {"pydantic", "numpy", "networkx", "typer", "rich"},
     "errors": {"pydantic", "numpy", "networkx", "typer", "rich"},
@@ -27,21 +25,7 @@ FORBIDDEN = {
     "explanations": {"pydantic", "networkx", "typer", "rich"},
     "pictures": {"pydantic", "networkx", "typer", "rich"},
 }
-PACKAGE = ROOT / "circuitflow"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in FLOORS)
-
-
-def floor_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
 def upward(path):
@@ -68,7 +52,7 @@ def test_every_module_is_on_a_floor():
 
 
 def test_an_upward_import_would_be_seen(tmp_path, monkeypatch):
-    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    monkeypatch.setattr("support.floors.PACKAGE", tmp_path)
     (tmp_path / "gates").mkdir()
     module = tmp_path / "gates" / "bad.py"
     module.write_text("import numpy as np\nfrom circuitflow.graph.circuit import Circuit\nfrom circuitflow.errors import Fault\n")

@@ -21,8 +21,8 @@ from safetensors.numpy import save_file
 
 import circuitflow as cf
 from circuitflow.gates import GATES
-from conftest import GUARD, ROOT
-from documents import circuit, document
+from support.documents import circuit, document
+from support.suite import GUARD, ROOT
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 WAYS = {f"pickle {protocol}": lambda x, protocol=protocol: pickle.loads(pickle.dumps(x, protocol)) for protocol in PROTOCOLS}
@@ -239,7 +239,7 @@ def finished(*arguments):
 @pytest.mark.parametrize("way", ["fork", "spawn", "forkserver", "threads", "asyncio"])
 @pytest.mark.parametrize("install", INSTALLS)
 def test_executors_in_other_processes_and_threads(install, way):
-    lines = finished("tests/workers.py", install, way).splitlines()
+    lines = finished("tests/support/workers.py", install, way).splitlines()
     refused = ["fork: the engine jax hangs in this process, which was forked from one in which JAX ran; start processes by spawn "
                "or forkserver, as with multiprocessing.get_context('spawn')"]
     assert [line for line in lines if line != "done"] == (refused if (install, way) == ("jax", "fork") else [])

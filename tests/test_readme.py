@@ -1,4 +1,4 @@
-"""The README is true: what it shows is what its commands print."""
+"""The README is true: what it shows is what its commands print. Commands of CONTRIBUTING.md run as well."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.cli.main import COMMANDS
-from conftest import GUARD, ROOT
+from support.suite import GUARD, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SESSIONS = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
-PROSE = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+PROSE = re.sub(r"^```.*?^```", "", README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 PROGRAMS = ("circuitflow", "pip", "python", "printf", "ruff", "mypy", ".ci/run")
 SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -46,7 +46,11 @@ def commands():
 
 # What takes long or runs this: the continuous integration does, and here it is seen that the program is there.
 INSTEAD = {
+    "python -m venv .venv": "python -m venv --help",
+    ". .venv/bin/activate": "true",
     "python -m pytest -n auto": "python -m pytest --version",
+    "python -m pytest -n auto -m 'long or not long'": "grep -q '^markers.*long' pyproject.toml",
+    "python -m pytest -n 0 -k staged": "python -m pytest --version",
     ".ci/run": "test -x .ci/run",
     "ruff check .": "grep -q ruff pyproject.toml",
     "mypy": "grep -q mypy pyproject.toml",

@@ -21,8 +21,8 @@ import circuitflow as cf
 from circuitflow.document import files, tensors
 from circuitflow.document.files import ValueFaultError, beside
 from circuitflow.document.model import TensorFile
-from conftest import ROOT
-from documents import circuit, document, faults
+from support.documents import circuit, document, faults
+from support.suite import ROOT
 
 POSIX = pytest.mark.skipif(sys.platform != "linux", reason="links, pipes and descriptors as Linux has them")
 INNER = {"circuitflow": "1.0", "nodes": [{"id": "a", "gate": "input", "value": 1}], "outputs": ["a"]}
@@ -501,8 +501,8 @@ def test_numbers_are_kept_exactly_or_refused(written, dtype, kept):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one_whole(tmp_path):
-    """Twenty here; `python tests/kills.py 200` kills as often as one likes."""
-    from kills import kill_while_writing
+    """Twenty here; `python tests/support/kills.py 200` kills as often as one likes."""
+    from support.kills import kill_while_writing
 
     assert kill_while_writing(tmp_path / "out", 20) == []
 

@@ -19,12 +19,13 @@ from circuitflow.document.reading import parse_as, validated
 from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.values import from_array
 from circuitflow.document.writing import dumps_value, tidy
-from circuitflow.errors import InputError, nearest, short
+from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType, AtLeast, Gate, GateTable, ShapeError, of_elements, suggestion
 from circuitflow.gates.shapes import Size
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.values import Given, read_values
+from circuitflow.text import nearest, short
 from circuitflow.transforms.naming import Names, as_nodes, called
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer

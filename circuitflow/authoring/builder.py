@@ -10,9 +10,10 @@ from typing import Any, Self
 from circuitflow.arguments import checked
 from circuitflow.authoring.author import author_of
 from circuitflow.authoring.wires import AuthoredWire
-from circuitflow.errors import InputError, UnknownNameError, short
+from circuitflow.errors import InputError, UnknownNameError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.graph.circuit import Circuit
+from circuitflow.text import short
 
 
 class Builder:

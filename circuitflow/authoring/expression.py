@@ -19,10 +19,11 @@ from circuitflow.arguments import checked
 from circuitflow.authoring.author import Author, author_of
 from circuitflow.authoring.grammar import COMPARISONS, OPERATORS
 from circuitflow.authoring.wires import AuthoredWire
-from circuitflow.errors import DocumentError, Fault, InputError, nearest, printable
+from circuitflow.errors import DocumentError, Fault, InputError
 from circuitflow.gates import GATES, GateTable, suggestion
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.plan import references
+from circuitflow.text import nearest, printable
 
 NAME = "<expression>"
 MAX_LENGTH = 1_000_000

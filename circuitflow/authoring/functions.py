@@ -23,7 +23,8 @@ from circuitflow.authoring import ufuncs
 from circuitflow.authoring.indices import gathered, need_position
 from circuitflow.authoring.operands import array, floats, kind, refusing, together
 from circuitflow.authoring.ufuncs import Entry, gate
-from circuitflow.errors import InputError, listing
+from circuitflow.errors import InputError
+from circuitflow.text import listing
 
 _REMEDIES = {
     "out": "give the result a name of its own", "where": "choose with np.where before", "dtype": "cast with astype",
@@ -342,8 +343,8 @@ def _tiled(w: Any, A: Any, reps: Any) -> Any:  # noqa: N803
 def _padded(w: Any, array: Any, pad_width: Any, constant_values: Any = 0) -> Any:
     if np.any(np.asarray(constant_values) != 0):
         raise TypeError(f"constant_values={constant_values!r}; only zeros")
-    if np.asarray(pad_width).dtype.kind not in "iu":
-        raise TypeError(f"pad_width={pad_width!r}; whole numbers")
+    if np.asarray(pad_width).dtype.kind not in "iu" or np.any(np.less(pad_width, 0)):
+        raise TypeError(f"pad_width={pad_width!r}; whole numbers, 0 or more")
     return w.emit("pad", array, pad_width=np.broadcast_to(pad_width, (array.ndim, 2)).tolist())
 
 

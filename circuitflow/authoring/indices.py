@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from circuitflow.document.numbers import as_array
-from circuitflow.errors import InputError, short
+from circuitflow.errors import InputError
 from circuitflow.gates import ShapeError
 from circuitflow.gates.shapes import broadcast_shapes, show
+from circuitflow.text import short
 from circuitflow.transforms.wires import Wire
 
 

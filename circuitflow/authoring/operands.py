@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.document.numbers import as_array
-from circuitflow.errors import CircuitflowError, InputError, printable
+from circuitflow.errors import CircuitflowError, InputError
+from circuitflow.text import printable
 from circuitflow.transforms.wires import Wire
 
 

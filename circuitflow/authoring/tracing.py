@@ -13,9 +13,10 @@ from circuitflow.authoring.author import Author
 from circuitflow.authoring.operands import need_plain
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.document.numbers import as_array
-from circuitflow.errors import InputError, listing, nearest, short
+from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.graph.circuit import Circuit
+from circuitflow.text import listing, nearest, short
 
 
 @checked

@@ -12,9 +12,10 @@ from circuitflow.authoring.functions import FUNCTIONS, written
 from circuitflow.authoring.indices import indexed
 from circuitflow.authoring.operands import kind
 from circuitflow.authoring.ufuncs import UFUNCS, computed
-from circuitflow.errors import InputError, UnknownNameError, printable, short
+from circuitflow.errors import InputError, UnknownNameError
 from circuitflow.gates import ArrayType, suggestion
 from circuitflow.gates.shapes import show
+from circuitflow.text import printable, short
 from circuitflow.transforms.wires import Wire
 
 _METHODS = {"sum", "mean", "prod", "max", "min", "var", "std", "argmax", "argmin", "argsort", "cumsum", "cumprod",

@@ -24,9 +24,10 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import is_lost, parse_as, read
 from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.writing import spelled
-from circuitflow.errors import InputError, nearest, printable, short
+from circuitflow.errors import InputError
 from circuitflow.gates import GateTable
 from circuitflow.graph.values import Given, read_values
+from circuitflow.text import nearest, printable, short
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document; - reads standard input.",
                                      show_default=False)]

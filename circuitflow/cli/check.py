@@ -10,11 +10,11 @@ from circuitflow.cli.arguments import File, Gates, Inputs, Json, Limit, Of, Set,
 from circuitflow.cli.progress import track
 from circuitflow.cli.text import console, print_json, print_table, warn_of
 from circuitflow.document.values import from_array
-from circuitflow.errors import printable
 from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.check import TOLERANCE, Compared, Report, check
+from circuitflow.text import printable
 
 
 def command(

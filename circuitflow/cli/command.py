@@ -7,7 +7,8 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from circuitflow.errors import InputError, printable, repeated
+from circuitflow.errors import InputError
+from circuitflow.text import printable, repeated
 
 
 class Command(TyperCommand):

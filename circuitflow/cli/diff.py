@@ -10,9 +10,9 @@ import circuitflow as cf
 from circuitflow.cli.arguments import Gates, Json, Limit, gate_files, loaded
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.text import print_json, print_line
-from circuitflow.errors import printable
 from circuitflow.pictures.changes import changes
 from circuitflow.pictures.drawing import FORMS, as_file
+from circuitflow.text import printable
 
 _STYLES = {"removed": "red", "added": "green", "renamed": "cyan"}
 

@@ -10,8 +10,8 @@ import typer
 from circuitflow.cli.arguments import File, Gates, Inputs, Limit, Of, Set, Upstream, Wrt, question
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import waiting
-from circuitflow.errors import printable
 from circuitflow.export.python import to_python
+from circuitflow.text import printable
 
 
 class Target(StrEnum):

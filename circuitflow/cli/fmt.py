@@ -15,7 +15,8 @@ from circuitflow.document.output import is_stream
 from circuitflow.document.reading import parse, read
 from circuitflow.document.rewriting import with_edges, with_inputs
 from circuitflow.document.writing import dumps
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
+from circuitflow.text import printable
 
 
 def command(

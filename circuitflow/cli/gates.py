@@ -10,12 +10,13 @@ from circuitflow.cli import kinds
 from circuitflow.cli.arguments import Gates, Json, table_of
 from circuitflow.cli.text import console, print_json, print_table
 from circuitflow.document.model import NODES
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.explanations import catalogue
 from circuitflow.explanations.catalogue import attributes, example, facts, families, found, is_built_in, operands
 from circuitflow.gates import GATES, NOTES, AtLeast, Gate, suggestion
 from circuitflow.gates.names import instead
 from circuitflow.gates.notes import told
+from circuitflow.text import printable
 
 
 def _completed(incomplete: str) -> list[tuple[str, str]]:

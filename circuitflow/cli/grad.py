@@ -15,7 +15,8 @@ from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
 from circuitflow.document.model import Body, ConstantNode, InputNode, ParameterNode, TensorFile
 from circuitflow.document.output import is_stream
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
+from circuitflow.text import printable
 
 
 def command(

@@ -12,7 +12,8 @@ import typer
 
 from circuitflow.cli.command import Command
 from circuitflow.cli.streams import prepare
-from circuitflow.errors import CircuitflowError, DocumentError, VerificationError, printable
+from circuitflow.errors import CircuitflowError, DocumentError, VerificationError
+from circuitflow.text import printable
 
 COMMANDS = {
     "run": "Forward pass and reverse sweep: a table of node, gate, value, gradient.",

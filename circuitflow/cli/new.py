@@ -14,7 +14,8 @@ from circuitflow.cli import command as common
 from circuitflow.cli.arguments import Gates, Set, assigned, assigned_values, gate_files, split, table_of
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
+from circuitflow.text import printable
 
 
 class Command(common.Command):

@@ -30,8 +30,13 @@ from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableQuestion, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
-from circuitflow.errors import InputError, few, printable
+from circuitflow.engines.table import ENGINES
+from circuitflow.errors import InputError
 from circuitflow.explanations.numbers import number
+from circuitflow.text import few, printable
+
+_ENGINES = ", ".join(f"{name} ({engine.words})" for name, engine in ENGINES.items())
+_DEVICES = " ".join(f"Of the engine {name}: {engine.devices}." for name, engine in ENGINES.items() if engine.devices)
 
 
 def command(
@@ -52,9 +57,9 @@ def command(
                                               help="Of --json: the nodes whose values it has, beside outputs (--of) "
                                                    "and gradients (--wrt). Without any of the three it has all "
                                                    "that there is.")] = [],  # noqa: B006
-    engine: Annotated[str, typer.Option(help="auto, interpreter, staged, tape or jax. Only the interpreter, which is "
-                                             "auto without a table, shows every node.")] = "auto",
-    device: Annotated[str | None, typer.Option(help="Of the engine jax: cpu or gpu.", show_default=False)] = None,
+    engine: Annotated[str, typer.Option(help=f"auto, {_ENGINES}. Only the interpreter, which is auto without a table, "
+                                             "shows every node.")] = "auto",
+    device: Annotated[str | None, typer.Option(help=_DEVICES, show_default=False)] = None,
     cache: Annotated[str, typer.Option(help="What the interpreter keeps for the reverse sweep: all, needed, or "
                                             "recompute, for the memory of a square root of the depth. With less than "
                                             "all only outputs and gradients are shown.")] = "all",

@@ -22,7 +22,8 @@ from circuitflow.cli.tables.reader import Batch
 from circuitflow.cli.tables.writing import header, line_writer
 from circuitflow.cli.text import sum_of
 from circuitflow.document.output import writer
-from circuitflow.errors import CircuitflowError, GateError, InputError, printable
+from circuitflow.errors import CircuitflowError, GateError, InputError
+from circuitflow.text import printable
 
 _LINES = 2**16
 """Lines that are made text at a time, which is faster than more of them."""

@@ -1,4 +1,4 @@
-"""Collecting faults, so that a document reports all of them at once, each with its place in the text."""
+"""Collects the faults of a document, each with its place in the text, and reports them all at once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from pydantic_core import ErrorDetails
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import TAGS, Document, Edge
 from circuitflow.document.positions import Path, Place, locate, positions
-from circuitflow.errors import DocumentError, Fault, listing, nearest, printable, short
+from circuitflow.errors import DocumentError, Fault
+from circuitflow.text import listing, nearest, printable, short
 
 MAX_FAULTS = 1000
-"""So many faults are listed; the search ends there."""
+"""The most faults that are listed. The search ends there."""
 
 MAX_SUGGESTIONS = 100
-"""So many faults of a document come with the nearest right spelling, which takes time to find."""
+"""The most faults that name the nearest right spelling, which takes time to find."""
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -41,12 +42,12 @@ _KEYS = "letters, digits and underscores, not beginning with a digit"
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The text that a document came from: what faults point into, where its files lie, how large things may be.
+    """Where a document comes from: the text that faults point into, the folder of its files, and its limits.
 
     Attributes:
         name: shown in front of every fault.
         text: the JSON text, or None for a document made by a program.
-        folder: where tensor and subcircuit files are looked for, or None where there are none to be had.
+        folder: where tensor and subcircuit files lie, or None if the document can have none.
         limits: of this document and everything in it.
     """
 
@@ -134,7 +135,7 @@ class Faults:
 
 
 def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw: Any) -> list[Path]:
-    """Put pydantic's findings about a document into our words; returns the path of each."""
+    """Note pydantic's findings as faults, in our words. Returns their paths."""
     paths = []
     for detail in error.errors(include_url=False):
         path = tuple(part for part in detail["loc"] if part not in TAGS and part != "[key]")
@@ -149,7 +150,7 @@ def add_model_faults(faults: Faults, source: Source, error: ValidationError, raw
 
 
 def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
-    """One finding of pydantic in our words, none of its text about the input passed on."""
+    """One finding of pydantic in our words. Nothing of pydantic's text about the input is kept."""
     last = path[-1] if path else "the document"
     name = printable(str(last), 60)
     where = f"item {name}" if isinstance(last, int) else f"'{name}'" if path else last
@@ -199,7 +200,7 @@ def _is_operand(path: Path) -> bool:
 
 
 def _constant(value: Any) -> str:
-    """How numbers come to be operands: by a node of their own."""
+    """The remedy for a number as an operand: a node of its own."""
     if not isinstance(value, int | float | list):
         return ""
     shown = json.dumps(value) if isinstance(value, int | float) else "…"

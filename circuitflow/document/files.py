@@ -1,4 +1,4 @@
-"""Files beside a document: opened once, by a descriptor that cannot lead out of its folder, and checked on it."""
+"""Files beside a document. Each is opened once and checked by its descriptor, which cannot lead out of the folder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from circuitflow.errors import printable
-from circuitflow.text import is_shown
+from circuitflow.text import is_shown, printable
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 # Without O_NONBLOCK, opening a named pipe would wait for a writer.
@@ -48,10 +47,10 @@ class Beside(NamedTuple):
 
 @contextmanager
 def beside(folder: Path | None, name: str) -> Iterator[Beside]:
-    """The regular file that a document names, opened once; everything is checked on what was opened.
+    """The regular file that a document names, opened once. All checks are made on the open file.
 
-    Links are followed while they stay in the folder; then every folder on the way is opened without following any, so
-    that one that is put there in between is refused.
+    Links are followed while they stay in the folder. Then every folder on the way is opened without following links, so
+    that a link that appears meanwhile is refused.
 
     Args:
         folder: the document's own folder; None for a text that has none.
@@ -116,7 +115,7 @@ def _descend(root: Path, parts: Sequence[str]) -> int:
             inner = os.open(part, _FOLDER, dir_fd=folder)
             os.close(folder)
             folder = inner
-        # What is no file is not even opened: a device may act on that.
+        # Nothing but a file is opened: opening a device may have an effect.
         if not stat.S_ISREG(os.stat(parts[-1], dir_fd=folder, follow_symlinks=False).st_mode):
             raise IsADirectoryError
         return os.open(parts[-1], _FILE, dir_fd=folder)

@@ -1,4 +1,4 @@
-"""How large things may be: what is over budget is refused before anything is allocated for it."""
+"""Limits on sizes. What exceeds a limit is refused before anything is allocated for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.errors import InputError, nearest, printable, short
+from circuitflow.errors import InputError
+from circuitflow.text import nearest, printable, short
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -66,7 +67,7 @@ class Limits:
 
 
 def changed(record: Any) -> str:
-    """A record of numbers in short: those that are not at their defaults."""
+    """A record of numbers in short: the fields that are not at their defaults."""
     given = [(field.name, getattr(record, field.name)) for field in fields(record)
              if getattr(record, field.name) != field.default]
     return f"{type(record).__name__}({', '.join(f'{name}={value}' for name, value in given)})"
@@ -76,13 +77,13 @@ DEFAULT = Limits()
 
 
 class Budget:
-    """What the tensors of a run may take, and what those so far take."""
+    """The bytes that the tensors of a run may take, and those that are counted so far."""
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self.limits, self.spent = limits, 0
 
     def spend(self, shape: tuple[int, ...], dtype: str) -> str | None:
-        """Count one more tensor, unless something is wrong with it: what that is, or None."""
+        """Count one more tensor. Returns what is wrong with it, or None."""
         size, limits = size_of(shape, dtype), self.limits
         if 0 in shape and size_of(tuple(filter(None, shape)), dtype) >= 2**63:  # which NumPy counts, though it is empty
             return f"no array has the shape {printable(str(shape), 80)}; expected sizes whose product is below 2^63"

@@ -1,7 +1,7 @@
 """The document: format 1.0 as pydantic models.
 
-The models hold what was written and check its form, strictly: nothing is coerced, no unknown key passes. What needs the
-rest of the document (references, operands, shapes) is checked where the circuit is built.
+The models hold the words of the document and check its form strictly: nothing is coerced, and no unknown key passes.
+What needs the rest of the document (references, operands, shapes) is checked when the circuit is built.
 """
 
 from __future__ import annotations
@@ -444,4 +444,4 @@ TAGS: dict[Any, type[BaseModel]] = {
     "<gate>": GateNode, "<list>": GateNode, "<object>": GateNode,
     "<circuit file>": CircuitFile, "<inline>": Body,
 }
-"""What pydantic calls the members of the unions above, where it says where it found something."""
+"""The tags of the members of the unions above, which pydantic puts into the paths of its findings."""

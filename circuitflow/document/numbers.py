@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.document.model import DTYPES, MAX_DIMENSIONS
-from circuitflow.errors import CircuitflowError, InputError, listing, printable, short
+from circuitflow.errors import CircuitflowError, InputError
+from circuitflow.text import listing, printable, short
 
 _FLOATS = {"float64": (53, 1024, -1074), "float32": (24, 128, -149), "float16": (11, 16, -24),
            "bfloat16": (8, 128, -133)}
@@ -339,7 +340,7 @@ def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: st
 
 def _doubtful(leaves: Sequence[Any], kinds: set[type], array: Any) -> Sequence[int]:
     """Positions of numbers that the array may have changed; all of them where there is no array."""
-    if array is not None and kinds == {float} and array.dtype.kind == "f":  # rounding is no doubt
+    if array is not None and kinds == {float} and array.dtype.kind == "f":  # the array rounds as it should
         kept, size = np.finfo(array.dtype), np.abs(np.array(leaves))
         outside = (size > float(kept.max)) | ((size < float(kept.smallest_normal)) & (size != 0))
         return [int(i) for i in np.flatnonzero(outside)]

@@ -15,7 +15,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
+from circuitflow.text import printable
 
 PATIENCE = 10.0
 """Seconds to wait for a reader of a named pipe."""

@@ -1,4 +1,4 @@
-"""Where in the text: found by scanning it again, along the wanted paths only, once there is something to report."""
+"""Finds the places of faults. It scans the text again, along their paths only, when there is something to report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Position(NamedTuple):
 
 
 def positions(text: str, offsets: Iterable[int]) -> Iterator[Position]:
-    """The line and column of offsets in ascending order, which share the text of a line: it may be all there is."""
+    """The line and column of offsets in ascending order. Places on one line share its text, which may be long."""
     line, start, end, source = 0, 0, -1, ""
     for offset in offsets:
         if not line or end < offset:
@@ -49,7 +49,7 @@ def positions(text: str, offsets: Iterable[int]) -> Iterator[Position]:
 
 
 def locate(text: str, places: Iterable[Place]) -> dict[Place, int]:
-    """The offset of every place; where a path ends early, that of its longest part that is there."""
+    """The offset of every place. For a path that leads nowhere, the offset of the longest part that leads somewhere."""
     found: dict[Place, int] = {}
     pending = [(_space(text, 0), 0, list(places))]
     while pending:
@@ -82,7 +82,7 @@ def _members(text: str, start: int) -> Iterator[tuple[str | int, int, int]]:
         name: str | int = index
         if text[start] == "{":
             name, position = scanstring(text, position + 1, False)
-            position = _space(text, _space(text, position) + 1)  # over the colon
+            position = _space(text, _space(text, position) + 1)  # skip the colon
         yield name, key, position
         position = _space(text, _skip(text, position)[1])
         index += 1
@@ -104,7 +104,7 @@ class Token(NamedTuple):
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The scalars and keys of a valid JSON text, those included that a parser drops or cannot take."""
+    """The scalars and keys of a valid JSON text, including those that a parser drops or cannot take."""
     place: list[str | int] = []
     keys: list[set[str] | None] = []
     before = ""

@@ -1,4 +1,4 @@
-"""Bytes to a validated document; every fault is noted on the way and reading goes on as far as it makes sense."""
+"""Reads bytes into a validated document. It notes every fault and reads on as far as that makes sense."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from circuitflow.document.faults import Faults, Source, add_model_faults, node_i
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import PORT, Document, Value
 from circuitflow.document.writing import dumps_value
-from circuitflow.errors import printable
+from circuitflow.text import printable
 
 _PIECE = 2**20
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -37,7 +37,7 @@ class Parsed:
     Attributes:
         document: the validated document; what was at fault is replaced by a stand-in.
         source: the text that it came from.
-        broken: paths of the stand-ins, of which nothing more is to be said.
+        broken: paths of the stand-ins, on which no more faults are reported.
     """
 
     document: Document
@@ -46,7 +46,7 @@ class Parsed:
 
 
 def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT) -> Source:
-    """The text of a file, or of standard input for "-"; what cannot be read is noted as a fault."""
+    """The text of a file, or of standard input for "-". A failure to read is noted as a fault."""
     name = os.fspath(path)
     if name == "-":
         return decoded("<stdin>", up_to(limits.document_bytes + 1, sys.stdin.buffer), Path(), faults, limits)
@@ -69,7 +69,7 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
 
 
 def up_to(most: int, file: BinaryIO) -> bytes:
-    """The first bytes of a file; read in pieces, for a read of so many would allocate them all."""
+    """The first bytes of a file, read in pieces: a single read would allocate the most there may be."""
     pieces, left = [], most
     while left and (piece := file.read(min(left, _PIECE))):
         pieces.append(piece)
@@ -78,7 +78,7 @@ def up_to(most: int, file: BinaryIO) -> bytes:
 
 
 def decoded(name: str, data: bytes, folder: Path | None, faults: Faults, limits: Limits) -> Source:
-    """The text of a document; what is no text, or more than is read of one, is noted as a fault."""
+    """The text of a document. Bytes that are no text, or too many, are noted as a fault."""
     source = Source(name, None, folder, limits)
     if len(data) > limits.document_bytes:
         faults.add(source, f"is larger than {limits.document_bytes} bytes, the largest document that is read (limit "
@@ -179,10 +179,10 @@ def parsed_value(value: Any, beside: Source, name: str) -> Any:
 
 
 NAMELESS = "_"
-"""Id of the stand-in of a node whose own id cannot be told."""
+"""Id of the stand-in for a node whose own id is at fault."""
 
 _NOWHERE = f"{NAMELESS}.{NAMELESS}"
-"""The stand-in of a reference; no id is like that."""
+"""The stand-in for a reference; no id looks like it."""
 
 _STAND_INS: dict[str, Any] = {"circuitflow": "1.0", "nodes": [], "outputs": [NAMELESS], "edges": []}
 
@@ -227,7 +227,7 @@ def _is_member(values: Any, place: str | int) -> bool:
 
 
 def parse_json(source: Source, text: str, faults: Faults) -> Any:
-    """The JSON value of a text, or _NOTHING; what JSON forbids and Python's parser lets pass is noted as a fault."""
+    """The JSON value of a text, or _NOTHING. What Python's parser accepts and JSON forbids is noted as a fault."""
     limits = source.limits
     surrogates = _SURROGATE.search(text) is not None
     suspicious = surrogates or _has_long_text(text, limits.text)
@@ -281,7 +281,7 @@ def is_lost(digits: str, value: float) -> bool:
 
 
 def _has_long_text(text: str, limit: int) -> bool:
-    """Whether there may be a text of more than so many characters: a stretch without an end of one."""
+    """Whether a text may have more characters than the limit: so many stand without a quote that ends one."""
     start = 0
     while start + limit < len(text):
         end = text.rfind('"', start + 1, start + limit + 1)
@@ -298,7 +298,7 @@ def _has_long_text(text: str, limit: int) -> bool:
 
 
 def _forbidden(text: str, limits: Limits) -> Iterator[tuple[positions.Token, str]]:
-    """Repeated keys, numbers that are endless, not finite or lost, texts that are endless, and lone surrogates."""
+    """Repeated keys, lone surrogates, texts that are too long, and numbers that are too long, infinite or lost."""
     for token in positions.tokens(text):
         word = token.text
         digits = word.lstrip("-")
@@ -320,7 +320,7 @@ def _forbidden(text: str, limits: Limits) -> Iterator[tuple[positions.Token, str
 
 
 def _syntax(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
-    """Place and remedy of a syntax error; not the parser's own words, which differ between versions of Python."""
+    """Place and remedy of a syntax error. The parser's own words differ between versions of Python."""
     offset = error.pos
     if error.msg.startswith("Illegal trailing comma"):
         offset += len(text[offset + 1 :]) - len(text[offset + 1 :].lstrip()) + 1

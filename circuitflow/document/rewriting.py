@@ -1,4 +1,4 @@
-"""The two ways to write operands, each turned into the other."""
+"""Rewrites a document: operands as edges or as `inputs`, and other values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors in safetensors files, which are read through descriptors that are checked."""
+"""Reads tensors from safetensors files, through checked descriptors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from circuitflow.document.files import Beside, ValueFaultError, beside, verify
 from circuitflow.document.limits import DEFAULT, Limits, amount
 from circuitflow.document.model import DTYPES, TensorFile
-from circuitflow.errors import listing, nearest, printable
+from circuitflow.text import listing, nearest, printable
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16",
            "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool"}
@@ -39,7 +39,7 @@ class Tensor(NamedTuple):
 
 @dataclass
 class _Open:
-    """A file that is open: the library's view of it, which needs no descriptor, and what has been made of it so far."""
+    """An open file: the library's view of it, which needs no descriptor, and the tensors made of it so far."""
 
     view: Any
     names: dict[str, None]
@@ -60,7 +60,7 @@ class TensorFiles:
     """
 
     def __init__(self, limits: Limits = DEFAULT, nearest: Callable[[str, Collection[str]], str] = nearest) -> None:
-        """No file yet.
+        """Begin without files.
 
         Args:
             limits: how large they may be.
@@ -116,7 +116,7 @@ class TensorFiles:
 
         found.file.seek(0)
         size, limit = int.from_bytes(found.file.read(8), "little"), self.limits.header_bytes
-        if size < found.status.st_size:  # else it is none, and the library says so without reading it
+        if size < found.status.st_size:  # otherwise the library says that it is none, without reading it
             if self._headers + size > limit:
                 raise ValueFaultError(f"with '{found.shown}', the headers of tensor files take "
                                       f"{amount(self._headers + size)}; at most {amount(limit)} are read "
@@ -130,7 +130,7 @@ class TensorFiles:
 
 
 def _way_to(found: Beside) -> str:
-    """A path, which is all that the library takes, to what is open already; the file's own where there is none."""
+    """A path to the open file, since the library takes paths only; the file's own path where there is no such path."""
     for folder in ("/proc/self/fd", "/dev/fd"):
         path = f"{folder}/{found.file.fileno()}"
         if os.path.exists(path):

@@ -23,11 +23,11 @@ from circuitflow.document.model import (
 from circuitflow.document.numbers import copied, unfit
 from circuitflow.document.tensors import Array, Tensor, TensorFiles
 from circuitflow.document.writing import spelled
-from circuitflow.errors import short
+from circuitflow.text import short
 
 
 class Announced(NamedTuple):
-    """A tensor before it is there.
+    """A tensor that is announced, before it is made.
 
     Attributes:
         shape, dtype: what it will have.
@@ -41,7 +41,7 @@ class Announced(NamedTuple):
 
 def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | None,
              files: TensorFiles) -> Array:
-    """The array that a value of a document stands for; what it takes has been counted, as `announced` says it.
+    """The array that a value of a document stands for. Its size is counted already; see `announced`.
 
     Args:
         value: as the document holds it.
@@ -72,7 +72,7 @@ def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | No
 
 def announced(value: Value, *, dtype: str | None, default: str, folder: Path | None,
               files: TensorFiles) -> Announced | None:
-    """What a few words, or a file, will become; None for what is written out. The arguments are those of `to_array`.
+    """The tensor that a short form or a file stands for; None for numbers in full. Arguments are those of `to_array`.
 
     Raises:
         ValueFaultError: with the path of the place inside the value.

@@ -7,8 +7,8 @@ import math
 from typing import Any
 
 from circuitflow.document.model import Document, Node
-from circuitflow.errors import InputError, short
-from circuitflow.text import shown
+from circuitflow.errors import InputError
+from circuitflow.text import short, shown
 
 WIDTH = 120
 _BROKEN = ("nodes", "edges", "circuits")
@@ -21,7 +21,7 @@ _LAST = ("label", "description", "metadata")
 
 
 def dumps(document: Document) -> str:
-    """The canonical text of a document: keys in the order of the format, what was not written left out."""
+    """The canonical text of a document: keys in the order of the format, without those that are not set."""
     raw = document.model_dump(mode="python", by_alias=True, exclude_unset=True)
     return _layout(_ordered(raw), 0) + "\n"
 

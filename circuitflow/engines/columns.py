@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 
 from circuitflow.document.numbers import copied
-from circuitflow.engines.contract import Engine
-from circuitflow.errors import InputError, printable
+from circuitflow.engines.contract import CompiledFunction
+from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.libraries import Library
 from circuitflow.interpreter.question import Answer, Question
+from circuitflow.text import printable
 
 
-class OverRows(Engine):
+class OverRows(CompiledFunction):
     """Answers a question to a circuit of scalars for every row."""
 
     over_rows = True

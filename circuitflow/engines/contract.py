@@ -1,10 +1,22 @@
-"""The interface of engines: a question that can be called."""
+"""The contract of engines, which the table `ENGINES` lists.
+
+An engine makes a function of a question. It promises:
+
+- Questions: it takes one, or refuses it when the function is made. The refusal is an `InputError` or a `GateError` that
+  names what stands in the way and a remedy; a package that is not installed is a `MissingExtraError`.
+- Answers: those of `Question.interpret` to rounding, in the order of the question, over rows for each row.
+- Arguments: they are bound by `Question.bind`, so that all engines refuse the same in the same words.
+- Errors: a call raises nothing but an `InputError` or a `GateError`, as the interpreter does.
+- Threads: a function may be called by several at once. What a call changes it takes from a pool, or under a lock.
+- Pickling: a pickle carries the question, the thresholds and the options, and no code.
+"""
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Self
@@ -16,18 +28,35 @@ from circuitflow.errors import GateError, InputError
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.question import Answer, Question
 
+ValueAndGrad = Callable[..., tuple[Any, dict[str, Any]]]
+"""What a caller gets: inputs by name, `upstream` by output → values and gradients."""
 
-class Engine(ABC):
-    """A function from inputs by name, and upstream gradients by output, to values and gradients.
 
-    Every engine binds its arguments by `Question.bind`, so that all refuse the same in the same words. It gives what
-    `Question.interpret` gives, to rounding. It may be shared between threads and pickled.
+@dataclass(frozen=True)
+class Engine:
+    """A row of the table of engines.
+
+    Attributes:
+        words: what it runs, for help.
+        compile: makes the function of a question; takes the question, thresholds and, if there are devices, `device`.
+        vmap: likewise over the rows of columns; None if it takes one row at a time.
+        devices: what a device may be, in words; "" if it runs on the CPU only.
+    """
+
+    words: str
+    compile: Callable[..., CompiledFunction]
+    vmap: Callable[..., CompiledFunction] | None = None
+    devices: str = ""
+
+
+class CompiledFunction(ABC):
+    """A function from inputs by name, and upstream gradients by output, to values and gradients; see the contract.
 
     Attributes:
         question: the question.
         way: how it runs, in words.
         over_rows: whether arguments may be columns, and results are.
-        options: its other arguments, by keyword. A pickle carries the question and these, no code.
+        options: its other arguments, by keyword.
     """
 
     way = ""
@@ -55,8 +84,13 @@ class Engine(ABC):
         """
         return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, named)))
 
+    @property
+    def value_and_grad(self) -> ValueAndGrad:
+        """The function that a caller gets: this one, or a faster one that does the same."""
+        return self
+
     def taking(self, upstream: Mapping[str, Any]) -> Self:
-        """The engine that takes these upstream gradients: this one, or another for the same question."""
+        """The function that takes these upstream gradients: this one, or another for the same question."""
         return self
 
     @abstractmethod
@@ -67,7 +101,7 @@ class Engine(ABC):
         return partial(type(self), **self.options), (self.question, self.thresholds)
 
 
-class Interpreted(Engine):
+class Interpreted(CompiledFunction):
     """The reference interpreter."""
 
     way = "interpreter"
@@ -76,12 +110,12 @@ class Interpreted(Engine):
         return self.question.interpret(*self.question.bind(inputs, upstream))
 
 
-class Backed(Engine):
-    """An engine whose code cannot answer everything; the interpreter answers the rest.
+class Backed(CompiledFunction):
+    """A function whose code cannot answer every call; the interpreter answers the rest.
 
     The interpreter takes arrays of other libraries, on their own device, and every call for which the code raises: a
     function of Python raises where NumPy's gives an infinity or NaN, a gate refuses an operand, or the gradient circuit
-    cannot be written. An exception of another class is a fault of ours, and gives a warning.
+    cannot be written. An exception of another class is a fault of circuitflow, and gives a warning.
 
     Attributes:
         raises: the classes that are expected.
@@ -91,7 +125,7 @@ class Backed(Engine):
 
     @abstractmethod
     def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
-        """The answer for arrays of NumPy; arguments are what `Question.bind` gives."""
+        """The answer for arrays of NumPy. The arguments are what `Question.bind` gives."""
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
         bound, seeds = self.question.bind(inputs, upstream)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from circuitflow.document.limits import changed
-from circuitflow.errors import InputError, short
+from circuitflow.errors import InputError
+from circuitflow.text import short
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,22 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.contract import Engine
-from circuitflow.errors import VerificationError, printable
+from circuitflow.engines.contract import CompiledFunction
+from circuitflow.errors import VerificationError
 from circuitflow.gates import ArrayType
 from circuitflow.interpreter.libraries import precise
 from circuitflow.interpreter.passes import forward_pass, reverse_sweep
 from circuitflow.interpreter.question import Answer
 from circuitflow.interpreter.vocabulary import Vocabulary
+from circuitflow.text import printable
 
 ROUNDING = {"float64": 1e-9, "float32": 1e-3, "float16": 1e-1, "bfloat16": 1e-1}
 """The difference that rounding may make, relative to the largest number that goes into a result."""
 
 
-class Verified(Engine):
+class Verified(CompiledFunction):
     """Gives the answer of an engine, after comparing it with the interpreter's."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: CompiledFunction) -> None:
         super().__init__(engine.question, engine.thresholds)
         self._engine, self.way = engine, f"{engine.way}, verified"
 

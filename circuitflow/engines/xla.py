@@ -10,22 +10,23 @@ import numpy as np
 
 from circuitflow.engines.barriers import as_written
 from circuitflow.engines.columns import count_rows, in_memory
-from circuitflow.engines.contract import Engine
+from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.errors import GateError, InputError, MissingExtraError, printable
+from circuitflow.errors import GateError, InputError, MissingExtraError
 from circuitflow.gates.special import Namespace
 from circuitflow.interpreter.binding import Bound, library_of
 from circuitflow.interpreter.libraries import JaxNumpy, Library
 from circuitflow.interpreter.passes import forward_pass, reverse_sweep
 from circuitflow.interpreter.question import Answer, Question
 from circuitflow.interpreter.vocabulary import Vocabulary
+from circuitflow.text import printable
 
 _Key = tuple[int, str]
 """0 and the id of an input, or 1 and the output that an upstream gradient is of."""
 
 
-class Jitted(Engine):
+class Jitted(CompiledFunction):
     """A question to a circuit, as a function of arrays that gives JAX arrays.
 
     The document's arrays go to the device once. The arguments of a call go each time, unless they are JAX arrays.
@@ -37,7 +38,7 @@ class Jitted(Engine):
 
         Args:
             question: the question.
-            thresholds: see `Engine`.
+            thresholds: see `CompiledFunction`.
             device: "cpu", "gpu" or a JAX device; by default JAX's own choice.
             rows: whether arguments may have one more axis, in front, that everything is done along.
 
@@ -68,7 +69,7 @@ class Jitted(Engine):
         """JAX arrays.
 
         Raises:
-            InputError: as `Engine.__call__`; or a gate goes by a value.
+            InputError: as `CompiledFunction.__call__`; or a gate goes by a value.
             GateError: a gate could not be applied to the values that reached it.
         """
         refuse_fork()

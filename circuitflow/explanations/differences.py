@@ -14,11 +14,11 @@ import numpy as np
 
 from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
-from circuitflow.errors import short
 from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bodies import Definition, Edge, Site
 from circuitflow.graph.circuit import Circuit
+from circuitflow.text import short
 
 Kind = Literal["removed", "added", "renamed", "changed", "rewired", "circuit"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.errors import InputError, few, printable
+from circuitflow.errors import InputError
 from circuitflow.explanations.expressions import sent_back, stage
 from circuitflow.explanations.numbers import number
 from circuitflow.gates import NOTES, ArrayType, AtLeast
@@ -18,6 +18,7 @@ from circuitflow.gates.notes import told
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.network import Node
 from circuitflow.interpreter.result import Contribution, Result
+from circuitflow.text import few, printable
 
 _NO_RULE = {
     "scan": "goes back through its circuit step by step, from the last position to the first",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from circuitflow.errors import printable
 from circuitflow.gates import ArrayType, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
 from circuitflow.graph.network import Node
+from circuitflow.text import printable
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 from circuitflow.arguments import checked
-from circuitflow.errors import InputError, nearest, printable
+from circuitflow.errors import InputError
 from circuitflow.explanations.explanation import Explanation, Stage, explanation
 from circuitflow.interpreter.result import Result
+from circuitflow.text import nearest, printable
 
 
 class Told(str):

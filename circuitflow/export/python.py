@@ -21,7 +21,7 @@ from circuitflow.engines.program.source import Source, is_number
 from circuitflow.engines.program.trace import Called, Inseparable, Line, Value, values_in
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.staged.floats import scalar_program
-from circuitflow.errors import InputError, few, printable
+from circuitflow.errors import InputError
 from circuitflow.export.helpers import CALLS
 from circuitflow.export.names import Names, filled
 from circuitflow.gates import ArrayType
@@ -34,6 +34,7 @@ from circuitflow.interpreter.binding import concrete
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.libraries import Library
 from circuitflow.interpreter.question import Question, References
+from circuitflow.text import few, printable
 
 LITERAL = 1000
 """An array of more numbers is an argument without a default."""

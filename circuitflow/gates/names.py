@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from types import MappingProxyType
 
-from circuitflow.errors import nearest
 from circuitflow.gates.notes import NOTES
+from circuitflow.text import nearest
 
 __all__ = ["KINDS", "RECIPES", "called", "instead", "of_elements", "suggestion"]
 

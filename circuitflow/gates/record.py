@@ -12,8 +12,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from circuitflow.arguments import expected, fits
-from circuitflow.errors import GateError, short
+from circuitflow.errors import GateError
 from circuitflow.gates.shapes import ArrayType
+from circuitflow.text import short
 
 __all__ = ["AtLeast", "Attributes", "Facets", "Gate", "GateTable", "Reads"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from circuitflow.errors import few
+from circuitflow.text import few
 
 TERMS, FACTORS, COEFFICIENT = 1000, 64, 2**63
 """Of the largest polynomial: how many terms, how many names in one, and what NumPy has no size of."""

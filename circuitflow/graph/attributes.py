@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from circuitflow.document.faults import expected
-from circuitflow.errors import listing, nearest, printable, short
 from circuitflow.gates import Gate
+from circuitflow.text import listing, nearest, printable, short
 
 
 class Misfit(NamedTuple):

@@ -10,11 +10,11 @@ from circuitflow.document.faults import Faults
 from circuitflow.document.model import NODES, CallNode, GateNode, IfNode, Node, ScanNode, SubcircuitNode
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
-from circuitflow.errors import few, listing, printable, short
 from circuitflow.gates import AtLeast, Gate, GateTable, of_elements, suggestion
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.bodies import NOTHING, Definition, Edge, Output, Site
 from circuitflow.graph.order import put_in_order
+from circuitflow.text import few, listing, printable, short
 
 
 def check(definition: Definition, gates: GateTable, faults: Faults) -> None:

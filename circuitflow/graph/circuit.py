@@ -24,7 +24,7 @@ from circuitflow.document.tensors import Array
 from circuitflow.document.values import from_array
 from circuitflow.document.writing import dumps as dump_document
 from circuitflow.document.writing import tidy
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bodies import Output, define
@@ -35,6 +35,7 @@ from circuitflow.graph.expansion import outputs_of_call, reached
 from circuitflow.graph.network import Network, Node
 from circuitflow.graph.typing import Typing, known_types
 from circuitflow.graph.values import read_sources, read_upstream
+from circuitflow.text import printable
 
 NO_TENSORS: Tensors = MappingProxyType({})
 

@@ -8,8 +8,8 @@ import networkx as nx
 
 from circuitflow.document.faults import Faults
 from circuitflow.document.model import SubcircuitNode
-from circuitflow.errors import circle, short
 from circuitflow.graph.bodies import Definition, Output
+from circuitflow.text import circle, short
 
 
 def reached(root: Definition, faults: Faults) -> list[Definition] | None:

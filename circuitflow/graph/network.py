@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from circuitflow.arguments import checked
-from circuitflow.errors import nearest
 from circuitflow.gates import ArrayType, Gate
 from circuitflow.graph.bodies import Edge, Output, Site
+from circuitflow.text import nearest
 
 
 @dataclass(slots=True, eq=False)

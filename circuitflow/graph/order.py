@@ -8,8 +8,8 @@ from collections.abc import Collection
 import networkx as nx
 
 from circuitflow.document.faults import Faults
-from circuitflow.errors import circle
 from circuitflow.graph.bodies import Definition, Site
+from circuitflow.text import circle
 
 
 def put_in_order(definition: Definition, faults: Faults) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from circuitflow.document.limits import Budget
-from circuitflow.errors import InputError, nearest, printable, short
+from circuitflow.errors import InputError
 from circuitflow.gates.shapes import ArrayType, Size, show
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.libraries import Library
 from circuitflow.interpreter.plan import Plan
+from circuitflow.text import nearest, printable, short
 
 
 class Bound(NamedTuple):

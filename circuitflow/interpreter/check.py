@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitflow.arguments import checked
-from circuitflow.errors import few
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.binding import Bound, bind, library_of, upstream_gradients
 from circuitflow.interpreter.interpreter import Interpreter
@@ -25,6 +24,7 @@ from circuitflow.interpreter.libraries import Library, precise
 from circuitflow.interpreter.passes import Track, fit, forward_pass, reverse_sweep, untracked
 from circuitflow.interpreter.plan import Plan, Step
 from circuitflow.interpreter.vocabulary import Vocabulary
+from circuitflow.text import few
 
 TOLERANCE = 1e-5
 """Largest relative difference that passes, on top of the rounding of the differences themselves."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.arguments import checked
-from circuitflow.errors import InputError, nearest, printable
+from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.interpreter.binding import bind, library_of, upstream_gradients
@@ -19,6 +19,7 @@ from circuitflow.interpreter.plan import Plan, make_plan, references
 from circuitflow.interpreter.result import Contribution, Result
 from circuitflow.interpreter.units import structure
 from circuitflow.interpreter.vocabulary import Vocabulary
+from circuitflow.text import nearest, printable
 
 
 class Interpreter:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from circuitflow.errors import CircuitflowError, GateError, printable
+from circuitflow.errors import CircuitflowError, GateError
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.masked import MaskedVocabulary, contributed, is_marked, marked, plain
 from circuitflow.interpreter.plan import Plan, Step
 from circuitflow.interpreter.result import Contribution
+from circuitflow.text import printable
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]
 """Wraps what a long loop goes over to show how far it is, as `rich.progress.track` does."""

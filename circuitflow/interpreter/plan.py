@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from circuitflow.errors import InputError, few, printable, short
+from circuitflow.errors import InputError
 from circuitflow.gates import Gate
 from circuitflow.graph.bodies import Output
 from circuitflow.graph.network import Network, Node
+from circuitflow.text import few, printable, short
 
 
 class Step(NamedTuple):

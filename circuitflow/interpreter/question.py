@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.interpreter.binding import Bound, bind, by_output, library_of, need_mappings, upstream_gradients
 from circuitflow.interpreter.cache import FrugalPasses
 from circuitflow.interpreter.libraries import precise
 from circuitflow.interpreter.plan import references
 from circuitflow.interpreter.vocabulary import Vocabulary
+from circuitflow.text import printable
 
 if TYPE_CHECKING:
     from circuitflow.interpreter.interpreter import Interpreter
@@ -67,6 +68,11 @@ class Question:
                 raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
         types = {step.node.types[0] for step in self.plan.steps}.union(self.sources.values())
         self.scalar = all(map(is_scalar, types)) and not any(step.outputs for step in self.plan.steps)
+
+    @cached_property
+    def operands(self) -> int:
+        """The number of operands of all gates."""
+        return sum(len(step.operands) for step in self.plan.steps)
 
     @cached_property
     def _passes(self) -> FrugalPasses:

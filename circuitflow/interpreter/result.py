@@ -11,9 +11,10 @@ import numpy as np
 
 from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
-from circuitflow.errors import InputError, listing, nearest, printable
+from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.plan import references
+from circuitflow.text import listing, nearest, printable
 
 
 class Contribution(NamedTuple):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from circuitflow.errors import InputError, few
+from circuitflow.errors import InputError
 from circuitflow.explanations.differences import Difference
 from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.circuit import Circuit
 from circuitflow.pictures.picture import MOST, Kind, Picture, Sign, Vertex, Wire
+from circuitflow.text import few
 
 
 def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from circuitflow.document.model import CallNode
 from circuitflow.document.model import Node as WrittenNode
-from circuitflow.errors import printable
 from circuitflow.graph.bodies import Definition
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.network import Node
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.marks import mark, shape_mark
 from circuitflow.pictures.picture import Group, Kind, Mark, Picture, Vertex, Wire
+from circuitflow.text import printable
 
 LABEL = 40
 """Longest label that is drawn, in characters."""

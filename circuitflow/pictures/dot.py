@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 
-from circuitflow.errors import printable
 from circuitflow.pictures.picture import Group, Kind, Mark, Picture, Sign, Vertex, Wire
 from circuitflow.pictures.theme import Theme
+from circuitflow.text import printable
 
 FONT = "Helvetica,Arial,sans-serif"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from circuitflow.arguments import checked
-from circuitflow.errors import InputError, nearest, printable
+from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import detail, extent
@@ -17,6 +17,7 @@ from circuitflow.pictures.page import to_page
 from circuitflow.pictures.picture import MOST, UNASKED, Picture
 from circuitflow.pictures.svg import to_svg
 from circuitflow.pictures.theme import THEMES, Theme
+from circuitflow.text import nearest, printable
 
 
 @checked

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from circuitflow.errors import printable
 from circuitflow.pictures.picture import Kind, Picture, Sign, Wire
 from circuitflow.pictures.theme import Theme
+from circuitflow.text import printable
 
 _SHAPES = {Kind.GATE: '(("{}"))', Kind.FORK: '(("{}"))', Kind.OUTPUT: '["{}"]', Kind.CIRCUIT: '[["{}"]]',
            Kind.INPUT: '["{}"]', Kind.PARAMETER: '("{}")', Kind.CONSTANT: '["{}"]', Kind.PORT: '("{}")',

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from circuitflow.errors import CircuitflowError, few
+from circuitflow.errors import CircuitflowError
 from circuitflow.explanations.differences import Difference
 from circuitflow.explanations.expressions import stage
 from circuitflow.explanations.forms import hypertext
@@ -19,6 +19,7 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.check import Report
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.drawing import draw
+from circuitflow.text import few
 
 ROWS = 60
 """Longest table; of a longer one the beginning is shown."""

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.errors import printable
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import called, unit_of
 from circuitflow.pictures.marks import norm, number
 from circuitflow.pictures.picture import Kind, Mark, Picture, Vertex, Wire
+from circuitflow.text import printable
 
 BANDS = 8
 KINDS = 6

@@ -10,7 +10,6 @@ from typing import Any
 from xml.etree import ElementTree as ET  # what this package wrote itself is written out
 
 from circuitflow.document.writing import dumps_node
-from circuitflow.errors import printable
 from circuitflow.explanations.explanation import Block, Stage, explanation, rule
 from circuitflow.explanations.forms import fingerprint, hypertext
 from circuitflow.gates import NOTES
@@ -21,6 +20,7 @@ from circuitflow.pictures.marks import EVERY, every
 from circuitflow.pictures.picture import Kind, Picture
 from circuitflow.pictures.svg import svg
 from circuitflow.pictures.theme import Theme
+from circuitflow.text import printable
 
 JSON = 2000
 """Longest JSON of a node that is shown, in characters."""

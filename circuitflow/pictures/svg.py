@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from xml.etree import ElementTree as ET  # Graphviz wrote what is parsed here
 
-from circuitflow.errors import printable
 from circuitflow.pictures.dot import to_dot
 from circuitflow.pictures.graphviz import render
 from circuitflow.pictures.picture import Picture
 from circuitflow.pictures.theme import Theme
+from circuitflow.text import printable
 
 _SVG = "http://www.w3.org/2000/svg"
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.document.model import Document
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.masked import plain
 from circuitflow.interpreter.plan import found_in, make_plan, references
 from circuitflow.interpreter.units import structure as execution
+from circuitflow.text import printable
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, called, finished, name_gradients
 from circuitflow.transforms.subcircuits import Subcircuits, differentiated, planned

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from circuitflow.arguments import checked
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import promote
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
+from circuitflow.text import printable
 from circuitflow.transforms.derivation import Derivation, References
 from circuitflow.transforms.naming import Names, closed
 from circuitflow.transforms.wires import Wire

@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from numpy_calls import FAMILIES, calls, outcome
+from support.numpy_calls import FAMILIES, calls, outcome
 
 
 def search(family: str, examples: int) -> None:

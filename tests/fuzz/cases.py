@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import circuitflow as cf
-from gate_examples import POLAR
+from support.gate_examples import POLAR
 
 Document = dict[str, Any]
 References = tuple[str, ...] | None

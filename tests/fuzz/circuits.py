@@ -17,7 +17,7 @@ from cases import LAYOUTS, Call, Case, Given
 from circuitflow.gates import ArrayType, AtLeast
 from circuitflow.gates.shapes import Size
 from circuitflow.transforms.derivatives import reverse
-from gate_examples import EXAMPLES, Example, attributes_of
+from support.gate_examples import EXAMPLES, Example, attributes_of
 
 SIZES = {"n": 3, "m": 2}
 """Sizes of named dimensions where a circuit is drawn; calls have others."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from circuitflow.cli.tables.reader import Batch, Wanted
 from circuitflow.document.numbers import unfit
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
+from circuitflow.text import printable
 
 
 class ArrowColumns:

@@ -12,7 +12,7 @@ from circuitflow.document.limits import Limits
 from circuitflow.document.numbers import unfit
 from circuitflow.document.reading import is_lost
 from circuitflow.document.writing import spelled
-from circuitflow.errors import printable
+from circuitflow.text import printable
 
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 
 import circuitflow as cf
 from circuitflow.cli.tables.reader import Wanted
-from circuitflow.errors import InputError, listing, nearest, printable, repeated
+from circuitflow.errors import InputError
 from circuitflow.gates.shapes import show
+from circuitflow.text import listing, nearest, printable, repeated
 
 
 def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], given: Collection[str],

@@ -14,7 +14,8 @@ from circuitflow.cli.tables.cells import CellError, are_kept, doubtful, numbers
 from circuitflow.cli.tables.lines import MARK, Lines, decoded, undecoded
 from circuitflow.cli.tables.reader import Batch, Wanted
 from circuitflow.document.limits import Limits
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
+from circuitflow.text import printable
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _HEADER = re.compile(r'(?:"[^"]*(?:"|$)|[^"\r\n]+)*')

@@ -10,7 +10,8 @@ from circuitflow.cli.tables.cells import CellError, numbers
 from circuitflow.cli.tables.lines import Lines, undecoded
 from circuitflow.cli.tables.reader import Batch, Wanted
 from circuitflow.document.model import NON_FINITE
-from circuitflow.errors import InputError, listing, nearest, printable, repeated, short
+from circuitflow.errors import InputError
+from circuitflow.text import listing, nearest, printable, repeated, short
 
 _ROWS = 2**16
 """Rows that are read at a time."""

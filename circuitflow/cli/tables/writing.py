@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.cli.tables.cells import words
-from circuitflow.errors import InputError, printable
+from circuitflow.errors import InputError
+from circuitflow.text import printable
 
 _SPECIAL = re.compile('[",\r\n]')
 _SEPARATING = re.compile('[",;\t\r\n]')

@@ -3,7 +3,7 @@
 The plan follows from what functions are known to do (`functions.is_fresh`), never from what they did on samples:
 whether `reshape` gives a view depends on the order of its operand in memory. So the order of an input or a result in
 memory makes no difference. These invariants hold of every plan, and the tests check them on every program that they
-make (`tests/memory_plans.py`):
+make (`tests/support/memory_plans.py`):
 
 1. A value may lie in the memory of each operand of its line, unless the line's function is fresh. Its *roots* are the
    fresh values in whose memory it may lie.

@@ -8,17 +8,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from circuitflow.engines.contract import Engine
+from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.program.program import Program, program
 from circuitflow.engines.program.trace import Inseparable
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.errors import GateError, few
+from circuitflow.errors import GateError
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.shapes import Shape
 from circuitflow.interpreter.binding import Bound, concrete
 from circuitflow.interpreter.plan import make_plan
 from circuitflow.interpreter.question import Question
 from circuitflow.interpreter.units import structure
+from circuitflow.text import few
 from circuitflow.transforms.derivatives import Reverse, reverse
 
 
@@ -118,7 +119,7 @@ class Derived:
         return [*self.values.values(), *self.gradients.values()]
 
 
-class OfDerived(Engine):
+class OfDerived(CompiledFunction):
     """An engine whose code is made of the gradient circuit.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.contract import Backed, Engine
+from circuitflow.engines.contract import Backed, CompiledFunction
 from circuitflow.engines.program.program import Program, program
 from circuitflow.engines.program.scalars import FORMS, NAMES, inlinable, number, writable, written
 from circuitflow.engines.program.source import Source, function
@@ -36,7 +36,8 @@ def scalar_program(derived: Derived) -> Program | None:
 class Staged(OfDerived, Backed):
     """Answers a question to a circuit of scalars by a plain function of floats, `value_and_grad`.
 
-    It takes the arguments of `Engine.__call__`. Floats go straight into the stages; other numbers are bound first.
+    It takes the arguments of `CompiledFunction.__call__`. Floats go straight into the stages; other numbers are bound
+    first.
     """
 
     way = "staged, on floats"
@@ -47,7 +48,7 @@ class Staged(OfDerived, Backed):
 
         Args:
             question: the question.
-            thresholds: see `Engine`.
+            thresholds: see `CompiledFunction`.
             derived: the gradient circuit, where it is there already.
             stages: its program, likewise.
 
@@ -139,7 +140,7 @@ class Staged(OfDerived, Backed):
         real = ("engine", "inputs", *self._keywords, "upstream")
         made.__code__ = made.__code__.replace(co_varnames=(*real, *made.__code__.co_varnames[len(real) :]))
         made.__defaults__, made.__kwdefaults__ = (None,), {**self._keywords, "upstream": None}
-        made.__doc__ = Engine.__call__.__doc__
+        made.__doc__ = CompiledFunction.__call__.__doc__
         return MethodType(made, self)
 
     def _dictionary(self, keys: Iterable[str], values: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.columns import OverRows, in_blocks
-from circuitflow.engines.contract import Backed, Engine
+from circuitflow.engines.contract import Backed, CompiledFunction
 from circuitflow.engines.native import is_there
 from circuitflow.engines.tape.layout import Tape, tape
 from circuitflow.engines.tape.loops import compiled, in_python
@@ -22,7 +22,7 @@ Loops = Callable[[np.ndarray[Any, Any], Any, Any], tuple[list[float], list[float
 """From numbers in the first slots, and slots and numbers of upstream gradients, to values and gradients."""
 
 
-class _Laid(Engine):
+class _Laid(CompiledFunction):
     """A question to a circuit of scalars, laid out on a tape."""
 
     def __init__(self, question: Question, thresholds: Thresholds, *, fast: bool) -> None:
@@ -51,7 +51,7 @@ class Taped(_Laid, Backed):
 
         Args:
             question: the question.
-            thresholds: see `Engine`.
+            thresholds: see `CompiledFunction`.
             fast: whether loops are compiled by numba; by default where it is installed.
 
         Raises:

@@ -1,0 +1,114 @@
+"""The project's own files: its top level, its changelog, its workflow, its hooks, and what its pages name."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+
+import pytest
+
+import circuitflow as cf
+from circuitflow.cli.main import COMMANDS
+from circuitflow.document.model import READABLE
+from support.suite import GUARD, ROOT
+
+TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks", "circuitflow", "circuits", "docs",
+       "pyproject.toml", "schemas", "tests"}
+MADE = {"build", "dist", "__pycache__", "circuitflow.egg-info"}
+PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "docs/architecture.md", "docs/stability.md"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+HOOKS = [dict(re.findall(r"^[- ] (\w+): (.*)$", hook, re.MULTILINE)) for hook in
+         re.split(r"^(?=- id:)", (ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]]
+
+
+def test_the_top_level_is_tidy():
+    names = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert names - MADE == TOP
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_names_is_there(page):
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)|(?:src|srcset)=\"([^\"]+)\"", text):
+        target = "".join(link)
+        assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
+    for name in re.findall(r"\bcf\.([A-Za-z_]\w*)", text):
+        assert name in cf.__all__, name
+    for name in re.findall(r"`circuitflow ([a-z]+)", text):
+        assert name in COMMANDS, name
+
+
+def test_the_changelog_keeps_its_form():
+    """As https://keepachangelog.com/en/1.1.0/ has it: the newest version first, changes by kind."""
+    versions = re.findall(r"^## \[([^\]]+)\](?: - (\d{4}-\d\d-\d\d))?$", CHANGELOG, re.MULTILINE)
+    assert versions[0] == ("Unreleased", "")
+    assert all(date for _, date in versions[1:])
+    kinds = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    for part in re.split(r"^## .*$", CHANGELOG, flags=re.MULTILINE)[1:]:
+        headings = re.findall(r"^### (.*)$", part, re.MULTILINE)
+        assert headings == [kind for kind in kinds if kind in headings]
+
+
+def test_the_new_places_of_modules_are_there():
+    rows = re.findall(r"^  \| (`circuitflow.*|modules.*) \| (.*) \|$", CHANGELOG, re.MULTILINE)
+    assert len(rows) > 5
+    for _, new in rows:
+        for module in re.findall(r"`(circuitflow[\w.]+)`", new):
+            assert import_module(module)
+
+
+def test_the_policy_names_the_format_that_is_read():
+    assert READABLE == ("1.0",)
+    assert "Format 1.0 is the first and is readable for ever" in (ROOT / "docs/stability.md").read_text(encoding="utf-8")
+
+
+def test_the_workflow_runs_everything_on_the_versions_of_python_that_are_supported():
+    assert re.findall(r"run: (.*)", WORKFLOW) == [".ci/run"]
+    versions = re.search(r"python: \[(.*)\]", WORKFLOW)[1].replace('"', "").split(", ")
+    assert PROJECT["requires-python"] == f">={versions[0]}"
+    assert [version.split(".")[0] for version in versions] == ["3"] * len(versions)
+    minors = [int(version.split(".")[1]) for version in versions]
+    assert minors == list(range(minors[0], minors[0] + len(minors)))
+
+
+def test_the_workflow_has_no_more_rights_than_it_needs():
+    """Actions are pinned to commits, the token may read the contents and is not kept."""
+    actions = re.findall(r"uses: (\S+)(.*)", WORKFLOW)
+    assert actions
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) and re.fullmatch(r"  # v[\d.]+", tag) for action, tag in actions)
+    assert re.findall(r"^permissions:\n((?:  .*\n)+)", WORKFLOW, re.MULTILINE) == ["  contents: read\n"]
+    assert "persist-credentials: false" in WORKFLOW
+    assert "pull_request_target" not in WORKFLOW
+
+
+def test_the_hooks_are_fmt_and_check():
+    assert [(hook["id"], hook["name"]) for hook in HOOKS] == [("circuitflow-fmt", "circuitflow fmt --check"),
+                                                             ("circuitflow-check", "circuitflow check")]
+    assert all(hook["language"] == "python" for hook in HOOKS)
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook["id"])
+def test_a_hook_takes_many_files_and_finds_the_wrong_one(hook, tmp_path):
+    """pre-commit splits `entry` as a shell does, and puts the files behind it."""
+    (tmp_path / "circuitflow").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m circuitflow "$@"\n')
+    (tmp_path / "circuitflow").chmod(0o755)
+    right = [str(ROOT / "circuits" / name) for name in ("product.json", "staged.json")]
+    wrong = str(tmp_path / "wrong.json")
+    shutil.copy(ROOT / "circuits/broken/missing_comma.json", wrong)
+
+    def status(*files):
+        program, *arguments = shlex.split(hook["entry"])
+        assert program == "python"
+        return subprocess.run([sys.executable, *arguments, *files], env={"PATH": str(tmp_path), "PYTHONPATH": str(ROOT)},
+                              capture_output=True, timeout=GUARD, check=False).returncode
+
+    assert all(re.search(hook["files"], name) for name in ("circuits/a.json", "models/circuits/a.json"))
+    assert status(*right) == 0
+    assert status(right[0], wrong, right[1]) == 2
