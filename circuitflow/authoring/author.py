@@ -27,8 +27,7 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.values import Given, read_values
 from circuitflow.text import nearest, short
 from circuitflow.transforms.naming import Names, as_nodes, called
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 LONGEST = 24
 """Longest id that is made of a gate and its operands, in characters."""

@@ -139,7 +139,7 @@ class _Meanings:
         """What a node says of itself, by what it is of: in short, and as something that can be compared."""
         node = site.node
         said: dict[str, tuple[str, Hashable]] = {"gate": (node.gate, node.gate)}
-        if node.gate in ("input", "parameter", "constant"):
+        if site.is_source:
             value, shape, dtype = node.value, getattr(node, "shape", None), node.dtype  # type: ignore[union-attr]
             if site.array is not None:
                 said["value"] = number(site.array, 4), _array(site.array)
@@ -266,7 +266,7 @@ class _Comparison:
     def _whole(self, body: Definition, site: Site) -> str:
         """A node in short."""
         said = self.known.said(site)
-        if site.node.gate in ("input", "parameter", "constant"):
+        if site.is_source:
             return " ".join([site.node.gate, *(text for what, (text, _) in said.items() if what == "value")])
         operands = ", ".join(self._reference(body, edge) for edge in site.operands)
         return f"{said['gate'][0]}({operands})"

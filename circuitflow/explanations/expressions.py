@@ -9,8 +9,7 @@ from circuitflow.gates import ArrayType, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
 from circuitflow.graph.network import Node
 from circuitflow.text import printable
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 GATES, CHARACTERS = 12, 60
 """A longer rule is told in words alone."""

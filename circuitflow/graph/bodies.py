@@ -22,6 +22,9 @@ from circuitflow.gates import AtLeast, Gate
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: there may be millions of sites
 
+SOURCES = ("input", "parameter", "constant")
+"""The kinds of nodes that data comes from."""
+
 
 class Output(NamedTuple):
     """One output of a node: the node's id, and the position of the output among those of its gate."""
@@ -75,6 +78,11 @@ class Site:
     def callee(self) -> Definition | None:
         """The circuit that a call applies, which is expanded in its place."""
         return self.bodies.get("circuit") if isinstance(self.node, CallNode) else None
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is an input, a parameter or a constant."""
+        return self.node.gate in SOURCES
 
     @property
     def ports(self) -> list[str]:

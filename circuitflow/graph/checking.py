@@ -12,7 +12,7 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.gates import AtLeast, Gate, GateTable, of_elements, suggestion
 from circuitflow.graph.attributes import fitted
-from circuitflow.graph.bodies import NOTHING, Definition, Edge, Output, Site
+from circuitflow.graph.bodies import NOTHING, SOURCES, Definition, Edge, Output, Site
 from circuitflow.graph.order import put_in_order
 from circuitflow.text import few, listing, printable, short
 
@@ -78,7 +78,7 @@ class _Checker:
         for i, node in enumerate(self.definition.body.nodes):
             if not self._is_plain(node, (*here, i)):
                 self._node(node, (*here, i))
-                in_order &= node.gate in ("input", "parameter", "constant")
+                in_order &= node.gate in SOURCES
         incoming = self._edges()
         for site in self.sites.values():
             if not site.is_plain and isinstance(site.node, GateNode | SubcircuitNode):

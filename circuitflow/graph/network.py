@@ -9,7 +9,7 @@ from typing import Any
 
 from circuitflow.arguments import checked
 from circuitflow.gates import ArrayType, Gate
-from circuitflow.graph.bodies import Edge, Output, Site
+from circuitflow.graph.bodies import SOURCES, Edge, Output, Site
 from circuitflow.text import nearest
 
 
@@ -50,7 +50,7 @@ class Node:
     @property
     def is_source(self) -> bool:
         """Whether it is an input, a parameter or a constant."""
-        return self.kind in ("input", "parameter", "constant")
+        return self.kind in SOURCES
 
     @property
     def names(self) -> list[str]:

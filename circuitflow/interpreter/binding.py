@@ -57,10 +57,10 @@ def bind(circuit: Circuit, plan: Plan, library: Library, given: Mapping[str, Any
     for name in given:
         node = circuit.nodes.get(name)
         if node is None:
-            known = [n.id for n in circuit.nodes.values() if n.kind in ("input", "parameter")]
+            inputs = [other.id for other in circuit.nodes.values() if other.is_argument]
             raise InputError(f"there is no input '{printable(name, 60)}' in circuit '{printable(circuit.name, 60)}'"
-                             f"{nearest(name, known) or '; it has ' + (', '.join(known[:8]) or 'none')}")
-        if node.kind not in ("input", "parameter"):
+                             f"{nearest(name, inputs) or '; it has ' + (', '.join(inputs[:8]) or 'none')}")
+        if not node.is_argument:
             what = "a constant" if node.kind == "constant" else f"computed, by {node.kind}"
             raise InputError(f"'{name}' cannot be given a value: it is {what}; inputs and parameters can")
     missing = [name for name in plan.sources if name not in given and name not in circuit.values]

@@ -18,8 +18,7 @@ from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, called, finished, name_gradients
 from circuitflow.transforms.subcircuits import Subcircuits, differentiated, planned
 from circuitflow.transforms.units import structure
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 References = str | Sequence[str] | None
 

@@ -14,8 +14,7 @@ from circuitflow.graph.collector import collector_paused
 from circuitflow.text import printable
 from circuitflow.transforms.derivation import Derivation, References
 from circuitflow.transforms.naming import Names, closed
-from circuitflow.transforms.wires import Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Wire, Writer
 
 
 @checked

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 
 class Names:

@@ -13,8 +13,7 @@ from circuitflow.graph.bodies import Site
 from circuitflow.graph.network import Node
 from circuitflow.graph.typed import TypedBody
 from circuitflow.transforms.naming import Names
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 _NOTES = ("label", "description", "metadata")
 _SYNTAX = {"id", "gate", "circuit", "then", "else", "inputs"}

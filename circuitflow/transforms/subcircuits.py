@@ -17,8 +17,7 @@ from circuitflow.interpreter.plan import Plan, Step, Structure, make_plan
 from circuitflow.interpreter.units import arrivals
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 Gradient = Wire | Masked | None
 """What a sweep over wires gives for a slot."""

@@ -13,8 +13,7 @@ from circuitflow.interpreter.plan import Structure
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, called, finished
 from circuitflow.transforms.subcircuits import Gradient, Pullback, Subcircuits
-from circuitflow.transforms.wires import Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Wire, Writer
 
 Wires = Mapping[str, Wire]
 Sent = tuple[Mapping[str, Wire], Collection[str]]

@@ -53,7 +53,7 @@ class Derived:
             found = reverse(primal, question.of, question.wrt, values=True, seeded=seeded)
             self.plan = make_plan(found.circuit, [*found.values.values(), *found.gradients.values()], (), structure)
         else:
-            sources = {name: name for name, node in primal.nodes.items() if node.kind in ("input", "parameter")}
+            sources = {name: name for name, node in primal.nodes.items() if node.is_argument}
             found = Reverse(primal, sources, {text: text for text in self.plan.of}, {}, {}, (), {})
         self.circuit, self.values, self.gradients = found.circuit, found.values, found.gradients
         self.inputs, self.upstream = found.sources, found.upstream
