@@ -70,7 +70,8 @@ def test_the_picture_is_what_the_command_draws(theme):
     pytest.importorskip("pygraphviz")
 
     def parts(svg):
-        return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip()) for e in ET.fromstring(svg).iter()]
+        return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip())
+                for e in ET.fromstring(svg).iter()]
 
     assert f'"architecture.{theme}.svg"' in PAGE
     assert parts((ROOT / f"docs/architecture.{theme}.svg").read_bytes()) == parts(cf.draw(DRAWN["way"](), theme=theme))

@@ -6,8 +6,8 @@ import ast
 
 from support.suite import ROOT
 
-FLOORS = ["text", "errors", "arguments", "document", "gates", "graph", "interpreter", "transforms", "engines", "executor",
-          "export", "authoring", "explanations", "pictures", "cli"]
+FLOORS = ["text", "errors", "arguments", "document", "gates", "graph", "interpreter", "transforms", "engines",
+          "executor", "export", "authoring", "explanations", "pictures", "cli"]
 PACKAGE = ROOT / "circuitflow"
 
 
