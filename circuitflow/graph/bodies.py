@@ -155,10 +155,10 @@ class _Files:
 
     def __init__(self, root: Definition, carried: Mapping[str, tuple[int, str]] | None) -> None:
         self._carried = carried
-        self._found: dict[Path | int, _File] = {}
+        self._files: dict[Path | int, _File] = {}
         if root.source.folder and root.body.circuits:
             key = 0 if carried else (root.source.folder / Path(root.source.name).name).resolve()
-            self._found[key] = _File((root.source.text or "").encode(), root, is_read=True)
+            self._files[key] = _File((root.source.text or "").encode(), root, is_read=True)
 
     def at(self, source: Source, name: str) -> _File:
         """The file that a document names.
@@ -168,11 +168,11 @@ class _Files:
         """
         if self._carried:
             key, text = self._carried[place(source.folder, name)]
-            return self._found.setdefault(key, _File(text.encode()))
+            return self._files.setdefault(key, _File(text.encode()))
         with beside(source.folder, name) as opened:
-            if opened.path not in self._found:
-                self._found[opened.path] = _File(up_to(source.limits.document_bytes + 1, opened.file))
-        return self._found[opened.path]
+            if opened.path not in self._files:
+                self._files[opened.path] = _File(up_to(source.limits.document_bytes + 1, opened.file))
+        return self._files[opened.path]
 
 
 def place(folder: Path | None, name: str) -> str:
@@ -203,11 +203,11 @@ def _definition(parsed: Parsed) -> Definition:
 
 def _subcircuits(outer: Definition, files: _Files, faults: Faults) -> list[Definition]:
     """Put the definitions that a body writes or names in scope of it; returns those that are new."""
-    found: dict[str, Definition | None] = {}  # None for one that is at fault
+    scope: dict[str, Definition | None] = {}  # None for one that is at fault
     new = []
     for name, subcircuit in (outer.body.circuits or {}).items():
         pointer = (*outer.pointer, "circuits", name)
-        found[name] = None
+        scope[name] = None
         if pointer in outer.broken:
             continue
         if len(pointer) // 2 > outer.source.limits.nesting:
@@ -219,10 +219,10 @@ def _subcircuits(outer: Definition, files: _Files, faults: Faults) -> list[Defin
         else:
             dtype = subcircuit.dtype or ("float64" if is_whole(subcircuit) else outer.dtype)
             inner, fresh = Definition(subcircuit, outer.source, dtype, pointer, outer.broken), True
-        found[name] = inner
+        scope[name] = inner
         if inner is not None and fresh:
             new.append(inner)
-    outer.scope = outer.scope.new_child(found)
+    outer.scope = outer.scope.new_child(scope)
     for definition in new:
         # A file, or a whole document, sees nothing of the document that it stands in.
         if definition.source is outer.source and not is_whole(definition.body):
@@ -240,14 +240,14 @@ def _from_file(outer: Definition, name: str, file: CircuitFile, files: _Files,
     """The definition in a file, and whether this is the first time that it is read."""
     limits = outer.source.limits
     try:
-        found = files.at(outer.source, file.file)
-        verify(file.file, found.digest, file.sha256)
+        file_read = files.at(outer.source, file.file)
+        verify(file.file, file_read.digest, file.sha256)
     except ValueFaultError as fault:
         faults.add(outer.source, f"circuit '{name}': {fault}", *outer.pointer, "circuits", name, *fault.path)
         return None, False
-    if found.is_read:
-        return found.definition, False
+    if file_read.is_read:
+        return file_read.definition, False
     path = (outer.source.folder or Path()) / file.file
-    parsed = parse(decoded(str(path), found.data, path.parent, faults, limits), faults)
-    found.definition, found.is_read = _definition(parsed) if parsed else None, True
-    return found.definition, True
+    parsed = parse(decoded(str(path), file_read.data, path.parent, faults, limits), faults)
+    file_read.definition, file_read.is_read = _definition(parsed) if parsed else None, True
+    return file_read.definition, True

@@ -102,7 +102,7 @@ class Circuit(Network):
             InputError: there is no such node, or the value does not fit it.
             DocumentError: a value as documents have it is not valid.
         """
-        found: dict[str, Any] = {}
+        stored: dict[str, Any] = {}
         for name, value in values.items():
             site, shown = self.definition.sites.get(name), f"'{printable(name, 60)}'"
             if site is None or name not in self.nodes:
@@ -115,19 +115,19 @@ class Circuit(Network):
                                  "and constants can")
             type_ = node.types[0]
             if isinstance(value, BaseModel | dict) or has_text(value):  # as documents have it
-                found[name] = parsed_value(value, self.definition.source, name)
+                stored[name] = parsed_value(value, self.definition.source, name)
                 continue
             array = as_numpy(value, type_.dtype, shown)
             if len(array.shape) != len(type_.shape) or any(
-                    isinstance(size, int) and size != given
-                    for size, given in zip(type_.shape, array.shape, strict=True)):
+                    isinstance(size, int) and size != length
+                    for size, length in zip(type_.shape, array.shape, strict=True)):
                 raise InputError(f"{shown} has shape {show(array.shape)}; expected {show(type_.shape)}")
-            found[name] = parsed_value(tidy(from_array(array)), self.definition.source, name)
-        types = {name: self.nodes[name].types[0] for name in found}
-        circuit = self.derived(with_stored(self.document, found, {name: types[name].dtype for name in found}))
+            stored[name] = parsed_value(tidy(from_array(array)), self.definition.source, name)
+        types = {name: self.nodes[name].types[0] for name in stored}
+        circuit = self.derived(with_stored(self.document, stored, {name: types[name].dtype for name in stored}))
         for name, type_ in types.items():
-            if (made := circuit.nodes[name].types[0]) != type_:
-                raise InputError(f"'{name}' would become {made.dtype} {show(made.shape)}; expected {type_.dtype} "
+            if (new := circuit.nodes[name].types[0]) != type_:
+                raise InputError(f"'{name}' would become {new.dtype} {show(new.shape)}; expected {type_.dtype} "
                                  f"{show(type_.shape)}, as before")
         return circuit
 

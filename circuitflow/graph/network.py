@@ -120,10 +120,10 @@ class Network:
         """The outputs of a call, found once: each of them may be asked for."""
         if path in self._calls:
             return self._calls[path]
-        found = self._outputs_of_call(path)
-        if found:
-            self._calls[path] = found
-        return found
+        outputs = self._outputs_of_call(path)
+        if outputs:
+            self._calls[path] = outputs
+        return outputs
 
     @cached_property
     def _calls(self) -> dict[str, Mapping[str | None, Output]]:

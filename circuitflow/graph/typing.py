@@ -57,7 +57,7 @@ class Typing:
         assert site is not None  # noqa: S101
         self.faults.add(site.source, f"node '{name}': {message}", *site.pointer, *pointer, node=name)
 
-    def _typed(self, definition: Definition, given: Mapping[str, ArrayType], path: str, budget: Budget) -> TypedBody:
+    def _typed(self, definition: Definition, inputs: Mapping[str, ArrayType], path: str, budget: Budget) -> TypedBody:
         fault = partial(self._fault, path)
         nodes: dict[str, Node] = {}
         sizes: dict[str, Dimension] = {}
@@ -85,8 +85,8 @@ class Typing:
                 if not is_scalar:
                     _spend(node, budget, fault)
                 continue
-            if isinstance(site.node, InputNode) and node.id in given:
-                _operand(node, site.node, given[node.id], sizes, fault)
+            if isinstance(site.node, InputNode) and node.id in inputs:
+                _operand(node, site.node, inputs[node.id], sizes, fault)
             elif node.is_source:
                 _source(node, site, definition.dtype, fault)
             elif node.gate is None:

@@ -13,7 +13,7 @@ from circuitflow.graph.network import Node
 from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.masked import Masked, plain
 from circuitflow.interpreter.passes import marked_sweep
-from circuitflow.interpreter.plan import Plan, Step, Structure, make_plan
+from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
 from circuitflow.interpreter.units import arrivals
 from circuitflow.text import application
 from circuitflow.transforms import primal
@@ -65,14 +65,14 @@ class Subcircuits:
     """
 
     def __init__(self, gates: GateTable, dtype: str, folder: Path | None,
-                 rules: Callable[[Subcircuits], Structure]) -> None:
+                 rules: Callable[[Subcircuits], UnitGate]) -> None:
         self.gates, self.dtype, self.folder, self._rules = gates, dtype, folder, rules
         self.bodies: dict[str, dict[str, Any]] = {}
         self._names = Names()
         self._primals: dict[tuple[Definition, tuple[str, ...]], str] = {}
         self._pullbacks: dict[Any, Pullback] = {}
 
-    def called(self, nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    def applied_by(self, nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """The bodies that nodes need, in the order in which they were written."""
         pending, seen = list(nodes), set()
         while pending:
@@ -113,9 +113,9 @@ class Subcircuits:
                 before = list(_before(node.attributes["circuit"], more).values()) if more else ()
                 length = named[node.attributes["over"][0]].shape[0] if more else 0
                 types = [ArrayType((length, *named[name].shape), named[name].dtype) for name in more]
-                made = primal.application(writer, node, ids[node.id], named, circuits, before, types)
-                wires[node.id] = made[: len(node.types)]
-                carries[node.id] = dict(zip(more, made[len(node.types) :], strict=True))
+                outputs = primal.application(writer, node, ids[node.id], named, circuits, before, types)
+                wires[node.id] = outputs[: len(node.types)]
+                carries[node.id] = dict(zip(more, outputs[len(node.types) :], strict=True))
         return Forward([wire for node in nodes for wire in wires[node.id]], carries)
 
     def primal(self, body: TypedBody, hint: str, also: tuple[str, ...] = ()) -> str:
@@ -157,30 +157,30 @@ class Subcircuits:
         writer.stage, writer.notes = "", {}
         return gradients
 
-    def arrivals(self, body: TypedBody, carry: Mapping[str, str], given: Collection[str]) -> tuple[list[str], bool]:
+    def arrivals(self, body: TypedBody, carry: Mapping[str, str], upstream: Collection[str]) -> tuple[list[str], bool]:
         """Of a scan: see `arrivals` of the executor.
 
         Args:
             body: the body.
             carry: what is carried: the input, and the output that becomes it.
-            given: the outputs of the scan that have an upstream gradient.
+            upstream: the outputs of the scan that have an upstream gradient.
         """
         plan = make_plan(body, list(body.outputs), list(carry), self._rules(self))
-        return arrivals(plan, {name: plan.wrt[name] for name in carry}, carry, given)
+        return arrivals(plan, {name: plan.wrt[name] for name in carry}, carry, upstream)
 
-    def pullback(self, body: TypedBody, hint: str, wanted: Collection[str], given: Collection[str],
+    def pullback(self, body: TypedBody, hint: str, wrt: Collection[str], of: Collection[str],
                  masked: Collection[str]) -> Pullback:
         """The gradient of a body by the inputs wanted, from upstream gradients on the outputs given, some masked."""
-        key = body, frozenset(wanted), frozenset(given), frozenset(masked)
+        key = body, frozenset(wrt), frozenset(of), frozenset(masked)
         if key not in self._pullbacks:
             self._pullbacks[key] = self._pullback(body, hint, *key[1:])
         return self._pullbacks[key]
 
-    def _pullback(self, body: TypedBody, hint: str, wanted: Collection[str], given: Collection[str],
+    def _pullback(self, body: TypedBody, hint: str, wrt: Collection[str], of: Collection[str],
                   masked: Collection[str]) -> Pullback:
         writer, ids = Writer(self.gates, self.dtype), primal.ids(body)
-        plan = make_plan(body, [text for text in body.outputs if text in given],
-                         [name for name in body.inputs if name in wanted], self._rules(self))
+        plan = make_plan(body, [text for text in body.outputs if text in of],
+                         [name for name in body.inputs if name in wrt], self._rules(self))
         inputs = {name: primal.port(writer, body.nodes[name], ids[name], declared=False)
                   for name in body.inputs if name in plan.sources}
         forward = self.forward(writer, body, planned(body, plan), inputs, differentiated(plan))
@@ -195,19 +195,19 @@ class Subcircuits:
                 seeds[slot] = seeds[slot] + seed if slot in seeds else seed
         marked = self.sweep(writer, plan, forward, seeds)
         gradients: list[Wire | None] = [*map(plain, marked)]
-        asked = {name: gradients[slot] for name, slot in plan.wrt.items()}
-        sent = {name: wire for name, wire in asked.items() if wire is not None}
+        requested = {name: gradients[slot] for name, slot in plan.wrt.items()}
+        sent = {name: wire for name, wire in requested.items() if wire is not None}
         if not sent:
             return Pullback("", {}, {}, {}, {})
-        called = name_gradients(writer, plan.names, gradients, sent, names, lambda name: f"d{name}", "gradient on")
-        records = finished(writer, names, [wire.record for wire in called.values()])
+        outputs = name_gradients(writer, plan.names, gradients, sent, names, lambda name: f"d{name}", "gradient on")
+        records = finished(writer, names, [wire.record for wire in outputs.values()])
         kept = set(map(id, records))
         name = self.add(f"{hint}_gradient", {"description": f"the gradient of {hint}", "nodes": list(as_nodes(records)),
-                                             "outputs": [wire.reference for wire in called.values()]})
+                                             "outputs": [wire.reference for wire in outputs.values()]})
         read = {name: wire for name, wire in inputs.items() if id(wire.record) in kept}
-        taken = {text: wire for text, wire in upstream.items() if id(wire.record) in kept}
-        return Pullback(name, _references(read), _references(taken), _references(called),
-                        {wire.reference: wire.type for wires in (read, taken, called) for wire in wires.values()},
+        seeded = {text: wire for text, wire in upstream.items() if id(wire.record) in kept}
+        return Pullback(name, _references(read), _references(seeded), _references(outputs),
+                        {wire.reference: wire.type for wires in (read, seeded, outputs) for wire in wires.values()},
                         frozenset(name for name, slot in plan.wrt.items() if isinstance(marked[slot], Masked)))
 
 
@@ -229,7 +229,7 @@ def ports(node: Node) -> list[str]:
 
 def differentiated(plan: Plan) -> set[str]:
     """The nodes that the reverse sweep goes through."""
-    return {step.node.id for step in plan.steps if step.wanted}
+    return {step.node.id for step in plan.steps if step.receivers}
 
 
 def planned(body: TypedBody, plan: Plan) -> list[Node]:
