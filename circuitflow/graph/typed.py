@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from circuitflow.document.tensors import Array
-from circuitflow.gates import GateTable
+from circuitflow.gates import IDENTITY, GateTable
 from circuitflow.graph.bodies import Definition, Edge, Output
 from circuitflow.graph.expansion import outputs_of_call, resolve
 from circuitflow.graph.network import Network, Node
@@ -86,7 +86,7 @@ def _expanded(root: TypedBody, paths: Collection[str] | None) -> Iterator[Node]:
                 break
             if node.id in operands and node.is_argument:
                 edge = operands[node.id]._replace(port="x")
-                yield Node(call + node.id, "identity", body.gates["identity"], {}, (edge,), (), node.types, node.site)
+                yield Node(call + node.id, IDENTITY, body.gates[IDENTITY], {}, (edge,), (), node.types, node.site)
             elif call or edges != node.operands:
                 yield Node(call + node.id, node.kind, node.gate, node.attributes, edges, node.outputs, node.types,
                            node.site)
