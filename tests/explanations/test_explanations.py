@@ -20,7 +20,8 @@ from circuitflow.explanations.expressions import Phrase, applied, sent_back, sta
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.gates.record import fill_in
-from circuitflow.graph.node import Edge, Node
+from circuitflow.graph.bodies import Edge
+from circuitflow.graph.network import Node
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import number, printable, rows
 from support.documents import circuit, document

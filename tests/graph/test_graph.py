@@ -466,3 +466,39 @@ def test_a_broken_definition_is_not_missed_where_it_is_called():
                                  "'description', 'dtype', 'circuits', 'nodes', 'edges', 'outputs', 'upstream', "
                                  "'layout', 'metadata', '$schema', 'circuitflow'")]:
         assert faults(document("x = 1", call("f", "a", "x"), circuits={"a": definition})) == [message]
+
+
+def test_what_a_call_gives_is_compared_with_what_its_circuit_declares_whatever_stands_before():
+    vector = {"nodes": [{**X, "shape": [3]}, {"id": "y", "gate": "neg", "inputs": ["x"]}], "outputs": ["y"]}
+    assert faults(document("a = 1", "i = identity(a)", call("h", "vector", "i"), circuits={"vector": vector})) == [
+        "node 'h/x': declared as (3,), the call gives ()"]
+
+
+def test_every_call_of_a_circuit_counts_towards_the_limits_though_it_is_typed_once():
+    wide = {"nodes": [X, {"id": "w", "gate": "parameter", "value": 1}, {"id": "y", "gate": "expand", "shape": [1000], "inputs": ["x"]},
+                      {"id": "z", "gate": "reduce_sum", "inputs": ["y"]}, {"id": "s", "gate": "add", "inputs": ["z", "w"]}], "outputs": ["s"]}
+    outer = {"nodes": [X, call("inner", "wide", "x")], "outputs": ["inner"]}
+    text = document("a = 1", call("g", "outer", "a"), call("h", "outer", "g"), circuits={"wide": wide, "outer": outer})
+    assert faults(text, limits=cf.Limits(run_bytes=12_000)) == [
+        "node 'h/inner/y': with a float64 tensor of shape (1000,) the values so far take 15.62 KiB; at most 11.72 KiB are allowed (limit run_bytes)"]
+    loaded = cf.loads(text)
+    assert loaded.body.nodes["g"].attributes["circuit"] is loaded.body.nodes["h"].attributes["circuit"]
+    assert list(loaded.body.nodes) == ["a", "g/inner/w", "g", "h/inner/w", "h"]
+    assert list(loaded.nodes) == ["a", "g/x", "g/inner/x", "g/inner/w", "g/inner/y", "g/inner/z", "g/inner/s", "h/x",
+                                  "h/inner/x", "h/inner/w", "h/inner/y", "h/inner/z", "h/inner/s"]
+
+
+@pytest.mark.parametrize("example", ["staged.json", "neuron_layer.json", "rnn.json"])
+def test_a_circuit_is_let_go_without_the_garbage_collector(example):
+    import gc
+    import weakref
+
+    loaded = cf.load(ROOT / "circuits" / example)
+    cf.Executor(loaded).run()
+    body = weakref.ref(loaded.body)
+    gc.disable()
+    try:
+        del loaded
+        assert body() is None
+    finally:
+        gc.enable()
