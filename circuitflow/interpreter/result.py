@@ -1,4 +1,4 @@
-"""What a run gives back."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Result:
         return document
 
     def _known(self, part: str, values: Mapping[str, Any], name: str) -> Any:
-        """What a part of the result has of a reference."""
+        """The value of a reference in a part of the result."""
         if name in values:
             return values[name]
         output = self.circuit.find(name)
@@ -183,7 +183,7 @@ class Result:
                     break
 
     def _in_reverse_sweep(self) -> Iterator[tuple[NonFinite, bool]]:
-        seen = set()  # what is said of a node is said of its first contribution, and not of each of a hundred thousand
+        seen = set()  # one report a node, not one for each of its contributions
         for contribution in self.contributions:
             if contribution.target not in seen and not _finite(contribution.value):
                 seen.add(contribution.target)
