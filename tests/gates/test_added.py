@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
-from support.documents import circuit
 
 import circuitflow as cf
 from circuitflow.cli.schema import Which
@@ -13,7 +14,8 @@ from circuitflow.errors import GateError
 from circuitflow.explanations.catalogue import example, facts, page, search
 from circuitflow.gates import GATES, Note
 from circuitflow.gates.record import family
-from circuitflow.gates.shapes import floating
+from circuitflow.gates.shapes import elementwise, floating
+from support.documents import circuit
 
 LOGIT = family({
     "logit": cf.Gate("ln(x / (1 - x))", "The logarithm of the odds of a probability.",
@@ -42,6 +44,16 @@ def test_every_engine_runs_it(engine):
     np.testing.assert_allclose(gradients["p"], SLOPES[2] if engine == "tape" else SLOPES, rtol=1e-12)
 
 
+@pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
+def test_a_row_under_the_name_of_a_looped_gate_is_what_runs(engine):
+    largest = cf.Gate("max", "The largest.", cf.AtLeast(2), elementwise, broadcasts=True, reads=cf.Reads.INPUTS | cf.Reads.OUTPUT,
+                      forward=lambda xp, *xs: functools.reduce(xp.maximum, xs), backward=lambda op, g, out, *xs: tuple(op.where(x == out, g, 0.0) for x in xs))
+    names = [f"x{i}" for i in range(9)]
+    c = circuit(*(f"{name} = {i + 1}" for i, name in enumerate(names)), f"f = mul({', '.join(names)})", gates={**GATES, "mul": largest})
+    value, gradients = cf.Executor(c).compile(engine=engine)()
+    assert (float(value), [float(gradients[name]) for name in names]) == (9, [0] * 8 + [1])
+
+
 def test_it_runs_over_rows_and_is_checked():
     c = circuit("p = 0.5", "f = logit(p)", gates=TABLE)
     values, gradients = cf.Executor(c).vmap()(p=P)
@@ -61,7 +73,7 @@ def test_its_derivatives_are_documents():
 
 def test_it_is_exported():
     program: dict = {}
-    exec(cf.to_python(circuit("p = 0.8", "f = logit(p)", gates=TABLE)), program)  # noqa: S102
+    exec(cf.to_python(circuit("p = 0.8", "f = logit(p)", gates=TABLE)), program)
     value, gradients = program["value_and_grad"](p=0.8)
     np.testing.assert_allclose([value, gradients["p"]], [np.log(4), SLOPES[2]], rtol=1e-12)
 
