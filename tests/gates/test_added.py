@@ -1,4 +1,4 @@
-"""A gate is one row: a row that is made here goes through all of the machinery that the gates of the table go through."""
+"""A gate is one row: a row that is made here goes through all of the machinery of the table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SLOPES = 1 / (P * (1 - P))
 
 
 def odds():
-    return circuit({"id": "p", "gate": "input", "value": P.tolist()}, {"id": "z", "gate": "logit", "inputs": ["p"]}, "f = reduce_sum(z)", gates=TABLE)
+    return circuit({"id": "p", "gate": "input", "value": P.tolist()}, "z = logit(p)", "f = reduce_sum(z)", gates=TABLE)
 
 
 @pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
@@ -46,10 +46,13 @@ def test_every_engine_runs_it(engine):
 
 @pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
 def test_a_row_under_the_name_of_a_looped_gate_is_what_runs(engine):
-    largest = cf.Gate("max", "The largest.", cf.AtLeast(2), elementwise, broadcasts=True, reads=cf.Reads.INPUTS | cf.Reads.OUTPUT,
-                      forward=lambda xp, *xs: functools.reduce(xp.maximum, xs), backward=lambda op, g, out, *xs: tuple(op.where(x == out, g, 0.0) for x in xs))
+    largest = cf.Gate("max", "The largest.", cf.AtLeast(2), elementwise, broadcasts=True,
+                      reads=cf.Reads.INPUTS | cf.Reads.OUTPUT,
+                      forward=lambda xp, *xs: functools.reduce(xp.maximum, xs),
+                      backward=lambda op, g, out, *xs: tuple(op.where(x == out, g, 0.0) for x in xs))
     names = [f"x{i}" for i in range(9)]
-    c = circuit(*(f"{name} = {i + 1}" for i, name in enumerate(names)), f"f = mul({', '.join(names)})", gates={**GATES, "mul": largest})
+    c = circuit(*(f"{name} = {i + 1}" for i, name in enumerate(names)), f"f = mul({', '.join(names)})",
+                gates={**GATES, "mul": largest})
     value, gradients = cf.Executor(c).compile(engine=engine)()
     assert (float(value), [float(gradients[name]) for name in names]) == (9, [0] * 8 + [1])
 
