@@ -35,8 +35,8 @@ def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def guarded(*arguments: Any) -> Any:
         closed, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        results = jax.core.eval_jaxpr(_guarded(closed.jaxpr), closed.consts, *jax.tree.leaves(arguments))
-        return jax.tree.unflatten(jax.tree.structure(results), results)
+        leaves = jax.core.eval_jaxpr(_guarded(closed.jaxpr), closed.consts, *jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(results), leaves)
 
     return guarded
 
