@@ -1,11 +1,14 @@
-"""Text for people: safe characters only, lists cut short, suggestions for a misspelling."""
+"""Text for people: safe characters only, lists cut short, spellings suggested, numbers and arrays in few digits."""
 
 from __future__ import annotations
 
 import difflib
 import itertools
+import math
+import operator
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 MARKS = 8
 """Longest run of marks on one letter that is shown as it is; more of them would cover the lines above and below."""
@@ -107,6 +110,12 @@ def listing(words: Iterable[object], most: int = 12) -> str:
     return ", ".join(few((f"'{printable(str(word), 60)}'" for word in words), most))
 
 
+def application(gate: str, operands: Iterable[str], most: int = 12) -> str:
+    """A gate applied to its first operands, such as "mul(q, z)"; the name alone where there are none."""
+    shown = ", ".join(few(operands, most))
+    return f"{gate}({shown})" if shown else gate
+
+
 def nearest(word: str, known: Collection[str], least: float = 0.6) -> str:
     """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates.
 
@@ -124,3 +133,71 @@ def nearest(word: str, known: Collection[str], least: float = 0.6) -> str:
         folded = {k.casefold().replace("_", ""): k for k in itertools.islice(known, 1000)}
         found = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []
     return f"; did you mean '{found[0]}'?" if found else ""
+
+
+# Numbers --------------------------------------------------------------------------------------------------------------
+
+INLINE = 12
+"""The most elements of an array that a line shows one by one."""
+
+LINES, COLUMNS = 20, 12
+"""The most rows, and elements of a row, that `rows` shows by default."""
+
+_WIDTH = 100
+"""The longest line of a row that is shown whole, in characters."""
+
+
+def number(value: Any, inline: int = INLINE) -> str:
+    """A number with six digits, a small array element by element, a larger one by its shape and range. −0 is 0.
+
+    Arrays may be of any library; this module imports none.
+    """
+    shape = getattr(value, "shape", ())
+    if not shape:
+        item = value.item() if hasattr(value, "item") else value
+        return f"{item + 0.0:.6g}" if isinstance(item, float) else str(item)
+    if 0 in shape:
+        return f"{tuple(shape)} empty"
+    if math.prod(shape) <= inline:
+        return f"[{', '.join(number(x, inline) for x in value)}]"
+    low, high = value.min(), value.max()
+    return f"{tuple(shape)} " + (f"all {number(low)}" if low == high else f"{number(low)} to {number(high)}")
+
+
+def rows(value: Any, *, columns: int | None = COLUMNS, lines: int | None = LINES,
+         shown: Callable[[Any], str] = number) -> str:
+    """An array row by row, each on a line of its own. The text counts the rows and elements that it leaves out.
+
+    Args:
+        value: a number or an array.
+        columns: the most elements of a row to show; None for all.
+        lines: the most rows to show; None for all.
+        shown: gives the text of a number.
+    """
+    shape = getattr(value, "shape", ())
+    if not shape or 0 in shape:
+        return number(value) if shape else shown(value)
+    lead, length = shape[:-1], shape[-1]
+    count = math.prod(lead)
+    texts = [[shown(x) for x in row[:columns]] for row in value.reshape(count, length)[:lines]]
+    widest = max(len(text) for row in texts for text in row)
+    breaks = columns is None and len(lead) + length * (widest + 2) > _WIDTH
+    width = widest if lead or breaks else 0
+    each = max(1, (_WIDTH - len(lead) - 1) // (width + 2)) if breaks else length
+    text = []
+    for i, row in enumerate(texts):
+        opened, closed = _brackets(i, lead), _brackets(count - 1 - i, lead)
+        more = f", … {length - len(row):,} more" if len(row) < length else ""
+        parts = [", ".join(cell.rjust(width) for cell in row[at : at + each]) for at in range(0, len(row), each)]
+        inside = f",\n{' ' * (len(lead) + 1)}".join(parts)
+        text.append(f"{' ' * (len(lead) - opened)}{'[' * (opened + 1)}{inside}{more}{']' * (closed + 1)}"
+                    f"{',' * (i < count - 1)}")
+    if len(texts) < count:
+        text.append(f"{' ' * len(lead)}… {count - len(texts):,} more rows")
+    return "\n".join(text)
+
+
+def _brackets(rows: int, lead: Sequence[int]) -> int:
+    """How many outer brackets open at a row, by the number of rows before it, or close, by the number after it."""
+    sizes = itertools.accumulate(reversed(lead), operator.mul)
+    return sum(rows % size == 0 for size in sizes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from inspect import Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from pydantic import TypeAdapter
 
 import circuitflow as cf
 from circuitflow.arguments import fits
-from circuitflow.cli.progress import waiting
+from circuitflow.cli.progress import track, waiting
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.limits import DEFAULT
 from circuitflow.document.model import Value
@@ -31,32 +33,39 @@ from circuitflow.text import nearest, printable, short
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document; - reads standard input.",
                                      show_default=False)]
-Set = Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", show_default=False,
+Set = Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", default_factory=list, show_default=False,
                                         help="Value of an input or parameter: a number, JSON, or a file of JSON.")]
 Inputs = Annotated[str | None, typer.Option(metavar="FILE", help="A JSON object of values, by id.", show_default=False)]
-Of = Annotated[list[str], typer.Option("--of", metavar="ID,…", show_default=False,
-                                       help="What to compute and differentiate; all outputs by default. The "
-                                            "gradient of several is that of their sum.")]
-Wrt = Annotated[list[str], typer.Option("--wrt", metavar="ID,…", show_default=False,
-                                        help="What to differentiate by; all inputs and parameters by default.")]
-Upstream = Annotated[list[str], typer.Option("--upstream", metavar="ID=VALUE", show_default=False,
+Of = Annotated[list[str], typer.Option("--of", metavar="ID,…", default_factory=list, show_default=False,
+                                       help="Nodes to compute and differentiate; all outputs by default. The gradient "
+                                            "of several is that of their sum.")]
+Wrt = Annotated[list[str], typer.Option("--wrt", metavar="ID,…", default_factory=list, show_default=False,
+                                        help="Nodes to differentiate by; all inputs and parameters by default.")]
+Upstream = Annotated[list[str], typer.Option("--upstream", metavar="ID=VALUE", default_factory=list, show_default=False,
                                              help="Upstream gradient on an output: a number, JSON, or a file of JSON.")]
-Limit = Annotated[list[str], typer.Option("--limit", metavar="NAME=N", show_default=False,
-                                          help="How large things may be: document_bytes, header_bytes, nodes, nesting, "
-                                               "digits, text, tensor_bytes or run_bytes.")]
+Limit = Annotated[list[str], typer.Option("--limit", metavar="NAME=N", default_factory=list, show_default=False,
+                                          help="Set a limit: document_bytes, header_bytes, nodes, nesting, digits, "
+                                               "text, tensor_bytes or run_bytes.")]
 Gates = Annotated[str | None, typer.Option("--gates", metavar="MODULE:TABLE", show_default=False,
                                            help="Your own gate table: a Python module and the table in it. The module "
                                                 "is imported, so it is code that you trust.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
+Forward = Annotated[bool, typer.Option("--forward", help="Only the forward pass, without gradients.")]
+Theme = Annotated[str, typer.Option(help="Colours of the picture: light or dark.")]
+Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
+                                            help="File to write; standard output by default.")]
+NewDocument = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
+                                                 help="Document to write, standard output by default. Unless its "
+                                                      "folder or one above has a circuit.schema.json, one is written "
+                                                      "beside it for your editor.")]
 
 
 @dataclass(frozen=True)
-class Question:
-    """A circuit and what is asked of it: the arguments of `Executor.run`.
+class Request:
+    """The contents of the options: a circuit, and the arguments of `Executor.run`.
 
     Attributes:
-        sources: the names of the files that were read for it, among others that may be none.
+        sources: the names of the files that were read; some of them may not exist.
     """
 
     circuit: cf.Circuit
@@ -65,6 +74,65 @@ class Question:
     wrt: list[str] | None
     upstream: Mapping[str, Any]
     sources: list[str]
+
+    def run(self, *, forward: bool) -> cf.Result:
+        """The values, and the gradients unless `forward` is true, by the interpreter."""
+        executor = cf.Executor(self.circuit)
+        if forward:
+            return executor.forward(self.inputs, of=self.of, track=track)
+        return executor.run(self.inputs, of=self.of, wrt=self.wrt, upstream=self.upstream, track=track)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The arguments of every command that runs a circuit, as they stand on the command line."""
+
+    file: File
+    assignments: Set
+    inputs: Inputs = None
+    of: Of
+    wrt: Wrt
+    upstream: Upstream
+    limit: Limit
+    gates: Gates = None
+
+    def request(self, *, forward: bool = False) -> Request:
+        """Load the circuit and read the values.
+
+        Raises:
+            DocumentError: the circuit, or a file of values, is not valid.
+            InputError: a value cannot be read or has no node; or `forward` leaves out gradients that are requested.
+        """
+        if forward and (self.wrt or self.upstream):
+            raise InputError("--forward leaves gradients out, so --wrt and --upstream have no meaning beside it; leave "
+                             "out one or the other")
+        circuit = loaded(self.file, self.limit, self.gates)
+        types = {name: circuit.nodes[name].types[0] for name in circuit.nodes}
+        values: dict[str, Any] = {}
+        if self.inputs is not None:
+            faults = Faults()
+            source = read(self.inputs, faults, circuit.limits)
+            document: dict[str, Any] = parse_as(TypeAdapter(dict[str, Value]), source, faults) or {}
+            values = _arrays({name: (value, (name,)) for name, value in document.items()}, types, source, faults)
+        for text in self.assignments:
+            name, value, source = assigned(text, "--set", circuit.limits)
+            values |= _arrays({name: (value, ())}, types, source, Faults())
+        sources = [self.file, *circuit.files, *gate_files(self.gates), *([self.inputs] if self.inputs else []),
+                   *assigned_values([*self.assignments, *self.upstream])]
+        return Request(circuit, values, split(self.of), split(self.wrt), arrays(self.upstream, "--upstream", circuit),
+                       sources)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an argument for every field of `Options` in place of its first parameter; all are by keyword."""
+    @functools.wraps(command)
+    def call(**arguments: Any) -> None:
+        command(Options(**{field.name: arguments.pop(field.name) for field in fields(Options)}), **arguments)
+
+    *shared, limit, gates = signature(Options, eval_str=True).parameters.values()
+    own = list(signature(command, eval_str=True).parameters.values())[1:]
+    call.__signature__ = Signature([*shared, *own, limit, gates])  # type: ignore[attr-defined]
+    return call
 
 
 def loaded(file: str, limit: list[str], gates: str | None = None) -> cf.Circuit:
@@ -118,40 +186,13 @@ def gate_files(gates: str | None) -> list[str]:
 
 def limits_of(limit: list[str]) -> cf.Limits:
     """The limits that options NAME=N set."""
-    given = {}
+    limits = {}
     for text in limit:
         name, equals, number = text.partition("=")
         if not equals or not number.isdecimal() or len(number) > 20:
             raise InputError(f"--limit {printable(text, 60)}: expected NAME=N, such as --limit nodes=1000")
-        given[name] = int(number)
-    return cf.Limits.of(**given)
-
-
-def question(file: str, assignments: list[str], inputs: str | None, of: list[str], wrt: list[str],
-             upstream: list[str], limit: list[str], gates: str | None = None, *, forward: bool = False) -> Question:
-    """Load a circuit and read the values given for it.
-
-    Raises:
-        DocumentError: the circuit, or a file of values, is not valid.
-        InputError: a value is not one, or belongs to nothing; or gradients are left out and asked for.
-    """
-    if forward and (wrt or upstream):
-        raise InputError("--forward leaves gradients out, so --wrt and --upstream have no meaning beside it; leave out "
-                         "one or the other")
-    circuit = loaded(file, limit, gates)
-    types = {name: circuit.nodes[name].types[0] for name in circuit.nodes}
-    given: dict[str, Any] = {}
-    if inputs is not None:
-        faults = Faults()
-        source = read(inputs, faults, circuit.limits)
-        found: dict[str, Any] = parse_as(TypeAdapter(dict[str, Value]), source, faults) or {}
-        given = _arrays({name: (value, (name,)) for name, value in found.items()}, types, source, faults)
-    for text in assignments:
-        name, value, source = assigned(text, "--set", circuit.limits)
-        given |= _arrays({name: (value, ())}, types, source, Faults())
-    sources = [file, *circuit.files, *gate_files(gates), *([inputs] if inputs else []),
-               *assigned_values([*assignments, *upstream])]
-    return Question(circuit, given, split(of), split(wrt), arrays(upstream, "--upstream", circuit), sources)
+        limits[name] = int(number)
+    return cf.Limits.of(**limits)
 
 
 def assigned_values(assignments: list[str]) -> list[str]:
@@ -166,12 +207,12 @@ def arrays(assignments: list[str], option: str, circuit: cf.Circuit) -> dict[str
         DocumentError: a file of values is not valid.
         InputError: a value is not one.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for text in assignments:
         name, value, source = assigned(text, option, circuit.limits)
         output = circuit.find(name)
-        found |= _arrays({name: (value, ())}, {name: circuit.type_of(output)} if output else {}, source, Faults())
-    return found
+        values |= _arrays({name: (value, ())}, {name: circuit.type_of(output)} if output else {}, source, Faults())
+    return values
 
 
 def split(references: list[str]) -> list[str] | None:
@@ -195,9 +236,9 @@ def assigned(text: str, option: str, limits: cf.Limits = DEFAULT) -> tuple[str, 
                 raise InputError(f"{option} {printable(text, 60)}: '{printable(value, 60)}' is no number, no JSON and "
                                  "no file") from None
             source = read(value, faults, limits)
-    found: Any = parse_as(TypeAdapter(Value), source, faults)
+    content: Any = parse_as(TypeAdapter(Value), source, faults)
     faults.raise_if_any()
-    return name, found, source
+    return name, content, source
 
 
 def _is_number(text: str) -> bool:
@@ -230,11 +271,11 @@ def _arrays(values: Mapping[str, tuple[Any, Pointer]], types: Mapping[str, cf.Ar
     Raises:
         DocumentError: a value is not one.
     """
-    given = {}
+    entries = {}
     for name, (value, pointer) in values.items():
         expected = types[name].dtype if name in types else "float64"
-        given[name] = Given(f"'{printable(name, 60)}': ", value, None if getattr(value, "dtype", None) else expected,
-                            expected, source, pointer)
-    found = read_values(given, TensorFiles(source.limits, faults.nearest), faults)
+        entries[name] = Given(f"'{printable(name, 60)}': ", value, None if getattr(value, "dtype", None) else expected,
+                              expected, source, pointer)
+    converted = read_values(entries, TensorFiles(source.limits, faults.nearest), faults)
     faults.raise_if_any()
-    return found or {}
+    return converted or {}

@@ -6,40 +6,31 @@ from typing import Any
 
 import typer
 
-from circuitflow.cli.arguments import File, Gates, Inputs, Json, Limit, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import Json, Options, with_options
 from circuitflow.cli.progress import track
 from circuitflow.cli.text import console, print_json, print_table, warn_of
 from circuitflow.document.values import from_array
-from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.check import TOLERANCE, Compared, Report, check
-from circuitflow.text import printable
+from circuitflow.text import number, printable
 
 
-def command(
-    file: File,
-    assignments: Set = [],  # noqa: B006
-    inputs: Inputs = None,
-    of: Of = [],  # noqa: B006
-    wrt: Wrt = [],  # noqa: B006
-    upstream: Upstream = [],  # noqa: B006
-    json: Json = False,
-    limit: Limit = [],  # noqa: B006
-    gates: Gates = None,
-) -> None:
-    """Validate, infer shapes, compare every gradient with central differences.
+@with_options
+def command(options: Options, *, json: Json = False) -> None:
+    """Validate a document, infer its shapes, compare every gradient with central differences.
 
-    A wrong gradient exits with status 1 and names the gate whose rule is wrong.
+    If a gradient is wrong, the exit status is 1, and the output names the gate whose rule is wrong.
 
     Example: circuitflow check circuits/staged.json
     """
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates)
-    report = check(asked.circuit, asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, track=track)
+    request = options.request()
+    circuit = request.circuit
+    report = check(circuit, request.inputs, of=request.of, wrt=request.wrt, upstream=request.upstream, track=track)
     if json:
-        print_json(_as_object(asked.circuit, report))
+        print_json(_as_object(circuit, report))
     else:
-        _print(asked.circuit, report)
+        _print(circuit, report)
     warn_of(report.unused)
     if not report.ok:
         raise typer.Exit(1)

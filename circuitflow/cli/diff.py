@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import Gates, Json, Limit, gate_files, loaded
+from circuitflow.cli.arguments import Gates, Json, Limit, Theme, gate_files, loaded
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.text import print_json, print_line
 from circuitflow.pictures.changes import changes
@@ -20,18 +20,19 @@ _STYLES = {"removed": "red", "added": "green", "renamed": "cyan"}
 def command(
     old: Annotated[str, typer.Argument(metavar="OLD", show_default=False, help="A circuit document.")],
     new: Annotated[str, typer.Argument(metavar="NEW", show_default=False, help="Another one; - reads standard input.")],
+    *,
+    limit: Limit,
     json: Json = False,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", show_default=False,
                                                help="A picture with the changes coloured: .svg, .png, .pdf, .html, "
                                                     ".dot or .mmd.")] = None,
-    theme: Annotated[str, typer.Option(help="Of the picture: light or dark.")] = "light",
-    limit: Limit = [],  # noqa: B006
+    theme: Theme = "light",
     gates: Gates = None,
 ) -> None:
-    """What changed between two documents, by meaning.
+    """Show what changed between two documents, by meaning.
 
-    Nodes added, removed, renamed, changed and rewired; the order of nodes, how values are written and labels do not
-    count. Exit status 0: the same; 1: they differ.
+    It lists the nodes that were added, removed, renamed, changed and rewired. The order of nodes, the spelling of
+    values and labels do not count. The exit status is 0 if the circuits mean the same, else 1.
 
     Example: circuitflow diff old.json new.json -o changes.svg
     """

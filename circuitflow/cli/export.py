@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from circuitflow.cli.arguments import File, Gates, Inputs, Limit, Of, Set, Upstream, Wrt, question
+from circuitflow.cli.arguments import Options, Output, with_options
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import waiting
 from circuitflow.export.targets import TARGETS
@@ -16,29 +16,23 @@ from circuitflow.text import printable
 Target = StrEnum("Target", [*TARGETS])  # type: ignore[misc]
 
 
+@with_options
 def command(
-    file: File,
+    options: Options,
+    *,
     to: Annotated[Target, typer.Option(help="The language.")] = Target["python"],
-    assignments: Set = [],  # noqa: B006
-    inputs: Inputs = None,
-    of: Of = [],  # noqa: B006
-    wrt: Wrt = [],  # noqa: B006
-    upstream: Upstream = [],  # noqa: B006
-    forward: Annotated[bool, typer.Option("--forward", help="The values alone, without gradients.")] = False,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                               help="Where to write it; standard output by default.")] = None,
-    limit: Limit = [],  # noqa: B006
-    gates: Gates = None,
+    forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
+    output: Output = None,
 ) -> None:
-    """Staged code that runs without circuitflow: one simple line a stage, forward, then backward.
+    """Write staged code that runs without circuitflow: one simple line for each stage, forward, then backward.
 
-    Values given become the defaults of its arguments.
+    The values of --set and --inputs become the defaults of its arguments.
 
     Example: circuitflow export circuits/staged.json -o staged.py
     """
-    arguments = question(file, assignments, inputs, of, wrt, upstream, limit, gates, forward=forward)
-    apart(output, arguments.sources)
-    with waiting(f"writing {printable(file, 60)} as {to}"):
-        text = TARGETS[to](arguments.circuit, arguments.of, () if forward else arguments.wrt, inputs=arguments.inputs,
-                           upstream=arguments.upstream)
+    request = options.request(forward=forward)
+    apart(output, request.sources)
+    with waiting(f"writing {printable(options.file, 60)} as {to}"):
+        text = TARGETS[to](request.circuit, request.of, () if forward else request.wrt, inputs=request.inputs,
+                           upstream=request.upstream)
     emit(output, text)

@@ -21,17 +21,19 @@ from circuitflow.text import printable
 
 def command(
     file: File,
-    write: Annotated[bool, typer.Option("--write", "-w", help="Write the file in place.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; status 1 if the layout differs.")] = False,
+    *,
+    write: Annotated[bool, typer.Option("--write", "-w", help="Replace the file.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with status 1 if the layout differs.")
+                     ] = False,
     edges: Annotated[bool, typer.Option("--edges", help="Rewrite `inputs` of nodes as edges.")] = False,
     inputs: Annotated[bool, typer.Option("--inputs", help="Rewrite edges as `inputs` of nodes.")] = False,
-    assignments: Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", show_default=False,
-                                                   help="Store a value of an input, parameter or constant.")
-                           ] = [],  # noqa: B006
-    limit: Limit = [],  # noqa: B006
+    assignments: Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", default_factory=list,
+                                                   show_default=False, help="Store a value of an input, parameter or "
+                                                                            "constant.")],
+    limit: Limit,
     gates: Gates = None,
 ) -> None:
-    """The canonical layout of a document: one node and one edge a line.
+    """Write a document in its canonical layout: one node and one edge a line.
 
     Example: circuitflow fmt --write circuits/product.json
     """

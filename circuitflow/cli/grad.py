@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Gates, Limit, Of, Wrt, gate_files, loaded, split
+from circuitflow.cli.arguments import File, Gates, Limit, NewDocument, Of, Wrt, gate_files, loaded, split
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
@@ -21,17 +21,15 @@ from circuitflow.text import printable
 
 def command(
     file: File,
-    of: Of = [],  # noqa: B006
-    wrt: Wrt = [],  # noqa: B006
+    *,
+    of: Of,
+    wrt: Wrt,
+    limit: Limit,
     values: Annotated[bool, typer.Option("--values", help="Put the circuit's outputs before the gradients.")] = False,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                               help="Where to write the document, with a circuit.schema.json for your "
-                                                    "editor unless one is there or above; standard output by default.")
-                      ] = None,
-    limit: Limit = [],  # noqa: B006
+    output: NewDocument = None,
     gates: Gates = None,
 ) -> None:
-    """The gradient, as a circuit document: run it, or differentiate it again.
+    """Write the gradient as a circuit document: run it, or differentiate it again.
 
     Example: circuitflow grad circuits/product.json -o gradient.json
     """

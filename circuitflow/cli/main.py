@@ -1,4 +1,4 @@
-"""The program: which commands there are, and how every error ends."""
+"""The program: its commands, and the exit status and message of every error."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from circuitflow.errors import CircuitflowError, DocumentError, VerificationErro
 from circuitflow.text import printable
 
 COMMANDS = {
-    "run": "Forward pass and reverse sweep: a table of node, gate, value, gradient.",
+    "run": "Compute values and gradients: a table of node, gate, value, gradient.",
     "check": "Validate, infer shapes, compare every gradient with central differences.",
-    "explain": "The staged computation in words and numbers, line by line.",
-    "draw": "The circuit as a picture: values in green, gradients in red.",
-    "grad": "The gradient, as a circuit document.",
-    "new": "A document from an expression.",
-    "export": "Staged code in Python, which runs without circuitflow.",
-    "diff": "What changed between two documents, by meaning.",
-    "fmt": "The canonical layout of a document.",
-    "gates": "The catalogue: operands, attributes, formulas.",
-    "schema": "The JSON Schema of documents, for your editor.",
+    "explain": "Explain the staged computation in words and numbers, line by line.",
+    "draw": "Draw the circuit: values in green, gradients in red.",
+    "grad": "Write the gradient as a circuit document.",
+    "new": "Write a document from an expression.",
+    "export": "Write staged code in Python that runs without circuitflow.",
+    "diff": "Show what changed between two documents, by meaning.",
+    "fmt": "Write a document in its canonical layout.",
+    "gates": "List the gates: operands, attributes, formulas.",
+    "schema": "Write the JSON Schema of documents, for your editor.",
 }
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(is_set: bool) -> None:
+    if is_set:
         from importlib.metadata import version
 
         typer.echo(f"circuitflow {version('circuitflow')}")
@@ -47,13 +47,13 @@ def _program(version: Annotated[bool, typer.Option("--version", callback=_versio
 
 
 def _app(arguments: list[str]) -> typer.Typer:
-    """The program with its commands, of which only the one to run is imported."""
+    """The program with its commands. Only the command to run is imported."""
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={
         "help_option_names": ["-h", "--help"]})
     app.callback(no_args_is_help=True)(_program)
-    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        if name == wanted:
+        if name == chosen:
             module = importlib.import_module(f"circuitflow.cli.{name}")
             app.command(name, short_help=summary, cls=getattr(module, "Command", Command))(module.command)
         else:
@@ -62,7 +62,7 @@ def _app(arguments: list[str]) -> typer.Typer:
 
 
 def _words() -> list[str]:
-    """The words that a shell asks to complete; none where it runs the program."""
+    """The words of the line that a shell completes; none when the program runs."""
     if "_CIRCUITFLOW_COMPLETE" not in os.environ:
         return []
     return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
@@ -71,7 +71,7 @@ def _words() -> list[str]:
 def main() -> None:
     """Run the program. Exit status: 0 done, 1 the answer is no, 2 bad input of any kind."""
     if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough ends the program quietly
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `circuitflow … | head` ends quietly
     prepare()
     try:
         try:

@@ -11,7 +11,7 @@ import typer
 import circuitflow as cf
 from circuitflow.authoring.expression import MAX_LENGTH
 from circuitflow.cli import command as common
-from circuitflow.cli.arguments import Gates, Set, assigned, assigned_values, gate_files, split, table_of
+from circuitflow.cli.arguments import Gates, NewDocument, Set, assigned, assigned_values, gate_files, split, table_of
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.errors import InputError
@@ -42,35 +42,32 @@ class Command(common.Command):
 
 def command(
     expression: Annotated[str, typer.Argument(metavar="EXPR", show_default=False,
-                                              help="Such as \"f = sigmoid(w*x + b)\"; several stages on lines of their "
-                                                   "own or with ; between. - reads standard input.")],
-    assignments: Set = [],  # noqa: B006
-    parameters: Annotated[list[str], typer.Option("--parameters", metavar="ID,…", show_default=False,
-                                                  help="The inputs that are trainable.")] = [],  # noqa: B006
-    shapes: Annotated[list[str], typer.Option("--shape", metavar="ID=SIZE,…", show_default=False,
-                                              help="Shape of an input: sizes and names of dimensions.")
-                      ] = [],  # noqa: B006
-    of: Annotated[list[str], typer.Option("--of", metavar="ID,…", show_default=False,
-                                          help="The outputs; the stages that no other reads by default.")
-                  ] = [],  # noqa: B006
+                                              help="An expression such as \"f = sigmoid(w*x + b)\". Each stage "
+                                                   "stands on a line of its own or after a ;. - reads standard "
+                                                   "input.")],
+    *,
+    assignments: Set,
+    parameters: Annotated[list[str], typer.Option("--parameters", metavar="ID,…", default_factory=list,
+                                                  show_default=False, help="The inputs that are trainable.")],
+    shapes: Annotated[list[str], typer.Option("--shape", metavar="ID=SIZE,…", default_factory=list, show_default=False,
+                                              help="Shape of an input: sizes and names of dimensions.")],
+    of: Annotated[list[str], typer.Option("--of", metavar="ID,…", default_factory=list, show_default=False,
+                                          help="The outputs; by default, the stages that no other stage reads.")],
     name: Annotated[str | None, typer.Option(help="Name of the document.", show_default=False)] = None,
     dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                               help="Where to write the document, with a circuit.schema.json for your "
-                                                    "editor unless one is there or above; standard output by default.")
-                      ] = None,
+    output: NewDocument = None,
     gates: Gates = None,
 ) -> None:
-    """A document from an expression.
+    """Write a document from an expression.
 
     Example: circuitflow new "f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)" --set x=3 --set y=-4
     """
     text = sys.stdin.buffer.read(MAX_LENGTH + 1).decode(errors="replace") if expression == "-" else expression
     table = table_of(gates)
     apart(output, [*assigned_values(assignments), *gate_files(gates)])
-    given = {id_: value for id_, value, _ in (assigned(item, "--set") for item in assignments)}
+    values = {id_: value for id_, value, _ in (assigned(item, "--set") for item in assignments)}
     folder = Path() if output is None else Path(output).parent
-    circuit = cf.new(text, given, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
+    circuit = cf.new(text, values, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
                      outputs=split(of), name=name, dtype=dtype, gates=table, folder=folder)
     emit_document(circuit, output)
 

@@ -10,96 +10,78 @@ import numpy as np
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import (
-    File,
-    Gates,
-    Inputs,
-    Json,
-    Limit,
-    Of,
-    Question,
-    Set,
-    Upstream,
-    Wrt,
-    arrays,
-    assigned_values,
-    question,
-    split,
-)
+from circuitflow.cli.arguments import Forward, Json, Options, Request, arrays, assigned_values, split, with_options
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
-from circuitflow.cli.table import TableQuestion, run_table
+from circuitflow.cli.table import TableRun, results, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
 from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
-from circuitflow.explanations.numbers import number
-from circuitflow.text import few, printable
+from circuitflow.interpreter.question import Question
+from circuitflow.text import application, number, printable
 
 _ENGINES = ", ".join(f"{name} ({engine.words})" for name, engine in ENGINES.items())
 _DEVICES = " ".join(f"Of the engine {name}: {engine.devices}." for name, engine in ENGINES.items() if engine.devices)
 
 
+@with_options
 def command(
-    file: File,
-    assignments: Set = [],  # noqa: B006
-    inputs: Inputs = None,
-    of: Of = [],  # noqa: B006
-    wrt: Wrt = [],  # noqa: B006
-    upstream: Upstream = [],  # noqa: B006
-    forward: Annotated[bool, typer.Option("--forward", help="The forward pass alone, without gradients.")] = False,
-    jacobian: Annotated[bool, typer.Option("--jacobian", help="The Jacobian: outputs by what they depend on.")] = False,
-    hessian: Annotated[bool, typer.Option("--hessian", help="The Hessian: gradients by what they depend on.")] = False,
-    jvp: Annotated[list[str], typer.Option("--jvp", metavar="ID=VALUE", show_default=False,
-                                           help="Forward mode: the outputs along a direction in which nodes move, each "
-                                                "by a value.")] = [],  # noqa: B006
+    options: Options,
+    *,
+    forward: Forward = False,
+    jacobian: Annotated[bool, typer.Option("--jacobian", help="Print the Jacobian: the derivative of every output by "
+                                                              "every --wrt node.")] = False,
+    hessian: Annotated[bool, typer.Option("--hessian", help="Print the Hessian: the second derivatives by the --wrt "
+                                                            "nodes.")] = False,
+    jvp: Annotated[list[str], typer.Option("--jvp", metavar="ID=VALUE", default_factory=list, show_default=False,
+                                           help="Forward mode: the derivative of the outputs along a direction, in "
+                                                "which each ID moves by its VALUE.")],
     json: Json = False,
-    values: Annotated[list[str], typer.Option("--values", metavar="ID,…", show_default=False,
-                                              help="Of --json: the nodes whose values it has, beside outputs (--of) "
-                                                   "and gradients (--wrt). Without any of the three it has all "
-                                                   "that there is.")] = [],  # noqa: B006
-    engine: Annotated[str, typer.Option(help=f"auto, {_ENGINES}. Only the interpreter, which is auto without a table, "
-                                             "shows every node.")] = "auto",
+    values: Annotated[list[str], typer.Option("--values", metavar="ID,…", default_factory=list, show_default=False,
+                                              help="With --json: print the values of these nodes, beside outputs "
+                                                   "(--of) and gradients (--wrt). Without any of the three, --json "
+                                                   "prints everything.")],
+    engine: Annotated[str, typer.Option(help=f"auto, {_ENGINES}. Without a table, auto is the interpreter, the only "
+                                             "engine that shows every node.")] = "auto",
     device: Annotated[str | None, typer.Option(help=_DEVICES, show_default=False)] = None,
-    cache: Annotated[str, typer.Option(help="What the interpreter keeps for the reverse sweep: all, needed, or "
-                                            "recompute, for the memory of a square root of the depth. With less than "
-                                            "all only outputs and gradients are shown.")] = "all",
+    cache: Annotated[str, typer.Option(help="What the interpreter keeps for the reverse sweep: all values; needed, "
+                                            "those that a backward rule reads; or recompute, about the square root of "
+                                            "as many. Without all, only outputs and gradients are shown.")] = "all",
     table: Annotated[str | None, typer.Option(metavar="ROWS", show_default=False,
-                                              help="A table as .parquet, .arrow, .csv, .tsv or .jsonl, text also as "
-                                                   ".gz, or - for CSV: a run for every row, whose columns are inputs "
-                                                   "by name. Blanks around a name do not count.")] = None,
-    defaults: Annotated[bool, typer.Option("--defaults", help="Let inputs without a column in --table have the "
-                                                              "document's values.")] = False,
-    keep: Annotated[list[str], typer.Option("--keep", metavar="COLUMN,…", show_default=False,
-                                            help="Columns of --table that stand first in the result, as they are.")
-                    ] = [],  # noqa: B006
+                                              help="Run once for every row of a table, whose columns have the names "
+                                                   "of inputs: .parquet, .arrow, .csv, .tsv or .jsonl, text also as "
+                                                   ".gz; - reads CSV from standard input. Blanks around a name do not "
+                                                   "count.")] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="With --table: an input without a column has the "
+                                                              "document's value.")] = False,
+    keep: Annotated[list[str], typer.Option("--keep", metavar="COLUMN,…", default_factory=list, show_default=False,
+                                            help="With --table: columns to copy to the front of the result.")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
-                                        help="Where the rows of --table go, as .parquet, .arrow or .csv; - is CSV on "
-                                             "standard output.")] = "-",
-    verify: Annotated[bool, typer.Option("--verify", help="Run the interpreter beside the engine, for every row of a "
+                                        help="With --table: file of the results, .parquet, .arrow or .csv; - writes "
+                                             "CSV to standard output.")] = "-",
+    verify: Annotated[bool, typer.Option("--verify", help="Compare the engine with the interpreter, for every row of a "
                                                           "table, and stop at the first number that differs.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which engine runs.")] = False,
-    trace: Annotated[bool, typer.Option("--trace", help="Print every value and every contribution as it comes about.")
-                     ] = False,
-    debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Say which node first turned a number infinite or "
-                                                                  "NaN, and exit with status 1.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Show every number of an array; large ones are cut otherwise.")
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name the engine that runs.")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Print every value and every contribution when it is "
+                                                        "computed.")] = False,
+    debug_nans: Annotated[bool, typer.Option("--debug-nans", help="Name the first node with an infinity or NaN, and "
+                                                                  "exit with status 1.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show every number of an array. Otherwise large arrays are cut.")
                     ] = False,
-    limit: Limit = [],  # noqa: B006
-    gates: Gates = None,
 ) -> None:
-    """Forward pass and reverse sweep: a table of node, gate, value, gradient.
+    """Compute values and gradients: a table of node, gate, value, gradient.
 
     Example: circuitflow run circuits/product.json --set x=-3 --wrt x,y
     """
     if verbose:
         logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    asked = question(file, assignments, inputs, of, wrt, upstream, limit, gates, forward=forward)
-    kinds = [name for name, given in (("--forward", forward), ("--jacobian", jacobian), ("--hessian", hessian),
-                                      ("--jvp", jvp)) if given]
+    request = options.request(forward=forward)
+    kinds = [name for name, is_set in (("--forward", forward), ("--jacobian", jacobian), ("--hessian", hessian),
+                                       ("--jvp", jvp)) if is_set]
     if len(kinds) > 1:
         raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
-    warn_of(asked.circuit.unused())
-    executor = cf.Executor(asked.circuit, verify=verify)
+    warn_of(request.circuit.unused())
+    executor = cf.Executor(request.circuit, verify=verify)
     fast = table is not None or engine not in ("auto", "interpreter") or device is not None
     if verify and not fast:
         raise InputError("--verify compares an engine with the interpreter; choose one by --engine, or give a --table")
@@ -114,49 +96,52 @@ def command(
         raise InputError("--defaults and --keep go with --table")
     if values and (not json or jacobian or hessian or jvp or cache != "all"):
         raise InputError("--values goes with --json and a single run that keeps all values")
-    apart(output, [*asked.sources, *assigned_values(jvp), table])
+    apart(output, [*request.sources, *assigned_values(jvp), table])
+    if fast and values:
+        raise InputError("--values goes with the interpreter, which has the value of every node")
+    if table is not None:
+        if json:
+            raise InputError("--table writes a table; leave out --json")
+        question = Question(executor, request.of, () if forward else request.wrt)
+        run_table(table, output, TableRun(executor, question, request.inputs, request.upstream, engine, device,
+                                          split(keep) or [], defaults=defaults))
+        return
     if fast:
-        if values:
-            raise InputError("--values goes with the interpreter, which has the value of every node")
-        if table is not None:
-            if json:
-                raise InputError("--table writes a table; leave out --json")
-            run_table(table, output, TableQuestion(executor, asked.of, [] if forward else asked.wrt, asked.inputs,
-                                                   asked.upstream, engine, device, split(keep) or [],
-                                                   defaults=defaults))
+        result = _compiled(request, executor, engine, device, forward=forward)
+        if json:
+            print_json(_as_object(request, executor, result, None))
         else:
-            _fast(asked, executor, engine, device, forward=forward, json=json, full=full)
+            _print_outputs(request, result, full=full)
         return
     if output != "-":
         raise InputError("-o goes with --table; for a single run use --json and your shell's >")
     logging.getLogger("circuitflow").info("engine: interpreter")
     if jacobian or hessian or jvp:
-        result = _derivative(asked, jacobian=jacobian, jvp=jvp)
+        result = _derivative(request, jacobian=jacobian, jvp=jvp)
     elif forward:
-        result = executor.forward(asked.inputs, of=asked.of, track=track)
+        result = executor.forward(request.inputs, of=request.of, track=track)
     else:
-        result = executor.run(asked.inputs, of=asked.of, wrt=asked.wrt, upstream=asked.upstream, cache=cache,
-                              track=track, watch=_Trace(asked.circuit) if trace else None)
+        result = executor.run(request.inputs, of=request.of, wrt=request.wrt, upstream=request.upstream, cache=cache,
+                              track=track, watch=_Trace(request.circuit) if trace else None)
     if json:
-        print_json(_as_object(asked, result, split(values)))
+        print_json(_as_object(request, executor, result, split(values)))
     elif cache != "all":
-        _print_asked(result, full=full)
-        _print_sum(result, asked)
-    elif result.circuit is asked.circuit:
+        _print_outputs(request, result, full=full)
+    elif result.circuit is request.circuit:
         _print(result, full=full)
-        _print_sum(result, asked)
+        _print_sum(request, result)
     else:
         for name, value in result.outputs.items():
             print_line(f"{name} = {whole(value, full=full)}", "bold red")
-    found = result.non_finite() if debug_nans else None
-    if found:
+    culprit = result.non_finite() if debug_nans else None
+    if culprit:
         sys.stdout.flush()
-        print(f"first number that is not finite: {found}", file=sys.stderr)
+        print(f"first number that is not finite: {culprit}", file=sys.stderr)
         raise typer.Exit(1)
 
 
 class _Trace:
-    """Prints what happens as it happens."""
+    """Prints every value and every contribution when it is computed."""
 
     def __init__(self, circuit: cf.Circuit) -> None:
         self.circuit = circuit
@@ -184,61 +169,55 @@ class _Trace:
         console().print(Text.assemble(before, (shown, style), (after, "dim")), soft_wrap=True)
 
 
-def _fast(asked: Question, executor: cf.Executor, engine: str, device: str | None, *, forward: bool,
-          json: bool, full: bool) -> None:
-    """A run by a compiled engine: outputs and the gradients asked for."""
-    wrt = [] if forward else asked.wrt
-    plan = executor.plan(asked.of, wrt)
-    value, gradients = executor.compile(asked.of, wrt, engine=engine, device=device)(
-        asked.inputs, upstream=asked.upstream)
-    values = dict(zip(plan.of, [value] if len(plan.of) == 1 else value.values(), strict=True))
-    values = {name: np.asarray(x) for name, x in values.items()}
-    result = cf.Result(asked.circuit, values, values, {name: np.asarray(x) for name, x in gradients.items()}, [])
-    if json:
-        print_json(_as_object(asked, result, None))
-    else:
-        _print_asked(result, full=full)
-        _print_sum(result, asked)
+def _compiled(request: Request, executor: cf.Executor, engine: str, device: str | None, *, forward: bool) -> cf.Result:
+    """The outputs and gradients that a compiled engine computes."""
+    wrt = () if forward else request.wrt
+    plan = executor.plan(request.of, wrt)
+    answer = executor.compile(request.of, wrt, engine=engine, device=device)(request.inputs, upstream=request.upstream)
+    arrays = list(map(np.asarray, results(answer)))
+    values = dict(zip(plan.of, arrays, strict=False))
+    return cf.Result(request.circuit, values, values, dict(zip(plan.wrt, arrays[len(values):], strict=True)), [])
 
 
-def _print_sum(result: cf.Result, asked: Question) -> None:
-    """Say what the gradients are those of, where there are several outputs."""
-    summed = [name for name, value in result.outputs.items() if np.asarray(value).dtype.kind == "f"]
-    if len(summed) > 1 and result.gradients:
-        console().print(sum_of(summed, is_weighted=bool(asked.upstream or asked.circuit.upstream)), style="dim")
-
-
-def _print_asked(result: cf.Result, *, full: bool) -> None:
-    """The outputs and gradients that were asked for, where nothing else is known."""
+def _print_outputs(request: Request, result: cf.Result, *, full: bool) -> None:
+    """Print the outputs and gradients of a result without other values."""
     for name, x in result.outputs.items():
         print_line(f"{name} = {whole(x, full=full)}", "bold green")
     for name, x in result.gradients.items():
         print_line(f"{result.circuit.gradient_name(name)} = {whole(x, full=full)}", "bold red")
+    _print_sum(request, result)
 
 
-def _derivative(asked: Question, *, jacobian: bool, jvp: list[str]) -> cf.Result:
-    """The values of a circuit made of the circuit: its Jacobian, its Hessian, or its derivative along tangents."""
+def _print_sum(request: Request, result: cf.Result) -> None:
+    """Say what the gradients are those of, where there are several outputs."""
+    summed = [name for name, value in result.outputs.items() if np.asarray(value).dtype.kind == "f"]
+    if len(summed) > 1 and result.gradients:
+        console().print(sum_of(summed, is_weighted=bool(request.upstream or request.circuit.upstream)), style="dim")
+
+
+def _derivative(request: Request, *, jacobian: bool, jvp: list[str]) -> cf.Result:
+    """The result of a derived circuit: the Jacobian, the Hessian, or the derivative along tangents."""
     tangents = {}
     if jvp:
-        if asked.wrt:
+        if request.wrt:
             raise InputError("--jvp names what moves; leave out --wrt")
-        tangents = arrays(jvp, "--jvp", asked.circuit)
-        derived = cf.jvp(asked.circuit, asked.of, list(tangents))
+        tangents = arrays(jvp, "--jvp", request.circuit)
+        derived = cf.jvp(request.circuit, request.of, list(tangents))
     else:
-        derived = (cf.jacobian if jacobian else cf.hessian)(asked.circuit, asked.of, asked.wrt)
+        derived = (cf.jacobian if jacobian else cf.hessian)(request.circuit, request.of, request.wrt)
     # A parameter inside a call is one of the circuit here.
-    inputs = {name.replace("/", "_"): value for name, value in asked.inputs.items()}
+    inputs = {name.replace("/", "_"): value for name, value in request.inputs.items()}
     inputs |= {f"{name.replace('/', '_').replace('.', '_')}_dot": value for name, value in tangents.items()}
     return cf.Executor(derived).forward(inputs, track=track)
 
 
-def _as_object(asked: Question, result: cf.Result, values: list[str] | None) -> dict[str, Any]:
-    """A result as `run --json` prints it: what was asked for, or all that there is."""
-    if result.circuit is not asked.circuit:  # a derivative, whose nodes nobody has named
+def _as_object(request: Request, executor: cf.Executor, result: cf.Result, values: list[str] | None) -> dict[str, Any]:
+    """A result as `run --json` prints it: the requested parts, by default everything."""
+    if result.circuit is not request.circuit:  # a derivative, whose nodes nobody has named
         return result.to_dict(values=(), gradients=(), contributions=False)
-    if asked.of is None and asked.wrt is None and values is None:
+    if request.of is None and request.wrt is None and values is None:
         return result.to_dict()
-    gradients = cf.Executor(asked.circuit).plan(asked.of, asked.wrt).wrt if result.gradients else ()
+    gradients = executor.plan(request.of, request.wrt).wrt if result.gradients else ()
     return result.to_dict(values=values or (), gradients=gradients, contributions=False)
 
 
@@ -251,7 +230,7 @@ def _print(result: cf.Result, *, full: bool) -> None:
     for contribution in result.contributions:
         forks.setdefault(contribution.source, []).append(contribution)
     forks = {name: sent for name, sent in forks.items() if len(sent) > 1}
-    # Only what there is gets a column.
+    # A column without entries is left out.
     columns = [("node", ""), ("gate", "dim"), ("value", "right green"),
                *([("gradient", "right red")] if result.gradients else []),
                *([("adds up at the fork", "dim")] if forks else [])]
@@ -273,15 +252,14 @@ def _print(result: cf.Result, *, full: bool) -> None:
 
 
 def _print_tensors(result: cf.Result) -> None:
-    """The arrays whose table tells shape and range alone."""
+    """Print the arrays that the table shows by shape and range alone."""
     for name, value in result.values.items():
-        for called, x, style in ((name, value, "green"),
-                                 (result.circuit.gradient_name(name), result.gradients.get(name), "red")):
+        for label, x, style in ((name, value, "green"),
+                                (result.circuit.gradient_name(name), result.gradients.get(name), "red")):
             if x is not None and np.ndim(x) and name not in result.outputs and cell(x).startswith("("):
-                print_line(f"{called} = {whole(x, full=True)}", style)
+                print_line(f"{label} = {whole(x, full=True)}", style)
 
 
 def _application(node: Any) -> str:
-    """The gate with its operands, such as "mul(q, z)"."""
-    shown = ", ".join(few((edge.source for edge in node.operands), 4))
-    return str(node.kind) if node.is_source else f"{node.kind}({shown})"
+    """The gate with its first operands."""
+    return application(node.kind, (edge.source for edge in node.operands), 4)

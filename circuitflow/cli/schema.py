@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from circuitflow.cli.arguments import Gates, gate_files, table_of
+from circuitflow.cli.arguments import Gates, Output, gate_files, table_of
 from circuitflow.cli.output import apart, emit
 from circuitflow.document.schema import DIALECT, GateForm, document_schema, identifier
 from circuitflow.explanations.catalogue import operands
@@ -25,8 +25,7 @@ class Which(StrEnum):
 
 def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, or of what `run --json` prints.")]
             = Which.DOCUMENT,
-            output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                                       help="Where to write it; standard output by default.")] = None,
+            output: Output = None,
             gates: Gates = None) -> None:
     """The JSON Schema of documents, for your editor.
 

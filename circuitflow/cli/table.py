@@ -23,33 +23,33 @@ from circuitflow.cli.tables.writing import header, line_writer
 from circuitflow.cli.text import sum_of
 from circuitflow.document.output import writer
 from circuitflow.errors import CircuitflowError, GateError, InputError
+from circuitflow.interpreter.plan import found_in
+from circuitflow.interpreter.question import Question
 from circuitflow.text import printable
 
 _LINES = 2**16
-"""Lines that are made text at a time, which is faster than more of them."""
+"""Lines that are converted to text at a time; more are slower."""
 
-Rows = Callable[[Batch, Mapping[str, Any]], list[Any]]
+BatchFunction = Callable[[Batch, Mapping[str, Any]], list[Any]]
 """From a batch, and upstream gradients that are the same in every row, to a column for every output and gradient."""
 
 
 @dataclass(frozen=True)
-class TableQuestion:
-    """What is asked of a circuit for every row of a table.
+class TableRun:
+    """A question that is answered for every row of a table.
 
     Attributes:
         executor: of the circuit.
-        of: the outputs; all of the document's by default.
-        wrt: what is differentiated by; all floating-point inputs and parameters by default.
+        question: the outputs and gradients.
         inputs: values that are the same in every row; they win over columns of the same name.
         upstream: upstream gradients, the same in every row.
         engine, device: those of `Executor.vmap`.
-        keep: the names of columns that are carried along.
+        keep: the names of columns that are copied to the result.
         defaults: whether an input without a column has the document's value.
     """
 
     executor: cf.Executor
-    of: Sequence[str] | None = None
-    wrt: Sequence[str] | None = None
+    question: Question
     inputs: Mapping[str, Any] = field(default_factory=dict)
     upstream: Mapping[str, Any] = field(default_factory=dict)
     engine: str = "auto"
@@ -58,41 +58,39 @@ class TableQuestion:
     defaults: bool = False
 
 
-def run_table(table: str, output: str, question: TableQuestion) -> None:
+def run_table(table: str, output: str, run: TableRun) -> None:
     """Write the columns that are kept, and one for every output and every gradient, in the order of the rows.
 
-    The output is there whole or not at all.
+    After an error no output file is left.
 
     Args:
         table: a file of Parquet, Arrow, delimited text or JSON Lines, by its ending; - reads CSV from standard input.
         output: a file of Parquet, Arrow or CSV; - writes CSV to standard output.
-        question: what is asked of every row.
+        run: the question for every row.
 
     Raises:
         InputError: the table cannot be read, or does not fit the question; the message names row and column.
         MissingExtraError: pyarrow is needed and not installed.
     """
-    plan = question.executor.plan(question.of, question.wrt)
-    types = _result_types(question, list(plan.of), list(plan.wrt))
+    circuit, plan, types = run.executor.circuit, run.question.plan, _result_types(run)
     shown = "standard input" if table == "-" else printable(table, 1000)
-    run = _over_rows(question, shown)
+    function = _over_rows(run, shown)
     try:
         with ExitStack() as stack:
-            reader = open_table(table, shown, question.executor.circuit.limits, stack)
-            wanted, unread = matched(question.executor.circuit, reader.names, plan.sources, question.inputs,
-                                     question.keep, shown, defaults=question.defaults)
+            reader = open_table(table, shown, circuit.limits, stack)
+            wanted, unread = matched(circuit, reader.names, plan.sources, run.inputs, run.keep, shown,
+                                     defaults=run.defaults)
             if unread:
                 print(f"note: {shown}: no input takes {unread}", file=sys.stderr)
             summed = [name for name in plan.of if types[name].startswith("float")]
             if len(summed) > 1 and plan.wrt:
-                weighted = bool(question.upstream or question.executor.circuit.upstream)
+                weighted = bool(run.upstream or circuit.upstream)
                 print(f"note: {sum_of(summed, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
-            kept = dict(zip(question.keep, map(reader.type_of, wanted.kept), strict=True))
+            kept = dict(zip(run.keep, map(reader.type_of, wanted.kept), strict=True))
             with _writer(output, {**kept, **types}) as write:
                 for batch in track(reader.batches(wanted), f"rows of {shown}", reader.total):
-                    results = run(batch, question.upstream)
-                    write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in
-                                          zip(results, types.values(), strict=True))])
+                    columns = zip(function(batch, run.upstream), types.values(), strict=True)
+                    write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
     except OSError as error:
         name = printable(error.filename, 1000) if error.filename else shown
         raise InputError(f"{name}: {os.strerror(error.errno) if error.errno else printable(str(error), 200)}") from None
@@ -110,22 +108,20 @@ def _is_of_arrow(error: Exception) -> bool:
     return arrow is not None and isinstance(error, arrow.ArrowException)
 
 
-def _result_types(question: TableQuestion, of: Sequence[str], wrt: Sequence[str]) -> dict[str, str]:
+def _result_types(run: TableRun) -> dict[str, str]:
     """The dtype of every column that is computed, by name."""
-    circuit = question.executor.circuit
+    circuit, plan = run.executor.circuit, run.question.plan
     types: dict[str, str] = {}
-    for name, reference in [*((name, name) for name in of), *((f"d{name}", name) for name in wrt)]:
-        found = circuit.find(reference)
-        assert found is not None  # noqa: S101
-        type_ = circuit.type_of(found)
+    for name, reference in [*((text, text) for text in plan.of), *((f"d{text}", text) for text in plan.wrt)]:
+        type_ = circuit.type_of(found_in(circuit, reference, "--table"))
         if type_.shape:
             raise InputError(f"'{reference}' is no scalar, so it is no column of a table; choose others by --of and "
                              "--wrt, or leave gradients out by --forward")
         if name in types:
             raise InputError(f"column '{name}' would stand twice; choose outputs by --of and gradients by --wrt")
         types[name] = "float32" if type_.dtype == "bfloat16" else type_.dtype
-    for i, name in enumerate(question.keep):
-        if name in types or name in question.keep[:i]:
+    for i, name in enumerate(run.keep):
+        if name in types or name in run.keep[:i]:
             raise InputError(f"column '{printable(name, 60)}' would stand twice; keep it once, or rename it in the "
                              "table")
     return types
@@ -134,33 +130,34 @@ def _result_types(question: TableQuestion, of: Sequence[str], wrt: Sequence[str]
 # Rows -----------------------------------------------------------------------------------------------------------------
 
 
-def _over_rows(question: TableQuestion, table: str) -> Rows:
-    """Every row is one example: all rows of a batch at once where an engine can, otherwise one by one.
+def _over_rows(run: TableRun, table: str) -> BatchFunction:
+    """The function for a batch: by an engine that takes all rows at once if there is one, else row by row.
 
-    Losses, reductions and arrays inside a circuit are no functions of numbers that an engine could apply to columns.
+    No engine takes rows of losses, reductions and arrays inside a circuit.
     """
-    arguments = (question.of, question.wrt)
+    of, wrt = run.question.of, run.question.wrt
     try:
-        at_once = question.executor.vmap(*arguments, engine=question.engine, device=question.device)
+        at_once = run.executor.vmap(of, wrt, engine=run.engine, device=run.device)
     except (InputError, GateError) as reason:
-        one = question.executor.compile(*arguments, engine=question.engine, device=question.device)
+        one = run.executor.compile(of, wrt, engine=run.engine, device=run.device)
         logging.getLogger("circuitflow").info("row by row: %s", reason)
-        return lambda batch, upstream: _one_by_one(one, batch, question.inputs, upstream, table)
-    return lambda batch, upstream: _results(at_once({**question.inputs, **batch.inputs}, upstream=upstream))
+        return lambda batch, upstream: _one_by_one(one, batch, run.inputs, upstream, table)
+    return lambda batch, upstream: results(at_once({**run.inputs, **batch.inputs}, upstream=upstream))
 
 
-def _one_by_one(one: Callable[..., Any], batch: Batch, given: Mapping[str, Any], upstream: Mapping[str, Any],
+def _one_by_one(one: Callable[..., Any], batch: Batch, inputs: Mapping[str, Any], upstream: Mapping[str, Any],
                 table: str) -> list[Any]:
     rows = []
     for i, values in enumerate(zip(*(column.tolist() for column in batch.inputs.values()), strict=True)):
         try:
-            rows.append(_results(one({**given, **dict(zip(batch.inputs, values, strict=True))}, upstream=upstream)))
+            rows.append(results(one({**inputs, **dict(zip(batch.inputs, values, strict=True))}, upstream=upstream)))
         except CircuitflowError as error:
             raise type(error)(f"{table}: row {batch.first + i}: {error}") from None
     return list(zip(*rows, strict=True))
 
 
-def _results(answer: tuple[Any, dict[str, Any]]) -> list[Any]:
+def results(answer: tuple[Any, dict[str, Any]]) -> list[Any]:
+    """The outputs, then the gradients, that a compiled function returns."""
     value, gradients = answer
     return [*(value.values() if isinstance(value, dict) else [value]), *gradients.values()]
 

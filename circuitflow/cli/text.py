@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from circuitflow.explanations.numbers import COLUMNS, number, rows
+from circuitflow.text import COLUMNS, number, rows
 
 if TYPE_CHECKING:
     from rich.console import Console

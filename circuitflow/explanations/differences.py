@@ -14,12 +14,11 @@ import numpy as np
 
 from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
-from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.node import Edge
-from circuitflow.text import short
+from circuitflow.text import application, number, short
 
 Kind = Literal["removed", "added", "renamed", "changed", "rewired", "circuit"]
 
@@ -269,8 +268,7 @@ class _Comparison:
         said = self.known.said(site)
         if site.node.gate in ("input", "parameter", "constant"):
             return " ".join([site.node.gate, *(text for what, (text, _) in said.items() if what == "value")])
-        operands = ", ".join(self._reference(body, edge) for edge in site.operands)
-        return f"{said['gate'][0]}({operands})"
+        return application(said["gate"][0], (self._reference(body, edge) for edge in site.operands))
 
     def subcircuits(self) -> Iterator[tuple[str, Definition, Definition]]:
         """The circuits that nodes apply now and before, where those differ."""

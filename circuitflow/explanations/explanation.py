@@ -12,13 +12,12 @@ import numpy as np
 
 from circuitflow.errors import InputError
 from circuitflow.explanations.expressions import sent_back, stage
-from circuitflow.explanations.numbers import number
 from circuitflow.gates import NOTES, ArrayType, AtLeast
 from circuitflow.gates.notes import told
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.node import Node
 from circuitflow.interpreter.result import Contribution, Result
-from circuitflow.text import few, printable
+from circuitflow.text import application, few, number, printable
 
 _NO_RULE = {
     "scan": "goes back through its circuit step by step, from the last position to the first",
@@ -102,13 +101,10 @@ class _Told:
     def __init__(self, result: Result) -> None:
         self.result, self.circuit = result, result.circuit
         self.ran = [node for node in self.circuit.nodes.values() if node.name_of(0) in result.values]
-        if any(source not in result.values for node in self.ran for source in self._operands(node)):
+        if any(source not in result.values for node in self.ran for source in self.circuit.operand_names(node)):
             raise InputError("this result has its outputs alone; an explanation needs the value of every node, as "
                              "run gives with cache='all'")
         self.arrivals = Counter(c.source for c in result.contributions) + Counter(list(result.upstream))
-
-    def _operands(self, node: Node) -> list[str]:
-        return [self.circuit.nodes[edge.source].name_of(edge.output) for edge in node.operands]
 
     def sources(self) -> Iterator[Stage]:
         for node in self.ran:
@@ -119,14 +115,14 @@ class _Told:
     def forward(self) -> Iterator[Stage]:
         for node in self.ran:
             if not node.is_source:
-                operands = self._operands(node)
+                operands = self.circuit.operand_names(node)
                 right = stage(node, operands)
                 for name in node.names:
                     label = printable(node.label, 60) if node.label else ""
                     output = f".{name.partition('.')[2]}" if node.outputs else ""
                     yield Stage(name, "=", right + output, number(self.result.values[name]), label, name)
                     if node.gate is None:  # whose operands need not all be said of every output
-                        right = f"{node.kind}({', '.join(few(operands))})"
+                        right = application(node.kind, operands)
 
     def backward(self) -> Iterator[Block]:
         so_far: dict[str, Any] = {}
@@ -153,13 +149,13 @@ class _Told:
         for target, group in groupby(self.result.contributions, key=lambda c: c.target):
             node, contributions = self.circuit.nodes[target], list(group)
             rights = self._rights(node, contributions)
-            heading = f"{' and '.join(node.names[:4])} = {stage(node, self._operands(node))}"
+            heading = f"{' and '.join(node.names[:4])} = {stage(node, self.circuit.operand_names(node))}"
             yield Block(heading, self._words(node, contributions, rights), target, [
                 arrive(c.source, right, c.value) for c, right in zip(contributions, rights, strict=True)])
 
     def _rights(self, node: Node, contributions: Sequence[Contribution]) -> list[str]:
         """What is sent to each operand that something is sent to, as an expression, or "" where it is too long."""
-        names = self._operands(node)
+        names = self.circuit.operand_names(node)
         ports = [c.port for c in contributions]
         sent_to = set(ports)
         wanted = [edge.port in sent_to for edge in node.operands]
@@ -232,7 +228,7 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
     """
     gate, note = node.gate, NOTES[node.kind]
     assert gate is not None  # noqa: S101
-    operands = [circuit.nodes[edge.source].name_of(edge.output) for edge in node.operands]
+    operands = circuit.operand_names(node)
     names = {name: number(value) if isinstance(value, float) else str(value)
              for name, value in node.attributes.items()}
     if isinstance(gate.operands, AtLeast):

@@ -11,24 +11,24 @@ from typing import Self
 
 from circuitflow.arguments import checked
 from circuitflow.errors import InputError
-from circuitflow.explanations.explanation import Explanation, Stage, explanation
+from circuitflow.explanations.explanation import Block, Explanation, Stage, explanation
 from circuitflow.interpreter.result import Result
 from circuitflow.text import nearest, printable
 
 
-class Told(str):
-    """An explanation: a text, which a notebook shows as what it is."""
+class ExplanationText(str):
+    """The text of an explanation. A notebook shows it by its form."""
 
     __slots__ = ("form",)
     form: str
 
     def __new__(cls, text: str, form: str) -> Self:
-        told = super().__new__(cls, text)
-        told.form = form
-        return told
+        self = super().__new__(cls, text)
+        self.form = form
+        return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Told, (str(self), self.form)
+        return ExplanationText, (str(self), self.form)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What IPython shows: a page in a frame of its own, in which no script runs."""
@@ -52,35 +52,40 @@ def explain(result: Result, form: str = "text") -> str:
     if form not in FORMS:
         raise InputError(f"there is no form '{printable(form, 20)}' of explanation{nearest(form, FORMS)}; there are "
                          f"{', '.join(FORMS)}")
-    return Told(FORMS[form](explanation(result)), form)
+    return ExplanationText(FORMS[form](explanation(result)), form)
 
 
-_SOURCES, _FORWARD, _BACKWARD, _MEANING = "Given", "Forward pass", "Reverse sweep", "What it means"
+_BACKWARD, _MEANING = "Reverse sweep", "What it means"
 
 
-def to_text(told: Explanation) -> str:
+def _sections(content: Explanation) -> Iterator[tuple[str, Sequence[Block]]]:
+    """The parts with stages, each with its heading."""
+    for heading, blocks in (("Given", [Block("", "", "", content.sources)]),
+                            ("Forward pass", [Block("", "", "", content.forward)]), (_BACKWARD, content.backward)):
+        if any(block.stages for block in blocks):
+            yield heading, blocks
+
+
+def to_text(content: Explanation) -> str:
     """Plain text, for a terminal."""
     def lines() -> Iterator[str]:
-        yield told.title
-        if told.description:
-            yield told.description
-        every = [*told.sources, *told.forward, *(stage for block in told.backward for stage in block.stages)]
-        left = _width((s.left for s in every), 30)
-        code = _width((s.right for s in every), 50)
-        for heading, stages in ((_SOURCES, told.sources), (_FORWARD, told.forward)):
-            if stages:
-                yield f"\n{heading}"
-                yield from _aligned(stages, "  ", left, code)
-        if told.backward:
-            yield f"\n{_BACKWARD}"
-            for block in told.backward:
+        yield content.title
+        if content.description:
+            yield content.description
+        sections = list(_sections(content))
+        stages = [stage for _, blocks in sections for block in blocks for stage in block.stages]
+        left = _width((s.left for s in stages), 30)
+        code = _width((s.right for s in stages), 50)
+        for heading, blocks in sections:
+            yield f"\n{heading}"
+            for block in blocks:
                 if block.heading:
                     yield f"  {block.heading}"
                     yield f"  · {block.words}"
                 yield from _aligned(block.stages, "      " if block.heading else "  ", left, code)
-        if told.meaning:
+        if content.meaning:
             yield f"\n{_MEANING}"
-            yield from (f"  {sentence}" for sentence in told.meaning)
+            yield from (f"  {sentence}" for sentence in content.meaning)
 
     return "\n".join(lines()) + "\n"
 
@@ -95,24 +100,20 @@ def _aligned(stages: Sequence[Stage], indent: str, left: int, code: int) -> Iter
         yield f"{indent}{s.left:<{left}} {s.sign:>2} {right}{s.value}" + (f"  # {s.remark}" if s.remark else "")
 
 
-def to_markdown(told: Explanation) -> str:
+def to_markdown(content: Explanation) -> str:
     """Markdown, its code in tables."""
     def lines() -> Iterator[str]:
-        yield f"# {markdown(told.title)}"
-        if told.description:
-            yield f"\n{markdown(told.description)}"
-        for heading, stages in ((_SOURCES, told.sources), (_FORWARD, told.forward)):
-            if stages:
-                yield f"\n## {heading}\n"
-                yield from _table(stages)
-        if told.backward:
-            yield f"\n## {_BACKWARD}"
-            for block in told.backward:
+        yield f"# {markdown(content.title)}"
+        if content.description:
+            yield f"\n{markdown(content.description)}"
+        for heading, blocks in _sections(content):
+            yield f"\n## {heading}"
+            for block in blocks:
                 yield f"\n### {markdown(block.heading)}\n\n{markdown(block.words)}.\n" if block.heading else ""
                 yield from _table(block.stages)
-        if told.meaning:
+        if content.meaning:
             yield f"\n## {_MEANING}\n"
-            yield from (f"- {markdown(sentence)}" for sentence in told.meaning)
+            yield from (f"- {markdown(sentence)}" for sentence in content.meaning)
 
     return "\n".join(lines()) + "\n"
 
@@ -129,30 +130,26 @@ def _code(s: Stage) -> str:
 
 
 def markdown(text: str) -> str:
-    """Any text as it stands in Markdown: printable, every mark that could mean something with a backslash."""
+    """Any text as Markdown: printable, with a backslash before every character that Markdown may read as markup."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&:@$-])", r"\\\1", printable(text, 10_000))
 
 
-def to_html(told: Explanation) -> str:
+def to_html(content: Explanation) -> str:
     """A page of its own: no script, nothing loaded."""
     def lines() -> Iterator[str]:
-        yield _HEAD.replace("TITLE", hypertext(told.title))
-        yield f"<h1>{hypertext(told.title)}</h1>"
-        if told.description:
-            yield f"<p>{hypertext(told.description)}</p>"
-        for heading, stages in ((_SOURCES, told.sources), (_FORWARD, told.forward)):
-            if stages:
-                yield f"<h2>{heading}</h2>"
-                yield from _rows(stages, "value")
-        if told.backward:
-            yield f"<h2>{_BACKWARD}</h2>"
-            for block in told.backward:
+        yield _HEAD.replace("TITLE", hypertext(content.title))
+        yield f"<h1>{hypertext(content.title)}</h1>"
+        if content.description:
+            yield f"<p>{hypertext(content.description)}</p>"
+        for heading, blocks in _sections(content):
+            yield f"<h2>{heading}</h2>"
+            for block in blocks:
                 if block.heading:
                     yield f"<h3>{hypertext(block.heading)}</h3>\n<p>{hypertext(block.words)}.</p>"
-                yield from _rows(block.stages, "gradient")
-        if told.meaning:
+                yield from _rows(block.stages, "gradient" if heading == _BACKWARD else "value")
+        if content.meaning:
             yield f"<h2>{_MEANING}</h2>\n<ul>"
-            yield from (f"<li>{hypertext(sentence)}</li>" for sentence in told.meaning)
+            yield from (f"<li>{hypertext(sentence)}</li>" for sentence in content.meaning)
             yield "</ul>"
         yield "</main>\n</html>"
 
@@ -168,12 +165,12 @@ def _rows(stages: Sequence[Stage], kind: str) -> Iterator[str]:
 
 
 def hypertext(text: str) -> str:
-    """Any text as it stands in HTML: printable, and no markup."""
+    """Any text as HTML: printable, without markup."""
     return html.escape(printable(text, 10_000))
 
 
 def fingerprint(text: str) -> str:
-    """How a content security policy names a script or a style that may count."""
+    """The name of a script or a style in a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 

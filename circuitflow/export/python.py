@@ -27,7 +27,7 @@ from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.node import Node
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
-from circuitflow.text import few, printable
+from circuitflow.text import application, printable
 
 _TOGETHER = 8
 """How many arguments a line makes floats."""
@@ -190,7 +190,8 @@ class _Script:
                 part = is_forward
                 yield "# forward pass" if is_forward else "# reverse sweep"
             if node is not last:
-                comment = _application(node) if is_forward else self._origin(node.id)
+                comment = (application(node.kind, (edge.source for edge in node.operands)) if is_forward else
+                           self._origin(node.id))
             last = node
             yield f"{_tidy(statement)}" + (f"  # {comment}" if comment and comment != comment_above else "")
             comment_above = comment
@@ -230,10 +231,6 @@ class _Script:
 
     def _dictionary(self, items: Mapping[str, Any]) -> str:
         return "{" + ", ".join(f"{name!r}: {self._result(x)}" for name, x in items.items()) + "}"
-
-
-def _application(node: Node) -> str:
-    return f"{node.kind}({', '.join(few(edge.source for edge in node.operands))})"
 
 
 def _tidy(statement: str) -> str:

@@ -97,6 +97,10 @@ class Network:
         node = self.nodes[output.node]
         return node.types[output.position]
 
+    def operand_names(self, node: Node) -> list[str]:
+        """How each operand of a node is referred to."""
+        return [self.nodes[edge.source].name_of(edge.output) for edge in node.operands]
+
     @checked
     def suggestion(self, reference: str) -> str:
         """A clause that suggests the nearest right spelling of a reference."""

@@ -24,7 +24,7 @@ from circuitflow.interpreter.libraries import Library, precise
 from circuitflow.interpreter.passes import Track, fit, forward_pass, reverse_sweep, untracked
 from circuitflow.interpreter.plan import Plan, Step
 from circuitflow.interpreter.vocabulary import Vocabulary
-from circuitflow.text import few
+from circuitflow.text import few, number
 
 TOLERANCE = 1e-5
 """Largest relative difference that passes, on top of the rounding of the differences themselves."""
@@ -109,8 +109,8 @@ class Report:
         return not any(row.worst.verdict == "wrong" for row in self.compared)
 
     def __str__(self) -> str:
-        compared = [f"{', '.join(few(row.nodes, 3))} at {row.where}: {row.worst.gradient:.6g}, by differences "
-                    f"{row.worst.difference:.6g}: {row.worst.verdict}" for row in self.compared]
+        compared = [f"{', '.join(few(row.nodes, 3))} at {row.where}: {number(row.worst.gradient)}, by differences "
+                    f"{number(row.worst.difference)}: {row.worst.verdict}" for row in self.compared]
         blamed = [f"node '{one.node}': the backward rule of {one.gate} is wrong for operand {one.port!r}"
                   for one in self.blamed]
         unused = [f"node '{name}' reaches no output" for name in few(self.unused)]

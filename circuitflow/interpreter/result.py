@@ -14,7 +14,7 @@ from circuitflow.document.values import from_array
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.plan import references
-from circuitflow.text import listing, nearest, printable
+from circuitflow.text import listing, nearest, number, printable
 
 
 class Contribution(NamedTuple):
@@ -194,8 +194,7 @@ class Result:
                                  {**self._operands(node.id), **upstream}), all(map(_finite, upstream.values())))
 
     def _operands(self, name: str) -> dict[str, Any]:
-        sources = (self.circuit.nodes[edge.source].name_of(edge.output) for edge in self.circuit.nodes[name].operands)
-        return {source: self.values[source] for source in sources}
+        return {source: self.values[source] for source in self.circuit.operand_names(self.circuit.nodes[name])}
 
 
 _MAPPINGS = ("outputs", "values", "gradients", "upstream")
@@ -211,10 +210,8 @@ def _finite(value: Any) -> bool:
 
 def _in_short(value: Any) -> str:
     array = np.asarray(value)
-    if array.ndim == 0:
-        return f"{array[()]:g}"
-    if array.ndim == 1 and array.size <= 4:
-        return f"[{', '.join(f'{item:g}' for item in array)}]"
+    if array.ndim == 0 or (array.ndim == 1 and array.size <= 4):
+        return number(array)
     bad = np.argwhere(~np.isfinite(array))
     if not len(bad):
         return f"{array.dtype} {array.shape}"

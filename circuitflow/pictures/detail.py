@@ -14,7 +14,7 @@ from circuitflow.graph.node import Node
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.marks import mark, shape_mark
 from circuitflow.pictures.picture import Group, Kind, Mark, Picture, Vertex, Wire
-from circuitflow.text import printable
+from circuitflow.text import application, printable
 
 LABEL = 40
 """Longest label that is drawn, in characters."""
@@ -201,8 +201,7 @@ def _tip(node: Node) -> str:
 
 
 def _told(node: Node) -> Iterator[str]:
-    operands = ", ".join(edge.source for edge in node.operands[:6]) + (", …" if len(node.operands) > 6 else "")
-    yield f"{node.id}: {node.kind}" if node.is_source else f"{node.id} = {node.kind}({operands})"
+    yield f"{node.id}{': ' if node.is_source else ' = '}{application(node.kind, (x.source for x in node.operands))}"
     if node.gate is not None:
         yield node.gate.formula
     if node.label:

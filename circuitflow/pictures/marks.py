@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.explanations.numbers import rows
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import show
 from circuitflow.pictures.picture import Mark
+from circuitflow.text import rows
 
 CELLS = 8
 """Longest strip."""

@@ -13,13 +13,12 @@ from circuitflow.errors import CircuitflowError
 from circuitflow.explanations.differences import Difference
 from circuitflow.explanations.expressions import stage
 from circuitflow.explanations.forms import hypertext
-from circuitflow.explanations.numbers import number
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.check import Report
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.drawing import draw
-from circuitflow.text import few
+from circuitflow.text import few, number
 
 ROWS = 60
 """Longest table; of a longer one the beginning is shown."""
@@ -35,8 +34,8 @@ def register(shell: Any) -> None:
     html.for_type_by_name("circuitflow.errors", "DocumentError", text_as_html)
     html.for_type_by_name("circuitflow.errors", "Fault", text_as_html)
     plain = shell.display_formatter.formatters["text/plain"]
-    for module, name in (("explanations.differences", "Difference"), ("executor.check", "Report"),
-                         ("explanations.forms", "Told"), ("errors", "DocumentError"), ("errors", "Fault")):
+    for module, name in (("explanations.differences", "Difference"), ("interpreter.check", "Report"),
+                         ("explanations.forms", "ExplanationText"), ("errors", "DocumentError"), ("errors", "Fault")):
         plain.for_type_by_name(f"circuitflow.{module}", name, lambda shown, printer, cycle: printer.text(str(shown)))
 
 
@@ -69,7 +68,7 @@ def difference_as_html(difference: Difference) -> str:
 
 def report_as_html(report: Report) -> str:
     """What was compared, in a table, and what is wrong."""
-    rows = [[", ".join(few(row.nodes, 3)), row.where, f"{row.worst.gradient:.6g}", f"{row.worst.difference:.6g}",
+    rows = [[", ".join(few(row.nodes, 3)), row.where, number(row.worst.gradient), number(row.worst.difference),
              f"{row.worst.error:.1e}", row.worst.verdict] for row in report.compared]
     said = str(report).splitlines()[len(report.compared) :]
     headings = ["node", "worst at", "gradient", "by differences", "relative error", ""]
@@ -85,7 +84,7 @@ def _application(circuit: Circuit, name: str) -> str:
     node = circuit.nodes[name]
     if node.is_source:
         return node.kind
-    return stage(node, [circuit.nodes[edge.source].name_of(edge.output) for edge in node.operands])
+    return stage(node, circuit.operand_names(node))
 
 
 def _image(subject: Circuit | Result) -> str:

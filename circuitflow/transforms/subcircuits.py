@@ -15,6 +15,7 @@ from circuitflow.interpreter.masked import Masked, plain
 from circuitflow.interpreter.passes import marked_sweep
 from circuitflow.interpreter.plan import Plan, Step, Structure, make_plan
 from circuitflow.interpreter.units import arrivals
+from circuitflow.text import application
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients
 from circuitflow.transforms.wires import Record, Wire
@@ -148,10 +149,8 @@ class Subcircuits:
         """The gradient in every slot, None where none arrives; the rules write it down."""
         def narrated(steps: Sequence[Step], _: str) -> Iterator[Step]:
             for step in steps:
-                sources = ", ".join(edge.source for edge in step.node.operands[:4])
-                more = ", …" if len(step.node.operands) > 4 else ""
-                writer.stage = step.node.id
-                writer.notes = {"description": f"from {step.node.id} = {step.node.kind}({sources}{more})"}
+                origin = application(step.node.kind, (edge.source for edge in step.node.operands), 4)
+                writer.stage, writer.notes = step.node.id, {"description": f"from {step.node.id} = {origin}"}
                 yield step
 
         writer.carries = forward.carries

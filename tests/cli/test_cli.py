@@ -449,7 +449,7 @@ def test_progress_is_shown_on_a_terminal_after_a_second(monkeypatch):
 
 
 def test_numbers_in_a_table():
-    from circuitflow.explanations.numbers import number
+    from circuitflow.text import number
 
     assert [number(x) for x in (1.0, -0.5346446645, 1e-12, np.int64(3), np.bool_(True), np.ones((2, 2)), np.ones((4, 4)), np.arange(13.0), -0.0)] == [
         "1", "-0.534645", "1e-12", "3", "True", "[[1, 1], [1, 1]]", "(4, 4) all 1", "(13,) 0 to 12", "0"]

@@ -430,9 +430,11 @@ def test_a_damaged_arrow_file_ends_in_a_sentence(tmp_path, ending):
 DAMAGED = """
 import random, sys
 import circuitflow as cf
-from circuitflow.cli.table import TableQuestion, run_table
+from circuitflow.cli.table import TableRun, run_table
+from circuitflow.interpreter.question import Question
 path, circuit = sys.argv[1:]
-question = TableQuestion(cf.Executor(cf.load(circuit)), keep=["id"])
+executor = cf.Executor(cf.load(circuit))
+run = TableRun(executor, Question(executor), keep=["id"])
 whole, choose = open(path, "rb").read(), random.Random(0)
 for _ in range(300):
     data = bytearray(whole)
@@ -440,7 +442,7 @@ for _ in range(300):
         data[choose.randrange(len(data))] = choose.randrange(256)
     open(path, "wb").write(data)
     try:
-        run_table(path, path + ".csv", question)
+        run_table(path, path + ".csv", run)
         print("read")
     except cf.CircuitflowError:
         print("refused")

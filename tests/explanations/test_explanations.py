@@ -16,13 +16,12 @@ import circuitflow as cf
 from circuitflow.explanations.catalogue import example
 from circuitflow.explanations.explanation import explanation
 from circuitflow.explanations.expressions import Phrase, applied, sent_back, stage
-from circuitflow.explanations.numbers import number, rows
 from circuitflow.gates import GATES, NOTES, ArrayType
 from circuitflow.gates.notes import told
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.graph.node import Edge, Node
 from circuitflow.interpreter.vocabulary import Vocabulary
-from circuitflow.text import printable
+from circuitflow.text import number, printable, rows
 from support.documents import circuit, document
 from support.gate_examples import EXAMPLES, attributes_of, types_of, wanted
 from support.hostile import HOSTILE
@@ -296,7 +295,7 @@ def test_minus_zero_is_zero():
     (np.arange(8).reshape(2, 2, 2), "[[[0, 1],\n  [2, 3]],\n [[4, 5],\n  [6, 7]]]"), (np.arange(4).reshape(2, 1, 2), "[[[0, 1]],\n [[2, 3]]]"),
 ])
 def test_arrays_stand_by_rows(array, text):
-    assert rows(array) == text
+    assert rows(np.asarray(array)) == text
 
 
 def test_a_large_array_is_cut_with_a_count():
