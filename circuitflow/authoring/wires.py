@@ -16,7 +16,7 @@ from circuitflow.errors import InputError, UnknownNameError
 from circuitflow.gates import ArrayType, suggestion
 from circuitflow.gates.shapes import show
 from circuitflow.text import printable, short
-from circuitflow.transforms.wires import Wire
+from circuitflow.transforms.writer import Wire
 
 _METHODS = {"sum", "mean", "prod", "max", "min", "var", "std", "argmax", "argmin", "argsort", "cumsum", "cumprod",
             "squeeze", "ravel", "clip", "round", "dot", "swapaxes", "diagonal", "trace", "take"}
@@ -32,10 +32,6 @@ _OF_METHODS = {
     (np.multiply, "outer"): "; write np.outer",
 }
 """What to write for methods of ufuncs."""
-
-VIEWS = frozenset({"slice", "squeeze", "unsqueeze", "transpose", "matrix_transpose", "reshape", "flip", "expand",
-                   "split", "diagonal"})
-"""Gates whose result NumPy keeps in the memory of the operand, so that a change of one changes the other."""
 
 
 class Buffer:

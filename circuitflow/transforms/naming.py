@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.gates import IDENTITY
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 
 class Names:
@@ -17,9 +17,9 @@ class Names:
         self._taken = set(taken)
         self._numbers: dict[str, int] = {}
 
-    def unique(self, wanted: str) -> str:
+    def unique(self, hint: str) -> str:
         """A name, or the name with the first number that is free."""
-        base = name = wanted.replace("/", "_").replace(".", "_")[:100]
+        base = name = hint.replace("/", "_").replace(".", "_")[:100]
         while name in self._taken:
             self._numbers[base] = self._numbers.get(base, 1) + 1
             name = f"{base}_{self._numbers[base]}"
@@ -27,8 +27,9 @@ class Names:
         return name
 
 
-def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wire | None], asked: Mapping[str, Wire],
-                   names: Names, label: Callable[[str], str | None], what: str) -> dict[str, Wire]:
+def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wire | None],
+                   requested: Mapping[str, Wire], names: Names, label: Callable[[str], str | None],
+                   what: str) -> dict[str, Wire]:
     """Give gradients the names of the nodes they belong to; returns those asked for, each a node of its own.
 
     Where a gradient passes through a gate unchanged, it is called after the node nearest to the output.
@@ -37,23 +38,23 @@ def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wir
     for name, wire in zip(reversed(slots), reversed(gradients), strict=True):
         if wire is None or wire.record.name is not None or wire.record.gate == "constant" or wire.record.outputs:
             continue
-        wanted = label(name)
-        if wanted is not None:
-            wire.record.name = names.unique(wanted)
+        hint = label(name)
+        if hint is not None:
+            wire.record.name = names.unique(hint)
             owner[id(wire.record)] = name
     return {name: wire if owner.get(id(wire.record)) == name
-            else called(writer, wire, names.unique(label(name) or name), {"description": f"{what} {name}"})
-            for name, wire in asked.items()}
+            else with_name(writer, wire, names.unique(label(name) or name), {"description": f"{what} {name}"})
+            for name, wire in requested.items()}
 
 
-def called(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = MappingProxyType({})) -> Wire:
+def with_name(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = MappingProxyType({})) -> Wire:
     """A node of its own that is called so: the wire's, if that has no name yet."""
     record = wire.record
     if record.gate == "constant":
         record = Record("constant", {}, record.attributes, name=name, notes=notes)
     elif record.name is not None or record.outputs:
-        writer.row("identity")
-        record = Record("identity", {0: wire}, {}, name=name, notes=notes)
+        writer.row(IDENTITY)
+        record = Record(IDENTITY, {0: wire}, {}, name=name, notes=notes)
     else:
         record.name = name
         return wire
@@ -64,7 +65,7 @@ def finished(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Re
     """The records that outputs need, every one with a name; a sum of sums is one sum."""
     outputs = list(outputs)
     kept = _needed(outputs)
-    records = _with_longer_sums([record for record in writer.records if id(record) in kept], outputs)
+    records = _with_longer_sums(writer, [record for record in writer.records if id(record) in kept], outputs)
     for record in records:
         if record.name is None:
             is_back = record.stage and record.gate != "constant"
@@ -77,7 +78,7 @@ def closed(writer: Writer, records: Sequence[Record], results: Sequence[Wire],
     """The body of a closure: its records with names, and results that are called as the outputs."""
     names = Names([*(record.name for record in records if record.name is not None), *outputs])
     start = len(writer.records)
-    ends = [called(writer, wire, name) for wire, name in zip(results, outputs, strict=True)]
+    ends = [with_name(writer, wire, name) for wire, name in zip(results, outputs, strict=True)]
     records = [*records, *writer.records[start:]]
     del writer.records[start:]
     for record in records:
@@ -109,8 +110,9 @@ def _needed(outputs: Iterable[Record]) -> set[int]:
     return seen
 
 
-def _with_longer_sums(records: Sequence[Record], outputs: Iterable[Record]) -> list[Record]:
+def _with_longer_sums(writer: Writer, records: Sequence[Record], outputs: Iterable[Record]) -> list[Record]:
     """Where the first operand of a sum is a sum that has no name and no other use, its operands stand in its place."""
+    sums = {name for name, row in writer.gates.items() if row.facets.loop == "sum"}
     uses = dict.fromkeys(map(id, outputs), 1)
     for record in records:
         for wire in record.operands.values():
@@ -118,9 +120,9 @@ def _with_longer_sums(records: Sequence[Record], outputs: Iterable[Record]) -> l
     terms: dict[int, list[Wire]] = {}
     merged: set[int] = set()
     for record in records:
-        if record.gate == "add":
+        if record.gate in sums:
             first, *rest = record.operands.values()
-            if first.record.gate == "add" and first.record.name is None and uses[id(first.record)] == 1:
+            if first.record.gate == record.gate and first.record.name is None and uses[id(first.record)] == 1:
                 merged.add(id(first.record))
                 terms[id(record)] = terms.pop(id(first.record))  # the list grows, so that long sums take no long time
                 terms[id(record)] += rest
