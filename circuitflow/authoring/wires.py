@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from circuitflow.authoring.functions import FUNCTIONS, written
+from circuitflow.authoring.functions import FUNCTIONS, apply_function
 from circuitflow.authoring.indices import indexed
 from circuitflow.authoring.operands import kind
-from circuitflow.authoring.ufuncs import UFUNCS, computed
+from circuitflow.authoring.ufuncs import UFUNCS, apply_ufunc
 from circuitflow.errors import InputError, UnknownNameError
 from circuitflow.gates import ArrayType, suggestion
 from circuitflow.gates.shapes import show
@@ -117,12 +117,12 @@ class AuthoredWire(Wire):
         if keywords:
             raise InputError(f"{name} with {', '.join(keywords)} cannot be written as a gate: leave out all but the "
                              "operands, choose with np.where and cast with astype")
-        return computed(self._writer, ufunc, operands)
+        return apply_ufunc(self._writer, ufunc, operands)
 
     def __array_function__(self, function: Any, types: Any, operands: Any, keywords: Any) -> Any:
         if function not in FUNCTIONS:
             raise InputError(f"np.{function.__name__} cannot be written as a gate{_instead(function, self)}")
-        return written(function, self._writer, operands, keywords)
+        return apply_function(function, self._writer, operands, keywords)
 
     # What arrays have
 

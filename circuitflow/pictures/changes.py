@@ -8,7 +8,7 @@ from circuitflow.errors import InputError
 from circuitflow.explanations.differences import Difference
 from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.circuit import Circuit
-from circuitflow.pictures.picture import MOST, Kind, Picture, Sign, Vertex, Wire
+from circuitflow.pictures.picture import MOST, Kind, Link, Picture, Sign, Vertex
 from circuitflow.text import few
 
 
@@ -41,7 +41,7 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
     for edges, others, sign in ((now, set(before), Sign.ADDED), (before, set(now), Sign.REMOVED)):
         for edge in edges:
             if sign is Sign.ADDED or edge not in others:
-                picture.wires.append(Wire(f"w{len(picture.wires) + 1}", edge[0], edge[2],
+                picture.wires.append(Link(f"w{len(picture.wires) + 1}", edge[0], edge[2],
                                           sign=Sign.SAME if edge in others else sign))
     nodes, wires = len(picture.vertices), len(picture.wires)
     if not MOST.holds(nodes, wires):

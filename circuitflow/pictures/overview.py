@@ -1,7 +1,7 @@
-"""A large circuit drawn in bands: so many levels each, what is in them, and how much crosses from one to the next.
+"""A large circuit drawn in bands of levels: the contents of each band, and the values that cross to the next.
 
 The level of a node is the length of the longest path to it from a source. A value that is read beyond the next band
-crosses every boundary on its way, so wires only ever lead from band to band, however tangled the circuit is.
+crosses every boundary on its way, so every wire leads from one band to the next.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
-from circuitflow.pictures.detail import called, unit_of
-from circuitflow.pictures.marks import norm, number
-from circuitflow.pictures.picture import Kind, Mark, Picture, Vertex, Wire
-from circuitflow.text import printable
+from circuitflow.pictures.detail import callee_at, unit_of
+from circuitflow.pictures.marks import brief, norm
+from circuitflow.pictures.picture import Kind, Link, Mark, Picture, Vertex
+from circuitflow.text import number, printable
 
 BANDS = 8
-KINDS = 6
-"""So many kinds of nodes are told of a band."""
+_NAMES = 6
+"""The most kinds of nodes, or outputs, that a band lists."""
 
 
 def overview(circuit: Circuit, result: Result | None) -> Picture:
@@ -37,22 +37,22 @@ def overview(circuit: Circuit, result: Result | None) -> Picture:
     members: dict[int, list[str]] = {i: [] for i in range(-1, len(bands))}
     for unit, band in place.items():
         members[band].append(unit)
-    for band, found in members.items():
+    for band, contents in members.items():
         title = "sources" if band < 0 else _span(bands[band])
-        counts = Counter(kinds[unit] for unit in found).most_common()
-        told = [f"{count:,} {printable(kind, 40)}" for kind, count in counts[:KINDS]]
-        if len(counts) > KINDS:
-            told.append(f"{sum(count for _, count in counts[KINDS:]):,} others")
-        picture.vertices.append(Vertex(f"n{band + 2}", Kind.BAND, (title, *told), tip="\n".join(
+        counts = Counter(kinds[unit] for unit in contents).most_common()
+        lines = [f"{count:,} {printable(kind, 40)}" for kind, count in counts[:_NAMES]]
+        if len(counts) > _NAMES:
+            lines.append(f"{sum(count for _, count in counts[_NAMES:]):,} others")
+        picture.vertices.append(Vertex(f"n{band + 2}", Kind.BAND, (title, *lines), tip="\n".join(
             f"{count:,} {kind}" for kind, count in counts[:40])))
     for i, names in enumerate(_crossings(circuit, units, place, len(bands))):
         value, gradient = _marks(result, names)
-        picture.wires.append(Wire(f"w{i + 1}", f"n{i + 1}", f"n{i + 2}", "", value, gradient))
+        picture.wires.append(Link(f"w{i + 1}", f"n{i + 1}", f"n{i + 2}", "", value, gradient))
     outputs = list(circuit.outputs if result is None else result.outputs)
-    shown = tuple(outputs[:KINDS]) + ((f"{len(outputs) - KINDS:,} others",) if len(outputs) > KINDS else ())
+    shown = tuple(outputs[:_NAMES]) + ((f"{len(outputs) - _NAMES:,} others",) if len(outputs) > _NAMES else ())
     last = len(bands) + 1
     picture.vertices.append(Vertex(f"n{last + 1}", Kind.BAND, ("outputs", *shown)))
-    picture.wires.append(Wire(f"w{last}", f"n{last}", f"n{last + 1}", "", Mark(_count(outputs))))
+    picture.wires.append(Link(f"w{last}", f"n{last}", f"n{last + 1}", "", Mark(_count(outputs))))
     return picture
 
 
@@ -64,7 +64,7 @@ def _kinds(circuit: Circuit, units: dict[str, str]) -> dict[str, str]:
     kinds: dict[str, str] = {}
     for name, unit in units.items():
         if unit not in kinds:
-            inner = called(circuit.definition, unit) if unit != name else None
+            inner = callee_at(circuit.definition, unit) if unit != name else None
             kinds[unit] = inner.name if inner else circuit.nodes[name].kind
     return kinds
 
@@ -125,12 +125,12 @@ def _marks(result: Result | None, names: Sequence[str]) -> tuple[Mark, Mark | No
         return Mark(_count(names)), None
     values = _flat([result.values[name] for name in names if name in result.values])
     gradients = _flat([result.gradients[name] for name in names if name in result.gradients])
-    told = f"{values.size:,} numbers, {values.min():.6g} to {values.max():.6g}" if values.size else ""
-    value = Mark(_count(names), (), told)
+    full = f"{values.size:,} numbers, {number(values.min())} to {number(values.max())}" if values.size else ""
+    value = Mark(_count(names), (), full)
     if not gradients.size:
         return value, None
     size = norm(gradients)
-    return value, Mark(f"‖·‖ {number(size)}", (), f"norm of {gradients.size:,} numbers: {size!r}")
+    return value, Mark(f"‖·‖ {brief(size)}", (), f"norm of {gradients.size:,} numbers: {size!r}")
 
 
 def _count(names: Sequence[str]) -> str:

@@ -27,8 +27,7 @@ def svg(picture: Picture, theme: Theme) -> ET.Element:
     root.set("role", "img")
     tips = {vertex.key: vertex.tip for vertex in picture.vertices}
     for wire in picture.wires:
-        tips[wire.key] = "\n".join(f"{what}: {mark.full}" for what, mark in
-                                   (("value", wire.value), ("gradient", wire.gradient)) if mark and mark.full)
+        tips[wire.key] = "\n".join(f"{word}: {mark.full}" for word, mark in wire.marks)
     colours = {theme.value: "value", theme.gradient: "gradient", theme.faint: "name"}
     graph = root.find(f"{{{_SVG}}}g")
     assert graph is not None  # noqa: S101
