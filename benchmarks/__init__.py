@@ -1,1 +1,1 @@
-"""circuitflow beside what a user would pick instead: `python -m benchmarks`, with the extra `bench`."""
+"""Measures circuitflow beside what a user would pick instead: `python -m benchmarks`, with the extra `bench`."""

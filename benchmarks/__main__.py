@@ -1,9 +1,9 @@
-"""Run everything side by side, print the table, and write it where the README shows it.
+"""Runs everything side by side, prints the table and writes it into the README.
 
     python -m benchmarks [PART …]
 
 Parts are calls, dags, columns, networks, memory and loading; all by default. Without parts the README's table is
-written. A ratio is the median, over rounds, of our time to that of the peer in the same round; a time is a median too.
+written. A ratio is the median over rounds of our time to the peer's in the same round. A time is a median too.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def main() -> None:
 
 
 def _peak(part: str, wanted: int) -> float:
-    """Peak memory of a process that does our part of a case alone, in MiB."""
+    """Peak memory in MiB of a process that does only our part of a case."""
     for i, case in enumerate(import_module(f"benchmarks.{part}").cases()):
         if i == wanted:
             case.ours()
             break
     status = Path("/proc/self/status")
-    if status.exists():  # what getrusage gives there may be the parent's
+    if status.exists():  # here getrusage may give the parent's
         return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / (1024 if sys.platform == "darwin" else 1)
 

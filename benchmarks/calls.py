@@ -1,4 +1,4 @@
-"""One call from Python: the sigmoid neuron and the staged example, value and all gradients."""
+"""Measures one call from Python: value and all gradients of the sigmoid neuron and of the staged example."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = {"hand-written": 2.0, "micrograd|jax.jit|CasADi|torch|autograd": 0.15}
 
 
 def cases() -> Iterator[Case]:
-    """The two of them."""
+    """The neuron and the staged example."""
     neuron = {"w0": 2.0, "x0": -1.0, "w1": -3.0, "x1": -2.0, "w2": -3.0}
     staged = {"x": 3.0, "y": -4.0}
     yield _case("neuron, one call", "circuits/sigmoid_neuron_fused.json", neuron, _neuron_by_hand, _neuron)
@@ -43,7 +43,7 @@ def _staged(f: Any, x: Any, y: Any) -> Any:
 
 
 def _staged_by_hand(x: float, y: float) -> tuple[float, dict[str, float]]:
-    """As in the classic notes."""
+    """Stage by stage, as in the classic notes."""
     sigy = 1.0 / (1 + math.exp(-y))
     num = x + sigy
     sigx = 1.0 / (1 + math.exp(-x))
@@ -81,7 +81,7 @@ def _peers(given: Mapping[str, float], function: Callable[..., Any]) -> dict[str
     class Micrograd:
         @staticmethod
         def sigmoid(x: Any) -> Any:
-            out = Value(1 / (1 + math.exp(-x.data)), (x,), "sigmoid")  # micrograd itself has relu alone
+            out = Value(1 / (1 + math.exp(-x.data)), (x,), "sigmoid")  # micrograd has relu only
 
             def backward() -> None:
                 x.grad += (1 - out.data) * out.data * out.grad

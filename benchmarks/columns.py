@@ -1,4 +1,4 @@
-"""The staged example over many rows, value and two gradients of each."""
+"""Measures the staged example over many rows: the value and two gradients of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from circuitflow.interpreter.question import Question
 
 
 def cases() -> Iterator[Case]:
-    """In NumPy alone and with numba; and the time of a row for fewer and for more of them."""
+    """In NumPy and with numba, for several numbers of rows."""
     executor = cf.Executor(cf.load("circuits/staged.json"))
     question = Question(executor)
     ways = {"no extras": Rows(question, executor.thresholds, fast=False),
@@ -33,7 +33,7 @@ def cases() -> Iterator[Case]:
 
 
 def in_numpy(x: Any, y: Any) -> Any:
-    """Whole arrays, as one writes it by hand."""
+    """On whole arrays, written by hand."""
     sigy = 1 / (1 + np.exp(-y))
     num = x + sigy
     sigx = 1 / (1 + np.exp(-x))
@@ -46,7 +46,7 @@ def in_numpy(x: Any, y: Any) -> Any:
 
 
 def in_torch(x: Any, y: Any) -> Any:
-    """Eager."""
+    """Eager torch."""
     import torch
 
     leaves = [torch.tensor(column, requires_grad=True) for column in (x, y)]
@@ -63,7 +63,7 @@ def in_torch(x: Any, y: Any) -> Any:
 
 
 def in_torch_compiled(x: Any, y: Any) -> Any:
-    """One compiled function of values and gradients, which is several times as fast as a compiled forward pass."""
+    """One compiled function of values and gradients; it is several times as fast as a compiled forward pass."""
     import torch
 
     def f(x: Any, y: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Random scalar circuits in which every gate reaches the output: on the tape, and from the document."""
+"""Measures random scalar circuits in which every gate reaches the output: on the tape, and from the document."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Gates = list[tuple[str, tuple[int, ...]]]
 
 
 def dag(size: int) -> tuple[list[float], Gates]:
-    """Values of the inputs, and gates with their operands by number, the inputs first; the last adds what is left."""
+    """Values of the inputs, and gates with operands by number, inputs first. The last gate adds what nothing reads."""
     chance = random.Random(size)
     values = [chance.uniform(-1, 1) for _ in range(INPUTS)]
     inputs, free, gates = list(values), list(range(INPUTS)), []
@@ -57,7 +57,7 @@ def document(inputs: list[float], gates: Gates) -> str:
 
 
 def evaluated(inputs: list[Any], gates: Gates, functions: Any) -> Any:
-    """The output, by operators and functions of another library."""
+    """The output, computed with operators and functions of another library."""
     values = list(inputs)
     for kind, operands in gates:
         if kind in _UNARY:
@@ -70,7 +70,7 @@ def evaluated(inputs: list[Any], gates: Gates, functions: Any) -> Any:
 
 
 def cases(sizes: tuple[int, ...] = (1_000, 10_000, 100_000, 500_000, 1_000_000)) -> Iterator[Case]:
-    """Runs on the tape with and without numba, and from the document to the first gradient, with numba's code made."""
+    """On the tape, with and without numba, and from the document to the first gradient (with compiled code)."""
     for size in sizes:
         inputs, gates = dag(size)
         text = document(inputs, gates)
@@ -127,7 +127,7 @@ class Casadi:
 
 
 class Torch:
-    """Eager."""
+    """Eager torch."""
 
     def __init__(self, inputs: list[float], gates: Gates) -> None:
         self.inputs, self.gates = inputs, gates
@@ -147,7 +147,7 @@ class Torch:
 
 
 class Micrograd:
-    """With tanh and sigmoid, which it lacks, written in its own manner."""
+    """micrograd, with tanh and sigmoid added."""
 
     def __init__(self, inputs: list[float], gates: Gates) -> None:
         sys.setrecursionlimit(10**6)

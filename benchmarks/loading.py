@@ -1,4 +1,4 @@
-"""Reading, validating and scheduling documents of many gates, with the networkx graph."""
+"""Measures loading and scheduling of documents of many gates, and the networkx graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.measure import Case
 
 
 def cases() -> Iterator[Case]:
-    """For each size, beside CasADi building the same expression."""
+    """Each size, beside CasADi, which builds the same expression."""
     for size in (2_000, 200_000, 1_000_000):
         inputs, gates = dag(size)
         text = document(inputs, gates)

@@ -1,4 +1,4 @@
-"""Timing side by side: one run, interleaved, medians of ratios."""
+"""Times functions side by side: in one run, in turn, by medians of ratios."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Case:
-    """One line of work, done by us and by others.
+    """One piece of work that circuitflow and its peers do.
 
     Attributes:
         work: what is done.
-        unit: what a time is of, such as "call" or "gate".
-        units: how many of them one call does.
-        ours: does it; gives numbers to compare.
-        peers: makes what does likewise, by name; only then are others imported.
-        most: the largest ratio of our time to that of each peer; of several names joined by "|", to the best of them.
-        rounds: how often everything is timed.
-        rtol: how far results may be apart.
-        once: whether a call cannot be repeated within a round to fill the time.
+        unit: the unit that a time is for, such as "call" or "gate".
+        units: how many units one call does.
+        ours: does the work and returns numbers to compare.
+        peers: makes the functions of the peers, by name; it imports them.
+        most: the largest ratio of our time to that of each peer; for names joined by "|", to the fastest of them.
+        rounds: how many times everything is timed.
+        rtol: how far results may differ.
+        once: whether a round calls the functions only once.
     """
 
     work: str
@@ -41,7 +41,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table; times in nanoseconds a unit."""
+    """A line of the table. Times are in nanoseconds a unit."""
 
     work: str
     unit: str
@@ -89,7 +89,7 @@ def compare(case: Case) -> list[Line]:
 
 
 def _repeats(function: Callable[[], Any]) -> int:
-    """So many that a timing takes about 100 ms: long enough for memory to be where it stays."""
+    """The number of calls that takes about 100 ms, so that memory has settled."""
     count = 1
     while (taken := _time(function, count) * count) < 0.005:
         count *= 4

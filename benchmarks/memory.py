@@ -1,4 +1,4 @@
-"""A deep network under each cache policy: what is kept of the forward pass, and what that costs in time."""
+"""Measures a deep network under each cache policy: memory and time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEPTH, BATCH, WIDTH = 256, 1024, 128
 
 
 def cases() -> Iterator[Case]:
-    """Each beside keeping everything."""
+    """Each policy, beside the one that keeps everything."""
     executor = cf.Executor(deep())
 
     def run(cache: str) -> Any:

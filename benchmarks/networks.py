@@ -1,4 +1,4 @@
-"""A multilayer perceptron, 784-512-512-10, a batch of 256 in float32: the loss and all gradients."""
+"""Measures a multilayer perceptron, 784-512-512-10, with a batch of 256 in float32: the loss and all gradients."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def perceptron(batch: int, *sizes: int) -> cf.Circuit:
 
 
 def cases(batch: int = 256, sizes: tuple[int, ...] = (784, 512, 512, 10)) -> Iterator[Case]:
-    """In NumPy beside torch, under JAX beside a function written by hand."""
+    """In NumPy beside torch, and under JAX beside a function written by hand."""
     circuit = perceptron(batch, *sizes)
     random = np.random.RandomState(0)
     x, labels = random.standard_normal((batch, sizes[0])).astype(np.float32), random.randint(0, 10, batch)
@@ -56,7 +56,7 @@ def cases(batch: int = 256, sizes: tuple[int, ...] = (784, 512, 512, 10)) -> Ite
 
 
 def in_torch(x: Any, labels: Any, weights: Any, compiled: bool = False) -> Any:
-    """Eager, or compiled."""
+    """Eager or compiled torch."""
     import torch
 
     x, labels = torch.tensor(x), torch.tensor(labels)
@@ -82,7 +82,7 @@ def in_torch(x: Any, labels: Any, weights: Any, compiled: bool = False) -> Any:
 
 
 def in_jax(x: Any, labels: Any, weights: Any) -> Any:
-    """As one writes it."""
+    """JAX, written by hand."""
     import jax
     import jax.numpy as jnp
 

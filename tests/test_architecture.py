@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import circuitflow as cf
-from conftest import ROOT
 from support.floors import FLOORS, PACKAGE, floor_of, imports
+from support.suite import ROOT
 
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 DRAWN = runpy.run_path(str(ROOT / "docs/architecture.py"))
@@ -70,7 +70,8 @@ def test_the_picture_is_what_the_command_draws(theme):
     pytest.importorskip("pygraphviz")
 
     def parts(svg):
-        return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip()) for e in ET.fromstring(svg).iter()]
+        return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip())
+                for e in ET.fromstring(svg).iter()]
 
     assert f'"architecture.{theme}.svg"' in PAGE
     assert parts((ROOT / f"docs/architecture.{theme}.svg").read_bytes()) == parts(cf.draw(DRAWN["way"](), theme=theme))

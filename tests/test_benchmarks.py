@@ -13,7 +13,7 @@ from benchmarks import calls, columns, dags
 from benchmarks.columns import in_numpy
 from benchmarks.dags import _UNARY, dag, document, evaluated
 from benchmarks.measure import Case, Line, compare, flat, table
-from conftest import ROOT
+from support.suite import ROOT
 
 
 def test_the_circuit_is_what_the_peers_compute():

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from conftest import ROOT
-
-FILES = sorted((ROOT / "circuits").glob("*.json"))
+from support.suite import FILES, ROOT
 
 
 def run(name: str, inputs=None, **question) -> cf.Result:

@@ -18,6 +18,7 @@ from circuitflow.gates import GATES
 from circuitflow.interpreter.question import Question
 from circuitflow.transforms.derivatives import reverse
 from support.edge_points import DIGAMMA, EXCEPTIONS, GIVEN, POINTS, as_array, inf
+from support.exported import written
 
 Answer = tuple[Any, list[Any]]
 Way = Callable[["Group"], Iterator[Answer]]
@@ -173,13 +174,6 @@ def of_document(group: Group) -> Iterator[Answer]:
         given |= {made.upstream[text]: x for text, x in group.upstream(point).items()}
         found = executor.forward(given, of=list(dict.fromkeys([made.values["f"], *made.gradients.values()]))).outputs
         yield found[made.values["f"]], [found[made.gradients[name]] for name in group.wrt]
-
-
-def written(circuit: cf.Circuit, wrt: Any) -> Any:
-    """The function of an exported file."""
-    names: dict[str, Any] = {"__name__": "exported"}
-    exec(compile(cf.to_python(circuit, None, wrt), "exported", "exec"), names)
-    return names["value_and_grad"] if wrt else lambda **operands: (names["value"](**operands), {})
 
 
 def exported(group: Group) -> Iterator[Answer]:

@@ -1,7 +1,7 @@
 """The recipes of CONTRIBUTING.md, followed to the letter in a copy.
 
-A block of Python belongs to the file that the text above it names: "New file `path`" or "In `path`, below `line`". A block
-of a console has commands, and what they print.
+A block of Python belongs to the file that the text above it names: "New file `path`" or "In `path`, below `line`". A
+block of a console has commands, and what they print.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import sys
 
 import pytest
 
-from conftest import GUARD, ROOT
+from support.suite import GUARD, ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 RECIPES = re.findall(r"^## (Add .*)\n((?:(?!^## ).*\n?)*)", PAGE, re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-NEW = re.compile(r"New file `([^`]+)`:\s*\Z")
-BELOW = re.compile(r"[Ii]n `([^`]+)`, below `([^`]+)`:\s*\Z")
+NEW = re.compile(r"New file\s+`([^`]+)`:\s*\Z")
+BELOW = re.compile(r"[Ii]n\s+`([^`]+)`,\s+below\s+`([^`]+)`:\s*\Z")
 
 
 @pytest.fixture
@@ -80,4 +80,4 @@ def test_a_recipe_works(recipe, copy):
 
 
 def test_there_is_a_recipe_for_everything_that_is_a_table():
-    assert [title for title, _ in RECIPES] == ["Add a command"]
+    assert [title for title, _ in RECIPES] == ["Add a command", "Add an engine"]

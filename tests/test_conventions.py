@@ -12,14 +12,14 @@ import jax
 import numpy as np
 import pytest
 from mpmath import mp
-from test_gates import namespace
 
 import circuitflow as cf
 from circuitflow.gates import GATES
 from circuitflow.interpreter.vocabulary import Vocabulary
-from conftest import ROOT
 from support.accuracy import HEADING
 from support.edge_points import POINTS, WHY, WHY_AT_NAN, equal, in_jax, in_torch, inf, nan, page, pull, reason
+from support.libraries import namespace
+from support.suite import ROOT
 
 PAGE = ROOT / "docs" / "conventions.md"
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None,

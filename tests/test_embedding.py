@@ -18,12 +18,11 @@ import jax
 import jsonschema
 import numpy as np
 import pytest
-from test_cli import circuitflow  # noqa: F401
 
 import circuitflow as cf
 from circuitflow.gates.operators import BINARY, PREFIXES
-from conftest import GUARD, ROOT
 from support.documents import circuit
+from support.suite import GUARD, ROOT
 
 OWN = '''
 import circuitflow as cf
@@ -88,7 +87,7 @@ def test_a_traced_result_is_refused_as_json():
     (["--engine", "staged", "--wrt", "x"], {"outputs": ["f"], "gradients": ["x"]}), (["--cache", "needed", "--wrt", "x"], {"outputs": ["f"], "gradients": ["x"]}),
     (["--jacobian", "--wrt", "x"], {"outputs": ["df_dx"]}), (["--jvp", "x=1"], {"outputs": ["f_dot"]}),
 ])
-def test_run_prints_what_is_asked_for_as_json(circuitflow, options, keys):  # noqa: F811
+def test_run_prints_what_is_asked_for_as_json(circuitflow, options, keys):
     found = json.loads(circuitflow("run", "circuits/product.json", "--json", *options).out)
     jsonschema.validate(found, json.loads((ROOT / "schemas" / "run.schema.json").read_text()))
     assert {part: list(found[part]) for part in ("outputs", "values", "gradients") if part in found} == keys
@@ -96,7 +95,7 @@ def test_run_prints_what_is_asked_for_as_json(circuitflow, options, keys):  # no
 
 
 @pytest.mark.parametrize("options", [["--values", "q"], ["--json", "--values", "q", "--hessian"], ["--json", "--values", "q", "--cache", "needed"], ["--json", "--values", "q", "--engine", "staged"]])
-def test_values_go_with_json_and_the_interpreter(circuitflow, options):  # noqa: F811
+def test_values_go_with_json_and_the_interpreter(circuitflow, options):
     run = circuitflow("run", "circuits/product.json", *options)
     assert run.status == 2
     assert run.err.startswith("error: --values goes with ")
@@ -152,7 +151,7 @@ def test_a_stored_value_that_is_none_is_a_fault():
         product().with_values({"x": {"random": "cauchy", "shape": [], "seed": 1}})
 
 
-def test_fmt_stores_values(circuitflow, tmp_path):  # noqa: F811
+def test_fmt_stores_values(circuitflow, tmp_path):
     file = tmp_path / "product.json"
     file.write_text((ROOT / "circuits" / "product.json").read_text())
     assert circuitflow("fmt", str(file), "--set", "x=2.99", "--set", "z=nan", "--write").status == 0

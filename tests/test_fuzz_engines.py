@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from conftest import ROOT
+from support.suite import ROOT
 
 FOLDER = ROOT / "tests/fuzz"
 

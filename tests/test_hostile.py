@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from conftest import GUARD, ROOT
 from support.documents import document
+from support.suite import GUARD, ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits on memory are kept on Linux")
 

@@ -21,8 +21,8 @@ from safetensors.numpy import save_file
 
 import circuitflow as cf
 from circuitflow.gates import GATES
-from conftest import GUARD, ROOT
 from support.documents import circuit, document
+from support.suite import GUARD, ROOT
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 WAYS = {f"pickle {protocol}": lambda x, protocol=protocol: pickle.loads(pickle.dumps(x, protocol)) for protocol in PROTOCOLS}

@@ -15,10 +15,10 @@ import pytest
 import circuitflow as cf
 from circuitflow.cli.main import COMMANDS
 from circuitflow.document.model import READABLE
-from conftest import GUARD, ROOT
+from support.suite import GUARD, ROOT
 
-TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks", "circuitflow", "circuits", "docs",
-       "pyproject.toml", "schemas", "tests"}
+TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks", "circuitflow", "circuits",
+       "docs", "pyproject.toml", "schemas", "tests"}
 MADE = {"build", "dist", "__pycache__", "circuitflow.egg-info"}
 PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "docs/architecture.md", "docs/stability.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -66,7 +66,8 @@ def test_the_new_places_of_modules_are_there():
 
 def test_the_policy_names_the_format_that_is_read():
     assert READABLE == ("1.0",)
-    assert "Format 1.0 is the first and is readable for ever" in (ROOT / "docs/stability.md").read_text(encoding="utf-8")
+    policy = (ROOT / "docs/stability.md").read_text(encoding="utf-8")
+    assert "Format 1.0 is the first and is readable for ever" in policy
 
 
 def test_the_workflow_runs_everything_on_the_versions_of_python_that_are_supported():
@@ -82,7 +83,9 @@ def test_the_workflow_has_no_more_rights_than_it_needs():
     """Actions are pinned to commits, the token may read the contents and is not kept."""
     actions = re.findall(r"uses: (\S+)(.*)", WORKFLOW)
     assert actions
-    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) and re.fullmatch(r"  # v[\d.]+", tag) for action, tag in actions)
+    for action, tag in actions:
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)
+        assert re.fullmatch(r"  # v[\d.]+", tag)
     assert re.findall(r"^permissions:\n((?:  .*\n)+)", WORKFLOW, re.MULTILINE) == ["  contents: read\n"]
     assert "persist-credentials: false" in WORKFLOW
     assert "pull_request_target" not in WORKFLOW
@@ -106,8 +109,8 @@ def test_a_hook_takes_many_files_and_finds_the_wrong_one(hook, tmp_path):
     def status(*files):
         program, *arguments = shlex.split(hook["entry"])
         assert program == "python"
-        return subprocess.run([sys.executable, *arguments, *files], env={"PATH": str(tmp_path), "PYTHONPATH": str(ROOT)},
-                              capture_output=True, timeout=GUARD, check=False).returncode
+        return subprocess.run([sys.executable, *arguments, *files], capture_output=True, timeout=GUARD, check=False,
+                              env={"PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}).returncode
 
     assert all(re.search(hook["files"], name) for name in ("circuits/a.json", "models/circuits/a.json"))
     assert status(*right) == 0

@@ -16,7 +16,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.cli.main import COMMANDS
-from conftest import GUARD, ROOT
+from support.suite import GUARD, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SESSIONS = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from conftest import GUARD, ROOT
 from support.documents import document
+from support.suite import GUARD, ROOT
 
 
 def test_a_chain_as_long_as_it_likes_needs_no_recursion():

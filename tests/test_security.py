@@ -21,8 +21,8 @@ import circuitflow as cf
 from circuitflow.document import files, tensors
 from circuitflow.document.files import ValueFaultError, beside
 from circuitflow.document.model import TensorFile
-from conftest import ROOT
 from support.documents import circuit, document, faults
+from support.suite import ROOT
 
 POSIX = pytest.mark.skipif(sys.platform != "linux", reason="links, pipes and descriptors as Linux has them")
 INNER = {"circuitflow": "1.0", "nodes": [{"id": "a", "gate": "input", "value": 1}], "outputs": ["a"]}

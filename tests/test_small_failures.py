@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import circuitflow  # noqa: F401
-from test_conformance import written
 
 import circuitflow as cf
 from circuitflow.transforms.derivatives import reverse
+from support.exported import written
 
 
 def node(name: str, gate: str, *inputs: str, **rest: Any) -> dict[str, Any]:
@@ -165,7 +164,7 @@ def test_a_silent_change_is_refused(way, made, refusal):
     (b"x,y\n9007199254740993,1\n", "row 1 (line 2), column 'x': 9007199254740993 cannot be kept exactly in a float64"),
     ("x , y\n 1 , 2 \n".encode("utf-16"), "UTF-16 or UTF-32 text, or no text at all; save it as UTF-8"),
 ], ids=["lines of old Macs", "NaN", "an integer above 2^53", "UTF-16"])
-def test_a_table_that_failed(circuitflow, tmp_path, table, shown):  # noqa: F811
+def test_a_table_that_failed(circuitflow, tmp_path, table, shown):
     (tmp_path / "product.json").write_text(json.dumps({"circuitflow": "1.0", "outputs": ["f"],
                                                        "nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "input"}, node("f", "mul", "x", "y")]}))
     (tmp_path / "rows.csv").write_bytes(table)

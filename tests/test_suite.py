@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 
-from conftest import GUARD, ROOT, summary
+from support.skips import summary
+from support.suite import GUARD, ROOT
 
 MODULES = sorted(path for path in (ROOT / "tests").rglob("*.py") if path.parent.name != "fuzz" and path.name != "test_suite.py")
 CLOCKS = {"time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns"}
@@ -45,6 +47,12 @@ def test_what_is_about_the_clock_is_found(source):
 
 def test_what_is_not_about_the_clock_is_not_found():
     assert list(of_the_clock("subprocess.run(x, timeout=GUARD); e.wait(0.01); time.process_time(); settings(deadline=None); np.random.default_rng(7)")) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_what_tests_share_stands_in_support(path):
+    modules = {node.module for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)}
+    assert not [name for name in modules if re.match(r"test_|conftest$", name)]
 
 
 def test_what_was_skipped_is_summed_with_what_brings_it_back():

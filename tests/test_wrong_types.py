@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from conftest import ROOT
+from support.suite import ROOT
 
 CALLS = 5_000
 

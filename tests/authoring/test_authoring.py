@@ -18,8 +18,8 @@ import circuitflow as cf
 from circuitflow.authoring.functions import FUNCTIONS
 from circuitflow.authoring.ufuncs import UFUNCS
 from circuitflow.gates import GATES
-from conftest import ROOT
 from support.gate_examples import EXAMPLES, attributes_of
+from support.suite import ROOT
 
 
 def values(circuit, **inputs):

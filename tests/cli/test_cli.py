@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
@@ -18,49 +17,10 @@ import pytest
 import typer
 
 import circuitflow as cf
-from circuitflow.cli import main as program
 from circuitflow.cli.main import COMMANDS, _app
-from conftest import GUARD, ROOT
+from support.commands import golden, outputs
 from support.documents import document
-
-GOLDEN = ROOT / "tests/golden"
-
-
-class Outcome:
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
-@pytest.fixture
-def circuitflow(monkeypatch, capfd):
-    """Run a command in this process, from the root of the project."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-
-    def call(*arguments: str, stdin: str | None = None) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["circuitflow", *arguments])
-        if stdin is not None:
-            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        capfd.readouterr()
-        try:
-            program()
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
-        out, err = capfd.readouterr()
-        return Outcome(status, out, err)
-
-    return call
-
-
-def golden(name: str, text: str) -> None:
-    """Compare with a golden file; `CIRCUITFLOW_GOLDEN=write` makes them anew."""
-    text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
-    path = GOLDEN / name
-    if os.environ.get("CIRCUITFLOW_GOLDEN") == "write":
-        GOLDEN.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+from support.suite import GUARD, ROOT
 
 
 @pytest.mark.parametrize(("name", "arguments"), [
@@ -134,11 +94,6 @@ def test_numbers_that_json_has_not(circuitflow, tmp_path):
     shown = circuitflow("run", str(path), "--forward").out
     assert "[nan, -inf, inf, -1]" in shown
     assert "(2, 0) empty" in shown
-
-
-def outputs(outcome: Outcome) -> dict:
-    assert (outcome.status, outcome.err) == (0, "")
-    return json.loads(outcome.out)["outputs"]
 
 
 def test_values_can_be_given(circuitflow, tmp_path):

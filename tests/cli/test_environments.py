@@ -27,7 +27,7 @@ import circuitflow as cf
 from circuitflow.cli.main import COMMANDS
 from circuitflow.document import output
 from circuitflow.document.output import is_stream, write, writer
-from conftest import GUARD, ROOT
+from support.suite import GUARD, ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descriptors, devices and owners as Linux has them")
 STAGED = str(ROOT / "circuits/staged.json")

@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from test_cli import circuitflow  # noqa: F401
 
 from circuitflow.cli.tables import delimited, lines
-from conftest import ROOT
 from support.documents import document
+from support.suite import ROOT
 
 ROWS = [(1.0, -2.5), (0.1, 3e300), (-0.0, 5e-324), (math.nan, math.inf), (-math.inf, 9007199254740991.0)]
 """What most tables hold, in columns x and y."""
@@ -89,7 +88,7 @@ TEXTS = dict(texts())
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_text_is_read_exactly(circuitflow, identity, tmp_path, reader, name):  # noqa: F811
+def test_text_is_read_exactly(circuitflow, identity, tmp_path, reader, name):
     table = tmp_path / ("table.tsv" if "tab" in name else "table.csv")
     table.write_bytes(TEXTS[name])
     outcome = circuitflow("run", identity(), "--table", str(table), "--forward")
@@ -114,13 +113,13 @@ def test_text_is_read_exactly(circuitflow, identity, tmp_path, reader, name):  #
     ("lines.ndjson", b'\xef\xbb\xbf\n{"x": 1, "y": 2.0, "z": [{"a": null}]}\r\n \n{"y": 40e-1, "x": 3, "z": 1}'),
     ("lines.jsonl.gz", gzip.compress(b'{"x": 1, "y": 2}\n{"y": 4, "x": 3}\n', mtime=0)),
 ])
-def test_other_tables_are_read(circuitflow, identity, tmp_path, reader, name, data):  # noqa: F811
+def test_other_tables_are_read(circuitflow, identity, tmp_path, reader, name, data):
     (tmp_path / name).write_bytes(data)
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / name), "--forward")
     assert (outcome.status, numbers(outcome.out)) == (0, (["x", "y"], [[1, 2], [3, 4]]))
 
 
-def test_one_column_may_end_in_blank_lines(circuitflow, identity, tmp_path, reader):  # noqa: F811
+def test_one_column_may_end_in_blank_lines(circuitflow, identity, tmp_path, reader):
     for text in ("x\n1\n2\n\n\n", "x\n1\n2\n", '"x"\n"1"\n"2"'):
         (tmp_path / "t.csv").write_text(text)
         outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--forward", "--of", "x")
@@ -182,7 +181,7 @@ CELLS = {
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: repr(cell)[:30])
-def test_a_cell_that_is_no_number_is_named(circuitflow, identity, tmp_path, reader, cell):  # noqa: F811
+def test_a_cell_that_is_no_number_is_named(circuitflow, identity, tmp_path, reader, cell):
     for table, rows in (("t.csv", f"x,y\n1,2\n3,{cell}\n5,6\n"), ("t.tsv", f"x\ty\r\n1\t2\r\n3\t{cell}\r\n5\t6\r\n"),
                         ("q.csv", f'"x","y"\n1,2\n"3","{cell}"\n')):
         (tmp_path / table).write_bytes(rows.encode())
@@ -263,7 +262,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_table_is_refused(circuitflow, identity, tmp_path, reader, name):  # noqa: F811
+def test_an_odd_table_is_refused(circuitflow, identity, tmp_path, reader, name):
     data, message = ODD[name]
     table = tmp_path / name
     table.write_bytes(data)
@@ -279,7 +278,7 @@ def test_an_odd_table_is_refused(circuitflow, identity, tmp_path, reader, name):
 
 
 @pytest.mark.parametrize("name", ["a folder.csv", "a folder.jsonl", "a folder.parquet"])
-def test_a_folder_is_no_table(circuitflow, identity, tmp_path, name):  # noqa: F811
+def test_a_folder_is_no_table(circuitflow, identity, tmp_path, name):
     (tmp_path / name).mkdir()
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / name))
     assert outcome.status == 2
@@ -287,7 +286,7 @@ def test_a_folder_is_no_table(circuitflow, identity, tmp_path, name):  # noqa: F
 
 
 @pytest.mark.parametrize("ending", ["csv.gz", "jsonl.gz"])
-def test_a_line_without_an_end_is_bounded(circuitflow, identity, tmp_path, ending):  # noqa: F811
+def test_a_line_without_an_end_is_bounded(circuitflow, identity, tmp_path, ending):
     # 64 MB of one line in 64 KB.
     (tmp_path / f"bomb.{ending}").write_bytes(gzip.compress(b"x" + b" " * 2**26, 9, mtime=0))
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / f"bomb.{ending}"), "--limit", "document_bytes=1000000")
@@ -334,7 +333,7 @@ LOST_IN = {
 
 
 @pytest.mark.parametrize("dtype", KEPT_OF)
-def test_other_dtypes_are_read_exactly(circuitflow, identity, tmp_path, reader, dtype):  # noqa: F811
+def test_other_dtypes_are_read_exactly(circuitflow, identity, tmp_path, reader, dtype):
     cells, expected = KEPT_OF[dtype]
     (tmp_path / "t.csv").write_text("x\n" + "\n".join(cells) + "\n")
     outcome = circuitflow("run", identity(dtype), "--table", str(tmp_path / "t.csv"), "--forward", "--of", "x")
@@ -348,7 +347,7 @@ def test_other_dtypes_are_read_exactly(circuitflow, identity, tmp_path, reader, 
 
 
 @pytest.mark.parametrize(("dtype", "cell"), [(dtype, cell) for dtype, cells in LOST_IN.items() for cell in cells])
-def test_what_a_dtype_cannot_hold_is_refused(circuitflow, identity, tmp_path, reader, dtype, cell):  # noqa: F811
+def test_what_a_dtype_cannot_hold_is_refused(circuitflow, identity, tmp_path, reader, dtype, cell):
     good = KEPT_OF[dtype][0][0]
     (tmp_path / "t.csv").write_text(f"x,z\n{good},\n{cell},\n")
     outcome = circuitflow("run", identity(dtype), "--table", str(tmp_path / "t.csv"), "--forward", "--of", "x")
@@ -385,7 +384,7 @@ COLUMNS = {
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 @pytest.mark.parametrize("name", COLUMNS)
-def test_an_arrow_column_that_does_not_fit_is_refused(circuitflow, identity, tmp_path, name, ending):  # noqa: F811
+def test_an_arrow_column_that_does_not_fit_is_refused(circuitflow, identity, tmp_path, name, ending):
     column, dtype, message = COLUMNS[name]
     path = write(tmp_path / f"t.{ending}", pa.table({"x": column}))
     outcome = circuitflow("run", identity(dtype), "--table", str(path), "--of", "x", "--forward")
@@ -399,7 +398,7 @@ def test_an_arrow_column_that_does_not_fit_is_refused(circuitflow, identity, tmp
     (pa.array([1.0, 2.0**62]), "int64"), (pa.array([0, 2**63], pa.uint64()), "float64"), (pa.array([1.5, 2.5, 1.5]).dictionary_encode(), "float64"),
     (pa.array([True, False]), "bool"), (pa.array([0.1, 1e-40, 0.0]), "float32"), (pa.array([-128, 127]), "int8"),
 ])
-def test_an_arrow_column_is_read_exactly(circuitflow, identity, tmp_path, column, dtype, ending):  # noqa: F811
+def test_an_arrow_column_is_read_exactly(circuitflow, identity, tmp_path, column, dtype, ending):
     path = write(tmp_path / f"t.{ending}", pa.table({"x": column}))
     out = tmp_path / "out.parquet"
     outcome = circuitflow("run", identity(dtype), "--table", str(path), "--of", "x", "--forward", "-o", str(out))
@@ -454,14 +453,14 @@ for _ in range(300):
 
 # Round trips ----------------------------------------------------------------------------------------------------------
 
-def test_a_mark_inside_a_kept_text_stays(circuitflow, identity, tmp_path, reader, monkeypatch):  # noqa: F811
+def test_a_mark_inside_a_kept_text_stays(circuitflow, identity, tmp_path, reader, monkeypatch):
     monkeypatch.setattr(lines, "BLOCK", 1)  # so that a block begins with it
     (tmp_path / "t.csv").write_text("z,x,y\na,1,2\n\ufeff,3,4\n", encoding="utf-8")
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--keep", "z", "--forward")
     assert (outcome.status, outcome.out) == (0, "z,x,y\na,1,2\n\ufeff,3,4\n")
 
 
-def test_what_is_written_is_read_again(circuitflow, identity, tmp_path, reader):  # noqa: F811
+def test_what_is_written_is_read_again(circuitflow, identity, tmp_path, reader):
     random = np.random.RandomState(0)
     bits = random.randint(0, 2**32, (2, 4000, 2), np.uint64)
     x, y = ((bits[0] << np.uint64(32)) | bits[1]).view(np.float64).T  # of every size, subnormal and not finite too
@@ -475,7 +474,7 @@ def test_what_is_written_is_read_again(circuitflow, identity, tmp_path, reader):
 
 
 @pytest.mark.parametrize("target", ["csv", "parquet"])
-def test_kept_columns_are_as_they_were(circuitflow, identity, tmp_path, reader, target):  # noqa: F811
+def test_kept_columns_are_as_they_were(circuitflow, identity, tmp_path, reader, target):
     if target == "parquet" and reader == "without":
         pytest.skip("Parquet needs pyarrow")
     texts = ["007", " a ", "é", 'say "so"', "1,2", "two\nlines", "", "NaN", "1e400", "=1+1"] * 9
@@ -495,7 +494,7 @@ def test_kept_columns_are_as_they_were(circuitflow, identity, tmp_path, reader, 
     assert [float(row[2]) for row in rows] == list(range(len(texts)))
 
 
-def test_kept_columns_of_json_lines(circuitflow, identity, tmp_path, reader):  # noqa: F811
+def test_kept_columns_of_json_lines(circuitflow, identity, tmp_path, reader):
     (tmp_path / "t.jsonl").write_text('{"id": 1.50, "x": 1, "s": "a"}\n{"id": null, "x": 2, "s": true}\n')
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.jsonl"), "--keep", "id", "--keep", "s", "--of", "x", "--forward")
     assert (outcome.status, outcome.out) == (0, "id,s,x\n1.50,a,1\n,true,2\n")
@@ -506,7 +505,7 @@ def test_kept_columns_of_json_lines(circuitflow, identity, tmp_path, reader):  #
         assert f"row 2 (line 2), column 'id': {message}" in outcome.err
 
 
-def test_kept_columns_of_arrow(circuitflow, identity, tmp_path):  # noqa: F811
+def test_kept_columns_of_arrow(circuitflow, identity, tmp_path):
     table = pa.table({"x": [1.0, 2.0], "t": pa.array([0, None], pa.timestamp("ms")), "c": pa.array(["a,b", None]).dictionary_encode(), "f": [0.1, math.inf], "l": [[1], []]})
     path = write(tmp_path / "t.parquet", table)
     arguments = ("run", identity(), "--table", str(path), "--of", "x", "--forward")
@@ -538,14 +537,14 @@ def test_kept_columns_of_arrow(circuitflow, identity, tmp_path):  # noqa: F811
     ([], " x ,y  \n1,2\n", "", "x,y\n1,2\n"),
     ([], "x,y," + ",".join(f"c{i}" for i in range(20)) + "\n", "note: TABLE: no input takes " + ", ".join(f"'c{i}'" for i in range(12)) + ", and 8 more\n", "x,y\n"),
 ])
-def test_columns_and_inputs_match_strictly(circuitflow, identity, tmp_path, reader, arguments, table, err, out):  # noqa: F811
+def test_columns_and_inputs_match_strictly(circuitflow, identity, tmp_path, reader, arguments, table, err, out):
     (tmp_path / "t.csv").write_text(table)
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--forward", *arguments)
     assert (outcome.status, outcome.err, outcome.out) == (2 if "error" in err else 0, err.replace("TABLE", str(tmp_path / "t.csv")), out)
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".arrow"])
-def test_the_name_of_a_table_is_a_file_and_no_address(circuitflow, identity, tmp_path, monkeypatch, ending):  # noqa: F811
+def test_the_name_of_a_table_is_a_file_and_no_address(circuitflow, identity, tmp_path, monkeypatch, ending):
     """pyarrow takes some names for addresses, which would be read, and replaced, beside all that looks at files."""
     monkeypatch.chdir(tmp_path)
     table = pa.table({"x": [1.0], "y": [2.0]})
@@ -561,7 +560,7 @@ def test_the_name_of_a_table_is_a_file_and_no_address(circuitflow, identity, tmp
     assert (tmp_path / f"t{ending}").read_bytes() == before
 
 
-def test_a_name_with_a_separator_is_read_again(circuitflow, identity, tmp_path, reader):  # noqa: F811
+def test_a_name_with_a_separator_is_read_again(circuitflow, identity, tmp_path, reader):
     names = ["a;b", "a\tb", 'a"b']
     with open(tmp_path / "t.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["x", "y", *names], ["1", "2", "3;4", "5\t6", ""]])
@@ -572,7 +571,7 @@ def test_a_name_with_a_separator_is_read_again(circuitflow, identity, tmp_path, 
     assert (tmp_path / "last.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
 
 
-def test_a_table_of_which_nothing_is_read_is_refused(circuitflow, identity, tmp_path):  # noqa: F811
+def test_a_table_of_which_nothing_is_read_is_refused(circuitflow, identity, tmp_path):
     (tmp_path / "t.csv").write_text("x,y\n1,2\n")
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--set", "x=1", "--set", "y=2")
     assert (outcome.status, outcome.out) == (2, "")
@@ -580,7 +579,7 @@ def test_a_table_of_which_nothing_is_read_is_refused(circuitflow, identity, tmp_
 
 
 @pytest.mark.parametrize("cell", [{"a": 1}, [1, 2], b"\xff"], ids=str)
-def test_a_column_that_is_no_text_is_named(circuitflow, identity, tmp_path, cell):  # noqa: F811
+def test_a_column_that_is_no_text_is_named(circuitflow, identity, tmp_path, cell):
     pyarrow.parquet.write_table(pa.table({"x": [1.0], "y": [2.0], "more": [cell]}), tmp_path / "t.parquet")
     arguments = ["run", identity(), "--table", str(tmp_path / "t.parquet"), "--keep", "more", "--forward"]
     outcome = circuitflow(*arguments)

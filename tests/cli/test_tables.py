@@ -12,14 +12,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from test_cli import circuitflow  # noqa: F401
 
 import circuitflow as cf
 from circuitflow.cli.tables import opening
 from circuitflow.cli.tables.columns import match_columns
 from circuitflow.cli.tables.jsonl import _object
-from conftest import ROOT
 from support.documents import document
+from support.suite import ROOT
 
 STAGED = "circuits/staged.json"
 
@@ -55,7 +54,7 @@ def rows():
 
 @pytest.mark.parametrize("source", [".parquet", ".csv", ".arrow"])
 @pytest.mark.parametrize("target", [".parquet", ".csv", ".feather"])
-def test_a_table_goes_in_and_a_table_comes_out(circuitflow, tmp_path, monkeypatch, rows, source, target):  # noqa: F811
+def test_a_table_goes_in_and_a_table_comes_out(circuitflow, tmp_path, monkeypatch, rows, source, target):
     monkeypatch.setattr(opening, "BATCH", 1000)
     write(tmp_path / f"rows{source}", rows)
     out = tmp_path / f"out{target}"
@@ -69,7 +68,7 @@ def test_a_table_goes_in_and_a_table_comes_out(circuitflow, tmp_path, monkeypatc
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"rows{source}", out.name])
 
 
-def test_csv_through_a_pipe(circuitflow, monkeypatch):  # noqa: F811
+def test_csv_through_a_pipe(circuitflow, monkeypatch):
     class Input:
         buffer = io.BytesIO(b"y,x\n-4,3\n0.5,1e3\n")
 
@@ -82,13 +81,13 @@ def test_csv_through_a_pipe(circuitflow, monkeypatch):  # noqa: F811
     assert len(second.split(",")) == 2
 
 
-def test_what_is_set_wins_over_a_column_and_forward_leaves_gradients_out(circuitflow, tmp_path):  # noqa: F811
+def test_what_is_set_wins_over_a_column_and_forward_leaves_gradients_out(circuitflow, tmp_path):
     (tmp_path / "rows.csv").write_text("x,y\n1,2\n3,4\n")
     outcome = circuitflow("run", "circuits/product.json", "--table", str(tmp_path / "rows.csv"), "--set", "y=10", "--defaults", "--forward")
     assert told(outcome) == (0, "f\n-44\n-52\n", f"note: {tmp_path}/rows.csv: no input takes 'y' (its value is given)\n")
 
 
-def test_an_empty_table_has_no_rows(circuitflow, tmp_path):  # noqa: F811
+def test_an_empty_table_has_no_rows(circuitflow, tmp_path):
     (tmp_path / "rows.csv").write_text("x,y\n")
     assert told(circuitflow("run", "circuits/product.json", "--table", str(tmp_path / "rows.csv"), "--defaults")) == (0, "f,dx,dy,dz\n", "")
 
@@ -101,7 +100,7 @@ def test_an_empty_table_has_no_rows(circuitflow, tmp_path):  # noqa: F811
     ("x,x\n1,2\n", "rows.csv: column 'x' stands twice; rename one of the two"),
     ("x,y\n1,2,3\n", "rows.csv: row 1 (line 2): it has 3 values, and the header has 2 columns; take out what is too much, or put quotes around a text with a separator in it"),
 ])
-def test_a_bad_table_is_told_and_nothing_is_written(circuitflow, tmp_path, monkeypatch, text, message):  # noqa: F811
+def test_a_bad_table_is_told_and_nothing_is_written(circuitflow, tmp_path, monkeypatch, text, message):
     (tmp_path / "rows.csv").write_text(text)
     out = tmp_path / "out.parquet"
     out.write_text("as it was")
@@ -112,7 +111,7 @@ def test_a_bad_table_is_told_and_nothing_is_written(circuitflow, tmp_path, monke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "rows.csv"]
 
 
-def test_a_bad_parquet_file_is_told(circuitflow, tmp_path, rows):  # noqa: F811
+def test_a_bad_parquet_file_is_told(circuitflow, tmp_path, rows):
     (tmp_path / "rows.parquet").write_bytes(b"no parquet at all")
     outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.parquet"))
     assert outcome.status == 2
@@ -136,12 +135,12 @@ def test_a_bad_parquet_file_is_told(circuitflow, tmp_path, rows):  # noqa: F811
     (["--engine", "tape", "--device", "gpu"], "the engine tape runs on the CPU; a device goes with the engine jax"),
     (["--engine", "jax", "--device", "abacus"], "there is no device 'abacus' for the engine jax; there is cpu"),
 ])
-def test_arguments_that_do_not_go_together(circuitflow, arguments, message):  # noqa: F811
+def test_arguments_that_do_not_go_together(circuitflow, arguments, message):
     outcome = circuitflow("run", STAGED, *arguments)
     assert told(outcome) == (2, "", f"error: {message}\n")
 
 
-def test_a_place_that_cannot_be_written_to(circuitflow, tmp_path):  # noqa: F811
+def test_a_place_that_cannot_be_written_to(circuitflow, tmp_path):
     (tmp_path / "rows.csv").write_text("x,y\n1,2\n")
     outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "no" / "out.csv"))
     assert outcome.status == 2
@@ -150,13 +149,13 @@ def test_a_place_that_cannot_be_written_to(circuitflow, tmp_path):  # noqa: F811
     assert outcome.err.endswith("out.txt: expected a table as .parquet, .arrow, .feather, .ipc, .csv\n")
 
 
-def test_what_is_no_scalar_is_no_column(circuitflow, tmp_path):  # noqa: F811
+def test_what_is_no_scalar_is_no_column(circuitflow, tmp_path):
     (tmp_path / "rows.csv").write_text("x\n1\n")
     outcome = circuitflow("run", "circuits/mlp.json", "--table", str(tmp_path / "rows.csv"), "--engine", "jax")
     assert outcome.err == "error: 'image' is no scalar, so it is no column of a table; choose others by --of and --wrt, or leave gradients out by --forward\n"
 
 
-def test_without_pyarrow(circuitflow, monkeypatch):  # noqa: F811
+def test_without_pyarrow(circuitflow, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for arguments in (["--table", "rows.parquet"], ["--table", "-", "-o", "rows.parquet"]):
         outcome = circuitflow("run", STAGED, *arguments, stdin="x,y\n1,2\n")
@@ -166,7 +165,7 @@ def test_without_pyarrow(circuitflow, monkeypatch):  # noqa: F811
 
 
 @pytest.mark.parametrize("engine", ["staged", "tape", "jax"])
-def test_engines_at_the_command_line(circuitflow, engine):  # noqa: F811
+def test_engines_at_the_command_line(circuitflow, engine):
     outcome = circuitflow("run", STAGED, "--engine", engine)
     assert told(outcome) == (0, "f = 1.54564\ndx = 2.05957\ndy = 1.59223\n", "")
     found = json.loads(circuitflow("run", STAGED, "--engine", engine, "--json", "--set", "x=1").out)
@@ -179,7 +178,7 @@ def test_engines_at_the_command_line(circuitflow, engine):  # noqa: F811
 # Every row is one example ---------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("engine", ["auto", "interpreter", "staged", "jax"])
-def test_a_loss_is_that_of_each_row(circuitflow, tmp_path, engine):  # noqa: F811
+def test_a_loss_is_that_of_each_row(circuitflow, tmp_path, engine):
     (tmp_path / "loss.json").write_text(document({"id": "p", "gate": "input"}, {"id": "t", "gate": "input"}, "loss = binary_cross_entropy(p, t)"))
     p, t = np.array([0.5, 0.2, 0.9]), np.array([1.0, 0.0, 0.25])
     (tmp_path / "t.csv").write_text("id,p,t\n" + "".join(f"{i},{a},{b}\n" for i, (a, b) in enumerate(zip(p, t, strict=True))))
@@ -192,7 +191,7 @@ def test_a_loss_is_that_of_each_row(circuitflow, tmp_path, engine):  # noqa: F81
 
 
 @pytest.mark.parametrize("verify", [[], ["--verify"]])
-def test_reductions_arrays_and_small_floats_inside_a_circuit(circuitflow, tmp_path, verify):  # noqa: F811
+def test_reductions_arrays_and_small_floats_inside_a_circuit(circuitflow, tmp_path, verify):
     # Three scalars become a vector, which a vector of parameters weighs; an integer and a truth value come out too.
     nodes = [{"id": name, "gate": "input", "dtype": "float32"} for name in "abc"]
     text = document(*nodes, {"id": "w", "gate": "parameter", "value": {"data": [1, 2, 3], "dtype": "float32"}}, "v = stack(a, b, c)", "wv = mul(w, v)", "mean = reduce_mean(wv)",
@@ -212,7 +211,7 @@ def test_reductions_arrays_and_small_floats_inside_a_circuit(circuitflow, tmp_pa
     assert told(empty) == (0, "mean,da\n", "")
 
 
-def test_a_column_is_no_array(circuitflow, tmp_path):  # noqa: F811
+def test_a_column_is_no_array(circuitflow, tmp_path):
     (tmp_path / "t.csv").write_text("x,label\n1,2\n")
     outcome = circuitflow("run", "circuits/logistic_regression.json", "--table", str(tmp_path / "t.csv"), "--forward")
     assert outcome.status == 2
@@ -220,7 +219,7 @@ def test_a_column_is_no_array(circuitflow, tmp_path):  # noqa: F811
             "'x' by --set, the same for every row\n") in outcome.err
 
 
-def test_a_row_that_cannot_be_computed_is_named(circuitflow, tmp_path):  # noqa: F811
+def test_a_row_that_cannot_be_computed_is_named(circuitflow, tmp_path):
     text = document({"id": "k", "gate": "input", "dtype": "int64"}, {"id": "v", "gate": "constant", "value": [1, 2, 3]}, {"id": "f", "gate": "gather", "inputs": ["v", "k"]})
     (tmp_path / "c.json").write_text(text)
     outcome = circuitflow("run", str(tmp_path / "c.json"), "--table", "-", "--forward", stdin="k\n0\n2\n3\n")
@@ -228,7 +227,7 @@ def test_a_row_that_cannot_be_computed_is_named(circuitflow, tmp_path):  # noqa:
     assert outcome.err.startswith("error: standard input: row 3: node 'f': ")
 
 
-def test_what_no_row_can_do_is_told_once(circuitflow, tmp_path):  # noqa: F811
+def test_what_no_row_can_do_is_told_once(circuitflow, tmp_path):
     (tmp_path / "t.csv").write_text("p,t\n0.5,1\n")
     (tmp_path / "loss.json").write_text(document({"id": "p", "gate": "input"}, {"id": "t", "gate": "input"}, "loss = binary_cross_entropy(p, t)"))
     outcome = circuitflow("run", str(tmp_path / "loss.json"), "--table", str(tmp_path / "t.csv"), "--engine", "tape")
@@ -244,7 +243,7 @@ def test_what_no_row_can_do_is_told_once(circuitflow, tmp_path):  # noqa: F811
     (["--upstream", "first=2"], "gradients of the sum first + shared, each times its upstream gradient"),
     (["--of", "first"], ""), (["--forward"], ""), (["--jacobian"], ""),
 ])
-def test_what_several_outputs_are_differentiated_as_is_said(circuitflow, arguments, said):  # noqa: F811
+def test_what_several_outputs_are_differentiated_as_is_said(circuitflow, arguments, said):
     outcome = circuitflow("run", "circuits/tie.json", *arguments)
     lines = [line for line in outcome.out.splitlines() if line.startswith("gradients of")]
     assert (outcome.status, lines) == (0, [said] if said else [])

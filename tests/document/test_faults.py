@@ -11,8 +11,8 @@ import circuitflow as cf
 from circuitflow.document.positions import Place, locate, positions, tokens
 from circuitflow.errors import Fault
 from circuitflow.text import listing, nearest, printable, short
-from conftest import ROOT
 from support.documents import document, faults
+from support.suite import ROOT
 
 BROKEN = sorted((ROOT / "circuits" / "broken").glob("*.json"))
 

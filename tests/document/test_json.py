@@ -11,7 +11,7 @@ import json
 import pytest
 
 import circuitflow as cf
-from conftest import ROOT
+from support.suite import ROOT
 
 CASES = json.loads((ROOT / "tests/document/json_parsing.json").read_text()) | {
     "n_structure_100000_opening_arrays": "[" * 100_000, "n_structure_open_array_object": '[{"":' * 50_000}

@@ -14,7 +14,7 @@ from circuitflow.document.model import NODES, TAGS, Document, GateNode
 from circuitflow.document.schema import GateForm, document_schema
 from circuitflow.explanations.catalogue import example, operands
 from circuitflow.gates import GATES
-from conftest import ROOT
+from support.suite import ROOT
 
 SCHEMA = json.loads((ROOT / "schemas/circuit.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

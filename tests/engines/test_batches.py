@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from test_engines import circuit, close
 
 import circuitflow as cf
 from circuitflow.engines.program.trace import Inseparable
@@ -16,13 +15,14 @@ from circuitflow.engines.staged.blocks import Blocks
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.gates import GATES
 from circuitflow.interpreter.question import Question
+from support.documents import circuit
+from support.engines import SMALL, batched, close, inputs_of, upstream_of
 from support.gate_examples import EXAMPLES, attributes_of
 
 ROWS = 1001
 RANDOM = np.random.RandomState(0)
 
 
-SMALL = cf.Thresholds(block_bytes=2**8)
 
 
 def given_x(shape=("batch", 5), **rest):
@@ -85,20 +85,6 @@ INSEPARABLE = {
                                         gate("f", "reduce_sum", "e")),
     "flattened": circuit(*LAYER, gate("r", "reshape", "a", shape=[-1]), gate("e", "tanh", "r"), gate("f", "reduce_sum", "e")),
 }
-
-
-def batched(loaded, given, thresholds=SMALL):
-    question = Question(cf.Executor(loaded), None, None)
-    derived = Derived(question)
-    return Blocks(derived, derived.arrays(*question.bind(inputs_of(given), upstream_of(given))), thresholds)
-
-
-def inputs_of(given):
-    return {name: x for name, x in given.items() if not name.startswith("d")}
-
-
-def upstream_of(given):
-    return {name[1:]: x for name, x in given.items() if name.startswith("d")}
 
 
 @pytest.mark.parametrize("name", SEPARABLE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import keyword
@@ -15,57 +14,25 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from hypothesis import given
-from test_gates import circuit_of
-from test_properties import SETTINGS, documents
 
 import circuitflow as cf
 from circuitflow.engines import native
 from circuitflow.engines.contract import Engine, Interpreted
 from circuitflow.engines.table import ENGINES as ENGINE_TABLE
 from circuitflow.engines.tape.loops import Untaped
-from circuitflow.engines.tape.run import Taped
-from circuitflow.gates import GATES
-from circuitflow.gates.activations import ACTIVATIONS
-from circuitflow.gates.arithmetic import ARITHMETIC
-from circuitflow.gates.exponential import EXPONENTIAL
-from circuitflow.gates.logic import LOGIC
-from circuitflow.gates.trigonometric import TRIGONOMETRIC
-from circuitflow.interpreter.question import Question
-from conftest import ROOT
-from support.edge_points import GIVEN, POINTS
-from support.gate_examples import EXAMPLES, Example, attributes_of, types_of
+from support.documents import circuit
+from support.engines import LARGEST, SMALLEST, close, taped
+from support.example_circuits import ELEMENTWISE, ON_SCALARS, circuit_of, nodes_of
+from support.gate_examples import EXAMPLES
+from support.hostile import HOSTILE_NAMES
+from support.random_circuits import SETTINGS, documents, random_scalars
+from support.suite import FILES, ROOT
 
 ENGINES = ["staged", "jax"]
-FILES = sorted((ROOT / "circuits").glob("*.json"))
 on_scalars = pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
 everywhere = pytest.mark.parametrize("engine", ENGINES)
 
 
-def close(found, expected, rtol=1e-13, atol=1e-14):
-    """The same keys in the same order, and the same arrays to the last few ulps of their largest number."""
-    if isinstance(expected, tuple):
-        for one, other in zip(found, expected, strict=True):
-            close(one, other, rtol, atol)
-        return
-    if isinstance(expected, dict):
-        assert list(found) == list(expected)
-        for key, value in expected.items():
-            close(found[key], value, rtol, atol)
-        return
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape
-    assert found.dtype == expected.dtype
-    if expected.dtype.kind != "f":
-        np.testing.assert_array_equal(found, expected)
-        return
-    if expected.dtype == np.float32:
-        rtol, atol = 1e-5, 1e-6
-    scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
-    np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol * max(1.0, scale))
-
-
-SMALLEST = cf.Thresholds(selected_size=1, block_bytes=1, block_rows=1, blocks=1, column_rows=1, tape_bytes=1)
-LARGEST = cf.Thresholds(**dict.fromkeys(dataclasses.asdict(SMALLEST), 2 ** 60))
 EXTREMES = {"jax": [cf.Thresholds()], "tape": [cf.Thresholds()]}
 """Of engines that no threshold is for, one is enough."""
 
@@ -79,46 +46,6 @@ def agree(circuit, engine, of=None, wrt=None, **given):
             close(found, expected)
 
 
-def scalar_examples():
-    """Every gate that takes scalars and gives one, on the first of the numbers of its examples; and on the edges."""
-    for example in EXAMPLES:
-        if all(x.size and x.dtype in (np.float64, bool) for x in example.operands):
-            yield Example(example.gate, tuple(x.ravel()[:1].reshape(()) for x in example.operands), example.attributes)
-    for gate, operands, *_ in POINTS:
-        if all(np.ndim(x) == 0 for x in operands):
-            yield Example(gate, tuple(np.asarray(x, bool if isinstance(x, bool) else float) for x in operands), GIVEN.get(gate, {}))
-
-
-def gives_a_scalar(example):
-    try:
-        type_ = GATES[example.gate].shape(*types_of(*example.operands), **attributes_of(example))
-    except (cf.ShapeError, IndexError, ZeroDivisionError):
-        return False
-    return isinstance(type_, cf.ArrayType) and type_.shape == () and type_.dtype in ("float64", "bool")
-
-
-def nodes_of(example, prefix=""):
-    """An application of a gate to parameters, and its id."""
-    special = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
-    names = [f"{prefix}x{i}" for i in range(len(example.operands))]
-    given = dict(example.attributes) if example.attributes else {
-        name: value for name, value in GATES[example.gate].defaults.items() if value is not None}
-    return [*({"id": name, "gate": "parameter" if x.dtype == float else "constant",
-               "value": special.get(str(x.item()), x.item())} for name, x in zip(names, example.operands, strict=True)),
-            {"id": f"{prefix}f", "gate": example.gate, "inputs": names, **given}]
-
-
-ELEMENTWISE = {*ARITHMETIC, *EXPONENTIAL, *TRIGONOMETRIC, *LOGIC, *ACTIVATIONS} - {"lgamma", "polygamma", "softmax", "log_softmax"}
-"""What a tape must take."""
-ON_SCALARS = [example for example in scalar_examples() if gives_a_scalar(example)]
-
-
-def taped(executor, of, wrt, *, fast=None):
-    return Taped(Question(executor, of, wrt), executor.thresholds, fast=fast)
-
-
-def circuit(*nodes, outputs=("f",), gates=GATES, **keys):
-    return cf.loads(json.dumps({"circuitflow": "1.0", "nodes": list(nodes), "outputs": list(outputs), **keys}), gates=gates)
 
 
 @everywhere
@@ -260,31 +187,6 @@ def test_a_gate_that_a_tape_cannot_take_is_named():
         executor.compile(engine="tape")
 
 
-def random_scalars(seed, size=60):
-    """Gates that fork and join, some of many operands, some that no gradient reaches."""
-    random = np.random.RandomState(seed)
-    nodes = [{"id": f"x{i}", "gate": "input", "value": round(random.uniform(-1, 1), 3)} for i in range(4)]
-    nodes.append({"id": "zero", "gate": "constant", "value": 0})
-    names = [node["id"] for node in nodes]
-    kinds = {"add": 2, "mul": 2, "sub": 2, "max": 3, "tanh": 1, "sigmoid": 1, "stop_gradient": 1, "abs": 1, "mean": 4,
-             "clip": 1, "pow": 2}
-    for i in range(size):
-        kind = random.choice(list(kinds))
-        count = random.choice([kinds[kind], 12]) if kind in ("add", "mul", "max") else kinds[kind]
-        operands = [str(name) for name in random.choice(names, count)]
-        if kind == "pow":
-            operands[1] = "zero"
-        if kind == "add":
-            nodes.append({"id": f"s{i}", "gate": "mean", "inputs": operands})
-            nodes.append({"id": f"c{i}", "gate": "less", "inputs": operands[:2]})
-            nodes.append({"id": f"w{i}", "gate": "where", "inputs": [f"c{i}", f"s{i}", operands[0]]})
-            names.append(f"w{i}")
-        nodes.append({"id": f"g{i}", "gate": kind, "inputs": operands, **({"min": -0.5, "max": 0.6} if kind == "clip" else {})})
-        nodes.append({"id": f"t{i}", "gate": "tanh", "inputs": [f"g{i}"]})
-        names.append(f"t{i}")
-    return circuit(*nodes, {"id": "f", "gate": "mean", "inputs": names[-9:]}, outputs=["f", names[-12]])
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_random_scalars(seed):
     executor = cf.Executor(random_scalars(seed))
@@ -389,8 +291,6 @@ def test_every_engine_is_in_the_readme_and_in_the_help():
     assert all(f'"{name}"' in cf.Executor.compile.__doc__ for name in ENGINE_TABLE)
 
 
-HOSTILE = ["class", "None", "print", "lambda", "exp", "type", "numbers", "interpret", "inputs", "buffers", "__import__",
-           "v0", "f0", "k0", "inf", "nan", "float", "marker_q", "unused0", "engine", "upstream", "others", "self"]
 OURS = {"value_and_grad", "stages", "type", "float", "bool", "numbers", "interpret", "inputs", "buffers", "results", "out", "None",
         "True", "False", "inf", "nan", "ArithmeticError", "ValueError", "exp", "expm1", "fabs", "log1p", "max", "tanh", "cosh", "axis",
         "keepdims", "dtype", "engine", "upstream", "named", "bound", "block", "whole"}
@@ -403,13 +303,13 @@ def test_no_document_can_put_its_text_into_the_source(shape, monkeypatch):
     monkeypatch.setattr("circuitflow.engines.program.source.compile", lambda text, *rest: written.append(text) or compile(text, *rest),
                         raising=False)
     sources = [{"id": name, "gate": "input", "value": {"data": 0.25, "shape": shape}, "label": "import os; marker_q",
-                "description": "'''\n\nimport os\nmarker_q()"} for name in HOSTILE]
-    made = circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE}, {"id": "import", "gate": "softplus", "inputs": ["def"]},
+                "description": "'''\n\nimport os\nmarker_q()"} for name in HOSTILE_NAMES]
+    made = circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE_NAMES}, {"id": "import", "gate": "softplus", "inputs": ["def"]},
                    {"id": "f", "gate": "reduce_sum" if shape else "tanh", "inputs": ["import"]}, outputs=["f", "def"],
                    name="marker_q", description="marker_q", **({"upstream": {"def": [1, 1]}} if shape else {}))
-    values, gradients = cf.Executor(made).compile(engine="staged")(**{name: np.full(shape, 0.5) for name in HOSTILE[:2]})
-    assert list(gradients) == HOSTILE
-    close(values["def"], np.full(shape, 0.5 * 2 + 0.25 * (len(HOSTILE) - 2)))
+    values, gradients = cf.Executor(made).compile(engine="staged")(**{name: np.full(shape, 0.5) for name in HOSTILE_NAMES[:2]})
+    assert list(gradients) == HOSTILE_NAMES
+    close(values["def"], np.full(shape, 0.5 * 2 + 0.25 * (len(HOSTILE_NAMES) - 2)))
     words = {token.string for text in written for token in tokenize.generate_tokens(io.StringIO(text).readline)
              if token.type == tokenize.NAME and not keyword.iskeyword(token.string)}
     assert written
@@ -427,15 +327,15 @@ def test_nor_into_the_source_of_a_loop(kind, monkeypatch):
         monkeypatch.setattr(f"circuitflow.engines.{module}.compile", lambda text, *rest: written.append(text) or compile(text, *rest),
                             raising=False)
     native.jitted.cache_clear()
-    sources = [{"id": name, "gate": "input", "value": 0.25, "label": "import os; marker_q"} for name in HOSTILE]
-    executor = cf.Executor(circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE}, {"id": "is", "gate": "gelu", "inputs": ["def"]},
+    sources = [{"id": name, "gate": "input", "value": 0.25, "label": "import os; marker_q"} for name in HOSTILE_NAMES]
+    executor = cf.Executor(circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE_NAMES}, {"id": "is", "gate": "gelu", "inputs": ["def"]},
                                    {"id": "f", "gate": "tanh", "inputs": ["is"]}, outputs=["f", "def"], name="marker_q"))
-    given = {HOSTILE[0]: [0.5, 0.25], HOSTILE[1]: 0.5}
+    given = {HOSTILE_NAMES[0]: [0.5, 0.25], HOSTILE_NAMES[1]: 0.5}
     if kind.startswith("rows"):
         _, gradients = executor.vmap(engine="tape" if "tape" in kind else "staged")(**given)
     else:
         _, gradients = taped(executor, None, None, fast=kind == "tape")(marker_q=0.5)
-    assert list(gradients) == HOSTILE
+    assert list(gradients) == HOSTILE_NAMES
     assert written
     tokens = [token for text in written for token in tokenize.generate_tokens(io.StringIO(text).readline)]
     assert not any(token.type == tokenize.STRING for token in tokens)

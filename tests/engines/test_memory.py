@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_engines import LARGEST, SMALLEST, circuit, close
 
 import circuitflow as cf
 from circuitflow.engines.program.functions import BY_ELEMENT, OWN_PRODUCTS, REDUCTIONS, is_fresh
@@ -14,6 +13,8 @@ from circuitflow.engines.program.trace import Line, Trace, Value
 from circuitflow.engines.staged import buffers
 from circuitflow.engines.staged.rows import Rows
 from circuitflow.interpreter.question import Question
+from support.documents import circuit
+from support.engines import LARGEST, SMALLEST, close
 from support.memory_plans import check
 
 THRESHOLDS = {"smallest": SMALLEST, "default": cf.Thresholds(), "largest": LARGEST}
@@ -196,7 +197,7 @@ def test_buffers_of_few_sizes_are_kept():
     rows = Rows(Question(cf.Executor(made), None, None), cf.Thresholds(), fast=False)
     for count in range(1, 40):
         close(rows(x=np.full(count, 0.5))[0], np.full(count, np.sin(np.exp(0.5))))
-    (run,) = (cell.cell_contents for made in rows._made.values() for cell in made.__closure__ if isinstance(cell.cell_contents, buffers.Compiled))
+    (run,) = (cell.cell_contents for made in rows._fills.values() for cell in made.__closure__ if isinstance(cell.cell_contents, buffers.ArrayCode))
     assert len(run._free) <= run.SIZES
 
 

@@ -16,7 +16,7 @@ import pytest
 from circuitflow.engines import columns, machine_code
 from circuitflow.engines.columns import in_blocks
 from circuitflow.engines.native import jitted
-from conftest import GUARD, ROOT
+from support.suite import GUARD, ROOT
 
 ROWS = 1000
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_engines import circuit, close
 
 import circuitflow as cf
+from support.documents import circuit
+from support.engines import close
 
 SMALL = cf.Thresholds(selected_size=1, block_bytes=1, block_rows=2, blocks=1)
 TABLE = np.array([1.0, 2.0, 3.0])

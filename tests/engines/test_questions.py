@@ -9,10 +9,11 @@ import re
 
 import numpy as np
 import pytest
-from test_engines import circuit, close
 
 import circuitflow as cf
-from conftest import ROOT
+from support.documents import circuit
+from support.engines import close
+from support.suite import ROOT
 
 ENGINES = ["interpreter", "auto", "staged", "tape", "jax"]
 ROWS = ["auto", "staged", "tape", "jax"]

@@ -6,14 +6,17 @@ import re
 
 import numpy as np
 import pytest
-from test_engines import ELEMENTWISE, LARGEST, ON_SCALARS, circuit, close, nodes_of, random_scalars
 
 import circuitflow as cf
 from circuitflow.engines.staged.rows import Rows
 from circuitflow.engines.tape.run import TapedRows
 from circuitflow.gates import GATES
 from circuitflow.interpreter.question import Question
-from conftest import ROOT
+from support.documents import circuit
+from support.engines import LARGEST, close
+from support.example_circuits import ELEMENTWISE, ON_SCALARS, nodes_of
+from support.random_circuits import random_scalars
+from support.suite import ROOT
 
 STAGED = cf.load(ROOT / "circuits/staged.json")
 

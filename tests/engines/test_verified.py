@@ -8,14 +8,14 @@ import re
 
 import numpy as np
 import pytest
-from test_cli import circuitflow  # noqa: F401
-from test_engines import circuit, close
 
 import circuitflow as cf
 from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.verified import Verified
 from circuitflow.interpreter.question import Question
-from conftest import ROOT
+from support.documents import circuit
+from support.engines import close
+from support.suite import ROOT
 
 SCALARS = cf.load(ROOT / "circuits/staged.json")
 ARRAYS = cf.load(ROOT / "circuits/mlp.json")
@@ -92,14 +92,14 @@ def test_it_is_kept_in_a_pickle():
     assert isinstance(copy.deepcopy(Question(executor, None, None)), Question)
 
 
-def test_a_wrong_number_at_the_terminal(circuitflow, monkeypatch):  # noqa: F811
+def test_a_wrong_number_at_the_terminal(circuitflow, monkeypatch):
     monkeypatch.setattr("circuitflow.engines.staged.floats.Staged.answer", lambda self, inputs, upstream: ([1.5], [2.0, 3.0]))
     outcome = circuitflow("run", "circuits/staged.json", "--engine", "staged", "--verify")
     assert outcome.status == 1
     assert outcome.err.startswith("error: the engine 'staged, on floats' gives 1.5 for output 'f', where the interpreter gives 1.54")
 
 
-def test_at_the_terminal(circuitflow):  # noqa: F811
+def test_at_the_terminal(circuitflow):
     outcome = circuitflow("run", "circuits/staged.json", "--engine", "staged", "--verify")
     assert (outcome.status, outcome.out) == (0, "f = 1.54564\ndx = 2.05957\ndy = 1.59223\n")
     outcome = circuitflow("run", "circuits/staged.json", "--verify")

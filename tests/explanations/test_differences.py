@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import circuitflow  # noqa: F401
 
 import circuitflow as cf
 from circuitflow.pictures.changes import changes
 from circuitflow.pictures.picture import Sign
-from conftest import ROOT
 from support.documents import circuit
+from support.suite import ROOT
 
 CIRCUITS = sorted((ROOT / "circuits").glob("*.json"))
 PRODUCT = ["x = -2", "y = 5", "z = -4", "q = add(x, y)", "f = mul(q, z)"]
@@ -162,7 +161,7 @@ def documents(tmp_path):
     return str(tmp_path / "old.json"), str(tmp_path / "new.json")
 
 
-def test_the_command_says_so_by_its_exit_status(circuitflow, documents, tmp_path):  # noqa: F811
+def test_the_command_says_so_by_its_exit_status(circuitflow, documents, tmp_path):
     def run(*arguments):
         outcome = circuitflow("diff", *arguments)
         return outcome.status, outcome.out, outcome.err

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cli import circuitflow  # noqa: F401
 
 import circuitflow as cf
 from circuitflow.explanations.catalogue import example
@@ -23,10 +22,10 @@ from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.graph.node import Edge, Node
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import number, printable, rows
-from conftest import ROOT
 from support.documents import circuit, document
 from support.gate_examples import EXAMPLES, attributes_of, types_of, wanted
 from support.hostile import HOSTILE
+from support.suite import ROOT
 
 
 def names_of(example):
@@ -363,7 +362,7 @@ def test_a_name_has_one_meaning_however_ids_and_gradients_collide(ids, sources, 
         cf.explain(result, form)
 
 
-def test_collisions_in_every_place_that_names_gradients(circuitflow, tmp_path):  # noqa: F811
+def test_collisions_in_every_place_that_names_gradients(circuitflow, tmp_path):
     product = circuit("x = 2", "df = 3", "f = mul(x, df)", upstream={"f": 10})
     result = cf.Executor(product).run()
     for form in ("text", "html"):

@@ -11,67 +11,31 @@ import keyword
 import math
 import re
 import subprocess
-import symtable
 import sys
 import tokenize
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import circuitflow  # noqa: F401
-from test_engines import FILES, HOSTILE, ON_SCALARS, circuit, close, nodes_of
-from test_gates import circuit_of
-from test_properties import SETTINGS
 
 import circuitflow as cf
-from circuitflow.engines.program.scalars import FORMS
-from circuitflow.export.helpers import CALLS, HELPERS, OF_ARRAYS
+from circuitflow.engines.program.dialects import FLOATS
+from circuitflow.export.dialect import CALLS, HELPERS, OF_ARRAYS
 from circuitflow.gates import GATES
-from conftest import ROOT
+from support.documents import circuit
 from support.documents import circuit as written_circuit
+from support.engines import close
+from support.example_circuits import ON_SCALARS, circuit_of, nodes_of
+from support.exported import function_of
 from support.gate_examples import EXAMPLES
+from support.hostile import HOSTILE_NAMES
+from support.random_circuits import SETTINGS
 from support.special_values import expected, operands, same
+from support.suite import FILES, ROOT
 
 UNWRITABLE = {"fold", "conv_transpose", "scatter_add", "scatter_elements", "scatter_nd", "sort", "top_k", "scan", "if", "checkpoint"}
 """Gates whose rules write into arrays, and units."""
-
-
-def imported(text):
-    return {name.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import) for name in node.names}
-
-
-def function_of(text):
-    """What the file defines, as a function of value and gradients; nothing in it or of it warns."""
-    assert imported(text) <= {"math", "numpy", "scipy.special"}
-    assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(ast.parse(text)))
-    check_names(text)
-    namespace = {"__name__": "exported"}
-
-    def call(**given):
-        with warnings.catch_warnings(action="error"):
-            return namespace["value_and_grad"](**given) if "value_and_grad" in namespace else (namespace["value"](**given), {})
-
-    with warnings.catch_warnings(action="error"):
-        exec(compile(text, "exported.py", "exec"), namespace)
-    return call
-
-
-def check_names(text):
-    """Every name that is read is there, and none that a file uses is given to anything else."""
-    table = symtable.symtable(text, "exported.py", "exec")
-    module = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()}
-    (function,) = [child for child in table.get_children() if child.get_name().startswith("value")]
-    read = {symbol.get_name() for child in table.get_children() for symbol in child.get_symbols() if symbol.is_global()}
-    read |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()} - module
-    assert {name for name in read - module if not hasattr(builtins, name)} <= {"__name__"}
-    assert {symbol.get_name() for symbol in function.get_symbols() if symbol.is_local()} & read == set()
-    bound = [name for node in ast.parse(text).body for name in (
-        [target.id for target in node.targets] if isinstance(node, ast.Assign) else [node.name] if isinstance(node, ast.FunctionDef) else
-        [alias.asname or alias.name for alias in node.names] if isinstance(node, ast.Import) else [])]
-    assert len(bound) == len(set(bound))
-    assert not {*bound} & {name for name in read if hasattr(builtins, name)}
 
 
 def agree(loaded, of=None, wrt=None, **given):
@@ -109,7 +73,7 @@ def test_every_gate_on_scalars(example):
     agree(circuit(*nodes_of(example)))
 
 
-def test_a_file_runs_by_itself(circuitflow, tmp_path):  # noqa: F811
+def test_a_file_runs_by_itself(circuitflow, tmp_path):
     path = tmp_path / "staged.py"
     outcome = circuitflow("export", "circuits/staged.json", "--set", "x=1", "-o", str(path))
     assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
@@ -239,7 +203,7 @@ TEXTS = ["\n\nimport os\nmarker_q()", '"""\nmarker_q()\n"""', "'''", "coding: ut
 def test_no_text_of_a_document_is_code(text, shape):
     """Whatever it says stands in comments; ids are names, or text between quotes."""
     nodes = [{"id": name, "gate": "input", "value": {"data": 0.25, "shape": shape}, "label": text, "description": text,
-              "metadata": {"x": text}} for name in [*HOSTILE, "math", "np", "as_array", "default_math", "constant_1", "ValueError", "_"]]
+              "metadata": {"x": text}} for name in [*HOSTILE_NAMES, "math", "np", "as_array", "default_math", "constant_1", "ValueError", "_"]]
     names = [node["id"] for node in nodes]
     made = circuit(*nodes, {"id": "def", "gate": "add", "inputs": names, "description": text},
                    {"id": "import", "gate": "softplus", "inputs": ["def"], "label": text},
@@ -267,7 +231,7 @@ def test_names_of_calls_and_of_several_outputs():
     assert agree(made)
 
 
-def test_bad_questions(circuitflow):  # noqa: F811
+def test_bad_questions(circuitflow):
     for arguments, message in [
         (["circuits/staged.json", "--set", "q=1"], "there is no input 'q' in circuit 'staged'; it has x, y"),
         (["circuits/staged.json", "--of", "q"], "of: there is no 'q' in circuit 'staged'"),
@@ -376,7 +340,7 @@ def test_a_function_that_never_raises(name):
 
 def test_every_form_is_an_expression_or_a_call():
     """What raises is called by a helper; what is not called uses no name."""
-    for name, form in FORMS.items():
+    for name, form in FLOATS.forms.items():
         if name not in CALLS:
             names = {node.id for node in ast.walk(ast.parse(form.format("x", "y", "z"))) if isinstance(node, ast.Name)}
             assert names <= {"x", "y", "z"}, form

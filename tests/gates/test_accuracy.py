@@ -11,8 +11,8 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.gates import FAMILIES
-from conftest import ROOT
 from support.accuracy import EXACT, HEADING, MANY, ROWS, bounds, errors, exact, measured, points, said, table
+from support.suite import ROOT
 
 PAGE = ROOT / "docs" / "conventions.md"
 DTYPES = [np.float64, np.float32]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from typing import Any
 
-import array_api_strict
 import jax
 import numpy as np
 import pytest
@@ -15,39 +13,17 @@ import circuitflow as cf
 from circuitflow.gates import GATES, Reads, ShapeError
 from circuitflow.gates.shapes import ArrayType, Size
 from circuitflow.interpreter.vocabulary import Vocabulary
+from support.example_circuits import bare, circuit_of, each, run, upstream_of
 from support.gate_examples import EXAMPLES, Example, attributes_of, types_of, wanted
+from support.libraries import namespace
 
 everything = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 differentiable = pytest.mark.parametrize("example", [e for e in EXAMPLES if any(wanted(e))], ids=str)
 
 
-def run(example: Example, xp: Any = np, operands: Any = None) -> Any:
-    operands = example.operands if operands is None else operands
-    with np.errstate(all="ignore"):
-        return GATES[example.gate].forward(xp, *operands, **attributes_of(example))
-
-
-def each(value: Any) -> tuple[Any, ...]:
-    """The outputs of a gate, however many there are."""
-    return tuple(value) if isinstance(value, tuple) else (value,)
-
-
-def upstream_of(example: Example) -> tuple[np.ndarray, ...]:
-    """A gradient for every output; zeros for one that has none."""
-    random = np.random.RandomState(9)
-    outputs = [np.asarray(out) for out in each(run(example))]
-    return tuple(np.asarray(random.standard_normal(out.shape) if out.dtype.kind == "f" else np.zeros(out.shape), out.dtype)
-                 for out in outputs)
-
-
 def floats(arrays: Any) -> bool:
     """Whether any output has a gradient."""
     return any(x.dtype.kind == "f" for x in arrays)
-
-
-def bare(example: Example, values: tuple[Any, ...]) -> Any:
-    """Outputs as a rule takes them: bare where there is one that has no name."""
-    return values if GATES[example.gate].output_names(attributes_of(example)) else values[0]
 
 
 def pull(example: Example, xp: Any, operands: Any, g: Any) -> list[Any]:
@@ -202,13 +178,6 @@ def test_value_and_contributions_equal_jax(example):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=10 * example.atol)
 
 
-def namespace(name: str) -> Any:
-    if name == "torch":
-        pytest.importorskip("torch", reason="torch is not installed: it is too large to be a dependency of the tests")
-        return importlib.import_module("array_api_compat.torch")
-    return {"array_api_strict": array_api_strict, "jax": jax.numpy}[name]
-
-
 @pytest.mark.parametrize("library", ["array_api_strict", "jax", "torch"])
 @everything
 def test_other_array_libraries_agree_with_numpy(example, library):
@@ -242,21 +211,6 @@ def test_a_rule_reads_no_more_than_its_row_says(example):
     same = gate.contributions(op, g, output, operands, wanted(example), attributes)
     for expected, found in zip(right, same, strict=True):
         np.testing.assert_array_equal(found, expected)
-
-
-def circuit_of(example: Example, gates: Any = GATES) -> cf.Circuit:
-    """The gate alone, on operands x0, x1 and so on, with the upstream gradients of `upstream_of`."""
-    def value(x: np.ndarray) -> dict[str, Any]:
-        return {"data": x.ravel().tolist(), "shape": list(x.shape), "dtype": str(x.dtype)}
-
-    nodes: list[dict[str, Any]] = [{"id": f"x{i}", "gate": "parameter" if x.dtype.kind == "f" else "constant",
-                                    "value": value(x)} for i, x in enumerate(example.operands)]
-    nodes.append({"id": "out", "gate": example.gate, "inputs": [node["id"] for node in nodes],
-                  **attributes_of(example)})
-    outputs = [f"out.{name}" for name in gates[example.gate].output_names(attributes_of(example))] or ["out"]
-    upstream = {name: value(g) for name, g in zip(outputs, upstream_of(example), strict=True) if g.dtype.kind == "f"}
-    document = cf.Document.model_validate({"circuitflow": "1.0", "nodes": nodes, "outputs": outputs, "upstream": upstream})
-    return cf.Circuit(document, gates=gates)
 
 
 def _spoil(rule: Any, how: Any) -> Any:

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_export import function_of
 
 import circuitflow as cf
 from circuitflow.gates import ArrayType
 from circuitflow.gates.convolution import _Frame
 from circuitflow.gates.shapes import ShapeError, promote
 from support.documents import circuit
+from support.exported import function_of
 from support.integer_points import RULES
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -354,7 +354,7 @@ def test_the_points_of_the_page(point, engine):
 
 def test_blocks_are_blocks():
     """Or the tests above would not go over a batch in parts."""
-    from test_batches import batched
+    from support.engines import batched
 
     for gate, dtype in (("reduce_sum", "int8"), ("mul", "uint64")):
         made = of_gate(gate, (dtype,) * (1 + (gate == "mul")), (X,) * (1 + (gate == "mul")), ())

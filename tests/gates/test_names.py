@@ -8,7 +8,6 @@ import warnings
 import numpy as np
 import pytest
 import scipy.special
-from test_cli import circuitflow  # noqa: F401
 
 import circuitflow as cf
 from circuitflow.document.model import NODES
@@ -227,7 +226,7 @@ def test_suggestions_compute_what_the_library_computes(library, least):
 # One table for all who suggest
 
 @pytest.mark.parametrize("word", ["sum", "arcsin", "plus", "minimum", "dot", "std", "erfi", "log10", "reluu"])
-def test_the_same_suggestion_everywhere(word, circuitflow):  # noqa: F811
+def test_the_same_suggestion_everywhere(word, circuitflow):
     said = suggestion(word, GATES)
     (message,) = faults(document("x = 1", f"f = {word}(x)"))
     assert message == f"node 'f': there is no gate \"{word}\"{said}"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from conftest import GUARD
+from support.suite import GUARD
 
 GATES = ["det", "cofactor", "slogdet", "inv", "solve", "cholesky", "eigh", "qr", "svd"]
 PROGRAM = """

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_gates import circuit_of, wanted
 
 import circuitflow as cf
 from circuitflow.engines.tape.loops import Untaped
@@ -17,7 +16,8 @@ from circuitflow.gates import GATES, AtLeast, Facets
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question
 from circuitflow.interpreter.vocabulary import Vocabulary
-from support.gate_examples import EXAMPLES
+from support.example_circuits import circuit_of
+from support.gate_examples import EXAMPLES, wanted
 
 TAILS = {1: ["tanh", "sin", "softplus", "neg", "square", "identity", "relu", "abs", "ones_like", "zeros_like"],
          2: ["add", "sub", "mul", "max", "min", "hypot", "mul_no_nan"], 3: ["add", "mul", "mean"]}

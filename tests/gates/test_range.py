@@ -16,11 +16,11 @@ import mpmath
 import numpy as np
 import pytest
 from mpmath import mp, mpf
-from test_export import function_of
 
 import circuitflow as cf
 from circuitflow.gates import GATES
 from support.edge_points import as_array
+from support.exported import function_of
 
 inf, nan = math.inf, math.nan
 ENGINES = ("interpreter", "staged", "jax", "python")

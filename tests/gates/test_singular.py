@@ -9,11 +9,11 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from test_gates import namespace
 
 import circuitflow as cf
 from circuitflow.gates import GATES
 from support.edge_points import pull
+from support.libraries import namespace
 
 inf, nan = np.inf, np.nan
 

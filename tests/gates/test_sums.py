@@ -7,15 +7,15 @@ import json
 import jax
 import numpy as np
 import pytest
-from test_export import function_of
-from test_gates import namespace
 
 import circuitflow as cf
 from circuitflow.engines.program.functions import long_product
-from circuitflow.export.helpers import HELPERS
+from circuitflow.export.dialect import HELPERS
 from circuitflow.gates import GATES, sums
 from circuitflow.gates.sums import FEW, MATRIX, VECTOR, longest, product
 from circuitflow.interpreter.libraries import JaxNumpy
+from support.exported import function_of
+from support.libraries import namespace
 
 TENTH = np.float32(0.1)
 MANY = 10**7

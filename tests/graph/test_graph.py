@@ -13,8 +13,8 @@ import pytest
 import circuitflow as cf
 from circuitflow.gates import ShapeError, shapes
 from circuitflow.gates.shapes import Size, divide, promote, show, summed
-from conftest import ROOT
 from support.documents import circuit, document, faults
+from support.suite import ROOT
 
 X = {"id": "x", "gate": "input"}
 INDICES = {"id": "i", "gate": "constant", "value": [0, 0], "dtype": "int64"}

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from test_cli import circuitflow, outputs  # noqa: F401
 
 import circuitflow as cf
+from support.commands import outputs
 from support.documents import circuit
 
 ENGINES = ("interpreter", "staged", "tape", "jax")
@@ -109,7 +109,7 @@ def test_derivatives_and_exported_code_take_every_spelling(reference):
 
 
 @pytest.mark.parametrize("reference", MEANT)
-def test_the_commands_take_every_spelling(circuitflow, tmp_path, reference):  # noqa: F811
+def test_the_commands_take_every_spelling(circuitflow, tmp_path, reference):
     value, slope, gradient = _expected(MEANT[reference])
     path = str(tmp_path / "c.json")
     (tmp_path / "c.json").write_text(cf.dumps(_circuit()))

@@ -9,13 +9,13 @@ import tracemalloc
 import numpy as np
 import pytest
 from hypothesis import given
-from test_cli import circuitflow  # noqa: F401
-from test_engines import FILES, circuit
-from test_gates import circuit_of
-from test_properties import SETTINGS, documents
 
 import circuitflow as cf
+from support.documents import circuit
+from support.example_circuits import circuit_of
 from support.gate_examples import EXAMPLES
+from support.random_circuits import SETTINGS, documents
+from support.suite import FILES
 
 everywhere = pytest.mark.parametrize("cache", ["needed", "recompute"])
 SIZE = 100_000
@@ -109,7 +109,7 @@ def test_a_cache_that_is_not_there():
         executor.run(cache="neded")
 
 
-def test_at_the_command_line(circuitflow):  # noqa: F811
+def test_at_the_command_line(circuitflow):
     outcome = circuitflow("run", "circuits/staged.json", "--cache", "recompute")
     assert (outcome.status, outcome.out) == (0, "f = 1.54564\ndx = 2.05957\ndy = 1.59223\n")
     found = json.loads(circuitflow("run", "circuits/staged.json", "--cache", "needed", "--json").out)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_properties import is_valid_or_has_faults
-from test_transforms import SCHEMA, agrees, call, values
 
 import circuitflow as cf
-from conftest import ROOT
-from support.documents import circuit, document, faults
+from support.derivatives import SCHEMA, agrees, values
+from support.documents import call, circuit, document, faults
+from support.random_circuits import is_valid_or_has_faults
+from support.suite import ROOT
 
 
 def inputs(*names: str) -> list[dict]:

@@ -10,9 +10,9 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.pictures.marks import brief
-from conftest import GUARD, ROOT
 from support.documents import document
 from support.hostile import HOSTILE
+from support.suite import GUARD, ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")

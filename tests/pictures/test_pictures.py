@@ -25,9 +25,9 @@ from circuitflow.pictures.overview import overview
 from circuitflow.pictures.picture import Kind, Mark
 from circuitflow.pictures.theme import THEMES
 from circuitflow.text import printable
-from conftest import ROOT
 from support.documents import circuit, document
 from support.hostile import HOSTILE
+from support.suite import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
 CIRCUITS = sorted((ROOT / "circuits").glob("*.json"))

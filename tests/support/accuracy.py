@@ -326,13 +326,14 @@ def table(cells: Mapping[str, tuple[str, str]]) -> Iterator[str]:
     """The part of the page of conventions; `cells` are what was measured in float64 and float32, by row."""
     yield HEADING
     yield ""
-    yield ("Errors of values and slopes of every element-wise gate against mpmath, in ulps (distances between neighbouring floats at the "
-           f"exact number): the largest that is allowed, and the largest of {MANY:,} points, half of them log-spaced over the whole range of "
-           "magnitudes, subnormal numbers too, half from 2⁻¹² to 2¹¹, of both signs. "
-           f"Allowed are {ULPS:g}, or what stands here with its reason; float32 a seventh of what is more than 100. "
-           "Measured on NumPy, on one machine: others have other exponentials. "
-           f"{', '.join(EXACT[:-1])} and {EXACT[-1]} choose or round, so they are exact. "
-           "`tests/gates/test_accuracy.py` checks it, by default on fewer points.")
+    yield ("The table has errors of values and slopes of every element-wise gate against mpmath, in ulps (the "
+           "distance between neighbouring floats at the exact number): the largest that is allowed, and the largest "
+           f"that was measured at {MANY:,} points of both signs. Half of the points are log-spaced over the whole "
+           f"range of magnitudes, with subnormal numbers, and half lie from 2⁻¹² to 2¹¹. {ULPS:g} ulps are allowed, or"
+           " what the table has with its reason; float32 is allowed a seventh of what is more than 100. The errors "
+           f"were measured with NumPy on one machine; other machines have other exponentials. {', '.join(EXACT[:-1])} "
+           f"and {EXACT[-1]} choose or round, so they are exact. `tests/gates/test_accuracy.py` checks the table, by "
+           "default on fewer points.")
     yield ""
     yield "| gate | allowed: value; slopes | measured in float64 | in float32 | why more, or of what |"
     yield "|---|---|---|---|---|"

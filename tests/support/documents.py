@@ -26,6 +26,10 @@ def circuit(*nodes: Any, gates: Any = cf.GATES, folder: Any = None, limits: Any 
     return cf.loads(document(*nodes, **rest), gates=gates, folder=folder, limits=limits or cf.Limits())
 
 
+def call(name: str, *inputs: str, gate: str = "block") -> dict:
+    return {"id": name, "gate": "call", "circuit": gate, "inputs": list(inputs)}
+
+
 def faults(text: str, **options: Any) -> list[str]:
     """The messages of the faults of a document."""
     try:

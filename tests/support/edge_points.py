@@ -526,10 +526,10 @@ def reason(gate: str, operands: tuple[Any, ...]) -> str:
     return WHY_AT_NAN[gate] if gate in WHY_AT_NAN and np.any(np.isnan(numbers)) else WHY[gate]
 
 
-SUBNORMAL = "on a CPU, XLA takes subnormal numbers for 0, as operands and as results; no setting of it changes that"
+SUBNORMAL = "on a CPU, XLA takes subnormal numbers for 0, as operands and as results; no setting changes that"
 XLA_FUSED = "XLA rounds a product and a sum once, so terms of 1e-200 that cancel leave 1e-216"
 XLA_LOG1P = "from -0.41 to -0.29 XLA's has 14 digits; one with all would make softplus slower"
-DIGAMMA = "digamma has 14 digits near its zero at 1.46, by which that at -0.5 goes; also on torch arrays"
+DIGAMMA = "digamma has 14 digits near its zero at 1.46, and so has its value at -0.5; also on torch arrays"
 
 EXCEPTIONS: list[tuple[str, tuple[Any, ...], str]] = [
     ("log", (LEAST,), SUBNORMAL),
@@ -616,15 +616,17 @@ def page(torch: str) -> Iterator[str]:
     """The tables of edges, engines and integers, with the versions that JAX and torch had."""
     yield "# What we promise of numbers"
     yield ""
-    yield "At the edges, on every engine, of integers, and how exact the gates are. Tests write this page and check it."
+    yield ("This page has the edge cases, the exceptions of engines, the rules of integers, and how exact the gates "
+           "are. Tests write and check it.")
     yield ""
     yield "## At the edges"
     yield ""
-    yield ("Values and gradients at ties, kinks, zeros and the ends of the range of floats, in float64, for an upstream gradient of 1, "
-           "all attributes at their defaults (`polygamma` with n = 1, `clip` from -1 to 1). Operands are exact, results have 6 digits. "
-           "JAX and torch stand where they give something else, with the reason. NaN is left where the limit would cost more than "
-           "3 % of the time of other points: the values of `softsign` and of `hard_swish` at -∞, the slopes of `gelu` at ±∞ and that "
-           "of `hypot` in an infinite operand. Checked by `tests/test_conventions.py`.")
+    yield ("The table has values and gradients at ties, kinks, zeros and the ends of the range of floats, in float64."
+           " The upstream gradient is 1, and attributes have their defaults (`polygamma` has n = 1, `clip` goes from "
+           "-1 to 1). Operands are exact, results have 6 digits. JAX and torch have an entry where they give "
+           "something else, with our reason. A value or slope stays NaN if its limit would cost more than 3 % of the "
+           "time of other points: the values of `softsign` and of `hard_swish` at -∞, the slopes of `gelu` at ±∞ and "
+           "that of `hypot` in an infinite operand. `tests/test_conventions.py` checks the table.")
     yield ""
     yield f"JAX {jax.__version__}, torch {torch}."
     yield ""
@@ -640,10 +642,10 @@ def page(torch: str) -> Iterator[str]:
     yield ""
     yield "## On every engine"
     yield ""
-    yield ("The interpreter on arrays of NumPy, torch and JAX, staged code on floats, arrays and rows, tapes, the engine jax, exported "
-           "Python and gradients as documents keep these promises to 2e-15; `tests/test_conformance.py` checks them at every point. "
-           "Tapes and staged code over rows refuse gates of arrays, and a tape refuses `lgamma` and `polygamma`. "
-           "JAX arrays and the engine jax have these exceptions:")
+    yield ("These keep the promises to 2e-15: the interpreter on arrays of NumPy, torch and JAX, staged code on "
+           "floats, arrays and rows, tapes, the engine jax, exported Python, and gradients as documents. "
+           "`tests/test_conformance.py` checks them at every point. Tapes and staged code over rows refuse gates of "
+           "arrays, and a tape refuses `lgamma` and `polygamma`. JAX arrays and the engine jax have these exceptions:")
     yield ""
     yield "| gate | operands | why |"
     yield "|---|---|---|"

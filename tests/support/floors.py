@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 
-from conftest import ROOT
+from support.suite import ROOT
 
-FLOORS = ["text", "errors", "arguments", "document", "gates", "graph", "interpreter", "transforms", "engines", "executor",
-          "export", "authoring", "explanations", "pictures", "cli"]
+FLOORS = ["text", "errors", "arguments", "document", "gates", "graph", "interpreter", "transforms", "engines",
+          "executor", "export", "authoring", "explanations", "pictures", "cli"]
 PACKAGE = ROOT / "circuitflow"
 
 

@@ -9,3 +9,6 @@ HOSTILE = [
     "\x1b[31mred\x1b]0;title\x07", "\x00\x01\x7f\x9b31m", "line\nbreak\r\n\ttab\u2028\u2029", "\u202eright to left\u2066\u200f", "zero\u200b\u200d\ufeffwidth",
     "x" * 10_000, "<" * 10_000, "\\" * 50, "{{script}}{{data}}", "\ud800".encode("utf-16", "surrogatepass").decode("utf-16", "replace"), "日本語 العربية 🙂",
 ]
+HOSTILE_NAMES = ["class", "None", "print", "lambda", "exp", "type", "numbers", "interpret", "inputs", "buffers", "__import__",
+           "v0", "f0", "k0", "inf", "nan", "float", "marker_q", "unused0", "engine", "upstream", "others", "self"]
+"""Names of nodes that would mean something in a program."""

@@ -60,7 +60,7 @@ RULES: dict[str, list[Point]] = {
         Point("gather", (("float64", [1, 2, 3]), ("uint64", [2**64 - 1])), "index 18446744073709551615 is out of range for axis 0 of size 3"),
         Point("one_hot", (("int8", [-1, 2]),), [[0.0, 1.0], [0.0, 0.0]], {"depth": 2}),
     ],
-    "Indices whose elements are replaced do not repeat; those whose elements are added to may.": [
+    "Indices may not repeat if elements are replaced. They may repeat if elements are added.": [
         Point("scatter_elements", (("float64", [0, 0, 0]), ("int64", [1, -2]), ("float64", [5, 7])),
               "index 1 repeats, so it is not said which update stays; leave one, or add them (reduction: add)"),
         Point("scatter_elements", (("float64", [0, 0, 0]), ("int64", [1, -2]), ("float64", [5, 7])), [0.0, 12.0, 0.0], {"reduction": "add"}),
@@ -76,7 +76,8 @@ def section() -> Iterator[str]:
     """The rules, with their points."""
     yield "## Integers"
     yield ""
-    yield "On every engine, with arrays of every library, and in exported files. A refusal names the node."
+    yield ("These rules hold on every engine, with arrays of every library, and in exported files. A refusal names "
+           "the node.")
     yield ""
     yield "| gate | operands | attributes | value, or refusal |"
     yield "|---|---|---|---|"

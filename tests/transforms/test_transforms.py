@@ -7,20 +7,17 @@ import math
 
 import jax
 import jax.numpy as jnp
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
-from test_properties import SETTINGS, documents
 
 import circuitflow as cf
 from circuitflow.gates import AtLeast
 from circuitflow.transforms.writer import Writer
-from conftest import ROOT
-from support.documents import circuit, document
-
-FILES = sorted((ROOT / "circuits").glob("*.json"))
-SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas" / "circuit.schema.json").read_text()))
+from support.derivatives import agrees, values
+from support.documents import call, circuit, document
+from support.random_circuits import SETTINGS, documents
+from support.suite import FILES, ROOT
 
 STAGED = cf.load(ROOT / "circuits" / "staged.json")
 
@@ -29,28 +26,8 @@ def staged(x, y):
     return (x + jax.nn.sigmoid(y)) / (jax.nn.sigmoid(x) + (x + y) ** 2)
 
 
-def values(c: cf.Circuit, inputs=None) -> dict:
-    return dict(cf.Executor(c).forward(inputs).outputs)
-
-
 def nodes(c: cf.Circuit) -> dict:
     return {node["id"]: node for node in json.loads(cf.dumps(c))["nodes"]}
-
-
-def agrees(c: cf.Circuit, inputs=None, **asked) -> cf.Circuit:
-    """The gradient document of a circuit, after it was found to be what the executor computes."""
-    gradient = cf.gradient(c, **asked)
-    result = cf.Executor(c).run(inputs, **asked)
-    found = values(gradient, inputs)
-    plan = cf.Executor(c).plan(asked.get("of"), asked.get("wrt"))
-    assert len(found) == len(plan.wrt)
-    for name, value in zip(plan.wrt, found.values(), strict=True):
-        np.testing.assert_allclose(value, result.gradients[name], rtol=1e-13, atol=1e-15)
-        assert np.asarray(value).dtype == np.asarray(result.gradients[name]).dtype
-    SCHEMA.validate(json.loads(cf.dumps(gradient)))
-    assert cf.loads(cf.dumps(gradient), folder=gradient.definition.source.folder) == gradient
-    assert all(gradient.nodes[name].kind in ("input", "parameter") for name in gradient.unused() if "/" not in name)
-    return gradient
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -259,10 +236,6 @@ def test_float32_stays_float32():
                     "f = reduce_mean(t)", dtype=dtype)
         agrees(c)
         assert values(cf.jvp(c), {"x_dot": np.ones(2, np.float32)})["f_dot"].dtype == np.float32
-
-
-def call(name: str, *inputs: str, gate: str = "block") -> dict:
-    return {"id": name, "gate": "call", "circuit": gate, "inputs": list(inputs)}
 
 
 X = {"id": "x", "gate": "input"}
