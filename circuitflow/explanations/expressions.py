@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from circuitflow.gates import ArrayType, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
 from circuitflow.graph.node import Node
-from circuitflow.text import printable
+from circuitflow.text import application, printable
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer
 
@@ -62,7 +62,7 @@ def applied(gate: str, operands: Sequence[Phrase], attributes: Mapping[str, Any]
 def stage(node: Node, names: Sequence[str]) -> str:
     """The right-hand side of a node, its operands by name."""
     if node.gate is None:
-        return f"{node.kind}({', '.join(names)})"
+        return application(node.kind, names, len(names))
     given = {name: value for name, value in node.attributes.items()
              if name not in node.gate.defaults or value != node.gate.defaults[name]}
     return applied(node.kind, [Phrase(name) for name in names], given, len(node.types[0].shape)).text

@@ -49,7 +49,7 @@ Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 
-class Difference(NamedTuple):
+class Comparison(NamedTuple):
     """One derivative, by the rules and by differences.
 
     Attributes:
@@ -66,7 +66,7 @@ class Difference(NamedTuple):
     error: float
 
 
-class Compared(NamedTuple):
+class NodeCheck(NamedTuple):
     """The gradients on some nodes, compared.
 
     Attributes:
@@ -77,16 +77,16 @@ class Compared(NamedTuple):
 
     nodes: tuple[str, ...]
     where: str
-    worst: Difference
+    worst: Comparison
 
 
-class Blamed(NamedTuple):
+class WrongRule(NamedTuple):
     """A node whose own backward rule disagrees with differences of its own forward rule."""
 
     node: str
     gate: str
     port: str | int
-    worst: Difference
+    worst: Comparison
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Report:
         unused: nodes that reach no output.
     """
 
-    compared: Sequence[Compared]
-    blamed: Sequence[Blamed]
+    compared: Sequence[NodeCheck]
+    blamed: Sequence[WrongRule]
     unused: Sequence[str]
 
     @property
@@ -191,7 +191,7 @@ class _Problem:
         return self.total(values)
 
 
-def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Sequence[Any]) -> Compared:
+def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Sequence[Any]) -> NodeCheck:
     starts = {slot: problem.values[slot] for _, slot in group}
     names = tuple(name for name, _ in group)
     found = []
@@ -205,10 +205,10 @@ def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Seq
                                              difference=difference.difference / scale)
         found.append((where, difference))
     if not found:
-        return Compared(names, "no elements", Difference("ok", 0.0, 0.0, 0.0))
+        return NodeCheck(names, "no elements", Comparison("ok", 0.0, 0.0, 0.0))
     order = ["ok", "undefined", "kink", "wrong"]
     where, worst = max(found, key=lambda f: (order.index(f[1].verdict), f[1].error))
-    return Compared(names, where or f"{len(found)} directions", worst)
+    return NodeCheck(names, where or f"{len(found)} directions", worst)
 
 
 def _directions(starts: Mapping[int, Floats]) -> Iterator[tuple[str, dict[int, Floats]]]:
@@ -250,7 +250,7 @@ class _Estimate(NamedTuple):
     slack: float
 
 
-def compare(function: Callable[[float], float], slope: float, here: float | None = None) -> Difference:
+def compare(function: Callable[[float], float], slope: float, here: float | None = None) -> Comparison:
     """A derivative at 0 compared with central differences.
 
     A step of ε^(1/3) balances truncation with rounding for a well-scaled function. Where it does not confirm the slope,
@@ -279,11 +279,11 @@ def compare(function: Callable[[float], float], slope: float, here: float | None
         if math.isfinite(central):
             samples[scale] = _Sample((above - here) / step, (here - below) / step, noise)
     if not samples or math.isinf(slope):
-        return Difference("undefined", slope, central, math.inf)
+        return Comparison("undefined", slope, central, math.inf)
     if math.isnan(slope):
-        return Difference("wrong", slope, samples[max(samples)].central, math.inf)
+        return Comparison("wrong", slope, samples[max(samples)].central, math.inf)
     if not moves and abs(slope) <= EPSILON * max(1.0, abs(here)) / EPSILON ** (1 / 3):
-        return Difference("ok", slope, 0.0, 0.0)  # values of order 1 inside may hide a slope as small as this
+        return Comparison("ok", slope, 0.0, 0.0)  # values of order 1 inside may hide a slope as small as this
     estimates = list(_estimates([samples[scale] for scale in sorted(samples, reverse=True)]))
     # What a long step says of a function that turns many times within it, shorter ones contradict.
     last = estimates[-1]
@@ -297,14 +297,14 @@ def compare(function: Callable[[float], float], slope: float, here: float | None
     size = max(abs(slope), abs(sharpest.value))
     fine = sorted(samples)
     kink = _is_kink(samples[fine[min(2, len(fine) - 1)]], samples[fine[0]], slope)
-    return Difference("kink" if kink else "wrong", slope, sharpest.value, abs(slope - sharpest.value) / size)
+    return Comparison("kink" if kink else "wrong", slope, sharpest.value, abs(slope - sharpest.value) / size)
 
 
-def _confirmed(slope: float, estimate: _Estimate) -> Difference:
+def _confirmed(slope: float, estimate: _Estimate) -> Comparison:
     if estimate.value == slope:
-        return Difference("ok", slope, slope, 0.0)
+        return Comparison("ok", slope, slope, 0.0)
     size = max(abs(slope), abs(estimate.value))
-    return Difference("ok", slope, estimate.value, abs(slope - estimate.value) / (size + estimate.slack / TOLERANCE))
+    return Comparison("ok", slope, estimate.value, abs(slope - estimate.value) / (size + estimate.slack / TOLERANCE))
 
 
 def _estimates(samples: Sequence[_Sample]) -> Iterator[_Estimate]:
@@ -330,7 +330,7 @@ def _is_kink(coarse: _Sample, fine: _Sample, slope: float) -> bool:
     return jumps or (apart and between)
 
 
-def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed]:
+def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[WrongRule]:
     """The nodes whose backward rule disagrees with differences of their own forward rule."""
     random = np.random.default_rng(0)
     for step in plan.steps:
@@ -354,7 +354,7 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
 
         def worst(some: Sequence[int], step: Step = step, operands: list[Any] = operands,
                   upstream: list[Floats] = upstream, slopes: dict[int, float] = slopes,
-                  directions: dict[int, Floats] = directions) -> Difference:
+                  directions: dict[int, Floats] = directions) -> Comparison:
             def along(t: float) -> float:
                 moved = list(operands)
                 for i in some:
@@ -369,4 +369,4 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
         for group in _groups(list(slopes)):
             for i in group if len(group) == 1 or worst(group).verdict == "wrong" else ():
                 if (difference := worst([i])).verdict == "wrong":
-                    yield Blamed(step.node.id, step.node.kind, step.node.operands[i].port, difference)
+                    yield WrongRule(step.node.id, step.node.kind, step.node.operands[i].port, difference)

@@ -85,5 +85,5 @@ FORMS: dict[str, Form] = {
     "pdf": lambda subject, drawn, theme: render(to_dot(drawn, theme), "pdf"),
     "html": lambda subject, drawn, theme: to_page(subject, drawn, theme).encode(),
     "dot": lambda subject, drawn, theme: to_dot(drawn, theme).encode(),
-    "mmd": lambda subject, drawn, theme: to_mermaid(drawn, theme).encode(),
+    "mmd": lambda subject, drawn, theme: "".join(f"{line}\n" for line in to_mermaid(drawn, theme)).encode(),
 }

@@ -15,30 +15,27 @@ _SHAPES = {Kind.GATE: '(("{}"))', Kind.FORK: '(("{}"))', Kind.OUTPUT: '["{}"]', 
 
 
 def escaped(value: str, limit: int = 200) -> str:
-    """Any text for a escaped label: printable, every character but letters, digits and spaces as its code."""
+    """Any text for a quoted label: printable, every character but letters, digits and spaces as its code."""
     return re.sub(r"[^\w .,]", lambda match: f"#{ord(match[0])};", printable(value, limit))
 
 
-def to_mermaid(picture: Picture, theme: Theme) -> str:
-    """The text of a Mermaid file."""
-    def lines() -> Iterator[str]:
-        yield "---"
-        yield f'title: "{escaped(picture.title)}"'
-        yield "---"
-        yield "flowchart LR"
-        yield from _vertices(picture, "", "  ")
-        for wire in picture.wires:
-            label = _label(wire)
-            arrow = f'-- "{label}" -->' if label else "-->"
-            yield f"  {wire.source} {arrow} {wire.target}"
-        t = theme
-        yield f"  classDef default fill:{t.gate},stroke:{t.line},color:{t.text}"
-        for sign, colour in ((Sign.ADDED, t.added), (Sign.REMOVED, t.removed), (Sign.CHANGED, t.changed)):
-            if keys := [vertex.key for vertex in picture.vertices if vertex.sign == sign]:
-                yield f"  classDef {sign} stroke:{colour},stroke-width:3px"
-                yield f"  class {','.join(keys)} {sign}"
-
-    return "\n".join(lines()) + "\n"
+def to_mermaid(picture: Picture, theme: Theme) -> Iterator[str]:
+    """The lines of a Mermaid file."""
+    yield "---"
+    yield f'title: "{escaped(picture.title)}"'
+    yield "---"
+    yield "flowchart LR"
+    yield from _vertices(picture, "", "  ")
+    for wire in picture.wires:
+        label = _label(wire)
+        arrow = f'-- "{label}" -->' if label else "-->"
+        yield f"  {wire.source} {arrow} {wire.target}"
+    t = theme
+    yield f"  classDef default fill:{t.gate},stroke:{t.line},color:{t.text}"
+    for sign, colour in ((Sign.ADDED, t.added), (Sign.REMOVED, t.removed), (Sign.CHANGED, t.changed)):
+        if keys := [vertex.key for vertex in picture.vertices if vertex.sign == sign]:
+            yield f"  classDef {sign} stroke:{colour},stroke-width:3px"
+            yield f"  class {','.join(keys)} {sign}"
 
 
 def _vertices(picture: Picture, group: str, indent: str) -> Iterator[str]:

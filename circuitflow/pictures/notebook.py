@@ -41,8 +41,8 @@ def register(shell: Any) -> None:
 
 def circuit_as_html(circuit: Circuit) -> str:
     """The structure of a circuit as a picture, or as a table where pictures cannot be drawn."""
-    rows = [[node.id, _application(circuit, node.id), ", ".join(f"{x.dtype} {show(x.shape)}" for x in node.types)]
-            for node in circuit.nodes.values()]
+    rows = [[node.id, stage(node, circuit.operand_names(node)),
+             ", ".join(f"{x.dtype} {show(x.shape)}" for x in node.types)] for node in circuit.nodes.values()]
     return _image(circuit) or "\n".join(_table(["node", "gate", "type"], rows))
 
 
@@ -53,7 +53,8 @@ def result_as_html(result: Result) -> str:
         for name in node.names:
             if name in result.values:
                 gradient = number(result.gradients[name]) if name in result.gradients else ""
-                rows.append([name, _application(result.circuit, node.id), number(result.values[name]), gradient])
+                rows.append([name, stage(node, result.circuit.operand_names(node)), number(result.values[name]),
+                             gradient])
     return _image(result) + "\n".join(_table(["node", "gate", "value", "gradient"], rows))
 
 
@@ -78,13 +79,6 @@ def report_as_html(report: Report) -> str:
 def text_as_html(shown: object) -> str:
     """Text in lines, with what stands under what kept."""
     return f"<pre>{chr(10).join(map(hypertext, str(shown).splitlines()))}</pre>"
-
-
-def _application(circuit: Circuit, name: str) -> str:
-    node = circuit.nodes[name]
-    if node.is_source:
-        return node.kind
-    return stage(node, circuit.operand_names(node))
 
 
 def _image(subject: Circuit | Result) -> str:
