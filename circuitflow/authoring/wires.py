@@ -149,8 +149,8 @@ class AuthoredWire(Wire):
         if name.startswith("_"):  # not before there is a writer: copies and pickles ask for names first
             raise AttributeError(f"a wire has no '{name}'")
         if name not in self._writer.gates:
-            known = [*_METHODS, *_VARIADIC, *self._writer.gates]
-            raise UnknownNameError(f"a wire has no '{printable(name, 40)}'{suggestion(name, known)}")
+            methods = [*_METHODS, *_VARIADIC, *self._writer.gates]
+            raise UnknownNameError(f"a wire has no '{printable(name, 40)}'{suggestion(name, methods)}")
         return lambda *operands, **attributes: self._writer.emit(name, self, *operands, **attributes)
 
     def __dir__(self) -> list[str]:

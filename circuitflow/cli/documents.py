@@ -46,8 +46,8 @@ def _folder(output: str) -> str:
 
 def _naming(document: Document, schema: str | None) -> Document:
     """The same document with another `$schema`, or with none."""
-    written = document.model_fields_set - {"schema_"} | ({"schema_"} if schema else set())
-    return Document.model_construct(written, **{**dict(document), "schema_": schema})
+    fields = document.model_fields_set - {"schema_"} | ({"schema_"} if schema else set())
+    return Document.model_construct(fields, **{**dict(document), "schema_": schema})
 
 
 def _schema_for(output: str) -> str | None:

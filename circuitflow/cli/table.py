@@ -189,9 +189,9 @@ def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequenc
     schema = pa.schema([(name, pa.string() if kind is None else pa.from_numpy_dtype(np.dtype(kind))
                          if isinstance(kind, str) else kind) for name, kind in kinds.items()])
     with writer(output) as file:
-        made: Any = (pq.ParquetWriter if f".{form}" in PARQUET else pa.ipc.new_file)(file, schema)
-        with made:
-            yield lambda columns: made.write_batch(pa.record_batch(
+        sink: Any = (pq.ParquetWriter if f".{form}" in PARQUET else pa.ipc.new_file)(file, schema)
+        with sink:
+            yield lambda columns: sink.write_batch(pa.record_batch(
                 [pa.array(column, pa.string()) if isinstance(column, list) else column for column in columns], schema))
 
 

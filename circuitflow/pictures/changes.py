@@ -19,19 +19,19 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
         InputError: there is too much to be drawn.
     """
     after = {was: id_ for id_, was in difference.before.items()}
-    told: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
     for change in difference.changes:
         if not change.circuit and change.node and change.kind in ("renamed", "changed", "rewired"):
             text = f"was {change.was}" if change.kind == "renamed" else (
                 f"{change.what}: {change.was or 'none'} → {change.now or 'none'}")
-            told.setdefault(change.node, []).append(text)
+            notes.setdefault(change.node, []).append(text)
     inside = sorted({change.circuit for change in difference.changes if change.circuit})
     picture = Picture(f"{old.name} → {new.name}", notes=tuple(f"circuit {name} differs inside" for name in inside))
     keys: dict[str, str] = {}
     gone: dict[str, str] = {}
     for id_, site in new.definition.sites.items():
-        sign = (Sign.ADDED if id_ not in difference.before else Sign.CHANGED if id_ in told else Sign.SAME)
-        keys[id_] = _vertex(picture, site, sign, few(told.get(id_, ())))
+        sign = (Sign.ADDED if id_ not in difference.before else Sign.CHANGED if id_ in notes else Sign.SAME)
+        keys[id_] = _vertex(picture, site, sign, few(notes.get(id_, ())))
     for id_, site in old.definition.sites.items():
         if id_ not in after:
             gone[id_] = _vertex(picture, site, Sign.REMOVED, [])
@@ -51,15 +51,15 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
     return picture
 
 
-def _vertex(picture: Picture, site: Site, sign: Sign, told: list[str]) -> str:
+def _vertex(picture: Picture, site: Site, sign: Sign, notes: list[str]) -> str:
     key = f"n{len(picture.vertices) + 1}"
     node = site.node
     if node.gate in ("input", "parameter", "constant"):
-        kind, lines = Kind(node.gate), (node.id, *told)
+        kind, lines = Kind(node.gate), (node.id, *notes)
     elif site.gate is None:
-        kind, lines = Kind.CIRCUIT, (node.id, node.gate, *told)
+        kind, lines = Kind.CIRCUIT, (node.id, node.gate, *notes)
     else:
-        kind, lines = Kind.GATE, (site.gate.symbol or node.gate, node.id, *told)
+        kind, lines = Kind.GATE, (site.gate.symbol or node.gate, node.id, *notes)
     picture.vertices.append(Vertex(key, kind, lines, tip=f"{node.id}: {sign}", node=node.id, sign=sign))
     return key
 

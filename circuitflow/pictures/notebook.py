@@ -71,9 +71,9 @@ def report_as_html(report: Report) -> str:
     """What was compared, in a table, and what is wrong."""
     rows = [[", ".join(few(row.nodes, 3)), row.where, number(row.worst.gradient), number(row.worst.difference),
              f"{row.worst.error:.1e}", row.worst.verdict] for row in report.compared]
-    said = str(report).splitlines()[len(report.compared) :]
+    verdicts = str(report).splitlines()[len(report.compared) :]
     headings = ["node", "worst at", "gradient", "by differences", "relative error", ""]
-    return "\n".join([*_table(headings, rows), *(f"<p>{hypertext(line)}</p>" for line in said)])
+    return "\n".join([*_table(headings, rows), *(f"<p>{hypertext(line)}</p>" for line in verdicts)])
 
 
 def text_as_html(shown: object) -> str:
