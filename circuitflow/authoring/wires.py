@@ -33,10 +33,6 @@ _OF_METHODS = {
 }
 """What to write for methods of ufuncs."""
 
-VIEWS = frozenset({"slice", "squeeze", "unsqueeze", "transpose", "matrix_transpose", "reshape", "flip", "expand",
-                   "split", "diagonal"})
-"""Gates whose result is a view in NumPy: it shares the operand's memory, so that a change of one changes the other."""
-
 
 class Buffer:
     """The memory that an array and its views would share in NumPy.

@@ -12,8 +12,8 @@ import numpy as np
 
 from circuitflow.errors import InputError
 from circuitflow.explanations.expressions import sent_back, stage
-from circuitflow.gates import NOTES, ArrayType, AtLeast
-from circuitflow.gates.notes import told
+from circuitflow.gates import ArrayType, AtLeast
+from circuitflow.gates.record import fill_in
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.node import Node
 from circuitflow.interpreter.result import Contribution, Result
@@ -169,11 +169,8 @@ class _Parts:
         """A gate's rule in words; of a gate that routes its gradient, also the operand that gets it."""
         if node.gate is None:
             return f"{node.kind} {_NO_RULE[node.kind]}"
-        note = NOTES.get(node.kind)
-        if note is None:
-            return f"{node.kind}: {node.gate.summary}"
         receivers = []
-        if note.routes and all(np.ndim(c.value) == 0 for c in contributions):
+        if node.gate.facets.note.routes and all(np.ndim(c.value) == 0 for c in contributions):
             receivers = [c.source for c in contributions if np.any(np.asarray(c.value))]
         words = rule(self.circuit, node, formula=not receivers and not all(rights))
         return words + (f"; here {' and '.join(receivers)}" if receivers else "")
@@ -224,9 +221,9 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
         formula: whether the formula follows the words.
 
     Returns:
-        The rule, or the gate's summary if its row has other operands than the built-in gate of that name.
+        The rule, or the gate's summary if its row has no words.
     """
-    gate, note = node.gate, NOTES[node.kind]
+    gate = node.gate
     assert gate is not None  # noqa: S101
     operands = circuit.operand_names(node)
     names = {name: number(value) if isinstance(value, float) else str(value)
@@ -239,7 +236,7 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
     for name in node.names:
         output = name.partition(".")[1:]
         names |= {"out" + "".join(output): name, "g" + "".join(output): circuit.gradient_name(name)}
-    words, expression = told(note.words, names), told(note.gradient, names)
+    words, expression = (fill_in(text, names) for text in (gate.facets.note.words, gate.facets.note.gradient))
     if not words:
         return f"{node.kind}: {expression or gate.summary}"
     return f"{node.kind} {words} ({expression})" if formula else f"{node.kind} {words}"

@@ -12,7 +12,6 @@ from xml.etree import ElementTree as ET  # it writes what this package made
 from circuitflow.document.writing import dumps_node
 from circuitflow.explanations.explanation import Block, Stage, explanation, rule
 from circuitflow.explanations.forms import fingerprint, hypertext
-from circuitflow.gates import NOTES
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import document_node
@@ -133,7 +132,7 @@ def _parts(subject: Circuit | Result, picture: Picture) -> dict[str, Any]:
         node = circuit.nodes.get(vertex.node) if vertex.kind != Kind.FORK else None
         entries = [["", vertex.tip]] if vertex.tip else []
         if node is not None:
-            if node.gate is not None and node.kind in NOTES:
+            if node.gate is not None and node.gate.facets.note.gradient:
                 entries.append(["backward rule", rule(circuit, node, formula=False)])
             if result is not None:
                 for name in node.names:
