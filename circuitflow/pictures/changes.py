@@ -1,4 +1,4 @@
-"""Two circuits in one picture: what was added, removed and changed, each in a colour and a line of its own."""
+"""Draws two circuits in one picture: additions, removals and changes have colours and lines of their own."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from circuitflow.text import few
 
 
 def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
-    """The new circuit with what is gone from the old one, calls closed; ids and changes stand beside the symbols.
+    """The new circuit with the removed nodes of the old one, calls closed; ids and changes stand beside the symbols.
 
     Raises:
-        InputError: there is too much to be drawn.
+        InputError: the picture would be too large.
     """
     after = {was: id_ for id_, was in difference.before.items()}
     notes: dict[str, list[str]] = {}

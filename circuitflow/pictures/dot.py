@@ -25,7 +25,7 @@ _WORDS = {Kind.CONSTANT: "<I>{}</I>", Kind.OUTPUT: "<B>{}</B>", Kind.CIRCUIT: "<
 
 
 def escaped(value: str, limit: int = 200) -> str:
-    """Any text as it stands inside of an HTML-like label: printable, and neither markup nor an escape of Graphviz."""
+    """Any text for an HTML-like label: printable, without markup or escapes of Graphviz."""
     return html.escape(printable(value, limit)).replace("\\", "&#92;&#92;")
 
 
@@ -109,12 +109,12 @@ class _Dot:
                 f'tooltip="{_tip(vertex.tip)}"]')
 
     def _pen(self, sign: Sign) -> str:
-        """The colour of what differs, or of a line where nothing does."""
+        """The colour of a sign; without a difference, of lines."""
         colours: dict[str, str] = {**self.theme._asdict(), Sign.SAME: self.theme.line}
         return colours[sign]
 
     def _label(self, wire: Link) -> str:
-        """The numbers of a wire around its line: as many rows above as below, so that the line is in the middle."""
+        """The numbers of a wire, with as many rows above its line as below, so that the line is in the middle."""
         t = self.theme
         above = self._rows(wire.value, t.value, wire.name)
         below = self._rows(wire.gradient, t.gradient, "")[::-1]
@@ -159,6 +159,6 @@ def _is_bare(wire: Link) -> bool:
 
 
 def _tip(tip: str) -> str:
-    """Any text as the value of a tooltip, which Graphviz takes for an escape string."""
+    """Any text for a tooltip, where Graphviz reads escapes."""
     lines = (printable(line, 400).replace("\\", "\\\\").replace('"', '\\"') for line in tip.split("\n"))
     return "\\n".join(lines) or " "

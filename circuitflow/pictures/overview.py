@@ -58,7 +58,7 @@ def overview(circuit: Circuit, result: Result | None) -> Picture:
 
 
 def _kinds(circuit: Circuit, units: dict[str, str]) -> dict[str, str]:
-    """What each unit is: a gate, a kind of source, or the name of the circuit that a call applies."""
+    """The kind of each unit: a gate, a kind of source, or the circuit that a call applies."""
     kinds: dict[str, str] = {}
     for name, unit in units.items():
         if unit not in kinds:
@@ -68,7 +68,7 @@ def _kinds(circuit: Circuit, units: dict[str, str]) -> dict[str, str]:
 
 
 def _levels(circuit: Circuit, units: dict[str, str]) -> dict[str, int]:
-    """The level of every unit, calls being one."""
+    """The level of every unit; a call is one unit."""
     levels = dict.fromkeys(units.values(), 0)
     for name, node in circuit.nodes.items():
         unit = units[name]
@@ -79,7 +79,7 @@ def _levels(circuit: Circuit, units: dict[str, str]) -> dict[str, int]:
 
 
 def _bands(levels: dict[str, int], kinds: dict[str, str]) -> list[range]:
-    """Runs of levels with about as many units each; none where there are sources alone."""
+    """Bands of levels with about the same number of units each; none if there are only sources."""
     sizes = Counter(level for unit, level in levels.items() if kinds[unit] not in SOURCES)
     if not sizes:
         return []
@@ -98,7 +98,7 @@ def _span(band: range) -> str:
 
 
 def _crossings(circuit: Circuit, units: dict[str, str], place: dict[str, int], bands: int) -> Iterable[list[str]]:
-    """For every boundary between bands, the values that cross it."""
+    """The values that cross each boundary between bands."""
     nodes = circuit.nodes
     furthest: dict[str, int] = {}
     for name, node in nodes.items():
@@ -118,7 +118,7 @@ def _crossings(circuit: Circuit, units: dict[str, str], place: dict[str, int], b
 
 
 def _marks(result: Result | None, names: Sequence[str]) -> tuple[Mark, Mark | None]:
-    """How many values there are, and the norm of their gradients."""
+    """Marks with the number of values, and with the norm of their gradients."""
     if result is None:
         return Mark(_count(names)), None
     values = _flat([result.values[name] for name in names if name in result.values])
