@@ -25,7 +25,7 @@ def command(
     of: Of,
     wrt: Wrt,
     limit: Limit,
-    values: Annotated[bool, typer.Option("--values", help="Put the circuit's outputs before the gradients.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Add the circuit's outputs before the gradients.")] = False,
     output: NewDocument = None,
     gates: Gates = None,
 ) -> None:
@@ -45,7 +45,7 @@ def command(
 
 
 def _reads_files(body: Body) -> bool:
-    """Whether a value in a body stands in a file."""
+    """Whether a body has values in tensor files."""
     inner = [circuit for circuit in (body.circuits or {}).values() if isinstance(circuit, Body)]
     sources = (node for node in body.nodes if isinstance(node, InputNode | ParameterNode | ConstantNode))
     return any(isinstance(node.value, TensorFile) for node in sources) or any(map(_reads_files, inner))
