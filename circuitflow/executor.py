@@ -97,26 +97,26 @@ class Executor(Interpreter):
                              f"{' or '.join(with_devices)}")
         question = Question(self, of, wrt)
 
-        def made(name: str) -> CompiledFunction:
-            make = ENGINES[name].vmap if over_rows else ENGINES[name].compile
-            if make is None:
+        def make(name: str) -> CompiledFunction:
+            maker = ENGINES[name].vmap if over_rows else ENGINES[name].compile
+            if maker is None:
                 raise InputError(f"the engine {name} takes one row at a time; choose another engine, or give one row")
-            return make(question, self.thresholds, **({"device": device} if name in with_devices else {}))
+            return maker(question, self.thresholds, **({"device": device} if name in with_devices else {}))
 
-        function = made(engine) if engine != "auto" else self._preferred(question, made, over_rows=over_rows)
+        function = make(engine) if engine != "auto" else self._preferred(question, make, over_rows=over_rows)
         if self.verify:
             function = Verified(function)
         _LOG.info("engine: %s", function.way)
         return function.value_and_grad
 
-    def _preferred(self, question: Question, made: Callable[[str], CompiledFunction], *,
+    def _preferred(self, question: Question, make: Callable[[str], CompiledFunction], *,
                    over_rows: bool) -> CompiledFunction:
         """The function that "auto" chooses."""
         conditions, last = PREFERRED_OVER_ROWS if over_rows else PREFERRED
         chosen = next((name for name, suits in conditions.items() if suits(question, self.thresholds)), last)
         if chosen != last:
             try:
-                return made(chosen)
+                return make(chosen)
             except (InputError, GateError) as reason:  # a rule that cannot be written down, or be of floats
                 _LOG.debug("no %s: %s", chosen, reason)
-        return made(last)
+        return make(last)

@@ -10,21 +10,17 @@ import typer
 from circuitflow.cli.arguments import Options, Output, with_options
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import waiting
-from circuitflow.export.python import to_python
+from circuitflow.export.targets import TARGETS
 from circuitflow.text import printable
 
-
-class Target(StrEnum):
-    """What a circuit can be written as."""
-
-    python = "python"
+Target = StrEnum("Target", [*TARGETS])  # type: ignore[misc]
 
 
 @with_options
 def command(
     options: Options,
     *,
-    to: Annotated[Target, typer.Option(help="The language.")] = Target.python,
+    to: Annotated[Target, typer.Option(help="The language.")] = Target["python"],
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
     output: Output = None,
 ) -> None:
@@ -37,6 +33,6 @@ def command(
     request = options.request(forward=forward)
     apart(output, request.sources)
     with waiting(f"writing {printable(options.file, 60)} as {to}"):
-        text = to_python(request.circuit, request.of, () if forward else request.wrt, inputs=request.inputs,
-                         upstream=request.upstream)
+        text = TARGETS[to](request.circuit, request.of, () if forward else request.wrt, inputs=request.inputs,
+                           upstream=request.upstream)
     emit(output, text)

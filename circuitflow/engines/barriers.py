@@ -35,8 +35,8 @@ def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def guarded(*arguments: Any) -> Any:
         closed, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        found = jax.core.eval_jaxpr(_guarded(closed.jaxpr), closed.consts, *jax.tree.leaves(arguments))
-        return jax.tree.unflatten(jax.tree.structure(results), found)
+        results = jax.core.eval_jaxpr(_guarded(closed.jaxpr), closed.consts, *jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(results), results)
 
     return guarded
 
@@ -58,20 +58,20 @@ def _guarded(jaxpr: Any) -> Any:
 
     for step in jaxpr.eqns:
         name, numbers = step.primitive.name, [isinstance(x, Literal) for x in step.invars]
-        made = [_Made() if is_number else makers.get(x, _Made())
+        origins = [_Made() if is_number else makers.get(x, _Made())
                 for x, is_number in zip(step.invars, numbers, strict=True)]
-        if kept := _kept(name, made):
+        if kept := _kept(name, origins):
             operands = dict(enumerate(step.invars))
             operands.update(zip(kept, behind([operands[i] for i in kept]), strict=True))
             step = step.replace(invars=[*operands.values()])
         steps.append(step)
-        makers[step.outvars[0]] = made[0] if name in _LAYOUT else _Made(name, any(numbers))
+        makers[step.outvars[0]] = origins[0] if name in _LAYOUT else _Made(name, any(numbers))
     return jaxpr.replace(eqns=steps)
 
 
-def _kept(name: str, made: Sequence[_Made]) -> list[int]:
+def _kept(name: str, origins: Sequence[_Made]) -> list[int]:
     """The operands of an operation that must not be rewritten together with it."""
     group = next((group for group in (_SCALING, _SHIFTING) if name in group), ())
-    powers = group is _SCALING and all(maker.name == "exp" for maker in made)  # e^x · e^y is no e^(x + y)
-    return [i for i, maker in enumerate(made) if powers or maker.name in _REWRITTEN.get(name, ())
+    powers = group is _SCALING and all(maker.name == "exp" for maker in origins)  # e^x · e^y is no e^(x + y)
+    return [i for i, maker in enumerate(origins) if powers or maker.name in _REWRITTEN.get(name, ())
             or (maker.by_number and maker.name in group)]

@@ -65,12 +65,12 @@ def columns_in(question: Question, inputs: Mapping[str, Any],
     nodes = question.circuit.nodes
     types = {name: node.types[0] for name, node in nodes.items() if node.kind in ("input", "parameter")}
     columns = _converted(inputs, types, "'{}'")
-    given = _converted(upstream, question.outputs, "upstream '{}'")
-    rows = count_rows(columns, given)
-    bound, seeds = question.bind(_in_one_row(inputs, columns), _in_one_row(upstream, given))
+    upstream_columns = _converted(upstream, question.outputs, "upstream '{}'")
+    rows = count_rows(columns, upstream_columns)
+    bound, seeds = question.bind(_in_one_row(inputs, columns), _in_one_row(upstream, upstream_columns))
     if rows is None:
         raise InputError("no column is given; give at least one input a sequence of numbers, one for each row")
-    for text, column in given.items():
+    for text, column in upstream_columns.items():
         slot = question.plan.of[text]
         if slot in seeds:  # outputs that are the same node have one gradient between them
             seeds[slot] = seeds[slot] + column
@@ -87,15 +87,15 @@ def count_rows(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> int | 
     lengths = {wording.format(printable(name, 60)): len(x) for wording, columns in
                (("'{}'", inputs), ("upstream '{}'", upstream)) for name, x in columns.items()}
     if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise InputError(f"columns of different lengths: {found}")
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InputError(f"columns of different lengths: {listed}")
     return next(iter(lengths.values()), None)
 
 
-def _converted(given: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
+def _converted(arguments: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
     """The columns among arguments, as arrays. Binding refuses what has another name or shape."""
     columns: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in arguments.items():
         shown = wording.format(printable(name, 60))
         value = in_memory(value, shown)
         if name in types and isinstance(value, list | tuple | np.ndarray):
@@ -116,8 +116,8 @@ def in_memory(value: Any, name: str) -> Any:
     return copied(value, name)
 
 
-def _in_one_row(given: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {**given, **{name: np.zeros(column.shape[1:], column.dtype) for name, column in columns.items()}}
+def _in_one_row(arguments: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {**arguments, **{name: np.zeros(column.shape[1:], column.dtype) for name, column in columns.items()}}
 
 
 def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:

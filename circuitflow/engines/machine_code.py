@@ -90,15 +90,15 @@ def folder() -> Path:
     Raises:
         RuntimeError: the user has no home.
     """
-    if told := os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(told) / "circuitflow"
+    if cache_folder := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(cache_folder) / "circuitflow"
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
         return (Path(local) if local else Path.home() / "AppData" / "Local") / "circuitflow" / "Cache"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "circuitflow"
-    told = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(told) if os.path.isabs(told) else Path.home() / ".cache") / "circuitflow"
+    cache_folder = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(cache_folder) if os.path.isabs(cache_folder) else Path.home() / ".cache") / "circuitflow"
 
 
 def read(name: str) -> bytes | None:

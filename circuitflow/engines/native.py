@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.machine_code import keep
-from circuitflow.engines.program.scalars import NAMES
+from circuitflow.engines.program.dialects import NAMES
 from circuitflow.errors import MissingExtraError
 
 
@@ -43,13 +43,13 @@ def jitted(source: str | Callable[..., None], *, over_rows: bool = False) -> Cal
         import numba
     except ImportError:
         raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
-    loop = source if callable(source) else _defined(source, over_rows)
-    made: Callable[..., None] = keep(numba.njit(error_model="numpy", nogil=True)(loop), source, str(over_rows),
+    loop = source if callable(source) else _define(source, over_rows)
+    compiled: Callable[..., None] = keep(numba.njit(error_model="numpy", nogil=True)(loop), source, str(over_rows),
                                      modules[__name__])
-    return made
+    return compiled
 
 
-def _defined(text: str, over_rows: bool) -> Callable[..., None]:
+def _define(text: str, over_rows: bool) -> Callable[..., None]:
     code = next(x for x in compile(text, "<compiled loop>", "exec").co_consts if isinstance(x, CodeType))
     name = f"loop_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     names: dict[str, Any] = {name: getattr(math, name) for name in NAMES if hasattr(math, name)}
@@ -64,8 +64,8 @@ def _defined(text: str, over_rows: bool) -> Callable[..., None]:
 def _columns() -> dict[str, Callable[..., Any]]:
     """Access to columns that do not overlap: `get(column, i)` and `put(column, number, i, value)`.
 
-    The results of a loop lie apart from one another and from all that it reads. That is said to the compiler, which
-    otherwise has to compare the addresses of all columns before it computes several rows at once, and with a dozen of
+    The results of a loop lie apart from one another and from all that it reads. The compiler is told so. It would
+    otherwise compare the addresses of all columns before it computes several rows at once, and with a dozen of
     them does not. Each column that is filled in has a scope of its own, by its number; those that are read share one.
     """
     from numba import types
@@ -85,9 +85,9 @@ def _columns() -> dict[str, Callable[..., Any]]:
     def read(typing: Any, column: Any, row: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer, alignment = place(context, builder, column, *arguments)
-            found = builder.load(pointer, **alignment)
-            mark(found, "given", ())
-            return context.data_model_manager[column.dtype].from_data(builder, found)
+            loaded = builder.load(pointer, **alignment)
+            mark(loaded, "columns read", ())
+            return context.data_model_manager[column.dtype].from_data(builder, loaded)
 
         return column.dtype(column, types.intp), generate
 
@@ -97,7 +97,7 @@ def _columns() -> dict[str, Callable[..., Any]]:
             data = context.data_model_manager[column.dtype].as_data(builder, arguments[3])
             stored = builder.store(data, pointer, **alignment)
             mark(stored, f"result {number.literal_value}",
-                 ["given", *(f"result {i}" for i in range(number.literal_value))])
+                 ["columns read", *(f"result {i}" for i in range(number.literal_value))])
             return context.get_dummy_value()
 
         return types.void(column, number, types.intp, column.dtype), generate

@@ -34,21 +34,21 @@ class Verified(CompiledFunction):
             VerificationError: it is not that of the interpreter.
         """
         answer = self._engine.answer(inputs, upstream)
-        found = [np.asarray(x) for x in (*answer[0], *answer[1])]
+        results = [np.asarray(x) for x in (*answer[0], *answer[1])]
         if not self._engine.over_rows:
-            self._compare(found, inputs, upstream, "")
+            self._compare(results, inputs, upstream, "")
             return answer
         nodes = self.question.circuit.nodes
         types = {name: nodes[name].types[0] for name in inputs}
-        inputs, upstream = ({name: np.asarray(x) if isinstance(x, list | tuple) else x for name, x in given.items()}
-                            for given in (inputs, upstream))
-        for row in range(len(found[0]) if found else 0):
-            self._compare([x[row] for x in found], _row(inputs, types, row), _row(upstream, self.question.outputs, row),
-                          f" in row {row}")
+        inputs, upstream = ({name: np.asarray(x) if isinstance(x, list | tuple) else x for name, x in arguments.items()}
+                            for arguments in (inputs, upstream))
+        for row in range(len(results[0]) if results else 0):
+            self._compare([x[row] for x in results], _row(inputs, types, row),
+                          _row(upstream, self.question.outputs, row), f" in row {row}")
         return answer
 
-    def _compare(self, found: list[Any], inputs: Mapping[str, Any], upstream: Mapping[str, Any], where: str) -> None:
-        for (name, expected, scale), x in zip(self._expected(inputs, upstream), found, strict=True):
+    def _compare(self, results: list[Any], inputs: Mapping[str, Any], upstream: Mapping[str, Any], where: str) -> None:
+        for (name, expected, scale), x in zip(self._expected(inputs, upstream), results, strict=True):
             at = _first_difference(x, expected, scale)
             if at is not None:
                 element = f" at {list(at)}" if at else ""
@@ -83,8 +83,8 @@ class Verified(CompiledFunction):
         return Verified, (self._engine,)
 
 
-def _row(given: Mapping[str, Any], types: Mapping[str, ArrayType], row: int) -> dict[str, Any]:
-    return {name: value[row] if np.ndim(value) > len(types[name].shape) else value for name, value in given.items()}
+def _row(arguments: Mapping[str, Any], types: Mapping[str, ArrayType], row: int) -> dict[str, Any]:
+    return {name: value[row] if np.ndim(value) > len(types[name].shape) else value for name, value in arguments.items()}
 
 
 def _largest(x: Any) -> float:
@@ -94,14 +94,14 @@ def _largest(x: Any) -> float:
     return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array)))
 
 
-def _first_difference(found: Any, expected: Any, scale: float) -> tuple[int, ...] | None:
+def _first_difference(result: Any, expected: Any, scale: float) -> tuple[int, ...] | None:
     """Where two arrays first differ by more than rounding; None where they do not."""
-    if found.shape != expected.shape or found.dtype != expected.dtype:
+    if result.shape != expected.shape or result.dtype != expected.dtype:
         return ()
     if expected.dtype.name not in ROUNDING:
-        same = found == expected
+        same = result == expected
     else:
         with np.errstate(all="ignore"):
-            close = np.abs(found - expected) <= ROUNDING[expected.dtype.name] * scale
-        same = close | (found == expected) | ((found != found) & (expected != expected))
+            close = np.abs(result - expected) <= ROUNDING[expected.dtype.name] * scale
+        same = close | (result == expected) | ((result != result) & (expected != expected))
     return None if np.all(same) else tuple(int(i) for i in np.argwhere(~np.asarray(same))[0])

@@ -60,10 +60,10 @@ class Jitted(CompiledFunction):
         sources = {name: node.types[0] for name, node in circuit.nodes.items() if node.is_source}
         self._types = _keyed(sources, {}) | outputs
         self._read = _keyed(plan.sources, {}).keys() | outputs.keys()
-        known = _keyed(circuit.values, question.upstream)
-        self._held = {key: self._put(known[key]) for key in self._read if key in known}
+        defaults = _keyed(circuit.values, question.upstream)
+        self._held = {key: self._put(defaults[key]) for key in self._read if key in defaults}
         self._sound: set[Any] = set()
-        self._made: dict[Any, Any] = {}
+        self._compiled: dict[Any, Any] = {}
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
         """JAX arrays.
@@ -74,30 +74,30 @@ class Jitted(CompiledFunction):
         """
         refuse_fork()
         library_of(inputs, upstream)  # refuses what is no array at all
-        given = {key: self._array(key, value) for key, value in _keyed(inputs, upstream).items()}
-        columns = frozenset(key for key, array in given.items() if self.over_rows and key in self._types
+        arguments = {key: self._array(key, value) for key, value in _keyed(inputs, upstream).items()}
+        columns = frozenset(key for key, array in arguments.items() if self.over_rows and key in self._types
                             and array.ndim > len(self._types[key].shape))
-        kinds = tuple((key, array.shape, array.dtype) for key, array in given.items())
+        kinds = tuple((key, array.shape, array.dtype) for key, array in arguments.items())
         if kinds not in self._sound:
-            self._check(given, columns)
+            self._check(arguments, columns)
             self._sound.add(kinds)
-        if columns not in self._made:
-            self._made[columns] = self._compile(columns & self._read)
+        if columns not in self._compiled:
+            self._compiled[columns] = self._compile(columns & self._read)
         with self._jax.enable_x64(True):
             try:
-                values, gradients, checks = self._made[columns](
-                    self._held | {key: array for key, array in given.items() if key in self._read})
+                values, gradients, checks = self._compiled[columns](
+                    self._held | {key: array for key, array in arguments.items() if key in self._read})
             except GateError as error:
                 if isinstance(error.__cause__, self._jax.errors.JAXTypeError | self._jax.errors.JAXIndexError):
                     raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which "
                                      "the engine jax does not know when it compiles; choose another engine") from None
                 raise
             if checks and any(bool(check.any() if check.ndim else check) for check in checks):
-                self._refuse(given, columns, checks)
+                self._refuse(arguments, columns, checks)
             if columns and not columns & self._read:  # every row is the same: no answer needs a column
-                rows = len(given[min(columns)])
-                values, gradients = ([self._jax.numpy.broadcast_to(x, (rows, *x.shape)) for x in found]
-                                     for found in (values, gradients))
+                rows = len(arguments[min(columns)])
+                values, gradients = ([self._jax.numpy.broadcast_to(x, (rows, *x.shape)) for x in results]
+                                     for results in (values, gradients))
         return values, gradients
 
     def _put(self, array: Any) -> Any:
@@ -113,11 +113,11 @@ class Jitted(CompiledFunction):
         shown = f"{'upstream ' if key[0] else ''}'{printable(key[1], 60)}'"
         return self._put(Library.of({}).convert(in_memory(value, shown), self._types[key], shown))
 
-    def _check(self, given: Mapping[_Key, Any], columns: frozenset[_Key]) -> None:
+    def _check(self, arguments: Mapping[_Key, Any], columns: frozenset[_Key]) -> None:
         """Refuse arguments that the interpreter would refuse, and columns of different lengths."""
-        rows = count_rows(*_parted({key: x for key, x in given.items() if key in columns}))
+        rows = count_rows(*_parted({key: x for key, x in arguments.items() if key in columns}))
         self.question.bind(*_parted({key: np.broadcast_to(np.zeros((), x.dtype), x.shape[key in columns :])
-                                     for key, x in given.items()}))
+                                     for key, x in arguments.items()}))
         if self.over_rows and rows is None:
             raise InputError("no column is given; give at least one input one axis more than it has, for the rows")
 
@@ -142,21 +142,22 @@ class Jitted(CompiledFunction):
 
         return jax.jit(as_written(over_rows if columns else passes))
 
-    def _refuse(self, given: Mapping[_Key, Any], columns: frozenset[_Key], checks: Sequence[Any]) -> None:
+    def _refuse(self, arguments: Mapping[_Key, Any], columns: frozenset[_Key], checks: Sequence[Any]) -> None:
         """Have the interpreter say what is wrong, in the first row in which something is."""
         row = int(np.argmax(np.any(np.stack([np.asarray(check) for check in checks]), axis=0)))
         self.question.interpret(*self.question.bind(*_parted(
-            {key: np.asarray(array)[row] if key in columns else np.asarray(array) for key, array in given.items()})))
+            {key: np.asarray(x)[row] if key in columns else np.asarray(x) for key, x in arguments.items()})))
 
 
 def _keyed(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> dict[_Key, Any]:
     """Inputs and upstream gradients in one mapping."""
-    return {(is_upstream, name): x for is_upstream, given in enumerate((inputs, upstream)) for name, x in given.items()}
+    return {(is_upstream, name): x for is_upstream, values in enumerate((inputs, upstream))
+            for name, x in values.items()}
 
 
-def _parted(given: Mapping[_Key, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parted(arguments: Mapping[_Key, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Inputs and upstream gradients in two mappings."""
-    inputs, upstream = ({name: x for (is_upstream, name), x in given.items() if is_upstream == i} for i in (0, 1))
+    inputs, upstream = ({name: x for (is_upstream, name), x in arguments.items() if is_upstream == i} for i in (0, 1))
     return inputs, upstream
 
 
@@ -180,5 +181,5 @@ def _device(jax: Any, device: Any) -> Any:
     try:
         return jax.devices(device)[0]
     except RuntimeError:
-        there = ", ".join(sorted({found.platform for found in jax.devices()}))
+        there = ", ".join(sorted({each.platform for each in jax.devices()}))
         raise InputError(f"there is no device '{printable(device, 60)}' for the engine jax; there is {there}") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.export.helpers import HELPERS, NEEDED, OF_ARRAYS
+from circuitflow.export.dialect import HELPERS, NEEDED, OF_ARRAYS
 
 WIDTH = 110
 """Longest line of arguments, constants and results."""

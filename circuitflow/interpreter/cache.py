@@ -38,8 +38,8 @@ class FrugalPasses:
         self.size = max(1, math.isqrt(max(count - 1, 0)) + 1 if cache == "recompute" else count)
         segment: dict[int, int] = {}
         last: dict[int, int] = {}
-        asked = {*plan.of.values(), *plan.wrt.values()}
-        self.kept = set(asked)
+        requested = {*plan.of.values(), *plan.wrt.values()}
+        self.kept = set(requested)
         self.swept: set[int] = set()
         for i, step in enumerate(plan.steps):
             outputs = _outputs(step)
@@ -54,7 +54,7 @@ class FrugalPasses:
             if slot in segment and slot not in self.kept:
                 self.ending[i].append(slot)
         self.again = self._again()
-        self.released = [[slot for slot in _outputs(step) if slot not in asked] for step in plan.steps]
+        self.released = [[slot for slot in _outputs(step) if slot not in requested] for step in plan.steps]
 
     def _again(self) -> list[bool]:
         """Whether a gate is computed again: the sweep reads its output, or another that is computed again does."""

@@ -82,14 +82,14 @@ class Library(NamedTuple):
     like: Any
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Library:
-        """The library of the arrays given, by name; NumPy where there are none of another one.
+    def of(cls, arrays: Mapping[str, Any]) -> Library:
+        """The library of arrays by name; NumPy where there are none of another library.
 
         Raises:
             InputError: a value is no array, or there are arrays of several libraries.
             MissingExtraError: arrays other than NumPy's need the extra `arrays`.
         """
-        foreign = {name: value for name, value in given.items() if is_foreign(value)}
+        foreign = {name: value for name, value in arrays.items() if is_foreign(value)}
         if not foreign:
             return cls(np, None)
         try:

@@ -123,11 +123,11 @@ class Question:
         """
         with precise(bound.xp), np.errstate(all="ignore"):
             values, gradients = self._passes.run(bound, Vocabulary(bound.xp, self.circuit.gates), seeds)
-        found = [values[slot] for slot in self.plan.of.values()]
+        outputs = [values[slot] for slot in self.plan.of.values()]
         slopes = [gradients[slot] for slot in self.plan.wrt.values()]
         if self.scalar:
-            return [np.asarray(x).item() for x in found], [np.asarray(x).item() for x in slopes]
-        return found, slopes
+            return [np.asarray(x).item() for x in outputs], [np.asarray(x).item() for x in slopes]
+        return outputs, slopes
 
     def packed(self, answer: Answer) -> tuple[Any, dict[str, Any]]:
         """The output, or a dictionary where there are several, and the gradients by what they belong to."""

@@ -197,7 +197,7 @@ def test_buffers_of_few_sizes_are_kept():
     rows = Rows(Question(cf.Executor(made), None, None), cf.Thresholds(), fast=False)
     for count in range(1, 40):
         close(rows(x=np.full(count, 0.5))[0], np.full(count, np.sin(np.exp(0.5))))
-    (run,) = (cell.cell_contents for made in rows._made.values() for cell in made.__closure__ if isinstance(cell.cell_contents, buffers.Compiled))
+    (run,) = (cell.cell_contents for made in rows._fills.values() for cell in made.__closure__ if isinstance(cell.cell_contents, buffers.ArrayCode))
     assert len(run._free) <= run.SIZES
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from circuitflow.engines.native import jitted
-from circuitflow.engines.program.scalars import COMPILED, FORMS, NAMES, writable
+from circuitflow.engines.program.dialects import COMPILED, FLOATS, NAMES, writable
 from circuitflow.engines.program.trace import Trace, Untraceable, Value
 from support.special_values import LOGIC, expected, operands, same
 
@@ -31,19 +31,19 @@ def wrong(name, function, arity):
             yield xs, found, wanted
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", FLOATS.forms)
 def test_a_line_of_python(name):
-    parameters = parameters_of(FORMS[name])
-    function = eval(f"lambda {', '.join(parameters)}: {FORMS[name].format(*parameters)}", dict(NAMES))
+    parameters = parameters_of(FLOATS.forms[name])
+    function = eval(f"lambda {', '.join(parameters)}: {FLOATS.forms[name].format(*parameters)}", dict(NAMES))
     assert list(wrong(name, function, len(parameters))) == []
 
 
 @pytest.mark.parametrize("over_rows", [False, True])
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("name", COMPILED.forms)
 def test_a_line_that_is_compiled(name, over_rows):
-    parameters = parameters_of(COMPILED[name])
+    parameters = parameters_of(COMPILED.forms[name])
     columns = [f"{x}[i]" for x in parameters]
-    loop = jitted(f"def loop(r, {', '.join(parameters)}):\n    for i in range(len(r)):\n        r[i] = {COMPILED[name].format(*columns)}",
+    loop = jitted(f"def loop(r, {', '.join(parameters)}):\n    for i in range(len(r)):\n        r[i] = {COMPILED.forms[name].format(*columns)}",
                   over_rows=over_rows)
     cases = list(operands(name, len(parameters)))
     given = [np.array(column) for column in zip(*cases, strict=True)]

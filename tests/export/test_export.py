@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import circuitflow as cf
-from circuitflow.engines.program.scalars import FORMS
-from circuitflow.export.helpers import CALLS, HELPERS, OF_ARRAYS
+from circuitflow.engines.program.dialects import FLOATS
+from circuitflow.export.dialect import CALLS, HELPERS, OF_ARRAYS
 from circuitflow.gates import GATES
 from support.documents import circuit
 from support.documents import circuit as written_circuit
@@ -340,7 +340,7 @@ def test_a_function_that_never_raises(name):
 
 def test_every_form_is_an_expression_or_a_call():
     """What raises is called by a helper; what is not called uses no name."""
-    for name, form in FORMS.items():
+    for name, form in FLOATS.forms.items():
         if name not in CALLS:
             names = {node.id for node in ast.walk(ast.parse(form.format("x", "y", "z"))) if isinstance(node, ast.Name)}
             assert names <= {"x", "y", "z"}, form

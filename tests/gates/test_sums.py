@@ -10,7 +10,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.engines.program.functions import long_product
-from circuitflow.export.helpers import HELPERS
+from circuitflow.export.dialect import HELPERS
 from circuitflow.gates import GATES, sums
 from circuitflow.gates.sums import FEW, MATRIX, VECTOR, longest, product
 from circuitflow.interpreter.libraries import JaxNumpy

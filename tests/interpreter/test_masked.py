@@ -17,7 +17,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.engines.tape.run import Taped
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.export.helpers import HELPERS
+from circuitflow.export.dialect import HELPERS
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.sums import product_kept
 from circuitflow.interpreter.libraries import JaxNumpy

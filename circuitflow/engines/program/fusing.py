@@ -67,11 +67,11 @@ def branch_free(program: Program, selected: int) -> Program:
         program: the lines.
         selected: fewest elements of such a result; of fewer a plain `where` is as fast.
     """
-    made = {id(result): line for line in program.lines for result in line.results}
+    line_of = {id(result): line for line in program.lines for result in line.results}
     uses = program.uses()
 
     def alone(x: Any, function: Any) -> Line | None:
-        line = made.get(id(x))
+        line = line_of.get(id(x))
         return line if line is not None and line.function is function and uses[id(x)] == 1 else None
 
     def without(line: Line) -> Line:

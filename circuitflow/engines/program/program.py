@@ -51,9 +51,9 @@ class Program:
         return count
 
 
-def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any],
-            allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False,
-            shapes: Mapping[str, tuple[int | Size, ...]] = MappingProxyType({})) -> Program:
+def trace_program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any],
+                  allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False,
+                  shapes: Mapping[str, tuple[int | Size, ...]] = MappingProxyType({})) -> Program:
     """Trace the forward pass of a plan.
 
     Args:
@@ -88,8 +88,8 @@ def program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any]
         checks += ((step.node, check) for check in trace.checks)
         trace.checks.clear()
     outputs = {text: slots[slot] for text, slot in plan.of.items()}
-    made = Program(inputs, trace.lines, outputs, dict(zip(plan.names, slots, strict=True)), checks)
-    return replace(made, lines=needed(made.lines, made.results))
+    program = Program(inputs, trace.lines, outputs, dict(zip(plan.names, slots, strict=True)), checks)
+    return replace(program, lines=needed(program.lines, program.results))
 
 
 def needed(lines: Sequence[Line], outputs: Any) -> list[Line]:

@@ -1,4 +1,4 @@
-"""Writes a program as Python source. The text has generated names and numbers, and nothing from the document."""
+"""Writes a program as Python source. The text has generated names and numbers, and nothing of the document."""
 
 from __future__ import annotations
 
@@ -17,25 +17,32 @@ INLINED = 100
 """Longest expression, in characters, that stands in another: Python takes no more than 200 pairs of parentheses."""
 
 Write = Callable[[Line, Callable[[Any], str]], str]
-"""The right side of a line; the function given writes an operand."""
+"""Writes the right side of a line; its second argument writes an operand."""
+
+Namer = Callable[[Value, int], str]
+"""Names a value; the second argument is the number of values named before."""
 
 
-class Source:
-    """Statements under construction.
+def by_position(value: Value, position: int) -> str:
+    """The name of a value where any will do."""
+    return f"v{position}"
+
+
+class Statements:
+    """The statements of a program, under construction.
 
     Attributes:
-        program: what they do.
-        bound: what the names in them stand for: functions, arrays, texts.
+        program: the program.
+        bound: what the names in the statements stand for: functions, arrays, texts.
     """
 
-    def __init__(self, program: Program, number: Callable[[Any], str],
-                 name: Callable[[Value, int], str] = lambda value, position: f"v{position}") -> None:
+    def __init__(self, program: Program, number: Callable[[Any], str], name: Namer = by_position) -> None:
         """No statements yet.
 
         Args:
-            program: what they do.
+            program: the program.
             number: writes a number.
-            name: names a value, of which there are so many before it.
+            name: names a value.
         """
         self.program = program
         self.bound: dict[str, Any] = {}
@@ -55,7 +62,7 @@ class Source:
         if id(object_) not in self._names_of:
             name = f"{prefix}{len(self.bound)}"
             self._names_of[id(object_)] = name, object_  # held, so that no other object gets its identity
-            if isinstance(object_, np.ndarray):  # which may be given to the caller, and be a rule's own
+            if isinstance(object_, np.ndarray):  # a caller may get it, and a rule may own it
                 object_ = object_.view()
                 object_.setflags(write=False)
             self.bound[name] = object_
@@ -71,7 +78,7 @@ class Source:
         if operand is None or operand is Ellipsis:
             return "None" if operand is None else "..."
         if isinstance(operand, Size):
-            return polynomial(operand, "whole")
+            return polynomial(operand, lambda name: "whole")
         if isinstance(operand, tuple | list):
             inside = ", ".join(self._element(x) for x in operand)
             return f"[{inside}]" if isinstance(operand, list) else f"({inside}{',' if len(operand) == 1 else ''})"
@@ -80,12 +87,12 @@ class Source:
     def _element(self, x: Any) -> str:
         """An element of a list: a size is that of a block, and a number beside arrays has its own dtype."""
         if isinstance(x, Size):
-            return polynomial(x, "block")
+            return polynomial(x, lambda name: "block")
         return self.bind(x, "k") if isinstance(x, np.generic | np.ndarray) else self.text(x)
 
-    def statements(self, write: Write,
-                   inline: Callable[[Line, Value], bool] = lambda line, operand: False) -> Iterator[tuple[Line, str]]:
-        """A statement for each line.
+    def texts(self, write: Write,
+              inline: Callable[[Line, Value], bool] = lambda line, operand: False) -> Iterator[tuple[Line, str]]:
+        """The statement of each line, except those that stand in another.
 
         Args:
             write: writes the right side of a line.
@@ -103,13 +110,14 @@ class Source:
             yield line, f"{', '.join(map(self.name, line.results))}{',' if line.several else ''} = {right}"
 
 
-def polynomial(size: Size, variable: str) -> str:
-    """A size in one named dimension as an expression."""
-    return " + ".join("*".join([str(factor), *[variable] * len(names)]) for names, factor in size.terms)
+def polynomial(size: Size, variable: Callable[[str], str]) -> str:
+    """A size as an expression; `variable` names the variable of a dimension."""
+    return " + ".join("*".join([*([str(factor)] if factor != 1 or not names else []), *map(variable, names)])
+                      for names, factor in size.terms)
 
 
 def is_number(x: Any) -> bool:
-    """Whether an operand is one number that does not depend on anything."""
+    """Whether an operand is a number that depends on nothing."""
     return isinstance(x, bool | int | float | np.generic) or (isinstance(x, np.ndarray) and not x.ndim)
 
 
@@ -118,7 +126,7 @@ def literal(x: Any) -> str:
     return f"({x!r})" if repr(x).startswith("-") else repr(x)
 
 
-def function(source: str, bound: Mapping[str, Any]) -> FunctionType:
+def define(source: str, bound: Mapping[str, Any]) -> FunctionType:
     """The one function that a source defines; `bound` is what the names in it stand for."""
     module = compile(source, "<staged circuit>", "exec")
     code = next(constant for constant in module.co_consts if isinstance(constant, CodeType))

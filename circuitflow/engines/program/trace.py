@@ -79,7 +79,7 @@ class Trace:
         self.allowed = allowed
         self.checks: list[Check] = []
         self.namespace = _NumPy(self, self.checks if checked else None)
-        self._made: dict[Any, Any] = {}
+        self._results_of: dict[Any, Any] = {}
 
     def apply(self, rule: Callable[..., Any], *operands: Any, **attributes: Any) -> Any:
         """The result of a rule; a rule that cannot be traced becomes a single line that calls it."""
@@ -94,11 +94,11 @@ class Trace:
             if not isinstance(origin, TypeError | AttributeError):
                 raise
             del self.lines[start:]
-            self._made = {key: found for key, found in self._made.items() if found[0] < start}
+            self._results_of = {key: entry for key, entry in self._results_of.items() if entry[0] < start}
             self.checks.clear()  # the one line makes its checks itself
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
-        return self._record(Called(rule, np, **attributes), operands, {})
+        return self._record(RuleCall(rule, np, **attributes), operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.
@@ -110,12 +110,12 @@ class Trace:
         if not keywords.keys().isdisjoint(("out", "where", "copy")) or not is_shaped(function, operands):
             raise Untraceable(getattr(function, "__name__", ""))
         key = _key(function, operands, keywords)
-        if key in self._made:
-            return self._made[key][1]
-        found = self._record(function, operands, keywords)
+        if key in self._results_of:
+            return self._results_of[key][1]
+        result = self._record(function, operands, keywords)
         if key is not None:
-            self._made[key] = (len(self.lines) - 1, found)
-        return found
+            self._results_of[key] = (len(self.lines) - 1, result)
+        return result
 
     def _record(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         if any(isinstance(x, Size) or (isinstance(x, Value) and is_named(x.shape))
@@ -155,7 +155,7 @@ class Trace:
     def _line(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any], results: Sequence[Value],
               several: bool) -> Any:
         line = Line(function, tuple(operands), keywords, tuple(results), several, self.stage)
-        if not (isinstance(function, Called) or self.allowed(line)):
+        if not (isinstance(function, RuleCall) or self.allowed(line)):
             raise Untraceable(getattr(function, "__name__", ""))
         self.lines.append(line)
         return tuple(results) if several else results[0]
@@ -181,7 +181,7 @@ _SHAPE_ALONE = {np.ones_like, np.zeros_like, np.shape, np.ndim, np.size, np.resu
 """Functions that look at the shape and dtype of a value only."""
 
 
-class Called(partial[Any]):
+class RuleCall(partial[Any]):
     """A forward rule as a function of its operands."""
 
 

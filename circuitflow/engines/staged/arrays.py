@@ -9,10 +9,10 @@ from typing import Any
 
 from circuitflow.engines.contract import Backed
 from circuitflow.engines.program.fusing import branch_free
-from circuitflow.engines.program.program import program
+from circuitflow.engines.program.program import trace_program
 from circuitflow.engines.program.trace import Inseparable
 from circuitflow.engines.staged.blocks import Blocks, Refused
-from circuitflow.engines.staged.buffers import Compiled
+from circuitflow.engines.staged.buffers import ArrayCode
 from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError
@@ -37,21 +37,21 @@ class Arrays(OfDerived, Backed):
     def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None) -> None:
         """Write the gradient circuit; errors are those of `Derived`."""
         super().__init__(question, thresholds, derived)
-        self._made: dict[Any, Callable[[Mapping[str, Any]], list[Any]]] = {}
+        self._codes: dict[Any, Callable[[Mapping[str, Any]], list[Any]]] = {}
         self._lock = Lock()
 
     def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
         arrays = self.derived.arrays(bound, seeds)
         key = tuple(array.shape for array in arrays.values())
-        staged = self._made.get(key)
+        staged = self._codes.get(key)
         if staged is None:
             staged = self._stage(arrays)
             with self._lock:
-                if len(self._made) >= self.KEPT:
-                    del self._made[next(iter(self._made))]
-                self._made[key] = staged
-        found, count = staged(arrays), len(self.question.plan.of)
-        return found[:count], found[count:]
+                if len(self._codes) >= self.KEPT:
+                    del self._codes[next(iter(self._codes))]
+                self._codes[key] = staged
+        results, count = staged(arrays), len(self.question.plan.of)
+        return results[:count], results[count:]
 
     def _stage(self, arrays: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], list[Any]]:
         derived = self.derived
@@ -59,5 +59,5 @@ class Arrays(OfDerived, Backed):
             return Blocks(derived, arrays, self.thresholds)
         except Inseparable as reason:
             _LOG.debug("not in blocks: %s", reason)
-        stages = program(derived.plan, arrays, derived.circuit.values)
-        return Compiled(branch_free(stages.with_outputs(derived.results), self.thresholds.selected_size))
+        stages = trace_program(derived.plan, arrays, derived.circuit.values)
+        return ArrayCode(branch_free(stages.with_outputs(derived.results), self.thresholds.selected_size))

@@ -27,7 +27,7 @@ from circuitflow.engines.program.functions import PARTS, PRODUCTS, is_named
 from circuitflow.engines.program.fusing import branch_free
 from circuitflow.engines.program.program import Program, needed
 from circuitflow.engines.program.trace import Inseparable, Line, Value, values_in
-from circuitflow.engines.staged.buffers import Compiled, allot, shape_for
+from circuitflow.engines.staged.buffers import ArrayCode, allot, shape_for
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.gates.shapes import Shape, Size
@@ -52,8 +52,8 @@ class Round(NamedTuple):
         checks: truth values among both that must be false.
     """
 
-    whole: Compiled
-    rows: Compiled
+    whole: ArrayCode
+    rows: ArrayCode
     outputs: Mapping[int, int]
     totals: Sequence[Line]
     checks: frozenset[int]
@@ -98,37 +98,37 @@ class Blocks:
         Raises:
             Refused: a gate refuses an operand.
         """
-        known: ById = {id(value): arrays[name] for name, value in self._stages.inputs.items()}
+        values: ById = {id(value): arrays[name] for name, value in self._stages.inputs.items()}
         results: ById = {id(x): np.empty(shape_for(x.shape, self._count), x.dtype)
                            for x in self._outputs if isinstance(x, Value) and is_named(x.shape)}
         for round_ in self._rounds:
-            known |= self._found(round_.whole, round_, known, 0)
-            known |= self._blocks(round_, known, results)
-        return [results[id(x)] if id(x) in results else known[id(x)] if isinstance(x, Value) else np.array(x)
+            values |= self._run(round_.whole, round_, values, 0)
+            values |= self._blocks(round_, values, results)
+        return [results[id(x)] if id(x) in results else values[id(x)] if isinstance(x, Value) else np.array(x)
                 for x in self._outputs]
 
-    def _blocks(self, round_: Round, known: ById, results: ById) -> ById:
+    def _blocks(self, round_: Round, values: ById, results: ById) -> ById:
         """Compute the rows of a round into the results; gives the totals."""
         totals = _Totals(round_.totals, self._block)
 
         def work(part: slice) -> None:
             rows = slice(part.start, min(part.stop, self._count))
-            block = {key: x[_at(self._axes[key], rows)] if key in self._axes else x for key, x in known.items()}
-            found = self._found(round_.rows, round_, block, rows.stop - rows.start)
-            totals.add(rows.start, found)
+            block = {key: x[_at(self._axes[key], rows)] if key in self._axes else x for key, x in values.items()}
+            part_results = self._run(round_.rows, round_, block, rows.stop - rows.start)
+            totals.add(rows.start, part_results)
             for key, axis in round_.outputs.items():
-                results[key][_at(axis, rows)] = found[key]
+                results[key][_at(axis, rows)] = part_results[key]
 
         if round_.rows.program.outputs:
             in_blocks(work, self._count, self._block, alone=self._alone)
         return totals.complete()
 
-    def _found(self, part: Compiled, round_: Round, arrays: ById, rows: int) -> ById:
+    def _run(self, part: ArrayCode, round_: Round, arrays: ById, rows: int) -> ById:
         outputs = part.program.outputs
-        found = dict(zip(outputs, part(arrays, block=rows, whole=self._count), strict=True))
-        if any(np.any(found[key]) for key in round_.checks.intersection(found)):
+        part_results = dict(zip(outputs, part(arrays, block=rows, whole=self._count), strict=True))
+        if any(np.any(part_results[key]) for key in round_.checks.intersection(part_results)):
             raise Refused
-        return found
+        return part_results
 
 
 def _at(axis: int, rows: slice) -> tuple[slice, ...]:
@@ -144,9 +144,9 @@ def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, 
     sizes: dict[str, int] = {}
     leading: set[str] = set()
     for name, array in arrays.items():
-        for i, (size, found) in enumerate(zip(derived.type_of(name).shape, array.shape, strict=True)):
+        for i, (size, number) in enumerate(zip(derived.type_of(name).shape, array.shape, strict=True)):
             if isinstance(size, Size):
-                sizes[str(size)] = found
+                sizes[str(size)] = number
                 if i == 0:
                     leading.add(str(size))
     if len(leading) != 1:
@@ -184,37 +184,37 @@ def _axis(shape: Shape) -> int:
 
 def _rounds(stages: Program, outputs: Sequence[Value], checks: Sequence[Value]) -> list[Round]:
     """The rounds, in order."""
-    known: dict[int, int] = {}  # the round from which on a value is there
+    first_round: dict[int, int] = {}  # the round from which on a value is there
     parts: dict[tuple[str, int], list[Line]] = {}
     for line in stages.lines:
         operands = list(values_in((line.operands, line.keywords)))
-        here = max((known.get(id(x), 0) for x in operands), default=0)
+        here = max((first_round.get(id(x), 0) for x in operands), default=0)
         gives_rows, takes_rows = (any(is_named(x.shape) for x in some) for some in (line.results, operands))
         kind = "rows" if gives_rows else "totals" if takes_rows else "whole"
         parts.setdefault((kind, here), []).append(line)
-        known.update((id(x), here + (kind == "totals")) for x in line.results)
-    asked = {id(x): x for x in (*outputs, *checks)}
+        first_round.update((id(x), here + (kind == "totals")) for x in line.results)
+    requested = {id(x): x for x in (*outputs, *checks)}
     rounds, so_far = [], list[Line]()
-    for here in range(max((*(at for _, at in parts), *(known.get(key, 0) for key in asked)), default=0) + 1):
+    for here in range(max((*(at for _, at in parts), *(first_round.get(key, 0) for key in requested)), default=0) + 1):
         whole, rows, added = (parts.get((kind, here), []) for kind in ("whole", "rows", "totals"))
         so_far += rows
         read = {id(x) for lines in parts.values() if lines is not whole for line in lines
                 for x in values_in((line.operands, line.keywords))}
-        kept = {id(x): x for line in whole for x in line.results if id(x) in asked or id(x) in read}
-        shown = {key: x for key, x in asked.items() if is_named(x.shape) and known.get(key, 0) == here}
+        kept = {id(x): x for line in whole for x in line.results if id(x) in requested or id(x) in read}
+        shown = {key: x for key, x in requested.items() if is_named(x.shape) and first_round.get(key, 0) == here}
         rounds.append(Round(
-            _compiled(whole, kept),
-            _compiled([*so_far, *added], shown | {id(line.results[0]): line.results[0] for line in added}),
+            _code(whole, kept),
+            _code([*so_far, *added], shown | {id(line.results[0]): line.results[0] for line in added}),
             {id(x): _axis(x.shape) for x in outputs if id(x) in shown}, added, frozenset(map(id, checks))))
     return rounds
 
 
-def _compiled(lines: Sequence[Line], outputs: Mapping[int, Value]) -> Compiled:
+def _code(lines: Sequence[Line], outputs: Mapping[int, Value]) -> ArrayCode:
     """Lines, whose operands from elsewhere are inputs by their identity."""
     lines = needed(lines, outputs)
-    made = {id(x) for line in lines for x in line.results}
+    produced = {id(x) for line in lines for x in line.results}
     read = (*values_in([(line.operands, line.keywords) for line in lines]), *outputs.values())
-    return Compiled(Program({id(x): x for x in read if id(x) not in made}, lines, outputs))
+    return ArrayCode(Program({id(x): x for x in read if id(x) not in produced}, lines, outputs))
 
 
 class _Totals:
@@ -227,10 +227,10 @@ class _Totals:
         self._waiting: dict[int, ById] = {}
         self._lock = threading.Lock()
 
-    def add(self, start: int, found: ById) -> None:
+    def add(self, start: int, parts_of_block: ById) -> None:
         """The parts of the block that starts at a row; floats are added up in float64."""
         with self._lock, np.errstate(all="ignore"):
-            self._waiting[start] = found
+            self._waiting[start] = parts_of_block
             while (parts := self._waiting.pop(self._next, None)) is not None:
                 for key, line in self._lines.items():
                     part = parts[key].astype(np.float64) if parts[key].dtype.kind == "f" else parts[key]

@@ -25,8 +25,8 @@ import numpy as np
 from circuitflow.engines.program.functions import is_elementwise, is_fresh, is_weak_beside
 from circuitflow.engines.program.fusing import OWN
 from circuitflow.engines.program.program import Program
-from circuitflow.engines.program.source import Source, function, is_number, literal
-from circuitflow.engines.program.trace import Called, Line, Value, values_in
+from circuitflow.engines.program.source import Statements, define, is_number, literal
+from circuitflow.engines.program.trace import Line, RuleCall, Value, values_in
 from circuitflow.gates.shapes import Shape
 
 Kind = tuple[Shape, np.dtype[Any]]
@@ -55,13 +55,13 @@ def shape_for(shape: Shape, rows: int) -> tuple[int, ...]:
 
 def roots(program: Program) -> dict[int, frozenset[int]]:
     """The fresh values in whose memory each result may lie, by identity; those of inputs and constants are empty."""
-    found: dict[int, frozenset[int]] = {}
+    roots_of: dict[int, frozenset[int]] = {}
     for line in program.lines:
         fresh = is_fresh(line.function) or line.function in OWN
-        below = frozenset[int]().union(*(found.get(id(x), ()) for x in values_in((line.operands, line.keywords))))
+        below = frozenset[int]().union(*(roots_of.get(id(x), ()) for x in values_in((line.operands, line.keywords))))
         for result in line.results:
-            found[id(result)] = frozenset({id(result)}) if fresh else below
-    return found
+            roots_of[id(result)] = frozenset({id(result)}) if fresh else below
+    return roots_of
 
 
 def allot(program: Program) -> Buffers:
@@ -106,7 +106,7 @@ def writes_into(line: Line) -> bool:
                                     and line.results[0].shape != ())
 
 
-class Compiled:
+class ArrayCode:
     """A program as a function of arrays; safe to call from several threads at once.
 
     Attributes:
@@ -127,12 +127,13 @@ class Compiled:
         self.program = program
         outputs = list(program.outputs.values())
         self.buffers = allot(program)
-        source = Source(program, lambda x: literal(np.asarray(x).item()))  # weak: takes the dtype of arrays beside it
+        # A literal is weak: it takes the dtype of the arrays beside it.
+        source = Statements(program, lambda x: literal(np.asarray(x).item()))
         targets = {value: f"buffers[{i}]" for value, i in self.buffers.of.items()}
         places = {id(x): f"results[{i}]" for i, x in reversed(list(enumerate(outputs)))} if into else {}
         targets |= {id(line.results[0]): places[id(line.results[0])] for line in program.lines
                     if id(line.results[0]) in places and writes_into(line)}
-        lines = [text for _, text in source.statements(
+        lines = [text for _, text in source.texts(
             lambda line, text: _right(source, targets.get(id(line.results[0])), line, text))]
         texts = [source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), "k") for x in outputs]
         if into:
@@ -143,7 +144,7 @@ class Compiled:
                   for name, value in program.inputs.items()),
                 *(f"    {line}" for line in lines),
                 f"    return [{'' if into else ', '.join(texts)}]"]
-        self._run = function("\n".join(body), source.bound)
+        self._run = define("\n".join(body), source.bound)
         self._free: dict[int, list[list[Any]]] = {}
 
     def __call__(self, arrays: Mapping[Any, Any], results: Sequence[Any] = (), *, block: int = 0,
@@ -164,18 +165,18 @@ class Compiled:
         except IndexError:
             buffers = [np.empty(shape_for(shape, block), dtype) for shape, dtype in self.buffers.kinds]
         with np.errstate(all="ignore"):
-            found: list[Any] = self._run(arrays, buffers, results, block, whole)
+            answer: list[Any] = self._run(arrays, buffers, results, block, whole)
         free.append(buffers)
-        return found
+        return answer
 
 
-def _right(source: Source, target: str | None, line: Line, text: Callable[[Any], str]) -> str:
+def _right(source: Statements, target: str | None, line: Line, text: Callable[[Any], str]) -> str:
     """A call; `target` is where it writes its result."""
     function, operands = line.function, line.operands
     is_weak = is_weak_beside(function) or function in OWN
     beside = {x.dtype for x in operands if is_weak and isinstance(x, Value)}
-    given = [text(x) if not isinstance(x, np.generic | np.ndarray) or (x.dtype in beside and is_number(x) and
-                                                                       not isinstance(function, Called))
+    arguments = [text(x) if not isinstance(x, np.generic | np.ndarray) or (x.dtype in beside and is_number(x) and
+                                                                       not isinstance(function, RuleCall))
              else source.bind(x, "k") for x in operands]
-    given += [f"{name}={text(x)}" for name, x in line.keywords.items()]
-    return f"{source.bind(function, 'f')}({', '.join(given + ([f'out={target}'] if target else []))})"
+    arguments += [f"{name}={text(x)}" for name, x in line.keywords.items()]
+    return f"{source.bind(function, 'f')}({', '.join(arguments + ([f'out={target}'] if target else []))})"

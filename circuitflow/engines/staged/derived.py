@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from circuitflow.engines.contract import CompiledFunction
-from circuitflow.engines.program.program import Program, program
+from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.trace import Inseparable
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError
@@ -50,13 +50,14 @@ class Derived:
         """
         self.question, primal, self.plan = question, question.circuit, question.plan
         if self.plan.wrt:
-            found = reverse(primal, question.of, question.wrt, values=True, seeded=seeded)
-            self.plan = make_plan(found.circuit, [*found.values.values(), *found.gradients.values()], (), structure)
+            gradient = reverse(primal, question.of, question.wrt, values=True, seeded=seeded)
+            results = [*gradient.values.values(), *gradient.gradients.values()]
+            self.plan = make_plan(gradient.circuit, results, (), structure)
         else:
             sources = {name: name for name, node in primal.nodes.items() if node.kind in ("input", "parameter")}
-            found = Reverse(primal, sources, {text: text for text in self.plan.of}, {}, {}, (), {})
-        self.circuit, self.values, self.gradients = found.circuit, found.values, found.gradients
-        self.inputs, self.upstream = found.sources, found.upstream
+            gradient = Reverse(primal, sources, {text: text for text in self.plan.of}, {}, {}, (), {})
+        self.circuit, self.values, self.gradients = gradient.circuit, gradient.values, gradient.gradients
+        self.inputs, self.upstream = gradient.sources, gradient.upstream
 
     def takes(self, upstream: Mapping[str, Any]) -> bool:
         """Whether there is an input for every one of these upstream gradients that is differentiated through."""
@@ -81,7 +82,7 @@ class Derived:
         if own:
             raise Inseparable(f"the gate table has rows of its own: {', '.join(few(own))}")
         try:
-            return program(self.plan, arrays, self.circuit.values, checked=True, shapes=shapes)
+            return trace_program(self.plan, arrays, self.circuit.values, checked=True, shapes=shapes)
         except GateError as error:
             raise Inseparable(str(error)) from None
 

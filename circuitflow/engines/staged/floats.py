@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.contract import Backed, CompiledFunction
-from circuitflow.engines.program.program import Program, program
-from circuitflow.engines.program.scalars import FORMS, NAMES, inlinable, number, writable, written
-from circuitflow.engines.program.source import Source, function
-from circuitflow.engines.program.trace import Called, Line
+from circuitflow.engines.program.dialects import FLOATS, NAMES, float_literal, writable
+from circuitflow.engines.program.program import Program, trace_program
+from circuitflow.engines.program.source import Statements, define
+from circuitflow.engines.program.trace import Line, RuleCall
 from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.interpreter.binding import Bound
@@ -30,7 +30,7 @@ def scalar_program(derived: Derived) -> Program | None:
              *(nodes[name].types[0] for name in plan.sources)]
     if not derived.question.scalar or not all(map(is_scalar, types)):
         return None
-    return program(plan, derived.zeros(), derived.circuit.values, writable)
+    return trace_program(plan, derived.zeros(), derived.circuit.values, writable)
 
 
 class Staged(OfDerived, Backed):
@@ -59,9 +59,9 @@ class Staged(OfDerived, Backed):
         program = stages or scalar_program(self.derived)
         assert program is not None  # noqa: S101
         program = program.with_outputs(self.derived.results)
-        self._source = Source(program, number)
+        self._source = Statements(program, float_literal)
         self._names = {id_: self._source.name(value) for id_, value in program.inputs.items()}
-        self._body = [text for _, text in self._source.statements(self._right, inlinable)]
+        self._body = [text for _, text in self._source.texts(self._right, FLOATS.inlines)]
         results = [self._source.text(x) for x in program.outputs.values()]
         count = len(self.derived.values)
         self._values, self._gradients = results[:count], results[count:]
@@ -73,18 +73,18 @@ class Staged(OfDerived, Backed):
     def _run(self) -> Callable[..., Answer]:
         lines = [f"def stages({', '.join(self._names.values())}):", *(f"    {line}" for line in self._body),
                  f"    return [{', '.join(self._values)}], [{', '.join(self._gradients)}]"]
-        return function("\n".join(lines), {**NAMES, **self._source.bound})
+        return define("\n".join(lines), {**NAMES, **self._source.bound})
 
     def _right(self, line: Line, text: Callable[[Any], str]) -> str:
-        if not isinstance(line.function, Called):
-            return written(FORMS, line, text)
+        if not isinstance(line.function, RuleCall):
+            return FLOATS.expression(line, text)
         called = line.function
 
         def apply(*operands: Any) -> Any:
             """A rule that has no line, in NumPy."""
             with np.errstate(all="ignore"):
-                found = called(*(np.asarray(x)[()] for x in operands))
-            return tuple(x.item() for x in found) if line.several else found.item()
+                results = called(*(np.asarray(x)[()] for x in operands))
+            return tuple(x.item() for x in results) if line.several else results.item()
 
         return f"{self._source.bind(apply, 'f')}({', '.join(map(text, line.operands))})"
 
@@ -98,9 +98,9 @@ class Staged(OfDerived, Backed):
     def _bound(self, inputs: Any, upstream: Any, values: Sequence[Any],
                named: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Answers a call whose arguments are not all floats, or after a function of Python raised."""
-        given = {name: value for (name, default), value in zip(self._keywords.items(), values, strict=True)
+        arguments = {name: value for (name, default), value in zip(self._keywords.items(), values, strict=True)
                  if value is not default}
-        return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, {**given, **named})))
+        return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, {**arguments, **named})))
 
     @cached_property
     def value_and_grad(self) -> Callable[..., Any]:
@@ -113,12 +113,12 @@ class Staged(OfDerived, Backed):
         if ids.get("upstream") in self._names:
             fixed[self._names[ids["upstream"]]] = question.circuit.values.get("upstream")
         is_known = all(x is not None for x in fixed.values())
-        given = [f"{name} = {number(x)}" for name, x in fixed.items()] if is_known else []
+        assignments = [f"{name} = {float_literal(x)}" for name, x in fixed.items()] if is_known else []
         checks = ["not named and inputs is upstream is None" if is_known else "False"]
         for dtype, kind in (("float64", "float"), ("bool", "bool")):
-            found = [f"type({names[name]})" for name in names if ids[name] in self._names
+            types = [f"type({names[name]})" for name in names if ids[name] in self._names
                      and question.sources[name].dtype == dtype]
-            checks += [" is ".join([*found, kind])] if found else []
+            checks += [" is ".join([*types, kind])] if types else []
         value = self._values[0] if len(self._values) == 1 else self._dictionary(question.plan.of, self._values)
         gradients = self._dictionary(question.plan.wrt, self._gradients)
         parameters = ", ".join(names.values())
@@ -128,20 +128,20 @@ class Staged(OfDerived, Backed):
             f"    if not ({' and '.join(checks)}):",
             f"        {otherwise}",
             "    try:",
-            *(f"        {line}" for line in (*given, *self._body)),
+            *(f"        {line}" for line in (*assignments, *self._body)),
             f"        return {value}, {gradients}",
             "    except (ArithmeticError, ValueError):",
             f"        {otherwise}",
         ]
         bound = {**NAMES, "type": type, "bool": bool, "ArithmeticError": ArithmeticError, "ValueError": ValueError,
                  "bound": Staged._bound, **source.bound}
-        made = function("\n".join(lines), bound)
+        function = define("\n".join(lines), bound)
         # The real name of an input is put into the compiled code and never stands in the source.
         real = ("engine", "inputs", *self._keywords, "upstream")
-        made.__code__ = made.__code__.replace(co_varnames=(*real, *made.__code__.co_varnames[len(real) :]))
-        made.__defaults__, made.__kwdefaults__ = (None,), {**self._keywords, "upstream": None}
-        made.__doc__ = CompiledFunction.__call__.__doc__
-        return MethodType(made, self)
+        function.__code__ = function.__code__.replace(co_varnames=(*real, *function.__code__.co_varnames[len(real) :]))
+        function.__defaults__, function.__kwdefaults__ = (None,), {**self._keywords, "upstream": None}
+        function.__doc__ = CompiledFunction.__call__.__doc__
+        return MethodType(function, self)
 
     def _dictionary(self, keys: Iterable[str], values: Iterable[str]) -> str:
         pairs = zip(keys, values, strict=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from circuitflow.engines.columns import OverRows, in_blocks
 from circuitflow.engines.native import is_there, jitted
+from circuitflow.engines.program.dialects import COMPILED, writable
 from circuitflow.engines.program.functions import BY_ELEMENT, is_elementwise
 from circuitflow.engines.program.fusing import branch_free
-from circuitflow.engines.program.program import Program, program
-from circuitflow.engines.program.scalars import COMPILED, inlinable, number, writable, written
-from circuitflow.engines.program.source import Source
-from circuitflow.engines.program.trace import Called, Line, Trace, Value
-from circuitflow.engines.staged.buffers import Compiled
+from circuitflow.engines.program.program import Program, trace_program
+from circuitflow.engines.program.trace import Line, RuleCall, Trace, Value
+from circuitflow.engines.staged.buffers import ArrayCode
 from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import InputError
@@ -53,9 +51,9 @@ class Rows(OfDerived, OverRows):
         question.need_scalars("as columns of rows need it; choose the engine jax, which takes arrays")
         super().__init__(question, thresholds, derived)
         derived = self.derived
-        stages = program(derived.plan, derived.zeros(), derived.circuit.values, _is_by_row)
+        stages = trace_program(derived.plan, derived.zeros(), derived.circuit.values, _is_by_row)
         for line in stages.lines:
-            if isinstance(line.function, Called):
+            if isinstance(line.function, RuleCall):
                 raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
                                  "applied to every row")
         self._stages = stages.with_outputs(derived.results)
@@ -64,14 +62,14 @@ class Rows(OfDerived, OverRows):
         self.options = {"fast": fast}
         self.fast = is_there() and knows if fast is None else fast
         self.way = f"staged, {'compiled' if self.fast else 'in blocks'}, over rows"
-        self._made: dict[frozenset[str], Fill] = {}
+        self._fills: dict[frozenset[str], Fill] = {}
 
     def fill(self, bound: Bound, seeds: Mapping[int, Any], results: Sequence[Any], rows: int) -> None:
         arrays = self.derived.arrays(bound, seeds)
         varying = frozenset(name for name, array in arrays.items() if array.ndim)
-        if varying not in self._made:
-            self._made[varying] = (_loop if self.fast else _blocks)(self._stages, varying, self.thresholds)
-        self._made[varying](arrays, results, rows)
+        if varying not in self._fills:
+            self._fills[varying] = (_loop if self.fast else _blocks)(self._stages, varying, self.thresholds)
+        self._fills[varying](arrays, results, rows)
 
 
 def _is_by_row(line: Line) -> bool:
@@ -82,7 +80,7 @@ def _is_by_row(line: Line) -> bool:
 def _blocks(stages: Program, columns: frozenset[str],
             thresholds: Thresholds) -> Fill:
     """NumPy over blocks, a thread for every core."""
-    run = Compiled(branch_free(_over(stages, columns), thresholds.selected_size), into=True)
+    run = ArrayCode(branch_free(_over(stages, columns), thresholds.selected_size), into=True)
     block = min(thresholds.column_rows, max(FEWEST, thresholds.block_bytes // (run.buffers.row_bytes() + 8)))
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
@@ -115,13 +113,12 @@ def _over(stages: Program, columns: frozenset[str]) -> Program:
 def _loop(stages: Program, columns: frozenset[str],
           thresholds: Thresholds) -> Fill:
     """One compiled loop over the rows; intermediate results stay in registers."""
-    source = Source(stages, number)
-    lines = [text for _, text in source.statements(partial(written, COMPILED), inlinable)]
+    source, lines = COMPILED.statements(stages)
     names = {name: source.name(value) for name, value in stages.inputs.items()}
-    given = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
+    arguments = [f"c{i}" if name in columns else names[name] for i, name in enumerate(names)]
     outputs = list(stages.outputs.values())
     loop = jitted("\n".join([
-        f"def loop({', '.join(['start', 'stop', *given, *(f'r{i}' for i in range(len(outputs)))])}):",
+        f"def loop({', '.join(['start', 'stop', *arguments, *(f'r{i}' for i in range(len(outputs)))])}):",
         "    for i in range(start, stop):",
         *(f"        {names[name]} = get(c{i}, i)" for i, name in enumerate(names) if name in columns),
         *(f"        {line}" for line in lines),
@@ -130,9 +127,9 @@ def _loop(stages: Program, columns: frozenset[str],
     most = thresholds.column_rows
 
     def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
-        given = [arrays[name] if name in columns else arrays[name].item() for name in names]
+        arguments = [arrays[name] if name in columns else arrays[name].item() for name in names]
         # To wake another thread takes as long as a few 10,000 rows; then there are enough blocks for all to share.
         block = min(2 * most, max(1, most // 4, rows // 8)) if rows > most // 2 else most
-        in_blocks(lambda part: loop(part.start, min(part.stop, rows), *given, *results), rows, block)
+        in_blocks(lambda part: loop(part.start, min(part.stop, rows), *arguments, *results), rows, block)
 
     return call

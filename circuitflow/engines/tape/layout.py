@@ -82,11 +82,11 @@ def tape(question: Question, *, fast: bool) -> Tape:
         operands, output = step.operands, step.output
         is_truth = truth[output] = step.node.types[0].dtype == "bool"
         wanted = step.wanted if reached[output] else ()
-        given = tuple((name, _frozen(x)) for name, x in sorted(step.attributes.items())) if step.attributes else ()
+        attributes = tuple((name, _frozen(x)) for name, x in sorted(step.attributes.items())) if step.attributes else ()
         truths, loop = tuple([truth[slot] for slot in operands]), ""
         if len(operands) > UNROLLED and step.gate.facets.loop:
             truths, wanted, loop = (), (True,) if any(wanted) else (), step.gate.facets.loop
-        key = step.node.kind, given, truths, is_truth, wanted, loop, masked[output]
+        key = step.node.kind, attributes, truths, is_truth, wanted, loop, masked[output]
         code_of.append(codes.setdefault(key, len(codes)))
         outputs.append(output)
         counts.append(len(operands))

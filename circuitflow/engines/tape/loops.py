@@ -6,15 +6,14 @@ numba compiles the text where the extra `fast` is installed; else Python runs it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from circuitflow.engines.native import jitted
+from circuitflow.engines.program.dialects import COMPILED, FLOATS, NAMES, Dialect, writable
 from circuitflow.engines.program.program import Program, needed
-from circuitflow.engines.program.scalars import COMPILED, FORMS, NAMES, inlinable, number, writable, written
-from circuitflow.engines.program.source import Source, function
+from circuitflow.engines.program.source import define
 from circuitflow.engines.program.trace import Trace, Value
 from circuitflow.engines.tape.layout import Operation
 from circuitflow.errors import InputError
@@ -27,7 +26,7 @@ class Untaped(InputError):  # noqa: N818
     """A gate has no body of floats."""
 
 
-def in_python(operation: Operation, gates: GateTable) -> tuple[Callable[..., None], Callable[..., None]]:
+def python_loops(operation: Operation, gates: GateTable) -> tuple[Callable[..., None], Callable[..., None]]:
     """The loops over the gates of one operation in Python, over lists.
 
     Returns:
@@ -43,15 +42,15 @@ def in_python(operation: Operation, gates: GateTable) -> tuple[Callable[..., Non
     each = [f"i{i}" for i in range(len(operation.truths))] or ["slots"]
 
     def loop(parameters: Sequence[str], body: Sequence[str]) -> Callable[..., None]:
-        return function("\n".join([f"def loop({', '.join([*parameters, 'results', *columns])}):",
+        return define("\n".join([f"def loop({', '.join([*parameters, 'results', *columns])}):",
                                    f"    for k, {', '.join(each)} in zip(results, {', '.join(columns)}):",
                                    *(f"        {line}" for line in body or ["pass"])]), names)
 
-    forward, backward = _statements(operation, gates, FORMS)
+    forward, backward = _statements(operation, gates, FLOATS)
     return loop(["v"], forward), loop(["v", "d"], backward)
 
 
-def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
+def _statements(operation: Operation, gates: GateTable, dialect: Dialect,
                 row: str = "") -> tuple[list[str], list[str]]:
     """Statements for one gate, forward and back; `row` is the second index, where there are rows.
 
@@ -74,8 +73,8 @@ def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
         return [plain(x) if want else None for x, want in zip(sent, operation.wanted, strict=True)]
 
     try:
-        ahead, (result,) = _written(forward, operation, forms, row)
-        back, sent = _written(backward, operation, forms, row)
+        ahead, (result,) = _traced(forward, operation, dialect, row)
+        back, sent = _traced(backward, operation, dialect, row)
     except (TypeError, AttributeError):
         raise Untaped(f"the tape cannot take {operation.kind}, which is no operation on floats; choose another engine"
                       ) from None
@@ -83,24 +82,23 @@ def _statements(operation: Operation, gates: GateTable, forms: dict[str, str],
             [*back, *(f"d[i{i}{row}] += {text}" for i, text in enumerate(sent) if text)])
 
 
-def _written(rule: Callable[..., Sequence[Any]], operation: Operation, forms: dict[str, str],
+def _traced(rule: Callable[..., Sequence[Any]], operation: Operation, dialect: Dialect,
              row: str) -> tuple[list[str], list[str]]:
     """Statements for a rule of the gradient, the value and the operands; and its results, "" for None."""
     trace = Trace(writable)
     places = {"g": (f"d[k{row}]", False), "y": (f"v[k{row}]", operation.truth),
               **{f"x{i}": (f"v[i{i}{row}]", truth) for i, truth in enumerate(operation.truths)}}
-    given = {name: Value.like(trace, np.bool_(False) if truth else np.float64(0))
+    inputs = {name: Value.like(trace, np.bool_(False) if truth else np.float64(0))
              for name, (_, truth) in places.items()}
     with np.errstate(all="ignore"):
-        results = rule(trace.namespace, *given.values())
-    names = {id(value): name for name, value in given.items()}
+        results = rule(trace.namespace, *inputs.values())
+    names = {id(value): name for name, value in inputs.items()}
     outputs = {str(i): x for i, x in enumerate(results) if x is not None}
-    program = Program(given, needed(trace.lines, outputs), outputs)
-    source = Source(program, number, lambda value, position: names.get(id(value)) or f"t{position}")
-    lines = [text for _, text in source.statements(partial(written, forms), inlinable)]
+    program = Program(inputs, needed(trace.lines, outputs), outputs)
+    source, lines = dialect.statements(program, lambda value, position: names.get(id(value)) or f"t{position}")
     uses = program.uses()
     loads = [f"{name} = {place}{' != 0.0' if truth else ''}" for name, (place, truth) in places.items()
-             if id(given[name]) in uses]
+             if id(inputs[name]) in uses]
     return [*loads, *lines], [source.text(x) if x is not None else "" for x in results]
 
 
@@ -119,7 +117,7 @@ def _many(operation: Operation, row: str) -> tuple[list[str], list[str]]:
              f"    x = v[slots[m]{row}]", "    y = 0.0 if x == 0.0 else y * x"])
 
 
-def compiled(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Callable[..., None]:
+def compile_passes(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Callable[..., None]:
     """Compile the passes over these operations.
 
     Args:

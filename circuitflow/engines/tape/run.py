@@ -12,7 +12,7 @@ from circuitflow.engines.columns import OverRows, in_blocks
 from circuitflow.engines.contract import Backed, CompiledFunction
 from circuitflow.engines.native import is_there
 from circuitflow.engines.tape.layout import Tape, tape
-from circuitflow.engines.tape.loops import compiled, in_python
+from circuitflow.engines.tape.loops import compile_passes, python_loops
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.gates import GateTable
 from circuitflow.interpreter.binding import Bound
@@ -65,21 +65,21 @@ class Taped(_Laid, Backed):
         how = "compiled" if self.fast else "in Python; `pip install 'circuitflow[fast]'` compiles it"
         self.way = f"tape, {how}"
         circuit, plan = question.circuit, question.plan
-        run = (_compiled if self.fast else _in_python)(self._tape, circuit.gates, self._value_slots,
+        run = (_loops_compiled if self.fast else _loops_in_python)(self._tape, circuit.gates, self._value_slots,
                                                        self._gradient_slots)
         truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
 
-        def told(*numbers: Any) -> Answer:
+        def with_truths(*numbers: Any) -> Answer:
             values, gradients = run(*numbers)
             return [bool(x) if truth else x for x, truth in zip(values, truths, strict=True)], gradients
 
-        self._run: Callable[..., Answer] = told if any(truths) else run
-        known = circuit.values
+        self._run: Callable[..., Answer] = with_truths if any(truths) else run
+        defaults = circuit.values
         self._at = {name: slot for slot, name in enumerate(plan.sources)}
         self._floats = frozenset(name for name, type_ in question.sources.items()
                                  if type_.dtype != "bool" and circuit.nodes[name].kind != "constant")
         self._defaults: tuple[Any, Any, Any] | None = None  # arguments of the loops, where everything has a default
-        if known.keys() >= self._at.keys():
+        if defaults.keys() >= self._at.keys():
             self._defaults = self._numbers(*question.bind({}, {}))
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
@@ -113,22 +113,22 @@ class TapedRows(_Laid, OverRows):
     def __init__(self, question: Question, thresholds: Thresholds) -> None:
         """Lay out the tape; arguments and errors are those of `Taped`."""
         super().__init__(question, thresholds, fast=True)
-        self._loop = compiled(self._tape.operations, question.circuit.gates, rows=True)
+        self._loop = compile_passes(self._tape.operations, question.circuit.gates, rows=True)
         self._size = len(self._tape.rows) - 1
         self._block = min(1024, max(16, thresholds.tape_bytes // (16 * self._size)))
 
     def fill(self, bound: Bound, seeds: Mapping[int, Any], results: Sequence[Any], rows: int) -> None:
-        start, upstream = (_RowsOf(list(given)) for given in
+        start, upstream = (_RowsOf(list(values)) for values in
                            ((bound.arrays[name] for name in self.question.plan.sources), seeds.values()))
         slots, tape = self._seeded(seeds), self._tape
         places = [*((0, slot) for slot in self._value_slots), *((1, slot) for slot in self._gradient_slots)]
 
         def work(part: slice) -> None:
             width = len(range(*part.indices(rows)))
-            numbers, given = np.empty((2, self._size, width)), np.empty((len(seeds), width))
+            numbers, seeds_of_part = np.empty((2, self._size, width)), np.empty((len(seeds), width))
             start.write(numbers[0], part)
-            upstream.write(given, part)
-            self._loop(tape.runs, tape.rows, tape.operands, numbers, slots, given)
+            upstream.write(seeds_of_part, part)
+            self._loop(tape.runs, tape.rows, tape.operands, numbers, slots, seeds_of_part)
             for result, place in zip(results, places, strict=True):
                 result[part] = numbers[place]
 
@@ -148,8 +148,8 @@ class _RowsOf:
             place[i] = column[part]
 
 
-def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
-    loops = [in_python(operation, gates) for operation in laid.operations]
+def _loops_in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
+    loops = [python_loops(operation, gates) for operation in laid.operations]
     rows, operands = laid.rows.tolist(), laid.operands.tolist()
     ahead, back = [], []
     for (code, start, at), (_, stop, end) in pairwise(laid.runs.tolist()):
@@ -178,8 +178,8 @@ def _in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: S
     return run
 
 
-def _compiled(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
-    loop = compiled(laid.operations, gates)
+def _loops_compiled(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
+    loop = compile_passes(laid.operations, gates)
     pool: list[Any] = []
     runs, rows, operands = laid.runs, laid.rows, laid.operands
     shape, at_values, at_gradients = (2, len(laid.rows) - 1), np.asarray(values), np.asarray(gradients, np.int64)
@@ -192,8 +192,8 @@ def _compiled(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Se
         v, d = numbers
         v[: len(start)] = start
         loop(runs, rows, operands, numbers, seeded, seeds)
-        found = v.take(at_values).tolist(), d.take(at_gradients).tolist()
+        results = v.take(at_values).tolist(), d.take(at_gradients).tolist()
         pool.append(numbers)
-        return found
+        return results
 
     return run

@@ -1,12 +1,17 @@
-"""Functions that an exported file defines where it uses them.
+"""How an exported file spells functions in Python, and the helper functions that it defines where it uses them.
 
-In Python a function of `math` raises where NumPy gives an infinity or NaN; these give what NumPy gives, signs of zeros
-and of infinities too.
+In Python a function of `math` raises where NumPy gives an infinity or NaN. The helpers give what NumPy gives, with the
+signs of zeros and of infinities.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from circuitflow.engines.program.dialects import ARITIES, BINARY, FLOATS, Dialect
 
 CALLS: Mapping[str, str] = {
     **{name: f"math.{function}" for name, function in (
@@ -17,7 +22,16 @@ CALLS: Mapping[str, str] = {
     "arcsin": "asin", "arccos": "acos", "arccosh": "acosh", "arctanh": "atanh", "gammaln": "lgamma",
     "logaddexp": "log_add_exp", "round": "nearest",
 }
-"""What computes a NumPy or SciPy function of floats: a function of `math` that never raises, or one of `HELPERS`."""
+"""What computes a function of floats: a function of `math` that never raises, or one of `HELPERS`."""
+
+PYTHON = Dialect({**FLOATS.forms, **{name: f"{call}({', '.join(f'{{{i}}}' for i in range(ARITIES[name]))})"
+                                     for name, call in CALLS.items()}})
+"""Python floats that never raise."""
+
+ARRAYS: Mapping[Callable[..., Any], str] = {
+    **{getattr(np, name): f"{{0}} {sign} {{1}}" for name, sign in BINARY.items()},
+    np.negative: "-{0}", np.invert: "~{0}", np.matmul: "{0} @ {1}"}
+"""Operators of arrays; every other function is called by its public name."""
 
 _OVERFLOWING = '''def {0}(x):
     """{1}, which may be infinite."""
@@ -116,13 +130,13 @@ HELPERS: Mapping[str, str] = {
     "as_sized_array": '''def as_sized_array(name, x, shape, dtype, sizes):
     """An argument as an array; a name in its shape is one size wherever it stands."""
     array = np.asarray(x, dtype)
-    found = tuple(sizes.setdefault(*pair) if isinstance(pair[0], str) else pair[0]
+    expected = tuple(sizes.setdefault(*pair) if isinstance(pair[0], str) else pair[0]
                   for pair in zip(shape, array.shape))
-    if len(array.shape) != len(shape) or array.shape != found:
+    if len(array.shape) != len(shape) or array.shape != expected:
         raise ValueError(f"{name} has shape {array.shape}; expected {shape}, where {sizes}")
     return array''',
 }
-"""Their source, by name. They use `math`, but for those of arrays, which use `np`."""
+"""Their source, by name. They use `math`; those of arrays use `np`."""
 
 NEEDED = {"product_kept": "long_product"}
 """Helpers that call another."""

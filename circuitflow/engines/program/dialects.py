@@ -1,6 +1,6 @@
-"""Writes lines of floats and truth values.
+"""Dialects spell lines of floats and truth values.
 
-In Python a function of `math` raises where NumPy gives an infinity or NaN; the caller then computes again in NumPy. In
+In Python a function of `math` raises where NumPy gives an infinity or NaN. The caller then computes again in NumPy. In
 a compiled loop nothing raises, and the functions behave as those of NumPy.
 """
 
@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.program.source import is_number, literal
-from circuitflow.engines.program.trace import Called, Line, Value
+from circuitflow.engines.program.program import Program
+from circuitflow.engines.program.source import Namer, Statements, by_position, is_number, literal
+from circuitflow.engines.program.trace import Line, RuleCall, Value
 
 BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainder": "%", "equal": "==",
            "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
@@ -26,7 +28,45 @@ _MATH = {"absolute": "fabs", "gammaln": "lgamma", "power": "pow", **{name: name.
     "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh",
     "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "hypot", "erf", "erfc", "isinf", "isnan", "floor", "ceil")}}
 
-FORMS: dict[str, str] = {
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a language spells lines of floats and truth values.
+
+    Attributes:
+        forms: the expression for a function of NumPy or SciPy, by name; `{0}` is its first operand.
+        to_float: the expression for a truth value as a float.
+    """
+
+    forms: Mapping[str, str]
+    to_float: str = "float({0})"
+
+    def expression(self, line: Line, text: Callable[[Any], str]) -> str:
+        """The right side of a line; `text` writes its operands."""
+        x = text(line.operands[0])
+        if bounds := _bounds(line):
+            low, high = (None if bound is None else text(bound) for bound in bounds)
+            where = self.forms["where"]
+            rest = x if high is None else f"({where.format(f'{x} > {high}', high, x)})"
+            return rest if low is None else where.format(f"{x} < {low}", low, rest)
+        if line.function is np.astype:
+            return (self.to_float if line.operands[1] == np.float64 else self.forms["not_equal"]).format(x, "0.0")
+        return self.forms[line.function.__name__].format(x, *map(text, line.operands[1:]))
+
+    def inlines(self, line: Line, operand: Value) -> bool:
+        """Whether an operand stands in the expression just once, so that an expression may stand in its place."""
+        if isinstance(line.function, RuleCall):
+            return False
+        at = [i for i, x in enumerate(line.operands) if x is operand]
+        return len(at) == 1 and self.forms.get(line.function.__name__, "").count(f"{{{at[0]}}}") == 1
+
+    def statements(self, program: Program, name: Namer = by_position) -> tuple[Statements, list[str]]:
+        """The statements of a program without rules that are called, and their texts."""
+        statements = Statements(program, float_literal, name)
+        return statements, [text for _, text in statements.texts(self.expression, self.inlines)]
+
+
+FLOATS = Dialect({
     **{name: f"{{0}} {sign} {{1}}" for name, sign in BINARY.items()},
     **{name: f"{function}({{0}}{', {1}' if name in ('arctan2', 'hypot', 'power') else ''})"
        for name, function in _MATH.items()},
@@ -40,13 +80,16 @@ FORMS: dict[str, str] = {
     "floor": "copysign(float(floor({0})), {0})",
     "ceil": "copysign(float(ceil({0})), {0})",
     "round": "copysign(float(round({0})), {0})",
-}
-"""A line of Python floats, by the name of the NumPy or SciPy function."""
+})
+"""Python floats."""
 
-COMPILED = {**FORMS, "power": "{0} ** {1}", "floor": "floor({0})", "ceil": "ceil({0})", "round": "rint({0})"}
-"""A line of a loop that numba compiles."""
+COMPILED = Dialect({**FLOATS.forms, "power": "{0} ** {1}", "floor": "floor({0})", "ceil": "ceil({0})",
+                    "round": "rint({0})"})
+"""A loop that numba compiles."""
 
-_ARITIES = {name: len(set(re.findall(r"\{(\d)\}", form))) for name, form in FORMS.items()}
+ARITIES = {name: len(set(re.findall(r"\{(\d)\}", form))) for name, form in FLOATS.forms.items()}
+"""How many operands each function takes."""
+
 _LOGIC = ("bitwise_and", "bitwise_or", "bitwise_xor", "invert")
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isinf", "isnan")
 _KINDS = {np.dtype(np.float64).char: "f", np.dtype(np.bool_).char: "b"}
@@ -70,7 +113,7 @@ def writable(line: Line) -> bool:
         return False
     if function is np.astype:
         return _kind(result) is not None and _kind(operands[0]) is not None
-    if function is not np.clip and len(operands) != _ARITIES[name]:
+    if function is not np.clip and len(operands) != ARITIES[name]:
         return False
     kinds = {_kind(x) for x in operands if x is not None}
     if name in _COMPARISONS:
@@ -84,7 +127,7 @@ def writable(line: Line) -> bool:
 def _is_known(function: Callable[..., Any], name: str) -> bool:
     """Whether a function is the one of NumPy or SciPy that has a form, not one of the same name."""
     library = sys.modules.get("scipy.special") if name in _SPECIAL else np
-    return (name in FORMS or function in (np.clip, np.astype)) and getattr(library, name, None) is function
+    return (name in FLOATS.forms or function in (np.clip, np.astype)) and getattr(library, name, None) is function
 
 
 def _kind(x: Any) -> str | None:
@@ -93,21 +136,6 @@ def _kind(x: Any) -> str | None:
         return _KINDS.get(x.dtype.char) if x.shape == () else None
     kind = np.asarray(x).dtype.kind if np.ndim(x) == 0 else ""
     return {"i": "f", "u": "f", "f": "f", "b": "b"}.get(kind)
-
-
-def written(forms: dict[str, str], line: Line, text: Callable[[Any], str]) -> str:
-    """The right side of a line; `text` writes its operands."""
-    assert not isinstance(line.function, Called)  # noqa: S101
-    name = line.function.__name__
-    operands = line.operands
-    if bounds := _bounds(line):
-        low, high = bounds
-        operands = (operands[0], low, high)
-        form = "{0}" if high is None else "({2} if {0} > {2} else {0})"
-        return (form if low is None else f"{{1}} if {{0}} < {{1}} else {form}").format(*map(text, operands))
-    if line.function is np.astype:
-        return f"float({text(operands[0])})" if operands[1] == np.float64 else f"{text(operands[0])} != 0.0"
-    return forms[name].format(*map(text, operands))
 
 
 def _bounds(line: Line) -> tuple[Any, Any] | None:
@@ -119,15 +147,7 @@ def _bounds(line: Line) -> tuple[Any, Any] | None:
     return None
 
 
-def inlinable(line: Line, operand: Value) -> bool:
-    """Whether an operand stands in the written line just once, so that an expression may stand in its place."""
-    if isinstance(line.function, Called):
-        return False
-    at = [i for i, x in enumerate(line.operands) if x is operand]
-    return len(at) == 1 and FORMS.get(line.function.__name__, "").count(f"{{{at[0]}}}") == 1
-
-
-def number(x: Any) -> str:
-    """A number as it is written: a float, or a truth value."""
+def float_literal(x: Any) -> str:
+    """The text of a number as a float, or of a truth value."""
     x = np.asarray(x).item()
     return literal(x if isinstance(x, bool) else float(x))

@@ -1,0 +1,161 @@
+"""Writes the right sides of an exported file's statements in Python, of floats or of arrays."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from circuitflow.engines.program.dialects import FLOATS
+from circuitflow.engines.program.functions import OWN_PRODUCTS, is_weak_beside
+from circuitflow.engines.program.source import is_number, polynomial
+from circuitflow.engines.program.trace import Line, RuleCall, Value
+from circuitflow.errors import InputError
+from circuitflow.export.dialect import ARRAYS, CALLS, PYTHON
+from circuitflow.export.names import Names
+from circuitflow.export.signature import dimensions
+from circuitflow.gates.shapes import Size
+
+
+class Expressions:
+    """Expressions of a file.
+
+    Attributes:
+        scalar: whether every value is a float or a truth value.
+        counted: the named dimensions that are read as numbers.
+    """
+
+    def __init__(self, lines: Sequence[Line], names: Names, variables: Mapping[str, str], *, scalar: bool) -> None:
+        """Nothing written yet.
+
+        Args:
+            lines: the lines of the file.
+            names: its names.
+            variables: the variable that has the size of each named dimension.
+            scalar: whether every value is a float or a truth value.
+        """
+        self.scalar = scalar
+        self.counted: set[str] = set()
+        self._names, self._variables = names, variables
+        self._lines = {id(result): line for line in lines for result in line.results}
+
+    def number(self, x: Any) -> str:
+        """A number that does not depend on the arguments; beside floats it is a float too."""
+        x = np.asarray(x).item()
+        return self._names.number(float(x) if self.scalar and not isinstance(x, bool) else x)
+
+    def inlines(self, line: Line, operand: Value) -> bool:
+        """Whether an operand stands in a line just once, so that an expression may stand in its place."""
+        return PYTHON.inlines(line, operand) if self.scalar else not isinstance(line.function, RuleCall)
+
+    def right(self, line: Line, text: Callable[[Any], str]) -> str:
+        """The right side of a line; `text` writes a value.
+
+        Raises:
+            InputError: the line calls what has no public name.
+        """
+        if self.scalar:
+            return self._of_floats(line, text)
+        if isinstance(line.function, RuleCall):
+            raise _unwritable(line)
+        return self._of_arrays(line, lambda x: self._operand(x, line, text))
+
+    def _of_floats(self, line: Line, text: Callable[[Any], str]) -> str:
+        name = line.function.__name__
+        if name in ("divide", "remainder") and self._is_never_zero(line.operands[1]):
+            return FLOATS.expression(line, text)
+        if name in CALLS or line.function is np.astype:
+            self._names.use(CALLS.get(name, "float"))
+        return PYTHON.expression(line, text)
+
+    def _is_never_zero(self, x: Any) -> bool:
+        """Whether a number is evidently not 0: a literal, or a positive one and a number that is not negative."""
+        if not isinstance(x, Value):
+            return bool(x != 0)
+        line = self._lines.get(id(x))
+        return line is not None and line.function is np.add and any(
+            not isinstance(one, Value) and one > 0 and self._is_not_negative(other)
+            for one, other in (line.operands, line.operands[::-1]))
+
+    def _is_not_negative(self, x: Any) -> bool:
+        """Whether a number is evidently not negative: a literal, an exponential, or the smallest of such."""
+        if not isinstance(x, Value):
+            return bool(x >= 0)
+        line = self._lines.get(id(x))
+        return line is not None and (line.function is np.exp or (
+            line.function is np.minimum and all(map(self._is_not_negative, line.operands))))
+
+    def _of_arrays(self, line: Line, write: Callable[[Any], str]) -> str:
+        if line.function is operator.getitem:
+            return f"({write(line.operands[0])})[{self._index(line.operands[1], write)}]"
+        form = ARRAYS.get(line.function)
+        if form and not line.keywords:
+            return form.format(*map(write, line.operands))
+        arguments = [*map(write, line.operands), *(f"{key}={write(x)}" for key, x in line.keywords.items())]
+        return f"{self._names.use(_public_name(line))}({', '.join(arguments)})"
+
+    def _operand(self, x: Any, line: Line, text: Callable[[Any], str]) -> str:
+        """An operand of a line of arrays."""
+        if isinstance(x, Value):
+            return text(x)
+        if isinstance(x, np.dtype | type):
+            return self._names.dtype(x)
+        if is_number(x):
+            typed = isinstance(x, np.generic | np.ndarray) and x.dtype not in {
+                value.dtype for value in line.operands if isinstance(value, Value) and is_weak_beside(line.function)}
+            return self._names.typed(x) if typed else self._names.number(x)
+        if isinstance(x, Size):
+            return f"({self._size(x)})"
+        if isinstance(x, np.ndarray):
+            return self._names.constant(x)
+        if isinstance(x, tuple | list):
+            inside = ", ".join(self._operand(part, line, text) for part in x)
+            return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' if len(x) == 1 else ''})"
+        if isinstance(x, slice):
+            ends = ", ".join(self._end(end, "None") for end in (x.start, x.stop, x.step))
+            return f"{self._names.use('slice')}({ends})"
+        if x is None or x is Ellipsis or isinstance(x, str):
+            return "..." if x is Ellipsis else repr(x)
+        raise _unwritable(line)
+
+    def _index(self, key: Any, write: Callable[[Any], str]) -> str:
+        def one(x: Any) -> str:
+            if isinstance(x, slice):
+                return ":".join([self._end(x.start), self._end(x.stop),
+                                 *([] if x.step is None else [self._end(x.step)])])
+            return write(x)
+
+        return ", ".join(map(one, key)) + "," * (len(key) == 1) if isinstance(key, tuple) and key else one(key)
+
+    def _end(self, x: Any, missing: str = "") -> str:
+        """An end of a slice."""
+        return missing if x is None else self._size(x if isinstance(x, Size) else int(x))
+
+    def _size(self, size: int | Size) -> str:
+        if isinstance(size, int):
+            return str(size)
+        self.counted.update(dimensions([size]))
+        return polynomial(size, self._variables.__getitem__)
+
+
+def _public_name(line: Line) -> str:
+    """A function of NumPy or SciPy by its public name."""
+    special = import_module("scipy.special")
+    name = line.function.__name__
+    if line.function in OWN_PRODUCTS:
+        return name
+    for prefix, module in (("np", np), ("np.linalg", np.linalg), ("scipy.special", special)):
+        if getattr(module, name, None) is line.function:
+            return f"{prefix}.{name}"
+    # A function of Python that SciPy puts before one of its own, such as zeta before _zeta.
+    if getattr(special._ufuncs, name, None) is line.function and hasattr(special, name.lstrip("_")):
+        return f"scipy.special.{name.lstrip('_')}"
+    raise _unwritable(line)
+
+
+def _unwritable(line: Line) -> InputError:
+    return InputError(f"node '{line.stage.id}': {line.stage.kind} is no line of Python that runs without circuitflow; "
+                      "leave it out by --of and --wrt")
