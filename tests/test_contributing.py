@@ -80,4 +80,4 @@ def test_a_recipe_works(recipe, copy):
 
 
 def test_there_is_a_recipe_for_everything_that_is_a_table():
-    assert [title for title, _ in RECIPES] == ["Add a command", "Add an engine"]
+    assert [title for title, _ in RECIPES] == ["Add a command", "Add an engine", "Add an export target"]
