@@ -256,8 +256,10 @@ def test_what_is_no_gate_table_is_refused(own, given, message):
     assert run.stdout == ""
 
 
-def test_the_page_is_of_the_built_in_gates(own):
-    assert own("gates", "--page", "--gates", "own_gates:TABLE").stderr == "error: --page is of the built-in gates; leave out --gates\n"
+def test_the_page_has_gates_of_ones_own(own):
+    page = own("gates", "--page", "--gates", "own_gates:TABLE").stdout
+    assert page.startswith("# The gates\n\n172 gates in 15 families;")
+    assert "\n## Own\n\n### cube: x³\n\n" in page
 
 
 # Notebooks and processes

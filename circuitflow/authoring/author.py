@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
-from circuitflow.authoring.wires import VIEWS, AuthoredWire, need_unchanged, share
+from circuitflow.authoring.wires import AuthoredWire, need_unchanged, share
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.model import DTYPES, ID, MAX_DEPTH, READABLE, Value
 from circuitflow.document.numbers import as_array, as_numpy, native
@@ -172,7 +172,7 @@ class Author(Writer):
         outputs = row.output_names(known)
         record = Record(gate, dict(enumerate(wires)), self._given(row, known), outputs, notes=self.notes)
         made = self.write(record, [types] if isinstance(types, ArrayType) else types)
-        if gate in VIEWS:
+        if row.facets.view:
             for wire in made:
                 share(wire, wires[0])
         return made if outputs else made[0]

@@ -17,7 +17,7 @@ import numpy as np
 
 from circuitflow.authoring.grammar import OPERATORS
 from circuitflow.authoring.operands import kind, plain, refusing
-from circuitflow.gates import NOTES
+from circuitflow.gates import GATES, IDENTITY
 from circuitflow.gates.names import RECIPES
 from circuitflow.transforms.wires import Wire
 
@@ -26,7 +26,7 @@ Entry = Callable[..., Any]
 
 def gate(name: str) -> Entry:
     """A function of the operands alone that is a gate."""
-    if name == "identity":
+    if name == IDENTITY:
         return lambda w, x: x.copy()
     return lambda w, *operands: w.emit(name, *operands)
 
@@ -62,10 +62,9 @@ def _recipe(text: str) -> Entry:
 def _by_names() -> tuple[dict[Any, Entry], dict[Any, Entry]]:
     """The ufuncs, and the functions of one array, that are gates or exact recipes by the table of names."""
     entries = {name: _recipe(recipe) for name, recipe in RECIPES.items()}
-    for row, note in NOTES.items():
-        for name in (*note.numpy.split(", "), *note.also.split()):
-            if row not in ("mul_no_nan", "mul_div_no_nan", "huber"):
-                entries.setdefault(name.removeprefix("scipy.special."), gate(row))
+    for name, row in GATES.items():
+        for other in row.facets.note.names if name != "huber" else ():  # SciPy's takes delta first
+            entries.setdefault(other.removeprefix("scipy.special."), gate(name))
     ufuncs: dict[Any, Entry] = {}
     functions: dict[Any, Entry] = {}
     for name, entry in entries.items():

@@ -33,10 +33,6 @@ _OF_METHODS = {
 }
 """What to write for methods of ufuncs."""
 
-VIEWS = frozenset({"slice", "squeeze", "unsqueeze", "transpose", "matrix_transpose", "reshape", "flip", "expand",
-                   "split", "diagonal"})
-"""Gates whose result NumPy keeps in the memory of the operand, so that a change of one changes the other."""
-
 
 class Buffer:
     """The memory that NumPy would keep an array and its views in.

@@ -12,10 +12,10 @@ from circuitflow.cli.text import console, print_json, print_table
 from circuitflow.document.model import NODES
 from circuitflow.errors import InputError
 from circuitflow.explanations import catalogue
-from circuitflow.explanations.catalogue import attributes, example, facts, families, found, is_built_in, operands
-from circuitflow.gates import GATES, NOTES, AtLeast, Gate, suggestion
+from circuitflow.explanations.catalogue import attributes, example, facts, families, operands, search
+from circuitflow.gates import GATES, AtLeast, Gate, GateTable, suggestion
 from circuitflow.gates.names import instead
-from circuitflow.gates.notes import told
+from circuitflow.gates.record import fill_in
 from circuitflow.text import printable
 
 
@@ -38,14 +38,12 @@ def command(
     """
     table = table_of(gates)
     if whole:
-        if gates is not None:
-            raise InputError("--page is of the built-in gates; leave out --gates")
-        print("\n".join([*catalogue.page(), *kinds.page()]))
+        print("\n".join([*catalogue.page(table), *kinds.page()]))
         return
     if name in NODES:
         _print_kind(str(name), json=json)
         return
-    chosen = list(table) if name is None else [name] if name in table else found(name, table)
+    chosen = list(table) if name is None else [name] if name in table else search(name, table)
     remedy = instead(name, [*table, *NODES]) if name is not None and name not in table else None
     if name is not None and not chosen and not remedy:
         hint = suggestion(name, [*table, *NODES])
@@ -55,7 +53,7 @@ def command(
     if json:
         print_json({gate: _as_object(gate, table[gate]) for gate in chosen})
     elif chosen == [name]:
-        _print(chosen[0], table[chosen[0]])
+        _print(chosen[0], table)
     elif chosen:
         rows = [[family, gate, operands(row), ", ".join(row.attributes.model_fields), row.formula]
                 for family, members in families(table).items() for gate, row in members.items() if gate in set(chosen)]
@@ -65,17 +63,18 @@ def command(
                     rows)
 
 
-def _print(name: str, gate: Gate) -> None:
+def _print(name: str, table: GateTable) -> None:
+    gate = table[name]
     console().print(f"{name}: {gate.formula}", style="bold")
     console().print(gate.summary)
-    for heading, text in facts(name, gate):
+    for heading, text in facts(gate):
         console().print(f"{heading}: {text}")
     if rows := attributes(gate):
         print_table([("attribute", "bold"), ("meaning", ""), ("takes", ""), ("default", "")], rows)
     else:
         console().print("attributes: none")
-    if is_built_in(name, gate):
-        print(example(name))
+    if document := example(name, table):
+        print(document)
 
 
 def _print_kind(name: str, *, json: bool) -> None:
@@ -90,7 +89,7 @@ def _print_kind(name: str, *, json: bool) -> None:
 
 
 def _as_object(name: str, gate: Gate) -> dict[str, Any]:
-    notes = NOTES[name] if is_built_in(name, gate) else None
+    note = gate.facets.note
     return {
         "family": next(family for family, gates in families({name: gate}).items() if name in gates),
         "formula": gate.formula,
@@ -99,5 +98,6 @@ def _as_object(name: str, gate: Gate) -> dict[str, Any]:
         "operands": {"at_least": gate.operands.minimum} if isinstance(gate.operands, AtLeast) else list(gate.operands),
         "optional": gate.optional,
         "attributes": gate.attributes.model_json_schema().get("properties", {}),
-        **({} if notes is None else {**notes._asdict(), "gradient": told(notes.gradient), "words": told(notes.words)}),
+        **({"gradient": fill_in(note.gradient), "kinks": note.kinks, "onnx": note.onnx, "numpy": note.numpy,
+            "also": note.also, "words": fill_in(note.words), "routes": note.routes} if note.gradient else {}),
     }

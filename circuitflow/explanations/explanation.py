@@ -12,8 +12,8 @@ import numpy as np
 
 from circuitflow.errors import InputError
 from circuitflow.explanations.expressions import sent_back, stage
-from circuitflow.gates import NOTES, ArrayType, AtLeast
-from circuitflow.gates.notes import told
+from circuitflow.gates import ArrayType, AtLeast
+from circuitflow.gates.record import fill_in
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.node import Node
 from circuitflow.interpreter.result import Contribution, Result
@@ -169,11 +169,8 @@ class _Told:
         """A gate's rule in words; of a gate that routes, also where to."""
         if node.gate is None:
             return f"{node.kind} {_NO_RULE[node.kind]}"
-        note = NOTES.get(node.kind)
-        if note is None:
-            return f"{node.kind}: {node.gate.summary}"
         got = []
-        if note.routes and all(np.ndim(c.value) == 0 for c in contributions):
+        if node.gate.facets.note.routes and all(np.ndim(c.value) == 0 for c in contributions):
             got = [c.source for c in contributions if np.any(np.asarray(c.value))]
         words = rule(self.circuit, node, formula=not got and not all(rights))
         return words + (f"; here {' and '.join(got)}" if got else "")
@@ -224,9 +221,9 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
         formula: whether to give the formula also where there are words.
 
     Returns:
-        The rule, or the gate's summary where its row has other operands than the gate of that name in the table.
+        The rule, or the gate's summary where its row has no words.
     """
-    gate, note = node.gate, NOTES[node.kind]
+    gate = node.gate
     assert gate is not None  # noqa: S101
     operands = circuit.operand_names(node)
     names = {name: number(value) if isinstance(value, float) else str(value)
@@ -239,7 +236,7 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
     for name in node.names:
         output = name.partition(".")[1:]
         names |= {"out" + "".join(output): name, "g" + "".join(output): circuit.gradient_name(name)}
-    words, exactly = told(note.words, names), told(note.gradient, names)
+    words, exactly = (fill_in(text, names) for text in (gate.facets.note.words, gate.facets.note.gradient))
     if not words:
         return f"{node.kind}: {exactly or gate.summary}"
     return f"{node.kind} {words} ({exactly})" if formula else f"{node.kind} {words}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from circuitflow.gates import ArrayType, GateTable, ShapeError
+from circuitflow.gates import ArrayType, Gate, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
 from circuitflow.graph.node import Node
 from circuitflow.text import printable
@@ -15,8 +15,7 @@ from circuitflow.transforms.writer import Writer
 GATES, CHARACTERS = 12, 60
 """A longer rule is told in words alone."""
 
-_INFIX = {operator.gate: (sign, operator.binding) for sign, operator in BINARY.items()}
-_INFIX |= {"equal_nan": _INFIX["equal"], "mul_no_nan": _INFIX["mul"]}
+_INFIX = {operator.gate: sign for sign, operator in BINARY.items()}
 _FREE = {("+", "+"), ("+", "-"), ("*", "*"), ("|", "|"), ("^", "^"), ("&", "&")}
 """Signs whose right operand may have the other sign without parentheses."""
 
@@ -32,40 +31,45 @@ class Phrase(NamedTuple):
     sign: str = ""
 
 
-def applied(gate: str, operands: Sequence[Phrase], attributes: Mapping[str, Any], dimensions: int = 2) -> Phrase:
+def applied(name: str, gate: Gate, operands: Sequence[Phrase], attributes: Mapping[str, Any],
+            dimensions: int = 2) -> Phrase:
     """The application of a gate, in the notation of Python where that has a sign for it.
 
     Args:
-        gate: its name.
+        name: the gate's name.
+        gate: its row.
         operands: its operands.
         attributes: those that are not at their defaults.
         dimensions: how many the output has.
     """
-    if gate in _INFIX and not attributes and len(operands) > 1:
-        sign, binding = _INFIX[gate]
+    notation = gate.facets.note.notation
+    sign = notation or _INFIX.get(name, "")
+    if sign in BINARY and not attributes and len(operands) > 1:
+        binding = BINARY[sign].binding
         first, *rest = operands
         parts = [_within(first, binding + (binding in (COMPARISON, POWER)))]
         parts += [_within(x, binding + ((sign, x.sign) not in _FREE)) for x in rest]
         return Phrase((f" {sign} " if binding != POWER else sign).join(parts), binding, sign)
-    if gate in _PREFIX:
-        return Phrase(_PREFIX[gate] + _within(operands[0], UNARY), UNARY)
-    if gate == "reciprocal":
-        return Phrase(f"1 / {_within(operands[0], UNARY)}", BINARY["/"].binding, "/")
-    if gate == "matrix_transpose":
-        return Phrase(f"{_within(operands[0], _CALL)}{'.T' if dimensions == 2 else '.mT'}")
-    if gate == "identity":
-        return operands[0]
-    given = [x.text for x in operands] + [f"{name}={_plain(value)}" for name, value in attributes.items()]
-    return Phrase(f"{gate}({', '.join(given)})")
+    if name in _PREFIX:
+        return Phrase(_PREFIX[name] + _within(operands[0], UNARY), UNARY)
+    if "{}" in notation:
+        before, after = notation.split("{}")
+        if before:  # a number and an operator
+            sign = before.split()[-1]
+            return Phrase(before + _within(operands[0], UNARY), BINARY[sign].binding, sign)
+        after = ".T" if after == ".mT" and dimensions == 2 else after
+        return Phrase(_within(operands[0], _CALL) + after) if after else operands[0]
+    arguments = [x.text for x in operands] + [f"{key}={_plain(value)}" for key, value in attributes.items()]
+    return Phrase(f"{name}({', '.join(arguments)})")
 
 
 def stage(node: Node, names: Sequence[str]) -> str:
     """The right-hand side of a node, its operands by name."""
     if node.gate is None:
         return f"{node.kind}({', '.join(names)})"
-    given = {name: value for name, value in node.attributes.items()
-             if name not in node.gate.defaults or value != node.gate.defaults[name]}
-    return applied(node.kind, [Phrase(name) for name in names], given, len(node.types[0].shape)).text
+    attributes = {name: value for name, value in node.attributes.items()
+                  if name not in node.gate.defaults or value != node.gate.defaults[name]}
+    return applied(node.kind, node.gate, [Phrase(name) for name in names], attributes, len(node.types[0].shape)).text
 
 
 def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequence[ArrayType],
@@ -109,7 +113,8 @@ def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequenc
                   for wire, operand in zip(sent, operands, strict=True)]
     except (ShapeError, TypeError, AttributeError):  # a rule that looks at numbers
         return nothing
-    return [None if wire is None or not want else _written(wire) for wire, want in zip(fitted, wanted, strict=True)]
+    return [_expression(writer, wire) if wire is not None and want else None
+            for wire, want in zip(fitted, wanted, strict=True)]
 
 
 def _fitted(writer: Writer, node: Node, wire: Wire, operand: Wire) -> Wire:
@@ -120,7 +125,7 @@ def _fitted(writer: Writer, node: Node, wire: Wire, operand: Wire) -> Wire:
     return wire
 
 
-def _written(wire: Wire) -> str | None:
+def _expression(writer: Writer, wire: Wire) -> str | None:
     """A wire as an expression of what it was computed from."""
     budget = [GATES]
 
@@ -134,8 +139,9 @@ def _written(wire: Wire) -> str | None:
         if record.gate == "constant":
             value = str(record.attributes["value"])
             return Phrase(value, UNARY if value[0] == "-" else _CALL)
-        found = applied(record.gate, [phrase(y) for y in record.operands.values()], record.attributes, x.ndim)
-        return Phrase(f"{found.text}.{record.outputs[x.position]}") if record.outputs else found
+        operands = [phrase(y) for y in record.operands.values()]
+        result = applied(record.gate, writer.gates[record.gate], operands, record.attributes, x.ndim)
+        return Phrase(f"{result.text}.{record.outputs[x.position]}") if record.outputs else result
 
     try:
         text = phrase(wire).text

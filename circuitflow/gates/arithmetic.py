@@ -7,25 +7,26 @@ import itertools
 import math
 import operator
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from circuitflow.gates.factors import without
+from circuitflow.gates.factors import additive, proportional, raised, squared, without
 from circuitflow.gates.integers import divisible, exact_by_element
 from circuitflow.gates.masking import kept
-from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Reads
+from circuitflow.gates.record import (
+    FIRST_OF_TIES,
+    AtLeast,
+    Attributes,
+    Facets,
+    Gate,
+    Note,
+    Reads,
+    Ties,
+    family,
+)
 from circuitflow.gates.shapes import elementwise, floating, has_signed_zeros, need_number, same
 from circuitflow.gates.sums import added, mean
-
-
-class Ties(Attributes):
-    """What becomes of the gradient where several operands are the largest."""
-
-    ties: Annotated[
-        Literal["first", "share"],
-        Field(description="first: the first of the tied takes the whole gradient; share: they split it evenly"),
-    ] = "first"
 
 
 class Bounds(Attributes):
@@ -150,7 +151,7 @@ def _mul_equal(op: Any, type_: Any, *xs: Any) -> Any:
         for x, y in (xs, xs[::-1]):
             if x.fill == -1 and y.type == type_:
                 return -y
-            if y.record.gate == "sign":
+            if y.record.gate == "sign" and op.gates["sign"].facets is ARITHMETIC["sign"].facets:
                 (length,) = y.record.operands.values()
                 quotient = without(op, x, op.abs(length))
                 if quotient is not None:
@@ -184,35 +185,39 @@ def _mul_no_nan_equal(op: Any, type_: Any, x: Any, y: Any) -> Any:
     return x * y if x.fill == x.fill or math.isfinite(y.fill) else None
 
 
-ARITHMETIC = {
+ARITHMETIC = family({
     "add": Gate("x + y + …", "The sum; passes its gradient to every operand unchanged.",
                 AtLeast(2), elementwise, symbol="+", broadcasts=True,
                 forward=added,
                 integers=exact_by_element,
-                backward=lambda op, g, out, *xs: (g,) * len(xs)).stating(Facets(neutral=0.0, loop="sum")),
+                backward=lambda op, g, out, *xs: (g,) * len(xs)).stating(Facets(neutral=0.0, loop="sum",
+                                                                                divided=additive)),
     "sub": Gate("x - y", "The difference.",
                 ("x", "y"), elementwise, symbol="-", broadcasts=True,
                 forward=lambda xp, x, y: x - y,
                 integers=exact_by_element,
                 backward=(lambda op, g, out, x, y: g,
-                          lambda op, g, out, x, y: -g)).stating(Facets(last_neutral=0.0, equal=_negative)),
+                          lambda op, g, out, x, y: -g)).stating(Facets(last_neutral=0.0, equal=_negative,
+                                                                       divided=additive)),
     "mul": Gate("x · y · …", "The product; the gradient on each operand is the gradient times the other operands.",
                 AtLeast(2), elementwise, symbol="*", broadcasts=True, reads=Reads.INPUTS,
                 forward=lambda xp, *xs: _product(xs),
                 integers=exact_by_element,
                 backward=_mul_backward,
-                ).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product", product=_mul_product)),
+                ).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product", product=_mul_product,
+                                 divided=proportional(None))),
     "div": Gate("x / y", "The quotient.",
                 ("x", "y"), floating, symbol="/", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, x, y: x / y,
                 backward=(lambda op, g, out, x, y: op.mul_no_nan(g, 1 / y),
                           lambda op, g, out, x, y: op.mul_no_nan(g, -out / y)),
-                ).stating(Facets(last_neutral=1.0, product=lambda op, at, x, y: op.mul_no_nan(x, 1 / y))),
+                ).stating(Facets(last_neutral=1.0, product=lambda op, at, x, y: op.mul_no_nan(x, 1 / y),
+                                 divided=proportional(1))),
     "neg": Gate("-x", "The negative.",
                 ("x",), _signed, symbol="-",
                 forward=lambda xp, x: -x,
                 integers=exact_by_element,
-                backward=(lambda op, g, out, x: -g,)).stating(Facets(undoes_itself=True)),
+                backward=(lambda op, g, out, x: -g,)).stating(Facets(undoes_itself=True, divided=proportional(1))),
     "reciprocal": Gate("1 / x", "The reciprocal.",
                        ("x",), floating, symbol="1/x", reads=Reads.OUTPUT,
                        forward=lambda xp, x: 1 / x,
@@ -222,7 +227,7 @@ ARITHMETIC = {
                 forward=_pow,
                 backward=(_pow_x,
                           _pow_y),
-                ).stating(Facets(last_neutral=1.0)),
+                ).stating(Facets(last_neutral=1.0, divided=raised)),
     "sqrt": Gate("√x", "The square root; its slope at 0 is infinite.",
                  ("x",), floating, symbol="√", reads=Reads.OUTPUT,
                  forward=lambda xp, x: xp.sqrt(x),
@@ -231,7 +236,7 @@ ARITHMETIC = {
                    ("x",), _signed, symbol="x²", reads=Reads.INPUTS,
                    forward=lambda xp, x: x * x,
                    integers=exact_by_element,
-                   backward=(lambda op, g, out, x: 2 * g * x,)),
+                   backward=(lambda op, g, out, x: 2 * g * x,)).stating(Facets(divided=squared)),
     "hypot": Gate("√(x² + y²)", "The length of the hypotenuse, without overflow; its slope at (0, 0) is 0.",
                   ("x", "y"), floating, symbol="hypot", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                   forward=lambda xp, x, y: xp.hypot(x, y),
@@ -288,7 +293,7 @@ ARITHMETIC = {
                        backward=(lambda op, g, out, x, y: op.mul_no_nan(g, y),
                                  lambda op, g, out, x, y: op.mul_no_nan(x, g)),
                        ).stating(Facets(equal=_mul_no_nan_equal, masks=lambda at, count: at == 1,
-                                        product=_mul_no_nan_product)),
+                                        product=_mul_no_nan_product, divided=proportional(2))),
     "mul_div_no_nan": Gate("x · y / z, 0 where x = 0 or z = 0",
                            "The product x · (y / z), and 0 where x or z is 0: what a length z sends to its side y. Its "
                            "derivative in y where z is 0 is infinite or NaN.",
@@ -297,7 +302,8 @@ ARITHMETIC = {
                            backward=(lambda op, g, out, x, y, z: op.mul_div_no_nan(g, y, z),
                                      lambda op, g, out, x, y, z: op.mul_no_nan(g, x / z),
                                      lambda op, g, out, x, y, z: op.mul_no_nan(g, -out / z)),
-                           ).stating(Facets(equal=_mul_div_no_nan_equal, product=_mul_div_no_nan_product)),
+                           ).stating(Facets(equal=_mul_div_no_nan_equal, product=_mul_div_no_nan_product,
+                                            divided=proportional(2))),
     "identity": Gate("x", "The operand itself.",
                      ("x",), same, symbol="id",
                      forward=lambda xp, x: x,
@@ -306,4 +312,60 @@ ARITHMETIC = {
                           ("x",), same, symbol="stop",
                           forward=lambda xp, x: x,
                           backward=(None,)),
-}
+}, {
+    "add": Note("{g} to {operands}", onnx="Add", numpy="add", also="plus addition +",
+                words="passes its gradient to every operand unchanged", elements="reduce_sum"),
+    "sub": Note("{g} to {x}, -{g} to {y}", onnx="Sub", numpy="subtract", also="minus difference subtraction -",
+                words="passes its gradient to {x} unchanged, and to {y} with the sign turned"),
+    "mul": Note("{g} times the product of the others, to {operands}",
+                kinks="exact where operands are 0, also beside others whose product overflows",
+                onnx="Mul", numpy="multiply", also="times hadamard * · × ⋅ ∗",
+                words="sends each operand the gradient times all other operands", elements="reduce_prod"),
+    "div": Note("{g} / {y} to {x}, -{g} · {out} / {y} to {y}", kinks="a gradient of 0 stays 0 where y is 0",
+                onnx="Div", numpy="divide", also="divided_by true_divide quotient over ratio truediv / ÷",
+                words="sends {x} the gradient divided by {y}, and {y} the part by which a larger {y} shrinks the "
+                      "quotient"),
+    "neg": Note("-{g} to {x}", onnx="Neg", numpy="negative",
+                also="unary_minus negate negation opposite additive_inverse", words="turns the sign of its gradient"),
+    "reciprocal": Note("-{g} · {out}² to {x}", kinks="a gradient of 0 stays 0 where x is 0", onnx="Reciprocal",
+                       numpy="reciprocal", also="inverse_of one_over multiplicative_inverse",
+                       words="scales its gradient by minus the square of its output", notation="1 / {}"),
+    "pow": Note("{g} · {y} · {x}^({y} - 1) to {x}, {g} · {out} · ln {x} to {y}",
+                kinks="0 in x where the exponent is 0; NaN in y for x < 0", onnx="Pow", numpy="power",
+                also="float_power exponentiate raise to_the_power powi powf **",
+                words="scales its gradient by the slope of the power: exponent times base to one power less"),
+    "sqrt": Note("{g} / (2 {out}) to {x}", kinks="infinite at 0, but a gradient of 0 stays 0", onnx="Sqrt",
+                 numpy="sqrt", also="square_root root √", words="divides its gradient by twice its output"),
+    "square": Note("2 {g} {x} to {x}", numpy="square", also="squared sqr sq ²",
+                   words="scales its gradient by twice its operand"),
+    "hypot": Note("{g} · {x} / {out} to {x}, {g} · {y} / {out} to {y}", kinks="0 at the origin", numpy="hypot",
+                  also="hypotenuse"),
+    "mod": Note("{g} to {x}, -{g} ⌊{x} / {y}⌋ to {y}", kinks="as between the jumps", onnx="Mod", numpy="remainder",
+                also="modulo modulus floor_mod remainder rem %"),
+    "floor": Note(kinks="0 also at the jumps", onnx="Floor", numpy="floor", also="round_down"),
+    "ceil": Note(kinks="0 also at the jumps", onnx="Ceil", numpy="ceil", also="ceiling round_up"),
+    "round": Note(kinks="0 also at the jumps; halves go to the even number", onnx="Round", numpy="round",
+                  also="rint around nearest_integer"),
+    "mean": Note("{g} / n to {operands}", onnx="Mean", words="sends every operand an equal share of its gradient",
+                 elements="reduce_mean"),
+    "abs": Note("{g} · sign {x} to {x}", kinks="0 at 0", onnx="Abs", numpy="abs",
+                also="absolute fabs absolute_value magnitude",
+                words="passes its gradient on with the sign of its operand"),
+    "sign": Note(kinks="0 also at 0", onnx="Sign", numpy="sign", also="sgn signum"),
+    "max": Note("{g} to the one of {all} that equals {out}", kinks=FIRST_OF_TIES, onnx="Max", numpy="maximum",
+                words="routes its gradient to the largest operand", routes=True, elements="reduce_max"),
+    "min": Note("{g} to the one of {all} that equals {out}", kinks=FIRST_OF_TIES, onnx="Min", numpy="minimum",
+                words="routes its gradient to the smallest operand", routes=True, elements="reduce_min"),
+    "clip": Note("{g} to {x} where it is inside the bounds, else 0", kinks="1 at a bound", onnx="Clip", numpy="clip",
+                 also="clamp clip_by_value saturate",
+                 words="lets its gradient through inside the bounds and stops it outside",
+                 example={"min": 0, "max": 1}),
+    "mul_no_nan": Note("as mul, by the same gate: {g} times {y} to {x}, {x} times {g} to {y}",
+                       kinks="0 · ∞ and 0 · NaN are 0 where the 0 is x", also="multiply_no_nan", notation="*"),
+    "mul_div_no_nan": Note("{g} · {y} / {z} to {x}, {g} · {x} / {z} to {y}, -{g} · {out} / {z} to {z}",
+                           kinks="infinite or NaN where z is 0", also="div_no_nan"),
+    "identity": Note("{g} to {x}", onnx="Identity",
+                     also="positive conj conjugate real resolve_conj conj_physical clone copy noop"
+                          "linear_activation id", words="passes its gradient on unchanged", notation="{}"),
+    "stop_gradient": Note(also="detach no_grad stop_grad freeze", words="lets no gradient through"),
+})

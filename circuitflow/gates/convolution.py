@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.record import Attributes, Gate, Length, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, promote, show
-from circuitflow.gates.sums import average, product, total, wider_for
+from circuitflow.gates.sums import product, wider_for
 
 _Positive = Annotated[int, Field(ge=1)]
-_Pair = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
+_Pair = Annotated[list[Length], Field(min_length=2, max_length=2)]
 
 
 class Steps(Attributes):
@@ -45,12 +45,6 @@ class Filled(Window):
                                                                  "-infinity")] = "zero"
 
 
-class Averaged(Window):
-    """A window, and whether it counts what stands around."""
-
-    count_include_pad: Annotated[bool, Field(description="count the zeros around x among the elements")] = False
-
-
 class Groups(Steps):
     """How a kernel moves, and how many groups of channels there are."""
 
@@ -60,13 +54,13 @@ class Groups(Steps):
 class Transposed(Groups):
     """How a kernel moves, and what is added to the result's shape."""
 
-    output_padding: Annotated[list[Annotated[int, Field(ge=0)]] | None, Field(
+    output_padding: Annotated[list[Length] | None, Field(
         description="for every axis, how much longer the result is; 0 by default")] = None
 
 
 # Windows --------------------------------------------------------------------------------------------------------------
 
-class _Frame:
+class Frame:
     """The geometry of a window over the spatial axes of a shape."""
 
     def __init__(self, spatial: Sequence[Dimension], kernel_shape: Sequence[int], strides: list[int] | None,
@@ -127,7 +121,7 @@ def need_images(name: str, x: ArrayType) -> None:
 def _unfolded(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
               fill: str = "zero") -> ArrayType:
     need_images("x", x)
-    frame = _Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
+    frame = Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
     return ArrayType((*x.shape[:2], *frame.kernel, *frame.windows), x.dtype)
 
 
@@ -139,9 +133,9 @@ def _padded(xp: Any, x: Any, pads: Sequence[Sequence[int]], fill: float) -> Any:
     return x
 
 
-def _unfold(xp: Any, x: Any, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
+def unfold(xp: Any, x: Any, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
             fill: str = "zero") -> Any:
-    frame = _Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
+    frame = Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
     x = _padded(xp, x, frame.pads, 0.0 if fill == "zero" else -math.inf)
     parts = xp.stack([x[(slice(None), slice(None), *place)] for place in frame.places()], axis=2)
     return xp.reshape(parts, (*x.shape[:2], *frame.kernel, *frame.windows))
@@ -156,10 +150,10 @@ def _folded(x: ArrayType, like: ArrayType, **window: Any) -> ArrayType:
 
 
 def _fold(xp: Any, x: Any, like: Any, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any) -> Any:
-    return _fold_to(xp, x, _Frame(like.shape[2:], kernel_shape, strides, pads, dilations))
+    return _fold_to(xp, x, Frame(like.shape[2:], kernel_shape, strides, pads, dilations))
 
 
-def _fold_to(xp: Any, x: Any, frame: _Frame) -> Any:
+def _fold_to(xp: Any, x: Any, frame: Frame) -> Any:
     rank = len(frame.kernel)
     shape = (*x.shape[:2], *(before + size + after for size, (before, after) in
                              zip(frame.sizes, frame.pads, strict=True)))
@@ -188,7 +182,7 @@ def _conv_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, stride
         raise ShapeError(f"needs kernels w (out channels, in channels / group, …) with in channels {x.shape[1]} and "
                          f"group {group}; w is {show(w.shape)}")
     _need_bias(b, kernel[0])
-    frame = _Frame(x.shape[2:], kernel[2:], strides, pads, dilations)
+    frame = Frame(x.shape[2:], kernel[2:], strides, pads, dilations)
     return ArrayType((x.shape[0], kernel[0], *frame.windows), promote(x.dtype, w.dtype))
 
 
@@ -235,7 +229,7 @@ class _Arrays:
         self.xp = xp
 
     def unfold(self, x: Any, **window: Any) -> Any:
-        return _unfold(self.xp, x, **window)
+        return unfold(self.xp, x, **window)
 
     def reshape(self, x: Any, *, shape: list[int]) -> Any:
         if -1 in shape and 0 in x.shape:  # nothing to divide by
@@ -244,7 +238,7 @@ class _Arrays:
 
 
 def _conv(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -> Any:
-    frame = _Frame(x.shape[2:], w.shape[2:], steps["strides"], steps["pads"], steps["dilations"])
+    frame = Frame(x.shape[2:], w.shape[2:], steps["strides"], steps["pads"], steps["dilations"])
     op = _Arrays(xp)
     sums = product(xp, _kernels(op, w, group), _columns(op, x, w, group, **steps))
     out = xp.reshape(sums, (x.shape[0], w.shape[0], *frame.windows))
@@ -269,7 +263,7 @@ def _bias(op: Any, g: Any, out: Any, *_: Any, **__: Any) -> Any:
 
 def _transposed_frame(spatial: Sequence[Dimension], kernel: Sequence[int], strides: list[int] | None,
                       pads: list[list[int]] | None, dilations: list[int] | None,
-                      output_padding: list[int] | None) -> _Frame:
+                      output_padding: list[int] | None) -> Frame:
     """The frame over the result, whose windows are the positions of the operand.
 
     Where the result is longer by a stride or more, there would be room for windows that are no position of it.
@@ -289,7 +283,7 @@ def _transposed_frame(spatial: Sequence[Dimension], kernel: Sequence[int], strid
         sizes.append((size - 1) * s + d * (k - 1) + 1 - before - after + more)
     if any(isinstance(size, int) and size < 0 for size in sizes):
         raise ShapeError(f"needs pads no larger than the result; it would be {show(sizes)}")
-    frame = _Frame(sizes, kernel, strides, pads, dilations)
+    frame = Frame(sizes, kernel, strides, pads, dilations)
     frame.windows = [size for size in spatial if isinstance(size, int)]
     return frame
 
@@ -331,62 +325,15 @@ def _conv_transpose_w(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group:
     return op.reshape_like(op.reduce_sum(op.matmul(_by_group(op, x, group), columns), axis=0), w)
 
 
-# Pools ----------------------------------------------------------------------------------------------------------------
-
-def _pooled(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
-            **_: Any) -> ArrayType:
-    need_images("x", x)
-    frame = _Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
-    if empty := frame.empty_window():
-        raise ShapeError(f"needs an element of x in every window; {empty}; give smaller pads")
-    return ArrayType((*x.shape[:2], *frame.windows), x.dtype)
-
-
-def _in_window(rank: int) -> list[int]:
-    return list(range(2, 2 + rank))
-
-
-def _max_pool_backward(op: Any, g: Any, out: Any, x: Any, **window: Any) -> Any:
-    axes = _in_window(x.ndim - 2)
-    windows = op.unfold(op.stop_gradient(x), fill="lowest", **window)
-    return op.fold(op.where(op.is_first_max(windows, axis=axes), _over_window(op, g, windows, axes), 0.0), x, **window)
-
-
-def _over_window(op: Any, g: Any, windows: Any, axes: list[int]) -> Any:
-    for axis in axes:
-        g = op.unsqueeze(g, axis=axis)
-    return op.expand_like(g, windows)
-
-
-def _average_pool(xp: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
-    axes = tuple(_in_window(x.ndim - 2))
-    size = None if count_include_pad else total(xp, _unfold(xp, xp.ones_like(x), **window), axis=axes)
-    return average(xp, _unfold(xp, x, **window), axis=axes, size=size)
-
-
-def _average_pool_backward(op: Any, g: Any, out: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
-    axes = _in_window(x.ndim - 2)
-    windows = op.unfold(op.ones_like(x), **window)
-    size = math.prod(window["kernel_shape"]) if count_include_pad else op.reduce_sum(windows, axis=axes)
-    return op.fold(_over_window(op, g / size, windows, axes), x, **window)
-
-
-def _global(x: ArrayType) -> ArrayType:
-    need_images("x", x)
-    if any(size == 0 for size in x.shape[2:]):
-        raise ShapeError(f"needs at least one element in every channel; x is {show(x.shape)}")
-    return ArrayType((*x.shape[:2], *(1,) * (len(x.shape) - 2)), x.dtype)
-
-
 def spatial(x: Any) -> list[int]:
     """The axes behind batch and channels."""
     return list(range(2, x.ndim))
 
 
-CONVOLUTION = {
+CONVOLUTION = family({
     "unfold": Gate("windows of x", "The windows that slide over images: (batch, channels, window, positions).",
                    ("x",), _unfolded, attributes=Filled, symbol="unfold",
-                   forward=_unfold,
+                   forward=unfold,
                    backward=(lambda op, g, out, x, *, fill, **window: op.fold(g, x, **window),)),
     "fold": Gate("Σ windows", "Windows added up where they stood over images in the shape of another operand.",
                  ("x", "like"), _folded, attributes=Window, symbol="fold",
@@ -403,23 +350,14 @@ CONVOLUTION = {
                            reads=Reads.INPUTS,
                            forward=_conv_transpose,
                            backward=(_conv_transpose_x, _conv_transpose_w, _bias)),
-    "max_pool": Gate("max of windows", "The largest in every window; the first of several takes the gradient.",
-                     ("x",), _pooled, attributes=Window, symbol="max", reads=Reads.INPUTS,
-                     forward=lambda xp, x, **window: xp.max(_unfold(xp, x, fill="lowest", **window),
-                                                            axis=tuple(_in_window(x.ndim - 2))),
-                     backward=(_max_pool_backward,)),
-    "average_pool": Gate("mean of windows", "The mean of every window.",
-                         ("x",), _pooled, attributes=Averaged, symbol="mean",
-                         forward=_average_pool,
-                         backward=(_average_pool_backward,)),
-    "global_max_pool": Gate("max of a channel", "The largest in every channel; the first of several has the gradient.",
-                            ("x",), _global, symbol="max", reads=Reads.INPUTS,
-                            forward=lambda xp, x: xp.max(x, axis=tuple(spatial(x)), keepdims=True),
-                            backward=(lambda op, g, out, x: op.where(
-                                op.is_first_max(x, axis=spatial(x)), op.expand_like(g, x), 0.0),)),
-    "global_average_pool": Gate("mean of a channel", "The mean of every channel.",
-                                ("x",), _global, symbol="mean",
-                                forward=lambda xp, x: average(xp, x, axis=tuple(spatial(x)), keepdims=True),
-                                backward=(lambda op, g, out, x: op.expand_like(
-                                    g / op.size(x, axis=spatial(x)), x),)),
-}
+}, {
+    "unfold": Note("{g} folded back to {x}", numpy="lib.stride_tricks.sliding_window_view",
+                   also="im2col extract_patches as_windows", example={"kernel_shape": [2]}),
+    "fold": Note("{g} unfolded to {x}", onnx="Col2Im", also="col2im", example={"kernel_shape": [1]}),
+    "conv": Note("{g} ⋆ᵀ {w} to {x}, the windows of {x} times {g} to {w}, the sum of {g} to {b}", onnx="Conv",
+                 also="conv1d conv2d conv3d convolution convolve correlate cross_correlation depthwise_conv"),
+    "conv_transpose": Note("{g} ⋆ {w} to {x}, the windows of {g} times {x} to {w}, the sum of {g} to {b}",
+                           onnx="ConvTranspose",
+                           also="conv_transpose1d conv_transpose2d conv_transpose3d conv1d_transpose "
+                                "conv2d_transpose conv3d_transpose deconv deconvolution"),
+})

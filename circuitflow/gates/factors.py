@@ -2,29 +2,23 @@
 
 A backward rule multiplies by a length and divides by it again, as in the gradient of the square of a norm. Written
 without the length, that gradient is smooth where the length is 0, so its own derivatives are right there.
+
+The facet `divided` of a gate's row divides what the gate gives: `divided(op, record, factor, quotient)` gives a
+function that writes the quotient, or None where the factor is not found. `quotient(x, factor)` does so for an operand.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 _NODES = 100
 """How many nodes of an upstream gradient are looked at; a factor stands close to the rule that divides by it."""
 
-_PRODUCTS = {"mul": None, "mul_no_nan": 2, "mul_div_no_nan": 2, "neg": 1, "div": 1}
-"""Gates that are proportional to each of their first operands, and how many those are; None for all."""
-
-_LINEAR = ("unsqueeze", "squeeze", "reshape", "reshape_like", "expand", "expand_like", "transpose", "cast_like")
-"""Gates that rearrange their first operand."""
-
-_SUMS = ("reduce_sum", "reduce_mean", "sum_to_like")
-
 _Writes = Callable[[], Any]
-
-
-def _then(found: _Writes | None, use: Callable[[Any], Any]) -> _Writes | None:
-    return None if found is None else lambda: use(found())
+_Quotient = Callable[[Any, Any], _Writes | None]
+_Rule = Callable[[Any, Any, Any, _Quotient], _Writes | None]
 
 
 def without(op: Any, product: Any, factor: Any) -> Any:
@@ -36,7 +30,7 @@ def without(op: Any, product: Any, factor: Any) -> Any:
         factor: a wire.
     """
     budget, source = iter(range(_NODES)), factor
-    while source.record.gate in _LINEAR:
+    while _rule(op, source.record) is rearranged:
         source = source.record.operands[0]
 
     def quotient(x: Any, factor: Any) -> _Writes | None:
@@ -45,28 +39,65 @@ def without(op: Any, product: Any, factor: Any) -> Any:
             return lambda: op.ones_like(x)
         if x.order < source.order or next(budget, None) is None:  # what is older does not depend on the factor
             return None
-        record, xs = x.record, list(x.record.operands.values())
+        rule = _rule(op, x.record)
+        return None if rule is None else rule(op, x.record, factor, quotient)
 
-        def with_operands(*changed: Any) -> Any:
-            return getattr(op, record.gate)(*changed, **record.attributes)
+    write = quotient(product, factor)
+    return None if write is None else write()
 
-        if record.gate == "square":
-            return _then(quotient(xs[0], factor), lambda part: xs[0] * part)
-        if record.gate == "pow" and xs[1].fill >= 1:
-            return _then(quotient(xs[0], factor), lambda part: op.pow(xs[0], xs[1] - 1) * part)
-        if record.gate in ("add", "sub"):
-            parts = [quotient(y, factor) for y in xs]
-            return None if None in parts else lambda: with_operands(*(part() for part in parts if part))
-        inner = factor
-        if factor.shape and record.gate in _LINEAR:
-            same = record.gate == factor.record.gate and record.attributes == factor.record.attributes
-            inner = factor.record.operands[0] if same else None
-        rearranged = record.gate in _LINEAR or (record.gate in _SUMS and not factor.shape)
-        if inner is not None and (record.gate in _PRODUCTS or rearranged):
-            for i, y in enumerate(xs[:1 if rearranged else _PRODUCTS[record.gate]]):
-                if (found := quotient(y, inner)) is not None:
-                    return lambda: with_operands(*xs[:i], found(), *xs[i + 1:])
-        return None
 
-    found = quotient(product, factor)
-    return None if found is None else found()
+def _rule(op: Any, record: Any) -> _Rule | None:
+    row = op.gates.get(record.gate)
+    return None if row is None else row.facets.divided
+
+
+def proportional(count: int | None) -> _Rule:
+    """To each of so many first operands, element by element; None for all."""
+    return functools.partial(_in_one, count=count)
+
+
+def rearranged(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
+    """The elements of the first operand in another arrangement; that of a factor must be the same."""
+    if factor.shape:
+        if record.gate != factor.record.gate or record.attributes != factor.record.attributes:
+            return None
+        factor = factor.record.operands[0]
+    return _in_one(op, record, factor, quotient, count=1)
+
+
+def added_up(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
+    """Sums or means of elements of the first operand."""
+    return None if factor.shape else _in_one(op, record, factor, quotient, count=1)
+
+
+def additive(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
+    """The sum or difference of all operands."""
+    parts = [quotient(x, factor) for x in record.operands.values()]
+    return None if None in parts else lambda: _with_operands(op, record, *(part() for part in parts if part))
+
+
+def squared(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
+    """The square of the operand."""
+    (x,) = record.operands.values()
+    part = quotient(x, factor)
+    return None if part is None else lambda: x * part()
+
+
+def raised(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
+    """The first operand to the power of the second, if that is a number from 1 on."""
+    x, exponent = record.operands.values()
+    part = quotient(x, factor) if exponent.fill >= 1 else None
+    return None if part is None else lambda: op.pow(x, exponent - 1) * part()
+
+
+def _in_one(op: Any, record: Any, factor: Any, quotient: _Quotient, *, count: int | None) -> _Writes | None:
+    """The same gate with one of its first operands divided."""
+    xs = list(record.operands.values())
+    for i, x in enumerate(xs[:count]):
+        if (part := quotient(x, factor)) is not None:
+            return lambda: _with_operands(op, record, *xs[:i], part(), *xs[i + 1 :])
+    return None
+
+
+def _with_operands(op: Any, record: Any, *operands: Any) -> Any:
+    return op.emit(record.gate, *operands, **record.attributes)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from circuitflow.document.model import DType
 from circuitflow.gates.integers import from_front, positions
-from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, need_indices, promote, show
 from circuitflow.gates.special import need_in_range
 from circuitflow.gates.sums import added_at
@@ -242,7 +242,7 @@ def _one_hot(xp: Any, indices: Any, *, depth: int, dtype: str) -> Any:
     return xp.asarray(hot, dtype=getattr(xp, dtype))
 
 
-INDEXING = {
+INDEXING = family({
     "gather": Gate("x[indices]", "Slices of x along an axis, by index.",
                    ("x", "indices"), _gathered, attributes=Along, symbol="gather", reads=Reads.INPUTS,
                    forward=_gather,
@@ -305,4 +305,25 @@ INDEXING = {
                     ("indices",), _one_hot_type, attributes=Depth, symbol="1-hot", reads=Reads.INPUTS,
                     forward=_one_hot,
                     backward=(None,)),
-}
+}, {
+    "gather": Note("every slice of {g} added where it came from in {x}", kinks="repeated indices add up",
+                   onnx="Gather", numpy="take", also="take index_select embedding lookup index embedding_lookup"),
+    "scatter_add": Note("{g} to {x}; to {updates} the slices of {g} at {indices}", kinks="repeated indices add up",
+                        numpy="add.at", also="index_add segment_sum"),
+    "gather_elements": Note("every element of {g} added where it came from in {x}", kinks="repeated indices add up",
+                            onnx="GatherElements", numpy="take_along_axis", also="take_along_dim"),
+    "scatter_elements": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at {indices}",
+                             kinks="indices that are replaced must not repeat", onnx="ScatterElements",
+                             numpy="put_along_axis", also="scatter put"),
+    "gather_nd": Note("every slice of {g} added where it came from in {x}", kinks="repeated indices add up",
+                      onnx="GatherND"),
+    "scatter_nd": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at {indices}",
+                       kinks="indices that are replaced must not repeat", onnx="ScatterND",
+                       also="index_put scatter_update tensor_scatter_update"),
+    "top_k": Note("{g.values}, put where they came from in {x}", kinks="of equal elements the first", onnx="TopK",
+                  also="kthlargest", example={"k": 1}),
+    "arg_sort": Note(kinks="equal elements keep their order", numpy="argsort"),
+    "sort": Note("{g} put back where each came from in {x}", kinks="equal elements keep their order", numpy="sort",
+                 also="msort"),
+    "one_hot": Note(kinks="zeros for an index out of range", onnx="OneHot", also="onehot_encode", example={"depth": 3}),
+})

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from circuitflow.document.model import DType
+from circuitflow.gates.factors import rearranged
 from circuitflow.gates.integers import cast, cast_like
-from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate
-from circuitflow.gates.reductions import Axes
+from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, family
 from circuitflow.gates.shapes import (
     ArrayType,
-    Dimension,
     Shape,
     ShapeError,
-    axes_of,
     axis_of,
     broadcast_shapes,
     count,
     divide,
-    promote,
     same,
     show,
-    summed,
 )
-
-_Size = Annotated[int, Field(ge=0)]
 
 
 class NewShape(Attributes):
@@ -42,72 +34,7 @@ class NewShape(Attributes):
 class Stretch(Attributes):
     """The shape that `expand` broadcasts with."""
 
-    shape: Annotated[list[_Size], Field(max_length=64, description="the shape to broadcast with")]
-
-
-class Along(Attributes):
-    """The axis that operands are joined along."""
-
-    axis: Annotated[int, Field(description="the axis to join along")] = 0
-
-
-class Part(Attributes):
-    """A range of positions along one axis."""
-
-    axis: Annotated[int, Field(description="the axis to cut")] = 0
-    start: Annotated[int, Field(description="first position; negative ones count from the end")] = 0
-    stop: Annotated[int | None, Field(description="position after the last; negative ones count from the end; the end "
-                                                  "by default")] = None
-    step: Annotated[int, Field(ge=1, description="take every so many-th")] = 1
-
-
-class Sections(Attributes):
-    """The parts of `split`."""
-
-    axis: Annotated[int, Field(description="the axis to cut")] = 0
-    sections: Annotated[Annotated[int, Field(ge=1, le=1000)] | Annotated[list[_Size], Field(min_length=1)],
-                        Field(description="how many equal parts, or the size of each")]
-
-
-class NewAxis(Attributes):
-    """Where the new axis of `stack` stands."""
-
-    axis: Annotated[int, Field(description="position of the new axis in the result")] = 0
-
-
-class Shift(Attributes):
-    """How far, and along which axis, `roll` shifts."""
-
-    shift: Annotated[int, Field(description="by how many places, towards the end of the axis")]
-    axis: Annotated[int, Field(description="the axis to shift along")] = 0
-
-
-class Repeats(Attributes):
-    """How often `tile` repeats."""
-
-    repeats: Annotated[list[Annotated[int, Field(ge=1)]], Field(description="for every axis, how often")]
-
-
-class Triangle(Attributes):
-    """The triangle that `trilu` keeps."""
-
-    upper: Annotated[bool, Field(description="the upper triangle; the lower one otherwise")] = True
-    k: Annotated[int, Field(description="the diagonal that bounds it: 0 the main one, above it positive")] = 0
-
-
-class Cut(Attributes):
-    """Where `flatten` cuts."""
-
-    axis: Annotated[int, Field(description="the first axis of those that make the columns")] = 1
-
-
-class Margins(Attributes):
-    """The zeros around the operand."""
-
-    pad_width: Annotated[
-        list[Annotated[list[_Size], Field(min_length=2, max_length=2)]],
-        Field(description="for every axis, how many zeros before and after"),
-    ]
+    shape: Annotated[list[Length], Field(max_length=64, description="the shape to broadcast with")]
 
 
 class OneAxis(Attributes):
@@ -146,216 +73,6 @@ def _expanded_like(x: ArrayType, like: ArrayType) -> ArrayType:
     if broadcast_shapes(x.shape, like.shape) != like.shape:
         raise ShapeError(f"cannot broadcast x {show(x.shape)} to like {show(like.shape)}")
     return ArrayType(like.shape, x.dtype)
-
-
-def _joined(*types: ArrayType, axis: int) -> ArrayType:
-    first = types[0].shape
-    at = axis_of(axis, len(first))
-    for i, x in enumerate(types[1:], 1):
-        if len(x.shape) != len(first) or (*x.shape[:at], *x.shape[at + 1 :]) != (*first[:at], *first[at + 1 :]):
-            raise ShapeError(f"needs equal shapes but along axis {axis}: operand 0 is {show(first)}, "
-                             f"operand {i} is {show(x.shape)}")
-    size = summed(x.shape[at] for x in types)
-    return ArrayType((*first[:at], size, *first[at + 1 :]), promote(*(x.dtype for x in types)))
-
-
-_FEW = 8
-"""So many operands and fewer tell where the parts of a concatenation are, each by those before it."""
-
-
-def _concat_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
-    """The part of each; where sizes before and after are not known, it is told by the operands."""
-    sizes = [x.shape[axis] for x in xs]
-    if len(xs) > _FEW and not all(isinstance(size, int) for size in sizes):  # or each would read all before it
-        first, second = xs[: len(xs) // 2], xs[len(xs) // 2 :]
-        before, after = op.concat(*first, axis=axis), op.concat(*second, axis=axis)
-        return (*_concat_backward(op, op.slice_like(g, before, axis=axis), before, *first, axis=axis),
-                *_concat_backward(op, op.slice_like(g, after, before, axis=axis), after, *second, axis=axis))
-    starts = list(itertools.accumulate(sizes, initial=0))
-    ends = list(itertools.accumulate(reversed(sizes), initial=0))
-    sent = []
-    for i, x in enumerate(xs):
-        before, after = starts[i], ends[len(xs) - 1 - i]
-        if isinstance(before, int) and isinstance(after, int):
-            sent.append(op.slice(g, axis=axis, start=before, stop=-after or None))
-        else:
-            sent.append(op.slice_like(g, x, *xs[:i], axis=axis))
-    return tuple(sent)
-
-
-def _part_like_type(x: ArrayType, like: ArrayType, *before: ArrayType, axis: int) -> ArrayType:
-    at = axis_of(axis, len(x.shape))
-    for y in (like, *before):
-        if len(y.shape) != len(x.shape) or (
-                *y.shape[:at], *y.shape[at + 1 :]) != (*x.shape[:at], *x.shape[at + 1 :]):
-            raise ShapeError(f"needs equal shapes but along axis {axis}: {show(y.shape)} and {show(x.shape)}")
-    return ArrayType(like.shape, x.dtype)
-
-
-def _slice_like(xp: Any, x: Any, like: Any, *before: Any, axis: int) -> Any:
-    start = sum(y.shape[axis] for y in before)
-    return _slice(xp, x, axis=axis, start=start, stop=start + like.shape[axis], step=1)
-
-
-def _pad_like(xp: Any, x: Any, like: Any, *before: Any, axis: int) -> Any:
-    start = sum(y.shape[axis] for y in before)
-    widths = [[0, 0] for _ in range(x.ndim)]
-    widths[axis] = [start, like.shape[axis] - start - x.shape[axis]]
-    return _pad(xp, x, pad_width=widths)
-
-
-def _split_type(x: ArrayType, *, axis: int, sections: int | list[int]) -> tuple[ArrayType, ...]:
-    at = axis_of(axis, len(x.shape))
-    size = x.shape[at]
-    part = divide(size, sections) if isinstance(sections, int) else None
-    sizes: Sequence[Dimension] = sections if isinstance(sections, list) else [] if part is None else [part] * sections
-    if not sizes or (isinstance(sections, list) and sum(sections) != size):
-        raise ShapeError(f"cannot split {size} along axis {axis} of x {show(x.shape)} into {sections}")
-    return tuple(ArrayType((*x.shape[:at], size, *x.shape[at + 1 :]), x.dtype) for size in sizes)
-
-
-def _split(xp: Any, x: Any, *, axis: int, sections: int | list[int]) -> tuple[Any, ...]:
-    sizes = [x.shape[axis] // sections] * sections if isinstance(sections, int) else sections
-    ends = list(itertools.accumulate(sizes))
-    return tuple(_slice(xp, x, axis=axis, start=end - size, stop=end, step=1)
-                 for size, end in zip(sizes, ends, strict=True))
-
-
-def _stacked(*types: ArrayType, axis: int) -> ArrayType:
-    shape = types[0].shape
-    for i, x in enumerate(types):
-        if x.shape != shape:
-            raise ShapeError(f"needs equal shapes: operand 0 is {show(shape)}, operand {i} is {show(x.shape)}")
-    at = axis_of(axis, len(shape) + 1)
-    return ArrayType((*shape[:at], len(types), *shape[at:]), promote(*(x.dtype for x in types)))
-
-
-def _stack_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
-    return tuple(op.squeeze(op.slice(g, axis=axis, start=i, stop=i + 1), axis=axis) for i in range(len(xs)))
-
-
-def _flipped(x: ArrayType, *, axis: int | list[int] | None) -> ArrayType:
-    axes_of(axis, len(x.shape))
-    return x
-
-
-def _rolled(x: ArrayType, *, axis: int, shift: int) -> ArrayType:
-    axis_of(axis, len(x.shape))
-    return x
-
-
-def _tiled(x: ArrayType, *, repeats: list[int]) -> ArrayType:
-    if len(repeats) != len(x.shape):
-        raise ShapeError(f"needs a number for every axis of x {show(x.shape)}, {len(x.shape)} of them; 'repeats' has "
-                         f"{len(repeats)}")
-    return ArrayType(tuple(size * n for size, n in zip(x.shape, repeats, strict=True)), x.dtype)
-
-
-def _tile_backward(op: Any, g: Any, out: Any, x: Any, *, repeats: list[int]) -> Any:
-    """Every axis as (times, size), the times summed."""
-    template = x
-    for axis in range(0, 2 * x.ndim, 2):
-        template = op.unsqueeze(template, axis=axis)
-    template = op.expand(template, shape=[n for times in repeats for n in (times, 1)])
-    return op.reduce_sum(op.reshape_like(g, template), axis=list(range(0, 2 * x.ndim, 2)))
-
-
-def _triangular(x: ArrayType, *, upper: bool, k: int) -> ArrayType:
-    if len(x.shape) < 2:
-        raise ShapeError(f"needs two dimensions or more; x is {show(x.shape)}")
-    return x
-
-
-def _matrix_shape(shape: Shape, axis: int) -> Shape:
-    """The sizes before an axis as one, and those from it on as another; it may also be the one past the last."""
-    rank = len(shape)
-    if not -rank <= axis <= rank:
-        raise ShapeError(f"needs an axis from {-rank} to {rank}, not {axis}")
-    at = axis % rank if axis < 0 else axis
-    return count(shape[:at]), count(shape[at:])
-
-
-def _flattened(x: ArrayType, *, axis: int) -> ArrayType:
-    return ArrayType(_matrix_shape(x.shape, axis), x.dtype)
-
-
-def _ends(size: int, start: int, stop: int | None) -> tuple[int, int]:
-    """The first position and that after the last, counted from the front."""
-    return start + size * (start < 0), size if stop is None else stop + size * (stop < 0)
-
-
-def _cut(x: ArrayType, *, axis: int, start: int, stop: int | None, step: int) -> ArrayType:
-    at = axis_of(axis, len(x.shape))
-    size = x.shape[at]
-    if isinstance(size, int):
-        first, last = _ends(size, start, stop)
-        if not 0 <= first <= last <= size:
-            raise ShapeError(f"needs 0 <= start <= stop <= {size} along axis {axis} of {show(x.shape)}; "
-                             f"start is {start}, stop is {stop}")
-        length: Dimension = -(-(last - first) // step)
-    else:  # whether there are so many is seen when the size is known
-        same_end = (start < 0) == (stop is None or stop < 0)
-        length = (stop or 0) - start if same_end or start < 0 else size + ((stop or 0) - start)
-        if step > 1 or (start < 0 and not same_end) or (isinstance(length, int) and length < 0):
-            raise ShapeError(f"needs a known size along axis {axis} of {show(x.shape)} for the positions {start} to "
-                             f"{stop} in steps of {step}")
-    return ArrayType((*x.shape[:at], length, *x.shape[at + 1 :]), x.dtype)
-
-
-def _range(size: int, start: int, stop: int | None, step: int) -> slice:
-    first, last = _ends(size, start, stop)
-    if not 0 <= first <= last <= size:
-        raise IndexError(f"positions {start} to {stop} are out of range for an axis of size {size}")
-    return slice(first, last, step)
-
-
-def _slice(xp: Any, x: Any, *, axis: int, start: int, stop: int | None, step: int) -> Any:
-    chosen = _range(x.shape[axis], start, stop, step)
-    return x[(slice(None),) * (axis % x.ndim) + (chosen, ...)]
-
-
-def _slice_scattered(x: ArrayType, updates: ArrayType, **part: Any) -> ArrayType:
-    expected = _cut(x, **part).shape
-    if updates.shape != expected:
-        raise ShapeError(f"needs updates of shape {show(expected)}, the part of x {show(x.shape)} that it replaces; "
-                         f"updates is {show(updates.shape)}")
-    return ArrayType(x.shape, promote(x.dtype, updates.dtype))
-
-
-def _slice_scatter(xp: Any, x: Any, updates: Any, *, axis: int, **part: Any) -> Any:
-    """By positions, which every library can do: each takes its element of x or of the updates."""
-    size, axis = x.shape[axis], axis % x.ndim
-    chosen = _range(size, **part)
-    before = xp.arange(size)
-    place = (before - chosen.start) // part["step"]
-    inside = (before >= chosen.start) & (before < chosen.stop) & ((before - chosen.start) % part["step"] == 0)
-    if not updates.shape[axis]:
-        return xp.asarray(x, dtype=xp.result_type(x, updates))
-    spread = xp.take(updates, xp.clip(place, 0, updates.shape[axis] - 1), axis=axis)
-    return xp.where(xp.reshape(inside, (size,) + (1,) * (x.ndim - axis - 1)), spread, x)
-
-
-def _padded(x: ArrayType, *, pad_width: list[list[int]]) -> ArrayType:
-    if len(pad_width) != len(x.shape):
-        raise ShapeError(f"needs one [before, after] for every axis of x {show(x.shape)}, "
-                         f"{len(x.shape)} of them; 'pad_width' has {len(pad_width)}")
-    shape: Shape = tuple(size + before + after for size, (before, after) in zip(x.shape, pad_width, strict=True))
-    return ArrayType(shape, x.dtype)
-
-
-def _pad(xp: Any, x: Any, *, pad_width: list[list[int]]) -> Any:
-    for axis, widths in enumerate(pad_width):
-        margins = [xp.zeros((*x.shape[:axis], width, *x.shape[axis + 1 :]), dtype=x.dtype) for width in widths]
-        if any(widths):
-            x = xp.concat([margins[0], x, margins[1]], axis=axis)
-    return x
-
-
-def _pad_backward(op: Any, g: Any, out: Any, x: Any, *, pad_width: list[list[int]]) -> Any:
-    for axis, (before, after) in enumerate(pad_width):
-        if before or after:
-            g = op.slice(g, axis=axis, start=before, stop=-after or None)
-    return g
 
 
 def _unsqueezed(x: ArrayType, *, axis: int) -> ArrayType:
@@ -408,97 +125,49 @@ def _known(shape: Shape) -> bool:
     return all(isinstance(size, int) for size in shape)
 
 
-LAYOUT = {
+SHAPES = family({
     "reshape": Gate("x", "The same elements in row-major order, in another shape.",
                     ("x",), _reshaped, attributes=NewShape, symbol="reshape",
                     forward=lambda xp, x, *, shape: xp.reshape(x, tuple(shape)),
                     backward=(lambda op, g, out, x, *, shape: op.reshape_like(g, x),),
-                    ).stating(Facets(keeps=True, fill=_filled)),
+                    ).stating(Facets(keeps=True, fill=_filled, divided=rearranged, view=True)),
     "reshape_like": Gate("x", "The same elements in row-major order, in the shape of another operand.",
                          ("x", "like"), _reshaped_like, symbol="reshape",
                          forward=lambda xp, x, like: xp.reshape(x, like.shape),
                          backward=(lambda op, g, out, x, like: op.reshape_like(g, x), None),
-                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_reshape_like_equal)),
+                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_reshape_like_equal,
+                                          divided=rearranged)),
     "expand": Gate("x", "x broadcast with a shape.",
                    ("x",), _expanded, attributes=Stretch, symbol="expand", broadcasts=True,
                    forward=lambda xp, x, *, shape: xp.broadcast_to(x, broadcast_shapes(x.shape, tuple(shape))),
-                   backward=(lambda op, g, out, x, *, shape: g,)).stating(Facets(keeps=True, fill=_filled)),
+                   backward=(lambda op, g, out, x, *, shape: g,)).stating(Facets(keeps=True, fill=_filled,
+                                                                                 divided=rearranged, view=True)),
     "expand_like": Gate("x", "x broadcast to the shape of another operand.",
                         ("x", "like"), _expanded_like, symbol="expand", broadcasts=True,
                         forward=lambda xp, x, like: xp.broadcast_to(x, like.shape),
                         backward=(lambda op, g, out, x, like: g, None),
-                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_expand_like_equal)),
-    "concat": Gate("x ‖ y ‖ …", "The operands one after the other along an axis.",
-                   AtLeast(1), _joined, attributes=Along, symbol="concat",
-                   forward=lambda xp, *xs, axis: xp.concat(xs, axis=axis),
-                   backward=_concat_backward),
-    "slice": Gate("x[start:stop:step]", "A range of positions along an axis.",
-                  ("x",), _cut, attributes=Part, symbol="slice",
-                  forward=_slice,
-                  backward=(lambda op, g, out, x, **part: op.slice_scatter(op.zeros_like(x), g, **part),)),
-    "slice_scatter": Gate("x with x[start:stop:step] = updates", "x with a range of positions along an axis replaced.",
-                          ("x", "updates"), _slice_scattered, attributes=Part, symbol="slice",
-                          forward=_slice_scatter,
-                          backward=(lambda op, g, out, x, updates, **part:
-                                    op.slice_scatter(g, op.zeros_like(updates), **part),
-                                    lambda op, g, out, x, updates, **part: op.slice(g, **part))),
-    "slice_like": Gate("x[n:n + m]", "The part of x along an axis as long as a second operand, behind as much as all "
-                                     "others are long.",
-                       AtLeast(2), _part_like_type, attributes=Along, symbol="slice",
-                       forward=_slice_like,
-                       backward=lambda op, g, out, x, like, *before, axis: (
-                           op.pad_like(g, x, *before, axis=axis), *(None,) * (1 + len(before)))),
-    "pad_like": Gate("0 ‖ x ‖ 0", "Zeros in the shape of a second operand with x among them along an axis, behind as "
-                                  "much as all others are long.",
-                     AtLeast(2), _part_like_type, attributes=Along, symbol="pad",
-                     forward=_pad_like,
-                     backward=lambda op, g, out, x, like, *before, axis: (
-                         op.slice_like(g, x, *before, axis=axis), *(None,) * (1 + len(before)))),
-    "split": Gate("x cut", "The parts of x along an axis, called 0, 1, 2 and so on.",
-                  ("x",), _split_type, attributes=Sections, symbol="split",
-                  outputs=lambda *, axis, sections: tuple(
-                      map(str, range(sections if isinstance(sections, int) else len(sections)))),
-                  forward=_split,
-                  backward=(lambda op, g, out, x, *, axis, sections: op.concat(*g, axis=axis),)),
-    "stack": Gate("[x, y, …]", "Operands of one shape side by side along a new axis.",
-                  AtLeast(1), _stacked, attributes=NewAxis, symbol="stack",
-                  forward=lambda xp, *xs, axis: xp.stack(xs, axis=axis),
-                  backward=_stack_backward),
-    "flip": Gate("x backwards", "The elements along axes in the opposite order.",
-                 ("x",), _flipped, attributes=Axes, symbol="flip",
-                 forward=lambda xp, x, *, axis: xp.flip(x, axis=axes_of(axis, x.ndim)),
-                 backward=(lambda op, g, out, x, *, axis: op.flip(g, axis=axis),)),
-    "roll": Gate("x shifted", "The elements shifted along an axis, those that leave at one end coming in at the other.",
-                 ("x",), _rolled, attributes=Shift, symbol="roll",
-                 forward=lambda xp, x, *, axis, shift: xp.roll(x, shift, axis=axis),
-                 backward=(lambda op, g, out, x, *, axis, shift: op.roll(g, axis=axis, shift=-shift),)),
-    "tile": Gate("x x x …", "x repeated along every axis.",
-                 ("x",), _tiled, attributes=Repeats, symbol="tile",
-                 forward=lambda xp, x, *, repeats: xp.tile(x, tuple(repeats)),
-                 backward=(_tile_backward,)),
-    "trilu": Gate("x above, or below, a diagonal", "The upper or lower triangle of matrices, zeros elsewhere.",
-                  ("x",), _triangular, attributes=Triangle, symbol="trilu",
-                  forward=lambda xp, x, *, upper, k: (xp.triu if upper else xp.tril)(x, k=k),
-                  backward=(lambda op, g, out, x, *, upper, k: op.trilu(g, upper=upper, k=k),)),
-    "flatten": Gate("x", "A matrix of the axes before one, and of those from it on.",
-                    ("x",), _flattened, attributes=Cut, symbol="flatten",
-                    forward=lambda xp, x, *, axis: xp.reshape(x, _matrix_shape(x.shape, axis)),
-                    backward=(lambda op, g, out, x, *, axis: op.reshape_like(g, x),),
-                    ).stating(Facets(keeps=True)),
-    "pad": Gate("0 ‖ x ‖ 0", "x with zeros around it.",
-                ("x",), _padded, attributes=Margins, symbol="pad",
-                forward=_pad,
-                backward=(_pad_backward,)),
+                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_expand_like_equal,
+                                         divided=rearranged)),
+}, {
+    "reshape": Note("{g} in the shape of {x}", onnx="Reshape", numpy="reshape", also="view ravel unflatten newshape",
+                    words="sends its gradient back in the old shape", example={"shape": [2, 2]}),
+    "reshape_like": Note("{g} in the shape of {x}", numpy="reshape", also="view_as reshape_as"),
+    "expand": Note("{g}, summed over what was stretched, to {x}", onnx="Expand", numpy="broadcast_to",
+                   also="broadcast", example={"shape": [2, 1]}),
+    "expand_like": Note("{g}, summed over what was stretched, to {x}", numpy="broadcast_to", also="expand_as"),
+})
+
+TYPES = family({
     "unsqueeze": Gate("x", "x with a new axis of size 1.",
                       ("x",), _unsqueezed, attributes=OneAxis, symbol="unsqueeze",
                       forward=lambda xp, x, *, axis: xp.expand_dims(x, axis=axis),
                       backward=(lambda op, g, out, x, *, axis: op.squeeze(g, axis=axis),),
-                      ).stating(Facets(fill=_filled)),
+                      ).stating(Facets(fill=_filled, divided=rearranged, view=True)),
     "squeeze": Gate("x", "x without an axis of size 1.",
                     ("x",), _squeezed, attributes=OneAxis, symbol="squeeze",
                     forward=lambda xp, x, *, axis: xp.squeeze(x, axis=axis),
                     backward=(lambda op, g, out, x, *, axis: op.unsqueeze(g, axis=axis),),
-                    ).stating(Facets(fill=_filled)),
+                    ).stating(Facets(fill=_filled, divided=rearranged, view=True)),
     "cast": Gate("x", "x in another dtype.",
                  ("x",), _cast, attributes=NewType, symbol="cast",
                  forward=_cast_to,
@@ -509,7 +178,8 @@ LAYOUT = {
                       ("x", "like"), lambda x, like: ArrayType(x.shape, like.dtype), symbol="cast",
                       forward=cast_like,
                       backward=(lambda op, g, out, x, like: op.cast_like(g, x), None),
-                      ).stating(Facets(equal=lambda op, type_, x, like: op.cast(x, dtype=type_.dtype))),
+                      ).stating(Facets(equal=lambda op, type_, x, like: op.cast(x, dtype=type_.dtype),
+                                       divided=rearranged)),
     "zeros_like": Gate("0", "Zeros in the shape and dtype of x.",
                        ("x",), same, symbol="0",
                        forward=lambda xp, x: xp.zeros_like(x),
@@ -524,4 +194,14 @@ LAYOUT = {
                       forward=lambda xp, x: xp.ones_like(x),
                       backward=(None,),
                       ).stating(Facets(reads_type=True, fill=lambda _: 1.0, equal=_number(1.0))),
-}
+}, {
+    "unsqueeze": Note("{g} in the shape of {x}", onnx="Unsqueeze", numpy="expand_dims",
+                      also="expand_dim add_axis newaxis", example={"axis": 0}),
+    "squeeze": Note("{g} in the shape of {x}", onnx="Squeeze", numpy="squeeze", also="drop_axis", example={"axis": 0}),
+    "cast": Note("{g} in the dtype of {x}, if both are floating-point", onnx="Cast", numpy="astype",
+                 also="to_dtype astype type_as convert convert_type", example={"dtype": "int64"}),
+    "cast_like": Note("{g} in the dtype of {x}, if both are floating-point", onnx="CastLike", numpy="astype"),
+    "zeros_like": Note(numpy="zeros_like", also="zeroslike"),
+    "eye_like": Note(onnx="EyeLike", numpy="eye"),
+    "ones_like": Note(numpy="ones_like"),
+})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from circuitflow.gates.record import Facets, Gate, Reads
+from circuitflow.gates.record import Facets, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, broadcast_shapes, elementwise, floating, need_bool, promote
 
 
@@ -38,7 +38,7 @@ def _where_equal(op: Any, type_: ArrayType, condition: Any, x: Any, y: Any) -> A
     return x if x is y or x.fill == y.fill else None
 
 
-LOGIC = {
+LOGIC = family({
     "equal": Gate("x = y", "Whether two numbers are equal.",
                   ("x", "y"), _equal, symbol="=", broadcasts=True,
                   forward=lambda xp, x, y: x == y,
@@ -94,4 +94,23 @@ LOGIC = {
                             lambda op, g, out, condition, x, y: op.where(condition, g, 0.0),
                             lambda op, g, out, condition, x, y: op.where(condition, 0.0, g)),
                   ).stating(Facets(equal=_where_equal, masks=lambda at, count: True)),
-}
+}, {
+    "equal": Note(onnx="Equal", numpy="equal", also="eq equals is_equal =="),
+    "equal_nan": Note(kinks="NaN equals NaN", notation="=="),
+    "less": Note(onnx="Less", numpy="less", also="lt less_than <"),
+    "less_or_equal": Note(onnx="LessOrEqual", numpy="less_equal", also="le lte leq less_than_or_equal <= ≤"),
+    "greater": Note(onnx="Greater", numpy="greater", also="gt greater_than >"),
+    "greater_or_equal": Note(onnx="GreaterOrEqual", numpy="greater_equal",
+                             also="ge gte geq greater_than_or_equal >= ≥"),
+    "and": Note(onnx="And", numpy="logical_and", also="bitwise_and & && ∧"),
+    "or": Note(onnx="Or", numpy="logical_or", also="bitwise_or | || ∨"),
+    "xor": Note(onnx="Xor", numpy="logical_xor", also="bitwise_xor exclusive_or ⊕"),
+    "not": Note(onnx="Not", numpy="logical_not",
+                also="invert bitwise_not bitwise_invert logical_negation ~ ! ¬"),
+    "is_nan": Note(onnx="IsNaN", numpy="isnan"),
+    "is_inf": Note(onnx="IsInf", numpy="isinf", also="is_infinite"),
+    "where": Note("{g} to {x} where {condition} is true, to {y} elsewhere",
+                  kinks="what the other branch computes never leaks, infinite or NaN", onnx="Where", numpy="where",
+                  also="select if_else ternary iff choose piecewise switch",
+                  words="routes its gradient to the operand that was chosen"),
+})

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.gates.activations import powers
-from circuitflow.gates.record import Attributes, Facets, Gate, Reads
+from circuitflow.gates.record import Attributes, Facets, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, floating, need_float, need_indices, show
 from circuitflow.gates.special import need_in_range
 from circuitflow.gates.sums import average, total
@@ -195,7 +195,7 @@ def _ignores(at: int, count: int, *, ignore_index: int | None, **_: Any) -> bool
     return ignore_index is not None
 
 
-LOSSES = {
+LOSSES = family({
     "mean_squared_error": Gate("(x - target)²", "The squares of the differences, their mean by default.",
                                ("x", "target"), _loss_type, attributes=Reduction, symbol="MSE", reads=Reads.INPUTS,
                                forward=lambda xp, x, target, *, reduction:
@@ -232,4 +232,20 @@ LOSSES = {
                             forward=lambda xp, x, labels, *, ignore_index:
                                 _chosen(xp, labels, x.shape[1], ignore_index, x.dtype),
                             backward=(None, None)),
-}
+}, {
+    "mean_squared_error": Note("2 {g} ({x} - {target}) to {x}, averaged; the opposite to {target}",
+                               also="mse mse_loss l2_loss", words="sends each side twice the difference, averaged"),
+    "huber": Note("{g} times {x} - {target}, clipped to ±{delta}, to {x}; the opposite to {target}",
+                  numpy="scipy.special.huber", also="huber_loss smooth_l1_loss smooth_l1"),
+    "binary_cross_entropy": Note("{g} times the slope of the loss to {x}: σ({x}) - {target} for a logit, (1 - "
+                                 "{target}) / (1 - {x}) - {target} / {x} for a probability; its slope in {target} to "
+                                 "{target}", kinks="0 · ln 0 is 0", also="bce bce_loss binary_crossentropy log_loss"),
+    "negative_log_likelihood_loss": Note("-{g} to {x} at {labels}", kinks="ignored labels send nothing",
+                                         onnx="NegativeLogLikelihoodLoss", also="nll nll_loss"),
+    "softmax_cross_entropy_loss": Note("{g} (softmax({x}) - 1 at {labels}) to {x}",
+                                       kinks="ignored labels send nothing", onnx="SoftmaxCrossEntropyLoss",
+                                       also="cross_entropy cross_entropy_loss sparse_categorical_crossentropy "
+                                            "softmax_cross_entropy sparse_softmax_cross_entropy",
+                                       words="sends the scores the probabilities minus 1 at the label"),
+    "label_indicator": Note(kinks="zeros for an ignored label"),
+})

@@ -1,6 +1,6 @@
 """What people call gates elsewhere: NumPy, SciPy, torch, Keras, ONNX, operators and plain words.
 
-The other names of a gate are in its row of `NOTES`. `RECIPES` has functions that need a gate with attributes, or
+The other names of a gate are in the note of its row. `RECIPES` has functions that need a gate with attributes, or
 several gates. Documents, expressions, the catalogue and tracing all suggest by this one table.
 """
 
@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from types import MappingProxyType
 
-from circuitflow.gates.notes import NOTES
+from circuitflow.gates.record import GateTable
+from circuitflow.gates.table import GATES
 from circuitflow.text import nearest
 
 __all__ = ["KINDS", "RECIPES", "called", "instead", "of_elements", "suggestion"]
@@ -220,8 +221,8 @@ def _table() -> Mapping[str, str]:
     table: dict[str, str] = {}
     for names, recipe in (*_SEVERAL.items(), *_EXACT.items(), *_OTHERS.items()):
         table |= dict.fromkeys(map(_key, names.split()), recipe)
-    for gate, note in NOTES.items():
-        for name in (*note.onnx.split(), *note.numpy.replace(",", "").split(), *note.also.split()):
+    for gate, row in GATES.items():
+        for name in row.facets.note.names:
             table.setdefault(_key(name), gate)
     for kind, names in KINDS.items():
         table |= {_key(name): kind for name in names.split() if _key(name) not in table}
@@ -255,15 +256,10 @@ def _is_written(choice: str, known: Collection[str]) -> bool:
     return not choice.isidentifier() and all(name in known for name in called(choice))
 
 
-_OF_ELEMENTS: Mapping[str, str] = {"add": "reduce_sum", "mul": "reduce_prod", "mean": "reduce_mean",
-                                   "max": "reduce_max", "min": "reduce_min"}
-"""Gates that go through operands, by those that go through the elements of one."""
-
-
-def of_elements(gate: str, operands: int, known: Collection[str]) -> str:
+def of_elements(name: str, operands: int, table: GateTable) -> str:
     """A clause with the gate for the elements of one operand, where a gate of several operands has a single one."""
-    meant = _OF_ELEMENTS.get(gate)
-    return f"; did you mean '{meant}'?" if operands == 1 and meant in known else ""
+    other = table[name].facets.note.elements if operands == 1 and name in table else ""
+    return f"; did you mean '{other}'?" if other in table else ""
 
 
 def called(text: str) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from circuitflow.gates.linear import matmul_kept
-from circuitflow.gates.record import Attributes, Facets, Gate, Reads
+from circuitflow.gates.products import matmul_kept
+from circuitflow.gates.record import Attributes, Facets, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_bool, need_float, promote, show
 from circuitflow.gates.sums import product, product_kept, total
 
@@ -137,7 +137,7 @@ def _weights_type(q: ArrayType, k: ArrayType, mask: ArrayType | None = None, **s
     return ArrayType((*shape[:-1], k.shape[-2]), promote(q.dtype, k.dtype))
 
 
-NEURAL = {
+NEURAL = family({
     "dropout": Gate("x / (1 - ratio) or 0", "Elements dropped at random, by a seed: the same ones for the same seed.",
                     ("x", "seed"), _dropped_type, attributes=Ratio, symbol="drop", reads=Reads.INPUTS,
                     forward=_dropout,
@@ -159,4 +159,13 @@ NEURAL = {
                                   _weights(xp, q, k, mask, scale, causal),
                               backward=(_weights_q, _weights_k, None),
                               ).stating(Facets(masks=lambda at, count, *, causal, **_: causal or count == 3)),
-}
+}, {
+    "dropout": Note("{g} to {x}, dropped and scaled in the same places", kinks="the same seed drops the same elements",
+                    onnx="Dropout", also="dropout1d dropout2d dropout3d feature_dropout"),
+    "attention": Note("the weightsᵀ times {g} to {v}; {g} times {v}ᵀ through the softmax and the scores to {q} and "
+                      "{k}", kinks="a query that sees nothing gives 0", onnx="Attention",
+                      also="scaled_dot_product_attention multi_head_attention multi_head_attention_forward "
+                           "dot_product_attention"),
+    "attention_weights": Note("{g} through the softmax and the scores to {q} and {k}",
+                              kinks="a query that sees nothing gives 0"),
+})

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from circuitflow.gates.convolution import need_images, spatial
-from circuitflow.gates.record import Attributes, Gate, Reads
-from circuitflow.gates.reductions import magnitude, magnitude_of
+from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
 from circuitflow.gates.shapes import (
     ArrayType,
     ShapeError,
@@ -20,7 +19,7 @@ from circuitflow.gates.shapes import (
     promote,
     show,
 )
-from circuitflow.gates.sums import total
+from circuitflow.gates.sums import magnitude, magnitude_of, total
 
 
 class Epsilon(Attributes):
@@ -270,7 +269,11 @@ def _instance(xp: Any, x: Any, scale: Any, bias: Any, *, epsilon: float) -> Any:
     return _standardised(xp, x, tuple(spatial(x)), epsilon) * xp.reshape(scale, shape) + xp.reshape(bias, shape)
 
 
-NORMALIZATION = {
+_NORMALIZED = ("(h - avg h - z avg(h z)) / deviation to {x}, h = {scale} · {g}, z = {x} normalized; "
+               "the sum of {g} z to {scale}")
+_BIAS = "; the sum of {g} to {bias}"
+
+NORMALIZATION = family({
     "batch_normalization": Gate(
         "scale (x - mean) / √(variance + epsilon) + bias",
         "Every channel standardised by a mean and a variance: those given or, in training mode, the batch's own.",
@@ -313,4 +316,18 @@ NORMALIZATION = {
                   lambda op, g, out, x, scale, bias, *, epsilon: op.reduce_sum(
                       g * _spread(op, x, spatial(x), epsilon)[0], axis=_but_channels(x)),
                   lambda op, g, out, x, *_, **__: op.reduce_sum(g, axis=_but_channels(x)))),
-}
+}, {
+    "batch_normalization": Note("(h - avg h - z avg(h z)) / deviation to {x} in training mode, else h / deviation, "
+                                "h = {scale} · {g}, z = {x} normalized; the sum of {g} z to {scale}; the sum of {g} to "
+                                "{bias}; minus the sum of h / deviation to {mean} and of h z / (2 deviation²) to "
+                                "{variance} outside of training mode", onnx="BatchNormalization",
+                                also="batch_norm batch_norm1d batch_norm2d batch_norm3d"),
+    "layer_normalization": Note(_NORMALIZED + _BIAS, kinks="0 where all are equal", onnx="LayerNormalization",
+                                also="layer_norm"),
+    "rms_normalization": Note("(h - z avg(h z)) / rms to {x}, h = {scale} · {g}, z = {x} normalized; the sum of {g} z "
+                              "to {scale}", onnx="RMSNormalization", also="rms_norm"),
+    "group_normalization": Note(f"as layer_normalization, group by group: {_NORMALIZED}{_BIAS}",
+                                onnx="GroupNormalization", also="group_norm", example={"num_groups": 1}),
+    "instance_normalization": Note(f"as layer_normalization, channel by channel: {_NORMALIZED}{_BIAS}",
+                                   onnx="InstanceNormalization", also="instance_norm"),
+})

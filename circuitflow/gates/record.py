@@ -3,26 +3,53 @@
 from __future__ import annotations
 
 import functools
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from enum import Flag, auto
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from circuitflow.arguments import expected, fits
 from circuitflow.errors import GateError
 from circuitflow.gates.shapes import ArrayType
 from circuitflow.text import short
 
-__all__ = ["AtLeast", "Attributes", "Facets", "Gate", "GateTable", "Reads"]
+__all__ = ["FIRST_OF_TIES", "AtLeast", "Attributes", "Axes", "Facets", "Gate", "GateTable", "Length", "Note",
+           "Reads", "Ties", "family", "fill_in"]
 
 
 class Attributes(BaseModel):
     """Base of the attribute models: strict and closed."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
+
+
+Length = Annotated[int, Field(ge=0)]
+"""The size of an axis, or a part of one, in an attribute."""
+
+
+class Axes(Attributes):
+    """The axes that are reduced, searched, counted or turned round."""
+
+    axis: Annotated[int | list[int] | None, Field(description="axis or axes; all by default")] = None
+
+
+class Ties(Attributes):
+    """What becomes of the gradient where several operands, or elements, are the largest."""
+
+    ties: Annotated[
+        Literal["first", "share"],
+        Field(description="first: the first of the tied takes the whole gradient; share: they split it evenly"),
+    ] = "first"
+
+
+FIRST_OF_TIES = ("of several equal ones the first takes all of it; with ties: share they split it; a NaN output goes "
+                 "to the NaN")
+"""What a note says of kinks where a gate has `Ties`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +68,66 @@ class Reads(Flag):
 
 
 Rule = Callable[..., Any]
+
+
+class Note(NamedTuple):
+    """The words of a gate for the catalogue and for explanations.
+
+    `gradient` and `words` have names in braces: `{g}` is the upstream gradient, `{out}` the output, `{operands}` and
+    `{all}` the operands of a gate that takes any number; operands and attributes have their own names. Of several
+    outputs it is `{g.name}`.
+
+    Attributes:
+        gradient: the backward rule as a formula for each operand; "" where nothing is said of the gate.
+        kinks: the conventions where the function has no derivative, or its formula no value.
+        onnx: the ONNX operator, or "".
+        numpy: the functions in NumPy or SciPy, or "".
+        also: what it is called in torch, Keras and elsewhere, by operators and in plain words, separated by spaces.
+        words: the rule as a clause that the gate's name begins, for those who read no formulas, or "".
+        routes: whether the gradient goes to some of the operands and not to others.
+        elements: the gate that does to the elements of one operand what this one does to several operands, or "".
+        notation: what explanations write for the gate: an operator of Python, or a text with {} for the operand; "" for
+            the gate's name, or for its own operator.
+        example: attributes for a document that shows the gate; those that have no default, at least.
+    """
+
+    gradient: str = "none flows"
+    kinks: str = ""
+    onnx: str = ""
+    numpy: str = ""
+    also: str = ""
+    words: str = ""
+    routes: bool = False
+    example: Mapping[str, Any] = {}
+    elements: str = ""
+    notation: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """What the gate is called elsewhere, one by one."""
+        return [*self.onnx.split(), *self.numpy.replace(",", "").split(), *self.also.split()]
+
+
+_NO_WORDS = Note("")
+
+
+def fill_in(text: str, names: Mapping[str, str] | None = None) -> str:
+    """A text of a note with names in place of those in braces.
+
+    Args:
+        text: `gradient` or `words`.
+        names: what each name in braces stands for; by default the gate's own names. A clause is left out if one of its
+            names is missing, as for an operand that may be left out.
+    """
+    if names is None:
+        return _NAME.sub(lambda match: _FORMAL.get(match[1], match[1].replace(".", "_")), text)
+    clauses = [clause for clause in _CLAUSE.findall(text) if all(name in names for name in _NAME.findall(clause))]
+    return _NAME.sub(lambda match: names[match[1]], "".join(clauses)).strip(" ,;")
+
+
+_CLAUSE = re.compile(r"[^,;]+[,;]?")
+_NAME = re.compile(r"{([\w.]+)}")
+_FORMAL = {"operands": "every operand", "all": "the operands"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -68,6 +155,9 @@ class Facets:
         product: `product(op, position, *operands, **attributes)` gives something with the gate's value, but that the
             products of what is 0 at the position are 0, whatever the others are. A gate without it gives sums of
             elements of any operand that is a gradient, times finite numbers.
+        divided: how to divide what the gate gives by a factor, a rule of `circuitflow.gates.factors`.
+        view: NumPy keeps the result in the memory of the operand, so that a change of one changes the other.
+        note: the gate in words; without a gradient where there are none.
     """
 
     neutral: float | None = None
@@ -80,6 +170,9 @@ class Facets:
     loop: Literal["sum", "product"] | None = None
     masks: Callable[..., bool] | None = None
     product: Rule | None = None
+    divided: Rule | None = None
+    view: bool = False
+    note: Note = _NO_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +236,9 @@ class Gate:
 
     def stating(self, facets: Facets) -> Gate:
         """The same row with these facets. `dataclasses.replace` does not copy them: other rules may not have them."""
-        row = replace(self)
+        row = copy(self)
         object.__setattr__(row, "facets", facets)
+        object.__setattr__(row, "whole", row if self.whole is self else self.whole)
         return row
 
     def giving(self, result: ArrayType) -> Gate:
@@ -177,3 +271,14 @@ def _fields() -> dict[str, tuple[Any, Any]]:
 
 
 GateTable = Mapping[str, Gate]
+
+
+def family(rows: GateTable, notes: Mapping[str, Note]) -> dict[str, Gate]:
+    """The rows of a family with their words.
+
+    Raises:
+        GateError: a row has no words, or words have no row.
+    """
+    if alone := rows.keys() ^ notes.keys():
+        raise GateError(f"a family needs words for each of its gates, and no others; see {', '.join(sorted(alone))}")
+    return {name: gate.stating(replace(gate.facets, note=notes[name])) for name, gate in rows.items()}

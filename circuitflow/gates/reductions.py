@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from circuitflow.gates.factors import added_up
 from circuitflow.gates.integers import cast, exact, limits, name_of
-from circuitflow.gates.record import Attributes, Facets, Gate, Reads
+from circuitflow.gates.record import FIRST_OF_TIES, Attributes, Axes, Facets, Gate, Note, Reads, Ties, family
 from circuitflow.gates.shapes import (
     ArrayType,
     ShapeError,
@@ -22,13 +23,7 @@ from circuitflow.gates.shapes import (
     need_number,
     show,
 )
-from circuitflow.gates.sums import average, total
-
-
-class Axes(Attributes):
-    """The axes that are reduced, searched, counted or turned round."""
-
-    axis: Annotated[int | list[int] | None, Field(description="axis or axes; all by default")] = None
+from circuitflow.gates.sums import average, magnitude, total
 
 
 class Reduction(Axes):
@@ -37,13 +32,8 @@ class Reduction(Axes):
     keepdims: Annotated[bool, Field(description="keep the reduced axes with size 1")] = False
 
 
-class Extremum(Reduction):
+class Extremum(Ties, Reduction):
     """The axes that are reduced, and what becomes of the gradient at a tie."""
-
-    ties: Annotated[
-        Literal["first", "share"],
-        Field(description="first: the first of the tied takes the whole gradient; share: they split it evenly"),
-    ] = "first"
 
 
 class Spread(Reduction):
@@ -57,30 +47,6 @@ class Along(Attributes):
 
     axis: Annotated[int, Field(description="the axis to search")] = 0
     keepdims: Annotated[bool, Field(description="keep the axis with size 1")] = False
-
-
-def magnitude(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    """The scale of squares that are summed along axes, which are kept with size 1.
-
-    It goes by the largest |x| where sums of squares may leave the range of the dtype, at either end; elsewhere it is 1.
-    So the squares of x divided by it stay in the range, and in all ordinary cases x stays what it is, to the last bit.
-    The reciprocal of the scale is in the range too: XLA multiplies by that.
-    """
-    if 0 in x.shape:
-        return xp.ones((1,) * x.ndim, dtype=x.dtype)
-    largest = xp.max(xp.abs(x), axis=axes, keepdims=True)
-    cube = largest * largest * largest
-    is_ordinary = (xp.isfinite(cube) & (cube > 0)) | (largest == 0) | ~xp.isfinite(largest)
-    return xp.where(is_ordinary, 1.0, xp.where(largest > 1, largest / 16, largest))
-
-
-def magnitude_of(op: Any, x: Any, axes: list[int]) -> Any:
-    """`magnitude` in the vocabulary of backward rules, but never below 1. A constant for every derivative."""
-    if 0 in x.shape:
-        return 1.0
-    largest = op.reduce_max(op.abs(op.stop_gradient(x)), axis=axes, keepdims=True)
-    is_extreme = op.is_inf(largest * largest * largest) & ~op.is_inf(largest)
-    return op.where(is_extreme, largest / 16, 1.0)
 
 
 def _reduced(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> ArrayType:
@@ -329,18 +295,20 @@ def _size_equal(op: Any, type_: ArrayType, x: Any, *, axis: int | list[int] | No
     return op.constant(number, type_.dtype) if kept else None
 
 
-REDUCTIONS = {
+REDUCTIONS = family({
     "reduce_sum": Gate("Σ x", "The sum along axes; float32 is accumulated in float64.",
                        ("x",), _reduced, attributes=Reduction, symbol="Σ",
                        forward=_sum,
                        integers=exact,
-                       backward=(lambda op, g, out, x, *, axis, keepdims: _restore(op, g, x, axis, keepdims),)),
+                       backward=(lambda op, g, out, x, *, axis, keepdims: _restore(op, g, x, axis, keepdims),),
+                       ).stating(Facets(divided=added_up)),
     "reduce_mean": Gate("Σ x / n", "The mean along axes, without overflow; that of no elements is NaN.",
                         ("x",), _averaged, attributes=Reduction, symbol="mean",
                         forward=lambda xp, x, *, axis, keepdims:
                             average(xp, x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
                         backward=(lambda op, g, out, x, *, axis, keepdims:
-                                  _restore(op, g / op.size(x, axis=axis), x, axis, keepdims),)),
+                                  _restore(op, g / op.size(x, axis=axis), x, axis, keepdims),),
+                        ).stating(Facets(divided=added_up)),
     "reduce_prod": Gate("Π x", "The product along axes; its gradient is exact where elements are 0.",
                         ("x",), _reduced, attributes=Reduction, symbol="Π", reads=Reads.INPUTS,
                         forward=lambda xp, x, *, axis, keepdims:
@@ -403,10 +371,38 @@ REDUCTIONS = {
                         forward=_sum_to_like,
                         integers=_exact_sum_to_like,
                         backward=(lambda op, g, out, x, like: op.expand_like(g, x), None),
-                        ).stating(Facets(equal=_sum_to_like_equal)),
+                        ).stating(Facets(equal=_sum_to_like_equal, divided=added_up)),
     "size": Gate("n", "The number of elements of x along axes, as a scalar of its dtype.",
                  ("x",), _counted, attributes=Axes, symbol="n",
                  forward=lambda xp, x, *, axis: xp.asarray(_size(x, axis), dtype=x.dtype),
                  integers=_whole_size_for,
                  backward=(None,)).stating(Facets(equal=_size_equal)),
-}
+}, {
+    "reduce_sum": Note("{g}, spread over the axes, to {x}", kinks="float32 is accumulated in float64",
+                       onnx="ReduceSum", numpy="sum", also="sum_over Σ ∑",
+                       words="sends its gradient to everything that it added up"),
+    "reduce_mean": Note("{g} / n, spread over the axes, to {x}", kinks="NaN of no elements", onnx="ReduceMean",
+                        numpy="mean", also="average avg",
+                        words="sends an equal share of its gradient to everything that it averaged"),
+    "reduce_prod": Note("{g} times the product of all others to {x}", kinks="exact where elements are 0",
+                        onnx="ReduceProd", numpy="prod", also="reduce_product Π ∏"),
+    "reduce_max": Note("{g} goes to the element of {x} that equals {out}", kinks=FIRST_OF_TIES,
+                       onnx="ReduceMax", numpy="max", also="amax", words="routes its gradient to the largest element"),
+    "reduce_min": Note("{g} goes to the element of {x} that equals {out}", kinks=FIRST_OF_TIES,
+                       onnx="ReduceMin", numpy="min", also="amin", words="routes its gradient to the smallest element"),
+    "reduce_l1": Note("{g} · sign {x} to {x}", kinks="0 at 0", onnx="ReduceL1", also="l1_norm"),
+    "reduce_l2": Note("{g} · {x} / {out} to {x}", kinks="0 where the norm is 0; no square leaves the range",
+                      onnx="ReduceL2", numpy="linalg.vector_norm",
+                      also="l2_norm matrix_norm euclidean_norm frobenius_norm length"),
+    "reduce_sum_square": Note("2 {g} {x} to {x}", onnx="ReduceSumSquare", also="sum_of_squares"),
+    "reduce_log_sum_exp": Note("{g} · softmax({x}) to {x}", kinks="shifted by the largest, so nothing overflows",
+                               onnx="ReduceLogSumExp", numpy="scipy.special.logsumexp", also="lse"),
+    "reduce_var": Note("2 {g} ({x} - its mean) / (n - {ddof}) to {x}", numpy="var", also="variance reduce_variance"),
+    "reduce_std": Note("{g} ({x} - its mean) / ({out} (n - {ddof})) to {x}", kinks="0 where all values are equal",
+                       numpy="std", also="stddev standard_deviation"),
+    "arg_max": Note(kinks="the first of several", onnx="ArgMax", numpy="argmax"),
+    "arg_min": Note(kinks="the first of several", onnx="ArgMin", numpy="argmin"),
+    "is_first_max": Note(kinks="a NaN counts as the largest"),
+    "sum_to_like": Note("{g}, spread over the axes, to {x}", also="unbroadcast"),
+    "size": Note(numpy="size", also="numel count"),
+})

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from circuitflow.gates.integers import exact
-from circuitflow.gates.record import Attributes, Gate, Reads
+from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_number
 from circuitflow.gates.sums import wider
 
@@ -62,7 +62,7 @@ def _cum_prod_backward(op: Any, g: Any, out: Any, x: Any, *, axis: int, reverse:
     return op.flip(before * g, axis=axis) if reverse else before * g
 
 
-RUNNING = {
+RUNNING = family({
     "cum_sum": Gate("Σ x up to here", "The running sum along an axis, from its start or its end.",
                     ("x",), _running, attributes=Running, symbol="cumsum",
                     forward=_cum_sum,
@@ -73,4 +73,10 @@ RUNNING = {
                      forward=_cum_prod,
                      integers=exact,
                      backward=(_cum_prod_backward,)),
-}
+}, {
+    "cum_sum": Note("the running sum of {g} in the opposite direction to {x}",
+                    kinks="float32 is accumulated in float64", onnx="CumSum", numpy="cumulative_sum", also="cumsum"),
+    "cum_prod": Note("the products of the others, summed as they run, times {g} to {x}",
+                     kinks="exact where elements are 0", onnx="CumProd", numpy="cumulative_prod",
+                     also="cumprod cumproduct"),
+})

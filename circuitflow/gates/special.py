@@ -35,26 +35,26 @@ class Check(NamedTuple):
 
 
 class Namespace:
-    """An array library; `checks` collects the conditions under which rules refuse operands."""
+    """An array library for rules whose operands may have no values.
+
+    Attributes:
+        checks: collects the conditions under which rules refuse operands; None where rules may look at values.
+    """
 
     def __init__(self, library: Any, checks: list[Check] | None) -> None:
-        self._library = library
-        if checks is not None:
-            self.checks = checks
+        self._library, self.checks = library, checks
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library, name)
 
 
 def need_in_range(xp: Any, outside: Any, values: Any, message: str, error: type[Exception] = IndexError) -> None:
-    """Refuse values out of range; see `Check` for the arguments.
-
-    Where a namespace records what is done and has no values yet, it has a list `checks`, which the check goes into.
+    """Refuses values out of range, or adds the check to those of a `Namespace`; see `Check` for the arguments.
 
     Raises:
         Exception: of the class `error`, with the message.
     """
-    if hasattr(xp, "checks"):
+    if isinstance(xp, Namespace) and xp.checks is not None:
         xp.checks.append(Check(outside, values, message, error))
     elif bool(xp.any(outside)):
         first = int(xp.argmax(xp.asarray(xp.reshape(outside, (-1,)), dtype=xp.int8)))

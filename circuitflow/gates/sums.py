@@ -80,6 +80,30 @@ def average(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, s
     return xp.where(xp.isfinite(found), found, xp.asarray(of(x * (1 / TERMS)) * TERMS, dtype=x.dtype))
 
 
+def magnitude(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """The scale of squares that are summed along axes, which are kept with size 1.
+
+    It goes by the largest |x| where sums of squares may leave the range of the dtype, at either end; elsewhere it is 1.
+    So the squares of x divided by it stay in the range, and in all ordinary cases x stays what it is, to the last bit.
+    The reciprocal of the scale is in the range too: XLA multiplies by that.
+    """
+    if 0 in x.shape:
+        return xp.ones((1,) * x.ndim, dtype=x.dtype)
+    largest = xp.max(xp.abs(x), axis=axes, keepdims=True)
+    cube = largest * largest * largest
+    is_ordinary = (xp.isfinite(cube) & (cube > 0)) | (largest == 0) | ~xp.isfinite(largest)
+    return xp.where(is_ordinary, 1.0, xp.where(largest > 1, largest / 16, largest))
+
+
+def magnitude_of(op: Any, x: Any, axes: list[int]) -> Any:
+    """`magnitude` in the vocabulary of backward rules, but never below 1. A constant for every derivative."""
+    if 0 in x.shape:
+        return 1.0
+    largest = op.reduce_max(op.abs(op.stop_gradient(x)), axis=axes, keepdims=True)
+    is_extreme = op.is_inf(largest * largest * largest) & ~op.is_inf(largest)
+    return op.where(is_extreme, largest / 16, 1.0)
+
+
 def added(xp: Any, *xs: Any) -> Any:
     """The sum of operands, element by element."""
     if len(xs) == 2:

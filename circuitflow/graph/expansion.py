@@ -10,7 +10,7 @@ import networkx as nx
 
 from circuitflow.document.faults import Faults
 from circuitflow.document.model import InputNode, SubcircuitNode
-from circuitflow.gates import GateTable
+from circuitflow.gates import IDENTITY, GateTable
 from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.network import Output
 from circuitflow.graph.node import Edge, Node
@@ -109,7 +109,7 @@ def _place(definition: Definition, call: str, given: Mapping[str, Edge | None], 
     if isinstance(site.node, InputNode) and site.node.id in given:
         edge = given[site.node.id]
         edges = (edge._replace(port="x"),) if edge else ()
-        node = Node(name, "identity", gates["identity"], {}, edges, label=label)
+        node = Node(name, IDENTITY, gates[IDENTITY], {}, edges, label=label)
         return Placed(node, site, definition, call, site.sound and edge is not None)
     found = _edges(definition, call, site)
     outputs = tuple(site.outputs)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from circuitflow.document.model import GateNode, InputNode, SubcircuitNode
-from circuitflow.gates import ArrayType
+from circuitflow.gates import IDENTITY, ArrayType
 from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.expansion import outputs_of_call, resolve, resolved_outputs
 from circuitflow.graph.network import Network, Output
@@ -105,9 +105,9 @@ class _Levels:
                     break
                 if isinstance(site.node, InputNode) and site.node.id in bound:
                     node = network.nodes[path + name]
-                    site = Site(GateNode(id=site.node.id, gate="identity"), site.pointer)
+                    site = Site(GateNode(id=site.node.id, gate=IDENTITY), site.pointer)
                     edges = (bound[site.node.id]._replace(port="x"),)
-                    nodes[name] = Node(name, "identity", node.gate, {}, edges, (), node.types)
+                    nodes[name] = Node(name, IDENTITY, node.gate, {}, edges, (), node.types)
                 elif site.callee is not None:
                     given = {edge.port: edge for edge in edges}
                     inner = self.level(network, site.callee, f"{path}{name}/")

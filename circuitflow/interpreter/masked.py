@@ -72,18 +72,17 @@ class Masked:
     def __rsub__(self, other: Any) -> Masked:
         return self._like(other - self.value)
 
-    def __mul__(self, other: Any) -> Masked:
+    def __mul__(self, other: Any) -> Any:
         if type(other) in (int, float):  # not of NumPy, which is a value of a node
             return self._like(self.value * other)
-        return self._like(self.op.mul_no_nan(self.value, plain(other)))
+        return MaskedVocabulary(self.op).mul(self, other)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other: Any) -> Masked:
+    def __truediv__(self, other: Any) -> Any:
         if type(other) in (int, float):  # not of NumPy, which is a value of a node
             return self._like(self.value / other)
-        # A product, whose derivative in the divisor is 0 too where this is 0.
-        return self._like(self.op.mul_no_nan(self.value, 1 / plain(other)))
+        return MaskedVocabulary(self.op).div(self, other)
 
     __hash__ = None  # type: ignore[assignment]
 

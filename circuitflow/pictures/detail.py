@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from circuitflow.document.model import CallNode
 from circuitflow.document.model import Node as WrittenNode
+from circuitflow.gates import IDENTITY
 from circuitflow.graph.bodies import Definition
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.node import Node
@@ -124,7 +125,7 @@ class _Detail:
     def _is_port(self, node: Node) -> bool:
         """Whether a node is an input of a call, which passes on what it is given."""
         path, _, last = node.id.rpartition("/")
-        inner = called(self.circuit.definition, path) if node.kind == "identity" else None
+        inner = called(self.circuit.definition, path) if node.kind == IDENTITY else None
         return inner is not None and last in inner.definition.inputs
 
     def _group(self, path: str) -> str:

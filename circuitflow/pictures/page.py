@@ -12,7 +12,6 @@ from xml.etree import ElementTree as ET  # what this package wrote itself is wri
 from circuitflow.document.writing import dumps_node
 from circuitflow.explanations.explanation import Block, Stage, explanation, rule
 from circuitflow.explanations.forms import fingerprint, hypertext
-from circuitflow.gates import NOTES
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import written
@@ -135,7 +134,7 @@ def _parts(subject: Circuit | Result, picture: Picture) -> dict[str, Any]:
         node = circuit.nodes.get(vertex.node) if vertex.kind != Kind.FORK else None
         told = [["", vertex.tip]] if vertex.tip else []
         if node is not None:
-            if node.gate is not None and node.kind in NOTES:
+            if node.gate is not None and node.gate.facets.note.gradient:
                 told.append(["backward rule", rule(circuit, node, formula=False)])
             for name in node.names if result else ():
                 told += _numbers(result, name, most, several=bool(node.outputs))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from circuitflow.gates import IDENTITY
 from circuitflow.transforms.wires import Record, Wire
 from circuitflow.transforms.writer import Writer
 
@@ -52,8 +53,8 @@ def called(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = Map
     if record.gate == "constant":
         record = Record("constant", {}, record.attributes, name=name, notes=notes)
     elif record.name is not None or record.outputs:
-        writer.row("identity")
-        record = Record("identity", {0: wire}, {}, name=name, notes=notes)
+        writer.row(IDENTITY)
+        record = Record(IDENTITY, {0: wire}, {}, name=name, notes=notes)
     else:
         record.name = name
         return wire
@@ -64,7 +65,7 @@ def finished(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Re
     """The records that outputs need, every one with a name; a sum of sums is one sum."""
     outputs = list(outputs)
     kept = _needed(outputs)
-    records = _with_longer_sums([record for record in writer.records if id(record) in kept], outputs)
+    records = _with_longer_sums(writer, [record for record in writer.records if id(record) in kept], outputs)
     for record in records:
         if record.name is None:
             is_back = record.stage and record.gate != "constant"
@@ -109,8 +110,9 @@ def _needed(outputs: Iterable[Record]) -> set[int]:
     return seen
 
 
-def _with_longer_sums(records: Sequence[Record], outputs: Iterable[Record]) -> list[Record]:
+def _with_longer_sums(writer: Writer, records: Sequence[Record], outputs: Iterable[Record]) -> list[Record]:
     """Where the first operand of a sum is a sum that has no name and no other use, its operands stand in its place."""
+    sums = {name for name, row in writer.gates.items() if row.facets.loop == "sum"}
     uses = dict.fromkeys(map(id, outputs), 1)
     for record in records:
         for wire in record.operands.values():
@@ -118,9 +120,9 @@ def _with_longer_sums(records: Sequence[Record], outputs: Iterable[Record]) -> l
     terms: dict[int, list[Wire]] = {}
     merged: set[int] = set()
     for record in records:
-        if record.gate == "add":
+        if record.gate in sums:
             first, *rest = record.operands.values()
-            if first.record.gate == "add" and first.record.name is None and uses[id(first.record)] == 1:
+            if first.record.gate == record.gate and first.record.name is None and uses[id(first.record)] == 1:
                 merged.add(id(first.record))
                 terms[id(record)] = terms.pop(id(first.record))  # the list grows, so that long sums take no long time
                 terms[id(record)] += rest

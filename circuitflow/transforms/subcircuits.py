@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from circuitflow.gates import ArrayType, GateTable
+from circuitflow.gates import IDENTITY, ArrayType, GateTable
 from circuitflow.graph.bodies import Definition
 from circuitflow.graph.levels import Level
 from circuitflow.graph.node import Node
@@ -136,8 +136,8 @@ class Subcircuits:
             self.forward(writer, level, list(level.nodes.values()), inputs)
             before = _before(level, also)
             for name, output in before.items():
-                writer.row("identity")
-                writer.write(Record("identity", {0: inputs[name]}, {}, name=output), [inputs[name].type])
+                writer.row(IDENTITY)
+                writer.write(Record(IDENTITY, {0: inputs[name]}, {}, name=output), [inputs[name].type])
             described = {"description": level.definition.body.description} if level.definition.body.description else {}
             self.bodies[self._primals[key]] = {**described, "nodes": list(as_nodes(writer.records)),
                                                "outputs": [*level.outputs, *before.values()]}

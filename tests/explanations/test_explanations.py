@@ -6,6 +6,7 @@ import ast
 import html
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ import circuitflow as cf
 from circuitflow.explanations.catalogue import example
 from circuitflow.explanations.explanation import explanation
 from circuitflow.explanations.expressions import Phrase, applied, sent_back, stage
-from circuitflow.gates import GATES, NOTES, ArrayType
-from circuitflow.gates.notes import told
+from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.operators import BINARY, PREFIXES
+from circuitflow.gates.record import fill_in
 from circuitflow.graph.node import Edge, Node
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import number, printable, rows
@@ -236,7 +237,7 @@ def test_hostile_text_stays_text(hostile):
 
 
 def test_all_words_are_clauses():
-    for name, note in NOTES.items():
+    for name, note in ((name, gate.facets.note) for name, gate in GATES.items()):
         assert not note.words or (note.words[0].islower() and not note.words.endswith(".")), name
 
 
@@ -269,15 +270,15 @@ def test_a_clause_about_an_operand_that_is_left_out_is_left_out():
              {"id": "h", "gate": "conv", "inputs": ["image", "kernel"]}, {"id": "f", "gate": "reduce_sum", "inputs": ["h"]}]
     text = cf.explain(cf.Executor(circuit(*nodes)).run())
     assert "  · conv: dh ⋆ᵀ kernel to image, the windows of image times dh to kernel\n" in text
-    assert told("{g} to {x}; {g} to {y}", {"g": "df", "x": "u"}) == "df to u"
-    assert told("{g.q} to {x}, {out}") == "g_q to x, out"
-    assert told("{g} to {operands}") == "g to every operand"
+    assert fill_in("{g} to {x}; {g} to {y}", {"g": "df", "x": "u"}) == "df to u"
+    assert fill_in("{g.q} to {x}, {out}") == "g_q to x, out"
+    assert fill_in("{g} to {operands}") == "g to every operand"
 
 
-def test_a_row_with_other_operands_than_the_gate_of_its_name_tells_its_summary():
-    gates = {**GATES, "conv": GATES["neg"]}
-    result = cf.Executor(cf.loads(document("x = 2", "h = conv(x)", "f = exp(h)"), gates=gates)).run()
-    assert "  · conv: The negative." in cf.explain(result)
+@pytest.mark.parametrize(("row", "words"), [(GATES["neg"], "conv turns the sign of its gradient"), (replace(GATES["neg"]), "conv: The negative.")])
+def test_a_row_tells_its_own_words_under_any_name(row, words):
+    result = cf.Executor(cf.loads(document("x = 2", "h = conv(x)", "f = exp(h)"), gates={**GATES, "conv": row})).run()
+    assert f"  · {words}" in cf.explain(result)
     assert cf.draw(result, "html")
 
 

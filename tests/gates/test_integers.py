@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import circuitflow as cf
 from circuitflow.gates import ArrayType
-from circuitflow.gates.convolution import _Frame
+from circuitflow.gates.convolution import Frame
 from circuitflow.gates.shapes import ShapeError, promote
 from support.documents import circuit
 from support.exported import function_of
@@ -422,7 +422,7 @@ def test_small_seeds_drop_what_they_always_did():
 @settings(max_examples=500, deadline=None, derandomize=True)
 def test_a_window_of_padding_alone_is_found(size, k, s, d, before, after):
     try:
-        frame = _Frame((size,), [k], [s], [[before, after]], [d])
+        frame = Frame((size,), [k], [s], [[before, after]], [d])
     except ShapeError:
         return
     empty = [w for w in range(frame.windows[0]) if not any(0 <= w * s - before + j * d < size for j in range(k))]

@@ -11,7 +11,7 @@ import scipy.special
 
 import circuitflow as cf
 from circuitflow.document.model import NODES
-from circuitflow.gates import GATES, NOTES, names
+from circuitflow.gates import GATES, names
 from circuitflow.gates.names import KINDS, RECIPES, instead, suggestion
 from support.documents import document, faults
 
@@ -145,7 +145,7 @@ def _loads(text, first, second):
 
 def test_a_name_stands_in_one_place():
     seen = {}
-    for place, words in [*((known, names_) for table in (names._SEVERAL, names._EXACT, names._OTHERS) for names_, known in table.items()), *((gate, note.also) for gate, note in NOTES.items()),
+    for place, words in [*((known, names_) for table in (names._SEVERAL, names._EXACT, names._OTHERS) for names_, known in table.items()), *((name, gate.facets.note.also) for name, gate in GATES.items()),
                          *KINDS.items(), ("nothing", names.UNLIKE)]:
         for word in words.split():
             assert word not in GATES, word

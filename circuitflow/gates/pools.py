@@ -1,0 +1,100 @@
+"""Pools: the largest or the mean of the windows over images, and of whole channels."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from circuitflow.gates.convolution import Frame, Window, need_images, spatial, unfold
+from circuitflow.gates.record import Gate, Note, Reads, family
+from circuitflow.gates.shapes import ArrayType, ShapeError, show
+from circuitflow.gates.sums import average, total
+
+
+class Averaged(Window):
+    """A window, and whether it counts what stands around."""
+
+    count_include_pad: Annotated[bool, Field(description="count the zeros around x among the elements")] = False
+
+
+def _pooled(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
+            **_: Any) -> ArrayType:
+    need_images("x", x)
+    frame = Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
+    if empty := frame.empty_window():
+        raise ShapeError(f"needs an element of x in every window; {empty}; give smaller pads")
+    return ArrayType((*x.shape[:2], *frame.windows), x.dtype)
+
+
+def _in_window(rank: int) -> list[int]:
+    return list(range(2, 2 + rank))
+
+
+def _max_pool_backward(op: Any, g: Any, out: Any, x: Any, **window: Any) -> Any:
+    axes = _in_window(x.ndim - 2)
+    windows = op.unfold(op.stop_gradient(x), fill="lowest", **window)
+    return op.fold(op.where(op.is_first_max(windows, axis=axes), _over_window(op, g, windows, axes), 0.0), x, **window)
+
+
+def _over_window(op: Any, g: Any, windows: Any, axes: list[int]) -> Any:
+    for axis in axes:
+        g = op.unsqueeze(g, axis=axis)
+    return op.expand_like(g, windows)
+
+
+def _average_pool(xp: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
+    axes = tuple(_in_window(x.ndim - 2))
+    size = None if count_include_pad else total(xp, unfold(xp, xp.ones_like(x), **window), axis=axes)
+    return average(xp, unfold(xp, x, **window), axis=axes, size=size)
+
+
+def _average_pool_backward(op: Any, g: Any, out: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
+    axes = _in_window(x.ndim - 2)
+    windows = op.unfold(op.ones_like(x), **window)
+    size = math.prod(window["kernel_shape"]) if count_include_pad else op.reduce_sum(windows, axis=axes)
+    return op.fold(_over_window(op, g / size, windows, axes), x, **window)
+
+
+def _global(x: ArrayType) -> ArrayType:
+    need_images("x", x)
+    if any(size == 0 for size in x.shape[2:]):
+        raise ShapeError(f"needs at least one element in every channel; x is {show(x.shape)}")
+    return ArrayType((*x.shape[:2], *(1,) * (len(x.shape) - 2)), x.dtype)
+
+
+POOLS = family({
+    "max_pool": Gate("max of windows", "The largest in every window; the first of several takes the gradient.",
+                     ("x",), _pooled, attributes=Window, symbol="max", reads=Reads.INPUTS,
+                     forward=lambda xp, x, **window: xp.max(unfold(xp, x, fill="lowest", **window),
+                                                            axis=tuple(_in_window(x.ndim - 2))),
+                     backward=(_max_pool_backward,)),
+    "average_pool": Gate("mean of windows", "The mean of every window.",
+                         ("x",), _pooled, attributes=Averaged, symbol="mean",
+                         forward=_average_pool,
+                         backward=(_average_pool_backward,)),
+    "global_max_pool": Gate("max of a channel", "The largest in every channel; the first of several has the gradient.",
+                            ("x",), _global, symbol="max", reads=Reads.INPUTS,
+                            forward=lambda xp, x: xp.max(x, axis=tuple(spatial(x)), keepdims=True),
+                            backward=(lambda op, g, out, x: op.where(
+                                op.is_first_max(x, axis=spatial(x)), op.expand_like(g, x), 0.0),)),
+    "global_average_pool": Gate("mean of a channel", "The mean of every channel.",
+                                ("x",), _global, symbol="mean",
+                                forward=lambda xp, x: average(xp, x, axis=tuple(spatial(x)), keepdims=True),
+                                backward=(lambda op, g, out, x: op.expand_like(
+                                    g / op.size(x, axis=spatial(x)), x),)),
+}, {
+    "max_pool": Note("{g} goes to the largest of each window of {x}", kinks="of several the first, in row-major order",
+                     onnx="MaxPool", also="max_pool1d max_pool2d max_pool3d max_pooling",
+                     example={"kernel_shape": [2]}),
+    "average_pool": Note("{g} / n to every element of a window of {x}",
+                         kinks="what stands around x counts only if asked", onnx="AveragePool",
+                         also="avg_pool avg_pool1d avg_pool2d avg_pool3d average_pooling mean_pool",
+                         example={"kernel_shape": [2]}),
+    "global_max_pool": Note("{g} goes to the largest of a channel of {x}",
+                            kinks="of several the first, in row-major order", onnx="GlobalMaxPool",
+                            also="global_max_pooling adaptive_max_pool"),
+    "global_average_pool": Note("{g} / n to every element of a channel of {x}", onnx="GlobalAveragePool",
+                                also="global_avg_pool global_average_pooling"),
+})
