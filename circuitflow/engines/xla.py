@@ -14,7 +14,7 @@ from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError, MissingExtraError
-from circuitflow.gates.special import Namespace
+from circuitflow.gates.special import Check, Namespace
 from circuitflow.interpreter.binding import Bound, library_of
 from circuitflow.interpreter.libraries import JaxNumpy, Library
 from circuitflow.interpreter.passes import forward_pass, reverse_sweep
@@ -125,7 +125,8 @@ class Jitted(CompiledFunction):
         plan, jax, gates = self.question.plan, self._jax, self.question.circuit.gates
 
         def passes(arrays: Mapping[_Key, Any]) -> tuple[list[Any], list[Any], list[Any]]:
-            xp = Namespace(JaxNumpy(), [])
+            checks: list[Check] = []
+            xp = Namespace(JaxNumpy(), checks)
             inputs, upstream = _parted(arrays)
             values = forward_pass(plan, Bound(xp, inputs, {}))
             seeds: dict[int, Any] = {}
@@ -135,7 +136,7 @@ class Jitted(CompiledFunction):
                     seeds[slot] = seeds[slot] + seed if slot in seeds else seed
             gradients, _ = reverse_sweep(plan, Vocabulary(xp, gates), values, seeds)
             return ([values[slot] for slot in plan.of.values()], [gradients[slot] for slot in plan.wrt.values()],
-                    [xp.any(check.outside) for check in xp.checks])
+                    [xp.any(check.outside) for check in checks])
 
         def over_rows(arrays: Mapping[_Key, Any]) -> Any:
             return jax.vmap(passes, ({key: 0 if key in columns else None for key in arrays},))(arrays)
