@@ -12,10 +12,17 @@ from circuitflow.engines.staged import buffers
 from support.commands import circuitflow  # noqa: F401  (a fixture)
 from support.memory_plans import checked
 from support.skips import summary
+from support.slices import mark_long
 from support.suite import ROOT
 
 buffers.allot = checked(buffers.allot)
 """Every plan of buffers that a test makes is checked."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `sliced` leaves out, before `-m` selects by the marks."""
+    mark_long(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -23,7 +30,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = terminalreporter.stats.get("skipped", [])
     if reports:
         terminalreporter.section("not tested")
-        for line in summary(report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in reports):
+        for line in summary(report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+                            for report in reports):
             terminalreporter.line(line)
 
 

@@ -18,7 +18,8 @@ from support.suite import ROOT
 
 def test_the_circuit_is_what_the_peers_compute():
     inputs, gates = dag(300)
-    functions = type("Functions", (), {**{name: staticmethod(f) for name, f in _UNARY.items()}, "total": staticmethod(sum)})
+    functions = type("Functions", (),
+                     {**{name: staticmethod(f) for name, f in _UNARY.items()}, "total": staticmethod(sum)})
     circuit = cf.loads(document(inputs, gates))
     assert len(circuit.nodes) == 310
     assert not circuit.unused()
@@ -40,7 +41,8 @@ def test_our_part_of_the_small_cases_runs():
 
 
 def test_a_peer_that_disagrees_is_not_timed():
-    case = Case("work", "call", 1, lambda: [1.0, 2.0], lambda: {"right": lambda: (1.0, {"x": 2.0}), "wrong": lambda: [1.0, 2.1]}, {})
+    case = Case("work", "call", 1, lambda: [1.0, 2.0],
+                lambda: {"right": lambda: (1.0, {"x": 2.0}), "wrong": lambda: [1.0, 2.1]}, {})
     with pytest.raises(AssertionError, match="wrong"):
         compare(case)
 
@@ -49,7 +51,8 @@ def test_a_bound_holds_for_the_best_of_several():
     def slow():
         return [math.fsum([0.5, 0.5, *[0.0] * 20_000])]
 
-    case = Case("work", "call", 1, lambda: [1.0], lambda: {"quick": lambda: [1.0], "slow": slow}, {"quick|slow": 0.5, "slow": 0.1}, 3)
+    case = Case("work", "call", 1, lambda: [1.0], lambda: {"quick": lambda: [1.0], "slow": slow},
+                {"quick|slow": 0.5, "slow": 0.1}, 3)
     quick, slowly = compare(case)
     assert (quick.peer, quick.most, slowly.peer, slowly.most) == ("quick", 0.5, "slow", 0.1)
     assert slowly.ratio < quick.ratio

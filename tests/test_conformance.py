@@ -1,4 +1,5 @@
-"""Every point of docs/conventions.md on every engine and export: what the page promises, or an exception that it lists."""
+"""Every point of docs/conventions.md on every engine and export: what the page promises, or an exception that it
+lists."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from circuitflow.interpreter.question import Question
 from circuitflow.transforms.derivatives import reverse
 from support.edge_points import DIGAMMA, EXCEPTIONS, GIVEN, POINTS, as_array, inf
 from support.exported import written
+from support.slices import gate_of
 
 Answer = tuple[Any, list[Any]]
 Way = Callable[["Group"], Iterator[Answer]]
@@ -53,7 +55,8 @@ class Group:
 
     @functools.cached_property
     def wrt(self) -> tuple[str, ...]:
-        return tuple(name for i, (name, x) in enumerate(self.operands(0).items()) if x.dtype.kind == "f" and GATES[self.gate].reaches(i))
+        return tuple(name for i, (name, x) in enumerate(self.operands(0).items()) if x.dtype.kind == "f"
+                     and GATES[self.gate].reaches(i))
 
     @functools.cached_property
     def is_scalar(self) -> bool:
@@ -62,8 +65,10 @@ class Group:
     def circuit(self, *rows: int, constants: dict[str, Any] | None = None) -> cf.Circuit:
         """The gate on inputs; they may have an axis more in front, and some may be constants."""
         nodes = [{"id": name, "gate": "constant", "value": said(constants[name])} if name in (constants or {}) else
-                 {"id": name, "gate": "input", "shape": [*rows, *x.shape], "dtype": str(x.dtype)} for name, x in self.operands(0).items()]
-        nodes.append({"id": "f", "gate": self.gate, "inputs": [node["id"] for node in nodes], **GIVEN.get(self.gate, {})})
+                 {"id": name, "gate": "input", "shape": [*rows, *x.shape], "dtype": str(x.dtype)} for name,
+                 x in self.operands(0).items()]
+        nodes.append({"id": "f", "gate": self.gate, "inputs": [node["id"] for node in nodes],
+                      **GIVEN.get(self.gate, {})})
         return cf.loads(json.dumps({"circuitflow": "1.0", "nodes": nodes, "outputs": ["f"]}))
 
     def upstream(self, point: int) -> dict[str, Any]:
@@ -87,21 +92,24 @@ def said(x: Any) -> Any:
 def grouped() -> list[Group]:
     groups: dict[Any, list[Any]] = {}
     for gate, operands, value, gradients in POINTS:
-        groups.setdefault((gate, *((x.shape, x.dtype) for x in map(as_array, operands))), []).append((operands, value, gradients))
+        groups.setdefault((gate, *((x.shape, x.dtype) for x in map(as_array, operands))),
+                          []).append((operands, value, gradients))
     return [Group(key[0], tuple(points)) for key, points in groups.items()]
 
 
 GROUPS = grouped()
 
 
-# The ways: each gives value and gradients for every point, as often as it has them -----------------------------------------
+# The ways: each gives value and gradients for every point, as often as it has them
+# -----------------------------------------
 
 
 def interpreted(library: str) -> Way:
     def way(group: Group) -> Iterator[Answer]:
         xp, executor = pytest.importorskip(library), cf.Executor(group.circuit())
         for point in range(len(group.points)):
-            given, upstream = ({name: xp.asarray(x) for name, x in some.items()} for some in (group.operands(point), group.upstream(point)))
+            given, upstream = ({name: xp.asarray(x) for name, x in some.items()}
+                               for some in (group.operands(point), group.upstream(point)))
             found: Any = executor.run(given, upstream=upstream, wrt=group.wrt) if group.wrt else executor.forward(given)
             yield found.outputs["f"], [found.gradients[name] for name in group.wrt] if group.wrt else []
 
@@ -115,7 +123,9 @@ def one_by_one(group: Group, function: Any) -> Iterator[Answer]:
 
 
 def compiled(engine: str, thresholds: cf.Thresholds = HIGH) -> Way:
-    return lambda group: one_by_one(group, cf.Executor(group.circuit(), thresholds=thresholds).compile(wrt=group.wrt, engine=engine))
+    return lambda group: one_by_one(group,
+                                    cf.Executor(group.circuit(),
+                                                thresholds=thresholds).compile(wrt=group.wrt, engine=engine))
 
 
 def on_floats(group: Group) -> Iterator[Answer]:
@@ -124,7 +134,8 @@ def on_floats(group: Group) -> Iterator[Answer]:
 
 
 def taped(*, fast: bool) -> Way:
-    return lambda group: one_by_one(group, Taped(Question(cf.Executor(group.circuit()), None, group.wrt), HIGH, fast=fast))
+    return lambda group: one_by_one(group,
+                                    Taped(Question(cf.Executor(group.circuit()), None, group.wrt), HIGH, fast=fast))
 
 
 def all_at_once(group: Group, function: Any) -> Iterator[Answer]:
@@ -141,12 +152,14 @@ def over_rows(engine: str) -> Way:
 
 
 def in_blocks(thresholds: cf.Thresholds) -> Way:
-    return lambda group: all_at_once(group, Rows(Question(cf.Executor(group.circuit()), None, group.wrt), thresholds, fast=False))
+    return lambda group: all_at_once(group, Rows(Question(cf.Executor(group.circuit()), None, group.wrt), thresholds,
+                                                 fast=False))
 
 
 def in_an_array(engine: str, thresholds: cf.Thresholds = HIGH) -> Way:
     """All points in one array, which the gate takes element by element."""
-    return lambda group: all_at_once(group, cf.Executor(group.circuit(TIMES * len(group.points)), thresholds=thresholds).compile(wrt=group.wrt, engine=engine))
+    return lambda group: all_at_once(group, cf.Executor(group.circuit(TIMES * len(group.points)),
+                                                        thresholds=thresholds).compile(wrt=group.wrt, engine=engine))
 
 
 def beside_constants(run: Callable[[cf.Circuit, str], Any]) -> Way:
@@ -178,12 +191,14 @@ def of_document(group: Group) -> Iterator[Answer]:
 
 def exported(group: Group) -> Iterator[Answer]:
     function = written(group.circuit(), group.wrt)
-    return one_by_one(group, lambda operands, upstream: function(**operands, **{f"d{name}": x for name, x in upstream.items()}))
+    return one_by_one(group, lambda operands,
+                      upstream: function(**operands, **{f"d{name}": x for name, x in upstream.items()}))
 
 
 def exported_array(group: Group) -> Iterator[Answer]:
     function = written(group.circuit(TIMES * len(group.points)), group.wrt)
-    return all_at_once(group, lambda operands, upstream: function(**operands, **{f"d{name}": x for name, x in upstream.items()}))
+    return all_at_once(group, lambda operands,
+                       upstream: function(**operands, **{f"d{name}": x for name, x in upstream.items()}))
 
 
 ANY: dict[str, Way] = {
@@ -193,12 +208,14 @@ ANY: dict[str, Way] = {
 }
 DIFFERENTIABLE: dict[str, Way] = {"gradient document": of_document}
 SCALAR: dict[str, Way] = {
-    "staged on floats": on_floats, "staged arrays": in_an_array("staged"), "staged arrays in blocks": in_an_array("staged", LOW),
+    "staged on floats": on_floats, "staged arrays": in_an_array("staged"),
+    "staged arrays in blocks": in_an_array("staged", LOW),
     "export of arrays": exported_array, "jax arrays": in_an_array("jax"),
     "rows": in_blocks(HIGH), "rows in blocks": in_blocks(LOW), "rows compiled": over_rows("staged"),
 }
 SEVERAL: dict[str, Way] = {
-    "staged beside constants": beside_constants(lambda circuit, name: cf.Executor(circuit).compile(wrt=name, engine="staged")),
+    "staged beside constants": beside_constants(lambda circuit,
+                                                name: cf.Executor(circuit).compile(wrt=name, engine="staged")),
     "export beside constants": beside_constants(written),
 }
 FLOATS: dict[str, Way] = {
@@ -212,7 +229,8 @@ NO_FLOATS = ("lgamma", "polygamma")
 
 def takes(way: str, group: Group) -> bool:
     return (way in ANY or (way in DIFFERENTIABLE and bool(group.wrt)) or (way in SCALAR and group.is_scalar)
-            or (way in SEVERAL and group.is_scalar and len(group.wrt) > 1) or (way in FLOATS and group.is_scalar and group.gate not in NO_FLOATS))
+            or (way in SEVERAL and group.is_scalar and len(group.wrt) > 1)
+            or (way in FLOATS and group.is_scalar and group.gate not in NO_FLOATS))
 
 
 def differences(way: str, group: Group) -> Iterator[tuple[Any, str]]:
@@ -223,17 +241,24 @@ def differences(way: str, group: Group) -> Iterator[tuple[Any, str]]:
     assert rest == 0
     for i, (value, sent) in enumerate(answers):
         operands, promised, gradients = group.points[i // times]
-        for what, found, expected in [("value", value, promised), *((f"gradient {k}", *pair) for k, pair in enumerate(zip(sent, gradients, strict=True)))]:
+        for what, found, expected in [("value", value, promised),
+                                      *((f"gradient {k}", *pair) for k,
+                                        pair in enumerate(zip(sent, gradients, strict=True)))]:
             found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-            if found.shape != expected.shape or not np.allclose(found, expected, rtol=TOLERANCE, atol=0, equal_nan=True):
+            if found.shape != expected.shape or not np.allclose(found, expected, rtol=TOLERANCE, atol=0,
+                                                                equal_nan=True):
                 yield operands, f"{what} at {operands}: {found}, promised {expected}"
 
 
 def is_exception(way: str, group: Group, operands: Any) -> bool:
-    return any(group.gate == gate and operands == at and (way in BY_XLA or (way == "torch" and why is DIGAMMA)) for gate, at, why in EXCEPTIONS)
+    return any(group.gate == gate and operands == at and (way in BY_XLA or (way == "torch" and why is DIGAMMA))
+               for gate, at, why in EXCEPTIONS)
 
 
-@pytest.mark.parametrize(("way", "group"), [pytest.param(way, group, id=f"{way}-{group}") for way in WAYS for group in GROUPS if takes(way, group)])
+@pytest.mark.sliced(group=gate_of)
+@pytest.mark.parametrize(("way", "group"),
+                         [pytest.param(way, group, id=f"{way}-{group}") for way in WAYS for group in GROUPS
+                          if takes(way, group)])
 def test_every_point(way, group):
     assert [text for operands, text in differences(way, group) if not is_exception(way, group, operands)] == []
 
@@ -242,7 +267,8 @@ def test_every_point(way, group):
 def test_every_exception_is_needed(gate, operands, why):
     groups = [group for group in GROUPS if group.gate == gate and operands in [point[0] for point in group.points]]
     assert groups
-    assert operands in [at for group in groups for way in ("jax", "jax arrays") if takes(way, group) for at, _ in differences(way, group)]
+    assert operands in [at for group in groups for way in ("jax", "jax arrays") if takes(way, group) for at,
+                        _ in differences(way, group)]
 
 
 @pytest.mark.parametrize("way", FLOATS)
@@ -254,14 +280,20 @@ def test_what_is_no_operation_on_floats_is_refused(way, gate):
 
 def test_xla_computes_quotients_as_they_are_written():
     """Its simplifier would make x / (y · y) of it, ln e^x into x, and one factor of two numbers."""
-    nodes = [{"id": "x", "gate": "input", "value": 3e200}, {"id": "y", "gate": "input", "value": 4e200}, {"id": "c", "gate": "constant", "value": 1e200}]
-    made = {"q": ("div", "x", "y"), "quotients": ("div", "q", "y"), "r": ("div", "y", "q"), "inner": ("div", "x", "r"), "e": ("exp", "x"), "power": ("log", "e"),
-            "s": ("square", "x"), "root": ("sqrt", "s"), "d": ("exp", "y"), "n": ("neg", "y"), "i": ("exp", "n"), "exponentials": ("mul", "d", "i")}
-    document = {"circuitflow": "1.0", "nodes": nodes + [{"id": name, "gate": gate, "inputs": list(inputs)} for name, (gate, *inputs) in made.items()],
+    nodes = [{"id": "x", "gate": "input", "value": 3e200}, {"id": "y", "gate": "input", "value": 4e200},
+             {"id": "c", "gate": "constant", "value": 1e200}]
+    made = {"q": ("div", "x", "y"), "quotients": ("div", "q", "y"), "r": ("div", "y", "q"), "inner": ("div", "x", "r"),
+            "e": ("exp", "x"), "power": ("log", "e"),
+            "s": ("square", "x"), "root": ("sqrt", "s"), "d": ("exp", "y"), "n": ("neg", "y"), "i": ("exp", "n"),
+            "exponentials": ("mul", "d", "i")}
+    document = {"circuitflow": "1.0", "nodes": nodes + [{"id": name, "gate": gate, "inputs": list(inputs)} for name,
+                                                        (gate, *inputs) in made.items()],
                 "outputs": ["quotients", "inner", "power", "root", "exponentials"]}
     executor = cf.Executor(cf.loads(json.dumps(document)))
     expected, found = (executor.compile(wrt=(), engine=engine)()[0] for engine in ("interpreter", "jax"))
-    assert {name: float(x) for name, x in found.items()} == pytest.approx({name: float(x) for name, x in expected.items()}, rel=TOLERANCE, nan_ok=True)
+    assert {name: float(x) for name,
+            x in found.items()} == pytest.approx({name: float(x) for name, x in expected.items()}, rel=TOLERANCE,
+                                                 nan_ok=True)
     assert float(found["quotients"]) == pytest.approx(1.875e-201, rel=TOLERANCE)
     assert float(found["root"]) == inf
 
@@ -271,14 +303,16 @@ def test_numbers_of_a_rule_do_not_become_one_number():
         return x * 1e200 * 1e200 + ((x + 1e20) - 1e20)
 
     gates = {**cf.GATES, "far": cf.Gate("", "", ("x",), lambda x: x, forward, (None,))}
-    circuit = cf.loads('{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "shape": [2]}, {"id": "f", "gate": "far", "inputs": ["x"]}], "outputs": ["f"]}', gates=gates)
+    circuit = cf.loads('{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "shape": [2]}, {"id": "f", '
+                       '"gate": "far", "inputs": ["x"]}], "outputs": ["f"]}', gates=gates)
     value, _ = cf.Executor(circuit).compile(wrt=(), engine="jax")(x=np.array([1e-300, 0.0]))
     np.testing.assert_allclose(value, [1e100, 0], rtol=TOLERANCE)
 
 
 def test_a_gate_that_has_no_value_at_zeros_is_exported():
     """The lines are found out on samples; a matrix of zeros has no inverse."""
-    document = {"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "shape": [2, 2]}, {"id": "f", "gate": "inv", "inputs": ["x"]}], "outputs": ["f"]}
+    document = {"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "shape": [2, 2]},
+                                                {"id": "f", "gate": "inv", "inputs": ["x"]}], "outputs": ["f"]}
     function = written(cf.loads(json.dumps(document)), ["x"])
     value, gradients = function(x=[[2.0, 0.0], [0.0, 4.0]], df=np.ones((2, 2)))
     np.testing.assert_allclose(value, [[0.5, 0], [0, 0.25]])
@@ -287,8 +321,10 @@ def test_a_gate_that_has_no_value_at_zeros_is_exported():
 
 @pytest.mark.parametrize("engine", ["interpreter", "staged", "jax"])
 def test_a_power_of_4096_elements_is_an_output_itself(engine):
-    document = {"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": {"data": 3, "shape": [4096]}}, {"id": "two", "gate": "constant", "value": 2.0},
-                {"id": "f", "gate": "pow", "inputs": ["x", "two"]}], "outputs": ["f"], "upstream": {"f": {"data": 1, "shape": [4096]}}}
+    document = {"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": {"data": 3, "shape": [4096]}},
+                                                {"id": "two", "gate": "constant", "value": 2.0},
+                {"id": "f", "gate": "pow", "inputs": ["x", "two"]}], "outputs": ["f"],
+                "upstream": {"f": {"data": 1, "shape": [4096]}}}
     value, gradients = cf.Executor(cf.loads(json.dumps(document))).compile(wrt="x", engine=engine)()
     np.testing.assert_array_equal(value, np.full(4096, 9.0))
     np.testing.assert_array_equal(gradients["x"], np.full(4096, 6.0))

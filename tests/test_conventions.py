@@ -66,7 +66,8 @@ def test_the_page_has_every_row_once_and_whole():
 @needs_torch
 def test_every_reason_is_needed():
     differing = {(gate, reason(gate, operands)) for gate, operands, _, _ in POINTS
-                 if not all(equal(pull(gate, *operands), theirs) for theirs in (in_jax(gate, operands), in_torch(gate, operands)))}
+                 if not all(equal(pull(gate, *operands), theirs)
+                            for theirs in (in_jax(gate, operands), in_torch(gate, operands)))}
     assert {*WHY.items(), *WHY_AT_NAN.items()} <= differing
 
 
@@ -74,7 +75,8 @@ def test_every_reason_is_needed():
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_points(gate, operands, value, gradients, dtype):
     everything = np.abs(np.concatenate([np.ravel(x) for x in (*operands, value, *gradients)]).astype(np.float64))
-    if dtype == np.float32 and np.any(((everything > 0) & (everything < 1e-37)) | ((everything > 1e38) & (everything < inf))):
+    if dtype == np.float32 and np.any(((everything > 0) & (everything < 1e-37))
+                                      | ((everything > 1e38) & (everything < inf))):
         pytest.skip("beyond the range of float32")
     if dtype == np.float32 and any(is_neighbour(x) for operand in operands for x in np.ravel(operand)):
         pytest.skip("float32 has no such number beside the kink")
@@ -116,7 +118,8 @@ def test_a_product_with_a_zero_beside_an_overflow_is_right_to_second_order(zero)
     xs = [1e200, 1e200, 1e200, 2.0, 3.0]
     xs[zero] = 0.0
     names = [f"x{i}" for i in range(5)]
-    document = {"circuitflow": "1.0", "nodes": [*({"id": name, "gate": "input", "value": x} for name, x in zip(names, xs, strict=True)),
+    document = {"circuitflow": "1.0",
+                "nodes": [*({"id": name, "gate": "input", "value": x} for name, x in zip(names, xs, strict=True)),
                                                 {"id": "f", "gate": "mul", "inputs": names}], "outputs": ["f"]}
     first = cf.gradient(cf.loads(json.dumps(document)), wrt=names)
     others = [math.prod(xs[:zero] + xs[zero + 1 :]) if i == zero else 0 for i in range(5)]
@@ -127,9 +130,12 @@ def test_a_product_with_a_zero_beside_an_overflow_is_right_to_second_order(zero)
 
 
 @pytest.mark.parametrize(("gate", "attributes", "x", "value", "slope"), [
-    ("swish", {"alpha": 2.0}, -inf, 0, 0), ("swish", {"alpha": 2.0}, inf, inf, 1), ("swish", {"alpha": -1.5}, -inf, -inf, 1),
-    ("swish", {"alpha": -1.5}, inf, 0, 0), ("swish", {"alpha": 0.0}, -inf, -inf, 0.5), ("swish", {"alpha": 0.0}, 3, 1.5, 0.5),
-    ("swish", {"alpha": -1.5}, -2, -2 / (1 + math.exp(-3)), 1 / (1 + math.exp(-3)) + 3 * math.exp(-3) / (1 + math.exp(-3)) ** 2),
+    ("swish", {"alpha": 2.0}, -inf, 0, 0), ("swish", {"alpha": 2.0}, inf, inf, 1),
+    ("swish", {"alpha": -1.5}, -inf, -inf, 1),
+    ("swish", {"alpha": -1.5}, inf, 0, 0), ("swish", {"alpha": 0.0}, -inf, -inf, 0.5),
+    ("swish", {"alpha": 0.0}, 3, 1.5, 0.5),
+    ("swish", {"alpha": -1.5}, -2, -2 / (1 + math.exp(-3)),
+     1 / (1 + math.exp(-3)) + 3 * math.exp(-3) / (1 + math.exp(-3)) ** 2),
     ("gelu", {"approximate": "tanh"}, -inf, 0, 0), ("gelu", {"approximate": "tanh"}, inf, inf, 1),
     ("polygamma", {"n": 0}, inf, inf, 0), ("polygamma", {"n": 3}, inf, 0, 0)])
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
@@ -184,7 +190,8 @@ def test_long_float32_sums_keep_their_digits(shape):
     """Along axis 0, NumPy itself adds one float32 to another, and stops at 2^24."""
     x = np.full(shape, 0.1, np.float32)
     exact = 1e7 * float(np.float32(0.1))
-    assert float(np.max(pull("reduce_sum", x, dtype=np.float32, axis=int(np.argmax(shape)))[0])) == pytest.approx(exact, rel=1e-6)
+    assert float(np.max(pull("reduce_sum", x, dtype=np.float32,
+                             axis=int(np.argmax(shape)))[0])) == pytest.approx(exact, rel=1e-6)
     assert float(pull("reduce_mean", x, dtype=np.float32)[0]) == pytest.approx(exact / 1e7, rel=1e-6)
     like = np.zeros((1,) * len(shape), np.float32)
     total = GATES["sum_to_like"].forward(np, x, like)
@@ -218,7 +225,8 @@ def library_of(name: str) -> Any:
     return np if name == "numpy" else namespace(name)
 
 
-SPECIAL = [-math.inf, -2.5, -2.0, -1.0, -0.5, -5e-324, -0.0, 0.0, 5e-324, 1e-310, 0.5, 1.0, 1.5, 3.0, math.inf, math.nan]
+SPECIAL = [-math.inf, -2.5, -2.0, -1.0, -0.5, -5e-324, -0.0, 0.0, 5e-324, 1e-310, 0.5, 1.0, 1.5, 3.0, math.inf,
+           math.nan]
 
 
 def c_pow(x: float, y: float) -> float:
@@ -243,9 +251,11 @@ def test_a_power_is_that_of_ieee(library, dtype, shape):
             if (dtype == "float32" or library == "jax") and any(0 < abs(v) < 1e-300 for v in (x, y)):
                 continue  # 0 there
             with np.errstate(all="ignore"):
-                found = np.asarray(GATES["pow"].forward(xp, xp.asarray(np.full(shape, x).tolist(), dtype=kind), xp.asarray(y, dtype=kind)))
+                found = np.asarray(GATES["pow"].forward(xp, xp.asarray(np.full(shape, x).tolist(), dtype=kind),
+                                                        xp.asarray(y, dtype=kind)))
             expected = c_pow(x, y)
-            np.testing.assert_allclose(found, np.full(shape, expected), rtol=1e-6 if dtype == "float32" else 1e-14, err_msg=f"{x}^{y}")
+            np.testing.assert_allclose(found, np.full(shape, expected), rtol=1e-6 if dtype == "float32" else 1e-14,
+                                       err_msg=f"{x}^{y}")
             if expected == 0:
                 assert np.all(np.signbit(found) == (math.copysign(1, expected) < 0)), f"{x}^{y}"
 
@@ -254,7 +264,8 @@ def test_a_power_is_that_of_ieee(library, dtype, shape):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_lgamma_near_zero_and_at_its_ends(library, dtype):
     xp = library_of(library)
-    points = [5e-324, -5e-324, 1e-310, -1e-310, 3e-308, 1e-301, 1e-299, -1e-200, 1e-46, 1e-40, -1e-40, 1e-30, 1e-3, 2.5, -1.5, 170.0, math.inf]
+    points = [5e-324, -5e-324, 1e-310, -1e-310, 3e-308, 1e-301, 1e-299, -1e-200, 1e-46, 1e-40, -1e-40, 1e-30, 1e-3, 2.5,
+              -1.5, 170.0, math.inf]
     for x in map(float, np.asarray(points, dtype)):
         if x == 0 or (library == "jax" and abs(x) < np.finfo(dtype).tiny):  # XLA takes subnormal numbers for 0
             continue

@@ -38,7 +38,8 @@ def test_what_is_given_wins_over_the_document(product):
 
 
 def test_only_what_the_outputs_need_runs():
-    executor = cf.Executor(circuit("x = 1", {"id": "lost", "gate": "input"}, "u = neg(lost)", "f = neg(x)", "g = exp(x)",
+    executor = cf.Executor(circuit("x = 1", {"id": "lost", "gate": "input"}, "u = neg(lost)", "f = neg(x)",
+                                   "g = exp(x)",
                                    outputs=["f", "g"]))
     assert set(executor.run(of="f").values) == {"x", "f"}
     assert set(executor.run().values) == {"x", "f", "g"}
@@ -77,8 +78,10 @@ def test_an_output_that_another_is_computed_from_gets_both_gradients():
 
 
 def test_two_references_to_one_node_add_their_upstream_gradients():
-    inner = {"a": {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["x"]}], "outputs": ["y"]}}
-    executor = cf.Executor(circuit("x = 0", {"id": "h", "gate": "call", "circuit": "a", "inputs": ["x"]}, circuits=inner))
+    inner = {"a": {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["x"]}],
+                   "outputs": ["y"]}}
+    executor = cf.Executor(circuit("x = 0", {"id": "h", "gate": "call", "circuit": "a", "inputs": ["x"]},
+                                   circuits=inner))
     assert executor.run(of=["h", "h/y"]).gradients["x"] == 2
 
 
@@ -119,7 +122,9 @@ X, Y = np.ones((3, 2)), np.ones(3)
 
 
 @pytest.mark.parametrize(("inputs", "message"), [
-    ({}, "no value for input 'x' (float64 (batch, 2)), 'y' (float64 (batch,)); it has no default, so give it one (--set x=…)"),
+    ({},
+     "no value for input 'x' (float64 (batch, 2)), 'y' (float64 (batch,)); it has no default, so give it one (--set "
+     "x=…)"),
     ({"xx": 1}, "there is no input 'xx' in circuit 'circuit'; did you mean 'x'?"),
     ({"unknown": 1}, "there is no input 'unknown' in circuit 'circuit'; it has x, y, i, m"),
     ({"c": 1}, "'c' cannot be given a value: it is a constant; inputs and parameters can"),
@@ -133,7 +138,8 @@ X, Y = np.ones((3, 2)), np.ones(3)
     ({"x": X, "y": Y, "m": 1}, "'m' is int64; expected bool, so cast it first"),
     ({"x": X, "y": [True, False, True]}, "'y' is bool; expected float64, so cast it first"),
     ({"x": "hello", "y": Y}, "'x' is \"hello\"; expected numbers of dtype float64"),
-    ({"x": np.complex128(1j), "y": Y}, "'x' is np.complex128(1j); expected numbers, not complex128; a circuit has no complex numbers, so give real and imaginary part as two inputs"),
+    ({"x": np.complex128(1j), "y": Y}, "'x' is np.complex128(1j); expected numbers, not complex128; a circuit has no "
+                                       "complex numbers, so give real and imaginary part as two inputs"),
     ({"x": object(), "y": Y}, "'x' is a object; expected a number, lists of numbers or an array"),
     ({"x": [[1, 2], [3]], "y": Y}, "'x' is a list of 2 of unequal lengths; expected a rectangular array"),
 ])
@@ -154,7 +160,8 @@ def test_inputs_of_every_kind_take_the_declared_dtype():
 
 
 def test_an_empty_list_is_of_any_dtype():
-    c = circuit({"id": "m", "gate": "input", "shape": ["n"], "dtype": "bool"}, {"id": "x", "gate": "input", "shape": ["n"]},
+    c = circuit({"id": "m", "gate": "input", "shape": ["n"], "dtype": "bool"},
+                {"id": "x", "gate": "input", "shape": ["n"]},
                 "w = where(m, x, x)", {"id": "f", "gate": "reduce_sum", "inputs": ["w"]})
     result = cf.Executor(c).run({"m": [], "x": []})
     assert result.outputs["f"] == 0
@@ -179,7 +186,8 @@ def test_a_named_dimension_that_makes_a_tensor_too_large():
 ])
 def test_wrong_questions(question, message):
     executor = cf.Executor(circuit(
-        "x = 3", "y = 4", {"id": "c", "gate": "constant", "value": 1}, {"id": "n", "gate": "input", "value": 1, "dtype": "int64"},
+        "x = 3", "y = 4", {"id": "c", "gate": "constant", "value": 1},
+        {"id": "n", "gate": "input", "value": 1, "dtype": "int64"},
         "polar = polar(x, y)", outputs=["polar.radius", "n"], gates={**cf.GATES, "polar": POLAR}))
     with pytest.raises(cf.InputError) as error:
         executor.run(**question)
@@ -195,7 +203,8 @@ def test_an_integer_output_is_computed_and_not_differentiated():
 
 def test_a_gate_with_several_outputs():
     gates = {**cf.GATES, "polar": POLAR}
-    c = circuit("x = 3", "y = 4", "p = polar(x, y)", "f = mul(p.radius, p.angle)", outputs=["f", "p.radius"], gates=gates)
+    c = circuit("x = 3", "y = 4", "p = polar(x, y)", "f = mul(p.radius, p.angle)", outputs=["f", "p.radius"],
+                gates=gates)
     result = cf.Executor(c).run(upstream={"p.radius": 0})
     angle = math.atan2(4, 3)
     assert result.values["p.radius"] == 5
@@ -295,7 +304,8 @@ def test_a_gate_that_fails_names_its_node(nodes, message):
 
 
 @pytest.mark.parametrize(("rule", "message"), [
-    (lambda op, g, out, x: op.reduce_sum(g), "node 'f': the backward rule of bad gives shape () for operand 'x' of shape (2,); "
+    (lambda op, g, out, x: op.reduce_sum(g),
+     "node 'f': the backward rule of bad gives shape () for operand 'x' of shape (2,); "
                                              "correct the rule"),
     (lambda op, g, out, x: op.cube(g), "node 'f': bad: there is no gate 'cube' in the table"),
 ])
@@ -375,7 +385,8 @@ def test_without_array_api_compat_the_error_names_the_extra(monkeypatch):
 
 
 def test_torch_tensors_stay_torch_tensors():
-    torch = pytest.importorskip("torch", reason="torch is not installed: it is too large to be a dependency of the tests")
+    torch = pytest.importorskip("torch",
+                                reason="torch is not installed: it is too large to be a dependency of the tests")
     c = circuit("x = [1, 2]", {"id": "w", "gate": "parameter", "value": [3, 4]}, "p = mul(x, w)",
                 {"id": "f", "gate": "reduce_sum", "inputs": ["p"]})
     result = cf.Executor(c).run({"x": torch.tensor([1.0, 2.0], dtype=torch.float64)})
@@ -391,8 +402,10 @@ def test_floats_of_16_bits_are_for_storage(tmp_path):
     save_file({"w": weights}, tmp_path / "w.safetensors")
     c = circuit({"id": "w", "gate": "parameter", "value": {"file": "w.safetensors", "tensor": "w"}},
                 {"id": "b", "gate": "parameter", "value": [1, 2, 3], "dtype": "float16"},
-                {"id": "wide", "gate": "cast", "dtype": "float32", "inputs": ["w"]}, "p = mul(wide, b)", "f = reduce_sum(p)", folder=tmp_path)
-    assert [str(c.nodes[name].types[0].dtype) for name in ("w", "b", "wide", "p")] == ["float16", "float16", "float32", "float32"]
+                {"id": "wide", "gate": "cast", "dtype": "float32", "inputs": ["w"]}, "p = mul(wide, b)",
+                "f = reduce_sum(p)", folder=tmp_path)
+    assert [str(c.nodes[name].types[0].dtype)
+            for name in ("w", "b", "wide", "p")] == ["float16", "float16", "float32", "float32"]
     result = cf.Executor(c).run()
     assert [result.gradients[name].dtype for name in ("w", "b")] == [np.float16, np.float16]
     np.testing.assert_array_equal(result.gradients["b"], weights)
@@ -403,12 +416,15 @@ def test_floats_of_16_bits_are_for_storage(tmp_path):
     assert message == "node 'x': 70000 is too large for a float16"
 
 
-SHORT = [{"id": "x", "gate": "input", "value": [1, 2, 3], "dtype": "float32"}, {"id": "s", "gate": "cast", "dtype": "bfloat16", "inputs": ["x"]},
+SHORT = [{"id": "x", "gate": "input", "value": [1, 2, 3], "dtype": "float32"},
+         {"id": "s", "gate": "cast", "dtype": "bfloat16", "inputs": ["x"]},
          "y = mul(s, s)", "f = reduce_sum(y)"]
 
 
 def test_bfloat16_is_where_the_array_library_has_it():
-    with pytest.raises(cf.GateError, match="node 's': cast: numpy has no bfloat16; give the circuit arrays of a library that has, such as "
+    with pytest.raises(cf.GateError,
+                       match="node 's': cast: numpy has no bfloat16; give the circuit arrays of a library that has, "
+                             "such as "
                                            "torch or JAX"):
         cf.Executor(circuit(*SHORT)).forward()
     with pytest.raises(cf.InputError, match="numpy has no bfloat16; give arrays of a library that has"):
@@ -428,29 +444,37 @@ def test_bfloat16_is_where_the_array_library_has_it():
 
 
 def test_floats_of_16_bits_mix_to_what_holds_both():
-    assert [promote(*pair) for pair in [("float16", "float32"), ("float64", "float16"), ("float16", "bfloat16"), ("bfloat16", "float32")]] == [
+    assert [promote(*pair) for pair in [("float16", "float32"), ("float64", "float16"), ("float16", "bfloat16"),
+                                        ("bfloat16", "float32")]] == [
         "float32", "float64", "float32", "float32"]
 
 
 def test_a_result_says_what_it_is_in_a_line():
     result = cf.Executor(circuit("x = 2", "f = neg(x)", name="n\x1b")).run()
     assert repr(result) == "<Result of 'n\\\\x1b': f = -2; 2 values, 2 gradients>"
-    many = cf.Executor(circuit("x = 2", *(f"f{i} = neg(x)" for i in range(5)), outputs=[f"f{i}" for i in range(5)])).run()
+    many = cf.Executor(circuit("x = 2", *(f"f{i} = neg(x)" for i in range(5)),
+                               outputs=[f"f{i}" for i in range(5)])).run()
     assert "f3 = -2, …; 6 values" in repr(many)
 
 
-WRONG = (None, b"abc", 1j, object(), {1}, {"a": 1}, len, np.float64, np.dtype("float64"), memoryview(b"ab"), (i for i in "a"), "1", ["1"], [None],
-         np.array([None]), np.array(["a"]), np.zeros(2, [("a", float)]), np.zeros(2, complex), [[1.0], [2.0, 3.0]], [[[[1.0]]]], np.ones((2, 3)),
+WRONG = (None, b"abc", 1j, object(), {1}, {"a": 1}, len, np.float64, np.dtype("float64"), memoryview(b"ab"),
+         (i for i in "a"), "1", ["1"], [None],
+         np.array([None]), np.array(["a"]), np.zeros(2, [("a", float)]), np.zeros(2, complex), [[1.0], [2.0, 3.0]],
+         [[[[1.0]]]], np.ones((2, 3)),
          jnp.ones(2, complex), jnp.ones((2, 3)))
 
 
 @pytest.mark.parametrize("value", WRONG, ids=lambda value: type(value).__name__)
 def test_a_value_of_a_wrong_kind_is_refused_in_a_sentence(value):
-    c = circuit({"id": "x", "gate": "input", "shape": ["n"]}, {"id": "i", "gate": "input", "value": [1], "dtype": "int64"}, "k = neg(x)", "f = square(x)")
+    c = circuit({"id": "x", "gate": "input", "shape": ["n"]},
+                {"id": "i", "gate": "input", "value": [1], "dtype": "int64"}, "k = neg(x)", "f = square(x)")
     executor = cf.Executor(c)
-    for ask in (lambda: executor.run({"x": value}, upstream={"f": [1.0]}), lambda: executor.forward({"x": value}), lambda: cf.check(c, {"x": value}),
-                lambda: executor.run({"x": [1.0]}, upstream={"f": value}), lambda: executor.run({"x": value}, upstream={"f": value}),
-                lambda: cf.check(c, {"x": [1.0]}, upstream={"f": value}), lambda: executor.run({"x": [1.0]}, wrt=(), upstream={"f": value}),
+    for ask in (lambda: executor.run({"x": value}, upstream={"f": [1.0]}), lambda: executor.forward({"x": value}),
+                lambda: cf.check(c, {"x": value}),
+                lambda: executor.run({"x": [1.0]}, upstream={"f": value}),
+                lambda: executor.run({"x": value}, upstream={"f": value}),
+                lambda: cf.check(c, {"x": [1.0]}, upstream={"f": value}),
+                lambda: executor.run({"x": [1.0]}, wrt=(), upstream={"f": value}),
                 lambda: executor.compile(engine="interpreter")(x=value)):
         with pytest.raises(cf.InputError) as error:
             ask()
@@ -459,10 +483,14 @@ def test_a_value_of_a_wrong_kind_is_refused_in_a_sentence(value):
 
 
 @pytest.mark.parametrize(("asked", "message"), [
-    ({"inputs": 3}, "inputs is 3; expected a mapping by id, such as {'x': 1.0}"), ({"inputs": [("x", 1)]}, "inputs is a list of 1; expected a mapping"),
-    ({"inputs": {1: 2.0}}, "inputs: 1 is no id; expected a mapping by id"), ({"upstream": "f"}, "upstream is \"f\"; expected a mapping"),
-    ({"upstream": {("f",): 1.0}}, "upstream: a list of 1 is no id; expected a mapping"), ({"of": 3}, "of is 3; expected a reference to a node, or several"),
-    ({"wrt": b"x"}, "wrt is b'x'; expected a reference to a node, or several"), ({"of": [None]}, "of: null is no reference to a node; expected its id as a string"),
+    ({"inputs": 3}, "inputs is 3; expected a mapping by id, such as {'x': 1.0}"),
+    ({"inputs": [("x", 1)]}, "inputs is a list of 1; expected a mapping"),
+    ({"inputs": {1: 2.0}}, "inputs: 1 is no id; expected a mapping by id"),
+    ({"upstream": "f"}, "upstream is \"f\"; expected a mapping"),
+    ({"upstream": {("f",): 1.0}}, "upstream: a list of 1 is no id; expected a mapping"),
+    ({"of": 3}, "of is 3; expected a reference to a node, or several"),
+    ({"wrt": b"x"}, "wrt is b'x'; expected a reference to a node, or several"),
+    ({"of": [None]}, "of: null is no reference to a node; expected its id as a string"),
     ({"wrt": [["x"]]}, "wrt: a list of 1 is no reference to a node"), ({"cache": 3}, "run: cache is 3; expected text"),
 ])
 def test_a_question_of_a_wrong_kind_is_refused_in_a_sentence(asked, message):
@@ -478,7 +506,8 @@ def test_a_question_of_a_wrong_kind_is_refused_in_a_sentence(asked, message):
 
 @pytest.mark.parametrize("upstream", [np.arange(6.0), list(range(6)), jnp.arange(6.0)])
 def test_an_upstream_gradient_of_a_size_made_of_named_ones(upstream):
-    executor = cf.Executor(circuit({"id": "x", "gate": "input", "shape": ["batch"]}, {"id": "f", "gate": "concat", "inputs": ["x", "x"], "axis": 0}))
+    executor = cf.Executor(circuit({"id": "x", "gate": "input", "shape": ["batch"]},
+                                   {"id": "f", "gate": "concat", "inputs": ["x", "x"], "axis": 0}))
     for cache in ("all", "needed", "recompute"):
         found = executor.run({"x": np.arange(3.0)}, upstream={"f": upstream}, cache=cache).gradients["x"]
         np.testing.assert_array_equal(np.asarray(found), [3, 5, 7])
@@ -487,7 +516,8 @@ def test_an_upstream_gradient_of_a_size_made_of_named_ones(upstream):
 
 
 def test_an_upstream_gradient_that_flows_nowhere_must_fit_all_the_same():
-    executor = cf.Executor(circuit("x = [1, 2]", {"id": "k", "gate": "constant", "value": [1, 2]}, "f = neg(k)", "g = neg(x)", outputs=["f", "g"]))
+    executor = cf.Executor(circuit("x = [1, 2]", {"id": "k", "gate": "constant", "value": [1, 2]}, "f = neg(k)",
+                                   "g = neg(x)", outputs=["f", "g"]))
     assert executor.run(upstream={"f": [1, 2], "g": [1, 2]}).gradients["x"].tolist() == [-1, -2]
     with pytest.raises(cf.InputError, match=r"upstream 'f' has shape \(3,\); expected \(2,\), as the output"):
         executor.run(upstream={"f": [1, 2, 3], "g": [1, 2]})

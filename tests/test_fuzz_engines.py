@@ -26,16 +26,20 @@ def fuzzer():
     sys.path.remove(str(FOLDER))
 
 
+@pytest.mark.parametrize("cases", [range(30), pytest.param(range(30, 120), marks=pytest.mark.long)],
+                         ids=["first", "others"])
 @pytest.mark.parametrize("thresholds", ["low", "default"])
-def test_no_way_of_running_a_circuit_differs(fuzzer, thresholds):
-    report = fuzzer.fuzz(0, range(120), thresholds)
+def test_no_way_of_running_a_circuit_differs(fuzzer, thresholds, cases):
+    report = fuzzer.fuzz(0, cases, thresholds)
     assert [f"{found.signature()}: {found.fault.sentence}" for found in report.found] == []
-    assert report.tally.compared["differentiated by JAX"] > 20
-    assert all(report.tally.compared[way] > 100 for way in ("auto", "staged", "gradient document", "cache needed", "vmap"))
+    assert report.tally.compared["differentiated by JAX"] > len(cases) / 6
+    assert all(report.tally.compared[way] > len(cases) / 1.2
+               for way in ("auto", "staged", "gradient document", "cache needed", "vmap"))
 
 
 def planted(monkeypatch, spoil):
-    """The interpreter's compiled functions of circuits with a tanh, spoiled: `spoil(compiled, *arguments, **upstream)` is called in their place."""
+    """The interpreter's compiled functions of circuits with a tanh, spoiled: `spoil(compiled, *arguments,
+    **upstream)` is called in their place."""
     original = cf.Executor.compile
 
     def spoiled_compile(self, of=None, wrt=None, *, engine="auto", **options):
@@ -50,7 +54,8 @@ def planted(monkeypatch, spoil):
 def scaled(factor):
     def spoil(made, *arguments, **named):
         value, gradients = made(*arguments, **named)
-        return value, {name: gradient * gradient.dtype.type(factor) if hasattr(gradient, "dtype") else gradient * factor for name, gradient in gradients.items()}
+        return value, {name: gradient * gradient.dtype.type(factor) if hasattr(gradient, "dtype") else gradient * factor
+                       for name, gradient in gradients.items()}
 
     return spoil
 
@@ -116,7 +121,9 @@ def test_other_faults_are_found(fuzzer, monkeypatch, spoil, kind):
 
 def test_an_answer_where_the_interpreter_refuses_is_a_fault(fuzzer, monkeypatch):
     planted(monkeypatch, lambda made, *arguments, **named: (np.float64(1.0), {}))
-    case = fuzzer.Case({"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input"}, {"id": "f", "gate": "tanh", "inputs": ["x"]}], "outputs": ["f"]}, wrt=())
+    case = fuzzer.Case({"circuitflow": "1.0",
+                        "nodes": [{"id": "x", "gate": "input"}, {"id": "f", "gate": "tanh", "inputs": ["x"]}],
+                        "outputs": ["f"]}, wrt=())
     (fault,) = fuzzer.go(case, ["interpreter"], fuzzer.Tally())
     assert (fault.kind, "no value for input 'x'" in fault.sentence) == ("answer", True)
 
@@ -125,7 +132,8 @@ def test_a_circuit_where_rounding_matters_is_run_again_with_other_digits(fuzzer)
     """(x + 1e8) - 1e8 has eight digits left, so an answer may differ in the ninth, but not in the fifth."""
     from rounding import Reference, compare
 
-    nodes = [{"id": "x", "gate": "input", "value": 0.7}, {"id": "k", "gate": "constant", "value": 1e8}, {"id": "s", "gate": "add", "inputs": ["x", "k"]},
+    nodes = [{"id": "x", "gate": "input", "value": 0.7}, {"id": "k", "gate": "constant", "value": 1e8},
+             {"id": "s", "gate": "add", "inputs": ["x", "k"]},
              {"id": "f", "gate": "sub", "inputs": ["s", "k"]}]
     case = fuzzer.Case({"circuitflow": "1.0", "nodes": nodes, "outputs": ["f"]})
     circuit = case.circuit()

@@ -47,7 +47,8 @@ def test_no_import_goes_up(path):
 
 def test_every_module_is_on_a_floor():
     assert {floor_of(path) for path in MODULES} == set(FLOORS)
-    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "errors.py", "arguments.py", "text.py",
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "errors.py", "arguments.py",
+                                                            "text.py",
                                                           "executor.py"}
 
 
@@ -55,7 +56,8 @@ def test_an_upward_import_would_be_seen(tmp_path, monkeypatch):
     monkeypatch.setattr("support.floors.PACKAGE", tmp_path)
     (tmp_path / "gates").mkdir()
     module = tmp_path / "gates" / "bad.py"
-    module.write_text("import numpy as np\nfrom circuitflow.graph.circuit import Circuit\nfrom circuitflow.errors import Fault\n")
+    module.write_text("import numpy as np\nfrom circuitflow.graph.circuit import Circuit\nfrom circuitflow.errors "
+                      "import Fault\n")
     assert list(upward(module)) == ["numpy", "circuitflow.graph.circuit.Circuit"]
 
 

@@ -25,7 +25,8 @@ from support.documents import circuit, document
 from support.suite import GUARD, ROOT
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-WAYS = {f"pickle {protocol}": lambda x, protocol=protocol: pickle.loads(pickle.dumps(x, protocol)) for protocol in PROTOCOLS}
+WAYS = {f"pickle {protocol}": lambda x, protocol=protocol: pickle.loads(pickle.dumps(x, protocol))
+        for protocol in PROTOCOLS}
 WAYS |= {"copy": copy.copy, "deepcopy": copy.deepcopy}
 everyhow = pytest.mark.parametrize("again", WAYS.values(), ids=WAYS)
 
@@ -36,7 +37,8 @@ def same(one, other):
     assert one is not other
     for name in ("name", "limits", "outputs", "gates"):
         assert getattr(one, name) == getattr(other, name)
-    assert [(node.id, node.kind, node.operands, node.outputs, node.types, node.label) for node in one.nodes.values()] == [
+    assert [(node.id, node.kind, node.operands, node.outputs, node.types, node.label)
+            for node in one.nodes.values()] == [
         (node.id, node.kind, node.operands, node.outputs, node.types, node.label) for node in other.nodes.values()]
     assert [*one.graph.edges(keys=True, data=True)] == [*other.graph.edges(keys=True, data=True)]
     for arrays, others in ((one.values, other.values), (one.upstream, other.upstream)):
@@ -69,13 +71,17 @@ def folder(tmp_path):
     save_file({"W": np.arange(6.0).reshape(2, 3), "g": np.array([2.0, 3.0, 4.0])}, tmp_path / "w.safetensors")
     (tmp_path / "below").mkdir()
     save_file({"b": np.array([1.0, 2.0, 3.0])}, tmp_path / "below/b.safetensors")
-    inner = document({"id": "x", "gate": "input"}, {"id": "b", "gate": "constant", "value": {"file": "b.safetensors", "tensor": "b"}},
+    inner = document({"id": "x", "gate": "input"},
+                     {"id": "b", "gate": "constant", "value": {"file": "b.safetensors", "tensor": "b"}},
                      "y = mul(x, b)", circuits={"same": {"file": "inner.json"}})
     (tmp_path / "below/inner.json").write_text(inner)
-    (tmp_path / "other.json").write_text(document({"id": "x", "gate": "input"}, {"id": "y", "gate": "call", "circuit": "z", "inputs": ["x"]},
-                                                  circuits={"z": {"file": "below/inner.json"}, "all": {"file": "main.json"}}))
+    (tmp_path / "other.json").write_text(document({"id": "x", "gate": "input"},
+                                                  {"id": "y", "gate": "call", "circuit": "z", "inputs": ["x"]},
+                                                  circuits={"z": {"file": "below/inner.json"},
+                                                            "all": {"file": "main.json"}}))
     (tmp_path / "main.json").write_text(document(
-        {"id": "x", "gate": "input", "value": [1.0, -1.0]}, {"id": "W", "gate": "parameter", "value": {"file": "w.safetensors", "tensor": "W"}},
+        {"id": "x", "gate": "input", "value": [1.0, -1.0]},
+        {"id": "W", "gate": "parameter", "value": {"file": "w.safetensors", "tensor": "W"}},
         "h = matmul(x, W)", {"id": "i", "gate": "call", "circuit": "below", "inputs": ["h"]},
         {"id": "f", "gate": "call", "circuit": "other", "inputs": ["i"]},
         circuits={"below": {"file": "./below/inner.json"}, "other": {"file": "other.json"}},
@@ -189,7 +195,9 @@ def errors():
     for module in pkgutil.walk_packages(cf.__path__, "circuitflow."):
         if not module.name.endswith("__main__"):
             for name, value in vars(importlib.import_module(module.name)).items():
-                if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == module.name and name[0] != "_":
+                if inspect.isclass(value) and issubclass(value,
+                                                         Exception) and value.__module__ == module.name and name[
+                                                             0] != "_":
                     yield value
 
 
@@ -235,12 +243,14 @@ def finished(*arguments):
     return output
 
 
+@pytest.mark.sliced
 @pytest.mark.skipif(sys.platform == "win32", reason="starts of processes and groups of them as POSIX has them")
 @pytest.mark.parametrize("way", ["fork", "spawn", "forkserver", "threads", "asyncio"])
 @pytest.mark.parametrize("install", INSTALLS)
 def test_executors_in_other_processes_and_threads(install, way):
     lines = finished("tests/support/workers.py", install, way).splitlines()
-    refused = ["fork: the engine jax hangs in this process, which was forked from one in which JAX ran; start processes by spawn "
+    refused = ["fork: the engine jax hangs in this process, which was forked from one in which JAX ran; start "
+               "processes by spawn "
                "or forkserver, as with multiprocessing.get_context('spawn')"]
     assert [line for line in lines if line != "done"] == (refused if (install, way) == ("jax", "fork") else [])
     assert lines[-1:] == ["done"]
@@ -292,7 +302,9 @@ def test_pickles_hold_no_schedules():
 
 def test_a_pickle_that_no_longer_parses_says_so(monkeypatch):
     """As where the other side has another version."""
-    text = pickle.dumps(cf.loads('{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 1}], "outputs": ["x"]}'))
-    monkeypatch.setattr("circuitflow.graph.carried.parse", lambda source, faults: faults.add(source, "a key of another version"))
+    text = pickle.dumps(cf.loads('{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 1}], '
+                                 '"outputs": ["x"]}'))
+    monkeypatch.setattr("circuitflow.graph.carried.parse", lambda source,
+                        faults: faults.add(source, "a key of another version"))
     with pytest.raises(cf.DocumentError, match="a key of another version"):
         pickle.loads(text)

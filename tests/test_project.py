@@ -17,7 +17,8 @@ from circuitflow.cli.main import COMMANDS
 from circuitflow.document.model import READABLE
 from support.suite import GUARD, ROOT
 
-TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks", "circuitflow", "circuits",
+TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks", "circuitflow",
+       "circuits",
        "docs", "pyproject.toml", "schemas", "tests"}
 MADE = {"build", "dist", "__pycache__", "circuitflow.egg-info"}
 PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "docs/architecture.md", "docs/stability.md"]

@@ -74,7 +74,8 @@ def test_a_document_with_something_else_in_one_place_is_valid_or_has_faults(made
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(
-    ['{', '}', '[', ']', ',', ':', '"a"', '"', '1', '-', '1e999', 'NaN', 'null', ' ', '\n', '\\', '"\\ud800"', '//']), max_size=25).map("".join)))
+    ['{', '}', '[', ']', ',', ':', '"a"', '"', '1', '-', '1e999', 'NaN', 'null', ' ', '\n', '\\', '"\\ud800"', '//']),
+                                                max_size=25).map("".join)))
 def test_any_text_is_a_document_or_has_faults(text):
     try:
         cf.loads(text)

@@ -20,7 +20,8 @@ from support.suite import GUARD, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SESSIONS = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
-PROSE = re.sub(r"^```.*?^```", "", README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+PROSE = re.sub(r"^```.*?^```", "", README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+               flags=re.DOTALL | re.MULTILINE)
 PROGRAMS = ("circuitflow", "pip", "python", "printf", "ruff", "mypy", ".ci/run")
 SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -36,7 +37,8 @@ def test_commands_print_what_is_shown(command, shown):
 
 
 def commands():
-    """The commands outside of the sessions, in their order: those on lines of their own, and those between backticks."""
+    """The commands outside of the sessions, in their order: those on lines of their own, and those between
+    backticks."""
     synopses = {f"circuitflow {name}" for name in COMMANDS if name != "gates"} | {*PROGRAMS} - {".ci/run"}
     for line, inline in re.findall(r"^ {4}(\S.*)$|`([^`\n]+)`", PROSE, re.MULTILINE):
         written = line or inline
@@ -57,9 +59,11 @@ INSTEAD = {
     "python -m benchmarks": "test -f benchmarks/__main__.py",
     "python tests/fuzz/target.py --seconds 3600": "test -f tests/fuzz/target.py",
     "python tests/fuzz/engines.py --seconds 60": "python tests/fuzz/engines.py --seconds 1 --comparisons 3",
-    "python tests/fuzz/engines.py --seconds 600 --jobs 2": "python tests/fuzz/engines.py --seconds 1 --jobs 2 --comparisons 3",
+    "python tests/fuzz/engines.py --seconds 600 --jobs 2": "python tests/fuzz/engines.py --seconds 1 --jobs 2 "
+                                                           "--comparisons 3",
     "python tests/fuzz/calls.py --seconds 600": "python tests/fuzz/calls.py --seconds 0",
-    "circuitflow --install-completion": "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 circuitflow --install-completion bash",
+    "circuitflow --install-completion": "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 circuitflow "
+                                        "--install-completion bash",
 }
 
 
@@ -69,15 +73,19 @@ def checkout(tmp_path):
     pytest.importorskip("pygraphviz")
     pytest.importorskip("pyarrow")
     copy = tmp_path / "checkout"
-    shutil.copytree(ROOT, copy, ignore=lambda _, names: {name for name in names if name.startswith((".", "__pycache__")) and name != ".ci"})
+    shutil.copytree(ROOT, copy, ignore=lambda _,
+                    names: {name for name in names if name.startswith((".", "__pycache__")) and name != ".ci"})
     programs = tmp_path / "programs"
     programs.mkdir()
     python = shlex.quote(sys.executable)
-    for name, line in {"circuitflow": f'exec {python} -m circuitflow "$@"', "python": f'exec {python} "$@"', "pip": "exit 9"}.items():
+    for name, line in {"circuitflow": f'exec {python} -m circuitflow "$@"', "python": f'exec {python} "$@"',
+                       "pip": "exit 9"}.items():
         (programs / name).write_text(f"#!/bin/sh\n{line}\n")
         (programs / name).chmod(0o755)
-    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(copy), "HOME": str(tmp_path)}
-    return lambda command: subprocess.run(["sh", "-c", command], cwd=copy, env=environment, capture_output=True, text=True, timeout=GUARD, check=False)
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(copy),
+                   "HOME": str(tmp_path)}
+    return lambda command: subprocess.run(["sh", "-c", command], cwd=copy, env=environment, capture_output=True,
+                                          text=True, timeout=GUARD, check=False)
 
 
 def test_every_command_runs_as_written_one_after_the_other(checkout):
@@ -102,7 +110,8 @@ def is_installable(command):
 
 @pytest.mark.parametrize(("name", "rest"), re.findall(r"^\| `circuitflow (\w+)[^`]*` \|(.*)\|$", README, re.MULTILINE))
 def test_the_options_named_for_a_command_are_its_options(name, rest):
-    shown = subprocess.run([sys.executable, "-m", "circuitflow", name, "--help"], env={**os.environ, "COLUMNS": "200"}, cwd=ROOT,
+    shown = subprocess.run([sys.executable, "-m", "circuitflow", name, "--help"], env={**os.environ, "COLUMNS": "200"},
+                           cwd=ROOT,
                            capture_output=True, text=True, encoding="utf-8", timeout=GUARD, check=False).stdout
     assert "Usage:" in shown
     for option in re.findall(r"`(-[-\w]+)", rest):
@@ -139,7 +148,8 @@ def test_every_limit_is_the_one_in_the_code():
 def test_the_picture_is_what_the_command_draws(theme):
     """All but the places, which depend on the fonts of the machine."""
     def parts(svg):
-        return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip()) for e in ET.fromstring(svg).iter()]
+        return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip())
+                for e in ET.fromstring(svg).iter()]
 
     result = cf.Executor(cf.load(ROOT / "circuits/sigmoid_neuron.json")).run()
     assert f"docs/sigmoid_neuron.{theme}.svg" in README

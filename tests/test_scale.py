@@ -39,7 +39,8 @@ def test_as_many_definitions_as_one_likes():
 def test_a_fork_as_wide_as_it_likes():
     n = 5_000
     nodes = [f"n{i} = exp(x)" for i in range(n)]
-    result = cf.Executor(cf.loads(document("x = 0", *nodes, {"id": "f", "gate": "add", "inputs": [f"n{i}" for i in range(n)]}))).run()
+    result = cf.Executor(cf.loads(document("x = 0", *nodes,
+                                           {"id": "f", "gate": "add", "inputs": [f"n{i}" for i in range(n)]}))).run()
     assert result.gradients["x"] == n
     assert len([c for c in result.contributions if c.source == "x"]) == n
 
@@ -47,7 +48,9 @@ def test_a_fork_as_wide_as_it_likes():
 def test_a_product_of_many_operands_is_linear_in_their_number():
     n = 3_000
     nodes = [f"x{i} = {1 + i % 2}" for i in range(n)] + ["x_zero = 0"]
-    result = cf.Executor(cf.loads(document(*nodes, {"id": "f", "gate": "mul", "inputs": [f"x{i}" for i in range(60)] + ["x_zero"]}))).run()
+    result = cf.Executor(cf.loads(document(*nodes,
+                                           {"id": "f", "gate": "mul",
+                                            "inputs": [f"x{i}" for i in range(60)] + ["x_zero"]}))).run()
     assert result.gradients["x_zero"] == 2.0**30
     assert result.gradients["x0"] == 0
 
@@ -65,13 +68,16 @@ def test_check_of_a_circuit_of_many_inputs_goes_by_groups():
 
 def limited(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess:
     """A command under a limit of work, in seconds of the processor, and of memory, where the system keeps them."""
-    script = ("import resource, sys; resource.setrlimit(resource.RLIMIT_DATA, (2**29, 2**29)); resource.setrlimit(resource.RLIMIT_CPU, (60, 60)); sys.argv[0] = 'circuitflow'; "
+    script = ("import resource, sys; resource.setrlimit(resource.RLIMIT_DATA, (2**29, 2**29)); "
+              "resource.setrlimit(resource.RLIMIT_CPU, (60, 60)); sys.argv[0] = 'circuitflow'; "
               "from circuitflow.cli import main; main()")
-    return subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, input=stdin, timeout=GUARD,
+    return subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, input=stdin,
+                          timeout=GUARD,
                           check=False, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
 
 
-HOSTILE = ["binary", "broadcast_bomb", "byte_order_mark", "deep_value", "empty", "exponential", "hostile_text", "many_digits",
+HOSTILE = ["binary", "broadcast_bomb", "byte_order_mark", "deep_value", "empty", "exponential", "hostile_text",
+           "many_digits",
            "nested_too_deep", "recursion", "ten_gigabytes", "utf16"]
 
 
@@ -122,10 +128,13 @@ def test_many_faults_of_a_large_document_are_found_in_good_time(nodes):
 def test_as_many_inputs_and_outputs_as_one_likes(gate):
     n = 2_000
     names = [f"x{i}" for i in range(n)]
-    body = {"nodes": [*({"id": name, "gate": "input"} for name in names), *({"id": f"y{i}", "gate": "neg", "inputs": [f"x{i}"]} for i in range(n))],
+    body = {"nodes": [*({"id": name, "gate": "input"} for name in names),
+                      *({"id": f"y{i}", "gate": "neg", "inputs": [f"x{i}"]} for i in range(n))],
             "outputs": [f"y{i}" for i in range(n)]}
-    node = {"id": "c", "gate": gate, "circuit": "a", "inputs": dict.fromkeys(names, "s"), **({"over": names} if gate == "scan" else {})}
-    circuit = cf.loads(document("s = [1, 2]", node, {"id": "t", "gate": "add", "inputs": [f"c.y{i}" for i in range(n)]}, "f = reduce_sum(t)", circuits={"a": body}))
+    node = {"id": "c", "gate": gate, "circuit": "a", "inputs": dict.fromkeys(names, "s"),
+            **({"over": names} if gate == "scan" else {})}
+    circuit = cf.loads(document("s = [1, 2]", node, {"id": "t", "gate": "add", "inputs": [f"c.y{i}" for i in range(n)]},
+                                "f = reduce_sum(t)", circuits={"a": body}))
     result = cf.Executor(circuit).run()
     assert result.gradients["s"].tolist() == [-n, -n]
     assert cf.draw(result, "dot")
@@ -134,7 +143,8 @@ def test_as_many_inputs_and_outputs_as_one_likes(gate):
     _, gradients = cf.Executor(circuit).compile()()
     assert gradients["s"].tolist() == [-n, -n]
     if gate == "call":
-        assert cf.to_python(circuit).count("add(c/y0, c/y1, c/y2, c/y3, c/y4, c/y5, c/y6, c/y7, c/y8, c/y9, c/y10, c/y11, …)") == 1
+        assert cf.to_python(circuit).count("add(c/y0, c/y1, c/y2, c/y3, c/y4, c/y5, c/y6, c/y7, c/y8, c/y9, c/y10, "
+                                           "c/y11, …)") == 1
 
 
 def test_a_circuit_of_nothing_but_inputs_however_many_of_them(tmp_path):
@@ -145,7 +155,8 @@ def test_a_circuit_of_nothing_but_inputs_however_many_of_them(tmp_path):
 
 def test_a_sum_of_as_many_parts_as_one_likes():
     n = 4_000
-    circuit = cf.loads(document("x = [1]", {"id": "y", "gate": "concat", "axis": 0, "inputs": ["x"] * n}, "f = reduce_sum(y)"))
+    circuit = cf.loads(document("x = [1]", {"id": "y", "gate": "concat", "axis": 0, "inputs": ["x"] * n},
+                                "f = reduce_sum(y)"))
     assert cf.Executor(cf.gradient(circuit)).run().outputs["dx"] == n
     assert cf.Executor(circuit).compile()()[1]["x"] == n
 

@@ -52,7 +52,8 @@ def subcircuit(name, **more):
 
 def test_every_section_of_the_contract_is_here():
     headings = re.findall(r"^## (.*)$", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
-    assert headings == ["Loading a document", "Bounds", "What is shown", "What is written", "What is not promised", "To report a hole"]
+    assert headings == ["Loading a document", "Bounds", "What is shown", "What is written", "What is not promised",
+                        "To report a hole"]
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
@@ -63,8 +64,9 @@ events = []
 def hook(name, arguments):
     if name == "open" and isinstance(arguments[0], (str, bytes, int)):
         events.append(["open", str(arguments[0]), arguments[1]])
-    elif name.split(".")[0] in ("socket", "subprocess", "urllib", "ftplib", "pickle", "marshal") or name in ("os.system", "os.exec", "os.fork",
-            "os.posix_spawn", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.truncate", "exec", "compile", "import"):
+    elif name.split(".")[0] in ("socket", "subprocess", "urllib", "ftplib", "pickle", "marshal") or name in (
+            "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.remove", "os.rename", "os.mkdir", "os.rmdir",
+            "os.link", "os.symlink", "os.chmod", "os.truncate", "exec", "compile", "import"):
         events.append([name, str(arguments[0])[:200], None])
 import circuitflow as cf
 # Once, so that what is imported on the way is there.
@@ -81,7 +83,8 @@ print(json.dumps(seen))
 
 def audited(path, warm):
     """What loading and running a document does, as an audit hook sees it."""
-    done = subprocess.run([sys.executable, "-c", AUDITED, str(path), str(warm)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", AUDITED, str(path), str(warm)], cwd=ROOT, capture_output=True,
+                          text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -89,7 +92,8 @@ def audited(path, warm):
 @POSIX
 def test_it_opens_the_document_and_the_files_that_it_names_and_no_other_file(folder):
     (folder / "main.json").write_text(document(
-        {"id": "x", "gate": "input", "value": {"file": "below/w.safetensors", "tensor": "W"}}, {"id": "f", "gate": "call", "circuit": "a"},
+        {"id": "x", "gate": "input", "value": {"file": "below/w.safetensors", "tensor": "W"}},
+        {"id": "f", "gate": "call", "circuit": "a"},
         {"id": "g", "gate": "reduce_sum", "inputs": ["x"]}, circuits={"a": {"file": "c.json"}}, outputs=["f", "g"]))
     events = audited(folder / "main.json", folder / "main.json")
     opened = [name for kind, name, _ in events if kind == "open"]
@@ -99,9 +103,12 @@ def test_it_opens_the_document_and_the_files_that_it_names_and_no_other_file(fol
     assert all(mode in (None, "r", "rb") for kind, _, mode in events if kind == "open")
 
 
-NAMES = ["/etc/passwd", "../w.safetensors", "below/../../w.safetensors", "./../w.safetensors", "C:\\w.safetensors", "c:w.safetensors", "\\\\host\\share\\w",
-         "//host/share/w", "http://example.invalid/w.safetensors", "file:///etc/passwd", "w.safetensors\0", "w\n.safetensors", "", ".", "..", "below", "below/",
-         "~/w.safetensors", "$HOME/w", "below\\w.safetensors", "w.safetensors\u202e", "nowhere.safetensors", "a" * 5000, "x/" * 3000 + "w", "//w.safetensors", "CON", "w.safetensors:stream"]
+NAMES = ["/etc/passwd", "../w.safetensors", "below/../../w.safetensors", "./../w.safetensors", "C:\\w.safetensors",
+         "c:w.safetensors", "\\\\host\\share\\w",
+         "//host/share/w", "http://example.invalid/w.safetensors", "file:///etc/passwd", "w.safetensors\0",
+         "w\n.safetensors", "", ".", "..", "below", "below/",
+         "~/w.safetensors", "$HOME/w", "below\\w.safetensors", "w.safetensors\u202e", "nowhere.safetensors", "a" * 5000,
+         "x/" * 3000 + "w", "//w.safetensors", "CON", "w.safetensors:stream"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name)[:30])
@@ -212,10 +219,13 @@ def test_a_device_a_pipe_a_socket_or_a_folder_is_refused_and_never_opened(tmp_pa
 def test_each_file_is_opened_and_its_digest_taken_once_and_equal_tensors_are_one(folder, monkeypatch):
     digest = sha256((folder / "w.safetensors").read_bytes())
     opened, digested = [], []
-    monkeypatch.setattr(safetensors, "safe_open", lambda *given, open=safetensors.safe_open, **more: opened.append(given) or open(*given, **more))
-    monkeypatch.setattr(hashlib, "file_digest", lambda *given, digest=hashlib.file_digest: digested.append(given) or digest(*given))
+    monkeypatch.setattr(safetensors, "safe_open", lambda *given, open=safetensors.safe_open,
+                        **more: opened.append(given) or open(*given, **more))
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given, digest=hashlib.file_digest: digested.append(given)
+                        or digest(*given))
     value = {"file": "w.safetensors", "tensor": "W", "sha256": digest}
-    subject = cf.loads(document(*({"id": f"w{i}", "gate": "parameter", "value": value} for i in range(50)), upstream={"w49": value}), folder=folder)
+    subject = cf.loads(document(*({"id": f"w{i}", "gate": "parameter", "value": value} for i in range(50)),
+                                upstream={"w49": value}), folder=folder)
     assert len(opened) == len(digested) == 1
     assert subject.values["w0"] is subject.values["w49"] is subject.upstream["w49"]
     assert not subject.values["w0"].flags.writeable
@@ -223,7 +233,8 @@ def test_each_file_is_opened_and_its_digest_taken_once_and_equal_tensors_are_one
 
 def test_a_file_of_subcircuits_is_read_once_whoever_pins_it(folder):
     digest, wrong = sha256((folder / "c.json").read_bytes()), "0" * 64
-    circuits = {"a": {"file": "c.json", "sha256": wrong}, "b": {"file": "c.json"}, "c": {"file": "c.json", "sha256": digest}, "d": {"file": "c.json", "sha256": wrong}}
+    circuits = {"a": {"file": "c.json", "sha256": wrong}, "b": {"file": "c.json"},
+                "c": {"file": "c.json", "sha256": digest}, "d": {"file": "c.json", "sha256": wrong}}
     assert faults(document("x = 1", circuits=circuits), folder=folder) == [
         f"circuit '{name}': 'c.json' has the SHA-256 digest {digest}; expected {wrong}" for name in "ad"]
     (folder / "main.json").write_text(document("x = 1", circuits={"self": {"file": "main.json", "sha256": wrong}}))
@@ -239,7 +250,9 @@ def test_a_digest_refuses_any_other_contents(folder):
         wrong = "0" * 64
         (message,) = faults(write(name, sha256=wrong), folder=folder)
         assert message.endswith(f"'{name}' has the SHA-256 digest {digest}; expected {wrong}")
-        assert faults(write(name, sha256="xyz"), folder=folder)[0].endswith("'sha256' is \"xyz\"; expected a SHA-256 digest, 64 hexadecimal digits")
+        assert faults(write(name, sha256="xyz"),
+                      folder=folder)[0].endswith("'sha256' is \"xyz\"; expected a SHA-256 digest, 64 hexadecimal "
+                                                 "digits")
 
 
 def crafted(header, data=b""):
@@ -248,14 +261,22 @@ def crafted(header, data=b""):
 
 
 @pytest.mark.parametrize("contents", [
-    b"", b"\x80\x04\x95", b"PK\x03\x04" + bytes(100), b"\x93NUMPY\x01\x00" + bytes(100), (2**63).to_bytes(8, "little"), (10**9).to_bytes(8, "little") + b"{}", crafted(b"{"),
-    crafted({"W": {"dtype": "F64", "shape": [2], "data_offsets": [0, 8]}}, bytes(8)), crafted({"W": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]}}, bytes(8)),
-    crafted({"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}, "V": {"dtype": "F64", "shape": [1], "data_offsets": [4, 12]}}, bytes(12)),
-    crafted({"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}, "V": {"dtype": "F64", "shape": [1], "data_offsets": [16, 24]}}, bytes(24)),
-    crafted({"W": {"dtype": "F64", "shape": [2**62, 4], "data_offsets": [0, 8]}}, bytes(8)), crafted({"W": {"dtype": "F64", "shape": [-1], "data_offsets": [0, 8]}}, bytes(8)),
-    crafted({"W": {"dtype": "F64", "shape": [1], "data_offsets": [8, 0]}}, bytes(8)), crafted({"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}, bytes(16)),
-    crafted(b'{"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}, "W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}', bytes(8)),
-], ids=["empty", "pickle", "zip", "npy", "endless header", "large header", "half a header", "too few bytes", "beyond the end", "overlap", "hole", "overflow", "negative",
+    b"", b"\x80\x04\x95", b"PK\x03\x04" + bytes(100), b"\x93NUMPY\x01\x00" + bytes(100), (2**63).to_bytes(8, "little"),
+    (10**9).to_bytes(8, "little") + b"{}", crafted(b"{"),
+    crafted({"W": {"dtype": "F64", "shape": [2], "data_offsets": [0, 8]}}, bytes(8)),
+    crafted({"W": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]}}, bytes(8)),
+    crafted({"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]},
+             "V": {"dtype": "F64", "shape": [1], "data_offsets": [4, 12]}}, bytes(12)),
+    crafted({"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]},
+             "V": {"dtype": "F64", "shape": [1], "data_offsets": [16, 24]}}, bytes(24)),
+    crafted({"W": {"dtype": "F64", "shape": [2**62, 4], "data_offsets": [0, 8]}}, bytes(8)),
+    crafted({"W": {"dtype": "F64", "shape": [-1], "data_offsets": [0, 8]}}, bytes(8)),
+    crafted({"W": {"dtype": "F64", "shape": [1], "data_offsets": [8, 0]}}, bytes(8)),
+    crafted({"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}, bytes(16)),
+    crafted(b'{"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}, "W": {"dtype": "F64", "shape": [1], '
+            b'"data_offsets": [0, 8]}}', bytes(8)),
+], ids=["empty", "pickle", "zip", "npy", "endless header", "large header", "half a header", "too few bytes",
+        "beyond the end", "overlap", "hole", "overflow", "negative",
         "backward", "trailing", "twice"])
 def test_tensors_are_read_from_sound_safetensors_files_alone(tmp_path, contents):
     (tmp_path / "w.safetensors").write_bytes(contents)
@@ -269,7 +290,8 @@ def test_tensors_are_read_from_sound_safetensors_files_alone(tmp_path, contents)
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "C64", "X\x1b[31m"])
 def test_dtypes_that_circuitflow_does_not_have_are_refused(tmp_path, dtype):
-    (tmp_path / "w.safetensors").write_bytes(crafted({"W": {"dtype": dtype, "shape": [2], "data_offsets": [0, 4]}}, bytes(4)))
+    (tmp_path / "w.safetensors").write_bytes(crafted({"W": {"dtype": dtype, "shape": [2], "data_offsets": [0, 4]}},
+                                                     bytes(4)))
     (message,) = faults(tensor("w.safetensors"), folder=tmp_path)
     assert message.isprintable()
     assert "expected one of" in message or "is not a safetensors file" in message
@@ -297,11 +319,14 @@ def test_where_folders_cannot_be_opened_files_are_opened_by_their_path(folder, m
 
 def test_it_runs_no_code_of_the_document(tmp_path):
     evil = "__import__('os').system('touch " + str(tmp_path / "evil") + "')"
-    texts = [document({"id": "x", "gate": "input", "value": 1, "label": evil, "description": evil, "metadata": {evil: evil}}, "f = exp(x)", name=evil, description=evil),
-             document({"id": "x", "gate": "input", "value": [1, 2]}, {"id": "f", "gate": "einsum", "inputs": ["x"], "equation": evil}),
+    texts = [document({"id": "x", "gate": "input", "value": 1, "label": evil, "description": evil,
+                       "metadata": {evil: evil}}, "f = exp(x)", name=evil, description=evil),
+             document({"id": "x", "gate": "input", "value": [1, 2]},
+                      {"id": "f", "gate": "einsum", "inputs": ["x"], "equation": evil}),
              document({"id": "x", "gate": "input", "value": 1}, {"id": "f", "gate": evil, "inputs": ["x"]}),
              document({"id": "x", "gate": "input", "value": {"random": evil, "shape": [1], "seed": 0}}),
-             document({"id": "x", "gate": "input", "value": 1, "__class__": evil, "__reduce__": evil, "py/object": evil})]
+             document({"id": "x", "gate": "input", "value": 1, "__class__": evil, "__reduce__": evil,
+                       "py/object": evil})]
     for text in texts:
         try:
             subject = cf.loads(text)
@@ -319,31 +344,48 @@ def test_it_runs_no_code_of_the_document(tmp_path):
 # Limits ---------------------------------------------------------------------------------------------------------------
 
 OVER = [
-    ({"document_bytes": 20}, lambda: document("x = 1"), "is larger than 20 bytes, the largest document that is read (limit document_bytes)"),
-    ({"nodes": 2}, lambda: document("x = 1", "y = neg(x)", "f = neg(y)"), "the circuit has 3 nodes once every call is expanded; at most 2 are allowed (limit nodes)"),
-    ({"nesting": 1}, lambda: document("x = 1", circuits={"a": {**INNER_BODY, "circuits": {"b": INNER_BODY}}}), "circuit 'b': subcircuits nest more than 1 deep (limit nesting)"),
+    ({"document_bytes": 20}, lambda: document("x = 1"),
+     "is larger than 20 bytes, the largest document that is read (limit document_bytes)"),
+    ({"nodes": 2}, lambda: document("x = 1", "y = neg(x)", "f = neg(y)"),
+     "the circuit has 3 nodes once every call is expanded; at most 2 are allowed (limit nodes)"),
+    ({"nesting": 1}, lambda: document("x = 1", circuits={"a": {**INNER_BODY, "circuits": {"b": INNER_BODY}}}),
+     "circuit 'b': subcircuits nest more than 1 deep (limit nesting)"),
     ({"nesting": 1}, lambda: document("x = 1", {"id": "f", "gate": "call", "circuit": "a", "inputs": ["x"]}, circuits={
-        "a": {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "call", "circuit": "b", "inputs": ["x"]}], "outputs": ["y"]}, "b": INNER_BODY}),
+        "a": {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "call", "circuit": "b", "inputs": ["x"]}],
+              "outputs": ["y"]}, "b": INNER_BODY}),
      "node 'f': calls nest more than 1 deep (limit nesting)"),
-    ({"digits": 5}, lambda: document('x = 1234567'), "node 'x': a number of 7 digits; at most 5 are read (limit digits)"),
-    ({"digits": 5}, lambda: document('x = 0.1234567'), "node 'x': a number of 9 digits; at most 5 are read (limit digits)"),
-    ({"text": 50}, lambda: document({"id": "x", "gate": "input", "label": "a" * 51}), "node 'x': a text of 51 characters; at most 50 are read (limit text)"),
-    ({"text": 50}, lambda: document("x = 1", metadata={"k" * 60: 1}), "a text of 60 characters; at most 50 are read (limit text)"),
+    ({"digits": 5}, lambda: document('x = 1234567'),
+     "node 'x': a number of 7 digits; at most 5 are read (limit digits)"),
+    ({"digits": 5}, lambda: document('x = 0.1234567'),
+     "node 'x': a number of 9 digits; at most 5 are read (limit digits)"),
+    ({"text": 50}, lambda: document({"id": "x", "gate": "input", "label": "a" * 51}),
+     "node 'x': a text of 51 characters; at most 50 are read (limit text)"),
+    ({"text": 50}, lambda: document("x = 1", metadata={"k" * 60: 1}),
+     "a text of 60 characters; at most 50 are read (limit text)"),
     ({"tensor_bytes": 100}, lambda: document({"id": "x", "gate": "input", "value": {"data": 0, "shape": [13]}}),
      "node 'x': a float64 tensor of shape (13,) takes 104 bytes; at most 100 bytes are allowed (limit tensor_bytes)"),
-    ({"tensor_bytes": 2**20}, lambda: document({"id": "x", "gate": "input", "value": {"random": "normal", "shape": [10**6, 10**6], "seed": 0}}),
-     "node 'x': a float64 tensor of shape (1000000, 1000000) takes 7451 GiB; at most 1 MiB are allowed (limit tensor_bytes)"),
-    ({"tensor_bytes": 2**10}, lambda: document("x = [1, 2]", {"id": "f", "gate": "expand", "inputs": ["x"], "shape": [10**12, 2]}),
-     "node 'f': a float64 tensor of shape (1000000000000, 2) takes 1.49e+04 GiB; at most 1 KiB are allowed (limit tensor_bytes)"),
-    ({"run_bytes": 300}, lambda: document({"id": "x", "gate": "input", "value": {"data": 0, "shape": [13]}}, "y = neg(x)", "z = neg(y)", "f = reduce_sum(z)"),
-     "node 'z': with a float64 tensor of shape (13,) the values so far take 312 bytes; at most 300 bytes are allowed (limit run_bytes)"),
-    ({"run_bytes": 150}, lambda: document({"id": "x", "gate": "input", "value": {"data": 0, "shape": [13]}}, {"id": "y", "gate": "input", "value": {"data": 0, "shape": [13]}}),
-     "node 'y': with a float64 tensor of shape (13,) the values so far take 208 bytes; at most 150 bytes are allowed (limit run_bytes)"),
+    ({"tensor_bytes": 2**20},
+     lambda: document({"id": "x", "gate": "input", "value": {"random": "normal", "shape": [10**6, 10**6], "seed": 0}}),
+     "node 'x': a float64 tensor of shape (1000000, 1000000) takes 7451 GiB; at most 1 MiB are allowed (limit "
+     "tensor_bytes)"),
+    ({"tensor_bytes": 2**10},
+     lambda: document("x = [1, 2]", {"id": "f", "gate": "expand", "inputs": ["x"], "shape": [10**12, 2]}),
+     "node 'f': a float64 tensor of shape (1000000000000, 2) takes 1.49e+04 GiB; at most 1 KiB are allowed (limit "
+     "tensor_bytes)"),
+    ({"run_bytes": 300}, lambda: document({"id": "x", "gate": "input", "value": {"data": 0, "shape": [13]}},
+                                          "y = neg(x)", "z = neg(y)", "f = reduce_sum(z)"),
+     "node 'z': with a float64 tensor of shape (13,) the values so far take 312 bytes; at most 300 bytes are allowed "
+     "(limit run_bytes)"),
+    ({"run_bytes": 150}, lambda: document({"id": "x", "gate": "input", "value": {"data": 0, "shape": [13]}},
+                                          {"id": "y", "gate": "input", "value": {"data": 0, "shape": [13]}}),
+     "node 'y': with a float64 tensor of shape (13,) the values so far take 208 bytes; at most 150 bytes are allowed "
+     "(limit run_bytes)"),
 ]
 INNER_BODY = {"nodes": [{"id": "x", "gate": "input"}], "outputs": ["x"]}
 
 
-@pytest.mark.parametrize(("limits", "write", "message"), OVER, ids=[f"{next(iter(limits))}-{i}" for i, (limits, *_) in enumerate(OVER)])
+@pytest.mark.parametrize(("limits", "write", "message"), OVER,
+                         ids=[f"{next(iter(limits))}-{i}" for i, (limits, *_) in enumerate(OVER)])
 def test_what_is_over_a_limit_is_refused_with_node_figure_and_limit(tmp_path, limits, write, message):
     path = tmp_path / "c.json"
     path.write_text(write())
@@ -352,20 +394,24 @@ def test_what_is_over_a_limit_is_refused_with_node_figure_and_limit(tmp_path, li
         cf.load(path, limits=cf.Limits(**limits))
     assert [fault.message for fault in error.value.faults] == [message]
     ((name, number),) = limits.items()
-    done = subprocess.run([sys.executable, "-m", "circuitflow", "run", str(path), "--limit", f"{name}={number}"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "circuitflow", "run", str(path), "--limit", f"{name}={number}"],
+                          capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert message in done.stderr
 
 
 def test_named_dimensions_are_counted_when_they_have_sizes():
-    subject = circuit({"id": "x", "gate": "input", "shape": ["n"]}, "y = neg(x)", "z = neg(y)", "f = reduce_sum(z)", limits=cf.Limits(run_bytes=10_000))
+    subject = circuit({"id": "x", "gate": "input", "shape": ["n"]}, "y = neg(x)", "z = neg(y)", "f = reduce_sum(z)",
+                      limits=cf.Limits(run_bytes=10_000))
     cf.Executor(subject).run({"x": np.zeros(500)})
-    with pytest.raises(cf.InputError, match=r"node 'z': with a float64 tensor of shape \(1000,\) the values so far take 15.62 KiB; at most 9.766 KiB are allowed"):
+    with pytest.raises(cf.InputError, match=r"node 'z': with a float64 tensor of shape \(1000,\) the values so far "
+                                            r"take 15.62 KiB; at most 9.766 KiB are allowed"):
         cf.Executor(subject).run({"x": np.zeros(1000)})
 
 
 def test_a_gradient_document_keeps_the_limits_of_its_circuit():
-    subject = circuit("x = 1", *(f"y{i} = tanh({'x' if not i else f'y{i - 1}'})" for i in range(50)), limits=cf.Limits(nodes=100))
+    subject = circuit("x = 1", *(f"y{i} = tanh({'x' if not i else f'y{i - 1}'})" for i in range(50)),
+                      limits=cf.Limits(nodes=100))
     with pytest.raises(cf.DocumentError, match="at most 100 are allowed \\(limit nodes\\)"):
         cf.gradient(subject)
 
@@ -373,23 +419,28 @@ def test_a_gradient_document_keeps_the_limits_of_its_circuit():
 @pytest.mark.parametrize("value", [{"data": 0, "shape": [10**12]}, {"random": "normal", "shape": [10**12], "seed": 0}])
 def test_an_upstream_gradient_is_within_the_limits_too(value):
     assert faults(document({"id": "x", "gate": "input", "shape": ["n"]}, upstream={"x": value})) == [
-        "upstream 'x': a float64 tensor of shape (1000000000000,) takes 7451 GiB; at most 4 GiB are allowed (limit tensor_bytes)"]
-    assert faults(document("x = 1", upstream={"x": value})) == ["upstream 'x': it is float64 (1000000000000,); expected float64 (), as the output"]
+        "upstream 'x': a float64 tensor of shape (1000000000000,) takes 7451 GiB; at most 4 GiB are allowed (limit "
+        "tensor_bytes)"]
+    assert faults(document("x = 1", upstream={"x": value})) == ["upstream 'x': it is float64 (1000000000000,); "
+                                                                "expected float64 (), as the output"]
 
 
 def test_upstream_gradients_are_counted_all_together_before_the_first_is_made(monkeypatch):
     monkeypatch.setattr(np, "full", lambda *given: pytest.fail("one was made"))
     names = [f"x{i}" for i in range(20)]
     nodes = [{"id": name, "gate": "input", "shape": ["n"]} for name in names]
-    assert faults(document(*nodes, outputs=names, upstream={name: {"data": 0, "shape": [2**29]} for name in names})) == [
-        "upstream 'x16': with a float64 tensor of shape (536870912,) the values so far take 68 GiB; at most 64 GiB are allowed (limit run_bytes)"]
+    assert faults(document(*nodes, outputs=names,
+                           upstream={name: {"data": 0, "shape": [2**29]} for name in names})) == [
+        "upstream 'x16': with a float64 tensor of shape (536870912,) the values so far take 68 GiB; at most 64 GiB are "
+        "allowed (limit run_bytes)"]
 
 
 def test_tensors_of_files_are_counted_all_together_before_the_first_is_read(folder, monkeypatch):
     monkeypatch.setattr(tensors._Open, "load", lambda *given: pytest.fail("one was read"))
     nodes = [{"id": f"w{i}", "gate": "parameter", "value": {"file": "w.safetensors", "tensor": "W"}} for i in range(3)]
     assert faults(document(*nodes), folder=folder, limits=cf.Limits(run_bytes=100)) == [
-        "node 'w2': with a float64 tensor of shape (2, 3) the values so far take 144 bytes; at most 100 bytes are allowed (limit run_bytes)"]
+        "node 'w2': with a float64 tensor of shape (2, 3) the values so far take 144 bytes; at most 100 bytes are "
+        "allowed (limit run_bytes)"]
 
 
 def sparse(path, start, size):
@@ -401,20 +452,24 @@ def sparse(path, start, size):
 @POSIX
 def test_headers_of_tensor_files_are_counted_all_together_before_one_is_parsed(tmp_path, monkeypatch):
     for name in "ab":
-        (tmp_path / name).write_bytes(crafted(b'{"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}' + b" " * 939, bytes(8)))
+        (tmp_path / name).write_bytes(crafted(b'{"W": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}' + b" "
+                                              * 939, bytes(8)))
     (tmp_path / "c").write_bytes(crafted(b"{" + b" " * 599))
     sparse(tmp_path / "sparse", (10**12).to_bytes(8, "little"), 10**12 + 8)
     nodes = [{"id": f"x{i}", "gate": "input", "value": {"file": name, "tensor": "W"}} for i, name in enumerate("aaaab")]
     assert faults(document(*nodes), folder=tmp_path, limits=cf.Limits(header_bytes=2000)) == []
     assert faults(document(*nodes), folder=tmp_path, limits=cf.Limits(header_bytes=1999)) == [
-        "node 'x4': with 'b', the headers of tensor files take 1.953 KiB; at most 1.952 KiB are read (limit header_bytes)"]
+        "node 'x4': with 'b', the headers of tensor files take 1.953 KiB; at most 1.952 KiB are read (limit "
+        "header_bytes)"]
     assert faults(tensor("sparse"), folder=tmp_path) == [
-        "node 'x': with 'sparse', the headers of tensor files take 931.3 GiB; at most 16 MiB are read (limit header_bytes)"]
+        "node 'x': with 'sparse', the headers of tensor files take 931.3 GiB; at most 16 MiB are read (limit "
+        "header_bytes)"]
     # What turns out to be none is parsed again for every node that names it, so it counts for each.
     nodes = [{"id": f"x{i}", "gate": "input", "value": {"file": "c", "tensor": "W"}} for i in range(4)]
     assert faults(document(*nodes), folder=tmp_path, limits=cf.Limits(header_bytes=2000)) == [
         *(f"node 'x{i}': 'c' is not a safetensors file" for i in range(3)),
-        "node 'x3': with 'c', the headers of tensor files take 2.344 KiB; at most 1.953 KiB are read (limit header_bytes)"]
+        "node 'x3': with 'c', the headers of tensor files take 2.344 KiB; at most 1.953 KiB are read (limit "
+        "header_bytes)"]
 
 
 @POSIX
@@ -424,11 +479,15 @@ def test_files_that_digests_are_taken_of_are_counted_all_together(tmp_path):
     pinned = {"tensor": "W", "sha256": "0" * 64}
     nodes = [{"id": f"x{i}", "gate": "input", "value": {"file": "w", **pinned}} for i in range(3)]
     found = faults(document(*nodes), folder=tmp_path, limits=cf.Limits(run_bytes=2000))
-    assert found[2] == "node 'x2': with 'w', digests of 2.93 KiB are to be taken; at most 1.953 KiB are read for them (limit run_bytes)"
+    assert found[2] == ("node 'x2': with 'w', digests of 2.93 KiB are to be taken; at most 1.953 KiB are read for them "
+                        "(limit run_bytes)")
     assert faults(tensor("sparse", sha256="0" * 64), folder=tmp_path) == [
-        "node 'x': with 'sparse', digests of 9313 GiB are to be taken; at most 64 GiB are read for them (limit run_bytes)"]
-    assert "is larger than 1000 bytes" in faults(subcircuit("sparse"), folder=tmp_path, limits=cf.Limits(document_bytes=1000))[-1]
-    assert "has the SHA-256 digest" in faults(subcircuit("sparse", sha256="0" * 64), folder=tmp_path, limits=cf.Limits(document_bytes=1000))[0]
+        "node 'x': with 'sparse', digests of 9313 GiB are to be taken; at most 64 GiB are read for them (limit "
+        "run_bytes)"]
+    assert "is larger than 1000 bytes" in faults(subcircuit("sparse"), folder=tmp_path,
+                                                 limits=cf.Limits(document_bytes=1000))[-1]
+    assert "has the SHA-256 digest" in faults(subcircuit("sparse", sha256="0" * 64), folder=tmp_path,
+                                              limits=cf.Limits(document_bytes=1000))[0]
 
 
 def test_only_so_many_misspelt_tensors_are_looked_for(folder):
@@ -448,15 +507,18 @@ def test_limits_are_whole_numbers_with_names():
         cf.Limits(digits=5000)
     with pytest.raises(cf.InputError, match="limit nesting is 101; at most 100, for what is inside runs inside"):
         cf.Limits(nesting=101)
-    for arguments, message in [("node=3", "there is no limit 'node'; did you mean 'nodes'?; there are document_bytes, header_bytes"), ("nodes", "--limit nodes: expected NAME=N, such as"),
+    for arguments, message in [("node=3", "there is no limit 'node'; did you mean 'nodes'?; there are document_bytes, "
+                                          "header_bytes"), ("nodes", "--limit nodes: expected NAME=N, such as"),
                                ("nodes=-1", "--limit nodes=-1: expected"), ("nodes=0", "limit nodes is 0")]:
-        done = subprocess.run([sys.executable, "-m", "circuitflow", "run", "circuits/product.json", "--limit", arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-m", "circuitflow", "run", "circuits/product.json", "--limit",
+                               arguments], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert message in done.stderr
 
 
 @pytest.mark.parametrize("text", [
-    '{"k": "' + "a" * 200 + '"}', '{"k": "' + '\\"' * 100 + '"}', '{"k": "' + "1" * 200 + '"}', '{"' + "k" * 200 + '": 1}', '{"k": "' + "\\\\" * 100 + '", "l": "x"}',
+    '{"k": "' + "a" * 200 + '"}', '{"k": "' + '\\"' * 100 + '"}', '{"k": "' + "1" * 200 + '"}',
+    '{"' + "k" * 200 + '": 1}', '{"k": "' + "\\\\" * 100 + '", "l": "x"}',
 ])
 def test_texts_are_measured_however_they_are_written(text):
     from circuitflow.document.faults import Faults, Source
@@ -467,7 +529,11 @@ def test_texts_are_measured_however_they_are_written(text):
     parse_json(Source("t", text, None, Limits(text=100)), text, collected)
     with pytest.raises(cf.DocumentError, match="characters; at most 100 are read \\(limit text\\)"):
         collected.raise_if_any()
-    for harmless in (text.replace("a" * 150, "").replace("1" * 150, "").replace("k" * 150, "").replace('\\"' * 80, "").replace("\\\\" * 80, ""), json.dumps([1.5] * 200), json.dumps(["ab"] * 100)):
+    for harmless in (text.replace("a" * 150, "").replace("1" * 150,
+                                                         "").replace("k" * 150,
+                                                                     "").replace('\\"' * 80,
+                                                                                 "").replace("\\\\" * 80, ""),
+                     json.dumps([1.5] * 200), json.dumps(["ab"] * 100)):
         collected = Faults()
         parse_json(Source("t", harmless, None, Limits(text=100)), harmless, collected)
         collected.raise_if_any()
@@ -476,16 +542,24 @@ def test_texts_are_measured_however_they_are_written(text):
 # Numbers --------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("written", "dtype", "kept"), [
-    ("9007199254740992", "float64", 2.0**53), ("9007199254740993", "float64", None), ("9007199254740994", "float64", 2.0**53 + 2), ("-0", "float64", -0.0), ("-0.0", "float64", -0.0),
-    ("5e-324", "float64", 5e-324), ("2e-324", "float64", None), ("1e-400", "float64", None), ("-1e-999999999", "float64", None), ("0e-400", "float64", 0.0), ("0.000", "float64", 0.0),
-    ("1e400", "float64", None), ("1e999999999", "float64", None), ("1.7976931348623157e308", "float64", 1.7976931348623157e308), ("2.2250738585072011e-308", "float64", 2.2250738585072011e-308),
-    ("16777217", "float32", None), ("16777216", "float32", 2.0**24), ("1e-46", "float32", None), ("1e-45", "float32", float(np.float32(1e-45))), ("1e39", "float32", None),
-    ("2049", "float16", None), ("2048", "float16", 2048.0), ("65504", "float16", 65504.0), ("70000", "float16", None), ("true", "float64", None), ("1", "bool", None), ("1.0", "int64", 1),
-    ("1.5", "int64", None), ("9223372036854775807", "int64", 2**63 - 1), ("9223372036854775808", "int64", None), ("-1", "uint8", None), ("255", "uint8", 255), ("256", "uint8", None),
+    ("9007199254740992", "float64", 2.0**53), ("9007199254740993", "float64", None),
+    ("9007199254740994", "float64", 2.0**53 + 2), ("-0", "float64", -0.0), ("-0.0", "float64", -0.0),
+    ("5e-324", "float64", 5e-324), ("2e-324", "float64", None), ("1e-400", "float64", None),
+    ("-1e-999999999", "float64", None), ("0e-400", "float64", 0.0), ("0.000", "float64", 0.0),
+    ("1e400", "float64", None), ("1e999999999", "float64", None),
+    ("1.7976931348623157e308", "float64", 1.7976931348623157e308),
+    ("2.2250738585072011e-308", "float64", 2.2250738585072011e-308),
+    ("16777217", "float32", None), ("16777216", "float32", 2.0**24), ("1e-46", "float32", None),
+    ("1e-45", "float32", float(np.float32(1e-45))), ("1e39", "float32", None),
+    ("2049", "float16", None), ("2048", "float16", 2048.0), ("65504", "float16", 65504.0), ("70000", "float16", None),
+    ("true", "float64", None), ("1", "bool", None), ("1.0", "int64", 1),
+    ("1.5", "int64", None), ("9223372036854775807", "int64", 2**63 - 1), ("9223372036854775808", "int64", None),
+    ("-1", "uint8", None), ("255", "uint8", 255), ("256", "uint8", None),
     ("9223372036854775809", "uint64", 2**63 + 1), ('"NaN"', "int64", None),
 ])
 def test_numbers_are_kept_exactly_or_refused(written, dtype, kept):
-    text = f'{{"circuitflow": "1.0", "nodes": [{{"id": "x", "gate": "input", "value": {written}, "dtype": "{dtype}"}}], "outputs": ["x"]}}'
+    text = (f'{{"circuitflow": "1.0", "nodes": [{{"id": "x", "gate": "input", "value": {written}, "dtype": "{dtype}"}}'
+            '], "outputs": ["x"]}')
     if kept is None:
         assert len(faults(text)) == 1
         return
@@ -513,7 +587,8 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
 
     target = tmp_path / "out"
     target.write_text("old")
-    code = ("import resource, signal, sys\nfrom pathlib import Path\nfrom circuitflow.document.output import write\nfrom circuitflow.errors import InputError\n"
+    code = ("import resource, signal, sys\nfrom pathlib import Path\nfrom circuitflow.document.output import write\n"
+            "from circuitflow.errors import InputError\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
             "try:\n    write(Path(sys.argv[1]), 'x' * 100_000)\nexcept InputError as error:\n    print(error)\n")
     done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=False)
@@ -539,7 +614,8 @@ def test_what_is_written_is_on_the_disk_before_it_takes_the_place(tmp_path, monk
     for name in ("fsync", "replace"):
         real = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *arguments, real=real, name=name: events.append(
-            (name, os.path.basename(os.readlink(f"/proc/self/fd/{arguments[0]}")) if name == "fsync" else arguments[1].name)) or real(*arguments))
+            (name, os.path.basename(os.readlink(f"/proc/self/fd/{arguments[0]}")) if name == "fsync"
+             else arguments[1].name)) or real(*arguments))
     write(tmp_path / "out", "new")
     assert [name for name, _ in events] == ["fsync", "replace", "fsync"]
     assert events[0][1].endswith("(deleted)")  # it has no name yet
@@ -587,7 +663,8 @@ print(hashlib.sha256("".join(parts).encode()).hexdigest())
 def digest(result):
     import hashlib
 
-    return hashlib.sha256("".join(f"{k}{np.asarray(v).tobytes()}" for found in (result.values, result.gradients) for k, v in found.items()).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{k}{np.asarray(v).tobytes()}" for found in (result.values, result.gradients) for k,
+                                  v in found.items()).encode()).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["mlp", "conv_net", "attention", "rnn", "hessian_of_staged", "newton_step"])
@@ -608,7 +685,8 @@ def test_threads_and_processes_and_runs_give_the_same_bits(name):
         thread.start()
     for thread in threads:
         thread.join()
-    processes = [subprocess.Popen([sys.executable, "-c", RUN, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    processes = [subprocess.Popen([sys.executable, "-c", RUN, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+                 for _ in range(2)]
     found += [process.communicate()[0].strip() for process in processes]
     assert len(set(found)) == 1
     assert len(found) == 12

@@ -1,4 +1,5 @@
-"""Small circuits that failed once, each with its right answer on every engine that takes it, in an exported file and as a document."""
+"""Small circuits that failed once, each with its right answer on every engine that takes it, in an exported file and as
+a document."""
 
 from __future__ import annotations
 
@@ -29,29 +30,38 @@ def given(name: str, value: Any, gate: str = "input") -> dict[str, Any]:
 def of(gate: str, *values: Any, dtype: str = "float64", upstream: Any = None, **attributes: Any) -> cf.Circuit:
     """A gate of inputs x0, x1, …"""
     inputs = [given(f"x{i}", value) for i, value in enumerate(values)]
-    return circuit(*inputs, node("f", gate, *(x["id"] for x in inputs), **attributes), dtype=dtype, **({"upstream": {"f": upstream}} if upstream else {}))
+    return circuit(*inputs, node("f", gate, *(x["id"] for x in inputs), **attributes), dtype=dtype,
+                   **({"upstream": {"f": upstream}} if upstream else {}))
 
 
 LABELS = {"data": [0, -100], "dtype": "int64"}
 LAST = {"data": [-1], "dtype": "int8"}
-X_LOG_X = circuit(given("x", 0), given("zero", 0, "constant"), node("log", "log", "x"), node("product", "mul", "x", "log"),
+X_LOG_X = circuit(given("x", 0), given("zero", 0, "constant"), node("log", "log", "x"),
+                  node("product", "mul", "x", "log"),
                   node("above", "greater", "x", "zero"), node("f", "where", "above", "product", "zero"))
-GUARDED_LOSS = circuit(given("never", False, "constant"), given("x", [1]), given("target", [0], "constant"), given("zero", 0, "constant"),
+GUARDED_LOSS = circuit(given("never", False, "constant"), given("x", [1]), given("target", [0], "constant"),
+                       given("zero", 0, "constant"),
                        node("loss", "binary_cross_entropy", "x", "target"), node("f", "where", "never", "loss", "zero"))
 SQUARED_EIGENVALUES = circuit(
-    given("A", [[1, 0], [0, 1]]), given("M", [[1, 2], [2, 5]], "constant"), node("e", "eigh", "A"), node("squares", "square", "e.eigenvalues"),
-    node("scaled", "mul", "e.eigenvectors", "squares"), node("back", "matrix_transpose", "e.eigenvectors"), node("B", "matmul", "scaled", "back"),
+    given("A", [[1, 0], [0, 1]]), given("M", [[1, 2], [2, 5]], "constant"), node("e", "eigh", "A"),
+    node("squares", "square", "e.eigenvalues"),
+    node("scaled", "mul", "e.eigenvectors", "squares"), node("back", "matrix_transpose", "e.eigenvectors"),
+    node("B", "matmul", "scaled", "back"),
     node("product", "mul", "B", "M"), node("f", "reduce_sum", "product"))
 
 ANSWERS: dict[str, tuple[cf.Circuit, Any, dict[str, Any]]] = {
-    "an output of 4096 elements": (circuit(given("x", {"data": 3, "shape": [4096]}), given("two", 2, "constant"), node("f", "pow", "x", "two"),
-                                           upstream={"f": {"data": 1, "shape": [4096]}}), np.full(4096, 9), {"x": np.full(4096, 6)}),
+    "an output of 4096 elements": (circuit(given("x", {"data": 3, "shape": [4096]}), given("two", 2, "constant"),
+                                           node("f", "pow", "x", "two"),
+                                           upstream={"f": {"data": 1, "shape": [4096]}}), np.full(4096, 9),
+                                   {"x": np.full(4096, 6)}),
     "x log x": (X_LOG_X, 0, {"x": 0}),
     "a guarded loss": (GUARDED_LOSS, 0, {"x": [0]}),
-    "output_padding": (of("conv_transpose", [[[1, 2]]], [[[1, 1]]], strides=[1], dilations=[2], output_padding=[1], upstream=[[[1] * 5]]),
+    "output_padding": (of("conv_transpose", [[[1, 2]]], [[[1, 1]]], strides=[1], dilations=[2], output_padding=[1],
+                          upstream=[[[1] * 5]]),
                        [[[1, 2, 1, 2, 0]]], {"x0": [[[2, 2]]]}),
     "an input called self": (circuit(given("self", 3), node("f", "square", "self")), 9, {"self": 6}),
-    "an index of 8 bits": (circuit(given("x", {"data": 1, "shape": [200]}), given("i", LAST, "constant"), node("f", "gather", "x", "i"), upstream={"f": [1]}),
+    "an index of 8 bits": (circuit(given("x", {"data": 1, "shape": [200]}), given("i", LAST, "constant"),
+                                   node("f", "gather", "x", "i"), upstream={"f": [1]}),
                            [1], {"x": np.arange(200) == 199}),
     "polygamma below 0": (of("polygamma", -16.5, n=1), 9.8107978, {}),
     "polygamma far below 0": (of("polygamma", -1e7 - 0.5, n=1), 9.8696043, {}),
@@ -63,7 +73,8 @@ ANSWERS: dict[str, tuple[cf.Circuit, Any, dict[str, Any]]] = {
     "a mean near the end of float32": (of("reduce_mean", [3e38, 3e38], dtype="float32"), 3e38, {"x0": [0.5, 0.5]}),
     "equal eigenvalues": (SQUARED_EIGENVALUES, 6, {"A": [[2, 4], [4, 10]]}),
     "a remainder": (of("mod", 1, 0.1), math.fmod(1, 0.1), {"x0": 1, "x1": -9}),
-    "a small probability": (circuit(given("x", [1e-10]), given("t", [0], "constant"), node("f", "binary_cross_entropy", "x", "t")),
+    "a small probability": (circuit(given("x", [1e-10]), given("t", [0], "constant"),
+                                    node("f", "binary_cross_entropy", "x", "t")),
                             1.00000000005e-10, {"x": [1 + 1e-10]}),
     "a large layer": (of("layer_normalization", [1e30, 2e30, 3e30], [1, 1, 1], dtype="float32", upstream=[1, 0, 0]),
                       np.sqrt(1.5) * np.array([-1, 0, 1]), {"x0": np.array([1, -2, 1]) / np.sqrt(24) * 1e-30}),
@@ -105,13 +116,15 @@ WAYS = {
 }
 
 
-TAPED = {"x log x", "an input called self", "an angle of large numbers", "a remainder", "a zero beside an overflow", "the length of 0", "a sigmoid near 1"}
+TAPED = {"x log x", "an input called self", "an angle of large numbers", "a remainder", "a zero beside an overflow",
+         "the length of 0", "a sigmoid near 1"}
 NOT_EXPORTED = {"output_padding", "equal eigenvalues", "an index of 8 bits"}
 NOT_BY_XLA = {"lgamma of a subnormal number"}
 
 
 def takes(way: str, name: str) -> bool:
-    return {"tape": name in TAPED, "export": name not in NOT_EXPORTED, "JAX": name not in NOT_BY_XLA, "jax": name not in NOT_BY_XLA}.get(way, True)
+    return {"tape": name in TAPED, "export": name not in NOT_EXPORTED, "JAX": name not in NOT_BY_XLA,
+            "jax": name not in NOT_BY_XLA}.get(way, True)
 
 
 @pytest.mark.parametrize(("way", "name"), [(way, name) for name in ANSWERS for way in WAYS if takes(way, name)])
@@ -122,7 +135,8 @@ def test_a_circuit_that_failed(way, name):
     if value is not None:
         np.testing.assert_allclose(np.asarray(found), value, rtol=rtol, atol=atol)
     for wrt, expected in gradients.items():
-        np.testing.assert_allclose(np.asarray(sent[wrt]), expected, rtol=rtol, atol=atol and atol * np.max(np.abs(expected)))
+        np.testing.assert_allclose(np.asarray(sent[wrt]), expected, rtol=rtol,
+                                   atol=atol and atol * np.max(np.abs(expected)))
 
 
 DOUBLE = 2 * np.eye(2)
@@ -139,19 +153,23 @@ OF_DET[0, 1, 1, 0] = OF_DET[1, 0, 0, 1] = -1
 def test_a_hessian_that_failed(engine, made, expected):
     hessian = cf.hessian(made)
     found = cf.Executor(hessian).compile(engine=engine, wrt=[])()
-    np.testing.assert_allclose(np.asarray(found[0] if isinstance(found, tuple) else found), expected, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(np.asarray(found[0] if isinstance(found, tuple) else found), expected, rtol=1e-14,
+                               atol=1e-15)
 
 
 def test_a_window_of_padding_is_refused():
-    with pytest.raises(cf.DocumentError, match=r"node 'f': average_pool needs an element of x in every window; window 0 along axis 2"):
+    with pytest.raises(cf.DocumentError,
+                       match=r"node 'f': average_pool needs an element of x in every window; window 0 along axis 2"):
         of("average_pool", [[[3, 5]]], kernel_shape=[2], dilations=[3], pads=[[1, 1]])
 
 
 @pytest.mark.parametrize("way", ["interpreter", "torch", "JAX", "staged", "jax"])
 @pytest.mark.parametrize(("made", "refusal"), [
     (circuit(given("x", [0, 0, 0]), {**given("i", [1, 1], "constant"), "dtype": "int64"}, given("u", [5, 7]),
-             node("f", "scatter_elements", "x", "i", "u"), upstream={"f": [1, 1, 1]}), "node 'f': scatter_elements: index 1 repeats"),
-    (circuit(given("x", {"data": [100, 100], "dtype": "int8"}), node("f", "reduce_sum", "x")), "node 'f': reduce_sum: 200 does not fit int8"),
+             node("f", "scatter_elements", "x", "i", "u"), upstream={"f": [1, 1, 1]}),
+     "node 'f': scatter_elements: index 1 repeats"),
+    (circuit(given("x", {"data": [100, 100], "dtype": "int8"}), node("f", "reduce_sum", "x")),
+     "node 'f': reduce_sum: 200 does not fit int8"),
 ], ids=["repeated indices", "a sum of 8 bits"])
 def test_a_silent_change_is_refused(way, made, refusal):
     with pytest.raises(cf.CircuitflowError, match=refusal):
@@ -166,7 +184,9 @@ def test_a_silent_change_is_refused(way, made, refusal):
 ], ids=["lines of old Macs", "NaN", "an integer above 2^53", "UTF-16"])
 def test_a_table_that_failed(circuitflow, tmp_path, table, shown):
     (tmp_path / "product.json").write_text(json.dumps({"circuitflow": "1.0", "outputs": ["f"],
-                                                       "nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "input"}, node("f", "mul", "x", "y")]}))
+                                                       "nodes": [{"id": "x", "gate": "input"},
+                                                                 {"id": "y", "gate": "input"},
+                                                                 node("f", "mul", "x", "y")]}))
     (tmp_path / "rows.csv").write_bytes(table)
     outcome = circuitflow("run", str(tmp_path / "product.json"), "--table", str(tmp_path / "rows.csv"))
     if shown.startswith("f,"):

@@ -63,15 +63,24 @@ def wrong_values():
     circuit = cf.load(ROOT / "circuits" / "product.json")
     wire = cf.build().input("x")
     return [
-        None, True, 0, 3, -1, 10**400, 2.5, float("nan"), 1j, "", "x", "f", "q", "no such", "a.b", "x/y", "\ud800", "\0", b"", b"x",
-        bytearray(b"x"), [], [1], [1.0, [2]], [None], ["x"], [b"x"], [[1, 2], [3]], itself(), doubled(), (), ("x", 1), {}, {"x": 1.0}, {1: 2}, {"x": None}, {"f": "g"},
-        {"x": {"x": 1}}, {"x": 1j}, {"x": [[1], 2]}, set(), {"x"}, frozenset({1}), range(3), iter([1]), (i for i in "ab"), object(), Hostile(), print, len, int, np.ndarray,
-        np.float32(1), np.complex128(1j), np.str_("x"), np.datetime64("2020"), np.ones(2), np.ones((2, 2), int), np.array("x"), np.array([1, None], object), np.array(object()),
-        np.zeros(2, [("a", "f8")]), np.ma.array([1.0, 2.0], mask=[0, 1]), np.array([1j]), np.array(1, np.longdouble), np.dtype("float32"), np.float64,
-        decimal.Decimal("2.99"), decimal.Decimal("sNaN"), decimal.Decimal("1e999999"), fractions.Fraction(1, 3), pathlib.Path("no such"), ..., NotImplemented, slice(1, "x"),
-        Series([1.0, 2.0]), Series([1.0, None]), Nulls([1.0, 2.0]), torch.ones(2, requires_grad=True), torch.ones((), dtype=torch.bfloat16), torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64),
-        jnp.ones(2), jnp.ones((), jnp.bfloat16), wire, cf.build(), circuit, circuit.document, cf.Executor(circuit), cf.Executor(circuit).run(), cf.GATES, cf.GATES["mul"],
-        cf.Limits(), cf.Thresholds(), cf.DocumentError([]), collections.OrderedDict(x=1.0), collections.UserDict(x=1.0), collections.deque([1.0]), memoryview(b"ab"),
+        None, True, 0, 3, -1, 10**400, 2.5, float("nan"), 1j, "", "x", "f", "q", "no such", "a.b", "x/y", "\ud800",
+        "\0", b"", b"x",
+        bytearray(b"x"), [], [1], [1.0, [2]], [None], ["x"], [b"x"], [[1, 2], [3]], itself(), doubled(), (), ("x", 1),
+        {}, {"x": 1.0}, {1: 2}, {"x": None}, {"f": "g"},
+        {"x": {"x": 1}}, {"x": 1j}, {"x": [[1], 2]}, set(), {"x"}, frozenset({1}), range(3), iter([1]),
+        (i for i in "ab"), object(), Hostile(), print, len, int, np.ndarray,
+        np.float32(1), np.complex128(1j), np.str_("x"), np.datetime64("2020"), np.ones(2), np.ones((2, 2), int),
+        np.array("x"), np.array([1, None], object), np.array(object()),
+        np.zeros(2, [("a", "f8")]), np.ma.array([1.0, 2.0], mask=[0, 1]), np.array([1j]), np.array(1, np.longdouble),
+        np.dtype("float32"), np.float64,
+        decimal.Decimal("2.99"), decimal.Decimal("sNaN"), decimal.Decimal("1e999999"), fractions.Fraction(1, 3),
+        pathlib.Path("no such"), ..., NotImplemented, slice(1, "x"),
+        Series([1.0, 2.0]), Series([1.0, None]), Nulls([1.0, 2.0]), torch.ones(2, requires_grad=True),
+        torch.ones((), dtype=torch.bfloat16), torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64),
+        jnp.ones(2), jnp.ones((), jnp.bfloat16), wire, cf.build(), circuit, circuit.document, cf.Executor(circuit),
+        cf.Executor(circuit).run(), cf.GATES, cf.GATES["mul"],
+        cf.Limits(), cf.Thresholds(), cf.DocumentError([]), collections.OrderedDict(x=1.0), collections.UserDict(x=1.0),
+        collections.deque([1.0]), memoryview(b"ab"),
     ]
 
 
@@ -85,18 +94,25 @@ def functions():
     found |= {
         "load": (cf.load, {"path": ROOT / "circuits" / "product.json", "gates": cf.GATES, "limits": cf.Limits()}),
         "loads": (cf.loads, {"text": text, "gates": cf.GATES, "folder": None, "limits": cf.Limits()}),
-        "dumps": (cf.dumps, {"circuit": circuit}), "Circuit": (cf.Circuit, {"document": circuit.document, "gates": cf.GATES, "folder": ".", "limits": cf.Limits()}),
-        "new": (cf.new, {"text": "f = x * y", "values": {"x": 1}, "shapes": {"y": [2]}, "parameters": ["x"], "outputs": ["f"], "name": "n", "dtype": "float64", "gates": cf.GATES, "folder": "."}),
+        "dumps": (cf.dumps, {"circuit": circuit}),
+        "Circuit": (cf.Circuit,
+                    {"document": circuit.document, "gates": cf.GATES, "folder": ".", "limits": cf.Limits()}),
+        "new": (cf.new, {"text": "f = x * y", "values": {"x": 1}, "shapes": {"y": [2]}, "parameters": ["x"],
+                         "outputs": ["f"], "name": "n", "dtype": "float64", "gates": cf.GATES, "folder": "."}),
         "trace": (cf.trace, {"function": np.tanh, "parameters": (), "name": "n", "gates": cf.GATES}),
         "build": (cf.build, {"name": "n", "description": "d", "dtype": "float64", "gates": cf.GATES, "folder": "."}),
-        "Builder": (cf.Builder, {"name": "n", "description": "d", "dtype": "float64", "gates": cf.GATES, "folder": "."}),
+        "Builder": (cf.Builder,
+                    {"name": "n", "description": "d", "dtype": "float64", "gates": cf.GATES, "folder": "."}),
         "check": (cf.check, {"circuit": circuit, "inputs": {"x": 1.0}, **whole, "upstream": {"f": 1.0}}),
-        "diff": (cf.diff, {"old": circuit, "new": array}), "draw": (cf.draw, {"subject": circuit, "form": "mmd", "theme": "light", "depth": 0}),
+        "diff": (cf.diff, {"old": circuit, "new": array}),
+        "draw": (cf.draw, {"subject": circuit, "form": "mmd", "theme": "light", "depth": 0}),
         "explain": (cf.explain, {"result": executor.run(), "form": "text"}),
         "to_python": (cf.to_python, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0}}),
         "Executor": (cf.Executor, {"circuit": circuit, "verify": False, "thresholds": cf.Thresholds()}),
-        "Limits.of": (cf.Limits.of, {"nodes": 3}), "Limits": (cf.Limits, {"nodes": 3, "digits": 10}), "Thresholds": (cf.Thresholds, {"blocks": 3}),
-        "Gate": (cf.Gate, {"formula": "x", "summary": "s", "operands": ("x",), "shape": len, "forward": len, "backward": (None,), "attributes": cf.Attributes, "reads": cf.Reads.INPUTS}),
+        "Limits.of": (cf.Limits.of, {"nodes": 3}), "Limits": (cf.Limits, {"nodes": 3, "digits": 10}),
+        "Thresholds": (cf.Thresholds, {"blocks": 3}),
+        "Gate": (cf.Gate, {"formula": "x", "summary": "s", "operands": ("x",), "shape": len, "forward": len,
+                           "backward": (None,), "attributes": cf.Attributes, "reads": cf.Reads.INPUTS}),
         "Gate.stating": (cf.GATES["mul"].stating, {"facets": cf.Facets()}),
     }
     for name in ("gradient", "vjp", "jvp"):
@@ -106,20 +122,31 @@ def functions():
     for kind, made in (("scalar", circuit), ("array", array)):
         runs = cf.Executor(made)
         found |= {
-            f"{kind} run": (runs.run, {"inputs": {"x": 1.0}, **whole, "upstream": {"f": 1.0}, "cache": "all", "track": lambda steps, _: steps, "watch": None}),
+            f"{kind} run": (runs.run, {"inputs": {"x": 1.0}, **whole, "upstream": {"f": 1.0}, "cache": "all",
+                                       "track": lambda steps, _: steps, "watch": None}),
             f"{kind} forward": (runs.forward, {"inputs": {"x": 1.0}, "of": "f"}), f"{kind} plan": (runs.plan, whole),
-            f"{kind} compile": (runs.compile, {**whole, "engine": "auto", "device": None}), f"{kind} vmap": (runs.vmap, {**whole, "engine": "auto", "device": None}),
-            f"{kind} with_values": (made.with_values, {"values": {"x": 1.0}}), f"{kind} find": (made.find, {"reference": "x"}), f"{kind} names_of": (made.names_of, {"name": "x"}),
-            f"{kind} gradient_name": (made.gradient_name, {"reference": "x"}), f"{kind} type_of": (made.type_of, {"output": made.find("f")}), f"{kind} suggestion": (made.suggestion, {"reference": "x"}),
-            f"{kind} upstream_name": (made.upstream_name, {"reference": "f"}), f"{kind} needed": (made.needed, {"names": {"f"}}), f"{kind} derived": (made.derived, {"document": made.document}),
+            f"{kind} compile": (runs.compile, {**whole, "engine": "auto", "device": None}),
+            f"{kind} vmap": (runs.vmap, {**whole, "engine": "auto", "device": None}),
+            f"{kind} with_values": (made.with_values, {"values": {"x": 1.0}}),
+            f"{kind} find": (made.find, {"reference": "x"}), f"{kind} names_of": (made.names_of, {"name": "x"}),
+            f"{kind} gradient_name": (made.gradient_name, {"reference": "x"}),
+            f"{kind} type_of": (made.type_of, {"output": made.find("f")}),
+            f"{kind} suggestion": (made.suggestion, {"reference": "x"}),
+            f"{kind} upstream_name": (made.upstream_name, {"reference": "f"}),
+            f"{kind} needed": (made.needed, {"names": {"f"}}),
+            f"{kind} derived": (made.derived, {"document": made.document}),
         }
         result = runs.run()
         found |= {f"{kind} contribution": (result.contribution, {"source": "x", "target": "q", "port": 0}),
-                  f"{kind} to_dict": (result.to_dict, {"outputs": "f", "values": ["x"], "gradients": ["x"], "contributions": True})}
+                  f"{kind} to_dict": (result.to_dict,
+                                      {"outputs": "f", "values": ["x"], "gradients": ["x"], "contributions": True})}
         for engine in ("interpreter", "staged", *(["tape"] if kind == "scalar" else []), "jax"):
-            found[f"{kind} {engine}"] = runs.compile(**whole, engine=engine), {"inputs": {"x": 1.0}, "upstream": {"f": 1.0}}
+            found[f"{kind} {engine}"] = runs.compile(**whole,
+                                                     engine=engine), {"inputs": {"x": 1.0}, "upstream": {"f": 1.0}}
             if engine == "jax" or (engine != "interpreter" and kind == "scalar"):
-                found[f"{kind} {engine} over rows"] = runs.vmap(**whole, engine=engine), {"inputs": {"x": [1.0]}, "upstream": {"f": 1.0}}
+                found[f"{kind} {engine} over rows"] = runs.vmap(**whole,
+                                                                engine=engine), {"inputs": {"x": [1.0]},
+                                                                                 "upstream": {"f": 1.0}}
     assert fresh().outputs["f"] == -12
     return found
 
@@ -129,32 +156,49 @@ def authored():
     c = cf.build("n")
     x, w = c.input("x", [1.0, 2.0]), c.parameter("w", 2.0)
     return {
-        "input": (c.input, {"name": "y", "value": 1.0, "shape": [], "dtype": "float64", "label": "l", "metadata": {}}), "parameter": (c.parameter, {"name": "y", "value": 1.0, "dtype": "float64"}),
-        "constant": (c.constant, {"name": "y", "value": 1.0, "dtype": "float64"}), "name": (c.name, {"wire": w, "name": "y"}), "output": (c.output, {"wire": x, "name": "y"}),
-        "add": (lambda a, b: c.add(a, b), {"a": x, "b": w}), "+": (lambda b: x + b, {"b": w}), "r-": (lambda b: b - x, {"b": 2.0}), "@": (lambda b: x @ b, {"b": x}),
-        "sum": (lambda axis, keepdims: x.sum(axis, keepdims=keepdims), {"axis": 0, "keepdims": True}), "reshape": (lambda shape: x.reshape(shape), {"shape": [2, 1]}),
-        "getitem": (lambda key: x[key], {"key": 0}), "astype": (lambda dtype: x.astype(dtype), {"dtype": "float32"}), "clip": (lambda low, high: np.clip(x, low, high), {"low": 0, "high": 1}),
-        "moveaxis": (lambda a, b: np.moveaxis(x, a, b), {"a": 0, "b": 0}), "einsum": (lambda text, b: np.einsum(text, x, b), {"text": "i,i", "b": x}), "tile": (lambda n: np.tile(x, n), {"n": 2}),
-        "split": (lambda n: np.split(x, n), {"n": 2}), "pad": (lambda n: np.pad(x, n), {"n": 1}), "roll": (lambda n: np.roll(x, n), {"n": 1}), "concatenate": (lambda b: np.concatenate([x, b]), {"b": x}),
-        "where": (lambda a, b: np.where(x > 0, a, b), {"a": 0.0, "b": x}), "norm": (lambda ord: np.linalg.norm(x, ord), {"ord": 2}), "leaky_relu": (lambda alpha: x.leaky_relu(alpha=alpha), {"alpha": 0.1}),
-        "ufunc": (lambda b: np.add(x, b), {"b": w}), "take": (lambda i: np.take(x, i), {"i": [0]}), "circuit": (lambda name: (c.output(w), setattr(c, "_name", "n"), c.circuit), {"name": 1}),
+        "input": (c.input, {"name": "y", "value": 1.0, "shape": [], "dtype": "float64", "label": "l", "metadata": {}}),
+        "parameter": (c.parameter, {"name": "y", "value": 1.0, "dtype": "float64"}),
+        "constant": (c.constant, {"name": "y", "value": 1.0, "dtype": "float64"}),
+        "name": (c.name, {"wire": w, "name": "y"}), "output": (c.output, {"wire": x, "name": "y"}),
+        "add": (lambda a, b: c.add(a, b), {"a": x, "b": w}), "+": (lambda b: x + b, {"b": w}),
+        "r-": (lambda b: b - x, {"b": 2.0}), "@": (lambda b: x @ b, {"b": x}),
+        "sum": (lambda axis, keepdims: x.sum(axis, keepdims=keepdims), {"axis": 0, "keepdims": True}),
+        "reshape": (lambda shape: x.reshape(shape), {"shape": [2, 1]}),
+        "getitem": (lambda key: x[key], {"key": 0}), "astype": (lambda dtype: x.astype(dtype), {"dtype": "float32"}),
+        "clip": (lambda low, high: np.clip(x, low, high), {"low": 0, "high": 1}),
+        "moveaxis": (lambda a, b: np.moveaxis(x, a, b), {"a": 0, "b": 0}),
+        "einsum": (lambda text, b: np.einsum(text, x, b), {"text": "i,i", "b": x}),
+        "tile": (lambda n: np.tile(x, n), {"n": 2}),
+        "split": (lambda n: np.split(x, n), {"n": 2}), "pad": (lambda n: np.pad(x, n), {"n": 1}),
+        "roll": (lambda n: np.roll(x, n), {"n": 1}), "concatenate": (lambda b: np.concatenate([x, b]), {"b": x}),
+        "where": (lambda a, b: np.where(x > 0, a, b), {"a": 0.0, "b": x}),
+        "norm": (lambda ord: np.linalg.norm(x, ord), {"ord": 2}),
+        "leaky_relu": (lambda alpha: x.leaky_relu(alpha=alpha), {"alpha": 0.1}),
+        "ufunc": (lambda b: np.add(x, b), {"b": w}), "take": (lambda i: np.take(x, i), {"i": [0]}),
+        "circuit": (lambda name: (c.output(w), setattr(c, "_name", "n"), c.circuit), {"name": 1}),
     }
 
 
 EXCEPT = {
     "Document": "a pydantic model, whose own errors are pydantic's", "Attributes": "likewise",
-    **dict.fromkeys(("ArrayType", "AtLeast", "Facets", "Contribution", "NonFinite", "Result", "Difference", "Fault", "Reads"), "a record, which holds what it is given"),
-    **dict.fromkeys(("CircuitflowError", "DocumentError", "GateError", "InputError", "MissingExtraError", "ShapeError", "UnknownNameError", "VerificationError"), "an error"), "GATES": "data",
+    **dict.fromkeys(("ArrayType", "AtLeast", "Facets", "Contribution", "NonFinite", "Result", "Difference", "Fault",
+                     "Reads"), "a record, which holds what it is given"),
+    **dict.fromkeys(("CircuitflowError", "DocumentError", "GateError", "InputError", "MissingExtraError", "ShapeError",
+                     "UnknownNameError", "VerificationError"), "an error"), "GATES": "data",
 }
 
 
 def test_every_public_name_is_called():
-    called = {function for function, _ in functions().values() if inspect.isfunction(function) or inspect.isclass(function)}
+    called = {function for function, _ in functions().values() if inspect.isfunction(function)
+              or inspect.isclass(function)}
     assert [name for name in cf.__all__ if name not in EXCEPT and getattr(cf, name) not in called] == []
     methods = {f"{kind.__name__}.{name}" for kind in (cf.Circuit, cf.Executor, cf.Result, cf.Builder, cf.Limits)
                for name, _ in inspect.getmembers(kind, callable) if not name.startswith("_")}
-    bound = {function.__name__ for function, _ in (*functions().values(), *authored().values()) if inspect.ismethod(function)}
-    assert {method for method in methods if method.partition(".")[2] not in bound} == {"Circuit.unused", "Result.non_finite"}  # which take nothing
+    bound = {function.__name__ for function, _ in (*functions().values(), *authored().values())
+             if inspect.ismethod(function)}
+    # which take nothing
+    assert {method for method in methods
+            if method.partition(".")[2] not in bound} == {"Circuit.unused", "Result.non_finite"}
 
 
 def test_no_wrong_type_gives_a_raw_error(tmp_path, monkeypatch):
@@ -177,5 +221,6 @@ def test_no_wrong_type_gives_a_raw_error(tmp_path, monkeypatch):
             assert str(error).replace("\n", "").isprintable(), (name, arguments)
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
-            raw.setdefault(f"{name}: {type(error).__name__}: {error} at {where.filename}:{where.lineno}", sorted(arguments))
+            raw.setdefault(f"{name}: {type(error).__name__}: {error} at {where.filename}:{where.lineno}",
+                           sorted(arguments))
     assert not raw, f"{len(raw)}\n" + "\n".join(sorted(raw))

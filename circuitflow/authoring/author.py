@@ -24,11 +24,10 @@ from circuitflow.gates import ArrayType, AtLeast, Gate, GateTable, ShapeError, o
 from circuitflow.gates.shapes import Size
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.values import Given, read_values
+from circuitflow.graph.values import Datum, read_values
 from circuitflow.text import nearest, short
-from circuitflow.transforms.naming import Names, as_nodes, called
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.naming import Names, as_nodes, with_name
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 LONGEST = 24
 """Longest id that is made of a gate and its operands, in characters."""
@@ -110,7 +109,7 @@ class Author(Writer):
         parsed: Any = parse_as(TypeAdapter(Value), source, faults)
         faults.raise_if_any()
         own = getattr(parsed, "dtype", None)
-        given = {name: Given("", parsed, None if own else dtype, self.dtype, source, ())}
+        given = {name: Datum("", parsed, None if own else dtype, self.dtype, source, ())}
         arrays = read_values(given, TensorFiles(), faults)
         if not arrays:
             faults.fail()
@@ -136,7 +135,7 @@ class Author(Writer):
             InputError: the name is not an id, or it is taken.
         """
         self.claim(name)
-        return called(self, self._as_wire(wire, ()), name)
+        return with_name(self, self._as_wire(wire, ()), name)
 
     def output(self, wire: Wire, name: str | None = None) -> None:
         """Make a wire an output.

@@ -12,7 +12,7 @@ from circuitflow.errors import InputError
 from circuitflow.gates import ShapeError
 from circuitflow.gates.shapes import broadcast_shapes, show
 from circuitflow.text import short
-from circuitflow.transforms.wires import Wire
+from circuitflow.transforms.writer import Wire
 
 
 def indexed(x: Any, key: tuple[Any, ...]) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from circuitflow.document.numbers import as_array
 from circuitflow.errors import CircuitflowError, InputError
 from circuitflow.text import printable
-from circuitflow.transforms.wires import Wire
+from circuitflow.transforms.writer import Wire
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from circuitflow.authoring.grammar import OPERATORS
 from circuitflow.authoring.operands import kind, plain, refusing
 from circuitflow.gates import GATES, IDENTITY
 from circuitflow.gates.names import RECIPES
-from circuitflow.transforms.wires import Wire
+from circuitflow.transforms.writer import Wire
 
 Entry = Callable[..., Any]
 

@@ -16,7 +16,7 @@ from circuitflow.errors import InputError, UnknownNameError
 from circuitflow.gates import ArrayType, suggestion
 from circuitflow.gates.shapes import show
 from circuitflow.text import printable, short
-from circuitflow.transforms.wires import Wire
+from circuitflow.transforms.writer import Wire
 
 _METHODS = {"sum", "mean", "prod", "max", "min", "var", "std", "argmax", "argmin", "argsort", "cumsum", "cumprod",
             "squeeze", "ravel", "clip", "round", "dot", "swapaxes", "diagonal", "trace", "take"}

@@ -28,7 +28,7 @@ from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.writing import spelled
 from circuitflow.errors import InputError
 from circuitflow.gates import GateTable
-from circuitflow.graph.values import Given, read_values
+from circuitflow.graph.values import Datum, read_values
 from circuitflow.text import nearest, printable, short
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document; - reads standard input.",
@@ -274,7 +274,7 @@ def _arrays(values: Mapping[str, tuple[Any, Pointer]], types: Mapping[str, cf.Ar
     entries = {}
     for name, (value, pointer) in values.items():
         expected = types[name].dtype if name in types else "float64"
-        entries[name] = Given(f"'{printable(name, 60)}': ", value, None if getattr(value, "dtype", None) else expected,
+        entries[name] = Datum(f"'{printable(name, 60)}': ", value, None if getattr(value, "dtype", None) else expected,
                               expected, source, pointer)
     converted = read_values(entries, TensorFiles(source.limits, faults.nearest), faults)
     faults.raise_if_any()

@@ -23,7 +23,7 @@ from circuitflow.cli.tables.writing import header, line_writer
 from circuitflow.cli.text import sum_of
 from circuitflow.document.output import writer
 from circuitflow.errors import CircuitflowError, GateError, InputError
-from circuitflow.interpreter.plan import found_in
+from circuitflow.interpreter.plan import output_of
 from circuitflow.interpreter.question import Question
 from circuitflow.text import printable
 
@@ -113,7 +113,7 @@ def _result_types(run: TableRun) -> dict[str, str]:
     circuit, plan = run.executor.circuit, run.question.plan
     types: dict[str, str] = {}
     for name, reference in [*((text, text) for text in plan.of), *((f"d{text}", text) for text in plan.wrt)]:
-        type_ = circuit.type_of(found_in(circuit, reference, "--table"))
+        type_ = circuit.type_of(output_of(circuit, reference, "--table"))
         if type_.shape:
             raise InputError(f"'{reference}' is no scalar, so it is no column of a table; choose others by --of and "
                              "--wrt, or leave gradients out by --forward")

@@ -63,7 +63,7 @@ def columns_in(question: Question, inputs: Mapping[str, Any],
         InputError: an unknown name, a missing value, a wrong shape or dtype, columns of different lengths, or none.
     """
     nodes = question.circuit.nodes
-    types = {name: node.types[0] for name, node in nodes.items() if node.kind in ("input", "parameter")}
+    types = {name: node.types[0] for name, node in nodes.items() if node.is_argument}
     columns = _converted(inputs, types, "'{}'")
     upstream_columns = _converted(upstream, question.outputs, "upstream '{}'")
     rows = count_rows(columns, upstream_columns)

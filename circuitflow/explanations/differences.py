@@ -15,9 +15,8 @@ import numpy as np
 from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
 from circuitflow.gates.shapes import show
-from circuitflow.graph.bodies import Definition, Site
+from circuitflow.graph.bodies import Definition, Edge, Site
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.node import Edge
 from circuitflow.text import application, number, short
 
 Kind = Literal["removed", "added", "renamed", "changed", "rewired", "circuit"]
@@ -139,7 +138,7 @@ class _Meanings:
         """What a node says of itself, by what it is of: in short, and as something that can be compared."""
         node = site.node
         said: dict[str, tuple[str, Hashable]] = {"gate": (node.gate, node.gate)}
-        if node.gate in ("input", "parameter", "constant"):
+        if site.is_source:
             value, shape, dtype = node.value, getattr(node, "shape", None), node.dtype  # type: ignore[union-attr]
             if site.array is not None:
                 said["value"] = number(site.array, 4), _array(site.array)
@@ -266,7 +265,7 @@ class _Comparison:
     def _whole(self, body: Definition, site: Site) -> str:
         """A node in short."""
         said = self.known.said(site)
-        if site.node.gate in ("input", "parameter", "constant"):
+        if site.is_source:
             return " ".join([site.node.gate, *(text for what, (text, _) in said.items() if what == "value")])
         return application(said["gate"][0], (self._reference(body, edge) for edge in site.operands))
 

@@ -15,7 +15,7 @@ from circuitflow.explanations.expressions import sent_back, stage
 from circuitflow.gates import ArrayType, AtLeast
 from circuitflow.gates.record import fill_in
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.node import Node
+from circuitflow.graph.network import Node
 from circuitflow.interpreter.result import Contribution, Result
 from circuitflow.text import application, few, number, printable
 
@@ -181,8 +181,7 @@ class _Told:
         if not self.result.upstream:
             return
         target = self._target()
-        free = [node for node in self.ran if node.kind != "constant" and node.is_source and node.id in
-                self.result.gradients]
+        free = [node for node in self.ran if node.is_argument and node.id in self.result.gradients]
         sizes = {node.id: _norm(self.result.gradients[node.id]) for node in free}
         for node in sorted(free, key=lambda node: -sizes[node.id] if math.isfinite(sizes[node.id]) else -math.inf):
             yield self._sentence(node.id, np.asarray(self.result.gradients[node.id]), target)

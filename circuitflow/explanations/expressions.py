@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 from circuitflow.gates import ArrayType, Gate, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
-from circuitflow.graph.node import Node
+from circuitflow.graph.network import Node
 from circuitflow.text import printable
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 GATES, CHARACTERS = 12, 60
 """A longer rule is told in words alone."""

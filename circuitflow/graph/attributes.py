@@ -28,19 +28,19 @@ class Misfit(NamedTuple):
     lacks: str = ""
 
 
-def fitted(name: str, gate: Gate, given: Mapping[str, Any], others: Collection[str] = (),
+def fitted(name: str, gate: Gate, values: Mapping[str, Any], others: Collection[str] = (),
            suggest: Callable[[str, Collection[str]], str] = nearest) -> tuple[dict[str, Any], list[Misfit]]:
     """The attributes of a gate with their defaults, or what does not fit.
 
     Args:
         name: what the gate is called.
         gate: its row.
-        given: the attributes.
+        values: the attributes.
         others: what else may stand beside them, for suggestions.
         suggest: gives a clause with the nearest right spelling.
     """
     try:
-        return dict(gate.attributes.model_validate(given)), []
+        return dict(gate.attributes.model_validate(values)), []
     except ValidationError as error:
         fields = gate.attributes.model_fields
         properties = gate.attributes.model_json_schema().get("properties", {})
@@ -59,6 +59,7 @@ def fitted(name: str, gate: Gate, given: Mapping[str, Any], others: Collection[s
                 misfits.append(Misfit(f"{name}: {detail['ctx']['error']}"))
             else:
                 own = detail["type"] == "value_error"  # a rule of the attribute's own says what it wants
-                wanted = detail["ctx"]["error"] if own else expected(properties[attribute])
-                misfits.append(Misfit(f"'{attribute}' is {short(given[attribute])}; expected {wanted}", (attribute,)))
+                expectation = detail["ctx"]["error"] if own else expected(properties[attribute])
+                message = f"'{attribute}' is {short(values[attribute])}; expected {expectation}"
+                misfits.append(Misfit(message, (attribute,)))
         return {}, misfits

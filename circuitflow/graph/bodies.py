@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.files import ValueFaultError, beside, verify
@@ -19,22 +19,52 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import Parsed, decoded, parse, up_to
 from circuitflow.document.tensors import Array
 from circuitflow.gates import AtLeast, Gate
-from circuitflow.graph.network import Output
-from circuitflow.graph.node import Edge
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared: there may be millions of sites
 
-@dataclass(slots=True, eq=False)
-class Site:
-    """A node as it stands in a body.
+SOURCES = ("input", "parameter", "constant")
+"""The kinds of nodes that data comes from."""
+
+
+class Output(NamedTuple):
+    """One output of a node: the node's id, and the position of the output among those of its gate."""
+
+    node: str
+    position: int
+
+
+class Edge(NamedTuple):
+    """One operand of a node.
 
     Attributes:
+        source: id of the node that it comes from.
+        output: position of the output there; 0 unless the source's gate has several.
+        port: name of the operand, or its position for a gate of any number of operands.
+    """
+
+    source: str
+    output: int
+    port: str | int
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """A node as it stands in a body, with its references resolved: once, however often the body is called.
+
+    Attributes:
+        node: as the document has it.
+        source, pointer: where the document has it.
+        gate: the gate's row of the table, if it applies one.
+        attributes: the gate's attributes, with their defaults.
         operands: where the operands come from, by the ids of the body.
         bodies: the circuits that it applies, by key.
+        sound: whether it has no fault.
         is_plain: whether it is a gate with one output on earlier nodes of the same body that have one, calls aside.
+        array: the value that the document gives.
     """
 
     node: Node
+    source: Source
     pointer: Pointer
     gate: Gate | None = None
     attributes: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
@@ -48,6 +78,11 @@ class Site:
     def callee(self) -> Definition | None:
         """The circuit that a call applies, which is expanded in its place."""
         return self.bodies.get("circuit") if isinstance(self.node, CallNode) else None
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is an input, a parameter or a constant."""
+        return self.node.gate in SOURCES
 
     @property
     def ports(self) -> list[str]:
@@ -120,10 +155,10 @@ class _Files:
 
     def __init__(self, root: Definition, carried: Mapping[str, tuple[int, str]] | None) -> None:
         self._carried = carried
-        self._found: dict[Path | int, _File] = {}
+        self._files: dict[Path | int, _File] = {}
         if root.source.folder and root.body.circuits:
             key = 0 if carried else (root.source.folder / Path(root.source.name).name).resolve()
-            self._found[key] = _File((root.source.text or "").encode(), root, is_read=True)
+            self._files[key] = _File((root.source.text or "").encode(), root, is_read=True)
 
     def at(self, source: Source, name: str) -> _File:
         """The file that a document names.
@@ -133,11 +168,11 @@ class _Files:
         """
         if self._carried:
             key, text = self._carried[place(source.folder, name)]
-            return self._found.setdefault(key, _File(text.encode()))
+            return self._files.setdefault(key, _File(text.encode()))
         with beside(source.folder, name) as opened:
-            if opened.path not in self._found:
-                self._found[opened.path] = _File(up_to(source.limits.document_bytes + 1, opened.file))
-        return self._found[opened.path]
+            if opened.path not in self._files:
+                self._files[opened.path] = _File(up_to(source.limits.document_bytes + 1, opened.file))
+        return self._files[opened.path]
 
 
 def place(folder: Path | None, name: str) -> str:
@@ -168,11 +203,11 @@ def _definition(parsed: Parsed) -> Definition:
 
 def _subcircuits(outer: Definition, files: _Files, faults: Faults) -> list[Definition]:
     """Put the definitions that a body writes or names in scope of it; returns those that are new."""
-    found: dict[str, Definition | None] = {}  # None for one that is at fault
+    scope: dict[str, Definition | None] = {}  # None for one that is at fault
     new = []
     for name, subcircuit in (outer.body.circuits or {}).items():
         pointer = (*outer.pointer, "circuits", name)
-        found[name] = None
+        scope[name] = None
         if pointer in outer.broken:
             continue
         if len(pointer) // 2 > outer.source.limits.nesting:
@@ -184,10 +219,10 @@ def _subcircuits(outer: Definition, files: _Files, faults: Faults) -> list[Defin
         else:
             dtype = subcircuit.dtype or ("float64" if is_whole(subcircuit) else outer.dtype)
             inner, fresh = Definition(subcircuit, outer.source, dtype, pointer, outer.broken), True
-        found[name] = inner
+        scope[name] = inner
         if inner is not None and fresh:
             new.append(inner)
-    outer.scope = outer.scope.new_child(found)
+    outer.scope = outer.scope.new_child(scope)
     for definition in new:
         # A file, or a whole document, sees nothing of the document that it stands in.
         if definition.source is outer.source and not is_whole(definition.body):
@@ -205,14 +240,14 @@ def _from_file(outer: Definition, name: str, file: CircuitFile, files: _Files,
     """The definition in a file, and whether this is the first time that it is read."""
     limits = outer.source.limits
     try:
-        found = files.at(outer.source, file.file)
-        verify(file.file, found.digest, file.sha256)
+        file_read = files.at(outer.source, file.file)
+        verify(file.file, file_read.digest, file.sha256)
     except ValueFaultError as fault:
         faults.add(outer.source, f"circuit '{name}': {fault}", *outer.pointer, "circuits", name, *fault.path)
         return None, False
-    if found.is_read:
-        return found.definition, False
+    if file_read.is_read:
+        return file_read.definition, False
     path = (outer.source.folder or Path()) / file.file
-    parsed = parse(decoded(str(path), found.data, path.parent, faults, limits), faults)
-    found.definition, found.is_read = _definition(parsed) if parsed else None, True
-    return found.definition, True
+    parsed = parse(decoded(str(path), file_read.data, path.parent, faults, limits), faults)
+    file_read.definition, file_read.is_read = _definition(parsed) if parsed else None, True
+    return file_read.definition, True

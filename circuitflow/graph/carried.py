@@ -50,11 +50,11 @@ class Carried(NamedTuple):
         folder = Path(self.folder) if self.folder is not None else None
         source = Source(self.name, self.text if self.is_read else None, folder, self.limits)
         faults = Faults()
-        found = (parse(source, faults) if self.is_read else
+        parsed = (parse(source, faults) if self.is_read else
                  Parsed(Document.model_validate(json.loads(self.text)), source))  # which no limit of a text applies to
-        if found is None:
+        if parsed is None:
             faults.fail()
-        return found
+        return parsed
 
     def gates(self) -> GateTable:
         """The gate table again."""
@@ -91,16 +91,16 @@ def carried(document: Document, root: Definition, gates: GateTable, tensors: Ten
 
 def loaded(root: Definition, upstream: Mapping[str, Array]) -> dict[tuple[str, str], Array]:
     """The tensors that were loaded from files."""
-    found: dict[tuple[str, str], Array] = {}
+    tensors: dict[tuple[str, str], Array] = {}
     for definition in _definitions(root):
         for site in definition.sites.values():
             value = getattr(site.node, "value", None)
             if isinstance(value, TensorFile) and site.array is not None:
-                found[place(definition.source.folder, value.file), value.tensor] = site.array
+                tensors[place(definition.source.folder, value.file), value.tensor] = site.array
     for text, value in (root.body.upstream or {}).items():
         if isinstance(value, TensorFile):
-            found[place(root.source.folder, value.file), value.tensor] = upstream[text]
-    return found
+            tensors[place(root.source.folder, value.file), value.tensor] = upstream[text]
+    return tensors
 
 
 def files(root: Definition, upstream: Mapping[str, Array]) -> set[str]:
@@ -119,12 +119,12 @@ def _difference(name: str, row: Gate) -> Gate | dict[str, Any]:
 
 def _definitions(root: Definition) -> list[Definition]:
     """All bodies, each once, in the order in which they are found."""
-    found = {id(root): root}
+    seen = {id(root): root}
     order = [root]
     for definition in order:  # grows
         for inner in definition.scope.maps[0].values():
-            if inner is not None and id(inner) not in found:
-                found[id(inner)] = inner
+            if inner is not None and id(inner) not in seen:
+                seen[id(inner)] = inner
                 order.append(inner)
     return order
 

@@ -12,9 +12,7 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.gates import AtLeast, Gate, GateTable, of_elements, suggestion
 from circuitflow.graph.attributes import fitted
-from circuitflow.graph.bodies import NOTHING, Definition, Site
-from circuitflow.graph.network import Output
-from circuitflow.graph.node import Edge
+from circuitflow.graph.bodies import NOTHING, SOURCES, Definition, Edge, Output, Site
 from circuitflow.graph.order import put_in_order
 from circuitflow.text import few, listing, printable, short
 
@@ -24,7 +22,7 @@ def check(definition: Definition, gates: GateTable, faults: Faults) -> None:
     _Checker(definition, gates, faults).check()
 
 
-class _Given(NamedTuple):
+class _Operand(NamedTuple):
     """An operand as it is written: where it comes from, its port if it has one, and where it stands."""
 
     source: str
@@ -80,7 +78,7 @@ class _Checker:
         for i, node in enumerate(self.definition.body.nodes):
             if not self._is_plain(node, (*here, i)):
                 self._node(node, (*here, i))
-                in_order &= node.gate in ("input", "parameter", "constant")
+                in_order &= node.gate in SOURCES
         incoming = self._edges()
         for site in self.sites.values():
             if not site.is_plain and isinstance(site.node, GateNode | SubcircuitNode):
@@ -111,7 +109,7 @@ class _Checker:
                 or not self.single.issuperset(sources) or name in self.sites or pointer in self.definition.broken):
             return False
         operands = tuple(map(Edge, sources, repeat(0), kind.ports))
-        self.sites[name] = Site(node, pointer, kind.gate, NOTHING, operands, NOTHING, sound=True, is_plain=True)
+        self.sites[name] = Site(node, self.definition.source, pointer, kind.gate, NOTHING, operands, is_plain=True)
         self.single.add(name)
         return True
 
@@ -125,7 +123,7 @@ class _Checker:
         return kind
 
     def _node(self, node: Node, pointer: Pointer) -> None:
-        site = Site(node, pointer)
+        site = Site(node, self.definition.source, pointer)
         if pointer in self.definition.broken:
             site.sound = False
             self.sites.setdefault(node.id, site)
@@ -198,9 +196,9 @@ class _Checker:
 
     # Operands
 
-    def _edges(self) -> dict[str, list[_Given]]:
+    def _edges(self) -> dict[str, list[_Operand]]:
         """The edges into every node."""
-        incoming: dict[str, list[_Given]] = {}
+        incoming: dict[str, list[_Operand]] = {}
         for j, edge in enumerate(self.definition.body.edges):
             pointer = (*self.definition.pointer, "edges", j)
             if pointer in self.definition.broken:
@@ -217,20 +215,20 @@ class _Checker:
                 self.faults.add(self.definition.source, f"node '{edge.target}': it has edges and 'inputs'; keep one of "
                                 "the two", *pointer, "target", node=edge.target)
             else:
-                incoming.setdefault(edge.target, []).append(_Given(edge.source, edge.port, pointer))
+                incoming.setdefault(edge.target, []).append(_Operand(edge.source, edge.port, pointer))
         return incoming
 
-    def _operands(self, site: Site, node: GateNode | SubcircuitNode, given: Sequence[_Given]) -> None:
+    def _operands(self, site: Site, node: GateNode | SubcircuitNode, edges: Sequence[_Operand]) -> None:
         here = (*site.pointer, "inputs")
         if isinstance(node.inputs, list):
-            given = [_Given(source, None, (*here, i)) for i, source in enumerate(node.inputs)]
+            edges = [_Operand(source, None, (*here, i)) for i, source in enumerate(node.inputs)]
         elif node.inputs is not None:
-            given = [_Given(source, int(port) if port.isdecimal() else port, (*here, port))
+            edges = [_Operand(source, int(port) if port.isdecimal() else port, (*here, port))
                      for port, source in node.inputs.items()]
         broken = self.definition.broken
         references = [self._reference(site, edge.source, edge.pointer) if not broken or edge.pointer not in broken else
-                      None for edge in given]
-        places = self._places(site, given)
+                      None for edge in edges]
+        places = self._places(site, edges)
         if places is None or None in references:
             site.sound = False
             return
@@ -239,24 +237,24 @@ class _Checker:
                     for at, reference in zip(places, references, strict=True) if reference is not None}
         site.operands = tuple(operands[at] for at in sorted(operands))
 
-    def _places(self, site: Site, given: Sequence[_Given]) -> list[int] | None:
+    def _places(self, site: Site, edges: Sequence[_Operand]) -> list[int] | None:
         """The position of the operand that each edge fills, or None after a fault."""
         if site.gate is None and not site.bodies:
             return None
         ports, least = site.ports, _least(site)
         name = f"circuit '{site.node.circuit}'" if isinstance(site.node, CallNode) else site.node.gate
-        unported = [edge for edge in given if edge.port is None]
-        if unported and len(unported) < len(given):
+        unported = [edge for edge in edges if edge.port is None]
+        if unported and len(unported) < len(edges):
             self._at(site, unported[0].pointer, "some of its edges carry a port and some do not; give all of them one, "
                                                 "or none")
             return None
         position = {name: i for i, name in enumerate(ports)}
         places: dict[int, None] = {}
-        for order, (_, port, pointer) in enumerate(given):
+        for order, (_, port, pointer) in enumerate(edges):
             at = order if port is None else position.get(str(port), port)
             if not isinstance(at, int) or (least is None and at >= len(ports)):
                 if port is None:
-                    self._at(site, pointer, f"{name} takes {_takes(site)}; it has {len(given)}")
+                    self._at(site, pointer, f"{name} takes {_takes(site)}; it has {len(edges)}")
                 else:
                     hint = self.faults.nearest(str(port), ports) or f"; it takes {_takes(site)}"
                     self._at(site, pointer, f"{name} has no operand {short(port)}{hint}", "port")
@@ -266,15 +264,16 @@ class _Checker:
                 return None
             places[at] = None
         needed = len(ports) - (site.gate.optional if site.gate else 0)
-        wanted = range(max(least, len(given)) if least is not None else max(needed, *(at + 1 for at in places), 0))
+        wanted = range(max(least, len(edges)) if least is not None else max(needed, *(at + 1 for at in places), 0))
         inputs = site.callee.inputs.values() if site.callee else ()
         optional = {i for i, node in enumerate(inputs) if node.value is not None}
         missing = [_port(ports, at) for at in wanted if at not in places and at not in optional]
         if missing:
             written = isinstance(site.node, GateNode | SubcircuitNode) and site.node.inputs is not None
-            if given or written or self.edges_are_whole:
-                which = of_elements(name, len(given), self.gates) or (f"; missing: {listing(missing)}" if given else "")
-                self.fault(site, f"{name} takes {_takes(site)}; it has {len(given) or 'none'}{which}",
+            if edges or written or self.edges_are_whole:
+                which = of_elements(name, len(edges), self.gates) or (
+                    f"; missing: {listing(missing)}" if edges else "")
+                self.fault(site, f"{name} takes {_takes(site)}; it has {len(edges) or 'none'}{which}",
                            "gate" if site.callee is None else "circuit")
             return None
         return list(places)

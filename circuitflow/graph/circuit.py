@@ -27,14 +27,13 @@ from circuitflow.document.writing import tidy
 from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import show
-from circuitflow.graph.bodies import define
+from circuitflow.graph.bodies import Output, define
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, files, loaded
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
-from circuitflow.graph.expansion import expand, outputs_of_call, reached, resolved_outputs
-from circuitflow.graph.network import Network, Output
-from circuitflow.graph.node import Node
-from circuitflow.graph.typing import Units, infer
+from circuitflow.graph.expansion import outputs_of_call, reached
+from circuitflow.graph.network import Network, Node
+from circuitflow.graph.typing import Typing, known_types
 from circuitflow.graph.values import read_sources, read_upstream
 from circuitflow.text import printable
 
@@ -48,7 +47,8 @@ class Circuit(Network):
 
     Attributes:
         document: the document as it was written.
-        definition: its body with references resolved and calls as they stand.
+        definition: its body with references resolved.
+        body: the same with types, and its calls unexpanded.
         gates: the table that its gates come from.
         values: the read-only arrays that the document gives for inputs, parameters and constants, by id.
         upstream: the document's upstream gradients, by output.
@@ -102,7 +102,7 @@ class Circuit(Network):
             InputError: there is no such node, or the value does not fit it.
             DocumentError: a value as documents have it is not valid.
         """
-        found: dict[str, Any] = {}
+        stored: dict[str, Any] = {}
         for name, value in values.items():
             site, shown = self.definition.sites.get(name), f"'{printable(name, 60)}'"
             if site is None or name not in self.nodes:
@@ -115,19 +115,19 @@ class Circuit(Network):
                                  "and constants can")
             type_ = node.types[0]
             if isinstance(value, BaseModel | dict) or has_text(value):  # as documents have it
-                found[name] = parsed_value(value, self.definition.source, name)
+                stored[name] = parsed_value(value, self.definition.source, name)
                 continue
             array = as_numpy(value, type_.dtype, shown)
             if len(array.shape) != len(type_.shape) or any(
-                    isinstance(size, int) and size != given
-                    for size, given in zip(type_.shape, array.shape, strict=True)):
+                    isinstance(size, int) and size != length
+                    for size, length in zip(type_.shape, array.shape, strict=True)):
                 raise InputError(f"{shown} has shape {show(array.shape)}; expected {show(type_.shape)}")
-            found[name] = parsed_value(tidy(from_array(array)), self.definition.source, name)
-        types = {name: self.nodes[name].types[0] for name in found}
-        circuit = self.derived(with_stored(self.document, found, {name: types[name].dtype for name in found}))
+            stored[name] = parsed_value(tidy(from_array(array)), self.definition.source, name)
+        types = {name: self.nodes[name].types[0] for name in stored}
+        circuit = self.derived(with_stored(self.document, stored, {name: types[name].dtype for name in stored}))
         for name, type_ in types.items():
-            if (made := circuit.nodes[name].types[0]) != type_:
-                raise InputError(f"'{name}' would become {made.dtype} {show(made.shape)}; expected {type_.dtype} "
+            if (new := circuit.nodes[name].types[0]) != type_:
+                raise InputError(f"'{name}' would become {new.dtype} {show(new.shape)}; expected {type_.dtype} "
                                  f"{show(type_.shape)}, as before")
         return circuit
 
@@ -152,17 +152,15 @@ class Circuit(Network):
         beside = LoadedTensors(tensors, root.source.limits, faults)
         if bodies is None or not read_sources(bodies, beside, faults):
             faults.fail()
-        placed = list(expand(root, gates))
-        nodes = {place.node.id: place.node for place in placed}
-        values = infer(placed, nodes, Units(gates, faults))
-        self.outputs = MappingProxyType(dict(resolved_outputs(root)))
-        upstream = read_upstream(root, nodes, self.outputs, beside, faults)
+        body = Typing(gates, faults).body(root, {})
+        upstream = read_upstream(root, known_types(body), beside, faults)
         faults.raise_if_any()
         self.document, self.gates = parsed.document, gates
         self.name = parsed.document.name or "circuit"
-        self.definition = root
-        self.nodes: Mapping[str, Node] = MappingProxyType(nodes)
-        self.values: Mapping[str, Array] = MappingProxyType(values)
+        self.definition, self.body = root, body
+        self.nodes: Mapping[str, Node] = MappingProxyType(body.expansion.nodes)
+        self.outputs: Mapping[str, Output] = MappingProxyType(body.expansion.outputs)
+        self.values: Mapping[str, Array] = MappingProxyType(body.expansion.values)
         self.upstream: Mapping[str, Array] = MappingProxyType(upstream)
 
     def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:

@@ -3,20 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any
 
 from circuitflow.arguments import checked
-from circuitflow.gates import ArrayType
-from circuitflow.graph.node import Node
+from circuitflow.gates import ArrayType, Gate
+from circuitflow.graph.bodies import SOURCES, Edge, Output, Site
 from circuitflow.text import nearest
 
 
-class Output(NamedTuple):
-    """One output of a node: the node's id, and the position of the output among those of its gate."""
+@dataclass(slots=True, eq=False)
+class Node:
+    """One vertex: a site for the types of its operands, and in an expanded circuit one for every call of its body.
 
-    node: str
-    position: int
+    Attributes:
+        id: the id in the document; inside a call, a path such as "h1/dot".
+        kind: "input", "parameter", "constant", the name of the gate, or the kind of node with a subcircuit.
+        gate: the gate's row of the table; None for a source of data and for a node with a subcircuit.
+        attributes: the gate's attributes; of a node with subcircuits the typed bodies, by key.
+        operands: where the operands come from, in operand order.
+        outputs: names of the outputs where there are several.
+        types: shape and dtype of every output; empty where they could not be inferred.
+        site: where it stands in the document.
+    """
+
+    id: str
+    kind: str
+    gate: Gate | None
+    attributes: Mapping[str, Any]
+    operands: tuple[Edge, ...]
+    outputs: tuple[str, ...] = ()
+    types: tuple[ArrayType, ...] = ()
+    site: Site | None = None
+
+    @property
+    def label(self) -> str | None:
+        """Free text of the document."""
+        return self.site.node.label if self.site else None
+
+    @property
+    def is_argument(self) -> bool:
+        """Whether a run may give it a value: it is an input or a parameter."""
+        return self.kind in ("input", "parameter")
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is an input, a parameter or a constant."""
+        return self.kind in SOURCES
+
+    @property
+    def names(self) -> list[str]:
+        """How each output is referred to: the id alone, or with the output's name where there are several."""
+        return [f"{self.id}.{output}" for output in self.outputs] or [self.id]
+
+    def name_of(self, output: int) -> str:
+        """How the output at a position is referred to."""
+        return f"{self.id}.{self.outputs[output]}" if self.outputs else self.id
 
 
 class Network:
@@ -77,10 +120,10 @@ class Network:
         """The outputs of a call, found once: each of them may be asked for."""
         if path in self._calls:
             return self._calls[path]
-        found = self._outputs_of_call(path)
-        if found:
-            self._calls[path] = found
-        return found
+        outputs = self._outputs_of_call(path)
+        if outputs:
+            self._calls[path] = outputs
+        return outputs
 
     @cached_property
     def _calls(self) -> dict[str, Mapping[str | None, Output]]:

@@ -15,13 +15,11 @@ from circuitflow.document.values import announced, to_array
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Shape, show
 from circuitflow.graph.bodies import Definition
-from circuitflow.graph.network import Output
-from circuitflow.graph.node import Node
 
 K = TypeVar("K")
 
 
-class Given(NamedTuple):
+class Datum(NamedTuple):
     """A value where it stands.
 
     Attributes:
@@ -44,34 +42,35 @@ class Given(NamedTuple):
     output: ArrayType | None = None
 
 
-def read_values(given: Mapping[K, Given], files: TensorFiles, faults: Faults) -> dict[K, Array] | None:
+def read_values(values: Mapping[K, Datum], files: TensorFiles, faults: Faults) -> dict[K, Array] | None:
     """Read-only arrays, but for those at fault; None, before the first is made, if all together are over the limits."""
     budget = Budget(files.limits)
     refused = set()
-    for key, one in given.items():
-        if not isinstance(one.value, Model):
+    for key, item in values.items():
+        if not isinstance(item.value, Model):
             continue
         try:
-            ahead = announced(one.value, dtype=one.dtype, default=one.default, folder=one.source.folder, files=files)
-            if ahead is not None and one.output is not None:
-                _expect(one.output, ahead.shape, one.output.dtype)
+            ahead = announced(item.value, dtype=item.dtype, default=item.default, folder=item.source.folder,
+                              files=files)
+            if ahead is not None and item.output is not None:
+                _expect(item.output, ahead.shape, item.output.dtype)
         except ValueFaultError as fault:
-            _note(one, faults, str(fault), *fault.path)
+            _note(item, faults, str(fault), *fault.path)
             refused.add(key)
         else:
             if ahead is not None and (message := budget.spend(ahead.shape, ahead.dtype)):
-                _note(one, faults, message, ahead.key)
+                _note(item, faults, message, ahead.key)
                 return None
     arrays = {}
-    for key, one in given.items():
+    for key, item in values.items():
         if key in refused:
             continue
         try:
-            array = to_array(one.value, dtype=one.dtype, default=one.default, folder=one.source.folder, files=files)
-            if one.output is not None:
-                _expect(one.output, array.shape, str(array.dtype))
+            array = to_array(item.value, dtype=item.dtype, default=item.default, folder=item.source.folder, files=files)
+            if item.output is not None:
+                _expect(item.output, array.shape, str(array.dtype))
         except ValueFaultError as fault:
-            _note(one, faults, str(fault), *fault.path)
+            _note(item, faults, str(fault), *fault.path)
         else:
             arrays[key] = array
     return arrays
@@ -83,40 +82,39 @@ def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Fault
     Returns:
         Whether they are within the limits all together; if not, none is made.
     """
-    given = {}
+    values = {}
     for body in bodies:
         for site in body.sites.values():
             node = site.node
             if isinstance(node, InputNode | ParameterNode | ConstantNode) and node.value is not None and site.sound:
-                given[site] = Given(f"node '{node.id}': ", node.value, node.dtype, body.dtype, body.source,
-                                    (*site.pointer, "value"), node.id)
-    arrays = read_values(given, files, faults)
-    for site in given:
+                values[site] = Datum(f"node '{node.id}': ", node.value, node.dtype, body.dtype, body.source,
+                                     (*site.pointer, "value"), node.id)
+    arrays = read_values(values, files, faults)
+    for site in values:
         site.array = arrays.get(site) if arrays is not None else None
         site.sound = site.array is not None
     return arrays is not None
 
 
-def read_upstream(root: Definition, nodes: Mapping[str, Node], outputs: Mapping[str, Output], files: TensorFiles,
+def read_upstream(root: Definition, types: Mapping[str, ArrayType], files: TensorFiles,
                   faults: Faults) -> dict[str, Array]:
-    """The document's upstream gradients, each in the shape and dtype of its output."""
-    given = {}
+    """The document's upstream gradients on outputs whose types are known, each in the shape and dtype of its output."""
+    values = {}
     for text, value in (root.body.upstream or {}).items():
-        node = nodes.get(outputs[text].node) if text in outputs else None
-        if node is not None and node.types:
-            output = node.types[outputs[text].position]
-            given[text] = Given(f"upstream '{text}': ", value, None if getattr(value, "dtype", None) else output.dtype,
-                                output.dtype, root.source, ("upstream", text), output=output)
-    return read_values(given, files, faults) or {}
+        if text in types:
+            output = types[text]
+            values[text] = Datum(f"upstream '{text}': ", value, None if getattr(value, "dtype", None) else output.dtype,
+                                 output.dtype, root.source, ("upstream", text), output=output)
+    return read_values(values, files, faults) or {}
 
 
 def _expect(output: ArrayType, shape: Shape, dtype: str) -> None:
     """Compare with the output that a value is the upstream gradient on; a named dimension takes any size."""
     if dtype != output.dtype or len(shape) != len(output.shape) or any(
-            isinstance(wanted, int) and wanted != size for size, wanted in zip(shape, output.shape, strict=True)):
+            isinstance(expected, int) and expected != size for size, expected in zip(shape, output.shape, strict=True)):
         raise ValueFaultError(f"it is {dtype} {show(shape)}; expected {output.dtype} {show(output.shape)}, as the "
                               "output")
 
 
-def _note(given: Given, faults: Faults, message: str, *path: str | int) -> None:
-    faults.add(given.source, given.whose + message, *given.pointer, *path, node=given.node)
+def _note(item: Datum, faults: Faults, message: str, *path: str | int) -> None:
+    faults.add(item.source, item.whose + message, *item.pointer, *path, node=item.node)

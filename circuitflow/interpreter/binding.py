@@ -40,30 +40,30 @@ def need_mappings(inputs: Any, upstream: Any) -> None:
     Raises:
         InputError: one of them is none.
     """
-    for what, given, example in (("inputs", inputs, "{'x': 1.0}"), ("upstream", upstream, "{'f': 1.0}")):
-        if not isinstance(given, Mapping | None):
-            raise InputError(f"{what} is {short(given)}; expected a mapping by id, such as {example}")
-        for name in given or {}:
+    for what, values, example in (("inputs", inputs, "{'x': 1.0}"), ("upstream", upstream, "{'f': 1.0}")):
+        if not isinstance(values, Mapping | None):
+            raise InputError(f"{what} is {short(values)}; expected a mapping by id, such as {example}")
+        for name in values or {}:
             if not isinstance(name, str):
                 raise InputError(f"{what}: {short(name)} is no id; expected a mapping by id, such as {example}")
 
 
-def bind(circuit: Circuit, plan: Plan, library: Library, given: Mapping[str, Any]) -> Bound:
+def bind(circuit: Circuit, plan: Plan, library: Library, inputs: Mapping[str, Any]) -> Bound:
     """The values of every source that a plan needs: what is given wins over the document.
 
     Raises:
         InputError: an unknown id, a missing value, a wrong shape or dtype, or sizes that contradict one another.
     """
-    for name in given:
+    for name in inputs:
         node = circuit.nodes.get(name)
         if node is None:
-            known = [n.id for n in circuit.nodes.values() if n.kind in ("input", "parameter")]
+            arguments = [other.id for other in circuit.nodes.values() if other.is_argument]
             raise InputError(f"there is no input '{printable(name, 60)}' in circuit '{printable(circuit.name, 60)}'"
-                             f"{nearest(name, known) or '; it has ' + (', '.join(known[:8]) or 'none')}")
-        if node.kind not in ("input", "parameter"):
+                             f"{nearest(name, arguments) or '; it has ' + (', '.join(arguments[:8]) or 'none')}")
+        if not node.is_argument:
             what = "a constant" if node.kind == "constant" else f"computed, by {node.kind}"
             raise InputError(f"'{name}' cannot be given a value: it is {what}; inputs and parameters can")
-    missing = [name for name in plan.sources if name not in given and name not in circuit.values]
+    missing = [name for name in plan.sources if name not in inputs and name not in circuit.values]
     if missing:
         listed = ", ".join(f"'{name}' {_wording(circuit.nodes[name].types[0])}" for name in missing[:8])
         raise InputError(f"no value for input {listed}{' and others' if len(missing) > 8 else ''}; it has no default, "
@@ -73,9 +73,9 @@ def bind(circuit: Circuit, plan: Plan, library: Library, given: Mapping[str, Any
     arrays: dict[str, Any] = {}
     for name in plan.sources:
         expected = circuit.nodes[name].types[0]
-        array = library.convert(given[name], expected, f"'{name}'") if name in given else circuit.values[name]
+        array = library.convert(inputs[name], expected, f"'{name}'") if name in inputs else circuit.values[name]
         _check_shape(name, tuple(array.shape), expected, sizes, bound_by)
-        arrays[name] = array if name in given else library.move(array)
+        arrays[name] = array if name in inputs else library.move(array)
     if sizes:
         _check_sizes(plan, sizes, Budget(circuit.limits))
     return Bound(library.xp, arrays, sizes)
@@ -89,14 +89,14 @@ def _check_shape(name: str, shape: tuple[int, ...], expected: ArrayType, sizes: 
                  bound_by: dict[str, str]) -> None:
     if len(shape) != len(expected.shape):
         raise InputError(f"'{name}' has shape {show(shape)}; expected {show(expected.shape)}")
-    for found, size in zip(shape, expected.shape, strict=True):
+    for length, size in zip(shape, expected.shape, strict=True):
         if isinstance(size, Size):
             dimension = str(size)
-            if sizes.setdefault(dimension, found) != found:
+            if sizes.setdefault(dimension, length) != length:
                 raise InputError(f"'{name}' has shape {show(shape)}; expected {show(expected.shape)}, and "
                                  f"'{bound_by[dimension]}' has {dimension} = {sizes[dimension]}")
             bound_by.setdefault(dimension, name)
-        elif size != found:
+        elif size != length:
             raise InputError(f"'{name}' has shape {show(shape)}; expected {show(expected.shape)}")
 
 
@@ -114,27 +114,27 @@ def _check_sizes(plan: Plan, sizes: Mapping[str, int], budget: Budget) -> None:
 
 
 def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Mapping[str, int],
-                       given: Mapping[str, Any], *, explicit: bool) -> dict[int, Any]:
+                       upstream: Mapping[str, Any], *, explicit: bool) -> dict[int, Any]:
     """The upstream gradients that the sweep begins with, by slot: what is given wins over the document.
 
     Raises:
         InputError: one is missing, has a wrong shape or dtype, or belongs to no output that was asked for.
     """
-    given = by_output(circuit, plan, given)
+    upstream = by_output(circuit, plan, upstream)
     seeds: dict[int, Any] = {}
     for text, slot in plan.of.items():
         output = circuit.find(text)
         assert output is not None  # noqa: S101
         type_ = circuit.type_of(output)
-        if not type_.is_float and (explicit or text in given):
+        if not type_.is_float and (explicit or text in upstream):
             raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
-        if not plan.active[slot] and text not in given:
+        if not plan.active[slot] and text not in upstream:
             continue
         shape = concrete(type_, sizes)
-        if text in given:
-            seed = library.convert(given[text], type_, f"upstream '{text}'")
-        elif written := circuit.upstream_name(text):
-            seed = library.move(circuit.upstream[written])
+        if text in upstream:
+            seed = library.convert(upstream[text], type_, f"upstream '{text}'")
+        elif name := circuit.upstream_name(text):
+            seed = library.move(circuit.upstream[name])
         elif shape == ():
             seed = library.one(type_)
         else:
@@ -150,21 +150,22 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
     return seeds
 
 
-def by_output(circuit: Circuit, plan: Plan, given: Mapping[str, Any]) -> dict[str, Any]:
+def by_output(circuit: Circuit, plan: Plan, upstream: Mapping[str, Any]) -> dict[str, Any]:
     """Upstream gradients by the names that the outputs are asked for by.
 
     Raises:
         InputError: one belongs to no output that was asked for, or two to the same.
     """
-    found: dict[str, Any] = {}
-    named: dict[str, str] = {}
-    for name, value in given.items():
+    gradients: dict[str, Any] = {}
+    spellings: dict[str, str] = {}
+    for name, value in upstream.items():
         output = circuit.find(name) if name not in plan.of else None
         text = name if output is None else next((text for text in plan.of if circuit.find(text) == output), name)
         if text not in plan.of:
             raise InputError(f"upstream '{printable(name, 60)}': not one of the outputs asked for"
                              f"{nearest(name, plan.of) or ', which are ' + ', '.join(list(plan.of)[:8])}")
-        if text in found:
-            raise InputError(f"upstream '{name}': it is the output '{named[text]}', which is given one too; give one")
-        found[text], named[text] = value, name
-    return found
+        if text in gradients:
+            raise InputError(f"upstream '{name}': it is the output '{spellings[text]}', which is given one too; "
+                             "give one")
+        gradients[text], spellings[text] = value, name
+    return gradients

@@ -46,7 +46,7 @@ class FrugalPasses:
             segment.update(dict.fromkeys(outputs, i // self.size))
             last.update(dict.fromkeys((*step.operands, *outputs), i))
             self.kept.update(slot for slot in step.operands if segment.get(slot, i // self.size) < i // self.size)
-            if step.wanted:
+            if step.receivers:
                 self.swept.update(step.operands if Reads.INPUTS in step.gate.reads else ())
                 self.swept.update(outputs if Reads.OUTPUT in step.gate.reads else ())
         self.ending: list[list[int]] = [[] for _ in plan.steps]
@@ -89,7 +89,7 @@ class FrugalPasses:
                 for j in range(i + 1 - self.size, i + 1):
                     if self.again[j]:
                         self._forward(j, xp, values, for_sweep=True)
-            if plan.steps[i].wanted:
+            if plan.steps[i].receivers:
                 for _ in send_back(plan.steps[i], op, values, gradients):
                     pass
             for slot in self.released[i]:

@@ -173,7 +173,7 @@ class _Problem:
         """The steps that compute something else when these slots move."""
         moved, steps = set(slots), []
         for step in self.plan.steps:
-            if step.wanted and any(slot in moved and step.gate.reaches(i) for i, slot in enumerate(step.operands)):
+            if step.receivers and any(slot in moved and step.gate.reaches(i) for i, slot in enumerate(step.operands)):
                 moved.update(range(step.output, step.output + max(1, step.outputs)))
                 steps.append(step)
         return steps
@@ -334,7 +334,7 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
     """The nodes whose backward rule disagrees with differences of their own forward rule."""
     random = np.random.default_rng(0)
     for step in plan.steps:
-        if not step.wanted:
+        if not step.receivers:
             continue
         slots = range(step.output, step.output + len(step.node.types))
         upstream = [random.standard_normal(np.shape(values[slot])) for slot in slots]
@@ -343,11 +343,11 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
         out = [*(values[slot] for slot in slots), *hidden]
         operands = [values[slot] for slot in step.operands]
         ends: tuple[Any, Any] = (tuple(upstream), tuple(out)) if step.outputs else (upstream[0], out[0])
-        sent = step.gate.contributions(op, *ends, operands, step.wanted, step.attributes)
+        sent = step.gate.contributions(op, *ends, operands, step.receivers, step.attributes)
         slopes: dict[int, float] = {}
         directions: dict[int, Floats] = {}
         for i, contribution in enumerate(sent):
-            if step.wanted[i]:
+            if step.receivers[i]:
                 directions[i] = random.standard_normal(np.shape(operands[i]))
                 fitted = 0.0 if contribution is None else fit(step, i, op, contribution, operands[i])
                 slopes[i] = float(np.sum(fitted * directions[i]))

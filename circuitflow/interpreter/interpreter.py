@@ -17,7 +17,7 @@ from circuitflow.interpreter.libraries import precise
 from circuitflow.interpreter.passes import Track, Watch, forward_pass, reverse_sweep, untracked
 from circuitflow.interpreter.plan import Plan, make_plan, references
 from circuitflow.interpreter.result import Contribution, Result
-from circuitflow.interpreter.units import structure
+from circuitflow.interpreter.units import unit_gate
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import nearest, printable
 
@@ -45,7 +45,7 @@ class Interpreter:
         key = references(of, "of"), references(wrt, "wrt")
         if key not in self._plans:
             with collector_paused():
-                self._plans[key] = make_plan(self.circuit, *key, structure)
+                self._plans[key] = make_plan(self.circuit, *key, unit_gate)
         return self._plans[key]
 
     @checked

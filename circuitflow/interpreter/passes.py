@@ -102,7 +102,7 @@ def marked_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int,
         gradients[slot] = seed
         if watch:
             watch.arrived(plan.names[slot], seed)
-    for step in track([step for step in reversed(plan.steps) if step.wanted], "reverse sweep"):
+    for step in track([step for step in reversed(plan.steps) if step.receivers], "reverse sweep"):
         for i, contribution in send_back(step, op, values, gradients):
             contributions.append(Contribution(plan.names[step.operands[i]], step.node.id, step.node.operands[i].port,
                                               contribution))
@@ -126,10 +126,10 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
     try:
         if masks is not None or step.node.gate is None or is_marked(g):
             op = MaskedVocabulary(op)
-        sent = (contributed(step.node.kind, step.gate, op, g, out, operands, step.wanted, step.attributes)
-                if step.node.gate else step.gate.contributions(op, g, out, operands, step.wanted, step.attributes))
+        sent = (contributed(step.node.kind, step.gate, op, g, out, operands, step.receivers, step.attributes)
+                if step.node.gate else step.gate.contributions(op, g, out, operands, step.receivers, step.attributes))
         for i, contribution in enumerate(sent):
-            if contribution is None or not step.wanted[i]:
+            if contribution is None or not step.receivers[i]:
                 continue
             if masks is not None and masks(i, len(operands), **step.attributes):
                 contribution = marked(op, contribution)

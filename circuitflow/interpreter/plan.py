@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from circuitflow.errors import InputError
 from circuitflow.gates import Gate
-from circuitflow.graph.network import Network, Output
-from circuitflow.graph.node import Node
+from circuitflow.graph.bodies import Output
+from circuitflow.graph.network import Network, Node
 from circuitflow.text import few, printable, short
 
 
@@ -23,7 +23,7 @@ class Step(NamedTuple):
         operands: slots that the operands are read from.
         output: slot of the output; several outputs fill as many slots from there on.
         outputs: how many outputs there are; 0 where there is one that has no name.
-        wanted: for every operand, whether a contribution to it is asked for; empty where none is.
+        receivers: for every operand, whether it receives a contribution; empty where none does.
     """
 
     node: Node
@@ -32,7 +32,7 @@ class Step(NamedTuple):
     operands: tuple[int, ...]
     output: int
     outputs: int
-    wanted: tuple[bool, ...]
+    receivers: tuple[bool, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Plan:
         of: the outputs asked for, by reference.
         wrt: the nodes whose gradients are asked for.
         sources: inputs, parameters and constants, with their slots.
-        steps: gates in topological order; the reverse sweep takes those with something wanted, in the opposite order.
+        steps: gates in topological order; the reverse sweep takes those with receivers, in the opposite order.
         names: what is in each slot: `id`, or `id.output` where a gate has several.
         active: whether a gradient can arrive in each slot.
     """
@@ -56,26 +56,26 @@ class Plan:
     active: Sequence[bool]
 
 
-Structure = Callable[[Node, Sequence[bool]], Gate]
-"""What a node with subcircuits computes, and how it is differentiated by the operands wanted.
+UnitGate = Callable[[Node, Sequence[bool]], Gate]
+"""Gives a node with subcircuits as a gate, with contributions to the operands that receive one.
 
-The outputs of the gate that it gives are the node's, by reference; after them may stand what the reverse sweep needs.
+The outputs of the gate are the node's, by reference; after them may stand what the reverse sweep needs.
 """
 
 
-def references(asked: object, option: str) -> tuple[str, ...] | None:
-    """One reference or several as a tuple; None where nothing is asked for.
+def references(spelling: object, option: str) -> tuple[str, ...] | None:
+    """One reference or several as a tuple; None stays None, which means the default.
 
     Raises:
-        InputError: it is neither; the message begins with the option that it was given as.
+        InputError: it is neither; the message begins with the name of the option.
     """
-    if asked is None or isinstance(asked, str):
-        return None if asked is None else (asked,)
-    refusal = InputError(f"{option} is {short(asked)}; expected a reference to a node, or several")
-    if not isinstance(asked, Iterable) or isinstance(asked, bytes):
+    if spelling is None or isinstance(spelling, str):
+        return None if spelling is None else (spelling,)
+    refusal = InputError(f"{option} is {short(spelling)}; expected a reference to a node, or several")
+    if not isinstance(spelling, Iterable) or isinstance(spelling, bytes):
         raise refusal
     try:
-        names = tuple(asked)
+        names = tuple(spelling)
     except Exception:  # what looks as if it had items, as an array without axes
         raise refusal from None
     for name in names:
@@ -85,21 +85,21 @@ def references(asked: object, option: str) -> tuple[str, ...] | None:
 
 
 def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | None,
-              structure: Structure | None = None) -> Plan:
+              unit_gate: UnitGate | None = None) -> Plan:
     """Schedule what the asked outputs need.
 
     Args:
         circuit: the nodes.
         of: the outputs asked for; all by default.
         wrt: the nodes whose gradients are asked for; all floating-point inputs and parameters by default.
-        structure: gives the gate of a node with a subcircuit.
+        unit_gate: gives the gate of a node with a subcircuit.
 
     Raises:
         InputError: a reference that the circuit does not have, or a gradient that cannot be.
     """
-    found = {text: found_in(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
-    asked = {text: _differentiable(circuit, text, found_in(circuit, text, "wrt")) for text in wrt or ()}
-    needed = circuit.needed({output.node for output in (*found.values(), *asked.values())})
+    results = {text: output_of(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
+    targets = {text: _differentiable(circuit, text, output_of(circuit, text, "wrt")) for text in wrt or ()}
+    needed = circuit.needed({output.node for output in (*results.values(), *targets.values())})
     first: dict[str, int] = {}
     reaching: dict[tuple[str, tuple[bool, ...]], tuple[bool, ...]] = {}
     names: list[str] = []
@@ -107,7 +107,7 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
     sources: dict[str, int] = {}
     steps: list[Step] = []
     positions: dict[str, set[int]] = {}
-    for output in asked.values():
+    for output in targets.values():
         positions.setdefault(output.node, set()).add(output.position)
     for name, node in circuit.nodes.items():
         if name not in needed:
@@ -125,35 +125,35 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
         operands = tuple([first[source] + output for source, output, _ in node.operands])
         flowing = tuple([active[operand] for operand in operands])
         if gate is not None and not node.outputs:
-            wanted = reaching.get((node.kind, flowing))
-            if wanted is None:
-                wanted = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
-                wanted = reaching[node.kind, flowing] = wanted if any(wanted) else ()
-            active.append((True if wanted else 0 in here) and node.types[0].is_float)
+            receivers = reaching.get((node.kind, flowing))
+            if receivers is None:
+                receivers = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
+                receivers = reaching[node.kind, flowing] = receivers if any(receivers) else ()
+            active.append((True if receivers else 0 in here) and node.types[0].is_float)
             names.append(name)
-            steps.append(Step(node, gate, node.attributes, operands, slot, 0, wanted))
+            steps.append(Step(node, gate, node.attributes, operands, slot, 0, receivers))
             continue
         attributes, outputs, filled = node.attributes, node.outputs, node.names
         if gate is None:
-            assert structure is not None  # noqa: S101
-            gate, attributes = structure(node, flowing), {}
+            assert unit_gate is not None  # noqa: S101
+            gate, attributes = unit_gate(node, flowing), {}
             outputs = gate.output_names({})
             filled = [*outputs] or filled
-        wanted = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
-        flows = any(wanted)
+        receivers = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
+        flows = any(receivers)
         active += [type_.is_float and (flows or i in here) for i, type_ in enumerate(node.types)]
         active += [False] * (len(filled) - len(node.types))
         names += filled
-        steps.append(Step(node, gate, attributes, operands, slot, len(outputs), wanted if flows else ()))
-    slots = {text: first[output.node] + output.position for text, output in found.items()}
+        steps.append(Step(node, gate, attributes, operands, slot, len(outputs), receivers if flows else ()))
+    slots = {text: first[output.node] + output.position for text, output in results.items()}
     if wrt is None:
         chosen = {name: slot for name, slot in sources.items() if active[slot]}
     else:
-        chosen = {text: first[output.node] + output.position for text, output in asked.items()}
+        chosen = {text: first[output.node] + output.position for text, output in targets.items()}
     return Plan(slots, chosen, sources, steps, names, active)
 
 
-def found_in(circuit: Network, reference: str, asked: str) -> Output:
+def output_of(circuit: Network, reference: str, option: str) -> Output:
     """The output that a reference means.
 
     Raises:
@@ -162,10 +162,10 @@ def found_in(circuit: Network, reference: str, asked: str) -> Output:
     output = circuit.find(reference)
     if output is None:
         if names := circuit.names_of(reference):
-            raise InputError(f"{asked}: '{reference}' has several outputs; name one of its outputs: "
+            raise InputError(f"{option}: '{reference}' has several outputs; name one of its outputs: "
                              f"{', '.join(few(names))}")
-        raise InputError(f"{asked}: there is no '{printable(reference, 60)}' in circuit '{printable(circuit.name, 60)}'"
-                         f"{circuit.suggestion(reference)}")
+        raise InputError(f"{option}: there is no '{printable(reference, 60)}' in circuit "
+                         f"'{printable(circuit.name, 60)}'{circuit.suggestion(reference)}")
     return output
 
 

@@ -52,10 +52,10 @@ class NonFinite(NamedTuple):
     operands: Mapping[str, Any]
 
     def __str__(self) -> str:
-        given = ", ".join(f"{name} = {_in_short(value)}" for name, value in self.operands.items())
+        operands = ", ".join(f"{name} = {_in_short(value)}" for name, value in self.operands.items())
         gives = "gives" if self.stage == "forward pass" else "sends back"
         return (f"node '{self.node}': in the {self.stage}, {self.gate} {gives} {_in_short(self.value)}"
-                + (f" from {given}" if given else ""))
+                + (f" from {operands}" if operands else ""))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +108,13 @@ class Result:
         output, node = self.circuit.find(source), self.circuit.find(target)
         ends = (source if output is None else self.circuit.nodes[output.node].name_of(output.position),
                 target if node is None else node.node)
-        found = [c for c in self.contributions if (c.source, c.target) == ends and port in (None, c.port)]
+        matches = [c for c in self.contributions if (c.source, c.target) == ends and port in (None, c.port)]
         edge = f"from '{printable(source, 60)}' to '{printable(target, 60)}'"
-        if not found:
+        if not matches:
             raise InputError(f"no gradient flowed along an edge {edge}{'' if port is None else f', port {port!r}'}")
-        if len(found) > 1:
-            raise InputError(f"several edges lead {edge}: name the port, one of {[c.port for c in found]}")
-        return found[0].value
+        if len(matches) > 1:
+            raise InputError(f"several edges lead {edge}: name the port, one of {[c.port for c in matches]}")
+        return matches[0].value
 
     @checked
     def to_dict(self, *, outputs: str | Iterable[str] | None = None, values: str | Iterable[str] | None = None,
@@ -135,28 +135,28 @@ class Result:
         Raises:
             InputError: the result has no such value or gradient.
         """
-        found: dict[str, Any] = {"circuit": self.circuit.name}
-        for part, asked, known in (("outputs", outputs, self.outputs), ("values", values, self.values),
+        document: dict[str, Any] = {"circuit": self.circuit.name}
+        for part, choice, values_of in (("outputs", outputs, self.outputs), ("values", values, self.values),
                                    ("gradients", gradients, self.gradients)):
-            names = references(asked, part)
+            names = references(choice, part)
             if names != ():
-                found[part] = {name: from_array(self._known(part, known, name))
-                               for name in (known if names is None else names)}
+                document[part] = {name: from_array(self._known(part, values_of, name))
+                               for name in (values_of if names is None else names)}
         if contributions:
-            found["contributions"] = [{"source": c.source, "target": c.target, "port": c.port,
+            document["contributions"] = [{"source": c.source, "target": c.target, "port": c.port,
                                        "value": from_array(c.value)} for c in self.contributions]
-        return found
+        return document
 
-    def _known(self, part: str, known: Mapping[str, Any], name: str) -> Any:
+    def _known(self, part: str, values: Mapping[str, Any], name: str) -> Any:
         """What a part of the result has of a reference."""
-        if name in known:
-            return known[name]
+        if name in values:
+            return values[name]
         output = self.circuit.find(name)
         text = None if output is None else self.circuit.nodes[output.node].name_of(output.position)
-        if text is None or text not in known:
-            raise InputError(f"{part}: the result has none of '{printable(name, 60)}'{nearest(name, known)}; there are "
-                             f"{listing(known) or 'none'}")
-        return known[text]
+        if text is None or text not in values:
+            raise InputError(f"{part}: the result has none of '{printable(name, 60)}'{nearest(name, values)}; there "
+                             f"are {listing(values) or 'none'}")
+        return values[text]
 
     def non_finite(self) -> NonFinite | None:
         """The node that first turned a value, or else a gradient, infinite or NaN; None where all are finite.
@@ -165,10 +165,10 @@ class Result:
         """
         for candidates in (self._in_forward_pass(), self._in_reverse_sweep()):
             first = None
-            for found, guilty in candidates:
+            for candidate, guilty in candidates:
                 if guilty:
-                    return found
-                first = first or found
+                    return candidate
+                first = first or candidate
             if first is not None:
                 return first
         return None

@@ -12,21 +12,21 @@ from typing import Any
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType, Gate, Reads
 from circuitflow.gates.special import Namespace
-from circuitflow.graph.node import Node
-from circuitflow.graph.typing import Instance
+from circuitflow.graph.network import Node
+from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.masked import is_marked, marked, may_mask
 from circuitflow.interpreter.passes import forward_pass, marked_sweep
 from circuitflow.interpreter.plan import Plan, make_plan
 
 
-def structure(node: Node, wanted: Sequence[bool]) -> Gate:
-    """A node with subcircuits as a gate: its value, and the contributions to the operands wanted."""
+def unit_gate(node: Node, receivers: Sequence[bool]) -> Gate:
+    """A node with subcircuits as a gate: its value, and the contributions to the operands that receive one."""
     if node.kind == "scan":
-        return _Scan(node, wanted).gate
+        return _Scan(node, receivers).gate
     if node.kind == "if":
-        return _choice(node, wanted)
-    return _unit(node, wanted)
+        return _choice(node, receivers)
+    return _unit(node, receivers)
 
 
 def _gate(node: Node, forward: Any, backward: Any, hidden: Sequence[str] = ()) -> Gate:
@@ -36,22 +36,20 @@ def _gate(node: Node, forward: Any, backward: Any, hidden: Sequence[str] = ()) -
 
 
 class _Application:
-    """One instance, ready to run any number of times, at a path."""
+    """One body, ready to run any number of times, at a path."""
 
-    def __init__(self, instance: Instance, wanted: Sequence[str], path: str) -> None:
-        self.instance, self.wanted, self.path = instance, tuple(wanted), path
-        if self.wanted not in instance.plans:
-            instance.plans[self.wanted] = make_plan(instance, None, [instance.inputs[name] for name in wanted],
-                                                    structure)
-        self.plan: Plan = instance.plans[self.wanted]
+    def __init__(self, body: TypedBody, wrt: Sequence[str], path: str) -> None:
+        self.body, self.wrt, self.path = body, tuple(wrt), path
+        if self.wrt not in body.plans:
+            body.plans[self.wrt] = make_plan(body.expansion, None, self.wrt, unit_gate)
+        self.plan: Plan = body.plans[self.wrt]
 
     def forward(self, xp: Any, operands: Mapping[str, Any]) -> list[Any]:
         """The value in every slot."""
-        given = {self.instance.inputs[name]: value for name, value in operands.items()}
-        constants = {name: _as_in(xp, self.instance.values[name], given) for name in self.plan.sources
-                     if name in self.instance.values}
+        constants = {name: _as_in(xp, self.body.expansion.values[name], operands) for name in self.plan.sources
+                     if name not in operands}
         try:
-            return forward_pass(self.plan, Bound(xp, {**given, **constants}, {}))
+            return forward_pass(self.plan, Bound(xp, {**operands, **constants}, {}))
         except GateError as error:
             raise self._inside(error) from error
 
@@ -60,42 +58,42 @@ class _Application:
         return [values[slot] for slot in self.plan.of.values()]
 
     def backward(self, op: Any, operands: Mapping[str, Any], upstream: Sequence[Any]) -> dict[str, Any]:
-        """The gradients on the operands wanted, from those on the outputs; None is the absence of one."""
+        """The gradients on the operands, from those on the outputs; None is the absence of one."""
         seeds: dict[int, Any] = {}
         for slot, g in zip(self.plan.of.values(), upstream, strict=True):
             if g is not None and self.plan.active[slot]:
                 seeds[slot] = seeds[slot] + g if slot in seeds else g
         if not seeds:
-            return dict.fromkeys(self.wanted)
+            return dict.fromkeys(self.wrt)
         values = self.forward(op.xp, operands)
         try:
             gradients, _ = marked_sweep(self.plan, op, values, seeds)
         except GateError as error:
             raise self._inside(error) from error
-        return dict(zip(self.wanted, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
+        return dict(zip(self.wrt, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
 
     def _inside(self, error: GateError) -> GateError:
-        """What went wrong at a node of the instance, by the path of that node."""
+        """What went wrong at a node of the body, by the path of that node."""
         assert error.at is not None  # noqa: S101
         node, what = error.at
         return GateError.of(f"{self.path}/{node}", what)
 
 
-def _as_in(xp: Any, array: Any, given: Mapping[str, Any]) -> Any:
+def _as_in(xp: Any, array: Any, operands: Mapping[str, Any]) -> Any:
     """A constant as an array of the library, and on the device, of what is given."""
-    like = next(iter(given.values()), None)
+    like = next(iter(operands.values()), None)
     device = getattr(like, "device", None)
     return array if like is None or type(like) is type(array) else xp.asarray(array.copy(), device=device)
 
 
-def _names(node: Node, wanted: Sequence[bool]) -> list[str]:
-    return [str(edge.port) for edge, want in zip(node.operands, wanted, strict=True) if want]
+def _names(node: Node, receivers: Sequence[bool]) -> list[str]:
+    return [str(edge.port) for edge, receives in zip(node.operands, receivers, strict=True) if receives]
 
 
-def _unit(node: Node, wanted: Sequence[bool]) -> Gate:
+def _unit(node: Node, receivers: Sequence[bool]) -> Gate:
     """A checkpoint."""
     ports = [str(edge.port) for edge in node.operands]
-    application = _Application(node.attributes["circuit"], _names(node, wanted), node.id)
+    application = _Application(node.attributes["circuit"], _names(node, receivers), node.id)
 
     def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
         return tuple(application.outputs(application.forward(xp, dict(zip(ports, operands, strict=True)))))
@@ -107,49 +105,48 @@ def _unit(node: Node, wanted: Sequence[bool]) -> Gate:
     return _gate(node, forward, backward)
 
 
-def _choice(node: Node, wanted: Sequence[bool]) -> Gate:
+def _choice(node: Node, receivers: Sequence[bool]) -> Gate:
     """An if: `then` and `else` take what they need of the operands."""
     ports = [str(edge.port) for edge in node.operands]
-    names = _names(node, wanted)
-    branches = {key: _Application(instance, [name for name in names if name in instance.inputs],
-                                  f"{node.id}/{key}")
-                for key, instance in node.attributes.items()}
+    names = _names(node, receivers)
+    branches = {key: _Application(body, [name for name in names if name in body.inputs], f"{node.id}/{key}")
+                for key, body in node.attributes.items()}
     order = list(node.attributes["then"].outputs)
 
     def chosen(operands: Sequence[Any]) -> tuple[_Application, dict[str, Any], list[str]]:
-        given = dict(zip(ports, operands, strict=True))
-        branch = branches["then" if bool(given["condition"]) else "else"]
-        return branch, {name: given[name] for name in branch.instance.inputs}, list(branch.instance.outputs)
+        inputs = dict(zip(ports, operands, strict=True))
+        branch = branches["then" if bool(inputs["condition"]) else "else"]
+        return branch, {name: inputs[name] for name in branch.body.inputs}, list(branch.body.outputs)
 
     def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
-        branch, given, names = chosen(operands)
-        found = dict(zip(names, branch.outputs(branch.forward(xp, given)), strict=True))
-        return tuple(found[name] for name in order)
+        branch, inputs, names = chosen(operands)
+        outputs = dict(zip(names, branch.outputs(branch.forward(xp, inputs)), strict=True))
+        return tuple(outputs[name] for name in order)
 
     def backward(op: Any, g: Any, out: Any, *operands: Any) -> list[Any]:
-        branch, given, names = chosen(operands)
+        branch, inputs, names = chosen(operands)
         upstream = dict(zip(order, g, strict=True))
-        sent = branch.backward(op, given, [upstream[name] for name in names])
+        sent = branch.backward(op, inputs, [upstream[name] for name in names])
         return [marked(op, sent.get(port)) for port in ports]
 
     return _gate(node, forward, backward)
 
 
 def arrivals(plan: Plan, inputs: Mapping[str, int], carry: Mapping[str, str],
-             given: Collection[str]) -> tuple[list[str], bool]:
+             upstream: Collection[str]) -> tuple[list[str], bool]:
     """The carries of a scan on which a gradient arrives, and whether it arrives there at every position.
 
     Args:
         plan: the schedule of the body.
         inputs: the slots of the carries.
         carry: what is carried: the input, and the output that becomes it.
-        given: the outputs of the scan that have an upstream gradient.
+        upstream: the outputs of the scan that have an upstream gradient.
     """
-    steps = {slot: step for step in plan.steps if step.wanted
+    steps = {slot: step for step in plan.steps if step.receivers
              for slot in range(step.output, step.output + max(step.outputs, 1))}
     names = {slot: name for name, slot in inputs.items()}
-    arrived, seen = set(given), set()
-    pending = [plan.of[text] for text in given]
+    arrived, seen = set(upstream), set()
+    pending = [plan.of[text] for text in upstream]
     while pending:  # back through the body, and from an input that is carried to the output that becomes it
         slot = pending.pop()
         if slot in seen or not plan.active[slot]:
@@ -159,38 +156,38 @@ def arrivals(plan: Plan, inputs: Mapping[str, int], carry: Mapping[str, str],
             arrived.add(carry[names[slot]])
             pending.append(plan.of[carry[names[slot]]])
         if slot in steps:
-            pending += (x for x, want in zip(steps[slot].operands, steps[slot].wanted, strict=True) if want)
-    found = [name for name in inputs if carry[name] in arrived]
-    return found, all(carry[name] in given and inputs[name] in seen for name in found)
+            pending += (x for x, receives in zip(steps[slot].operands, steps[slot].receivers, strict=True) if receives)
+    carries = [name for name in inputs if carry[name] in arrived]
+    return carries, all(carry[name] in upstream and inputs[name] in seen for name in carries)
 
 
 class _Scan:
     """A scan. Its hidden outputs, where a gradient is wanted, are the carries that are kept."""
 
-    def __init__(self, node: Node, wanted: Sequence[bool]) -> None:
-        instance: Instance = node.attributes["circuit"]
+    def __init__(self, node: Node, receivers: Sequence[bool]) -> None:
+        body: TypedBody = node.attributes["circuit"]
         self.carry: Mapping[str, str] = node.attributes["carry"]
         self.over = dict.fromkeys(node.attributes["over"])  # quick to look up
         self.from_end, self.every = node.attributes["reverse"], node.attributes["cache"]
         self.ports = [str(edge.port) for edge in node.operands]
-        self.outputs = list(instance.outputs)
-        self.asked = dict.fromkeys(_names(node, wanted))
-        self.floats = [name for name in self.carry if instance.nodes[instance.inputs[name]].types[0].is_float]
+        self.outputs = list(body.outputs)
+        self.targets = dict.fromkeys(_names(node, receivers))
+        self.floats = [name for name in self.carry if body.nodes[name].types[0].is_float]
         # A gradient on one operand may come by way of any carry.
-        wrt = list(dict.fromkeys([*self.asked, *self.floats])) if self.asked else []
-        self.application = _Application(instance, wrt, node.id)
-        hidden = [f"{node.id}/{name}" for name in self.carry] if self.asked else []
-        self.keeps, self.masks = bool(hidden), may_mask(instance)
+        wrt = list(dict.fromkeys([*self.targets, *self.floats])) if self.targets else []
+        self.application = _Application(body, wrt, node.id)
+        hidden = [f"{node.id}/{name}" for name in self.carry] if self.targets else []
+        self.keeps, self.masks = bool(hidden), may_mask(body)
         self.everywhere: dict[frozenset[str], bool] = {}  # by the outputs on which a gradient arrives
         self.gate = _gate(node, self.forward, self.backward, hidden)
 
     def _arrives_everywhere(self, upstream: Mapping[str, Any]) -> bool:
-        given = frozenset(name for name, g in upstream.items() if g is not None)
-        if given not in self.everywhere:
-            plan, inputs = self.application.plan, self.application.instance.inputs
-            slots = {name: plan.wrt[inputs[name]] for name in self.floats}
-            self.everywhere[given] = arrivals(plan, slots, self.carry, given)[1]
-        return self.everywhere[given]
+        arrived = frozenset(name for name, g in upstream.items() if g is not None)
+        if arrived not in self.everywhere:
+            plan = self.application.plan
+            slots = {name: plan.wrt[name] for name in self.floats}
+            self.everywhere[arrived] = arrivals(plan, slots, self.carry, arrived)[1]
+        return self.everywhere[arrived]
 
     def _positions(self, operands: Mapping[str, Any]) -> list[int]:
         positions = list(range(operands[next(iter(self.over))].shape[0]))
@@ -207,8 +204,8 @@ class _Scan:
     def _apply(self, xp: Any, operands: Mapping[str, Any]) -> dict[str, Any]:
         return dict(zip(self.outputs, self.application.outputs(self.application.forward(xp, operands)), strict=True))
 
-    def forward(self, xp: Any, *given: Any) -> tuple[Any, ...]:
-        operands = dict(zip(self.ports, given, strict=True))
+    def forward(self, xp: Any, *arrays: Any) -> tuple[Any, ...]:
+        operands = dict(zip(self.ports, arrays, strict=True))
         carry = {name: operands[name] for name in self.carry}
         last = set(self.carry.values())
         stacks: dict[str, list[Any]] = {name: [] for name in self.outputs if name not in last}
@@ -233,8 +230,8 @@ class _Scan:
                  for name, values in kept.items()] if self.keeps else []
         return (*(ends[name] if name in ends else empty[name] for name in self.outputs), *shown)
 
-    def backward(self, op: Any, g: Any, out: Any, *given: Any) -> list[Any]:
-        operands = dict(zip(self.ports, given, strict=True))
+    def backward(self, op: Any, g: Any, out: Any, *arrays: Any) -> list[Any]:
+        operands = dict(zip(self.ports, arrays, strict=True))
         upstream = dict(zip(self.outputs, g, strict=False))
         kept = dict(zip(self.carry, out[len(self.outputs) :], strict=True))
         carried = {name: upstream[output] for name, output in self.carry.items()}
@@ -260,7 +257,7 @@ class _Scan:
                         stacks[name].append(value)
                     elif name not in self.carry and value is not None:
                         sums[name] = sums[name] + value if name in sums else value
-        return [self._sent(op, name, operands, carried, stacks, sums) if name in self.asked else None
+        return [self._sent(op, name, operands, carried, stacks, sums) if name in self.targets else None
                 for name in self.ports]
 
     def _sent(self, op: Any, name: str, operands: Mapping[str, Any], carried: Mapping[str, Any],

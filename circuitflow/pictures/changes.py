@@ -54,7 +54,7 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
 def _vertex(picture: Picture, site: Site, sign: Sign, told: list[str]) -> str:
     key = f"n{len(picture.vertices) + 1}"
     node = site.node
-    if node.gate in ("input", "parameter", "constant"):
+    if site.is_source:
         kind, lines = Kind(node.gate), (node.id, *told)
     elif site.gate is None:
         kind, lines = Kind.CIRCUIT, (node.id, node.gate, *told)

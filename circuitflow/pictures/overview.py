@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.graph.bodies import SOURCES
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import called, unit_of
@@ -31,7 +32,7 @@ def overview(circuit: Circuit, result: Result | None) -> Picture:
     levels = _levels(circuit, units)
     bands = _bands(levels, kinds)
     band_of = {level: i for i, band in enumerate(bands) for level in band}
-    place = {unit: -1 if kinds[unit] in _SOURCES else band_of[level] for unit, level in levels.items()}
+    place = {unit: -1 if kinds[unit] in SOURCES else band_of[level] for unit, level in levels.items()}
     picture = Picture(printable(circuit.name, 100), notes=(
         f"an overview of {len(circuit.nodes):,} nodes; --depth draws them all",))
     members: dict[int, list[str]] = {i: [] for i in range(-1, len(bands))}
@@ -54,9 +55,6 @@ def overview(circuit: Circuit, result: Result | None) -> Picture:
     picture.vertices.append(Vertex(f"n{last + 1}", Kind.BAND, ("outputs", *shown)))
     picture.wires.append(Wire(f"w{last}", f"n{last}", f"n{last + 1}", "", Mark(_count(outputs))))
     return picture
-
-
-_SOURCES = ("input", "parameter", "constant")
 
 
 def _kinds(circuit: Circuit, units: dict[str, str]) -> dict[str, str]:
@@ -82,7 +80,7 @@ def _levels(circuit: Circuit, units: dict[str, str]) -> dict[str, int]:
 
 def _bands(levels: dict[str, int], kinds: dict[str, str]) -> list[range]:
     """Runs of levels with about as many units each; none where there are sources alone."""
-    sizes = Counter(level for unit, level in levels.items() if kinds[unit] not in _SOURCES)
+    sizes = Counter(level for unit, level in levels.items() if kinds[unit] not in SOURCES)
     if not sizes:
         return []
     total, done, start = sizes.total(), 0, min(sizes)

@@ -10,17 +10,15 @@ from circuitflow.document.model import Document
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.levels import levels
 from circuitflow.interpreter.masked import plain
-from circuitflow.interpreter.plan import found_in, make_plan, references
-from circuitflow.interpreter.units import structure as execution
+from circuitflow.interpreter.plan import make_plan, output_of, references
+from circuitflow.interpreter.units import unit_gate
 from circuitflow.text import printable
 from circuitflow.transforms import primal
-from circuitflow.transforms.naming import Names, as_nodes, called, finished, name_gradients
+from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients, with_name
 from circuitflow.transforms.subcircuits import Subcircuits, differentiated, planned
-from circuitflow.transforms.units import structure
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.units import gradients_of_units
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 References = str | Sequence[str] | None
 
@@ -42,42 +40,42 @@ class Derivation:
             InputError: an unknown node, one that has no gradient, or one that lies inside a call.
         """
         self.circuit = circuit
-        asked = {"of": references(of, "of"), "wrt": references(wrt, "wrt")}
-        level = levels(circuit, circuit.definition)
+        options = {"of": references(of, "of"), "wrt": references(wrt, "wrt")}
+        body = circuit.body
         expanded: set[str] = set()
-        for option, names in asked.items():
+        for option, names in options.items():
             for name in names or ():
-                found, place = found_in(circuit, name, option), level.find(name)
-                if place is not None and (option == "of" or level.nodes[place.node].kind != "call"):
+                output, place = output_of(circuit, name, option), body.find(name)
+                if place is not None and (option == "of" or body.nodes[place.node].kind != "call"):
                     continue
-                if name in circuit.nodes or name in circuit.nodes[found.node].names:
+                if name in circuit.nodes or name in circuit.nodes[output.node].names:
                     raise InputError(f"{option}: '{printable(name)}' lies inside a call, where a derivative has no "
                                      "name for it; make it an output of the subcircuit")
                 # An output of a call may be read inside the call too: the gradient on it needs the nodes there.
-                expanded.update(_calls(found.node))
+                expanded.update(_calls(output.node))
         if expanded:
-            level = levels(circuit, circuit.definition, expanded)
+            body = circuit.body.expanded(expanded)
         self.subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder,
-                                       structure)
+                                       gradients_of_units)
         self.writer = Writer(circuit.gates, circuit.definition.dtype)
         # A call needs all of its operands; what the nodes inside need tells the executor's plan.
-        by = tuple(make_plan(circuit, asked["of"], None, execution).wrt) if wrt is None else asked["wrt"]
-        self.plan = make_plan(level, asked["of"], by, structure(self.subcircuits))
+        by = tuple(make_plan(circuit, options["of"], None, unit_gate).wrt) if wrt is None else options["wrt"]
+        self.plan = make_plan(body, options["of"], by, gradients_of_units(self.subcircuits))
         if not by and wrt is None:
             raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point input or parameter that "
                              "its outputs need; there is nothing to differentiate by")
-        ids = primal.ids(level)
+        ids = primal.ids(body)
         self.names = Names(ids.values())
-        self.sources = {name: primal.source(self.writer, level, level.nodes[name], ids[name], self.subcircuits.folder)
-                        for name in level.inputs}
-        self.forward = self.subcircuits.forward(self.writer, level, planned(level, self.plan), self.sources,
+        self.sources = {name: primal.source(self.writer, body.nodes[name], ids[name], self.subcircuits.folder)
+                        for name in body.inputs}
+        self.forward = self.subcircuits.forward(self.writer, body, planned(body, self.plan), self.sources,
                                                 differentiated(self.plan))
 
     def outputs(self) -> dict[str, Wire]:
         """The outputs asked for."""
         return {text: self.forward.wires[slot] for text, slot in self.plan.of.items()}
 
-    def seed(self, wanted: str, type_: ArrayType, description: str, **attributes: Any) -> Wire:
+    def seed(self, hint: str, type_: ArrayType, description: str, **attributes: Any) -> Wire:
         """A new input: the derivative that a sweep begins with.
 
         Raises:
@@ -92,7 +90,7 @@ class Derivation:
         own = attributes["value"].get("dtype") if isinstance(attributes.get("value"), dict) else None
         if type_.dtype != self.writer.dtype and own is None:
             attributes["dtype"] = type_.dtype
-        record = Record("input", {}, attributes, name=self.names.unique(wanted), notes={"description": description})
+        record = Record("input", {}, attributes, name=self.names.unique(hint), notes={"description": description})
         (wire,) = self.writer.write(record, [type_])
         self.sources[wire.reference] = wire
         return wire
@@ -107,11 +105,11 @@ class Derivation:
             slots[slot] = slots[slot] + seed if slot in slots else seed
         return [*map(plain, self.subcircuits.sweep(self.writer, self.plan, self.forward, slots))]
 
-    def asked(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
+    def requested(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
         """The gradients asked for, zeros where none arrived."""
-        found = {name: (gradients[slot], self.forward.wires[slot]) for name, slot in self.plan.wrt.items()}
+        pairs = {name: (gradients[slot], self.forward.wires[slot]) for name, slot in self.plan.wrt.items()}
         return {name: self.writer.zeros_like(wire) if gradient is None else gradient
-                for name, (gradient, wire) in found.items()}
+                for name, (gradient, wire) in pairs.items()}
 
     def hollow(self, sources: Mapping[str, Wire]) -> None:
         """Where inputs are still read for their shape, zeros like other wires stand in for them."""
@@ -126,14 +124,14 @@ class Derivation:
         kept = [record for record in self.writer.records if id(record) not in moved]
         self.writer.records = [record for one in kept for record in (one, *reversed(after.get(id(one), ())))]
 
-    def called(self, wire: Wire, wanted: str) -> Wire:
+    def with_name(self, wire: Wire, hint: str) -> Wire:
         """A node of its own for a wire."""
-        return called(self.writer, wire, self.names.unique(wanted))
+        return with_name(self.writer, wire, self.names.unique(hint))
 
-    def named(self, gradients: Sequence[Wire | None], asked: Mapping[str, Wire],
+    def name_gradients(self, gradients: Sequence[Wire | None], requested: Mapping[str, Wire],
               label: Callable[[str], str | None], what: str) -> dict[str, Wire]:
         """The gradients asked for, each a node of its own; `label` names that on a node, `what` says what it is."""
-        return name_gradients(self.writer, self.plan.names, gradients, asked, self.names, label, what)
+        return name_gradients(self.writer, self.plan.names, gradients, requested, self.names, label, what)
 
     def finish(self, outputs: Iterable[Wire], name: str, description: str, *, without: Iterable[str] = (),
                kept: Iterable[Wire] = ()) -> Circuit:
@@ -145,14 +143,14 @@ class Derivation:
         interface = [wire.record for name, wire in self.sources.items() if name not in left_out]
         records = finished(self.writer, self.names, [*(wire.record for wire in outputs), *interface,
                                                        *(wire.record for wire in kept)])
-        nodes, document = list(as_nodes(records)), self.circuit.document
-        body = {
-            "$schema": document.schema_, "circuitflow": document.circuitflow, "name": name, "description": description,
-            "dtype": document.dtype, "circuits": self.subcircuits.called(nodes) or None, "nodes": nodes,
+        nodes, primal = list(as_nodes(records)), self.circuit.document
+        document = {
+            "$schema": primal.schema_, "circuitflow": primal.circuitflow, "name": name, "description": description,
+            "dtype": primal.dtype, "circuits": self.subcircuits.applied_by(nodes) or None, "nodes": nodes,
             "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
         }
-        written = {key: value for key, value in body.items() if value is not None}
-        return self.circuit.derived(Document.model_validate(written))
+        return self.circuit.derived(Document.model_validate(
+            {key: value for key, value in document.items() if value is not None}))
 
 
 def _calls(name: str) -> Iterator[str]:

@@ -14,8 +14,7 @@ from circuitflow.graph.collector import collector_paused
 from circuitflow.text import printable
 from circuitflow.transforms.derivation import Derivation, References
 from circuitflow.transforms.naming import Names, closed
-from circuitflow.transforms.wires import Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Wire, Writer
 
 
 @checked
@@ -81,12 +80,12 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
              for name, gradient in first.gradients.items()}
     tangent_of = {gradient: name for name, gradient in first.labels.items()}
     gradients = derivation.sweep(seeds)
-    asked = derivation.asked(gradients)
-    called = derivation.named(gradients, asked,
+    requested = derivation.requested(gradients)
+    tangents = derivation.name_gradients(gradients, requested,
                               lambda name: f"{tangent_of[name]}_dot" if name in tangent_of else None, "tangent on")
     primal = {text: outputs[reference] for text, reference in first.values.items()}
     derivation.hollow({name: primal[text] for text, name in upstream.items()})
-    return derivation.finish([*(primal.values() if values else ()), *called.values()],
+    return derivation.finish([*(primal.values() if values else ()), *tangents.values()],
                              f"jvp_of_{circuit.name}", f"the tangent of {', '.join(primal)} along that of "
                              f"{', '.join(first.gradients)}", without=upstream.values())
 
@@ -115,7 +114,7 @@ def jacobian(circuit: Circuit, of: References = None, wrt: References = None) ->
     return _jacobian(circuit, of, wrt, "Jacobian", f"jacobian_of_{circuit.name}")
 
 
-def _jacobian(circuit: Circuit, of: References, wrt: References, what: str, called: str) -> Circuit:
+def _jacobian(circuit: Circuit, of: References, wrt: References, what: str, title: str) -> Circuit:
     derivation = Derivation(circuit, of, wrt)
     floats = {text: wire for text, wire in derivation.outputs().items() if wire.type.is_float}
     if (blocks := len(floats) * len(derivation.plan.wrt)) > circuit.limits.nodes:
@@ -125,11 +124,11 @@ def _jacobian(circuit: Circuit, of: References, wrt: References, what: str, call
     outputs = {}
     for text, wire in floats.items():
         for name, block in (_row if wire.shape == () else _rows)(derivation, text, wire).items():
-            outputs[text, name] = derivation.called(block, f"d{text}_d{name}")
+            outputs[text, name] = derivation.with_name(block, f"d{text}_d{name}")
     if not outputs:
         raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point output to differentiate")
     asked = ", ".join(derivation.plan.of)
-    return derivation.finish(outputs.values(), called,
+    return derivation.finish(outputs.values(), title,
                              f"the derivatives of {asked} by {', '.join(derivation.plan.wrt)}")
 
 
@@ -147,7 +146,7 @@ def hessian(circuit: Circuit, of: References = None, wrt: References = None) -> 
 
 def _row(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     """The derivatives of a scalar."""
-    return derivation.asked(derivation.sweep({text: derivation.writer.constant(1.0, wire.dtype)}))
+    return derivation.requested(derivation.sweep({text: derivation.writer.constant(1.0, wire.dtype)}))
 
 
 def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
@@ -156,24 +155,24 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     flat = writer.reshape(wire, shape=[-1])
     identity = writer.reshape_like(writer.eye_like(_outer(writer, flat, flat)), _outer(writer, flat, wire))
     seed = writer.port("row", wire.type)
-    found: dict[str, Wire] = {}
+    rows: dict[str, Wire] = {}
 
     def write() -> list[Wire]:
         gradients = derivation.sweep({text: seed})
-        found.update((name, gradient) for name, slot in derivation.plan.wrt.items()
+        rows.update((name, gradient) for name, slot in derivation.plan.wrt.items()
                      if (gradient := gradients[slot]) is not None)
-        return list(found.values())
+        return list(rows.values())
 
     records, results, captured = writer.closure(write, seed)
     unique = Names().unique
-    names = [unique(f"d{name}") for name in found]
+    names = [unique(f"d{name}") for name in rows]
     stacked: dict[str, Wire] = {}
-    if found:
+    if rows:
         circuit = subcircuits.add(f"row_of_d{text}", closed(writer, records, results, names))
-        types = [ArrayType((flat.shape[0], *x.shape), x.dtype) for x in found.values()]
-        made = writer.apply("scan", {"row": identity, **captured}, {"circuit": circuit, "over": ["row"]}, tuple(names),
-                            types)
-        stacked = dict(zip(found, made, strict=True))
+        types = [ArrayType((flat.shape[0], *x.shape), x.dtype) for x in rows.values()]
+        outputs = writer.apply("scan", {"row": identity, **captured}, {"circuit": circuit, "over": ["row"]},
+                               tuple(names), types)
+        stacked = dict(zip(rows, outputs, strict=True))
     blocks = {}
     for name, slot in derivation.plan.wrt.items():
         x = derivation.forward.wires[slot]
@@ -222,32 +221,33 @@ def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, 
     To be differentiated again it has the nodes that it is differentiated by, though a gradient need not read them.
     """
     derivation = Derivation(circuit, of, wrt)
-    written = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
+    stored = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
     seeds = {}
     for text, wire in derivation.outputs().items():
         if not wire.type.is_float:
             continue
-        told = circuit.upstream_name(text)
-        if seeded or told is not None or wire.shape:
-            value = {"value": written[told]} if told is not None and not seeded else {}
+        output = circuit.upstream_name(text)
+        if seeded or output is not None or wire.shape:
+            value = {"value": stored[output]} if output is not None and not seeded else {}
             seeds[text] = derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}", **value)
         else:
             seeds[text] = derivation.writer.constant(1.0, wire.dtype)
     gradients = derivation.sweep(seeds)
-    called = derivation.named(gradients, derivation.asked(gradients), lambda name: f"d{name}", "gradient on")
+    outputs = derivation.name_gradients(gradients, derivation.requested(gradients), lambda name: f"d{name}",
+                                        "gradient on")
     primal = derivation.outputs() if values else {}
     of, by = " + ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
-    circuit = derivation.finish([*primal.values(), *called.values()], f"gradient_of_{derivation.circuit.name}",
+    circuit = derivation.finish([*primal.values(), *outputs.values()], f"gradient_of_{derivation.circuit.name}",
                                 f"the gradient of {of} with respect to {by}",
                                 kept=[derivation.forward.wires[slot] for slot in derivation.plan.wrt.values()]
                                 if again else ())
-    named: dict[str, Any] = {name: gradients[slot] for slot, name in enumerate(derivation.plan.names)}
+    on_nodes: dict[str, Any] = {name: gradients[slot] for slot, name in enumerate(derivation.plan.names)}
     return Reverse(circuit,
                    {name: derivation.sources[name].reference for name in derivation.circuit.nodes
                     if name in derivation.sources},
                    {text: wire.reference for text, wire in primal.items()},
                    {text: wire.reference for text, wire in seeds.items() if wire.record.gate == "input"},
-                   {name: wire.reference for name, wire in called.items()},
+                   {name: wire.reference for name, wire in outputs.items()},
                    [derivation.forward.wires[slot].reference for slot in derivation.plan.wrt.values()],
-                   {name: wire.reference for name, wire in named.items() if wire is not None} |
+                   {name: wire.reference for name, wire in on_nodes.items() if wire is not None} |
                    {text: wire.reference for text, wire in seeds.items()})

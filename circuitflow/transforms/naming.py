@@ -7,8 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from circuitflow.gates import IDENTITY
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 
 class Names:
@@ -18,9 +17,9 @@ class Names:
         self._taken = set(taken)
         self._numbers: dict[str, int] = {}
 
-    def unique(self, wanted: str) -> str:
+    def unique(self, hint: str) -> str:
         """A name, or the name with the first number that is free."""
-        base = name = wanted.replace("/", "_").replace(".", "_")[:100]
+        base = name = hint.replace("/", "_").replace(".", "_")[:100]
         while name in self._taken:
             self._numbers[base] = self._numbers.get(base, 1) + 1
             name = f"{base}_{self._numbers[base]}"
@@ -28,8 +27,9 @@ class Names:
         return name
 
 
-def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wire | None], asked: Mapping[str, Wire],
-                   names: Names, label: Callable[[str], str | None], what: str) -> dict[str, Wire]:
+def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wire | None],
+                   requested: Mapping[str, Wire], names: Names, label: Callable[[str], str | None],
+                   what: str) -> dict[str, Wire]:
     """Give gradients the names of the nodes they belong to; returns those asked for, each a node of its own.
 
     Where a gradient passes through a gate unchanged, it is called after the node nearest to the output.
@@ -38,16 +38,16 @@ def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wir
     for name, wire in zip(reversed(slots), reversed(gradients), strict=True):
         if wire is None or wire.record.name is not None or wire.record.gate == "constant" or wire.record.outputs:
             continue
-        wanted = label(name)
-        if wanted is not None:
-            wire.record.name = names.unique(wanted)
+        hint = label(name)
+        if hint is not None:
+            wire.record.name = names.unique(hint)
             owner[id(wire.record)] = name
     return {name: wire if owner.get(id(wire.record)) == name
-            else called(writer, wire, names.unique(label(name) or name), {"description": f"{what} {name}"})
-            for name, wire in asked.items()}
+            else with_name(writer, wire, names.unique(label(name) or name), {"description": f"{what} {name}"})
+            for name, wire in requested.items()}
 
 
-def called(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = MappingProxyType({})) -> Wire:
+def with_name(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = MappingProxyType({})) -> Wire:
     """A node of its own that is called so: the wire's, if that has no name yet."""
     record = wire.record
     if record.gate == "constant":
@@ -78,7 +78,7 @@ def closed(writer: Writer, records: Sequence[Record], results: Sequence[Wire],
     """The body of a closure: its records with names, and results that are called as the outputs."""
     names = Names([*(record.name for record in records if record.name is not None), *outputs])
     start = len(writer.records)
-    ends = [called(writer, wire, name) for wire, name in zip(results, outputs, strict=True)]
+    ends = [with_name(writer, wire, name) for wire, name in zip(results, outputs, strict=True)]
     records = [*records, *writer.records[start:]]
     del writer.records[start:]
     for record in records:

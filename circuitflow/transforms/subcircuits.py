@@ -9,17 +9,16 @@ from typing import Any, NamedTuple
 
 from circuitflow.gates import IDENTITY, ArrayType, GateTable
 from circuitflow.graph.bodies import Definition
-from circuitflow.graph.levels import Level
-from circuitflow.graph.node import Node
+from circuitflow.graph.network import Node
+from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.masked import Masked, plain
 from circuitflow.interpreter.passes import marked_sweep
-from circuitflow.interpreter.plan import Plan, Step, Structure, make_plan
+from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
 from circuitflow.interpreter.units import arrivals
 from circuitflow.text import application
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients
-from circuitflow.transforms.wires import Record, Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Record, Wire, Writer
 
 Gradient = Wire | Masked | None
 """What a sweep over wires gives for a slot."""
@@ -66,14 +65,14 @@ class Subcircuits:
     """
 
     def __init__(self, gates: GateTable, dtype: str, folder: Path | None,
-                 rules: Callable[[Subcircuits], Structure]) -> None:
+                 rules: Callable[[Subcircuits], UnitGate]) -> None:
         self.gates, self.dtype, self.folder, self._rules = gates, dtype, folder, rules
         self.bodies: dict[str, dict[str, Any]] = {}
         self._names = Names()
         self._primals: dict[tuple[Definition, tuple[str, ...]], str] = {}
         self._pullbacks: dict[Any, Pullback] = {}
 
-    def called(self, nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    def applied_by(self, nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """The bodies that nodes need, in the order in which they were written."""
         pending, seen = list(nodes), set()
         while pending:
@@ -92,10 +91,10 @@ class Subcircuits:
 
     # Forward
 
-    def forward(self, writer: Writer, level: Level, nodes: Sequence[Node], sources: Mapping[str, Wire],
+    def forward(self, writer: Writer, body: TypedBody, nodes: Sequence[Node], sources: Mapping[str, Wire],
                 differentiated: Collection[str] = ()) -> Forward:
         """The values of nodes, one after the other; those of inputs and parameters are given."""
-        ids = primal.ids(level)
+        ids = primal.ids(body)
         wires: dict[str, Sequence[Wire]] = {}
         carries: dict[str, Mapping[str, Wire]] = {}
         for node in nodes:
@@ -103,44 +102,44 @@ class Subcircuits:
             if node.id in sources:
                 wires[node.id] = [sources[node.id]]
             elif node.kind == "constant":
-                wires[node.id] = [primal.source(writer, level, node, ids[node.id], self.folder)]
+                wires[node.id] = [primal.source(writer, node, ids[node.id], self.folder)]
             elif node.gate is not None:
-                wires[node.id] = primal.gate(writer, level, node, ids[node.id], operands)
+                wires[node.id] = primal.gate(writer, node, ids[node.id], operands)
             else:
                 named = dict(zip(ports(node), operands, strict=True))
                 more = node.attributes["carry"] if node.kind == "scan" and node.id in differentiated else {}
                 circuits = {key: self.primal(node.attributes[key], name, tuple(more))
-                            for key, name in node.attributes["names"].items()}
+                            for key, name in primal.circuits(node).items()}
                 before = list(_before(node.attributes["circuit"], more).values()) if more else ()
                 length = named[node.attributes["over"][0]].shape[0] if more else 0
                 types = [ArrayType((length, *named[name].shape), named[name].dtype) for name in more]
-                made = primal.application(writer, level, node, ids[node.id], named, circuits, before, types)
-                wires[node.id] = made[: len(node.types)]
-                carries[node.id] = dict(zip(more, made[len(node.types) :], strict=True))
+                outputs = primal.application(writer, node, ids[node.id], named, circuits, before, types)
+                wires[node.id] = outputs[: len(node.types)]
+                carries[node.id] = dict(zip(more, outputs[len(node.types) :], strict=True))
         return Forward([wire for node in nodes for wire in wires[node.id]], carries)
 
-    def primal(self, level: Level, hint: str, also: tuple[str, ...] = ()) -> str:
+    def primal(self, body: TypedBody, hint: str, also: tuple[str, ...] = ()) -> str:
         """The name of a body of the primal: as it is, but that its parameters are inputs.
 
         Args:
-            level: the body.
+            body: the body.
             hint: what it is called in the primal.
             also: inputs that are outputs too.
         """
-        key = level.definition, also
+        key = body.definition, also
         if key not in self._primals:
             self._primals[key] = self._names.unique(f"{hint}_with_carry" if also else hint)
-            writer, ids = Writer(self.gates, self.dtype), primal.ids(level)
-            inputs = {name: primal.port(writer, level, level.nodes[name], ids[name], declared=True)
-                      for name in level.inputs}
-            self.forward(writer, level, list(level.nodes.values()), inputs)
-            before = _before(level, also)
+            writer, ids = Writer(self.gates, self.dtype), primal.ids(body)
+            inputs = {name: primal.port(writer, body.nodes[name], ids[name], declared=True)
+                      for name in body.inputs}
+            self.forward(writer, body, list(body.nodes.values()), inputs)
+            before = _before(body, also)
             for name, output in before.items():
                 writer.row(IDENTITY)
                 writer.write(Record(IDENTITY, {0: inputs[name]}, {}, name=output), [inputs[name].type])
-            described = {"description": level.definition.body.description} if level.definition.body.description else {}
+            described = {"description": body.definition.body.description} if body.definition.body.description else {}
             self.bodies[self._primals[key]] = {**described, "nodes": list(as_nodes(writer.records)),
-                                               "outputs": [*level.outputs, *before.values()]}
+                                               "outputs": [*body.outputs, *before.values()]}
         return self._primals[key]
 
     # Reverse
@@ -158,33 +157,33 @@ class Subcircuits:
         writer.stage, writer.notes = "", {}
         return gradients
 
-    def arrivals(self, level: Level, carry: Mapping[str, str], given: Collection[str]) -> tuple[list[str], bool]:
+    def arrivals(self, body: TypedBody, carry: Mapping[str, str], upstream: Collection[str]) -> tuple[list[str], bool]:
         """Of a scan: see `arrivals` of the executor.
 
         Args:
-            level: the body.
+            body: the body.
             carry: what is carried: the input, and the output that becomes it.
-            given: the outputs of the scan that have an upstream gradient.
+            upstream: the outputs of the scan that have an upstream gradient.
         """
-        plan = make_plan(level, list(level.outputs), list(carry), self._rules(self))
-        return arrivals(plan, {name: plan.wrt[name] for name in carry}, carry, given)
+        plan = make_plan(body, list(body.outputs), list(carry), self._rules(self))
+        return arrivals(plan, {name: plan.wrt[name] for name in carry}, carry, upstream)
 
-    def pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str],
+    def pullback(self, body: TypedBody, hint: str, wrt: Collection[str], of: Collection[str],
                  masked: Collection[str]) -> Pullback:
         """The gradient of a body by the inputs wanted, from upstream gradients on the outputs given, some masked."""
-        key = level, frozenset(wanted), frozenset(given), frozenset(masked)
+        key = body, frozenset(wrt), frozenset(of), frozenset(masked)
         if key not in self._pullbacks:
-            self._pullbacks[key] = self._pullback(level, hint, *key[1:])
+            self._pullbacks[key] = self._pullback(body, hint, *key[1:])
         return self._pullbacks[key]
 
-    def _pullback(self, level: Level, hint: str, wanted: Collection[str], given: Collection[str],
+    def _pullback(self, body: TypedBody, hint: str, wrt: Collection[str], of: Collection[str],
                   masked: Collection[str]) -> Pullback:
-        writer, ids = Writer(self.gates, self.dtype), primal.ids(level)
-        plan = make_plan(level, [text for text in level.outputs if text in given],
-                         [name for name in level.inputs if name in wanted], self._rules(self))
-        inputs = {name: primal.port(writer, level, level.nodes[name], ids[name], declared=False)
-                  for name in level.inputs if name in plan.sources}
-        forward = self.forward(writer, level, planned(level, plan), inputs, differentiated(plan))
+        writer, ids = Writer(self.gates, self.dtype), primal.ids(body)
+        plan = make_plan(body, [text for text in body.outputs if text in of],
+                         [name for name in body.inputs if name in wrt], self._rules(self))
+        inputs = {name: primal.port(writer, body.nodes[name], ids[name], declared=False)
+                  for name in body.inputs if name in plan.sources}
+        forward = self.forward(writer, body, planned(body, plan), inputs, differentiated(plan))
         names = Names(ids.values())
         seeds: dict[int, Any] = {}
         upstream: dict[str, Wire] = {}
@@ -196,19 +195,19 @@ class Subcircuits:
                 seeds[slot] = seeds[slot] + seed if slot in seeds else seed
         marked = self.sweep(writer, plan, forward, seeds)
         gradients: list[Wire | None] = [*map(plain, marked)]
-        asked = {name: gradients[slot] for name, slot in plan.wrt.items()}
-        sent = {name: wire for name, wire in asked.items() if wire is not None}
+        requested = {name: gradients[slot] for name, slot in plan.wrt.items()}
+        sent = {name: wire for name, wire in requested.items() if wire is not None}
         if not sent:
             return Pullback("", {}, {}, {}, {})
-        called = name_gradients(writer, plan.names, gradients, sent, names, lambda name: f"d{name}", "gradient on")
-        records = finished(writer, names, [wire.record for wire in called.values()])
+        outputs = name_gradients(writer, plan.names, gradients, sent, names, lambda name: f"d{name}", "gradient on")
+        records = finished(writer, names, [wire.record for wire in outputs.values()])
         kept = set(map(id, records))
         name = self.add(f"{hint}_gradient", {"description": f"the gradient of {hint}", "nodes": list(as_nodes(records)),
-                                             "outputs": [wire.reference for wire in called.values()]})
+                                             "outputs": [wire.reference for wire in outputs.values()]})
         read = {name: wire for name, wire in inputs.items() if id(wire.record) in kept}
-        taken = {text: wire for text, wire in upstream.items() if id(wire.record) in kept}
-        return Pullback(name, _references(read), _references(taken), _references(called),
-                        {wire.reference: wire.type for wires in (read, taken, called) for wire in wires.values()},
+        seeded = {text: wire for text, wire in upstream.items() if id(wire.record) in kept}
+        return Pullback(name, _references(read), _references(seeded), _references(outputs),
+                        {wire.reference: wire.type for wires in (read, seeded, outputs) for wire in wires.values()},
                         frozenset(name for name, slot in plan.wrt.items() if isinstance(marked[slot], Masked)))
 
 
@@ -216,25 +215,24 @@ def _references(wires: Mapping[str, Wire]) -> dict[str, str]:
     return {key: wire.reference for key, wire in wires.items()}
 
 
-def _before(level: Level, carry: Iterable[str]) -> dict[str, str]:
+def _before(body: TypedBody, carry: Iterable[str]) -> dict[str, str]:
     """What a circuit calls the outputs that are its carried inputs."""
-    names = Names(primal.ids(level).values())
+    names = Names(primal.ids(body).values())
     return {name: names.unique(f"{name}_before") for name in carry}
 
 
 def ports(node: Node) -> list[str]:
     """The operands of a node that applies circuits, by the names that the written circuit has for them."""
-    levels = [node.attributes[key] for key in node.attributes["names"]]
-    known = {name: id_ for level in levels for name, id_ in primal.ids(level).items()}
-    return [known.get(str(edge.port), str(edge.port)) for edge in node.operands]
+    names = {name: id_ for key in primal.circuits(node) for name, id_ in primal.ids(node.attributes[key]).items()}
+    return [names.get(str(edge.port), str(edge.port)) for edge in node.operands]
 
 
 def differentiated(plan: Plan) -> set[str]:
     """The nodes that the reverse sweep goes through."""
-    return {step.node.id for step in plan.steps if step.wanted}
+    return {step.node.id for step in plan.steps if step.receivers}
 
 
-def planned(level: Level, plan: Plan) -> list[Node]:
+def planned(body: TypedBody, plan: Plan) -> list[Node]:
     """The nodes of a plan in the order of its slots."""
     steps = {step.node.id for step in plan.steps}
-    return [node for node in level.nodes.values() if node.id in steps or node.id in plan.sources]
+    return [node for node in body.nodes.values() if node.id in steps or node.id in plan.sources]

@@ -6,35 +6,36 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates import ArrayType, Gate
-from circuitflow.graph.levels import Level
-from circuitflow.graph.node import Node
+from circuitflow.graph.network import Node
+from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.masked import is_marked, marked, may_mask, plain
-from circuitflow.interpreter.plan import Structure
-from circuitflow.transforms.naming import Names, as_nodes, called, finished
+from circuitflow.interpreter.plan import UnitGate
+from circuitflow.transforms import primal
+from circuitflow.transforms.naming import Names, as_nodes, finished, with_name
 from circuitflow.transforms.subcircuits import Gradient, Pullback, Subcircuits
-from circuitflow.transforms.wires import Wire
-from circuitflow.transforms.writer import Writer
+from circuitflow.transforms.writer import Wire, Writer
 
 Wires = Mapping[str, Wire]
 Sent = tuple[Mapping[str, Wire], Collection[str]]
 """What is sent to operands, and to which of them it may have zeros of a mask."""
 
 
-def structure(subcircuits: Subcircuits) -> Structure:
+def gradients_of_units(subcircuits: Subcircuits) -> UnitGate:
     """The rule for each node that applies circuits."""
-    def rule(node: Node, wanted: Sequence[bool]) -> Gate:
+    def rule(node: Node, receivers: Sequence[bool]) -> Gate:
         differentiate: Callable[..., Sent] = {"scan": _scan, "if": _if}.get(node.kind, _application)
         names = [str(edge.port) for edge in node.operands]
-        asked = dict.fromkeys(name for name, want in zip(names, wanted, strict=True) if want)  # quick to look up
+        # Quick to look up.
+        wrt = dict.fromkeys(name for name, receives in zip(names, receivers, strict=True) if receives)
 
         def backward(writer: Writer, g: Any, out: Any, *operands: Wire) -> list[Gradient]:
-            outputs = list(next(node.attributes[key] for key in node.attributes["names"]).outputs)
+            outputs = list(next(node.attributes[key] for key in primal.circuits(node)).outputs)
             arrived = {name: wire for name, wire in zip(outputs, g if node.outputs else (g,), strict=True)
                        if wire is not None}
             upstream = {name: plain(wire) for name, wire in arrived.items()}
             masked = {name for name, wire in arrived.items() if is_marked(wire)}
-            given = dict(zip(names, operands, strict=True))
-            sent, zeros = differentiate(subcircuits, writer, node, asked, given, upstream, masked)
+            named = dict(zip(names, operands, strict=True))
+            sent, zeros = differentiate(subcircuits, writer, node, wrt, named, upstream, masked)
             return [marked(writer, sent.get(name)) if name in zeros else sent.get(name) for name in names]
 
         return Gate(node.kind, "", tuple(names), ArrayType, backward, backward, outputs=node.outputs)
@@ -47,22 +48,22 @@ def _apply(writer: Writer, gate: str, pullback: Pullback, operands: Wires, upstr
     """What a pullback sends, by input of the primal."""
     if not pullback.sends:
         return {}
-    given = {port: operands[name] for name, port in pullback.reads.items()}
-    given |= {port: upstream[name] for name, port in pullback.upstream.items()}
+    inputs = {port: operands[name] for name, port in pullback.reads.items()}
+    inputs |= {port: upstream[name] for name, port in pullback.upstream.items()}
     types = [pullback.types[port] for port in pullback.sends.values()]
-    made = writer.apply(gate, given, {"circuit": pullback.name}, tuple(pullback.sends.values()), types)
-    return {name: wire for name, wire in zip(pullback.sends, made, strict=True) if name in names}
+    results = writer.apply(gate, inputs, {"circuit": pullback.name}, tuple(pullback.sends.values()), types)
+    return {name: wire for name, wire in zip(pullback.sends, results, strict=True) if name in names}
 
 
-def _application(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
+def _application(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[str], operands: Wires,
                  upstream: Wires, masked: Collection[str]) -> Sent:
     """Of a call a call, of a checkpoint a checkpoint."""
-    pullback = subcircuits.pullback(node.attributes["circuit"], node.attributes["names"]["circuit"], asked, upstream,
+    pullback = subcircuits.pullback(node.attributes["circuit"], primal.circuits(node)["circuit"], wrt, upstream,
                                     masked)
-    return _apply(writer, node.kind, pullback, operands, upstream, asked), pullback.masked
+    return _apply(writer, node.kind, pullback, operands, upstream, wrt), pullback.masked
 
 
-def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
+def _if(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[str], operands: Wires,
         upstream: Wires, masked: Collection[str]) -> Sent:
     """The gradient of the branch that was taken; zeros for what that does not read.
 
@@ -70,44 +71,46 @@ def _if(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[
     as of a mask.
     """
     names = Names(operands)
-    taken = {text: names.unique(f"d{text}") for text in upstream}
-    sent = {name: names.unique(f"d{name}") for name in asked}
-    given: dict[str, Wire] = {"condition": operands["condition"]}
+    seed_names = {text: names.unique(f"d{text}") for text in upstream}
+    sent = {name: names.unique(f"d{name}") for name in wrt}
+    outer: dict[str, Wire] = {"condition": operands["condition"]}
     circuits = {}
-    for key, name in node.attributes["names"].items():
-        level: Level = node.attributes[key]
-        pullback = subcircuits.pullback(level, name, [name for name in asked if name in level.inputs], upstream, masked)
+    for key, name in primal.circuits(node).items():
+        branch: TypedBody = node.attributes[key]
+        pullback = subcircuits.pullback(branch, name, [name for name in wrt if name in branch.inputs], upstream,
+                                        masked)
         inner = Writer(writer.gates, writer.dtype)
-        ports = {port: inner.port(port, operands[port].type) for port in dict.fromkeys([*pullback.reads, *asked])}
-        seeds = {text: inner.port(port, upstream[text].type) for text, port in taken.items()}
-        found = _apply(inner, "call", pullback, ports, seeds, asked)
-        results = {port: found[port] if port in found else inner.zeros_like(ports[port]) for port in asked}
+        ports = {port: inner.port(port, operands[port].type) for port in dict.fromkeys([*pullback.reads, *wrt])}
+        seeds = {text: inner.port(port, upstream[text].type) for text, port in seed_names.items()}
+        gradients = _apply(inner, "call", pullback, ports, seeds, wrt)
+        results = {port: gradients[port] if port in gradients else inner.zeros_like(ports[port]) for port in wrt}
         body = _body(inner, {**ports, **seeds}, results, sent)
         circuits[key] = subcircuits.add(f"{name}_gradient_of_{node.id}", body)
-        given |= {port: operands[port] for port in ports}
-    given |= {port: upstream[text] for text, port in taken.items()}
-    made = writer.apply("if", given, circuits, tuple(sent.values()), [operands[name].type for name in asked])
-    return dict(zip(asked, made, strict=True)), asked
+        outer |= {port: operands[port] for port in ports}
+    outer |= {port: upstream[text] for text, port in seed_names.items()}
+    chosen = writer.apply("if", outer, circuits, tuple(sent.values()), [operands[name].type for name in wrt])
+    return dict(zip(wrt, chosen, strict=True)), wrt
 
 
-def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collection[str], operands: Wires,
+def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[str], operands: Wires,
           upstream: Wires, masked: Collection[str]) -> Sent:
     """A scan in the opposite direction, which carries the gradient on the carry, and sums those that add up.
 
     A carry on which no gradient arrives at any position is left out. One on which a gradient arrives at some positions
     carries zeros at the others, as of a mask.
     """
-    level: Level = node.attributes["circuit"]
+    applied: TypedBody = node.attributes["circuit"]
     carry: Mapping[str, str] = node.attributes["carry"]
     over = dict.fromkeys(node.attributes["over"])
     first = next(iter(over))
-    hint = node.attributes["names"]["circuit"]
+    hint = primal.circuits(node)["circuit"]
     floats, everywhere = subcircuits.arrivals(
-        level, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
-    given = list(dict.fromkeys([*upstream, *(carry[name] for name in floats)]))
-    is_masked = may_mask(level) or bool(masked) or not everywhere
-    pullback = subcircuits.pullback(level, hint, dict.fromkeys([*asked, *floats]), given, given if is_masked else ())
-    summed = dict.fromkeys(name for name in asked
+        applied, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
+    arriving = list(dict.fromkeys([*upstream, *(carry[name] for name in floats)]))
+    is_masked = may_mask(applied) or bool(masked) or not everywhere
+    pullback = subcircuits.pullback(applied, hint, dict.fromkeys([*wrt, *floats]), arriving,
+                                    arriving if is_masked else ())
+    summed = dict.fromkeys(name for name in wrt
                            if name in pullback.sends and name not in carry and name not in over)
 
     names = Names([*operands, *pullback.types])
@@ -131,7 +134,7 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collectio
     last = {output: name for name, output in carry.items()}
     seeds: dict[str, Wire] = {}
     carried: dict[str, str] = {}
-    for text in given:
+    for text in arriving:
         if text in last:
             start = upstream.get(text)
             name = carried[last[text]] = names.unique(f"d{last[text]}_after")
@@ -142,10 +145,10 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collectio
               for name in summed}
     if not along:  # it must know how often
         port(first, operands[first], sliced=True)
-    found = _apply(inner, "call", pullback, reads, seeds, pullback.sends)
-    results = {name: found[name] if name in found else inner.zeros_like(seeds[carry[name]]) for name in floats}
-    results |= {name: found[name] for name in asked if name in found and name in over}
-    results |= {name: totals[name] + found[name] for name in summed}
+    gradients = _apply(inner, "call", pullback, reads, seeds, pullback.sends)
+    results = {name: gradients[name] if name in gradients else inner.zeros_like(seeds[carry[name]]) for name in floats}
+    results |= {name: gradients[name] for name in wrt if name in gradients and name in over}
+    results |= {name: totals[name] + gradients[name] for name in summed}
     sent = {name: names.unique(f"d{name}_sum" if name in summed else f"d{name}_sent") for name in results}
     circuit = subcircuits.add(f"{hint}_gradient_step", _body(inner, inputs, results, sent))
     attributes: dict[str, Any] = {
@@ -161,14 +164,14 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, asked: Collectio
     length = operands[first].shape[0]
     types = [ArrayType((length, *step[name].shape), step[name].dtype) if name in over else operands[name].type
              for name in results]
-    made = writer.apply("scan", outer, attributes, tuple(sent.values()), types)
-    sends = {name: wire for name, wire in zip(results, made, strict=True) if name in asked}
-    return sends, asked if is_masked else ()
+    stacked = writer.apply("scan", outer, attributes, tuple(sent.values()), types)
+    sends = {name: wire for name, wire in zip(results, stacked, strict=True) if name in wrt}
+    return sends, wrt if is_masked else ()
 
 
 def _body(writer: Writer, inputs: Wires, results: Wires, outputs: Mapping[str, str]) -> dict[str, Any]:
     """A body with some inputs, and with results that are called as the outputs say."""
-    ends = [called(writer, wire, outputs[name]) for name, wire in results.items()]
+    ends = [with_name(writer, wire, outputs[name]) for name, wire in results.items()]
     names = Names(record.name for record in writer.records if record.name is not None)
     records = finished(writer, names, [wire.record for wire in (*inputs.values(), *ends)])
     return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in ends]}

@@ -1,23 +1,90 @@
-"""A body under construction. Backward rules call it as their vocabulary; it records the nodes they compute."""
+"""A body under construction: symbolic values, and the writer that records the nodes which backward rules compute."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from circuitflow.document.writing import plain
 from circuitflow.errors import InputError
 from circuitflow.gates import GATES, ArrayType, Gate, GateTable
-from circuitflow.transforms.simplify import fill_of, simplified
-from circuitflow.transforms.wires import Record, Wire
+from circuitflow.gates.operators import BINARY, COMPARISON, PREFIXES, UNARY
+from circuitflow.gates.shapes import Shape
+from circuitflow.interpreter.masked import Masked
 
 _NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 3.0: "three", 0.5: "half", -1.0: "minus_one"}
 """Names of constants, by value."""
+
+
+@dataclass(eq=False, slots=True)
+class Record:
+    """A node under construction.
+
+    Attributes:
+        gate: a gate, or "input", "parameter", "constant", "call".
+        operands: what the ports read, by port.
+        attributes: what else stands in the node, as a document has it.
+        outputs: names of the outputs where there are several.
+        stage: the node of the primal that it comes from, for its name.
+        name: its id; chosen at the end where it is None.
+        notes: its free text: label, description, metadata.
+    """
+
+    gate: str
+    operands: Mapping[Any, Wire]
+    attributes: Mapping[str, Any]
+    outputs: tuple[str, ...] = ()
+    stage: str = ""
+    name: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Wire:
+    """One output of a node: a shape and a dtype, but no value.
+
+    Attributes:
+        record: the node.
+        position: which of its outputs.
+        shape, dtype: what is known of it.
+        fill: the number that all of its elements are, where that is known; else NaN.
+        order: how many wires of the writer are older.
+    """
+
+    __slots__ = ("_writer", "dtype", "fill", "ndim", "order", "position", "record", "shape")
+
+    def __init__(self, writer: Writer, record: Record, position: int, type_: ArrayType,
+                 fill: float = math.nan) -> None:
+        self._writer, self.record, self.position, self.fill = writer, record, position, fill
+        self.shape: Shape = type_.shape
+        self.dtype, self.ndim = type_.dtype, len(type_.shape)
+        self.order = next(writer.numbers)
+
+    @property
+    def type(self) -> ArrayType:
+        """Shape and dtype."""
+        return ArrayType(self.shape, self.dtype)
+
+    @property
+    def reference(self) -> str:
+        """How a document refers to it."""
+        outputs = self.record.outputs
+        return f"{self.record.name}.{outputs[self.position]}" if outputs else str(self.record.name)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a backward rule must not branch on a value; select with op.where")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    if TYPE_CHECKING:  # the rest of the operators is known to rules only
+        def __add__(self, other: Wire) -> Wire: ...
+        def __mul__(self, other: Wire) -> Wire: ...
+        def __neg__(self) -> Wire: ...
 
 
 class Writer:
@@ -82,16 +149,16 @@ class Writer:
         known = dict(row.attributes.model_validate(attributes)) if row.attributes.model_fields else {}
         types = row.shape(*(wire.type for wire in wires), **known)
         if isinstance(types, ArrayType):
-            for simpler in (self._folded(row, wires, known, types), simplified(self, gate, row, wires, known, types)):
-                if simpler is not None:
+            for simpler in self._simpler(gate, row, wires, known, types):
+                if simpler is not None and simpler.type == types:
                     return simpler
         given = self._given(row, known)
         key = self._key(gate, wires, given)
         if key not in self._made:
             outputs = row.output_names(known)
             record = Record(gate, dict(enumerate(wires)), given, outputs, self.stage, notes=self.notes)
-            self._made[key] = self.write(record, [types] if isinstance(types, ArrayType) else types,
-                                         fill_of(row, wires))
+            fill = row.facets.fill(wires[0].fill) if row.facets.fill is not None else math.nan
+            self._made[key] = self.write(record, [types] if isinstance(types, ArrayType) else types, fill)
         made = self._made[key]
         return made if made[0].record.outputs else made[0]
 
@@ -202,6 +269,30 @@ class Writer:
         oldest = found[wire.record]
         return wire if oldest is None else oldest
 
+    def _simpler(self, gate: str, row: Gate, wires: Sequence[Wire], attributes: Mapping[str, Any],
+                 type_: ArrayType) -> Iterator[Wire | None]:
+        """Algebraic simplifications: wires that have the value of a gate, if they have its shape and dtype.
+
+        The facets of the gate's row say which apply. None changes the result: 0 · x stays, because it is not 0 for
+        every x.
+        """
+        yield self._folded(row, wires, attributes, type_)
+        facets = row.facets
+        if facets.neutral is not None:
+            rest = [x for x in wires if x.fill != facets.neutral]
+            if len(rest) < 2:
+                yield (rest or wires)[0]
+            elif len(rest) < len(wires):
+                yield self.emit(gate, *rest)
+        if facets.last_neutral is not None and wires[-1].fill == facets.last_neutral:
+            yield wires[0]
+        if facets.undoes_itself and wires[0].record.gate == gate:
+            yield next(iter(wires[0].record.operands.values()))
+        if facets.keeps:
+            yield wires[0]
+        if facets.equal is not None:
+            yield facets.equal(self, type_, *wires, **attributes)
+
     def _folded(self, row: Gate, wires: Sequence[Wire], attributes: Mapping[str, Any], type_: ArrayType) -> Wire | None:
         """The constant that a gate of constants is."""
         if type_.shape or any(wire.shape or math.isnan(wire.fill) for wire in wires):
@@ -226,3 +317,21 @@ class Writer:
     def _key(gate: str, wires: Sequence[Wire], attributes: Mapping[str, Any]) -> Any:
         operands = tuple((id(wire.record), wire.position) for wire in wires)
         return gate, operands, json.dumps(attributes, sort_keys=True) if attributes else ""
+
+
+def _operator(gate: str, *, swapped: bool = False) -> Callable[..., Wire]:
+    def apply(self: Wire, *others: Any) -> Any:
+        if others and isinstance(others[0], Masked):  # which knows how to be multiplied
+            return NotImplemented
+        operands = (self, *others)
+        return self._writer.emit(gate, *(reversed(operands) if swapped else operands))
+
+    return apply
+
+
+for _gate, _method, _binding in (*BINARY.values(), *PREFIXES.values()):
+    setattr(Wire, f"__{_method}__", _operator(_gate))
+    if _binding not in (COMPARISON, UNARY):
+        setattr(Wire, f"__r{_method}__", _operator(_gate, swapped=True))
+setattr(Wire, "__abs__", _operator("abs"))  # noqa: B010
+setattr(Wire, "__ne__", lambda self, other: ~(self == other))  # noqa: B010

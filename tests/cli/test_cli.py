@@ -38,10 +38,13 @@ from support.suite import GUARD, ROOT
     ("explain_patterns_html", ["explain", "circuits/patterns.json", "--format", "html"]),
     ("trace_staged", ["run", "circuits/staged.json", "--trace"]),
     ("new_staged", ["new", "f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)", "--set", "x=3", "--set", "y=-4"]),
-    ("new_mlp", ["new", "h = relu(x @ W1 + b1)  # hidden\nloss = softmax_cross_entropy_loss(h @ W2, label)", "--name", "mlp", "--dtype", "float32",
+    ("new_mlp", ["new", "h = relu(x @ W1 + b1)  # hidden\nloss = softmax_cross_entropy_loss(h @ W2, label)", "--name",
+                 "mlp", "--dtype", "float32",
                  "--parameters", "W1,W2", "--parameters", "b1", "--shape", "x=batch,784", "--shape", "label=batch",
-                 "--set", 'W1={"random": "he_normal", "shape": [784, 16], "seed": 0}', "--set", 'b1={"data": 0, "shape": [16]}',
-                 "--set", 'W2={"random": "he_normal", "shape": [16, 10], "seed": 1}', "--set", 'label={"data": [1, 2], "dtype": "int64"}']),
+                 "--set", 'W1={"random": "he_normal", "shape": [784, 16], "seed": 0}', "--set",
+                 'b1={"data": 0, "shape": [16]}',
+                 "--set", 'W2={"random": "he_normal", "shape": [16, 10], "seed": 1}', "--set",
+                 'label={"data": [1, 2], "dtype": "int64"}']),
     ("check_staged", ["check", "circuits/staged.json"]),
     ("check_tie", ["check", "circuits/tie.json"]),
     ("gates", ["gates"]),
@@ -61,7 +64,9 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     program = circuitflow("--help").out
     assert "Usage: circuitflow" in program
     assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
-    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"), ("new", "--parameters"), ("diff", "--json"), ("grad", "--values"), ("export", "--to"), ("fmt", "--check"), ("gates", "--json"),
+    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"),
+                         ("new", "--parameters"), ("diff", "--json"), ("grad", "--values"), ("export", "--to"),
+                         ("fmt", "--check"), ("gates", "--json"),
                          ("schema", "run")]:
         assert f"  {name} " in program
         out = circuitflow(name, "--help").out
@@ -105,7 +110,8 @@ def test_values_can_be_given(circuitflow, tmp_path):
     (tmp_path / "in.json").write_text('{"x": 1, "y": {"data": 2}}')
     assert outputs(circuitflow("run", product, "--json", "--set", f"x={tmp_path}/x.json")) == {"f": -48}
     assert outputs(circuitflow("run", product, "--json", "--inputs", f"{tmp_path}/in.json")) == {"f": -12}
-    assert outputs(circuitflow("run", product, "--json", "--inputs", f"{tmp_path}/in.json", "--set", "y=3")) == {"f": -16}
+    assert outputs(circuitflow("run", product, "--json", "--inputs", f"{tmp_path}/in.json", "--set",
+                               "y=3")) == {"f": -16}
     assert outputs(circuitflow("run", product, "--json", "--of", "q,f")) == {"q": 3, "f": -12}
     found = json.loads(circuitflow("run", product, "--json", "--of", "q", "--wrt", "x", "--upstream", "q=10").out)
     assert found["gradients"] == {"x": 10}
@@ -113,7 +119,8 @@ def test_values_can_be_given(circuitflow, tmp_path):
     matrix = json.loads(circuitflow("run", "circuits/matrix_product.json", "--json", "--upstream",
                                     'D={"data": 1, "shape": [5, 3]}', "--set", 'X={"data": 2, "shape": [10, 3]}').out)
     assert matrix["gradients"]["W"] == [[6.0] * 10] * 5
-    given = json.loads(circuitflow("run", "circuits/fork.json", "--json", "--set", 'x={"data": 1, "dtype": "float64"}').out)
+    given = json.loads(circuitflow("run", "circuits/fork.json", "--json", "--set",
+                                   'x={"data": 1, "dtype": "float64"}').out)
     assert given["values"]["x"] == 1
 
 
@@ -129,34 +136,47 @@ def test_standard_input_is_a_file(circuitflow):
     (["run", "nowhere.json"], "nowhere.json: no such file\n"),
     (["run", "circuits"], "circuits: is a folder; expected a circuit document\n"),
     (["run", "circuits/product.json", "--set", "x"], "error: --set x: expected ID=VALUE, such as --set x=3\n"),
-    (["run", "circuits/product.json", "--set", "x=hello"], "error: --set x=hello: 'hello' is no number, no JSON and no file\n"),
-    (["run", "circuits/product.json", "--set", "x=[1,"], "--set x:1:4: the text ends in the middle of the document; a bracket "
+    (["run", "circuits/product.json", "--set", "x=hello"],
+     "error: --set x=hello: 'hello' is no number, no JSON and no file\n"),
+    (["run", "circuits/product.json", "--set", "x=[1,"],
+     "--set x:1:4: the text ends in the middle of the document; a bracket "
                                                          "is not closed\n    [1,\n       ^\n"),
-    (["run", "circuits/product.json", "--set", "x=[1, [2]]"], "--set x:1:5: 'x': a list of 1 stands beside a number; expected "
+    (["run", "circuits/product.json", "--set", "x=[1, [2]]"],
+     "--set x:1:5: 'x': a list of 1 stands beside a number; expected "
                                                              "lists of equal length\n    [1, [2]]\n        ^\n"),
     (["run", "circuits/product.json", "--set", "x=[1]"], "error: 'x' has shape (1,); expected ()\n"),
-    (["run", "circuits/product.json", "--set", "w=1"], "error: there is no input 'w' in circuit 'product'; it has x, y, z\n"),
-    (["run", "circuits/product.json", "--set", "q=1"], "error: 'q' cannot be given a value: it is computed, by add; inputs and "
+    (["run", "circuits/product.json", "--set", "w=1"],
+     "error: there is no input 'w' in circuit 'product'; it has x, y, z\n"),
+    (["run", "circuits/product.json", "--set", "q=1"],
+     "error: 'q' cannot be given a value: it is computed, by add; inputs and "
                                                        "parameters can\n"),
     (["run", "circuits/product.json", "--inputs", "nowhere.json"], "nowhere.json: no such file\n"),
     (["run", "circuits/product.json", "--inputs", "circuits/broken/not_an_object.json"],
      "circuits/broken/not_an_object.json:1:1: the document is a list of 3; expected an object\n    [1, 2, 3]\n    ^\n"),
     (["run", "circuits/product.json", "--of", "g"], "error: of: there is no 'g' in circuit 'product'\n"),
-    (["run", "circuits/product.json", "--upstream", "g=1"], "error: upstream 'g': not one of the outputs asked for, which are f\n"),
-    (["run", "circuits/product.json", "--upstream", "f=[1]"], "error: upstream 'f' has shape (1,); expected (), as the output\n"),
+    (["run", "circuits/product.json", "--upstream", "g=1"],
+     "error: upstream 'g': not one of the outputs asked for, which are f\n"),
+    (["run", "circuits/product.json", "--upstream", "f=[1]"],
+     "error: upstream 'f' has shape (1,); expected (), as the output\n"),
     (["gates", "mull"], "error: there is no gate 'mull', and none that has it in its words; did you mean 'mul'?\n"),
-    (["gates", "\x1b[31m"], "error: there is no gate '\\x1b[31m', and none that has it in its words; `circuitflow gates` lists them\n"),
-    (["fmt", "circuits/product.json", "--edges", "--inputs"], "error: --edges and --inputs exclude one another; give one\n"),
-    (["fmt", "-", "--write"], "error: --write needs a file that it can replace; without it the result goes to standard output\n"),
-    (["fmt", "/dev/stdin", "--write"], "error: --write needs a file that it can replace; without it the result goes to standard output\n"),
-    (["fmt", "/dev/fd/0", "--write"], "error: --write needs a file that it can replace; without it the result goes to standard output\n"),
+    (["gates", "\x1b[31m"],
+     "error: there is no gate '\\x1b[31m', and none that has it in its words; `circuitflow gates` lists them\n"),
+    (["fmt", "circuits/product.json", "--edges", "--inputs"],
+     "error: --edges and --inputs exclude one another; give one\n"),
+    (["fmt", "-", "--write"],
+     "error: --write needs a file that it can replace; without it the result goes to standard output\n"),
+    (["fmt", "/dev/stdin", "--write"],
+     "error: --write needs a file that it can replace; without it the result goes to standard output\n"),
+    (["fmt", "/dev/fd/0", "--write"],
+     "error: --write needs a file that it can replace; without it the result goes to standard output\n"),
 ])
 def test_bad_input_ends_with_status_2_and_a_sentence(circuitflow, arguments, message):
     outcome = circuitflow(*arguments)
     assert (outcome.status, outcome.out, outcome.err) == (2, "", message)
 
 
-@pytest.mark.parametrize("arguments", [["rnu"], ["run"], ["run", "circuits/product.json", "--seet", "x=1"], ["schema", "x"]])
+@pytest.mark.parametrize("arguments",
+                         [["rnu"], ["run"], ["run", "circuits/product.json", "--seet", "x=1"], ["schema", "x"]])
 def test_wrong_usage_ends_with_status_2(circuitflow, arguments):
     outcome = circuitflow(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
@@ -178,7 +198,9 @@ def test_debug_nans(circuitflow, tmp_path):
     path.write_text(document("x = 0", "r = reciprocal(x)", "f = neg(r)"))
     assert circuitflow("run", str(path)).status == 0
     outcome = circuitflow("run", str(path), "--debug-nans")
-    assert (outcome.status, outcome.err) == (1, "first number that is not finite: node 'r': in the forward pass, reciprocal "
+    assert (outcome.status, outcome.err) == (1,
+                                             "first number that is not finite: node 'r': in the forward pass, "
+                                             "reciprocal "
                                                 "gives inf from x = 0\n")
     assert circuitflow("run", str(path), "--debug-nans", "--set", "x=2").status == 0
 
@@ -186,7 +208,8 @@ def test_debug_nans(circuitflow, tmp_path):
 def test_check_says_no_to_a_wrong_gradient_and_names_the_gate(circuitflow, monkeypatch):
     import dataclasses
 
-    wrong = {**cf.GATES, "mul": dataclasses.replace(cf.GATES["mul"], backward=lambda op, g, out, *xs: tuple(g * x for x in xs))}
+    wrong = {**cf.GATES,
+             "mul": dataclasses.replace(cf.GATES["mul"], backward=lambda op, g, out, *xs: tuple(g * x for x in xs))}
     monkeypatch.setattr(cf, "load", lambda path, **_: cf.loads((ROOT / path).read_text(), gates=wrong))
     outcome = circuitflow("check", "circuits/product.json")
     assert outcome.status == 1
@@ -204,7 +227,8 @@ def test_check_blames_a_node_that_applies_a_circuit_for_what_is_inside(circuitfl
     monkeypatch.setattr(cf, "load", lambda path, **_: cf.loads((ROOT / path).read_text(), gates=wrong))
     outcome = circuitflow("check", "circuits/rnn.json")
     assert outcome.status == 1
-    assert "node 'run': a backward rule inside of scan is wrong for operand 'h': along a random direction it gives" in outcome.out
+    assert ("node 'run': a backward rule inside of scan is wrong for operand 'h': along a random direction it gives"
+            in outcome.out)
 
 
 def test_check_warns_of_nodes_that_reach_no_output(circuitflow, tmp_path):
@@ -230,7 +254,8 @@ def test_check_of_what_cannot_be_compared(circuitflow, tmp_path):
 def test_a_long_table_is_printed_in_part(circuitflow, tmp_path):
     path = tmp_path / "c.json"
     path.write_text(document("n0 = 1", *[f"n{i + 1} = neg(n{i})" for i in range(999)],
-                             {"id": "many", "gate": "add", "inputs": [f"n{i}" for i in range(50)]}, outputs=["many", "n999"]))
+                             {"id": "many", "gate": "add", "inputs": [f"n{i}" for i in range(50)]},
+                             outputs=["many", "n999"]))
     lines = circuitflow("run", str(path)).out.splitlines()
     assert len(lines) < 420
     assert any("… 601 more; --json has them all" in line for line in lines)
@@ -279,7 +304,8 @@ def test_a_gradient_stays_beside_the_files_it_reads(circuitflow, tmp_path):
 
     save_file({"w": np.array([1.0, 2.0])}, tmp_path / "w.safetensors")
     w = {"id": "w", "gate": "parameter", "value": {"file": "w.safetensors", "tensor": "w"}}
-    inner = {"nodes": [{"id": "x", "gate": "input"}, w, {"id": "y", "gate": "mul", "inputs": ["x", "w"]}], "outputs": ["y"]}
+    inner = {"nodes": [{"id": "x", "gate": "input"}, w, {"id": "y", "gate": "mul", "inputs": ["x", "w"]}],
+             "outputs": ["y"]}
     call = {"id": "c", "gate": "call", "circuit": "inner", "inputs": ["x"]}
     (tmp_path / "main.json").write_text(document("x = 3", call, "f = reduce_sum(c)", circuits={"inner": inner}))
     (tmp_path / "other").mkdir()
@@ -287,7 +313,8 @@ def test_a_gradient_stays_beside_the_files_it_reads(circuitflow, tmp_path):
     assert (outcome.status, list((tmp_path / "other").iterdir())) == (2, [])
     assert outcome.err.endswith("write it to that folder\n")
     assert circuitflow("grad", str(tmp_path / "main.json"), "-o", str(tmp_path / "gradient.json")).status == 0
-    assert outputs(circuitflow("run", str(tmp_path / "gradient.json"), "--json", "--forward")) == {"dx": 3, "dc_w": [3, 3]}
+    assert outputs(circuitflow("run", str(tmp_path / "gradient.json"), "--json",
+                               "--forward")) == {"dx": 3, "dc_w": [3, 3]}
 
 
 def test_derivatives_of_every_kind(circuitflow, tmp_path):
@@ -355,7 +382,8 @@ def command(*arguments: str, **options) -> subprocess.CompletedProcess:
 def test_a_reader_that_goes_away_is_no_error(tmp_path):
     path = tmp_path / "c.json"
     path.write_text(document("n0 = 1", *[f"n{i + 1} = neg(n{i})" for i in range(5000)]))
-    process = subprocess.Popen([sys.executable, "-m", "circuitflow", "run", "--json", str(path)], stdout=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "-m", "circuitflow", "run", "--json", str(path)],
+                               stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     process.stdout.read(10)
     process.stdout.close()
@@ -369,7 +397,8 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
     leader, follower = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
     env.pop("NO_COLOR", None) if "NO_COLOR" not in environment else None
-    process = subprocess.Popen([sys.executable, "-m", "circuitflow", *arguments], cwd=ROOT, stdout=follower, stderr=follower,
+    process = subprocess.Popen([sys.executable, "-m", "circuitflow", *arguments], cwd=ROOT, stdout=follower,
+                               stderr=follower,
                                env=env)
     os.close(follower)
     written = b""
@@ -402,7 +431,8 @@ def test_nothing_heavy_is_imported_before_the_command_is_known():
 def test_a_plain_run_imports_nothing_that_it_does_not_need():
     modules = imported("run", "circuits/product.json")
     assert "networkx" in modules
-    for needless in ("scipy", "jax", "torch", "array_api_compat", "safetensors", "matplotlib", "pandas", "rich.progress",
+    for needless in ("scipy", "jax", "torch", "array_api_compat", "safetensors", "matplotlib", "pandas",
+                     "rich.progress",
                      "circuitflow.interpreter.check", "circuitflow.document.schema", "unittest"):
         assert needless not in modules
 
@@ -450,15 +480,18 @@ def test_progress_is_shown_on_a_terminal_after_a_second(monkeypatch):
 def test_numbers_in_a_table():
     from circuitflow.text import number
 
-    assert [number(x) for x in (1.0, -0.5346446645, 1e-12, np.int64(3), np.bool_(True), np.ones((2, 2)), np.ones((4, 4)), np.arange(13.0), -0.0)] == [
+    assert [number(x) for x in (1.0, -0.5346446645, 1e-12, np.int64(3), np.bool_(True), np.ones((2, 2)),
+                                np.ones((4, 4)), np.arange(13.0), -0.0)] == [
         "1", "-0.534645", "1e-12", "3", "True", "[[1, 1], [1, 1]]", "(4, 4) all 1", "(13,) 0 to 12", "0"]
 
 
 def test_arrays_are_shown_whole_where_they_are_small_and_in_full_on_demand(circuitflow, tmp_path):
     path = tmp_path / "c.json"
     big = np.random.RandomState(0).standard_normal((30, 20))
-    path.write_text(document({"id": "x", "gate": "input", "value": [[1, -2], [0.5, -0.0]]}, {"id": "w", "gate": "input", "value": big.tolist()},
-                             "g = reduce_sum(x)", "h = neg(w)", {"id": "f", "gate": "mul", "inputs": ["g", "h"]}, upstream={"f": np.ones((30, 20)).tolist()}))
+    path.write_text(document({"id": "x", "gate": "input", "value": [[1, -2], [0.5, -0.0]]},
+                             {"id": "w", "gate": "input", "value": big.tolist()},
+                             "g = reduce_sum(x)", "h = neg(w)", {"id": "f", "gate": "mul", "inputs": ["g", "h"]},
+                             upstream={"f": np.ones((30, 20)).tolist()}))
     short, full = circuitflow("run", str(path)).out, circuitflow("run", str(path), "--full").out
     for text in (short, full):
         assert re.search(r"\[\[ +1, +-2\],.*\n +\[ *0\.5, +0\]\]", text)
@@ -471,7 +504,8 @@ def test_arrays_are_shown_whole_where_they_are_small_and_in_full_on_demand(circu
         columns, *others = [[comma.start() for comma in re.finditer(",", line)] for line in numbers.splitlines()]
         assert all(set(commas[:-1]) <= set(columns) for commas in others)  # numbers stand one below the other
         assert max(map(len, numbers.splitlines())) <= 102
-        np.testing.assert_allclose(json.loads(numbers), big if name == "w" else -big if name == "h" else -big * -0.5 * 1.0, rtol=1e-5)
+        np.testing.assert_allclose(json.loads(numbers), big if name == "w" else -big if name == "h"
+                                   else -big * -0.5 * 1.0, rtol=1e-5)
     asked = circuitflow("run", str(path), "--full", "--wrt", "w", "--cache", "needed").out
     assert "more" not in asked
     assert "dw = (30, 20)\n" in asked
@@ -496,7 +530,9 @@ def test_every_kind_of_nodes_has_its_page_with_an_example_that_runs(circuitflow,
     assert any(node.gate == kind for node in circuit.document.nodes)
     assert cf.Executor(circuit).run().gradients
     keys = json.loads(circuitflow("gates", kind, "--json").out)[kind]["keys"]
-    assert set(keys) == {field.alias or name for name, field in MODELS[kind].model_fields.items()} - {"id", "label", "description", "metadata", "gate"}
+    assert set(keys) == {field.alias or name for name,
+                         field in MODELS[kind].model_fields.items()} - {"id", "label", "description", "metadata",
+                                                                        "gate"}
     assert all(re.search(rf"^{key} +\w", out, re.M) for key in keys)
     assert "None" not in out
 
@@ -512,7 +548,8 @@ def test_gates_finds_by_other_names(circuitflow):
 # Pictures and explanations --------------------------------------------------------------------------------------------
 
 def test_draw_writes_the_picture_that_the_ending_names(circuitflow, tmp_path):
-    for ending, start in [("svg", b"<svg "), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("html", b"<!doctype html>"), ("dot", b"// staged"), ("mmd", b"---"), ("SVG", b"<svg ")]:
+    for ending, start in [("svg", b"<svg "), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("html", b"<!doctype html>"),
+                          ("dot", b"// staged"), ("mmd", b"---"), ("SVG", b"<svg ")]:
         path = tmp_path / f"picture.{ending}"
         outcome = circuitflow("draw", "circuits/staged.json", "-o", str(path), "--theme", "dark")
         assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
@@ -539,7 +576,8 @@ def test_draw_refuses_what_it_cannot_draw(circuitflow, tmp_path):
     assert outcome.err.endswith("; --no-values draws the structure alone\n")
     assert circuitflow("draw", str(path), "--no-values").status == 0
     outcome = circuitflow("draw", str(path), "-o", "picture.jpg")
-    assert (outcome.status, outcome.err) == (2, "error: picture.jpg: expected a picture as .svg, .png, .pdf, .html, .dot, .mmd\n")
+    assert (outcome.status,
+            outcome.err) == (2, "error: picture.jpg: expected a picture as .svg, .png, .pdf, .html, .dot, .mmd\n")
     outcome = circuitflow("draw", "circuits/product.json", "-o", str(tmp_path / "no" / "picture.svg"))
     assert outcome.status == 2
     assert "cannot be written: No such file or directory" in outcome.err
@@ -547,7 +585,8 @@ def test_draw_refuses_what_it_cannot_draw(circuitflow, tmp_path):
 
 def test_explain_writes_a_file_and_can_do_without_gradients(circuitflow, tmp_path):
     path = tmp_path / "told.md"
-    outcome = circuitflow("explain", "circuits/staged.json", "--format", "markdown", "-o", str(path), "--forward", "--set", "x=1")
+    outcome = circuitflow("explain", "circuits/staged.json", "--format", "markdown", "-o", str(path), "--forward",
+                          "--set", "x=1")
     assert (outcome.status, outcome.out) == (0, "")
     assert "## Forward pass" in path.read_text()
     assert "## Reverse sweep" not in path.read_text()
@@ -557,20 +596,24 @@ def test_explain_writes_a_file_and_can_do_without_gradients(circuitflow, tmp_pat
 
 def test_trace_prints_as_it_goes_and_stops_where_a_gate_fails(circuitflow, tmp_path):
     path = tmp_path / "c.json"
-    path.write_text(document("x = [1, 2]", {"id": "i", "gate": "input", "value": [5], "dtype": "int64"}, "y = neg(x)", "f = gather(y, i)"))
+    path.write_text(document("x = [1, 2]", {"id": "i", "gate": "input", "value": [5], "dtype": "int64"}, "y = neg(x)",
+                             "f = gather(y, i)"))
     outcome = circuitflow("run", str(path), "--trace", "--upstream", "f=[1]")
     assert outcome.status == 2
     assert outcome.out.endswith("y = neg(x) = [-1, -2]\n")
     assert "node 'f': gather" in outcome.err
     outcome = circuitflow("run", "circuits/product.json", "--trace", "--json")
-    assert (outcome.status, outcome.err) == (2, "error: --trace goes with a single run of the interpreter that keeps all values and prints a table\n")
+    assert (outcome.status, outcome.err) == (2, "error: --trace goes with a single run of the interpreter that keeps "
+                                                "all values and prints a table\n")
 
 
 # Expressions ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("arguments", "expression"), [
-    (["-x**2"], "-x**2"), (["--x"], "--x"), (["-(x + y)"], "-(x + y)"), (["-o*x"], "-o*x"), (["-o.json*x"], None), (["--", "-x"], "-x"), (["--set", "x=3", "-x"], "-x"),
-    (["-x", "--set=x=3", "--dtype", "float32"], "-x"), (["-x == -3"], "-x == -3"), (["-h * x"], "-h * x"), (["x", "-xy"], None), (["-x", "--nmae", "f"], None),
+    (["-x**2"], "-x**2"), (["--x"], "--x"), (["-(x + y)"], "-(x + y)"), (["-o*x"], "-o*x"), (["-o.json*x"], None),
+    (["--", "-x"], "-x"), (["--set", "x=3", "-x"], "-x"),
+    (["-x", "--set=x=3", "--dtype", "float32"], "-x"), (["-x == -3"], "-x == -3"), (["-h * x"], "-h * x"),
+    (["x", "-xy"], None), (["-x", "--nmae", "f"], None),
 ])
 def test_an_expression_may_begin_with_a_minus_sign(circuitflow, arguments, expression):
     outcome = circuitflow("new", *arguments)
@@ -599,9 +642,12 @@ def test_new_writes_a_file_that_runs(circuitflow, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "err"), [
-    (["f = sigmod(x) + x.y"], "<expression>:1:5: there is no gate \"sigmod\"; did you mean 'sigmoid'?\n    f = sigmod(x) + x.y\n        ^\n"),
-    (["f = lambda: x"], "<expression>:1:5: this has no meaning in a circuit; a circuit has no functions; name a stage\n    f = lambda: x\n        ^\n"),
-    (["f = \x1b[31m"], "<expression>:1:5: invalid non-printable character U+001B; expected expressions as Python writes them\n    f = \ufffd[31m\n        ^\n"),
+    (["f = sigmod(x) + x.y"],
+     "<expression>:1:5: there is no gate \"sigmod\"; did you mean 'sigmoid'?\n    f = sigmod(x) + x.y\n        ^\n"),
+    (["f = lambda: x"], "<expression>:1:5: this has no meaning in a circuit; a circuit has no functions; name a stage\n"
+                        "    f = lambda: x\n        ^\n"),
+    (["f = \x1b[31m"], "<expression>:1:5: invalid non-printable character U+001B; expected expressions as Python "
+                       "writes them\n    f = \ufffd[31m\n        ^\n"),
     (["f = x", "--set", "y=1"], "error: value: the expression has no input 'y'; it has x\n"),
     (["f = x", "--shape", "x=a b"], "error: --shape x=a b: expected ID=SIZE,… such as --shape x=batch,784\n"),
     (["f = x", "--set", "x=[1, \"a\"]"], "value of 'x':1:"),
@@ -614,14 +660,23 @@ def test_new_refuses_with_a_caret(circuitflow, arguments, err):
 
 
 def test_values_given_to_a_circuit_are_within_its_limits(circuitflow, tmp_path):
-    (tmp_path / "c.json").write_text(document({"id": "x", "gate": "input", "shape": ["n"]}, {"id": "y", "gate": "input", "shape": ["n"]}, "z = add(x, y)", "f = reduce_sum(z)"))
+    (tmp_path / "c.json").write_text(document({"id": "x", "gate": "input", "shape": ["n"]},
+                                              {"id": "y", "gate": "input", "shape": ["n"]}, "z = add(x, y)",
+                                              "f = reduce_sum(z)"))
     value = {"data": 0, "shape": [2**33]}
-    (tmp_path / "values.json").write_text(json.dumps({"x": {"data": 0, "shape": [60]}, "y": {"data": 0, "shape": [60]}}) + " " * 1000)
+    (tmp_path / "values.json").write_text(json.dumps({"x": {"data": 0, "shape": [60]}, "y": {"data": 0, "shape": [60]}})
+                                          + " " * 1000)
     for arguments, message in [(["--inputs", str(tmp_path / "values.json"), "--limit", "run_bytes=900"],
-                                "'y': with a float64 tensor of shape (60,) the values so far take 960 bytes; at most 900 bytes are allowed (limit run_bytes)"),
-                               (["--set", f"x={json.dumps(value)}"], "'x': a float64 tensor of shape (8589934592,) takes 64 GiB; at most 4 GiB are allowed (limit tensor_bytes)"),
-                               (["--set", "x=[1234567]", "--limit", "digits=5"], "a number of 7 digits; at most 5 are read (limit digits)"),
-                               (["--inputs", str(tmp_path / "values.json"), "--limit", "document_bytes=1000"], "values.json: is larger than 1000 bytes"), (["--inputs", str(tmp_path / "values.json")], "")]:
+                                "'y': with a float64 tensor of shape (60,) the values so far take 960 bytes; at most "
+                                "900 bytes are allowed (limit run_bytes)"),
+                               (["--set", f"x={json.dumps(value)}"],
+                                "'x': a float64 tensor of shape (8589934592,) takes 64 GiB; at most 4 GiB are allowed "
+                                "(limit tensor_bytes)"),
+                               (["--set", "x=[1234567]", "--limit", "digits=5"],
+                                "a number of 7 digits; at most 5 are read (limit digits)"),
+                               (["--inputs", str(tmp_path / "values.json"), "--limit", "document_bytes=1000"],
+                                "values.json: is larger than 1000 bytes"),
+                               (["--inputs", str(tmp_path / "values.json")], "")]:
         outcome = circuitflow("run", str(tmp_path / "c.json"), *arguments)
         assert (outcome.status, message in outcome.err) == (2 if message else 0, True), outcome.err
 
@@ -757,21 +812,26 @@ def test_no_schema_is_left_where_the_document_cannot_be_written(circuitflow, tmp
 ])
 def test_a_shell_completes_commands_options_and_gates(words, completed):
     typed = f"circuitflow {words}"
-    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True, timeout=GUARD, check=False, env={
-        **os.environ, "_CIRCUITFLOW_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))})
+    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True,
+                            timeout=GUARD, check=False, env={
+        **os.environ, "_CIRCUITFLOW_COMPLETE": "complete_bash", "COMP_WORDS": typed,
+        "COMP_CWORD": str(typed.count(" "))})
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.split() == completed
 
 
 def test_zsh_completes_with_what_a_gate_computes():
-    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True, timeout=GUARD, check=False, env={
+    result = subprocess.run([sys.executable, "-m", "circuitflow"], cwd=ROOT, capture_output=True, text=True,
+                            timeout=GUARD, check=False, env={
         **os.environ, "_CIRCUITFLOW_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "circuitflow gates sigm"})
     assert f'"sigmoid":"{cf.GATES["sigmoid"].formula}"' in result.stdout
 
 
 def test_completion_is_installed_for_a_shell(tmp_path):
-    result = subprocess.run([sys.executable, "-m", "circuitflow", "--install-completion", "bash"], capture_output=True, text=True, timeout=GUARD, check=False,
-                            env={**os.environ, "HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    result = subprocess.run([sys.executable, "-m", "circuitflow", "--install-completion", "bash"], capture_output=True,
+                            text=True, timeout=GUARD, check=False,
+                            env={**os.environ, "HOME": str(tmp_path),
+                                 "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
     assert result.returncode == 0, result.stderr
     script = tmp_path / ".bash_completions/circuitflow.sh"
     assert str(script) in (tmp_path / ".bashrc").read_text()
@@ -783,4 +843,5 @@ def test_completion_is_installed_for_a_shell(tmp_path):
 def test_what_has_no_meaning_beside_forward_is_refused(circuitflow, command, option):
     outcome = circuitflow(command, "circuits/product.json", "--forward", *option)
     assert (outcome.status, outcome.out) == (2, "")
-    assert outcome.err == "error: --forward leaves gradients out, so --wrt and --upstream have no meaning beside it; leave out one or the other\n"
+    assert outcome.err == ("error: --forward leaves gradients out, so --wrt and --upstream have no meaning beside it; "
+                           "leave out one or the other\n")

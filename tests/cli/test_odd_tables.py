@@ -24,8 +24,10 @@ ROWS = [(1.0, -2.5), (0.1, 3e300), (-0.0, 5e-324), (math.nan, math.inf), (-math.
 
 SPELLINGS = [
     [("1", "-2.5"), ("0.1", "3e300"), ("-0", "5e-324"), ("NaN", "Infinity"), ("-Infinity", "9007199254740991")],
-    [("+1", "-25E-1"), (".1", "+3.0e+300"), ("-0.0", "4.9406564584124654e-324"), ("nan", "inf"), ("-inf", "9007199254740991.0")],
-    [("\u00a01", "-2.5 "), ("0.1000000000000000055511151231257827", "3e0300"), ("-0e5", "0.5e-323"), ("NAN", "+INFINITY"), ("-INF", "09007199254740991")],
+    [("+1", "-25E-1"), (".1", "+3.0e+300"), ("-0.0", "4.9406564584124654e-324"), ("nan", "inf"),
+     ("-inf", "9007199254740991.0")],
+    [("\u00a01", "-2.5 "), ("0.1000000000000000055511151231257827", "3e0300"), ("-0e5", "0.5e-323"),
+     ("NAN", "+INFINITY"), ("-INF", "09007199254740991")],
 ]
 KEPT = ["plain", "with, comma", 'with "quotes"', "", " blank é "]
 
@@ -37,7 +39,8 @@ def identity(tmp_path):
         path = tmp_path / "identity.json"
         nodes = [{"id": name, "gate": "input", "dtype": dtype} for name in "xy"]
         default = True if dtype == "bool" else 7
-        path.write_text(document(*(node if node["id"] == "x" else {**node, "value": default} for node in nodes), outputs=["x", "y"]))
+        path.write_text(document(*(node if node["id"] == "x" else {**node, "value": default} for node in nodes),
+                                 outputs=["x", "y"]))
         return str(path)
 
     return write
@@ -75,13 +78,15 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 def texts():
     """Names and bytes of tables of ROWS."""
     for (end, newline), (separator, between), (i, cells), quoting, last, mark in itertools.product(
-            ENDS.items(), SEPARATORS.items(), enumerate(SPELLINGS), (csv.QUOTE_MINIMAL, csv.QUOTE_ALL), (True, False), (b"", b"\xef\xbb\xbf")):
+            ENDS.items(), SEPARATORS.items(), enumerate(SPELLINGS), (csv.QUOTE_MINIMAL, csv.QUOTE_ALL), (True, False),
+            (b"", b"\xef\xbb\xbf")):
         file = io.StringIO(newline="")
         writer = csv.writer(file, delimiter=between, lineterminator=newline, quoting=quoting)
         writer.writerow([" x" if i == 2 else "x", "note, one; more", "y"])
         writer.writerows((x, f"line{newline}{j}" if j == 2 else KEPT[j], y) for j, (x, y) in enumerate(cells))
         text = file.getvalue()
-        yield f"{end}, {separator}, spelling {i}, quoting {quoting}, {'' if last else 'no '}end, {len(mark)}", mark + (text if last else text.removesuffix(newline)).encode()
+        yield f"{end}, {separator}, spelling {i}, quoting {quoting}, {'' if last else 'no '}end, {len(mark)}", mark + (
+            text if last else text.removesuffix(newline)).encode()
 
 
 TEXTS = dict(texts())
@@ -133,7 +138,8 @@ CELLS = {
     "   ": "there is no value; write one, such as NaN, or take the row out",
     "two": "'two' is no number; expected float64",
     "9007199254740993": "9007199254740993 cannot be kept exactly in a float64; write it as a float such as 1e20",
-    "-18446744073709551617": "-18446744073709551617 cannot be kept exactly in a float64; write it as a float such as 1e20",
+    "-18446744073709551617": "-18446744073709551617 cannot be kept exactly in a float64; write it as a float such as "
+                             "1e20",
     "1e400": "'1e400' is too large for a float64; write Infinity if you mean it",
     "-1e999999999": "'-1e999999999' is too large for a float64; write Infinity if you mean it",
     "1e-400": "'1e-400' is too small for a float64, which makes it 0; write 0 if you mean it",
@@ -195,19 +201,29 @@ def test_a_cell_that_is_no_number_is_named(circuitflow, identity, tmp_path, read
 
 ODD = {
     "comma for a point;.csv": (b"x;y\n1,5;2\n", "row 1 (line 2), column 'x': '1,5' is no number; write 1.5"),
-    "thousands.csv": (b'x,y\n"1,000,000",2\n', "row 1 (line 2), column 'x': '1,000,000' is no number; write it without separators of thousands"),
+    "thousands.csv": (b'x,y\n"1,000,000",2\n',
+                      "row 1 (line 2), column 'x': '1,000,000' is no number; write it without separators of thousands"),
     "two separators.csv": (b"x,y;z\n1,2;3\n", "its header has commas and semicolons; separate columns by one of them"),
     "blank and tab.csv": (b"x,\ty\n1,2\n", "its header has commas and tabs"),
     "commas.tsv": (b"x,y\n1,2\n", "there is no column for input 'x'; its columns are 'x,y'"),
-    "no separator.csv": (b"x y\n1 2\n", "there is no column for input 'x'; its columns are 'x y'; give the same value for every row by --set x=…"),
+    "no separator.csv": (b"x y\n1 2\n",
+                         "there is no column for input 'x'; its columns are 'x y'; give the same value for every row "
+                         "by --set x=…"),
     "pipe.csv": (b"x|y\n1|2\n", "there is no column for input 'x'; its columns are 'x|y'"),
-    "comment above.csv": (b"# made by hand\nx,y\n1,2\n", "there is no column for input 'x'; its columns are '# made by hand'"),
-    "comment between.csv": (b"x,y\n1,2\n# more\n3,4\n", "row 2 (line 3): it has 1 value, and the header has 2 columns; there is nothing for column 'y'"),
+    "comment above.csv": (b"# made by hand\nx,y\n1,2\n",
+                          "there is no column for input 'x'; its columns are '# made by hand'"),
+    "comment between.csv": (b"x,y\n1,2\n# more\n3,4\n",
+                            "row 2 (line 3): it has 1 value, and the header has 2 columns; there is nothing for column "
+                            "'y'"),
     "header twice.csv": (b"x,y\n1,2\nx,y\n3,4\n", "row 2 (line 3), column 'x': 'x' is no number"),
     "units below.csv": (b"x,y\nm,s\n1,2\n", "row 1 (line 2), column 'x': 'm' is no number"),
-    "too few.csv": (b"x,y\n1,2\n3\n", "row 2 (line 3): it has 1 value, and the header has 2 columns; there is nothing for column 'y'"),
-    "too many.csv": (b"x,y\n1,2\n3,4,\n", "row 2 (line 3): it has 3 values, and the header has 2 columns; take out what is too much"),
-    "blank inside one column.csv": (b"x\n1\n\n2\n", "row 2 (line 3), column 'x': the line is blank; write a value, or take the line out"),
+    "too few.csv": (b"x,y\n1,2\n3\n",
+                    "row 2 (line 3): it has 1 value, and the header has 2 columns; there is nothing for column 'y'"),
+    "too many.csv": (b"x,y\n1,2\n3,4,\n",
+                     "row 2 (line 3): it has 3 values, and the header has 2 columns; take out what is too much"),
+    "blank inside one column.csv": (b"x\n1\n\n2\n",
+                                    "row 2 (line 3), column 'x': the line is blank; write a value, or take the line "
+                                    "out"),
     "blank first of one column.csv": (b"x\n\n1\n", "row 1 (line 2), column 'x': the line is blank"),
     "twice.csv": (b"x,y,x\n1,2,3\n", "column 'x' stands twice; rename one of the two"),
     "twice with a blank.csv": (b"x,y, x\n1,2,3\n", "column 'x' stands twice; rename one of the two"),
@@ -219,17 +235,24 @@ ODD = {
     "UTF-16.csv": ("x,y\n1,2\n".encode("utf-16"), "UTF-16 or UTF-32 text, or no text at all; save it as UTF-8"),
     "UTF-16 BE.csv": ("x,y\n1,2\n".encode("utf-16-be"), "UTF-16 or UTF-32 text, or no text at all; save it as UTF-8"),
     "UTF-32.csv": ("x,y\n1,2\n".encode("utf-32"), "UTF-16 or UTF-32 text, or no text at all; save it as UTF-8"),
-    "Latin-1 name.csv": (b"x,y,\xe9\n1,2,3\n", "the name of column 3: byte 0xe9 is no UTF-8 text; save the file as UTF-8"),
-    "Latin-1 text.csv": (b"x,y,z\n1,2,a\n3,4,\xe9t\xe9\n", "row 2 (line 3), column 'z': byte 0xe9 is no UTF-8 text; save the file as UTF-8"),
+    "Latin-1 name.csv": (b"x,y,\xe9\n1,2,3\n",
+                         "the name of column 3: byte 0xe9 is no UTF-8 text; save the file as UTF-8"),
+    "Latin-1 text.csv": (b"x,y,z\n1,2,a\n3,4,\xe9t\xe9\n",
+                         "row 2 (line 3), column 'z': byte 0xe9 is no UTF-8 text; save the file as UTF-8"),
     "cut UTF-8.csv": ("x,z\n1,é".encode()[:-1], "row 1 (line 2), column 'z': byte 0xc3 is no UTF-8 text"),
     "quote not closed.csv": (b'x,y\n1,2\n3,"4\n5,6\n', "row 2 (line 3): a text in quotes has no closing quote; add it"),
     "quote in the header.csv": (b'x,"y\n1,2\n', "the header (line 1): a text in quotes has no closing quote; add it"),
-    "text after a quote.csv": (b'x,y\n"1"2,3\n', "row 1 (line 2): a closing quote is followed by something else than a separator"),
-    "backslash.csv": (b'x,z,y\n1,"a\\"b",2\n', "row 1 (line 2): a closing quote is followed by something else than a separator"),
-    "endless text.csv": (b'x,z\n1,"' + b"a" * 1_000_001 + b'"\n', "row 1 (line 2): a text of more than 1000000 characters (limit text); is a quote not closed?"),
-    "zipped.csv": (gzip.compress(b"x,y\n1,2\n", mtime=0), "compressed by gzip; decompress it, or give its name the ending .gz"),
+    "text after a quote.csv": (b'x,y\n"1"2,3\n',
+                               "row 1 (line 2): a closing quote is followed by something else than a separator"),
+    "backslash.csv": (b'x,z,y\n1,"a\\"b",2\n',
+                      "row 1 (line 2): a closing quote is followed by something else than a separator"),
+    "endless text.csv": (b'x,z\n1,"' + b"a" * 1_000_001 + b'"\n',
+                         "row 1 (line 2): a text of more than 1000000 characters (limit text); is a quote not closed?"),
+    "zipped.csv": (gzip.compress(b"x,y\n1,2\n", mtime=0),
+                   "compressed by gzip; decompress it, or give its name the ending .gz"),
     "not zipped.csv.gz": (b"x,y\n1,2\n", "Not a gzipped file (b'x,')"),
-    "cut.csv.gz": (gzip.compress(b"x,y\n" + b"1,2\n" * 999, mtime=0)[:-20], "the file is damaged: Compressed file ended before the end-of-stream marker was reached"),
+    "cut.csv.gz": (gzip.compress(b"x,y\n" + b"1,2\n" * 999, mtime=0)[:-20],
+                   "the file is damaged: Compressed file ended before the end-of-stream marker was reached"),
     "damaged.csv.gz": (gzip.compress(b"x,y\n", mtime=0)[:10] + b"\x07" * 30, "the file is damaged: Error -3"),
     "nothing.csv.gz": (b"", "there is no column for input 'x'; it has none"),
     "a list.jsonl": (b"[1, 2]\n", 'row 1 (line 1): a list of 2 is no object; write one, such as {"x": 1}'),
@@ -237,20 +260,27 @@ ODD = {
     "an array of objects.jsonl": (b'[{"x": 1},\n{"x": 2}]\n', "row 1 (line 1): no JSON at character"),
     "no JSON.jsonl": (b'{"x": 1}\n{"x": 1,}\n', "row 2 (line 2): no JSON at character"),
     "cut.jsonl": (b'{"x": 1}\n{"x"', "row 2 (line 2): no JSON at character"),
-    "text.jsonl": (b'{"x": "1"}\n', "row 1 (line 1), column 'x': \"1\" is no float64; write a number without quotes, or \"NaN\", \"Infinity\" or \"-Infinity\""),
-    "null.jsonl": (b'{"x": 1}\n{"x": null}\n', "row 2 (line 2), column 'x': null is no value; write one, or take the row out"),
+    "text.jsonl": (b'{"x": "1"}\n', "row 1 (line 1), column 'x': \"1\" is no float64; write a number without quotes, "
+                                    "or \"NaN\", \"Infinity\" or \"-Infinity\""),
+    "null.jsonl": (b'{"x": 1}\n{"x": null}\n',
+                   "row 2 (line 2), column 'x': null is no value; write one, or take the row out"),
     "true.jsonl": (b'{"x": true}\n', "row 1 (line 1), column 'x': true is no float64; write a number without quotes"),
-    "list.jsonl": (b'{"x": [1]}\n', "row 1 (line 1), column 'x': a list of 1 is no float64; write a number without quotes"),
+    "list.jsonl": (b'{"x": [1]}\n',
+                   "row 1 (line 1), column 'x': a list of 1 is no float64; write a number without quotes"),
     "object.jsonl": (b'{"x": {"y": 1}}\n', "row 1 (line 1), column 'x': an object with 'y' is no float64"),
     "NaN.jsonl": (b'{"x": NaN}\n', 'row 1 (line 1): NaN is not JSON; write "NaN" in quotes'),
     "-Infinity.jsonl": (b'{"x": -Infinity}\n', 'row 1 (line 1): -Infinity is not JSON; write "-Infinity" in quotes'),
     "inf.jsonl": (b'{"x": "inf"}\n', "row 1 (line 1), column 'x': \"inf\" is no float64"),
-    "huge.jsonl": (b'{"x": 1e400}\n', "row 1 (line 1), column 'x': '1e400' is too large for a float64; write Infinity if you mean it"),
-    "rounded.jsonl": (b'{"x": 1}\n{"x": 9007199254740993}\n', "row 2 (line 2), column 'x': 9007199254740993 cannot be kept exactly"),
-    "digits.jsonl": (b'{"x": ' + b"1" * 5000 + b"}\n", "row 1 (line 1), column 'x': a number of 5000 digits; at most 1000 are read (limit digits)"),
+    "huge.jsonl": (b'{"x": 1e400}\n',
+                   "row 1 (line 1), column 'x': '1e400' is too large for a float64; write Infinity if you mean it"),
+    "rounded.jsonl": (b'{"x": 1}\n{"x": 9007199254740993}\n',
+                      "row 2 (line 2), column 'x': 9007199254740993 cannot be kept exactly"),
+    "digits.jsonl": (b'{"x": ' + b"1" * 5000 + b"}\n",
+                     "row 1 (line 1), column 'x': a number of 5000 digits; at most 1000 are read (limit digits)"),
     "key twice.jsonl": (b'{"x": 1, "x": 2}\n', "row 1 (line 1): key 'x' stands twice; take one of the two out"),
     "no key.jsonl": (b'{"x": 1, "y": 2}\n{"x": 3}\n', "row 2 (line 2): there is no key 'y', which row 1 has; add it"),
-    "a new key.jsonl": (b'{"x": 1}\n{"x": 3, "y": 4}\n', "row 2 (line 2): key 'y' is not one of row 1; it has 'x', and so has every row"),
+    "a new key.jsonl": (b'{"x": 1}\n{"x": 3, "y": 4}\n',
+                        "row 2 (line 2): key 'y' is not one of row 1; it has 'x', and so has every row"),
     "deep.jsonl": (b'{"x": ' + b"[" * 10**5 + b"]" * 10**5 + b"}\n", "row 1 (line 1): nested too deep to be read"),
     "Latin-1.jsonl": (b'{"x": 1, "z": "\xe9"}\n', "row 1 (line 1): byte 0xe9 is no UTF-8 text; save the file as UTF-8"),
     "UTF-16.jsonl": ('{"x": 1}\n'.encode("utf-16"), "UTF-16 or UTF-32 text, or no text at all; save it as UTF-8"),
@@ -289,9 +319,11 @@ def test_a_folder_is_no_table(circuitflow, identity, tmp_path, name):
 def test_a_line_without_an_end_is_bounded(circuitflow, identity, tmp_path, ending):
     # 64 MB of one line in 64 KB.
     (tmp_path / f"bomb.{ending}").write_bytes(gzip.compress(b"x" + b" " * 2**26, 9, mtime=0))
-    outcome = circuitflow("run", identity(), "--table", str(tmp_path / f"bomb.{ending}"), "--limit", "document_bytes=1000000")
+    outcome = circuitflow("run", identity(), "--table", str(tmp_path / f"bomb.{ending}"), "--limit",
+                          "document_bytes=1000000")
     assert outcome.status == 2
-    assert outcome.err.endswith("line 1 has more than 1000000 bytes, the longest line that is read (limit document_bytes)\n")
+    assert outcome.err.endswith("line 1 has more than 1000000 bytes, the longest line that is read (limit "
+                                "document_bytes)\n")
 
 
 def test_a_long_header_is_read_once(monkeypatch, tmp_path):
@@ -320,14 +352,18 @@ def test_a_long_header_is_read_once(monkeypatch, tmp_path):
 KEPT_OF = {
     "int64": (["9223372036854775807", "-0", "+3", "2.0", "1e3", "007"], [9223372036854775807, 0, 3, 2, 1000, 7]),
     "uint8": (["255", "0"], [255, 0]),
-    "float32": (["0.1", "16777216", "NaN", "-Infinity", "1e-45"], [float(np.float32(0.1)), 16777216, math.nan, -math.inf, float(np.float32(1e-45))]),
+    "float32": (["0.1", "16777216", "NaN", "-Infinity", "1e-45"],
+                [float(np.float32(0.1)), 16777216, math.nan, -math.inf, float(np.float32(1e-45))]),
     "bool": (["true", "False", "TRUE"], ["true", "false", "true"]),
 }
 LOST_IN = {
-    "int64": {"1.5": "1.5 is not an int64", "9223372036854775808": "9223372036854775808 is not an int64", "9007199254740993.0": "may be rounded on its way to int64",
-              "NaN": "nan is not an int64", "true": "'true' is no number", "": "there is no value; write one, or take the row out", "0x10": "write it in decimal digits"},
+    "int64": {"1.5": "1.5 is not an int64", "9223372036854775808": "9223372036854775808 is not an int64",
+              "9007199254740993.0": "may be rounded on its way to int64",
+              "NaN": "nan is not an int64", "true": "'true' is no number",
+              "": "there is no value; write one, or take the row out", "0x10": "write it in decimal digits"},
     "uint8": {"256": "256 is not an uint8: expected an integer from 0 to 255", "-1": "-1 is not an uint8"},
-    "float32": {"16777217": "16777217 cannot be kept exactly in a float32", "1e39": "is too large for a float32", "1e-46": "is too small for a float32"},
+    "float32": {"16777217": "16777217 cannot be kept exactly in a float32", "1e39": "is too large for a float32",
+                "1e-46": "is too small for a float32"},
     "bool": {"1": "'1' is no truth value; write true or false", "yes": "'yes' is no truth value; write true or false"},
 }
 
@@ -352,26 +388,34 @@ def test_what_a_dtype_cannot_hold_is_refused(circuitflow, identity, tmp_path, re
     (tmp_path / "t.csv").write_text(f"x,z\n{good},\n{cell},\n")
     outcome = circuitflow("run", identity(dtype), "--table", str(tmp_path / "t.csv"), "--forward", "--of", "x")
     assert outcome.status == 2
-    assert f"row 2 (line 3), column 'x': {LOST_IN[dtype][cell]}" in outcome.err or LOST_IN[dtype][cell] in outcome.err.partition("column 'x': ")[2]
+    assert f"row 2 (line 3), column 'x': {LOST_IN[dtype][cell]}" in outcome.err or LOST_IN[dtype][
+        cell] in outcome.err.partition("column 'x': ")[2]
 
 
 COLUMNS = {
-    "int64": (pa.array([1, 2**60 + 1]), "float64", "row 2, column 'x': 1152921504606846977 cannot be kept exactly in a float64"),
-    "uint64": (pa.array([2**64 - 1], pa.uint64()), "float64", "row 1, column 'x': 18446744073709551615 cannot be kept exactly in a float64"),
-    "uint64 of int64": (pa.array([1, 2**63], pa.uint64()), "int64", "row 2, column 'x': 9223372036854775808 is not an int64"),
+    "int64": (pa.array([1, 2**60 + 1]), "float64",
+              "row 2, column 'x': 1152921504606846977 cannot be kept exactly in a float64"),
+    "uint64": (pa.array([2**64 - 1], pa.uint64()), "float64",
+               "row 1, column 'x': 18446744073709551615 cannot be kept exactly in a float64"),
+    "uint64 of int64": (pa.array([1, 2**63], pa.uint64()), "int64",
+                        "row 2, column 'x': 9223372036854775808 is not an int64"),
     "float64 of float32": (pa.array([0.1, 1e300]), "float32", "row 2, column 'x': 1e+300 is too large for a float32"),
-    "small float64 of float32": (pa.array([0.1, 1e-300]), "float32", "row 2, column 'x': 1e-300 is too small for a float32"),
-    "int64 of float32": (pa.array([2**24, 2**24 + 1]), "float32", "row 2, column 'x': 16777217 cannot be kept exactly in a float32"),
+    "small float64 of float32": (pa.array([0.1, 1e-300]), "float32",
+                                 "row 2, column 'x': 1e-300 is too small for a float32"),
+    "int64 of float32": (pa.array([2**24, 2**24 + 1]), "float32",
+                         "row 2, column 'x': 16777217 cannot be kept exactly in a float32"),
     "int64 of int8": (pa.array([127, 128]), "int8", "row 2, column 'x': 128 is not an int8"),
     "float64 of int64": (pa.array([1.0, 1.5]), "int64", "row 2, column 'x': 1.5 is not an int64"),
     "NaN of int64": (pa.array([1.0, math.nan]), "int64", "row 2, column 'x': nan is not an int64"),
     "2^63 of int64": (pa.array([1.0, 2.0**63]), "int64", "row 2, column 'x': 9.223372036854776e+18 is not an int64"),
     "null": (pa.array([1.0, None]), "float64", "row 2, column 'x': there is no value; write one, or take the row out"),
-    "only nulls": (pa.array([None, None]), "float64", "column 'x' is null; expected float64, so cast it to a column of numbers"),
+    "only nulls": (pa.array([None, None]), "float64",
+                   "column 'x' is null; expected float64, so cast it to a column of numbers"),
     "text": (pa.array(["1"]), "float64", "column 'x' is string; expected float64, so cast it"),
     "binary": (pa.array([b"1"]), "float64", "column 'x' is binary; expected float64"),
     "truth": (pa.array([True]), "float64", "column 'x' is bool; expected float64"),
-    "numbers for truth": (pa.array([1]), "bool", "column 'x' is int64; expected bool, so write a column of truth values"),
+    "numbers for truth": (pa.array([1]), "bool",
+                          "column 'x' is int64; expected bool, so write a column of truth values"),
     "decimals": (pa.array([1], pa.decimal128(10, 2)), "float64", "column 'x' is decimal128(10, 2); expected float64"),
     "times": (pa.array([0], pa.timestamp("us")), "float64", "column 'x' is timestamp[us]; expected float64"),
     "durations": (pa.array([0], pa.duration("us")), "float64", "column 'x' is duration[us]; expected float64"),
@@ -394,8 +438,10 @@ def test_an_arrow_column_that_does_not_fit_is_refused(circuitflow, identity, tmp
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 @pytest.mark.parametrize(("column", "dtype"), [
-    (pa.array([1.5, -2.0], pa.float16()), "float64"), (pa.array([1.5, math.nan], pa.float32()), "float64"), (pa.array([1, 2**53], pa.int64()), "float64"),
-    (pa.array([1.0, 2.0**62]), "int64"), (pa.array([0, 2**63], pa.uint64()), "float64"), (pa.array([1.5, 2.5, 1.5]).dictionary_encode(), "float64"),
+    (pa.array([1.5, -2.0], pa.float16()), "float64"), (pa.array([1.5, math.nan], pa.float32()), "float64"),
+    (pa.array([1, 2**53], pa.int64()), "float64"),
+    (pa.array([1.0, 2.0**62]), "int64"), (pa.array([0, 2**63], pa.uint64()), "float64"),
+    (pa.array([1.5, 2.5, 1.5]).dictionary_encode(), "float64"),
     (pa.array([True, False]), "bool"), (pa.array([0.1, 1e-40, 0.0]), "float32"), (pa.array([-128, 127]), "int8"),
 ])
 def test_an_arrow_column_is_read_exactly(circuitflow, identity, tmp_path, column, dtype, ending):
@@ -422,7 +468,8 @@ def test_a_damaged_arrow_file_ends_in_a_sentence(tmp_path, ending):
     # In a process of its own: pyarrow reads beyond its memory where it is not told to look at offsets first.
     table = pa.table({"id": ["a", "b", "c"] * 20, "x": [1.0, 2.0, 3.0] * 20, "y": [1, 2, 3] * 20})
     write(tmp_path / f"t.{ending}", table)
-    done = subprocess.run([sys.executable, "-c", DAMAGED, str(tmp_path / f"t.{ending}"), str(ROOT / "circuits/staged.json")], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", DAMAGED, str(tmp_path / f"t.{ending}"),
+                           str(ROOT / "circuits/staged.json")], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert set(done.stdout.split()) == {"read", "refused"}
 
@@ -467,7 +514,8 @@ def test_what_is_written_is_read_again(circuitflow, identity, tmp_path, reader):
     rows = [*zip(x.tolist(), y.tolist(), strict=True), *ROWS, *zip(range(-40, 40), np.arange(80) / 8, strict=True)]
     (tmp_path / "0.csv").write_text("x,y\n" + "".join(f"{float(a)!r},{float(b)!r}\n" for a, b in rows))
     for i in range(2):
-        outcome = circuitflow("run", identity(), "--table", str(tmp_path / f"{i}.csv"), "--forward", "-o", str(tmp_path / f"{i + 1}.csv"))
+        outcome = circuitflow("run", identity(), "--table", str(tmp_path / f"{i}.csv"), "--forward", "-o",
+                              str(tmp_path / f"{i + 1}.csv"))
         assert (outcome.status, outcome.err) == (0, "")
     assert (tmp_path / "1.csv").read_text() == (tmp_path / "2.csv").read_text()
     assert_same(numbers((tmp_path / "2.csv").read_text())[1], rows)
@@ -479,10 +527,13 @@ def test_kept_columns_are_as_they_were(circuitflow, identity, tmp_path, reader, 
         pytest.skip("Parquet needs pyarrow")
     texts = ["007", " a ", "é", 'say "so"', "1,2", "two\nlines", "", "NaN", "1e400", "=1+1"] * 9
     file = io.StringIO(newline="")
-    csv.writer(file, lineterminator="\n").writerows([["note", "x", "id"], *([text, i, i * 10] for i, text in enumerate(texts))])
+    csv.writer(file,
+               lineterminator="\n").writerows([["note", "x", "id"],
+                                               *([text, i, i * 10] for i, text in enumerate(texts))])
     (tmp_path / "t.csv").write_text(file.getvalue(), newline="")
     out = tmp_path / f"out.{target}"
-    outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--keep", "id,note", "--of", "x", "-o", str(out))
+    outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--keep", "id,note", "--of", "x", "-o",
+                          str(out))
     assert (outcome.status, outcome.err) == (0, "")
     if target == "csv":
         header, *rows = csv.reader(io.StringIO(out.read_text(), newline=""))
@@ -496,7 +547,8 @@ def test_kept_columns_are_as_they_were(circuitflow, identity, tmp_path, reader, 
 
 def test_kept_columns_of_json_lines(circuitflow, identity, tmp_path, reader):
     (tmp_path / "t.jsonl").write_text('{"id": 1.50, "x": 1, "s": "a"}\n{"id": null, "x": 2, "s": true}\n')
-    outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.jsonl"), "--keep", "id", "--keep", "s", "--of", "x", "--forward")
+    outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.jsonl"), "--keep", "id", "--keep", "s",
+                          "--of", "x", "--forward")
     assert (outcome.status, outcome.out) == (0, "id,s,x\n1.50,a,1\n,true,2\n")
     for value, message in (("[1]", "a list of 1 cannot be carried along"), ('"\\ud800"', "text with a lone surrogate")):
         (tmp_path / "t.jsonl").write_text(f'{{"id": 1, "x": 1}}\n{{"id": {value}, "x": 2}}\n')
@@ -506,14 +558,17 @@ def test_kept_columns_of_json_lines(circuitflow, identity, tmp_path, reader):
 
 
 def test_kept_columns_of_arrow(circuitflow, identity, tmp_path):
-    table = pa.table({"x": [1.0, 2.0], "t": pa.array([0, None], pa.timestamp("ms")), "c": pa.array(["a,b", None]).dictionary_encode(), "f": [0.1, math.inf], "l": [[1], []]})
+    table = pa.table({"x": [1.0, 2.0], "t": pa.array([0, None], pa.timestamp("ms")),
+                      "c": pa.array(["a,b", None]).dictionary_encode(), "f": [0.1, math.inf], "l": [[1], []]})
     path = write(tmp_path / "t.parquet", table)
     arguments = ("run", identity(), "--table", str(path), "--of", "x", "--forward")
-    assert circuitflow(*arguments, "--keep", "t,c,f").out == 't,c,f,x\n1970-01-01 00:00:00.000,"a,b",0.1,1\n,,Infinity,2\n'
+    assert circuitflow(*arguments, "--keep",
+                       "t,c,f").out == 't,c,f,x\n1970-01-01 00:00:00.000,"a,b",0.1,1\n,,Infinity,2\n'
     out = tmp_path / "out.arrow"
     assert circuitflow(*arguments, "--keep", "t,c,l", "-o", str(out)).status == 0
     with pa.ipc.open_file(out) as reader:
-        assert reader.read_all().to_pylist() == [{"t": table["t"][0].as_py(), "c": "a,b", "l": [1], "x": 1.0}, {"t": None, "c": None, "l": [], "x": 2.0}]
+        assert reader.read_all().to_pylist() == [{"t": table["t"][0].as_py(), "c": "a,b", "l": [1], "x": 1.0},
+                                                 {"t": None, "c": None, "l": [], "x": 2.0}]
     outcome = circuitflow(*arguments, "--keep", "l")
     assert outcome.status == 2
     assert outcome.err.startswith("note: ") is False or outcome.err.count("\n") == 2
@@ -522,25 +577,32 @@ def test_kept_columns_of_arrow(circuitflow, identity, tmp_path):
 # Columns and inputs ---------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("arguments", "table", "err", "out"), [
-    ([], "x\n1\n", "error: TABLE: there is no column for input 'y'; its columns are 'x'; give the same value for every row by --set y=…, or the document's by --defaults\n", ""),
+    ([], "x\n1\n", "error: TABLE: there is no column for input 'y'; its columns are 'x'; give the same value for every "
+                   "row by --set y=…, or the document's by --defaults\n", ""),
     (["--defaults"], "x\n1\n", "", "x,y\n1,7\n"),
     (["--set", "y=8"], "x\n1\n", "", "x,y\n1,8\n"),
     (["--of", "x"], "x\n1\n", "", "x\n1\n"),
     (["--set", "y=8"], "x,y\n1,2\n", "note: TABLE: no input takes 'y' (its value is given)\n", "x,y\n1,8\n"),
-    (["--defaults"], "x,yy,Y,name\n1,2,3,4\n", "note: TABLE: no input takes 'yy' (did you mean 'y'?), 'Y' (did you mean 'y'?), 'name'\n", "x,y\n1,7\n"),
+    (["--defaults"], "x,yy,Y,name\n1,2,3,4\n",
+     "note: TABLE: no input takes 'yy' (did you mean 'y'?), 'Y' (did you mean 'y'?), 'name'\n", "x,y\n1,7\n"),
     ([], "x,y,x2\n1,2,3\n", "note: TABLE: no input takes 'x2'\n", "x,y\n1,2\n"),
     (["--keep", "x2"], "x,y,x2\n1,2,3\n", "", "x2,x,y\n3,1,2\n"),
-    (["--keep", "x3"], "x,y,x2\n1,2,3\n", "error: TABLE: there is no column 'x3' to keep; did you mean 'x'?; its columns are 'x', 'y', 'x2'\n", ""),
-    (["--keep", "x"], "x,y\n1,2\n", "error: column 'x' would stand twice; keep it once, or rename it in the table\n", ""),
-    (["--keep", "z,z"], "x,y,z\n1,2,3\n", "error: column 'z' would stand twice; keep it once, or rename it in the table\n", ""),
+    (["--keep", "x3"], "x,y,x2\n1,2,3\n",
+     "error: TABLE: there is no column 'x3' to keep; did you mean 'x'?; its columns are 'x', 'y', 'x2'\n", ""),
+    (["--keep", "x"], "x,y\n1,2\n", "error: column 'x' would stand twice; keep it once, or rename it in the table\n",
+     ""),
+    (["--keep", "z,z"], "x,y,z\n1,2,3\n",
+     "error: column 'z' would stand twice; keep it once, or rename it in the table\n", ""),
     (["--keep", "z"], "x,y,z,z\n1,2,3,4\n", "error: TABLE: column 'z' stands twice; rename one of the two\n", ""),
     ([], " x ,y  \n1,2\n", "", "x,y\n1,2\n"),
-    ([], "x,y," + ",".join(f"c{i}" for i in range(20)) + "\n", "note: TABLE: no input takes " + ", ".join(f"'c{i}'" for i in range(12)) + ", and 8 more\n", "x,y\n"),
+    ([], "x,y," + ",".join(f"c{i}" for i in range(20)) + "\n",
+     "note: TABLE: no input takes " + ", ".join(f"'c{i}'" for i in range(12)) + ", and 8 more\n", "x,y\n"),
 ])
 def test_columns_and_inputs_match_strictly(circuitflow, identity, tmp_path, reader, arguments, table, err, out):
     (tmp_path / "t.csv").write_text(table)
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--forward", *arguments)
-    assert (outcome.status, outcome.err, outcome.out) == (2 if "error" in err else 0, err.replace("TABLE", str(tmp_path / "t.csv")), out)
+    assert (outcome.status, outcome.err, outcome.out) == (2 if "error" in err else 0,
+                                                          err.replace("TABLE", str(tmp_path / "t.csv")), out)
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".arrow"])
@@ -549,7 +611,8 @@ def test_the_name_of_a_table_is_a_file_and_no_address(circuitflow, identity, tmp
     monkeypatch.chdir(tmp_path)
     table = pa.table({"x": [1.0], "y": [2.0]})
     for name in (f"t{ending}", b"\xff".decode("utf-8", "surrogateescape") + ending):
-        with open(name, "wb") as file, (pyarrow.parquet.ParquetWriter if ending == ".parquet" else pa.ipc.new_file)(file, table.schema) as writer:
+        with open(name, "wb") as file, (pyarrow.parquet.ParquetWriter if ending == ".parquet"
+                                        else pa.ipc.new_file)(file, table.schema) as writer:
             writer.write_table(table)
         outcome = circuitflow("run", identity(), "--table", name, "--forward")
         assert (outcome.status, outcome.out) == (0, "x,y\n1,2\n")
@@ -566,7 +629,8 @@ def test_a_name_with_a_separator_is_read_again(circuitflow, identity, tmp_path, 
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["x", "y", *names], ["1", "2", "3;4", "5\t6", ""]])
     kept = [argument for name in names for argument in ("--keep", name)]
     for name in ("t", "again"):
-        outcome = circuitflow("run", identity(), "--table", str(tmp_path / f"{name}.csv"), "--forward", *kept, "-o", str(tmp_path / "again.csv" if name == "t" else tmp_path / "last.csv"))
+        outcome = circuitflow("run", identity(), "--table", str(tmp_path / f"{name}.csv"), "--forward", *kept, "-o",
+                              str(tmp_path / "again.csv" if name == "t" else tmp_path / "last.csv"))
         assert (outcome.status, outcome.err) == (0, "")
     assert (tmp_path / "last.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
 
@@ -575,7 +639,8 @@ def test_a_table_of_which_nothing_is_read_is_refused(circuitflow, identity, tmp_
     (tmp_path / "t.csv").write_text("x,y\n1,2\n")
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--set", "x=1", "--set", "y=2")
     assert (outcome.status, outcome.out) == (2, "")
-    assert outcome.err.endswith("t.csv: no column is read, since 'x', 'y' have the same value in every row; leave out --set for one\n")
+    assert outcome.err.endswith("t.csv: no column is read, since 'x', 'y' have the same value in every row; leave out "
+                                "--set for one\n")
 
 
 @pytest.mark.parametrize("cell", [{"a": 1}, [1, 2], b"\xff"], ids=str)
@@ -584,6 +649,8 @@ def test_a_column_that_is_no_text_is_named(circuitflow, identity, tmp_path, cell
     arguments = ["run", identity(), "--table", str(tmp_path / "t.parquet"), "--keep", "more", "--forward"]
     outcome = circuitflow(*arguments)
     assert (outcome.status, outcome.out) == (2, "")
-    assert outcome.err == f"error: column 'more' is {pyarrow.parquet.read_schema(tmp_path / 't.parquet').field('more').type} and cannot be written as text; write .parquet or .arrow, or leave it out\n"
+    kind = pyarrow.parquet.read_schema(tmp_path / "t.parquet").field("more").type
+    assert outcome.err == (f"error: column 'more' is {kind} and cannot be written as text; write .parquet or .arrow, "
+                           "or leave it out\n")
     assert circuitflow(*arguments, "-o", str(tmp_path / "out.parquet")).status == 0
     assert pyarrow.parquet.read_table(tmp_path / "out.parquet").column("more").to_pylist() == [cell]

@@ -49,7 +49,8 @@ def write(path, table):
 @pytest.fixture
 def rows():
     random = np.random.RandomState(0)
-    return pa.table({"name": [f"r{i}" for i in range(3000)], "y": random.standard_normal(3000), "x": np.arange(3000) % 7})
+    return pa.table({"name": [f"r{i}" for i in range(3000)], "y": random.standard_normal(3000),
+                     "x": np.arange(3000) % 7})
 
 
 @pytest.mark.parametrize("source", [".parquet", ".csv", ".arrow"])
@@ -60,7 +61,8 @@ def test_a_table_goes_in_and_a_table_comes_out(circuitflow, tmp_path, monkeypatc
     out = tmp_path / f"out{target}"
     outcome = circuitflow("run", STAGED, "--table", str(tmp_path / f"rows{source}"), "-o", str(out))
     assert told(outcome) == (0, "", f"note: {tmp_path}/rows{source}: no input takes 'name'\n")
-    value, gradients = cf.Executor(cf.load(ROOT / STAGED)).vmap()(x=rows["x"].to_numpy().astype(float), y=rows["y"].to_numpy())
+    value, gradients = cf.Executor(cf.load(ROOT / STAGED)).vmap()(x=rows["x"].to_numpy().astype(float),
+                                                                  y=rows["y"].to_numpy())
     found = written(out)
     assert found.column_names == ["f", "dx", "dy"]
     for name, expected in {"f": value, "dx": gradients["x"], "dy": gradients["y"]}.items():
@@ -83,28 +85,35 @@ def test_csv_through_a_pipe(circuitflow, monkeypatch):
 
 def test_what_is_set_wins_over_a_column_and_forward_leaves_gradients_out(circuitflow, tmp_path):
     (tmp_path / "rows.csv").write_text("x,y\n1,2\n3,4\n")
-    outcome = circuitflow("run", "circuits/product.json", "--table", str(tmp_path / "rows.csv"), "--set", "y=10", "--defaults", "--forward")
-    assert told(outcome) == (0, "f\n-44\n-52\n", f"note: {tmp_path}/rows.csv: no input takes 'y' (its value is given)\n")
+    outcome = circuitflow("run", "circuits/product.json", "--table", str(tmp_path / "rows.csv"), "--set", "y=10",
+                          "--defaults", "--forward")
+    assert told(outcome) == (0, "f\n-44\n-52\n",
+                             f"note: {tmp_path}/rows.csv: no input takes 'y' (its value is given)\n")
 
 
 def test_an_empty_table_has_no_rows(circuitflow, tmp_path):
     (tmp_path / "rows.csv").write_text("x,y\n")
-    assert told(circuitflow("run", "circuits/product.json", "--table", str(tmp_path / "rows.csv"), "--defaults")) == (0, "f,dx,dy,dz\n", "")
+    assert told(circuitflow("run", "circuits/product.json", "--table", str(tmp_path / "rows.csv"),
+                            "--defaults")) == (0, "f,dx,dy,dz\n", "")
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("a,b\n1,2\n", "rows.csv: no column has the name of an input; its columns are 'a', 'b', the inputs are 'x', 'y', 'z'"),
+    ("a,b\n1,2\n",
+     "rows.csv: no column has the name of an input; its columns are 'a', 'b', the inputs are 'x', 'y', 'z'"),
     ("", "rows.csv: no column has the name of an input; it has none, the inputs are 'x', 'y', 'z'"),
     ("x,y\n1,two\n", "rows.csv: row 1 (line 2), column 'y': 'two' is no number; expected float64"),
-    ("x,y\n1,2\n3,\n", "rows.csv: row 2 (line 3), column 'y': there is no value; write one, such as NaN, or take the row out"),
+    ("x,y\n1,2\n3,\n",
+     "rows.csv: row 2 (line 3), column 'y': there is no value; write one, such as NaN, or take the row out"),
     ("x,x\n1,2\n", "rows.csv: column 'x' stands twice; rename one of the two"),
-    ("x,y\n1,2,3\n", "rows.csv: row 1 (line 2): it has 3 values, and the header has 2 columns; take out what is too much, or put quotes around a text with a separator in it"),
+    ("x,y\n1,2,3\n", "rows.csv: row 1 (line 2): it has 3 values, and the header has 2 columns; take out what is too "
+                     "much, or put quotes around a text with a separator in it"),
 ])
 def test_a_bad_table_is_told_and_nothing_is_written(circuitflow, tmp_path, monkeypatch, text, message):
     (tmp_path / "rows.csv").write_text(text)
     out = tmp_path / "out.parquet"
     out.write_text("as it was")
-    outcome = circuitflow("run", str(ROOT / "circuits/product.json"), "--table", str(tmp_path / "rows.csv"), "--defaults", "-o", str(out))
+    outcome = circuitflow("run", str(ROOT / "circuits/product.json"), "--table", str(tmp_path / "rows.csv"),
+                          "--defaults", "-o", str(out))
     assert outcome.status == 2
     assert outcome.err.replace(f"{tmp_path}/", "") == f"error: {message}\n"
     assert out.read_text() == "as it was"
@@ -118,20 +127,25 @@ def test_a_bad_parquet_file_is_told(circuitflow, tmp_path, rows):
     assert "Parquet magic bytes not found" in outcome.err
     write(tmp_path / "rows.parquet", rows.rename_columns(["x", "y", "z"]))
     outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.parquet"))
-    assert outcome.err.endswith("rows.parquet: column 'x' is string; expected float64, so cast it to a column of numbers\n")
+    assert outcome.err.endswith("rows.parquet: column 'x' is string; expected float64, so cast it to a column of "
+                                "numbers\n")
     write(tmp_path / "rows.parquet", pa.table({"x": [2**60 + 1], "y": [1.0]}))
-    assert "row 1, column 'x': 1152921504606846977 cannot be kept exactly in a float64" in circuitflow("run", STAGED, "--table", str(tmp_path / "rows.parquet")).err
+    outcome = circuitflow("run", STAGED, "--table", str(tmp_path / "rows.parquet"))
+    assert "row 1, column 'x': 1152921504606846977 cannot be kept exactly in a float64" in outcome.err
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--table", "nowhere.parquet"], "nowhere.parquet: No such file or directory"),
-    (["--table", "rows.xlsx"], "rows.xlsx: expected a table as .parquet, .arrow, .feather, .ipc, .csv, .tsv or .jsonl, or - for CSV"),
+    (["--table", "rows.xlsx"],
+     "rows.xlsx: expected a table as .parquet, .arrow, .feather, .ipc, .csv, .tsv or .jsonl, or - for CSV"),
     (["--keep", "id"], "--defaults and --keep go with --table"),
     (["--table", "rows.csv", "--table", "more.csv"], "--table is given twice; it takes one value, so give it once"),
     (["--table", "rows.csv", "--json"], "--table writes a table; leave out --json"),
-    (["--table", "rows.csv", "--jacobian"], "--jacobian, --hessian, --jvp, --debug-nans and --cache go with the interpreter, without --table"),
+    (["--table", "rows.csv", "--jacobian"],
+     "--jacobian, --hessian, --jvp, --debug-nans and --cache go with the interpreter, without --table"),
     (["-o", "out.csv"], "-o goes with --table; for a single run use --json and your shell's >"),
-    (["--engine", "tapes"], "there is no engine 'tapes'; did you mean 'tape'?; there are auto, interpreter, staged, tape, jax"),
+    (["--engine", "tapes"],
+     "there is no engine 'tapes'; did you mean 'tape'?; there are auto, interpreter, staged, tape, jax"),
     (["--engine", "tape", "--device", "gpu"], "the engine tape runs on the CPU; a device goes with the engine jax"),
     (["--engine", "jax", "--device", "abacus"], "there is no device 'abacus' for the engine jax; there is cpu"),
 ])
@@ -152,14 +166,16 @@ def test_a_place_that_cannot_be_written_to(circuitflow, tmp_path):
 def test_what_is_no_scalar_is_no_column(circuitflow, tmp_path):
     (tmp_path / "rows.csv").write_text("x\n1\n")
     outcome = circuitflow("run", "circuits/mlp.json", "--table", str(tmp_path / "rows.csv"), "--engine", "jax")
-    assert outcome.err == "error: 'image' is no scalar, so it is no column of a table; choose others by --of and --wrt, or leave gradients out by --forward\n"
+    assert outcome.err == ("error: 'image' is no scalar, so it is no column of a table; choose others by --of and "
+                           "--wrt, or leave gradients out by --forward\n")
 
 
 def test_without_pyarrow(circuitflow, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for arguments in (["--table", "rows.parquet"], ["--table", "-", "-o", "rows.parquet"]):
         outcome = circuitflow("run", STAGED, *arguments, stdin="x,y\n1,2\n")
-        assert told(outcome) == (2, "", "error: rows.parquet needs `pip install 'circuitflow[tables]'`; CSV does without\n")
+        assert told(outcome) == (2, "",
+                                 "error: rows.parquet needs `pip install 'circuitflow[tables]'`; CSV does without\n")
     outcome = circuitflow("run", STAGED, "--table", "-", "--forward", stdin="x,y\n1,2\n")
     assert told(outcome) == (0, "f\n0.1932777469974569\n", "")
 
@@ -179,10 +195,13 @@ def test_engines_at_the_command_line(circuitflow, engine):
 
 @pytest.mark.parametrize("engine", ["auto", "interpreter", "staged", "jax"])
 def test_a_loss_is_that_of_each_row(circuitflow, tmp_path, engine):
-    (tmp_path / "loss.json").write_text(document({"id": "p", "gate": "input"}, {"id": "t", "gate": "input"}, "loss = binary_cross_entropy(p, t)"))
+    (tmp_path / "loss.json").write_text(document({"id": "p", "gate": "input"}, {"id": "t", "gate": "input"},
+                                                 "loss = binary_cross_entropy(p, t)"))
     p, t = np.array([0.5, 0.2, 0.9]), np.array([1.0, 0.0, 0.25])
-    (tmp_path / "t.csv").write_text("id,p,t\n" + "".join(f"{i},{a},{b}\n" for i, (a, b) in enumerate(zip(p, t, strict=True))))
-    outcome = circuitflow("run", str(tmp_path / "loss.json"), "--table", str(tmp_path / "t.csv"), "--wrt", "p", "--keep", "id", "--engine", engine)
+    (tmp_path / "t.csv").write_text("id,p,t\n" + "".join(f"{i},{a},{b}\n" for i,
+                                                         (a, b) in enumerate(zip(p, t, strict=True))))
+    outcome = circuitflow("run", str(tmp_path / "loss.json"), "--table", str(tmp_path / "t.csv"), "--wrt", "p",
+                          "--keep", "id", "--engine", engine)
     assert (outcome.status, outcome.err) == (0, "")
     found = np.genfromtxt(io.StringIO(outcome.out), delimiter=",", names=True)
     np.testing.assert_allclose(found["loss"], -(t * np.log(p) + (1 - t) * np.log(1 - p)), rtol=1e-14)
@@ -194,12 +213,15 @@ def test_a_loss_is_that_of_each_row(circuitflow, tmp_path, engine):
 def test_reductions_arrays_and_small_floats_inside_a_circuit(circuitflow, tmp_path, verify):
     # Three scalars become a vector, which a vector of parameters weighs; an integer and a truth value come out too.
     nodes = [{"id": name, "gate": "input", "dtype": "float32"} for name in "abc"]
-    text = document(*nodes, {"id": "w", "gate": "parameter", "value": {"data": [1, 2, 3], "dtype": "float32"}}, "v = stack(a, b, c)", "wv = mul(w, v)", "mean = reduce_mean(wv)",
-                    {"id": "at", "gate": "arg_max", "axis": 0, "inputs": ["v"]}, "up = greater(a, b)", "first = identity(a)",
+    text = document(*nodes, {"id": "w", "gate": "parameter", "value": {"data": [1, 2, 3], "dtype": "float32"}},
+                    "v = stack(a, b, c)", "wv = mul(w, v)", "mean = reduce_mean(wv)",
+                    {"id": "at", "gate": "arg_max", "axis": 0, "inputs": ["v"]}, "up = greater(a, b)",
+                    "first = identity(a)",
                     outputs=["mean", "at", "up", "first"])
     (tmp_path / "c.json").write_text(text)
     (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n0.1,-5,-6\n")
-    outcome = circuitflow("run", str(tmp_path / "c.json"), "--table", str(tmp_path / "t.csv"), "--wrt", "a,c", *verify, "-o", str(tmp_path / "out.parquet"))
+    outcome = circuitflow("run", str(tmp_path / "c.json"), "--table", str(tmp_path / "t.csv"), "--wrt", "a,c", *verify,
+                          "-o", str(tmp_path / "out.parquet"))
     assert (outcome.status, outcome.err) == (0, "note: gradients of the sum mean + first; --of chooses one\n")
     found = pa.parquet.read_table(tmp_path / "out.parquet")
     assert [str(kind) for kind in found.schema.types] == ["float", "int64", "bool", "float", "float", "float"]
@@ -215,12 +237,14 @@ def test_a_column_is_no_array(circuitflow, tmp_path):
     (tmp_path / "t.csv").write_text("x,label\n1,2\n")
     outcome = circuitflow("run", "circuits/logistic_regression.json", "--table", str(tmp_path / "t.csv"), "--forward")
     assert outcome.status == 2
-    assert ("column 'x' has one number in each row, and input 'x' has shape (8, 4); write the circuit for one example, with a scalar input for each column, or give "
+    assert ("column 'x' has one number in each row, and input 'x' has shape (8, 4); write the circuit for one example, "
+            "with a scalar input for each column, or give "
             "'x' by --set, the same for every row\n") in outcome.err
 
 
 def test_a_row_that_cannot_be_computed_is_named(circuitflow, tmp_path):
-    text = document({"id": "k", "gate": "input", "dtype": "int64"}, {"id": "v", "gate": "constant", "value": [1, 2, 3]}, {"id": "f", "gate": "gather", "inputs": ["v", "k"]})
+    text = document({"id": "k", "gate": "input", "dtype": "int64"}, {"id": "v", "gate": "constant", "value": [1, 2, 3]},
+                    {"id": "f", "gate": "gather", "inputs": ["v", "k"]})
     (tmp_path / "c.json").write_text(text)
     outcome = circuitflow("run", str(tmp_path / "c.json"), "--table", "-", "--forward", stdin="k\n0\n2\n3\n")
     assert outcome.status == 2
@@ -229,9 +253,11 @@ def test_a_row_that_cannot_be_computed_is_named(circuitflow, tmp_path):
 
 def test_what_no_row_can_do_is_told_once(circuitflow, tmp_path):
     (tmp_path / "t.csv").write_text("p,t\n0.5,1\n")
-    (tmp_path / "loss.json").write_text(document({"id": "p", "gate": "input"}, {"id": "t", "gate": "input"}, "loss = binary_cross_entropy(p, t)"))
+    (tmp_path / "loss.json").write_text(document({"id": "p", "gate": "input"}, {"id": "t", "gate": "input"},
+                                                 "loss = binary_cross_entropy(p, t)"))
     outcome = circuitflow("run", str(tmp_path / "loss.json"), "--table", str(tmp_path / "t.csv"), "--engine", "tape")
-    assert told(outcome) == (2, "", "error: the tape cannot take binary_cross_entropy, which is no operation on floats; choose another engine\n")
+    assert told(outcome) == (2, "", "error: the tape cannot take binary_cross_entropy, which is no operation on "
+                                    "floats; choose another engine\n")
 
 
 # Several outputs ------------------------------------------------------------------------------------------------------
@@ -252,7 +278,8 @@ def test_what_several_outputs_are_differentiated_as_is_said(circuitflow, argumen
 
 def test_many_columns_are_matched_in_linear_time():
     names = [f"x{i}" for i in range(40000)]
-    circuit = cf.loads(json.dumps({"circuitflow": "1.0", "nodes": [*({"id": name, "gate": "input"} for name in names), {"id": "f", "gate": "add", "inputs": names}],
+    circuit = cf.loads(json.dumps({"circuitflow": "1.0", "nodes": [*({"id": name, "gate": "input"} for name in names),
+                                                                   {"id": "f", "gate": "add", "inputs": names}],
                                    "outputs": ["f"]}))
     before = time.process_time()  # CPU seconds: 0.1 of them, and 30 where every name is looked for in a list
     wanted, note = matched(circuit, [*reversed(names), "y", "z"], names, (), ["y"], "t.csv", defaults=False)

@@ -49,15 +49,19 @@ def test_numbers_are_kept_exactly():
 
 @pytest.mark.parametrize(("value", "node", "message"), [
     ([1, [2]], {}, "node 'x': a list of 1 stands beside a number; expected lists of equal length"),
-    ({"data": [[1], [2, 3]]}, {}, "node 'x': a list of 2 stands beside a list of 1; expected lists of equal length"), ({"data": [1.5], "dtype": "int64"}, {}, "node 'x': 1.5 is not an int64: expected an integer from -9223372036854775808 to 9223372036854775807"),
+    ({"data": [[1], [2, 3]]}, {}, "node 'x': a list of 2 stands beside a list of 1; expected lists of equal length"),
+    ({"data": [1.5], "dtype": "int64"}, {},
+     "node 'x': 1.5 is not an int64: expected an integer from -9223372036854775808 to 9223372036854775807"),
     ([[1], 2], {}, "node 'x': 2 stands beside a list of 1; expected lists of equal length"),
     ([1, None], {}, "node 'x': null is not a number"),
     ([1, {"a": 1}], {}, "node 'x': an object with 'a' is not a number"),
-    ([1, "two"], {}, "node 'x': \"two\" is text; expected a number without quotes, or \"NaN\", \"Infinity\" or \"-Infinity\""),
+    ([1, "two"], {},
+     "node 'x': \"two\" is text; expected a number without quotes, or \"NaN\", \"Infinity\" or \"-Infinity\""),
     ([1, True], {}, "node 'x': true is not a float64; write a number"),
     (1, {"dtype": "bool"}, "node 'x': 1 is not a bool"),
     (300, {"dtype": "uint8"}, "node 'x': 300 is not an uint8: expected an integer from 0 to 255"),
-    ("NaN", {"dtype": "int64"}, "node 'x': nan is not an int64: expected an integer from -9223372036854775808 to 9223372036854775807"),
+    ("NaN", {"dtype": "int64"},
+     "node 'x': nan is not an int64: expected an integer from -9223372036854775808 to 9223372036854775807"),
     (1e39, {"dtype": "float32"}, "node 'x': 1e+39 is too large for a float32"),
     (2**53 + 1, {}, "node 'x': 9007199254740993 cannot be kept exactly in a float64; write it as a float such as 1e20"),
     (10**400 + 1, {}, "node 'x': an integer of more than 20 digits cannot be kept exactly in a float64; write it as a "
@@ -68,14 +72,17 @@ def test_numbers_are_kept_exactly():
      "node 'x': shape (4, 1) has 4 elements, the data has shape (2, 2); expected equal shapes, a flat list of as many "
      "numbers, or one number that fills the shape"),
     ({"data": 0, "shape": [100000, 100000]}, {},
-     "node 'x': a float64 tensor of shape (100000, 100000) takes 74.51 GiB; at most 4 GiB are allowed (limit tensor_bytes)"),
+     "node 'x': a float64 tensor of shape (100000, 100000) takes 74.51 GiB; at most 4 GiB are allowed (limit "
+     "tensor_bytes)"),
     ({"random": "normal", "shape": [2], "seed": 0}, {"dtype": "int64"},
      "node 'x': random values are float64 or float32, not int64"),
     ({"random": "he_normal", "shape": [2], "seed": 0}, {},
      "node 'x': he_normal needs a weight of shape (…, in, out), not (2,)"),
     ({"random": "normal", "shape": [2], "seed": -1}, {}, "node 'x': 'seed' is -1; expected 0 or more"),
-    ({"random": "normal", "shape": [2], "seed": 2**32}, {}, "node 'x': 'seed' is 4294967296; expected less than 4294967296"),
-    ({"random": "normal", "shape": [1] * 65, "seed": 0}, {}, "node 'x': 'shape' is a list of 65; expected at most 64 items"),
+    ({"random": "normal", "shape": [2], "seed": 2**32}, {},
+     "node 'x': 'seed' is 4294967296; expected less than 4294967296"),
+    ({"random": "normal", "shape": [1] * 65, "seed": 0}, {},
+     "node 'x': 'shape' is a list of 65; expected at most 64 items"),
 ])
 def test_values_that_cannot_be_used(value, node, message):
     assert faults(document({"id": "x", "gate": "input", "value": value, **node})) == [message]
@@ -125,15 +132,19 @@ def test_tensor_files(folder):
     ({"tensor": "WW"}, "no tensor 'WW' in 'weights.safetensors'; did you mean 'W'?"),
     ({"shape": [3, 2]}, "shape (3, 2) is declared, the file has (2, 3)"),
     ({"dtype": "float32"}, "dtype float32 is declared, the file has float64"),
-    ({"tensor": "h"}, "tensor 'h' is C64; expected one of 'float64', 'float32', 'float16', 'int64', 'int32', 'int16', 'int8', "
+    ({"tensor": "h"},
+     "tensor 'h' is C64; expected one of 'float64', 'float32', 'float16', 'int64', 'int32', 'int16', 'int8', "
                       "'uint64', 'uint32', 'uint16', 'uint8', 'bool'"),
     ({"file": "text.safetensors"}, "'text.safetensors' is not a safetensors file"),
     ({"file": "nowhere.safetensors"}, "'nowhere.safetensors': no such file beside the document"),
     ({"file": "deep"}, "'deep': no such file beside the document"),
     *[({"file": name}, f"'{shown}' is not allowed: expected a relative path, with forward slashes and no '..', of a "
                        "file beside or below the document")
-      for name, shown in [("../w.safetensors", "../w.safetensors"), ("deep/../weights.safetensors", "deep/../weights.safetensors"),
-                          ("/etc/passwd", "/etc/passwd"), ("C:/w", "C:/w"), ("deep\\w", "deep\\w"), ("w\0", "w\\x00"), ("", "")]],
+      for name,
+      shown in [("../w.safetensors", "../w.safetensors"),
+                ("deep/../weights.safetensors", "deep/../weights.safetensors"),
+                          ("/etc/passwd", "/etc/passwd"), ("C:/w", "C:/w"), ("deep\\w", "deep\\w"), ("w\0", "w\\x00"),
+                          ("", "")]],
 ])
 def test_tensor_files_that_cannot_be_used(folder, value, message):
     value = {"file": "weights.safetensors", "tensor": "W", **value}
@@ -142,7 +153,8 @@ def test_tensor_files_that_cannot_be_used(folder, value, message):
 
 def test_a_tensor_file_larger_than_the_limit(folder):
     value = {"file": "weights.safetensors", "tensor": "W"}
-    assert faults(document({"id": "x", "gate": "input", "value": value}), folder=folder, limits=cf.Limits(tensor_bytes=40)) == [
+    assert faults(document({"id": "x", "gate": "input", "value": value}), folder=folder,
+                  limits=cf.Limits(tensor_bytes=40)) == [
         "node 'x': a float64 tensor of shape (2, 3) takes 48 bytes; at most 40 bytes are allowed (limit tensor_bytes)"]
 
 
@@ -153,16 +165,21 @@ def test_links_must_not_lead_out(folder, tmp_path_factory):
     (folder / "loop").symlink_to(folder / "loop")
     (folder / "inside.safetensors").symlink_to(folder / "weights.safetensors")
     text = document({"id": "x", "gate": "input", "value": {"file": "link.safetensors", "tensor": "W"}})
-    assert faults(text, folder=folder) == ["node 'x': 'link.safetensors' is not allowed: a link leads out of the document's folder"]
-    assert faults(text.replace("link.safetensors", "loop"), folder=folder) == ["node 'x': 'loop': no such file beside the document"]
+    assert faults(text,
+                  folder=folder) == ["node 'x': 'link.safetensors' is not allowed: a link leads out of the document's "
+                                     "folder"]
+    assert faults(text.replace("link.safetensors", "loop"),
+                  folder=folder) == ["node 'x': 'loop': no such file beside the document"]
     assert faults(text.replace("link.safetensors", "inside.safetensors"), folder=folder) == []
-    assert faults(text) == ["node 'x': 'link.safetensors' cannot be read: a document without a folder has no files beside it"]
+    assert faults(text) == ["node 'x': 'link.safetensors' cannot be read: a document without a folder has no files "
+                            "beside it"]
 
 
 FULL = {
     "$schema": "../schemas/circuit.schema.json", "circuitflow": "1.0", "name": "full", "description": "everything",
     "dtype": "float32",
-    "circuits": {"a": {"name": "inner", "nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["x"]}],
+    "circuits": {"a": {"name": "inner",
+                       "nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["x"]}],
                        "outputs": ["y"]}},
     "nodes": [
         {"id": "x", "gate": "input", "value": [1, 2], "shape": ["n"], "label": "the ünput", "description": "d",
@@ -212,7 +229,8 @@ def test_a_document_can_be_made_of_its_models():
         model.GateNode(id="f", gate="reduce_sum", inputs={"x": "h"}, axis=0)],
         circuits={"a": model.Body(nodes=[model.InputNode(id="x", gate="input"), model.InputNode(id="y", gate="input")],
                                   outputs=["y"]), "b": model.CircuitFile(file="b.json")})
-    assert [type(node) for node in made.nodes] == [model.ParameterNode] * 2 + [model.InputNode, model.CallNode, model.GateNode]
+    assert [type(node) for node in made.nodes] == [model.ParameterNode] * 2 + [model.InputNode, model.CallNode,
+                                                                               model.GateNode]
     with pytest.raises(cf.DocumentError, match="'b.json' cannot be read: a document without a folder"):
         cf.Circuit(made)
     tensors = made.model_copy(update={"circuits": {"a": made.circuits["a"]}})
@@ -296,7 +314,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(cf.InputError, match=r"c.json' cannot be written: No space left on device; the file is as it was"):
+    with pytest.raises(cf.InputError,
+                       match=r"c.json' cannot be written: No space left on device; the file is as it was"):
         write(path, "newer")
     assert path.read_text(encoding="utf-8") == "new ü\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.json", "fresh.json"]

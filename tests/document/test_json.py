@@ -1,6 +1,8 @@
-"""The JSON Parsing Test Suite by Nicolas Seriot (MIT licence, github.com/nst/JSONTestSuite), each case as a part of a document.
+"""The JSON Parsing Test Suite by Nicolas Seriot (MIT licence, github.com/nst/JSONTestSuite), each case as a part of a
+document.
 
-`json_parsing.json` has its cases by name: what begins with y is to be accepted, with n to be refused, with i either. Bytes that
+`json_parsing.json` has its cases by name: what begins with y is to be accepted, with n to be refused, with i either.
+Bytes that
 are not UTF-8 stand there as U+FFFD. Two cases that are long are made here.
 """
 
@@ -25,7 +27,8 @@ def as_bytes(text: str) -> bytes:
 
 def placed(case: str) -> list[bytes]:
     """A document that has the case as metadata, and as a whole."""
-    around = '{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 1}], "outputs": ["x"], "metadata": {"case": @}}'
+    around = ('{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 1}], "outputs": ["x"], '
+              '"metadata": {"case": @}}')
     return [around.encode().replace(b"@", as_bytes(case)), as_bytes(case)]
 
 
@@ -52,7 +55,8 @@ def test_a_case_is_accepted_or_refused_as_its_name_says(name, tmp_path):
     elif name[0] == "y":
         assert inside == ""
         assert whole  # a document it is not, but JSON: what is said is of the document
-        assert not any(words in whole for words in ("is expected in place", "is missing before", "not closed", "after the end", "is not JSON"))
+        assert not any(words in whole for words in ("is expected in place", "is missing before", "not closed",
+                                                    "after the end", "is not JSON"))
     elif name[0] == "n":
         assert inside
         assert whole

@@ -27,7 +27,8 @@ BEYOND_A_SCHEMA = {
     "byte_order_mark", "call_operands", "call_outputs", "call_shapes", "circuit_file_absolute", "circuit_file_folder",
     "circuit_file_hostile", "circuit_file_outside", "comment", "control_character", "cycle",
     "dangling_output", "dangling_source", "dangling_target", "data_and_shape", "declared_shape", "deep_metadata",
-    "deep_value", "digits_beyond_python", "doubled_edges", "duplicate_circuit", "duplicate_id", "duplicate_key", "duplicate_keys_below",
+    "deep_value", "digits_beyond_python", "doubled_edges", "duplicate_circuit", "duplicate_id", "duplicate_key",
+    "duplicate_keys_below",
     "edge_into_input", "edges_and_inputs", "einsum_injection", "empty", "endless_exponent", "endless_fraction",
     "exponential", "fault_in_file", "file_absolute", "file_backslash", "file_digest", "file_drive", "file_empty",
     "file_folder", "file_home", "file_hostile", "file_in_itself", "file_missing", "file_nul", "file_of_proc",
@@ -38,10 +39,12 @@ BEYOND_A_SCHEMA = {
     "no_such_output", "not_safetensors", "nul_byte", "one_hot_bomb", "outer_bomb", "output_twice",
     "overflowing_number", "overlong_utf8", "pad_bomb", "port_twice", "ragged", "recursion", "reshape",
     "scan_of_itself", "self_loop", "shape_empty_and_endless", "shape_overflowing", "single_quotes",
-    "size_of_too_many_factors", "size_of_too_many_terms", "size_with_too_large_a_factor", "ten_gigabytes", "tensor_name_hostile",
+    "size_of_too_many_factors", "size_of_too_many_terms", "size_with_too_large_a_factor", "ten_gigabytes",
+    "tensor_name_hostile",
     "tile_bomb", "too_few_operands", "too_many_operands", "trailing_comma", "trailing_garbage", "two_documents",
     "unclosed", "underflow", "underflow_float32", "unknown_circuit", "unknown_port",
-    "upstream_of_another_shape", "upstream_of_too_much", "upstream_shape", "upstream_unknown", "utf16", "utf16_big_endian", "utf32", "value_hostile", "where_number",
+    "upstream_of_another_shape", "upstream_of_too_much", "upstream_shape", "upstream_unknown", "utf16",
+    "utf16_big_endian", "utf32", "value_hostile", "where_number",
 }
 
 
@@ -121,7 +124,8 @@ def is_valid(schema, instance):
 
 @pytest.mark.parametrize("name", [*NODES, *GATES])
 def test_an_editor_shows_the_documentation_of_every_gate(name):
-    found = [schema["description"] for schema in matching(SCHEMA["$defs"]["Node"], {"id": "f", "gate": name}, ["gate"]) if "description" in schema]
+    found = [schema["description"] for schema in matching(SCHEMA["$defs"]["Node"], {"id": "f", "gate": name}, ["gate"])
+             if "description" in schema]
     if name in GATES:
         assert found[0] == f"{GATES[name].formula}: {GATES[name].summary} Operands: {operands(GATES[name])}."
     else:
@@ -151,11 +155,15 @@ def test_the_schemas_have_names_with_the_version_of_the_format():
 # Strict validators --------------------------------------------------------------------------------------------------
 
 # The words that ajv knows in its strict mode; it refuses all others.
-WORDS = {"$schema", "$id", "$defs", "$ref", "title", "description", "default", "type", "enum", "const", "anyOf", "allOf", "if", "then", "else",
-         "properties", "patternProperties", "additionalProperties", "propertyNames", "required", "items", "minItems", "maxItems", "pattern", "minLength", "maxLength",
+WORDS = {"$schema", "$id", "$defs", "$ref", "title", "description", "default", "type", "enum", "const", "anyOf",
+         "allOf", "if", "then", "else",
+         "properties", "patternProperties", "additionalProperties", "propertyNames", "required", "items", "minItems",
+         "maxItems", "pattern", "minLength", "maxLength",
          "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
-OF_TYPE = {"object": {"properties", "patternProperties", "additionalProperties", "propertyNames", "required"}, "array": {"items", "minItems", "maxItems"},
-           "string": {"pattern", "minLength", "maxLength"}, "number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}}
+OF_TYPE = {"object": {"properties", "patternProperties", "additionalProperties", "propertyNames", "required"},
+           "array": {"items", "minItems", "maxItems"},
+           "string": {"pattern", "minLength", "maxLength"},
+           "number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}}
 
 
 def strict(schema, types=(), keys=()):
@@ -167,7 +175,8 @@ def strict(schema, types=(), keys=()):
     assert len(set(own) - {"null"}) <= 1
     types = own or types
     for type_, words in OF_TYPE.items():
-        assert not schema.keys() & words or type_ in types or (type_ == "number" and "integer" in types), (schema, types)
+        assert not schema.keys() & words or type_ in types or (type_ == "number"
+                                                               and "integer" in types), (schema, types)
     keys = {*keys, *schema.get("properties", {})}
     assert set(schema.get("required", ())) <= keys
     assert ("if" in schema) == ("then" in schema) == ("else" in schema)
@@ -208,7 +217,8 @@ def plain_schema():
             "required": attributes.get("required", []), "additionalProperties": False}
     definitions["Node"] = {
         "type": "object", "properties": {**generic, "gate": {"enum": list(references)}}, "required": ["id", "gate"],
-        "allOf": [{"if": {"properties": {"gate": {"const": name}}, "required": ["gate"]}, "then": {"$ref": f"#/$defs/{reference}"}}
+        "allOf": [{"if": {"properties": {"gate": {"const": name}}, "required": ["gate"]},
+                   "then": {"$ref": f"#/$defs/{reference}"}}
                   for name, reference in references.items()]}
     for body in (schema, definitions["Body"]):
         body["properties"]["nodes"]["items"] = {"$ref": "#/$defs/Node"}
@@ -220,16 +230,23 @@ def closed(schema):
         return [closed(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    return {word: closed(part) for word, part in schema.items()} | ({"additionalProperties": False} if "patternProperties" in schema else {})
+    return {word: closed(part) for word, part in schema.items()} | ({"additionalProperties": False}
+                                                                    if "patternProperties" in schema else {})
 
 
 PLAIN = jsonschema.Draft202012Validator(plain_schema())
-SOMETHING = [None, True, 0, 1, -1, 2.5, "", "x", "NaN", "a.b", "a b", "0", "x" * 129, [], [1], ["x"], [None], [[1, 1]], {}, {"x": "y"}, {"data": [1]},
-             {"data": 3, "shape": [-1]}, {"file": "w", "tensor": "t"}, {"file": "w"}, {"random": "normal", "shape": [1], "seed": 0},
-             {"random": "uniform", "shape": [1], "seed": 0, "low": 1}, {"random": "he_normal", "shape": [], "seed": 1, "mean": 1}, {"random": "x", "shape": []},
-             {"data": 1, "file": "x", "tensor": "t"}, {"nodes": [{"id": "x", "gate": "input"}], "outputs": ["x"]}, "float32", "int8", "mean"]
-KEYS = ["id", "gate", "inputs", "value", "shape", "dtype", "label", "metadata", "circuit", "then", "over", "cache", "axis", "circuits", "nodes", "edges", "outputs",
-        "upstream", "layout", "circuitflow", "source", "port", "data", "file", "random", "seed", "zzz", "a b", "0", "x.y", "x" * 129]
+SOMETHING = [None, True, 0, 1, -1, 2.5, "", "x", "NaN", "a.b", "a b", "0", "x" * 129, [], [1], ["x"], [None], [[1, 1]],
+             {}, {"x": "y"}, {"data": [1]},
+             {"data": 3, "shape": [-1]}, {"file": "w", "tensor": "t"}, {"file": "w"},
+             {"random": "normal", "shape": [1], "seed": 0},
+             {"random": "uniform", "shape": [1], "seed": 0, "low": 1},
+             {"random": "he_normal", "shape": [], "seed": 1, "mean": 1}, {"random": "x", "shape": []},
+             {"data": 1, "file": "x", "tensor": "t"}, {"nodes": [{"id": "x", "gate": "input"}], "outputs": ["x"]},
+             "float32", "int8", "mean"]
+KEYS = ["id", "gate", "inputs", "value", "shape", "dtype", "label", "metadata", "circuit", "then", "over", "cache",
+        "axis", "circuits", "nodes", "edges", "outputs",
+        "upstream", "layout", "circuitflow", "source", "port", "data", "file", "random", "seed", "zzz", "a b", "0",
+        "x.y", "x" * 129]
 
 
 OBJECTS = [{"circuitflow": "1.0", **document} for document in [
@@ -276,9 +293,11 @@ def written(name):
 
 
 def test_what_is_valid_is_what_the_plain_schema_takes():
-    documents = [json.loads(file.read_text()) for file in sorted((ROOT / "circuits").glob("*.json")) if file.stat().st_size < 3000]
+    documents = [json.loads(file.read_text()) for file in sorted((ROOT / "circuits").glob("*.json"))
+                 if file.stat().st_size < 3000]
     chance = random.Random(0)
-    documents += [mutated({"nodes": [], "outputs": ["f"], **document}, chance) for document in OBJECTS for _ in range(100)]
+    documents += [mutated({"nodes": [], "outputs": ["f"], **document}, chance) for document in OBJECTS
+                  for _ in range(100)]
     documents += [document for name in GATES for document in written(name)]
     documents += [mutated(chance.choice(documents), chance) for _ in range(3000)]
     verdicts = [VALIDATOR.is_valid(document) for document in documents]
@@ -305,7 +324,8 @@ def evaluations(schema, document, *, thorough):
         return [] if [] in found else found[0]
 
     rules = jsonschema.Draft202012Validator.VALIDATORS | ({"anyOf": any_of} if thorough else {})
-    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {word: counted(rule) for word, rule in rules.items()})(schema)
+    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator,
+                                             {word: counted(rule) for word, rule in rules.items()})(schema)
     assert validator.is_valid(document)
     return count
 
@@ -326,7 +346,8 @@ def test_the_cost_grows_with_the_logarithm_of_the_table():
     def cost(table):
         schema = document_schema({name: GateForm("x", GATES[gate].attributes) for name, gate in table.items()})
         nodes = [{"id": "f", "gate": name, "inputs": ["x"]} for name in table if not schema_needs(GATES[table[name]])]
-        return max(evaluations(schema, {"circuitflow": "1.0", "nodes": [node], "outputs": ["f"]}, thorough=True) for node in nodes[::7])
+        return max(evaluations(schema, {"circuitflow": "1.0", "nodes": [node], "outputs": ["f"]}, thorough=True)
+                   for node in nodes[::7])
 
     once = cost({name: name for name in GATES})
     assert cost({f"{name}_{i}": name for name in GATES for i in range(8)}) <= once + 3 * 3

@@ -18,6 +18,7 @@ from circuitflow.interpreter.question import Question
 from support.documents import circuit
 from support.engines import SMALL, batched, close, inputs_of, upstream_of
 from support.gate_examples import EXAMPLES, attributes_of
+from support.slices import gate_of
 
 ROWS = 1001
 RANDOM = np.random.RandomState(0)
@@ -37,7 +38,8 @@ def gate(name, kind, *operands, **attributes):
     return {"id": name, "gate": kind, "inputs": list(operands), **attributes}
 
 
-LAYER = [given_x(), parameter("W", 5, 4), parameter("b", 4, seed=1), gate("p", "matmul", "x", "W"), gate("a", "add", "p", "b")]
+LAYER = [given_x(), parameter("W", 5, 4), parameter("b", 4, seed=1), gate("p", "matmul", "x", "W"),
+         gate("a", "add", "p", "b")]
 LABELS = {"id": "t", "gate": "input", "shape": ["batch"], "dtype": "int64"}
 NETWORK = [*LAYER, LABELS, gate("h", "relu", "a"), parameter("V", 4, 3, seed=2), gate("q", "matmul", "h", "V"),
            gate("loss", "softmax_cross_entropy_loss", "q", "t")]
@@ -51,27 +53,41 @@ SEPARABLE = {
                      {"x": X, "dr": RANDOM.standard_normal((ROWS, 4))}),
     "of float32": (circuit(*LAYER, gate("s", "sigmoid", "a"), gate("f", "reduce_sum", "s"), dtype="float32"),
                    {"x": X.astype(np.float32)}),
-    "a function of a mean": (circuit(*LAYER, gate("m", "reduce_mean", "a"), gate("e", "exp", "m"), gate("f", "mul", "e", "m")), {"x": X}),
-    "rows divided by a sum": (circuit(*LAYER, gate("e", "exp", "a"), gate("s", "reduce_sum", "e"), gate("r", "div", "e", "s"),
-                                      gate("l", "log", "r"), gate("m", "mul", "r", "l"), gate("f", "reduce_sum", "m")), {"x": X}),
-    "batch normalisation": (circuit(*LAYER, gate("m", "reduce_mean", "a", axis=0, keepdims=True), gate("c", "sub", "a", "m"),
-                                    gate("s", "square", "c"), gate("v", "reduce_mean", "s", axis=0), gate("d", "sqrt", "v"),
-                                    gate("n", "div", "c", "d"), gate("t", "tanh", "n"), gate("f", "reduce_sum", "t")), {"x": X}),
-    "layer normalisation": (circuit(*LAYER, parameter("g", 4, seed=3), parameter("o", 4, seed=4), gate("n", "layer_normalization", "a", "g", "o"),
+    "a function of a mean": (circuit(*LAYER, gate("m", "reduce_mean", "a"), gate("e", "exp", "m"),
+                                     gate("f", "mul", "e", "m")), {"x": X}),
+    "rows divided by a sum": (circuit(*LAYER, gate("e", "exp", "a"), gate("s", "reduce_sum", "e"),
+                                      gate("r", "div", "e", "s"),
+                                      gate("l", "log", "r"), gate("m", "mul", "r", "l"), gate("f", "reduce_sum", "m")),
+                              {"x": X}),
+    "batch normalisation": (circuit(*LAYER, gate("m", "reduce_mean", "a", axis=0, keepdims=True),
+                                    gate("c", "sub", "a", "m"),
+                                    gate("s", "square", "c"), gate("v", "reduce_mean", "s", axis=0),
+                                    gate("d", "sqrt", "v"),
+                                    gate("n", "div", "c", "d"), gate("t", "tanh", "n"), gate("f", "reduce_sum", "t")),
+                            {"x": X}),
+    "layer normalisation": (circuit(*LAYER, parameter("g", 4, seed=3), parameter("o", 4, seed=4),
+                                    gate("n", "layer_normalization", "a", "g", "o"),
                                     gate("s", "swish", "n"), gate("f", "reduce_mean", "s")), {"x": X}),
-    "matrices in a batch": (circuit(given_x(("batch", 3, 5)), parameter("W", 5, 4), gate("p", "matmul", "x", "W"), gate("t", "matrix_transpose", "p"),
-                                    gate("m", "matmul", "p", "t"), gate("r", "reshape", "m", shape=[-1, 9]), gate("s", "tanh", "r"),
+    "matrices in a batch": (circuit(given_x(("batch", 3, 5)), parameter("W", 5, 4), gate("p", "matmul", "x", "W"),
+                                    gate("t", "matrix_transpose", "p"),
+                                    gate("m", "matmul", "p", "t"), gate("r", "reshape", "m", shape=[-1, 9]),
+                                    gate("s", "tanh", "r"),
                                     gate("f", "reduce_sum", "s")), {"x": RANDOM.standard_normal((ROWS, 3, 5))}),
-    "scalars in a batch": (circuit(given_x(("batch",)), parameter("w"), gate("p", "mul", "x", "w"), gate("s", "sin", "p"),
+    "scalars in a batch": (circuit(given_x(("batch",)), parameter("w"), gate("p", "mul", "x", "w"),
+                                   gate("s", "sin", "p"),
                                    gate("f", "reduce_mean", "s")), {"x": X[:, 0]}),
     "a number of the batch that is selected": (
         circuit(*LAYER, gate("s", "reduce_mean", "a", axis=1), gate("r", "relu", "s"), gate("m", "reduce_mean", "r"),
-                {"id": "z", "gate": "constant", "value": 0.5}, gate("c", "max", "r", "z"), gate("k", "reduce_mean", "c"),
+                {"id": "z", "gate": "constant", "value": 0.5}, gate("c", "max", "r", "z"),
+                gate("k", "reduce_mean", "c"),
                 gate("f", "add", "m", "k")), {"x": X}),
-    "several names": (circuit(given_x(("batch", "time")), gate("e", "exp", "x"), gate("s", "reduce_sum", "e", axis=1), gate("l", "log", "s"),
+    "several names": (circuit(given_x(("batch", "time")), gate("e", "exp", "x"), gate("s", "reduce_sum", "e", axis=1),
+                              gate("l", "log", "s"),
                               gate("f", "reduce_mean", "l")), {"x": RANDOM.standard_normal((ROWS, 7))}),
-    "joined and stacked": (circuit(*LAYER, gate("e", "exp", "x"), gate("c", "concat", "a", "e", axis=1), gate("t", "tanh", "a"),
-                                   gate("k", "stack", "a", "t", axis=2), gate("m", "reduce_max", "k", axis=[1, 2]), gate("u", "reduce_sum", "c", axis=1),
+    "joined and stacked": (circuit(*LAYER, gate("e", "exp", "x"), gate("c", "concat", "a", "e", axis=1),
+                                   gate("t", "tanh", "a"),
+                                   gate("k", "stack", "a", "t", axis=2), gate("m", "reduce_max", "k", axis=[1, 2]),
+                                   gate("u", "reduce_sum", "c", axis=1),
                                    gate("f", "mul", "u", "m"), gate("g", "reduce_sum", "f"), outputs=["g"]), {"x": X}),
     "what no row reaches": (circuit(*LAYER, gate("e", "exp", "b"), gate("s", "reduce_sum", "a"), outputs=["s", "e"]),
                             {"x": X, "de": np.ones(4)}),
@@ -79,11 +95,14 @@ SEPARABLE = {
 
 INSEPARABLE = {
     "sorted": circuit(*LAYER, gate("s", "sort", "a", axis=0), gate("m", "tanh", "s"), gate("f", "reduce_sum", "m")),
-    "running sum": circuit(*LAYER, gate("s", "cum_sum", "a", axis=0), gate("m", "tanh", "s"), gate("f", "reduce_sum", "m")),
+    "running sum": circuit(*LAYER, gate("s", "cum_sum", "a", axis=0), gate("m", "tanh", "s"),
+                           gate("f", "reduce_sum", "m")),
     "largest": circuit(*LAYER, gate("f", "reduce_max", "a")),
-    "every row with every row": circuit(*LAYER, gate("t", "matrix_transpose", "a"), gate("m", "matmul", "a", "t"), gate("e", "tanh", "m"),
+    "every row with every row": circuit(*LAYER, gate("t", "matrix_transpose", "a"), gate("m", "matmul", "a", "t"),
+                                        gate("e", "tanh", "m"),
                                         gate("f", "reduce_sum", "e")),
-    "flattened": circuit(*LAYER, gate("r", "reshape", "a", shape=[-1]), gate("e", "tanh", "r"), gate("f", "reduce_sum", "e")),
+    "flattened": circuit(*LAYER, gate("r", "reshape", "a", shape=[-1]), gate("e", "tanh", "r"),
+                         gate("f", "reduce_sum", "e")),
 }
 
 
@@ -120,13 +139,16 @@ def test_an_operand_that_a_gate_refuses_is_told_as_by_the_interpreter():
     loaded, _ = SEPARABLE["loss of a network"]
     labels = T.copy()
     labels[700] = 3
-    with pytest.raises(cf.GateError, match=re.escape("node 'loss': softmax_cross_entropy_loss: label 3 is out of range for 3 classes")):
+    with pytest.raises(cf.GateError,
+                       match=re.escape("node 'loss': softmax_cross_entropy_loss: label 3 is out of range for 3 "
+                                       "classes")):
         cf.Executor(loaded, thresholds=SMALL).compile(engine="staged")(x=X, t=labels)
 
 
 TABLE = {"id": "table", "gate": "constant", "value": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]}
 INDICES = {"id": "i", "gate": "input", "shape": [2], "dtype": "int64"}
-LOOKED_UP = circuit(given_x(("batch", 2)), TABLE, INDICES, gate("g", "gather", "table", "i"), gate("p", "matmul", "x", "g"), gate("f", "reduce_sum", "p"))
+LOOKED_UP = circuit(given_x(("batch", 2)), TABLE, INDICES, gate("g", "gather", "table", "i"),
+                    gate("p", "matmul", "x", "g"), gate("f", "reduce_sum", "p"))
 
 
 def test_a_rule_that_is_one_line_makes_its_checks_itself():
@@ -142,11 +164,13 @@ def test_a_rule_that_is_one_line_makes_its_checks_itself():
 def random_batch(seed):
     """Gates on rows, sums of them that others need whole, and numbers that go by the size of the batch."""
     random = np.random.RandomState(seed)
-    nodes = [given_x(), {"id": "u", "gate": "input", "shape": ["batch"], "value": [0.5] * 3}, parameter("W", 5, 5), parameter("b", 5, seed=1)]
+    nodes = [given_x(), {"id": "u", "gate": "input", "shape": ["batch"], "value": [0.5] * 3}, parameter("W", 5, 5),
+             parameter("b", 5, seed=1)]
     rows, totals = ["x"], ["b"]
     for i in range(random.randint(4, 12)):
         a, t, name = str(random.choice(rows)), str(random.choice(totals)), f"g{i}"
-        kind = random.choice(["tanh", "square", "matmul", "add", "sub", "sum", "mean", "max", "total", "size", "product", "divided", "turned",
+        kind = random.choice(["tanh", "square", "matmul", "add", "sub", "sum", "mean", "max", "total", "size",
+                              "product", "divided", "turned",
                               "several", "negative", "variance", "cast", "softmax", "gram", "normalized"])
         match kind:
             case "tanh" | "square" | "softmax":
@@ -158,13 +182,15 @@ def random_batch(seed):
             case "divided":
                 nodes += [gate(f"{name}_e", "exp", t), gate(name, "div", a, f"{name}_e")]
             case "turned":
-                nodes += [gate(f"{name}_t", "matrix_transpose", a), gate(f"{name}_s", "sin", f"{name}_t"), gate(name, "matrix_transpose", f"{name}_s")]
+                nodes += [gate(f"{name}_t", "matrix_transpose", a), gate(f"{name}_s", "sin", f"{name}_t"),
+                          gate(name, "matrix_transpose", f"{name}_s")]
             case "several":
                 nodes += [gate(f"{name}_r", "reshape", a, shape=[-1, 5, 1]), gate(f"{name}_n", "neg", f"{name}_r"),
                           gate(name, "reshape", f"{name}_n", shape=[-1, 5])]
             case "normalized":
                 nodes += [gate(f"{name}_m", "reduce_mean", a, axis=0), gate(f"{name}_c", "sub", a, f"{name}_m"),
-                          gate(f"{name}_v", "reduce_var", a, axis=0), gate(f"{name}_e", "exp", f"{name}_v"), gate(name, "div", f"{name}_c", f"{name}_e")]
+                          gate(f"{name}_v", "reduce_var", a, axis=0), gate(f"{name}_e", "exp", f"{name}_v"),
+                          gate(name, "div", f"{name}_c", f"{name}_e")]
             case "sum" | "mean" | "max":
                 nodes.append(gate(name, f"reduce_{kind}", a, axis=0))
             case "variance":
@@ -174,16 +200,19 @@ def random_batch(seed):
             case "size":
                 nodes += [gate(f"{name}_n", "size", a), gate(name, "div", "b", f"{name}_n")]
             case "gram":
-                nodes += [gate(f"{name}_t", "matrix_transpose", a), gate(f"{name}_m", "matmul", f"{name}_t", a), gate(name, "reduce_mean", f"{name}_m", axis=0)]
+                nodes += [gate(f"{name}_t", "matrix_transpose", a), gate(f"{name}_m", "matmul", f"{name}_t", a),
+                          gate(name, "reduce_mean", f"{name}_m", axis=0)]
             case "product":
                 nodes.append(gate(name, "mul", t, str(random.choice(totals))))
             case "negative":
                 nodes.append(gate(name, "neg", t))
             case "cast":
                 nodes += [gate(f"{name}_i", "cast", t, dtype="int64"), gate(name, "cast", f"{name}_i", dtype="float64")]
-        (rows if kind in ("tanh", "square", "softmax", "matmul", "add", "sub", "divided", "turned", "several", "normalized") else totals).append(name)
+        (rows if kind in ("tanh", "square", "softmax", "matmul", "add", "sub", "divided", "turned", "several",
+                          "normalized") else totals).append(name)
     nodes += [gate("last", "tanh", rows[-1]), gate("f", "reduce_mean", "last"), gate("n", "size", "x")]
-    return circuit(*nodes, gate("unneeded", "reduce_sum", "u"), outputs=["f", "n", rows[-1], *dict.fromkeys(totals[1:])])
+    return circuit(*nodes, gate("unneeded", "reduce_sum", "u"),
+                   outputs=["f", "n", rows[-1], *dict.fromkeys(totals[1:])])
 
 
 @pytest.mark.parametrize("seed", range(120))
@@ -192,7 +221,8 @@ def test_random_batches(seed):
     loaded = random_batch(seed)
     x = np.random.RandomState(seed).standard_normal((300, 5)) / 4
     of = [name for name in loaded.outputs if name != "n"]
-    upstream = {name: np.random.RandomState(1).standard_normal([300 if not isinstance(size, int) else size for size in loaded.type_of(
+    upstream = {name: np.random.RandomState(1).standard_normal([300 if not isinstance(size, int) else size
+                                                                for size in loaded.type_of(
         loaded.outputs[name]).shape]) for name in of}
     interpreter = cf.Executor(loaded)
     expected = interpreter.compile(wrt=(), engine="interpreter")(x=x)
@@ -213,7 +243,8 @@ def test_random_batches_are_cut():
 
 
 def batch_of(example):
-    """A gate on operands whose leading axis is a batch of many rows, and something after it; None where that cannot be."""
+    """A gate on operands whose leading axis is a batch of many rows, and something after it; None where that cannot
+    be."""
     first = example.operands[0].shape[:1]
     if not first or first[0] < 2:
         return None
@@ -225,7 +256,8 @@ def batch_of(example):
         given[f"x{i}"] = np.concatenate([x] * (650 // first[0])) if is_batch else x
     names = [node["id"] for node in nodes]
     outputs = GATES[example.gate].output_names(attributes_of(example))
-    nodes += [gate("y", example.gate, *names, **attributes_of(example)), gate("z", "tanh", f"y.{outputs[0]}" if outputs else "y"),
+    nodes += [gate("y", example.gate, *names, **attributes_of(example)),
+              gate("z", "tanh", f"y.{outputs[0]}" if outputs else "y"),
               gate("f", "reduce_mean", "z")]
     try:
         return circuit(*nodes), given
@@ -233,6 +265,7 @@ def batch_of(example):
         return None
 
 
+@pytest.mark.sliced(example=gate_of)
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_every_gate_on_a_batch(example):
     made = batch_of(example)
@@ -260,7 +293,8 @@ def test_most_gates_take_a_batch_apart():
                 continue
             found.add(example.gate)
     assert len(found) >= 90
-    assert found >= {"add", "mul", "relu", "softmax", "matmul", "layer_normalization", "reduce_sum", "softmax_cross_entropy_loss"}
+    assert found >= {"add", "mul", "relu", "softmax", "matmul", "layer_normalization", "reduce_sum",
+                     "softmax_cross_entropy_loss"}
 
 
 def test_memory_does_not_grow_with_the_rows():

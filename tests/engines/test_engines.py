@@ -26,6 +26,7 @@ from support.example_circuits import ELEMENTWISE, ON_SCALARS, circuit_of, nodes_
 from support.gate_examples import EXAMPLES
 from support.hostile import HOSTILE_NAMES
 from support.random_circuits import SETTINGS, documents, random_scalars
+from support.slices import gate_of
 from support.suite import FILES, ROOT
 
 ENGINES = ["staged", "jax"]
@@ -48,6 +49,7 @@ def agree(circuit, engine, of=None, wrt=None, **given):
 
 
 
+@pytest.mark.sliced(example=gate_of)
 @everywhere
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_every_gate(example, engine):
@@ -108,7 +110,8 @@ def test_bad_arguments_are_told_as_by_the_interpreter(engine):
     made = circuit({"id": "x", "gate": "input"}, {"id": "f", "gate": "square", "inputs": ["x"]})
     value_and_grad = cf.Executor(made).compile(engine=engine)
     assert value_and_grad(x=np.float32(3)) == (9.0, {"x": 6.0})
-    with pytest.raises(cf.InputError, match=re.escape("no value for input 'x' (a float64); it has no default, so give it "
+    with pytest.raises(cf.InputError,
+                       match=re.escape("no value for input 'x' (a float64); it has no default, so give it "
                                                       "one (--set x=…)")):
         value_and_grad()
     with pytest.raises(cf.InputError, match=re.escape('\'x\' is "three"; expected numbers of dtype float64')):
@@ -159,6 +162,7 @@ def test_named_dimensions_of_any_size():
         np.testing.assert_allclose(gradients["x"], 2 * x / x.size)
 
 
+@pytest.mark.sliced(example=gate_of)
 @pytest.mark.parametrize("example", ON_SCALARS, ids=str)
 def test_every_gate_on_scalars(example):
     """Staged, and on a tape in Python."""
@@ -179,11 +183,14 @@ def test_every_gate_in_one_compiled_tape():
 
 
 def test_a_gate_that_a_tape_cannot_take_is_named():
-    executor = cf.Executor(circuit({"id": "x", "gate": "input", "value": 2.5}, {"id": "f", "gate": "lgamma", "inputs": ["x"]}))
+    executor = cf.Executor(circuit({"id": "x", "gate": "input", "value": 2.5},
+                                   {"id": "f", "gate": "lgamma", "inputs": ["x"]}))
     with pytest.raises(cf.InputError, match="the tape cannot take lgamma, which is no operation on floats"):
         executor.compile(engine="tape")
-    executor = cf.Executor(circuit({"id": "x", "gate": "input", "value": [2.5]}, {"id": "f", "gate": "exp", "inputs": ["x"]}))
-    with pytest.raises(cf.InputError, match="circuit 'circuit' is not one of float64 scalars alone, as a tape needs it"):
+    executor = cf.Executor(circuit({"id": "x", "gate": "input", "value": [2.5]},
+                                   {"id": "f", "gate": "exp", "inputs": ["x"]}))
+    with pytest.raises(cf.InputError,
+                       match="circuit 'circuit' is not one of float64 scalars alone, as a tape needs it"):
         executor.compile(engine="tape")
 
 
@@ -217,7 +224,8 @@ def test_many_operands_on_a_tape(fast):
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("kind", ["add", "mul"])
 def test_a_loop_that_no_gradient_reaches_sends_none(kind, fast):
-    made = circuit({"id": "x", "gate": "input", "value": -1e300}, {"id": "p", "gate": kind, "inputs": ["x"] * 12}, outputs=["x"])
+    made = circuit({"id": "x", "gate": "input", "value": -1e300}, {"id": "p", "gate": kind, "inputs": ["x"] * 12},
+                   outputs=["x"])
     assert taped(cf.Executor(made), None, ["p", "x"], fast=fast)() == (-1e300, {"p": 0.0, "x": 1.0})
 
 
@@ -225,7 +233,8 @@ def test_a_loop_that_no_gradient_reaches_sends_none(kind, fast):
 def test_a_gate_of_more_operands_than_python_has_parentheses(shape):
     names = [f"x{i}" for i in range(300)]
     made = circuit(*({"id": name, "gate": "input", "value": {"data": 1.25, "shape": shape}} for name in names),
-                   {"id": "s", "gate": "add", "inputs": names}, {"id": "f", "gate": "reduce_sum" if shape else "tanh", "inputs": ["s"]})
+                   {"id": "s", "gate": "add", "inputs": names},
+                   {"id": "f", "gate": "reduce_sum" if shape else "tanh", "inputs": ["s"]})
     agree(made, "staged", x7=np.full(shape, 0.5))
 
 
@@ -261,7 +270,8 @@ def test_a_large_circuit_with_a_gate_that_no_tape_takes_is_interpreted(caplog):
 
 
 def test_a_rule_that_needs_a_size_is_interpreted_where_there_is_none(caplog):
-    made = circuit({"id": "x", "gate": "input", "shape": ["n"]}, {"id": "p", "gate": "cum_prod", "inputs": ["x"], "axis": 0},
+    made = circuit({"id": "x", "gate": "input", "shape": ["n"]},
+                   {"id": "p", "gate": "cum_prod", "inputs": ["x"], "axis": 0},
                    {"id": "f", "gate": "reduce_sum", "inputs": ["p"]})
     with caplog.at_level("INFO", "circuitflow"):
         value, gradients = cf.Executor(made).compile()(x=[2.0, 3.0])
@@ -277,7 +287,8 @@ def test_a_new_engine_is_one_row(monkeypatch, caplog):
     with caplog.at_level("INFO", "circuitflow"):
         close(executor.compile(engine="mine")(), executor.compile()())
     assert caplog.messages[0] == "engine: interpreter"
-    with pytest.raises(cf.InputError, match="there is no engine 'min'; did you mean 'mine'\\?; there are auto, .*, jax, mine"):
+    with pytest.raises(cf.InputError,
+                       match="there is no engine 'min'; did you mean 'mine'\\?; there are auto, .*, jax, mine"):
         executor.compile(engine="min")
     with pytest.raises(cf.InputError, match="the engine mine takes one row at a time"):
         executor.vmap(engine="mine")
@@ -291,8 +302,10 @@ def test_every_engine_is_in_the_readme_and_in_the_help():
     assert all(f'"{name}"' in cf.Executor.compile.__doc__ for name in ENGINE_TABLE)
 
 
-OURS = {"value_and_grad", "stages", "type", "float", "bool", "numbers", "interpret", "inputs", "buffers", "results", "out", "None",
-        "True", "False", "inf", "nan", "ArithmeticError", "ValueError", "exp", "expm1", "fabs", "log1p", "max", "tanh", "cosh", "axis",
+OURS = {"value_and_grad", "stages", "type", "float", "bool", "numbers", "interpret", "inputs", "buffers", "results",
+        "out", "None",
+        "True", "False", "inf", "nan", "ArithmeticError", "ValueError", "exp", "expm1", "fabs", "log1p", "max", "tanh",
+        "cosh", "axis",
         "keepdims", "dtype", "engine", "upstream", "named", "bound", "block", "whole"}
 
 
@@ -300,14 +313,17 @@ OURS = {"value_and_grad", "stages", "type", "float", "bool", "numbers", "interpr
 def test_no_document_can_put_its_text_into_the_source(shape, monkeypatch):
     """Every word of every source is a keyword, one of ours, or a generated name."""
     written = []
-    monkeypatch.setattr("circuitflow.engines.program.source.compile", lambda text, *rest: written.append(text) or compile(text, *rest),
+    monkeypatch.setattr("circuitflow.engines.program.source.compile", lambda text, *rest: written.append(text)
+                        or compile(text, *rest),
                         raising=False)
     sources = [{"id": name, "gate": "input", "value": {"data": 0.25, "shape": shape}, "label": "import os; marker_q",
                 "description": "'''\n\nimport os\nmarker_q()"} for name in HOSTILE_NAMES]
-    made = circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE_NAMES}, {"id": "import", "gate": "softplus", "inputs": ["def"]},
+    made = circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE_NAMES},
+                   {"id": "import", "gate": "softplus", "inputs": ["def"]},
                    {"id": "f", "gate": "reduce_sum" if shape else "tanh", "inputs": ["import"]}, outputs=["f", "def"],
                    name="marker_q", description="marker_q", **({"upstream": {"def": [1, 1]}} if shape else {}))
-    values, gradients = cf.Executor(made).compile(engine="staged")(**{name: np.full(shape, 0.5) for name in HOSTILE_NAMES[:2]})
+    values, gradients = cf.Executor(made).compile(engine="staged")(**{name: np.full(shape, 0.5)
+                                                                      for name in HOSTILE_NAMES[:2]})
     assert list(gradients) == HOSTILE_NAMES
     close(values["def"], np.full(shape, 0.5 * 2 + 0.25 * (len(HOSTILE_NAMES) - 2)))
     words = {token.string for text in written for token in tokenize.generate_tokens(io.StringIO(text).readline)
@@ -324,12 +340,15 @@ def test_nor_into_the_source_of_a_loop(kind, monkeypatch):
     """Of a tape, and over rows: the same holds of every text that is compiled."""
     written = []
     for module in ("program.source", "native"):
-        monkeypatch.setattr(f"circuitflow.engines.{module}.compile", lambda text, *rest: written.append(text) or compile(text, *rest),
+        monkeypatch.setattr(f"circuitflow.engines.{module}.compile", lambda text, *rest: written.append(text)
+                            or compile(text, *rest),
                             raising=False)
     native.jitted.cache_clear()
     sources = [{"id": name, "gate": "input", "value": 0.25, "label": "import os; marker_q"} for name in HOSTILE_NAMES]
-    executor = cf.Executor(circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE_NAMES}, {"id": "is", "gate": "gelu", "inputs": ["def"]},
-                                   {"id": "f", "gate": "tanh", "inputs": ["is"]}, outputs=["f", "def"], name="marker_q"))
+    executor = cf.Executor(circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE_NAMES},
+                                   {"id": "is", "gate": "gelu", "inputs": ["def"]},
+                                   {"id": "f", "gate": "tanh", "inputs": ["is"]}, outputs=["f", "def"],
+                                   name="marker_q"))
     given = {HOSTILE_NAMES[0]: [0.5, 0.25], HOSTILE_NAMES[1]: 0.5}
     if kind.startswith("rows"):
         _, gradients = executor.vmap(engine="tape" if "tape" in kind else "staged")(**given)
@@ -340,8 +359,10 @@ def test_nor_into_the_source_of_a_loop(kind, monkeypatch):
     tokens = [token for text in written for token in tokenize.generate_tokens(io.StringIO(text).readline)]
     assert not any(token.type == tokenize.STRING for token in tokens)
     words = {token.string for token in tokens if token.type == tokenize.NAME and not keyword.iskeyword(token.string)}
-    ours = OURS | {"loop", "runs", "rows", "operands", "numbers", "seeded", "seeds", "code", "start", "stop", "slots", "shape", "range",
-                   "len", "zip", "get", "put", "before", "results", "k", "p", "r", "n", "m", "i", "j", "v", "d", "g", "y", "erf", "erfc", "cosh"}
+    ours = OURS | {"loop", "runs", "rows", "operands", "numbers", "seeded", "seeds", "code", "start", "stop", "slots",
+                   "shape", "range",
+                   "len", "zip", "get", "put", "before", "results", "k", "p", "r", "n", "m", "i", "j", "v", "d", "g",
+                   "y", "erf", "erfc", "cosh"}
     assert {word for word in words if not re.fullmatch(r"[cfikrtvx]\d+", word)} <= ours
 
 
@@ -363,13 +384,17 @@ def test_what_was_picked_is_logged(caplog):
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("count", [3, 4, 8, 9, 12])
 def test_a_product_has_one_gradient_whether_it_is_a_loop_or_not(count, fast):
-    """Also where a 0 stands beside what overflows, or is infinite: the rule of the gate and the loop of the tape agree."""
+    """Also where a 0 stands beside what overflows, or is infinite: the rule of the gate and the loop of the tape
+    agree."""
     random = np.random.default_rng(count)
     names = [f"x{i}" for i in range(count)]
-    made = circuit(*({"id": name, "gate": "input", "value": 1.0} for name in names), {"id": "f", "gate": "mul", "inputs": names})
+    made = circuit(*({"id": name, "gate": "input", "value": 1.0} for name in names),
+                   {"id": "f", "gate": "mul", "inputs": names})
     executor = cf.Executor(made)
     function = taped(executor, None, names, fast=fast)
     for _ in range(200):
-        given = dict(zip(names, random.choice([0.0, 1e200, 1e-200, 3.0, -2.0, np.inf, np.nan], count, p=[0.2, 0.25, 0.2, 0.15, 0.1, 0.05, 0.05]).tolist(), strict=True))
+        given = dict(zip(names, random.choice([0.0, 1e200, 1e-200, 3.0, -2.0, np.inf, np.nan], count,
+                                              p=[0.2, 0.25, 0.2, 0.15, 0.1, 0.05, 0.05]).tolist(), strict=True))
         expected = executor.run(given).gradients
-        np.testing.assert_allclose([function(given)[1][name] for name in names], [expected[name] for name in names], rtol=1e-13)
+        np.testing.assert_allclose([function(given)[1][name] for name in names], [expected[name] for name in names],
+                                   rtol=1e-13)

@@ -40,26 +40,32 @@ LAYOUTS = {"C": np.ascontiguousarray, "Fortran": np.asfortranarray, "strided": s
 
 
 def network(random, size):
-    """Gates that rearrange, beside others that go element by element, on arrays of one size; all that can is read twice."""
+    """Gates that rearrange, beside others that go element by element, on arrays of one size; all that can is read
+    twice."""
     nodes = [{"id": "x", "gate": "input", "shape": [size, size]}, {"id": "y", "gate": "input", "shape": [size, size]},
              {"id": "w", "gate": "parameter", "value": {"random": "normal", "shape": [size, size], "seed": 0}}]
     square, flat = ["x", "y", "w"], []
     for i in range(random.randint(4, 14)):
-        kind = random.choice(["transpose", "exp", "neg", "relu", "tanh", "square", "mul", "sub", "where", "matmul", "reshape", "unflatten",
+        kind = random.choice(["transpose", "exp", "neg", "relu", "tanh", "square", "mul", "sub", "where", "matmul",
+                              "reshape", "unflatten",
                               "flip", "div", "sqrt", "roll"])
         a, b = (str(random.choice(square)) for _ in range(2))
         name = f"g{i}"
         match kind:
             case "matmul":
-                nodes += [{"id": f"{name}_m", "gate": "matmul", "inputs": [a, b]}, {"id": name, "gate": "tanh", "inputs": [f"{name}_m"]}]
+                nodes += [{"id": f"{name}_m", "gate": "matmul", "inputs": [a, b]},
+                          {"id": name, "gate": "tanh", "inputs": [f"{name}_m"]}]
             case "mul" | "sub":
                 nodes.append({"id": name, "gate": kind, "inputs": [a, b]})
             case "div":
-                nodes += [{"id": f"{name}_e", "gate": "exp", "inputs": [b]}, {"id": name, "gate": "div", "inputs": [a, f"{name}_e"]}]
+                nodes += [{"id": f"{name}_e", "gate": "exp", "inputs": [b]},
+                          {"id": name, "gate": "div", "inputs": [a, f"{name}_e"]}]
             case "sqrt":
-                nodes += [{"id": f"{name}_a", "gate": "square", "inputs": [a]}, {"id": name, "gate": "sqrt", "inputs": [f"{name}_a"]}]
+                nodes += [{"id": f"{name}_a", "gate": "square", "inputs": [a]},
+                          {"id": name, "gate": "sqrt", "inputs": [f"{name}_a"]}]
             case "where":
-                nodes += [{"id": f"{name}_c", "gate": "less", "inputs": [a, b]}, {"id": name, "gate": "where", "inputs": [f"{name}_c", b, a]}]
+                nodes += [{"id": f"{name}_c", "gate": "less", "inputs": [a, b]},
+                          {"id": name, "gate": "where", "inputs": [f"{name}_c", b, a]}]
             case "reshape":
                 nodes.append({"id": name, "gate": "reshape", "inputs": [a], "shape": [size * size]})
                 flat.append(name)
@@ -67,9 +73,11 @@ def network(random, size):
             case "unflatten":
                 if not flat:
                     continue
-                nodes.append({"id": name, "gate": "reshape", "inputs": [str(random.choice(flat))], "shape": [size, size]})
+                nodes.append({"id": name, "gate": "reshape", "inputs": [str(random.choice(flat))],
+                              "shape": [size, size]})
             case "exp":
-                nodes += [{"id": f"{name}_t", "gate": "tanh", "inputs": [a]}, {"id": name, "gate": "exp", "inputs": [f"{name}_t"]}]
+                nodes += [{"id": f"{name}_t", "gate": "tanh", "inputs": [a]},
+                          {"id": name, "gate": "exp", "inputs": [f"{name}_t"]}]
             case "roll":
                 nodes.append({"id": name, "gate": "roll", "inputs": [a], "shift": 1, "axis": 0})
             case "flip":
@@ -97,7 +105,8 @@ def test_networks_that_rearrange(seed, thresholds):
         x, y = (LAYOUTS[layout](random.standard_normal((size, size))) for _ in range(2))
         before = x.copy(), y.copy()
         shapes = {name: made.type_of(output).shape for name, output in made.outputs.items()}
-        upstream = {name: LAYOUTS[layout](random.standard_normal(shape)) if shape else 0.5 for name, shape in shapes.items()}
+        upstream = {name: LAYOUTS[layout](random.standard_normal(shape)) if shape else 0.5 for name,
+                    shape in shapes.items()}
         expected = interpreter(x=x, y=y, upstream=upstream)
         found = compiled(x=x, y=y, upstream=upstream)
         held.append((found, expected))
@@ -112,9 +121,12 @@ def test_networks_that_rearrange(seed, thresholds):
 def test_a_result_is_the_callers(layout, shape):
     """Every result of one call, changed by the caller, leaves the next call as it is."""
     names = ["t", "e", "r", "n", "s"]
-    made = circuit({"id": "x", "gate": "input", "shape": list(shape)}, {"id": "t", "gate": "transpose", "inputs": ["x"]},
-                   {"id": "e", "gate": "exp", "inputs": ["t"]}, {"id": "r", "gate": "reshape", "inputs": ["e"], "shape": [-1]},
-                   {"id": "n", "gate": "neg", "inputs": ["e"]}, {"id": "s", "gate": "reduce_sum", "inputs": ["n"]}, outputs=names)
+    made = circuit({"id": "x", "gate": "input", "shape": list(shape)},
+                   {"id": "t", "gate": "transpose", "inputs": ["x"]},
+                   {"id": "e", "gate": "exp", "inputs": ["t"]},
+                   {"id": "r", "gate": "reshape", "inputs": ["e"], "shape": [-1]},
+                   {"id": "n", "gate": "neg", "inputs": ["e"]}, {"id": "s", "gate": "reduce_sum", "inputs": ["n"]},
+                   outputs=names)
     compiled = cf.Executor(made).compile(wrt=(), engine="staged")
     x = LAYOUTS[layout](np.random.RandomState(0).standard_normal(shape))
     expected = cf.Executor(made).compile(wrt=(), engine="interpreter")(x=x)
@@ -127,11 +139,13 @@ def test_a_result_is_the_callers(layout, shape):
                 found[0][name][...] = -1.0
 
 
-ARRAYS = [np.arange(12.0).reshape(3, 4), np.asfortranarray(np.arange(12.0).reshape(3, 4)), np.ones((1, 1)), np.ones((3, 1)).T, np.ones((0, 2)),
+ARRAYS = [np.arange(12.0).reshape(3, 4), np.asfortranarray(np.arange(12.0).reshape(3, 4)), np.ones((1, 1)),
+          np.ones((3, 1)).T, np.ones((0, 2)),
           np.arange(24.0).reshape(2, 3, 4)[:, ::2]]
 
 
-@pytest.mark.parametrize("function", [*REDUCTIONS, *BY_ELEMENT, np.add, np.negative, np.positive, np.abs, np.matmul, *OWN_PRODUCTS, *OWN],
+@pytest.mark.parametrize("function", [*REDUCTIONS, *BY_ELEMENT, np.add, np.negative, np.positive, np.abs, np.matmul,
+                                      *OWN_PRODUCTS, *OWN],
                          ids=lambda f: f.__name__)
 def test_what_is_fresh(function):
     """It never has the memory of an operand, not for axes of size 1 or none either."""
@@ -147,7 +161,8 @@ def test_what_is_fresh(function):
             found = [np.astype(x, x.dtype), np.astype(x, np.float32)]
         elif function in REDUCTIONS:
             axes = [] if function in (np.argmax, np.argmin) else [(), (0, 1)]
-            found = [function(x, axis=axis, keepdims=keepdims) for axis in (0, 1, -1, *axes) for keepdims in (False, True)
+            found = [function(x, axis=axis, keepdims=keepdims) for axis in (0, 1, -1, *axes)
+                     for keepdims in (False, True)
                      if x.size or function in (np.sum, np.prod, np.any, np.all)]
         else:
             found = [function(x), function(x.astype(np.int64)) if function is not np.isnan else x > 0]
@@ -160,7 +175,9 @@ def lines(*made):
     known, result = {"x": x}, []
     for name, function, *operands in made:
         known[name] = Value.like(trace, np.ones((3, 3)))
-        result.append(Line(function, tuple(known.get(operand, operand) if isinstance(operand, str) else operand for operand in operands),
+        result.append(Line(function,
+                           tuple(known.get(operand, operand) if isinstance(operand, str) else operand
+                                 for operand in operands),
                            {}, (known[name],), False, None))
     return Program({"x": x}, result, {"f": known[made[-1][0]]}), known
 
@@ -185,7 +202,8 @@ def test_a_constant_beside_arrays_keeps_its_dtype():
     x = {"id": "x", "gate": "parameter", "dtype": "float32", "value": [1.0, 2.0, 3.0]}
     product = {"id": "f", "gate": "einsum", "inputs": ["x", "x"], "equation": "i,i->"}
     other = {"id": "k", "gate": "constant", "dtype": "float32", "value": 0.1}
-    for made in (circuit(x, product), circuit(x, product, other, {"id": "s", "gate": "stack", "inputs": ["f", "k"]}, outputs=["s"])):
+    for made in (circuit(x, product),
+                 circuit(x, product, other, {"id": "s", "gate": "stack", "inputs": ["f", "k"]}, outputs=["s"])):
         upstream = {} if "f" in made.outputs else {"s": [1.0, 1.0]}
         close(cf.Executor(made).compile(engine="staged")(upstream=upstream),
               cf.Executor(made).compile(engine="interpreter")(upstream=upstream))
@@ -193,11 +211,13 @@ def test_a_constant_beside_arrays_keeps_its_dtype():
 
 def test_buffers_of_few_sizes_are_kept():
     """However many lengths columns have."""
-    made = circuit({"id": "x", "gate": "input"}, {"id": "e", "gate": "exp", "inputs": ["x"]}, {"id": "f", "gate": "sin", "inputs": ["e"]})
+    made = circuit({"id": "x", "gate": "input"}, {"id": "e", "gate": "exp", "inputs": ["x"]},
+                   {"id": "f", "gate": "sin", "inputs": ["e"]})
     rows = Rows(Question(cf.Executor(made), None, None), cf.Thresholds(), fast=False)
     for count in range(1, 40):
         close(rows(x=np.full(count, 0.5))[0], np.full(count, np.sin(np.exp(0.5))))
-    (run,) = (cell.cell_contents for made in rows._fills.values() for cell in made.__closure__ if isinstance(cell.cell_contents, buffers.ArrayCode))
+    (run,) = (cell.cell_contents for made in rows._fills.values() for cell in made.__closure__
+              if isinstance(cell.cell_contents, buffers.ArrayCode))
     assert len(run._free) <= run.SIZES
 
 

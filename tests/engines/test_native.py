@@ -182,7 +182,8 @@ def loop_of(count):
         f"def loop(rows, {', '.join(names)}):", "    for i in range(rows):",
         *(f"        x{i} = get(c{i}, i)" for i in range(count)),
         f"        s = 1.0 / (1.0 + exp(-({squares})))",
-        "        put(r0, 0, i, s)", *(f"        put(r{i + 1}, {i + 1}, i, s * x{i})" for i in range(count))]), over_rows=True)
+        "        put(r0, 0, i, s)", *(f"        put(r{i + 1}, {i + 1}, i, s * x{i})" for i in range(count))]),
+                  over_rows=True)
 
 
 @pytest.mark.parametrize("count", [1, 4, 20])

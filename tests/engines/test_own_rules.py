@@ -1,4 +1,5 @@
-"""Gates of a program's own, whose rules do what those of the table never do: every engine still gives the interpreter's numbers."""
+"""Gates of a program's own, whose rules do what those of the table never do: every engine still gives the interpreter's
+numbers."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ RULES = {
     "a truth of an array": (same, lambda xp, x: x if bool(xp.all(x > 0)) else -x),
     "a loop over the rows": (same, lambda xp, x: xp.stack([x[i] * i for i in range(x.shape[0])])),
 }
-GIVEN = [[1.0, 2.5, 3.0], [1.0, -2.0, -3.0], [1.0, -2.0, 5.0], list(np.linspace(-3, 3, 8)), [4.0], [1.0, 2.5, 2.5, 2.5, -1.0, 0.0, 0.0, 7.25, 8.0]]
+GIVEN = [[1.0, 2.5, 3.0], [1.0, -2.0, -3.0], [1.0, -2.0, 5.0], list(np.linspace(-3, 3, 8)), [4.0],
+         [1.0, 2.5, 2.5, 2.5, -1.0, 0.0, 0.0, 7.25, 8.0]]
 
 
 @pytest.mark.parametrize("thresholds", [cf.Thresholds(), SMALL], ids=["default", "small"])
@@ -41,7 +43,8 @@ GIVEN = [[1.0, 2.5, 3.0], [1.0, -2.0, -3.0], [1.0, -2.0, 5.0], list(np.linspace(
 def test_rules_that_go_by_values_and_sizes(rule, thresholds):
     shape, forward = RULES[rule]
     own = cf.Gate("own", "Own.", ("x",), shape, forward, NO)
-    made = circuit({"id": "x", "gate": "input", "shape": ["batch"]}, {"id": "f", "gate": "own", "inputs": ["x"]}, gates={**cf.GATES, "own": own})
+    made = circuit({"id": "x", "gate": "input", "shape": ["batch"]}, {"id": "f", "gate": "own", "inputs": ["x"]},
+                   gates={**cf.GATES, "own": own})
     compiled = cf.Executor(made, thresholds=thresholds).compile(wrt=())
     interpreter = cf.Executor(made).compile(wrt=(), engine="interpreter")
     for x in GIVEN:
@@ -52,7 +55,8 @@ def test_an_array_of_a_rule_stays_its_own():
     """It can be changed afterwards, and no result is it."""
     for forward in (lambda xp, x: x * TABLE, lambda xp, x: TABLE):
         own = cf.Gate("own", "Own.", ("x",), same, forward, NO)
-        made = circuit({"id": "x", "gate": "input", "shape": [3]}, {"id": "f", "gate": "own", "inputs": ["x"]}, gates={**cf.GATES, "own": own})
+        made = circuit({"id": "x", "gate": "input", "shape": [3]}, {"id": "f", "gate": "own", "inputs": ["x"]},
+                       gates={**cf.GATES, "own": own})
         compiled = cf.Executor(made).compile(wrt=(), engine="staged")
         value = compiled(x=[1.0, 1.0, 1.0])[0]
         assert TABLE.flags.writeable
@@ -65,13 +69,15 @@ def test_an_array_of_a_rule_stays_its_own():
 @pytest.mark.parametrize("thresholds", [cf.Thresholds(), SMALL], ids=["default", "small"])
 def test_truth_values_of_any_byte(thresholds):
     """NumPy takes every byte but 0 for true."""
-    made = circuit({"id": "m", "gate": "input", "shape": ["batch"], "dtype": "bool"}, {"id": "x", "gate": "input", "shape": ["batch"]},
+    made = circuit({"id": "m", "gate": "input", "shape": ["batch"], "dtype": "bool"},
+                   {"id": "x", "gate": "input", "shape": ["batch"]},
                    {"id": "zero", "gate": "constant", "value": 0.0}, {"id": "one", "gate": "constant", "value": 1.0},
                    *({"id": name, "gate": "where", "inputs": operands} for name, operands in
                      {"a": ["m", "x", "zero"], "b": ["m", "zero", "x"], "c": ["m", "x", "one"]}.items()),
                    {"id": "f", "gate": "add", "inputs": ["a", "b", "c"]}, outputs=["f"])
     given = {"m": (np.arange(5000) % 3).astype(np.uint8).view(bool), "x": np.linspace(1, 2, 5000)}
-    close(cf.Executor(made, thresholds=thresholds).compile(wrt=())(**given)[0], cf.Executor(made).compile(wrt=(), engine="interpreter")(**given)[0])
+    close(cf.Executor(made, thresholds=thresholds).compile(wrt=())(**given)[0],
+          cf.Executor(made).compile(wrt=(), engine="interpreter")(**given)[0])
 
 
 def test_columns_of_other_libraries():
@@ -88,5 +94,6 @@ def test_a_failure_of_staged_code_is_told(monkeypatch):
     made = circuit({"id": "x", "gate": "input", "shape": [3]}, {"id": "f", "gate": "exp", "inputs": ["x"]})
     compiled = cf.Executor(made).compile(wrt=(), engine="staged")
     monkeypatch.setattr(type(compiled), "_stage", lambda self, arrays: lambda given: 1 / 0)
-    with pytest.warns(RuntimeWarning, match="staged code failed where the interpreter did not .ZeroDivisionError: division by zero."):
+    with pytest.warns(RuntimeWarning,
+                      match="staged code failed where the interpreter did not .ZeroDivisionError: division by zero."):
         close(compiled(x=[0.0, 0.0, 0.0])[0], np.ones(3))

@@ -23,14 +23,18 @@ over_rows = pytest.mark.parametrize("engine", ROWS)
 
 
 def square(name="x", output="f", **keys):
-    return circuit({"id": name, "gate": "input", "value": 3.0}, {"id": output, "gate": "square", "inputs": [name]}, outputs=[output], **keys)
+    return circuit({"id": name, "gate": "input", "value": 3.0}, {"id": output, "gate": "square", "inputs": [name]},
+                   outputs=[output], **keys)
 
 
-NAMES = ["self", "upstream", "inputs", "engine", "named", "others", "df", "args", "class", "None", "question", "_", "given"]
+NAMES = ["self", "upstream", "inputs", "engine", "named", "others", "df", "args", "class", "None", "question", "_",
+         "given"]
 
 
-CALL = circuit({"id": "x", "gate": "input", "value": 3.0}, {"id": "h", "gate": "call", "circuit": "sq", "inputs": ["x"]}, outputs=["h"],
-               circuits={"sq": {"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "square", "inputs": ["a"]}], "outputs": ["b"]}})
+CALL = circuit({"id": "x", "gate": "input", "value": 3.0},
+               {"id": "h", "gate": "call", "circuit": "sq", "inputs": ["x"]}, outputs=["h"],
+               circuits={"sq": {"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "square", "inputs": ["a"]}],
+                                "outputs": ["b"]}})
 
 
 @pytest.mark.parametrize("name", ["h", "h.b"])
@@ -116,8 +120,10 @@ def test_upstream_columns_and_numbers_beside_one_another(engine):
 @on_scalars
 def test_one_node_as_two_outputs(engine):
     """Both references, each with an upstream gradient, which add."""
-    inner = {"C": {"nodes": [{"id": "p", "gate": "input"}, {"id": "a", "gate": "exp", "inputs": ["p"]}], "outputs": ["a"]}}
-    made = circuit({"id": "x", "gate": "input", "value": 1.0}, {"id": "k", "gate": "call", "circuit": "C", "inputs": {"p": "x"}},
+    inner = {"C": {"nodes": [{"id": "p", "gate": "input"}, {"id": "a", "gate": "exp", "inputs": ["p"]}],
+                   "outputs": ["a"]}}
+    made = circuit({"id": "x", "gate": "input", "value": 1.0},
+                   {"id": "k", "gate": "call", "circuit": "C", "inputs": {"p": "x"}},
                    {"id": "f", "gate": "neg", "inputs": ["k"]}, outputs=["f", "k"], circuits=inner)
     values, gradients = cf.Executor(made).compile(engine=engine)(upstream={"k": 3.0})
     assert list(values) == ["f", "k"]
@@ -130,9 +136,12 @@ def test_an_upstream_gradient_beside_a_row_of_ones_own(engine, shape):
     """Where a circuit with a gradient on every output cannot be written down, the interpreter answers."""
     if engine == "tape" and shape:
         return
-    own = dataclasses.replace(cf.GATES["identity"], forward=lambda xp, x: 2 * x, backward=(lambda op, g, out, x: 2 * g,))
-    made = circuit({"id": "x", "gate": "parameter", "value": {"data": 3.0, "shape": shape}}, {"id": "s", "gate": "reduce_sum", "inputs": ["x"]},
-                   outputs=["s", "x"], upstream={"x": {"data": 5.0, "shape": shape}}, gates={**cf.GATES, "identity": own}) if shape else circuit(
+    own = dataclasses.replace(cf.GATES["identity"], forward=lambda xp, x: 2 * x,
+                              backward=(lambda op, g, out, x: 2 * g,))
+    made = circuit({"id": "x", "gate": "parameter", "value": {"data": 3.0, "shape": shape}},
+                   {"id": "s", "gate": "reduce_sum", "inputs": ["x"]},
+                   outputs=["s", "x"], upstream={"x": {"data": 5.0, "shape": shape}},
+                   gates={**cf.GATES, "identity": own}) if shape else circuit(
         {"id": "x", "gate": "parameter", "value": 3.0}, outputs=["x"], gates={**cf.GATES, "identity": own})
     try:
         compiled = cf.Executor(made).compile(engine=engine)
@@ -147,13 +156,16 @@ def test_an_upstream_gradient_beside_a_row_of_ones_own(engine, shape):
 REFUSED = {
     "unknown input": (({"y": 1.0},), {}, "there is no input 'y' in circuit 'circuit'; it has x"),
     "unknown name": ((), {"df": 1.0}, "there is no input 'df' in circuit 'circuit'"),
-    "computed": (({"f": 1.0},), {}, "'f' cannot be given a value: it is computed, by square; inputs and parameters can"),
+    "computed": (({"f": 1.0},), {},
+                 "'f' cannot be given a value: it is computed, by square; inputs and parameters can"),
     "twice": (({"x": 1.0},), {"x": 2.0}, "'x' is given twice: in the mapping and by name; give it once"),
     "no mapping": ((1.0,), {}, "inputs is 1.0; expected a mapping by id, such as {'x': 1.0}"),
-    "upstream that is no mapping": ((), {"upstream": 1.0}, "upstream is 1.0; expected a mapping by id, such as {'f': 1.0}"),
+    "upstream that is no mapping": ((), {"upstream": 1.0},
+                                    "upstream is 1.0; expected a mapping by id, such as {'f': 1.0}"),
     "unknown output": ((), {"upstream": {"x": 1.0}}, "upstream 'x': not one of the outputs asked for"),
     "shape": (({"x": [1.0, 2.0]},), {}, "'x' has shape (2,); expected ()"),
-    "upstream of another shape": ((), {"upstream": {"f": [1.0, 2.0]}}, "upstream 'f' has shape (2,); expected (), as the output"),
+    "upstream of another shape": ((), {"upstream": {"f": [1.0, 2.0]}},
+                                  "upstream 'f' has shape (2,); expected (), as the output"),
     "text": (({"x": "three"},), {}, "'x' is \"three\"; expected numbers of dtype float64"),
 }
 
@@ -170,14 +182,16 @@ def test_every_engine_refuses_in_the_same_words(engine, case):
 @pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
 def test_a_missing_value_is_asked_for(engine):
     made = circuit({"id": "x", "gate": "input"}, {"id": "f", "gate": "square", "inputs": ["x"]})
-    with pytest.raises(cf.InputError, match=re.escape("no value for input 'x' (a float64); it has no default, so give it one")):
+    with pytest.raises(cf.InputError,
+                       match=re.escape("no value for input 'x' (a float64); it has no default, so give it one")):
         cf.Executor(made).compile(engine=engine)()
 
 
 @on_arrays
 def test_an_upstream_gradient_of_a_composed_size(engine):
     """An input of the gradient circuit cannot declare twice a dimension, so auto lets the interpreter answer."""
-    made = circuit({"id": "x", "gate": "input", "shape": ["batch"]}, {"id": "f", "gate": "concat", "inputs": ["x", "x"], "axis": 0})
+    made = circuit({"id": "x", "gate": "input", "shape": ["batch"]},
+                   {"id": "f", "gate": "concat", "inputs": ["x", "x"], "axis": 0})
     if engine == "staged":
         with pytest.raises(cf.InputError, match=re.escape("needs an input with the dimension 2*batch")):
             cf.Executor(made).compile(engine=engine)
@@ -189,7 +203,8 @@ def test_an_upstream_gradient_of_a_composed_size(engine):
 @on_arrays
 def test_scalars_made_of_arrays(engine):
     """Gates may give scalars where the inputs are arrays."""
-    made = circuit({"id": "x", "gate": "input", "value": [1.0, 2.0, 3.0]}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"]},
+    made = circuit({"id": "x", "gate": "input", "value": [1.0, 2.0, 3.0]},
+                   {"id": "f", "gate": "reduce_sum", "inputs": ["x"]},
                    {"id": "g", "gate": "reciprocal", "inputs": ["f"]}, outputs=["f", "g"])
     for wrt in ((), None, ["f"]):
         found = cf.Executor(made).compile(wrt=wrt, engine=engine)(x=[1.0, 2.0, -3.0])
@@ -207,7 +222,8 @@ def test_what_is_not_needed_needs_no_value():
         made = circuit({"id": "u", "gate": "input", "shape": ["batch"], **unneeded}, *nodes, outputs=["f", "loss"])
         for engine in ("interpreter", "auto", "staged", "jax"):
             value, gradients = cf.Executor(made).compile("f", engine=engine)(x=np.arange(3.0))
-            close((np.asarray(value), np.asarray(gradients["b"]), np.asarray(gradients["x"])), (np.float64(9), np.float64(3), np.ones(3)))
+            close((np.asarray(value), np.asarray(gradients["b"]), np.asarray(gradients["x"])),
+                  (np.float64(9), np.float64(3), np.ones(3)))
 
 
 @on_scalars
@@ -222,7 +238,8 @@ def test_references_may_be_anything_that_gives_them(engine, several):
 
 @pytest.mark.parametrize(("given", "message"), [
     ({"engine": None}, "engine is null; expected text"), ({"engine": 3}, "engine is 3; expected text"),
-    ({"of": 3}, "of is 3; expected a reference to a node, or several"), ({"wrt": [1]}, "wrt: 1 is no reference to a node"),
+    ({"of": 3}, "of is 3; expected a reference to a node, or several"),
+    ({"wrt": [1]}, "wrt: 1 is no reference to a node"),
 ])
 def test_a_question_that_is_none(given, message):
     for make in (cf.Executor(square()).compile, cf.Executor(square()).vmap):
@@ -255,7 +272,8 @@ def test_the_signature_tells_the_defaults():
 @pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
 def test_signs_of_zeros_of_many_operands(engine, gate, zero):
     """A sum of nothing but -0 is -0: a loop that adds must not begin with 0."""
-    executor = cf.Executor(circuit({"id": "x", "gate": "input"}, {"id": "s", "gate": gate, "inputs": ["x"] * 9}, outputs=["s"]))
+    executor = cf.Executor(circuit({"id": "x", "gate": "input"}, {"id": "s", "gate": gate, "inputs": ["x"] * 9},
+                                   outputs=["s"]))
     expected = executor.run({"x": zero}).values["s"]
     assert np.signbit(np.asarray(executor.compile("s", engine=engine)(x=zero)[0])) == np.signbit(expected)
     columns = executor.vmap("s", engine=engine)(x=np.full(3, zero))[0] if engine != "interpreter" else expected

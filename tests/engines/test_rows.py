@@ -22,7 +22,8 @@ STAGED = cf.load(ROOT / "circuits/staged.json")
 
 
 THRESHOLDS = {"blocks": [cf.Thresholds(), cf.Thresholds(column_rows=3, selected_size=1), LARGEST],
-              "loop": [cf.Thresholds(), cf.Thresholds(column_rows=1)], "tape": [cf.Thresholds(), cf.Thresholds(tape_bytes=1)]}
+              "loop": [cf.Thresholds(), cf.Thresholds(column_rows=1)],
+              "tape": [cf.Thresholds(), cf.Thresholds(tape_bytes=1)]}
 
 
 def made(kind, executor, of=None, wrt=None):
@@ -92,15 +93,18 @@ def test_every_gate_in_a_compiled_loop(start):
 @everywhere
 def test_truth_values_are_columns_too(kind):
     loaded = circuit({"id": "c", "gate": "input", "dtype": "bool"}, {"id": "x", "gate": "input", "value": 1},
-                     {"id": "zero", "gate": "constant", "value": 0}, {"id": "y", "gate": "where", "inputs": ["c", "x", "zero"]},
-                     {"id": "n", "gate": "not", "inputs": ["c"]}, {"id": "f", "gate": "square", "inputs": ["y"]}, outputs=["f", "n"])
+                     {"id": "zero", "gate": "constant", "value": 0},
+                     {"id": "y", "gate": "where", "inputs": ["c", "x", "zero"]},
+                     {"id": "n", "gate": "not", "inputs": ["c"]}, {"id": "f", "gate": "square", "inputs": ["y"]},
+                     outputs=["f", "n"])
     agree(kind, loaded, c=[True, False, True], x=[1.5, 2.5, -3.0])
 
 
 @everywhere
 def test_what_no_column_reaches_is_the_same_in_every_row(kind):
     loaded = circuit({"id": "x", "gate": "input", "value": 2}, {"id": "y", "gate": "input", "value": 3},
-                     {"id": "f", "gate": "square", "inputs": ["x"]}, {"id": "g", "gate": "exp", "inputs": ["y"]}, outputs=["f", "g"])
+                     {"id": "f", "gate": "square", "inputs": ["x"]}, {"id": "g", "gate": "exp", "inputs": ["y"]},
+                     outputs=["f", "g"])
     values, gradients = made(kind, cf.Executor(loaded))(x=[1.0, 2.0])
     close(np.asarray(values["g"]), np.exp([3.0, 3.0]))
     close(np.asarray(gradients["y"]), np.exp([3.0, 3.0]))
@@ -109,7 +113,8 @@ def test_what_no_column_reaches_is_the_same_in_every_row(kind):
 
 @everywhere
 def test_an_upstream_gradient_may_be_a_column(kind):
-    loaded = circuit({"id": "x", "gate": "input", "value": 2}, {"id": "f", "gate": "square", "inputs": ["x"]}, upstream={"f": 10})
+    loaded = circuit({"id": "x", "gate": "input", "value": 2}, {"id": "f", "gate": "square", "inputs": ["x"]},
+                     upstream={"f": 10})
     found = made(kind, cf.Executor(loaded))(x=[1.0, 2.0])
     close(np.asarray(found[1]["x"]), np.array([20.0, 40.0]))
     found = made(kind, cf.Executor(loaded))(x=[1.0, 2.0], upstream={"f": [3.0, 5.0]})
@@ -135,11 +140,13 @@ def test_where_without_a_branch(count):
     nodes = [{"id": "x", "gate": "input"}, {"id": "y", "gate": "input"}, {"id": "zero", "gate": "constant", "value": 0},
              {"id": "c", "gate": "less", "inputs": ["x", "y"]},
              *({"id": name, "gate": "where", "inputs": ["c", *operands]} for name, operands in
-               {"a": ["x", "y"], "b": ["x", "zero"], "d": ["zero", "y"], "e": ["zero", "zero"], "f": ["x", "x"]}.items())]
+               {"a": ["x", "y"], "b": ["x", "zero"], "d": ["zero", "y"], "e": ["zero", "zero"],
+                "f": ["x", "x"]}.items())]
     values = np.random.RandomState(0).choice([0.0, -0.0, 1.5, -np.inf, np.inf, np.nan, 5e-324, -1e308], (2, count))
     found, _ = made("blocks", cf.Executor(circuit(*nodes, outputs=list("abdef"))), wrt=())(x=values[0], y=values[1])
     condition = values[0] < values[1]
-    for name, (x, y) in {"a": values, "b": (values[0], 0.0), "d": (0.0, values[1]), "e": (0.0, 0.0), "f": values[[0, 0]]}.items():
+    for name, (x, y) in {"a": values, "b": (values[0], 0.0), "d": (0.0, values[1]), "e": (0.0, 0.0),
+                         "f": values[[0, 0]]}.items():
         np.testing.assert_array_equal(found[name], np.where(condition, x, y))
 
 
@@ -175,12 +182,14 @@ def test_columns_that_do_not_fit():
 
 def test_circuits_that_have_no_rows():
     executor = cf.Executor(cf.load(ROOT / "circuits/mlp.json"))
-    with pytest.raises(cf.InputError, match="circuit 'mlp' is not one of float64 scalars alone, as columns of rows need it; choose the engine jax, which takes arrays"):
+    with pytest.raises(cf.InputError, match="circuit 'mlp' is not one of float64 scalars alone, as columns of rows "
+                                            "need it; choose the engine jax, which takes arrays"):
         executor.vmap()
     with pytest.raises(cf.InputError, match="the engine interpreter takes one row at a time"):
         executor.vmap(engine="interpreter")
     loaded = circuit({"id": "x", "gate": "input"}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"]})
-    with pytest.raises(cf.InputError, match="node 'f': reduce_sum is no function of numbers that could be applied to every row"):
+    with pytest.raises(cf.InputError,
+                       match="node 'f': reduce_sum is no function of numbers that could be applied to every row"):
         cf.Executor(loaded).vmap(engine="staged")
     with pytest.raises(cf.InputError, match="the tape cannot take reduce_sum, which is no operation on floats"):
         cf.Executor(loaded).vmap(engine="tape")
@@ -200,7 +209,8 @@ def test_batches_of_tensors_under_jax():
             close(np.asarray(gradients[name][row]), g)
     with pytest.raises(cf.InputError, match="no column is given; give at least one input one axis more than it has"):
         executor.vmap(engine="jax")(x=x)
-    with pytest.raises(cf.InputError, match="columns of different lengths: 'target' has 2, 'x' has 3|'x' has 3, 'target' has 2"):
+    with pytest.raises(cf.InputError,
+                       match="columns of different lengths: 'target' has 2, 'x' has 3|'x' has 3, 'target' has 2"):
         executor.vmap(engine="jax")(x=batch, target=np.stack([loaded.values["target"]] * 2))
 
 

@@ -43,20 +43,25 @@ def test_a_line_of_python(name):
 def test_a_line_that_is_compiled(name, over_rows):
     parameters = parameters_of(COMPILED.forms[name])
     columns = [f"{x}[i]" for x in parameters]
-    loop = jitted(f"def loop(r, {', '.join(parameters)}):\n    for i in range(len(r)):\n        r[i] = {COMPILED.forms[name].format(*columns)}",
+    loop = jitted(f"def loop(r, {', '.join(parameters)}):\n    for i in range(len(r)):\n        r[i] = "
+                  f"{COMPILED.forms[name].format(*columns)}",
                   over_rows=over_rows)
     cases = list(operands(name, len(parameters)))
     given = [np.array(column) for column in zip(*cases, strict=True)]
-    result = np.empty(len(cases), bool if name in LOGIC or name.startswith(("is", "equal", "not_", "less", "greater")) else float)
+    result = np.empty(len(cases), bool if name in LOGIC or name.startswith(("is", "equal", "not_", "less", "greater"))
+                      else float)
     loop(result, *given)
     found = dict(zip(map(str, cases), result, strict=True))
     assert list(wrong(name, lambda *xs: found[str(xs)], len(parameters))) == []
 
 
 @pytest.mark.parametrize("rule", [
-    lambda xp, x, b: xp.round(x, 1), lambda xp, x, b: np.clip(x, min=0.0, max=1.0), lambda xp, x, b: np.add(x, x, dtype=np.float32),
-    lambda xp, x, b: xp.where(b, 1, 0), lambda xp, x, b: xp.where(x, x, 0.0), lambda xp, x, b: b + b, lambda xp, x, b: b * x,
-    lambda xp, x, b: xp.where(b, True, 0.5), lambda xp, x, b: xp.maximum(b, False), lambda xp, x, b: x * np.array([1.0]),
+    lambda xp, x, b: xp.round(x, 1), lambda xp, x, b: np.clip(x, min=0.0, max=1.0), lambda xp, x,
+    b: np.add(x, x, dtype=np.float32),
+    lambda xp, x, b: xp.where(b, 1, 0), lambda xp, x, b: xp.where(x, x, 0.0), lambda xp, x, b: b + b, lambda xp, x,
+    b: b * x,
+    lambda xp, x, b: xp.where(b, True, 0.5), lambda xp, x, b: xp.maximum(b, False), lambda xp, x,
+    b: x * np.array([1.0]),
     lambda xp, x, b: xp.asarray(x, dtype=np.int64), lambda xp, x, b: xp.asarray(x, dtype=np.float32)])
 def test_what_has_no_form(rule):
     trace = Trace(writable)

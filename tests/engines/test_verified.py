@@ -42,9 +42,11 @@ def engine_of(compiled):
 
 @pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
 def test_a_number_that_is_right_passes(engine):
-    close(cf.Executor(SCALARS, verify=True).compile(engine=engine)(x=1.5), cf.Executor(SCALARS).compile(engine="interpreter")(x=1.5))
+    close(cf.Executor(SCALARS, verify=True).compile(engine=engine)(x=1.5),
+          cf.Executor(SCALARS).compile(engine="interpreter")(x=1.5))
     if engine != "tape":
-        close(cf.Executor(ARRAYS, verify=True).compile(engine=engine)()[1], cf.Executor(ARRAYS).compile(engine="interpreter")()[1])
+        close(cf.Executor(ARRAYS, verify=True).compile(engine=engine)()[1],
+              cf.Executor(ARRAYS).compile(engine="interpreter")()[1])
 
 
 @pytest.mark.parametrize(("at", "what"), [(0, "output 'f'"), (1, "the gradient on 'x'"), (2, "the gradient on 'y'")])
@@ -60,7 +62,8 @@ def test_a_wrong_number_is_told(at, what):
 def test_the_element_and_the_row_are_told():
     made = circuit({"id": "x", "gate": "input", "shape": [2, 3]}, {"id": "f", "gate": "exp", "inputs": ["x"]})
     verified = Verified(Wrong(engine_of(cf.Executor(made).compile(wrt=())), 0, 1e-3))
-    with pytest.raises(cf.VerificationError, match=re.escape("for output 'f' at [1, 2], where the interpreter gives 1.0;")):
+    with pytest.raises(cf.VerificationError,
+                       match=re.escape("for output 'f' at [1, 2], where the interpreter gives 1.0;")):
         verified(x=np.zeros((2, 3)))
     verified = Verified(Wrong(engine_of(cf.Executor(SCALARS).vmap()), 1, np.nan))
     with pytest.raises(cf.VerificationError, match=re.escape("gives nan for the gradient on 'x' in row 2, where")):
@@ -85,7 +88,8 @@ def test_cancellation_is_rounding():
 
 
 def test_it_is_kept_in_a_pickle():
-    executor = pickle.loads(pickle.dumps(cf.Executor(SCALARS, verify=True, thresholds=cf.Thresholds(staged_operands=1))))
+    executor = pickle.loads(pickle.dumps(cf.Executor(SCALARS, verify=True,
+                                                     thresholds=cf.Thresholds(staged_operands=1))))
     assert executor.verify
     assert executor.thresholds.staged_operands == 1
     assert isinstance(pickle.loads(pickle.dumps(executor.compile())), Verified)
@@ -93,10 +97,12 @@ def test_it_is_kept_in_a_pickle():
 
 
 def test_a_wrong_number_at_the_terminal(circuitflow, monkeypatch):
-    monkeypatch.setattr("circuitflow.engines.staged.floats.Staged.answer", lambda self, inputs, upstream: ([1.5], [2.0, 3.0]))
+    monkeypatch.setattr("circuitflow.engines.staged.floats.Staged.answer", lambda self, inputs,
+                        upstream: ([1.5], [2.0, 3.0]))
     outcome = circuitflow("run", "circuits/staged.json", "--engine", "staged", "--verify")
     assert outcome.status == 1
-    assert outcome.err.startswith("error: the engine 'staged, on floats' gives 1.5 for output 'f', where the interpreter gives 1.54")
+    assert outcome.err.startswith("error: the engine 'staged, on floats' gives 1.5 for output 'f', where the "
+                                  "interpreter gives 1.54")
 
 
 def test_at_the_terminal(circuitflow):

@@ -41,7 +41,8 @@ def test_a_circuit_does_not_differ_from_itself_however_it_is_written(path):
 def test_order_defaults_and_ways_to_write_a_value_do_not_count():
     old = circuit("x = [1, 2]", "y = reduce_sum(x)", "f = exp(y)")
     new = circuit({"id": "x", "gate": "input", "value": {"data": [1.0, 2.0], "shape": [2], "dtype": "float64"}},
-                  {"id": "f", "gate": "exp", "inputs": {"x": "y"}}, {"id": "y", "gate": "reduce_sum", "inputs": ["x"], "keepdims": False, "axis": None}, outputs=["f"])
+                  {"id": "f", "gate": "exp", "inputs": {"x": "y"}},
+                  {"id": "y", "gate": "reduce_sum", "inputs": ["x"], "keepdims": False, "axis": None}, outputs=["f"])
     assert told(old, new) == []
 
 
@@ -51,7 +52,8 @@ def test_order_defaults_and_ways_to_write_a_value_do_not_count():
     ([*PRODUCT[:4], "f = mul(q, x)"], ["~ f: operand 1: z → x"]),
     ([*PRODUCT[:3], "sum = add(x, y)", "f = mul(sum, z)"], ["> q is now called sum"]),
     ([*PRODUCT[:2], "w = -4", "q = add(x, y)", "f = mul(q, w)"], ["> z is now called w"]),
-    ([*PRODUCT[:3], "sum = sub(x, y)", "f = mul(sum, z)"], ["- q = add(x, y)", "+ sum = sub(x, y)", "~ f: operand 0: q → sum"]),
+    ([*PRODUCT[:3], "sum = sub(x, y)", "f = mul(sum, z)"],
+     ["- q = add(x, y)", "+ sum = sub(x, y)", "~ f: operand 0: q → sum"]),
     ([*PRODUCT, "g = exp(f)"], ["+ g = exp(f)", "~ outputs: f → g"]),
     (["x = -2", "z = -4", "f = mul(x, z)"], ["- y = input 5", "- q = add(x, y)", "~ f: operand 0: q → x"]),
     ([*PRODUCT[:4], "f = mul(q, z, x)"], ["~ f: operand 2: none → x"]),
@@ -63,40 +65,53 @@ def test_what_changed_is_told(nodes, expected):
 
 
 def test_attributes_shapes_outputs_upstream_and_dtype():
-    old = circuit({"id": "x", "gate": "input", "shape": ["n", 2]}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"], "axis": 0},
-                  {"id": "t", "gate": "top_k", "inputs": ["f"], "k": 1}, outputs=["f", "t.values"], upstream={"f": [1, 2]})
-    new = circuit({"id": "x", "gate": "input", "shape": ["n", 3], "dtype": "float32"}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"], "axis": 0, "keepdims": True},
-                  {"id": "t", "gate": "top_k", "inputs": ["f"], "k": 2}, outputs=["t.values", "f", "t.indices"], dtype="float32")
+    old = circuit({"id": "x", "gate": "input", "shape": ["n", 2]},
+                  {"id": "f", "gate": "reduce_sum", "inputs": ["x"], "axis": 0},
+                  {"id": "t", "gate": "top_k", "inputs": ["f"], "k": 1}, outputs=["f", "t.values"],
+                  upstream={"f": [1, 2]})
+    new = circuit({"id": "x", "gate": "input", "shape": ["n", 3], "dtype": "float32"},
+                  {"id": "f", "gate": "reduce_sum", "inputs": ["x"], "axis": 0, "keepdims": True},
+                  {"id": "t", "gate": "top_k", "inputs": ["f"], "k": 2}, outputs=["t.values", "f", "t.indices"],
+                  dtype="float32")
     assert told(old, new) == [
         "~ x: shape: (n, 2) → (n, 3)", "~ x: dtype: none → float32", "~ f: keepdims: false → true", "~ t: k: 1 → 2",
-        "~ outputs: f, t.values → t.values, f, t.indices", "~ dtype: float64 → float32", "~ upstream of f: [1, 2] → none"]
+        "~ outputs: f, t.values → t.values, f, t.indices", "~ dtype: float64 → float32",
+        "~ upstream of f: [1, 2] → none"]
 
 
 def neuron(gate="sigmoid", **more):
-    return {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": gate, "inputs": ["x"], **more}], "outputs": ["y"]}
+    return {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": gate, "inputs": ["x"], **more}],
+            "outputs": ["y"]}
 
 
 def calling(body, name="neuron", key="call", **more):
-    return circuit("x = 1", {"id": "h", "gate": key, "circuit": name, "inputs": {"x": "x"}, **more}, "f = neg(h)", circuits={name: body})
+    return circuit("x = 1", {"id": "h", "gate": key, "circuit": name, "inputs": {"x": "x"}, **more}, "f = neg(h)",
+                   circuits={name: body})
 
 
 def test_a_change_inside_of_a_circuit_is_told_once_where_it_is():
-    assert told(calling(neuron()), calling(neuron("tanh"))) == ["~ h: circuit: neuron → neuron", "neuron: ~ y: gate: sigmoid → tanh"]
-    twice = [circuit("x = 1", *({"id": f"h{i}", "gate": "call", "circuit": "n", "inputs": ["x"]} for i in range(2)), "f = add(h0, h1)", circuits={"n": body})
+    assert told(calling(neuron()), calling(neuron("tanh"))) == ["~ h: circuit: neuron → neuron",
+                                                                "neuron: ~ y: gate: sigmoid → tanh"]
+    twice = [circuit("x = 1", *({"id": f"h{i}", "gate": "call", "circuit": "n", "inputs": ["x"]} for i in range(2)),
+                     "f = add(h0, h1)", circuits={"n": body})
              for body in (neuron(), neuron("leaky_relu", alpha=0.5))]
-    assert told(*twice) == ["~ h0: circuit: n → n", "~ h1: circuit: n → n", "n: ~ y: gate: sigmoid → leaky_relu", "n: ~ y: alpha: none → 0.5"]
+    assert told(*twice) == ["~ h0: circuit: n → n", "~ h1: circuit: n → n", "n: ~ y: gate: sigmoid → leaky_relu",
+                            "n: ~ y: alpha: none → 0.5"]
 
 
 def test_a_circuit_of_another_name_that_is_the_same_is_the_same():
     assert told(calling(neuron()), calling(neuron(), "cell")) == []
-    renamed = {"nodes": [{"id": "x", "gate": "input"}, {"id": "z", "gate": "sigmoid", "inputs": ["x"]}], "outputs": ["z"]}
+    renamed = {"nodes": [{"id": "x", "gate": "input"}, {"id": "z", "gate": "sigmoid", "inputs": ["x"]}],
+               "outputs": ["z"]}
     assert told(calling(neuron()), calling(renamed)) == []
 
 
 def test_what_a_scan_carries_counts():
     def loop(**more):
-        cell = {"nodes": [{"id": "h", "gate": "input"}, {"id": "x", "gate": "input"}, {"id": "y", "gate": "add", "inputs": ["h", "x"]}], "outputs": ["y"]}
-        return circuit("xs = [1, 2]", "s = 0", {"id": "run", "gate": "scan", "circuit": "cell", "carry": {"h": "y"}, "over": ["x"], "inputs": {"h": "s", "x": "xs"}, **more},
+        cell = {"nodes": [{"id": "h", "gate": "input"}, {"id": "x", "gate": "input"},
+                          {"id": "y", "gate": "add", "inputs": ["h", "x"]}], "outputs": ["y"]}
+        return circuit("xs = [1, 2]", "s = 0", {"id": "run", "gate": "scan", "circuit": "cell", "carry": {"h": "y"},
+                                                "over": ["x"], "inputs": {"h": "s", "x": "xs"}, **more},
                        outputs=["run"], circuits={"cell": cell})
     assert told(loop(), loop(reverse=True)) == ["~ run: reverse: false → true"]
     assert told(loop(), loop()) == []
@@ -104,7 +119,8 @@ def test_what_a_scan_carries_counts():
 
 def test_a_difference_is_data():
     difference = cf.diff(circuit(*PRODUCT), circuit("x = -3", *PRODUCT[1:3], "sum = add(x, y)", "f = mul(sum, z)"))
-    assert [tuple(change) for change in difference.changes] == [("renamed", "", "sum", "", "q", ""), ("changed", "", "x", "value", "-2", "-3")]
+    assert [tuple(change) for change in difference.changes] == [("renamed", "", "sum", "", "q", ""),
+                                                                ("changed", "", "x", "value", "-2", "-3")]
     assert dict(difference.before) == {"x": "x", "y": "y", "z": "z", "f": "f", "sum": "q"}
     assert str(difference) == "> q is now called sum\n~ x: value: -2 → -3"
 
@@ -117,14 +133,16 @@ gates = st.sampled_from(["add", "mul", "sub", "tanh", "exp"])
 def test_new_names_and_another_order_are_renames_alone(plan, random):
     nodes = [{"id": f"x{i}", "gate": "input", "value": 1} for i in range(3)]
     for i, (gate, _, b) in enumerate(plan):
-        operands = [nodes[-1]["id"], nodes[b % len(nodes)]["id"]] if gate in ("add", "mul", "sub") else [nodes[-1]["id"]]
+        operands = [nodes[-1]["id"],
+                    nodes[b % len(nodes)]["id"]] if gate in ("add", "mul", "sub") else [nodes[-1]["id"]]
         nodes.append({"id": f"n{i}", "gate": gate, "inputs": operands})
     old = circuit(*nodes)
     used = old.needed({nodes[-1]["id"]})
     kept = [node for node in nodes if node["id"] in used]
     old = circuit(*kept)
     names = {node["id"]: f"m{random.randrange(10**9)}_{i}" for i, node in enumerate(kept)}
-    renamed = [{**node, "id": names[node["id"]], **({"inputs": [names[x] for x in node["inputs"]]} if "inputs" in node else {})} for node in kept]
+    renamed = [{**node, "id": names[node["id"]],
+                **({"inputs": [names[x] for x in node["inputs"]]} if "inputs" in node else {})} for node in kept]
     last = renamed[-1]["id"]
     random.shuffle(renamed)
     difference = cf.diff(old, circuit(*renamed, outputs=[last]))
@@ -136,7 +154,8 @@ def test_nodes_that_nothing_reads_do_not_stand_in_the_way_of_renames():
     old = circuit("x = 1", "y = 2", "q = add(x, y)", "unread = exp(q)", "f = neg(q)")
     new = circuit("a = 1", "b = 2", "c = add(a, b)", "d = exp(c)", "e = neg(c)", outputs=["e"])
     assert dict(cf.diff(old, new).before) == {"a": "x", "b": "y", "c": "q", "d": "unread", "e": "f"}
-    alike = circuit("x = 1", "y = 1", "q = sub(x, y)", "unread = exp(q)", "f = neg(q)"), circuit("a = 1", "b = 1", "q = sub(b, a)", "unread = exp(q)", "f = neg(q)")
+    alike = circuit("x = 1", "y = 1", "q = sub(x, y)", "unread = exp(q)",
+                    "f = neg(q)"), circuit("a = 1", "b = 1", "q = sub(b, a)", "unread = exp(q)", "f = neg(q)")
     assert dict(cf.diff(*alike).before) == {"q": "q", "unread": "unread", "f": "f", "b": "x", "a": "y"}
 
 
@@ -146,12 +165,14 @@ def test_the_picture_has_what_was_added_removed_and_changed():
     old, new = circuit(*PRODUCT), circuit("x = -3", "y = 5", "w = 2", "q = add(x, y)", "f = mul(q, w)", outputs=["f"])
     made = changes(old, new, cf.diff(old, new))
     assert [(v.node, v.lines, v.sign) for v in made.vertices] == [
-        ("x", ("x", "value: -2 → -3"), Sign.CHANGED), ("y", ("y",), Sign.SAME), ("w", ("w",), Sign.ADDED), ("q", ("+", "q"), Sign.SAME),
+        ("x", ("x", "value: -2 → -3"), Sign.CHANGED), ("y", ("y",), Sign.SAME), ("w", ("w",), Sign.ADDED),
+        ("q", ("+", "q"), Sign.SAME),
         ("f", ("*", "f", "operand 1: z → w"), Sign.CHANGED), ("z", ("z",), Sign.REMOVED)]
     keys = {v.key: v.node for v in made.vertices}
     assert [(keys[w.source], keys[w.target], w.sign) for w in made.wires] == [
         ("x", "q", "same"), ("y", "q", "same"), ("q", "f", "same"), ("w", "f", "added"), ("z", "f", "removed")]
-    assert changes(calling(neuron()), calling(neuron("tanh")), cf.diff(calling(neuron()), calling(neuron("tanh")))).notes == ("circuit neuron differs inside",)
+    assert changes(calling(neuron()), calling(neuron("tanh")),
+                   cf.diff(calling(neuron()), calling(neuron("tanh")))).notes == ("circuit neuron differs inside",)
 
 
 @pytest.fixture
@@ -171,14 +192,18 @@ def test_the_command_says_so_by_its_exit_status(circuitflow, documents, tmp_path
     assert run(old, new) == (1, "~ x: value: -2 → -3\n", "")
     status, out, _ = run(old, new, "--json")
     assert status == 1
-    assert json.loads(out) == {"same": False, "changes": [{"kind": "changed", "circuit": "", "node": "x", "what": "value", "was": "-2", "now": "-3"}]}
+    assert json.loads(out) == {"same": False,
+                               "changes": [{"kind": "changed", "circuit": "", "node": "x", "what": "value", "was": "-2",
+                                            "now": "-3"}]}
     assert json.loads(run(old, old, "--json")[1]) == {"same": True, "changes": []}
     for ending in ("svg", "html", "dot", "mmd", "png", "pdf"):
         path = tmp_path / f"changes.{ending}"
         assert run(old, new, "-o", str(path), "--theme", "dark")[0] == 1
         assert path.stat().st_size > 100
     assert "value: -2 → -3" in (tmp_path / "changes.svg").read_text()
-    assert run(old, new, "-o", "changes.jpg") == (2, "", "error: changes.jpg: expected a picture as .svg, .png, .pdf, .html, .dot, .mmd\n")
+    assert run(old, new, "-o",
+               "changes.jpg") == (2, "",
+                                  "error: changes.jpg: expected a picture as .svg, .png, .pdf, .html, .dot, .mmd\n")
     assert run(old, "nowhere.json")[0] == 2
 
 

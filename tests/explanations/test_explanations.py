@@ -20,7 +20,8 @@ from circuitflow.explanations.expressions import Phrase, applied, sent_back, sta
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.gates.record import fill_in
-from circuitflow.graph.node import Edge, Node
+from circuitflow.graph.bodies import Edge
+from circuitflow.graph.network import Node
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import number, printable, rows
 from support.documents import circuit, document
@@ -37,7 +38,8 @@ def node_of(example):
     gate = GATES[example.gate]
     types = gate.shape(*types_of(*example.operands), **attributes_of(example))
     outputs = gate.output_names(attributes_of(example))
-    return Node("f", example.gate, gate, attributes_of(example), tuple(Edge(x, 0, i) for i, x in enumerate(names_of(example))),
+    return Node("f", example.gate, gate, attributes_of(example),
+                tuple(Edge(x, 0, i) for i, x in enumerate(names_of(example))),
                 outputs, (types,) if isinstance(types, ArrayType) else types)
 
 
@@ -86,11 +88,13 @@ def test_what_a_rule_is_said_to_send_is_what_it_sends(example):
 def test_most_simple_gates_say_what_they_send():
     telling = {e.gate for e in EXAMPLES if any(wanted(e)) and not node_of(e).outputs and any(
         sent_back(node_of(e), GATES, names_of(e), types_of(*e.operands), ["f"], wanted(e)))}
-    assert telling >= {"add", "sub", "mul", "div", "neg", "reciprocal", "exp", "log", "sigmoid", "tanh", "relu", "max", "matmul",
+    assert telling >= {"add", "sub", "mul", "div", "neg", "reciprocal", "exp", "log", "sigmoid", "tanh", "relu", "max",
+                       "matmul",
                        "reduce_sum", "where", "sin", "square", "sqrt", "transpose", "reshape"}
 
 
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if GATES[e.gate].output_names(attributes_of(e)) == ()], ids=str)
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if GATES[e.gate].output_names(attributes_of(e)) == ()],
+                         ids=str)
 def test_the_stage_of_a_gate_is_the_gate(example):
     text = stage(node_of(example), names_of(example))
     with np.errstate(all="ignore"):
@@ -113,7 +117,8 @@ def test_the_stage_of_a_gate_is_the_gate(example):
     ("(a < b) == c", ("equal", ("less", "a", "b"), "c")), ("1 / (a * b)", ("reciprocal", ("mul", "a", "b"))),
     ("1 / a * b", ("mul", ("reciprocal", "a"), "b")), ("a * (1 / b)", ("mul", "a", ("reciprocal", "b"))),
     ("~(a & b) | c", ("or", ("not", ("and", "a", "b")), "c")), ("(a + b).T", ("matrix_transpose", ("add", "a", "b"))),
-    ("a * -b", ("mul", "a", ("neg", "b"))), ("exp(a + b)", ("exp", ("add", "a", "b"))), ("a + b + c", ("add", "a", "b", "c")),
+    ("a * -b", ("mul", "a", ("neg", "b"))), ("exp(a + b)", ("exp", ("add", "a", "b"))),
+    ("a + b + c", ("add", "a", "b", "c")),
 ])
 def test_parentheses_stand_where_they_are_needed_and_nowhere_else(text, tree):
     def phrase(x):
@@ -133,10 +138,12 @@ def test_every_value_and_contribution_is_told_once_and_adds_up(path):
     result = cf.Executor(cf.load(path)).run()
     told = explanation(result)
     assert [s.of for s in (*told.sources, *told.forward) if s.sign == "="] == [
-        name for node in sorted(result.circuit.nodes.values(), key=lambda node: not node.is_source) for name in node.names]
+        name for node in sorted(result.circuit.nodes.values(), key=lambda node: not node.is_source)
+        for name in node.names]
     stages = [s for block in told.backward for s in block.stages]
     assert len(stages) == len(result.contributions) + len(result.upstream)
-    assert {s.of for s in stages} == {name for name in result.gradients if name in {c.source for c in result.contributions} | set(result.upstream)}
+    assert {s.of for s in stages} == {name for name in result.gradients
+                                      if name in {c.source for c in result.contributions} | set(result.upstream)}
     for name in {s.of for s in stages}:
         signs = [s.sign for s in stages if s.of == name]
         assert signs == ["="] + ["+="] * (len(signs) - 1)
@@ -146,7 +153,8 @@ def test_every_value_and_contribution_is_told_once_and_adds_up(path):
 def test_what_it_means_is_true():
     run = cf.Executor(cf.load(ROOT / "circuits/staged.json"))
     for sentence in explained("staged").meaning:
-        name, way, by = re.fullmatch(r"(\w): raise it by 0.01, and f (rises|falls) by about ([\d.]+) .*", sentence).groups()
+        name, way, by = re.fullmatch(r"(\w): raise it by 0.01, and f (rises|falls) by about ([\d.]+) .*",
+                                     sentence).groups()
         before = run.run()
         after = run.run({name: float(before.values[name]) + 0.01})
         moved = float(after.outputs["f"] - before.outputs["f"])
@@ -161,9 +169,11 @@ def test_a_dead_input_an_infinite_gradient_and_several_outputs_are_told():
     assert "the sum of D times dD falls by" in explained("matrix_product").meaning[0]
     root = explanation(cf.Executor(circuit("x = 0", "f = sqrt(x)")).run())
     assert root.meaning == ["x: its gradient is inf, which tells nothing of f"]
-    weighted = explanation(cf.Executor(circuit("x = 2", "f = neg(x)", "g = exp(x)", outputs=["f", "g"])).run(upstream={"f": 3.0}))
+    weighted = explanation(cf.Executor(circuit("x = 2", "f = neg(x)", "g = exp(x)",
+                                               outputs=["f", "g"])).run(upstream={"f": 3.0}))
     assert "the sum of the outputs, each times its upstream gradient, rises" in weighted.meaning[0]
-    empty = explanation(cf.Executor(circuit({"id": "x", "gate": "input", "value": {"data": [], "shape": [0]}}, "f = reduce_sum(x)")).run())
+    empty = explanation(cf.Executor(circuit({"id": "x", "gate": "input", "value": {"data": [], "shape": [0]}},
+                                            "f = reduce_sum(x)")).run())
     assert empty.meaning == ["x: a small change leaves f where it is"]
 
 
@@ -190,13 +200,15 @@ def test_a_rule_that_looks_at_numbers_is_told_in_words_alone():
     def rule(op, g, out, x):
         return g if bool(x > 0) else -g
 
-    size = cf.Gate("|x|", "The size.", ("x",), lambda x: x, reads=cf.Reads.INPUTS, forward=lambda xp, x: abs(x), backward=(rule,))
+    size = cf.Gate("|x|", "The size.", ("x",), lambda x: x, reads=cf.Reads.INPUTS, forward=lambda xp, x: abs(x),
+                   backward=(rule,))
     told = explanation(cf.Executor(circuit("x = -2", "f = size_of(x)", gates={**cf.GATES, "size_of": size})).run())
     assert [(s.right, s.value) for s in told.backward[1].stages] == [("", "-1")]
 
 
 def test_a_gate_with_several_outputs_names_them():
-    told = explanation(cf.Executor(circuit("x = [1, 3, 2]", {"id": "t", "gate": "top_k", "inputs": ["x"], "k": 1}, "f = reduce_sum(t.values)")).run())
+    told = explanation(cf.Executor(circuit("x = [1, 3, 2]", {"id": "t", "gate": "top_k", "inputs": ["x"], "k": 1},
+                                           "f = reduce_sum(t.values)")).run())
     assert [s.left for s in told.forward] == ["t.values", "t.indices", "f"]
     assert [s.right for s in told.forward] == ["top_k(x, k=1).values", "top_k(x, k=1).indices", "reduce_sum(t.values)"]
     assert told.backward[2].heading == "t.values and t.indices = top_k(x, k=1)"
@@ -204,20 +216,23 @@ def test_a_gate_with_several_outputs_names_them():
 
 def test_a_result_without_the_values_of_its_nodes_is_refused():
     result = cf.Executor(cf.load(ROOT / "circuits/staged.json")).run(cache="needed")
-    with pytest.raises(cf.InputError, match="this result has its outputs alone; an explanation needs the value of every node, as run "
+    with pytest.raises(cf.InputError,
+                       match="this result has its outputs alone; an explanation needs the value of every node, as run "
                                             "gives with cache='all'"):
         cf.explain(result)
 
 
 def test_an_unknown_form_is_refused():
     result = cf.Executor(cf.load(ROOT / "circuits/staged.json")).run()
-    with pytest.raises(cf.InputError, match="there is no form 'markdow' of explanation; did you mean 'markdown'\\?; there are text, markdown, html"):
+    with pytest.raises(cf.InputError, match="there is no form 'markdow' of explanation; did you mean 'markdown'\\?; "
+                                            "there are text, markdown, html"):
         cf.explain(result, "markdow")
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_text_stays_text(hostile):
-    subject = circuit({"id": "x", "gate": "input", "value": 1, "label": hostile}, {"id": "f", "gate": "neg", "inputs": ["x"], "label": hostile},
+    subject = circuit({"id": "x", "gate": "input", "value": 1, "label": hostile},
+                      {"id": "f", "gate": "neg", "inputs": ["x"], "label": hostile},
                       name=hostile, description=hostile)
     result = cf.Executor(subject).run()
     for form in ("text", "markdown", "html"):
@@ -226,7 +241,8 @@ def test_hostile_text_stays_text(hostile):
     page = cf.explain(result, "html")
     body = page[page.index("<main>"):]
     assert set(re.findall(r"</?[a-z!?][^>\s]*", body)) <= {
-        *(f"<{x}" for x in "main h1 p h2 table tr th td code h3 ul li".split()), *(f"</{x}" for x in "main html h1 p h2 table tr th td code h3 ul li".split())}
+        *(f"<{x}" for x in "main h1 p h2 table tr th td code h3 ul li".split()),
+        *(f"</{x}" for x in "main html h1 p h2 table tr th td code h3 ul li".split())}
     marked = cf.explain(result, "markdown")
     unescaped = re.sub(r"\\[\\`*_{}\[\]<>()#+!|~&:@$-]", "", marked)
     rows = [line for line in unescaped.splitlines() if line and not line.startswith(("# ", "## ", "### ", "- ", "|"))]
@@ -243,7 +259,8 @@ def test_all_words_are_clauses():
 
 @pytest.mark.parametrize("gate", GATES)
 def test_rules_name_the_operands_of_this_circuit(gate):
-    """Of every gate each line is an expression of this circuit, or the words name what it is about; no name of the gate's own is left."""
+    """Of every gate each line is an expression of this circuit, or the words name what it is about; no name of the
+    gate's own is left."""
     written = json.loads(example(gate))
     called = {node["id"]: f"their_{i}" for i, node in enumerate(written["nodes"])} | {"f": "result"}
     for node in written["nodes"]:
@@ -252,11 +269,13 @@ def test_rules_name_the_operands_of_this_circuit(gate):
     written["nodes"] = [{key: value for key, value in node.items() if value is not None} for node in written["nodes"]]
     written["outputs"] = [re.sub("^f", "result", name) for name in written["outputs"]]
     subject = cf.loads(json.dumps(written))
-    upstream = {name: np.ones(subject.type_of(output).shape) for name, output in subject.outputs.items() if subject.type_of(output).is_float}
+    upstream = {name: np.ones(subject.type_of(output).shape) for name, output in subject.outputs.items()
+                if subject.type_of(output).is_float}
     if not upstream:
         return
     told = explanation(cf.Executor(subject).run(of=list(upstream), upstream=upstream))
-    formal = {"g", "out", *(GATES[gate].operands if isinstance(GATES[gate].operands, tuple) else ()), *({*GATES[gate].attributes.model_fields} - {"axes", "shape"})}
+    formal = {"g", "out", *(GATES[gate].operands if isinstance(GATES[gate].operands, tuple) else ()),
+              *({*GATES[gate].attributes.model_fields} - {"axes", "shape"})}
     for block in told.backward:
         for words in ([block.words] if block.node else []):
             assert not formal & set(re.findall(r"\w+", words)), words
@@ -266,8 +285,10 @@ def test_rules_name_the_operands_of_this_circuit(gate):
 
 
 def test_a_clause_about_an_operand_that_is_left_out_is_left_out():
-    nodes = [{"id": "image", "gate": "input", "value": [[[1, 2, 3]]]}, {"id": "kernel", "gate": "input", "value": [[[1, 2]]]},
-             {"id": "h", "gate": "conv", "inputs": ["image", "kernel"]}, {"id": "f", "gate": "reduce_sum", "inputs": ["h"]}]
+    nodes = [{"id": "image", "gate": "input", "value": [[[1, 2, 3]]]},
+             {"id": "kernel", "gate": "input", "value": [[[1, 2]]]},
+             {"id": "h", "gate": "conv", "inputs": ["image", "kernel"]},
+             {"id": "f", "gate": "reduce_sum", "inputs": ["h"]}]
     text = cf.explain(cf.Executor(circuit(*nodes)).run())
     assert "  · conv: dh ⋆ᵀ kernel to image, the windows of image times dh to kernel\n" in text
     assert fill_in("{g} to {x}; {g} to {y}", {"g": "df", "x": "u"}) == "df to u"
@@ -275,7 +296,8 @@ def test_a_clause_about_an_operand_that_is_left_out_is_left_out():
     assert fill_in("{g} to {operands}") == "g to every operand"
 
 
-@pytest.mark.parametrize(("row", "words"), [(GATES["neg"], "conv turns the sign of its gradient"), (replace(GATES["neg"]), "conv: The negative.")])
+@pytest.mark.parametrize(("row", "words"), [(GATES["neg"], "conv turns the sign of its gradient"),
+                                            (replace(GATES["neg"]), "conv: The negative.")])
 def test_a_row_tells_its_own_words_under_any_name(row, words):
     result = cf.Executor(cf.loads(document("x = 2", "h = conv(x)", "f = exp(h)"), gates={**GATES, "conv": row})).run()
     assert f"  · {words}" in cf.explain(result)
@@ -284,16 +306,19 @@ def test_a_row_tells_its_own_words_under_any_name(row, words):
 
 def test_minus_zero_is_zero():
     subject = circuit({"id": "x", "gate": "input", "value": -0.0}, {"id": "v", "gate": "input", "value": [-0.0, 1]},
-                      {"id": "h", "gate": "mul", "inputs": ["x", "v"]}, {"id": "f", "gate": "reduce_sum", "inputs": ["h"]})
+                      {"id": "h", "gate": "mul", "inputs": ["x", "v"]},
+                      {"id": "f", "gate": "reduce_sum", "inputs": ["h"]})
     text = cf.explain(cf.Executor(subject).run())
     assert not re.search(r"(?<![\d.e])-0(?![.\d])", text)
     assert number(np.array([[-0.0], [-1e-9]])) == "[[0], [-1e-09]]"
 
 
 @pytest.mark.parametrize(("array", "text"), [
-    (3.0, "3"), (np.zeros((0, 3)), "(0, 3) empty"), ([1, 2.5], "[1, 2.5]"), ([[1, -2.5], [10, 0]], "[[   1, -2.5],\n [  10,    0]]"),
+    (3.0, "3"), (np.zeros((0, 3)), "(0, 3) empty"), ([1, 2.5], "[1, 2.5]"),
+    ([[1, -2.5], [10, 0]], "[[   1, -2.5],\n [  10,    0]]"),
     (np.arange(15), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … 3 more]"), ([[True, False]], "[[ True, False]]"),
-    (np.arange(8).reshape(2, 2, 2), "[[[0, 1],\n  [2, 3]],\n [[4, 5],\n  [6, 7]]]"), (np.arange(4).reshape(2, 1, 2), "[[[0, 1]],\n [[2, 3]]]"),
+    (np.arange(8).reshape(2, 2, 2), "[[[0, 1],\n  [2, 3]],\n [[4, 5],\n  [6, 7]]]"),
+    (np.arange(4).reshape(2, 1, 2), "[[[0, 1]],\n [[2, 3]]]"),
 ])
 def test_arrays_stand_by_rows(array, text):
     assert rows(np.asarray(array)) == text
@@ -327,7 +352,8 @@ def test_operators_hold_together_as_python_has_them():
                 if not associative:
                     assert ast.dump(ast.parse(written)) == ast.dump(ast.parse(meant))
         for prefix, unary in PREFIXES.items():
-            for operands, meant in [((applied(unary.gate, [x], {}), y), f"({prefix}x) {sign} y"), ((x, applied(unary.gate, [y], {})), f"x {sign} ({prefix}y)")]:
+            for operands, meant in [((applied(unary.gate, [x], {}), y), f"({prefix}x) {sign} y"),
+                                    ((x, applied(unary.gate, [y], {})), f"x {sign} ({prefix}y)")]:
                 assert ast.dump(ast.parse(applied(outer.gate, operands, {}).text)) == ast.dump(ast.parse(meant))
             written = applied(unary.gate, [applied(outer.gate, [x, y], {})], {}).text
             assert ast.dump(ast.parse(written)) == ast.dump(ast.parse(f"{prefix}(x {sign} y)"))
@@ -386,8 +412,10 @@ def test_collisions_in_every_place_that_names_gradients(circuitflow, tmp_path):
 
 
 def test_gradients_inside_calls_and_on_several_outputs_have_names_of_their_own():
-    c = circuit("x = 2", {"id": "dh", "gate": "call", "circuit": "C", "inputs": ["x"]}, {"id": "h", "gate": "call", "circuit": "C", "inputs": ["x"]}, "f = mul(h, dh)",
-                circuits={"C": {"nodes": [{"id": "p", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["p"]}], "outputs": ["y"]}})
+    c = circuit("x = 2", {"id": "dh", "gate": "call", "circuit": "C", "inputs": ["x"]},
+                {"id": "h", "gate": "call", "circuit": "C", "inputs": ["x"]}, "f = mul(h, dh)",
+                circuits={"C": {"nodes": [{"id": "p", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["p"]}],
+                                "outputs": ["y"]}})
     told = explanation(cf.Executor(c).run())
     lefts = {stage.of: stage.left for block in told.backward for stage in block.stages}
     assert (lefts["h/y"], lefts["dh/y"]) == ("dh/y_2", "ddh/y")

@@ -1,4 +1,5 @@
-"""A case of the fuzzer: a document, a question to it, and calls with inputs in some layout; written to a file and read from one."""
+"""A case of the fuzzer: a document, a question to it, and calls with inputs in some layout; written to a file and read
+from one."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ def _read_only(x: np.ndarray[Any, Any]) -> Any:
 
 
 LAYOUTS: dict[str, Any] = {
-    "plain": np.copy, "fortran": np.asfortranarray, "strided": _strided, "reversed": _reversed, "transposed": _transposed,
+    "plain": np.copy, "fortran": np.asfortranarray, "strided": _strided, "reversed": _reversed,
+    "transposed": _transposed,
     "broadcast": _broadcast, "read-only": _read_only, "list": lambda x: x.tolist(), "number": lambda x: x.item(),
     "numpy number": lambda x: x[()],
 }
@@ -106,7 +108,8 @@ class Case:
 
     def gates(self) -> dict[str, cf.Gate]:
         """The table, with a gate of one's own and the rows that are overridden."""
-        return {**cf.GATES, "polar": POLAR, **{name: multiple(cf.GATES[name], factor) for name, factor in self.own.items()}}
+        return {**cf.GATES, "polar": POLAR,
+                **{name: multiple(cf.GATES[name], factor) for name, factor in self.own.items()}}
 
     def circuit(self) -> cf.Circuit:
         """The circuit, built anew."""
@@ -119,7 +122,8 @@ class Case:
 
     @staticmethod
     def read(written: Mapping[str, Any]) -> Case:
-        calls = tuple(Call(**{key: {name: Given.read(x) for name, x in call[key].items()} for key in ("inputs", "upstream")})
+        calls = tuple(Call(**{key: {name: Given.read(x) for name, x in call[key].items()}
+                              for key in ("inputs", "upstream")})
                       for call in written["calls"])
         of, wrt = (None if written[key] is None else tuple(written[key]) for key in ("of", "wrt"))
         return Case(**{**written, "of": of, "wrt": wrt, "calls": calls})

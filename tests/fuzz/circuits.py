@@ -22,29 +22,44 @@ from support.gate_examples import EXAMPLES, Example, attributes_of
 SIZES = {"n": 3, "m": 2}
 """Sizes of named dimensions where a circuit is drawn; calls have others."""
 
-AWKWARD = ("df", "self", "upstream", "inputs", "class", "None", "print", "lambda", "exp", "np", "math", "v0", "f0", "k0", "x0", "inf",
-           "nan", "float", "__debug__", "of", "wrt", "values", "named", "results", "buffers", "out", "type", "dx", "dg1", "numbers")
+AWKWARD = ("df", "self", "upstream", "inputs", "class", "None", "print", "lambda", "exp", "np", "math", "v0", "f0",
+           "k0", "x0", "inf",
+           "nan", "float", "__debug__", "of", "wrt", "values", "named", "results", "buffers", "out", "type", "dx",
+           "dg1", "numbers")
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 2.0, np.inf, -np.inf, np.nan, 5e-324, 1e-310, 1e300, -1e300, 1e-200, 0.5)
 
-SCALARS = ("add mul add mul sub div neg pow sqrt square exp log tanh sigmoid relu softplus abs sign max min clip where less greater_or_equal "
-           "equal and or not hypot mod mean sin cos atan2 log1p expm1 mul_no_nan log_add_exp erf lgamma floor round identity stop_gradient "
+SCALARS = ("add mul add mul sub div neg pow sqrt square exp log tanh sigmoid relu softplus abs sign max min clip where "
+           "less greater_or_equal "
+           "equal and or not hypot mod mean sin cos atan2 log1p expm1 mul_no_nan log_add_exp erf lgamma floor round "
+           "identity stop_gradient "
            "gelu elu leaky_relu swish").split()
-ELEMENTWISE = "add mul sub div neg tanh exp sigmoid relu square abs max min where less softplus sqrt log pow sin mean clip reciprocal".split()
-REARRANGING = ("transpose reshape matrix_transpose flip concat stack slice expand squeeze unsqueeze flatten roll tile split reshape "
+ELEMENTWISE = ("add mul sub div neg tanh exp sigmoid relu square abs max min where less softplus sqrt log pow sin mean "
+               "clip reciprocal").split()
+REARRANGING = ("transpose reshape matrix_transpose flip concat stack slice expand squeeze unsqueeze flatten roll tile "
+               "split reshape "
                "transpose transpose reshape").split()
-REDUCING = ("reduce_sum reduce_mean reduce_max reduce_sum reduce_mean reduce_prod reduce_l2 reduce_var reduce_log_sum_exp reduce_sum_square "
+REDUCING = ("reduce_sum reduce_mean reduce_max reduce_sum reduce_mean reduce_prod reduce_l2 reduce_var "
+            "reduce_log_sum_exp reduce_sum_square "
             "size softmax cum_sum matmul matmul einsum cast").split()
 STYLES: dict[str, tuple[Sequence[tuple[Any, ...]], Sequence[Sequence[str]]]] = {
     "scalars": ([()], [SCALARS]),
-    "arrays": ([(), (3,), (2, 3), (4, 3), (3, 3), (2, 3, 4), (1, 3), (0, 3), (5,), (1,), (4, 1)], [ELEMENTWISE, REARRANGING, REDUCING, list(cf.GATES)]),
-    "rearranging": ([(4, 2, 3), (2, 3), (3, 4), (6, 4), (3, 1), ()], [ELEMENTWISE, REARRANGING, REARRANGING, ["reduce_sum", "matmul"]]),
+    "arrays": ([(), (3,), (2, 3), (4, 3), (3, 3), (2, 3, 4), (1, 3), (0, 3), (5,), (1,), (4, 1)],
+               [ELEMENTWISE, REARRANGING, REDUCING, list(cf.GATES)]),
+    "rearranging": ([(4, 2, 3), (2, 3), (3, 4), (6, 4), (3, 1), ()],
+                    [ELEMENTWISE, REARRANGING, REARRANGING, ["reduce_sum", "matmul"]]),
     "large": ([(4096,), (64, 70), (3, 37, 41), (70,), ()], [ELEMENTWISE, ELEMENTWISE, REARRANGING, REDUCING]),
-    "batch": ([("n",), ("n", 3), ("n", 1), (3,), (), ("n", 3), (3, 3)], [ELEMENTWISE, ELEMENTWISE, REDUCING, REARRANGING]),
-    "sums": ([("n",), ("n",), ("n", 2)], [["reduce_sum", "reduce_mean", "reduce_sum", "reduce_max", "size"], ["mul", "mul", "neg", "add", "sub", "div", "square", "sqrt", "cast"], ELEMENTWISE]),
-    "batches": ([("n",), ("m",), ("n", "m"), ("n", 2), (), ("m", 3)], [ELEMENTWISE, REDUCING, REARRANGING, list(cf.GATES)]),
+    "batch": ([("n",), ("n", 3), ("n", 1), (3,), (), ("n", 3), (3, 3)],
+              [ELEMENTWISE, ELEMENTWISE, REDUCING, REARRANGING]),
+    "sums": ([("n",), ("n",), ("n", 2)], [["reduce_sum", "reduce_mean", "reduce_sum", "reduce_max", "size"],
+                                          ["mul", "mul", "neg", "add", "sub", "div", "square", "sqrt", "cast"],
+                                          ELEMENTWISE]),
+    "batches": ([("n",), ("m",), ("n", "m"), ("n", 2), (), ("m", 3)],
+                [ELEMENTWISE, REDUCING, REARRANGING, list(cf.GATES)]),
 }
-OWN = ("mul", "add", "sub", "div", "neg", "exp", "tanh", "square", "pow", "reduce_sum", "matmul", "identity", "reciprocal", "max", "where")
-EQUATIONS = {1: ("i->", "i->i", "ij->ji", "ij->", "ij->j"), 2: ("ij,jk->ik", "i,i->", "i,j->ij", "ij,j->i", "ij,ij->j"), 3: ("i,j,k->kij", "i,i,i->i")}
+OWN = ("mul", "add", "sub", "div", "neg", "exp", "tanh", "square", "pow", "reduce_sum", "matmul", "identity",
+       "reciprocal", "max", "where")
+EQUATIONS = {1: ("i->", "i->i", "ij->ji", "ij->", "ij->j"), 2: ("ij,jk->ik", "i,i->", "i,j->ij", "ij,j->i", "ij,ij->j"),
+             3: ("i,j,k->kij", "i,i,i->i")}
 
 
 class Wire(NamedTuple):
@@ -71,7 +86,8 @@ def concrete(shape: Sequence[Any], sizes: Mapping[str, int]) -> tuple[int, ...]:
 class Body:
     """Nodes under construction, with what they compute."""
 
-    def __init__(self, pick: random.Random, numbers: np.random.RandomState, gates: Mapping[str, cf.Gate], *, wild: bool, awkward: float) -> None:
+    def __init__(self, pick: random.Random, numbers: np.random.RandomState, gates: Mapping[str, cf.Gate], *, wild: bool,
+                 awkward: float) -> None:
         self.pick, self.numbers, self.gates, self.wild, self.awkward = pick, numbers, gates, wild, awkward
         self.nodes: list[dict[str, Any]] = []
         self.wires: dict[str, Wire] = {}
@@ -83,11 +99,13 @@ class Body:
     def name(self) -> str:
         """An id that is not taken; some are words of Python, or of engines."""
         taken = {node["id"] for node in self.nodes}
-        if taken and self.pick.random() < self.awkward / 2 and (name := f"d{self.pick.choice(sorted(taken))}") not in taken:
+        if taken and self.pick.random() < self.awkward / 2 and (
+            name := f"d{self.pick.choice(sorted(taken))}") not in taken:
             return name  # what the gradient on a node is called
         if self.pick.random() < self.awkward and (free := [word for word in AWKWARD if word not in taken]):
             return self.pick.choice(free)
-        return next(name for i in range(len(self.nodes), 10**9) if (name := f"{self.pick.choice('xgvw')}{i}") not in taken)
+        return next(name for i in range(len(self.nodes), 10**9)
+                    if (name := f"{self.pick.choice('xgvw')}{i}") not in taken)
 
     def draw(self, dtype: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Numbers of a dtype."""
@@ -106,7 +124,8 @@ class Body:
 
     # Nodes
 
-    def source(self, shape: Sequence[Any], dtype: str = "float64", value: Any = None, *, kinds: Sequence[str] = ("input", "parameter", "constant")) -> str:
+    def source(self, shape: Sequence[Any], dtype: str = "float64", value: Any = None, *,
+               kinds: Sequence[str] = ("input", "parameter", "constant")) -> str:
         """A new source. A named dimension makes it an input."""
         type_ = ArrayType(tuple(Size.named(size) if isinstance(size, str) else size for size in shape), dtype)
         named = any(isinstance(size, str) for size in shape)
@@ -135,7 +154,8 @@ class Body:
         try:
             attributes = dict(row.attributes.model_validate(dict(attributes)))
             types = row.shape(*(self.wires[name].type for name in operands), **attributes)
-            if any(math.prod(concrete(type_.shape, SIZES)) > 20_000 for type_ in (types if isinstance(types[0], ArrayType) else (types,))):
+            if any(math.prod(concrete(type_.shape, SIZES)) > 20_000
+                   for type_ in (types if isinstance(types[0], ArrayType) else (types,))):
                 return None
             with np.errstate(all="ignore"):
                 values = row.forward(np, *(self.wires[name].value for name in operands), **attributes)
@@ -150,7 +170,8 @@ class Body:
         self.nodes.append({"id": name, "gate": gate, "inputs": list(operands),
                            **{key: value for key, value in attributes.items() if value is not None}})
         references = [f"{name}.{output}" for output in several] or [name]
-        self.wires.update({ref: Wire(type_, value) for ref, type_, value in zip(references, types, values, strict=True)})
+        self.wires.update({ref: Wire(type_, value) for ref, type_,
+                           value in zip(references, types, values, strict=True)})
         return references[0]
 
     def operand(self, fits: Callable[[Wire], bool] = lambda wire: True) -> str | None:
@@ -168,23 +189,30 @@ class Body:
                  len(row.operands) - self.pick.randint(0, row.optional))
         count = max(count, minimum)
         for _ in range(6):
-            first = self.operand(lambda wire: gate not in ("where", "and", "or", "not", "xor") or wire.type.dtype == "bool")
+            first = self.operand(lambda wire: gate not in ("where", "and", "or", "not", "xor")
+                                 or wire.type.dtype == "bool")
             if first is None:
                 return None
             operands = [first]
             like = self.wires[first].type
             if gate == "pow" and like.is_float and self.pick.random() < 0.4:  # exponents that have rules of their own
-                shape = self.pick.choice(((), (1,), (3,), *(shape for shape in [like.shape] if not any(isinstance(n, Size) for n in shape))))
-                operands.append(self.source(shape, like.dtype, np.full(shape, self.pick.choice((2, 2, 1, 0, 3, -1, 0.5))), kinds=("constant", "constant", "input")))
+                shape = self.pick.choice(((), (1,), (3,),
+                                          *(shape for shape in [like.shape]
+                                            if not any(isinstance(n, Size) for n in shape))))
+                operands.append(self.source(shape, like.dtype,
+                                            np.full(shape, self.pick.choice((2, 2, 1, 0, 3, -1, 0.5))),
+                                            kinds=("constant", "constant", "input")))
             while len(operands) < count:
                 if gate == "where" and len(operands) == 1:
                     like = self.wires[self.operand() or first].type
                 how = self.pick.random()
-                found = self.operand(lambda wire: wire.type == like if how < 0.5 else wire.type.dtype == like.dtype if how < 0.95 else True)  # noqa: B023
+                found = self.operand(lambda wire, like=like, how=how: wire.type == like if how < 0.5 else
+                                     wire.type.dtype == like.dtype if how < 0.95 else True)
                 operands.append(found or first)
             attributes = {name: draw(self.pick, gate, [self.wires[ref].type for ref in operands], field.annotation)
                           for name, field in row.attributes.model_fields.items()
-                          if (draw := ATTRIBUTES.get(name)) is not None and (field.is_required() or self.pick.random() < 0.8)}
+                          if (draw := ATTRIBUTES.get(name)) is not None
+                          and (field.is_required() or self.pick.random() < 0.8)}
             if (made := self.apply(gate, operands, attributes)) is not None:
                 return made
         return None
@@ -194,8 +222,10 @@ class Body:
         operands = []
         before = len(self.nodes)
         for array in example.operands:
-            there = self.operand(lambda wire: wire.type == ArrayType(array.shape, str(array.dtype))) if self.pick.random() < 0.6 else None  # noqa: B023
-            fresh = there is None or array.dtype.kind in "iu" or (len(example.operands) == 1 and self.pick.random() < 0.3)
+            type_ = ArrayType(array.shape, str(array.dtype))
+            there = self.operand(lambda wire, type_=type_: wire.type == type_) if self.pick.random() < 0.6 else None
+            fresh = there is None or array.dtype.kind in "iu" or (len(example.operands) == 1
+                                                                  and self.pick.random() < 0.3)
             operands.append(self.source(array.shape, str(array.dtype), array) if fresh else there)
         made = self.apply(example.gate, operands, attributes_of(example))
         return made if made or len(self.nodes) > before else None
@@ -224,7 +254,8 @@ class Body:
         fixed = {}
         for ref in dict.fromkeys(node["inputs"].values()):
             wire = self.wires[ref]
-            fixed[ref] = {"id": f"s{len(fixed)}", "gate": "input", "shape": [str(size) if isinstance(size, Size) else size for size in wire.type.shape],
+            fixed[ref] = {"id": f"s{len(fixed)}", "gate": "input",
+                          "shape": [str(size) if isinstance(size, Size) else size for size in wire.type.shape],
                           "dtype": wire.type.dtype}
         inner = {**node, "id": "c", "inputs": {port: fixed[ref]["id"] for port, ref in node["inputs"].items()}}
         outputs = next(iter(bodies.values()))[1]
@@ -254,7 +285,8 @@ class Body:
         computed = [node["id"] for node in body.nodes if node["id"] in body.wires and node["id"] not in given]
         if computed:
             outputs = self.pick.sample(computed, self.pick.randint(1, min(2, len(computed))))
-            self._place({"gate": kind, "circuit": f"part{len(self.circuits)}", "inputs": given}, {f"part{len(self.circuits)}": (body, outputs)})
+            self._place({"gate": kind, "circuit": f"part{len(self.circuits)}", "inputs": given},
+                        {f"part{len(self.circuits)}": (body, outputs)})
 
     def _scan(self, kind: str, choices: Sequence[Sequence[str]]) -> None:
         over = self.operand(lambda wire: len(wire.type.shape) > 0 and len(wire.value) < 50)
@@ -263,7 +295,8 @@ class Body:
             return
         given = {"h": start, "t": over} | ({"q": ref} if self.pick.random() < 0.5 and (ref := self.operand()) else {})
         rows, initial = self.wires[over], self.wires[start]
-        row = Wire(ArrayType(rows.type.shape[1:], rows.type.dtype), rows.value[0] if len(rows.value) else np.zeros(rows.value.shape[1:], rows.value.dtype))
+        row = Wire(ArrayType(rows.type.shape[1:], rows.type.dtype), rows.value[0] if len(rows.value)
+                   else np.zeros(rows.value.shape[1:], rows.value.dtype))
         body = self.part({"h": initial, "t": row, **({"q": self.wires[given["q"]]} if "q" in given else {})})
         self._fill(body, choices)
         after = body.operand(lambda wire: wire.type == initial.type) or "h"
@@ -272,7 +305,8 @@ class Body:
         outputs = ["after", *self.pick.sample(computed, self.pick.randint(0, min(2, len(computed))))]
         part = f"part{len(self.circuits)}"
         self._place({"gate": "scan", "circuit": part, "inputs": given, "carry": {"h": "after"}, "over": ["t"],
-                     "reverse": self.pick.random() < 0.4, "cache": self.pick.choice((1, 1, 2, 5))}, {part: (body, outputs)})
+                     "reverse": self.pick.random() < 0.4, "cache": self.pick.choice((1, 1, 2, 5))},
+                    {part: (body, outputs)})
 
     def _if(self, kind: str, choices: Sequence[Sequence[str]]) -> None:
         condition = self.operand(lambda wire: wire.type == ArrayType((), "bool"))
@@ -309,7 +343,8 @@ def number(x: Any) -> Any:
     return x
 
 
-# Attributes, by the name that they have in all gates ----------------------------------------------------------------------
+# Attributes, by the name that they have in all gates
+# ----------------------------------------------------------------------
 
 
 def _axis(pick: random.Random, gate: str, types: Sequence[ArrayType], annotation: Any) -> Any:
@@ -323,7 +358,8 @@ def _axis(pick: random.Random, gate: str, types: Sequence[ArrayType], annotation
 def _shape(pick: random.Random, gate: str, types: Sequence[ArrayType], annotation: Any) -> list[int]:
     shape = list(types[0].shape)
     if gate == "expand":
-        return [*([2] if pick.random() < 0.3 else []), *(3 if size == 1 else size for size in shape if isinstance(size, int))]
+        return [*([2] if pick.random() < 0.3 else []),
+                *(3 if size == 1 else size for size in shape if isinstance(size, int))]
     if any(not isinstance(size, int) for size in shape):
         return [-1, *(size for size in shape if isinstance(size, int) and pick.random() < 0.7)]
     total = int(np.prod(shape))
@@ -352,24 +388,32 @@ def _sections(pick: random.Random, gate: str, types: Sequence[ArrayType], annota
 Draw = Callable[[random.Random, str, Sequence[ArrayType], Any], Any]
 ATTRIBUTES: dict[str, Draw] = {
     "axis": _axis, "shape": _shape, "axes": _axes, "sections": _sections,
-    **{name: lambda pick, *_: pick.random() < 0.5 for name in ("keepdims", "reverse", "descending", "largest", "upper", "trans_a", "trans_b", "causal", "logits", "training_mode")},
+    **{name: lambda pick, *_: pick.random() < 0.5 for name in ("keepdims", "reverse", "descending", "largest", "upper",
+                                                               "trans_a", "trans_b", "causal", "logits",
+                                                               "training_mode")},
     **{name: lambda pick, *_: pick.choice((-0.7, 0.0, 0.3, 1.0, 2.0)) for name in ("alpha", "beta", "scale")},
     **{name: lambda pick, *_: pick.choice((0, 1, -1, 2)) for name in ("k", "shift", "offset", "start")},
-    "ties": lambda pick, *_: pick.choice(("first", "share")), "reduction": lambda pick, gate, *_: pick.choice(("add", "none") if "scatter" in gate else ("mean", "sum", "none")),
+    "ties": lambda pick, *_: pick.choice(("first", "share")), "reduction": lambda pick, gate,
+    *_: pick.choice(("add", "none") if "scatter" in gate else ("mean", "sum", "none")),
     "min": lambda pick, *_: pick.choice((None, -0.5, 0.0)), "max": lambda pick, *_: pick.choice((None, 0.5, 0.0)),
-    "n": lambda pick, *_: pick.choice((0, 1, 2)), "ddof": lambda pick, *_: pick.choice((0, 1)), "approximate": lambda pick, *_: pick.choice(("none", "tanh")),
+    "n": lambda pick, *_: pick.choice((0, 1, 2)), "ddof": lambda pick, *_: pick.choice((0, 1)),
+    "approximate": lambda pick, *_: pick.choice(("none", "tanh")),
     "stop": lambda pick, *_: pick.choice((None, 1, 2, 3, -1)), "step": lambda pick, *_: pick.choice((1, 1, 2)),
     "repeats": lambda pick, gate, types, _: [pick.choice((1, 1, 2)) for _ in types[0].shape],
     "pad_width": lambda pick, gate, types, _: [[pick.choice((0, 1)), pick.choice((0, 2))] for _ in types[0].shape],
     "dtype": lambda pick, *_: pick.choice(("float64", "float32", "int64", "int32", "bool", "float64")),
-    "equation": lambda pick, gate, types, _: pick.choice(EQUATIONS.get(len(types), ("i->",))), "depth": lambda pick, *_: pick.choice((1, 3, 4)),
-    "epsilon": lambda pick, *_: 0.01, "momentum": lambda pick, *_: 0.7, "num_groups": lambda pick, *_: pick.choice((1, 2, 3)), "ratio": lambda pick, *_: pick.choice((0.0, 0.3)),
-    "kernel_shape": lambda pick, gate, types, _: [pick.choice((1, 2)) for _ in types[0].shape[2:]], "delta": lambda pick, *_: 0.8,
+    "equation": lambda pick, gate, types, _: pick.choice(EQUATIONS.get(len(types), ("i->",))), "depth": lambda pick,
+    *_: pick.choice((1, 3, 4)),
+    "epsilon": lambda pick, *_: 0.01, "momentum": lambda pick, *_: 0.7, "num_groups": lambda pick,
+    *_: pick.choice((1, 2, 3)), "ratio": lambda pick, *_: pick.choice((0.0, 0.3)),
+    "kernel_shape": lambda pick, gate, types, _: [pick.choice((1, 2)) for _ in types[0].shape[2:]],
+    "delta": lambda pick, *_: 0.8,
     "ignore_index": lambda pick, *_: pick.choice((None, 1)), "count_include_pad": lambda pick, *_: pick.random() < 0.5,
 }
 
 
-# Cases --------------------------------------------------------------------------------------------------------------------
+# Cases
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def draw_case(seed: int, index: int, *, low: bool) -> Case:
@@ -377,7 +421,8 @@ def draw_case(seed: int, index: int, *, low: bool) -> Case:
     pick = random.Random(f"{seed} {index}")
     numbers = np.random.RandomState(pick.randrange(2**32))
     style = pick.choices(list(STYLES), [28, 20, 14, 8, 12, 8, 10])[0]
-    own = {name: pick.choice((2.0, -1.0, 0.5)) for name in pick.sample(OWN, pick.choice((1, 1, 2)))} if pick.random() < 0.1 else {}
+    own = {name: pick.choice((2.0, -1.0, 0.5))
+           for name in pick.sample(OWN, pick.choice((1, 1, 2)))} if pick.random() < 0.1 else {}
     wild = pick.random() < 0.2
     gates = Case({}, own=own).gates()
     body = Body(pick, numbers, gates, wild=wild, awkward=pick.choice((0.0, 0.0, 0.15)))
@@ -393,7 +438,9 @@ def fill(body: Body, style: str, shapes: Sequence[tuple[Any, ...]], choices: Seq
     pick = body.pick
     mixed = pick.random()
     for _ in range(pick.randint(1, 5)):
-        dtype = pick.choice(("float32", "int64", "bool", "int32")) if mixed < 0.15 and pick.random() < 0.5 else "float32" if mixed > 0.92 else "float64"
+        dtype = pick.choice(("float32", "int64", "bool",
+                             "int32")) if mixed < 0.15 and pick.random(
+                                 ) < 0.5 else "float32" if mixed > 0.92 else "float64"
         if style == "scalars":
             dtype = "bool" if pick.random() < 0.1 else "float64"
         body.source(pick.choice(shapes), dtype, kinds=("input", "input", "parameter", "constant"))
@@ -419,7 +466,8 @@ def as_document(body: Body) -> dict[str, Any]:
     document: dict[str, Any] = {"circuitflow": "1.0", "nodes": body.nodes, "outputs": sorted(map(str, outputs))}
     if body.circuits:
         document["circuits"] = body.circuits
-    upstream = {name: written(np.asarray(body.numbers.uniform(-1, 1, wire.value.shape).astype(wire.type.dtype))) for name in document["outputs"]
+    upstream = {name: written(np.asarray(body.numbers.uniform(-1, 1, wire.value.shape).astype(wire.type.dtype)))
+                for name in document["outputs"]
                 if (wire := body.wires[name]).type.is_float and all(isinstance(size, int) for size in wire.type.shape)}
     if upstream and pick.random() < 0.3:
         document["upstream"] = upstream
@@ -433,13 +481,15 @@ def ask(case: Case, body: Body, style: str) -> Case:
     outputs = case.document["outputs"]
     of = wrt = None
     if pick.random() < 0.4:
-        of = tuple(dict.fromkeys(pick.choice(outputs if pick.random() < 0.6 else (floats or outputs)) for _ in range(pick.choice((1, 1, 2)))))
+        of = tuple(dict.fromkeys(pick.choice(outputs if pick.random() < 0.6 else (floats or outputs))
+                                 for _ in range(pick.choice((1, 1, 2)))))
     how = pick.random()
     if how < 0.15:
         wrt = ()
     elif how < 0.5 and (known := [name for name in body.sources if body.sources[name].type.is_float]):
         inner = [name for name in floats if "." not in name]
-        wrt = tuple(dict.fromkeys(pick.choice(known if pick.random() < 0.8 else inner) for _ in range(pick.randint(1, 3))))
+        wrt = tuple(dict.fromkeys(pick.choice(known if pick.random() < 0.8 else inner)
+                                  for _ in range(pick.randint(1, 3))))
     case = replace(case, of=of, wrt=wrt)
     asked = [name for name in (of or outputs) if body.wires[name].type.is_float]
     count = pick.choice((2, 3, 4, 6))
@@ -455,21 +505,27 @@ def ask(case: Case, body: Body, style: str) -> Case:
                   if named[name] or not source.has_default}
         if number_:
             inputs |= {name: calls[0].inputs[name] for name in inputs if not varied[name] and sizes[0] == size}
-        seeds = {name: arranged(pick, body.numbers.uniform(-1, 1, concrete(body.wires[name].type.shape, size)).astype(body.wires[name].type.dtype))
-                 for name in asked if (name not in case.document.get("upstream", {}) or seeded < 0.5) and (body.wires[name].type.shape or seeded < 0.2)}
+        seeds = {name: arranged(pick,
+                                body.numbers.uniform(-1, 1,
+                                                     concrete(body.wires[name].type.shape,
+                                                              size)).astype(body.wires[name].type.dtype))
+                 for name in asked if (name not in case.document.get("upstream", {}) or seeded < 0.5)
+                 and (body.wires[name].type.shape or seeded < 0.2)}
         calls.append(Call(inputs, seeds if wrt != () and pick.random() < 0.97 else {}))
     return replace(case, calls=tuple(calls))
 
 
 def draw_sizes(pick: random.Random, body: Body, low: bool) -> dict[str, int]:
     """Sizes of named dimensions such that no call takes long."""
-    sizes = {name: pick.choice((0, 1, 2, 3, 5, 7, 37, 41, 64, 130) if low else (0, 1, 3, 5, 41, 300, 1400, 4096, 5000)) for name in SIZES}
+    sizes = {name: pick.choice((0, 1, 2, 3, 5, 7, 37, 41, 64, 130) if low else (0, 1, 3, 5, 41, 300, 1400, 4096, 5000))
+             for name in SIZES}
     if not low and pick.random() < 0.02:
         sizes["n"] = pick.choice((70_000, 600_000))
     if any(node["gate"] == "scan" for node in body.nodes):  # a step takes as long as a few gates
         sizes = {name: min(size, 50) for name, size in sizes.items()}
     limit = 3e7 if sizes["n"] > 10_000 else 1e6 if not low else 1e5
-    while any(sizes.values()) and sum(math.prod(concrete(wire.type.shape, sizes)) for wire in body.wires.values()) > limit:
+    while any(sizes.values()) and sum(math.prod(concrete(wire.type.shape, sizes))
+                                      for wire in body.wires.values()) > limit:
         sizes = {name: size // 3 for name, size in sizes.items()}
     return sizes
 
@@ -492,11 +548,14 @@ def given(body: Body, source: Source, sizes: Mapping[str, int], *, plain: bool) 
 def arranged(pick: random.Random, values: np.ndarray[Any, Any], *, plain: bool = False) -> Given:
     """An array in some layout."""
     if values.shape == ():
-        layout = pick.choice(("number", "number", "numpy number", "plain") if values.dtype.name in ("float64", "bool") else ("plain", "numpy number"))
+        layout = pick.choice(("number", "number", "numpy number", "plain") if values.dtype.name in ("float64", "bool")
+                             else ("plain", "numpy number"))
         return Given(np.asarray(values), layout)
     if plain or pick.random() < 0.5:
         return Given(np.ascontiguousarray(values))
-    layout = pick.choice([name for name in LAYOUTS if "number" not in name and (name != "list" or (0 < values.size < 1000 and values.dtype.name in ("float64", "bool", "int64")))])
+    layout = pick.choice([name for name in LAYOUTS if "number" not in name
+                          and (name != "list"
+                               or (0 < values.size < 1000 and values.dtype.name in ("float64", "bool", "int64")))])
     if layout == "broadcast" and len(values):
         values = np.broadcast_to(values[:1], values.shape)
     return Given(np.ascontiguousarray(values), layout)
@@ -519,7 +578,8 @@ def of_second_order(case: Case, pick: random.Random, numbers: np.random.RandomSt
         inputs |= {first.upstream[text]: value for text, value in call.upstream.items() if text in first.upstream}
         calls.append(Call({name: value for name, value in inputs.items() if name in made.nodes}))
     of = [name for name in dict.fromkeys(first.gradients.values()) if not re.search("[^A-Za-z0-9_.]", name)]
-    by = [name for name in dict.fromkeys(first.by) if name in made.nodes and made.nodes[name].kind in ("input", "parameter")]
+    by = [name for name in dict.fromkeys(first.by) if name in made.nodes
+          and made.nodes[name].kind in ("input", "parameter")]
     second = replace(case, document=json.loads(text), of=tuple(of), wrt=tuple(by), calls=tuple(calls))
     executor = cf.Executor(made)
     finished = []

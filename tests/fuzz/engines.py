@@ -50,11 +50,14 @@ class Found:
     def signature(self) -> str:
         """What makes it unlike others: the way, the kind, and the gates of the small case."""
         gates = sorted({node["gate"] for node in self.case.document["nodes"]} - {"input", "parameter", "constant"})
-        return f"{self.fault.way}, {self.fault.kind}: {' '.join(gates)}" + (f" with own {' '.join(sorted(self.case.own))}" if self.case.own else "")
+        return f"{self.fault.way}, {self.fault.kind}: {' '.join(gates)}" + (f" with own "
+                                                                            f"{' '.join(sorted(self.case.own))}"
+                                                                            if self.case.own else "")
 
     def write(self, folder: Path) -> Path:
         """A file from which `--replay` runs it again."""
-        written = {"fault": asdict(self.fault), "likewise": self.likewise, "seed": self.seed, "index": self.index, "case": self.case.written()}
+        written = {"fault": asdict(self.fault), "likewise": self.likewise, "seed": self.seed, "index": self.index,
+                   "case": self.case.written()}
         name = hashlib.sha256(self.signature().encode()).hexdigest()[:10]
         path = folder / f"engines_fault_{name}.json"
         path.write_text(json.dumps(written, indent=1) + "\n")
@@ -104,11 +107,13 @@ def fuzz(seed: int, indices: Sequence[int], thresholds: str = "both", engines: S
     return report
 
 
-# Processes -----------------------------------------------------------------------------------------------------------------
+# Processes
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def work(queue: Any, options: argparse.Namespace, first: int, end: float) -> None:
-    """Cases one after the other until time is over; each is announced before it runs, so that one that hangs is known."""
+    """Cases one after the other until time is over; each is announced before it runs, so that one that hangs is
+    known."""
     index, known = first, set[str]()
     while time.monotonic() < end:
         queue.put((first % options.jobs, index, None))
@@ -134,7 +139,8 @@ class Workers:
 
     def start(self, job: int, first: int) -> None:
         self.at[job] = first, time.monotonic()
-        self.processes[job] = self.context.Process(target=work, args=(self.queue, self.options, first, self.end), daemon=True)
+        self.processes[job] = self.context.Process(target=work, args=(self.queue, self.options, first, self.end),
+                                                   daemon=True)
         self.processes[job].start()
 
     def run(self, take: Callable[[Report], bool]) -> None:
@@ -164,25 +170,32 @@ class Workers:
                 continue
             process.kill()
             case = draw_case(self.options.seed, index, low=is_low(self.options.thresholds, index))
-            sentence = f"still running after {STUCK:.0f} s" if is_stuck else f"the process died with status {process.exitcode}"
-            fault = Fault("any of " + ", ".join(ways_of(self.options.seed, index, self.options.engine)), "stuck" if is_stuck else "died", sentence)
+            sentence = (f"still running after {STUCK:.0f} s" if is_stuck else
+                        f"the process died with status {process.exitcode}")
+            fault = Fault("any of " + ", ".join(ways_of(self.options.seed, index, self.options.engine)),
+                          "stuck" if is_stuck else "died", sentence)
             self.queue.put((job, index, Report(1, found=[Found(case, fault, [], self.options.seed, index)])))
             self.start(job, index + self.options.jobs)
 
 
-# The command ---------------------------------------------------------------------------------------------------------------
+# The command
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def summary(total: Report, seconds: float, signatures: dict[str, int]) -> str:
     """Counts by way, and what was found."""
     tally = total.tally
     lines = [f"{'way':24}{'compared':>12}{'explained':>11}{'refused':>9}{'errors':>8}{'other words':>13}{'held':>10}"]
-    lines += [f"{name:24}{tally.compared[name]:12,}{tally.explained[name]:11,}{tally.refused[name]:9,}{tally.errors[name]:8,}"
+    lines += [
+        f"{name:24}{tally.compared[name]:12,}{tally.explained[name]:11,}{tally.refused[name]:9,}{tally.errors[name]:8,}"
               f"{tally.messages[name]:13,}{tally.held[name]:10,}" for name in WAYS]
     compared = sum(tally.compared.values())
-    lines.append(f"{total.cases:,} circuits, {compared:,} comparisons in {seconds:.0f} s, {compared / max(seconds, 1e-9):.0f} a second; "
-                 f"{sum(tally.explained.values()):,} differ by more than a few last digits and no more than rounding explains")
-    lines.append(f"{sum(signatures.values())} faults, {len(signatures)} of them unlike one another" if signatures else "no difference")
+    lines.append(f"{total.cases:,} circuits, {compared:,} comparisons in {seconds:.0f} s, "
+                 f"{compared / max(seconds, 1e-9):.0f} a second; "
+                 f"{sum(tally.explained.values()):,} differ by more than a few last digits and no more than rounding "
+                 f"explains")
+    lines.append(f"{sum(signatures.values())} faults, {len(signatures)} of them unlike one another" if signatures
+                 else "no difference")
     return "\n".join(lines)
 
 
@@ -204,7 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--comparisons", type=int, default=sys.maxsize, help="stop after so many")
     parser.add_argument("--thresholds", choices=("low", "default", "both"), default="both")
-    parser.add_argument("--engine", action="append", help="ways whose names contain this; may be repeated; all by default")
+    parser.add_argument("--engine", action="append",
+                        help="ways whose names contain this; may be repeated; all by default")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--folder", type=Path, default=Path(), help="where faults are written")
     parser.add_argument("--replay", metavar="FILE", help="run the case of a file again")
@@ -223,11 +237,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signature = found.signature()
             signatures[signature] = signatures.get(signature, 0) + 1
             if signatures[signature] == 1:
-                print(f"{signature}\n    {found.fault.sentence[:300]}" + (f"; likewise {', '.join(found.likewise)}" if found.likewise else "") + f"\n    {found.write(options.folder)}", flush=True)
+                print(f"{signature}\n    {found.fault.sentence[:300]}"
+                      + (f"; likewise {', '.join(found.likewise)}" if found.likewise else "")
+                      + f"\n    {found.write(options.folder)}", flush=True)
         compared = sum(total.tally.compared.values())
         if time.monotonic() - shown > 20:
             shown = time.monotonic()
-            print(f"{shown - start:.0f} s: {total.cases:,} circuits, {compared:,} comparisons, {sum(signatures.values())} faults", flush=True)
+            print(f"{shown - start:.0f} s: {total.cases:,} circuits, {compared:,} comparisons, "
+                  f"{sum(signatures.values())} faults", flush=True)
         return compared >= options.comparisons
 
     Workers(options).run(take)

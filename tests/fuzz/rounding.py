@@ -1,10 +1,15 @@
 """Whether two answers differ by more than rounding.
 
-Where an element differs by more than a few last digits, the interpreter runs again with the result of every gate changed by a few last
-digits (Monte Carlo arithmetic, Parker 1997). How far the answer moves then is how far rounding may move it: an ill-conditioned circuit
-gives other digits without any fault, and a number at the border of overflow becomes infinite. The change of a number depends on the number
-alone, so that what is equal stays equal, and 0 stays 0: no tie and no difference of equal numbers is an excuse. Only where numbers are
-added up along axes does it go by the place as well: another order of the terms rounds otherwise, and what is left of a variance of equal
+Where an element differs by more than a few last digits, the interpreter runs again with the result of every gate
+changed by a few last
+digits (Monte Carlo arithmetic, Parker 1997). How far the answer moves then is how far rounding may move it: an
+ill-conditioned circuit
+gives other digits without any fault, and a number at the border of overflow becomes infinite. The change of a number
+depends on the number
+alone, so that what is equal stays equal, and 0 stays 0: no tie and no difference of equal numbers is an excuse. Only
+where numbers are
+added up along axes does it go by the place as well: another order of the terms rounds otherwise, and what is left of a
+variance of equal
 numbers is rounding alone.
 """
 
@@ -35,18 +40,24 @@ CLOSE = {"float64": (1e-11, 1e-13), "float32": (1e-5, 1e-6), "float16": (1e-2, 1
 
 # Results that are copies of numbers, or integers: no digit of these is ever rounded.
 EXACT = frozenset(
-    "floor ceil round abs sign neg max min clip identity stop_gradient relu thresholded_relu equal equal_nan less less_or_equal greater "
-    "greater_or_equal and or xor not is_nan is_inf where reduce_max reduce_min arg_max arg_min is_first_max size transpose "
-    "matrix_transpose diagonal diagonal_like reshape reshape_like expand expand_like concat slice slice_scatter slice_like pad_like split "
-    "stack flip roll tile trilu flatten pad unsqueeze squeeze cast cast_like zeros_like eye_like ones_like gather gather_elements gather_nd "
+    "floor ceil round abs sign neg max min clip identity stop_gradient relu thresholded_relu equal equal_nan less "
+    "less_or_equal greater "
+    "greater_or_equal and or xor not is_nan is_inf where reduce_max reduce_min arg_max arg_min is_first_max size "
+    "transpose "
+    "matrix_transpose diagonal diagonal_like reshape reshape_like expand expand_like concat slice slice_scatter "
+    "slice_like pad_like split "
+    "stack flip roll tile trilu flatten pad unsqueeze squeeze cast cast_like zeros_like eye_like ones_like gather "
+    "gather_elements gather_nd "
     "top_k arg_sort sort one_hot unfold max_pool global_max_pool label_indicator".split())
 
-# Rules of one rounding, or of numbers that a changed digit would take out of their domain: their operands stay as they are.
+# Rules of one rounding, or of numbers that a changed digit would take out of their domain: their operands stay as they
+# are.
 SIMPLE = frozenset("sub mul div pow reciprocal sqrt square hypot mod mul_no_nan atan2 lgamma polygamma".split())
 
 
 ADDING = frozenset(
-    "reduce_sum reduce_mean reduce_var reduce_std reduce_l1 reduce_l2 reduce_sum_square sum_to_like matmul layer_normalization "
+    "reduce_sum reduce_mean reduce_var reduce_std reduce_l1 reduce_l2 reduce_sum_square sum_to_like matmul "
+    "layer_normalization "
     "batch_normalization group_normalization instance_normalization cum_sum".split())
 """Gates that add up along axes, in an order of their own."""
 
@@ -92,7 +103,8 @@ def label(kind: str, name: str) -> str:
 
 def interpret(case: Case, call: Call, executor: Any, **options: Any) -> dict[str, Any]:
     """The answer of the interpreter, from plain arrays, as it gives it."""
-    inputs, upstream = ({name: given.values.copy() for name, given in part.items()} for part in (call.inputs, call.upstream))
+    inputs, upstream = ({name: given.values.copy() for name, given in part.items()}
+                        for part in (call.inputs, call.upstream))
     plan = executor.plan(case.of, case.wrt)
     result = (executor.run(inputs, of=case.of, wrt=case.wrt, upstream=upstream, **options) if plan.wrt else
               executor.forward(inputs, of=case.of))
@@ -115,14 +127,16 @@ class Reference:
     def _moved(self, change: Change, *, inputs: bool = False) -> list[Answer]:
         """The answer of an interpreter whose numbers are changed; nothing where it refuses them."""
         by_place = partial(change, by_place=True) if change is not flushed else change
-        table, rules = ({name: gate if name in EXACT else unsteady(gate, by_place if name in ADDING else change, operands=name not in SIMPLE)
+        table, rules = ({name: gate if name in EXACT
+                         else unsteady(gate, by_place if name in ADDING else change, operands=name not in SIMPLE)
                          for name, gate in gates.items()} for gates in (self.case.gates(), cf.GATES))
         given, upstream = ({name: Given(np.asarray(change(x.values))) for name, x in part.items()}
                            for part in (self.call.inputs, self.call.upstream))
         try:
             circuit = cf.Circuit(self.circuit.document, gates=table)
             with mock.patch.object(vocabulary, "GATES", rules):  # which rules mean, whatever the table has
-                found = interpret(self.case, Call(given if inputs else self.call.inputs, upstream), cf.Executor(circuit))
+                found = interpret(self.case, Call(given if inputs else self.call.inputs, upstream),
+                                  cf.Executor(circuit))
         except cf.CircuitflowError:
             return []
         return [{key: np.asarray(x) for key, x in found.items()}]
@@ -170,7 +184,8 @@ def compare(found: Any, key: str, reference: Reference, *, flushes: bool = False
         return Verdict(explained=True)
     at = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
     where = f" at {tuple(map(int, at))}" if at else ""
-    return Verdict(f"{found[at].item()!r} instead of {expected[at].item()!r}{where}, {int(wrong.sum())} of {wrong.size} wrong")
+    return Verdict(f"{found[at].item()!r} instead of {expected[at].item()!r}{where}, {int(wrong.sum())} of "
+                   f"{wrong.size} wrong")
 
 
 def same(found: Any, expected: Any) -> Any:
@@ -187,7 +202,8 @@ def same(found: Any, expected: Any) -> Any:
 
 
 def within(found: Any, expected: Any, moved: Sequence[Any]) -> Any:
-    """Where an element differs by no more than changed digits make of it; of integers, and of what is not finite, by as much.
+    """Where an element differs by no more than changed digits make of it; of integers, and of what is not finite, by as
+    much.
 
     Of a number that changed digits move by half of itself no digit is known, not even whether it is finite.
     """

@@ -35,7 +35,8 @@ def shrunk(case: Case, fault: Fault, seconds: float = SECONDS) -> tuple[Case, Fa
 
 
 def _first(smaller: Iterator[Case], fault: Fault, tried: int, end: float) -> tuple[Case, Fault, int] | None:
-    """The first case that still fails, and its number; those that failed no more before it are not tried again at once."""
+    """The first case that still fails, and its number; those that failed no more before it are not tried again at
+    once."""
     for number, case in enumerate(smaller):
         if time.monotonic() > end:
             return None
@@ -50,7 +51,8 @@ def fails(case: Case, fault: Fault) -> Fault | None:
         found = go(case, [fault.way] if fault.way in WAYS else [], Tally())
     except Exception:  # no circuit any more
         return None
-    return next((other for other in found if (other.way, other.kind) == (fault.way, fault.kind) and _gist(other) == _gist(fault)), None)
+    return next((other for other in found if (other.way, other.kind) == (fault.way, fault.kind)
+                 and _gist(other) == _gist(fault)), None)
 
 
 def _gist(fault: Fault) -> str:
@@ -96,13 +98,16 @@ def _earlier_output(case: Case) -> Iterator[Case]:
             needed.update(left)
         try:
             circuit = case.circuit()
-            values = [np.asarray(cf.Executor(circuit).forward({key: x.values for key, x in call.inputs.items()}, of=name).outputs[name]) for call in case.calls]
+            values = [np.asarray(cf.Executor(circuit).forward({key: x.values for key, x in call.inputs.items()},
+                                                              of=name).outputs[name]) for call in case.calls]
         except cf.CircuitflowError:
             continue
-        calls = tuple(Call({key: x for key, x in call.inputs.items() if key in needed}, {name: Given(np.ones_like(value))} if value.ndim and case.wrt != () else {})
+        calls = tuple(Call({key: x for key, x in call.inputs.items() if key in needed},
+                           {name: Given(np.ones_like(value))} if value.ndim and case.wrt != () else {})
                       for call, value in zip(case.calls, values, strict=True))
         wrt = case.wrt and tuple(other for other in case.wrt if other in needed)
-        yield replace(_with(case, nodes=[node for node in nodes.values() if node["id"] in needed], outputs=[name], upstream=None),
+        yield replace(_with(case, nodes=[node for node in nodes.values() if node["id"] in needed], outputs=[name],
+                            upstream=None),
                       of=None, wrt=None if case.wrt and not wrt else wrt, calls=calls)
 
 
@@ -120,7 +125,8 @@ def _fewer_nodes(case: Case) -> Iterator[Case]:
             yield without(case, node["id"])
     try:
         circuit = case.circuit()
-        values = [cf.Executor(circuit).forward({name: given.values for name, given in call.inputs.items()}, of=[*circuit.outputs, *(case.of or ())]).values
+        values = [cf.Executor(circuit).forward({name: given.values for name, given in call.inputs.items()},
+                                               of=[*circuit.outputs, *(case.of or ())]).values
                   for call in case.calls]
     except cf.CircuitflowError:
         return
@@ -144,7 +150,8 @@ def references(node: dict[str, Any]) -> list[str]:
 
 def without(case: Case, name: str) -> Case:
     """The case without a node that nothing reads."""
-    calls = tuple(Call({key: value for key, value in call.inputs.items() if key != name}, call.upstream) for call in case.calls)
+    calls = tuple(Call({key: value for key, value in call.inputs.items() if key != name}, call.upstream)
+                  for call in case.calls)
     return replace(_with(case, nodes=[node for node in case.document["nodes"] if node["id"] != name]), calls=calls)
 
 
@@ -158,12 +165,14 @@ def _instead(case: Case, name: str, ref: str) -> Case:
         if node["id"] == name:
             continue
         if "inputs" in node:
-            node["inputs"] = ({port: other(text) for port, text in node["inputs"].items()} if isinstance(node["inputs"], dict) else
+            node["inputs"] = ({port: other(text) for port, text in node["inputs"].items()}
+                              if isinstance(node["inputs"], dict) else
                               [other(text) for text in node["inputs"]])
         nodes.append(node)
     outputs = list(dict.fromkeys(map(other, case.document["outputs"])))
     of, wrt = (None if asked is None else tuple(dict.fromkeys(map(other, asked))) for asked in (case.of, case.wrt))
-    calls = tuple(Call(call.inputs, {other(text): value for text, value in call.upstream.items()}) for call in case.calls)
+    calls = tuple(Call(call.inputs, {other(text): value for text, value in call.upstream.items()})
+                  for call in case.calls)
     upstream = {other(text): value for text, value in case.document.get("upstream", {}).items()}
     return replace(_with(case, nodes=nodes, outputs=outputs, upstream=upstream), of=of, wrt=wrt, calls=calls)
 
@@ -172,7 +181,8 @@ def _simpler_question(case: Case) -> Iterator[Case]:
     if case.document.get("upstream"):
         yield _with(case, upstream=None)
     if case.document.get("circuits"):
-        used = {value for node in case.document["nodes"] for key, value in node.items() if key in ("circuit", "then", "else")}
+        used = {value for node in case.document["nodes"] for key,
+                value in node.items() if key in ("circuit", "then", "else")}
         if used != set(case.document["circuits"]):
             yield _with(case, circuits={key: value for key, value in case.document["circuits"].items() if key in used})
     for name in case.own:
@@ -185,8 +195,10 @@ def _simpler_question(case: Case) -> Iterator[Case]:
         yield replace(case, wrt=None)
     for node in case.document["nodes"]:
         for key in node:
-            if key not in ("id", "gate", "inputs", "value", "shape", "dtype", "circuit", "then", "else", "over", "carry"):
-                yield _with(case, nodes=[{k: v for k, v in other.items() if other is not node or k != key} for other in case.document["nodes"]])
+            if key not in ("id", "gate", "inputs", "value", "shape", "dtype", "circuit", "then", "else", "over",
+                           "carry"):
+                yield _with(case, nodes=[{k: v for k, v in other.items() if other is not node or k != key}
+                                         for other in case.document["nodes"]])
 
 
 def _simpler_arguments(case: Case) -> Iterator[Case]:
@@ -195,7 +207,8 @@ def _simpler_arguments(case: Case) -> Iterator[Case]:
             part = getattr(call, key)
             for name, given in part.items():
                 for simpler in (None, *_simpler(given)):
-                    changed = {k: v for k, v in part.items() if k != name} if simpler is None else {**part, name: simpler}
+                    changed = {k: v for k,
+                               v in part.items() if k != name} if simpler is None else {**part, name: simpler}
                     yield replace(case, calls=(*case.calls[:i], replace(call, **{key: changed}), *case.calls[i + 1 :]))
 
 

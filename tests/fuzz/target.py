@@ -3,8 +3,10 @@
     pip install -e '.[fuzz]'
     python tests/fuzz/target.py --seconds 3600
 
-The first byte chooses what the others are: a document, an expression, a circuit with a few bytes changed, or a tensor file.
-What is read is run, differentiated, explained, drawn as text, compiled and written out again. Nothing may be raised but circuitflow's own
+The first byte chooses what the others are: a document, an expression, a circuit with a few bytes changed, or a tensor
+file.
+What is read is run, differentiated, explained, drawn as text, compiled and written out again. Nothing may be raised but
+circuitflow's own
 errors, and no error may show a character that a terminal obeys. What libFuzzer takes (`-max_len=…`) follows `--`.
 """
 
@@ -29,8 +31,10 @@ with atheris.instrument_imports(include=["circuitflow"]):
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = [path.read_bytes() for path in sorted((ROOT / "circuits").glob("*.json"))]
 FOLDER = tempfile.TemporaryDirectory()
-TENSOR = json.dumps({"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": {"file": "w", "tensor": "W"}}], "outputs": ["x"]})
-LIMITS = cf.Limits(document_bytes=2**16, header_bytes=2**16, nodes=500, nesting=8, digits=400, text=2**14, tensor_bytes=2**16, run_bytes=2**20)
+TENSOR = json.dumps({"circuitflow": "1.0",
+                     "nodes": [{"id": "x", "gate": "input", "value": {"file": "w", "tensor": "W"}}], "outputs": ["x"]})
+LIMITS = cf.Limits(document_bytes=2**16, header_bytes=2**16, nodes=500, nesting=8, digits=400, text=2**14,
+                   tensor_bytes=2**16, run_bytes=2**20)
 
 
 def safe(error: cf.CircuitflowError) -> None:
@@ -45,8 +49,10 @@ def use(circuit: cf.Circuit) -> None:
     assert cf.loads(cf.dumps(circuit), folder=FOLDER.name) == circuit
     executor = cf.Executor(circuit)
     steps = (
-        executor.run, executor.forward, lambda: cf.explain(executor.run(), "markdown"), lambda: draw(executor.run(), "dot"),
-        lambda: draw(circuit, "mmd"), lambda: overview(circuit, executor.forward()), lambda: cf.gradient(circuit), lambda: executor.compile()(), lambda: cf.to_python(circuit),
+        executor.run, executor.forward, lambda: cf.explain(executor.run(), "markdown"),
+        lambda: draw(executor.run(), "dot"),
+        lambda: draw(circuit, "mmd"), lambda: overview(circuit, executor.forward()), lambda: cf.gradient(circuit),
+        lambda: executor.compile()(), lambda: cf.to_python(circuit),
         lambda: cf.diff(circuit, circuit),
     )
     for step in steps:
@@ -80,8 +86,10 @@ def target(data: bytes) -> None:
     use(circuit)
 
 
-WORDS = [*cf.GATES, '"id"', '"gate"', '"inputs"', '"value"', '"shape"', '"dtype"', '"circuits"', '"outputs"', '"nodes"', '"edges"', '"call"', '"scan"',
-         '"upstream"', '"random"', '"normal"', '"NaN"', '"Infinity"', "float32", "int64", "1e308", "-0.0", "\\\\u0000", "\\\\ud800"]
+WORDS = [*cf.GATES, '"id"', '"gate"', '"inputs"', '"value"', '"shape"', '"dtype"', '"circuits"', '"outputs"', '"nodes"',
+         '"edges"', '"call"', '"scan"',
+         '"upstream"', '"random"', '"normal"', '"NaN"', '"Infinity"', "float32", "int64", "1e308", "-0.0", "\\\\u0000",
+         "\\\\ud800"]
 
 
 def main() -> int:
@@ -98,14 +106,17 @@ def main() -> int:
         (folder / "grown").mkdir()
         (folder / "examples").mkdir()
         (folder / "words").write_text("".join('"' + word.replace('"', '\\"') + '"\n' for word in WORDS))
-        for i, text in enumerate([*EXAMPLES, *(path.read_bytes() for path in (ROOT / "circuits/broken").glob("*.json"))]):
+        for i, text in enumerate([*EXAMPLES,
+                                  *(path.read_bytes() for path in (ROOT / "circuits/broken").glob("*.json"))]):
             if len(text) < 5000:
                 (folder / "examples" / str(i)).write_bytes(b"\0" + text)
         end = time.monotonic() + options.seconds
         while (left := end - time.monotonic()) > 1:
-            arguments = [str(folder / "grown"), str(Path(__file__).parent / "corpus"), str(folder / "examples"), f"-dict={folder / 'words'}",
+            arguments = [str(folder / "grown"), str(Path(__file__).parent / "corpus"), str(folder / "examples"),
+                         f"-dict={folder / 'words'}",
                          f"-max_total_time={min(int(left), 180)}", "-timeout=20", "-rss_limit_mb=8192", *options.rest]
-            status = subprocess.run([sys.executable, "-W", "ignore", __file__, WORKER, *arguments], check=False).returncode
+            status = subprocess.run([sys.executable, "-W", "ignore", __file__, WORKER, *arguments],
+                                    check=False).returncode
             if status:
                 return status
     return 0

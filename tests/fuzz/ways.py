@@ -1,4 +1,5 @@
-"""Every way of running a circuit, and what each may refuse; a case goes all ways and its answers are compared with the interpreter's."""
+"""Every way of running a circuit, and what each may refuse; a case goes all ways and its answers are compared with the
+interpreter's."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class Skipped(Exception):  # noqa: N818
     """A way does not take this case, as its documentation says."""
 
 
-# Executors and calls -------------------------------------------------------------------------------------------------------
+# Executors and calls
+# -------------------------------------------------------------------------------------------------------
 
 LOW = Thresholds(selected_size=1, block_bytes=1, block_rows=2, blocks=2, column_rows=2, tape_bytes=1)
 """Thresholds that nearly everything is above."""
@@ -51,7 +53,8 @@ def unpacked(case: Case, plan: Any, found: Any) -> dict[str, Any]:
     """The arrays of an answer, by kind and name."""
     value, gradients = found
     values = value if len(plan.of) > 1 else {next(iter(plan.of)): value}
-    return {**{label("value", text): values[text] for text in plan.of}, **{label("gradient", name): gradients[name] for name in plan.wrt}}
+    return {**{label("value", text): values[text] for text in plan.of},
+            **{label("gradient", name): gradients[name] for name in plan.wrt}}
 
 
 @contextlib.contextmanager
@@ -68,7 +71,8 @@ def without_numba() -> Iterator[None]:
             sys.modules["numba"] = there
 
 
-# The ways ------------------------------------------------------------------------------------------------------------------
+# The ways
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,11 @@ class Way:
         share: of how many cases it is tried; slow ways are tried on few.
         refusals: what it may refuse, by its documentation.
         flushes: whether its arithmetic takes subnormal numbers for 0.
-        elsewhere: whether a difference counts only where there is one beside these numbers too: conventions at kinks differ.
+        elsewhere: whether a difference counts only where there is one beside these numbers too: conventions at kinks
+        differ.
         over_rows: whether one call takes all calls of the case as rows.
-        lenient: whether it may answer a question that the interpreter refuses; it must not answer where a gate refuses its operands.
+        lenient: whether it may answer a question that the interpreter refuses; it must not answer where a gate refuses
+        its operands.
     """
 
     begin: Callable[[Case, cf.Circuit], Ask]
@@ -120,7 +126,8 @@ _ARGUMENTS: list[tuple[Any, Any, str]] = []
 def given_inputs(part: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call, in their layouts; they are looked at again afterwards."""
     arguments = {name: given.give() for name, given in part.items()}
-    _ARGUMENTS.extend((argument, part[name].values, name) for name, argument in arguments.items() if isinstance(argument, np.ndarray))
+    _ARGUMENTS.extend((argument, part[name].values, name) for name, argument in arguments.items()
+                      if isinstance(argument, np.ndarray))
     return arguments
 
 
@@ -185,7 +192,8 @@ def columns(case: Case, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             made[name] = values[0][()]
         else:
             made[name] = np.stack([values[i % len(values)] for i in range(case.rows)])
-    if parts and not any(np.ndim(value) > part.values.ndim for value, part in zip(made.values(), parts[0].values(), strict=True)) and parts[0]:
+    if parts and not any(np.ndim(value) > part.values.ndim for value,
+                         part in zip(made.values(), parts[0].values(), strict=True)) and parts[0]:
         name = next(iter(made))
         made[name] = np.stack([made[name]] * case.rows)
     return made
@@ -198,12 +206,15 @@ def gradient_document(case: Case, circuit: cf.Circuit, *, written: bool = False)
         raise Skipped
     made = reverse(circuit, case.of, case.wrt, values=True)
     there = cf.Executor(cf.loads(cf.dumps(made.circuit), gates=case.gates()) if written else made.circuit)
-    references = {**{label("value", text): made.values[text] for text in plan.of}, **{label("gradient", name): made.gradients[name] for name in plan.wrt}}
+    references = {**{label("value", text): made.values[text] for text in plan.of},
+                  **{label("gradient", name): made.gradients[name] for name in plan.wrt}}
 
     def ask(given: Call) -> Mapping[str, Any]:
-        inputs = {made.sources.get(name, name): value.values for name, value in given.inputs.items() if name in made.sources}
+        inputs = {made.sources.get(name, name): value.values for name, value in given.inputs.items()
+                  if name in made.sources}
         inputs |= {made.upstream[text]: value.values for text, value in given.upstream.items() if text in made.upstream}
-        if given.upstream.keys() - made.upstream.keys():  # the sweep begins with 1 on a scalar output without upstream gradient
+        # the sweep begins with 1 on a scalar output without upstream gradient
+        if given.upstream.keys() - made.upstream.keys():
             raise Skipped
         found = there.forward(inputs, of=list(dict.fromkeys(references.values()))).outputs
         return {key: found[reference] for key, reference in references.items()}
@@ -223,13 +234,15 @@ def exported(case: Case, circuit: cf.Circuit) -> Ask:
     upstream = reverse(circuit, case.of, case.wrt, values=True).upstream if first.upstream else {}
 
     def parameter(name: str) -> str:
-        same = [p for p in parameters if p == name] or [p for p in parameters if re.fullmatch(rf"{re.escape(name)}_\d+", p)]
+        same = [p for p in parameters if p == name] or [p for p in parameters
+                                                        if re.fullmatch(rf"{re.escape(name)}_\d+", p)]
         if len(same) != 1:
             raise Skipped
         return same[0]
 
     def ask(given: Call) -> Mapping[str, Any]:
-        if {name: x.values.shape for name, x in given.inputs.items()} != {name: x.values.shape for name, x in first.inputs.items()}:
+        if {name: x.values.shape for name, x in given.inputs.items()} != {name: x.values.shape for name,
+                                                                          x in first.inputs.items()}:
             raise Skipped
         if given.upstream.keys() - upstream.keys():
             raise Skipped
@@ -252,8 +265,10 @@ def exported(case: Case, circuit: cf.Circuit) -> Ask:
 def in_jax(case: Case, circuit: cf.Circuit) -> Ask:
     """Forward rules under JAX, differentiated by JAX.
 
-    Left out on purpose: inner nodes as `wrt`, which JAX has no name for; `stop_gradient`, which is the identity for JAX; calls in which a
-    value is infinite, NaN, or so large or small that its powers leave the range: what rules send there is a convention. At kinks and singular points conventions differ (docs/conventions.md), and
+    Left out on purpose: inner nodes as `wrt`, which JAX has no name for; `stop_gradient`, which is the identity for
+    JAX; calls in which a
+    value is infinite, NaN, or so large or small that its powers leave the range: what rules send there is a convention.
+    At kinks and singular points conventions differ (docs/conventions.md), and
     a formula may have a kink where its function has none: there nothing differs once all numbers have moved a little.
     """
     import jax
@@ -278,7 +293,8 @@ def in_jax(case: Case, circuit: cf.Circuit) -> Ask:
         plain = there.forward({name: x.values for name, x in given.inputs.items()}, of=case.of).values.values()
         if not all(map(ordinary, (*plain, *(x.values for x in given.upstream.values())))):
             raise Skipped
-        arrays = {name: given.inputs[name].values if name in given.inputs else circuit.values[name] for name in plan.sources}
+        arrays = {name: given.inputs[name].values if name in given.inputs else circuit.values[name]
+                  for name in plan.sources}
         with jax.enable_x64(True):
             arrays = {name: jnp.asarray(x) for name, x in arrays.items()}
 
@@ -287,8 +303,10 @@ def in_jax(case: Case, circuit: cf.Circuit) -> Ask:
                 return [values[slot] for slot in plan.of.values()]
 
             values, vjp = jax.vjp(function, *(arrays[name] for name in by))
-            seeds = [jnp.asarray(given.upstream[text].values) if text in given.upstream else jnp.asarray(circuit.upstream[text])
-                     if text in circuit.upstream else jnp.ones_like(value) if jnp.issubdtype(value.dtype, jnp.floating) else
+            seeds = [jnp.asarray(given.upstream[text].values) if text in given.upstream
+                     else jnp.asarray(circuit.upstream[text])
+                     if text in circuit.upstream else jnp.ones_like(value) if jnp.issubdtype(value.dtype, jnp.floating)
+                     else
                      np.zeros(value.shape, jax.dtypes.float0) for text, value in zip(plan.of, values, strict=True)]
             gradients = vjp(seeds)
             return {**{label("value", text): np.asarray(x) for text, x in zip(plan.of, values, strict=True)},
@@ -315,19 +333,23 @@ def table(case: Case, circuit: cf.Circuit) -> Ask:
 
     def ask(calls: Any) -> Mapping[str, Any]:
         inputs = columns(case, [one.inputs for one in calls])
-        if any(one.upstream for one in calls) or not inputs or not any(np.ndim(x) == 1 for x in inputs.values()) or case.own:
+        if any(one.upstream for one in calls) or not inputs or not any(np.ndim(x) == 1
+                                                                       for x in inputs.values()) or case.own:
             raise Skipped
         if any(not np.all(np.isfinite(x)) or np.ndim(x) > 1 or x.dtype != np.float64 for x in inputs.values()):
             raise Skipped
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "circuit.json").write_text(json.dumps(case.document))
-            rows = [[repr(float(x)) for x in row] for row in zip(*(np.broadcast_to(x, case.rows) for x in inputs.values()), strict=True)]
+            rows = [[repr(float(x)) for x in row]
+                    for row in zip(*(np.broadcast_to(x, case.rows) for x in inputs.values()), strict=True)]
             with (folder / "in.csv").open("w", newline="") as file:
                 csv.writer(file).writerows([list(inputs), *rows])
-            arguments = ["run", str(folder / "circuit.json"), "--table", str(folder / "in.csv"), "--output", str(folder / "out.csv"), "--defaults"]
+            arguments = ["run", str(folder / "circuit.json"), "--table", str(folder / "in.csv"), "--output",
+                         str(folder / "out.csv"), "--defaults"]
             arguments += [part for text in case.of or () for part in ("--of", text)]
-            arguments += ["--forward"] if not plan.wrt else [part for text in case.wrt or () for part in ("--wrt", text)]
+            arguments += ["--forward"] if not plan.wrt else [part for text in case.wrt or ()
+                                                             for part in ("--wrt", text)]
             said = io.TextIOWrapper(io.BytesIO())
             before, sys.argv = sys.argv, ["circuitflow", *arguments]
             try:
@@ -342,7 +364,8 @@ def table(case: Case, circuit: cf.Circuit) -> Ask:
             with (folder / "out.csv").open(newline="") as file:
                 head, *lines = csv.reader(file)
         found = {column: np.array([cell(line[i]) for line in lines]) for i, column in enumerate(head)}
-        return {**{label("value", text): found[text] for text in plan.of}, **{label("gradient", name): found[f"d{name}"] for name in plan.wrt}}
+        return {**{label("value", text): found[text] for text in plan.of},
+                **{label("gradient", name): found[f"d{name}"] for name in plan.wrt}}
 
     return ask
 
@@ -364,11 +387,15 @@ WAYS: dict[str, Way] = {
     "vmap staged": Way(slow(over_rows("staged")), share=0.3, refusals=(NOT_SCALAR, SIZES, OWN), over_rows=True),
     "vmap, compiled": Way(over_rows("staged"), share=0.01, refusals=(NOT_SCALAR, SIZES, OWN), over_rows=True),
     "vmap tape, compiled": Way(over_rows("tape"), share=0.02, refusals=(NOT_SCALAR, SIZES), over_rows=True),
-    "vmap jax": Way(over_rows("jax"), share=0.02, refusals=(r"goes by a value", r"known size"), flushes=True, over_rows=True),
+    "vmap jax": Way(over_rows("jax"), share=0.02, refusals=(r"goes by a value", r"known size"), flushes=True,
+                    over_rows=True),
     "gradient document": Way(gradient_document, refusals=(SIZES, OWN, NOTHING), lenient=True),
-    "gradient document, written": Way(partial(gradient_document, written=True), share=0.1, refusals=(SIZES, OWN, NOTHING), lenient=True),
-    "export": Way(exported, share=0.5, refusals=(SIZES, OWN, r"is no line of Python", r"without a size", NOTHING), lenient=True),
-    "table": Way(table, share=0.01, refusals=(NOT_SCALAR, r"is no scalar", r"upstream", r"would stand twice"), over_rows=True),
+    "gradient document, written": Way(partial(gradient_document, written=True), share=0.1,
+                                      refusals=(SIZES, OWN, NOTHING), lenient=True),
+    "export": Way(exported, share=0.5, refusals=(SIZES, OWN, r"is no line of Python", r"without a size", NOTHING),
+                  lenient=True),
+    "table": Way(table, share=0.01, refusals=(NOT_SCALAR, r"is no scalar", r"upstream", r"would stand twice"),
+                 over_rows=True),
     "differentiated by JAX": Way(in_jax, share=0.1, flushes=True, elsewhere=True, lenient=True),
 }
 
@@ -376,7 +403,8 @@ JAX_IS_NAN = ("pow", "reduce_l2", "reduce_std", "sqrt")
 """Gates whose derivative by JAX is NaN at roots and powers of zero (docs/conventions.md)."""
 
 
-# Comparison ----------------------------------------------------------------------------------------------------------------
+# Comparison
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -398,7 +426,8 @@ class Fault:
 
 @dataclass
 class Tally:
-    """What was compared: arrays by way, those that only changed digits explain, refusals, and errors compared with errors."""
+    """What was compared: arrays by way, those that only changed digits explain, refusals, and errors compared with
+    errors."""
 
     compared: Counter[str] = field(default_factory=Counter)
     explained: Counter[str] = field(default_factory=Counter)
@@ -433,7 +462,8 @@ def go(case: Case, names: Sequence[str], tally: Tally) -> list[Fault]:
 def _multiplies_named(circuit: cf.Circuit) -> bool:
     """Whether the elements along a named axis are multiplied.
 
-    Their gradient is written down in another order than for a size that is known, and what overflows or is infinite goes by
+    Their gradient is written down in another order than for a size that is known, and what overflows or is infinite
+    goes by
     the order.
     """
     return any(node.kind == "reduce_prod" and any(not isinstance(size, int) for edge in node.operands
@@ -446,13 +476,15 @@ def _without_explained_nan(name: str, case: Case, key: str, found: Any, expected
     kinds = JAX_IS_NAN if name == "differentiated by JAX" else ()
     document = json.dumps(case.document)
     explained = any(f'"gate": "{kind}"' in document for kind in kinds)
-    if not explained or not key.startswith("gradient") or np.shape(found) != np.shape(expected) or found.dtype.kind != "f":
+    if not explained or not key.startswith("gradient") or np.shape(found) != np.shape(
+        expected) or found.dtype.kind != "f":
         return found
     return np.where(np.isnan(found), expected, found)
 
 
 def _is_beside(case: Case, circuit: cf.Circuit, error: Exception) -> bool:
-    """Whether a gate refuses its operands that no output needs: only the interpreter runs it, to differentiate by it."""
+    """Whether a gate refuses its operands that no output needs: only the interpreter runs it, to differentiate by
+    it."""
     plan = cf.Executor(circuit).plan(case.of, ())
     named = re.match(r"node '([^']*)'", str(error))
     return named is not None and named[1] not in {step.node.id for step in plan.steps}
@@ -499,7 +531,8 @@ def _go(case: Case, circuit: cf.Circuit, name: str, references: Sequence[Referen
                     one = array[row] if way.over_rows else array
                     mended = _without_explained_nan(name, case, key, one, reference.answer[key])
                     if mended is not one:
-                        verdict = Verdict(compare(mended, key, reference, flushes=way.flushes).difference, explained=True)
+                        verdict = Verdict(compare(mended, key, reference, flushes=way.flushes).difference,
+                                          explained=True)
                 is_finite = bool(np.all(np.isfinite(reference.answer[key])))
                 if verdict.difference and not is_finite and (way.elsewhere or _multiplies_named(circuit)):
                     tally.explained[name] += 1
@@ -509,7 +542,8 @@ def _go(case: Case, circuit: cf.Circuit, name: str, references: Sequence[Referen
                 tally.compared[name] += 1
                 tally.explained[name] += verdict.explained
                 if verdict.difference:
-                    return Fault(name, "value", f"{key}: {verdict.difference}" + (f" in row {row}" if way.over_rows else ""), i)
+                    return Fault(name, "value",
+                                 f"{key}: {verdict.difference}" + (f" in row {row}" if way.over_rows else ""), i)
         held += [(i, key, x, x.tobytes()) for key, x in found.items() if isinstance(x, np.ndarray)]
     for i, key, array, before in held:
         tally.held[name] += 1
@@ -528,7 +562,8 @@ def _differs_elsewhere(case: Case, number: int, name: str, key: str) -> bool:
         circuit = beside.circuit()
         reference = Reference(beside, beside.calls[0], circuit, cf.Executor(circuit))
         with contextlib.suppress(Skipped):
-            if reference.error is None and compare(WAYS[name].begin(beside, circuit)(beside.calls[0])[key], key, reference, flushes=True).difference is None:
+            if reference.error is None and compare(WAYS[name].begin(beside, circuit)(beside.calls[0])[key], key,
+                                                   reference, flushes=True).difference is None:
                 return False
     return True
 
@@ -538,7 +573,8 @@ def _stacked(references: Sequence[Reference], rows: int) -> list[Reference]:
     return [references[row % len(references)] for row in range(min(rows, 2 * len(references)))]
 
 
-def _error(name: str, way: Way, error: Exception, reference: Reference, number: int, tally: Tally, *, beginning: bool = False) -> Fault | None:
+def _error(name: str, way: Way, error: Exception, reference: Reference, number: int, tally: Tally, *,
+           beginning: bool = False) -> Fault | None:
     """Whether an error is right: the interpreter has one too, or the way is documented to refuse this."""
     if isinstance(error, cf.MissingExtraError):
         return None

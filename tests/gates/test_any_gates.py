@@ -20,9 +20,11 @@ SETTINGS = settings(max_examples=30, deadline=None, derandomize=True, suppress_h
 
 # Gates of floating-point operands that JAX has; without those that differ from it where operands are equal or 0.
 CHOICES = [example for example in EXAMPLES
-           if example.oracle and all(x.dtype.kind == "f" for x in example.operands) and not GATES[example.gate].output_names(attributes_of(example))
+           if example.oracle and all(x.dtype.kind == "f" for x in example.operands)
+           and not GATES[example.gate].output_names(attributes_of(example))
            and (example.gate not in WHY or example.attributes.get("ties") == "share")
-           and example.gate not in ("sign", "floor", "ceil", "round", "mod", "arg_max", "arg_min", "is_nan", "is_inf", "sort", "arg_sort", "trilu",
+           and example.gate not in ("sign", "floor", "ceil", "round", "mod", "arg_max", "arg_min", "is_nan", "is_inf",
+                                    "sort", "arg_sort", "trilu",
                                     "binary_cross_entropy", "cholesky", "eye_like", "zeros_like", "ones_like", "cast")]
 SHAPES: list[tuple[int, ...]] = [(), (3,), (4, 3), (3, 3), (2, 3, 4), (1, 3), (1, 2, 5)]
 
@@ -46,7 +48,8 @@ class Body:
         """A node, if what it computes is finite and of moderate size."""
         with np.errstate(all="ignore"):
             value = np.asarray(function(*(jnp.asarray(self.values[operand]) for operand in operands)))
-        if not np.all(np.isfinite(value)) or np.max(np.abs(value), initial=0) > 20 or value.size > 100 or value.dtype != np.float64:
+        if not np.all(np.isfinite(value)) or np.max(np.abs(value),
+                                                    initial=0) > 20 or value.size > 100 or value.dtype != np.float64:
             return False
         self.nodes.append(node)
         self.functions[node["id"]] = function, operands
@@ -96,10 +99,12 @@ def circuits(draw: Any) -> tuple[dict[str, Any], Body]:
     value = main.values[output]
     for node in main.nodes:
         if node["gate"] == "input":
-            node["value"] = {"data": main.values[node["id"]].ravel().tolist(), "shape": list(main.values[node["id"]].shape)}
+            node["value"] = {"data": main.values[node["id"]].ravel().tolist(),
+                             "shape": list(main.values[node["id"]].shape)}
     upstream = {"data": random.uniform(-1, 1, value.size).tolist(), "shape": list(value.shape)}
     document = {"circuitflow": "1.0", "nodes": main.nodes, "outputs": [output], "upstream": {output: upstream},
-                **({"circuits": {"part": {"nodes": part.nodes, "outputs": [part.nodes[-1]["id"]]}}} if part.functions else {})}
+                **({"circuits": {"part": {"nodes": part.nodes, "outputs": [part.nodes[-1]["id"]]}}} if part.functions
+                   else {})}
     return document, main
 
 
@@ -124,7 +129,8 @@ def test_any_circuit_equals_jax_interpreted_and_as_a_document(made):
     if not reached:
         return
     gradient = cf.gradient(circuit)
-    for name, found in zip(cf.Executor(circuit).plan().wrt, cf.Executor(gradient).forward().outputs.values(), strict=True):
+    for name, found in zip(cf.Executor(circuit).plan().wrt, cf.Executor(gradient).forward().outputs.values(),
+                           strict=True):
         np.testing.assert_allclose(found, result.gradients[name], rtol=1e-11, atol=1e-12)
     assert cf.loads(cf.dumps(circuit)) == circuit
     assert cf.loads(cf.dumps(gradient)) == gradient

@@ -16,9 +16,14 @@ from circuitflow.interpreter.vocabulary import Vocabulary
 from support.example_circuits import bare, circuit_of, each, run, upstream_of
 from support.gate_examples import EXAMPLES, Example, attributes_of, types_of, wanted
 from support.libraries import namespace
+from support.slices import gate_of
 
 everything = pytest.mark.parametrize("example", EXAMPLES, ids=str)
 differentiable = pytest.mark.parametrize("example", [e for e in EXAMPLES if any(wanted(e))], ids=str)
+to_float64 = pytest.mark.parametrize("example",
+                                     [e for e in EXAMPLES if any(wanted(e)) and upstream_of(e)[0].dtype == np.float64],
+                                     ids=str)
+known_to_jax = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.oracle is not None], ids=str)
 
 
 def floats(arrays: Any) -> bool:
@@ -54,8 +59,10 @@ def test_float32_stays_float32(example):
 
 
 # What they compute depends on the very size of some axis.
-NEED_SIZES = {"slice", "slice_scatter", "split", "reshape", "expand", "reshape_like", "concat", "scatter_add", "gather_nd",
-              "scatter_nd", "diagonal", "diagonal_like", "trace", "qr", "svd", "unfold", "fold", "conv", "conv_transpose",
+NEED_SIZES = {"slice", "slice_scatter", "split", "reshape", "expand", "reshape_like", "concat", "scatter_add",
+              "gather_nd",
+              "scatter_nd", "diagonal", "diagonal_like", "trace", "qr", "svd", "unfold", "fold", "conv",
+              "conv_transpose",
               "max_pool", "average_pool", "group_normalization", "attention", "attention_weights"}
 
 
@@ -98,12 +105,11 @@ def test_contributions_agree_with_differences(example):
         assert np.sum(contribution * direction[i]) == pytest.approx(difference, rel=tolerance, abs=tolerance / 10)
 
 
-@differentiable
+@pytest.mark.sliced(example=gate_of)
+@to_float64
 def test_the_gradient_document_is_the_interpreted_gradient_and_right_to_second_order(example):
     """The rules over wires give a document; it computes the contributions, and its own gradients pass `check`."""
     g = upstream_of(example)
-    if g[0].dtype != np.float64:
-        pytest.skip("the output is not float64")
     sent = pull(example, np, example.operands, g)
     asked = [f"x{i}" for i, contribution in enumerate(sent) if contribution is not None]
     eager = [contribution for contribution in sent if contribution is not None]
@@ -118,20 +124,23 @@ def test_the_gradient_document_is_the_interpreted_gradient_and_right_to_second_o
     assert report.ok, report
 
 
-@differentiable
+@pytest.mark.sliced(example=gate_of)
+@to_float64
 def test_the_gradient_document_holds_for_named_dimensions(example):
     """Written without knowing a size, run with those of the example."""
     def named(x: np.ndarray) -> list[Any]:
         return [f"d{size}" if size > 1 else size for size in x.shape]
 
     g = upstream_of(example)
-    if g[0].dtype != np.float64:
-        pytest.skip("the output is not float64")
-    moving = [f"x{i}" for i, contribution in enumerate(pull(example, np, example.operands, g)) if contribution is not None]
-    nodes = [{"id": f"x{i}", "gate": "input", "shape": named(x), "dtype": str(x.dtype)} for i, x in enumerate(example.operands)]
+    moving = [f"x{i}" for i, contribution in enumerate(pull(example, np, example.operands, g))
+              if contribution is not None]
+    nodes = [{"id": f"x{i}", "gate": "input", "shape": named(x), "dtype": str(x.dtype)} for i,
+             x in enumerate(example.operands)]
     names = [f"out.{name}" for name in GATES[example.gate].output_names(attributes_of(example))] or ["out"]
-    nodes.append({"id": "out", "gate": example.gate, "inputs": [node["id"] for node in nodes], **attributes_of(example)})
-    squares = [{"id": f"s{i}", "gate": "reduce_sum_square", "inputs": [name]} for i, (name, u) in enumerate(zip(names, g, strict=True))
+    nodes.append({"id": "out", "gate": example.gate, "inputs": [node["id"] for node in nodes],
+                  **attributes_of(example)})
+    squares = [{"id": f"s{i}", "gate": "reduce_sum_square", "inputs": [name]} for i,
+               (name, u) in enumerate(zip(names, g, strict=True))
                if u.dtype.kind == "f"]
     nodes += [*squares, {"id": "s", "gate": "stack", "inputs": [node["id"] for node in squares]},
               {"id": "f", "gate": "reduce_sum", "inputs": ["s"]}]
@@ -152,10 +161,9 @@ def test_the_gradient_document_holds_for_named_dimensions(example):
         np.testing.assert_allclose(found[f"d{name}"], expected[name], rtol=1e-11, atol=1e-13)
 
 
-@everything
+@pytest.mark.sliced(example=gate_of)
+@known_to_jax
 def test_value_and_contributions_equal_jax(example):
-    if example.oracle is None:
-        pytest.skip("JAX has no such operation")
     moving = [i for i, x in enumerate(example.operands) if x.dtype.kind == "f"]
 
     def function(*moved: Any) -> Any:
@@ -178,6 +186,7 @@ def test_value_and_contributions_equal_jax(example):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=10 * example.atol)
 
 
+@pytest.mark.sliced(example=gate_of)
 @pytest.mark.parametrize("library", ["array_api_strict", "jax", "torch"])
 @everything
 def test_other_array_libraries_agree_with_numpy(example, library):

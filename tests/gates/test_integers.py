@@ -37,14 +37,17 @@ class Made:
 
     def __init__(self, *nodes: dict[str, Any]) -> None:
         self.circuit = circuit(*nodes)
-        self.zeros = {node["id"]: np.zeros([N if isinstance(size, str) else size for size in node["shape"]], node["dtype"])
+        self.zeros = {node["id"]: np.zeros([N if isinstance(size, str) else size for size in node["shape"]],
+                                           node["dtype"])
                       for node in nodes if node["gate"] == "input"}
 
 
 def answer(engine: str, made: Made, arrays: dict[str, Any]) -> Any:
     """The one output on an engine, as an array of NumPy."""
     if engine in ("torch", "array_api_strict"):
-        library = pytest.importorskip(engine, reason=f"{engine} is not installed: it is too large to be a dependency of the tests"
+        library = pytest.importorskip(engine,
+                                      reason=f"{engine} is not installed: it is too large to be a dependency of the "
+                                             f"tests"
                                       if engine == "torch" else None)
         of = importlib.import_module("array_api_compat.torch") if engine == "torch" else library
         arrays = {name: of.asarray(x) for name, x in arrays.items()}
@@ -63,16 +66,19 @@ def compiled(engine: str, made: Made) -> Any:
 
 
 @functools.cache
-def of_gate(gate: str, dtypes: tuple[str, ...], shapes: tuple[tuple[Any, ...], ...], attributes: tuple[tuple[str, Any], ...]) -> Made:
+def of_gate(gate: str, dtypes: tuple[str, ...], shapes: tuple[tuple[Any, ...], ...],
+            attributes: tuple[tuple[str, Any], ...]) -> Made:
     names = "xyz"[: len(dtypes)]
-    return Made(*({"id": name, "gate": "input", "shape": list(shape), "dtype": dtype} for name, shape, dtype in zip(names, shapes, dtypes, strict=True)),
+    return Made(*({"id": name, "gate": "input", "shape": list(shape), "dtype": dtype} for name, shape,
+                  dtype in zip(names, shapes, dtypes, strict=True)),
                 {"id": "f", "gate": gate, "inputs": list(names), **dict(attributes)})
 
 
 def numbers(dtype: str) -> st.SearchStrategy[int]:
     """Numbers of a dtype, often at the ends of its range, at 0, or about the root of its end."""
     kept = np.iinfo(dtype)
-    ends = [x for n in (0, kept.max, kept.min, math.isqrt(kept.max), -math.isqrt(kept.max), kept.max // 2, kept.min // 2)
+    ends = [x for n in (0, kept.max, kept.min, math.isqrt(kept.max), -math.isqrt(kept.max), kept.max // 2,
+                        kept.min // 2)
             for x in range(n - 2, n + 3) if kept.min <= x <= kept.max]
     return st.one_of(st.sampled_from(ends), st.integers(kept.min, kept.max), st.integers(max(-3, kept.min), 3))
 
@@ -101,7 +107,8 @@ CASES = {  # gate, shapes, attributes → the same over Python's integers
     "max": ("max", (X, ROW), {}, np.maximum),
     "min": ("min", (X, ROW, X), {}, lambda x, y, z: np.minimum(np.minimum(x, y), z)),
     "reduce_sum": ("reduce_sum", (X,), {}, np.sum),
-    "reduce_sum of rows": ("reduce_sum", (X,), {"axis": 1, "keepdims": True}, lambda x: np.sum(x, axis=1, keepdims=True)),
+    "reduce_sum of rows": ("reduce_sum", (X,), {"axis": 1, "keepdims": True},
+                           lambda x: np.sum(x, axis=1, keepdims=True)),
     "reduce_sum of columns": ("reduce_sum", (X,), {"axis": 0}, lambda x: np.sum(x, axis=0)),
     "reduce_prod": ("reduce_prod", (X,), {"axis": 1}, lambda x: np.prod(x, axis=1)),
     "reduce_max": ("reduce_max", (X,), {}, np.max),
@@ -131,7 +138,8 @@ def test_a_result_is_exact_or_refused(case, engine, data):
     except ShapeError:
         return  # 64 bits with and without sign: refused in the document
     made = of_gate(gate, dtypes, shapes, tuple(attributes.items()))
-    xs = [arrays(data, dtype, tuple(N if size == "n" else size for size in shape)) for dtype, shape in zip(dtypes, shapes, strict=True)]
+    xs = [arrays(data, dtype, tuple(N if size == "n" else size for size in shape)) for dtype,
+          shape in zip(dtypes, shapes, strict=True)]
     given_ = dict(zip("xyz", xs, strict=False))
     try:
         exact = np.asarray(oracle(*(x.astype(object) for x in xs)), object)
@@ -141,7 +149,8 @@ def test_a_result_is_exact_or_refused(case, engine, data):
         return
     kept = (0, 1) if result == "bool" else (np.iinfo(result).min, np.iinfo(result).max)
     if any(not kept[0] <= x <= kept[1] for x in exact.ravel()):
-        with pytest.raises((cf.GateError, OverflowError), match=rf"f'?: {gate}: \S+ does not fit {result}, .*; cast the operands to "):
+        with pytest.raises((cf.GateError, OverflowError),
+                           match=rf"f'?: {gate}: \S+ does not fit {result}, .*; cast the operands to "):
             answer(engine, made, given_)
         return
     found = answer(engine, made, given_)
@@ -153,7 +162,8 @@ def test_the_number_that_does_not_fit_is_told():
     made = of_gate("add", ("int8",) * 2, ((2,), (2,)), ())
     given_ = {"x": np.array([1, 100], np.int8), "y": np.array([1, 100], np.int8)}
     for engine in ("interpreter", "staged", "jax", "python"):
-        with pytest.raises((cf.GateError, OverflowError), match=r"f'?: add: 200 does not fit int8, -128 to 127; cast the operands to int64"):
+        with pytest.raises((cf.GateError, OverflowError),
+                           match=r"f'?: add: 200 does not fit int8, -128 to 127; cast the operands to int64"):
             answer(engine, made, given_)
 
 
@@ -187,7 +197,8 @@ def cast_of(value: Any, old: str, new: str) -> Any:
         value = math.trunc(value)
         return value if np.iinfo(new).min <= value <= np.iinfo(new).max else None
     with np.errstate(over="ignore"):
-        found = np.array([value]).astype(object).astype(new)[0] if old == "bool" else np.array([value], old).astype(new)[0]
+        found = np.array([value]).astype(object).astype(new)[0] if old == "bool" else np.array([value],
+                                                                                               old).astype(new)[0]
     return found if old not in DTYPES or (np.isfinite(found) and int(found) == value) else None
 
 
@@ -196,12 +207,16 @@ def cast_of(value: Any, old: str, new: str) -> Any:
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_a_cast_keeps_every_integer_or_refuses_it(gate, engine, data):
-    possible = [*(OF_TORCH if engine == "torch" else ["int8", "uint8", "int64", "uint64"] if engine == "jax" else DTYPES), "bool",
+    possible = [*(OF_TORCH if engine == "torch" else ["int8", "uint8", "int64", "uint64"] if engine == "jax"
+                  else DTYPES), "bool",
                 *(FLOATS if engine not in ("array_api_strict", "jax") else ["float32", "float64"])]
     old, new = (data.draw(st.sampled_from(possible)) for _ in "xy")
-    ends = sorted({s * (2.0**n + d) for n in (7, 8, 15, 16, 31, 32, 63, 64) for d in (-1, -0.5, 0, 0.5) for s in (-1, 1)})
+    ends = sorted({s * (2.0**n + d) for n in (7, 8, 15, 16, 31, 32, 63, 64) for d in (-1, -0.5, 0, 0.5)
+                   for s in (-1, 1)})
     drawn = st.booleans() if old == "bool" else numbers(old) if old in DTYPES else st.one_of(
-        st.sampled_from([*ends, 0.5, -0.5, -0.9, math.nan, math.inf, -math.inf]), st.floats(-200, 300, allow_subnormal=engine != "jax"))  # which XLA takes for 0
+        # which XLA takes for 0
+        st.sampled_from([*ends, 0.5, -0.5, -0.9, math.nan, math.inf, -math.inf]),
+        st.floats(-200, 300, allow_subnormal=engine != "jax"))
     with np.errstate(over="ignore"):
         x = np.array([data.draw(drawn) for _ in range(N)], old)
     attributes = (("dtype", new),) if gate == "cast" else ()
@@ -211,7 +226,9 @@ def test_a_cast_keeps_every_integer_or_refuses_it(gate, engine, data):
     given_ = {name: given_[name] for name in "xy"[: len(dtypes)]}
     expected = [cast_of(value, old, new) for value in x.tolist()]
     if any(value is None for value in expected):
-        with pytest.raises((cf.GateError, OverflowError), match=rf"f'?: {gate}: \S+ (does not fit {new}, .*|is no {new} exactly); (cast|keep|clip) it"):
+        with pytest.raises((cf.GateError, OverflowError),
+                           match=rf"f'?: {gate}: \S+ (does not fit {new}, .*|is no {new} exactly); (cast|keep|clip) "
+                                 rf"it"):
             answer(engine, made, given_)
         return
     found = answer(engine, made, given_)
@@ -225,7 +242,8 @@ def test_a_cast_keeps_every_integer_or_refuses_it(gate, engine, data):
     ("float32", "uint64", math.nan, "nan does not fit uint64, 0 to 18446744073709551615; clip it, or"),
     ("int64", "uint8", -1, "-1 does not fit uint8, 0 to 255; cast it to int64"),
     ("int64", "float64", 2**53 + 1, "9007199254740993 is no float64 exactly; keep it an integer"),
-    ("int64", "float32", 2**24 + 1, "16777217 is no float32 exactly; cast it to float64, where it is exact, and that to float32, which rounds it"),
+    ("int64", "float32", 2**24 + 1,
+     "16777217 is no float32 exactly; cast it to float64, where it is exact, and that to float32, which rounds it"),
 ])
 def test_a_cast_says_what_is_lost(old, new, value, message):
     made = of_gate("cast", (old,), ((),), (("dtype", new),))
@@ -235,7 +253,8 @@ def test_a_cast_says_what_is_lost(old, new, value, message):
 
 
 def test_a_cast_by_way_of_float64_rounds():
-    made = circuit({"id": "x", "gate": "input", "value": {"data": 2**24 + 1, "dtype": "int64"}}, {"id": "d", "gate": "cast", "inputs": ["x"], "dtype": "float64"},
+    made = circuit({"id": "x", "gate": "input", "value": {"data": 2**24 + 1, "dtype": "int64"}},
+                   {"id": "d", "gate": "cast", "inputs": ["x"], "dtype": "float64"},
                    {"id": "f", "gate": "cast", "inputs": ["d"], "dtype": "float32"})
     assert cf.Executor(made).forward().outputs["f"] == 2**24
 
@@ -264,12 +283,15 @@ def added(x: list[float], indices: list[int], updates: list[float]) -> list[floa
 def looked_up(gate: str, dtype: str, reduction: str) -> Made:
     operands, attributes, _ = LOOKED_UP[gate]
     attributes = attributes | ({"reduction": reduction} if reduction else {})
-    return Made({"id": "x", "gate": "input", "shape": [LONG], "dtype": "float64"}, {"id": "i", "gate": "input", "shape": [4], "dtype": dtype},
-                {"id": "u", "gate": "input", "shape": [4], "dtype": "float64"}, {"id": "p", "gate": "unsqueeze", "inputs": ["i"], "axis": 1},
+    return Made({"id": "x", "gate": "input", "shape": [LONG], "dtype": "float64"},
+                {"id": "i", "gate": "input", "shape": [4], "dtype": dtype},
+                {"id": "u", "gate": "input", "shape": [4], "dtype": "float64"},
+                {"id": "p", "gate": "unsqueeze", "inputs": ["i"], "axis": 1},
                 {"id": "f", "gate": gate, "inputs": operands, **attributes})
 
 
-@pytest.mark.parametrize(("gate", "engine"), [(gate, engine) for gate in LOOKED_UP for engine in ENGINES if engine != "blocks"
+@pytest.mark.parametrize(("gate", "engine"),
+                         [(gate, engine) for gate in LOOKED_UP for engine in ENGINES if engine != "blocks"
                                               and not (engine == "python" and gate.startswith("scatter"))])
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(data=st.data())
@@ -288,10 +310,13 @@ def test_indices_of_every_dtype_go_along_a_long_axis(gate, engine, data):
     outside = [k for k in indices if not -LONG <= k < LONG]
     places = [k % LONG for k in indices]
     if outside:
-        with pytest.raises((cf.GateError, IndexError), match=f"f'?: {gate}: index {outside[0]} is out of range for axis 0 of size {LONG}"):
+        with pytest.raises((cf.GateError, IndexError),
+                           match=f"f'?: {gate}: index {outside[0]} is out of range for axis 0 of size {LONG}"):
             answer(engine, made, given_)
     elif reduction == "none" and len(set(places)) < 4:
-        with pytest.raises((cf.GateError, ValueError), match=rf"f'?: {gate}: index -?\d+ (of the flattened axes )?repeats, so it is not said which update stays; leave one"):
+        with pytest.raises((cf.GateError, ValueError),
+                           match=rf"f'?: {gate}: index -?\d+ (of the flattened axes )?repeats, so it is not said which "
+                                 rf"update stays; leave one"):
             answer(engine, made, given_)
     else:
         expected = LOOKED_UP[gate][2](given_["x"].tolist(), indices, [1.0, 2.0, 4.0, 8.0])
@@ -317,7 +342,8 @@ def test_one_hot_over_more_places_than_the_dtype_has(dtype, engine):
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine not in ("blocks", "torch")])
 @pytest.mark.parametrize(("dtype", "outside"), [("int8", -1), ("uint64", 2**64 - 1), ("int16", 300)])
 def test_labels_of_more_classes_than_the_dtype_has(dtype, outside, engine):
-    made = Made({"id": "x", "gate": "input", "shape": [2, LONG], "dtype": "float64"}, {"id": "y", "gate": "input", "shape": [2], "dtype": dtype},
+    made = Made({"id": "x", "gate": "input", "shape": [2, LONG], "dtype": "float64"},
+                {"id": "y", "gate": "input", "shape": [2], "dtype": dtype},
                    {"id": "f", "gate": "negative_log_likelihood_loss", "inputs": ["x", "y"], "reduction": "none"})
     x = np.arange(2.0 * LONG).reshape(2, LONG)
     assert answer(engine, made, {"x": x, "y": np.array([7, 100], dtype)}).tolist() == [-7.0, -400.0]
@@ -326,8 +352,10 @@ def test_labels_of_more_classes_than_the_dtype_has(dtype, outside, engine):
 
 
 def test_positions_that_repeat_are_refused_by_their_place():
-    made = circuit({"id": "x", "gate": "input", "value": [[0.0, 0.0], [0.0, 0.0]]}, {"id": "i", "gate": "constant", "value": [[1, 0], [-1, -2]], "dtype": "int8"},
-                   {"id": "u", "gate": "input", "value": [5.0, 7.0]}, {"id": "f", "gate": "scatter_nd", "inputs": ["x", "i", "u"]})
+    made = circuit({"id": "x", "gate": "input", "value": [[0.0, 0.0], [0.0, 0.0]]},
+                   {"id": "i", "gate": "constant", "value": [[1, 0], [-1, -2]], "dtype": "int8"},
+                   {"id": "u", "gate": "input", "value": [5.0, 7.0]},
+                   {"id": "f", "gate": "scatter_nd", "inputs": ["x", "i", "u"]})
     with pytest.raises(cf.GateError, match="node 'f': scatter_nd: index 2 of the flattened axes repeats"):
         cf.Executor(made).forward()
 
@@ -339,7 +367,8 @@ def test_the_points_of_the_page(point, engine):
     if point.gate == "scatter_elements" and engine == "python":
         pytest.skip("this gate has no line of Python")
     xs = [np.array(x, dtype) for dtype, x in point.operands]
-    made = of_gate(point.gate, tuple(dtype for dtype, _ in point.operands), tuple(x.shape for x in xs), tuple(point.attributes.items()))
+    made = of_gate(point.gate, tuple(dtype for dtype, _ in point.operands), tuple(x.shape for x in xs),
+                   tuple(point.attributes.items()))
     given_ = dict(zip("xyz", xs, strict=False))
     if engine == "torch" and any(dtype in ("uint16", "uint32", "uint64") for dtype, _ in point.operands):
         pytest.skip("torch has few functions of this dtype")
@@ -358,12 +387,15 @@ def test_blocks_are_blocks():
 
     for gate, dtype in (("reduce_sum", "int8"), ("mul", "uint64")):
         made = of_gate(gate, (dtype,) * (1 + (gate == "mul")), (X,) * (1 + (gate == "mul")), ())
-        assert batched(made.circuit, {"x": np.ones((N, 3), dtype), "y": np.ones((N, 3), dtype)} if gate == "mul" else {"x": np.ones((N, 3), dtype)}, SMALL)
+        assert batched(made.circuit, {"x": np.ones((N, 3), dtype), "y": np.ones((N, 3), dtype)} if gate == "mul"
+                       else {"x": np.ones((N, 3), dtype)}, SMALL)
 
 
 def test_a_number_that_a_sum_of_constants_makes_is_refused_after_it_is_differentiated():
-    made = circuit({"id": "x", "gate": "input", "value": 3.0}, {"id": "c", "gate": "constant", "value": 100, "dtype": "int8"},
-                   {"id": "s", "gate": "add", "inputs": ["c", "c"]}, {"id": "d", "gate": "cast", "inputs": ["s"], "dtype": "float64"},
+    made = circuit({"id": "x", "gate": "input", "value": 3.0},
+                   {"id": "c", "gate": "constant", "value": 100, "dtype": "int8"},
+                   {"id": "s", "gate": "add", "inputs": ["c", "c"]},
+                   {"id": "d", "gate": "cast", "inputs": ["s"], "dtype": "float64"},
                    {"id": "f", "gate": "mul", "inputs": ["x", "d"]})
     with pytest.raises(cf.GateError, match="200 does not fit int8"):
         cf.Executor(made).run()
@@ -372,7 +404,8 @@ def test_a_number_that_a_sum_of_constants_makes_is_refused_after_it_is_different
 
 
 def test_sizes_that_the_dtype_does_not_hold():
-    made = circuit({"id": "x", "gate": "input", "shape": ["n"], "dtype": "int8"}, {"id": "f", "gate": "size", "inputs": ["x"]})
+    made = circuit({"id": "x", "gate": "input", "shape": ["n"], "dtype": "int8"},
+                   {"id": "f", "gate": "size", "inputs": ["x"]})
     assert cf.Executor(made).forward({"x": np.zeros(127, np.int8)}).outputs["f"] == 127
     with pytest.raises(cf.GateError, match="128 does not fit int8"):
         cf.Executor(made).forward({"x": np.zeros(128, np.int8)})
@@ -380,12 +413,15 @@ def test_sizes_that_the_dtype_does_not_hold():
 
 def test_a_scan_without_steps_divides_by_nothing():
     """The shapes of its outputs are those of a step on zeros."""
-    body = {"nodes": [{"id": "a", "gate": "input", "shape": [], "dtype": "int64"}, {"id": "t", "gate": "input", "shape": [], "dtype": "int64"},
+    body = {"nodes": [{"id": "a", "gate": "input", "shape": [], "dtype": "int64"},
+                      {"id": "t", "gate": "input", "shape": [], "dtype": "int64"},
                       {"id": "r", "gate": "mod", "inputs": ["a", "t"]}], "outputs": ["r"]}
     made = cf.loads(json.dumps({
         "circuitflow": "1.0", "circuits": {"step": body},
-        "nodes": [{"id": "a", "gate": "input", "value": {"data": 7, "dtype": "int64"}}, {"id": "ts", "gate": "input", "shape": ["n"], "dtype": "int64"},
-                  {"id": "s", "gate": "scan", "circuit": "step", "inputs": ["a", "ts"], "over": ["t"]}], "outputs": ["s"]}))
+        "nodes": [{"id": "a", "gate": "input", "value": {"data": 7, "dtype": "int64"}},
+                  {"id": "ts", "gate": "input", "shape": ["n"], "dtype": "int64"},
+                  {"id": "s", "gate": "scan", "circuit": "step", "inputs": ["a", "ts"], "over": ["t"]}],
+        "outputs": ["s"]}))
     assert cf.Executor(made).forward({"ts": np.zeros(0, np.int64)}).outputs["s"].shape == (0,)
     assert cf.Executor(made).forward({"ts": np.array([4, -5])}).outputs["s"].tolist() == [3, -3]
 
@@ -393,13 +429,15 @@ def test_a_scan_without_steps_divides_by_nothing():
 # Seeds ----------------------------------------------------------------------------------------------------------------
 
 def dropped(seed: int, dtype: str = "int64", engine: str = "interpreter") -> tuple[bool, ...]:
-    made = Made({"id": "x", "gate": "input", "shape": [64], "dtype": "float64"}, {"id": "s", "gate": "input", "shape": [], "dtype": dtype},
+    made = Made({"id": "x", "gate": "input", "shape": [64], "dtype": "float64"},
+                {"id": "s", "gate": "input", "shape": [], "dtype": dtype},
                    {"id": "f", "gate": "dropout", "inputs": ["x", "s"]})
     return tuple((answer(engine, made, {"x": np.ones(64), "s": np.array(seed, dtype)}) == 0).tolist())
 
 
 def test_every_bit_of_a_seed_counts():
-    seeds = [0, *(sign * 2**n for n in range(63) for sign in (1, -1)), -(2**63), 2**63 - 1, 2**32 + 1, 2**33 - 1, 1 + 2**40]
+    seeds = [0, *(sign * 2**n for n in range(63) for sign in (1, -1)), -(2**63), 2**63 - 1, 2**32 + 1, 2**33 - 1,
+             1 + 2**40]
     masks = {seed: dropped(seed) for seed in seeds}
     for one, other in itertools.combinations(masks.values(), 2):
         assert 8 < sum(map(operator.ne, one, other)) < 56  # of 64, of which 32 are expected to differ
@@ -418,7 +456,8 @@ def test_small_seeds_drop_what_they_always_did():
 
 # Windows --------------------------------------------------------------------------------------------------------------
 
-@given(size=st.integers(0, 8), k=st.integers(1, 5), s=st.integers(1, 6), d=st.integers(1, 7), before=st.integers(0, 9), after=st.integers(0, 9))
+@given(size=st.integers(0, 8), k=st.integers(1, 5), s=st.integers(1, 6), d=st.integers(1, 7), before=st.integers(0, 9),
+       after=st.integers(0, 9))
 @settings(max_examples=500, deadline=None, derandomize=True)
 def test_a_window_of_padding_alone_is_found(size, k, s, d, before, after):
     try:
@@ -433,11 +472,15 @@ def test_a_window_of_padding_alone_is_found(size, k, s, d, before, after):
 @pytest.mark.parametrize("gate", ["max_pool", "average_pool"])
 def test_pools_name_the_window_that_is_empty(gate):
     x = ArrayType((1, 1, 9, 2), "float64")
-    window = {**cf.GATES[gate].defaults, "kernel_shape": [1, 2], "strides": None, "dilations": [1, 3], "pads": [[0, 0], [1, 1]]}
-    with pytest.raises(ShapeError, match=re.escape("needs an element of x in every window; window 0 along axis 3 has positions -1 to 2 in steps of 3, "
+    window = {**cf.GATES[gate].defaults, "kernel_shape": [1, 2], "strides": None, "dilations": [1, 3],
+              "pads": [[0, 0], [1, 1]]}
+    with pytest.raises(ShapeError,
+                       match=re.escape("needs an element of x in every window; window 0 along axis 3 has positions -1 "
+                                       "to 2 in steps of 3, "
                                                    "none of which is in 0 to 1; give smaller pads")):
         cf.GATES[gate].shape(x, **window)
-    wide = {**window, "pads": [[0, 0], [2, 2]], "dilations": [1, 2]}  # wider than the window, and yet each has an element
+    # wider than the window, and yet each has an element
+    wide = {**window, "pads": [[0, 0], [2, 2]], "dilations": [1, 2]}
     assert cf.GATES[gate].shape(x, **wide).shape == (1, 1, 9, 4)
 
 
@@ -445,8 +488,10 @@ def test_pools_name_the_window_that_is_empty(gate):
 @given(data=st.data(), rank=st.integers(1, 2))
 def test_output_padding_is_that_of_torch(data, rank):
     """Above the stride, where the dilation allows it, there is room for more windows than x has positions."""
-    torch = pytest.importorskip("torch", reason="torch is not installed: it is too large to be a dependency of the tests")
-    strides, dilations, kernel, size = (data.draw(st.lists(st.integers(1, 3), min_size=rank, max_size=rank)) for _ in range(4))
+    torch = pytest.importorskip("torch",
+                                reason="torch is not installed: it is too large to be a dependency of the tests")
+    strides, dilations, kernel, size = (data.draw(st.lists(st.integers(1, 3), min_size=rank, max_size=rank))
+                                        for _ in range(4))
     more = [data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(strides, dilations, strict=True)]
     rng = np.random.default_rng(0)
     given_ = {"x": rng.standard_normal((2, 2, *size)), "w": rng.standard_normal((2, 1, *kernel))}
@@ -455,8 +500,10 @@ def test_output_padding_is_that_of_torch(data, rank):
     theirs = convolved(tensors["x"], tensors["w"], None, strides, 0, more, 2, dilations)
     upstream = rng.standard_normal(theirs.shape)
     slopes = torch.autograd.grad(theirs, list(tensors.values()), torch.tensor(upstream))
-    made = circuit(*({"id": name, "gate": "input", "shape": list(x.shape), "dtype": "float64"} for name, x in given_.items()),
-                   {"id": "f", "gate": "conv_transpose", "inputs": ["x", "w"], "strides": strides, "dilations": dilations, "output_padding": more, "group": 2})
+    made = circuit(*({"id": name, "gate": "input", "shape": list(x.shape), "dtype": "float64"} for name,
+                     x in given_.items()),
+                   {"id": "f", "gate": "conv_transpose", "inputs": ["x", "w"], "strides": strides,
+                    "dilations": dilations, "output_padding": more, "group": 2})
     for engine in ("interpreter", "staged", "jax")[: 3 if data.draw(st.integers(0, 9)) == 0 else 2]:
         value, gradients = cf.Executor(made).compile(engine=engine)(given_, upstream={"f": upstream})
         np.testing.assert_allclose(value, theirs.detach(), atol=1e-12)
@@ -466,5 +513,6 @@ def test_output_padding_is_that_of_torch(data, rank):
 
 def test_an_output_padding_for_every_axis():
     types = [ArrayType((1, 1, 3), "float64"), ArrayType((1, 1, 2), "float64")]
-    with pytest.raises(ShapeError, match="needs 1 in 'output_padding', one for every axis behind the first two; it has 2"):
+    with pytest.raises(ShapeError,
+                       match="needs 1 in 'output_padding', one for every axis behind the first two; it has 2"):
         cf.GATES["conv_transpose"].shape(*types, **{**cf.GATES["conv_transpose"].defaults, "output_padding": [0, 5]})

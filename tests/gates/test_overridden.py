@@ -79,7 +79,8 @@ def with_a_tail(name: str, seed: int, gates: Any) -> cf.Circuit:
         count = chance.choice([1, 2, 2, 3])
         scalars.append(add(chance.choice(TAILS[count]), *(chance.choice(scalars) for _ in range(count))))
     f = add("add", *(add("tanh", x) for x in scalars))
-    written = {"circuitflow": "1.0", "nodes": nodes, "outputs": [f, *(text for text in document["outputs"] if text not in floats)]}
+    written = {"circuitflow": "1.0", "nodes": nodes,
+               "outputs": [f, *(text for text in document["outputs"] if text not in floats)]}
     return cf.Circuit(cf.Document.model_validate(written), gates=gates)
 
 
@@ -108,7 +109,9 @@ SCALARS = [f"x{i}" for i in range(12)]
 
 
 @pytest.mark.parametrize("count", [2, 12])
-@pytest.mark.parametrize("name", sorted(name for name, row in GATES.items() if row.operands in (AtLeast(1), AtLeast(2), ("x",), ("x", "y"))))
+@pytest.mark.parametrize("name",
+                         sorted(name for name,
+                                row in GATES.items() if row.operands in (AtLeast(1), AtLeast(2), ("x",), ("x", "y"))))
 def test_a_tape_runs_a_row_of_ones_own(name, count):
     row = altered(GATES[name])
     if isinstance(row.operands, tuple):
@@ -169,7 +172,8 @@ def test_facets_of_ones_own_are_used():
                     (lambda op, g, out, x: op.plus(g, g, op.zeros_like(x)),))
     gates = {**GATES, "plus": plus, "twice": twice}
     circuit = cf.Circuit(cf.Document.model_validate({"circuitflow": "1.0", "outputs": ["f"], "nodes": [
-        *({"id": x, "gate": "parameter", "value": 0.5} for x in SCALARS), {"id": "t", "gate": "twice", "inputs": ["x0"]},
+        *({"id": x, "gate": "parameter", "value": 0.5} for x in SCALARS),
+        {"id": "t", "gate": "twice", "inputs": ["x0"]},
         {"id": "f", "gate": "plus", "inputs": ["t", *SCALARS]}]}), gates=gates)
     gradient = cf.gradient(circuit, wrt="x0")
     assert not [node for node in gradient.nodes.values() if node.kind == "zeros_like" or len(node.operands) > 2]

@@ -21,6 +21,7 @@ import circuitflow as cf
 from circuitflow.gates import GATES
 from support.edge_points import as_array
 from support.exported import function_of
+from support.slices import gate_of
 
 inf, nan = math.inf, math.nan
 ENGINES = ("interpreter", "staged", "jax", "python")
@@ -35,7 +36,8 @@ class Case(NamedTuple):
     engines: tuple[str, ...] = ENGINES
 
     def __str__(self) -> str:
-        return "-".join([self.gate, *(str(x).replace(" ", "") for x in self.operands[:2]), *map(str, self.attributes.values())])
+        return "-".join([self.gate, *(str(x).replace(" ", "") for x in self.operands[:2]),
+                         *map(str, self.attributes.values())])
 
 
 # What the gates compute, on lists of numbers of any precision; arrays are flat, those of losses have two classes a row.
@@ -107,7 +109,8 @@ REFERENCES = {
     "reduce_sum_square": lambda x: [sum(a * a for a in x)], "reduce_log_sum_exp": lambda x: [log_sum_exp(x)],
     "layer_normalization": layer, "rms_normalization": rms, "instance_normalization": one_channel,
     "group_normalization": one_channel, "batch_normalization": batch, "fixed_batch": fixed_batch,
-    "softmax": lambda x: [mp.exp(a - log_sum_exp(x)) for a in x], "log_softmax": lambda x: [a - log_sum_exp(x) for a in x],
+    "softmax": lambda x: [mp.exp(a - log_sum_exp(x)) for a in x],
+    "log_softmax": lambda x: [a - log_sum_exp(x) for a in x],
     "binary_cross_entropy": binary, "binary_of_logits": binary_of_logits, "huber": huber,
     "mean_squared_error": lambda x, y: [mean([(a - b) ** 2 for a, b in zip(x, y, strict=True)])],
     "softmax_cross_entropy_loss": cross_entropy,
@@ -149,7 +152,8 @@ def cases():
             yield Case("binary_cross_entropy", ([0.125 * size, 0.5 * size, size / 3], [0.0, 0.25, 1.0]), dtypes=dtypes)
     # XLA multiplies by a reciprocal, so that equal numbers are no longer 1.
     for size, dtypes in ((3e200, ONLY_DOUBLE), (3e30, ("float64", "float32"))):
-        yield Case("layer_normalization", ([size] * 3, [1.0, 2.0, 1.0], [0.0] * 3), {}, dtypes, ("interpreter", "staged", "python"))
+        yield Case("layer_normalization", ([size] * 3, [1.0, 2.0, 1.0], [0.0] * 3), {}, dtypes,
+                   ("interpreter", "staged", "python"))
     yield Case("binary_cross_entropy", ([1 - 2.0**-20, 1 - 2.0**-10, 1 - 2.0**-20], [0.0, 0.25, 1.0]))
     yield Case("binary_of_logits", ([40.0, -40.0, 700.0], [1.0, 0.0, 1.0]))
     yield Case("binary_of_logits", ([40.0, 20.0, -20.0], [0.0, 0.5, 0.25]))
@@ -174,7 +178,8 @@ def weights(count):
 def reference(case, arrays):
     """Value and gradients in high precision, for the upstream gradients of `weights`."""
     with mp.workdps(700):
-        formula = functools.partial(REFERENCES[case.gate], **({"ddof": case.attributes["ddof"]} if "ddof" in case.attributes else {}))
+        formula = functools.partial(REFERENCES[case.gate],
+                                    **({"ddof": case.attributes["ddof"]} if "ddof" in case.attributes else {}))
         given = [[mpf(float(a)) if array.dtype.kind == "f" else int(a) for a in array.ravel()] for array in arrays]
         value = formula(*given)
         gradients = []
@@ -184,19 +189,23 @@ def reference(case, arrays):
             row = []
             for j, x in enumerate(given[i]):
                 step = mpf(10) ** -30 * min(abs(x), 1) if x and mpmath.isfinite(x) else mpf(10) ** -330
-                high, low = (formula(*[[b + s * step if (k, n) == (i, j) else b for n, b in enumerate(xs)] for k, xs in enumerate(given)])
+                high, low = (formula(*[[b + s * step if (k, n) == (i, j) else b for n, b in enumerate(xs)] for k,
+                                       xs in enumerate(given)])
                              for s in (1, -1))
-                row.append(float(sum(w * (a - b) for w, a, b in zip(weights(len(value)), high, low, strict=True)) / (2 * step)))
+                row.append(float(sum(w * (a - b) for w, a, b in zip(weights(len(value)), high, low, strict=True))
+                                 / (2 * step)))
             gradients.append(np.reshape(row, array.shape))
         return np.array([float(a) for a in value]), gradients
 
 
 def document(case, arrays):
     def plain(array):
-        return {"data": [a if np.isfinite(a) else str(a).replace("nan", "NaN").replace("inf", "Infinity") for a in array.ravel().tolist()],
+        return {"data": [a if np.isfinite(a) else str(a).replace("nan", "NaN").replace("inf", "Infinity")
+                         for a in array.ravel().tolist()],
                 "shape": list(array.shape), "dtype": str(array.dtype)}
 
-    nodes = [{"id": f"x{i}", "gate": "parameter" if x.dtype.kind == "f" else "constant", "value": plain(x)} for i, x in enumerate(arrays)]
+    nodes = [{"id": f"x{i}", "gate": "parameter" if x.dtype.kind == "f" else "constant", "value": plain(x)} for i,
+             x in enumerate(arrays)]
     nodes.append({"id": "f", "gate": real_gate(case), "inputs": [node["id"] for node in nodes], **attributes_of(case)})
     row = GATES[real_gate(case)]
     outputs = [f"f.{name}" for name in row.output_names({**row.defaults, **attributes_of(case)})] or ["f"]
@@ -219,6 +228,7 @@ def answer(circuit, engine):
     return np.concatenate([np.ravel(np.asarray(x)) for x in values]), [np.asarray(x) for x in gradients.values()]
 
 
+@pytest.mark.sliced(case=gate_of)
 @pytest.mark.parametrize("case", list(cases()), ids=str)
 def test_against_many_digits(case):
     for dtype in case.dtypes:
@@ -234,7 +244,8 @@ def test_against_many_digits(case):
             for ours, exact, few in zip([found, *slopes], [value, *gradients], [1, *[4] * len(slopes)], strict=True):
                 exact = exact.astype(dtype)
                 largest = float(np.max(np.abs(exact), initial=0, where=np.isfinite(exact)))
-                smallest = 2 * float(np.finfo(dtype).tiny) if engine == "jax" else 0.0  # XLA takes smaller numbers for 0
+                # XLA takes smaller numbers for 0
+                smallest = 2 * float(np.finfo(dtype).tiny) if engine == "jax" else 0.0
                 np.testing.assert_allclose(ours, exact, few * tolerance, max(few * tolerance * largest, smallest),
                                            err_msg=f"{engine} {dtype}")
 
@@ -275,9 +286,11 @@ ENDS = [
     ("softmax_cross_entropy_loss", ([[inf, 0.0]], np.array([1])), {}, inf, [[[1, -1]]]),
     ("softmax_cross_entropy_loss", ([[-inf, 0.0]], np.array([0])), {}, inf, [[[-1, 1]]]),
     ("softmax_cross_entropy_loss", ([[-inf, -inf]], np.array([0])), {}, math.log(2), [[[-0.5, 0.5]]]),
-    ("softmax_cross_entropy_loss", ([[0.0, nan], [inf, inf]], np.array([-1, 0])), {"ignore_index": -1}, math.log(2), [[[0, 0], [-0.5, 0.5]]]),
+    ("softmax_cross_entropy_loss", ([[0.0, nan], [inf, inf]], np.array([-1, 0])), {"ignore_index": -1}, math.log(2),
+     [[[0, 0], [-0.5, 0.5]]]),
     ("softmax_cross_entropy_loss", ([[0.0, nan]], np.array([-1])), {"ignore_index": -1}, nan, [[[0, 0]]]),
-    ("negative_log_likelihood_loss", ([[0.0, nan], [1.0, inf]], np.array([-1, 0])), {"ignore_index": -1}, -1, [[[0, 0], [-1, 0]]]),
+    ("negative_log_likelihood_loss", ([[0.0, nan], [1.0, inf]], np.array([-1, 0])), {"ignore_index": -1}, -1,
+     [[[0, 0], [-1, 0]]]),
     ("negative_log_likelihood_loss", ([[0.0, nan]], np.array([-1])), {"ignore_index": -1}, nan, [[[0, 0]]]),
     ("binary_cross_entropy", ([0.0], [0.0]), {}, 0, [[1], [inf]]),
     ("binary_cross_entropy", ([0.0], [0.5]), {}, inf, [[-inf], [inf]]),
@@ -293,11 +306,14 @@ ENDS = [
     ("layer_normalization", (np.zeros((3, 0)), np.ones(0)), {}, np.zeros((3, 0)), [np.zeros((3, 0)), np.zeros(0)]),
     ("rms_normalization", (np.zeros((0, 3)), np.ones(3)), {}, np.zeros((0, 3)), [np.zeros((0, 3)), [0, 0, 0]]),
     ("attention", ([[inf]], [[1.0], [0.0]], [[3.0], [5.0]]), {"scale": 1.0}, [[nan]], None),
-    ("attention", ([[1e200]], [[1e200], [-1e200]], [[3.0], [5.0]]), {"scale": 1.0}, [[3.0]], [[[0]], [[0], [0]], [[1], [0]]]),
-    ("attention", ([[1e200]], [[1e200], [1e200]], [[3.0], [5.0]]), {"scale": 1.0}, [[4.0]], [[[0]], [[-1e200 / 2], [1e200 / 2]], [[0.5], [0.5]]]),
+    ("attention", ([[1e200]], [[1e200], [-1e200]], [[3.0], [5.0]]), {"scale": 1.0}, [[3.0]],
+     [[[0]], [[0], [0]], [[1], [0]]]),
+    ("attention", ([[1e200]], [[1e200], [1e200]], [[3.0], [5.0]]), {"scale": 1.0}, [[4.0]],
+     [[[0]], [[-1e200 / 2], [1e200 / 2]], [[0.5], [0.5]]]),
 ]
 
 
+@pytest.mark.sliced(gate=str)
 @pytest.mark.parametrize(("gate", "operands", "attributes", "value", "gradients"), ENDS)
 def test_infinite_empty_and_singular(gate, operands, attributes, value, gradients):
     circuit = document_of_ones(gate, [as_array(x) for x in operands], attributes)
@@ -328,7 +344,8 @@ def document_of_ones(gate, arrays, attributes):
 
 def test_the_gradient_of_a_logarithm_of_exponentials_is_written_for_no_elements_too():
     c = cf.loads(json.dumps({"circuitflow": "1.0", "nodes": [
-        {"id": "x", "gate": "input", "shape": ["n", 2]}, {"id": "y", "gate": "reduce_log_sum_exp", "inputs": ["x"], "axis": 0},
+        {"id": "x", "gate": "input", "shape": ["n", 2]},
+        {"id": "y", "gate": "reduce_log_sum_exp", "inputs": ["x"], "axis": 0},
         {"id": "z", "gate": "reduce_sum", "inputs": ["y"]}], "outputs": ["z"]}))
     gradient = cf.Executor(cf.gradient(c))
     assert gradient.forward({"x": np.zeros((0, 2))}).outputs["dx"].shape == (0, 2)
@@ -337,5 +354,6 @@ def test_the_gradient_of_a_logarithm_of_exponentials_is_written_for_no_elements_
 
 @pytest.mark.parametrize("ignored", [None, 7])
 def test_a_cross_entropy_of_no_labels(ignored):
-    found = GATES["softmax_cross_entropy_loss"].forward(np, np.zeros((0, 3)), np.zeros(0, np.int64), reduction="sum", ignore_index=ignored)
+    found = GATES["softmax_cross_entropy_loss"].forward(np, np.zeros((0, 3)), np.zeros(0, np.int64), reduction="sum",
+                                                        ignore_index=ignored)
     assert found == 0

@@ -1,4 +1,5 @@
-"""Singular points: derivatives that exist there are right, and others are infinite or NaN, never a finite wrong number."""
+"""Singular points: derivatives that exist there are right, and others are infinite or NaN, never a finite wrong
+number."""
 
 from __future__ import annotations
 
@@ -20,12 +21,14 @@ inf, nan = np.inf, np.nan
 
 def circuit(*nodes: str, dtype: str = "float64", **sources: Any) -> cf.Circuit:
     """A circuit of lines such as `n = reduce_l2 x`; a source in capitals is a constant."""
-    written: list[dict[str, Any]] = [{"id": name, "gate": "constant" if name.isupper() else "input", "value": np.asarray(x).tolist()}
+    written: list[dict[str, Any]] = [{"id": name, "gate": "constant" if name.isupper() else "input",
+                                      "value": np.asarray(x).tolist()}
                                      for name, x in sources.items()]
     for node in nodes:
         name, _, gate, *operands = node.split()
         written.append({"id": name, "gate": gate, "inputs": operands})
-    return cf.loads(json.dumps({"circuitflow": "1.0", "dtype": dtype, "nodes": written, "outputs": [written[-1]["id"]]}))
+    return cf.loads(json.dumps({"circuitflow": "1.0", "dtype": dtype, "nodes": written,
+                                "outputs": [written[-1]["id"]]}))
 
 
 def hessian(c: cf.Circuit) -> list[np.ndarray]:
@@ -120,8 +123,10 @@ def minors(a: np.ndarray) -> np.ndarray:
 RANDOM = np.random.RandomState(3).standard_normal
 
 
-@pytest.mark.parametrize("a", [np.array([[1.0, 2.0], [2.0, 4.0]]), np.zeros((2, 2)), np.zeros((3, 3)), np.eye(3), np.outer([1, 2, 3], [1, 1, 2.0]),
-                               np.diag([1.0, 0, 0, 2]), RANDOM((4, 2)) @ RANDOM((2, 4)), 0.1 * np.outer([1, 2, 3], [1, 1, 2.0]), RANDOM((3, 3)),
+@pytest.mark.parametrize("a", [np.array([[1.0, 2.0], [2.0, 4.0]]), np.zeros((2, 2)), np.zeros((3, 3)), np.eye(3),
+                               np.outer([1, 2, 3], [1, 1, 2.0]),
+                               np.diag([1.0, 0, 0, 2]), RANDOM((4, 2)) @ RANDOM((2, 4)),
+                               0.1 * np.outer([1, 2, 3], [1, 1, 2.0]), RANDOM((3, 3)),
                                np.array([[3.0]])], ids=lambda a: f"{len(a)} of rank {np.linalg.matrix_rank(a)}")
 def test_the_hessian_of_det_is_that_of_the_minors(a):
     (block,) = hessian(circuit("f = det x", x=a))
@@ -133,7 +138,8 @@ def test_cofactors_along_a_direction_refuse_another_shape():
         GATES["cofactor"].shape(cf.ArrayType((2, 2), "float64"), cf.ArrayType((2, 3), "float64"))
 
 
-FUNCTIONS = {"square": (lambda x: x * x, lambda x: 2 * x), "exp": (mpmath.exp, mpmath.exp), "sqrt": (mpmath.sqrt, lambda x: 0.5 / mpmath.sqrt(x)),
+FUNCTIONS = {"square": (lambda x: x * x, lambda x: 2 * x), "exp": (mpmath.exp, mpmath.exp),
+             "sqrt": (mpmath.sqrt, lambda x: 0.5 / mpmath.sqrt(x)),
              "reciprocal": (lambda x: 1 / x, lambda x: -1 / x**2), "tanh": (mpmath.tanh, lambda x: mpmath.sech(x) ** 2)}
 ROTATION = np.linalg.qr(RANDOM((4, 4)))[0]
 UPSTREAM = RANDOM((4, 4))
@@ -141,8 +147,10 @@ UPSTREAM = RANDOM((4, 4))
 
 def of_function(a: np.ndarray, function: str, dtype: str = "float64") -> cf.Circuit:
     """The sum of M times V f(v) Vᵀ."""
-    return circuit("e = eigh x", f"w = {function} e.eigenvalues", "vw = mul e.eigenvectors w", "vt = matrix_transpose e.eigenvectors",
-                   "b = matmul vw vt", "p = mul b M", "f = reduce_sum p", x=a, M=UPSTREAM[:len(a), :len(a)], dtype=dtype)
+    return circuit("e = eigh x", f"w = {function} e.eigenvalues", "vw = mul e.eigenvectors w",
+                   "vt = matrix_transpose e.eigenvectors",
+                   "b = matmul vw vt", "p = mul b M", "f = reduce_sum p", x=a, M=UPSTREAM[:len(a), :len(a)],
+                   dtype=dtype)
 
 
 def divided(values: list[float], function: str) -> np.ndarray:
@@ -153,9 +161,11 @@ def divided(values: list[float], function: str) -> np.ndarray:
         return np.array([[float(slope(x) if x == y else (f(x) - f(y)) / (x - y)) for x in xs] for y in xs])
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("basis", [np.eye(4), ROTATION], ids=["diagonal", "rotated"])
 @pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("values", [[1, 1, 1, 1], [2, 2, 3, 3], [1, 2, 2, 4], [2, 2 + 1e-13, 2 + 1e-9, 3], [2, 2 + 3e-8, 3, 4], [1, 2, 3, 4]])
+@pytest.mark.parametrize("values", [[1, 1, 1, 1], [2, 2, 3, 3], [1, 2, 2, 4], [2, 2 + 1e-13, 2 + 1e-9, 3],
+                                    [2, 2 + 3e-8, 3, 4], [1, 2, 3, 4]])
 def test_a_function_of_a_matrix_has_a_gradient_among_equal_eigenvalues(values, function, basis):
     a = (basis * np.array(values, float)) @ basis.T
     c = of_function(a, function)
@@ -165,7 +175,8 @@ def test_a_function_of_a_matrix_has_a_gradient_among_equal_eigenvalues(values, f
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
     for engine in ("staged", "jax"):
         _, gradients = cf.Executor(c).compile(engine=engine)()
-        np.testing.assert_allclose(gradients["x"], expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(), err_msg=engine)
+        np.testing.assert_allclose(gradients["x"], expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max(),
+                                   err_msg=engine)
 
 
 def test_in_float32_too():
@@ -186,9 +197,12 @@ def test_the_second_derivative_of_a_function_of_a_matrix_is_right_or_nan_among_e
 
 LOSSES = {
     "the vectors": ["s = mul e.eigenvectors U", "f = reduce_sum s"],
-    "two functions": ["p = mul e.eigenvectors e.eigenvalues", "t = matrix_transpose e.eigenvectors", "b = matmul p t", "s = mul b M", "f1 = reduce_sum s",
-                      "w = square e.eigenvalues", "q = mul e.eigenvectors w", "d = matmul q t", "r = mul d U", "f2 = reduce_sum r", "f = add f1 f2"],
-    "logarithm of 1": ["w = log e.eigenvalues", "p = mul e.eigenvectors w", "t = matrix_transpose e.eigenvectors", "b = matmul p t", "s = mul b M",
+    "two functions": ["p = mul e.eigenvectors e.eigenvalues", "t = matrix_transpose e.eigenvectors", "b = matmul p t",
+                      "s = mul b M", "f1 = reduce_sum s",
+                      "w = square e.eigenvalues", "q = mul e.eigenvectors w", "d = matmul q t", "r = mul d U",
+                      "f2 = reduce_sum r", "f = add f1 f2"],
+    "logarithm of 1": ["w = log e.eigenvalues", "p = mul e.eigenvectors w", "t = matrix_transpose e.eigenvectors",
+                       "b = matmul p t", "s = mul b M",
                        "f = reduce_sum s"],
 }
 
@@ -204,7 +218,8 @@ def test_the_other_vectors_keep_their_gradient():
     a = (ROTATION * np.array([1.0, 3, 3, 3])) @ ROTATION.T
     select = np.array([1.0, 0, 0, 0])
     for mask in (select, 1 - select):
-        c = circuit("e = eigh x", "p = mul e.eigenvectors K", "t = matrix_transpose e.eigenvectors", "b = matmul p t", "s = mul b M", "f = reduce_sum s",
+        c = circuit("e = eigh x", "p = mul e.eigenvectors K", "t = matrix_transpose e.eigenvectors", "b = matmul p t",
+                    "s = mul b M", "f = reduce_sum s",
                     x=a, K=mask, M=UPSTREAM)
         turned = ROTATION.T @ (UPSTREAM + UPSTREAM.T) @ ROTATION / 2
         differences = (mask[:, None] - mask) / np.where(select[:, None] == select, 1, -2 * (select[:, None] - select))
@@ -222,7 +237,8 @@ def test_functions_of_eigenvalues_alone_have_a_gradient_everywhere():
 
 def of_singular_values(a: np.ndarray, lines: list[str]) -> cf.Circuit:
     """The sum of M times U f(s) Vᵀ; the lines make w of d.s."""
-    return circuit("d = svd x", *lines, "p = mul d.u w", "b = matmul p d.vh", "q = mul b M", "f = reduce_sum q", x=a, M=UPSTREAM[:a.shape[0], :a.shape[1]])
+    return circuit("d = svd x", *lines, "p = mul d.u w", "b = matmul p d.vh", "q = mul b M", "f = reduce_sum q", x=a,
+                   M=UPSTREAM[:a.shape[0], :a.shape[1]])
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (4, 3), (3, 4)])
@@ -251,7 +267,8 @@ def test_a_rank_below_the_size_is_right_or_nan(values, shape):
 def test_one_side_of_a_singular_value_decomposition():
     a = RANDOM((4, 3))
     for side in ("u", "vh"):
-        c = circuit("d = svd x", f"s = mul d.{side} K", "f = reduce_sum s", x=a, K=UPSTREAM[:4, :3] if side == "u" else UPSTREAM[:3, :3])
+        c = circuit("d = svd x", f"s = mul d.{side} K", "f = reduce_sum s", x=a, K=UPSTREAM[:4, :3] if side == "u"
+                    else UPSTREAM[:3, :3])
         assert cf.check(c).ok
 
 
@@ -271,7 +288,8 @@ def test_a_variance_without_freedom_is_not_finite(ddof):
         assert np.isnan(pull(gate, [1.0, 1.0], ddof=ddof)[0])
 
 
-@pytest.mark.parametrize(("x", "y", "quotient"), [(1.0, 0.1, 9), (-1.0, 0.1, -10), (7.0, -3.0, -3), (0.3, 0.1, 2), (6.0, 3.0, 2)])
+@pytest.mark.parametrize(("x", "y", "quotient"),
+                         [(1.0, 0.1, 9), (-1.0, 0.1, -10), (7.0, -3.0, -3), (0.3, 0.1, 2), (6.0, 3.0, 2)])
 def test_the_slope_of_a_remainder_is_the_quotient_of_its_value(x, y, quotient):
     value, slopes = pull("mod", x, y)
     assert slopes == [1, -quotient]
@@ -295,7 +313,8 @@ def test_0_is_larger_than_its_negative(library, size):
         np.testing.assert_array_equal(np.signbit(larger), np.signbit(signs).all())
         np.testing.assert_array_equal(np.signbit(smaller), np.signbit(signs).any())
         both = xp.stack([x, y])
-        larger, smaller = (np.asarray(GATES[gate].forward(xp, both, axis=0, keepdims=False, ties="first")) for gate in ("reduce_max", "reduce_min"))
+        larger, smaller = (np.asarray(GATES[gate].forward(xp, both, axis=0, keepdims=False, ties="first"))
+                           for gate in ("reduce_max", "reduce_min"))
         np.testing.assert_array_equal(np.signbit(larger), np.signbit(signs).all())
         np.testing.assert_array_equal(np.signbit(smaller), np.signbit(signs).any())
 
@@ -303,16 +322,20 @@ def test_0_is_larger_than_its_negative(library, size):
 @pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", "jax"])
 def test_0_is_larger_than_its_negative_on_every_engine(engine):
     for x, y in itertools.product([0.0, -0.0], repeat=2):
-        value, _ = cf.Executor(circuit("m = max x y", "n = min x y", "a = reciprocal m", "b = reciprocal n", "f = atan2 b a", x=x, y=y)).compile(
+        value, _ = cf.Executor(circuit("m = max x y", "n = min x y", "a = reciprocal m", "b = reciprocal n",
+                                       "f = atan2 b a", x=x, y=y)).compile(
             wrt=(), engine=engine)()
-        assert float(np.asarray(value)) == pytest.approx(np.arctan2(-inf if np.signbit([x, y]).any() else inf, -inf if np.signbit([x, y]).all() else inf))
+        assert float(np.asarray(value)) == pytest.approx(np.arctan2(-inf if np.signbit([x, y]).any() else inf,
+                                                                    -inf if np.signbit([x, y]).all() else inf))
 
 
 def test_a_higher_power_of_a_length():
     c = cf.loads(json.dumps({"circuitflow": "1.0", "nodes": [
-        {"id": "x", "gate": "input", "shape": [2]}, {"id": "n", "gate": "reduce_l2", "inputs": ["x"]}, {"id": "four", "gate": "constant", "value": 4},
+        {"id": "x", "gate": "input", "shape": [2]}, {"id": "n", "gate": "reduce_l2", "inputs": ["x"]},
+        {"id": "four", "gate": "constant", "value": 4},
         {"id": "f", "gate": "pow", "inputs": ["n", "four"]}], "outputs": ["f"]}))
     hessian = cf.Executor(cf.hessian(c))
     np.testing.assert_array_equal(hessian.forward({"x": [0.0, 0.0]}).outputs["ddx_dx"], np.zeros((2, 2)))
     x = np.array([0.5, -1.0])
-    np.testing.assert_allclose(hessian.forward({"x": x}).outputs["ddx_dx"], 4 * (x @ x) * np.eye(2) + 8 * np.outer(x, x), rtol=1e-14)
+    np.testing.assert_allclose(hessian.forward({"x": x}).outputs["ddx_dx"],
+                               4 * (x @ x) * np.eye(2) + 8 * np.outer(x, x), rtol=1e-14)

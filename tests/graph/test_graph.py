@@ -55,9 +55,11 @@ def test_nodes_are_in_the_documents_order_as_far_as_that_is_topological():
 
 def test_edges_fill_operands_in_the_order_of_the_file_or_by_port():
     nodes = ("x = 1", "y = 5", {"id": "f", "gate": "sub"})
-    for edges, value in [([("x", None), ("y", None)], -4), ([("y", None), ("x", None)], 4), ([("y", "y"), ("x", "x")], -4),
+    for edges, value in [([("x", None), ("y", None)], -4), ([("y", None), ("x", None)], 4),
+                         ([("y", "y"), ("x", "x")], -4),
                          ([("y", 0), ("x", 1)], 4), ([("x", 1), ("y", "x")], 4)]:
-        written = [{"source": source, "target": "f", **({} if port is None else {"port": port})} for source, port in edges]
+        written = [{"source": source, "target": "f", **({} if port is None else {"port": port})} for source,
+                   port in edges]
         assert cf.Executor(circuit(*nodes, edges=written)).run().outputs["f"] == value
 
 
@@ -108,7 +110,8 @@ def test_a_call_needs_all_of_its_operands_before_any_of_its_outputs():
 
 
 def test_a_cycle_in_a_subcircuit_is_one_fault_however_often_it_is_called():
-    round_ = {"nodes": [X, {"id": "a", "gate": "add", "inputs": ["x", "b"]}, {"id": "b", "gate": "neg", "inputs": ["a"]}],
+    round_ = {"nodes": [X, {"id": "a", "gate": "add", "inputs": ["x", "b"]},
+                        {"id": "b", "gate": "neg", "inputs": ["a"]}],
               "outputs": ["b"]}
     (message,) = faults(document("x = 1", call("h", "round", "x"), call("k", "round", "h"), "f = neg(k)",
                                  circuits={"round": round_}))
@@ -122,7 +125,8 @@ def test_subcircuits_from_files(tmp_path):
     (tmp_path / "parts" / "leaf.json").write_text(document("x = 1", "y = neg(x)"))
     text = document({"id": "x", "gate": "input", "value": [1, 2], "dtype": "float32"}, call("h", "neuron", "x", "x"),
                     call("g", "leaf", "h"), circuits={"neuron": {"file": "parts/neuron.json"},
-                                                      "leaf": {"file": "parts/leaf.json"}, "unused": {"file": "parts/leaf.json"}})
+                                                      "leaf": {"file": "parts/leaf.json"},
+                                                      "unused": {"file": "parts/leaf.json"}})
     path = tmp_path / "c.json"
     path.write_text(text)
     c = cf.load(path)
@@ -149,12 +153,14 @@ def test_subcircuits_of_the_document_are_not_seen_by_files(tmp_path):
 
 
 def test_unused_broken_subcircuits_are_faults_too():
-    text = document("x = 1", "f = neg(x)", circuits={"a": {"nodes": [X, {"id": "y", "gate": "nge", "inputs": ["x"]}], "outputs": ["y"]}})
+    text = document("x = 1", "f = neg(x)",
+                    circuits={"a": {"nodes": [X, {"id": "y", "gate": "nge", "inputs": ["x"]}], "outputs": ["y"]}})
     assert faults(text) == ["node 'y': there is no gate \"nge\"; did you mean 'neg'?"]
 
 
 def test_a_fault_in_a_subcircuit_is_reported_once_however_often_it_is_called():
-    bad = {"nodes": [{"id": "x", "gate": "input", "dtype": "int64", "shape": [2]}, {"id": "y", "gate": "exp", "inputs": ["x"]}],
+    bad = {"nodes": [{"id": "x", "gate": "input", "dtype": "int64", "shape": [2]},
+                     {"id": "y", "gate": "exp", "inputs": ["x"]}],
            "outputs": ["y"]}
     text = document("x = [1, 2]", call("a", "bad", "x"), call("b", "bad", "x"), "f = add(a, b)", circuits={"bad": bad})
     assert faults(text) == ["node 'a/x': declared as int64, the call gives float64"]
@@ -163,7 +169,8 @@ def test_a_fault_in_a_subcircuit_is_reported_once_however_often_it_is_called():
 def test_what_hangs_on_a_broken_call_is_left_alone():
     broken = {"nodes": [X, {"id": "y", "gate": "nge", "inputs": ["x"]}], "outputs": ["y"]}
     missing = {"nodes": [X], "outputs": ["z"]}
-    text = document("x = 1", call("a", "broken", "x"), call("b", "missing", "x"), call("c", "neuron", "a", "b", "x", "x"),
+    text = document("x = 1", call("a", "broken", "x"), call("b", "missing", "x"),
+                    call("c", "neuron", "a", "b", "x", "x"),
                     call("d", "nowhere", "x"), "f = add(a, b, c, d)", outputs=["f", "b", "d"],
                     circuits={"broken": broken, "missing": missing, "neuron": NEURON}, upstream={"d": 1, "b": 1})
     assert sorted(faults(text)) == [
@@ -173,7 +180,8 @@ def test_what_hangs_on_a_broken_call_is_left_alone():
 
 
 def test_an_edge_into_a_node_at_fault_is_no_second_fault():
-    text = document("y = 1", {"id": "x", "gate": "input", "valeu": 1}, "f = add(x, y)", edges=[{"source": "y", "target": "x"}])
+    text = document("y = 1", {"id": "x", "gate": "input", "valeu": 1}, "f = add(x, y)",
+                    edges=[{"source": "y", "target": "x"}])
     assert faults(text) == ["node 'x': unknown key 'valeu'; did you mean 'value'?"]
 
 
@@ -199,7 +207,8 @@ def test_definitions_and_calls_nest_to_a_limit():
     assert faults(text) == ["circuit 'a': subcircuits nest more than 64 deep (limit nesting)"]
     chain = {"c0": {"nodes": [X], "outputs": ["x"]},
              **{f"c{i}": {"nodes": [X, call("y", f"c{i - 1}", "x")], "outputs": ["y"]} for i in range(1, 70)}}
-    assert faults(document("x = 1", call("f", "c69", "x"), circuits=chain)) == ["node 'y': calls nest more than 64 deep (limit nesting)"]
+    assert faults(document("x = 1", call("f", "c69", "x"),
+                           circuits=chain)) == ["node 'y': calls nest more than 64 deep (limit nesting)"]
 
 
 def test_a_document_of_too_many_nodes():
@@ -237,7 +246,8 @@ def test_nodes_that_reach_no_output():
      "node 'f': reduce_sum needs an operand with at least one axis, not a scalar"),
     (["x = [1]", {"id": "f", "gate": "reduce_sum", "axis": [0, -1], "inputs": ["x"]}],
      "node 'f': reduce_sum names an axis twice: [0, -1]"),
-    (["x = []", "f = reduce_max(x)"], "node 'f': reduce_max needs at least one element; the largest of none is not defined"),
+    (["x = []", "f = reduce_max(x)"],
+     "node 'f': reduce_max needs at least one element; the largest of none is not defined"),
     (["x = []", "f = softmax(x)"], "node 'f': softmax needs at least one element along axis -1"),
     (["x = [[1]]", {"id": "f", "gate": "transpose", "axes": [0], "inputs": ["x"]}],
      "node 'f': transpose needs every axis of the 2 of x once in 'axes', not [0]"),
@@ -262,14 +272,16 @@ def test_nodes_that_reach_no_output():
      "node 'f': pad needs one [before, after] for every axis of x (2,), 1 of them; 'pad_width' has 0"),
     (["x = [1, 2]", {"id": "f", "gate": "squeeze", "axis": 0, "inputs": ["x"]}],
      "node 'f': squeeze needs size 1 along axis 0 of (2,), not 2"),
-    (["x = [1]", {"id": "i", "gate": "constant", "value": [0], "dtype": "int64"}, "y = [1, 2]", "f = scatter_add(x, i, y)"],
+    (["x = [1]", {"id": "i", "gate": "constant", "value": [0], "dtype": "int64"}, "y = [1, 2]",
+      "f = scatter_add(x, i, y)"],
      "node 'f': scatter_add needs updates of shape (1,), one slice of x for every index; updates is (2,)"),
     (["x = [1]", "y = [1, 2]", "f = stack(x, y)"],
      "node 'f': stack needs equal shapes: operand 0 is (1,), operand 1 is (2,)"),
     (["x = [1]", {"id": "f", "gate": "tile", "repeats": [1, 2], "inputs": ["x"]}],
      "node 'f': tile needs a number for every axis of x (1,), 1 of them; 'repeats' has 2"),
     (["x = [1]", "f = trilu(x)"], "node 'f': trilu needs two dimensions or more; x is (1,)"),
-    (["x = [1]", {"id": "f", "gate": "flatten", "axis": 2, "inputs": ["x"]}], "node 'f': flatten needs an axis from -1 to 1, not 2"),
+    (["x = [1]", {"id": "f", "gate": "flatten", "axis": 2, "inputs": ["x"]}],
+     "node 'f': flatten needs an axis from -1 to 1, not 2"),
     (["x = [[1]]", INDICES, "f = gather_elements(x, i)"],
      "node 'f': gather_elements needs indices of the shape of x (1, 1) but along axis 0; indices is (2,)"),
     (["x = [1]", "i = [0]", "f = gather_elements(x, i)"],
@@ -289,7 +301,8 @@ def test_operands_that_do_not_fit_say_what_is_needed(nodes, message):
 @pytest.mark.parametrize(("dtypes", "result"), [
     (("float32", "float64"), "float64"), (("float64", "float32"), "float64"), (("int8", "int32"), "int32"),
     (("uint8", "uint64"), "uint64"), (("uint8", "int8"), "int16"), (("int64", "uint32"), "int64"),
-    (("uint16", "int8", "float32"), None), (("uint64", "int8"), None), (("bool", "int8"), None), (("bool", "bool"), "bool")])
+    (("uint16", "int8", "float32"), None), (("uint64", "int8"), None), (("bool", "int8"), None),
+    (("bool", "bool"), "bool")])
 def test_dtypes_promote_as_the_array_api_says(dtypes, result):
     if result is None:
         with pytest.raises(ShapeError, match="cannot mix"):
@@ -329,7 +342,8 @@ def test_polynomials_do_not_grow_without_end(monkeypatch):
     large = math.prod([Size.named("n")] * 64)
     assert str(large) == "*".join(["n"] * 12) + "*…"
     for grow in (lambda: many + Size.named("m") + 1, lambda: large * Size.named("n"), lambda: Size.named("n") * 2**63):
-        with pytest.raises(ShapeError, match="needs sizes that are shorter sums of products of named dimensions, of at most 1000 terms of 64 names each"):
+        with pytest.raises(ShapeError, match="needs sizes that are shorter sums of products of named dimensions, of at "
+                                             "most 1000 terms of 64 names each"):
             grow()
     monkeypatch.setattr(shapes, "_dimension", lambda terms: pytest.fail(f"{len(terms)} terms were written down"))
     with pytest.raises(ShapeError):
@@ -339,7 +353,8 @@ def test_polynomials_do_not_grow_without_end(monkeypatch):
 def _crossed(count):
     """A flat tensor whose size is a product of so many sums."""
     for i in range(count):
-        yield from ({"id": f"{name}{i}", "gate": "input", "shape": [1] * i + [f"{name}{i}"] + [1] * (count - 1 - i)} for name in "ab")
+        yield from ({"id": f"{name}{i}", "gate": "input", "shape": [1] * i + [f"{name}{i}"] + [1] * (count - 1 - i)}
+                    for name in "ab")
         yield {"id": f"c{i}", "gate": "concat", "inputs": [f"a{i}", f"b{i}"], "axis": i}
     yield {"id": "s", "gate": "add", "inputs": [f"c{i}" for i in range(count)]}
     yield {"id": "f", "gate": "reshape", "inputs": ["s"], "shape": [-1]}
@@ -347,10 +362,12 @@ def _crossed(count):
 
 def test_named_dimensions_that_would_grow_without_end():
     assert len(circuit(*_crossed(9)).nodes["f"].types[0].shape[0].terms) == 2**9
-    too_large = "needs sizes that are shorter sums of products of named dimensions, of at most 1000 terms of 64 names each and coefficients below 2^63; give some of the dimensions numbers"
+    too_large = ("needs sizes that are shorter sums of products of named dimensions, of at most 1000 terms of 64 names "
+                 "each and coefficients below 2^63; give some of the dimensions numbers")
     assert faults(document(*_crossed(40))) == [f"node 'f': reshape {too_large}"]
     doubled = [{"id": f"x{i + 1}", "gate": "concat", "axis": 0, "inputs": [f"x{i}"] * 2} for i in range(100)]
-    assert faults(document({"id": "x0", "gate": "input", "shape": ["n"]}, *doubled)) == [f"node 'x63': concat {too_large}"]
+    assert faults(document({"id": "x0", "gate": "input", "shape": ["n"]},
+                           *doubled)) == [f"node 'x63': concat {too_large}"]
 
 
 def test_named_dimensions_go_through():
@@ -368,7 +385,8 @@ def test_named_dimensions_go_through():
 
 
 def test_sizes_within_a_call_are_those_that_the_call_gives():
-    c = circuit({"id": "x", "gate": "input", "shape": ["batch"]}, call("h", "neuron", "x", "x"), circuits={"neuron": NEURON})
+    c = circuit({"id": "x", "gate": "input", "shape": ["batch"]}, call("h", "neuron", "x", "x"),
+                circuits={"neuron": NEURON})
     assert cf.Executor(c).run({"x": [1, 2, 3]}).outputs["h"] == 14.5
 
 
@@ -388,11 +406,14 @@ CUBE = cf.Gate("x³", "The cube.", ("x",), lambda x: x, forward=lambda xp, x: x 
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"attributes": int}, "attributes is <class 'int'>; expected a class made of cf.Attributes"), ({"attributes": cf.Attributes()}, "attributes is "),
-    ({"operands": "x"}, "operands is \"x\"; expected"), ({"forward": None}, "forward is null; expected a function"), ({"reads": 1}, "reads is 1; expected"),
+    ({"attributes": int}, "attributes is <class 'int'>; expected a class made of cf.Attributes"),
+    ({"attributes": cf.Attributes()}, "attributes is "),
+    ({"operands": "x"}, "operands is \"x\"; expected"), ({"forward": None}, "forward is null; expected a function"),
+    ({"reads": 1}, "reads is 1; expected"),
 ])
 def test_a_row_that_is_none_is_refused_where_it_is_written(change, message):
-    row = {"formula": "x", "summary": "Own.", "operands": ("x",), "shape": lambda x: x, "forward": lambda xp, x: x, "backward": (lambda op, g, out, x: g,)}
+    row = {"formula": "x", "summary": "Own.", "operands": ("x",), "shape": lambda x: x, "forward": lambda xp, x: x,
+           "backward": (lambda op, g, out, x: g,)}
     assert cf.Gate(**row).attributes is cf.Attributes
     with pytest.raises(cf.GateError, match=f"a row of a gate table: {re.escape(message)}"):
         cf.Gate(**row | change)
@@ -409,7 +430,9 @@ def test_a_gate_of_ones_own_is_a_row_in_a_table_passed_in():
 
 @pytest.mark.parametrize("gate", ["__class__", "os.system", "numpy", "__import__"])
 def test_a_document_never_causes_an_import(gate):
-    assert faults(document("x = 2", {"id": "f", "gate": gate, "inputs": ["x"]}))[0].startswith(f"node 'f': there is no gate \"{gate}\"")
+    assert faults(document("x = 2",
+                           {"id": "f", "gate": gate,
+                            "inputs": ["x"]}))[0].startswith(f"node 'f': there is no gate \"{gate}\"")
 
 
 def test_the_collector_is_left_as_it_was():
@@ -438,6 +461,44 @@ def test_what_a_host_has_frozen_stays_frozen():
 
 def test_a_broken_definition_is_not_missed_where_it_is_called():
     for definition, message in [(5, "'a' is 5; expected an object"), ({"file": 5}, "'file' is 5; expected text"),
-                                ({"nodes": [X], "outputs": ["x"], "colour": 1}, "unknown key 'colour'; the keys here are 'name', "
-                                 "'description', 'dtype', 'circuits', 'nodes', 'edges', 'outputs', 'upstream', 'layout', 'metadata', '$schema', 'circuitflow'")]:
+                                ({"nodes": [X], "outputs": ["x"], "colour": 1},
+                                 "unknown key 'colour'; the keys here are 'name', "
+                                 "'description', 'dtype', 'circuits', 'nodes', 'edges', 'outputs', 'upstream', "
+                                 "'layout', 'metadata', '$schema', 'circuitflow'")]:
         assert faults(document("x = 1", call("f", "a", "x"), circuits={"a": definition})) == [message]
+
+
+def test_what_a_call_gives_is_compared_with_what_its_circuit_declares_whatever_stands_before():
+    vector = {"nodes": [{**X, "shape": [3]}, {"id": "y", "gate": "neg", "inputs": ["x"]}], "outputs": ["y"]}
+    assert faults(document("a = 1", "i = identity(a)", call("h", "vector", "i"), circuits={"vector": vector})) == [
+        "node 'h/x': declared as (3,), the call gives ()"]
+
+
+def test_every_call_of_a_circuit_counts_towards_the_limits_though_it_is_typed_once():
+    wide = {"nodes": [X, {"id": "w", "gate": "parameter", "value": 1}, {"id": "y", "gate": "expand", "shape": [1000], "inputs": ["x"]},
+                      {"id": "z", "gate": "reduce_sum", "inputs": ["y"]}, {"id": "s", "gate": "add", "inputs": ["z", "w"]}], "outputs": ["s"]}
+    outer = {"nodes": [X, call("inner", "wide", "x")], "outputs": ["inner"]}
+    text = document("a = 1", call("g", "outer", "a"), call("h", "outer", "g"), circuits={"wide": wide, "outer": outer})
+    assert faults(text, limits=cf.Limits(run_bytes=12_000)) == [
+        "node 'h/inner/y': with a float64 tensor of shape (1000,) the values so far take 15.62 KiB; at most 11.72 KiB are allowed (limit run_bytes)"]
+    loaded = cf.loads(text)
+    assert loaded.body.nodes["g"].attributes["circuit"] is loaded.body.nodes["h"].attributes["circuit"]
+    assert list(loaded.body.nodes) == ["a", "g/inner/w", "g", "h/inner/w", "h"]
+    assert list(loaded.nodes) == ["a", "g/x", "g/inner/x", "g/inner/w", "g/inner/y", "g/inner/z", "g/inner/s", "h/x",
+                                  "h/inner/x", "h/inner/w", "h/inner/y", "h/inner/z", "h/inner/s"]
+
+
+@pytest.mark.parametrize("example", ["staged.json", "neuron_layer.json", "rnn.json"])
+def test_a_circuit_is_let_go_without_the_garbage_collector(example):
+    import gc
+    import weakref
+
+    loaded = cf.load(ROOT / "circuits" / example)
+    cf.Executor(loaded).run()
+    body = weakref.ref(loaded.body)
+    gc.disable()
+    try:
+        del loaded
+        assert body() is None
+    finally:
+        gc.enable()

@@ -1,4 +1,5 @@
-"""Where no gradient arrives there is none, not a zero that becomes NaN beside an infinity: units equal what they expand to."""
+"""Where no gradient arrives there is none, not a zero that becomes NaN beside an infinity: units equal what they expand
+to."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ ONE = ["tanh", "neg", "square", "exp"]
 TWO = ["add", "sub", "mul"]
 
 
-def body(chance: random.Random, sources: list[str], outputs: list[str], inner: dict[str, Any] | None = None) -> dict[str, Any]:
+def body(chance: random.Random, sources: list[str], outputs: list[str],
+         inner: dict[str, Any] | None = None) -> dict[str, Any]:
     """Gates at random, now and then in a subcircuit that runs as a unit; outputs are any of them, forked or not."""
     nodes: list[dict[str, Any]] = [{"id": name, "gate": "input"} for name in sources]
     known = list(sources)
@@ -44,27 +46,34 @@ def circuits(seed: int) -> tuple[cf.Circuit, cf.Circuit]:
     step = body(chance, ["h", "k", "x", "w"], ["h2", "k2", "y", "z"], inner)
     x = np.array([chance.choice([0.5, -1.5, 2.0, 1.0, np.inf, 0.0]) for _ in range(T)])
     back, every = chance.random() < 0.5, chance.choice([1, 2, 3])
-    sources = [{"id": name, "gate": "parameter", "value": chance.choice([0.5, -2.0, 1.25])} for name in ("h0", "k0", "w")]
+    sources = [{"id": name, "gate": "parameter", "value": chance.choice([0.5, -2.0, 1.25])}
+               for name in ("h0", "k0", "w")]
     asked = chance.sample(["h2", "k2", "y", "z"], chance.randint(1, 3))
     bodies = {"inner": inner, "step": step}
-    used = {name: b for name, b in bodies.items() if name == "step" or any(n.get("circuit") == "inner" for n in step["nodes"])}
-    scan = {"id": "s", "gate": "scan", "circuit": "step", "carry": {"h": "h2", "k": "k2"}, "over": ["x"], "reverse": back,
+    used = {name: b for name, b in bodies.items() if name == "step"
+            or any(n.get("circuit") == "inner" for n in step["nodes"])}
+    scan = {"id": "s", "gate": "scan", "circuit": "step", "carry": {"h": "h2", "k": "k2"}, "over": ["x"],
+            "reverse": back,
             "cache": every, "inputs": {"h": "h0", "k": "k0", "x": "x", "w": "w"}}
     picks = [{"id": f"t{t}", "gate": "slice", "inputs": ["x"], "start": t, "stop": t + 1} for t in range(T)]
     ends = [{"id": f"e{name}", "gate": "reduce_sum", "inputs": [f"s.{name}"]} for name in asked]
     total = {"id": "f", "gate": "add", "inputs": ["zero", "zero", *(f"e{name}" for name in asked)]}
     zero = {"id": "zero", "gate": "constant", "value": 0}
     given = {"id": "x", "gate": "input", "value": value(x)}
-    one = {"circuitflow": "1.0", "circuits": used, "outputs": ["f"], "nodes": [*sources, given, zero, scan, *ends, total]}
+    one = {"circuitflow": "1.0", "circuits": used, "outputs": ["f"],
+           "nodes": [*sources, given, zero, scan, *ends, total]}
     calls, h, k = [], "h0", "k0"
     for t in reversed(range(T)) if back else range(T):
         calls.append({"id": f"x{t}", "gate": "reduce_sum", "inputs": [f"t{t}"]})
-        calls.append({"id": f"c{t}", "gate": "call", "circuit": "step", "inputs": {"h": h, "k": k, "x": f"x{t}", "w": "w"}})
+        calls.append({"id": f"c{t}", "gate": "call", "circuit": "step",
+                      "inputs": {"h": h, "k": k, "x": f"x{t}", "w": "w"}})
         h, k = f"c{t}.h2", f"c{t}.k2"
     last = {"h2": h, "k2": k}
-    ends = [{"id": f"e{name}", "gate": "add", "inputs": ["zero", "zero", *([last[name]] if name in last else [f"c{t}.{name}" for t in range(T)])]}
+    ends = [{"id": f"e{name}", "gate": "add",
+             "inputs": ["zero", "zero", *([last[name]] if name in last else [f"c{t}.{name}" for t in range(T)])]}
             for name in asked]
-    two = {"circuitflow": "1.0", "circuits": used, "outputs": ["f"], "nodes": [*sources, given, *picks, zero, *calls, *ends, total]}
+    two = {"circuitflow": "1.0", "circuits": used, "outputs": ["f"],
+           "nodes": [*sources, given, *picks, zero, *calls, *ends, total]}
     return cf.loads(json.dumps(one)), cf.loads(json.dumps(two))
 
 
@@ -80,7 +89,8 @@ def test_a_scan_equals_the_calls_that_it_stands_for(seed):
         result = cf.Executor(scan).run(wrt=wrt, cache=cache)
         compared(result.outputs["f"], expected.outputs["f"])
         for name in wrt:
-            # A scan without an upstream gradient on a carry has zeros of a mask, which stay zeros beside an infinity. Those
+            # A scan without an upstream gradient on a carry has zeros of a mask, which stay zeros beside an infinity.
+            # Those
             # of the calls, which come about by numbers that cancel, do not.
             wanted = expected.gradients.get(name, np.zeros_like(result.gradients[name]))
             compared(np.where(np.isnan(wanted), wanted, result.gradients[name]), wanted)

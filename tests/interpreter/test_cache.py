@@ -64,7 +64,8 @@ def chain(gates, depth=100):
     nodes = [{"id": "x", "gate": "input", "shape": [SIZE]}, {"id": "h0", "gate": "identity", "inputs": ["x"]}]
     for i in range(depth):
         gate = gates[i % len(gates)]
-        nodes.append({"id": f"h{i + 1}", "gate": gate, "inputs": [f"h{i}", "x"] if gate in ("add", "mul") else [f"h{i}"]})
+        nodes.append({"id": f"h{i + 1}", "gate": gate, "inputs": [f"h{i}", "x"] if gate in ("add", "mul")
+                      else [f"h{i}"]})
     return circuit(*nodes, {"id": "f", "gate": "reduce_sum", "inputs": [f"h{depth}"]})
 
 
@@ -98,14 +99,17 @@ def test_arrays_of_other_libraries(cache, library):
     xp = pytest.importorskip(library)
     executor = cf.Executor(chain(["mul", "add", "tanh"], 7))
     x = np.linspace(-1, 1, SIZE)
-    found = executor.run({"x": xp.asarray(x, dtype=xp.float64) if library != "jax.numpy" else xp.asarray(x)}, cache=cache)
+    found = executor.run({"x": xp.asarray(x, dtype=xp.float64) if library != "jax.numpy" else xp.asarray(x)},
+                         cache=cache)
     assert type(found.gradients["x"]).__module__.partition(".")[0] in (library.partition(".")[0], "jaxlib")
     np.testing.assert_allclose(np.asarray(found.gradients["x"]), executor.run({"x": x}).gradients["x"], rtol=1e-12)
 
 
 def test_a_cache_that_is_not_there():
     executor = cf.Executor(cf.load(FILES[0]))
-    with pytest.raises(cf.InputError, match=re.escape("there is no cache 'neded'; did you mean 'needed'?; there are all, needed, recompute")):
+    with pytest.raises(cf.InputError,
+                       match=re.escape("there is no cache 'neded'; did you mean 'needed'?; there are all, needed, "
+                                       "recompute")):
         executor.run(cache="neded")
 
 

@@ -61,8 +61,10 @@ def test_one_derivative(function, slope, verdict):
     assert compare(function, slope).verdict == verdict
 
 
-SMOOTH = ("exp(k*x) sin(k*x) cos(k*x) tanh(k*x) sigmoid(k*x) log(k*x) sqrt(k*x) 1/(k*x) x**3*k (k*x)**5 exp(-square(k*x)) sin(k*x)/(k*x) softplus(k*x) gelu(k*x) swish(k*x) erf(k*x) log1p(square(k*x)) "
-          "x/(k+square(x)) exp(k*sin(x)) k*x+1e8 sin(x)+1e6*k lgamma(abs(k*x)+0.1) atan2(k*x,1.0) hypot(x,k) square(x-k)*square(x-k) tan(k*x) x**k cosh(k*x) log(1+exp(k*x)) sqrt(square(x)+k*k)").split()
+SMOOTH = ("exp(k*x) sin(k*x) cos(k*x) tanh(k*x) sigmoid(k*x) log(k*x) sqrt(k*x) 1/(k*x) x**3*k (k*x)**5 "
+          "exp(-square(k*x)) sin(k*x)/(k*x) softplus(k*x) gelu(k*x) swish(k*x) erf(k*x) log1p(square(k*x)) "
+          "x/(k+square(x)) exp(k*sin(x)) k*x+1e8 sin(x)+1e6*k lgamma(abs(k*x)+0.1) atan2(k*x,1.0) hypot(x,k) "
+          "square(x-k)*square(x-k) tan(k*x) x**k cosh(k*x) log(1+exp(k*x)) sqrt(square(x)+k*k)").split()
 
 
 @pytest.mark.parametrize("text", SMOOTH)
@@ -82,16 +84,20 @@ def test_a_difference_computes_what_depends_on_what_moves_and_nothing_else():
         return xp.tanh(x)
 
     n = 300
-    c = circuit(*(f"x{i} = {i / n}" for i in range(n)), *(f"y{i} = counted(x{i})" for i in range(n)), {"id": "f", "gate": "add", "inputs": [f"y{i}" for i in range(n)]},
+    c = circuit(*(f"x{i} = {i / n}" for i in range(n)), *(f"y{i} = counted(x{i})" for i in range(n)),
+                {"id": "f", "gate": "add", "inputs": [f"y{i}" for i in range(n)]},
                 gates={**cf.GATES, "counted": dataclasses.replace(cf.GATES["tanh"], forward=counted)})
     assert cf.check(c).ok
     assert len(calls) == n + n * 4 * 2  # once, then twice along every direction of its group
 
 
 def test_every_input_and_parameter_is_a_row():
-    report = cf.check(circuit("x = [1, 2]", {"id": "w", "gate": "parameter", "value": {"random": "normal", "shape": [5, 5], "seed": 0}},
+    report = cf.check(circuit("x = [1, 2]",
+                              {"id": "w", "gate": "parameter",
+                               "value": {"random": "normal", "shape": [5, 5], "seed": 0}},
                               "y = [[]]", "s = mul(x, x)", {"id": "f", "gate": "reduce_sum", "inputs": ["s"]},
-                              {"id": "g", "gate": "reduce_sum", "inputs": ["w"]}, {"id": "e", "gate": "reduce_sum", "inputs": ["y"]},
+                              {"id": "g", "gate": "reduce_sum", "inputs": ["w"]},
+                              {"id": "e", "gate": "reduce_sum", "inputs": ["y"]},
                               outputs=["f", "g", "e"]))
     assert report.ok
     assert [row.nodes for row in report.compared] == [("x",), ("w",), ("y",)]
@@ -120,8 +126,10 @@ def test_a_wrong_element_among_right_ones_is_shown():
 
 def test_only_the_wrong_gate_is_blamed():
     wrong = dataclasses.replace(cf.GATES["add"], backward=lambda op, g, out, *xs: (g, None))
-    c = circuit("x = [[1, 2]]", "y = [[3], [4]]", {"id": "k", "gate": "constant", "value": -2}, "c = neg(k)", "a = mul(c, x)", "b = div(x, c)",
-                "s = add(a, y)", "t = matmul(y, b)", "u = mul(s, t)", {"id": "f", "gate": "reduce_sum", "inputs": ["u"]},
+    c = circuit("x = [[1, 2]]", "y = [[3], [4]]", {"id": "k", "gate": "constant", "value": -2}, "c = neg(k)",
+                "a = mul(c, x)", "b = div(x, c)",
+                "s = add(a, y)", "t = matmul(y, b)", "u = mul(s, t)",
+                {"id": "f", "gate": "reduce_sum", "inputs": ["u"]},
                 gates={**cf.GATES, "add": wrong})
     report = cf.check(c)
     assert not report.ok
@@ -147,14 +155,16 @@ def test_nodes_within_the_circuit_are_compared_too(monkeypatch):
     report = cf.check(c, wrt=wrt)
     assert [(row.nodes[0], row.worst.verdict) for row in report.compared] == [(name, "ok") for name in wrt]
     assert cf.check(c, wrt="q").ok
-    monkeypatch.setattr("circuitflow.interpreter.check.GROUPS", 1)  # together, each moves those that are computed from it
+    # together, each moves those that are computed from it
+    monkeypatch.setattr("circuitflow.interpreter.check.GROUPS", 1)
     assert cf.check(c, wrt=wrt).ok
 
 
 def test_operands_without_gradient_are_held():
     """stop_gradient, and the condition of where, are meant to differ from what differences would see."""
     assert cf.check(circuit("x = 2", "s = stop_gradient(x)", "f = mul(x, s)")).ok
-    report = cf.check(circuit("x = 0", {"id": "zero", "gate": "constant", "value": 0}, "c = greater(x, zero)", "n = neg(x)",
+    report = cf.check(circuit("x = 0", {"id": "zero", "gate": "constant", "value": 0}, "c = greater(x, zero)",
+                              "n = neg(x)",
                               "f = where(c, x, n)"))
     assert report.ok
     assert report.compared[0].worst.verdict == "ok"
@@ -178,7 +188,8 @@ def test_float32_circuits_are_checked_in_float64():
 
 
 def test_it_takes_the_terms_of_run():
-    c = circuit({"id": "x", "gate": "input", "shape": ["n"]}, {"id": "w", "gate": "parameter", "value": 3}, "p = mul(x, w)", "s = exp(p)")
+    c = circuit({"id": "x", "gate": "input", "shape": ["n"]}, {"id": "w", "gate": "parameter", "value": 3},
+                "p = mul(x, w)", "s = exp(p)")
     report = cf.check(c, {"x": [0.1, 0.2]}, of="p", wrt="w", upstream={"p": [1, 2]})
     assert [row.nodes for row in report.compared] == [("w",)]
     assert report.compared[0].worst.gradient == pytest.approx(0.5)
@@ -189,7 +200,8 @@ def test_it_takes_the_terms_of_run():
 @pytest.mark.parametrize("library", ["jax.numpy", "torch", "array_api_strict"])
 def test_arrays_of_other_libraries_are_checked_as_numpys_are(library):
     xp = pytest.importorskip(library)
-    c = circuit({"id": "x", "gate": "input", "shape": [2]}, {"id": "w", "gate": "parameter", "value": [1, 2]}, "f = mul(x, w)")
+    c = circuit({"id": "x", "gate": "input", "shape": [2]}, {"id": "w", "gate": "parameter", "value": [1, 2]},
+                "f = mul(x, w)")
     x, upstream = (xp.asarray(numbers, dtype=xp.float64) for numbers in ([3.0, 4.0], [1.0, 10.0]))
     if library == "torch":
         x.requires_grad_()

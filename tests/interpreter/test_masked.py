@@ -49,20 +49,27 @@ def under(mask: str, points: Sequence[tuple[str, tuple[Any, ...]]]) -> tuple[cf.
         attributes = GIVEN.get(gate, {})
         outputs = GATES[gate].output_names({**GATES[gate].defaults, **attributes})
         f = f"f{k}.{outputs[0]}" if outputs else f"f{k}"
-        nodes += ({"id": name, "gate": "input", "shape": list(x.shape), "dtype": str(x.dtype)} for name, x in given.items())
+        nodes += ({"id": name, "gate": "input", "shape": list(x.shape), "dtype": str(x.dtype)} for name,
+                  x in given.items())
         nodes.append({"id": f"f{k}", "gate": gate, "inputs": list(given), **attributes})
         if mask == "where":
             nodes.append({"id": f"w{k}", "gate": "where", "inputs": ["no", f, "zero"]})
         elif mask == "where and a product":
-            nodes += [{"id": f"v{k}", "gate": "where", "inputs": ["yes", "one", f]}, {"id": f"w{k}", "gate": "mul", "inputs": [f"v{k}", f"v{k}"]}]
+            nodes += [{"id": f"v{k}", "gate": "where", "inputs": ["yes", "one", f]},
+                      {"id": f"w{k}", "gate": "mul", "inputs": [f"v{k}", f"v{k}"]}]
         else:
-            nodes.append({"id": f"w{k}", "gate": "if", "then": "then", "else": "else", "inputs": {"condition": "no", "x": f}})
+            nodes.append({"id": f"w{k}", "gate": "if", "then": "then", "else": "else",
+                          "inputs": {"condition": "no", "x": f}})
         if any(x.ndim for x in given.values()):
             nodes.append({"id": f"s{k}", "gate": "reduce_sum", "inputs": [f"w{k}"]})
-    nodes.append({"id": "s", "gate": "add", "inputs": ["zero", *(f"s{k}" if any(map(np.ndim, operands)) else f"w{k}" for k, (_, operands) in enumerate(points))]})
-    circuits = {name: {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": gate, "inputs": ["x"]}], "outputs": ["y"]}
+    nodes.append({"id": "s", "gate": "add",
+                  "inputs": ["zero", *(f"s{k}" if any(map(np.ndim, operands)) else f"w{k}" for k,
+                                       (_, operands) in enumerate(points))]})
+    circuits = {name: {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": gate, "inputs": ["x"]}],
+                       "outputs": ["y"]}
                 for name, gate in (("then", "identity"), ("else", "zeros_like"))} if mask == "if" else None
-    return cf.loads(json.dumps({"circuitflow": "1.0", "nodes": nodes, "outputs": ["s"], **({"circuits": circuits} if circuits else {})})), inputs
+    return cf.loads(json.dumps({"circuitflow": "1.0", "nodes": nodes, "outputs": ["s"],
+                                **({"circuits": circuits} if circuits else {})})), inputs
 
 
 def by(inputs: dict[str, Any]) -> list[str]:
@@ -94,7 +101,8 @@ def exported(c: cf.Circuit, inputs: dict[str, Any]) -> Any:
 
 
 WAYS = {
-    "interpreter": lambda c, inputs: {name: cf.Executor(c).run(inputs, wrt=by(inputs)).gradients[name] for name in by(inputs)},
+    "interpreter": lambda c,
+    inputs: {name: cf.Executor(c).run(inputs, wrt=by(inputs)).gradients[name] for name in by(inputs)},
     "needed": lambda c, inputs: cf.Executor(c).run(inputs, wrt=by(inputs), cache="needed").gradients,
     "document": lambda c, inputs: cf.Executor(cf.gradient(c, wrt=by(inputs))).forward(inputs).outputs,
     "hessian": lambda c, inputs: cf.Executor(cf.hessian(c, wrt=by(inputs))).forward(inputs).outputs,
@@ -116,19 +124,29 @@ MASKS = ["where", "where and a product", "if"]
 SMOOTH = [point[:2] for point in POINTS if is_smooth(*point[:2])]
 
 
-@pytest.mark.parametrize("way", [*WAYS, *SCALAR])
-@pytest.mark.parametrize("mask", MASKS)
-def test_what_is_left_out_sends_nothing_back(mask, way):
+FIRST = [point for i, point in enumerate(SMOOTH) if point[0] not in {gate for gate, _ in SMOOTH[:i]}]
+PARTS = {"first": FIRST, "others": [point for point in SMOOTH if not any(point is one for one in FIRST)]}
+"""The first point of every gate, and the others."""
+
+
+def takes(way, mask):
+    if mask == "if":
+        return way not in ("jax", "jax, over rows", "export", *SCALAR)  # takes no branch that goes by a value
+    return mask == "where" or way not in ("jax", "jax, over rows", "tape, over rows")  # is compiled as a mask alone is
+
+
+@pytest.mark.sliced
+@pytest.mark.parametrize("part", ["first", pytest.param("others", marks=pytest.mark.long)])
+@pytest.mark.parametrize(("mask", "way"),
+                         [(mask, way) for mask in MASKS for way in [*WAYS, *SCALAR] if takes(way, mask)])
+def test_what_is_left_out_sends_nothing_back(mask, way, part):
     """Of every point of the page of conventions, by itself and of all in one circuit where it has to be compiled."""
-    if mask == "if" and way in ("jax", "jax, over rows", "export", *SCALAR):
-        pytest.skip("takes no branch that goes by a value")
-    if mask == "where and a product" and way in ("jax", "jax, over rows", "tape, over rows"):
-        pytest.skip("is compiled as a mask alone is")
     if way.startswith("tape, over") and importlib.util.find_spec("numba") is None:
         pytest.skip("numba is not installed: pip install 'circuitflow[fast]'")
-    points = [(gate, operands) for gate, operands in SMOOTH if way not in SCALAR
+    points = [(gate, operands) for gate, operands in PARTS[part] if way not in SCALAR
               or not (any(map(np.ndim, operands)) or (way.startswith("tape") and gate in ("lgamma", "polygamma")))]
-    together = [points] if way in ("jax", "jax, over rows", "tape", "tape, over rows") else [[point] for point in points]
+    together = [points] if way in ("jax", "jax, over rows", "tape",
+                                   "tape, over rows") else [[point] for point in points]
     failed = []
     for some in together:
         c, inputs = under(mask, some)
@@ -140,7 +158,8 @@ def test_what_is_left_out_sends_nothing_back(mask, way):
     assert not failed
 
 
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.gate not in ("eigh", "svd")], ids=str)  # whose rules choose by the gradient
+# whose rules choose by the gradient
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.gate not in ("eigh", "svd")], ids=str)
 def test_a_zero_of_a_mask_passes_every_gate_that_rules_apply_to_it(example, monkeypatch):
     """Whatever the other operands of such a gate are: what is 0 in the gradient is 0 in what the gate gives for it."""
     row, op = GATES[example.gate], Vocabulary(np, GATES)
@@ -162,7 +181,8 @@ def test_a_zero_of_a_mask_passes_every_gate_that_rules_apply_to_it(example, monk
         wanted = [x.dtype.kind == "f" and row.reaches(i) for i, x in enumerate(operands)]
         if not any(wanted):
             return
-        contributed(example.gate, row, MaskedVocabulary(op), g if isinstance(out, tuple) else g[0], out, operands, wanted, attributes)
+        contributed(example.gate, row, MaskedVocabulary(op), g if isinstance(out, tuple) else g[0], out, operands,
+                    wanted, attributes)
         monkeypatch.undo()
         for name, xs, given in calls:
             found = MaskedVocabulary(op)._apply(name, getattr(op, name), *map(strange, xs), **given)
@@ -209,25 +229,31 @@ PRODUCTS = {
 }
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("strange", [nan, inf, -inf])
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_rows_that_are_left_out_send_nothing_back_through_products(name, strange):
     """As rows of padding that hold NaN: the gradients are those of rows that hold ordinary numbers."""
     operands, attributes, at = PRODUCTS[name]
-    gate, rows = name.partition(" ")[0], {"gemm": (slice(None), 1), "matmul of a batch": (slice(None), 1), "matmul with vectors": (slice(None), 1)}
-    types = GATES[gate].shape(*(ArrayType(x.shape, "float64") for x in operands), **{**GATES[gate].defaults, **attributes})
-    shape, f = (types.shape, "f") if isinstance(types, ArrayType) else (types[gate == "svd"].shape, f"f.{GATES[gate].outputs[gate == 'svd']}")
+    gate, rows = name.partition(" ")[0], {"gemm": (slice(None), 1), "matmul of a batch": (slice(None), 1),
+                                          "matmul with vectors": (slice(None), 1)}
+    types = GATES[gate].shape(*(ArrayType(x.shape, "float64") for x in operands),
+                              **{**GATES[gate].defaults, **attributes})
+    shape, f = (types.shape, "f") if isinstance(types, ArrayType) else (types[gate == "svd"].shape,
+                                                                        f"f.{GATES[gate].outputs[gate == 'svd']}")
     axis = shape.index(3)
     seen = OUT.reshape([3 if i == axis else 1 for i in range(len(shape))]).tolist()
     names = [f"x{i}" for i in range(len(operands))]
     c = circuit(*({"id": n, "gate": "input", "shape": list(x.shape)} for n, x in zip(names, operands, strict=True)),
-                {"id": "seen", "gate": "constant", "value": seen}, {"id": "f", "gate": gate, "inputs": names, **attributes}, f"t = sin({f})",
+                {"id": "seen", "gate": "constant", "value": seen},
+                {"id": "f", "gate": gate, "inputs": names, **attributes}, f"t = sin({f})",
                 {"id": "zero", "gate": "constant", "value": 0.0}, "w = where(seen, t, zero)", "s = reduce_sum(w)")
     ordinary = dict(zip(names, operands, strict=True))
     odd = {n: x.copy() for n, x in ordinary.items()}
     odd[names[at]][rows.get(name, 1)] = strange
     expected = WAYS["interpreter"](c, ordinary)
-    without = {"conv": "export", "conv_transpose": "export", "cholesky": "jax"}.get(gate, "none")  # has no such function, or symmetrises
+    # has no such function, or symmetrises
+    without = {"conv": "export", "conv_transpose": "export", "cholesky": "jax"}.get(gate, "none")
     for way in WAYS.keys() - {"hessian", "hessian times ones"}:
         for n, gradient in zip(names, {} if way.startswith(without) else WAYS[way](c, odd).values(), strict=False):
             np.testing.assert_allclose(gradient, expected[n], rtol=1e-10, atol=1e-12, err_msg=f"{way}: {n}")
@@ -257,7 +283,8 @@ def product_in(library: str, a: Any, b: Any) -> Any:
     if library in ("jax", "jax, compiled"):
         with jax.enable_x64(True):
             product = functools.partial(product_kept, JaxNumpy())
-            return np.asarray((jax.jit(product) if library.endswith("compiled") else product)(jnp.asarray(a), jnp.asarray(b)))
+            return np.asarray((jax.jit(product) if library.endswith("compiled")
+                               else product)(jnp.asarray(a), jnp.asarray(b)))
     if library == "torch":
         torch = pytest.importorskip("torch", reason="torch is too large to be a dependency of the tests")
         import array_api_compat.torch as xp
@@ -267,20 +294,26 @@ def product_in(library: str, a: Any, b: Any) -> Any:
 
 @pytest.mark.parametrize("library", ["numpy", "jax", "jax, compiled", "torch", "exported"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("shapes", [((3, 4), (4, 2)), ((5, 3, 1), (1, 2)), ((2, 0), (0, 3)), ((2, 1100), (1100, 2))], ids=str)
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 2)), ((5, 3, 1), (1, 2)), ((2, 0), (0, 3)), ((2, 1100), (1100, 2))],
+                         ids=str)
 def test_a_product_whose_zeros_are_kept(shapes, dtype, library):
     random = np.random.default_rng(0)
     for odd in (0.0, 0.1, 1.0):
-        a, b = (np.where(random.random(shape) < odd, random.choice(STRANGE, shape), random.standard_normal(shape)).astype(dtype) for shape in shapes)
+        a, b = (np.where(random.random(shape) < odd, random.choice(STRANGE, shape),
+                         random.standard_normal(shape)).astype(dtype) for shape in shapes)
         with np.errstate(all="ignore"):
             found = product_in(library, a, b)
         assert found.dtype == dtype
-        np.testing.assert_allclose(found, exactly(a.astype(float), b.astype(float)), rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-5 if dtype == np.float32 else 1e-12)
-MATRICES = np.stack([np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, 2.0], [2.0, -3.0]]), np.array([[4.0, 1.0], [1.0, 1.0]])])
-OF_MATRICES = {"det": ["f"], "eigh": ["f.eigenvalues", "f.eigenvectors"], "svd": ["f.u", "f.s", "f.vh"], "qr": ["f.q", "f.r"],
+        np.testing.assert_allclose(found, exactly(a.astype(float), b.astype(float)), rtol=1e-5 if dtype == np.float32
+                                   else 1e-12, atol=1e-5 if dtype == np.float32 else 1e-12)
+MATRICES = np.stack([np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, 2.0], [2.0, -3.0]]),
+                     np.array([[4.0, 1.0], [1.0, 1.0]])])
+OF_MATRICES = {"det": ["f"], "eigh": ["f.eigenvalues", "f.eigenvectors"], "svd": ["f.u", "f.s", "f.vh"],
+               "qr": ["f.q", "f.r"],
                "slogdet": ["f.sign", "f.logabsdet"]}
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("way", [*WAYS, "jacobian"])
 @pytest.mark.parametrize(("gate", "strange"), [*itertools.product(OF_MATRICES, [nan, inf, 1.0]),
                                                ("det", 0.0), ("eigh", 0.0), ("svd", 0.0)])  # others need an inverse
@@ -288,11 +321,13 @@ def test_matrices_that_are_left_out_send_nothing_back_through_any_output(gate, s
     """A matrix of NaN, or one whose decomposition has no derivative, beside others; every output has the mask."""
     outputs = OF_MATRICES[gate]
     c = circuit({"id": "x", "gate": "input", "shape": [3, 2, 2]}, {"id": "f", "gate": gate, "inputs": ["x"]},
-                {"id": "seen", "gate": "constant", "value": OUT.tolist()}, {"id": "zero", "gate": "constant", "value": 0.0},
+                {"id": "seen", "gate": "constant", "value": OUT.tolist()},
+                {"id": "zero", "gate": "constant", "value": 0.0},
                 {"id": "f0", "gate": "transpose", "inputs": [outputs[0]]},
                 *({"id": f"f{i}", "gate": "transpose", "inputs": [y]} for i, y in enumerate(outputs) if i),
                 *(f"w{i} = where(seen, f{i}, zero)" for i in range(len(outputs))),
-                *(f"q{i} = square(w{i})" for i in range(len(outputs))), *(f"p{i} = mul(q{i}, w{i})" for i in range(len(outputs))),
+                *(f"q{i} = square(w{i})" for i in range(len(outputs))),
+                *(f"p{i} = mul(q{i}, w{i})" for i in range(len(outputs))),
                 *(f"s{i} = reduce_sum(p{i})" for i in range(len(outputs))),
                 f"s = {'add' if len(outputs) > 1 else 'identity'}({', '.join(f's{i}' for i in range(len(outputs)))})")
     odd = MATRICES.copy()
@@ -326,7 +361,8 @@ def same(c: cf.Circuit, ordinary: dict[str, Any], odd: dict[str, Any], second: l
         value, gradients = executor.compile(engine=engine)(odd)
         np.testing.assert_allclose(value, run.outputs["f"], rtol=1e-12)
         for name, gradient in gradients.items():
-            np.testing.assert_allclose(gradient, run.gradients[name], rtol=1e-10, atol=1e-12, err_msg=f"{engine}: {name}")
+            np.testing.assert_allclose(gradient, run.gradients[name], rtol=1e-10, atol=1e-12,
+                                       err_msg=f"{engine}: {name}")
     expected, found = hessian.forward(ordinary).outputs, hessian.forward(odd).outputs
     for name, block in expected.items():
         np.testing.assert_allclose(found[name], block, rtol=1e-10, atol=1e-12, err_msg=name)
@@ -335,20 +371,26 @@ def same(c: cf.Circuit, ordinary: dict[str, Any], odd: dict[str, Any], second: l
 @pytest.mark.parametrize("causal", [False, True])
 def test_keys_that_no_query_sees_may_be_anything(causal):
     random = np.random.default_rng(0)
-    ordinary = {name: random.standard_normal(shape) for name, shape in {"q": (2, 3, 2), "k": (2, 4, 2), "v": (2, 4, 5), "w": (2, 2)}.items()}
+    ordinary = {name: random.standard_normal(shape) for name,
+                shape in {"q": (2, 3, 2), "k": (2, 4, 2), "v": (2, 4, 5), "w": (2, 2)}.items()}
     seen = [[[True, True, False, True], [True, False, False, True], [True, True, False, False]]]
-    c = circuit(*({"id": name, "gate": "input", "shape": list(x.shape)} for name, x in ordinary.items()), "kw = matmul(k, w)",
+    c = circuit(*({"id": name, "gate": "input", "shape": list(x.shape)} for name, x in ordinary.items()),
+                "kw = matmul(k, w)",
                 {"id": "seen", "gate": "constant", "value": seen},
-                {"id": "a", "gate": "attention", "inputs": ["q", "kw", "v", "seen"], "causal": causal}, "t = square(a)", "f = reduce_sum(t)")
+                {"id": "a", "gate": "attention", "inputs": ["q", "kw", "v", "seen"], "causal": causal}, "t = square(a)",
+                "f = reduce_sum(t)")
     odd = {name: x.copy() for name, x in ordinary.items()}
-    odd["k"][:, 2:4 if causal else 3], odd["v"][:, 2:4 if causal else 3] = nan, inf  # the fourth key lies behind every query
+    # the fourth key lies behind every query
+    odd["k"][:, 2:4 if causal else 3], odd["v"][:, 2:4 if causal else 3] = nan, inf
     same(c, ordinary, odd, ["q", "w"])
 
 
 @pytest.mark.parametrize("gate", ["softmax_cross_entropy_loss", "negative_log_likelihood_loss"])
 def test_rows_whose_label_is_ignored_may_be_anything(gate):
-    ordinary = {"x": np.array([[1.0, 2, 3], [4, 5, 6], [0, 1, 0]]), "w": np.random.default_rng(0).standard_normal((3, 3))}
-    c = circuit({"id": "x", "gate": "input", "shape": [3, 3]}, {"id": "w", "gate": "input", "shape": [3, 3]}, "l = matmul(x, w)",
+    ordinary = {"x": np.array([[1.0, 2, 3], [4, 5, 6], [0, 1, 0]]),
+                "w": np.random.default_rng(0).standard_normal((3, 3))}
+    c = circuit({"id": "x", "gate": "input", "shape": [3, 3]}, {"id": "w", "gate": "input", "shape": [3, 3]},
+                "l = matmul(x, w)",
                 {"id": "y", "gate": "constant", "value": [0, -1, 2], "dtype": "int64"},
                 {"id": "f", "gate": gate, "inputs": ["l", "y"], "ignore_index": -1})
     for strange in (nan, inf):

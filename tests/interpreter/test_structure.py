@@ -27,7 +27,8 @@ def gate(text: str) -> dict:
     return json.loads(document(text))["nodes"][0]
 
 
-STEP = {"nodes": [*inputs("h", "x", "W", "U"), gate("a = matmul(h, W)"), gate("b = matmul(x, U)"), gate("s = add(a, b)"),
+STEP = {"nodes": [*inputs("h", "x", "W", "U"), gate("a = matmul(h, W)"), gate("b = matmul(x, U)"),
+                  gate("s = add(a, b)"),
                   gate("next = tanh(s)"), gate("y = square(next)")], "outputs": ["next", "y"]}
 ARRAYS = {name: np.random.RandomState(i).standard_normal(shape)
           for i, (name, shape) in enumerate({"h0": 3, "xs": (5, 2), "W": (3, 3), "U": (2, 3)}.items())}
@@ -37,7 +38,8 @@ SCAN = {"id": "r", "gate": "scan", "circuit": "step", "carry": {"h": "next"}, "o
 
 
 def rnn(**attributes) -> cf.Circuit:
-    return circuit(*PARAMETERS, {**SCAN, **attributes}, "e = reduce_sum(r.next)", "f = reduce_sum(r.y)", "g = add(e, f)",
+    return circuit(*PARAMETERS, {**SCAN, **attributes}, "e = reduce_sum(r.next)", "f = reduce_sum(r.y)",
+                   "g = add(e, f)",
                    circuits={"step": STEP}, outputs=["g"])
 
 
@@ -74,7 +76,8 @@ def test_the_check_goes_through_a_scan():
     assert cf.check(rnn()).ok
     assert cf.check(cf.gradient(rnn(), wrt="W"), upstream={"dW": np.ones((3, 3))}).ok
     wrong = {**cf.GATES, "tanh": cf.GATES["tanh"].__class__(**{
-        **{f: getattr(cf.GATES["tanh"], f) for f in ("formula", "summary", "operands", "shape", "forward", "symbol", "reads")},
+        **{f: getattr(cf.GATES["tanh"], f) for f in ("formula", "summary", "operands", "shape", "forward", "symbol",
+                                                     "reads")},
         "backward": (lambda op, g, out, x: g,)})}
     report = cf.check(circuit(*PARAMETERS, SCAN, "f = reduce_sum(r.y)", circuits={"step": STEP}, gates=wrong))
     assert not report.ok
@@ -94,7 +97,8 @@ def test_the_gradient_of_a_scan_is_a_scan_in_the_opposite_direction():
 
 def test_a_scan_over_nothing_gives_back_its_carry():
     c = circuit({"id": "xs", "gate": "input", "shape": ["n", 2]}, *[p for p in PARAMETERS if p["id"] != "xs"], SCAN,
-                "e = reduce_sum(r.next)", "f = reduce_sum(r.y)", "g = add(e, f)", circuits={"step": STEP}, outputs=["g", "r.y"])
+                "e = reduce_sum(r.next)", "f = reduce_sum(r.y)", "g = add(e, f)", circuits={"step": STEP},
+                outputs=["g", "r.y"])
     result = cf.Executor(c).run({"xs": np.zeros((0, 2))}, of="g")
     np.testing.assert_allclose(result.outputs["g"], ARRAYS["h0"].sum())
     np.testing.assert_array_equal(result.gradients["h0"], np.ones(3))
@@ -117,7 +121,8 @@ def test_a_scan_whose_gradient_reads_nothing_knows_how_often():
     """h' = h + c: nothing of the forward pass is read on the way back, but the gradient on c adds up once a step."""
     body = {"nodes": [*inputs("h", "x", "c"), gate("after = add(h, c)")], "outputs": ["after"]}
     c = circuit("h0 = 1", "c = 2", {"id": "xs", "gate": "input", "value": [0, 0, 0], "dtype": "int64"},
-                {"id": "r", "gate": "scan", "circuit": "body", "carry": {"h": "after"}, "over": ["x"], "inputs": ["h0", "xs", "c"]},
+                {"id": "r", "gate": "scan", "circuit": "body", "carry": {"h": "after"}, "over": ["x"],
+                 "inputs": ["h0", "xs", "c"]},
                 circuits={"body": body})
     assert values(agrees(c)) == {"dh0": 1, "dc": 3}
 
@@ -129,9 +134,11 @@ def test_a_scan_over_integers_with_a_carry_of_integers():
             "outputs": ["after", "y"]}
     c = circuit({"id": "table", "gate": "parameter", "value": [[1, 2], [3, 4], [5, 6]]},
                 {"id": "ids", "gate": "input", "value": [2, 0, 2, 1], "dtype": "int64"},
-                *({"id": name, "gate": "constant", "value": value, "dtype": "int64"} for name, value in (("start", 10), ("one", 1))),
+                *({"id": name, "gate": "constant", "value": value, "dtype": "int64"} for name,
+                  value in (("start", 10), ("one", 1))),
                 {"id": "r", "gate": "scan", "circuit": "body", "carry": {"n": "after"}, "over": ["i"],
-                 "inputs": ["start", "ids", "table", "one"]}, "f = reduce_sum(r.y)", circuits={"body": body}, outputs=["f", "r.after"])
+                 "inputs": ["start", "ids", "table", "one"]}, "f = reduce_sum(r.y)", circuits={"body": body},
+                outputs=["f", "r.after"])
     result = cf.Executor(c).run(of="f")
     np.testing.assert_array_equal(result.gradients["table"], [[11, 11], [13, 13], [22, 22]])
     assert cf.Executor(c).forward().outputs["r.after"] == 14
@@ -147,7 +154,8 @@ def test_scans_in_scans_and_calls_in_scans():
     x = np.random.RandomState(0).standard_normal((3, 4))
     c = circuit({"id": "x", "gate": "input", "value": x.tolist()}, {"id": "w", "gate": "parameter", "value": 0.7},
                 {"id": "zero", "gate": "constant", "value": 0},
-                {"id": "f", "gate": "scan", "circuit": "outer", "carry": {"total": "s"}, "over": ["row"], "inputs": ["zero", "x", "w"]},
+                {"id": "f", "gate": "scan", "circuit": "outer", "carry": {"total": "s"}, "over": ["row"],
+                 "inputs": ["zero", "x", "w"]},
                 circuits={"inner": inner, "outer": outer, "squash": squash})
 
     def function(x, w):
@@ -163,7 +171,8 @@ def test_scans_in_scans_and_calls_in_scans():
         np.testing.assert_allclose(found, theirs, rtol=1e-11)
     hessian = values(cf.hessian(c))
     theirs = jax.hessian(function, (0, 1))(x, 0.7)
-    for name, block in zip(("ddx_dx", "ddx_dw", "ddw_dx", "ddw_dw"), (theirs[i][j] for i in (0, 1) for j in (0, 1)), strict=True):
+    for name, block in zip(("ddx_dx", "ddx_dw", "ddw_dx", "ddw_dw"), (theirs[i][j] for i in (0, 1) for j in (0, 1)),
+                           strict=True):
         np.testing.assert_allclose(hessian[name], block, rtol=1e-9, atol=1e-11)
 
 
@@ -173,7 +182,8 @@ DOWN = {"nodes": [*inputs("x", "v"), gate("z = sin(x)"), gate("y = sub(z, v)")],
 
 def choice(**more) -> cf.Circuit:
     return circuit("x = 0.5", "w = 2", "v = 3", "limit = 0", "c = greater(x, limit)",
-                   {"id": "i", "gate": "if", "then": "up", "else": "down", "inputs": {"condition": "c", "x": "x", "w": "w", "v": "v"}},
+                   {"id": "i", "gate": "if", "then": "up", "else": "down",
+                    "inputs": {"condition": "c", "x": "x", "w": "w", "v": "v"}},
                    "p = mul(i.y, i.z)", "f = add(p, i.z)", circuits={"up": UP, "down": DOWN}, **more)
 
 
@@ -195,9 +205,11 @@ def test_an_if_runs_one_circuit_and_differentiates_that(x):
 def test_the_circuit_that_is_not_chosen_does_not_run():
     bad = {"nodes": [*inputs("x", "i"), gate("y = gather(x, i)")], "outputs": ["y"]}
     good = {"nodes": [*inputs("x"), {"id": "y", "gate": "reduce_sum", "inputs": ["x"]}], "outputs": ["y"]}
-    c = circuit({"id": "x", "gate": "input", "value": [1, 2]}, {"id": "i", "gate": "input", "value": 7, "dtype": "int64"},
+    c = circuit({"id": "x", "gate": "input", "value": [1, 2]},
+                {"id": "i", "gate": "input", "value": 7, "dtype": "int64"},
                 {"id": "c", "gate": "input", "value": False},
-                {"id": "f", "gate": "if", "then": "bad", "else": "good", "inputs": {"condition": "c", "x": "x", "i": "i"}},
+                {"id": "f", "gate": "if", "then": "bad", "else": "good",
+                 "inputs": {"condition": "c", "x": "x", "i": "i"}},
                 circuits={"bad": bad, "good": good})
     result = cf.Executor(c).run()
     assert result.outputs == {"f": 3}
@@ -207,7 +219,8 @@ def test_the_circuit_that_is_not_chosen_does_not_run():
 
 
 def test_a_checkpoint_equals_a_call_and_stays_one():
-    block = {"nodes": [*inputs("x", "w"), gate("p = mul(x, w)"), gate("y = tanh(p)"), gate("z = exp(p)")], "outputs": ["y", "z"]}
+    block = {"nodes": [*inputs("x", "w"), gate("p = mul(x, w)"), gate("y = tanh(p)"), gate("z = exp(p)")],
+             "outputs": ["y", "z"]}
 
     def made(kind: str) -> cf.Circuit:
         return circuit("x = 0.5", "w = 2", {"id": "b", "gate": kind, "circuit": "block", "inputs": ["x", "w"]},
@@ -229,9 +242,12 @@ def test_arrays_of_other_libraries_go_through(library):
         pytest.importorskip("torch", reason="torch is not installed: it is too large to be a dependency of the tests")
     xp = {"array_api_strict": "array_api_strict", "jax": "jax.numpy", "torch": "torch"}[library]
     asarray = importlib.import_module(xp).asarray
-    half = {"nodes": [*inputs("x"), {"id": "c", "gate": "constant", "value": 0.5}, gate("y = mul(x, c)")], "outputs": ["y"]}
-    c = circuit({"id": "x", "gate": "input", "value": [1, 2, 3]}, {"id": "m", "gate": "scan", "circuit": "half", "over": ["x"], "inputs": ["x"]},
-                {"id": "k", "gate": "checkpoint", "circuit": "half", "inputs": ["m"]}, "f = reduce_sum(k)", circuits={"half": half})
+    half = {"nodes": [*inputs("x"), {"id": "c", "gate": "constant", "value": 0.5}, gate("y = mul(x, c)")],
+            "outputs": ["y"]}
+    c = circuit({"id": "x", "gate": "input", "value": [1, 2, 3]},
+                {"id": "m", "gate": "scan", "circuit": "half", "over": ["x"], "inputs": ["x"]},
+                {"id": "k", "gate": "checkpoint", "circuit": "half", "inputs": ["m"]}, "f = reduce_sum(k)",
+                circuits={"half": half})
     result = cf.Executor(c).run({"x": asarray(np.array([1.0, 2, 3]))})
     np.testing.assert_array_equal(np.asarray(result.gradients["x"]), [0.25] * 3)
     assert type(result.outputs["f"]) is type(asarray(np.zeros(())))
@@ -248,13 +264,16 @@ def scan(**changes) -> list[str]:
     ({"over": []}, "node 'r': 'over' is an empty list; expected 1 or more items"),
     ({"carry": {"k": "next"}}, "node 'r': carry: circuit 'step' has no input 'k'; it has 'h', 'x', 'W', 'U'"),
     ({"carry": {"h": "nxt"}}, "node 'r': carry: circuit 'step' has no output 'nxt'; did you mean 'next'?"),
-    ({"carry": {"h": "next", "x": "next"}, "over": ["U"]}, "node 'r': carry: output 'next' is the next value of two inputs"),
+    ({"carry": {"h": "next", "x": "next"}, "over": ["U"]},
+     "node 'r': carry: output 'next' is the next value of two inputs"),
     ({"carry": {"h": "y"}}, None),
-    ({"carry": {"W": "next"}}, "node 'r': scan needs a carry that keeps its type: W is float64 (3, 3), its next value next is "
+    ({"carry": {"W": "next"}},
+     "node 'r': scan needs a carry that keeps its type: W is float64 (3, 3), its next value next is "
                                "float64 (3,)"),
     ({"over": ["x", "W"]}, "node 'r': scan goes over axes of equal size; x has 5, W has 3"),
     ({"circuit": "stepp"}, "node 'r': there is no circuit \"stepp\"; did you mean 'step'?"),
-    ({"inputs": {"h": "h0", "x": "xs", "W": "W"}}, "node 'r': scan takes 4 operands (h, x, W, U); it has 3; missing: 'U'"),
+    ({"inputs": {"h": "h0", "x": "xs", "W": "W"}},
+     "node 'r': scan takes 4 operands (h, x, W, U); it has 3; missing: 'U'"),
     ({"cache": 0}, "node 'r': 'cache' is 0; expected 1 or more"),
 ])
 def test_faults_of_a_scan(changes, message):
@@ -267,7 +286,8 @@ def test_faults_of_a_scan(changes, message):
 
 def test_faults_of_an_if_and_of_what_runs_as_a_unit():
     def found(*nodes, **circuits):
-        return faults(document("x = 1", *nodes, outputs=[nodes[-1]["id"]] if isinstance(nodes[-1], dict) else None, circuits=circuits))
+        return faults(document("x = 1", *nodes, outputs=[nodes[-1]["id"]] if isinstance(nodes[-1], dict) else None,
+                               circuits=circuits))
 
     one = {"nodes": [*inputs("x"), gate("y = neg(x)")], "outputs": ["y"]}
     other = {"nodes": [*inputs("x"), gate("z = neg(x)")], "outputs": ["z"]}
@@ -282,11 +302,14 @@ def test_faults_of_an_if_and_of_what_runs_as_a_unit():
         "node 'f': if needs a scalar condition of dtype bool; it is float64 ()"]
     assert found({"id": "f", "gate": "scan", "circuit": "one", "over": ["x"], "inputs": ["x"]}, one=one) == [
         "node 'f': scan goes over x, which needs at least one axis; it is a scalar"]
-    held = {"nodes": [*inputs("x"), {"id": "w", "gate": "parameter", "value": 2}, gate("y = mul(x, w)")], "outputs": ["y"]}
+    held = {"nodes": [*inputs("x"), {"id": "w", "gate": "parameter", "value": 2}, gate("y = mul(x, w)")],
+            "outputs": ["y"]}
     assert found({"id": "f", "gate": "checkpoint", "circuit": "held", "inputs": ["x"]}, held=held) == [
-        "node 'f/w': inside a node that runs as a unit there are no parameters of its own; make it an input of the circuit and "
+        "node 'f/w': inside a node that runs as a unit there are no parameters of its own; make it an input of the "
+        "circuit and "
         "give it a value from outside"]
-    around = {"nodes": [*inputs("x"), {"id": "y", "gate": "checkpoint", "circuit": "around", "inputs": ["x"]}], "outputs": ["y"]}
+    around = {"nodes": [*inputs("x"), {"id": "y", "gate": "checkpoint", "circuit": "around", "inputs": ["x"]}],
+              "outputs": ["y"]}
     assert found({"id": "f", "gate": "checkpoint", "circuit": "around", "inputs": ["x"]}, around=around) == [
         "node 'y': a circuit cannot call itself: around → around"]
     broken = {"nodes": [*inputs("x"), gate("y = matmul(x, x)")], "outputs": ["y"]}
@@ -307,9 +330,11 @@ def test_faults_of_an_if_and_of_what_runs_as_a_unit():
     {"nodes": [*inputs("x")], "outputs": ["x", "x"]},
 ])
 def test_a_fault_inside_of_a_unit_is_one_fault(body):
-    for node in ({"gate": "checkpoint", "circuit": "body", "inputs": ["x"]}, {"gate": "scan", "circuit": "body", "over": ["x"], "inputs": ["x"]},
+    for node in ({"gate": "checkpoint", "circuit": "body", "inputs": ["x"]},
+                 {"gate": "scan", "circuit": "body", "over": ["x"], "inputs": ["x"]},
                  {"gate": "if", "then": "body", "else": "body", "inputs": {"condition": "c", "x": "x"}}):
-        made = [{"id": "x", "gate": "input", "value": [1, 2]}, {"id": "c", "gate": "constant", "value": True}, {"id": "f", **node}, gate("g = neg(f)")]
+        made = [{"id": "x", "gate": "input", "value": [1, 2]}, {"id": "c", "gate": "constant", "value": True},
+                {"id": "f", **node}, gate("g = neg(f)")]
         assert len(faults(document(*made, circuits={"body": body}))) == 1
 
 

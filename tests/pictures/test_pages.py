@@ -23,7 +23,8 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"], timeout=GUARD * 1000)
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"],
+                                             timeout=GUARD * 1000)
         yield started
         started.close()
 
@@ -46,7 +47,8 @@ class Opened:
         """The numbers that are visible, by wire: (value, gradient)."""
         return self.page.evaluate("""() => Object.fromEntries([...document.querySelectorAll(".wire")].map((wire) => [
             wire.id, ["value", "gradient"].map((kind) => [...wire.querySelectorAll("tspan." + kind)]
-                .filter((e) => getComputedStyle(e).visibility === "visible").map((e) => e.textContent.trim()).join(" "))]))""")
+                .filter((e) => getComputedStyle(e).visibility === "visible")
+                .map((e) => e.textContent.trim()).join(" "))]))""")
 
     def step(self):
         return re.sub("\n+", "\n", self.page.locator("#told").inner_text())
@@ -113,7 +115,8 @@ def test_steps_go_forward_and_back_gate_by_gate(opened):
     assert told[10] == "forward pass\nf = num * invden = 1.54564"
     assert all(not gradient for value, gradient in states[10].values())
     assert told[11] == "reverse sweep\ndf = 1  # the upstream gradient"
-    assert told[12].startswith("reverse sweep\nf = num * invden: mul sends each operand the gradient times all other operands\ndnum = df * invden = 0.512144\n")
+    assert told[12].startswith("reverse sweep\nf = num * invden: mul sends each operand the gradient times all other "
+                               "operands\ndnum = df * invden = 0.512144\n")
     assert told[19] == "reverse sweep, a fork\nx forks: its contributions add up.\ndx = 2.05957"
     before, after = states[18], states[19]
     assert {key for key in after if after[key] != before[key]} == {"w1"}  # the stem of x, and nothing else
@@ -156,11 +159,13 @@ def test_pointing_and_the_tab_key_tell_the_number_the_rule_and_the_json(opened):
     gate = page.page.locator(".node.gate", has_text="1/x")
     gate.hover()
     detail = page.page.locator("#detail").inner_text()
-    for part in ("invden = reciprocal(den)", "reciprocal scales its gradient by minus the square of its output", repr(float(result.values["invden"])),
+    for part in ("invden = reciprocal(den)", "reciprocal scales its gradient by minus the square of its output",
+                 repr(float(result.values["invden"])),
                  repr(float(result.gradients["invden"])), '{"id": "invden", "gate": "reciprocal", "inputs": ["den"]}'):
         assert part in detail
     page.page.locator("#w1").hover()
-    assert page.page.locator("#detail").inner_text().split("\n") == ["wire", "x", "value", "3.0", "gradient", repr(float(result.gradients["x"]))]
+    assert page.page.locator("#detail").inner_text().split("\n") == ["wire", "x", "value", "3.0", "gradient",
+                                                                     repr(float(result.gradients["x"]))]
     page.page.locator("#whole").focus()
     page.press("Tab")
     focused = page.page.evaluate("document.activeElement.getAttribute('aria-label')")
@@ -172,7 +177,8 @@ def test_a_tensor_is_told_with_all_of_its_numbers(opened):
     result = cf.Executor(cf.load(ROOT / "circuits/matrix_product.json")).run()
     page = opened(cf.draw(result, "html"))
     for name in ("W", "X", "D"):
-        key = page.page.evaluate(f"() => [...document.querySelectorAll('.node')].map((n) => n.id).find((id) => parts[id][0][1].startsWith('{name}'))")
+        key = page.page.evaluate(f"() => [...document.querySelectorAll('.node')].map((n) => n.id).find((id) => "
+                                 f"parts[id][0][1].startsWith('{name}'))")
         page.page.evaluate(f"describe('{key}')")
         told = page.page.locator("#detail").inner_text()
         for x in (*result.values[name].ravel(), *result.gradients[name].ravel()):
@@ -204,7 +210,8 @@ def test_pan_and_zoom(opened):
 
 def test_a_tensor_comes_and_goes_with_its_strip(opened):
     page = opened(cf.draw(cf.Executor(cf.load(ROOT / "circuits/matrix_product.json")).run(), "html"))
-    visible = "() => [...document.querySelectorAll('polygon.value, polygon.gradient')].filter((e) => getComputedStyle(e).visibility === 'visible').length"
+    visible = """() => [...document.querySelectorAll("polygon.value, polygon.gradient")]
+        .filter((e) => getComputedStyle(e).visibility === "visible").length"""
     everything = page.page.evaluate(visible)
     assert everything == 48
     page.press("Home")
@@ -221,7 +228,8 @@ def test_every_circuit_has_a_page_whose_last_step_is_the_whole_picture(opened, p
         assert not any(value or gradient for value, gradient in page.shown().values())
         page.press("End")
         assert page.shown() == whole
-        assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight")
+        assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth && "
+                                  "document.documentElement.scrollHeight <= innerHeight")
 
 
 def test_structures_and_overviews_have_no_steps(opened):
@@ -257,7 +265,8 @@ def test_the_policy_lets_nothing_in(browser, tmp_path):
     while page.page.evaluate("window.evil") is None and len(page.complaints) < 3:
         page.page.wait_for_timeout(50)
     assert page.page.evaluate("window.evil") is None
-    assert sum("Content Security Policy" in complaint or "content security policy" in complaint.lower() for complaint in page.complaints) >= 3
+    assert sum("Content Security Policy" in complaint or "content security policy" in complaint.lower()
+               for complaint in page.complaints) >= 3
     assert all(failure == "csp" for _, failure in failures)
     assert {url for url in page.requests if not url.startswith("file:")} <= {url for url, _ in failures}
     page.context.close()
@@ -266,14 +275,18 @@ def test_the_policy_lets_nothing_in(browser, tmp_path):
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_text_is_shown_and_nothing_else(opened, hostile):
     text = document({"id": "x", "gate": "input", "value": 1, "label": hostile},
-                    {"id": "f", "gate": "neg", "inputs": ["x"], "label": hostile, "metadata": {"k": hostile}}, name=hostile, description=hostile)
+                    {"id": "f", "gate": "neg", "inputs": ["x"], "label": hostile, "metadata": {"k": hostile}},
+                    name=hostile, description=hostile)
     result = cf.Executor(cf.loads(text)).run()
     page = opened(cf.draw(result, "html"))
     page.page.locator("#n2").hover()
     assert '"gate": "neg"' in page.page.locator("#detail").inner_text()
-    tags = page.page.evaluate("() => [...new Set([...document.querySelectorAll('body *')].map((e) => e.localName))].sort()")
-    assert set(tags) <= set("header h1 p div span button label input output section main aside script pre dl dt dd svg title desc g path polygon "
+    tags = page.page.evaluate("() => [...new Set([...document.querySelectorAll('body *')].map((e) => "
+                              "e.localName))].sort()")
+    assert set(tags) <= set("header h1 p div span button label input output section main aside script pre dl dt dd svg "
+                            "title desc g path polygon "
                             "ellipse text tspan rect".split())
     told = opened(cf.explain(result, "html"))
-    tags = told.page.evaluate("() => [...new Set([...document.querySelectorAll('body *')].map((e) => e.localName))].sort()")
+    tags = told.page.evaluate("() => [...new Set([...document.querySelectorAll('body *')].map((e) => "
+                              "e.localName))].sort()")
     assert set(tags) <= set("main h1 h2 h3 p table tbody tr th td code ul li".split())

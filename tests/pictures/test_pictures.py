@@ -41,7 +41,8 @@ def run(path, **options):
 def on_wires(made):
     """(from, to, value, gradient) of every wire, vertices by their first line; a fork is a dot."""
     names = {v.key: v.lines[0] if v.lines else "•" for v in made.vertices}
-    return [(names[w.source], names[w.target], w.value.text if w.value else "", w.gradient.text if w.gradient else "") for w in made.wires]
+    return [(names[w.source], names[w.target], w.value.text if w.value else "", w.gradient.text if w.gradient else "")
+            for w in made.wires]
 
 
 def parsed(content):
@@ -53,21 +54,26 @@ def parsed(content):
 def test_the_neuron_has_the_numbers_of_the_classic_figure_where_they_belong():
     made = picture(run(ROOT / "circuits/sigmoid_neuron.json"))
     assert on_wires(made) == [
-        ("w0", "*", "2.00", "-0.20"), ("x0", "*", "-1.00", "0.39"), ("w1", "*", "-3.00", "-0.39"), ("x1", "*", "-2.00", "-0.59"),
-        ("w2", "+", "-3.00", "0.20"), ("*", "+", "-2.00", "0.20"), ("*", "+", "6.00", "0.20"), ("+", "+", "4.00", "0.20"),
-        ("+", "-", "1.00", "0.20"), ("-", "exp", "-1.00", "-0.20"), ("exp", "+", "0.37", "-0.53"), ("one", "+", "1.00", ""),
+        ("w0", "*", "2.00", "-0.20"), ("x0", "*", "-1.00", "0.39"), ("w1", "*", "-3.00", "-0.39"),
+        ("x1", "*", "-2.00", "-0.59"),
+        ("w2", "+", "-3.00", "0.20"), ("*", "+", "-2.00", "0.20"), ("*", "+", "6.00", "0.20"),
+        ("+", "+", "4.00", "0.20"),
+        ("+", "-", "1.00", "0.20"), ("-", "exp", "-1.00", "-0.20"), ("exp", "+", "0.37", "-0.53"),
+        ("one", "+", "1.00", ""),
         ("+", "1/x", "1.37", "-0.53"), ("1/x", "f", "0.73", "1.00")]
 
 
 def test_at_a_fork_the_stem_has_the_sum_and_each_branch_its_contribution():
     made = picture(run(ROOT / "circuits/fork.json"))
-    assert on_wires(made) == [("x", "•", "3.00", "-3.00"), ("•", "*", "", "-4.00"), ("•", "+", "", "1.00"), ("y", "*", "-4.00", "3.00"),
+    assert on_wires(made) == [("x", "•", "3.00", "-3.00"), ("•", "*", "", "-4.00"), ("•", "+", "", "1.00"),
+                              ("y", "*", "-4.00", "3.00"),
                               ("*", "+", "-12.00", "1.00"), ("+", "f", "-9.00", "1.00")]
     assert [(w.of, w.edges) for w in made.wires[:3]] == [("x", ()), ("x", (("xy", 0),)), ("x", (("f", 1),))]
 
 
 def test_an_output_that_is_also_read_forks_with_its_upstream_gradient():
-    made = picture(cf.Executor(circuit("x = 3", "q = neg(x)", "f = exp(q)", outputs=["q", "f"])).run(upstream={"q": 5.0}))
+    made = picture(cf.Executor(circuit("x = 3", "q = neg(x)", "f = exp(q)",
+                                       outputs=["q", "f"])).run(upstream={"q": 5.0}))
     assert ("•", "q", "", "5.00") in on_wires(made)
     assert ("-", "•", "-3.00", "5.05") in on_wires(made)
 
@@ -109,9 +115,12 @@ def test_every_number_is_told_in_full():
 
 
 @pytest.mark.parametrize(("x", "text"), [
-    (0.0, "0.00"), (-0.0, "0.00"), (1.0, "1.00"), (0.7310585, "0.73"), (-0.0357615, "-0.036"), (0.0995, "0.10"), (0.099, "0.099"),
-    (1234.5, "1234.50"), (1e5, "1.0e+05"), (0.00094, "9.4e-04"), (0.001, "0.001"), (np.inf, "∞"), (-np.inf, "-∞"), (np.nan, "NaN"),
-    (np.bool_(True), "true"), (False, "false"), (np.int64(3), "3"), (-7, "-7"), (12345678, "1.2e+07"), (np.float32(0.1), "0.10"),
+    (0.0, "0.00"), (-0.0, "0.00"), (1.0, "1.00"), (0.7310585, "0.73"), (-0.0357615, "-0.036"), (0.0995, "0.10"),
+    (0.099, "0.099"),
+    (1234.5, "1234.50"), (1e5, "1.0e+05"), (0.00094, "9.4e-04"), (0.001, "0.001"), (np.inf, "∞"), (-np.inf, "-∞"),
+    (np.nan, "NaN"),
+    (np.bool_(True), "true"), (False, "false"), (np.int64(3), "3"), (-7, "-7"), (12345678, "1.2e+07"),
+    (np.float32(0.1), "0.10"),
 ])
 def test_numbers_in_short(x, text):
     assert number(x) == text
@@ -124,7 +133,8 @@ def test_calls_are_drawn_open_or_closed():
     opened, closed = picture(result), picture(result, depth=0)
     assert [(g.title, g.parent) for g in opened.groups] == [("h1: neuron", ""), ("h2: neuron", ""), ("h3: neuron", "")]
     assert closed.groups == []
-    assert [v.lines for v in closed.vertices if v.kind == Kind.CIRCUIT] == [("h1", "neuron", "6 nodes"), ("h2", "neuron", "6 nodes"), ("h3", "neuron", "6 nodes")]
+    assert [v.lines for v in closed.vertices if v.kind
+            == Kind.CIRCUIT] == [("h1", "neuron", "6 nodes"), ("h2", "neuron", "6 nodes"), ("h3", "neuron", "6 nodes")]
     wires = on_wires(closed)
     assert ("h1", "+", "0.73", "1.00") in wires
     assert ("w1", "h1", "[2.00, -3.00]", "[-0.20, -0.39]") in wires
@@ -132,10 +142,13 @@ def test_calls_are_drawn_open_or_closed():
 
 
 def test_calls_within_calls_nest_to_the_depth_asked_for():
-    inner = {"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["x"]}], "outputs": ["y"]}
+    inner = {"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["x"]}],
+             "outputs": ["y"]}
     outer = {"circuits": {"inner": {k: v for k, v in inner.items() if k != "circuitflow"}},
-             "nodes": [{"id": "x", "gate": "input"}, {"id": "a", "gate": "call", "circuit": "inner", "inputs": ["x"]}], "outputs": ["a"]}
-    result = cf.Executor(circuit("x = 1", {"id": "c", "gate": "call", "circuit": "outer", "inputs": ["x"]}, circuits={"outer": outer})).run()
+             "nodes": [{"id": "x", "gate": "input"}, {"id": "a", "gate": "call", "circuit": "inner", "inputs": ["x"]}],
+             "outputs": ["a"]}
+    result = cf.Executor(circuit("x = 1", {"id": "c", "gate": "call", "circuit": "outer", "inputs": ["x"]},
+                                 circuits={"outer": outer})).run()
     titles = {depth: [(g.title, g.parent) for g in picture(result, depth).groups] for depth in (0, 1, 2, 9)}
     assert titles[0] == []
     assert titles[1] == [("c: outer", "")]
@@ -150,8 +163,11 @@ def test_nodes_that_apply_circuits_are_boxes_that_name_them():
 
 def test_a_depth_that_nobody_could_read_is_refused():
     big = circuit("x0 = 1", *(f"x{i + 1} = neg(x{i})" for i in range(2100)))
-    with pytest.raises(cf.InputError, match="open to depth 0 the circuit has 2101 nodes and closed calls with 2101 wires, which nobody "
-                                            "could read: at most 2000 with 3000 wires are drawn one by one; ask for less depth, or leave it out for an overview"):
+    with pytest.raises(cf.InputError,
+                       match="open to depth 0 the circuit has 2101 nodes and closed calls with 2101 wires, which "
+                             "nobody "
+                                            "could read: at most 2000 with 3000 wires are drawn one by one; ask for "
+                                            "less depth, or leave it out for an overview"):
         picture(big, 0)
 
 
@@ -194,16 +210,20 @@ def test_what_crosses_a_boundary_is_what_is_read_beyond_it(seed, count):
         if vertex.lines[0] != "sources":
             last = int(vertex.lines[0].replace(",", "").split()[-1])
         below = {name for name in big.nodes if levels[name] <= last}
-        read = {e.source for name, node in big.nodes.items() if name not in below for e in node.operands} | {o.node for o in big.outputs.values()}
+        read = {e.source for name, node in big.nodes.items() if name not in below
+                for e in node.operands} | {o.node for o in big.outputs.values()}
         crossing = below & read
         assert wire.value.text.split()[0].replace(",", "") == str(len(crossing))
         norm = np.sqrt(sum(float(result.gradients[name])**2 for name in crossing if name in result.gradients))
-        assert wire.gradient.full.endswith(repr(float(norm))) or float(wire.gradient.full.split()[-1]) == pytest.approx(norm)
+        assert wire.gradient.full.endswith(repr(float(norm))) or float(wire.gradient.full.split()[-1]) == pytest.approx(
+            norm)
 
 
 def test_an_overview_counts_calls_by_the_circuit_that_they_apply():
-    nodes = ["x = 1", *({"id": f"c{i}", "gate": "call", "circuit": "twice", "inputs": [f"c{i - 1}" if i else "x"]} for i in range(400))]
-    twice = {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "add", "inputs": ["x", "x"]}], "outputs": ["y"]}
+    nodes = ["x = 1", *({"id": f"c{i}", "gate": "call", "circuit": "twice", "inputs": [f"c{i - 1}" if i else "x"]}
+                        for i in range(400))]
+    twice = {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "add", "inputs": ["x", "x"]}],
+             "outputs": ["y"]}
     made = picture(circuit(*nodes, circuits={"twice": twice}))
     assert made.vertices[0].lines == ("sources", "1 input")
     assert made.vertices[1].lines[1] == "50 twice"
@@ -213,7 +233,8 @@ def test_an_overview_counts_calls_by_the_circuit_that_they_apply():
 
 def test_kinds_and_outputs_beyond_a_few_are_counted():
     gates = ["neg", "exp", "tanh", "sin", "cos", "sqrt", "abs", "square", "sigmoid"]
-    made = overview(circuit("x = 1", *(f"n{i} = {g}(x)" for i, g in enumerate(gates)), outputs=[f"n{i}" for i in range(9)]), None)
+    made = overview(circuit("x = 1", *(f"n{i} = {g}(x)" for i, g in enumerate(gates)),
+                            outputs=[f"n{i}" for i in range(9)]), None)
     assert made.vertices[1].lines[-1] == "3 others"
     assert made.vertices[-1].lines[-1] == "3 others"
 
@@ -256,11 +277,13 @@ def test_nothing_overlaps_and_nothing_is_cut_off(path, theme):
         root = parsed(cf.draw(result, theme=theme, depth=depth))
         found = boxes(root)
         made = picture(result, depth)
-        assert set(found) == {v.key for v in made.vertices} | {w.key for w in made.wires if w.value or w.gradient or w.name}
+        assert set(found) == {v.key for v in made.vertices} | {w.key for w in made.wires if w.value or w.gradient
+                                                               or w.name}
         for (a, box), (b, other) in itertools.combinations(found.items(), 2):
             assert not overlap(box, other), (a, b)
         ground = root.find(f"{SVG}g/{SVG}polygon")
-        xs, ys = zip(*((float(x), float(y)) for x, y in re.findall(r"(-?[\d.]+),(-?[\d.]+)", ground.get("points"))), strict=True)
+        xs, ys = zip(*((float(x), float(y)) for x, y in re.findall(r"(-?[\d.]+),(-?[\d.]+)", ground.get("points"))),
+                     strict=True)
         for box in found.values():
             assert min(xs) <= box[0]
             assert box[2] <= max(xs)
@@ -274,7 +297,8 @@ def test_the_text_of_an_svg_is_text(path):
     made = picture(result)
     shown = ["".join(text.itertext()) for text in parsed(cf.draw(result)).iter(f"{SVG}text")]
     expected = [line for v in made.vertices for line in v.lines] + [g.title for g in made.groups]
-    expected += [" ".join(x for x in (w.name, w.value.text if w.value else "") if x) for w in made.wires if w.value or w.name]
+    expected += [" ".join(x for x in (w.name, w.value.text if w.value else "") if x) for w in made.wires if w.value
+                 or w.name]
     expected += [w.gradient.text for w in made.wires if w.gradient]
     assert Counter(shown) == Counter(expected)
 
@@ -288,7 +312,8 @@ def test_every_form_is_written(path):
     text = cf.draw(result, "dot").decode()
     graph = pygraphviz.AGraph(string=text)
     made = picture(result)
-    assert set(graph.nodes()) == {v.key for v in made.vertices} | {w.key for w in made.wires if w.value or w.gradient or w.name}
+    assert set(graph.nodes()) == {v.key for v in made.vertices} | {w.key for w in made.wires if w.value or w.gradient
+                                                                   or w.name}
     flowchart = cf.draw(result, "mmd").decode()
     assert flowchart.startswith("---\ntitle: ")
     assert len(re.findall(r"-->", flowchart)) == len(made.wires)
@@ -322,7 +347,9 @@ def test_shades_run_from_one_end_to_the_other():
 
 def test_unknown_forms_and_themes_are_refused():
     subject = cf.load(ROOT / "circuits/product.json")
-    with pytest.raises(cf.InputError, match="there is no form 'jpg' of picture; did you mean 'png'\\?; there are svg, png, pdf, html, dot, mmd"):
+    with pytest.raises(cf.InputError,
+                       match="there is no form 'jpg' of picture; did you mean 'png'\\?; there are svg, png, pdf, html, "
+                             "dot, mmd"):
         cf.draw(subject, "jpg")
     with pytest.raises(cf.InputError, match="there is no theme 'drak'; did you mean 'dark'\\?; there are light, dark"):
         cf.draw(subject, theme="drak")
@@ -331,7 +358,8 @@ def test_unknown_forms_and_themes_are_refused():
 def test_without_pygraphviz_the_extra_is_named_and_text_forms_still_work(monkeypatch):
     subject = cf.load(ROOT / "circuits/product.json")
     monkeypatch.setattr(graphviz, "find_spec", lambda name: None)
-    with pytest.raises(cf.MissingExtraError, match="pictures are laid out by Graphviz: pip install 'circuitflow\\[draw\\]'; DOT and Mermaid "
+    with pytest.raises(cf.MissingExtraError,
+                       match="pictures are laid out by Graphviz: pip install 'circuitflow\\[draw\\]'; DOT and Mermaid "
                                                    "\\(-o FILE.dot, -o FILE.mmd\\) need nothing"):
         cf.draw(subject)
     assert cf.draw(subject, "dot").startswith(b"// product\ndigraph circuit {")
@@ -354,8 +382,10 @@ def test_drawing_imports_no_graphviz_into_this_process():
 # Hostile text ---------------------------------------------------------------------------------------------------------
 
 def hostile_circuit(text):
-    return cf.loads(document({"id": "x", "gate": "input", "value": 1, "label": text}, {"id": "y", "gate": "parameter", "value": 2, "label": text},
-                             {"id": "f", "gate": "mul", "inputs": ["x", "y"], "label": text, "description": text, "metadata": {"k": text}},
+    return cf.loads(document({"id": "x", "gate": "input", "value": 1, "label": text},
+                             {"id": "y", "gate": "parameter", "value": 2, "label": text},
+                             {"id": "f", "gate": "mul", "inputs": ["x", "y"], "label": text, "description": text,
+                              "metadata": {"k": text}},
                              name=text, description=text))
 
 
@@ -371,7 +401,8 @@ def test_hostile_text_stays_text(hostile):
     svg = cf.draw(result).decode()
     assert safe(svg)
     root = parsed(svg)
-    tags = [Counter("shape" if e.tag in (f"{SVG}path", f"{SVG}ellipse") else e.tag for e in tree.iter()) for tree in (root, parsed(cf.draw(plain)))]
+    tags = [Counter("shape" if e.tag in (f"{SVG}path", f"{SVG}ellipse") else e.tag for e in tree.iter())
+            for tree in (root, parsed(cf.draw(plain)))]
     assert tags[0] == tags[1]
     assert {e.tag for e in root.iter()} <= {SVG + t for t in "svg title desc g polygon path ellipse text tspan".split()}
     assert not any(name.startswith("on") or "href" in name for e in root.iter() for name in e.attrib)
@@ -384,19 +415,23 @@ def test_hostile_text_stays_text(hostile):
     assert set(graph.nodes()) == set(expected.nodes())
     assert set(graph.edges()) == set(expected.edges())
     for node in graph.nodes():
-        assert set(dict(node.attr)) <= set("label shape style fillcolor penwidth height width margin id class tooltip fixedsize color".split())
+        assert set(dict(node.attr)) <= set("label shape style fillcolor penwidth height width margin id class tooltip "
+                                           "fixedsize color".split())
 
     flowchart = cf.draw(result, "mmd").decode()
     assert safe(flowchart)
     assert len(flowchart.splitlines()) == len(cf.draw(plain, "mmd").decode().splitlines())
     assert re.sub(r'"[^"]*"', '""', flowchart) == re.sub(r'"[^"]*"', '""', cf.draw(plain, "mmd").decode())
-    assert set(re.findall(r"[<>&`\[\]{}()|\\]", "".join(re.findall(r'"([^"]*)"', flowchart)).replace("<br/>", ""))) == set()
+    assert set(re.findall(r"[<>&`\[\]{}()|\\]",
+                          "".join(re.findall(r'"([^"]*)"', flowchart)).replace("<br/>", ""))) == set()
 
     page = cf.draw(result, "html").decode()
     assert safe(page.replace("\t", ""))
     assert page.count("<script") == 2
     assert page.count("</script") == 2
-    assert "{{" not in re.sub(r'(?s)<script>.*?</script>|<script type="application/json".*?</script>|<title>.*?</title>|<h1>.*?</h1>|<p>.*?</p>|<svg.*?</svg>', "", page)
+    assert "{{" not in re.sub(r'(?s)<script>.*?</script>|<script '
+                              r'type="application/json".*?</script>|<title>.*?</title>|<h1>.*?</h1>|<p>.*?</p>|'
+                              r"<svg.*?</svg>", "", page)
     data = json.loads(re.search(r'(?s)<script type="application/json" id="data">(.*?)</script>', page)[1])
     assert data["parts"]
 
@@ -459,7 +494,8 @@ def test_notebooks_without_pygraphviz_show_tables(monkeypatch):
     monkeypatch.setattr(graphviz, "find_spec", lambda name: None)
     subject = hostile_circuit('<b>"x"')
     assert "<tr><td>f</td><td>x * y</td><td>float64 ()</td></tr>" in notebook.circuit_as_html(subject)
-    assert "<tr><td>f</td><td>x * y</td><td>2</td><td>1</td></tr>" in notebook.result_as_html(cf.Executor(subject).run())
+    assert "<tr><td>f</td><td>x * y</td><td>2</td><td>1</td></tr>" in notebook.result_as_html(
+        cf.Executor(subject).run())
     assert "… 41 more" in notebook.circuit_as_html(circuit("x0 = 1", *(f"x{i + 1} = neg(x{i})" for i in range(100))))
 
 
@@ -474,5 +510,6 @@ def test_notebooks_show_hostile_text_as_text(hostile):
 
 
 def test_outside_of_notebooks_nothing_is_imported():
-    code = "import sys, circuitflow\nassert not [m for m in sys.modules if m.startswith(('circuitflow.', 'IPython', 'numpy'))]"
+    code = ("import sys, circuitflow\n"
+            "assert not [m for m in sys.modules if m.startswith(('circuitflow.', 'IPython', 'numpy'))]")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

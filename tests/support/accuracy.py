@@ -51,7 +51,8 @@ class Row:
 
 
 def _exp(x: Any) -> Any:
-    """Of a number that is far out of range, the infinity or zero that it is rounded to: mpmath would compute its digits."""
+    """Of a number that is far out of range, the infinity or zero that it is rounded to: mpmath would compute its
+    digits."""
     return mp.exp(x) if abs(x) < 1e5 else mpf(0) if x < 0 else mp.inf
 
 
@@ -127,7 +128,8 @@ def _no_pole(tiny: float, x: Any) -> Any:
 
 
 def _dip(factor: Callable[[Any], Any], lost: int = 0) -> Callable[..., Any]:
-    """The scale of a slope that is 0 in a dip below 0: its first term; further down, x times a subnormal factor, which may have lost bits."""
+    """The scale of a slope that is 0 in a dip below 0: its first term; further down, x times a subnormal factor,
+    which may have lost bits."""
     return lambda tiny, x: min(factor(x), abs(x)) if x > -3 else tiny * abs(x) * mpf(2) ** (lost if x < -37 else 0)
 
 
@@ -181,7 +183,8 @@ ROWS: dict[str, Row] = {
     "pow": Row((lambda x, y: x**y, lambda x, y: y * x ** (y - 1), _pow_y), (4, 520, 4),
                scale=lambda tiny, x, y: tiny * max(abs(y), abs(mp.log(x))),
                domain=lambda tiny, x, y: (x > math.sqrt(tiny)) & (x < 1 / math.sqrt(tiny)),
-               why=f"y - 1 is rounded; {_SUBNORMAL}; for x within the root of the range: beyond, x^(y - 1) may leave it"),
+               why=f"y - 1 is rounded; {_SUBNORMAL}; for x within the root of the range: beyond, x^(y - 1) may leave "
+                   f"it"),
     "sqrt": Row((mp.sqrt, lambda x: 1 / (2 * mp.sqrt(x))), domain=lambda tiny, x: x > 0),
     "square": Row((lambda x: x * x, lambda x: 2 * x)),
     "hypot": Row((mp.hypot, lambda x, y: x / mp.hypot(x, y), lambda x, y: y / mp.hypot(x, y)),
@@ -201,7 +204,8 @@ ROWS: dict[str, Row] = {
     "lgamma": Row((_lgamma, lambda x: _polygamma(0, x)), (8, 4), domain=_no_pole, scale=_gamma_scale,
                   why="SciPy's and Python's own; near zeros ulps of 1, below 0 of ln Γ(1 - x) or ln(abs(x))"),
     "polygamma": Row((lambda x: _polygamma(1, x), lambda x: _polygamma(2, x)), (8, 8), domain=_no_pole,
-                     scale=_gamma_scale, attributes={"n": 1}, why="a power of the cotangent below 0; as lgamma near zeros"),
+                     scale=_gamma_scale, attributes={"n": 1},
+                     why="a power of the cotangent below 0; as lgamma near zeros"),
     # trigonometric
     "sin": Row((mp.sin, mp.cos)),
     "cos": Row((mp.cos, lambda x: -mp.sin(x))),
@@ -248,13 +252,15 @@ ROWS: dict[str, Row] = {
 }
 """By the gate's name, and what tells its attributes."""
 
-EXACT = ("neg", "identity", "stop_gradient", "abs", "sign", "max", "min", "clip", "floor", "ceil", "round", "mod", "relu",
+EXACT = ("neg", "identity", "stop_gradient", "abs", "sign", "max", "min", "clip", "floor", "ceil", "round", "mod",
+         "relu",
          "thresholded_relu")
 """Element-wise gates that choose, or round to integers."""
 
 
 def points(row: Row, count: int, dtype: Any) -> tuple[np.ndarray, ...]:
-    """Operands in the domain: half log-spaced over the whole range of magnitudes, half from 2⁻¹² to 2¹¹; of both signs."""
+    """Operands in the domain: half log-spaced over the whole range of magnitudes, half from 2⁻¹² to 2¹¹; of both
+    signs."""
     info = np.finfo(dtype)
     ranges = [(math.log2(float(info.smallest_subnormal)), math.log2(float(info.max))), (-12.0, 11.0)]
     columns = []
@@ -317,7 +323,10 @@ def measured(name: str, count: int, dtype: Any) -> Iterator[tuple[float, tuple[f
 
 
 def bounds(row: Row, dtype: Any) -> tuple[float, ...]:
-    """What is promised, for the value and each slope. Large bounds grow with an exponent, of which float32 has fewer."""
+    """What is promised, for the value and each slope.
+
+    Large bounds grow with an exponent, of which float32 has fewer.
+    """
     share = 1.0 if dtype == np.float64 else 104 / 745
     return tuple(bound * share if bound > 100 else bound for bound in row.bounds or (ULPS,) * len(row.exact))
 

@@ -1,6 +1,7 @@
 """Points at ties, kinks, zeros and the ends of the range of floats: what we promise, beside what JAX and torch give.
 
-`CIRCUITFLOW_GOLDEN=write python -m pytest tests/test_conventions.py` writes the table as docs/conventions.md; that needs
+`CIRCUITFLOW_GOLDEN=write python -m pytest tests/test_conventions.py` writes the table as docs/conventions.md; that
+needs
 torch.
 """
 
@@ -34,12 +35,14 @@ def pull(gate: str, *operands: Any, g: Any = 1.0, dtype: Any = np.float64, **att
     with np.errstate(all="ignore"):
         out = row.forward(np, *xs, **attributes)
         sent = row.contributions(op, np.broadcast_to(np.asarray(g, dtype), out.shape), out, xs, wanted, attributes)
-        sent = [op.sum_to_like(c, x) if c is not None and c.shape != x.shape else c for c, x in zip(sent, xs, strict=True)]
+        sent = [op.sum_to_like(c, x) if c is not None and c.shape != x.shape else c for c,
+                x in zip(sent, xs, strict=True)]
     return out, [c for c, want in zip(sent, wanted, strict=True) if want]
 
 
 def as_array(x: Any, dtype: Any = np.float64) -> np.ndarray:
-    return np.asarray(x, x.dtype if isinstance(x, np.ndarray) and x.dtype.kind == "i" else bool if isinstance(x, bool) else dtype)
+    return np.asarray(x, x.dtype if isinstance(x, np.ndarray) and x.dtype.kind == "i" else bool if isinstance(x, bool)
+                      else dtype)
 
 
 GIVEN: dict[str, dict[str, Any]] = {"polygamma": {"n": 1}, "clip": {"min": -1.0, "max": 1.0}}
@@ -498,10 +501,12 @@ WHY = {
     "reduce_mean": "the sum may leave the range where the mean does not",
     "reduce_log_sum_exp": "equal infinities share evenly, as the operands of log_add_exp do",
     "softmax": "as reduce_log_sum_exp", "log_softmax": "as reduce_log_sum_exp",
-    "softmax_cross_entropy_loss": "a probability near 1 is told by the others, and one infinite score is the whole of it",
+    "softmax_cross_entropy_loss": "a probability near 1 is told by the others, and one infinite score is the whole of "
+                                  "it",
     "layer_normalization": "scaled before it is squared", "rms_normalization": "scaled before it is squared",
     "clip": "the slope is 1 from bound to bound; JAX halves it at them",
-    "gelu": "0 in value far below 0; JAX and torch multiply it by -∞", "swish": "0 far below 0, 1 far above, also in the limit",
+    "gelu": "0 in value far below 0; JAX and torch multiply it by -∞",
+    "swish": "0 far below 0, 1 far above, also in the limit",
     "mish": "as swish", "polygamma": "by reflection below 0, and 0 at ∞",
     "hard_swish": "divided before it is multiplied, so nothing leaves the range",
     "huber": "the slope beyond delta is ±1, however far",
@@ -546,11 +551,15 @@ EXCEPTIONS: list[tuple[str, tuple[Any, ...], str]] = [
     ("log1p", (-0.4,), XLA_LOG1P),
     ("layer_normalization", ([-1e200, 1e200], [1.0, 1.0]), XLA_FUSED),
 ]
-"""The points at which XLA gives something else, and why: on JAX arrays, and by the engine jax. Of other ways torch has the one of `DIGAMMA`."""
+"""The points at which XLA gives something else, and why: on JAX arrays, and by the engine jax.
+
+Of other ways torch has the one of `DIGAMMA`.
+"""
 
 # Where the oracle of the examples is for other operands.
 JAX = {
-    "max": lambda *xs, ties: functools.reduce(jnp.maximum, xs), "min": lambda *xs, ties: functools.reduce(jnp.minimum, xs),
+    "max": lambda *xs, ties: functools.reduce(jnp.maximum, xs), "min": lambda *xs,
+    ties: functools.reduce(jnp.minimum, xs),
     "mean": lambda *xs: functools.reduce(jnp.add, xs) / len(xs),
     "mul": lambda *xs: functools.reduce(jnp.multiply, xs), "add": lambda *xs: functools.reduce(jnp.add, xs),
     "rms_normalization": lambda x, scale, axis, epsilon: x / jnp.sqrt((x * x).mean() + epsilon) * scale,
@@ -582,12 +591,19 @@ def in_torch(gate: str, operands: tuple[Any, ...]) -> tuple[Any, list[Any]] | No
     import torch.nn.functional as nn
 
     functions = {
-        **{name: lambda *xs, name=name: functools.reduce(getattr(torch, name), xs) for name in ("add", "sub", "mul", "div", "pow")},
-        **{name: getattr(torch, name) for name in ["abs", "sqrt", "log", "reciprocal", "exp", "sigmoid", "tanh", "where", "square", "hypot", "floor", "ceil", "round", "expm1", "log1p", "erf", "erfc", "lgamma", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh", "sinc", "sign", "det"]},
-        **{name: getattr(nn, name) for name in ["relu", "softplus", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "softsign", "mish"]},
+        **{name: lambda *xs, name=name: functools.reduce(getattr(torch, name), xs)
+           for name in ("add", "sub", "mul", "div", "pow")},
+        **{name: getattr(torch, name) for name in ["abs", "sqrt", "log", "reciprocal", "exp", "sigmoid", "tanh",
+                                                   "where", "square", "hypot", "floor", "ceil", "round", "expm1",
+                                                   "log1p", "erf", "erfc", "lgamma", "tan", "asin", "acos", "atan",
+                                                   "atan2", "sinh", "cosh", "asinh", "acosh", "atanh", "sinc", "sign",
+                                                   "det"]},
+        **{name: getattr(nn, name) for name in ["relu", "softplus", "leaky_relu", "prelu", "elu", "selu", "celu",
+                                                "gelu", "softsign", "mish"]},
         "max": lambda *xs: functools.reduce(torch.maximum, xs), "min": lambda *xs: functools.reduce(torch.minimum, xs),
         "mod": torch.remainder, "log_add_exp": torch.logaddexp, "log_sigmoid": nn.logsigmoid, "swish": nn.silu,
-        "hard_swish": nn.hardswish, "softmax": lambda x: nn.softmax(x, -1), "log_softmax": lambda x: nn.log_softmax(x, -1),
+        "hard_swish": nn.hardswish, "softmax": lambda x: nn.softmax(x, -1),
+        "log_softmax": lambda x: nn.log_softmax(x, -1),
         "reduce_sum": torch.sum, "reduce_prod": torch.prod, "reduce_max": torch.amax, "reduce_min": torch.amin,
         "cum_prod": lambda x: torch.cumprod(x, 0), "cum_sum": lambda x: torch.cumsum(x, 0),
         "reduce_l1": lambda x: torch.linalg.vector_norm(x, 1), "reduce_l2": torch.linalg.vector_norm,
@@ -609,7 +625,8 @@ def equal(ours: tuple[Any, list[Any]], theirs: tuple[Any, list[Any]] | None) -> 
     if theirs is None:
         return True
     pairs = zip([ours[0], *ours[1]], [theirs[0], *theirs[1]], strict=True)
-    return all(np.allclose(np.asarray(a, float), np.asarray(b, float), rtol=1e-6, atol=1e-300, equal_nan=True) for a, b in pairs)
+    return all(np.allclose(np.asarray(a, float), np.asarray(b, float), rtol=1e-6, atol=1e-300, equal_nan=True) for a,
+               b in pairs)
 
 
 def page(torch: str) -> Iterator[str]:
@@ -637,7 +654,8 @@ def page(torch: str) -> Iterator[str]:
         ours = pull(gate, *operands)
         others = [in_jax(gate, operands), in_torch(gate, operands)]
         shown = ["" if equal(ours, theirs) else f"{_said(theirs[0])}; {_list(theirs[1])}" for theirs in others]
-        yield " | ".join([f"| {gate}", _given(operands), _said(value), _list(gradients), *shown, reason(gate, operands) if any(shown) else "",
+        yield " | ".join([f"| {gate}", _given(operands), _said(value), _list(gradients), *shown,
+                          reason(gate, operands) if any(shown) else "",
                           ""]).rstrip()
     yield ""
     yield "## On every engine"

@@ -36,7 +36,8 @@ def start(case: dict) -> None:
         os.setuid(NOBODY)
     os.umask(0o022)
     for number, name in enumerate(("stdin", "stdout", "stderr")):  # as Python begins
-        stream = None if number in case.get("closed", ()) else open(number, "w" if number else "r", closefd=False)  # noqa: SIM115
+        mode = "w" if number else "r"
+        stream = None if number in case.get("closed", ()) else open(number, mode, closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.argv = ["circuitflow", *case["arguments"]]
@@ -70,7 +71,8 @@ if __name__ == "__main__":
     from circuitflow.cli.main import COMMANDS
     for command in COMMANDS:
         importlib.import_module(f"circuitflow.cli.{command}")
-    for module in ("email.parser", "importlib.metadata", "pyarrow.csv", "pyarrow.parquet", "rich.table", "circuitflow.engines.staged.floats", "circuitflow.interpreter.check"):
+    for module in ("email.parser", "importlib.metadata", "pyarrow.csv", "pyarrow.parquet", "rich.table",
+                   "circuitflow.engines.staged.floats", "circuitflow.interpreter.check"):
         importlib.import_module(module)
     found = []
     for case in cases:

@@ -32,7 +32,8 @@ def upstream_of(example: Example) -> tuple[np.ndarray, ...]:
     """A gradient for every output; zeros for one that has none."""
     random = np.random.RandomState(9)
     outputs = [np.asarray(out) for out in each(run(example))]
-    return tuple(np.asarray(random.standard_normal(out.shape) if out.dtype.kind == "f" else np.zeros(out.shape), out.dtype)
+    return tuple(np.asarray(random.standard_normal(out.shape) if out.dtype.kind == "f" else np.zeros(out.shape),
+                            out.dtype)
                  for out in outputs)
 
 
@@ -52,7 +53,8 @@ def circuit_of(example: Example, gates: Any = GATES) -> cf.Circuit:
                   **attributes_of(example)})
     outputs = [f"out.{name}" for name in gates[example.gate].output_names(attributes_of(example))] or ["out"]
     upstream = {name: value(g) for name, g in zip(outputs, upstream_of(example), strict=True) if g.dtype.kind == "f"}
-    document = cf.Document.model_validate({"circuitflow": "1.0", "nodes": nodes, "outputs": outputs, "upstream": upstream})
+    document = cf.Document.model_validate({"circuitflow": "1.0", "nodes": nodes, "outputs": outputs,
+                                           "upstream": upstream})
     return cf.Circuit(document, gates=gates)
 
 
@@ -63,7 +65,8 @@ def scalar_examples():
             yield Example(example.gate, tuple(x.ravel()[:1].reshape(()) for x in example.operands), example.attributes)
     for gate, operands, *_ in POINTS:
         if all(np.ndim(x) == 0 for x in operands):
-            yield Example(gate, tuple(np.asarray(x, bool if isinstance(x, bool) else float) for x in operands), GIVEN.get(gate, {}))
+            yield Example(gate, tuple(np.asarray(x, bool if isinstance(x, bool) else float) for x in operands),
+                          GIVEN.get(gate, {}))
 
 
 def gives_a_scalar(example):
@@ -85,6 +88,7 @@ def nodes_of(example, prefix=""):
             {"id": f"{prefix}f", "gate": example.gate, "inputs": names, **given}]
 
 
-ELEMENTWISE = {*ARITHMETIC, *EXPONENTIAL, *TRIGONOMETRIC, *LOGIC, *ACTIVATIONS} - {"lgamma", "polygamma", "softmax", "log_softmax"}
+ELEMENTWISE = {*ARITHMETIC, *EXPONENTIAL, *TRIGONOMETRIC, *LOGIC,
+               *ACTIVATIONS} - {"lgamma", "polygamma", "softmax", "log_softmax"}
 """What a tape must take."""
 ON_SCALARS = [example for example in scalar_examples() if gives_a_scalar(example)]

@@ -24,7 +24,8 @@ def function_of(text):
 
     def call(**given):
         with warnings.catch_warnings(action="error"):
-            return namespace["value_and_grad"](**given) if "value_and_grad" in namespace else (namespace["value"](**given), {})
+            return namespace["value_and_grad"](**given) if "value_and_grad" in namespace else (
+                namespace["value"](**given), {})
 
     with warnings.catch_warnings(action="error"):
         exec(compile(text, "exported.py", "exec"), namespace)
@@ -34,14 +35,16 @@ def function_of(text):
 def check_names(text):
     """Every name that is read is there, and none that a file uses is given to anything else."""
     table = symtable.symtable(text, "exported.py", "exec")
-    module = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()}
+    module = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()
+              or symbol.is_namespace()}
     (function,) = [child for child in table.get_children() if child.get_name().startswith("value")]
     read = {symbol.get_name() for child in table.get_children() for symbol in child.get_symbols() if symbol.is_global()}
     read |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()} - module
     assert {name for name in read - module if not hasattr(builtins, name)} <= {"__name__"}
     assert {symbol.get_name() for symbol in function.get_symbols() if symbol.is_local()} & read == set()
     bound = [name for node in ast.parse(text).body for name in (
-        [target.id for target in node.targets] if isinstance(node, ast.Assign) else [node.name] if isinstance(node, ast.FunctionDef) else
+        [target.id for target in node.targets] if isinstance(node, ast.Assign) else [node.name]
+        if isinstance(node, ast.FunctionDef) else
         [alias.asname or alias.name for alias in node.names] if isinstance(node, ast.Import) else [])]
     assert len(bound) == len(set(bound))
     assert not {*bound} & {name for name in read if hasattr(builtins, name)}

@@ -12,7 +12,8 @@ from circuitflow.engines.program.functions import OWN_PRODUCTS
 from circuitflow.engines.program.fusing import OWN
 from circuitflow.engines.program.trace import Value
 
-FRESH = (np.where, np.clip, np.astype, np.round, np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.argmin, *OWN_PRODUCTS, *OWN)
+FRESH = (np.where, np.clip, np.astype, np.round, np.sum, np.prod, np.max, np.min, np.any, np.all, np.argmax, np.argmin,
+         *OWN_PRODUCTS, *OWN)
 """Beside ufuncs, what gives memory of its own; `test_what_is_fresh` looks whether it does."""
 
 

@@ -77,20 +77,25 @@ def documents(draw, most=20):
         if np.max(np.abs(values[name]), initial=0) > 10:
             name = add("tanh", [name])
     upstream = {"data": random.uniform(-1, 1, values[name].size).tolist(), "shape": list(values[name].shape)}
-    return {"circuitflow": "1.0", "nodes": nodes, "edges": edges, "outputs": [name], "upstream": {name: upstream}}, functions
+    return {"circuitflow": "1.0", "nodes": nodes, "edges": edges, "outputs": [name],
+            "upstream": {name: upstream}}, functions
 
 
 def is_valid_or_has_faults(document, data):
-    """With something else in one place, a document causes nothing but faults, each of them printable and with a place."""
+    """With something else in one place, a document causes nothing but faults, each of them printable and with a
+    place."""
     parents = [document]
     for parent in parents:
         children = parent.values() if isinstance(parent, dict) else parent
         parents += [child for child in children if isinstance(child, dict | list)]
     parent = data.draw(st.sampled_from([p for p in parents if p]))
     key = data.draw(st.sampled_from(list(parent) if isinstance(parent, dict) else range(len(parent))))
-    strange = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False),
-                        st.text(max_size=8), st.just([]), st.just({}), st.just([[1], 2]), st.just({"data": [1], "shape": [0]}),
-                        st.sampled_from(["x0", "g0", "g0.x", "h", "x", "y", "input", "call", "scan", "if", "max", "NaN"]))
+    strange = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70),
+                        st.floats(allow_nan=False, allow_infinity=False),
+                        st.text(max_size=8), st.just([]), st.just({}), st.just([[1], 2]),
+                        st.just({"data": [1], "shape": [0]}),
+                        st.sampled_from(["x0", "g0", "g0.x", "h", "x", "y", "input", "call", "scan", "if", "max",
+                                         "NaN"]))
     if isinstance(parent, dict) and data.draw(st.booleans()):
         parent[data.draw(st.text(max_size=5))] = parent.pop(key)
     else:
@@ -126,7 +131,8 @@ def random_scalars(seed, size=60):
             nodes.append({"id": f"c{i}", "gate": "less", "inputs": operands[:2]})
             nodes.append({"id": f"w{i}", "gate": "where", "inputs": [f"c{i}", f"s{i}", operands[0]]})
             names.append(f"w{i}")
-        nodes.append({"id": f"g{i}", "gate": kind, "inputs": operands, **({"min": -0.5, "max": 0.6} if kind == "clip" else {})})
+        nodes.append({"id": f"g{i}", "gate": kind, "inputs": operands,
+                      **({"min": -0.5, "max": 0.6} if kind == "clip" else {})})
         nodes.append({"id": f"t{i}", "gate": "tanh", "inputs": [f"g{i}"]})
         names.append(f"t{i}")
     return circuit(*nodes, {"id": "f", "gate": "mean", "inputs": names[-9:]}, outputs=["f", names[-12]])

@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-REMEDIES = {"torch": "pip install torch", "array_api_strict": "pip install -e '.[test]'", "jax": "pip install -e '.[test]'", "pyarrow": "pip install -e '.[test]'"}
+REMEDIES = {"torch": "pip install torch", "array_api_strict": "pip install -e '.[test]'",
+            "jax": "pip install -e '.[test]'", "pyarrow": "pip install -e '.[test]'"}
 
 
 def summary(reasons: Iterable[str]) -> list[str]:
@@ -15,7 +16,8 @@ def summary(reasons: Iterable[str]) -> list[str]:
     A reason ends with its remedy in brackets, or says which module cannot be imported.
     """
     counts = Counter(map(_summed, reasons))
-    return [f"{count:,} skipped: {why}" for why, count in sorted(counts.items(), key=lambda item: (not item[0].count(":"), -item[1]))]
+    return [f"{count:,} skipped: {why}" for why,
+            count in sorted(counts.items(), key=lambda item: (not item[0].count(":"), -item[1]))]
 
 
 def _summed(reason: str) -> str:
@@ -25,4 +27,6 @@ def _summed(reason: str) -> str:
         name = module[1] or module[2]
         return f"{name} is not installed: {REMEDIES.get(name, f'pip install {name}')}"
     remedy = re.fullmatch(r"(.*) \((.*)\)", reason)
-    return f"{remedy[1]}: {remedy[2]}" if remedy else "what they test has no meaning for their parameters or this system"
+    if remedy:
+        return f"{remedy[1]}: {remedy[2]}"
+    return "what they test has no meaning for their parameters or this system"

@@ -1,6 +1,7 @@
 """A program that shares what it made with other processes and threads: `python tests/support/workers.py INSTALL WAY`.
 
-INSTALL is core, fast or jax; what is not installed with it cannot be imported. WAY is fork, spawn, forkserver, threads or
+INSTALL is core, fast or jax; what is not installed with it cannot be imported. WAY is fork, spawn, forkserver, threads
+or
 asyncio. `test_processes.py` runs it with a time limit.
 """
 
@@ -22,10 +23,12 @@ import numpy as np  # noqa: E402
 
 import circuitflow as cf  # noqa: E402
 
-STAGED = """{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 3.0}, {"id": "y", "gate": "input", "value": -4.0},
-{"id": "s", "gate": "sigmoid", "inputs": ["y"]}, {"id": "n", "gate": "add", "inputs": ["x", "s"]}, {"id": "f", "gate": "mul",
-"inputs": ["n", "n"]}], "outputs": ["f"]}"""
-BATCH = """{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "shape": ["batch", 64]}, {"id": "t", "gate": "tanh", "inputs": ["x"]},
+STAGED = """{"circuitflow": "1.0", "nodes": [
+{"id": "x", "gate": "input", "value": 3.0}, {"id": "y", "gate": "input", "value": -4.0},
+{"id": "s", "gate": "sigmoid", "inputs": ["y"]}, {"id": "n", "gate": "add", "inputs": ["x", "s"]},
+{"id": "f", "gate": "mul", "inputs": ["n", "n"]}], "outputs": ["f"]}"""
+BATCH = """{"circuitflow": "1.0", "nodes": [
+{"id": "x", "gate": "input", "shape": ["batch", 64]}, {"id": "t", "gate": "tanh", "inputs": ["x"]},
 {"id": "f", "gate": "reduce_sum", "inputs": ["t"], "axis": 1}], "outputs": ["f"]}"""
 ROWS = 200_000
 

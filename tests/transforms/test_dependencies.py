@@ -18,14 +18,18 @@ SETTINGS = settings(max_examples=80, deadline=None, derandomize=True, suppress_h
 SIZES = {"n": 3, "m": 2}
 SHAPES = [["n"], ["n"], ["n", "m"], ["m"], []]
 BLOCKS = {
-    "both": {"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "input"}, {"id": "p", "gate": "mul", "inputs": ["a", "a"]},
+    "both": {"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "input"},
+                       {"id": "p", "gate": "mul", "inputs": ["a", "a"]},
                        {"id": "q", "gate": "sin", "inputs": ["b"]}, {"id": "r", "gate": "reduce_sum", "inputs": ["q"]}],
              "outputs": ["p", "r"]},
-    "step": {"nodes": [{"id": "h", "gate": "input"}, {"id": "x", "gate": "input"}, {"id": "s", "gate": "sub", "inputs": ["h", "x"]},
-                       {"id": "after", "gate": "tanh", "inputs": ["s"]}, {"id": "y", "gate": "mul", "inputs": ["after", "x"]}],
+    "step": {"nodes": [{"id": "h", "gate": "input"}, {"id": "x", "gate": "input"},
+                       {"id": "s", "gate": "sub", "inputs": ["h", "x"]},
+                       {"id": "after", "gate": "tanh", "inputs": ["s"]},
+                       {"id": "y", "gate": "mul", "inputs": ["after", "x"]}],
              "outputs": ["after", "y"]},
 }
-TRANSFORMS = {"gradient": cf.gradient, "vjp": cf.vjp, "jvp": cf.jvp, "hvp": cf.hvp, "jacobian": cf.jacobian, "hessian": cf.hessian}
+TRANSFORMS = {"gradient": cf.gradient, "vjp": cf.vjp, "jvp": cf.jvp, "hvp": cf.hvp, "jacobian": cf.jacobian,
+              "hessian": cf.hessian}
 
 
 @st.composite
@@ -45,7 +49,8 @@ def questions(draw: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     def add(gate: str, operands: list[str], shape: list[str], **more: Any) -> str:
         name = f"g{len(nodes)}"
         named = dict(zip(more["ports"], operands, strict=True)) if "ports" in more else operands
-        nodes.append({"id": name, "gate": gate, "inputs": named, **{key: x for key, x in more.items() if key != "ports"}})
+        nodes.append({"id": name, "gate": gate, "inputs": named,
+                      **{key: x for key, x in more.items() if key != "ports"}})
         shapes[name] = shape
         needs[name] = set().union(*(needs[operand] for operand in operands))
         return name
@@ -134,7 +139,9 @@ def test_a_derivative_needs_no_source_that_the_primal_does_not_need(transform, m
             np.testing.assert_allclose(value, expected, rtol=1e-11, atol=1e-13)
     if transform == "jvp":
         tangents = {name: np.cos(2 + values[name]) for name in gradients}
-        (along,) = cf.Executor(derivative).forward({**given, **{f"{name}_dot": x for name, x in tangents.items()}}).outputs.values()
+        (along,) = cf.Executor(derivative).forward({**given,
+                                                    **{f"{name}_dot": x for name,
+                                                       x in tangents.items()}}).outputs.values()
         total = sum(np.sum(tangents[name] * gradients[name]) for name in tangents)
         np.testing.assert_allclose(np.sum(along * upstream), total, rtol=1e-9, atol=1e-11)
 

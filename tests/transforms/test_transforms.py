@@ -153,7 +153,8 @@ def test_an_output_that_is_no_scalar_adds_an_input():
 
 
 def test_named_dimensions_stay():
-    c = circuit({"id": "x", "gate": "input", "shape": ["batch", 3]}, {"id": "w", "gate": "parameter", "value": [1, 2, 3]},
+    c = circuit({"id": "x", "gate": "input", "shape": ["batch", 3]},
+                {"id": "w", "gate": "parameter", "value": [1, 2, 3]},
                 "p = mul(x, w)", "s = sigmoid(p)", "f = reduce_sum(s)")
     for size in (1, 5):
         agrees(c, {"x": np.random.RandomState(size).standard_normal((size, 3))})
@@ -165,18 +166,22 @@ def test_named_dimensions_stay():
 
 
 @pytest.mark.parametrize("nodes", [
-    ["c = concat(x, y, x)"], ["c = concat(x, y)", {"id": "d", "gate": "slice", "start": 1, "stop": -1, "inputs": ["c"]}, "f = exp(d)"],
+    ["c = concat(x, y, x)"], ["c = concat(x, y)", {"id": "d", "gate": "slice", "start": 1, "stop": -1, "inputs": ["c"]},
+                              "f = exp(d)"],
     [{"id": "t", "gate": "tile", "repeats": [3], "inputs": ["x"]}, "f = exp(t)"],
     [{"id": "p", "gate": "pad", "pad_width": [[1, 2]], "inputs": ["x"]}, "f = exp(p)"],
     [{"id": "p", "gate": "slice", "start": -2, "inputs": ["x"]}, "f = exp(p)"], ["p = reduce_prod(x)", "f = exp(p)"],
-    [{"id": "s", "gate": "stack", "axis": 1, "inputs": ["x", "x"]}, {"id": "p", "gate": "reduce_mean", "axis": 0, "inputs": ["s"]}],
+    [{"id": "s", "gate": "stack", "axis": 1, "inputs": ["x", "x"]},
+     {"id": "p", "gate": "reduce_mean", "axis": 0, "inputs": ["s"]}],
     ["p = reduce_std(x)", "s = sum_to_like(x, p)", "f = mul(s, p)"], ["e = expand_like(w, x)", "f = mul(e, x)"],
     ["o = outer(x, y)", "f = exp(o)"], [{"id": "e", "gate": "einsum", "equation": "i,j->", "inputs": ["x", "y"]}],
-    [{"id": "m", "gate": "cum_sum", "inputs": ["x"]}, "s = softmax(m)"], [{"id": "k", "gate": "top_k", "k": 2, "inputs": ["x"]}, "f = exp(k.values)"],
+    [{"id": "m", "gate": "cum_sum", "inputs": ["x"]}, "s = softmax(m)"],
+    [{"id": "k", "gate": "top_k", "k": 2, "inputs": ["x"]}, "f = exp(k.values)"],
 ])
 def test_rules_take_shapes_from_operands(nodes):
     """With sizes that are not known when the document is written, for any that come."""
-    named = [{"id": "x", "gate": "input", "shape": ["n"]}, {"id": "y", "gate": "input", "shape": ["m"]}, {"id": "w", "gate": "parameter", "value": 2}]
+    named = [{"id": "x", "gate": "input", "shape": ["n"]}, {"id": "y", "gate": "input", "shape": ["m"]},
+             {"id": "w", "gate": "parameter", "value": 2}]
     made = [json.loads(document(node))["nodes"][0] for node in nodes]
     last = made[-1]["id"]
     c = circuit(*named, *made, {"id": "q", "gate": "reduce_l2", "inputs": [last]}, outputs=["q"])
@@ -205,7 +210,8 @@ def test_jacobians_equal_jax():
     random = np.random.RandomState(0)
     arrays = {"x": random.standard_normal(3), "W": random.standard_normal((3, 2))}
     c = circuit(*({"id": name, "gate": "parameter", "value": value.tolist()} for name, value in arrays.items()),
-                "m = matmul(x, W)", "y = tanh(m)", "z = mul(y, m)", "k = reduce_sum(x)", "s = stop_gradient(x)", outputs=["z", "k", "s"])
+                "m = matmul(x, W)", "y = tanh(m)", "z = mul(y, m)", "k = reduce_sum(x)", "s = stop_gradient(x)",
+                outputs=["z", "k", "s"])
 
     def function(x, W):
         return jnp.tanh(x @ W) * (x @ W), x.sum(), jax.lax.stop_gradient(x)
@@ -226,13 +232,15 @@ def test_jacobians_equal_jax():
     np.testing.assert_allclose(values(cf.jacobian(named), {"x": x})["dy_dx"], jax.jacobian(jnp.sin)(x), rtol=1e-12)
     upstream = random.standard_normal((2, 3))
     again = values(cf.vjp(cf.jacobian(c), of="dz_dx", wrt="x"), {"ddz_dx": upstream})["dx"]
-    expected = jax.grad(lambda x: jnp.sum(upstream * jax.jacobian(lambda x: function(x, arrays["W"])[0])(x)))(arrays["x"])
+    expected = jax.grad(lambda x: jnp.sum(upstream
+                                          * jax.jacobian(lambda x: function(x, arrays["W"])[0])(x)))(arrays["x"])
     np.testing.assert_allclose(again, expected, rtol=1e-10)
 
 
 def test_float32_stays_float32():
     for dtype in ("float32", "float64"):
-        c = circuit({"id": "x", "gate": "input", "value": [1, 2], "dtype": "float32"}, "s = sigmoid(x)", "t = div(s, x)",
+        c = circuit({"id": "x", "gate": "input", "value": [1, 2], "dtype": "float32"}, "s = sigmoid(x)",
+                    "t = div(s, x)",
                     "f = reduce_mean(t)", dtype=dtype)
         agrees(c)
         assert values(cf.jvp(c), {"x_dot": np.ones(2, np.float32)})["f_dot"].dtype == np.float32
@@ -274,7 +282,8 @@ def test_a_subcircuit_that_is_called_with_other_types_has_another_gradient():
     block = {"nodes": [X, {"id": "w", "gate": "input", "value": 3}, {"id": "p", "gate": "mul", "inputs": ["x", "w"]}],
              "outputs": ["p"]}
     c = circuit("x = 0.5", {"id": "v", "gate": "input", "value": [1, 2, 3]}, call("a", "x"), call("b", "v"),
-                {**call("c", "v"), "inputs": ["v", "a"]}, "s = mul(b, c)", "f = reduce_sum(s)", circuits={"block": block})
+                {**call("c", "v"), "inputs": ["v", "a"]}, "s = mul(b, c)", "f = reduce_sum(s)",
+                circuits={"block": block})
     gradient = agrees(c)
     assert list(gradient.outputs) == ["dx", "dv", "da_w", "db_w"]
     assert len(json.loads(cf.dumps(gradient))["circuits"]) == 3
@@ -377,7 +386,8 @@ def test_what_need_not_be_written():
     assert writer.cast_like(x, ones) is x
     assert writer.reshape(x, shape=[2, 3]) is x
     assert writer.constant(-0.0, "float64") is not zero
-    assert [writer.constant(value, "float64").record.attributes["value"] for value in (np.inf, -np.inf, -0.0, 2.0, 0.5)] == [
+    assert [writer.constant(value, "float64").record.attributes["value"]
+            for value in (np.inf, -np.inf, -0.0, 2.0, 0.5)] == [
         "Infinity", "-Infinity", -0.0, 2, 0.5]
     assert writer.add(one, 2.0) is writer.constant(3.0, "float64")
     assert writer.log(writer.constant(-1.0, "float64")).record.gate == "log"  # NaN is for the run to show
@@ -390,7 +400,8 @@ def test_what_need_not_be_written():
 def test_numbers_that_a_float_does_not_hold_are_not_folded():
     large = {"id": "n", "gate": "constant", "value": 2**53 + 1, "dtype": "int64"}
     one = {"id": "one", "gate": "constant", "value": 1, "dtype": "int64"}
-    c = circuit("x = 2", large, one, "m = sub(n, one)", {"id": "w", "gate": "cast", "dtype": "float64", "inputs": ["m"]}, "f = mul(x, w)")
+    c = circuit("x = 2", large, one, "m = sub(n, one)",
+                {"id": "w", "gate": "cast", "dtype": "float64", "inputs": ["m"]}, "f = mul(x, w)")
     assert values(agrees(c)) == {"dx": 2.0**53}
     writer = Writer(cf.GATES, "float64")
     half = writer.constant(1.5, "float64")
@@ -435,7 +446,8 @@ def test_a_gate_of_ones_own_is_differentiated_to_any_order():
 @pytest.mark.parametrize("count", [2, 8, 9, 150])
 def test_the_gradient_of_a_concatenation_of_named_sizes_is_as_long_as_it_is(count):
     nodes = [{"id": f"x{i}", "gate": "input", "shape": [f"n{i}", 2]} for i in range(count)]
-    c = circuit(*nodes, {"id": "y", "gate": "concat", "axis": 0, "inputs": [f"x{i}" for i in range(count)]}, "z = mul(y, y)", {"id": "f", "gate": "reduce_sum", "inputs": ["z"]})
+    c = circuit(*nodes, {"id": "y", "gate": "concat", "axis": 0, "inputs": [f"x{i}" for i in range(count)]},
+                "z = mul(y, y)", {"id": "f", "gate": "reduce_sum", "inputs": ["z"]})
     made = cf.gradient(c)
     assert sum(len(node.operands) for node in made.nodes.values()) < 10 * count + 2 * count * math.log2(count)
     given = {f"x{i}": np.full((1 + i % 3, 2), float(i)) for i in range(count)}

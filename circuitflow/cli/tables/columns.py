@@ -33,7 +33,7 @@ def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], 
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
         positions.setdefault(name, position)
-    sources = {name: node for name, node in circuit.nodes.items() if node.kind in ("input", "parameter")}
+    sources = {name: node for name, node in circuit.nodes.items() if node.is_argument}
     read = [name for name in sources if name in positions and name not in given]
     listed = f"its columns are {listing(names)}" if names else "it has none"
     for name in read:

@@ -18,7 +18,7 @@ from circuitflow.gates.shapes import Shape
 from circuitflow.interpreter.binding import Bound, concrete
 from circuitflow.interpreter.plan import make_plan
 from circuitflow.interpreter.question import Question
-from circuitflow.interpreter.units import structure
+from circuitflow.interpreter.units import unit_gate
 from circuitflow.text import few
 from circuitflow.transforms.derivatives import Reverse, reverse
 
@@ -52,9 +52,9 @@ class Derived:
         if self.plan.wrt:
             gradient = reverse(primal, question.of, question.wrt, values=True, seeded=seeded)
             results = [*gradient.values.values(), *gradient.gradients.values()]
-            self.plan = make_plan(gradient.circuit, results, (), structure)
+            self.plan = make_plan(gradient.circuit, results, (), unit_gate)
         else:
-            sources = {name: name for name, node in primal.nodes.items() if node.kind in ("input", "parameter")}
+            sources = {name: name for name, node in primal.nodes.items() if node.is_argument}
             gradient = Reverse(primal, sources, {text: text for text in self.plan.of}, {}, {}, (), {})
         self.circuit, self.values, self.gradients = gradient.circuit, gradient.values, gradient.gradients
         self.inputs, self.upstream = gradient.sources, gradient.upstream

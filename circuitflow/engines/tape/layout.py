@@ -81,7 +81,7 @@ def tape(question: Question, *, fast: bool) -> Tape:
     for step in plan.steps:
         operands, output = step.operands, step.output
         is_truth = truth[output] = step.node.types[0].dtype == "bool"
-        wanted = step.wanted if reached[output] else ()
+        wanted = step.receivers if reached[output] else ()
         attributes = tuple((name, _frozen(x)) for name, x in sorted(step.attributes.items())) if step.attributes else ()
         truths, loop = tuple([truth[slot] for slot in operands]), ""
         if len(operands) > UNROLLED and step.gate.facets.loop:
@@ -109,7 +109,7 @@ def _arrivals(plan: Plan) -> tuple[list[bool], list[bool]]:
     for step in reversed(plan.steps):
         if reached[step.output]:
             masks, count, is_masked = step.gate.facets.masks, len(step.operands), masked[step.output]
-            for i, want in enumerate(step.wanted):
+            for i, want in enumerate(step.receivers):
                 if want:
                     slot = step.operands[i]
                     reached[slot] = True
