@@ -34,9 +34,9 @@ def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
     import jax
 
     def guarded(*arguments: Any) -> Any:
-        closed, results = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         results = jax.core.eval_jaxpr(_guarded(closed.jaxpr), closed.consts, *jax.tree.leaves(arguments))
-        return jax.tree.unflatten(jax.tree.structure(results), results)
+        return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return guarded
 

@@ -475,8 +475,10 @@ def test_what_a_call_gives_is_compared_with_what_its_circuit_declares_whatever_s
 
 
 def test_every_call_of_a_circuit_counts_towards_the_limits_though_it_is_typed_once():
-    wide = {"nodes": [X, {"id": "w", "gate": "parameter", "value": 1}, {"id": "y", "gate": "expand", "shape": [1000], "inputs": ["x"]},
-                      {"id": "z", "gate": "reduce_sum", "inputs": ["y"]}, {"id": "s", "gate": "add", "inputs": ["z", "w"]}], "outputs": ["s"]}
+    nodes = [X, {"id": "w", "gate": "parameter", "value": 1},
+             {"id": "y", "gate": "expand", "shape": [1000], "inputs": ["x"]},
+             {"id": "z", "gate": "reduce_sum", "inputs": ["y"]}, {"id": "s", "gate": "add", "inputs": ["z", "w"]}]
+    wide = {"nodes": nodes, "outputs": ["s"]}
     outer = {"nodes": [X, call("inner", "wide", "x")], "outputs": ["inner"]}
     text = document("a = 1", call("g", "outer", "a"), call("h", "outer", "g"), circuits={"wide": wide, "outer": outer})
     assert faults(text, limits=cf.Limits(run_bytes=12_000)) == [
