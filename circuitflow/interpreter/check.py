@@ -154,7 +154,7 @@ def _wide(library: Library, array: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Problem:
-    """The sum of the outputs, weighted by their upstream gradients, as a function of what is added to some slots."""
+    """The sum of the outputs, weighted by their upstream gradients, as a function of additions to some slots."""
 
     plan: Plan
     values: Sequence[Any]
@@ -285,7 +285,7 @@ def compare(function: Callable[[float], float], slope: float, here: float | None
     if not moves and abs(slope) <= EPSILON * max(1.0, abs(here)) / EPSILON ** (1 / 3):
         return Comparison("ok", slope, 0.0, 0.0)  # values of order 1 inside may hide a slope as small as this
     estimates = list(_estimates([samples[scale] for scale in sorted(samples, reverse=True)]))
-    # A function may turn many times within a long step; estimates that contradict the shortest step are dropped.
+    # A long step misleads where the function turns many times within it; shorter ones contradict it.
     last = estimates[-1]
     estimates = [estimate for estimate in estimates if abs(estimate.value - last.value) <= estimate.slack + last.slack]
     sharpest = min(estimates, key=lambda estimate: estimate.slack)
@@ -308,7 +308,7 @@ def _confirmed(slope: float, estimate: _Estimate) -> Comparison:
 
 
 def _estimates(samples: Sequence[_Sample]) -> Iterator[_Estimate]:
-    """Estimates from shorter and shorter steps, one by one and extrapolated.
+    """The estimates of shorter and shorter steps, one by one and extrapolated.
 
     The error of a central difference falls as the square of the step, so a neighbour with a step of a quarter is off by
     1/15 of what lies between the two.
@@ -365,7 +365,7 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[WrongR
 
             return compare(along, sum(slopes[i] for i in some))
 
-        # Operands one by one; if there are very many, only those in groups that are wrong.
+        # A gate of very many operands is tested in groups first.
         for group in _groups(list(slopes)):
             for i in group if len(group) == 1 or worst(group).verdict == "wrong" else ():
                 if (difference := worst([i])).verdict == "wrong":
