@@ -285,7 +285,7 @@ def compare(function: Callable[[float], float], slope: float, here: float | None
     if not moves and abs(slope) <= EPSILON * max(1.0, abs(here)) / EPSILON ** (1 / 3):
         return Comparison("ok", slope, 0.0, 0.0)  # values of order 1 inside may hide a slope as small as this
     estimates = list(_estimates([samples[scale] for scale in sorted(samples, reverse=True)]))
-    # A long step misleads where the function turns many times within it; shorter ones contradict it.
+    # A function may turn many times within a long step; estimates that contradict the shortest step are dropped.
     last = estimates[-1]
     estimates = [estimate for estimate in estimates if abs(estimate.value - last.value) <= estimate.slack + last.slack]
     sharpest = min(estimates, key=lambda estimate: estimate.slack)
@@ -308,7 +308,7 @@ def _confirmed(slope: float, estimate: _Estimate) -> Comparison:
 
 
 def _estimates(samples: Sequence[_Sample]) -> Iterator[_Estimate]:
-    """The estimates of shorter and shorter steps, one by one and extrapolated.
+    """Estimates from shorter and shorter steps, one by one and extrapolated.
 
     The error of a central difference falls as the square of the step, so a neighbour with a step of a quarter is off by
     1/15 of what lies between the two.
@@ -365,7 +365,7 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[WrongR
 
             return compare(along, sum(slopes[i] for i in some))
 
-        # A gate of very many operands is tested in groups first.
+        # Operands one by one; if there are very many, only those in groups that are wrong.
         for group in _groups(list(slopes)):
             for i in group if len(group) == 1 or worst(group).verdict == "wrong" else ():
                 if (difference := worst([i])).verdict == "wrong":

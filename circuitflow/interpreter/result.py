@@ -183,7 +183,7 @@ class Result:
                     break
 
     def _in_reverse_sweep(self) -> Iterator[tuple[NonFinite, bool]]:
-        seen = set()  # one report a node, not one for each of its contributions
+        seen = set()  # a node may send a hundred thousand contributions; only the first one counts
         for contribution in self.contributions:
             if contribution.target not in seen and not _finite(contribution.value):
                 seen.add(contribution.target)
