@@ -1,4 +1,4 @@
-"""The attributes that a gate is given against those that it has."""
+"""Validates a node's attributes against its gate."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fitted(name: str, gate: Gate, values: Mapping[str, Any], others: Collection[
             elif not attribute:
                 misfits.append(Misfit(f"{name}: {detail['ctx']['error']}"))
             else:
-                own = detail["type"] == "value_error"  # a rule of the attribute's own says what it wants
+                own = detail["type"] == "value_error"  # a rule of the attribute says what it expects
                 expectation = detail["ctx"]["error"] if own else expected(properties[attribute])
                 message = f"'{attribute}' is {short(values[attribute])}; expected {expectation}"
                 misfits.append(Misfit(message, (attribute,)))

@@ -1,4 +1,4 @@
-"""The bodies of a document: its own, and those of its subcircuits, with what each of them can call."""
+"""The bodies of a document and of its subcircuits, and which circuits each of them can call."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Edge(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Site:
-    """A node as it stands in a body, with its references resolved: once, however often the body is called.
+    """A node of a body with its references resolved. There is one, however often the body is called.
 
     Attributes:
         node: as the document has it.
@@ -102,7 +102,7 @@ class Site:
 
 @dataclass(eq=False)
 class Definition:
-    """A body with the definitions that are in scope in it.
+    """A body with its references resolved, and the definitions in scope. Types depend on the call, so it has none.
 
     Attributes:
         sites: its nodes by id, as they stand.
@@ -127,18 +127,18 @@ class Definition:
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """What the outputs are called, and where each stands."""
+        """The position of each output, by name."""
         return {text: i for i, text in enumerate(dict.fromkeys(self.body.outputs))}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What the outputs are called, in order."""
+        """The names of the outputs, in order."""
         return tuple(self.positions)
 
 
 @dataclass
 class _File:
-    """A file of subcircuits: its contents, and the definition in them once they are read, None if they are at fault."""
+    """A file of subcircuits: its contents, and its definition once it is read; None after a fault."""
 
     data: bytes
     definition: Definition | None = None
@@ -151,7 +151,7 @@ class _File:
 
 
 class _Files:
-    """The files of subcircuits; each is read once, so that files which name one another come to an end."""
+    """The files of subcircuits. Each is read once, so files that name one another do not loop."""
 
     def __init__(self, root: Definition, carried: Mapping[str, tuple[int, str]] | None) -> None:
         self._carried = carried
@@ -176,7 +176,7 @@ class _Files:
 
 
 def place(folder: Path | None, name: str) -> str:
-    """Where a file beside a document lies, as far as names tell."""
+    """The path of a file beside a document. Links are not followed."""
     return os.path.normpath((folder or Path()) / name)
 
 
@@ -202,7 +202,7 @@ def _definition(parsed: Parsed) -> Definition:
 
 
 def _subcircuits(outer: Definition, files: _Files, faults: Faults) -> list[Definition]:
-    """Put the definitions that a body writes or names in scope of it; returns those that are new."""
+    """Put the subcircuits of a body into its scope; returns the definitions that are new."""
     scope: dict[str, Definition | None] = {}  # None for one that is at fault
     new = []
     for name, subcircuit in (outer.body.circuits or {}).items():

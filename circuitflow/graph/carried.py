@@ -1,4 +1,4 @@
-"""What a pickle of a circuit carries: its text, and what was read from the files beside it in place of the files."""
+"""The contents of a pickled circuit: its text, and the contents of the files beside it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Carried(NamedTuple):
         source = Source(self.name, self.text if self.is_read else None, folder, self.limits)
         faults = Faults()
         parsed = (parse(source, faults) if self.is_read else
-                 Parsed(Document.model_validate(json.loads(self.text)), source))  # which no limit of a text applies to
+                 Parsed(Document.model_validate(json.loads(self.text)), source))  # limits of texts do not apply
         if parsed is None:
             faults.fail()
         return parsed
@@ -65,7 +65,7 @@ class Carried(NamedTuple):
 
 
 class LoadedTensors(TensorFiles):
-    """Tensors that were loaded before; those that were not are read from files."""
+    """Gives tensors that were loaded before, and reads the others from files."""
 
     def __init__(self, tensors: Tensors, limits: Limits, faults: Faults) -> None:
         super().__init__(limits, faults.nearest)
@@ -78,7 +78,7 @@ class LoadedTensors(TensorFiles):
 
 
 def carried(document: Document, root: Definition, gates: GateTable, tensors: Tensors) -> Carried:
-    """What a pickle of a circuit carries."""
+    """The contents of a pickled circuit."""
     source = root.source
     numbers = {id(root): 0}
     files = {where: (numbers.setdefault(id(inner), len(numbers)), inner.source.text or "")
@@ -109,7 +109,10 @@ def files(root: Definition, upstream: Mapping[str, Array]) -> set[str]:
 
 
 def _difference(name: str, row: Gate) -> Gate | dict[str, Any]:
-    """A row that was made of a built-in one need not carry its functions, which have no names of their own."""
+    """What a row changes of the built-in row of its name; all of it where there is none.
+
+    Built-in functions have no names that a pickle could refer to, so they are left out.
+    """
     built_in = GATES.get(name)
     if built_in is None:
         return row
@@ -130,7 +133,7 @@ def _definitions(root: Definition) -> list[Definition]:
 
 
 def _files(root: Definition) -> Iterator[tuple[str, Definition]]:
-    """Every file of subcircuits that a body names, by its place, with what is in it."""
+    """The place and the definition of every file of subcircuits."""
     for definition in _definitions(root):
         for name, subcircuit in (definition.body.circuits or {}).items():
             inner = definition.scope.maps[0][name]

@@ -1,4 +1,4 @@
-"""Each body checked, once however often it is called: gates, attributes, references, operands. Nothing is expanded."""
+"""Checks the gates, attributes, references and operands of each body once, before anything is expanded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(definition: Definition, gates: GateTable, faults: Faults) -> None:
 
 
 class _Operand(NamedTuple):
-    """An operand as it is written: where it comes from, its port if it has one, and where it stands."""
+    """An operand in the document: its reference, its port if it has one, and the place in the text."""
 
     source: str
     port: str | int | None
@@ -31,7 +31,7 @@ class _Operand(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """A gate, the ports of its operands, and how many of them it takes at least."""
+    """A gate, the ports of its operands, and the least number of them."""
 
     gate: Gate
     ports: Sequence[str | int]
@@ -60,12 +60,12 @@ def _takes(site: Site) -> str:
 
 
 class _Checker:
-    """Checks one body; what it finds goes into the definition."""
+    """Checks one body and fills its definition."""
 
     def __init__(self, definition: Definition, gates: GateTable, faults: Faults) -> None:
         self.definition, self.gates, self.faults = definition, gates, faults
         self.sites = definition.sites
-        self.single: set[str] = set()  # ids of the nodes that have one output, which is most of them
+        self.single: set[str] = set()  # ids of the nodes with one output
         self.kinds: dict[str, _Kind | None] = {}
         self.positions: dict[Site, Mapping[str, int]] = {}
         edges = (*definition.pointer, "edges")
@@ -279,7 +279,7 @@ class _Checker:
         return list(places)
 
     def _at(self, site: Site, pointer: Pointer, message: str, end: str = "") -> None:
-        """A fault of a node, noted where the edge or the entry of `inputs` stands that shows it."""
+        """Note a fault of a node at the edge, or at the entry of `inputs`, that shows it."""
         site.sound = False
         edge = "edges" in pointer[-2:]
         self.faults.add(self.definition.source, f"node '{site.node.id}': {message}", *pointer,
@@ -292,7 +292,7 @@ class _Checker:
         name, _, output = text.partition(".")
         source = self.sites.get(name)
         if source is None and NAMELESS in self.sites and not self.sites[NAMELESS].sound:
-            return None  # it may be the node whose id cannot be told
+            return None  # it may mean the node whose id is at fault
         if source is None:
             message = f"there is no node '{name}'{self.faults.nearest(name, self.sites)}"
         else:

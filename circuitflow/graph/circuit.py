@@ -193,7 +193,7 @@ class Circuit(Network):
         graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
         with collector_paused():
             graph.add_nodes_from(self.nodes)
-            # What `add_edges_from` does, for edges known to be new, in a fifth of its time.
+            # As `add_edges_from`, in a fifth of its time because the edges are new.
             successors, predecessors = graph._adj, graph._pred  # type: ignore[attr-defined]
             for name, node in self.nodes.items():
                 into = predecessors[name]

@@ -1,4 +1,4 @@
-"""Python's garbage collector, kept from looking where there is none."""
+"""Pauses the garbage collector during bulk allocation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Loading and scheduling make millions of objects and no garbage; looking for some takes most of the time.
+    """Pause the collector. Loading and scheduling make millions of objects and no garbage.
 
-    Afterwards what was made counts as old, so that nothing goes through all of it at once.
+    Afterwards the new objects count as old, so that the next collection does not visit all of them.
     """
     was_enabled = gc.isenabled()
     gc.disable()

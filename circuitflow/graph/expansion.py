@@ -1,4 +1,4 @@
-"""The way through calls: how many nodes the expanded circuit has, and what a reference means in it."""
+"""Counts the nodes of the expanded circuit, and resolves references through calls."""
 
 from __future__ import annotations
 

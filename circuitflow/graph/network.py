@@ -1,4 +1,4 @@
-"""A network: nodes in topological order, and the outputs that are asked of them."""
+"""Nodes in topological order with their outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from circuitflow.text import nearest
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One vertex: a site for the types of its operands, and in an expanded circuit one for every call of its body.
+    """One vertex: a site with types. An expanded circuit has one for every call of the body.
 
     Attributes:
         id: the id in the document; inside a call, a path such as "h1/dot".
@@ -98,7 +98,7 @@ class Network:
 
     @checked
     def gradient_name(self, reference: str) -> str:
-        """What the gradient on an output is called beside values: `df`, or `df_2` where `df` is a node already."""
+        """The name of the gradient on an output among values: `df`, or `df_2` where a node is called `df`."""
         if reference not in self._gradient_names:
             name, number = f"d{reference}", 1
             # Nor is it what the gradient on another node is called.
@@ -110,14 +110,14 @@ class Network:
 
     @cached_property
     def _gradient_names(self) -> dict[str, str]:
-        """Those found so far: a value may be read by any number of nodes, and any number of names may be taken."""
+        """The names chosen so far. Finding a free one may take long."""
         return {}
 
     def _is_name(self, name: str) -> bool:
         return name in self.nodes or self.find(name) is not None
 
     def _call(self, path: str) -> Mapping[str | None, Output]:
-        """The outputs of a call, found once: each of them may be asked for."""
+        """The outputs of a call, from a cache."""
         if path in self._calls:
             return self._calls[path]
         outputs = self._outputs_of_call(path)
@@ -127,7 +127,7 @@ class Network:
 
     @cached_property
     def _calls(self) -> dict[str, Mapping[str | None, Output]]:
-        """Those found so far."""
+        """The outputs of calls looked up so far."""
         return {}
 
     def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
@@ -156,7 +156,7 @@ class Network:
 
     @checked
     def needed(self, names: set[str]) -> set[str]:
-        """These nodes and all that they are computed from."""
+        """These nodes and their ancestors."""
         used = set(names)
         for name in reversed(list(self.nodes)):
             if name in used:

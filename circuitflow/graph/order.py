@@ -1,4 +1,4 @@
-"""The order of a body: operands before what needs them, otherwise as the document has it."""
+"""Orders a body: operands first, otherwise as in the document."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from circuitflow.text import circle
 
 
 def put_in_order(definition: Definition, faults: Faults) -> None:
-    """Give a definition its sites in topological order; cycles are noted as faults, and their sites left out.
+    """Put the sites of a definition in topological order; cycles are faults, and their sites are left out.
 
-    Of the sites whose operands are there, the first of the document comes next.
+    Among sites whose operands are in place, the first in the document comes next.
     """
     sites = list(definition.sites.values())
     if _is_in_order(sites):
@@ -51,7 +51,7 @@ def _is_in_order(sites: Collection[Site]) -> bool:
 
 
 def _note_cycles(definition: Definition, stuck: Collection[Site], faults: Faults) -> None:
-    """A fault for every set of nodes that reach one another."""
+    """Note a fault for every set of nodes that reach one another."""
     rank = {site.node.id: i for i, site in enumerate(stuck)}
     graph = nx.DiGraph((operand.source, site.node.id) for site in stuck for operand in site.operands
                        if operand.source in rank)

@@ -24,7 +24,7 @@ Fault = Callable[..., None]
 class Typing:
     """Infers types in topological order.
 
-    A node that needs one at fault is passed over: what would be said of it follows from the first fault.
+    A node that needs one at fault is passed over, because its faults would follow from the first.
     """
 
     def __init__(self, gates: GateTable, faults: Faults) -> None:

@@ -1,4 +1,4 @@
-"""Values to arrays, all that are given at once: to the sources of a document, as upstream gradients, or beside it."""
+"""Converts the values of a document, or of a run, to arrays within one budget."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ K = TypeVar("K")
 
 
 class Datum(NamedTuple):
-    """A value where it stands.
+    """A value and its place in a document.
 
     Attributes:
         whose: what a fault begins with, such as "node 'x': ".
@@ -43,7 +43,7 @@ class Datum(NamedTuple):
 
 
 def read_values(values: Mapping[K, Datum], files: TensorFiles, faults: Faults) -> dict[K, Array] | None:
-    """Read-only arrays, but for those at fault; None, before the first is made, if all together are over the limits."""
+    """Read-only arrays, without those at fault; None, before the first is made, if together they exceed the limits."""
     budget = Budget(files.limits)
     refused = set()
     for key, item in values.items():
@@ -77,7 +77,7 @@ def read_values(values: Mapping[K, Datum], files: TensorFiles, faults: Faults) -
 
 
 def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Faults) -> bool:
-    """Put the arrays that bodies give into their sites; a site whose value is at fault is no longer sound.
+    """Put the values of bodies into their sites as arrays; a site whose value is at fault is no longer sound.
 
     Returns:
         Whether they are within the limits all together; if not, none is made.
@@ -109,7 +109,7 @@ def read_upstream(root: Definition, types: Mapping[str, ArrayType], files: Tenso
 
 
 def _expect(output: ArrayType, shape: Shape, dtype: str) -> None:
-    """Compare with the output that a value is the upstream gradient on; a named dimension takes any size."""
+    """Compare an upstream gradient with its output; a named dimension takes any size."""
     if dtype != output.dtype or len(shape) != len(output.shape) or any(
             isinstance(expected, int) and expected != size for size, expected in zip(shape, output.shape, strict=True)):
         raise ValueFaultError(f"it is {dtype} {show(shape)}; expected {output.dtype} {show(output.shape)}, as the "

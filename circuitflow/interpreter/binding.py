@@ -49,7 +49,7 @@ def need_mappings(inputs: Any, upstream: Any) -> None:
 
 
 def bind(circuit: Circuit, plan: Plan, library: Library, inputs: Mapping[str, Any]) -> Bound:
-    """The values of every source that a plan needs: what is given wins over the document.
+    """The values of every source that a plan needs; inputs win over the document.
 
     Raises:
         InputError: an unknown id, a missing value, a wrong shape or dtype, or sizes that contradict one another.
@@ -115,7 +115,7 @@ def _check_sizes(plan: Plan, sizes: Mapping[str, int], budget: Budget) -> None:
 
 def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Mapping[str, int],
                        upstream: Mapping[str, Any], *, explicit: bool) -> dict[int, Any]:
-    """The upstream gradients that the sweep begins with, by slot: what is given wins over the document.
+    """The upstream gradients that the sweep begins with, by slot; those of the run win over the document.
 
     Raises:
         InputError: one is missing, has a wrong shape or dtype, or belongs to no output that was asked for.
@@ -151,7 +151,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
 
 
 def by_output(circuit: Circuit, plan: Plan, upstream: Mapping[str, Any]) -> dict[str, Any]:
-    """Upstream gradients by the names that the outputs are asked for by.
+    """Upstream gradients by the references in the question.
 
     Raises:
         InputError: one belongs to no output that was asked for, or two to the same.

@@ -1,4 +1,4 @@
-"""The reference interpreter: asks for a schedule, binds the values, runs the two passes."""
+"""The reference interpreter: schedules, binds values, runs the two passes."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def references(spelling: object, option: str) -> tuple[str, ...] | None:
         raise refusal
     try:
         names = tuple(spelling)
-    except Exception:  # what looks as if it had items, as an array without axes
+    except Exception:  # an array without axes says that it can be iterated
         raise refusal from None
     for name in names:
         if not isinstance(name, str):
@@ -86,7 +86,7 @@ def references(spelling: object, option: str) -> tuple[str, ...] | None:
 
 def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | None,
               unit_gate: UnitGate | None = None) -> Plan:
-    """Schedule what the asked outputs need.
+    """Schedule what some outputs need.
 
     Args:
         circuit: the nodes.

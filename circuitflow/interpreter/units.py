@@ -54,7 +54,7 @@ class _Application:
             raise self._inside(error) from error
 
     def outputs(self, values: Sequence[Any]) -> list[Any]:
-        """The outputs among values."""
+        """The values of the outputs."""
         return [values[slot] for slot in self.plan.of.values()]
 
     def backward(self, op: Any, operands: Mapping[str, Any], upstream: Sequence[Any]) -> dict[str, Any]:
@@ -73,14 +73,14 @@ class _Application:
         return dict(zip(self.wrt, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
 
     def _inside(self, error: GateError) -> GateError:
-        """What went wrong at a node of the body, by the path of that node."""
+        """An error at a node of the body, with the path of that node."""
         assert error.at is not None  # noqa: S101
         node, what = error.at
         return GateError.of(f"{self.path}/{node}", what)
 
 
 def _as_in(xp: Any, array: Any, operands: Mapping[str, Any]) -> Any:
-    """A constant as an array of the library, and on the device, of what is given."""
+    """A constant in the library, and on the device, of the operands."""
     like = next(iter(operands.values()), None)
     device = getattr(like, "device", None)
     return array if like is None or type(like) is type(array) else xp.asarray(array.copy(), device=device)
@@ -162,7 +162,7 @@ def arrivals(plan: Plan, inputs: Mapping[str, int], carry: Mapping[str, str],
 
 
 class _Scan:
-    """A scan. Its hidden outputs, where a gradient is wanted, are the carries that are kept."""
+    """A scan. If it is differentiated, its hidden outputs are the kept carries."""
 
     def __init__(self, node: Node, receivers: Sequence[bool]) -> None:
         body: TypedBody = node.attributes["circuit"]
@@ -221,7 +221,7 @@ class _Scan:
                 stack.append(outputs[name])
         if not positions:  # no steps: infer shapes from one step on zeros
             zeros = {name: xp.zeros(x.shape[1:], dtype=x.dtype) for name, x in operands.items() if name in self.over}
-            outputs = self._apply(Namespace(xp, []), {**operands, **zeros})  # which refuses no zero
+            outputs = self._apply(Namespace(xp, []), {**operands, **zeros})  # a namespace whose gates refuse no zero
             empty = {name: xp.zeros((0, *outputs[name].shape), dtype=outputs[name].dtype) for name in stacks}
         else:
             empty = {name: xp.stack(stack[::-1] if self.from_end else stack) for name, stack in stacks.items()}

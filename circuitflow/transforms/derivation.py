@@ -1,4 +1,4 @@
-"""One derivative under construction: the primal as wires, sweeps over them, and the circuit that comes of it."""
+"""A derivative under construction: the primal as wires, reverse sweeps over them, the resulting circuit."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ class Derivation:
         return [*map(plain, self.subcircuits.sweep(self.writer, self.plan, self.forward, slots))]
 
     def requested(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
-        """The gradients asked for, zeros where none arrived."""
+        """The gradients by `wrt`, zeros where none arrived."""
         pairs = {name: (gradients[slot], self.forward.wires[slot]) for name, slot in self.plan.wrt.items()}
         return {name: self.writer.zeros_like(wire) if gradient is None else gradient
                 for name, (gradient, wire) in pairs.items()}
 
     def hollow(self, sources: Mapping[str, Wire]) -> None:
-        """Where inputs are still read for their shape, zeros like other wires stand in for them."""
-        after: dict[int, list[Record]] = {}  # by the node that they stand behind
+        """Replace inputs that are read for their shapes alone by zeros like other wires."""
+        after: dict[int, list[Record]] = {}  # by the node that they follow
         for name, like in sources.items():
             self.writer.row("zeros_like")
             record = self.sources[name].record
@@ -130,7 +130,10 @@ class Derivation:
 
     def name_gradients(self, gradients: Sequence[Wire | None], requested: Mapping[str, Wire],
               label: Callable[[str], str | None], what: str) -> dict[str, Wire]:
-        """The gradients asked for, each a node of its own; `label` names that on a node, `what` says what it is."""
+        """Name the requested gradients, each a node of its own.
+
+        `label` gives the name of the gradient on a node, `what` begins its description.
+        """
         return name_gradients(self.writer, self.plan.names, gradients, requested, self.names, label, what)
 
     def finish(self, outputs: Iterable[Wire], name: str, description: str, *, without: Iterable[str] = (),

@@ -1,4 +1,4 @@
-"""From records to the nodes of a document: what is needed, what it is called, how it is written."""
+"""Turns records into the nodes of a document: selects them, names them, writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from circuitflow.transforms.writer import Record, Wire, Writer
 
 
 class Names:
-    """Ids, each given once."""
+    """Gives out ids, each once."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = set(taken)
@@ -30,7 +30,7 @@ class Names:
 def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wire | None],
                    requested: Mapping[str, Wire], names: Names, label: Callable[[str], str | None],
                    what: str) -> dict[str, Wire]:
-    """Give gradients the names of the nodes they belong to; returns those asked for, each a node of its own.
+    """Name gradients after their nodes; returns the requested ones, each a node of its own.
 
     Where a gradient passes through a gate unchanged, it is called after the node nearest to the output.
     """
@@ -48,7 +48,7 @@ def name_gradients(writer: Writer, slots: Sequence[str], gradients: Sequence[Wir
 
 
 def with_name(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = MappingProxyType({})) -> Wire:
-    """A node of its own that is called so: the wire's, if that has no name yet."""
+    """Name the node of a wire, or add a named identity if it has a name already."""
     record = wire.record
     if record.gate == "constant":
         record = Record("constant", {}, record.attributes, name=name, notes=notes)
@@ -62,7 +62,7 @@ def with_name(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = 
 
 
 def finished(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Record]:
-    """The records that outputs need, every one with a name; a sum of sums is one sum."""
+    """The records that outputs need, with names. Sums of sums become one sum."""
     outputs = list(outputs)
     kept = _needed(outputs)
     records = _with_longer_sums(writer, [record for record in writer.records if id(record) in kept], outputs)
@@ -99,7 +99,7 @@ def as_nodes(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
 
 
 def _needed(outputs: Iterable[Record]) -> set[int]:
-    """These records and all that they are computed from, by identity."""
+    """These records and their ancestors, by identity."""
     pending = list(outputs)
     seen = set(map(id, pending))
     while pending:
@@ -111,7 +111,7 @@ def _needed(outputs: Iterable[Record]) -> set[int]:
 
 
 def _with_longer_sums(writer: Writer, records: Sequence[Record], outputs: Iterable[Record]) -> list[Record]:
-    """Where the first operand of a sum is a sum that has no name and no other use, its operands stand in its place."""
+    """Replace the first operand of a sum by its operands where it is a sum without a name and without another use."""
     sums = {name for name, row in writer.gates.items() if row.facets.loop == "sum"}
     uses = dict.fromkeys(map(id, outputs), 1)
     for record in records:
@@ -124,7 +124,7 @@ def _with_longer_sums(writer: Writer, records: Sequence[Record], outputs: Iterab
             first, *rest = record.operands.values()
             if first.record.gate == record.gate and first.record.name is None and uses[id(first.record)] == 1:
                 merged.add(id(first.record))
-                terms[id(record)] = terms.pop(id(first.record))  # the list grows, so that long sums take no long time
+                terms[id(record)] = terms.pop(id(first.record))  # one list grows, so the time is linear
                 terms[id(record)] += rest
             else:
                 terms[id(record)] = [first, *rest]

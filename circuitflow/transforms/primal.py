@@ -1,4 +1,4 @@
-"""The primal written down again: the forward part of a document that is made from another."""
+"""Writes nodes of the primal into a document that is made from it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def circuits(node: Node) -> Mapping[str, str]:
 
 
 def source(writer: Writer, node: Node, name: str, folder: Path | None) -> Wire:
-    """A source as it is written, its files as seen from a folder."""
+    """Write a source; the paths of its files are relative to a folder."""
     type_, own_folder = node.types[0], site(node).source.folder
     attributes, notes = _split(node)
     if "/" in node.id:
@@ -65,14 +65,14 @@ def _fill(node: Node) -> float:
 
 
 def port(writer: Writer, node: Node, name: str, *, declared: bool) -> Wire:
-    """An input of a subcircuit, with what it declares of its shape or as the call gives it."""
+    """Write an input of a subcircuit, with its declared shape and dtype or without."""
     attributes, notes = _split(node)
     kept = {key: value for key, value in attributes.items() if declared and key in ("shape", "dtype")}
     return writer.write(Record("input", {}, kept, name=name, notes=notes), [node.types[0]])[0]
 
 
 def gate(writer: Writer, node: Node, name: str, operands: Sequence[Wire]) -> tuple[Wire, ...]:
-    """A gate as it is written."""
+    """Write a gate."""
     attributes, notes = _split(node)
     record = Record(node.kind, dict(enumerate(operands)), attributes, node.outputs, name, name, notes)
     return writer.write(record, node.types, attributes=node.attributes)
@@ -81,7 +81,7 @@ def gate(writer: Writer, node: Node, name: str, operands: Sequence[Wire]) -> tup
 def application(writer: Writer, node: Node, name: str, operands: Mapping[str, Wire],
                 circuits: Mapping[str, str], outputs: Sequence[str] = (),
                 types: Sequence[ArrayType] = ()) -> tuple[Wire, ...]:
-    """A node that applies circuits as it is written, with other names for them, and with more outputs."""
+    """Write a node that applies circuits, with other names for them and more outputs."""
     attributes, notes = _split(node)
     names = node.outputs or (tuple(node.attributes["circuit"].outputs) if outputs else ())
     record = Record(node.kind, operands, {**circuits, **attributes}, (*names, *outputs), name, name, notes)

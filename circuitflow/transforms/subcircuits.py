@@ -1,4 +1,4 @@
-"""The subcircuits of a document that is written: those of the primal and their gradients, all at its top."""
+"""The subcircuits of a derivative: those of the primal and their gradients, all at the top of the document."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Forward:
 
 
 class Subcircuits:
-    """The bodies that are applied, each written once.
+    """Writes each applied body once.
 
     Attributes:
         bodies: as a document has them, by name.
@@ -73,7 +73,7 @@ class Subcircuits:
         self._pullbacks: dict[Any, Pullback] = {}
 
     def applied_by(self, nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-        """The bodies that nodes need, in the order in which they were written."""
+        """The bodies that nodes need, oldest first."""
         pending, seen = list(nodes), set()
         while pending:
             node = pending.pop()
@@ -84,7 +84,7 @@ class Subcircuits:
         return {name: body for name, body in self.bodies.items() if name in seen}
 
     def add(self, hint: str, body: dict[str, Any]) -> str:
-        """Add a body; returns what it is called."""
+        """Add a body; returns its name."""
         name = self._names.unique(hint)
         self.bodies[name] = body
         return name
@@ -93,7 +93,7 @@ class Subcircuits:
 
     def forward(self, writer: Writer, body: TypedBody, nodes: Sequence[Node], sources: Mapping[str, Wire],
                 differentiated: Collection[str] = ()) -> Forward:
-        """The values of nodes, one after the other; those of inputs and parameters are given."""
+        """Write nodes, one after the other; `sources` has those of inputs and parameters."""
         ids = primal.ids(body)
         wires: dict[str, Sequence[Wire]] = {}
         carries: dict[str, Mapping[str, Wire]] = {}
@@ -119,11 +119,11 @@ class Subcircuits:
         return Forward([wire for node in nodes for wire in wires[node.id]], carries)
 
     def primal(self, body: TypedBody, hint: str, also: tuple[str, ...] = ()) -> str:
-        """The name of a body of the primal: as it is, but that its parameters are inputs.
+        """The name of a body of the primal. Its parameters become inputs.
 
         Args:
             body: the body.
-            hint: what it is called in the primal.
+            hint: its name in the primal.
             also: inputs that are outputs too.
         """
         key = body.definition, also
@@ -145,7 +145,7 @@ class Subcircuits:
     # Reverse
 
     def sweep(self, writer: Writer, plan: Plan, forward: Forward, seeds: Mapping[int, Gradient]) -> list[Gradient]:
-        """The gradient in every slot, None where none arrives; the rules write it down."""
+        """Write the reverse sweep; returns the gradient in every slot, None where none arrives."""
         def narrated(steps: Sequence[Step], _: str) -> Iterator[Step]:
             for step in steps:
                 origin = application(step.node.kind, (edge.source for edge in step.node.operands), 4)
@@ -158,7 +158,7 @@ class Subcircuits:
         return gradients
 
     def arrivals(self, body: TypedBody, carry: Mapping[str, str], upstream: Collection[str]) -> tuple[list[str], bool]:
-        """Of a scan: see `arrivals` of the executor.
+        """The carries of a scan on which a gradient arrives; see `arrivals` of the interpreter.
 
         Args:
             body: the body.
@@ -170,7 +170,7 @@ class Subcircuits:
 
     def pullback(self, body: TypedBody, hint: str, wrt: Collection[str], of: Collection[str],
                  masked: Collection[str]) -> Pullback:
-        """The gradient of a body by the inputs wanted, from upstream gradients on the outputs given, some masked."""
+        """The gradient of a body by the inputs `wrt`, from upstream gradients on the outputs `of`; some are masked."""
         key = body, frozenset(wrt), frozenset(of), frozenset(masked)
         if key not in self._pullbacks:
             self._pullbacks[key] = self._pullback(body, hint, *key[1:])
@@ -216,13 +216,13 @@ def _references(wires: Mapping[str, Wire]) -> dict[str, str]:
 
 
 def _before(body: TypedBody, carry: Iterable[str]) -> dict[str, str]:
-    """What a circuit calls the outputs that are its carried inputs."""
+    """The names of the outputs that are carried inputs."""
     names = Names(primal.ids(body).values())
     return {name: names.unique(f"{name}_before") for name in carry}
 
 
 def ports(node: Node) -> list[str]:
-    """The operands of a node that applies circuits, by the names that the written circuit has for them."""
+    """The names of the operands of a node that applies circuits, as they are in the written circuit."""
     names = {name: id_ for key in primal.circuits(node) for name, id_ in primal.ids(node.attributes[key]).items()}
     return [names.get(str(edge.port), str(edge.port)) for edge in node.operands]
 

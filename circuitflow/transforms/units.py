@@ -17,7 +17,7 @@ from circuitflow.transforms.writer import Wire, Writer
 
 Wires = Mapping[str, Wire]
 Sent = tuple[Mapping[str, Wire], Collection[str]]
-"""What is sent to operands, and to which of them it may have zeros of a mask."""
+"""The contributions to operands, and the operands whose contribution may have zeros of a mask."""
 
 
 def gradients_of_units(subcircuits: Subcircuits) -> UnitGate:
@@ -45,7 +45,7 @@ def gradients_of_units(subcircuits: Subcircuits) -> UnitGate:
 
 def _apply(writer: Writer, gate: str, pullback: Pullback, operands: Wires, upstream: Wires,
            names: Collection[str]) -> dict[str, Wire]:
-    """What a pullback sends, by input of the primal."""
+    """Apply a pullback; returns what it sends, by input of the primal."""
     if not pullback.sends:
         return {}
     inputs = {port: operands[name] for name, port in pullback.reads.items()}
@@ -57,7 +57,7 @@ def _apply(writer: Writer, gate: str, pullback: Pullback, operands: Wires, upstr
 
 def _application(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[str], operands: Wires,
                  upstream: Wires, masked: Collection[str]) -> Sent:
-    """Of a call a call, of a checkpoint a checkpoint."""
+    """The gradient of a call is a call, that of a checkpoint a checkpoint."""
     pullback = subcircuits.pullback(node.attributes["circuit"], primal.circuits(node)["circuit"], wrt, upstream,
                                     masked)
     return _apply(writer, node.kind, pullback, operands, upstream, wrt), pullback.masked
@@ -143,7 +143,7 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[
             seeds[text] = port(names.unique(f"d{text}_here"), upstream[text], sliced=True)
     totals = {name: port(names.unique(f"d{name}_after"), writer.zeros_like(operands[name]), sliced=False)
               for name in summed}
-    if not along:  # it must know how often
+    if not along:  # A scan needs one operand to know its length.
         port(first, operands[first], sliced=True)
     gradients = _apply(inner, "call", pullback, reads, seeds, pullback.sends)
     results = {name: gradients[name] if name in gradients else inner.zeros_like(seeds[carry[name]]) for name in floats}
@@ -170,7 +170,7 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[
 
 
 def _body(writer: Writer, inputs: Wires, results: Wires, outputs: Mapping[str, str]) -> dict[str, Any]:
-    """A body with some inputs, and with results that are called as the outputs say."""
+    """A body with these inputs and results; `outputs` names the results."""
     ends = [with_name(writer, wire, outputs[name]) for name, wire in results.items()]
     names = Names(record.name for record in writer.records if record.name is not None)
     records = finished(writer, names, [wire.record for wire in (*inputs.values(), *ends)])

@@ -72,7 +72,7 @@ class Wire:
 
     @property
     def reference(self) -> str:
-        """How a document refers to it."""
+        """The reference to it in a document."""
         outputs = self.record.outputs
         return f"{self.record.name}.{outputs[self.position]}" if outputs else str(self.record.name)
 
@@ -112,7 +112,7 @@ class Writer:
 
     def write(self, record: Record, types: Sequence[ArrayType], fill: float = math.nan, *,
               attributes: Mapping[str, Any] | None = None) -> tuple[Wire, ...]:
-        """A node as it is; an equal one that a rule asks for later is this one, if its attributes are known."""
+        """Write a node without simplifying; if its attributes are known, a rule that needs an equal node gets this."""
         self.records.append(record)
         wires = tuple(self.wire(self, record, i, type_, fill) for i, type_ in enumerate(types))
         if attributes is not None:
@@ -164,7 +164,7 @@ class Writer:
 
     def apply(self, gate: str, operands: Mapping[str, Wire], attributes: Mapping[str, Any], outputs: tuple[str, ...],
               types: Sequence[ArrayType]) -> tuple[Wire, ...]:
-        """The application of subcircuits; the same one is not written twice."""
+        """Apply subcircuits; an equal application is shared."""
         key = self._key(gate, tuple(operands.values()), {**attributes, "": list(operands)})
         if key not in self._made:
             record = Record(gate, operands, attributes, outputs if len(outputs) > 1 else (), self.stage,
@@ -174,7 +174,7 @@ class Writer:
 
     def closure(self, write: Callable[[], Sequence[Wire]],
                 seed: Wire) -> tuple[list[Record], list[Wire], dict[str, Wire]]:
-        """What is written from an input on, taken out of this body to be one of its own.
+        """Move the nodes that depend on an input into a body of their own.
 
         Args:
             write: writes records that begin with an input, and gives what comes of them.
@@ -227,7 +227,7 @@ class Writer:
 
     def constant(self, value: Any, dtype: str) -> Wire:
         """A number."""
-        if dtype == "bfloat16":  # which a document cannot hold
+        if dtype == "bfloat16":  # a document has no bfloat16
             wire: Wire = self.cast(self.constant(value, "float32"), dtype=dtype)
             return wire
         key = self._number(value, dtype)
@@ -303,13 +303,13 @@ class Writer:
             with np.errstate(all="ignore"):
                 value = row.giving(type_).forward(np, *(np.asarray(wire.fill, wire.dtype) for wire in wires),
                                                   **attributes)
-        except (ArithmeticError, ValueError):  # refused, which the run says
+        except (ArithmeticError, ValueError):  # the gate refuses the values; the run says so
             return None
         return None if np.isnan(value) else self.constant(value, type_.dtype)
 
     @staticmethod
     def _given(row: Gate, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """What a document must say: the attributes that are not at their defaults."""
+        """The attributes that differ from their defaults."""
         return {name: value for name, value in attributes.items()
                 if name not in row.defaults or value != row.defaults[name]}
 
@@ -321,7 +321,7 @@ class Writer:
 
 def _operator(gate: str, *, swapped: bool = False) -> Callable[..., Wire]:
     def apply(self: Wire, *others: Any) -> Any:
-        if others and isinstance(others[0], Masked):  # which knows how to be multiplied
+        if others and isinstance(others[0], Masked):  # it has its own operators
             return NotImplemented
         operands = (self, *others)
         return self._writer.emit(gate, *(reversed(operands) if swapped else operands))

@@ -482,8 +482,8 @@ def test_every_call_of_a_circuit_counts_towards_the_limits_though_it_is_typed_on
     outer = {"nodes": [X, call("inner", "wide", "x")], "outputs": ["inner"]}
     text = document("a = 1", call("g", "outer", "a"), call("h", "outer", "g"), circuits={"wide": wide, "outer": outer})
     assert faults(text, limits=cf.Limits(run_bytes=12_000)) == [
-        "node 'h/inner/y': with a float64 tensor of shape (1000,) the values so far take 15.62 KiB; at most 11.72 KiB "
-        "are allowed (limit run_bytes)"]
+        "node 'h/inner/y': with a float64 tensor of shape (1000,) the values so far take 15.62 KiB; "
+        "at most 11.72 KiB are allowed (limit run_bytes)"]
     loaded = cf.loads(text)
     assert loaded.body.nodes["g"].attributes["circuit"] is loaded.body.nodes["h"].attributes["circuit"]
     assert list(loaded.body.nodes) == ["a", "g/inner/w", "g", "h/inner/w", "h"]
