@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Gates, Limit, NewDocument, Of, Wrt, gate_files, loaded, split
+from circuitflow.cli.arguments import File, Gates, Limit, NewDocument, Of, Wrt, gate_files, load_circuit, split
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
@@ -33,7 +33,7 @@ def command(
 
     Example: circuitflow grad circuits/product.json -o gradient.json
     """
-    circuit = loaded(file, limit, gates)
+    circuit = load_circuit(file, limit, gates)
     apart(output, [file, *circuit.files, *gate_files(gates)])
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)

@@ -122,7 +122,7 @@ HELPERS: Mapping[str, str] = {
     counts = product(nx, np.abs(np.sign(fy)) + ny) + product(np.abs(np.sign(fx)), ny)
     return np.where(counts == 0, product(fx, fy), np.where(np.abs(net) == counts, net, np.nan) * np.inf)''',
     "as_array": '''def as_array(name, x, shape, dtype):
-    """An argument as an array of the shape and dtype that the stages need."""
+    """An argument as the array that the stages are written for."""
     array = np.asarray(x, dtype)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
