@@ -18,7 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ELSEWHERE = frozenset({"inputs", "of", "wrt", "upstream", "outputs", "gradients"})
-"""Arguments that `executor.plan.references` and `executor.binding` check when they read them."""
+"""Arguments that `interpreter.plan.references` and `interpreter.binding` check when they read them."""
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _WORDS = {
@@ -28,14 +28,14 @@ _WORDS = {
     "Limits": "cf.Limits(…)", "Gate": "gates, as cf.Gate(…) makes them",
     "Thresholds": "cf.Thresholds(…)", "AuthoredWire": "a wire of cf.build",
 }
-"""What a type is called in errors, by its name."""
+"""The words for a type in errors, by its name."""
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Wraps a function: arguments of other types than its annotations are refused.
+    """Wraps a function so that it refuses arguments of other types than its annotations.
 
-    The annotations are the one place that says what a public function takes. They are read at the first call.
-    `Any` takes everything; a lone text is no sequence of texts.
+    The annotations are the only statement of what a public function takes. They are read at the first call.
+    `Any` takes everything; a text is not a sequence of texts.
 
     Raises:
         InputError: from the wrapped function. It names the argument, its value and what is expected.
@@ -68,10 +68,10 @@ def _hints(function: Callable[..., Any], signature: inspect.Signature) -> dict[s
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type. Parts of a type that only a type checker can tell do not count."""
+    """Whether a value is of a type, as far as it can be told at run time."""
     try:
         return _fits(value, hint)
-    except Exception:  # such as a 0-d array, which has no items in spite of its class
+    except Exception:  # such as a 0-d array, which has a length but no items
         return False
 
 

@@ -1,14 +1,14 @@
-"""What can go wrong, as one tree.
+"""The tree of errors.
 
     CircuitflowError
     ├── DocumentError    a document is not valid; carries every fault, each with its place in the text
-    ├── InputError       what was asked of a valid circuit does not fit it: an unknown id, a missing or misshapen value
+    ├── InputError       an argument does not fit a valid circuit: an unknown id, a missing or misshapen value
     │   └── UnknownNameError    a builder or a wire has no gate or method of a name; it is an AttributeError too
     ├── GateError        a gate could not be applied to the values that reached its node
     ├── VerificationError    an engine gives another number than the interpreter
     └── MissingExtraError    an optional package is needed; the message names the extra to install
 
-Every message names the node, what was found, what was expected and the remedy.
+Every message names the node, the fault, what is expected and the remedy.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DocumentError(CircuitflowError, ValueError):
     """A document is not valid.
 
     Attributes:
-        faults: every fault found, in the order of the text.
+        faults: every fault, in the order of the text.
     """
 
     def __init__(self, faults: Iterable[Fault]) -> None:
@@ -49,13 +49,13 @@ class DocumentError(CircuitflowError, ValueError):
         return type(self), (self.faults,), self.__dict__
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows in place of a traceback: the faults alone, for the document is wrong and not the code."""
+        """The faults, which IPython shows in place of a traceback: the document is wrong, not the code."""
         count = len(self.faults)
         return [f"{type(self).__name__}: {count} fault{'s' * (count != 1)}", *str(self).split("\n")]
 
 
 class InputError(CircuitflowError, ValueError):
-    """What was asked of a valid circuit does not fit it."""
+    """An argument does not fit a valid circuit."""
 
 
 class UnknownNameError(InputError, AttributeError):
@@ -66,14 +66,14 @@ class GateError(CircuitflowError, ArithmeticError):
     """A gate could not be applied to the values that reached its node, or a row of a gate table is wrong.
 
     Attributes:
-        at: id of the node, and what went wrong there; None where it belongs to no node.
+        at: id of the node and the reason; None where the error belongs to no node.
     """
 
     at: tuple[str, str] | None = None
 
     @classmethod
     def of(cls, node: str, what: str) -> GateError:
-        """What went wrong at a node."""
+        """The error of a node."""
         error = cls(f"node '{node}': {what}")
         error.at = node, what
         return error
@@ -92,7 +92,7 @@ class Fault:
     """One fault of a document, with its place.
 
     Attributes:
-        message: what was found, what was expected, and the remedy; names the node where there is one.
+        message: the fault, what is expected and the remedy; it names the node, if any.
         pointer: the place as a JSON Pointer (RFC 6901); "" is the whole document.
         node: id of the node at fault, or None.
         file: name of the document.

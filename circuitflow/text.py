@@ -25,16 +25,16 @@ _HIDDEN = frozenset(chr(code) for first, last in (*_IGNORABLE, *_BLANK) for code
 
 def is_shown(text: str) -> bool:
     """Whether every character of a text is one that a reader sees, or a space."""
-    return text.isprintable() and (text.isascii() or all(shown for _, shown in _told(text)))
+    return text.isprintable() and (text.isascii() or all(shown for _, shown in _seen(text)))
 
 
 def shown(text: str, escape: Callable[[str], str]) -> str:
     """The text with an escape in place of every character that `is_shown` refuses."""
-    return text if is_shown(text) else "".join(c if seen else escape(c) for c, seen in _told(text))
+    return text if is_shown(text) else "".join(c if seen else escape(c) for c, seen in _seen(text))
 
 
-def _told(text: str) -> Iterator[tuple[str, bool]]:
-    """Pairs of a character and whether a reader sees it."""
+def _seen(text: str) -> Iterator[tuple[str, bool]]:
+    """Each character, and whether a reader sees it."""
     marks = 0
     for c in text:
         if c.isascii():
@@ -46,7 +46,7 @@ def _told(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def excerpt(line: str, column: int, width: int = 100) -> tuple[str, int]:
-    """The part of a long line around a column, every character one cell wide, and the column in it."""
+    """The part of a long line around a column, every character one cell wide; and the column within it."""
     start = 0 if len(line) <= width else max(0, min(column - width // 2, len(line) - width))
     seen = shown(line[start : start + width].replace("\t", " "), lambda c: "\ufffd")
     cells = ("\ufffd" if unicodedata.east_asian_width(c) in "WF" or unicodedata.category(c) in ("Mn", "Me") else c
@@ -55,7 +55,7 @@ def excerpt(line: str, column: int, width: int = 100) -> tuple[str, int]:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """Text from a file made safe for a terminal: nothing but what a reader sees, and not too much of it."""
+    """Text that is safe for a terminal: hidden characters become escapes, a long text is cut."""
     cut = text if len(text) <= limit else text[:limit] + "…"
     return shown(cut, lambda c: c.encode("unicode_escape").decode("ascii"))
 
@@ -78,12 +78,12 @@ def short(value: object) -> str:
         case _:
             try:
                 return printable(repr(value), 40)
-            except Exception:  # of a class that a program brought along
+            except Exception:  # repr of a class of the calling program
                 return f"a {printable(type(value).__qualname__, 40)}"
 
 
 def few(words: Iterable[str], most: int = 12) -> list[str]:
-    """The first words; where there are more than so many, an ellipsis stands for the others."""
+    """The first words, with an ellipsis for the others."""
     first = list(itertools.islice(words, most + 1))
     return first if len(first) <= most else [*first[:most], "…"]
 
@@ -116,23 +116,23 @@ def application(gate: str, operands: Iterable[str], most: int = 12) -> str:
     return f"{gate}({shown})" if shown else gate
 
 
-def nearest(word: str, known: Collection[str], least: float = 0.6) -> str:
+def nearest(word: str, spellings: Collection[str], least: float = 0.6) -> str:
     """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates.
 
     Args:
-        word: what was written.
-        known: the right spellings.
-        least: how like the word one must be, as difflib measures it: 1 for the word itself.
+        word: the wrong spelling.
+        spellings: the right ones.
+        least: the least similarity by difflib's measure, in which equal words have 1.
     """
-    candidates = list(itertools.islice((k for k in known if abs(len(k) - len(word)) <= 3), 1000))
+    candidates = list(itertools.islice((k for k in spellings if abs(len(k) - len(word)) <= 3), 1000))
     exchanged = [k for k in candidates if sorted(k) == sorted(word)]  # two letters in the wrong order
-    # Among words that are equally like it, one that begins with the same letters: those are rarely missed.
-    found = exchanged or sorted(difflib.get_close_matches(word, candidates, n=3, cutoff=least), reverse=True, key=(
+    # Of equally similar words, one with the same first letters wins: those are rarely misspelled.
+    matches = exchanged or sorted(difflib.get_close_matches(word, candidates, n=3, cutoff=least), reverse=True, key=(
         lambda k: (difflib.SequenceMatcher(None, word, k).ratio(), k[:2] == word[:2])))
-    if not found:
-        folded = {k.casefold().replace("_", ""): k for k in itertools.islice(known, 1000)}
-        found = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []
-    return f"; did you mean '{found[0]}'?" if found else ""
+    if not matches:
+        folded = {k.casefold().replace("_", ""): k for k in itertools.islice(spellings, 1000)}
+        matches = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []
+    return f"; did you mean '{matches[0]}'?" if matches else ""
 
 
 # Numbers --------------------------------------------------------------------------------------------------------------

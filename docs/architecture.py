@@ -12,7 +12,9 @@ import circuitflow as cf
 
 WAY: dict[str, tuple[str, str, list[str]]] = {
     "Document": ("document", "reading", ["bytes"]),
-    "Circuit": ("graph", "bodies, typing, expansion", ["Document", "GATES"]),
+    "Definition": ("graph", "bodies", ["Document"]),
+    "TypedBody": ("graph", "typing", ["Definition", "GATES"]),
+    "Circuit": ("graph", "circuit", ["TypedBody"]),
     "Plan": ("interpreter", "plan", ["Circuit"]),
     "Result": ("interpreter", "passes", ["Plan"]),
     "gradient": ("transforms", "derivatives", ["Circuit"]),

@@ -27,7 +27,7 @@ BELOW = re.compile(r"[Ii]n\s+`([^`]+)`,\s+below\s+`([^`]+)`:\s*\Z")
 @pytest.fixture
 def copy(tmp_path):
     """A checkout that may change, and a way to run its programs."""
-    for name in ("circuitflow", "circuits", "tests", "pyproject.toml"):
+    for name in ("circuitflow", "circuits", "docs", "schemas", "tests", "pyproject.toml"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -80,4 +80,4 @@ def test_a_recipe_works(recipe, copy):
 
 
 def test_there_is_a_recipe_for_everything_that_is_a_table():
-    assert [title for title, _ in RECIPES] == ["Add a command", "Add an engine"]
+    assert [title for title, _ in RECIPES] == ["Add a gate", "Add a command", "Add an engine", "Add an export target"]

@@ -30,11 +30,13 @@ def test_there_are_enough_points():
     assert len(POINTS) >= 173 + 100
 
 
+@pytest.mark.sliced(by=["gate"])
 @pytest.mark.parametrize(("gate", "operands", "value", "gradients"), POINTS)
 def test_where_we_differ_from_jax_there_is_a_reason(gate, operands, value, gradients):
     assert equal(pull(gate, *operands), in_jax(gate, operands)) or reason(gate, operands)
 
 
+@pytest.mark.sliced(by=["gate"])
 @needs_torch
 @pytest.mark.parametrize(("gate", "operands", "value", "gradients"), POINTS)
 def test_where_we_differ_from_torch_there_is_a_reason(gate, operands, value, gradients):

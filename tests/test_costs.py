@@ -12,7 +12,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.document.positions import positions
 from circuitflow.document.writing import dumps
-from circuitflow.interpreter.units import structure
+from circuitflow.interpreter.units import unit_gate
 from circuitflow.pictures.changes import changes
 from circuitflow.pictures.drawing import picture
 from circuitflow.pictures.picture import Kind
@@ -185,7 +185,7 @@ def test_what_fails_inside_is_named_by_the_path_that_leads_there():
     assert circuit.nodes["u"].attributes["circuit"] is circuit.nodes["v"].attributes["circuit"]
     for name in "uv":
         with pytest.raises(cf.GateError, match=f"^node '{name}/b': cube: "):
-            structure(circuit.nodes[name], [True]).forward(np, 1.0)
+            unit_gate(circuit.nodes[name], [True]).forward(np, 1.0)
 
 
 def test_jacobians_are_bounded_by_their_blocks():

@@ -1,4 +1,4 @@
-"""A document under construction: every gate is written down as it is told, nothing shared and nothing simplified."""
+"""A document under construction. It has a node for every gate: nothing is shared or simplified."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from circuitflow.transforms.naming import Names, as_nodes, with_name
 from circuitflow.transforms.writer import Record, Wire, Writer
 
 LONGEST = 24
-"""Longest id that is made of a gate and its operands, in characters."""
+"""Longest id made of a gate and its operands, in characters."""
 
 
 def author_of(dtype: str, gates: GateTable, folder: str | os.PathLike[str] | None) -> Author:
-    """An author of a document of some dtype, with nothing written yet.
+    """The author of a new document of a dtype.
 
     Raises:
         InputError: a document has no such dtype.
@@ -64,8 +64,8 @@ class Author(Writer):
         """An input, a parameter or a constant.
 
         Raises:
-            InputError: a name that is not an id, or is taken; a dtype, a shape or a value that cannot be.
-            DocumentError: a value that is no value of a document.
+            InputError: the name is not an id, or is taken; the dtype, shape or value is not valid.
+            DocumentError: a document cannot have the value.
         """
         self.claim(name)
         if dtype is not None and dtype not in DTYPES:
@@ -75,10 +75,10 @@ class Author(Writer):
         type_ = ArrayType((), dtype or self.dtype)
         says_dtype = False  # whether the value does
         if value is not None:
-            attributes["value"], found = self._value(name, value, dtype)
+            attributes["value"], array = self._value(name, value, dtype)
             says_dtype = ((isinstance(attributes["value"], dict) and "dtype" in attributes["value"])
-                          or (str(found.dtype) == "bool" and found.size > 0))
-            type_ = ArrayType(tuple(found.shape), str(found.dtype))
+                          or (str(array.dtype) == "bool" and array.size > 0))
+            type_ = ArrayType(tuple(array.shape), str(array.dtype))
         if shape is not None:
             for size in shape:
                 if not (isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 0) and not (
@@ -95,7 +95,7 @@ class Author(Writer):
         return wire
 
     def _value(self, name: str, value: Any, dtype: str | None) -> tuple[Any, Any]:
-        """A value as a document has it, and the array that it stands for."""
+        """A value in the form of a document, and its array."""
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="python", exclude_unset=True)
         if not isinstance(value, dict):
@@ -109,8 +109,8 @@ class Author(Writer):
         parsed: Any = parse_as(TypeAdapter(Value), source, faults)
         faults.raise_if_any()
         own = getattr(parsed, "dtype", None)
-        given = {name: Datum("", parsed, None if own else dtype, self.dtype, source, ())}
-        arrays = read_values(given, TensorFiles(), faults)
+        entries = {name: Datum("", parsed, None if own else dtype, self.dtype, source, ())}
+        arrays = read_values(entries, TensorFiles(), faults)
         if not arrays:
             faults.fail()
         return tidy(value), arrays[name]
@@ -201,7 +201,7 @@ class Author(Writer):
         return self.gates[gate]
 
     def _as_wires(self, operands: Sequence[Any]) -> tuple[Wire, ...]:
-        """Numbers take the dtype of the wires beside them, if that can hold them."""
+        """The operands as wires. Numbers take the dtype of the other operands, if that can hold them."""
         beside = [x.type.dtype for x in operands if isinstance(x, Wire)]
         return tuple(self._as_wire(x, beside) for x in operands)
 
@@ -236,7 +236,7 @@ class Author(Writer):
     # The document
 
     def finish(self, name: str | None = None, description: str | None = None) -> Circuit:
-        """The circuit of what was written: the named nodes, and what the outputs need.
+        """The circuit of the named nodes and of all nodes that the outputs need.
 
         Raises:
             InputError: there is no output.
@@ -253,11 +253,11 @@ class Author(Writer):
         body = {"circuitflow": READABLE[-1], "name": name, "description": description,
                 "dtype": self.dtype if self.dtype != "float64" else None, "nodes": list(as_nodes(records)),
                 "outputs": list(dict.fromkeys(wire.reference for wire in self.outputs))}
-        written = {key: value for key, value in body.items() if value is not None}
-        return Circuit(validated(written), gates=self.gates, folder=self.folder)
+        document = {key: value for key, value in body.items() if value is not None}
+        return Circuit(validated(document), gates=self.gates, folder=self.folder)
 
     def _name_of(self, record: Record) -> str:
-        """An id for a node that has none: the gate and its operands where those have short names, else the gate."""
+        """An id for a node without one: the gate with its operands if their names are short, else the gate."""
         if record.gate == "constant":
             return record.stage
         long = "_".join([record.gate, *(str(wire.record.name) for wire in record.operands.values())])
@@ -279,23 +279,23 @@ class Author(Writer):
 _WHOLE = tuple(dtype for dtype in DTYPES if dtype.startswith(("int", "uint")))
 
 
-def _count(name: str, gate: Gate, found: int, gates: GateTable) -> None:
+def _count(name: str, gate: Gate, operands: int, gates: GateTable) -> None:
     if isinstance(gate.operands, AtLeast):
-        if found >= gate.operands.minimum:
+        if operands >= gate.operands.minimum:
             return
         expected = f"{gate.operands.minimum} operands or more"
     else:
         most = len(gate.operands)
         least = most - gate.optional
-        if least <= found <= most:
+        if least <= operands <= most:
             return
         count = str(most) if least == most else f"{least} to {most}"
         expected = f"{count} operand{'s' * (most != 1)} ({', '.join(gate.operands)})"
-    raise InputError(f"{name} takes {expected}, not {found}{of_elements(name, found, gates)}")
+    raise InputError(f"{name} takes {expected}, not {operands}{of_elements(name, operands, gates)}")
 
 
 def _listed(value: Any, depth: int = 0) -> Any:
-    """An attribute as a document has it: tuples and arrays as lists, a dtype by its name.
+    """An attribute in the form of a document: tuples and arrays as lists, a dtype as its name.
 
     Raises:
         InputError: its lists are nested too deep.

@@ -1,4 +1,4 @@
-"""A circuit written in Python, gate by gate."""
+"""Builds a circuit in Python, gate by gate."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from circuitflow.text import short
 class Builder:
     """A circuit under construction; `build` makes one.
 
-    Every gate of the table is a method: `c.matmul(x, w)`, `c.reduce_sum(x, axis=1)`; so it is of the wires, with
-    operators and NumPy's functions. What is no wire among the operands becomes a constant.
+    Every gate of the table is a method: `c.matmul(x, w)`, `c.reduce_sum(x, axis=1)`. Wires have these methods too, and
+    operators and NumPy's functions. An operand that is not a wire becomes a constant.
 
     Attributes:
-        circuit: what was written so far, as a circuit of its own.
+        circuit: the circuit built so far.
     """
 
     @checked
@@ -41,7 +41,7 @@ class Builder:
             raise InputError('a circuit needs an output: c.output(wire, "f")')
 
     def __getattr__(self, gate: str) -> Any:
-        if gate.startswith("_"):  # not before there is an author: copies and pickles ask for names first
+        if gate.startswith("_"):  # copies and pickles ask for names before there is an author
             raise AttributeError(f"a builder has no '{gate}'")
         try:
             self._author.row(gate)
@@ -65,8 +65,8 @@ class Builder:
             notes: label, description, metadata.
 
         Raises:
-            InputError: the name is not an id or taken, or a value, shape, dtype or note cannot be.
-            DocumentError: the value is none that a document can have.
+            InputError: the name is not an id, or is taken; or a value, shape, dtype or note is not valid.
+            DocumentError: a document cannot have the value.
         """
         return self._source("input", name, value, notes, shape=shape, dtype=dtype)
 
@@ -91,7 +91,7 @@ class Builder:
 
     @checked
     def name(self, wire: AuthoredWire, name: str) -> AuthoredWire:
-        """Call a stage so; gives the wire of that name.
+        """Name a stage. Returns the wire of that name.
 
         Raises:
             InputError: the name is not an id, or it is taken.
@@ -102,16 +102,16 @@ class Builder:
 
     @checked
     def output(self, wire: AuthoredWire, name: str | None = None) -> None:
-        """Make a wire an output of the circuit, by a name of its own or as the node is called.
+        """Make a wire an output of the circuit, by another name or by the node's.
 
         Raises:
-            InputError: it is no wire, or the name is not an id, or taken.
+            InputError: it is not a wire, or the name is not an id, or is taken.
         """
         self._author.output(wire, name)
 
     @property
     def circuit(self) -> Circuit:
-        """What was written so far.
+        """The circuit built so far.
 
         Raises:
             InputError: there is no output.
@@ -122,7 +122,7 @@ class Builder:
 
 def build(name: str | None = None, *, description: str | None = None, dtype: str = "float64",
           gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None) -> Builder:
-    """Write a circuit in Python.
+    """Build a circuit in Python.
 
         with cf.build("neuron") as c:
             x, w = c.input("x", -1.0), c.parameter("w", 2.0)

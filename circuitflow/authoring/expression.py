@@ -1,7 +1,7 @@
 """Expressions to documents: `f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)`.
 
-The grammar is Python's, by its `ast` module; nothing is evaluated. What has a meaning here has a case of its own, and
-everything else is refused with a caret under it.
+Python's `ast` module parses the text; nothing is evaluated. Every construct with a meaning has a case of its own. All
+others are refused, with a caret under them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CHARACTERS = {
     "≤": "<=", "≥": ">=", "≠": "!=", "∧": "&", "∨": "|", "¬": "~", "∑": "reduce_sum(…)", "∏": "reduce_prod(…)",
     "…": "...", **dict.fromkeys("“”„‟", '"'), **dict.fromkeys("‘’", "'"),
 }
-"""What Python writes for signs of mathematics and of typesetting."""
+"""Python's spelling of mathematical and typographical characters."""
 
 _INSTEAD = {
     ast.FloorDiv: "floor(x / y) is a gate of its own",
@@ -66,13 +66,13 @@ def new(text: str, values: Mapping[str, Any] | None = None, *, shapes: Mapping[s
         dtype: str = "float64", gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None) -> Circuit:
     """A circuit from an expression, or from stages that are assigned to names.
 
-    Names that nothing is assigned to are inputs. `+ - * / ** % @`, comparisons and `& | ^ ~` are gates, every gate is
-    called by its name with attributes as keywords, and lists of numbers are tensors. `x[0, 1:3]` takes a part, and of
-    a gate with several outputs `t["values"]` one of them. `pi`, `π` and `e` are numbers, unless they are stages, are
-    parameters, or have a value or a shape. An expression that is assigned to nothing is called `f`.
+    Names without an assignment are inputs. `+ - * / ** % @`, comparisons and `& | ^ ~` are gates, every gate is
+    called by its name with attributes as keywords, and lists of numbers are tensors. `x[0, 1:3]` takes a part;
+    `t["values"]` takes an output of a gate with several. `pi`, `π` and `e` are numbers, unless they are stages or
+    parameters, or have a value or a shape. An expression without an assignment is called `f`.
 
     Args:
-        text: Python's grammar; lines, `;` and comments as ever.
+        text: in Python's grammar, with lines, `;` and comments.
         values: of inputs, by name: numbers, lists, arrays, or objects as documents have them.
         shapes: of inputs without a value: sizes and names of dimensions.
         parameters: the inputs that are trainable; each needs a value.
@@ -83,8 +83,8 @@ def new(text: str, values: Mapping[str, Any] | None = None, *, shapes: Mapping[s
         folder: where tensor files that values name lie.
 
     Raises:
-        DocumentError: everything that has no meaning, each with its place in the text.
-        InputError: a value, shape, parameter or output that belongs to no input or stage, or cannot be.
+        DocumentError: parts of the text have no meaning; each fault has its place.
+        InputError: a value, shape, parameter or output belongs to no input or stage, or is not valid.
     """
     author = author_of(dtype, gates, folder)
     trainable = [parameters] if isinstance(parameters, str) else parameters
@@ -93,11 +93,11 @@ def new(text: str, values: Mapping[str, Any] | None = None, *, shapes: Mapping[s
 
 
 class _Skip(Exception):  # noqa: N818
-    """What follows from a fault that is noted already."""
+    """Ends a statement whose fault is noted."""
 
 
 class _Text:
-    """An expression, as far as it is read."""
+    """An expression being read."""
 
     def __init__(self, text: str, values: Mapping[str, Any], shapes: Mapping[str, Sequence[int | str]],
                  parameters: Collection[str], author: Author) -> None:
@@ -106,7 +106,7 @@ class _Text:
         self.values, self.shapes, self.parameters = values, shapes, set(parameters)
         self.author = author
         self.faults: list[Fault] = []
-        self.known: dict[str, Any] = {}  # wires, or tuples of them; None after a fault
+        self.wires: dict[str, Any] = {}  # by name; tuples of several outputs, None after a fault
         self.assigned: dict[str, int] = {}
         self.pending: list[str] = []
         self.read: set[str] = set()
@@ -145,17 +145,17 @@ class _Text:
         if self.faults:
             raise DocumentError(self.faults)
         stages = [stage for stage in self.assigned if stage not in self.read]
-        for given, what in ((self.values, "value"), (self.shapes, "shape"), (self.parameters, "parameters")):
-            for unknown in given:
-                if unknown not in self.known or unknown in self.assigned:
-                    inputs = [known for known in self.known if known not in self.assigned]
+        for group, what in ((self.values, "value"), (self.shapes, "shape"), (self.parameters, "parameters")):
+            for unknown in group:
+                if unknown not in self.wires or unknown in self.assigned:
+                    inputs = [each for each in self.wires if each not in self.assigned]
                     raise InputError(f"{what}: the expression has no input '{printable(unknown, 60)}'"
                                      f"{nearest(unknown, inputs)}; it has {', '.join(inputs) or 'none'}")
         for output in outputs if outputs is not None else stages:
-            wire = self.known.get(output)
+            wire = self.wires.get(output)
             if wire is None:
                 raise InputError(f"outputs: the expression has no stage '{printable(output, 60)}'"
-                                 f"{nearest(output, self.known)}")
+                                 f"{nearest(output, self.wires)}")
             for one in wire if isinstance(wire, tuple) else [wire]:
                 self.author.output(one)
         return self.author.finish(name)
@@ -165,7 +165,7 @@ class _Text:
     def _statement(self, i: int, statement: ast.stmt) -> None:
         match statement:
             case ast.Expr(value):
-                if "f" in self.assigned or "f" in self.known:
+                if "f" in self.assigned or "f" in self.wires:
                     self._refuse(statement, "an expression that is assigned to nothing is called f, which is taken; "
                                             "give it a name")
                 self.assigned["f"] = i
@@ -178,45 +178,45 @@ class _Text:
                 names = [part.id for part in parts if isinstance(part, ast.Name)]
                 for name, part in zip(names, parts, strict=True):
                     self._check_name(name, part, i)
-                found = self._guarded(names, value)
-                if not isinstance(found, tuple) or len(found) != len(names):
-                    count = len(found) if isinstance(found, tuple) else 1
+                wires = self._guarded(names, value)
+                if not isinstance(wires, tuple) or len(wires) != len(names):
+                    count = len(wires) if isinstance(wires, tuple) else 1
                     self._refuse(value, f"this has {count} output{'s' * (count != 1)}, there are {len(names)} names")
-                for name, wire, part in zip(names, found, parts, strict=True):
+                for name, wire, part in zip(names, wires, parts, strict=True):
                     self._name(name, wire, part)
             case _:
                 self._refuse(statement, self._meaningless(statement))
 
     def _guarded(self, names: list[str], value: ast.expr) -> Any:
-        """What an expression is; where it is at fault, so are the names that it is assigned to."""
-        self.known |= dict.fromkeys(names)
+        """The result of an expression. After a fault its names have no wire, and no faults of their own."""
+        self.wires |= dict.fromkeys(names)
         self.pending = names
-        found = self._wire(value)
+        result = self._wire(value)
         self.pending = []
-        return found
+        return result
 
     def _check_name(self, name: str, node: ast.expr, i: int) -> None:
-        if self.assigned[name] != i or (name in self.known and name in self.assigned):
+        if self.assigned[name] != i or (name in self.wires and name in self.assigned):
             self._refuse(node, f"'{printable(name, 60)}' is the name of a stage already; a stage has one value")
 
-    def _name(self, name: str, found: Any, node: ast.AST) -> None:
+    def _name(self, name: str, result: Any, node: ast.AST) -> None:
         try:
-            if isinstance(found, tuple):  # the node has the name, its outputs names of their own
-                if found[0].record.name is not None:
-                    self._refuse(node, f"this is what '{found[0].record.name}' gives, which has several outputs: name "
+            if isinstance(result, tuple):  # the node has the name, its outputs names of their own
+                if result[0].record.name is not None:
+                    self._refuse(node, f"this is what '{result[0].record.name}' gives, which has several outputs: name "
                                        "one of them")
                 self.author.claim(name)
-                found[0].record.name = name
-                self.known[name] = found
+                result[0].record.name = name
+                self.wires[name] = result
             else:
-                self.known[name] = self.author.name(self._as_wire(found, node), name)
+                self.wires[name] = self.author.name(self._as_wire(result, node), name)
         except InputError as error:
             self._refuse(node, str(error))
 
     # Expressions, without recursion: a text can nest deeper than Python calls
 
     def _wire(self, root: ast.expr) -> Any:
-        """What an expression is: a wire, a number, a list of numbers, or a tuple of wires."""
+        """The result of an expression: a wire, a number, a list of numbers, or a tuple of wires."""
         results: dict[int, Any] = {}
         pending: list[tuple[ast.expr, Sequence[ast.expr] | None]] = [(root, None)]
         while pending:
@@ -233,7 +233,7 @@ class _Text:
         return results[id(root)]
 
     def _parts(self, node: ast.expr) -> Sequence[ast.expr]:
-        """The expressions that an expression is made of, those that are no operands aside."""
+        """The operands of an expression."""
         match node:
             case ast.Constant() | ast.Name() | ast.List():
                 return []
@@ -306,24 +306,24 @@ class _Text:
         raise AssertionError(node)
 
     def _input(self, name: str, node: ast.expr) -> Any:
-        """A stage, or an input, which is there from its first use on."""
-        if name in self.assigned and (name not in self.known or name in self.pending):
+        """A stage, or an input, which its first use creates."""
+        if name in self.assigned and (name not in self.wires or name in self.pending):
             self._refuse(node, f"'{printable(name, 60)}' is read before it is assigned; put its line first")
         if name not in self.assigned:
             name = _SPELLINGS.get(name, name)
         self.read.add(name)
-        if name not in self.known:
-            self.known[name] = None
-            if name in _NUMBERS and not any(name in given for given in (self.values, self.shapes, self.parameters)):
-                self.known[name] = self.author.source("constant", name, _NUMBERS[name])
-                return self.known[name]
+        if name not in self.wires:
+            self.wires[name] = None
+            if name in _NUMBERS and not any(name in group for group in (self.values, self.shapes, self.parameters)):
+                self.wires[name] = self.author.source("constant", name, _NUMBERS[name])
+                return self.wires[name]
             if name in self.parameters and self.values.get(name) is None:
                 self._refuse(node, f"parameter '{name}' needs a value: give one (--set {name}=…)")
             kind = "parameter" if name in self.parameters else "input"
-            self.known[name] = self.author.source(kind, name, self.values.get(name), shape=self.shapes.get(name))
-        if self.known[name] is None:
+            self.wires[name] = self.author.source(kind, name, self.values.get(name), shape=self.shapes.get(name))
+        if self.wires[name] is None:
             raise _Skip
-        return self.known[name]
+        return self.wires[name]
 
     def _number(self, node: ast.expr, number: bool | float) -> bool | float:
         if isinstance(number, int) and abs(number) >= 2**63:
@@ -333,15 +333,15 @@ class _Text:
         return number
 
     def _listed(self, node: ast.expr) -> Any:
-        """A list of numbers, which is a tensor."""
-        found = self._literal(node)
-        pending = [found]
+        """A tensor, written as lists of numbers."""
+        numbers = self._literal(node)
+        pending = [numbers]
         for value in pending:
             if isinstance(value, list):
                 pending += value
             elif not isinstance(value, bool | int | float):
                 self._refuse(node, "a tensor is written as lists of numbers; stack(a, b) makes one of wires")
-        return found
+        return numbers
 
     def _literal(self, node: ast.expr) -> Any:
         """A number, text, true or false, None, or lists of them."""
@@ -359,11 +359,11 @@ class _Text:
     def _part_of(self, operand: Any, index: ast.expr) -> Any:
         if isinstance(operand, tuple):
             outputs = operand[0].record.outputs
-            wanted = self._literal(index)
-            if isinstance(wanted, int) and not isinstance(wanted, bool) and 0 <= wanted < len(operand):
-                return operand[wanted]
-            if wanted in outputs:
-                return operand[outputs.index(wanted)]
+            choice = self._literal(index)
+            if isinstance(choice, int) and not isinstance(choice, bool) and 0 <= choice < len(operand):
+                return operand[choice]
+            if choice in outputs:
+                return operand[outputs.index(choice)]
             names = ", ".join(f'"{output}"' for output in outputs)
             self._refuse(index, f"there is no such output; there are {names}")
         wire = self._as_wire(operand, index)
@@ -379,18 +379,18 @@ class _Text:
             return self._input(node.id, node)
         return self._literal(node)
 
-    def _as_wire(self, found: Any, node: ast.AST) -> AuthoredWire:
+    def _as_wire(self, operand: Any, node: ast.AST) -> AuthoredWire:
         """An operand as a wire; a number alone is a constant."""
-        if isinstance(found, AuthoredWire):
-            return found
-        (wire,) = self.author._as_wires([found])
+        if isinstance(operand, AuthoredWire):
+            return operand
+        (wire,) = self.author._as_wires([operand])
         assert isinstance(wire, AuthoredWire)  # noqa: S101
         return wire
 
     # Faults
 
     def _meaningless(self, node: ast.AST) -> str:
-        """What is said of a part of Python that has no meaning here."""
+        """The message for a part of Python that has no meaning here."""
         kind: Any = type(node)
         if type(getattr(node, "op", None)) in _INSTEAD:
             kind = type(getattr(node, "op", None))
@@ -398,8 +398,8 @@ class _Text:
             case ast.Call(func=ast.Constant() | ast.BinOp()):
                 return "only gates are called, by their names; a product is written with *"
             case ast.Call(func=ast.Attribute(attr=name)):
-                known = self.author.gates
-                hint = f"; write {name}(…)" if name in known else suggestion(name, known, lambda *_: "")
+                gates = self.author.gates
+                hint = f"; write {name}(…)" if name in gates else suggestion(name, gates, lambda *_: "")
                 return f"only gates are called, by their names alone{hint}"
             case ast.Call():
                 return "only gates are called, by their names"
@@ -411,7 +411,7 @@ class _Text:
         return f"this has no meaning in a circuit{hint or ': expected stages, operators and gates'}"
 
     def _remedy(self, line: int, column: int) -> str:
-        """What to write where Python's grammar does not go on."""
+        """What to write at a syntax error."""
         text = self.lines[line - 1] if line <= len(self.lines) else ""
         if instead := _CHARACTERS.get(text[column : column + 1]):
             return f"write {instead}"

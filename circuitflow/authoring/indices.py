@@ -36,11 +36,11 @@ def _expanded(key: tuple[Any, ...], shape: Any) -> list[Any]:
     parts = [_read(part) for part in key]
     if sum(part is Ellipsis for part in parts) > 1:
         raise InputError("an index has one ellipsis at most")
-    taken = sum(map(_dimensions, parts))
-    if taken > len(shape):
-        raise InputError(f"{taken} indices for a wire of {len(shape)} dimensions")
+    consumed = sum(map(_dimensions, parts))
+    if consumed > len(shape):
+        raise InputError(f"{consumed} indices for a wire of {len(shape)} dimensions")
     at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
-    full = [*parts[:at], *[slice(None)] * (len(shape) - taken), *parts[at + 1 :]]
+    full = [*parts[:at], *[slice(None)] * (len(shape) - consumed), *parts[at + 1 :]]
     expanded: list[Any] = []
     axis = 0
     for part in full:
@@ -65,15 +65,15 @@ def _dimensions(part: Any) -> int:
 def _read(part: Any) -> Any:
     if part is None or part is Ellipsis or isinstance(part, slice):
         return part
-    found: Any = part if isinstance(part, Wire) else as_array(part, "an index")
-    dtype = found.type.dtype if isinstance(found, Wire) else found.dtype.name
-    if isinstance(part, list | tuple) and not found.size:
-        return found.astype(np.int64)  # NumPy takes an empty list for positions
-    if dtype == "bool" and (isinstance(found, Wire) or not found.ndim):
+    positions: Any = part if isinstance(part, Wire) else as_array(part, "an index")
+    dtype = positions.type.dtype if isinstance(positions, Wire) else positions.dtype.name
+    if isinstance(part, list | tuple) and not positions.size:
+        return positions.astype(np.int64)  # NumPy takes an empty list for positions
+    if dtype == "bool" and (isinstance(positions, Wire) or not positions.ndim):
         raise InputError("an index is a mask, so the shape would depend on a value: choose with np.where")
     if dtype != "bool" and "int" not in dtype:
         raise InputError(f"an index is {dtype}; expected whole numbers, so cast it")
-    return int(found) if isinstance(found, np.ndarray) and not found.ndim else found
+    return int(positions) if isinstance(positions, np.ndarray) and not positions.ndim else positions
 
 
 def _basic(x: Any, parts: list[Any]) -> Any:
@@ -148,13 +148,13 @@ def _gathered(x: Any, places: list[int], indices: list[Any]) -> Any:
         raise InputError(f"the arrays of an index: {error}") from None
     rest = [axis for axis in range(x.ndim) if axis not in places]
     moved = x if places == list(range(len(places))) else w.emit("transpose", x, axes=[*places, *rest])
-    found = w.emit("gather_nd", moved, _joined(w, indices, shape))
+    elements = w.emit("gather_nd", moved, _joined(w, indices, shape))
     apart = any(b - a > 1 for a, b in pairwise(places))
     if apart or not places[0] or not shape:
-        return found
+        return elements
     # Neighbours stand where they stood: the dimensions before them come first.
     new, before = len(shape), places[0]
-    return w.emit("transpose", found, axes=[*range(new, new + before), *range(new),
+    return w.emit("transpose", elements, axes=[*range(new, new + before), *range(new),
                                             *range(new + before, new + len(rest))])
 
 

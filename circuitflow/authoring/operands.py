@@ -1,4 +1,4 @@
-"""What stands beside wires in a call of NumPy's, in the dtype that NumPy computes in."""
+"""Operands of NumPy's functions and operators, in the dtype that NumPy computes in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from circuitflow.transforms.writer import Wire
 
 @contextmanager
 def refusing(name: str) -> Iterator[None]:
-    """Whatever Python says of operands and arguments that make no sense, as a refusal by the name of the function."""
+    """Turns every exception inside into an InputError that names the function."""
     try:
         yield
     except CircuitflowError:
@@ -47,7 +47,7 @@ def plain(w: Any, x: Any) -> Any:
 
 
 def need_plain(x: Any, name: str) -> None:
-    """Refuse arrays of NumPy whose operators mean something else than those of arrays."""
+    """Refuse NumPy arrays with other operators: matrices and masked arrays."""
     if isinstance(x, np.matrix):
         raise InputError(f"{name} is a matrix of NumPy, whose product * is no product of elements; expected an array, "
                          "so give numpy.asarray(…) of it")
@@ -67,30 +67,43 @@ def array(w: Any, x: Any) -> Any:
 
 
 def kind(x: Any) -> Any:
-    """What NumPy's rules of promotion know an operand by: its dtype, or the type of a number of Python."""
+    """The type of an operand in NumPy's promotion: its dtype, or the type of a Python number."""
     if isinstance(x, Wire):
         return np.dtype(x.type.dtype)
     return x.dtype if isinstance(x, np.ndarray) else type(x)
 
 
 def together(w: Any, xs: Iterable[Any], *, weak: bool = False, dtype: Any = None) -> list[Any]:
-    """Wires of one dtype: the one given, or NumPy's common one.
+    """Wires of one dtype.
 
     Args:
         w: the writer.
         xs: operands.
-        weak: whether numbers of Python take the dtype of what stands beside them.
-        dtype: the dtype.
+        weak: whether Python numbers take the dtype of the other operands.
+        dtype: the dtype; NumPy's common one by default.
     """
     operands = [plain(w, x) if weak else array(w, x) for x in xs]
-    if any(isinstance(x, Wire) and x.type.dtype == "bfloat16" for x in operands):  # which NumPy does not have
+    if any(isinstance(x, Wire) and x.type.dtype == "bfloat16" for x in operands):  # NumPy has none
         return operands
-    found = dtype if dtype is not None else np.result_type(
+    common = dtype if dtype is not None else np.result_type(
         *(np.empty((), kind(x)) if isinstance(x, Wire | np.ndarray) else x for x in operands))
-    return [w.typed(x, np.dtype(found).name) for x in operands]
+    return [w.typed(x, np.dtype(common).name) for x in operands]
 
 
 def floats(w: Any, x: Any) -> Any:
     """An array of floats: whole numbers and booleans become float64, as in NumPy's statistics and linear algebra."""
     x = array(w, x)
     return x if not isinstance(x, Wire) or x.type.is_float else w.typed(x, "float64")
+
+
+def accumulated(w: Any, a: Any, dtype: Any, *, floating: bool = False) -> Any:
+    """An array in the dtype of its sum: short integers and booleans become 64-bit integers, or float64."""
+    a = array(w, a)
+    if dtype is not None:
+        target = np.dtype(dtype)
+        if not np.can_cast(kind(a), target, "same_kind") or (floating and target.kind != "f"):
+            raise TypeError(f"dtype {target} for {kind(a)}; cast it first")
+        return w.typed(a, target.name)
+    if floating:
+        return floats(w, a)
+    return a if a.type.is_float else w.typed(a, "uint64" if a.type.dtype.startswith("u") else "int64")

@@ -25,29 +25,29 @@ def trace(function: Callable[..., Any], *examples: Any, parameters: str | Collec
     """A plain NumPy function as a circuit.
 
     The function is called once, with wires in place of numbers and arrays; its NumPy functions, operators, indices and
-    methods are written down as gates. What it does with anything else happens while it is traced. It cannot branch on a
-    value.
+    methods on them become gates. All other code runs during the call. The function cannot branch on a value.
 
         circuit = cf.trace(lambda x, w: np.tanh(x @ w).sum(), np.ones(3), np.ones((3, 2)))
 
     Args:
-        function: takes numbers and arrays, also in lists and dictionaries, and gives a number or an array, or a
+        function: takes numbers and arrays, also in lists and dictionaries, and returns a number or an array, or a
             tuple, a list or a dictionary of them.
-        examples: what to call it with; they give the inputs their shapes, dtypes and defaults. An input is called as
-            the argument; inside of lists and dictionaries `argument_key`. float32 examples make a float32 circuit.
-        parameters: the inputs that are trainable, by name; an argument's name stands for all that is in it.
+        examples: its arguments; they give the inputs their shapes, dtypes and defaults. An input has the argument's
+            name, or `argument_key` inside a list or dictionary. float32 examples make a float32 circuit.
+        parameters: the inputs that are trainable, by name; an argument's name stands for all inputs in it.
         name: of the circuit; the function's by default.
         gates: the gate table.
 
     Returns:
-        The circuit. Its output is called as the function, or `f` where that has no name; of a dictionary as its keys.
+        The circuit. Its output has the function's name, or `f` if there is none; outputs in a dictionary have its keys.
 
     Raises:
-        InputError: the function asks for a value, does what no gate does, or gives something else; an example is none.
+        InputError: the function reads a value, has no gate for an operation, or returns something else; or an example
+            is not a number or an array.
     """
-    called = getattr(function, "__name__", "f")
-    if not called.isidentifier() or not called.isascii() or keyword.iskeyword(called):
-        called = "f"
+    title = getattr(function, "__name__", "f")
+    if not title.isidentifier() or not title.isascii() or keyword.iskeyword(title):
+        title = "f"
     arguments = list(_arguments(function, examples))
     leaves = [leaf for argument, example in arguments for leaf in _leaves(argument, example)]
     leaves = [(leaf, _array(leaf, x)) for leaf, x in leaves]
@@ -56,8 +56,8 @@ def trace(function: Callable[..., Any], *examples: Any, parameters: str | Collec
     trainable = _trainable(parameters, [argument for argument, _ in arguments], [leaf for leaf, _ in leaves])
     wires = {leaf: author.source("parameter" if leaf in trainable else "input", leaf, x)
              for leaf, x in leaves}
-    given = function(*(_filled(argument, example, wires) for argument, example in arguments))
-    for output, wire in _outputs(called, given):
+    result = function(*(_filled(argument, example, wires) for argument, example in arguments))
+    for output, wire in _outputs(title, result):
         if not isinstance(wire, AuthoredWire):
             raise InputError(f"the function gives {short(wire)} for '{output}', which depends on no input; expected "
                              "what was computed from its arguments")
@@ -65,7 +65,7 @@ def trace(function: Callable[..., Any], *examples: Any, parameters: str | Collec
         while unique in wires and wires[unique] is not wire:
             unique += "_"
         author.output(wire, unique)
-    return author.finish(name or called)
+    return author.finish(name or title)
 
 
 def _arguments(function: Callable[..., Any], examples: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
@@ -74,7 +74,7 @@ def _arguments(function: Callable[..., Any], examples: tuple[Any, ...]) -> Itera
         bound = inspect.signature(function).bind(*examples)
     except TypeError as error:
         raise InputError(f"the examples do not fit the function: {error}") from None
-    except ValueError:  # it has no signature that can be known
+    except ValueError:  # its signature is unknown
         yield from ((f"x{i}", example) for i, example in enumerate(examples))
         return
     for name, value in bound.arguments.items():
@@ -121,21 +121,21 @@ def _array(name: str, example: Any) -> Any:
 
 def _trainable(parameters: Collection[str], arguments: list[str], leaves: list[str]) -> set[str]:
     """The inputs that are parameters."""
-    found = set()
-    for wanted in [parameters] if isinstance(parameters, str) else parameters:
-        inside = [leaf for leaf in leaves if leaf == wanted or (wanted in arguments and leaf.startswith(f"{wanted}_"))]
+    names = set()
+    for name in [parameters] if isinstance(parameters, str) else parameters:
+        inside = [leaf for leaf in leaves if leaf == name or (name in arguments and leaf.startswith(f"{name}_"))]
         if not inside:
-            raise InputError(f"parameters: the function has no input {short(wanted)}{nearest(str(wanted), leaves)}; it "
+            raise InputError(f"parameters: the function has no input {short(name)}{nearest(str(name), leaves)}; it "
                              f"has {listing(leaves)}")
-        found.update(inside)
-    return found
+        names.update(inside)
+    return names
 
 
-def _outputs(name: str, given: Any) -> Iterator[tuple[str, Any]]:
-    """What a function gives, by name."""
-    if isinstance(given, dict):
-        yield from ((_word(key), value) for key, value in given.items())
-    elif isinstance(given, list | tuple):
-        yield from ((f"{name}_{i}", value) for i, value in enumerate(given))
+def _outputs(name: str, result: Any) -> Iterator[tuple[str, Any]]:
+    """The results of a function, by name."""
+    if isinstance(result, dict):
+        yield from ((_word(key), value) for key, value in result.items())
+    elif isinstance(result, list | tuple):
+        yield from ((f"{name}_{i}", value) for i, value in enumerate(result))
     else:
-        yield name, given
+        yield name, result

@@ -1,7 +1,6 @@
-"""NumPy's and SciPy's ufuncs as the gates that they are, with the casts that NumPy makes.
+"""NumPy's and SciPy's ufuncs as gates, with NumPy's casts.
 
-`UFUNCS` says what each writes: every entry takes the writer and the operands as wires, in the dtypes of the loop that
-NumPy chooses.
+An entry of `UFUNCS` takes the writer and the operands as wires, in the dtypes of the loop that NumPy chooses.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Entry = Callable[..., Any]
 
 
 def gate(name: str) -> Entry:
-    """A function of the operands alone that is a gate."""
+    """The entry of a gate without attributes."""
     if name == IDENTITY:
         return lambda w, x: x.copy()
     return lambda w, *operands: w.emit(name, *operands)
@@ -38,23 +37,23 @@ def _recipe(text: str) -> Entry:
     def write(w: Any, *operands: Any) -> Any:
         names = dict(zip("xy", operands, strict=False))
 
-        def written(node: ast.AST) -> Any:
+        def write_node(node: ast.AST) -> Any:
             match node:
                 case ast.Constant(value=value):
                     return value
                 case ast.Name(id=name):
                     return names[name]
                 case ast.Call(func=ast.Name(id=gate), args=args, keywords=keywords):
-                    return w.emit(gate, *map(written, args), **{str(k.arg): written(k.value) for k in keywords})
+                    return w.emit(gate, *map(write_node, args), **{str(k.arg): write_node(k.value) for k in keywords})
                 case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
                     return -number
                 case ast.UnaryOp(op=op, operand=operand):
-                    return w.emit(OPERATORS[type(op)], written(operand))
+                    return w.emit(OPERATORS[type(op)], write_node(operand))
                 case ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right]):
-                    return w.emit(OPERATORS[type(op)], written(left), written(right))
+                    return w.emit(OPERATORS[type(op)], write_node(left), write_node(right))
             raise AssertionError(text)
 
-        return written(tree)
+        return write_node(tree)
 
     return write
 
@@ -87,7 +86,7 @@ def _fmod(w: Any, x: Any, y: Any) -> Any:
 
 
 def _floor_divide(w: Any, x: Any, y: Any) -> Any:
-    """As NumPy computes it, from the exact remainder: the quotient that is rounded may be the next whole number."""
+    """From the exact remainder, as in NumPy: a rounded quotient may be the next whole number."""
     if "int" in x.type.dtype:
         raise TypeError("whole numbers; cast one of them to float64")
     zero, remainder = y == 0, _fmod(w, x, y)
@@ -104,7 +103,7 @@ _OF_BOOLEANS: dict[Any, Entry] = {
     np.add: gate("or"), np.maximum: gate("or"), np.fmax: gate("or"), np.multiply: gate("and"),
     np.minimum: gate("and"), np.fmin: gate("and"),
 }
-"""What is another gate where every operand is a boolean."""
+"""The gates of ufuncs on booleans, where they differ."""
 
 
 @cache
@@ -114,7 +113,7 @@ def _loop(ufunc: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _need_core(ufunc: Any, xs: list[Any]) -> None:
-    """Refuse what a product of vectors or matrices stretches nowhere: the dimensions of (m,n),(n)->(m)."""
+    """Refuse operands whose core dimensions differ, such as n in (m,n),(n)->(m): they are not broadcast."""
     sizes: dict[str, Any] = {}
     for x, core in zip(xs, re.findall(r"\((.*?)\)", ufunc.signature.partition("->")[0]), strict=True):
         shape = getattr(x, "shape", ())
@@ -127,14 +126,14 @@ def _need_core(ufunc: Any, xs: list[Any]) -> None:
                                  f"{ufunc.signature}")
 
 
-def computed(w: Any, ufunc: Any, operands: tuple[Any, ...]) -> Any:
-    """What a ufunc of `UFUNCS` writes.
+def apply_ufunc(w: Any, ufunc: Any, operands: tuple[Any, ...]) -> Any:
+    """The result of a ufunc of `UFUNCS`, written as gates.
 
     Raises:
-        InputError: NumPy does not compute it of such dtypes, or no gate does.
+        InputError: NumPy, or every gate, refuses operands of these dtypes.
     """
     xs = [plain(w, x) for x in operands]
-    if any(isinstance(x, Wire) and x.type.dtype == "bfloat16" for x in xs):  # which NumPy does not have
+    if any(isinstance(x, Wire) and x.type.dtype == "bfloat16" for x in xs):  # NumPy has none
         return UFUNCS[ufunc](w, *xs)
     with refusing(f"np.{ufunc.__name__}"):
         *dtypes, result = _loop(ufunc, tuple(map(kind, xs)))
@@ -143,5 +142,5 @@ def computed(w: Any, ufunc: Any, operands: tuple[Any, ...]) -> Any:
         entry = UFUNCS[ufunc]
         if all(dtype == np.dtype(bool) for dtype in dtypes):
             entry = _OF_BOOLEANS.get(ufunc, entry)
-        made = entry(w, *(w.typed(x, dtype.name) for x, dtype in zip(xs, dtypes, strict=True)))
-        return w.typed(made, result.name)
+        output = entry(w, *(w.typed(x, dtype.name) for x, dtype in zip(xs, dtypes, strict=True)))
+        return w.typed(output, result.name)

@@ -1,4 +1,4 @@
-"""Wires that NumPy knows: operators, indices, methods and NumPy's own functions are written down as gates."""
+"""Wires for NumPy: operators, indices, methods and NumPy's functions on them become gates."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from circuitflow.authoring.functions import FUNCTIONS, written
+from circuitflow.authoring.functions import FUNCTIONS, apply_function
 from circuitflow.authoring.indices import indexed
 from circuitflow.authoring.operands import kind
-from circuitflow.authoring.ufuncs import UFUNCS, computed
+from circuitflow.authoring.ufuncs import UFUNCS, apply_ufunc
 from circuitflow.errors import InputError, UnknownNameError
 from circuitflow.gates import ArrayType, suggestion
 from circuitflow.gates.shapes import show
@@ -35,10 +35,10 @@ _OF_METHODS = {
 
 
 class Buffer:
-    """The memory that NumPy would keep an array and its views in.
+    """The memory that an array and its views would share in NumPy.
 
-    A circuit never changes a value: `y += 1` makes another wire. NumPy changes all that share the memory, so these are
-    not to be read any more.
+    A circuit never changes a value: `y += 1` makes another wire. NumPy would change every array with this memory, so
+    those wires are refused from then on.
     """
 
     __slots__ = ("changed",)
@@ -48,20 +48,20 @@ class Buffer:
 
 
 _DTYPE: Any = vars(Wire)["dtype"]
-"""Where a wire keeps the name of its dtype."""
+"""The slot with the name of a wire's dtype."""
 
 
 class AuthoredWire(Wire):
     """One output of a node of a circuit under construction: a shape and a dtype, but no value.
 
-    Operators, indices, the methods of NumPy arrays, NumPy's functions and SciPy's special functions write gates down,
-    and so does every gate of the table as a method: `x.sigmoid()`, `x.leaky_relu(alpha=0.1)`. Where arrays have a
-    method of that name, it is theirs: `x.max()` is the largest element.
+    Operators, indices, the methods of NumPy arrays, NumPy's functions and SciPy's special functions become gates. Every
+    gate of the table is a method: `x.sigmoid()`, `x.leaky_relu(alpha=0.1)`. A method of NumPy arrays has precedence:
+    `x.max()` is the largest element.
 
     Attributes:
         shape: its sizes, or names of dimensions.
-        dtype: its dtype, as NumPy has it.
-        buffer: what it shares with its views.
+        dtype: its dtype, a NumPy dtype.
+        buffer: the memory that it shares with its views.
     """
 
     __slots__ = ("buffer",)
@@ -113,19 +113,19 @@ class AuthoredWire(Wire):
         if keywords:
             raise InputError(f"{name} with {', '.join(keywords)} cannot be written as a gate: leave out all but the "
                              "operands, choose with np.where and cast with astype")
-        return computed(self._writer, ufunc, operands)
+        return apply_ufunc(self._writer, ufunc, operands)
 
     def __array_function__(self, function: Any, types: Any, operands: Any, keywords: Any) -> Any:
         if function not in FUNCTIONS:
             raise InputError(f"np.{function.__name__} cannot be written as a gate{_instead(function, self)}")
-        return written(function, self._writer, operands, keywords)
+        return apply_function(function, self._writer, operands, keywords)
 
     # What arrays have
 
     @property
     def dtype(self) -> Any:
         name = _DTYPE.__get__(self)
-        return name if name == "bfloat16" else np.dtype(name)  # which NumPy does not have
+        return name if name == "bfloat16" else np.dtype(name)  # NumPy has none
 
     @dtype.setter
     def dtype(self, dtype: Any) -> None:
@@ -142,11 +142,11 @@ class AuthoredWire(Wire):
         if name in _VARIADIC:
             return lambda *sizes, **keywords: getattr(np, name)(
                 self, *([sizes] if len(sizes) > 1 or (sizes and isinstance(sizes[0], int)) else sizes), **keywords)
-        if name.startswith("_"):  # not before there is a writer: copies and pickles ask for names first
+        if name.startswith("_"):  # copies and pickles ask for names before there is a writer
             raise AttributeError(f"a wire has no '{name}'")
         if name not in self._writer.gates:
-            known = [*_METHODS, *_VARIADIC, *self._writer.gates]
-            raise UnknownNameError(f"a wire has no '{printable(name, 40)}'{suggestion(name, known)}")
+            methods = [*_METHODS, *_VARIADIC, *self._writer.gates]
+            raise UnknownNameError(f"a wire has no '{printable(name, 40)}'{suggestion(name, methods)}")
         return lambda *operands, **attributes: self._writer.emit(name, self, *operands, **attributes)
 
     def __dir__(self) -> list[str]:
@@ -164,7 +164,7 @@ class AuthoredWire(Wire):
 
     @property
     def size(self) -> int:
-        """How many elements it has, where every dimension has a size."""
+        """The number of elements, if every dimension has a size."""
         size = 1
         for dimension in self.shape:
             if not isinstance(dimension, int):
@@ -187,7 +187,7 @@ class AuthoredWire(Wire):
         return self._writer.emit("cast", self, dtype=name)
 
     def copy(self, order: Any = "C") -> AuthoredWire:
-        """The same, which stays as it is when one of the two is changed in place."""
+        """A copy with memory of its own."""
         twin = copy(self)
         twin.buffer = Buffer()
         return twin
@@ -275,7 +275,7 @@ def need_unchanged(wire: Any) -> None:
     """Refuse a wire that was changed in place.
 
     Raises:
-        InputError: it was, or what it shares its memory with.
+        InputError: it was, or a wire that shares its memory was.
     """
     if wire.buffer.changed:
         raise InputError("this array shares its memory with one that was changed in place, as by y += 1; a circuit "
@@ -283,7 +283,7 @@ def need_unchanged(wire: Any) -> None:
 
 
 def _instead(function: Any, wire: AuthoredWire) -> str:
-    """A clause that says what to write in place of a function of NumPy, whose name is no misspelling."""
+    """A clause with the gate to write in place of a NumPy function; its name is not taken for a misspelling."""
     return suggestion(function.__name__, wire._writer.gates, lambda *_: "")
 
 
@@ -296,16 +296,16 @@ def _applied(ufunc: Any, *, swapped: bool = False) -> Callable[..., Any]:
 
 
 def _in_place(ufunc: Any) -> Callable[..., Any]:
-    """A new wire in the shape and dtype of the old one; what shares its memory is not read any more."""
+    """An operator that returns a new wire in the shape and dtype of the old one, and ends the use of its memory."""
     def apply(self: AuthoredWire, other: Any) -> Any:
-        made = self.__array_ufunc__(ufunc, "__call__", self, other)
+        result = self.__array_ufunc__(ufunc, "__call__", self, other)
         if not self.ndim:  # numbers do not change: the name stands for another one
-            return made
-        if made.shape != self.shape or not np.can_cast(kind(made), kind(self), "same_kind"):
-            raise InputError(f"{made.type.dtype} {show(made.shape)} does not go in place of {self.type.dtype} "
+            return result
+        if result.shape != self.shape or not np.can_cast(kind(result), kind(self), "same_kind"):
+            raise InputError(f"{result.type.dtype} {show(result.shape)} does not go in place of {self.type.dtype} "
                              f"{show(self.shape)}; give the result a name of its own")
         self.buffer.changed = True
-        return made.astype(self.dtype, copy=False)
+        return result.astype(self.dtype, copy=False)
 
     return apply
 
@@ -317,7 +317,7 @@ _OPERATORS = {
     "floordiv": np.floor_divide, "mod": np.remainder, "matmul": np.matmul, "pow": np.power,
     "pos": np.positive, "neg": np.negative, "invert": np.invert, "abs": np.absolute,
 }
-"""The ufuncs that NumPy's operators are, by the name of the method."""
+"""The ufunc of every operator, by the name of its method."""
 
 for _method, _ufunc in _OPERATORS.items():
     setattr(AuthoredWire, f"__{_method}__", _applied(_ufunc))

@@ -50,10 +50,10 @@ Gates = Annotated[str | None, typer.Option("--gates", metavar="MODULE:TABLE", sh
                                            help="Your own gate table: a Python module and the table in it. The module "
                                                 "is imported, so it is code that you trust.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Forward = Annotated[bool, typer.Option("--forward", help="Only the forward pass, without gradients.")]
-Theme = Annotated[str, typer.Option(help="Colours of the picture: light or dark.")]
-Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
-                                            help="File to write; standard output by default.")]
+ForwardOnly = Annotated[bool, typer.Option("--forward", help="Only the forward pass, without gradients.")]
+ThemeName = Annotated[str, typer.Option(help="Colours of the picture: light or dark.")]
+OutputFile = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
+                                                help="File to write; standard output by default.")]
 NewDocument = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                  help="Document to write, standard output by default. Unless its "
                                                       "folder or one above has a circuit.schema.json, one is written "
@@ -106,7 +106,7 @@ class Options:
         if forward and (self.wrt or self.upstream):
             raise InputError("--forward leaves gradients out, so --wrt and --upstream have no meaning beside it; leave "
                              "out one or the other")
-        circuit = loaded(self.file, self.limit, self.gates)
+        circuit = load_circuit(self.file, self.limit, self.gates)
         types = {name: circuit.nodes[name].types[0] for name in circuit.nodes}
         values: dict[str, Any] = {}
         if self.inputs is not None:
@@ -135,7 +135,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def loaded(file: str, limit: list[str], gates: str | None = None) -> cf.Circuit:
+def load_circuit(file: str, limit: list[str], gates: str | None = None) -> cf.Circuit:
     """The circuit in a file.
 
     Raises:

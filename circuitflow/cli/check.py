@@ -12,7 +12,7 @@ from circuitflow.cli.text import console, print_json, print_table, warn_of
 from circuitflow.document.values import from_array
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
-from circuitflow.interpreter.check import TOLERANCE, Compared, Report, check
+from circuitflow.interpreter.check import TOLERANCE, NodeCheck, Report, check
 from circuitflow.text import number, printable
 
 
@@ -81,10 +81,10 @@ def _print(circuit: Circuit, report: Report) -> None:
     console().print(verdict, style="bold green" if report.ok else "bold red")
 
 
-def _nodes(row: Compared) -> str:
+def _nodes(row: NodeCheck) -> str:
     return row.nodes[0] if len(row.nodes) == 1 else f"{row.nodes[0]} … {row.nodes[-1]} ({len(row.nodes)})"
 
 
-def _shape(circuit: Circuit, row: Compared) -> str:
+def _shape(circuit: Circuit, row: NodeCheck) -> str:
     output = circuit.find(row.nodes[0])
     return show(circuit.type_of(output).shape) if len(row.nodes) == 1 and output else ""

@@ -1,4 +1,4 @@
-"""What is common to the commands of the program."""
+"""The base of all commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from circuitflow.text import printable, repeated
 
 
 class Command(TyperCommand):
-    """A command that is told nothing twice: no option of one value, no ID of an option ID=VALUE."""
+    """A command that refuses a repeated option of one value, and a repeated ID of an option ID=VALUE."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import Gates, Json, Limit, Theme, gate_files, loaded
+from circuitflow.cli.arguments import Gates, Json, Limit, ThemeName, gate_files, load_circuit
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.text import print_json, print_line
 from circuitflow.pictures.changes import changes
@@ -26,7 +26,7 @@ def command(
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", show_default=False,
                                                help="A picture with the changes coloured: .svg, .png, .pdf, .html, "
                                                     ".dot or .mmd.")] = None,
-    theme: Theme = "light",
+    theme: ThemeName = "light",
     gates: Gates = None,
 ) -> None:
     """Show what changed between two documents, by meaning.
@@ -37,7 +37,7 @@ def command(
     Example: circuitflow diff old.json new.json -o changes.svg
     """
     form = None if output is None else form_of(output, FORMS, "a picture", "svg")
-    before, after = loaded(old, limit, gates), loaded(new, limit, gates)
+    before, after = load_circuit(old, limit, gates), load_circuit(new, limit, gates)
     apart(output, [old, new, *before.files, *after.files, *gate_files(gates)])
     difference = cf.diff(before, after)
     if json:

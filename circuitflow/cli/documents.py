@@ -46,12 +46,12 @@ def _folder(output: str) -> str:
 
 def _naming(document: Document, schema: str | None) -> Document:
     """The same document with another `$schema`, or with none."""
-    written = document.model_fields_set - {"schema_"} | ({"schema_"} if schema else set())
-    return Document.model_construct(written, **{**dict(document), "schema_": schema})
+    fields = document.model_fields_set - {"schema_"} | ({"schema_"} if schema else set())
+    return Document.model_construct(fields, **{**dict(document), "schema_": schema})
 
 
 def _schema_for(output: str) -> str | None:
-    """The nearest schema, else the path for a new one; None where that is taken or the output is no regular file."""
+    """The nearest schema, else the path of a new one; None if that exists or the output is not a regular file."""
     beside = os.path.join(_folder(output), SCHEMA)
     if os.path.realpath(output) == beside or (os.path.exists(output) and not os.path.isfile(output)):
         return None
@@ -60,14 +60,14 @@ def _schema_for(output: str) -> str | None:
 
 
 def _nearest(folder: str) -> str | None:
-    """The schema of this format in a folder or above it, there or in its folder `schemas`."""
+    """The schema of this format in a folder or one above, or in their folders `schemas`."""
     places = (os.path.join(place, name) for place in (folder, *map(str, Path(folder).parents))
               for name in (SCHEMA, os.path.join("schemas", SCHEMA)))
     return next(filter(_is_schema, places), None)
 
 
 def _is_schema(path: str) -> bool:
-    """Whether a file says that it is the schema of this format, in its first lines."""
+    """Whether the first lines of a file have the identifier of this format's schema."""
     from circuitflow.document.schema import identifier
 
     if not os.path.isfile(path):

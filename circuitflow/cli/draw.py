@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from circuitflow.cli.arguments import Options, Theme, with_options
+from circuitflow.cli.arguments import Options, ThemeName, with_options
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.progress import waiting
 from circuitflow.errors import InputError
@@ -27,7 +27,7 @@ def command(
     depth: Annotated[int | None, typer.Option(min=0, show_default=False,
                                               help="Levels of calls to draw open: 0 draws every call closed. By "
                                                    "default, as many as there is room for.")] = None,
-    theme: Theme = "light",
+    theme: ThemeName = "light",
 ) -> None:
     """Draw the circuit: values in green, gradients in red.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from circuitflow.cli.arguments import Forward, Options, Output, with_options
+from circuitflow.cli.arguments import ForwardOnly, Options, OutputFile, with_options
 from circuitflow.cli.output import apart, emit
 from circuitflow.explanations.forms import explain
 
@@ -15,9 +15,9 @@ from circuitflow.explanations.forms import explain
 def command(
     options: Options,
     *,
-    forward: Forward = False,
+    forward: ForwardOnly = False,
     form: Annotated[str, typer.Option("--format", help="text, markdown or html.")] = "text",
-    output: Output = None,
+    output: OutputFile = None,
 ) -> None:
     """Explain the staged computation in words and numbers, line by line.
 

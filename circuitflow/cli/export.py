@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from circuitflow.cli.arguments import Options, Output, with_options
+from circuitflow.cli.arguments import Options, OutputFile, with_options
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import waiting
 from circuitflow.export.targets import TARGETS
@@ -22,7 +22,7 @@ def command(
     *,
     to: Annotated[Target, typer.Option(help="The language.")] = Target["python"],
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
-    output: Output = None,
+    output: OutputFile = None,
 ) -> None:
     """Write staged code that runs without circuitflow: one simple line for each stage, forward, then backward.
 

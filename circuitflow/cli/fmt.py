@@ -50,8 +50,8 @@ def command(
         faults.fail()
     document = parsed.document
     if assignments:
-        given = (assigned(text, "--set", limits) for text in assignments)
-        values = {name: value for name, value, _ in given}
+        entries = (assigned(text, "--set", limits) for text in assignments)
+        values = {name: value for name, value, _ in entries}
         circuit = cf.Circuit(document, gates=table, folder=source.folder, limits=limits)
         document = circuit.with_values(values).document
     document = with_edges(document) if edges else with_inputs(document) if inputs else document

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Gates, Limit, NewDocument, Of, Wrt, gate_files, loaded, split
+from circuitflow.cli.arguments import File, Gates, Limit, NewDocument, Of, Wrt, gate_files, load_circuit, split
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
@@ -25,7 +25,7 @@ def command(
     of: Of,
     wrt: Wrt,
     limit: Limit,
-    values: Annotated[bool, typer.Option("--values", help="Put the circuit's outputs before the gradients.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Add the circuit's outputs before the gradients.")] = False,
     output: NewDocument = None,
     gates: Gates = None,
 ) -> None:
@@ -33,7 +33,7 @@ def command(
 
     Example: circuitflow grad circuits/product.json -o gradient.json
     """
-    circuit = loaded(file, limit, gates)
+    circuit = load_circuit(file, limit, gates)
     apart(output, [file, *circuit.files, *gate_files(gates)])
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)
@@ -45,7 +45,7 @@ def command(
 
 
 def _reads_files(body: Body) -> bool:
-    """Whether a value in a body stands in a file."""
+    """Whether a body has values in tensor files."""
     inner = [circuit for circuit in (body.circuits or {}).values() if isinstance(circuit, Body)]
     sources = (node for node in body.nodes if isinstance(node, InputNode | ParameterNode | ConstantNode))
     return any(isinstance(node.value, TensorFile) for node in sources) or any(map(_reads_files, inner))

@@ -1,4 +1,4 @@
-"""Where the results of commands go."""
+"""Writes the results of commands to files or standard output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from circuitflow.text import printable
 
 
 def emit(output: str | None, content: str | bytes) -> None:
-    """Write to a file, or to standard output for None and "-": the same bytes, but at a terminal its own encoding.
+    """Write to a file, or to standard output for None and "-". A terminal gets its own encoding, all else UTF-8.
 
     Raises:
         InputError: it cannot be written.
@@ -30,13 +30,13 @@ def emit(output: str | None, content: str | bytes) -> None:
 
 
 def form_of(output: str, forms: Collection[str], kind: str, default: str) -> str:
-    """The form that the ending of a file's name stands for.
+    """The form of a file by the ending of its name.
 
     Args:
         output: the name; "-", pipes and devices need no ending.
-        forms: the endings that there are, without the dot.
-        kind: what is written, for the message.
-        default: the form for what needs no ending.
+        forms: the endings, without the dot.
+        kind: a word for the contents, for the message.
+        default: the form of outputs without an ending.
 
     Raises:
         InputError: there is no such form.
@@ -53,8 +53,8 @@ def apart(output: str | None, sources: Iterable[str | None]) -> None:
     """Refuses an output that is one of the inputs.
 
     Args:
-        output: where a command writes; None and "-" are standard output.
-        sources: the names of what it reads; "-" is standard input. Missing files do not count.
+        output: the file that a command writes; None and "-" are standard output.
+        sources: the files that it reads; "-" is standard input. Missing files do not count.
 
     Raises:
         InputError: the output is one of the sources, also by another name.

@@ -1,4 +1,4 @@
-"""Progress on a terminal's standard error, of anything that takes longer than a second."""
+"""Shows progress on standard error if it is a terminal, after a second."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from typing import Any
 
 PATIENCE = 1.0
-"""Seconds before anything is shown."""
+"""Seconds before progress is shown."""
 
 
 def track(steps: Iterable[Any], description: str, total: int | None = None) -> Iterator[Any]:
-    """Go over steps, with a progress bar once it has taken longer than a second.
+    """Iterate over steps, with a progress bar after a second.
 
     Args:
-        steps: what to go over.
-        description: stands before the bar.
-        total: how many steps there are, where they cannot tell themselves and it is known.
+        steps: the steps.
+        description: the text before the bar.
+        total: the number of steps, if they have no length and it is known.
     """
     if not sys.stderr.isatty():
         yield from steps
@@ -42,7 +42,7 @@ def track(steps: Iterable[Any], description: str, total: int | None = None) -> I
 
 @contextmanager
 def waiting(description: str) -> Iterator[None]:
-    """Show that something is going on, once it has taken longer than a second."""
+    """Show a spinner after a second."""
     if not sys.stderr.isatty():
         yield
         return

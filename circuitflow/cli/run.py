@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import Forward, Json, Options, Request, arrays, assigned_values, split, with_options
+from circuitflow.cli.arguments import ForwardOnly, Json, Options, Request, arrays, assigned_values, split, with_options
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
 from circuitflow.cli.table import TableRun, results, run_table
@@ -28,7 +28,7 @@ _DEVICES = " ".join(f"Of the engine {name}: {engine.devices}." for name, engine 
 def command(
     options: Options,
     *,
-    forward: Forward = False,
+    forward: ForwardOnly = False,
     jacobian: Annotated[bool, typer.Option("--jacobian", help="Print the Jacobian: the derivative of every output by "
                                                               "every --wrt node.")] = False,
     hessian: Annotated[bool, typer.Option("--hessian", help="Print the Hessian: the second derivatives by the --wrt "

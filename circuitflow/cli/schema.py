@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from circuitflow.cli.arguments import Gates, Output, gate_files, table_of
+from circuitflow.cli.arguments import Gates, OutputFile, gate_files, table_of
 from circuitflow.cli.output import apart, emit
 from circuitflow.document.schema import DIALECT, GateForm, document_schema, identifier
 from circuitflow.explanations.catalogue import operands
@@ -25,7 +25,7 @@ class Which(StrEnum):
 
 def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, or of what `run --json` prints.")]
             = Which.DOCUMENT,
-            output: Output = None,
+            output: OutputFile = None,
             gates: Gates = None) -> None:
     """The JSON Schema of documents, for your editor.
 

@@ -16,7 +16,7 @@ import numpy as np
 import circuitflow as cf
 from circuitflow.cli.output import form_of
 from circuitflow.cli.progress import track
-from circuitflow.cli.tables.columns import matched
+from circuitflow.cli.tables.columns import match_columns
 from circuitflow.cli.tables.opening import ARROW, PARQUET, need_arrow, open_table
 from circuitflow.cli.tables.reader import Batch
 from circuitflow.cli.tables.writing import header, line_writer
@@ -78,17 +78,17 @@ def run_table(table: str, output: str, run: TableRun) -> None:
     try:
         with ExitStack() as stack:
             reader = open_table(table, shown, circuit.limits, stack)
-            wanted, unread = matched(circuit, reader.names, plan.sources, run.inputs, run.keep, shown,
-                                     defaults=run.defaults)
+            selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, shown,
+                                              defaults=run.defaults)
             if unread:
                 print(f"note: {shown}: no input takes {unread}", file=sys.stderr)
             summed = [name for name in plan.of if types[name].startswith("float")]
             if len(summed) > 1 and plan.wrt:
                 weighted = bool(run.upstream or circuit.upstream)
                 print(f"note: {sum_of(summed, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
-            kept = dict(zip(run.keep, map(reader.type_of, wanted.kept), strict=True))
+            kept = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
             with _writer(output, {**kept, **types}) as write:
-                for batch in track(reader.batches(wanted), f"rows of {shown}", reader.total):
+                for batch in track(reader.batches(selection), f"rows of {shown}", reader.total):
                     columns = zip(function(batch, run.upstream), types.values(), strict=True)
                     write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
     except OSError as error:
@@ -189,9 +189,9 @@ def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequenc
     schema = pa.schema([(name, pa.string() if kind is None else pa.from_numpy_dtype(np.dtype(kind))
                          if isinstance(kind, str) else kind) for name, kind in kinds.items()])
     with writer(output) as file:
-        made: Any = (pq.ParquetWriter if f".{form}" in PARQUET else pa.ipc.new_file)(file, schema)
-        with made:
-            yield lambda columns: made.write_batch(pa.record_batch(
+        sink: Any = (pq.ParquetWriter if f".{form}" in PARQUET else pa.ipc.new_file)(file, schema)
+        with sink:
+            yield lambda columns: sink.write_batch(pa.record_batch(
                 [pa.array(column, pa.string()) if isinstance(column, list) else column for column in columns], schema))
 
 

@@ -1,4 +1,4 @@
-"""Numbers and tables as a terminal shows them."""
+"""Prints numbers and tables on a terminal."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ROWS = 400
-"""Longest table; of a longer one the beginning and the end are printed."""
+"""The most rows of a table; of a longer one the beginning and the end are printed."""
 
 CELL = 10
-"""How many rows an array has at most that stands whole in a table."""
+"""The most rows of an array that is shown whole in a table."""
 
 MARGIN = 40
-"""What a table needs beside values and gradients, in characters."""
+"""The width of a table without values and gradients, in characters."""
 
 UNUSED = 20
-"""How many nodes are named that reach no output."""
+"""The most nodes that a warning names."""
 
 
 def whole(value: Any, *, full: bool = False) -> str:
-    """An array row by row, on lines of their own if it needs several. Without `full`, a large one is cut."""
+    """An array row by row. Several rows begin on a new line. Without `full`, a large array is cut."""
     array = np.asarray(value)
     text = rows(array, columns=None, lines=None) if full else rows(array)
     on_one_line = (array.ndim < 2 and "\n" not in text) or not array.size
@@ -38,7 +38,7 @@ def whole(value: Any, *, full: bool = False) -> str:
 
 
 def cell(value: Any) -> str:
-    """An array in a table: row by row where it is small, else by its shape and range."""
+    """An array in a cell of a table: row by row if it is small, else its shape and range."""
     array = np.asarray(value)
     if array.ndim > 2 or array.shape[-1:] > (COLUMNS,) or array.shape[:-1] > (CELL,):
         return number(array, 4)
@@ -47,7 +47,7 @@ def cell(value: Any) -> str:
 
 
 def warn_of(unused: Sequence[str]) -> None:
-    """Name the nodes that reach no output, on standard error."""
+    """Warn of nodes that reach no output, on standard error."""
     sys.stdout.flush()
     for name in unused[:UNUSED]:
         print(f"warning: node '{name}' reaches no output", file=sys.stderr)
@@ -56,7 +56,7 @@ def warn_of(unused: Sequence[str]) -> None:
 
 
 def sum_of(outputs: Collection[str], *, is_weighted: bool) -> str:
-    """What several outputs are differentiated as.
+    """The sum as which several outputs are differentiated, in words.
 
     Args:
         outputs: their names.
@@ -82,7 +82,7 @@ def console() -> Console:
 
 @lru_cache(1)
 def _console(stream: TextIO) -> Console:
-    """The console of a stream; looking at the terminal for every line would take longer than all else."""
+    """The console of a stream, made once: it takes long to look at the terminal."""
     from rich.console import Console
 
     is_terminal = stream.isatty()
@@ -91,15 +91,15 @@ def _console(stream: TextIO) -> Console:
 
 
 def print_line(text: str, style: str = "") -> None:
-    """A line of its own, however long it is; in colour on a terminal."""
+    """Print a line without breaks; in colour on a terminal."""
     if console().is_terminal:
         console().print(text, style=style, soft_wrap=True)
-    else:  # there may be hundreds of thousands, and nothing in them is for Rich
+    else:  # without Rich, which is slow for hundreds of thousands of lines
         print(text)
 
 
 def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> None:
-    """A table of text; each column a heading and a style, where "right" means right-aligned."""
+    """Print a table of text. A column has a heading and a style, in which "right" means right-aligned."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,8 +1,8 @@
 """Keeps XLA from rewriting arithmetic as if numbers were real.
 
-XLA's algebraic simplifier makes a / (b · c) of a / b / c, x of ln e^x, and x · (c · d) of x · c · d: that overflows,
-underflows or is finite where the operations as written are not. A barrier between two operations forbids it. The
-barriers are gone before operations are fused, so they cost no time. The rewrites are those of
+XLA's algebraic simplifier turns a / b / c into a / (b · c), ln e^x into x, and x · c · d into x · (c · d). The results
+overflow, underflow or are finite where those of the operations as written are not. A barrier between two operations
+forbids it. XLA removes the barriers before it fuses operations, so they cost no time. The rewrites are those of
 https://github.com/openxla/xla/blob/main/xla/hlo/transforms/simplifiers/algebraic_simplifier.cc
 """
 
@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 _REWRITTEN = {"div": ("div",), "log": ("exp", "pow"), "pow": ("exp", "integer_pow", "mul", "pow", "square"),
               "sqrt": ("integer_pow", "mul", "square")}
-"""An operation, and those that it must not be taken together with where they make its operand."""
+"""An operation, and those that must not be combined with it where they make its operand."""
 
 _SCALING, _SHIFTING = ("mul", "div"), ("add", "sub")
-"""Operations whose numbers become one number where one of them is applied to the other's result."""
+"""Groups of operations. XLA merges the constants of two of a group, one applied to the result of the other."""
 
 _LAYOUT = ("broadcast_in_dim", "reshape", "squeeze", "transpose")
 

@@ -134,7 +134,7 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bo
     """Call a function for every block of rows, on all cores, and return when every call is over.
 
     The calling thread takes its share of the blocks, and all of them where the others are busy: a call from within a
-    block waits for nobody. What is done for a block goes by the block alone, not by the number of threads.
+    block waits for nobody. The work for a block depends on the block alone, not on the number of threads.
 
     Args:
         work: takes the rows of a block; the last slice may go beyond the rows.

@@ -1,7 +1,7 @@
 """Keeps machine code on disk, so that a later process does not compile it again.
 
 There is one file for each function, signature and processor. Its name is a digest of all that the code depends on; it
-begins with a digest of its contents. What is damaged, missing or out of date is compiled anew and never an error.
+begins with a digest of its contents. A damaged, missing or outdated file is compiled anew and never an error.
 The contents are a pickle, so a file is read only where no other user can have written it.
 """
 
@@ -27,10 +27,10 @@ _LOG = logging.getLogger("circuitflow")
 
 
 def keep(function: Any, *sources: Any) -> Any:
-    """Have the machine code of a function kept; where that is impossible it is compiled in every process.
+    """Keep the machine code of a function; where that is impossible, every process compiles it.
 
-    numba offers no interface for this. All that is used of it stands here, and where it fails there is no more than a
-    message of the logger `circuitflow`, at level debug.
+    numba offers no interface for this. All that circuitflow uses of its inside stands here. A failure is a message of
+    the logger `circuitflow`, at level debug.
 
     Args:
         function: a function that `numba.njit` made.

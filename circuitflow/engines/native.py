@@ -161,8 +161,8 @@ def _vectorizable() -> dict[str, Callable[..., Any]]:
 def _remainder() -> list[float]:
     """Coefficients c3 … c11 of e^r = 1 + r + r²/2 + c3 r³ + …, for |r| ≤ ln 2 / 2.
 
-    Those of the Taylor series, economised: its terms beyond are left out as Chebyshev polynomials. Relative to e^r that
-    is an error of 3.3e-17, a seventh of a last digit.
+    They are those of the Taylor series, economised: terms beyond c11 are left out as Chebyshev polynomials. The error
+    relative to e^r is 3.3e-17, a seventh of a last digit.
     """
     radius, terms = math.log(2) / 2 * 1.0001, 20
     scaled = np.polynomial.chebyshev.poly2cheb([radius**n / math.factorial(n + 3) for n in range(terms)])

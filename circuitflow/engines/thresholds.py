@@ -19,7 +19,7 @@ class Thresholds:
         staged_operands: with more operands of scalar gates straight-line code takes longer to make than it saves.
         staged_array_operands: likewise of gates on arrays.
         looped_operands: with more operands of scalar gates numba takes seconds to compile one loop over rows.
-        looped_lines: of more lines numba makes no loop: it goes over them by recursion.
+        looped_lines: with more lines numba makes no loop, because it recurses over them.
         selected_size: `where` and guarded products of so many elements are computed without a branch.
         block_bytes: bytes that the intermediate results of a block of a batch, or of columns, may take.
         block_rows: fewest rows of a block of a batch.

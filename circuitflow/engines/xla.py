@@ -69,7 +69,7 @@ class Jitted(CompiledFunction):
         """JAX arrays.
 
         Raises:
-            InputError: as `CompiledFunction.__call__`; or a gate goes by a value.
+            InputError: as `CompiledFunction.__call__`; or a gate depends on a value.
             GateError: a gate could not be applied to the values that reached it.
         """
         refuse_fork()

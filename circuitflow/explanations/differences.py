@@ -1,4 +1,4 @@
-"""What changed between two circuits, by what they mean: the order of nodes, layout and labels do not count."""
+"""Compares two circuits by meaning: the order of nodes, layout and labels do not count."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from circuitflow.graph.bodies import Definition, Edge, Site
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import application, number, short
 
-Kind = Literal["removed", "added", "renamed", "changed", "rewired", "circuit"]
+ChangeKind = Literal["removed", "added", "renamed", "changed", "rewired", "circuit"]
 
-FEW = 16
-"""Arrays of more numbers are compared by a digest."""
+_FEW = 16
+"""The largest array that is compared number by number; larger ones are compared by a digest."""
 
-EXACT = 60
-"""Longest text of numbers that are told exactly where they look the same in short, in characters."""
+_EXACT = 60
+"""Longest exact text of numbers that look the same in short, in characters."""
 
 
 class Change(NamedTuple):
     """One thing that differs.
 
     Attributes:
-        kind: what happened to the node; "circuit" for what belongs to no node.
-        circuit: the subcircuit that it happened in, by its name; "" for the circuit itself.
-        node: id of the node, as it is now; "" where there is none.
-        what: what of it: "gate", "value", an attribute, an operand by its port; "" for the node as such.
-        was, now: before and after, in short; "" where there is nothing.
+        kind: the change of the node; "circuit" for a change that belongs to no node.
+        circuit: name of the subcircuit; "" for the circuit itself.
+        node: id of the node now; "" where there is none.
+        what: the part that changed: "gate", "value", an attribute, an operand by its port; "" for the whole node.
+        was, now: before and after, in short; "" for nothing.
     """
 
-    kind: Kind
+    kind: ChangeKind
     circuit: str
     node: str
     what: str = ""
@@ -66,7 +66,7 @@ class Difference:
 
     Attributes:
         changes: what changed, subcircuits after the circuit.
-        before: for every node of the new circuit that was there before, what it was called.
+        before: the old id of every node that both circuits have, by the new one.
     """
 
     changes: Sequence[Change]
@@ -81,10 +81,10 @@ class Difference:
 
 @checked
 def diff(old: Circuit, new: Circuit) -> Difference:
-    """What changed from one circuit to another.
+    """The changes from one circuit to another.
 
-    A node that has another id but means the same, and reads the same, or is read by the same, or is a source that is
-    like no other, is one that was renamed.
+    A node with a new id counts as renamed if it has the same meaning and the same neighbours: it reads the same nodes,
+    or the same nodes read it. A source needs only a meaning that no other source has.
 
     Args:
         old: before.
@@ -93,12 +93,12 @@ def diff(old: Circuit, new: Circuit) -> Difference:
     changes: list[Change] = []
     pending = [("", old.definition, new.definition)]
     compared: set[tuple[Definition, Definition]] = set()
-    known, first = _Meanings(), None
-    for name, before, after in pending:  # grows as subcircuits are found to differ
+    meanings, first = _Meanings(), None
+    for name, before, after in pending:  # grows by subcircuits that differ
         if (before, after) in compared:
             continue
         compared.add((before, after))
-        comparison = _Comparison(name, before, after, known)
+        comparison = _Comparison(name, before, after, meanings)
         first = first or comparison
         changes += comparison.changes()
         pending += comparison.subcircuits()
@@ -112,13 +112,13 @@ def diff(old: Circuit, new: Circuit) -> Difference:
 
 
 class _Meanings:
-    """What nodes and bodies mean, each found once: a body may be applied by any number of nodes."""
+    """The meaning of nodes and bodies, computed once for each body."""
 
     def __init__(self) -> None:
         self._digests: dict[Definition, str] = {}
 
     def digest(self, definition: Definition) -> str:
-        """A number that bodies share if they compute the same from inputs of the same names, by the same gates."""
+        """A digest that is equal for bodies of the same gates on inputs of the same names."""
         if definition not in self._digests:
             marks: dict[str, str] = {}
             for site in definition.order:
@@ -131,61 +131,61 @@ class _Meanings:
         return self._digests[definition]
 
     def meaning(self, site: Site) -> Hashable:
-        """What a node means but for its operands."""
-        return tuple((what, key) for what, (_, key) in self.said(site).items())
+        """The meaning of a node without its operands."""
+        return tuple((part, key) for part, (_, key) in self.parts(site).items())
 
-    def said(self, site: Site) -> dict[str, tuple[str, Hashable]]:
-        """What a node says of itself, by what it is of: in short, and as something that can be compared."""
+    def parts(self, site: Site) -> dict[str, tuple[str, Hashable]]:
+        """The parts of a node by name: gate, value, attributes; each in short, and as a value to compare."""
         node = site.node
-        said: dict[str, tuple[str, Hashable]] = {"gate": (node.gate, node.gate)}
+        parts: dict[str, tuple[str, Hashable]] = {"gate": (node.gate, node.gate)}
         if site.is_source:
             value, shape, dtype = node.value, getattr(node, "shape", None), node.dtype  # type: ignore[union-attr]
             if site.array is not None:
-                said["value"] = number(site.array, 4), _array(site.array)
+                parts["value"] = number(site.array, 4), _array(site.array)
                 dtype = None  # which the array has
             elif value is not None:
-                said["value"] = short(value), repr(value)
+                parts["value"] = short(value), repr(value)
             if shape is not None:
-                said["shape"] = show(tuple(shape)), tuple(shape)
+                parts["shape"] = show(tuple(shape)), tuple(shape)
             if dtype is not None:
-                said["dtype"] = dtype, dtype
-            return said
+                parts["dtype"] = dtype, dtype
+            return parts
         for name, value in site.attributes.items():
-            said[name] = json.dumps(value), json.dumps(value)
+            parts[name] = json.dumps(value), json.dumps(value)
         for key, body in site.bodies.items():
-            said[key] = node.circuits[key], self.digest(body)  # type: ignore[union-attr]
+            parts[key] = node.circuits[key], self.digest(body)  # type: ignore[union-attr]
         if site.bodies:
             rest = node.model_dump(exclude=_ASIDE | set(site.bodies))
-            said |= {name: (json.dumps(value), json.dumps(value)) for name, value in rest.items()}
-        return said
+            parts |= {name: (json.dumps(value), json.dumps(value)) for name, value in rest.items()}
+        return parts
 
 
 class _Comparison:
     """Two bodies side by side."""
 
-    def __init__(self, name: str, old: Definition, new: Definition, known: _Meanings) -> None:
-        self.name, self.old, self.new, self.known = name, old, new, known
+    def __init__(self, name: str, old: Definition, new: Definition, meanings: _Meanings) -> None:
+        self.name, self.old, self.new, self.shared = name, old, new, meanings
         self.outputs: dict[Definition, dict[str, tuple[str, ...]]] = {old: {}, new: {}}
         self.before = {id_: id_ for id_ in new.sites if id_ in old.sites}
         self.after = dict(self.before)
-        self.meanings = {id(site): known.meaning(site) for body in (old, new) for site in body.sites.values()}
+        self.meanings = {id(site): meanings.meaning(site) for body in (old, new) for site in body.sites.values()}
         around = [(_reads(old), _reads(new), new.order), (_read_by(old), _read_by(new), new.order[::-1])]
         while self._match(*around[0]) or self._match(*around[1]) or self._match_sources():
             pass
 
     def _match(self, old: Mapping[str, _Context], new: Mapping[str, _Context], order: Sequence[Site]) -> bool:
-        """Pair nodes without a partner that mean, and read or are read, the same; whether there were any.
+        """Pair nodes without a partner that have the same meaning and neighbours. Returns whether there were any.
 
         Args:
-            old: what the old nodes read or are read by.
-            new: what the new ones do.
-            order: the new nodes, those first whose partners make it possible to tell others.
+            old: the neighbours of the old nodes: those that they read, or that read them.
+            new: the neighbours of the new nodes.
+            order: the new nodes, neighbours first.
         """
         waiting: dict[Hashable, deque[str]] = defaultdict(deque)
         for id_, site in self.old.sites.items():
             if id_ not in self.after and old[id_]:
                 waiting[self.meanings[id(site)], tuple(sorted(old[id_]))].append(id_)
-        found = False
+        any_pair = False
         for site in order if waiting else ():
             id_ = site.node.id
             if id_ in self.before or not new[id_] or not all(name in self.before or not name for name, *_ in new[id_]):
@@ -195,11 +195,11 @@ class _Comparison:
             if partners:
                 partner = partners.popleft()
                 self.before[id_], self.after[partner] = partner, id_
-                found = True
-        return found
+                any_pair = True
+        return any_pair
 
     def _match_sources(self) -> bool:
-        """Pair sources without a partner that no other has the meaning of; whether there were any."""
+        """Pair sources without a partner whose meaning is unique. Returns whether there were any."""
         sides = []
         for body, matched in ((self.old, self.after), (self.new, self.before)):
             alike: dict[Hashable, list[str]] = defaultdict(list)
@@ -237,12 +237,12 @@ class _Comparison:
 
     def _node(self, id_: str, old: Site, new: Site) -> Iterator[Change]:
         if self.meanings[id(old)] != self.meanings[id(new)]:
-            said = [self.known.said(site) for site in (old, new)]
-            for what in dict.fromkeys((*said[0], *said[1])):
-                was, now = (side.get(what, ("", None)) for side in said)
+            parts = [self.shared.parts(site) for site in (old, new)]
+            for what in dict.fromkeys((*parts[0], *parts[1])):
+                was, now = (side.get(what, ("", None)) for side in parts)
                 if was[1] != now[1]:
                     exact = [str(side[1][-1]) for side in (was, now) if isinstance(side[1], tuple)]
-                    alike = was[0] == now[0] and len(exact) == 2 and max(map(len, exact)) <= EXACT
+                    alike = was[0] == now[0] and len(exact) == 2 and max(map(len, exact)) <= _EXACT
                     yield Change("changed", self.name, id_, what, *(exact if alike else (was[0], now[0])))
         edges = [{edge.port if site.bodies else i: edge for i, edge in enumerate(site.operands)} for site in (old, new)]
         for place in dict.fromkeys((*edges[0], *edges[1])):
@@ -255,8 +255,8 @@ class _Comparison:
                 yield Change("rewired", self.name, id_, f"operand {port}", shown, after)
 
     def _reference(self, body: Definition, edge: Edge, *, renamed: bool = False) -> str:
-        """How a document refers to what an edge carries; an old node by what it is called now."""
-        if edge.source not in self.outputs[body]:  # of a source that is read n times there may be n
+        """The reference to the value of an edge; with `renamed`, by the new id of an old node."""
+        if edge.source not in self.outputs[body]:  # once for each source: listing them for each of n readers takes n²
             self.outputs[body][edge.source] = tuple(body.sites[edge.source].outputs)
         outputs = self.outputs[body][edge.source]
         name = self.after.get(edge.source, f"the old {edge.source}") if renamed else edge.source
@@ -264,23 +264,23 @@ class _Comparison:
 
     def _whole(self, body: Definition, site: Site) -> str:
         """A node in short."""
-        said = self.known.said(site)
+        parts = self.shared.parts(site)
         if site.is_source:
-            return " ".join([site.node.gate, *(text for what, (text, _) in said.items() if what == "value")])
-        return application(said["gate"][0], (self._reference(body, edge) for edge in site.operands))
+            return " ".join([site.node.gate, *(text for what, (text, _) in parts.items() if what == "value")])
+        return application(parts["gate"][0], (self._reference(body, edge) for edge in site.operands))
 
     def subcircuits(self) -> Iterator[tuple[str, Definition, Definition]]:
-        """The circuits that nodes apply now and before, where those differ."""
+        """The circuits of nodes before and after that differ."""
         for id_, was in self.before.items():
             old, new = self.old.sites[was], self.new.sites[id_]
             for key in old.bodies.keys() & new.bodies.keys():
-                if self.known.digest(old.bodies[key]) != self.known.digest(new.bodies[key]):
+                if self.shared.digest(old.bodies[key]) != self.shared.digest(new.bodies[key]):
                     name = new.node.circuits[key]  # type: ignore[union-attr]
                     yield f"{self.name}/{name}" if self.name else name, old.bodies[key], new.bodies[key]
 
 
 _Context = list[tuple[Any, ...]]
-"""Nodes around a node, each with the output and the port of the edge between; "" stands for the outputs of a body."""
+"""Neighbours of a node, each with the output and the port of the edge; "" stands for the outputs of a body."""
 
 
 def _reads(body: Definition) -> dict[str, _Context]:
@@ -289,22 +289,22 @@ def _reads(body: Definition) -> dict[str, _Context]:
 
 
 def _read_by(body: Definition) -> dict[str, _Context]:
-    found: dict[str, _Context] = {id_: [] for id_ in body.sites}
+    readers: dict[str, _Context] = {id_: [] for id_ in body.sites}
     for id_, site in body.sites.items():
         for edge in site.operands:
-            found[edge.source].append((id_, edge.output, str(edge.port)))
+            readers[edge.source].append((id_, edge.output, str(edge.port)))
     for place, output in enumerate(body.outputs.values()):
-        found[output.node].append(("", output.position, str(place)))
-    return found
+        readers[output.node].append(("", output.position, str(place)))
+    return readers
 
 
 _ASIDE = {"id", "gate", "inputs", "else_", "label", "description", "metadata"}
 
 
 def _array(array: Any) -> Hashable:
-    """What arrays share that have equal numbers: few as they are, many by their bytes; every NaN is the same."""
+    """A key of an array: its numbers if they are few, else a digest of its bytes. Every NaN is the same."""
     array = np.ascontiguousarray(array) if array.ndim else np.asarray(array)
-    if array.size <= FEW:
+    if array.size <= _FEW:
         return str(array.dtype), array.shape, json.dumps(from_array(array))
     if array.dtype.kind == "f":
         array = np.where(array != array, array.dtype.type(math.nan), array)

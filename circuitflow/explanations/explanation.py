@@ -1,4 +1,4 @@
-"""What a run did, stage by stage: the forward pass, the reverse sweep with each gate's rule in words, what it means."""
+"""Explains a run stage by stage: the forward pass, the reverse sweep with each rule in words, and the meaning."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Stage(NamedTuple):
     """One line of code with its number.
 
     Attributes:
-        left: what is computed.
+        left: the name of the result.
         sign: "=", or "+=" where a contribution adds to others.
-        right: the expression; "" where there is only the number.
+        right: the expression; "" for a number alone.
         value: the number.
-        remark: what is to be said of it.
-        of: the value, or the value whose gradient it is, as results call it.
-        total: the sum at a fork, where this is the last contribution to it; else "".
+        remark: a remark, or "".
+        of: the name of the value, or of the value whose gradient it is, as in results.
+        total: the sum at a fork, with the last contribution to it; else "".
     """
 
     left: str
@@ -52,7 +52,7 @@ class Block(NamedTuple):
     """Stages that belong together.
 
     Attributes:
-        heading: the gate that they go back through, or "".
+        heading: the gate of the backward rule, or "".
         words: the gate's rule in words, or "".
         node: id of the node, or "".
         stages: the lines.
@@ -65,14 +65,14 @@ class Block(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """An explanation; all text in it may be anything at all.
+    """An explanation. Its texts are not escaped.
 
     Attributes:
         title, description: the circuit's own words.
         sources: inputs, parameters and constants.
         forward: the forward pass.
         backward: the reverse sweep, gate by gate; empty where there was none.
-        meaning: sentences on which way and how strongly the output moves, the strongest first.
+        meaning: how far and which way the output moves with each source, the strongest first.
     """
 
     title: str
@@ -89,14 +89,14 @@ def explanation(result: Result) -> Explanation:
     Raises:
         InputError: the result does not have the value of every node.
     """
-    told = _Told(result)
+    parts = _Parts(result)
     document = result.circuit.document
     return Explanation(printable(result.circuit.name, 100), printable(document.description or "", 1000),
-                       list(told.sources()), list(told.forward()), list(told.backward()), list(told.meaning()))
+                       list(parts.sources()), list(parts.forward()), list(parts.backward()), list(parts.meaning()))
 
 
-class _Told:
-    """What there is to say of a result."""
+class _Parts:
+    """The parts of an explanation of a result."""
 
     def __init__(self, result: Result) -> None:
         self.result, self.circuit = result, result.circuit
@@ -121,7 +121,7 @@ class _Told:
                     label = printable(node.label, 60) if node.label else ""
                     output = f".{name.partition('.')[2]}" if node.outputs else ""
                     yield Stage(name, "=", right + output, number(self.result.values[name]), label, name)
-                    if node.gate is None:  # whose operands need not all be said of every output
+                    if node.gate is None:  # the other outputs show the first operands alone
                         right = application(node.kind, operands)
 
     def backward(self) -> Iterator[Block]:
@@ -129,7 +129,7 @@ class _Told:
         arrived: Counter[str] = Counter()
 
         def arrive(name: str, right: str, value: Any) -> Stage:
-            value = np.asarray(value)  # in the precision that it has, whatever the library makes of a sum
+            value = np.asarray(value)  # so that sums keep its precision
             arrived[name] += 1
             first = name not in so_far
             so_far[name] = value if first else so_far[name] + value
@@ -140,8 +140,8 @@ class _Told:
                 if arrived[name] == self.arrivals[name]:
                     total = number(self.result.gradients[name])
                     remark = f"{name} forks, its contributions add up: {total}"
-            called = self.circuit.gradient_name(name)
-            return Stage(called, "=" if first else "+=", right, number(value), remark, name, total)
+            left = self.circuit.gradient_name(name)
+            return Stage(left, "=" if first else "+=", right, number(value), remark, name, total)
 
         if self.result.upstream:
             yield Block("", "", "", [arrive(name, "", value)._replace(remark="the upstream gradient")
@@ -154,26 +154,26 @@ class _Told:
                 arrive(c.source, right, c.value) for c, right in zip(contributions, rights, strict=True)])
 
     def _rights(self, node: Node, contributions: Sequence[Contribution]) -> list[str]:
-        """What is sent to each operand that something is sent to, as an expression, or "" where it is too long."""
+        """Every contribution as an expression, "" where it is too long."""
         names = self.circuit.operand_names(node)
         ports = [c.port for c in contributions]
-        sent_to = set(ports)
-        wanted = [edge.port in sent_to for edge in node.operands]
+        receiving = set(ports)
+        receives = [edge.port in receiving for edge in node.operands]
         types = [ArrayType(tuple(x.shape), _dtype(x)) for x in (self.result.values[name] for name in names)]
-        sent = sent_back(node, self.circuit.gates, names, types, node.names, wanted,
+        sent = sent_back(node, self.circuit.gates, names, types, node.names, receives,
                          list(map(self.circuit.gradient_name, node.names)))
         by_port = {edge.port: text for edge, text in zip(node.operands, sent, strict=True)}
         return [by_port[port] or "" for port in ports]
 
     def _words(self, node: Node, contributions: Sequence[Contribution], rights: Sequence[str]) -> str:
-        """A gate's rule in words; of a gate that routes, also where to."""
+        """A gate's rule in words; of a gate that routes its gradient, also the operand that gets it."""
         if node.gate is None:
             return f"{node.kind} {_NO_RULE[node.kind]}"
-        got = []
+        receivers = []
         if node.gate.facets.note.routes and all(np.ndim(c.value) == 0 for c in contributions):
-            got = [c.source for c in contributions if np.any(np.asarray(c.value))]
-        words = rule(self.circuit, node, formula=not got and not all(rights))
-        return words + (f"; here {' and '.join(got)}" if got else "")
+            receivers = [c.source for c in contributions if np.any(np.asarray(c.value))]
+        words = rule(self.circuit, node, formula=not receivers and not all(rights))
+        return words + (f"; here {' and '.join(receivers)}" if receivers else "")
 
     # What it means
 
@@ -212,15 +212,15 @@ class _Told:
 
 
 def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
-    """The backward rule of a gate of the table in words, in this circuit's names.
+    """The backward rule of a gate in words, in the names of this circuit.
 
     Args:
         circuit: the circuit.
         node: the application of the gate.
-        formula: whether to give the formula also where there are words.
+        formula: whether the formula follows the words.
 
     Returns:
-        The rule, or the gate's summary where its row has no words.
+        The rule, or the gate's summary if its row has no words.
     """
     gate = node.gate
     assert gate is not None  # noqa: S101
@@ -235,10 +235,10 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
     for name in node.names:
         output = name.partition(".")[1:]
         names |= {"out" + "".join(output): name, "g" + "".join(output): circuit.gradient_name(name)}
-    words, exactly = (fill_in(text, names) for text in (gate.facets.note.words, gate.facets.note.gradient))
+    words, expression = (fill_in(text, names) for text in (gate.facets.note.words, gate.facets.note.gradient))
     if not words:
-        return f"{node.kind}: {exactly or gate.summary}"
-    return f"{node.kind} {words} ({exactly})" if formula else f"{node.kind} {words}"
+        return f"{node.kind}: {expression or gate.summary}"
+    return f"{node.kind} {words} ({expression})" if formula else f"{node.kind} {words}"
 
 
 def _dtype(x: Any) -> str:

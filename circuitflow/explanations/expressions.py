@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from circuitflow.gates import ArrayType, Gate, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
 from circuitflow.graph.network import Node
-from circuitflow.text import printable
+from circuitflow.text import application, printable
 from circuitflow.transforms.writer import Record, Wire, Writer
 
 GATES, CHARACTERS = 12, 60
@@ -65,7 +65,7 @@ def applied(name: str, gate: Gate, operands: Sequence[Phrase], attributes: Mappi
 def stage(node: Node, names: Sequence[str]) -> str:
     """The right-hand side of a node, its operands by name."""
     if node.gate is None:
-        return f"{node.kind}({', '.join(names)})"
+        return application(node.kind, names, len(names))
     attributes = {name: value for name, value in node.attributes.items()
                   if name not in node.gate.defaults or value != node.gate.defaults[name]}
     return applied(node.kind, node.gate, [Phrase(name) for name in names], attributes, len(node.types[0].shape)).text

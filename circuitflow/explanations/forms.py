@@ -52,7 +52,7 @@ def explain(result: Result, form: str = "text") -> str:
     if form not in FORMS:
         raise InputError(f"there is no form '{printable(form, 20)}' of explanation{nearest(form, FORMS)}; there are "
                          f"{', '.join(FORMS)}")
-    return ExplanationText(FORMS[form](explanation(result)), form)
+    return ExplanationText("\n".join(FORMS[form](explanation(result))) + "\n", form)
 
 
 _BACKWARD, _MEANING = "Reverse sweep", "What it means"
@@ -66,28 +66,25 @@ def _sections(content: Explanation) -> Iterator[tuple[str, Sequence[Block]]]:
             yield heading, blocks
 
 
-def to_text(content: Explanation) -> str:
-    """Plain text, for a terminal."""
-    def lines() -> Iterator[str]:
-        yield content.title
-        if content.description:
-            yield content.description
-        sections = list(_sections(content))
-        stages = [stage for _, blocks in sections for block in blocks for stage in block.stages]
-        left = _width((s.left for s in stages), 30)
-        code = _width((s.right for s in stages), 50)
-        for heading, blocks in sections:
-            yield f"\n{heading}"
-            for block in blocks:
-                if block.heading:
-                    yield f"  {block.heading}"
-                    yield f"  · {block.words}"
-                yield from _aligned(block.stages, "      " if block.heading else "  ", left, code)
-        if content.meaning:
-            yield f"\n{_MEANING}"
-            yield from (f"  {sentence}" for sentence in content.meaning)
-
-    return "\n".join(lines()) + "\n"
+def to_text(content: Explanation) -> Iterator[str]:
+    """The lines of plain text, for a terminal."""
+    yield content.title
+    if content.description:
+        yield content.description
+    sections = list(_sections(content))
+    stages = [stage for _, blocks in sections for block in blocks for stage in block.stages]
+    left = _width((s.left for s in stages), 30)
+    code = _width((s.right for s in stages), 50)
+    for heading, blocks in sections:
+        yield f"\n{heading}"
+        for block in blocks:
+            if block.heading:
+                yield f"  {block.heading}"
+                yield f"  · {block.words}"
+            yield from _aligned(block.stages, "      " if block.heading else "  ", left, code)
+    if content.meaning:
+        yield f"\n{_MEANING}"
+        yield from (f"  {sentence}" for sentence in content.meaning)
 
 
 def _width(texts: Iterable[str], most: int) -> int:
@@ -100,22 +97,19 @@ def _aligned(stages: Sequence[Stage], indent: str, left: int, code: int) -> Iter
         yield f"{indent}{s.left:<{left}} {s.sign:>2} {right}{s.value}" + (f"  # {s.remark}" if s.remark else "")
 
 
-def to_markdown(content: Explanation) -> str:
-    """Markdown, its code in tables."""
-    def lines() -> Iterator[str]:
-        yield f"# {markdown(content.title)}"
-        if content.description:
-            yield f"\n{markdown(content.description)}"
-        for heading, blocks in _sections(content):
-            yield f"\n## {heading}"
-            for block in blocks:
-                yield f"\n### {markdown(block.heading)}\n\n{markdown(block.words)}.\n" if block.heading else ""
-                yield from _table(block.stages)
-        if content.meaning:
-            yield f"\n## {_MEANING}\n"
-            yield from (f"- {markdown(sentence)}" for sentence in content.meaning)
-
-    return "\n".join(lines()) + "\n"
+def to_markdown(content: Explanation) -> Iterator[str]:
+    """The lines of Markdown, with tables of code."""
+    yield f"# {markdown(content.title)}"
+    if content.description:
+        yield f"\n{markdown(content.description)}"
+    for heading, blocks in _sections(content):
+        yield f"\n## {heading}"
+        for block in blocks:
+            yield f"\n### {markdown(block.heading)}\n\n{markdown(block.words)}.\n" if block.heading else ""
+            yield from _table(block.stages)
+    if content.meaning:
+        yield f"\n## {_MEANING}\n"
+        yield from (f"- {markdown(sentence)}" for sentence in content.meaning)
 
 
 def _table(stages: Sequence[Stage]) -> Iterator[str]:
@@ -134,26 +128,23 @@ def markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&:@$-])", r"\\\1", printable(text, 10_000))
 
 
-def to_html(content: Explanation) -> str:
-    """A page of its own: no script, nothing loaded."""
-    def lines() -> Iterator[str]:
-        yield _HEAD.replace("TITLE", hypertext(content.title))
-        yield f"<h1>{hypertext(content.title)}</h1>"
-        if content.description:
-            yield f"<p>{hypertext(content.description)}</p>"
-        for heading, blocks in _sections(content):
-            yield f"<h2>{heading}</h2>"
-            for block in blocks:
-                if block.heading:
-                    yield f"<h3>{hypertext(block.heading)}</h3>\n<p>{hypertext(block.words)}.</p>"
-                yield from _rows(block.stages, "gradient" if heading == _BACKWARD else "value")
-        if content.meaning:
-            yield f"<h2>{_MEANING}</h2>\n<ul>"
-            yield from (f"<li>{hypertext(sentence)}</li>" for sentence in content.meaning)
-            yield "</ul>"
-        yield "</main>\n</html>"
-
-    return "\n".join(lines()) + "\n"
+def to_html(content: Explanation) -> Iterator[str]:
+    """The lines of a page of its own, without scripts; it loads nothing."""
+    yield _HEAD.replace("TITLE", hypertext(content.title))
+    yield f"<h1>{hypertext(content.title)}</h1>"
+    if content.description:
+        yield f"<p>{hypertext(content.description)}</p>"
+    for heading, blocks in _sections(content):
+        yield f"<h2>{heading}</h2>"
+        for block in blocks:
+            if block.heading:
+                yield f"<h3>{hypertext(block.heading)}</h3>\n<p>{hypertext(block.words)}.</p>"
+            yield from _rows(block.stages, "gradient" if heading == _BACKWARD else "value")
+    if content.meaning:
+        yield f"<h2>{_MEANING}</h2>\n<ul>"
+        yield from (f"<li>{hypertext(sentence)}</li>" for sentence in content.meaning)
+        yield "</ul>"
+    yield "</main>\n</html>"
 
 
 def _rows(stages: Sequence[Stage], kind: str) -> Iterator[str]:
@@ -194,4 +185,4 @@ _HEAD = f"""<!doctype html>
 <style>{_STYLE}</style>
 <main>"""
 
-FORMS: dict[str, Callable[[Explanation], str]] = {"text": to_text, "markdown": to_markdown, "html": to_html}
+FORMS: dict[str, Callable[[Explanation], Iterator[str]]] = {"text": to_text, "markdown": to_markdown, "html": to_html}

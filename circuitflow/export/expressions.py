@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -20,32 +21,28 @@ from circuitflow.export.signature import dimensions
 from circuitflow.gates.shapes import Size
 
 
+@dataclass(frozen=True)
 class Expressions:
     """Expressions of a file.
 
     Attributes:
+        lines: the line that gives each value, by identity.
+        names: the names of the file.
+        variables: the variable that has the size of each named dimension.
         scalar: whether every value is a float or a truth value.
         counted: the named dimensions that are read as numbers.
     """
 
-    def __init__(self, lines: Sequence[Line], names: Names, variables: Mapping[str, str], *, scalar: bool) -> None:
-        """Nothing written yet.
-
-        Args:
-            lines: the lines of the file.
-            names: its names.
-            variables: the variable that has the size of each named dimension.
-            scalar: whether every value is a float or a truth value.
-        """
-        self.scalar = scalar
-        self.counted: set[str] = set()
-        self._names, self._variables = names, variables
-        self._lines = {id(result): line for line in lines for result in line.results}
+    lines: Mapping[int, Line]
+    names: Names
+    variables: Mapping[str, str]
+    scalar: bool
+    counted: set[str] = field(default_factory=set)
 
     def number(self, x: Any) -> str:
         """A number that does not depend on the arguments; beside floats it is a float too."""
         x = np.asarray(x).item()
-        return self._names.number(float(x) if self.scalar and not isinstance(x, bool) else x)
+        return self.names.number(float(x) if self.scalar and not isinstance(x, bool) else x)
 
     def inlines(self, line: Line, operand: Value) -> bool:
         """Whether an operand stands in a line just once, so that an expression may stand in its place."""
@@ -68,14 +65,14 @@ class Expressions:
         if name in ("divide", "remainder") and self._is_never_zero(line.operands[1]):
             return FLOATS.expression(line, text)
         if name in CALLS or line.function is np.astype:
-            self._names.use(CALLS.get(name, "float"))
+            self.names.use(CALLS.get(name, "float"))
         return PYTHON.expression(line, text)
 
     def _is_never_zero(self, x: Any) -> bool:
         """Whether a number is evidently not 0: a literal, or a positive one and a number that is not negative."""
         if not isinstance(x, Value):
             return bool(x != 0)
-        line = self._lines.get(id(x))
+        line = self.lines.get(id(x))
         return line is not None and line.function is np.add and any(
             not isinstance(one, Value) and one > 0 and self._is_not_negative(other)
             for one, other in (line.operands, line.operands[::-1]))
@@ -84,7 +81,7 @@ class Expressions:
         """Whether a number is evidently not negative: a literal, an exponential, or the smallest of such."""
         if not isinstance(x, Value):
             return bool(x >= 0)
-        line = self._lines.get(id(x))
+        line = self.lines.get(id(x))
         return line is not None and (line.function is np.exp or (
             line.function is np.minimum and all(map(self._is_not_negative, line.operands))))
 
@@ -95,28 +92,28 @@ class Expressions:
         if form and not line.keywords:
             return form.format(*map(write, line.operands))
         arguments = [*map(write, line.operands), *(f"{key}={write(x)}" for key, x in line.keywords.items())]
-        return f"{self._names.use(_public_name(line))}({', '.join(arguments)})"
+        return f"{self.names.use(_public_name(line))}({', '.join(arguments)})"
 
     def _operand(self, x: Any, line: Line, text: Callable[[Any], str]) -> str:
         """An operand of a line of arrays."""
         if isinstance(x, Value):
             return text(x)
         if isinstance(x, np.dtype | type):
-            return self._names.dtype(x)
+            return self.names.dtype(x)
         if is_number(x):
             typed = isinstance(x, np.generic | np.ndarray) and x.dtype not in {
                 value.dtype for value in line.operands if isinstance(value, Value) and is_weak_beside(line.function)}
-            return self._names.typed(x) if typed else self._names.number(x)
+            return self.names.typed(x) if typed else self.names.number(x)
         if isinstance(x, Size):
             return f"({self._size(x)})"
         if isinstance(x, np.ndarray):
-            return self._names.constant(x)
+            return self.names.constant(x)
         if isinstance(x, tuple | list):
             inside = ", ".join(self._operand(part, line, text) for part in x)
             return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' if len(x) == 1 else ''})"
         if isinstance(x, slice):
             ends = ", ".join(self._end(end, "None") for end in (x.start, x.stop, x.step))
-            return f"{self._names.use('slice')}({ends})"
+            return f"{self.names.use('slice')}({ends})"
         if x is None or x is Ellipsis or isinstance(x, str):
             return "..." if x is Ellipsis else repr(x)
         raise _unwritable(line)
@@ -138,7 +135,7 @@ class Expressions:
         if isinstance(size, int):
             return str(size)
         self.counted.update(dimensions([size]))
-        return polynomial(size, self._variables.__getitem__)
+        return polynomial(size, self.variables.__getitem__)
 
 
 def _public_name(line: Line) -> str:

@@ -1,7 +1,7 @@
 """The names of an exported file, and what stands before its function: imports, constants, helpers.
 
-Whatever the function uses is named by a method here, and so the file imports or defines it. What the function assigns
-is named here too, by a name that nothing else has.
+A method here names whatever the function uses, so that the file imports or defines it. Every variable has a name that
+nothing else has.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Names:
         return name
 
     def constant(self, array: Any, reference: str = "") -> str:
-        """A name for an array; the same for equal ones, unless it is asked to be near to a reference."""
+        """A name for an array: the same for equal arrays, or one that is near to a reference."""
         array = np.asarray(array)
         key = reference or (array.dtype, array.shape, array.tobytes())
         if key not in self._known:

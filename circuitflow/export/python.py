@@ -78,17 +78,17 @@ class _Script:
         self.variables: dict[str, str] = {}  # those that the sizes of named dimensions stand in
         self.stages: Program = stages if stages is not None and self.scalar else self._stages(signature)
         self.names = Names("math" if self.scalar else "np")
-        self.arguments = signature.arguments(self.names, numbered=not self.variables)
+        self.arguments = list(signature.arguments(self.names, numbered=not self.variables))
         self.variables = {name: self.names.new(name) for name in self.variables}
         locals_ = {id(self.stages.inputs[argument.id]): argument.parameter
                    for argument in self.arguments if argument.id in self.stages.inputs}
         for name, value in self.stages.values.items():
             if isinstance(value, Value) and id(value) not in locals_:
                 locals_[id(value)] = self.names.new(name)
-        stage_of = {id(result): line.stage.id for line in self.stages.lines for result in line.results}
-        self.expressions = Expressions(self.stages.lines, self.names, self.variables, scalar=self.scalar)
+        lines = {id(result): line for line in self.stages.lines for result in line.results}
+        self.expressions = Expressions(lines, self.names, self.variables, self.scalar)
         self.statements = Statements(self.stages, self.expressions.number, lambda value, position: (
-            locals_.get(id(value)) or self.names.new(f"{stage_of[id(value)]}_part")))
+            locals_.get(id(value)) or self.names.new(f"{lines[id(value)].stage.id}_part")))
 
     def _stages(self, signature: Signature) -> Program:
         """The lines, for sizes that stay names where that can be."""

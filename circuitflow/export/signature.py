@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,23 +84,21 @@ class Signature:
                       *((id_, f"d{text}", f"the upstream gradient on {text}", upstream.get(text))
                         for text, id_ in seeded.items())]
 
-    def arguments(self, names: Names, *, numbered: bool) -> list[Argument]:
+    def arguments(self, names: Names, *, numbered: bool) -> Iterator[Argument]:
         """The arguments, named.
 
         Args:
             names: the names of the file.
             numbered: whether named dimensions have the sizes of the defaults.
         """
-        return [self._argument(names, numbered, *row) for row in self._rows]
-
-    def _argument(self, names: Names, numbered: bool, id_: str, name: str, meaning: str, default: Any) -> Argument:
-        type_, array = self._derived.type_of(id_), self.arrays.get(id_)
-        if default is not None:
-            default = Library.of({}).convert(default, type_, f"'{name}'") if array is None else array
-        if array is not None and numbered:
-            type_ = ArrayType(array.shape, type_.dtype)
-        parameter = names.new(name)
-        return Argument(id_, parameter, meaning if parameter != name else "", type_, default)
+        for id_, name, meaning, default in self._rows:
+            type_, array = self._derived.type_of(id_), self.arrays.get(id_)
+            if default is not None:
+                default = Library.of({}).convert(default, type_, f"'{name}'") if array is None else array
+            if array is not None and numbered:
+                type_ = ArrayType(array.shape, type_.dtype)
+            parameter = names.new(name)
+            yield Argument(id_, parameter, meaning if parameter != name else "", type_, default)
 
     def _zeros(self, id_: str) -> Any:
         """An array like an argument without a default; a dimension without a size has any."""

@@ -14,17 +14,7 @@ from pydantic import Field, model_validator
 from circuitflow.gates.factors import additive, proportional, raised, squared, without
 from circuitflow.gates.integers import divisible, exact_by_element
 from circuitflow.gates.masking import kept
-from circuitflow.gates.record import (
-    FIRST_OF_TIES,
-    AtLeast,
-    Attributes,
-    Facets,
-    Gate,
-    Note,
-    Reads,
-    Ties,
-    family,
-)
+from circuitflow.gates.record import FIRST_OF_TIES, AtLeast, Attributes, Facets, Gate, Note, Reads, Ties, family
 from circuitflow.gates.shapes import elementwise, floating, has_signed_zeros, need_number, same
 from circuitflow.gates.sums import added, mean
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from circuitflow.gates.parts import with_margins
 from circuitflow.gates.record import Attributes, Gate, Length, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, promote, show
 from circuitflow.gates.sums import product, wider_for
@@ -125,18 +126,11 @@ def _unfolded(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any,
     return ArrayType((*x.shape[:2], *frame.kernel, *frame.windows), x.dtype)
 
 
-def _padded(xp: Any, x: Any, pads: Sequence[Sequence[int]], fill: float) -> Any:
-    for axis, widths in enumerate(pads, 2):
-        margins = [xp.full((*x.shape[:axis], width, *x.shape[axis + 1 :]), fill, dtype=x.dtype) for width in widths]
-        if any(widths):
-            x = xp.concat([margins[0], x, margins[1]], axis=axis)
-    return x
-
-
 def unfold(xp: Any, x: Any, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
-            fill: str = "zero") -> Any:
+           fill: str = "zero") -> Any:
+    """The windows over images, as the gate `unfold`."""
     frame = Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
-    x = _padded(xp, x, frame.pads, 0.0 if fill == "zero" else -math.inf)
+    x = with_margins(xp, x, [(0, 0), (0, 0), *frame.pads], 0.0 if fill == "zero" else -math.inf)
     parts = xp.stack([x[(slice(None), slice(None), *place)] for place in frame.places()], axis=2)
     return xp.reshape(parts, (*x.shape[:2], *frame.kernel, *frame.windows))
 
@@ -173,11 +167,7 @@ def _fold_to(xp: Any, x: Any, frame: Frame) -> Any:
 
 def _conv_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, strides: Any, pads: Any, dilations: Any,
                group: int) -> ArrayType:
-    need_images("x", x)
-    need_float("w", w)
-    if len(w.shape) != len(x.shape):
-        raise ShapeError(f"needs kernels w with as many axes as x {show(x.shape)} has; w is {show(w.shape)}")
-    kernel = _known("w", w.shape)
+    kernel = _sizes_of_kernels(x, w)
     if x.shape[1] != kernel[1] * group or kernel[0] % group:
         raise ShapeError(f"needs kernels w (out channels, in channels / group, …) with in channels {x.shape[1]} and "
                          f"group {group}; w is {show(w.shape)}")
@@ -186,10 +176,14 @@ def _conv_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, stride
     return ArrayType((x.shape[0], kernel[0], *frame.windows), promote(x.dtype, w.dtype))
 
 
-def _known(name: str, shape: Sequence[Dimension]) -> list[int]:
-    sizes = [size for size in shape if isinstance(size, int)]
-    if len(sizes) < len(shape):
-        raise ShapeError(f"needs kernels of known size; {name} is {show(shape)}")
+def _sizes_of_kernels(x: ArrayType, w: ArrayType) -> list[int]:
+    need_images("x", x)
+    need_float("w", w)
+    if len(w.shape) != len(x.shape):
+        raise ShapeError(f"needs kernels w with as many axes as x {show(x.shape)} has; w is {show(w.shape)}")
+    sizes = [size for size in w.shape if isinstance(size, int)]
+    if len(sizes) < len(w.shape):
+        raise ShapeError(f"needs kernels of known size; w is {show(w.shape)}")
     return sizes
 
 
@@ -290,11 +284,7 @@ def _transposed_frame(spatial: Sequence[Dimension], kernel: Sequence[int], strid
 
 def _conv_transpose_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, strides: Any, pads: Any,
                          dilations: Any, group: int, output_padding: Any) -> ArrayType:
-    need_images("x", x)
-    need_float("w", w)
-    if len(w.shape) != len(x.shape):
-        raise ShapeError(f"needs kernels w with as many axes as x {show(x.shape)} has; w is {show(w.shape)}")
-    kernel = _known("w", w.shape)
+    kernel = _sizes_of_kernels(x, w)
     if x.shape[1] != kernel[0] or kernel[0] % group:
         raise ShapeError(f"needs kernels w (in channels, out channels / group, …) with in channels {x.shape[1]} and "
                          f"group {group}; w is {show(w.shape)}")

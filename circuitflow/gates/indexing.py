@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -23,12 +24,16 @@ class Along(Attributes):
     ] = 0
 
 
-class Scatter(Along):
-    """The axis that indices count along, and what becomes of the elements there."""
+class Reduction(Attributes):
+    """What becomes of the elements that updates go to."""
 
     reduction: Annotated[
         Literal["none", "add"], Field(description="none: updates replace what is there; add: they are added to it")
     ] = "none"
+
+
+class Scatter(Reduction, Along):
+    """The axis that indices count along, and what becomes of the elements there."""
 
 
 class Order(Attributes):
@@ -36,14 +41,6 @@ class Order(Attributes):
 
     axis: Annotated[int, Field(description="the axis to sort along; the last by default")] = -1
     descending: Annotated[bool, Field(description="the largest first")] = False
-
-
-class Reduction(Attributes):
-    """What becomes of the elements that updates go to."""
-
-    reduction: Annotated[
-        Literal["none", "add"], Field(description="none: updates replace what is there; add: they are added to it")
-    ] = "none"
 
 
 class Largest(Attributes):
@@ -68,12 +65,17 @@ def _gathered(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
 
 
 def _scattered(x: ArrayType, indices: ArrayType, updates: ArrayType, *, axis: int) -> ArrayType:
+    return _updated(x, updates, lambda: _gathered(x, indices, axis=axis), "{}, one slice of x for every index")
+
+
+def _updated(x: ArrayType, updates: ArrayType, expected: Callable[[], ArrayType], what: str) -> ArrayType:
+    """X with updates, which must have the expected shape; `what` names it in the error."""
     need_float("x", x)
     need_float("updates", updates)
-    expected = _gathered(x, indices, axis=axis).shape
-    if updates.shape != expected:
-        raise ShapeError(f"needs updates of shape {show(expected)}, one slice of x for every index; "
-                         f"updates is {show(updates.shape)}")
+    shape = expected().shape
+    if updates.shape != shape:
+        what = what.replace("{}", f"shape {show(shape)}")
+        raise ShapeError(f"needs updates of {what}; updates is {show(updates.shape)}")
     return ArrayType(x.shape, promote(x.dtype, updates.dtype))
 
 
@@ -108,12 +110,8 @@ def _elements(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
 
 def _scattered_elements(x: ArrayType, indices: ArrayType, updates: ArrayType, *, axis: int,
                         reduction: str) -> ArrayType:
-    need_float("x", x)
-    need_float("updates", updates)
-    if updates.shape != _elements(x, indices, axis=axis).shape:
-        raise ShapeError(f"needs updates of the shape of indices {show(indices.shape)}; "
-                         f"updates is {show(updates.shape)}")
-    return ArrayType(x.shape, promote(x.dtype, updates.dtype))
+    what = f"the shape of indices {show(indices.shape)}"
+    return _updated(x, updates, lambda: _elements(x, indices, axis=axis), what)
 
 
 def _places(xp: Any, x: Any, indices: Any, axis: int) -> Any:
@@ -169,13 +167,7 @@ def _gathered_nd(x: ArrayType, indices: ArrayType) -> ArrayType:
 
 
 def _scattered_nd(x: ArrayType, indices: ArrayType, updates: ArrayType, *, reduction: str) -> ArrayType:
-    need_float("x", x)
-    need_float("updates", updates)
-    expected = _gathered_nd(x, indices).shape
-    if updates.shape != expected:
-        raise ShapeError(f"needs updates of shape {show(expected)}, a slice of x for every index; "
-                         f"updates is {show(updates.shape)}")
-    return ArrayType(x.shape, promote(x.dtype, updates.dtype))
+    return _updated(x, updates, lambda: _gathered_nd(x, indices), "{}, a slice of x for every index")
 
 
 def _rows(xp: Any, x: Any, indices: Any) -> tuple[Any, Any]:

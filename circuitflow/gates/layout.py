@@ -11,17 +11,7 @@ from circuitflow.document.model import DType
 from circuitflow.gates.factors import rearranged
 from circuitflow.gates.integers import cast, cast_like
 from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, family
-from circuitflow.gates.shapes import (
-    ArrayType,
-    Shape,
-    ShapeError,
-    axis_of,
-    broadcast_shapes,
-    count,
-    divide,
-    same,
-    show,
-)
+from circuitflow.gates.shapes import ArrayType, Shape, ShapeError, axis_of, broadcast_shapes, count, divide, same, show
 
 
 class NewShape(Attributes):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 from circuitflow.gates.record import Facets, Gate, Note, Reads, family
@@ -38,43 +40,24 @@ def _where_equal(op: Any, type_: ArrayType, condition: Any, x: Any, y: Any) -> A
     return x if x is y or x.fill == y.fill else None
 
 
+def _of_two(formula: str, summary: str, shape: Callable[..., ArrayType], symbol: str,
+            compute: Callable[[Any, Any], Any]) -> Gate:
+    """A row for a truth about two operands, which has no gradient."""
+    return Gate(formula, summary, ("x", "y"), shape, symbol=symbol, broadcasts=True, backward=(None, None),
+                forward=lambda xp, x, y: compute(x, y))
+
+
 LOGIC = family({
-    "equal": Gate("x = y", "Whether two numbers are equal.",
-                  ("x", "y"), _equal, symbol="=", broadcasts=True,
-                  forward=lambda xp, x, y: x == y,
-                  backward=(None, None)),
-    "equal_nan": Gate("x = y, or both NaN", "Whether two numbers are equal, NaN being equal to NaN.",
-                      ("x", "y"), _compared, symbol="=", broadcasts=True,
-                      forward=lambda xp, x, y: (x == y) | ((x != x) & (y != y)),
-                      backward=(None, None)),
-    "less": Gate("x < y", "Whether x is less than y.",
-                 ("x", "y"), _compared, symbol="<", broadcasts=True,
-                 forward=lambda xp, x, y: x < y,
-                 backward=(None, None)),
-    "less_or_equal": Gate("x ≤ y", "Whether x is at most y.",
-                          ("x", "y"), _compared, symbol="≤", broadcasts=True,
-                          forward=lambda xp, x, y: x <= y,
-                          backward=(None, None)),
-    "greater": Gate("x > y", "Whether x is greater than y.",
-                    ("x", "y"), _compared, symbol=">", broadcasts=True,
-                    forward=lambda xp, x, y: x > y,
-                    backward=(None, None)),
-    "greater_or_equal": Gate("x ≥ y", "Whether x is at least y.",
-                             ("x", "y"), _compared, symbol="≥", broadcasts=True,
-                             forward=lambda xp, x, y: x >= y,
-                             backward=(None, None)),
-    "and": Gate("x ∧ y", "Whether both are true.",
-                ("x", "y"), _logical, symbol="∧", broadcasts=True,
-                forward=lambda xp, x, y: x & y,
-                backward=(None, None)),
-    "or": Gate("x ∨ y", "Whether at least one is true.",
-               ("x", "y"), _logical, symbol="∨", broadcasts=True,
-               forward=lambda xp, x, y: x | y,
-               backward=(None, None)),
-    "xor": Gate("x ⊻ y", "Whether exactly one is true.",
-                ("x", "y"), _logical, symbol="⊻", broadcasts=True,
-                forward=lambda xp, x, y: x ^ y,
-                backward=(None, None)),
+    "equal": _of_two("x = y", "Whether two numbers are equal.", _equal, "=", operator.eq),
+    "equal_nan": _of_two("x = y, or both NaN", "Whether two numbers are equal, NaN being equal to NaN.", _compared, "=",
+                         lambda x, y: (x == y) | ((x != x) & (y != y))),
+    "less": _of_two("x < y", "Whether x is less than y.", _compared, "<", operator.lt),
+    "less_or_equal": _of_two("x ≤ y", "Whether x is at most y.", _compared, "≤", operator.le),
+    "greater": _of_two("x > y", "Whether x is greater than y.", _compared, ">", operator.gt),
+    "greater_or_equal": _of_two("x ≥ y", "Whether x is at least y.", _compared, "≥", operator.ge),
+    "and": _of_two("x ∧ y", "Whether both are true.", _logical, "∧", operator.and_),
+    "or": _of_two("x ∨ y", "Whether at least one is true.", _logical, "∨", operator.or_),
+    "xor": _of_two("x ⊻ y", "Whether exactly one is true.", _logical, "⊻", operator.xor),
     "not": Gate("¬x", "Whether x is false.",
                 ("x",), _logical, symbol="¬",
                 forward=lambda xp, x: ~x,

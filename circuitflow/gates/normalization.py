@@ -9,16 +9,7 @@ from pydantic import Field
 
 from circuitflow.gates.convolution import need_images, spatial
 from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
-from circuitflow.gates.shapes import (
-    ArrayType,
-    ShapeError,
-    broadcast_shapes,
-    count,
-    divide,
-    need_float,
-    promote,
-    show,
-)
+from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, count, divide, need_float, promote, show
 from circuitflow.gates.sums import magnitude, magnitude_of, total
 
 

@@ -142,7 +142,7 @@ def _pad_like(xp: Any, x: Any, like: Any, *before: Any, axis: int) -> Any:
     start = sum(y.shape[axis] for y in before)
     widths = [[0, 0] for _ in range(x.ndim)]
     widths[axis] = [start, like.shape[axis] - start - x.shape[axis]]
-    return _pad(xp, x, pad_width=widths)
+    return with_margins(xp, x, widths)
 
 
 def _split_type(x: ArrayType, *, axis: int, sections: int | list[int]) -> tuple[ArrayType, ...]:
@@ -276,7 +276,7 @@ def _slice_scatter(xp: Any, x: Any, updates: Any, *, axis: int, **part: Any) -> 
     return xp.where(xp.reshape(inside, (size,) + (1,) * (x.ndim - axis - 1)), spread, x)
 
 
-def _padded(x: ArrayType, *, pad_width: list[list[int]]) -> ArrayType:
+def _padded_type(x: ArrayType, *, pad_width: list[list[int]]) -> ArrayType:
     if len(pad_width) != len(x.shape):
         raise ShapeError(f"needs one [before, after] for every axis of x {show(x.shape)}, "
                          f"{len(x.shape)} of them; 'pad_width' has {len(pad_width)}")
@@ -284,9 +284,11 @@ def _padded(x: ArrayType, *, pad_width: list[list[int]]) -> ArrayType:
     return ArrayType(shape, x.dtype)
 
 
-def _pad(xp: Any, x: Any, *, pad_width: list[list[int]]) -> Any:
+def with_margins(xp: Any, x: Any, pad_width: Sequence[Sequence[int]], fill: float = 0.0) -> Any:
+    """An array with margins before and after along every axis, zeros by default."""
     for axis, widths in enumerate(pad_width):
-        margins = [xp.zeros((*x.shape[:axis], width, *x.shape[axis + 1 :]), dtype=x.dtype) for width in widths]
+        shapes = [(*x.shape[:axis], width, *x.shape[axis + 1 :]) for width in widths]
+        margins = [xp.full(shape, fill, dtype=x.dtype) if fill else xp.zeros(shape, dtype=x.dtype) for shape in shapes]
         if any(widths):
             x = xp.concat([margins[0], x, margins[1]], axis=axis)
     return x
@@ -360,8 +362,8 @@ PARTS = family({
                     backward=(lambda op, g, out, x, *, axis: op.reshape_like(g, x),),
                     ).stating(Facets(keeps=True)),
     "pad": Gate("0 ‖ x ‖ 0", "x with zeros around it.",
-                ("x",), _padded, attributes=Margins, symbol="pad",
-                forward=_pad,
+                ("x",), _padded_type, attributes=Margins, symbol="pad",
+                forward=lambda xp, x, *, pad_width: with_margins(xp, x, pad_width),
                 backward=(_pad_backward,)),
 }, {
     "concat": Note("the part of {g} that came from it to {operands}", onnx="Concat", numpy="concatenate",

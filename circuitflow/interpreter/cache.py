@@ -1,4 +1,4 @@
-"""Passes that keep less of the forward pass for the reverse sweep than all of it."""
+"""Cache policies: all, needed, recompute."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from circuitflow.interpreter.passes import Track, apply, fill_in, send_back, unt
 from circuitflow.interpreter.plan import Plan
 
 CACHES = ("all", "needed", "recompute")
-"""All values; those that some backward rule reads; or few of them, and the others computed again."""
+"""Keep all values; those that a backward rule reads; or few of them, and compute the others again."""
 
 
 class FrugalPasses:
-    """Both passes over a schedule; a value is let go when nothing reads it any more.
+    """Both passes over a schedule; a value is released after its last reader.
 
     The schedule is cut into segments. The forward pass keeps what later segments read, and the reverse sweep computes
-    the values of a segment again before it goes through it: of n gates in √n segments about 2√n values are there at a
-    time, for one more forward pass (Griewank 1992, "Achieving logarithmic growth of temporal and spatial complexity in
-    reverse automatic differentiation", has the scheme of which this is the one level; Chen et al. 2016,
-    arXiv:1604.06174, use it for networks). With one segment nothing is computed again.
+    the values of a segment again before it goes through it. With √n segments of n gates about 2√n values exist at a
+    time, for one more forward pass. This is one level of the scheme of Griewank 1992, "Achieving logarithmic growth of
+    temporal and spatial complexity in reverse automatic differentiation"; Chen et al. 2016, arXiv:1604.06174, use it
+    for networks. With one segment nothing is computed again.
     """
 
     def __init__(self, plan: Plan, cache: str) -> None:
-        """Find out until when each value is needed.
+        """Plan how long each value is kept.
 
         Args:
             plan: the schedule.
@@ -69,7 +69,7 @@ class FrugalPasses:
 
     def run(self, bound: Bound, op: Any, seeds: Mapping[int, Any],
             track: Track = untracked) -> tuple[list[Any], list[Any]]:
-        """The value and the gradient in every slot that was asked for; what is in the others has no meaning.
+        """The value and the gradient in every slot asked for; the other slots have no meaning.
 
         Arguments and errors are those of `forward_pass` and `reverse_sweep`.
         """

@@ -1,7 +1,7 @@
-"""Gradients compared with central differences.
+"""Compares gradients with central differences.
 
-All of it runs in float64, whatever the circuit's dtype, so that what is compared is the rules and not the rounding. An
-operand that no gradient flows to (of `stop_gradient`, the condition of `where`) is held while differences are taken.
+Everything runs in float64, whatever the circuit's dtype, so that the rules are compared and not the rounding. An
+operand that no gradient flows to (of `stop_gradient`, the condition of `where`) stays fixed during the differences.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ TOLERANCE = 1e-5
 """Largest relative difference that passes, on top of the rounding of the differences themselves."""
 
 EACH_ELEMENT = 16
-"""Tensors of at most so many elements are compared element by element; larger ones along random directions."""
+"""The largest tensor that is compared element by element; larger ones are compared along random directions."""
 
 DIRECTIONS = 4
 GROUPS = 100
-"""Circuits of more inputs and parameters are compared in so many groups, each along random directions."""
+"""The most groups of inputs and parameters; a group of several is compared along random directions."""
 
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -42,22 +42,22 @@ STEPS = (4.0, *(4.0**-i for i in range(1, 15)))
 """The other steps, as multiples of the first: each is a quarter of the one before."""
 
 RESOLUTION = 1e-2
-"""Steps shrink until rounding may be so much of the difference."""
+"""Steps shrink until rounding may reach this fraction of the difference."""
 
 Verdict = Literal["ok", "wrong", "kink", "undefined"]
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 
-class Difference(NamedTuple):
+class Comparison(NamedTuple):
     """One derivative, by the rules and by differences.
 
     Attributes:
-        verdict: "kink" where the one-sided differences disagree, whatever the step, and the gradient lies between
-            them; "undefined" where no difference can be taken because a value is not finite.
-        gradient: by the rules.
-        difference: by central differences.
-        error: relative difference of the two; of one that passes, to what rounding can show too.
+        verdict: "kink" if the one-sided differences disagree at every step and the gradient lies between them;
+            "undefined" if a value is not finite, so that there is no difference.
+        gradient: the derivative by the rules.
+        difference: the derivative by central differences.
+        error: relative difference of the two; for a pass, relative to what rounding can show too.
     """
 
     verdict: Verdict
@@ -66,41 +66,41 @@ class Difference(NamedTuple):
     error: float
 
 
-class Compared(NamedTuple):
-    """The gradients on some nodes, compared.
+class NodeCheck(NamedTuple):
+    """The comparison for some nodes.
 
     Attributes:
         nodes: their ids.
-        where: the element that is shown, as an index, or "4 directions".
-        worst: the worst of the differences.
+        where: the element with the worst comparison, as an index, or "4 directions".
+        worst: the worst comparison.
     """
 
     nodes: tuple[str, ...]
     where: str
-    worst: Difference
+    worst: Comparison
 
 
-class Blamed(NamedTuple):
-    """A node whose own backward rule disagrees with differences of its own forward rule."""
+class WrongRule(NamedTuple):
+    """A node whose backward rule disagrees with differences of its forward rule."""
 
     node: str
     gate: str
     port: str | int
-    worst: Difference
+    worst: Comparison
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """The report of a check.
 
     Attributes:
         compared: a row for every input and parameter, or for every group of them.
-        blamed: where a gradient is wrong, the gates whose rules are.
+        blamed: if a gradient is wrong, the nodes whose rules are wrong.
         unused: nodes that reach no output.
     """
 
-    compared: Sequence[Compared]
-    blamed: Sequence[Blamed]
+    compared: Sequence[NodeCheck]
+    blamed: Sequence[WrongRule]
     unused: Sequence[str]
 
     @property
@@ -134,15 +134,15 @@ def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str 
         op = Vocabulary(np, circuit.gates)
         gradients, _ = reverse_sweep(plan, op, values, seeds)
         problem = _Problem(plan, values, seeds)
-        wanted = list(plan.wrt.items())
-        compared = [_compare(problem, group, gradients) for group in track(_groups(wanted), "differences")]
+        targets = list(plan.wrt.items())
+        compared = [_compare(problem, group, gradients) for group in track(_groups(targets), "differences")]
         wrong = any(row.worst.verdict == "wrong" for row in compared)
         blamed = list(_blame(plan, op, values)) if wrong else []
     return Report(compared, blamed, circuit.unused())
 
 
 def _groups(items: Sequence[T]) -> list[Sequence[T]]:
-    """Items one by one, or together where they are more than so many groups."""
+    """Items one by one, or several together to have at most `GROUPS` groups."""
     size = max(1, math.ceil(len(items) / GROUPS))
     return [items[i : i + size] for i in range(0, len(items), size)]
 
@@ -162,7 +162,7 @@ class _Problem:
 
     @functools.cached_property
     def here(self) -> float:
-        """Its value where nothing is added."""
+        """Its value at 0."""
         return self.total(self.values)
 
     def total(self, values: Sequence[Any]) -> float:
@@ -170,7 +170,7 @@ class _Problem:
         return float(sum(np.sum(seed * values[slot]) for slot, seed in self.seeds.items()))
 
     def after(self, slots: Iterable[int]) -> list[Step]:
-        """The steps that compute something else when these slots move."""
+        """The steps whose results change when these slots move."""
         moved, steps = set(slots), []
         for step in self.plan.steps:
             if step.receivers and any(slot in moved and step.gate.reaches(i) for i, slot in enumerate(step.operands)):
@@ -191,10 +191,10 @@ class _Problem:
         return self.total(values)
 
 
-def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Sequence[Any]) -> Compared:
+def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Sequence[Any]) -> NodeCheck:
     starts = {slot: problem.values[slot] for _, slot in group}
     names = tuple(name for name, _ in group)
-    found = []
+    comparisons = []
     steps = problem.after(starts)
     for where, directions in _directions(starts):
         slope = float(sum(np.sum(gradients[slot] * direction) for slot, direction in directions.items()))
@@ -203,16 +203,16 @@ def _compare(problem: _Problem, group: Sequence[tuple[str, int]], gradients: Seq
         if where:  # one element: its derivative, not that along the scaled step
             difference = difference._replace(gradient=difference.gradient / scale,
                                              difference=difference.difference / scale)
-        found.append((where, difference))
-    if not found:
-        return Compared(names, "no elements", Difference("ok", 0.0, 0.0, 0.0))
+        comparisons.append((where, difference))
+    if not comparisons:
+        return NodeCheck(names, "no elements", Comparison("ok", 0.0, 0.0, 0.0))
     order = ["ok", "undefined", "kink", "wrong"]
-    where, worst = max(found, key=lambda f: (order.index(f[1].verdict), f[1].error))
-    return Compared(names, where or f"{len(found)} directions", worst)
+    where, worst = max(comparisons, key=lambda f: (order.index(f[1].verdict), f[1].error))
+    return NodeCheck(names, where or f"{len(comparisons)} directions", worst)
 
 
 def _directions(starts: Mapping[int, Floats]) -> Iterator[tuple[str, dict[int, Floats]]]:
-    """The directions to step along: every element by itself, or signs at random; steps grow with the element."""
+    """The directions of the steps: each element by itself, or random signs; steps grow with the element."""
     steps = {slot: np.maximum(1.0, np.abs(start)) for slot, start in starts.items()}
     total = sum(start.size for start in starts.values())
     if len(starts) == 1 and total <= EACH_ELEMENT:
@@ -228,7 +228,7 @@ def _directions(starts: Mapping[int, Floats]) -> Iterator[tuple[str, dict[int, F
 
 
 class _Sample(NamedTuple):
-    """One-sided differences with a step, and how much of them may be rounding."""
+    """One-sided differences at one step, and a bound on their rounding."""
 
     above: float
     below: float
@@ -244,18 +244,18 @@ class _Sample(NamedTuple):
 
 
 class _Estimate(NamedTuple):
-    """A derivative by differences, and how far it may be off by rounding and by the length of the step."""
+    """A derivative by differences, and a bound on its error from rounding and from the step."""
 
     value: float
     slack: float
 
 
-def compare(function: Callable[[float], float], slope: float, here: float | None = None) -> Difference:
-    """A derivative at 0 compared with central differences.
+def compare(function: Callable[[float], float], slope: float, here: float | None = None) -> Comparison:
+    """Compares a derivative at 0 with central differences.
 
     A step of ε^(1/3) balances truncation with rounding for a well-scaled function. Where it does not confirm the slope,
-    one longer step is tried, then ever shorter ones as long as rounding leaves two digits; neighbours are extrapolated
-    to a step of 0 by Richardson's rule. Any estimate that is as sharp as the tolerance, or the sharpest, may confirm.
+    one longer step follows, then shorter ones as long as rounding leaves two digits; neighbours are extrapolated to a
+    step of 0 by Richardson's rule. An estimate confirms the slope if it is as sharp as the tolerance, or the sharpest.
 
     Args:
         function: gives values near 0.
@@ -279,13 +279,13 @@ def compare(function: Callable[[float], float], slope: float, here: float | None
         if math.isfinite(central):
             samples[scale] = _Sample((above - here) / step, (here - below) / step, noise)
     if not samples or math.isinf(slope):
-        return Difference("undefined", slope, central, math.inf)
+        return Comparison("undefined", slope, central, math.inf)
     if math.isnan(slope):
-        return Difference("wrong", slope, samples[max(samples)].central, math.inf)
+        return Comparison("wrong", slope, samples[max(samples)].central, math.inf)
     if not moves and abs(slope) <= EPSILON * max(1.0, abs(here)) / EPSILON ** (1 / 3):
-        return Difference("ok", slope, 0.0, 0.0)  # values of order 1 inside may hide a slope as small as this
+        return Comparison("ok", slope, 0.0, 0.0)  # values of order 1 inside may hide a slope as small as this
     estimates = list(_estimates([samples[scale] for scale in sorted(samples, reverse=True)]))
-    # A long step misleads where the function turns many times within it; shorter ones contradict it.
+    # A function may turn many times within a long step; estimates that contradict the shortest step are dropped.
     last = estimates[-1]
     estimates = [estimate for estimate in estimates if abs(estimate.value - last.value) <= estimate.slack + last.slack]
     sharpest = min(estimates, key=lambda estimate: estimate.slack)
@@ -297,18 +297,18 @@ def compare(function: Callable[[float], float], slope: float, here: float | None
     size = max(abs(slope), abs(sharpest.value))
     fine = sorted(samples)
     kink = _is_kink(samples[fine[min(2, len(fine) - 1)]], samples[fine[0]], slope)
-    return Difference("kink" if kink else "wrong", slope, sharpest.value, abs(slope - sharpest.value) / size)
+    return Comparison("kink" if kink else "wrong", slope, sharpest.value, abs(slope - sharpest.value) / size)
 
 
-def _confirmed(slope: float, estimate: _Estimate) -> Difference:
+def _confirmed(slope: float, estimate: _Estimate) -> Comparison:
     if estimate.value == slope:
-        return Difference("ok", slope, slope, 0.0)
+        return Comparison("ok", slope, slope, 0.0)
     size = max(abs(slope), abs(estimate.value))
-    return Difference("ok", slope, estimate.value, abs(slope - estimate.value) / (size + estimate.slack / TOLERANCE))
+    return Comparison("ok", slope, estimate.value, abs(slope - estimate.value) / (size + estimate.slack / TOLERANCE))
 
 
 def _estimates(samples: Sequence[_Sample]) -> Iterator[_Estimate]:
-    """The estimates of shorter and shorter steps, one by one and extrapolated.
+    """Estimates from shorter and shorter steps, one by one and extrapolated.
 
     The error of a central difference falls as the square of the step, so a neighbour with a step of a quarter is off by
     1/15 of what lies between the two.
@@ -321,7 +321,7 @@ def _estimates(samples: Sequence[_Sample]) -> Iterator[_Estimate]:
 
 
 def _is_kink(coarse: _Sample, fine: _Sample, slope: float) -> bool:
-    """Whether one-sided differences keep apart as the step shrinks, with the slope between them, or grow at a jump."""
+    """Whether one-sided differences stay apart as the step shrinks, with the slope between, or grow at a jump."""
     jumps = fine.largest > max(5 * coarse.largest, fine.noise)
     gap = abs(fine.above - fine.below)
     apart = gap > max(0.5 * abs(coarse.above - coarse.below), 1e-3 * fine.largest, fine.noise)
@@ -330,7 +330,7 @@ def _is_kink(coarse: _Sample, fine: _Sample, slope: float) -> bool:
     return jumps or (apart and between)
 
 
-def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed]:
+def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[WrongRule]:
     """The nodes whose backward rule disagrees with differences of their own forward rule."""
     random = np.random.default_rng(0)
     for step in plan.steps:
@@ -354,7 +354,7 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
 
         def worst(some: Sequence[int], step: Step = step, operands: list[Any] = operands,
                   upstream: list[Floats] = upstream, slopes: dict[int, float] = slopes,
-                  directions: dict[int, Floats] = directions) -> Difference:
+                  directions: dict[int, Floats] = directions) -> Comparison:
             def along(t: float) -> float:
                 moved = list(operands)
                 for i in some:
@@ -365,8 +365,8 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[Blamed
 
             return compare(along, sum(slopes[i] for i in some))
 
-        # A gate of very many operands is tested in groups first.
+        # Operands one by one; if there are very many, only those in groups that are wrong.
         for group in _groups(list(slopes)):
             for i in group if len(group) == 1 or worst(group).verdict == "wrong" else ():
                 if (difference := worst([i])).verdict == "wrong":
-                    yield Blamed(step.node.id, step.node.kind, step.node.operands[i].port, difference)
+                    yield WrongRule(step.node.id, step.node.kind, step.node.operands[i].port, difference)

@@ -1,4 +1,4 @@
-"""The array library that a run uses: NumPy, or that of the arrays it is given."""
+"""The array library of a run: NumPy, or the one that its arguments belong to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One question to a circuit, for every engine: what is asked, how arguments are bound, how an answer is packed."""
+"""A question to a circuit: which outputs and gradients, how arguments are bound, how an answer is packed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
+from circuitflow.graph.network import Network
 from circuitflow.interpreter.binding import Bound, bind, by_output, library_of, need_mappings, upstream_gradients
 from circuitflow.interpreter.cache import FrugalPasses
 from circuitflow.interpreter.libraries import precise
-from circuitflow.interpreter.plan import references
+from circuitflow.interpreter.plan import Plan, references
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import printable
 
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 References = str | Iterable[str] | None
 
 Answer = tuple[Sequence[Any], Sequence[Any]]
-"""The outputs asked for, and the gradients asked for, each in the order of the question."""
+"""The outputs, and the gradients, each in the order of the question."""
 
 
 class Question:
     """The outputs and gradients asked of a circuit.
 
     Attributes:
-        interpreter: of the circuit.
+        interpreter: the interpreter of the circuit.
         circuit: the circuit.
         of, wrt: the references, in order; None for the default.
         plan: the schedule; its `of` and `wrt` have the references in order.
@@ -66,8 +67,7 @@ class Question:
         for text, type_ in self.outputs.items():
             if self.plan.wrt and of is not None and not type_.is_float:
                 raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
-        types = {step.node.types[0] for step in self.plan.steps}.union(self.sources.values())
-        self.scalar = all(map(is_scalar, types)) and not any(step.outputs for step in self.plan.steps)
+        self.scalar = is_scalar(self.circuit, self.plan)
 
     @cached_property
     def operands(self) -> int:
@@ -91,7 +91,7 @@ class Question:
     def arguments(self, inputs: Any, upstream: Any, named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The inputs, and the upstream gradients, of a call `answer(inputs, upstream=…, **named)`.
 
-        An output of a call has two names, `h` and `h.y`; its upstream gradient has the one that it is asked for by.
+        An output of a call has two names, `h` and `h.y`. Its upstream gradient goes by the one that `of` has.
 
         Raises:
             InputError: one of the two is no mapping, an input is given twice, or an upstream gradient belongs to no
@@ -139,6 +139,8 @@ class Question:
         return Question, (self.interpreter, self.of, self.wrt)
 
 
-def is_scalar(type_: ArrayType) -> bool:
-    """Whether a value is one float64 or truth value."""
-    return type_.shape == () and type_.dtype in ("float64", "bool")
+def is_scalar(circuit: Network, plan: Plan) -> bool:
+    """Whether every value of a schedule is one float64 or truth value."""
+    types = {step.node.types[0] for step in plan.steps}.union(circuit.nodes[name].types[0] for name in plan.sources)
+    return (all(type_.shape == () and type_.dtype in ("float64", "bool") for type_ in types)
+            and not any(step.outputs for step in plan.steps))

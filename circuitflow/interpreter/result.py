@@ -18,10 +18,10 @@ from circuitflow.text import listing, nearest, number, printable
 
 
 class Contribution(NamedTuple):
-    """What one edge sends back, before the contributions add at a fork.
+    """The gradient along one edge, before the contributions add at a fork.
 
     Attributes:
-        source: the node that the gradient flows to, `id.output` where its gate has several outputs.
+        source: the node that the gradient flows to, as `id.output` if its gate has several outputs.
         target: the node whose backward rule sent it.
         port: the operand of the target: its name, or its position for a gate of any number of operands.
         value: an array of the source's shape and dtype.
@@ -34,7 +34,7 @@ class Contribution(NamedTuple):
 
 
 class NonFinite(NamedTuple):
-    """Where a number first turned infinite or NaN.
+    """The node at which a number first became infinite or NaN.
 
     Attributes:
         node: id of the node.
@@ -68,7 +68,7 @@ class Result:
         values: the value of every node that ran, by id (`id.output` where a gate has several), in schedule order.
         gradients: the gradient on every node that the reverse sweep reached, and by reference those asked for; in the
             shape and dtype of the node's value.
-        contributions: what every edge sent back, in the order of the sweep.
+        contributions: the gradient along every edge, in the order of the sweep.
         upstream: the gradients that the sweep began with, by the node they arrive on.
     """
 
@@ -95,7 +95,7 @@ class Result:
 
     @checked
     def contribution(self, source: str, target: str, port: str | int | None = None) -> Any:
-        """What the edge from `source` to `target` sent back.
+        """The contribution along the edge from `source` to `target`.
 
         Args:
             source: the node that the gradient flows to; any reference to it, `h` for the output of a call.
@@ -103,7 +103,7 @@ class Result:
             port: needed where the source feeds two operands of the target.
 
         Raises:
-            InputError: there is no such edge, several of them, or nothing flowed along it.
+            InputError: there is no such edge, there are several, or no gradient flowed along it.
         """
         output, node = self.circuit.find(source), self.circuit.find(target)
         ends = (source if output is None else self.circuit.nodes[output.node].name_of(output.position),
@@ -119,49 +119,49 @@ class Result:
     @checked
     def to_dict(self, *, outputs: str | Iterable[str] | None = None, values: str | Iterable[str] | None = None,
                 gradients: str | Iterable[str] | None = None, contributions: bool = True) -> dict[str, Any]:
-        """The result as JSON has it: `json.dumps` takes it, and `schemas/run.schema.json` describes it.
+        """The result as a dictionary for `json.dumps`; `schemas/run.schema.json` describes it.
 
-        Numbers are in nested lists; those that are not finite are "NaN", "Infinity" and "-Infinity".
+        Arrays are nested lists; numbers that are not finite are "NaN", "Infinity" and "-Infinity".
 
         Args:
-            outputs: which of the outputs, by reference: one or several, all by default, none for `()`.
-            values: which nodes' values, likewise.
-            gradients: which nodes' gradients, likewise.
-            contributions: whether what every edge sent back is there.
+            outputs: the outputs to include, by reference: one or several, all by default, none for `()`.
+            values: the nodes whose values to include, likewise.
+            gradients: the nodes whose gradients to include, likewise.
+            contributions: whether to include the contributions.
 
         Returns:
-            The name of the circuit under `circuit`, and a key for each part that was not left out.
+            The name of the circuit under `circuit`, and a key for each part that is included.
 
         Raises:
             InputError: the result has no such value or gradient.
         """
         document: dict[str, Any] = {"circuit": self.circuit.name}
-        for part, choice, values_of in (("outputs", outputs, self.outputs), ("values", values, self.values),
-                                   ("gradients", gradients, self.gradients)):
+        for part, choice, arrays in (("outputs", outputs, self.outputs), ("values", values, self.values),
+                                     ("gradients", gradients, self.gradients)):
             names = references(choice, part)
             if names != ():
-                document[part] = {name: from_array(self._known(part, values_of, name))
-                               for name in (values_of if names is None else names)}
+                document[part] = {name: from_array(self._array(part, arrays, name))
+                                  for name in (arrays if names is None else names)}
         if contributions:
             document["contributions"] = [{"source": c.source, "target": c.target, "port": c.port,
-                                       "value": from_array(c.value)} for c in self.contributions]
+                                          "value": from_array(c.value)} for c in self.contributions]
         return document
 
-    def _known(self, part: str, values: Mapping[str, Any], name: str) -> Any:
-        """The value of a reference in a part of the result."""
-        if name in values:
-            return values[name]
+    def _array(self, part: str, arrays: Mapping[str, Any], name: str) -> Any:
+        """The array of a reference in a part of the result."""
+        if name in arrays:
+            return arrays[name]
         output = self.circuit.find(name)
         text = None if output is None else self.circuit.nodes[output.node].name_of(output.position)
-        if text is None or text not in values:
-            raise InputError(f"{part}: the result has none of '{printable(name, 60)}'{nearest(name, values)}; there "
-                             f"are {listing(values) or 'none'}")
-        return values[text]
+        if text is None or text not in arrays:
+            raise InputError(f"{part}: the result has none of '{printable(name, 60)}'{nearest(name, arrays)}; there "
+                             f"are {listing(arrays) or 'none'}")
+        return arrays[text]
 
     def non_finite(self) -> NonFinite | None:
-        """The node that first turned a value, or else a gradient, infinite or NaN; None where all are finite.
+        """The node whose value, or else gradient, first became infinite or NaN; None if all are finite.
 
-        A node is blamed before a source or an operand that was not finite to begin with.
+        A node with finite operands comes before a source, or a node with an operand that is not finite.
         """
         for candidates in (self._in_forward_pass(), self._in_reverse_sweep()):
             first = None
@@ -183,7 +183,7 @@ class Result:
                     break
 
     def _in_reverse_sweep(self) -> Iterator[tuple[NonFinite, bool]]:
-        seen = set()  # one report a node, not one for each of its contributions
+        seen = set()  # a node may send a hundred thousand contributions; only the first one counts
         for contribution in self.contributions:
             if contribution.target not in seen and not _finite(contribution.value):
                 seen.add(contribution.target)

@@ -1,4 +1,4 @@
-"""The vocabulary that backward rules are written in, over arrays: every gate as a function.
+"""The vocabulary of backward rules, over arrays: every gate as a function.
 
 A name of a built-in gate means that gate, whatever row a table has under it.
 """

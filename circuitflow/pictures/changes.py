@@ -1,4 +1,4 @@
-"""Two circuits in one picture: what was added, removed and changed, each in a colour and a line of its own."""
+"""Draws two circuits in one picture: additions, removals and changes have colours and lines of their own."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from circuitflow.errors import InputError
 from circuitflow.explanations.differences import Difference
 from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.circuit import Circuit
-from circuitflow.pictures.picture import MOST, Kind, Picture, Sign, Vertex, Wire
+from circuitflow.pictures.picture import MOST, Kind, Link, Picture, Sign, Vertex
 from circuitflow.text import few
 
 
 def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
-    """The new circuit with what is gone from the old one, calls closed; ids and changes stand beside the symbols.
+    """The new circuit with the removed nodes of the old one, calls closed; ids and changes stand beside the symbols.
 
     Raises:
-        InputError: there is too much to be drawn.
+        InputError: the picture would be too large.
     """
     after = {was: id_ for id_, was in difference.before.items()}
-    told: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
     for change in difference.changes:
         if not change.circuit and change.node and change.kind in ("renamed", "changed", "rewired"):
             text = f"was {change.was}" if change.kind == "renamed" else (
                 f"{change.what}: {change.was or 'none'} → {change.now or 'none'}")
-            told.setdefault(change.node, []).append(text)
+            notes.setdefault(change.node, []).append(text)
     inside = sorted({change.circuit for change in difference.changes if change.circuit})
     picture = Picture(f"{old.name} → {new.name}", notes=tuple(f"circuit {name} differs inside" for name in inside))
     keys: dict[str, str] = {}
     gone: dict[str, str] = {}
     for id_, site in new.definition.sites.items():
-        sign = (Sign.ADDED if id_ not in difference.before else Sign.CHANGED if id_ in told else Sign.SAME)
-        keys[id_] = _vertex(picture, site, sign, few(told.get(id_, ())))
+        sign = (Sign.ADDED if id_ not in difference.before else Sign.CHANGED if id_ in notes else Sign.SAME)
+        keys[id_] = _vertex(picture, site, sign, few(notes.get(id_, ())))
     for id_, site in old.definition.sites.items():
         if id_ not in after:
             gone[id_] = _vertex(picture, site, Sign.REMOVED, [])
@@ -41,7 +41,7 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
     for edges, others, sign in ((now, set(before), Sign.ADDED), (before, set(now), Sign.REMOVED)):
         for edge in edges:
             if sign is Sign.ADDED or edge not in others:
-                picture.wires.append(Wire(f"w{len(picture.wires) + 1}", edge[0], edge[2],
+                picture.wires.append(Link(f"w{len(picture.wires) + 1}", edge[0], edge[2],
                                           sign=Sign.SAME if edge in others else sign))
     nodes, wires = len(picture.vertices), len(picture.wires)
     if not MOST.holds(nodes, wires):
@@ -51,15 +51,15 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
     return picture
 
 
-def _vertex(picture: Picture, site: Site, sign: Sign, told: list[str]) -> str:
+def _vertex(picture: Picture, site: Site, sign: Sign, notes: list[str]) -> str:
     key = f"n{len(picture.vertices) + 1}"
     node = site.node
     if site.is_source:
-        kind, lines = Kind(node.gate), (node.id, *told)
+        kind, lines = Kind(node.gate), (node.id, *notes)
     elif site.gate is None:
-        kind, lines = Kind.CIRCUIT, (node.id, node.gate, *told)
+        kind, lines = Kind.CIRCUIT, (node.id, node.gate, *notes)
     else:
-        kind, lines = Kind.GATE, (site.gate.symbol or node.gate, node.id, *told)
+        kind, lines = Kind.GATE, (site.gate.symbol or node.gate, node.id, *notes)
     picture.vertices.append(Vertex(key, kind, lines, tip=f"{node.id}: {sign}", node=node.id, sign=sign))
     return key
 

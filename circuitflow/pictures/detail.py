@@ -1,4 +1,4 @@
-"""A circuit drawn node by node, its calls open or closed."""
+"""Draws a circuit node by node, its calls open or closed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from circuitflow.document.model import CallNode
-from circuitflow.document.model import Node as WrittenNode
+from circuitflow.document.model import Node as DocumentNode
 from circuitflow.gates import IDENTITY
 from circuitflow.graph.bodies import Definition
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.network import Node
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.marks import mark, shape_mark
-from circuitflow.pictures.picture import Group, Kind, Mark, Picture, Vertex, Wire
+from circuitflow.pictures.picture import Group, Kind, Link, Mark, Picture, Vertex
 from circuitflow.text import application, printable
 
 LABEL = 40
-"""Longest label that is drawn, in characters."""
+"""Longest label, in characters."""
 
 TIP = 400
-"""Longest text that is told of a node, in characters."""
+"""Longest tip of a node, in characters."""
 
 
 class Branch(NamedTuple):
@@ -32,40 +32,40 @@ class Branch(NamedTuple):
 
 
 def unit_of(name: str, depth: int) -> str:
-    """What a node is drawn as where calls are open to a depth: itself, or the closed call that it is in."""
+    """The vertex of a node where calls are open to a depth: the node itself, or the closed call around it."""
     steps = name.split("/")
     return "/".join(steps[: depth + 1]) if len(steps) - 1 > depth else name
 
 
 def extent(circuit: Circuit, depth: int) -> tuple[int, int]:
-    """How many nodes and closed calls there are where calls are open to a depth, and how many wires between them."""
+    """The number of nodes and closed calls where calls are open to a depth, and of wires between them."""
     units = {name: unit_of(name, depth) for name in circuit.nodes}
     wires = sum(units[edge.source] != units[name] for name, node in circuit.nodes.items() for edge in node.operands)
     return len(set(units.values())), wires
 
 
-class Called(NamedTuple):
-    """The circuit that a call applies, and what the document calls it."""
+class Callee(NamedTuple):
+    """The circuit that a call applies, and its name in the document."""
 
     definition: Definition
     name: str
 
 
-def called(definition: Definition, path: str) -> Called | None:
+def callee_at(definition: Definition, path: str) -> Callee | None:
     """The circuit that the call at a path applies; None for the path "" of the circuit itself."""
-    found = None
+    callee = None
     for step in path.split("/") if path else ():
         site = definition.sites[step]
         assert isinstance(site.node, CallNode) and site.callee is not None  # noqa: S101, PT018
-        found = Called(site.callee, site.node.circuit)
+        callee = Callee(site.callee, site.node.circuit)
         definition = site.callee
-    return found
+    return callee
 
 
-def written(circuit: Circuit, name: str) -> WrittenNode:
-    """A node as its document has it, also inside of calls."""
+def document_node(circuit: Circuit, name: str) -> DocumentNode:
+    """The node of the document, also inside calls."""
     path, _, last = name.rpartition("/")
-    inner = called(circuit.definition, path)
+    inner = callee_at(circuit.definition, path)
     return (inner.definition if inner else circuit.definition).sites[last].node
 
 
@@ -80,7 +80,7 @@ class _Detail:
     def __init__(self, circuit: Circuit, result: Result | None, depth: int) -> None:
         self.circuit, self.result, self.depth = circuit, result, depth
         description = circuit.document.description
-        self.made = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
+        self.drawn = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
         self.sent = {(c.source, c.target, c.port): c.value for c in result.contributions} if result else {}
         self.sizes = Counter(unit_of(name, depth) for name in circuit.nodes)
         self.units: dict[str, Vertex] = {}
@@ -96,18 +96,18 @@ class _Detail:
             for output, name in enumerate(node.names):
                 if name in consumers:
                     self._wires(node, output, name, consumers[name])
-        return self.made
+        return self.drawn
 
     def _add(self, kind: Kind, lines: tuple[str, ...], **rest: Any) -> Vertex:
-        vertex = Vertex(f"n{len(self.made.vertices) + 1}", kind, lines, **rest)
-        self.made.vertices.append(vertex)
+        vertex = Vertex(f"n{len(self.drawn.vertices) + 1}", kind, lines, **rest)
+        self.drawn.vertices.append(vertex)
         return vertex
 
     def _vertex(self, node: Node, unit: str) -> Vertex:
         path, _, last = unit.rpartition("/")
         group = self._group(path)
         if unit != node.id:
-            inner = called(self.circuit.definition, unit)
+            inner = callee_at(self.circuit.definition, unit)
             assert inner is not None  # noqa: S101
             return self._add(Kind.CIRCUIT, (last, inner.name, f"{self.sizes[unit]} nodes"),
                              tip=printable(inner.definition.body.description or "", TIP), group=group, node=unit)
@@ -117,29 +117,29 @@ class _Detail:
         if self._is_port(node):
             return self._add(Kind.PORT, (last,), tip=_tip(node), group=group, node=node.id)
         if node.gate is None:
-            names = " or ".join(written(self.circuit, node.id).circuits.values())  # type: ignore[union-attr]
+            names = " or ".join(document_node(self.circuit, node.id).circuits.values())  # type: ignore[union-attr]
             return self._add(Kind.CIRCUIT, (last, f"{node.kind} {names}", *label), tip=_tip(node), group=group,
                              node=node.id)
         return self._add(Kind.GATE, (node.gate.symbol or node.kind, *label), tip=_tip(node), group=group, node=node.id)
 
     def _is_port(self, node: Node) -> bool:
-        """Whether a node is an input of a call, which passes on what it is given."""
+        """Whether a node is an input of a call, which passes its operand on."""
         path, _, last = node.id.rpartition("/")
-        inner = called(self.circuit.definition, path) if node.kind == IDENTITY else None
+        inner = callee_at(self.circuit.definition, path) if node.kind == IDENTITY else None
         return inner is not None and last in inner.definition.inputs
 
     def _group(self, path: str) -> str:
         if path not in self.groups:
             parent, _, last = path.rpartition("/")
-            inner = called(self.circuit.definition, path)
+            inner = callee_at(self.circuit.definition, path)
             assert inner is not None  # noqa: S101
             group = Group(f"g{len(self.groups)}", f"{last}: {inner.name}", self._group(parent))
-            self.made.groups.append(group)
+            self.drawn.groups.append(group)
             self.groups[path] = group.key
         return self.groups[path]
 
     def _consumers(self) -> dict[str, list[Branch]]:
-        """Who reads each value; what stays inside of a closed call is left out."""
+        """The readers of each value, without those in the same closed call."""
         consumers: dict[str, list[Branch]] = {}
         nodes = self.circuit.nodes
         for node in nodes.values():
@@ -148,12 +148,11 @@ class _Detail:
                 if unit_of(source, self.depth) != target or target == node.id:
                     consumers.setdefault(nodes[source].name_of(output), []).append(
                         Branch(self.units[target].key, (node.id, port)))
-        asked = self.result.outputs if self.result else self.circuit.outputs
-        for text in asked:
-            found = self.circuit.find(text)
-            assert found is not None  # noqa: S101
+        for text in self.result.outputs if self.result else self.circuit.outputs:
+            origin = self.circuit.find(text)
+            assert origin is not None  # noqa: S101
             end = self._add(Kind.OUTPUT, (text,), tip="output")
-            consumers.setdefault(nodes[found.node].name_of(found.position), []).append(Branch(end.key, None))
+            consumers.setdefault(nodes[origin.node].name_of(origin.position), []).append(Branch(end.key, None))
         return consumers
 
     def _wires(self, node: Node, output: int, name: str, branches: list[Branch]) -> None:
@@ -161,23 +160,23 @@ class _Detail:
         vertex = self.units[unit]
         source = vertex.key
         shown = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
-        told = shown, self._value(node, output, name), self._gradient(name)
-        if vertex.kind == Kind.PORT:  # which has passed on what stands before it
-            told = "", None, None
+        marks = shown, self._value(node, output, name), self._gradient(name)
+        if vertex.kind == Kind.PORT:  # its operand has the same marks
+            marks = "", None, None
         if len(branches) == 1:
-            self._wire(source, branches[0].target, *told, name, branches[0].edge)
+            self._wire(source, branches[0].target, *marks, name, branches[0].edge)
             return
         if vertex.kind != Kind.PORT:
             fork = self._add(Kind.FORK, (), tip=f"{name} forks: contributions add", group=vertex.group, node=node.id)
-            self._wire(source, fork.key, *told, name, None)
+            self._wire(source, fork.key, *marks, name, None)
             source = fork.key
         for branch in branches:
             self._wire(source, branch.target, "", None, self._sent(name, branch), name, branch.edge)
 
     def _wire(self, source: str, target: str, shown: str, value: Mark | None, gradient: Mark | None, of: str,
               edge: tuple[str, str | int] | None) -> None:
-        key = f"w{len(self.made.wires) + 1}"
-        self.made.wires.append(Wire(key, source, target, shown, value, gradient, of, (edge,) if edge else ()))
+        key = f"w{len(self.drawn.wires) + 1}"
+        self.drawn.wires.append(Link(key, source, target, shown, value, gradient, of, (edge,) if edge else ()))
 
     def _value(self, node: Node, output: int, name: str) -> Mark | None:
         if self.result is None:
@@ -189,7 +188,7 @@ class _Detail:
         return mark(gradients[name], is_gradient=True) if name in gradients else None
 
     def _sent(self, name: str, branch: Branch) -> Mark | None:
-        """What came back along one branch of a fork; an output has the upstream gradient."""
+        """The contribution along one branch of a fork; on an output, the upstream gradient."""
         if branch.edge is None:
             upstream = self.result.upstream if self.result else {}
             return mark(upstream[name], is_gradient=True) if name in upstream else None
@@ -198,10 +197,10 @@ class _Detail:
 
 
 def _tip(node: Node) -> str:
-    return "\n".join(_told(node))
+    return "\n".join(_tip_lines(node))
 
 
-def _told(node: Node) -> Iterator[str]:
+def _tip_lines(node: Node) -> Iterator[str]:
     yield f"{node.id}{': ' if node.is_source else ' = '}{application(node.kind, (x.source for x in node.operands))}"
     if node.gate is not None:
         yield node.gate.formula

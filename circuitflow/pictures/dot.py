@@ -5,14 +5,14 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 
-from circuitflow.pictures.picture import Group, Kind, Mark, Picture, Sign, Vertex, Wire
+from circuitflow.pictures.picture import Group, Kind, Link, Mark, Picture, Sign, Vertex
 from circuitflow.pictures.theme import Theme
 from circuitflow.text import printable
 
 FONT = "Helvetica,Arial,sans-serif"
 
 _ROUND = 4
-"""Longest symbol that stands in a circle, in characters; what is written small may be twice as long."""
+"""Longest symbol in a circle, in characters; small text may be twice as long."""
 
 _CIRCLE = "shape=circle, width=0.5, margin=0.02"
 _PLAIN = 'shape=box, style=filled, fillcolor="none", penwidth=0, height=0.3, width=0.2, margin="0.05,0.03"'
@@ -24,8 +24,8 @@ _LOOKS = {Kind.INPUT: _PLAIN, Kind.CONSTANT: _PLAIN, Kind.OUTPUT: _PLAIN, Kind.P
 _WORDS = {Kind.CONSTANT: "<I>{}</I>", Kind.OUTPUT: "<B>{}</B>", Kind.CIRCUIT: "<B>{}</B>", Kind.BAND: "<B>{}</B>"}
 
 
-def text(value: str, limit: int = 200) -> str:
-    """Any text as it stands inside of an HTML-like label: printable, and neither markup nor an escape of Graphviz."""
+def escaped(value: str, limit: int = 200) -> str:
+    """Any text for an HTML-like label: printable, without markup or escapes of Graphviz."""
     return html.escape(printable(value, limit)).replace("\\", "&#92;&#92;")
 
 
@@ -78,10 +78,10 @@ class _Dot:
 
     def _frame(self, group: Group) -> str:
         t = self.theme
-        return (f'graph [label=<{text(group.title)}>, labeljust=l, style="rounded,filled", color="{t.line}", '
+        return (f'graph [label=<{escaped(group.title)}>, labeljust=l, style="rounded,filled", color="{t.line}", '
                 f'fillcolor="{t.group}", margin=10, id="{group.key}", tooltip=" "]')
 
-    def _common(self, wire: Wire) -> str:
+    def _common(self, wire: Link) -> str:
         """The innermost group around both ends of a wire."""
         around = [self.group_of[wire.source]]
         while around[-1]:
@@ -94,8 +94,8 @@ class _Dot:
     def _vertex(self, vertex: Vertex) -> str:
         t = self.theme
         first, *rest = vertex.lines or ("",)
-        name = _WORDS.get(vertex.kind, "{}").format(text(first, 40))
-        small = "".join(f'<BR/><FONT POINT-SIZE="11" COLOR="{t.faint}">{text(line)}</FONT>' for line in rest)
+        name = _WORDS.get(vertex.kind, "{}").format(escaped(first, 40))
+        small = "".join(f'<BR/><FONT POINT-SIZE="11" COLOR="{t.faint}">{escaped(line)}</FONT>' for line in rest)
         looks = [_LOOKS[vertex.kind]]
         if vertex.kind == Kind.GATE and len(first) <= _ROUND and all(len(line) <= 2 * _ROUND for line in rest):
             looks = [_CIRCLE] + ["fixedsize=true"] * (not rest)
@@ -109,12 +109,12 @@ class _Dot:
                 f'tooltip="{_tip(vertex.tip)}"]')
 
     def _pen(self, sign: Sign) -> str:
-        """The colour of what differs, or of a line where nothing does."""
+        """The colour of a sign; without a difference, of lines."""
         colours: dict[str, str] = {**self.theme._asdict(), Sign.SAME: self.theme.line}
         return colours[sign]
 
-    def _label(self, wire: Wire) -> str:
-        """The numbers of a wire around its line: as many rows above as below, so that the line is in the middle."""
+    def _label(self, wire: Link) -> str:
+        """The numbers of a wire, with as many rows above its line as below, so that the line is in the middle."""
         t = self.theme
         above = self._rows(wire.value, t.value, wire.name)
         below = self._rows(wire.gradient, t.gradient, "")[::-1]
@@ -123,16 +123,15 @@ class _Dot:
         below += [_EMPTY] * (rows - len(below))
         line = f'<TR><TD HEIGHT="1" BGCOLOR="{t.line}"></TD></TR>'  # a rule (HR) would end short of its wire
         body = "".join(above) + line + "".join(below)
-        tip = "\n".join(f"{what} {found.full}" for what, found in (
-            ("value", wire.value), ("gradient", wire.gradient)) if found and found.full)
+        tip = "\n".join(f"{word} {mark.full}" for word, mark in wire.marks)
         return (f'{wire.key} [shape=plain, style="", penwidth=0, id="{wire.key}", class="wire", '
                 f'tooltip="{_tip(tip)}", label=<{_TABLE}>{body}</TABLE>>]')
 
     def _rows(self, mark: Mark | None, colour: str, name: str) -> list[str]:
         """The rows of a number, the one nearest to the wire last."""
-        shown = f'<FONT COLOR="{self.theme.faint}">{text(name, 40)}</FONT>' if name else ""
+        shown = f'<FONT COLOR="{self.theme.faint}">{escaped(name, 40)}</FONT>' if name else ""
         if mark is not None:
-            shown += ("&#160;" if name else "") + f'<FONT COLOR="{colour}">{text(mark.text)}</FONT>'
+            shown += ("&#160;" if name else "") + f'<FONT COLOR="{colour}">{escaped(mark.text)}</FONT>'
         if not shown:
             return []
         rows = [f'<TR><TD HEIGHT="17"><FONT POINT-SIZE="12">&#160;{shown}&#160;</FONT></TD></TR>']
@@ -143,7 +142,7 @@ class _Dot:
                         f'<TR>{cells}</TR></TABLE></TD></TR>')
         return rows
 
-    def _edge(self, source: str, target: str, wire: Wire, *, arrow: bool = True) -> str:
+    def _edge(self, source: str, target: str, wire: Link, *, arrow: bool = True) -> str:
         look = [] if arrow else ["arrowhead=none"]
         if wire.sign != Sign.SAME:
             look.append(f'color="{self._pen(wire.sign)}"' + (", style=dashed" * (wire.sign == Sign.REMOVED)))
@@ -155,11 +154,11 @@ _TABLE = '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"'
 _EMPTY = '<TR><TD HEIGHT="17">&#160;</TD></TR>'
 
 
-def _is_bare(wire: Wire) -> bool:
+def _is_bare(wire: Link) -> bool:
     return wire.value is None and wire.gradient is None and not wire.name
 
 
 def _tip(tip: str) -> str:
-    """Any text as the value of a tooltip, which Graphviz takes for an escape string."""
+    """Any text for a tooltip, where Graphviz reads escapes."""
     lines = (printable(line, 400).replace("\\", "\\\\").replace('"', '\\"') for line in tip.split("\n"))
     return "\\n".join(lines) or " "

@@ -1,4 +1,4 @@
-"""From a circuit, or what a run of it gave, to a file that people look at."""
+"""Draws a circuit or a result to a file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", 
     return as_file(subject, picture(subject, depth), form, theme)
 
 
-def as_file(subject: Circuit | Result, made: Picture, form: str, theme: str) -> bytes:
+def as_file(subject: Circuit | Result, drawn: Picture, form: str, theme: str) -> bytes:
     """A picture of a subject as a file; see `draw`."""
     if form not in FORMS:
         raise InputError(f"there is no form '{printable(form, 20)}' of picture{nearest(form, FORMS)}; there are "
@@ -53,11 +53,11 @@ def as_file(subject: Circuit | Result, made: Picture, form: str, theme: str) -> 
     if theme not in THEMES:
         raise InputError(f"there is no theme '{printable(theme, 20)}'{nearest(theme, THEMES)}; there are "
                          f"{', '.join(THEMES)}")
-    return FORMS[form](subject, made, THEMES[theme])
+    return FORMS[form](subject, drawn, THEMES[theme])
 
 
 def picture(subject: Circuit | Result, depth: int | None = None) -> Picture:
-    """What is drawn of a circuit or a result; see `draw`."""
+    """The picture of a circuit or a result; see `draw`."""
     circuit, result = (subject.circuit, subject) if isinstance(subject, Result) else (subject, None)
     outputs = len(circuit.outputs if result is None else result.outputs)
     if depth is not None:
@@ -80,10 +80,10 @@ def picture(subject: Circuit | Result, depth: int | None = None) -> Picture:
 Form = Callable[[Circuit | Result, Picture, Theme], bytes]
 
 FORMS: dict[str, Form] = {
-    "svg": lambda subject, made, theme: to_svg(made, theme).encode(),
-    "png": lambda subject, made, theme: render(to_dot(made, theme, dpi=192), "png"),
-    "pdf": lambda subject, made, theme: render(to_dot(made, theme), "pdf"),
-    "html": lambda subject, made, theme: to_page(subject, made, theme).encode(),
-    "dot": lambda subject, made, theme: to_dot(made, theme).encode(),
-    "mmd": lambda subject, made, theme: to_mermaid(made, theme).encode(),
+    "svg": lambda subject, drawn, theme: to_svg(drawn, theme).encode(),
+    "png": lambda subject, drawn, theme: render(to_dot(drawn, theme, dpi=192), "png"),
+    "pdf": lambda subject, drawn, theme: render(to_dot(drawn, theme), "pdf"),
+    "html": lambda subject, drawn, theme: to_page(subject, drawn, theme).encode(),
+    "dot": lambda subject, drawn, theme: to_dot(drawn, theme).encode(),
+    "mmd": lambda subject, drawn, theme: "".join(f"{line}\n" for line in to_mermaid(drawn, theme)).encode(),
 }

@@ -1,4 +1,4 @@
-"""Numbers as they stand on a wire."""
+"""Numbers on the wires of a picture."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import numpy as np
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import show
 from circuitflow.pictures.picture import Mark
-from circuitflow.text import rows
+from circuitflow.text import few, number, rows
 
 CELLS = 8
-"""Longest strip."""
+"""The most cells of a strip."""
 
 EVERY = 1000
-"""How many numbers of a tensor are told in full at most."""
+"""The most numbers of a tensor that are shown in full."""
 
 
 def mark(value: Any, *, is_gradient: bool = False) -> Mark:
-    """A value, or a gradient, which tells its norm where a value of the same shape stands above it."""
+    """The mark of a value, with its shape, or of a gradient, with its norm."""
     array = np.asarray(value)
     if array.ndim == 0:
-        return Mark(number(array[()]), (), full(array), array)
+        return Mark(brief(array[()]), (), full(array), array)
     if array.size <= 3 and array.ndim == 1:
-        return Mark(f"[{', '.join(number(x) for x in array)}]", (), full(array), array)
+        return Mark(f"[{', '.join(brief(x) for x in array)}]", (), full(array), array)
     floats = array.astype(np.float64)
-    text = f"‖·‖ {number(norm(floats))}" if is_gradient else show(array.shape)
+    text = f"‖·‖ {brief(norm(floats))}" if is_gradient else show(array.shape)
     return Mark(text, _strip(floats), full(array), array)
 
 
 def shape_mark(type_: ArrayType) -> Mark | None:
-    """What is known of a value before there is one: its shape, where it is no scalar."""
+    """The mark of a value before a run: its shape, or None for a scalar."""
     text = show(type_.shape)
     return Mark(text, (), f"{type_.dtype} {text}") if type_.shape else None
 
 
-def number(x: Any) -> str:
-    """A number with two digits after the point, or with two digits that count where it is small."""
+def brief(x: Any) -> str:
+    """A number with two digits after the point; a small one with two significant digits."""
     if isinstance(x, bool | np.bool_):
         return "true" if x else "false"
     if isinstance(x, int | np.integer):
@@ -60,10 +60,9 @@ def full(array: Any) -> str:
     if not array.size:
         return f"{array.dtype} {show(array.shape)}, empty"
     floats = array.astype(np.float64)
-    first = ", ".join(f"{x:.6g}" for x in floats.ravel()[:6])
-    more = ", …" if array.size > 6 else ""
-    return (f"{array.dtype} {show(array.shape)}, {floats.min():.6g} to {floats.max():.6g}, norm {norm(floats):.6g}: "
-            f"[{first}{more}]")
+    first = ", ".join(few(map(number, floats.ravel()), 6))
+    return (f"{array.dtype} {show(array.shape)}, {number(floats.min())} to {number(floats.max())}, norm "
+            f"{number(norm(floats))}: [{first}]")
 
 
 def every(array: Any, most: int = EVERY) -> str:

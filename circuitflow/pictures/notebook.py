@@ -21,11 +21,11 @@ from circuitflow.pictures.drawing import draw
 from circuitflow.text import few, number
 
 ROWS = 60
-"""Longest table; of a longer one the beginning is shown."""
+"""The most rows of a table that are shown."""
 
 
 def register(shell: Any) -> None:
-    """Teach an IPython shell how circuits and results look."""
+    """Register the HTML of circuits and results with an IPython shell."""
     html = shell.display_formatter.formatters["text/html"]
     html.for_type_by_name("circuitflow.graph.circuit", "Circuit", circuit_as_html)
     html.for_type_by_name("circuitflow.interpreter.result", "Result", result_as_html)
@@ -40,9 +40,9 @@ def register(shell: Any) -> None:
 
 
 def circuit_as_html(circuit: Circuit) -> str:
-    """The structure of a circuit as a picture, or as a table where pictures cannot be drawn."""
-    rows = [[node.id, _application(circuit, node.id), ", ".join(f"{x.dtype} {show(x.shape)}" for x in node.types)]
-            for node in circuit.nodes.values()]
+    """The structure of a circuit as a picture, or as a table if there is no Graphviz."""
+    rows = [[node.id, stage(node, circuit.operand_names(node)),
+             ", ".join(f"{x.dtype} {show(x.shape)}" for x in node.types)] for node in circuit.nodes.values()]
     return _image(circuit) or "\n".join(_table(["node", "gate", "type"], rows))
 
 
@@ -53,7 +53,8 @@ def result_as_html(result: Result) -> str:
         for name in node.names:
             if name in result.values:
                 gradient = number(result.gradients[name]) if name in result.gradients else ""
-                rows.append([name, _application(result.circuit, node.id), number(result.values[name]), gradient])
+                rows.append([name, stage(node, result.circuit.operand_names(node)), number(result.values[name]),
+                             gradient])
     return _image(result) + "\n".join(_table(["node", "gate", "value", "gradient"], rows))
 
 
@@ -67,28 +68,21 @@ def difference_as_html(difference: Difference) -> str:
 
 
 def report_as_html(report: Report) -> str:
-    """What was compared, in a table, and what is wrong."""
+    """The comparisons of a report in a table, then the wrong rules."""
     rows = [[", ".join(few(row.nodes, 3)), row.where, number(row.worst.gradient), number(row.worst.difference),
              f"{row.worst.error:.1e}", row.worst.verdict] for row in report.compared]
-    said = str(report).splitlines()[len(report.compared) :]
+    verdicts = str(report).splitlines()[len(report.compared) :]
     headings = ["node", "worst at", "gradient", "by differences", "relative error", ""]
-    return "\n".join([*_table(headings, rows), *(f"<p>{hypertext(line)}</p>" for line in said)])
+    return "\n".join([*_table(headings, rows), *(f"<p>{hypertext(line)}</p>" for line in verdicts)])
 
 
 def text_as_html(shown: object) -> str:
-    """Text in lines, with what stands under what kept."""
+    """Text in lines, with its alignment."""
     return f"<pre>{chr(10).join(map(hypertext, str(shown).splitlines()))}</pre>"
 
 
-def _application(circuit: Circuit, name: str) -> str:
-    node = circuit.nodes[name]
-    if node.is_source:
-        return node.kind
-    return stage(node, circuit.operand_names(node))
-
-
 def _image(subject: Circuit | Result) -> str:
-    """The picture as an image, in which nothing can run; "" where it cannot be drawn."""
+    """The picture as an image, which runs no script; "" if it cannot be drawn."""
     try:
         picture = base64.b64encode(draw(subject)).decode()
     except CircuitflowError:

@@ -1,7 +1,7 @@
-"""A large circuit drawn in bands: so many levels each, what is in them, and how much crosses from one to the next.
+"""A large circuit drawn in bands of levels: the contents of each band, and the values that cross to the next.
 
 The level of a node is the length of the longest path to it from a source. A value that is read beyond the next band
-crosses every boundary on its way, so wires only ever lead from band to band, however tangled the circuit is.
+crosses every boundary on its way, so every wire leads from one band to the next.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from circuitflow.graph.bodies import SOURCES
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
-from circuitflow.pictures.detail import called, unit_of
-from circuitflow.pictures.marks import norm, number
-from circuitflow.pictures.picture import Kind, Mark, Picture, Vertex, Wire
-from circuitflow.text import printable
+from circuitflow.pictures.detail import callee_at, unit_of
+from circuitflow.pictures.marks import brief, norm
+from circuitflow.pictures.picture import Kind, Link, Mark, Picture, Vertex
+from circuitflow.text import number, printable
 
 BANDS = 8
-KINDS = 6
-"""So many kinds of nodes are told of a band."""
+_NAMES = 6
+"""The most kinds of nodes, or outputs, that a band lists."""
 
 
 def overview(circuit: Circuit, result: Result | None) -> Picture:
@@ -38,37 +38,37 @@ def overview(circuit: Circuit, result: Result | None) -> Picture:
     members: dict[int, list[str]] = {i: [] for i in range(-1, len(bands))}
     for unit, band in place.items():
         members[band].append(unit)
-    for band, found in members.items():
+    for band, contents in members.items():
         title = "sources" if band < 0 else _span(bands[band])
-        counts = Counter(kinds[unit] for unit in found).most_common()
-        told = [f"{count:,} {printable(kind, 40)}" for kind, count in counts[:KINDS]]
-        if len(counts) > KINDS:
-            told.append(f"{sum(count for _, count in counts[KINDS:]):,} others")
-        picture.vertices.append(Vertex(f"n{band + 2}", Kind.BAND, (title, *told), tip="\n".join(
+        counts = Counter(kinds[unit] for unit in contents).most_common()
+        lines = [f"{count:,} {printable(kind, 40)}" for kind, count in counts[:_NAMES]]
+        if len(counts) > _NAMES:
+            lines.append(f"{sum(count for _, count in counts[_NAMES:]):,} others")
+        picture.vertices.append(Vertex(f"n{band + 2}", Kind.BAND, (title, *lines), tip="\n".join(
             f"{count:,} {kind}" for kind, count in counts[:40])))
     for i, names in enumerate(_crossings(circuit, units, place, len(bands))):
         value, gradient = _marks(result, names)
-        picture.wires.append(Wire(f"w{i + 1}", f"n{i + 1}", f"n{i + 2}", "", value, gradient))
+        picture.wires.append(Link(f"w{i + 1}", f"n{i + 1}", f"n{i + 2}", "", value, gradient))
     outputs = list(circuit.outputs if result is None else result.outputs)
-    shown = tuple(outputs[:KINDS]) + ((f"{len(outputs) - KINDS:,} others",) if len(outputs) > KINDS else ())
+    shown = tuple(outputs[:_NAMES]) + ((f"{len(outputs) - _NAMES:,} others",) if len(outputs) > _NAMES else ())
     last = len(bands) + 1
     picture.vertices.append(Vertex(f"n{last + 1}", Kind.BAND, ("outputs", *shown)))
-    picture.wires.append(Wire(f"w{last}", f"n{last}", f"n{last + 1}", "", Mark(_count(outputs))))
+    picture.wires.append(Link(f"w{last}", f"n{last}", f"n{last + 1}", "", Mark(_count(outputs))))
     return picture
 
 
 def _kinds(circuit: Circuit, units: dict[str, str]) -> dict[str, str]:
-    """What each unit is: a gate, a kind of source, or the name of the circuit that a call applies."""
+    """The kind of each unit: a gate, a kind of source, or the circuit that a call applies."""
     kinds: dict[str, str] = {}
     for name, unit in units.items():
         if unit not in kinds:
-            inner = called(circuit.definition, unit) if unit != name else None
+            inner = callee_at(circuit.definition, unit) if unit != name else None
             kinds[unit] = inner.name if inner else circuit.nodes[name].kind
     return kinds
 
 
 def _levels(circuit: Circuit, units: dict[str, str]) -> dict[str, int]:
-    """The level of every unit, calls being one."""
+    """The level of every unit; a call is one unit."""
     levels = dict.fromkeys(units.values(), 0)
     for name, node in circuit.nodes.items():
         unit = units[name]
@@ -79,7 +79,7 @@ def _levels(circuit: Circuit, units: dict[str, str]) -> dict[str, int]:
 
 
 def _bands(levels: dict[str, int], kinds: dict[str, str]) -> list[range]:
-    """Runs of levels with about as many units each; none where there are sources alone."""
+    """Bands of levels with about the same number of units each; none if there are only sources."""
     sizes = Counter(level for unit, level in levels.items() if kinds[unit] not in SOURCES)
     if not sizes:
         return []
@@ -98,7 +98,7 @@ def _span(band: range) -> str:
 
 
 def _crossings(circuit: Circuit, units: dict[str, str], place: dict[str, int], bands: int) -> Iterable[list[str]]:
-    """For every boundary between bands, the values that cross it."""
+    """The values that cross each boundary between bands."""
     nodes = circuit.nodes
     furthest: dict[str, int] = {}
     for name, node in nodes.items():
@@ -118,17 +118,17 @@ def _crossings(circuit: Circuit, units: dict[str, str], place: dict[str, int], b
 
 
 def _marks(result: Result | None, names: Sequence[str]) -> tuple[Mark, Mark | None]:
-    """How many values there are, and the norm of their gradients."""
+    """Marks with the number of values, and with the norm of their gradients."""
     if result is None:
         return Mark(_count(names)), None
     values = _flat([result.values[name] for name in names if name in result.values])
     gradients = _flat([result.gradients[name] for name in names if name in result.gradients])
-    told = f"{values.size:,} numbers, {values.min():.6g} to {values.max():.6g}" if values.size else ""
-    value = Mark(_count(names), (), told)
+    full = f"{values.size:,} numbers, {number(values.min())} to {number(values.max())}" if values.size else ""
+    value = Mark(_count(names), (), full)
     if not gradients.size:
         return value, None
     size = norm(gradients)
-    return value, Mark(f"‖·‖ {number(size)}", (), f"norm of {gradients.size:,} numbers: {size!r}")
+    return value, Mark(f"‖·‖ {brief(size)}", (), f"norm of {gradients.size:,} numbers: {size!r}")
 
 
 def _count(names: Sequence[str]) -> str:

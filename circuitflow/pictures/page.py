@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
-from xml.etree import ElementTree as ET  # what this package wrote itself is written out
+from xml.etree import ElementTree as ET  # it writes what this package made
 
 from circuitflow.document.writing import dumps_node
 from circuitflow.explanations.explanation import Block, Stage, explanation, rule
 from circuitflow.explanations.forms import fingerprint, hypertext
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
-from circuitflow.pictures.detail import written
+from circuitflow.pictures.detail import document_node
 from circuitflow.pictures.marks import EVERY, every
 from circuitflow.pictures.picture import Kind, Picture
 from circuitflow.pictures.svg import svg
@@ -25,7 +25,7 @@ JSON = 2000
 """Longest JSON of a node that is shown, in characters."""
 
 NUMBERS = 200_000
-"""How many numbers a page tells in full, shared evenly by what can be pointed at."""
+"""The most numbers that a page shows in full, shared evenly by its vertices and wires."""
 
 
 def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
@@ -48,7 +48,7 @@ def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
         "data": _as_script({"steps": list(_steps(subject, picture)), "parts": _parts(subject, picture)}),
     }
     page = here.joinpath("page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], page)
 
 
 def _as_script(value: Any) -> str:
@@ -62,11 +62,10 @@ def _steps(subject: Circuit | Result, picture: Picture) -> Iterator[dict[str, An
     """The forward pass and the reverse sweep, gate by gate, each with the marks that appear."""
     if not isinstance(subject, Result) or any(vertex.kind == Kind.BAND for vertex in picture.vertices):
         return
-    told = explanation(subject)
-    stages = _Stages(subject.circuit, picture)
-    for stage in (*told.sources, *told.forward):
+    content, stages = explanation(subject), _Stages(picture)
+    for stage in (*content.sources, *content.forward):
         yield stages.forward(stage)
-    for block in told.backward:
+    for block in content.backward:
         yield stages.backward(block)
         for stage in block.stages:
             if stage.total:
@@ -74,10 +73,9 @@ def _steps(subject: Circuit | Result, picture: Picture) -> Iterator[dict[str, An
 
 
 class _Stages:
-    """Stages with the vertices that they are at, and the marks on wires that they bring about."""
+    """Stages with their vertices, and the marks on wires that they add."""
 
-    def __init__(self, circuit: Circuit, picture: Picture) -> None:
-        self.circuit = circuit
+    def __init__(self, picture: Picture) -> None:
         self.vertices = {vertex.node: vertex.key for vertex in reversed(picture.vertices) if vertex.node}
         kinds = {vertex.key: vertex.kind for vertex in picture.vertices}
         self.values: dict[str, list[str]] = {}
@@ -125,30 +123,28 @@ def _line(stage: Stage) -> str:
 # Parts ----------------------------------------------------------------------------------------------------------------
 
 def _parts(subject: Circuit | Result, picture: Picture) -> dict[str, Any]:
-    """What is told of each vertex and each wire when it is pointed at, by key: pairs of heading and text."""
+    """What a pointer shows of each vertex and each wire, by key: pairs of heading and text."""
     result = subject if isinstance(subject, Result) else None
     circuit = subject.circuit if isinstance(subject, Result) else subject
     parts: dict[str, Any] = {}
     most = min(EVERY, NUMBERS // (len(picture.vertices) + len(picture.wires) + 1))
     for vertex in picture.vertices:
         node = circuit.nodes.get(vertex.node) if vertex.kind != Kind.FORK else None
-        told = [["", vertex.tip]] if vertex.tip else []
+        entries = [["", vertex.tip]] if vertex.tip else []
         if node is not None:
             if node.gate is not None and node.gate.facets.note.gradient:
-                told.append(["backward rule", rule(circuit, node, formula=False)])
-            for name in node.names if result else ():
-                told += _numbers(result, name, most, several=bool(node.outputs))
-            told.append(["in the document", printable(dumps_node(written(circuit, node.id)), JSON)])
-        parts[vertex.key] = told
+                entries.append(["backward rule", rule(circuit, node, formula=False)])
+            if result is not None:
+                for name in node.names:
+                    entries += _numbers(result, name, most, several=bool(node.outputs))
+            entries.append(["in the document", printable(dumps_node(document_node(circuit, node.id)), JSON)])
+        parts[vertex.key] = entries
     for wire in picture.wires:
         parts[wire.key] = [["wire", wire.of or wire.name]] + [
-            [what, mark.full if mark.array is None else every(mark.array, most)]
-            for what, mark in (("value", wire.value), ("gradient", wire.gradient)) if mark and mark.full]
+            [word, mark.full if mark.array is None else every(mark.array, most)] for word, mark in wire.marks]
     return parts
 
 
-def _numbers(result: Result | None, name: str, most: int, *, several: bool) -> list[list[str]]:
-    found: list[tuple[str, Mapping[str, Any]]] = [("value", result.values), ("gradient", result.gradients)] if (
-        result) else []
-    return [[f"{what} of {name}" if several else what, every(values[name], most)] for what, values in found
-            if name in values]
+def _numbers(result: Result, name: str, most: int, *, several: bool) -> list[list[str]]:
+    return [[f"{word} of {name}" if several else word, every(arrays[name], most)]
+            for word, arrays in (("value", result.values), ("gradient", result.gradients)) if name in arrays]

@@ -1,4 +1,4 @@
-"""What is to be drawn, before anybody knows how: vertices, the wires between them, the groups around them."""
+"""A picture before it is drawn: vertices, the wires between them, the groups around them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Mark:
     Attributes:
         text: the number in short, or the shape of a tensor.
         strip: some elements of a tensor, scaled to [-1, 1].
-        full: the number in full, or what there is to say of a tensor in a line.
+        full: the number in full, or a line on a tensor.
         array: the number or the tensor itself, where there is one.
     """
 
@@ -55,7 +55,7 @@ class Vertex:
         key: its name in the picture.
         kind: what it is.
         lines: its text; the first line is its symbol or name. All text here may be anything at all.
-        tip: what is told of it when it is pointed at.
+        tip: the text that a pointer shows.
         group: key of the group that it is in, or "".
         node: id of the node in the circuit, or "".
         sign: how it differs, where two circuits are compared.
@@ -71,16 +71,16 @@ class Vertex:
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
-    """From one vertex to another.
+class Link:
+    """A wire from one vertex to another.
 
     Attributes:
         key: its name in the picture.
         source, target: keys of vertices.
-        name: what the value on it is called; "" where that is told elsewhere.
+        name: name of the value on it; "" where that stands elsewhere.
         value: the value, drawn above.
         gradient: the gradient, drawn below.
-        of: the value that it carries, as results call it.
+        of: name of the value that it carries, as in results.
         edges: the edges whose contributions it carries, each as (target, port).
         sign: how it differs, where two circuits are compared.
     """
@@ -95,6 +95,12 @@ class Wire:
     edges: tuple[tuple[str, str | int], ...] = ()
     sign: Sign = Sign.SAME
 
+    @property
+    def marks(self) -> list[tuple[str, Mark]]:
+        """Its marks that have a full text, each with the word for it."""
+        marks = (("value", self.value), ("gradient", self.gradient))
+        return [(word, mark) for word, mark in marks if mark is not None and mark.full]
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -102,7 +108,7 @@ class Group:
 
     Attributes:
         key: its name in the picture.
-        title: what stands above it.
+        title: the text above it.
         parent: key of the group around it, or "".
     """
 
@@ -112,7 +118,7 @@ class Group:
 
 
 class Room(NamedTuple):
-    """How much is drawn one by one. Graphviz takes a time that grows with the square of it and more.
+    """The largest picture that is drawn node by node. Graphviz's time grows at least with the square of its size.
 
     Attributes:
         nodes: vertices that stand for nodes and closed calls.
@@ -128,7 +134,7 @@ class Room(NamedTuple):
 
 
 UNASKED, MOST = Room(300, 1000), Room(2000, 3000)
-"""What is drawn where nobody asks for a depth, and what is drawn at all."""
+"""The largest picture without a depth, and with one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,6 @@ class Picture:
 
     title: str
     vertices: list[Vertex] = field(default_factory=list)
-    wires: list[Wire] = field(default_factory=list)
+    wires: list[Link] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Graphviz's SVG made fit for a page: what each part is, in words for pointers and screen readers; numbers centred."""
+"""SVG by Graphviz, prepared for a page: every part has a title for pointers and screen readers; numbers are centred."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SVG = "http://www.w3.org/2000/svg"
 
 
 def to_svg(picture: Picture, theme: Theme) -> str:
-    """The text of an SVG file, whose text is text."""
+    """An SVG file with selectable text."""
     return ET.tostring(svg(picture, theme), encoding="unicode") + "\n"
 
 
@@ -27,8 +27,7 @@ def svg(picture: Picture, theme: Theme) -> ET.Element:
     root.set("role", "img")
     tips = {vertex.key: vertex.tip for vertex in picture.vertices}
     for wire in picture.wires:
-        tips[wire.key] = "\n".join(f"{what}: {mark.full}" for what, mark in
-                                   (("value", wire.value), ("gradient", wire.gradient)) if mark and mark.full)
+        tips[wire.key] = "\n".join(f"{word}: {mark.full}" for word, mark in wire.marks)
     colours = {theme.value: "value", theme.gradient: "gradient", theme.faint: "name"}
     graph = root.find(f"{{{_SVG}}}g")
     assert graph is not None  # noqa: S101
@@ -49,7 +48,7 @@ def svg(picture: Picture, theme: Theme) -> ET.Element:
 
 
 def _unwrap(part: ET.Element) -> None:
-    """Take what is drawn out of the links that Graphviz makes for tooltips."""
+    """Move the shapes out of the links that Graphviz makes for tooltips."""
     for wrapper in part.findall(f"{{{_SVG}}}g"):
         at = list(part).index(wrapper)
         part.remove(wrapper)
@@ -59,7 +58,7 @@ def _unwrap(part: ET.Element) -> None:
 
 
 def _retitle(part: ET.Element, tips: Mapping[str, str]) -> None:
-    """A browser shows the title of what is pointed at: what it is, in place of its key."""
+    """Replace the title of a part, which browsers show, by its tip."""
     title = part.find(f"{{{_SVG}}}title")
     if title is None:
         return
@@ -71,7 +70,7 @@ def _retitle(part: ET.Element, tips: Mapping[str, str]) -> None:
 
 
 def _centre(part: ET.Element, colours: Mapping[str, str], line: str) -> None:
-    """Texts that stand in a row become one text around the middle: no font can push them apart or out."""
+    """Join the texts of a row to one centred text, so that no font can push them apart."""
     rows: dict[str, list[ET.Element]] = {}
     for text in part.findall(f"{{{_SVG}}}text"):
         part.remove(text)

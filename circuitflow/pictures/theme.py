@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Theme(NamedTuple):
-    """Colours as #rrggbb: of the ground, of text and lines, of values and gradients, of what was changed.
+    """Colours as #rrggbb: of the ground, of text and lines, of values and gradients, of changes.
 
     Attributes:
         negative, positive: the ends of the scale that tensors are drawn in; its middle is `zero`.

@@ -15,7 +15,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.cli.tables import opening
-from circuitflow.cli.tables.columns import matched
+from circuitflow.cli.tables.columns import match_columns
 from circuitflow.cli.tables.jsonl import _object
 from support.documents import document
 from support.suite import ROOT
@@ -282,7 +282,7 @@ def test_many_columns_are_matched_in_linear_time():
                                                                    {"id": "f", "gate": "add", "inputs": names}],
                                    "outputs": ["f"]}))
     before = time.process_time()  # CPU seconds: 0.1 of them, and 30 where every name is looked for in a list
-    wanted, note = matched(circuit, [*reversed(names), "y", "z"], names, (), ["y"], "t.csv", defaults=False)
+    wanted, note = match_columns(circuit, [*reversed(names), "y", "z"], names, (), ["y"], "t.csv", defaults=False)
     assert time.process_time() - before < 8
     assert wanted.inputs["x0"] == (39999, "float64")
     assert (list(wanted.kept), note) == ([40000], "'z'")

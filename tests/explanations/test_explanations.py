@@ -107,6 +107,10 @@ def test_the_stage_of_a_gate_is_the_gate(example):
     np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=1e-12, atol=1e-14)
 
 
+def application(name, operands):
+    return applied(name, GATES[name], operands, {})
+
+
 @pytest.mark.parametrize(("text", "tree"), [
     ("a - (b - c)", ("sub", "a", ("sub", "b", "c"))), ("a - b - c", ("sub", ("sub", "a", "b"), "c")),
     ("a + b - c", ("add", "a", ("sub", "b", "c"))), ("a - (b + c)", ("sub", "a", ("add", "b", "c"))),
@@ -122,7 +126,7 @@ def test_the_stage_of_a_gate_is_the_gate(example):
 ])
 def test_parentheses_stand_where_they_are_needed_and_nowhere_else(text, tree):
     def phrase(x):
-        return Phrase(x) if isinstance(x, str) else applied(x[0], list(map(phrase, x[1:])), {})
+        return Phrase(x) if isinstance(x, str) else application(x[0], list(map(phrase, x[1:])))
 
     assert phrase(tree).text == text
 
@@ -341,9 +345,9 @@ def test_operators_hold_together_as_python_has_them():
     x, y, z = map(Phrase, "xyz")
     for sign, outer in BINARY.items():
         for inner_sign, inner in BINARY.items():
-            for operands, meant in [((applied(inner.gate, [x, y], {}), z), f"(x {inner_sign} y) {sign} z"),
-                                    ((x, applied(inner.gate, [y, z], {})), f"x {sign} (y {inner_sign} z)")]:
-                written = applied(outer.gate, operands, {}).text
+            for operands, meant in [((application(inner.gate, [x, y]), z), f"(x {inner_sign} y) {sign} z"),
+                                    ((x, application(inner.gate, [y, z])), f"x {sign} (y {inner_sign} z)")]:
+                written = application(outer.gate, operands).text
                 plain = f"x {inner_sign} y {sign} z" if meant[0] == "(" else f"x {sign} y {inner_sign} z"
                 same = ast.dump(ast.parse(plain)) == ast.dump(ast.parse(meant))
                 associative = sign in "+*|^&" and inner_sign in ("+-" if sign == "+" else sign)
@@ -352,10 +356,10 @@ def test_operators_hold_together_as_python_has_them():
                 if not associative:
                     assert ast.dump(ast.parse(written)) == ast.dump(ast.parse(meant))
         for prefix, unary in PREFIXES.items():
-            for operands, meant in [((applied(unary.gate, [x], {}), y), f"({prefix}x) {sign} y"),
-                                    ((x, applied(unary.gate, [y], {})), f"x {sign} ({prefix}y)")]:
-                assert ast.dump(ast.parse(applied(outer.gate, operands, {}).text)) == ast.dump(ast.parse(meant))
-            written = applied(unary.gate, [applied(outer.gate, [x, y], {})], {}).text
+            for operands, meant in [((application(unary.gate, [x]), y), f"({prefix}x) {sign} y"),
+                                    ((x, application(unary.gate, [y])), f"x {sign} ({prefix}y)")]:
+                assert ast.dump(ast.parse(application(outer.gate, operands).text)) == ast.dump(ast.parse(meant))
+            written = application(unary.gate, [application(outer.gate, [x, y])]).text
             assert ast.dump(ast.parse(written)) == ast.dump(ast.parse(f"{prefix}(x {sign} y)"))
 
 

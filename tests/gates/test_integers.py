@@ -122,6 +122,7 @@ CASES = {  # gate, shapes, attributes → the same over Python's integers
 }
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("case", CASES)
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -202,6 +203,7 @@ def cast_of(value: Any, old: str, new: str) -> Any:
     return found if old not in DTYPES or (np.isfinite(found) and int(found) == value) else None
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("gate", ["cast", "cast_like"])
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -290,6 +292,7 @@ def looked_up(gate: str, dtype: str, reduction: str) -> Made:
                 {"id": "f", "gate": gate, "inputs": operands, **attributes})
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize(("gate", "engine"),
                          [(gate, engine) for gate in LOOKED_UP for engine in ENGINES if engine != "blocks"
                                               and not (engine == "python" and gate.startswith("scatter"))])

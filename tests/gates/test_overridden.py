@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.engines.table import ENGINES
 from circuitflow.engines.tape.loops import Untaped
 from circuitflow.engines.tape.run import Taped
 from circuitflow.gates import GATES, AtLeast, Facets
@@ -129,6 +130,28 @@ def test_a_tape_runs_a_row_of_ones_own(name, count):
     same(value, result.outputs["f"])
     for x, gradient in gradients.items():
         same(gradient, result.gradients[x])
+
+
+@pytest.mark.parametrize("engine", ["auto", *ENGINES, "python"])
+def test_a_product_that_is_a_maximum_is_one_on_every_engine(engine):
+    """Of more operands than a tape writes out one by one."""
+    gates = {**GATES, "mul": dataclasses.replace(GATES["max"])}
+    nodes = [{"id": x, "gate": "parameter", "value": float(i + 1)} for i, x in enumerate(SCALARS[:9])]
+    circuit = cf.Circuit(cf.Document.model_validate({"circuitflow": "1.0", "outputs": ["f"], "nodes": [
+        *nodes, {"id": "f", "gate": "mul", "inputs": SCALARS[:9]}]}), gates=gates)
+    if engine == "python":
+        names: dict[str, Any] = {}
+        exec(cf.to_python(circuit, wrt=()), names)
+        assert names["value"]() == 9.0
+        return
+    executor = cf.Executor(circuit)
+    assert executor.compile(wrt=(), engine=engine)() == (9.0, {})
+    if engine in ("auto", "interpreter", "tape", "jax"):
+        value, gradients = executor.compile(engine=engine)()
+        assert (value, [float(x) for x in gradients.values()]) == (9.0, [*[0.0] * 8, 1.0])
+    if engine != "interpreter":
+        values, _ = executor.vmap(wrt=(), engine=engine)(x0=[0.0, 20.0])
+        assert np.asarray(values).tolist() == [9.0, 20.0]
 
 
 def own(name: str) -> cf.Gate:

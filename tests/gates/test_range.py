@@ -313,7 +313,7 @@ ENDS = [
 ]
 
 
-@pytest.mark.sliced(gate=str)
+@pytest.mark.sliced(by=["gate"], times=2)
 @pytest.mark.parametrize(("gate", "operands", "attributes", "value", "gradients"), ENDS)
 def test_infinite_empty_and_singular(gate, operands, attributes, value, gradients):
     circuit = document_of_ones(gate, [as_array(x) for x in operands], attributes)

@@ -70,6 +70,7 @@ def test_an_edge_is_found_by_any_spelling_of_its_ends():
     assert result.contribution("o/h.a", "o/h/b") == result.contribution("o/h/a", "o/h.b")
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("reference", MEANT)
 def test_every_engine_takes_every_spelling(reference, engine):

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 import circuitflow as cf
-from circuitflow.pictures.marks import number
+from circuitflow.pictures.marks import brief
 from support.documents import document
 from support.hostile import HOSTILE
 from support.suite import GUARD, ROOT
@@ -92,9 +92,9 @@ def test_the_whole_sweep_is_there_at_first_and_its_numbers_are_those_of_run(open
         of = told["wire"]
         if value:
             assert float(told["value"]) == result.values[of]
-            assert value == number(result.values[of])
+            assert value == brief(result.values[of])
         if gradient:
-            assert gradient == number(float(told["gradient"]))
+            assert gradient == brief(float(told["gradient"]))
     assert {float(t["gradient"]) for t in wires.values() if t["wire"] == "x"} == {
         float(c.value) for c in result.contributions if c.source == "x"} | {float(result.gradients["x"])}
     assert page.page.locator("#count").inner_text() == "22 of 22"

@@ -20,7 +20,7 @@ import circuitflow as cf
 from circuitflow.pictures import dot, drawing, graphviz, mermaid
 from circuitflow.pictures.detail import detail
 from circuitflow.pictures.drawing import picture
-from circuitflow.pictures.marks import every, full, mark, number
+from circuitflow.pictures.marks import brief, every, full, mark
 from circuitflow.pictures.overview import overview
 from circuitflow.pictures.picture import Kind, Mark
 from circuitflow.pictures.theme import THEMES
@@ -123,7 +123,7 @@ def test_every_number_is_told_in_full():
     (np.float32(0.1), "0.10"),
 ])
 def test_numbers_in_short(x, text):
-    assert number(x) == text
+    assert brief(x) == text
 
 
 # Calls ----------------------------------------------------------------------------------------------------------------
@@ -437,8 +437,8 @@ def test_hostile_text_stays_text(hostile):
 
 
 def test_text_is_escaped_by_one_function_for_each_destination():
-    assert dot.text('<a href="x">&\\N\u202e') == "&lt;a href=&quot;x&quot;&gt;&amp;&#92;&#92;N&#92;&#92;u202e"
-    assert mermaid.text('a "b" <c> #d; [e]') == "a #34;b#34; #60;c#62; #35;d#59; #91;e#93;"
+    assert dot.escaped('<a href="x">&\\N\u202e') == "&lt;a href=&quot;x&quot;&gt;&amp;&#92;&#92;N&#92;&#92;u202e"
+    assert mermaid.escaped('a "b" <c> #d; [e]') == "a #34;b#34; #60;c#62; #35;d#59; #91;e#93;"
 
 
 # Scale ----------------------------------------------------------------------------------------------------------------

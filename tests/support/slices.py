@@ -2,7 +2,8 @@
 
 Every value of every parameter is in the slice at least once. `sliced(example=lambda e: e.gate)` says what is meant by a
 value
-of `example`: of all the examples of a gate, one is enough. `sliced(times=3)` takes three of each instead of one.
+of `example`: of all the examples of a gate, one is enough. `sliced(by=["gate"])` goes by that parameter alone.
+`sliced(times=3)` takes three of each instead of one.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def mark_long(items: Iterable[pytest.Item]) -> None:
     for group in functions.values():
         options = dict(group[0].get_closest_marker("sliced").kwargs)
         times = options.pop("times", 1)
-        chosen = choose([values_of(item, options) for item in group], times)
+        names = options.pop("by", group[0].callspec.params)
+        chosen = choose([{name: value for name, value in values_of(item, options).items() if name in names}
+                         for item in group], times)
         for i, item in enumerate(group):
             if i not in chosen:
                 item.add_marker("long")

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from circuitflow.cli.tables.reader import Batch, Wanted
+from circuitflow.cli.tables.reader import Batch, Selection
 from circuitflow.document.numbers import unfit
 from circuitflow.errors import InputError
 from circuitflow.text import printable
@@ -22,31 +22,31 @@ class ArrowColumns:
 
         Args:
             schema: the names and types of the columns.
-            total: how many batches there are.
+            total: the number of batches.
             read: gives the batches of some columns, by their names.
-            shown: what errors call the file.
+            shown: the file's name in errors.
         """
         self.names: Sequence[str] = schema.names
         self.total = total
         self._schema, self._read, self._shown = schema, read, shown
 
     def type_of(self, position: int) -> Any:
-        """The type that a column is carried along as: its own, or that of the values of a dictionary."""
+        """The type of a column in the result: its own, or that of the values of a dictionary."""
         import pyarrow as pa
 
         type_ = self._schema.field(position).type
         return type_.value_type if pa.types.is_dictionary(type_) else type_
 
-    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+    def batches(self, selection: Selection) -> Iterator[Batch]:
         """The rows in order; errors are those of `Reader`."""
-        positions = sorted({*(position for position, _ in wanted.inputs.values()), *wanted.kept})
+        positions = sorted({*(position for position, _ in selection.inputs.values()), *selection.kept})
         first = 1
         for batch in self._read([self.names[position] for position in positions]):
-            batch.validate(full=True)  # pyarrow takes the offsets in a file on trust, and reads beyond its memory
+            batch.validate(full=True)  # pyarrow does not check the offsets in a file, and reads beyond its memory
             columns = {position: self._plain(batch.column(self.names[position])) for position in positions}
             inputs = {name: self._numbers(columns[position], dtype, position, first)
-                      for name, (position, dtype) in wanted.inputs.items()}
-            yield Batch(first, batch.num_rows, inputs, [columns[position] for position in wanted.kept])
+                      for name, (position, dtype) in selection.inputs.items()}
+            yield Batch(first, batch.num_rows, inputs, [columns[position] for position in selection.kept])
             first += batch.num_rows
 
     @staticmethod
@@ -56,7 +56,7 @@ class ArrowColumns:
         return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
     def _numbers(self, column: Any, dtype: str, position: int, first: int) -> Any:
-        """A column as an array of a dtype, every number kept exactly; floats may be rounded to a smaller float."""
+        """A column as an array of a dtype. Only floats may be rounded, to a smaller float."""
         import pyarrow as pa
 
         types = pa.types

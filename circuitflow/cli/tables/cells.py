@@ -21,7 +21,7 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.' \u00a0\u202f]\d{3})+(?:[.,]\d*)?", r
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BLANKS = " \t\r\n\u00a0"
 _ODD = re.compile(r"[^ -^`-~\t\r\n]")
-"""Characters that Python's `float` accepts and `number` refuses: underscores, digits of other scripts."""
+"""Characters that Python's `float` accepts and `number_in` refuses: underscores, digits of other scripts."""
 
 _EXACT = 2.0**53
 """The first integer whose successor no float64 holds. Below it every integer is exact."""
@@ -39,7 +39,7 @@ class CellError(Exception):
         self.index = index
 
 
-def number(text: str, dtype: str, limits: Limits) -> bool | int | float:
+def number_in(text: str, dtype: str, limits: Limits) -> bool | int | float:
     """The number or truth value that a cell holds. Blanks around it do not count, nor does the case of names.
 
     Raises:
@@ -103,14 +103,14 @@ def numbers(texts: Sequence[str], dtype: str, limits: Limits) -> Any:
     values = []
     for i, text in enumerate(texts):
         try:
-            values.append(number(text, dtype, limits))
+            values.append(number_in(text, dtype, limits))
         except CellError as error:
             raise CellError(str(error), i) from None
     return np.array(values, dtype)
 
 
 def _floats(texts: Sequence[str], limits: Limits) -> Any:
-    """Cells as float64 by Python's own reading, or None where one may not be what `number` makes of it."""
+    """Cells as float64 by Python's own reading, or None where one may not be what `number_in` makes of it."""
     joined = "".join(texts)
     if _ODD.search(joined) or max(map(len, texts), default=0) > limits.digits:
         return None
@@ -131,7 +131,7 @@ def are_kept(texts: set[str], limits: Limits) -> bool:
     """Whether a float64 keeps each of these numbers."""
     try:
         for text in texts:
-            number(text, "float64", limits)
+            number_in(text, "float64", limits)
     except CellError:
         return False
     return True

@@ -5,48 +5,49 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import circuitflow as cf
-from circuitflow.cli.tables.reader import Wanted
+from circuitflow.cli.tables.reader import Selection
 from circuitflow.errors import InputError
 from circuitflow.gates.shapes import show
 from circuitflow.text import listing, nearest, printable, repeated
 
 
-def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], given: Collection[str],
-            keep: Sequence[str], table: str, *, defaults: bool) -> tuple[Wanted, str]:
-    """The columns that are read, and a note of those that are not, or "".
+def match_columns(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], fixed: Collection[str],
+            keep: Sequence[str], table: str, *, defaults: bool) -> tuple[Selection, str]:
+    """The columns to read, and a note on the others, or "".
 
     Blanks around the name of a column do not count.
 
     Args:
-        circuit: whose inputs and parameters they are.
+        circuit: the circuit with the inputs and parameters.
         names: of the columns.
         needed: the sources that the question needs.
-        given: the inputs that have the same value in every row.
-        keep: the names of the columns that are carried along.
-        table: what errors call the file.
+        fixed: the inputs that have the same value in every row.
+        keep: the names of the columns that are copied to the result.
+        table: the file's name in errors.
         defaults: whether an input without a column has the document's value.
 
     Raises:
-        InputError: an input has no column and no value, or is no scalar; a column stands twice, or is not there.
+        InputError: an input has no column and no value, or is not a scalar; a column stands twice, or is missing.
     """
     names = [name.strip() for name in names]
     positions: dict[str, int] = {}
     for position, name in enumerate(names):
         positions.setdefault(name, position)
     sources = {name: node for name, node in circuit.nodes.items() if node.is_argument}
-    read = [name for name in sources if name in positions and name not in given]
+    read = [name for name in sources if name in positions and name not in fixed]
     listed = f"its columns are {listing(names)}" if names else "it has none"
     for name in read:
         if shape := sources[name].types[0].shape:
             raise InputError(f"{table}: column '{name}' has one number in each row, and input '{name}' has shape "
                              f"{show(shape)}; write the circuit for one example, with a scalar input for each column, "
                              f"or give '{name}' by --set, the same for every row")
-    _refuse_missing([name for name in needed if name in sources and name not in positions and name not in given
+    _refuse_missing([name for name in needed if name in sources and name not in positions and name not in fixed
                      and not ((defaults or sources[name].kind == "parameter") and name in circuit.values)],
                     circuit, names, f"{table}: ", listed)
-    if not read and (fixed := [name for name in sources if name in positions]):
-        raise InputError(f"{table}: no column is read, since {listing(fixed)} {'have' if len(fixed) > 1 else 'has'} "
-                         "the same value in every row; leave out --set for one")
+    if not read and (columns := [name for name in sources if name in positions]):
+        have = "have" if len(columns) > 1 else "has"
+        raise InputError(f"{table}: no column is read, since {listing(columns)} {have} the same value in every row; "
+                         "leave out --set for one")
     if not read:
         raise InputError(f"{table}: no column has the name of an input; {listed}, the inputs are "
                          f"{listing(sources) or 'none'}")
@@ -54,15 +55,15 @@ def matched(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], 
         if name not in positions:
             raise InputError(f"{table}: there is no column '{printable(name, 60)}' to keep{nearest(name, names)}; "
                              f"{listed}")
-    taken = {*read, *keep}
-    if (twice := repeated(name for name in names if name in taken)) is not None:
+    copied = {*read, *keep}
+    if (twice := repeated(name for name in names if name in copied)) is not None:
         raise InputError(f"{table}: column '{printable(twice, 60)}' stands twice; rename one of the two")
-    wanted = Wanted({name: (positions[name], sources[name].types[0].dtype) for name in read},
-                    [positions[name] for name in keep])
-    unread = [name for name in positions if name not in taken]
-    free = [name for name in sources if name not in positions and name not in given]
-    words = [_with_nearest(name, free, given) for name in unread[:12]]
-    return wanted, ", ".join([*words, f"and {len(unread) - 12} more"] if len(unread) > 12 else words)
+    selection = Selection({name: (positions[name], sources[name].types[0].dtype) for name in read},
+                          [positions[name] for name in keep])
+    unread = [name for name in positions if name not in copied]
+    free = [name for name in sources if name not in positions and name not in fixed]
+    words = [_with_nearest(name, free, fixed) for name in unread[:12]]
+    return selection, ", ".join([*words, f"and {len(unread) - 12} more"] if len(unread) > 12 else words)
 
 
 def _refuse_missing(missing: Sequence[str], circuit: cf.Circuit, names: Sequence[str], beginning: str,
@@ -76,8 +77,8 @@ def _refuse_missing(missing: Sequence[str], circuit: cf.Circuit, names: Sequence
                      f"value for every row by --set {first}=…{default}")
 
 
-def _with_nearest(name: str, free: Sequence[str], given: Collection[str]) -> str:
+def _with_nearest(name: str, free: Sequence[str], fixed: Collection[str]) -> str:
     shown = f"'{printable(name, 60)}'"
-    if name in given:
+    if name in fixed:
         return f"{shown} (its value is given)"
     return shown + (f" ({clause[2:]})" if (clause := nearest(name, free)) else "")

@@ -1,21 +1,20 @@
-"""Comma-separated values, as RFC 4180 has them: read exactly, or refused by row and column."""
+"""Comma-separated values (RFC 4180): read exactly, or refused by row and column."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from circuitflow.cli.tables.cells import CellError, are_kept, doubtful, numbers
 from circuitflow.cli.tables.lines import MARK, Lines, decoded, undecoded
-from circuitflow.cli.tables.reader import Batch, Wanted
+from circuitflow.cli.tables.reader import Batch, Selection, TextReader
 from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError
-from circuitflow.text import printable
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _HEADER = re.compile(r'(?:"[^"]*(?:"|$)|[^"\r\n]+)*')
@@ -25,13 +24,11 @@ _ROWS = 2**16
 """Rows that Python reads at a time."""
 
 
-class Delimited:
+class Delimited(TextReader):
     """A table of separated columns; see `Reader`.
 
     pyarrow parses plain blocks, where it is installed. Python parses all others and knows the row and line of a fault.
     """
-
-    total = None
 
     def __init__(self, lines: Lines, stack: ExitStack, separator: str | None = None) -> None:
         """Read the header.
@@ -44,49 +41,47 @@ class Delimited:
         Raises:
             InputError: the header cannot be read.
         """
-        self._lines, self._row, self._blank = lines, -1, 0
+        super().__init__(lines)
+        self._row, self._blank = -1, 0
         # Python's limit of a field is one for all readers.
         stack.callback(csv.field_size_limit, csv.field_size_limit(lines.limits.text))
         block = lines.block()
         self._separator = separator or self._separator_of(decoded(block)[0])
         lines.put(block)
-        self.names: Sequence[str] = next((row for _, row in self._parsed() if row), [])
+        self.names = next((row for _, row in self._parsed() if row), [])
         self._row = 0
         for position, name in enumerate(self.names):
             self._refuse_bytes(name, f"the name of column {position + 1}")
 
-    def type_of(self, position: int) -> None:
-        """None: every column is text."""
-
-    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+    def batches(self, selection: Selection) -> Iterator[Batch]:
         """The rows in order; errors are those of `Reader`."""
         while True:
             if not self._lines.left:
                 data = self._lines.block()
                 if not data:
                     return
-                if batch := self._by_arrow(data, wanted):
+                if batch := self._by_arrow(data, selection):
                     self._row += batch.rows
                     self._lines.taken += batch.rows
                     yield batch
                     continue
                 self._lines.put(data)
-            if (batch := self._by_python(wanted)).rows:
+            if (batch := self._by_python(selection)).rows:
                 yield batch
 
     def _separator_of(self, text: str) -> str:
         header = _HEADER.match(text.lstrip("\r\n"))
         plain = _QUOTED.sub("", header[0] if header else "")
-        found = [separator for separator in _SEPARATORS if separator in plain]
-        if len(found) > 1:
-            raise InputError(f"{self._lines.name}: its header has {' and '.join(_SEPARATORS[x] for x in found)}; "
+        separators = [separator for separator in _SEPARATORS if separator in plain]
+        if len(separators) > 1:
+            raise InputError(f"{self._lines.name}: its header has {' and '.join(_SEPARATORS[x] for x in separators)}; "
                              "separate columns by one of them, and put quotes around names that have another; in .tsv "
                              "tabs alone separate")
-        return found[0] if found else ","
+        return separators[0] if separators else ","
 
     # By Python --------------------------------------------------------------------------------------------------------
 
-    def _by_python(self, wanted: Wanted) -> Batch:
+    def _by_python(self, selection: Selection) -> Batch:
         """Rows up to the end of the block, at most `_ROWS`."""
         first = self._row + 1
         rows: list[list[str]] = []
@@ -97,20 +92,18 @@ class Delimited:
                 self._row += 1
                 rows.append(row)
                 places.append(line)
-            elif len(self.names) == 1:  # of several columns it is no row; of one it may be a cell without a value
+            elif len(self.names) == 1:  # in a table of one column it may be a cell without a value
                 self._blank = self._blank or line
             if not self._lines.left or len(rows) == _ROWS:
                 break
         inputs = {}
-        for name, (position, dtype) in wanted.inputs.items():
-            try:
+        for name, (position, dtype) in selection.inputs.items():
+            with self._refusing(first, places, position):
                 inputs[name] = numbers([row[position] for row in rows], dtype, self._lines.limits)
-            except CellError as error:
-                self._refuse(first + error.index, places[error.index], str(error), position)
-        return Batch(first, len(rows), inputs, [[row[position] for row in rows] for position in wanted.kept])
+        return Batch(first, len(rows), inputs, [[row[position] for row in rows] for position in selection.kept])
 
     def _parsed(self) -> Iterator[tuple[int, list[str]]]:
-        """The rows from here on, blank ones too, each with the number of its first line."""
+        """The rows that follow, also blank ones, each with the number of its first line."""
         lines = self._lines
         line = lines.taken + 1
         try:
@@ -128,7 +121,7 @@ class Delimited:
             self._refuse(self._row + 1, line, what)
 
     def _check(self, row: list[str], line: int) -> None:
-        """Refuse a row that is not as wide as the header, or is no text."""
+        """Refuse a row that is not as wide as the header, or is not text."""
         width = len(self.names)
         if self._blank:
             self._refuse(self._row + 1, self._blank, "the line is blank; write a value, or take the line out", 0)
@@ -142,21 +135,13 @@ class Delimited:
                 self._refuse_bytes(text, f"row {self._row + 1} (line {line}), column '{self._shown(position)}'")
 
     def _refuse_bytes(self, text: str, place: str) -> None:
-        if found := _BYTE.search(text):
-            raise InputError(f"{self._lines.name}: {place}: {undecoded(found[0])}")
-
-    def _refuse(self, row: int, line: int, what: str, position: int | None = None) -> NoReturn:
-        place = f"row {row}" if row else "the header"
-        column = "" if position is None else f", column '{self._shown(position)}'"
-        raise InputError(f"{self._lines.name}: {place} (line {line}){column}: {what}")
-
-    def _shown(self, position: int) -> str:
-        return printable(self.names[position], 60)
+        if byte := _BYTE.search(text):
+            raise InputError(f"{self._lines.name}: {place}: {undecoded(byte[0])}")
 
     # By pyarrow -------------------------------------------------------------------------------------------------------
 
-    def _by_arrow(self, data: bytes, wanted: Wanted) -> Batch | None:
-        """All rows of a block, or None where pyarrow is not installed or Python has to look at the block."""
+    def _by_arrow(self, data: bytes, selection: Selection) -> Batch | None:
+        """All rows of a block, or None where pyarrow is not installed or Python has to parse the block."""
         try:
             import pyarrow as pa
             from pyarrow import csv as arrow
@@ -165,7 +150,7 @@ class Delimited:
         if self._blank or not _is_plain(data, self._separator) or _has_long_line(data, self._lines.limits.text):
             return None
         names = [str(i) for i in range(len(self.names))]
-        read = sorted({*(position for position, _ in wanted.inputs.values()), *wanted.kept})
+        read = sorted({*(position for position, _ in selection.inputs.values()), *selection.kept})
         try:
             table = arrow.read_csv(
                 pa.BufferReader(data), arrow.ReadOptions(column_names=names, block_size=len(data) + 1),
@@ -178,12 +163,12 @@ class Delimited:
             return None
         columns = {position: table.column(names[position]).combine_chunks() for position in read}
         inputs = {}
-        for name, (position, dtype) in wanted.inputs.items():
+        for name, (position, dtype) in selection.inputs.items():
             array = _numbers(columns[position], dtype, self._lines.limits)
             if array is None:
                 return None
             inputs[name] = array
-        return Batch(self._row + 1, table.num_rows, inputs, [columns[position] for position in wanted.kept])
+        return Batch(self._row + 1, table.num_rows, inputs, [columns[position] for position in selection.kept])
 
 
 def _count(number: int, noun: str) -> str:
@@ -223,7 +208,7 @@ def _has_long_line(data: bytes, limit: int) -> bool:
 
 
 def _numbers(column: Any, dtype: str, limits: Limits) -> Any:
-    """A column of text as an array, or None where Python has to look at it."""
+    """A column of text as an array, or None where Python has to parse it."""
     import pyarrow as pa
     from pyarrow import compute
 

@@ -1,16 +1,15 @@
-"""JSON Lines: an object in every line, whose keys are the columns."""
+"""JSON Lines: one object in every line; its keys are the columns."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from circuitflow.cli.tables.cells import CellError, numbers
 from circuitflow.cli.tables.lines import Lines, undecoded
-from circuitflow.cli.tables.reader import Batch, Wanted
+from circuitflow.cli.tables.reader import Batch, Selection, TextReader
 from circuitflow.document.model import NON_FINITE
-from circuitflow.errors import InputError
 from circuitflow.text import listing, nearest, printable, repeated, short
 
 _ROWS = 2**16
@@ -18,13 +17,13 @@ _ROWS = 2**16
 
 
 class _Literal(str):
-    """A number as it is written."""
+    """The text of a number."""
 
     __slots__ = ()
 
 
 class _Refused(Exception):  # noqa: N818
-    """A fault against JSON that Python's parser accepts."""
+    """An error of JSON that Python's parser accepts."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -39,10 +38,8 @@ def _constant(name: str) -> NoReturn:
     raise _Refused(f'{name} is not JSON; write "{name}" in quotes')
 
 
-class JsonLines:
+class JsonLines(TextReader):
     """A table of objects, each with the keys of the first; see `Reader`."""
-
-    total = None
 
     def __init__(self, lines: Lines) -> None:
         """Read the first row.
@@ -50,17 +47,15 @@ class JsonLines:
         Raises:
             InputError: it cannot be read.
         """
-        self._lines, self._row = lines, 0
+        super().__init__(lines)
+        self._row = 0
         self._decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_Literal, parse_int=_Literal,
                                          parse_constant=_constant)
         self._objects = self._parsed()
         self._first = next(self._objects, None)
-        self.names: Sequence[str] = list(self._first[1]) if self._first else []
+        self.names = list(self._first[1]) if self._first else []
 
-    def type_of(self, position: int) -> None:
-        """None: every column is text."""
-
-    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+    def batches(self, selection: Selection) -> Iterator[Batch]:
         """The rows in order; errors are those of `Reader`."""
         while self._first:
             rows, places = [self._first[1]], [self._first[0]]
@@ -71,36 +66,32 @@ class JsonLines:
                     break
                 rows.append(members)
                 places.append(line)
-            yield self._batch(rows, places, wanted)
+            yield self._batch(rows, places, selection)
 
-    def _batch(self, rows: list[dict[str, Any]], places: list[int], wanted: Wanted) -> Batch:
+    def _batch(self, rows: list[dict[str, Any]], places: list[int], selection: Selection) -> Batch:
         first = self._row - len(rows) + (self._first is None)
         names = self.names
-        read = {*(position for position, _ in wanted.inputs.values()), *wanted.kept}
+        read = {*(position for position, _ in selection.inputs.values()), *selection.kept}
         columns = {position: [row.get(names[position]) for row in rows] for position in read}
         for position, column in columns.items():
             if None in column and (absent := [i for i, row in enumerate(rows) if names[position] not in row]):
                 self._refuse(first + absent[0], places[absent[0]],
                              f"there is no key '{printable(names[position], 60)}', which row 1 has; add it")
         inputs = {}
-        for name, (position, dtype) in wanted.inputs.items():
-            try:
+        for name, (position, dtype) in selection.inputs.items():
+            with self._refusing(first, places, position):
                 texts = [cell if type(cell) is _Literal else _number_text(cell, dtype, i)
                          for i, cell in enumerate(columns[position])]
                 inputs[name] = numbers(texts, dtype, self._lines.limits)
-            except CellError as error:
-                self._refuse(first + error.index, places[error.index], str(error), position)
         kept = []
-        for position in wanted.kept:
-            try:
+        for position in selection.kept:
+            with self._refusing(first, places, position):
                 kept.append([_kept_text(cell, i) for i, cell in enumerate(columns[position])])
-            except CellError as error:
-                self._refuse(first + error.index, places[error.index], str(error), position)
         return Batch(first, len(rows), inputs, kept)
 
     def _parsed(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """The objects, each with the number of its line."""
-        known: set[str] = set()
+        keys: set[str] = set()
         for text in self._lines:
             line = self._lines.taken
             if not text.strip():
@@ -122,20 +113,16 @@ class JsonLines:
             if not isinstance(members, dict):
                 shown = members if type(members) is _Literal else short(members)
                 self._refuse(self._row, line, f'{printable(shown, 40)} is no object; write one, such as {{"x": 1}}')
-            known = known or set(members)
-            if not known.issuperset(members):
-                new = next(key for key in members if key not in known)
-                self._refuse(self._row, line, f"key '{printable(new, 60)}' is not one of row 1{nearest(new, known)}; "
-                                              f"it has {listing(known) or 'none'}, and so has every row")
+            keys = keys or set(members)
+            if not keys.issuperset(members):
+                new = next(key for key in members if key not in keys)
+                self._refuse(self._row, line, f"key '{printable(new, 60)}' is not one of row 1{nearest(new, keys)}; "
+                                              f"it has {listing(keys) or 'none'}, and so has every row")
             yield line, members
-
-    def _refuse(self, row: int, line: int, what: str, position: int | None = None) -> NoReturn:
-        column = "" if position is None else f", column '{printable(self.names[position], 60)}'"
-        raise InputError(f"{self._lines.name}: row {row} (line {line}){column}: {what}")
 
 
 def _number_text(cell: Any, dtype: str, index: int) -> str:
-    """The text of a cell that is no JSON number but means one: a truth value, "NaN"."""
+    """The text of a cell that means a number but is no JSON number: a truth value, "NaN"."""
     if isinstance(cell, bool) and dtype == "bool":
         return "true" if cell else "false"
     if isinstance(cell, str) and cell in NON_FINITE:
@@ -148,7 +135,7 @@ def _number_text(cell: Any, dtype: str, index: int) -> str:
 
 
 def _kept_text(cell: Any, index: int) -> str:
-    """The text of a cell that --keep carries along."""
+    """The text of a cell that --keep copies."""
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, list | dict):

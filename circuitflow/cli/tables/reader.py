@@ -1,19 +1,25 @@
-"""What every reader of a table gives."""
+"""Readers of tables: their interface, and the part that readers of text share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from circuitflow.cli.tables.cells import CellError
+from circuitflow.cli.tables.lines import Lines
+from circuitflow.errors import InputError
+from circuitflow.text import printable
 
 
 class Batch(NamedTuple):
     """Some rows.
 
     Attributes:
-        first: the number of the first, from 1.
+        first: the number of the first row, from 1.
         rows: how many there are.
-        inputs: an array for each column that was asked for, by input.
-        kept: the columns that are carried along, as lists of text or Arrow arrays.
+        inputs: the arrays of the columns, by input.
+        kept: the columns that are copied to the result, as lists of text or Arrow arrays.
     """
 
     first: int
@@ -22,12 +28,12 @@ class Batch(NamedTuple):
     kept: Sequence[Any]
 
 
-class Wanted(NamedTuple):
-    """What is read of a table.
+class Selection(NamedTuple):
+    """The columns to read.
 
     Attributes:
         inputs: the position of a column and the dtype that it is read as, by input.
-        kept: the positions of the columns that are carried along.
+        kept: the positions of the columns that are copied to the result.
     """
 
     inputs: Mapping[str, tuple[int, str]]
@@ -43,14 +49,43 @@ class Reader(Protocol):
 
     @property
     def total(self) -> int | None:
-        """How many batches there are, or None where that is not known."""
+        """The number of batches, or None where it is not known."""
 
     def type_of(self, position: int) -> Any:
-        """The Arrow type of a column that is carried along; None is text."""
+        """The Arrow type of a column that is copied to the result; None is text."""
 
-    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+    def batches(self, selection: Selection) -> Iterator[Batch]:
         """The rows in order.
 
         Raises:
             InputError: a row or a cell cannot be read; the message names it.
         """
+
+
+class TextReader:
+    """A table in lines of text. Errors name the row, the line and the column."""
+
+    total = None
+    names: Sequence[str] = ()
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def type_of(self, position: int) -> None:
+        """None: every column is text."""
+
+    def _refuse(self, row: int, line: int, what: str, position: int | None = None) -> NoReturn:
+        place = f"row {row}" if row else "the header"
+        column = "" if position is None else f", column '{self._shown(position)}'"
+        raise InputError(f"{self._lines.name}: {place} (line {line}){column}: {what}")
+
+    @contextmanager
+    def _refusing(self, first: int, lines: Sequence[int], position: int) -> Iterator[None]:
+        """Refuse a cell of a column that cannot be read, in rows from the first on, by the number of its line."""
+        try:
+            yield
+        except CellError as error:
+            self._refuse(first + error.index, lines[error.index], str(error), position)
+
+    def _shown(self, position: int) -> str:
+        return printable(self.names[position], 60)

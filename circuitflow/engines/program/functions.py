@@ -77,7 +77,7 @@ PARTS: Mapping[Function, Function] = {np.sum: np.add, **dict.fromkeys(PRODUCTS, 
 
 
 def is_shaped(function: Function, operands: Sequence[Any]) -> bool:
-    """Whether the shape of a result goes by the shapes of the operands alone, never by the values in them.
+    """Whether the shape of a result depends on the shapes of the operands alone, never on their values.
 
     Args:
         function: any function.
@@ -95,7 +95,7 @@ def shape_of(function: Function, operands: Sequence[Any], keywords: Mapping[str,
     """The shape of a result, some of whose operands have named sizes.
 
     There is a rule only for functions that take the positions of such an axis one by one, or reduce it by a function
-    that `PARTS` has. None where there is none, or where the operands need more than the rule tells.
+    that `PARTS` has. None where there is no rule, or it does not cover the operands.
 
     Args:
         function: a function of NumPy.

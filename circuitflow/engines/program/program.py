@@ -20,10 +20,10 @@ class Program:
     """Straight-line code.
 
     Attributes:
-        inputs: what is given, by id or another key; those that no output needs too.
+        inputs: all inputs, by id or another key; also those that no output needs.
         lines: one call each, in order; each is needed by an output.
         outputs: a value, or a number or array that does not depend on the inputs, by reference or another key.
-        values: likewise, what every node gives, by reference.
+        values: likewise the value of every node, by reference.
         checks: conditions under which nodes refuse their operands, each with its node.
     """
 

@@ -68,7 +68,7 @@ class Trace:
         lines: what was recorded.
         stage: what the next lines belong to.
         allowed: whether a line may be recorded.
-        checks: conditions under which rules refuse operands, which depend on values.
+        checks: conditions on values under which rules refuse operands.
         namespace: what rules compute with.
     """
 
@@ -106,7 +106,7 @@ class Trace:
         Raises:
             Untraceable: the function may not be recorded.
         """
-        # By these keywords goes whose memory a result has; and a shape that goes by values is not that of the sample.
+        # These keywords decide whose memory a result has. A shape that depends on values is not that of the sample.
         if not keywords.keys().isdisjoint(("out", "where", "copy")) or not is_shaped(function, operands):
             raise Untraceable(getattr(function, "__name__", ""))
         key = _key(function, operands, keywords)
@@ -267,7 +267,7 @@ def values_in(operands: Any) -> Iterator[Value]:
 
 
 def _called(function: Any, operands: Any, keywords: Any) -> Any:
-    """A sample of a result. The samples that make it may be zeros, which have no inverse; ones on the diagonal have."""
+    """A sample of a result. Operands may be zeros, which have no inverse; the identity has one."""
     with np.errstate(all="ignore"):
         try:
             return function(*operands, **keywords)

@@ -1,4 +1,4 @@
-"""The gradient circuit of a question, which straight-line code is made of."""
+"""The gradient circuit of a question, from which straight-line code is made."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Derived:
 
 
 class OfDerived(CompiledFunction):
-    """An engine whose code is made of the gradient circuit.
+    """A function whose code is made from the gradient circuit.
 
     Attributes:
         derived: the gradient circuit.

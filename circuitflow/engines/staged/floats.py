@@ -25,12 +25,9 @@ NAME = "value_and_grad"
 
 def scalar_program(derived: Derived) -> Program | None:
     """The program of a circuit of float64 and truth values alone; None for any other."""
-    plan, nodes = derived.plan, derived.circuit.nodes
-    types = [*(type_ for step in plan.steps for type_ in step.node.types),
-             *(nodes[name].types[0] for name in plan.sources)]
-    if not derived.question.scalar or not all(map(is_scalar, types)):
+    if not derived.question.scalar or not is_scalar(derived.circuit, derived.plan):
         return None
-    return trace_program(plan, derived.zeros(), derived.circuit.values, writable)
+    return trace_program(derived.plan, derived.zeros(), derived.circuit.values, writable)
 
 
 class Staged(OfDerived, Backed):

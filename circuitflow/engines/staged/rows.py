@@ -21,7 +21,7 @@ from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.question import Question
 
 Fill = Callable[[Mapping[str, Any], Sequence[Any], int], None]
-"""Fills columns of results in, from arrays by id; takes the number of rows too."""
+"""Fills in columns of results; takes arrays by id, the columns, and the number of rows."""
 
 FEWEST = 2**10
 """Smallest block of rows, unless `column_rows` is smaller."""
