@@ -127,6 +127,7 @@ def takes(way: str, name: str) -> bool:
             "jax": name not in NOT_BY_XLA}.get(way, True)
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize(("way", "name"), [(way, name) for name in ANSWERS for way in WAYS if takes(way, name)])
 def test_a_circuit_that_failed(way, name):
     made, value, gradients = ANSWERS[name]

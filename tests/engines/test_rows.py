@@ -71,15 +71,21 @@ def in_one(examples):
     return circuit(*(node for part in parts for node in part), outputs=[part[-1]["id"] for part in parts])
 
 
+ON_ROWS = [example for example in ON_SCALARS if example.gate in ELEMENTWISE]
+FIRST = list({example.gate: example for example in reversed(ON_ROWS)}.values())
+OTHERS = [example for example in ON_ROWS if not any(example is first for first in FIRST)]
+
+
+@pytest.mark.parametrize("examples", [
+    pytest.param(FIRST, id="first"),
+    *(pytest.param(OTHERS[i : i + 100], id=f"others from {i}", marks=pytest.mark.long)
+      for i in range(0, len(OTHERS), 100))])
 @pytest.mark.parametrize("kind", ["blocks", "tape"])
-def test_every_gate_over_rows(kind):
-    """All in one circuit; in the first row on the numbers of the example, then on others."""
-    loaded = in_one([example for example in ON_SCALARS if example.gate in ELEMENTWISE])
+def test_every_gate_over_rows(kind, examples):
+    """Many in one circuit; in the first row on the numbers of the example, then on others."""
+    loaded = in_one(examples)
     agree(kind, loaded, **{name: np.array([loaded.values[name], 0.4, -2.5]) for name, node in loaded.nodes.items()
                            if node.kind == "parameter"})
-
-
-FIRST = list({example.gate: example for example in reversed(ON_SCALARS) if example.gate in ELEMENTWISE}.values())
 
 
 @pytest.mark.parametrize("start", range(0, len(FIRST), 12))

@@ -123,6 +123,7 @@ def minors(a: np.ndarray) -> np.ndarray:
 RANDOM = np.random.RandomState(3).standard_normal
 
 
+@pytest.mark.sliced(a=len)
 @pytest.mark.parametrize("a", [np.array([[1.0, 2.0], [2.0, 4.0]]), np.zeros((2, 2)), np.zeros((3, 3)), np.eye(3),
                                np.outer([1, 2, 3], [1, 1, 2.0]),
                                np.diag([1.0, 0, 0, 2]), RANDOM((4, 2)) @ RANDOM((2, 4)),

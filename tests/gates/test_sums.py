@@ -82,6 +82,7 @@ def test_products_near_every_threshold(size, layout):
                 assert error(found, exact) <= limit(rows, size, columns)
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("name", ["torch", "jax", "array_api_strict"])
 @pytest.mark.parametrize("size", SIZES)
 def test_products_of_other_libraries(name, size):
@@ -94,6 +95,7 @@ def test_products_of_other_libraries(name, size):
         assert error(found, np.full((rows, columns), size * float(TENTH))) <= limit(rows, size, columns)
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("name", LIBRARIES)
 @pytest.mark.parametrize("shapes", [((), (LONG,), (LONG,)), ((), (2, LONG), (LONG,)), ((), (LONG,), (LONG, 2)),
                                     ((5,), (LONG,), (5, LONG, 2)),

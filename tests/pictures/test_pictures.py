@@ -269,6 +269,7 @@ def overlap(a, b, slack=1.0):
     return a[0] + slack < b[2] and b[0] + slack < a[2] and a[1] + slack < b[3] and b[1] + slack < a[3]
 
 
+@pytest.mark.sliced
 @every_circuit
 @pytest.mark.parametrize("theme", THEMES)
 def test_nothing_overlaps_and_nothing_is_cut_off(path, theme):
