@@ -51,7 +51,7 @@ INSTEAD = {
     "python -m venv .venv": "python -m venv --help",
     ". .venv/bin/activate": "true",
     "python -m pytest -n auto": "python -m pytest --version",
-    "python -m pytest -n auto -m 'long or not long'": "grep -q '^markers.*long' pyproject.toml",
+    "python -m pytest -n auto -m 'long or not long'": "python -m pytest --markers | grep -q '^@pytest.mark.long:'",
     "python -m pytest -n 0 -k staged": "python -m pytest --version",
     ".ci/run": "test -x .ci/run",
     "ruff check .": "grep -q ruff pyproject.toml",

@@ -355,7 +355,7 @@ ARITHMETIC = family({
     "mul_div_no_nan": Note("{g} · {y} / {z} to {x}, {g} · {x} / {z} to {y}, -{g} · {out} / {z} to {z}",
                            kinks="infinite or NaN where z is 0", also="div_no_nan"),
     "identity": Note("{g} to {x}", onnx="Identity",
-                     also="positive conj conjugate real resolve_conj conj_physical clone copy noop"
+                     also="positive conj conjugate real resolve_conj conj_physical clone copy noop "
                           "linear_activation id", words="passes its gradient on unchanged", notation="{}"),
     "stop_gradient": Note(also="detach no_grad stop_grad freeze", words="lets no gradient through"),
 })

@@ -31,7 +31,7 @@ from circuitflow.graph.bodies import Output, define
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, files, loaded
 from circuitflow.graph.checking import check
 from circuitflow.graph.collector import collector_paused
-from circuitflow.graph.expansion import outputs_of_call, reached
+from circuitflow.graph.expansion import reached
 from circuitflow.graph.network import Network, Node
 from circuitflow.graph.typing import Typing, known_types
 from circuitflow.graph.values import read_sources, read_upstream
@@ -41,7 +41,7 @@ NO_TENSORS: Tensors = MappingProxyType({})
 
 
 class Circuit(Network):
-    """A valid document with its graph: ids resolved, calls expanded, shapes inferred.
+    """A valid document with its graph, for callers: ids resolved, calls expanded, shapes inferred.
 
     Two circuits are equal when their documents are.
 
@@ -162,9 +162,6 @@ class Circuit(Network):
         self.outputs: Mapping[str, Output] = MappingProxyType(body.expansion.outputs)
         self.values: Mapping[str, Array] = MappingProxyType(body.expansion.values)
         self.upstream: Mapping[str, Array] = MappingProxyType(upstream)
-
-    def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
-        return outputs_of_call(self.definition, path)
 
     @checked
     def upstream_name(self, reference: str) -> str | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from circuitflow.arguments import checked
 from circuitflow.gates import ArrayType, Gate
-from circuitflow.graph.bodies import SOURCES, Edge, Output, Site
+from circuitflow.graph.bodies import SOURCES, Definition, Edge, Output, Site
+from circuitflow.graph.expansion import outputs_of_call
 from circuitflow.text import nearest
 
 
@@ -67,13 +68,17 @@ class Network:
 
     Attributes:
         name: what it is called in messages.
+        definition: the body.
         nodes: every node by id, in topological order, as near to the document's order as that allows.
         outputs: the outputs by reference, as the document lists them.
+        paths: of the calls that are expanded; None where all are.
     """
 
     name: str
+    definition: Definition
     nodes: Mapping[str, Node]
     outputs: Mapping[str, Output]
+    paths: Container[str] | None = None
 
     @checked
     def find(self, reference: str) -> Output | None:
@@ -120,7 +125,7 @@ class Network:
         """The outputs of a call, from a cache."""
         if path in self._calls:
             return self._calls[path]
-        outputs = self._outputs_of_call(path)
+        outputs = outputs_of_call(self.definition, path, self.paths)
         if outputs:
             self._calls[path] = outputs
         return outputs
@@ -128,10 +133,6 @@ class Network:
     @cached_property
     def _calls(self) -> dict[str, Mapping[str | None, Output]]:
         """The outputs of calls looked up so far."""
-        return {}
-
-    def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
-        """The outputs of a call by name, a single one also without; none where there is no such call."""
         return {}
 
     @checked

@@ -8,8 +8,8 @@ from typing import Any
 
 from circuitflow.document.tensors import Array
 from circuitflow.gates import IDENTITY, GateTable
-from circuitflow.graph.bodies import Definition, Edge, Output
-from circuitflow.graph.expansion import outputs_of_call, resolve
+from circuitflow.graph.bodies import Definition, Edge
+from circuitflow.graph.expansion import resolve
 from circuitflow.graph.network import Network, Node
 
 
@@ -22,9 +22,7 @@ class TypedBody(Network):
     the circuit that `h1` calls is `h1/w` here.
 
     Attributes:
-        definition: the body.
         gates: the gate table.
-        paths: of the calls that are expanded; None where all are.
         plans: schedules of the expansion, by the operands that a gradient is needed on.
     """
 
@@ -59,9 +57,6 @@ class TypedBody(Network):
     def expanded(self, paths: Collection[str] | None) -> TypedBody:
         """The body with the calls at some paths expanded, or all of them where that is None."""
         return TypedBody(self.definition, {node.id: node for node in _expanded(self, paths)}, self.gates, paths)
-
-    def _outputs_of_call(self, path: str) -> Mapping[str | None, Output]:
-        return outputs_of_call(self.definition, path, self.paths)
 
 
 def _expanded(root: TypedBody, paths: Collection[str] | None) -> Iterator[Node]:

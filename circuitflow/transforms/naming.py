@@ -112,7 +112,8 @@ def _needed(outputs: Iterable[Record]) -> set[int]:
 
 def _with_longer_sums(writer: Writer, records: Sequence[Record], outputs: Iterable[Record]) -> list[Record]:
     """Replace the first operand of a sum by its operands where it is a sum without a name and without another use."""
-    sums = {name for name, row in writer.gates.items() if row.facets.loop == "sum"}
+    sums = {name for name in {record.gate for record in records}
+            if name in writer.gates and writer.gates[name].facets.loop == "sum"}
     uses = dict.fromkeys(map(id, outputs), 1)
     for record in records:
         for wire in record.operands.values():
