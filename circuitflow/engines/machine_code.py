@@ -29,15 +29,9 @@ _LOG = logging.getLogger("circuitflow")
 def keep(function: Any, *sources: Any) -> Any:
     """Keep the machine code of a function; where that is impossible, every process compiles it.
 
-    numba offers no interface for this. All that circuitflow uses of its inside stands here. A failure is a message of
-    the logger `circuitflow`, at level debug.
-
-    Args:
-        function: a function that `numba.njit` made.
-        sources: what the code is made from: texts, and functions or modules that have one.
-
-    Returns:
-        The function.
+    `sources` are what the code is made from: texts, and functions or modules that have one. numba offers no interface
+    for this. All that circuitflow uses of its inside stands here. A failure is a message of the logger `circuitflow`,
+    at level debug.
     """
     try:
         texts = [source if isinstance(source, str) else getsource(source) for source in sources]
@@ -85,11 +79,7 @@ def _kept(texts: list[str]) -> Any:
 
 
 def folder() -> Path:
-    """The folder of the files: below `NUMBA_CACHE_DIR`, which numba reads too, else the user's folder for caches.
-
-    Raises:
-        RuntimeError: the user has no home.
-    """
+    """The folder of the files: below `NUMBA_CACHE_DIR`, which numba reads too, else the user's folder for caches."""
     if cache_folder := os.environ.get("NUMBA_CACHE_DIR"):
         return Path(cache_folder) / "circuitflow"
     if sys.platform == "win32":
@@ -121,11 +111,7 @@ def read(name: str) -> bytes | None:
 
 
 def write(name: str, data: bytes) -> None:
-    """Put contents in a file, whole or not at all, and remove old files above the limit.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
+    """Put contents in a file, whole or not at all, and remove old files above the limit."""
     path = folder() / name
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_private(os.stat(path.parent)):

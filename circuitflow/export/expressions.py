@@ -49,11 +49,7 @@ class Expressions:
         return PYTHON.inlines(line, operand) if self.scalar else not isinstance(line.function, RuleCall)
 
     def right(self, line: Line, text: Callable[[Any], str]) -> str:
-        """The right side of a line; `text` writes a value.
-
-        Raises:
-            InputError: the line calls what has no public name.
-        """
+        """The right side of a line; `text` writes a value. A line that calls what has no public name is refused."""
         if self.scalar:
             return self._of_floats(line, text)
         if isinstance(line.function, RuleCall):

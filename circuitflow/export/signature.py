@@ -59,11 +59,7 @@ class Signature:
     """
 
     def __init__(self, derived: Derived, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> None:
-        """Bind the defaults.
-
-        Raises:
-            InputError: an unknown input, or a default that does not fit.
-        """
+        """Bind the defaults."""
         self._derived = derived
         question, circuit, plan = derived.question, derived.question.circuit, derived.question.plan
         inputs = {**{name: circuit.values[name] for name in derived.inputs if name in circuit.values}, **inputs}
@@ -85,12 +81,7 @@ class Signature:
                         for text, id_ in seeded.items())]
 
     def arguments(self, names: Names, *, numbered: bool) -> Iterator[Argument]:
-        """The arguments, named.
-
-        Args:
-            names: the names of the file.
-            numbered: whether named dimensions have the sizes of the defaults.
-        """
+        """The arguments, named; where they are `numbered`, named dimensions have the sizes of the defaults."""
         for id_, name, meaning, default in self._rows:
             type_, array = self._derived.type_of(id_), self.arrays.get(id_)
             if default is not None:

@@ -64,11 +64,7 @@ The outputs of the gate are the node's, by reference; after them may stand what 
 
 
 def references(spelling: object, option: str) -> tuple[str, ...] | None:
-    """One reference or several as a tuple; None stays None, which means the default.
-
-    Raises:
-        InputError: it is neither; the message begins with the name of the option.
-    """
+    """One reference or several as a tuple, or None for the default; `option` is what an error names."""
     if spelling is None or isinstance(spelling, str):
         return None if spelling is None else (spelling,)
     refusal = InputError(f"{option} is {short(spelling)}; expected a reference to a node, or several")
@@ -88,11 +84,8 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
               unit_gate: UnitGate | None = None) -> Plan:
     """Schedule what some outputs need.
 
-    Args:
-        circuit: the nodes.
-        of: the outputs asked for; all by default.
-        wrt: the nodes whose gradients are asked for; all floating-point inputs and parameters by default.
-        unit_gate: gives the gate of a node with a subcircuit.
+    All outputs by default, and all floating-point inputs and parameters to differentiate by. `unit_gate` gives the gate
+    of a node with a subcircuit.
 
     Raises:
         InputError: a reference that the circuit does not have, or a gradient that cannot be.
@@ -154,11 +147,7 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
 
 
 def output_of(circuit: Network, reference: str, option: str) -> Output:
-    """The output that a reference means.
-
-    Raises:
-        InputError: there is none; the message begins with what asked for it.
-    """
+    """The output that a reference means; the error begins with `option`, what asked for it."""
     output = circuit.find(reference)
     if output is None:
         if names := circuit.names_of(reference):

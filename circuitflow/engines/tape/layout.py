@@ -64,12 +64,7 @@ class Tape:
 
 @collector_paused()
 def tape(question: Question, *, fast: bool) -> Tape:
-    """Lay out a schedule of scalars.
-
-    Args:
-        question: to a circuit of scalars.
-        fast: whether numba does it.
-    """
+    """Lay out a schedule of scalars; numba does it if `fast`."""
     plan = question.plan
     truth = [False] * len(plan.names)
     for name, slot in plan.sources.items():

@@ -29,13 +29,9 @@ class Untaped(InputError):  # noqa: N818
 def python_loops(operation: Operation, gates: GateTable) -> tuple[Callable[..., None], Callable[..., None]]:
     """The loops over the gates of one operation in Python, over lists.
 
-    Returns:
-        The loop forward, which takes the values, the slots of the results, and a list of slots for each operand, or for
-        each gate where there are any number of operands; and the one back, which has the gradients after the values,
-        and takes all lists from their ends.
-
-    Raises:
-        Untaped: the gate has no body of floats.
+    The loop forward takes the values, the slots of the results, and a list of slots for each operand, or for each gate
+    where there are any number of operands. The one back has the gradients after the values, and takes all lists from
+    their ends.
     """
     names = {**NAMES, "zip": zip, "range": range, "len": len}
     columns = [f"c{i}" for i in range(len(operation.truths))] or ["operands"]
@@ -52,11 +48,7 @@ def python_loops(operation: Operation, gates: GateTable) -> tuple[Callable[..., 
 
 def _statements(operation: Operation, gates: GateTable, dialect: Dialect,
                 row: str = "") -> tuple[list[str], list[str]]:
-    """Statements for one gate, forward and back; `row` is the second index, where there are rows.
-
-    Raises:
-        Untaped: a rule does what floats cannot.
-    """
+    """Statements for one gate, forward and back; `row` is the second index, where there are rows."""
     if operation.loop:
         return _many(operation, row)
     gate, attributes = gates[operation.kind], dict(operation.attributes)
@@ -118,20 +110,10 @@ def _many(operation: Operation, row: str) -> tuple[list[str], list[str]]:
 
 
 def compile_passes(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Callable[..., None]:
-    """Compile the passes over these operations.
+    """Compile the passes over these operations, for each position of a last axis if there are `rows`.
 
-    Args:
-        operations: what there is on the tape.
-        gates: the gate table.
-        rows: whether everything is done for each position of a last axis.
-
-    Returns:
-        A function of the runs, rows and operands of a tape; an array of values and one of gradients, stacked, which it
-        fills in from the values of the sources; and the slots and numbers of the upstream gradients.
-
-    Raises:
-        Untaped: a gate has no body of floats.
-        MissingExtraError: numba is not installed.
+    The function takes the runs, rows and operands of a tape; an array of values and one of gradients, stacked, which it
+    fills in from the values of the sources; and the slots and numbers of the upstream gradients.
     """
     forward = ["def loop(runs, rows, operands, numbers, seeded, seeds):",
                "    v, d = numbers[0], numbers[1]",
