@@ -25,11 +25,7 @@ BATCH = 2**18
 
 
 def need_arrow(name: str) -> None:
-    """Refuse a file that only pyarrow can read or write where it is not installed.
-
-    Raises:
-        MissingExtraError: it is not.
-    """
+    """Refuse a file that only pyarrow can read or write where it is not installed."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:
@@ -37,13 +33,7 @@ def need_arrow(name: str) -> None:
 
 
 def open_table(table: str, shown: str, limits: Limits, stack: ExitStack) -> Reader:
-    """An open table.
-
-    Args:
-        table: a file; - is CSV on standard input.
-        shown: what errors call it.
-        limits: how large things may be.
-        stack: closes it.
+    """The table in a file, which `stack` closes; - is CSV on standard input. Errors call the file `shown`.
 
     Raises:
         InputError: the ending is of no known format, or the beginning cannot be read.
