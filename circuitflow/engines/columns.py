@@ -34,11 +34,7 @@ class OverRows(CompiledFunction):
         """Write the outputs, then the gradients, into columns; arguments are what `columns_in` gives."""
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        """A column for every output and gradient.
-
-        Args:
-            inputs: a column or, where every row has the same, a number by the id of an input or a parameter.
-            upstream: likewise, by output.
+        """A column for every output and gradient; an argument is a column, or a number where every row has the same.
 
         Raises:
             InputError: an unknown name, a missing value, a wrong dtype, columns of different lengths, or none.
@@ -52,12 +48,7 @@ class OverRows(CompiledFunction):
 
 def columns_in(question: Question, inputs: Mapping[str, Any],
                upstream: Mapping[str, Any]) -> tuple[Bound, dict[int, Any], int]:
-    """What `Question.bind` gives, with columns where there are some, and the number of rows.
-
-    Args:
-        question: whose values are scalars; inputs that it does not need may be arrays.
-        inputs: by id.
-        upstream: by output.
+    """What `Question.bind` gives and refuses, with columns where there are some, and the number of rows.
 
     Raises:
         InputError: an unknown name, a missing value, a wrong shape or dtype, columns of different lengths, or none.
@@ -79,7 +70,7 @@ def columns_in(question: Question, inputs: Mapping[str, Any],
 
 
 def count_rows(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> int | None:
-    """How many rows columns have; None where there is no column.
+    """How many rows columns have, which are equally long; None where there is no column.
 
     Raises:
         InputError: they are not equally long.
@@ -131,16 +122,12 @@ def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:
 
 
 def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bool = False) -> None:
-    """Call a function for every block of rows, on all cores, and return when every call is over.
+    """Call a function for every block of rows, on all cores or `alone`, and return when every call is over.
 
     The calling thread takes its share of the blocks, and all of them where the others are busy: a call from within a
-    block waits for nobody. The work for a block depends on the block alone, not on the number of threads.
-
-    Args:
-        work: takes the rows of a block; the last slice may go beyond the rows.
-        rows: how many there are.
-        block: the rows of a block.
-        alone: whether the calling thread does everything.
+    block waits for nobody. The work for a block depends on the block alone, not on the number of threads. The last
+    slice may go beyond the rows. Of the blocks that fail, the error of the first is raised, and no other block is
+    begun.
 
     Raises:
         BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.

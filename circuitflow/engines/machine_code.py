@@ -29,15 +29,9 @@ _LOG = logging.getLogger("circuitflow")
 def keep(function: Any, *sources: Any) -> Any:
     """Keep the machine code of a function; where that is impossible, every process compiles it.
 
-    numba offers no interface for this. All that circuitflow uses of its inside stands here. A failure is a message of
-    the logger `circuitflow`, at level debug.
-
-    Args:
-        function: a function that `numba.njit` made.
-        sources: what the code is made from: texts, and functions or modules that have one.
-
-    Returns:
-        The function.
+    `sources` are what the code is made from: texts, and functions or modules that have one. numba offers no interface
+    for this. All that circuitflow uses of its inside stands here. A failure is a message of the logger `circuitflow`,
+    at level debug.
     """
     try:
         texts = [source if isinstance(source, str) else getsource(source) for source in sources]

@@ -29,12 +29,8 @@ def jitted(source: str | Callable[..., None], *, over_rows: bool = False) -> Cal
     """A function of arrays, or the one that a text defines, compiled; functions of numbers never raise in it.
 
     It holds no lock of Python while it runs, and starts no threads: numba's own do not survive a fork, and one of its
-    threading layers aborts the process when two threads meet in it.
-
-    Args:
-        source: the function, or the text.
-        over_rows: whether it is a loop over columns, which it reads with `get` and fills in with `put`; the compiler
-            then computes several rows at once.
+    threading layers aborts the process when two threads meet in it. A loop over rows reads columns with `get` and fills
+    them in with `put`; the compiler then computes several rows at once.
 
     Raises:
         MissingExtraError: numba is not installed.

@@ -16,7 +16,7 @@ _is_cut_off = False
 
 
 def refuse_fork() -> None:
-    """Refuse to use JAX where it would hang.
+    """Refuse to use JAX in a process that was forked from one in which JAX ran.
 
     Raises:
         InputError: this process was forked from one in which JAX ran.

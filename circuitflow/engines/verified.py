@@ -28,7 +28,7 @@ class Verified(CompiledFunction):
         self._engine, self.way = engine, f"{engine.way}, verified"
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        """The engine's answer.
+        """The engine's answer; a `VerificationError` if it is not that of the interpreter.
 
         Raises:
             VerificationError: it is not that of the interpreter.

@@ -66,7 +66,7 @@ class Jitted(CompiledFunction):
         self._compiled: dict[Any, Any] = {}
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        """JAX arrays.
+        """JAX arrays; an `InputError` also if a gate depends on a value.
 
         Raises:
             InputError: as `CompiledFunction.__call__`; or a gate depends on a value.
@@ -172,7 +172,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _device(jax: Any, device: Any) -> Any:
-    """A JAX device.
+    """A JAX device by its name, or as it is.
 
     Raises:
         InputError: there is none of that name.

@@ -85,12 +85,7 @@ class Signature:
                         for text, id_ in seeded.items())]
 
     def arguments(self, names: Names, *, numbered: bool) -> Iterator[Argument]:
-        """The arguments, named.
-
-        Args:
-            names: the names of the file.
-            numbered: whether named dimensions have the sizes of the defaults.
-        """
+        """The arguments, named; where they are `numbered`, named dimensions have the sizes of the defaults."""
         for id_, name, meaning, default in self._rows:
             type_, array = self._derived.type_of(id_), self.arrays.get(id_)
             if default is not None:

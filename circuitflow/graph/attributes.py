@@ -32,12 +32,8 @@ def fitted(name: str, gate: Gate, values: Mapping[str, Any], others: Collection[
            suggest: Callable[[str, Collection[str]], str] = nearest) -> tuple[dict[str, Any], list[Misfit]]:
     """The attributes of a gate with their defaults, or what does not fit.
 
-    Args:
-        name: what the gate is called.
-        gate: its row.
-        values: the attributes.
-        others: what else may stand beside them, for suggestions.
-        suggest: gives a clause with the nearest right spelling.
+    For suggestions, `others` are what else may stand beside them, and `suggest` gives a clause with the nearest
+    spelling.
     """
     try:
         return dict(gate.attributes.model_validate(values)), []

@@ -183,11 +183,8 @@ def place(folder: Path | None, name: str) -> str:
 def define(parsed: Parsed, faults: Faults, carried: Mapping[str, tuple[int, str]] | None = None) -> list[Definition]:
     """The definition of a document, and those of every subcircuit that it defines; faults are noted.
 
-    Args:
-        parsed: the document.
-        faults: are added to.
-        carried: the texts of all files by place, where none is to be opened; each with a number of its own, 0 for the
-            document's own file.
+    Where no file is to be opened, `carried` has the texts of all by place; each with a number of its own, 0 for the
+    document's own file.
     """
     root = _definition(parsed)
     files = _Files(root, carried)

@@ -60,10 +60,7 @@ def outputs_of_call(root: Definition, path: str,
                     expanded: Container[str] | None = None) -> dict[str | None, Output]:
     """The outputs of a call by name, a single one also without; none where there is no such call.
 
-    Args:
-        root: the body that the path begins in.
-        path: `h`, or `outer/h` for a call inside a call.
-        expanded: paths of the calls that are expanded; all by default.
+    The path is `h`, or `outer/h` for a call inside a call. All calls are expanded, or those at the paths in `expanded`.
     """
     *outer, name = path.split("/")
     definition, call = root, ""
@@ -84,12 +81,7 @@ def resolve(definition: Definition, call: str, name: str, position: int,
             expanded: Container[str] | None = None) -> Output:
     """The output, in the expanded circuit, that a reference in a body means.
 
-    Args:
-        definition: the body.
-        call: what ids of the body begin with.
-        name: the node.
-        position: which of its outputs.
-        expanded: paths of the calls that are expanded; all by default.
+    Ids of the body begin with `call`. All calls are expanded, or those at the paths in `expanded`.
     """
     site = definition.sites[name]
     while site.callee is not None and (expanded is None or call + name in expanded):

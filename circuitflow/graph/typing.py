@@ -35,11 +35,8 @@ class Typing:
              budget: Budget | None = None) -> TypedBody:
         """A body for the types of its operands; a fault in it names the first node that applies it.
 
-        Args:
-            definition: the body.
-            operands: the types of the inputs that it is given, by id; the other inputs are sources.
-            path: what stands before the ids in faults.
-            budget: counts the arrays of the circuit that the body is expanded in; by default it has one of its own.
+        Inputs without a type among `operands` are sources. The budget is that of the circuit that the body is expanded
+        in; by default it has one of its own. Ids in faults begin with `path`.
         """
         key = definition, tuple(operands.items())
         if key not in self._bodies:

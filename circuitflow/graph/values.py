@@ -79,8 +79,7 @@ def read_values(values: Mapping[K, Datum], files: TensorFiles, faults: Faults) -
 def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Faults) -> bool:
     """Put the values of bodies into their sites as arrays; a site whose value is at fault is no longer sound.
 
-    Returns:
-        Whether they are within the limits all together; if not, none is made.
+    True if they are within the limits all together; if not, none is made.
     """
     values = {}
     for body in bodies:

@@ -23,7 +23,7 @@ class Bound(NamedTuple):
 
 
 def library_of(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None = None) -> Library:
-    """The library of the values that a run is given: of inputs and of upstream gradients.
+    """The one library of the values that a run is given: of inputs and of upstream gradients.
 
     Raises:
         InputError: these are no mappings by name, a value is no array, or there are arrays of several libraries.
@@ -151,7 +151,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
 
 
 def by_output(circuit: Circuit, plan: Plan, upstream: Mapping[str, Any]) -> dict[str, Any]:
-    """Upstream gradients by the references in the question.
+    """Upstream gradients by the references in the question, one for each output.
 
     Raises:
         InputError: one belongs to no output that was asked for, or two to the same.

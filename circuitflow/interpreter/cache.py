@@ -27,12 +27,7 @@ class FrugalPasses:
     """
 
     def __init__(self, plan: Plan, cache: str) -> None:
-        """Plan how long each value is kept.
-
-        Args:
-            plan: the schedule.
-            cache: "needed" or "recompute".
-        """
+        """Plan how long each value is kept; `cache` is "needed" or "recompute"."""
         self.plan = plan
         count = len(plan.steps)
         self.size = max(1, math.isqrt(max(count - 1, 0)) + 1 if cache == "recompute" else count)

@@ -251,16 +251,11 @@ class _Estimate(NamedTuple):
 
 
 def compare(function: Callable[[float], float], slope: float, here: float | None = None) -> Comparison:
-    """Compares a derivative at 0 with central differences.
+    """Compares a derivative at 0, the slope, with central differences; `here` is the value at 0, where that is known.
 
     A step of ε^(1/3) balances truncation with rounding for a well-scaled function. Where it does not confirm the slope,
     one longer step follows, then shorter ones as long as rounding leaves two digits; neighbours are extrapolated to a
     step of 0 by Richardson's rule. An estimate confirms the slope if it is as sharp as the tolerance, or the sharpest.
-
-    Args:
-        function: gives values near 0.
-        slope: its derivative, by the rules.
-        here: its value at 0, where that is known.
     """
     here = function(0.0) if here is None else here
     samples: dict[float, _Sample] = {}

@@ -127,7 +127,7 @@ class Library(NamedTuple):
         return copied(array, "the value")
 
     def dtype(self, name: str) -> Any:
-        """A dtype of this library.
+        """A dtype of this library; one that it does not have is refused.
 
         Raises:
             InputError: the library does not have it.

@@ -55,7 +55,7 @@ def forward_pass(plan: Plan, bound: Bound, track: Track = untracked, watch: Watc
 
 
 def apply(step: Step, xp: Any, values: list[Any]) -> None:
-    """Compute the output of one gate.
+    """Compute the output of one gate; a `GateError` names it if that fails.
 
     Raises:
         GateError: it could not be applied to the values that reached it.
@@ -74,16 +74,9 @@ def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int
                   track: Track = untracked, watch: Watch | None = None) -> tuple[list[Any], list[Contribution]]:
     """Each gate's backward rule turns the gradient on its output into contributions, which add at forks.
 
-    Args:
-        plan: the schedule.
-        op: the vocabulary of the gate table, over what the values are: arrays of a namespace, or wires.
-        values: the value in every slot.
-        seeds: the upstream gradients that the sweep begins with, by slot.
-        track: wraps the steps, for a progress bar.
-        watch: is told of every contribution.
-
-    Returns:
-        The gradient in every slot, or None where none arrived, and the contribution of every edge in sweep order.
+    Arguments are those of `forward_pass`, the values that it gives, and the upstream gradients by slot. `op` is the
+    vocabulary of the gate table, over what the values are: arrays of a namespace, or wires. The results are the
+    gradient in every slot, None where none arrived, and the contribution of every edge in sweep order.
 
     Raises:
         GateError: a backward rule failed, or gave a wrong shape.
@@ -113,6 +106,9 @@ def marked_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int,
 
 def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) -> Iterator[tuple[int, Any]]:
     """Add what one gate sends back to the gradients; gives each contribution with the position of its operand.
+
+    A rule that fails, or gives a wrong shape, is a `GateError`; one that needs a built-in gate which no document with
+    this table can name, an `InputError`.
 
     Raises:
         GateError: its backward rule failed, or gave a wrong shape.

@@ -14,7 +14,7 @@ from circuitflow.text import few, printable, short
 
 
 class Step(NamedTuple):
-    """One gate of the schedule.
+    """One gate of a schedule: where its values stand, and which gradients one question asks of it.
 
     Attributes:
         node: the node of the graph.
@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A schedule.
+    """The schedule of one question; a circuit has one for each choice of outputs and gradients.
 
     Attributes:
         of: the outputs asked for, by reference.
@@ -64,7 +64,7 @@ The outputs of the gate are the node's, by reference; after them may stand what 
 
 
 def references(spelling: object, option: str) -> tuple[str, ...] | None:
-    """One reference or several as a tuple; None stays None, which means the default.
+    """One reference or several as a tuple, or None for the default; `option` is what an error names.
 
     Raises:
         InputError: it is neither; the message begins with the name of the option.
@@ -88,11 +88,8 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
               unit_gate: UnitGate | None = None) -> Plan:
     """Schedule what some outputs need.
 
-    Args:
-        circuit: the nodes.
-        of: the outputs asked for; all by default.
-        wrt: the nodes whose gradients are asked for; all floating-point inputs and parameters by default.
-        unit_gate: gives the gate of a node with a subcircuit.
+    All outputs by default, and all floating-point inputs and parameters to differentiate by. `unit_gate` gives the gate
+    of a node with a subcircuit.
 
     Raises:
         InputError: a reference that the circuit does not have, or a gradient that cannot be.
@@ -154,7 +151,7 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
 
 
 def output_of(circuit: Network, reference: str, option: str) -> Output:
-    """The output that a reference means.
+    """The output that a reference means; the error begins with `option`, what asked for it.
 
     Raises:
         InputError: there is none; the message begins with what asked for it.

@@ -79,7 +79,7 @@ class Question:
         return FrugalPasses(self.plan, "needed")
 
     def need_scalars(self, remedy: str) -> None:
-        """Refuse a circuit that is not one of scalars alone.
+        """Refuse a circuit that is not one of scalars alone, with a remedy.
 
         Raises:
             InputError: with the remedy.

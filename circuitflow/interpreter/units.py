@@ -136,11 +136,8 @@ def arrivals(plan: Plan, inputs: Mapping[str, int], carry: Mapping[str, str],
              upstream: Collection[str]) -> tuple[list[str], bool]:
     """The carries of a scan on which a gradient arrives, and whether it arrives there at every position.
 
-    Args:
-        plan: the schedule of the body.
-        inputs: the slots of the carries.
-        carry: what is carried: the input, and the output that becomes it.
-        upstream: the outputs of the scan that have an upstream gradient.
+    The plan is that of the body, which has the carries in the slots `inputs`. `upstream` are the outputs of the scan
+    that have an upstream gradient.
     """
     steps = {slot: step for step in plan.steps if step.receivers
              for slot in range(step.output, step.output + max(step.outputs, 1))}

@@ -37,7 +37,7 @@ class Derivation:
         """Schedule and write the forward part.
 
         Raises:
-            InputError: an unknown node, one that has no gradient, or one that lies inside a call.
+            InputError: a node is unknown, has no gradient, or lies inside a call.
         """
         self.circuit = circuit
         options = {"of": references(of, "of"), "wrt": references(wrt, "wrt")}
@@ -76,7 +76,7 @@ class Derivation:
         return {text: self.forward.wires[slot] for text, slot in self.plan.of.items()}
 
     def seed(self, hint: str, type_: ArrayType, description: str, **attributes: Any) -> Wire:
-        """A new input: the derivative that a sweep begins with.
+        """A new input: the derivative that a sweep begins with. No input can declare a composed size.
 
         Raises:
             InputError: its shape has a size that is composed of named dimensions, which no input can declare.

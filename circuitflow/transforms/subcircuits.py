@@ -119,13 +119,7 @@ class Subcircuits:
         return Forward([wire for node in nodes for wire in wires[node.id]], carries)
 
     def primal(self, body: TypedBody, hint: str, also: tuple[str, ...] = ()) -> str:
-        """The name of a body of the primal. Its parameters become inputs.
-
-        Args:
-            body: the body.
-            hint: its name in the primal.
-            also: inputs that are outputs too.
-        """
+        """The name of a body of the primal, whose parameters become inputs; `also` are inputs that are outputs too."""
         key = body.definition, also
         if key not in self._primals:
             self._primals[key] = self._names.unique(f"{hint}_with_carry" if also else hint)
@@ -158,13 +152,7 @@ class Subcircuits:
         return gradients
 
     def arrivals(self, body: TypedBody, carry: Mapping[str, str], upstream: Collection[str]) -> tuple[list[str], bool]:
-        """The carries of a scan on which a gradient arrives; see `arrivals` of the interpreter.
-
-        Args:
-            body: the body.
-            carry: what is carried: the input, and the output that becomes it.
-            upstream: the outputs of the scan that have an upstream gradient.
-        """
+        """The carries of a scan on which a gradient arrives; see `arrivals` of the interpreter."""
         plan = make_plan(body, list(body.outputs), list(carry), self._rules(self))
         return arrivals(plan, {name: plan.wrt[name] for name in carry}, carry, upstream)
 

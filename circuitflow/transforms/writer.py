@@ -24,7 +24,7 @@ _NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 3.0: "three", 0.5: "half", -1.0
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """A node under construction.
+    """A node of a document under construction: rules write it before it has a name.
 
     Attributes:
         gate: a gate, or "input", "parameter", "constant", "call".
@@ -123,6 +123,8 @@ class Writer:
     def row(self, gate: str) -> Gate:
         """The row of a gate that a derivative is written with; a rule means the built-in gate where there is one.
 
+        It is an `InputError` if the table has another row of this name, as a document cannot say that.
+
         Raises:
             InputError: a document cannot say that, because the table has another row of this name.
         """
@@ -174,15 +176,11 @@ class Writer:
 
     def closure(self, write: Callable[[], Sequence[Wire]],
                 seed: Wire) -> tuple[list[Record], list[Wire], dict[str, Wire]]:
-        """Move the nodes that depend on an input into a body of their own.
+        """Move the nodes that depend on an input, the seed, into a body of their own.
 
-        Args:
-            write: writes records that begin with an input, and gives what comes of them.
-            seed: the input.
-
-        Returns:
-            The records, beginning with their inputs; what comes of them; and what the inputs other than the seed stand
-            for here, by name. What does not depend on the seed stays here.
+        `write` writes records that begin with the input, and gives what comes of them. The results are the records,
+        beginning with their inputs; what comes of them; and what the inputs other than the seed stand for here, by
+        name. What does not depend on the seed stays here.
         """
         made, start = dict(self._made), len(self.records)
         results = write()

@@ -77,12 +77,7 @@ PARTS: Mapping[Function, Function] = {np.sum: np.add, **dict.fromkeys(PRODUCTS, 
 
 
 def is_shaped(function: Function, operands: Sequence[Any]) -> bool:
-    """Whether the shape of a result depends on the shapes of the operands alone, never on their values.
-
-    Args:
-        function: any function.
-        operands: arrays, or what has a dtype as they do; numbers; and tuples or lists of them.
-    """
+    """Whether the shape of a result depends on the shapes of the operands alone, never on their values."""
     if function is operator.getitem:
         key = operands[1] if isinstance(operands[1], tuple) else (operands[1],)
         return not any(str(getattr(part, "dtype", "")) == "bool" for part in key)
@@ -92,15 +87,10 @@ def is_shaped(function: Function, operands: Sequence[Any]) -> bool:
 
 
 def shape_of(function: Function, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Shape | None:
-    """The shape of a result, some of whose operands have named sizes.
+    """The shape of a result, some of whose operands have named sizes; these are `ArrayType` or `Size`.
 
     There is a rule only for functions that take the positions of such an axis one by one, or reduce it by a function
     that `PARTS` has. None where there is no rule, or it does not cover the operands.
-
-    Args:
-        function: a function of NumPy.
-        operands: `ArrayType`, `Size`, numbers, arrays, and tuples or lists of them.
-        keywords: likewise.
     """
     rule = _elementwise if is_elementwise(function) else _RULES.get(function)
     try:

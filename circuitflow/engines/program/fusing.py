@@ -63,9 +63,7 @@ OWN = (select, product)
 def branch_free(program: Program, selected: int) -> Program:
     """The program with `select` for `where`, and `product` for the three lines that it stands for.
 
-    Args:
-        program: the lines.
-        selected: fewest elements of such a result; of fewer a plain `where` is as fast.
+    Where a result has fewer elements than `selected`, a plain `where` is as fast.
     """
     line_of = {id(result): line for line in program.lines for result in line.results}
     uses = program.uses()

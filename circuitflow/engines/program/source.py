@@ -37,13 +37,7 @@ class Statements:
     """
 
     def __init__(self, program: Program, number: Callable[[Any], str], name: Namer = by_position) -> None:
-        """No statements yet.
-
-        Args:
-            program: the program.
-            number: writes a number.
-            name: names a value.
-        """
+        """No statements yet; `number` writes a number, `name` names a value."""
         self.program = program
         self.bound: dict[str, Any] = {}
         self._number, self._name = number, name
@@ -94,9 +88,7 @@ class Statements:
               inline: Callable[[Line, Value], bool] = lambda line, operand: False) -> Iterator[tuple[Line, str]]:
         """The statement of each line, except those that stand in another.
 
-        Args:
-            write: writes the right side of a line.
-            inline: whether an operand may stand in its only reader's line instead of having one of its own.
+        `write` writes the right side of a line. `inline` tells whether an operand may stand in its only reader's line.
         """
         uses = self.program.uses()
         readers = {id(value): line for line in self.program.lines for value in values_in(line.operands)}

@@ -42,7 +42,7 @@ class Inseparable(TypeError):  # noqa: N818
 
 
 class Line(NamedTuple):
-    """One call of a function.
+    """One call of a function of NumPy; a gate comes to none, one or several.
 
     Attributes:
         function: what is called.
@@ -133,7 +133,7 @@ class Trace:
         return self._line(function, operands, keywords, [Value.like(self, x) for x in samples], several)
 
     def _record_named(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-        """A line whose result has a shape by rule; nothing is computed.
+        """A line whose result has a shape by rule; nothing is computed. Without a rule it is `Inseparable`.
 
         Raises:
             Inseparable: there is no rule.

@@ -63,12 +63,7 @@ class Blocks:
     """Values and gradients of a batch, a block of rows at a time; safe to call from several threads at once."""
 
     def __init__(self, derived: Derived, arrays: Mapping[str, Any], thresholds: Thresholds) -> None:
-        """Tell what goes row by row.
-
-        Args:
-            derived: the question.
-            arrays: its sources by id, for their shapes.
-            thresholds: how large a block is, and of how few a batch is not cut.
+        """Tell what goes row by row; `Inseparable` if rows depend on one another, there is no batch, or it is small.
 
         Raises:
             Inseparable: rows depend on one another, there is no batch, or it is small.
@@ -93,7 +88,7 @@ class Blocks:
         self._alone = any(line.function in PRODUCTS for line in stages.lines)
 
     def __call__(self, arrays: Mapping[str, Any]) -> list[Any]:
-        """The outputs and gradients.
+        """The outputs and gradients; `Refused` if a gate refuses an operand.
 
         Raises:
             Refused: a gate refuses an operand.
@@ -136,7 +131,7 @@ def _at(axis: int, rows: slice) -> tuple[slice, ...]:
 
 
 def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
-    """The name of the leading dimension of sources, and the sizes of all names.
+    """The name of the one leading dimension of sources, and the sizes of all names.
 
     Raises:
         Inseparable: there is none, or there are several.
@@ -171,7 +166,7 @@ def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Sh
 
 
 def _axis(shape: Shape) -> int:
-    """The axis of the rows.
+    """The axis of the rows; `Inseparable` if there are several, or one for more than the rows.
 
     Raises:
         Inseparable: there are several, or one for more than the rows.

@@ -118,12 +118,7 @@ class ArrayCode:
     """Number of block sizes whose buffers are kept."""
 
     def __init__(self, program: Program, *, into: bool = False) -> None:
-        """Compile.
-
-        Args:
-            program: what is done; its outputs are the results, in order.
-            into: whether results are written into arrays that are given, instead of new ones.
-        """
+        """Compile; `into` has results written into arrays that are given, instead of new ones."""
         self.program = program
         outputs = list(program.outputs.values())
         self.buffers = allot(program)
@@ -149,14 +144,7 @@ class ArrayCode:
 
     def __call__(self, arrays: Mapping[Any, Any], results: Sequence[Any] = (), *, block: int = 0,
                  whole: int = 0) -> list[Any]:
-        """The outputs.
-
-        Args:
-            arrays: the inputs, by the keys that the program has for them.
-            results: the arrays that results are written into.
-            block: how many rows the arrays have, where a size is a name.
-            whole: how many rows there are in all.
-        """
+        """The outputs, of `block` rows out of the `whole` where a size is a name."""
         if block not in self._free and len(self._free) >= self.SIZES:
             self._free.clear()
         free = self._free.setdefault(block, [])

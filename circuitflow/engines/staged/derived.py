@@ -38,11 +38,7 @@ class Derived:
     """
 
     def __init__(self, question: Question, *, seeded: bool = False) -> None:
-        """Write the gradient circuit.
-
-        Args:
-            question: the question.
-            seeded: whether every output has an input for its upstream gradient, scalars too.
+        """Write the gradient circuit; `seeded` gives every output an input for its upstream gradient, scalars too.
 
         Raises:
             GateError: a rule cannot be written down for sizes that are not known.
@@ -68,11 +64,7 @@ class Derived:
         """The stages, with the conditions under which rules refuse operands, for sizes that stay names.
 
         Only rules of built-in gates are written down for sizes without a number: they compare a size with 0 and 1
-        alone. Those of other rows may do anything with one.
-
-        Args:
-            arrays: an array like each source, by id in the gradient circuit.
-            shapes: those of sources that have a named size.
+        alone. Those of other rows may do anything with one, and are `Inseparable`.
 
         Raises:
             Inseparable: a rule needs a number for a size, a gate refuses operands like these, or a row is a program's
@@ -87,12 +79,7 @@ class Derived:
             raise Inseparable(str(error)) from None
 
     def arrays(self, bound: Bound, seeds: Mapping[int, Any]) -> dict[str, Any]:
-        """An array for every source except constants, by its id in the gradient circuit.
-
-        Args:
-            bound: the sources of the question.
-            seeds: the upstream gradients, by slot of the question's plan.
-        """
+        """An array for every source except constants, by its id in the gradient circuit."""
         arrays = {self.inputs[name]: array for name, array in bound.arrays.items() if name in self.inputs}
         remaining = dict(seeds)
         for text, id_ in self.upstream.items():

@@ -41,13 +41,7 @@ class Staged(OfDerived, Backed):
 
     def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None,
                  stages: Program | None = None) -> None:
-        """Write the stages down.
-
-        Args:
-            question: the question.
-            thresholds: see `CompiledFunction`.
-            derived: the gradient circuit, where it is there already.
-            stages: its program, likewise.
+        """Write the stages down, unless they are there already; errors are those of `Derived`.
 
         Raises:
             InputError, GateError: see `Derived`.

@@ -36,17 +36,10 @@ class Rows(OfDerived, OverRows):
 
     def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None, *,
                  fast: bool | None = None) -> None:
-        """Write the stages down.
-
-        Args:
-            question: the question.
-            thresholds: how many rows are in a block.
-            derived: the gradient circuit, where it is there already.
-            fast: whether the loop is compiled by numba; by default where it is installed and knows all functions.
+        """Write the stages down; `fast` as for `Taped`, by default where numba also knows all functions.
 
         Raises:
             InputError: not every node is a float64 or a truth value, or a gate is no function of numbers.
-            MissingExtraError: numba is asked for, and not installed.
         """
         question.need_scalars("as columns of rows need it; choose the engine jax, which takes arrays")
         super().__init__(question, thresholds, derived)

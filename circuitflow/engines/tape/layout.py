@@ -22,7 +22,7 @@ UNROLLED = 8
 
 
 class Operation(NamedTuple):
-    """The operation of the gates of one run.
+    """What the gates of a run share: a tape has millions of gates and a loop for each operation.
 
     Attributes:
         kind: the gate.
@@ -64,12 +64,7 @@ class Tape:
 
 @collector_paused()
 def tape(question: Question, *, fast: bool) -> Tape:
-    """Lay out a schedule of scalars.
-
-    Args:
-        question: to a circuit of scalars.
-        fast: whether numba does it.
-    """
+    """Lay out a schedule of scalars; numba does it if `fast`."""
     plan = question.plan
     truth = [False] * len(plan.names)
     for name, slot in plan.sources.items():

@@ -29,10 +29,9 @@ class Untaped(InputError):  # noqa: N818
 def python_loops(operation: Operation, gates: GateTable) -> tuple[Callable[..., None], Callable[..., None]]:
     """The loops over the gates of one operation in Python, over lists.
 
-    Returns:
-        The loop forward, which takes the values, the slots of the results, and a list of slots for each operand, or for
-        each gate where there are any number of operands; and the one back, which has the gradients after the values,
-        and takes all lists from their ends.
+    The loop forward takes the values, the slots of the results, and a list of slots for each operand, or for each gate
+    where there are any number of operands. The one back has the gradients after the values, and takes all lists from
+    their ends.
 
     Raises:
         Untaped: the gate has no body of floats.
@@ -118,16 +117,10 @@ def _many(operation: Operation, row: str) -> tuple[list[str], list[str]]:
 
 
 def compile_passes(operations: Sequence[Operation], gates: GateTable, *, rows: bool = False) -> Callable[..., None]:
-    """Compile the passes over these operations.
+    """Compile the passes over these operations, for each position of a last axis if there are `rows`.
 
-    Args:
-        operations: what there is on the tape.
-        gates: the gate table.
-        rows: whether everything is done for each position of a last axis.
-
-    Returns:
-        A function of the runs, rows and operands of a tape; an array of values and one of gradients, stacked, which it
-        fills in from the values of the sources; and the slots and numbers of the upstream gradients.
+    The function takes the runs, rows and operands of a tape; an array of values and one of gradients, stacked, which it
+    fills in from the values of the sources; and the slots and numbers of the upstream gradients.
 
     Raises:
         Untaped: a gate has no body of floats.

@@ -47,12 +47,7 @@ class Taped(_Laid, Backed):
     """
 
     def __init__(self, question: Question, thresholds: Thresholds, *, fast: bool | None = None) -> None:
-        """Lay out the tape.
-
-        Args:
-            question: the question.
-            thresholds: see `CompiledFunction`.
-            fast: whether loops are compiled by numba; by default where it is installed.
+        """Lay out the tape; loops are compiled by numba if `fast`, by default where it is installed.
 
         Raises:
             InputError: not every node is a float64 or a truth value.
