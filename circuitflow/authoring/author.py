@@ -39,6 +39,11 @@ class Author(Writer):
     wire = AuthoredWire
 
     def __init__(self, gates: GateTable, dtype: str, folder: str | os.PathLike[str] | None = None) -> None:
+        """Begin without nodes.
+
+        Raises:
+            InputError: a document has no such dtype.
+        """
         if dtype not in ("float64", "float32"):
             raise InputError(f"the dtype of a circuit is float64 or float32, not {short(dtype)}")
         super().__init__(gates, dtype)

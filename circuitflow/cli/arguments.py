@@ -94,7 +94,12 @@ class Options:
     gates: Gates = None
 
     def request(self, *, forward: bool = False) -> Request:
-        """Load the circuit and read the values. `forward` excludes gradients."""
+        """Load the circuit and read the values.
+
+        Raises:
+            DocumentError: the circuit, or a file of values, is not valid.
+            InputError: a value cannot be read or has no node; or `forward` leaves out gradients that are requested.
+        """
         if forward and (self.wrt or self.upstream):
             raise InputError("--forward leaves gradients out, so --wrt and --upstream have no meaning beside it; leave "
                              "out one or the other")
@@ -125,14 +130,23 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def load_circuit(file: str, limit: list[str], gates: str | None = None) -> cf.Circuit:
-    """The circuit in a file."""
+    """The circuit in a file.
+
+    Raises:
+        DocumentError: the circuit is not valid.
+        InputError: there is no such limit, or no such gate table.
+    """
     limits, table = limits_of(limit), table_of(gates)
     with waiting(f"loading {printable(file, 60)}"):
         return cf.load(file, limits=limits, gates=table)
 
 
 def table_of(gates: str | None) -> GateTable:
-    """The gate table that an option MODULE:TABLE names, from the working folder or what is installed."""
+    """The gate table that an option MODULE:TABLE names, from the working folder or what is installed.
+
+    Raises:
+        InputError: there is no such module or table, the module cannot be imported, or the table is none.
+    """
     if gates is None:
         return cf.GATES
     module, colon, path = gates.partition(":")
@@ -181,7 +195,12 @@ def assigned_values(assignments: list[str]) -> list[str]:
 
 
 def arrays(assignments: list[str], option: str, circuit: cf.Circuit) -> dict[str, Any]:
-    """The values of an option ID=VALUE, in the dtypes of the nodes."""
+    """The values of an option ID=VALUE, in the dtypes of the nodes.
+
+    Raises:
+        DocumentError: a file of values is not valid.
+        InputError: a value is not one.
+    """
     values: dict[str, Any] = {}
     for text in assignments:
         name, value, source = assigned(text, option, circuit.limits)
@@ -227,7 +246,11 @@ def _number(text: str) -> str | None:
 
 def _arrays(values: Mapping[str, tuple[Any, Pointer]], circuit: cf.Circuit, source: Source,
             faults: Faults) -> dict[str, Any]:
-    """The arrays of values, each in the dtype of its node unless it declares its own."""
+    """The arrays of values, each in the dtype of its node unless it declares its own.
+
+    Raises:
+        DocumentError: a value is not one.
+    """
     entries = {}
     for name, (value, pointer) in values.items():
         output = circuit.find(name)

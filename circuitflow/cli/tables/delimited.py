@@ -29,7 +29,11 @@ class Delimited(TextReader):
     """
 
     def __init__(self, lines: Lines, stack: ExitStack, separator: str | None = None) -> None:
-        """Read the header. The default separator is the one that it has; `stack` restores the limit of `csv`."""
+        """Read the header. The default separator is the one that it has; `stack` restores the limit of `csv`.
+
+        Raises:
+            InputError: the header cannot be read.
+        """
         super().__init__(lines)
         self._row, self._blank = -1, 0
         # Python's limit of a field is one for all readers.

@@ -40,7 +40,11 @@ class JsonLines(TextReader):
     """A table of objects, each with the keys of the first."""
 
     def __init__(self, lines: Lines) -> None:
-        """Read the first row."""
+        """Read the first row.
+
+        Raises:
+            InputError: it cannot be read.
+        """
         super().__init__(lines)
         self._row = 0
         self._decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_Literal, parse_int=_Literal,

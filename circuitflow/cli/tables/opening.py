@@ -25,7 +25,11 @@ BATCH = 2**18
 
 
 def need_arrow(name: str) -> None:
-    """Refuse a file that only pyarrow can read or write where it is not installed."""
+    """Refuse a file that only pyarrow can read or write where it is not installed.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
     try:
         import pyarrow  # noqa: F401
     except ImportError:

@@ -49,7 +49,7 @@ class Selection(NamedTuple):
 
 
 class Reader:
-    """An open table. An InputError names the row or the cell that cannot be read.
+    """An open table.
 
     Attributes:
         names: of the columns, as they stand in the file.
@@ -63,7 +63,11 @@ class Reader:
         """The Arrow type of a column that is copied to the result; None is text."""
 
     def batches(self, selection: Selection) -> Iterator[Batch]:
-        """The rows in order."""
+        """The rows in order.
+
+        Raises:
+            InputError: a row or a cell cannot be read; the message names it.
+        """
         raise NotImplementedError
 
     def _shown(self, position: int) -> str:
