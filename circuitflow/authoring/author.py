@@ -140,12 +140,7 @@ class Author(Writer):
         self.outputs += self._as_wires([wire])
 
     def emit(self, gate: str, *operands: Any, **attributes: Any) -> Any:
-        """The output of a gate, or a tuple of them where it has several.
-
-        Args:
-            gate: its name.
-            operands: wires, numbers and arrays; what is no wire becomes a constant.
-            attributes: the gate's.
+        """The output of a gate, or a tuple of them where it has several. Numbers and arrays become constants.
 
         Raises:
             InputError: there is no such gate, or it does not take such operands or attributes.
