@@ -72,12 +72,12 @@ class Request:
     upstream: Mapping[str, Any]
     sources: list[str]
 
-    def run(self, *, forward: bool, **options: Any) -> cf.Result:
-        """The values, and the gradients unless `forward` is true, by the interpreter and with options of its `run`."""
+    def run(self, *, forward: bool) -> cf.Result:
+        """The values, and the gradients unless `forward` is true, by the interpreter."""
         executor = cf.Executor(self.circuit)
         if forward:
             return executor.forward(self.inputs, of=self.of, track=track)
-        return executor.run(self.inputs, of=self.of, wrt=self.wrt, upstream=self.upstream, track=track, **options)
+        return executor.run(self.inputs, of=self.of, wrt=self.wrt, upstream=self.upstream, track=track)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,8 +118,11 @@ def command(
     logging.getLogger("circuitflow").info("engine: interpreter")
     if jacobian or hessian or jvp:
         result = _derivative(request, jacobian=jacobian, jvp=jvp)
+    elif forward:
+        result = executor.forward(request.inputs, of=request.of, track=track)
     else:
-        result = request.run(forward=forward, cache=cache, watch=_Trace(request.circuit) if trace else None)
+        result = executor.run(request.inputs, of=request.of, wrt=request.wrt, upstream=request.upstream, cache=cache,
+                              track=track, watch=_Trace(request.circuit) if trace else None)
     if json:
         print_json(_as_object(request, executor, result, split(values)))
     elif cache != "all":
