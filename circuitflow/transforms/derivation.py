@@ -34,9 +34,7 @@ class Derivation:
     """
 
     def __init__(self, circuit: Circuit, of: References, wrt: References) -> None:
-        """Schedule and write the forward part; a node that is unknown, has no gradient, or lies inside a call is
-        refused.
-        """
+        """Schedule and write the forward part; a node without a gradient, or inside a call, is refused."""
         self.circuit = circuit
         options = {"of": references(of, "of"), "wrt": references(wrt, "wrt")}
         body = circuit.body
@@ -91,13 +89,7 @@ class Derivation:
 
     def sweep(self, seeds: Mapping[str, Wire]) -> list[Wire | None]:
         """The gradient in every slot from gradients on outputs; None where none arrives."""
-        slots: dict[int, Any] = {}
-        for text, seed in seeds.items():
-            slot = self.plan.of[text]
-            if not self.plan.active[slot]:  # it depends on nothing that is differentiated by
-                continue
-            slots[slot] = slots[slot] + seed if slot in slots else seed
-        return [*map(plain, self.subcircuits.sweep(self.writer, self.plan, self.forward, slots))]
+        return [*map(plain, self.subcircuits.sweep(self.writer, self.plan, self.forward, self.plan.seeds(seeds)))]
 
     def requested(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
         """The gradients by `wrt`, zeros where none arrived."""
