@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import sys
+from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import circuitflow as cf
+from circuitflow.cli import main
+from circuitflow.interpreter.passes import reverse_sweep
 from support.floors import FLOORS, PACKAGE, floor_of, imports
+from support.suite import ROOT
 
 FORBIDDEN = {
     "text": {"pydantic", "numpy", "networkx", "typer", "rich"},
@@ -85,3 +92,44 @@ def test_every_error_is_in_the_tree_of_the_docstring():
         if isinstance(value, type) and issubclass(value, Exception):
             assert f" {name}" in errors.__doc__
             assert issubclass(value, cf.CircuitflowError)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_no_module_is_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
+
+
+def test_no_imports_go_in_a_circle():
+    """Those inside of functions, and those for a type checker alone, count too."""
+    names = {".".join(("circuitflow", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+             for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in FLOORS}
+    graph = nx.DiGraph((name, imported) for name, path in names.items() for used in imports(path)
+                       for imported in [used if used in names else used.rpartition(".")[0]] if imported in names)
+    assert graph.number_of_edges() > len(names)
+    assert list(nx.simple_cycles(graph)) == []
+
+
+def test_a_run_enters_few_modules_on_its_way_to_the_sweep(monkeypatch, capsys):
+    entered = []
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code is reverse_sweep.__code__ and not entered:
+            while frame is not None:
+                path = Path(frame.f_code.co_filename)
+                if PACKAGE in path.parents:
+                    entered.append(path.relative_to(PACKAGE).as_posix())
+                frame = frame.f_back
+
+    monkeypatch.setattr(sys, "argv", ["circuitflow", "run", str(ROOT / "circuits/staged.json")])
+    sys.setprofile(note)
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+    finally:
+        sys.setprofile(None)
+    walk = [module for module, _ in itertools.groupby(entered)]
+    assert walk[0] == "interpreter/passes.py"
+    assert len(walk) <= 6
+    assert len(set(walk)) == len(walk)
+    assert "f = 1.54564" in capsys.readouterr().out

@@ -26,36 +26,23 @@ from circuitflow.graph.attributes import fitted
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.values import Datum, read_values
 from circuitflow.text import nearest, short
-from circuitflow.transforms.naming import Names, as_nodes, with_name
+from circuitflow.transforms.naming import Names, as_nodes, needed, with_name
 from circuitflow.transforms.writer import Record, Wire, Writer
 
 LONGEST = 24
 """Longest id made of a gate and its operands, in characters."""
 
 
-def author_of(dtype: str, gates: GateTable, folder: str | os.PathLike[str] | None) -> Author:
-    """The author of a new document of a dtype.
-
-    Raises:
-        InputError: a document has no such dtype.
-    """
-    if dtype not in ("float64", "float32"):
-        raise InputError(f"the dtype of a circuit is float64 or float32, not {short(dtype)}")
-    return Author(gates, dtype, Path(folder) if folder is not None else None)
-
-
 class Author(Writer):
-    """Writes the nodes of one document.
-
-    Attributes:
-        outputs: the wires that are outputs.
-    """
+    """Writes the nodes of one document, whose `outputs` are wires."""
 
     wire = AuthoredWire
 
-    def __init__(self, gates: GateTable, dtype: str, folder: Path | None = None) -> None:
+    def __init__(self, gates: GateTable, dtype: str, folder: str | os.PathLike[str] | None = None) -> None:
+        if dtype not in ("float64", "float32"):
+            raise InputError(f"the dtype of a circuit is float64 or float32, not {short(dtype)}")
         super().__init__(gates, dtype)
-        self.folder = folder
+        self.folder = Path(folder) if folder is not None else None
         self.outputs: list[Wire] = []
         self._names: set[str] = set()
 
@@ -135,7 +122,7 @@ class Author(Writer):
             InputError: the name is not an id, or it is taken.
         """
         self.claim(name)
-        return with_name(self, self._as_wire(wire, ()), name)
+        return with_name(self, self.as_wire(wire), name)
 
     def output(self, wire: Wire, name: str | None = None) -> None:
         """Make a wire an output.
@@ -183,7 +170,7 @@ class Author(Writer):
             InputError: the dtype cannot hold a number.
         """
         if isinstance(x, Wire):
-            wire = self._as_wire(x, ())
+            wire = self.as_wire(x)
             return wire if wire.type.dtype == dtype else self.emit("cast", wire, dtype=dtype)
         if "bool" in (dtype, getattr(x, "dtype", dtype)):
             x = np.asarray(x).astype(dtype)
@@ -203,9 +190,10 @@ class Author(Writer):
     def _as_wires(self, operands: Sequence[Any]) -> tuple[Wire, ...]:
         """The operands as wires. Numbers take the dtype of the other operands, if that can hold them."""
         beside = [x.type.dtype for x in operands if isinstance(x, Wire)]
-        return tuple(self._as_wire(x, beside) for x in operands)
+        return tuple(self.as_wire(x, beside) for x in operands)
 
-    def _as_wire(self, x: Any, beside: Sequence[str]) -> Wire:
+    def as_wire(self, x: Any, beside: Sequence[str] = ()) -> Any:
+        """An operand as a wire; numbers and arrays become constants, beside operands of some dtypes."""
         if isinstance(x, Wire):
             if x._writer is not self:
                 raise InputError("a wire of another circuit; every wire of a circuit comes from its own builder")
@@ -245,8 +233,8 @@ class Author(Writer):
         if not self.outputs:
             raise InputError("a circuit needs an output: c.output(wire, \"f\")")
         names = Names(self._names)
-        needed = self._needed()
-        records = [record for record in self.records if record.name is not None or id(record) in needed]
+        kept = needed([*(wire.record for wire in self.outputs), *(r for r in self.records if r.name is not None)])
+        records = [record for record in self.records if id(record) in kept]
         for record in records:
             if record.name is None:
                 record.name = names.unique(self._name_of(record))
@@ -263,17 +251,6 @@ class Author(Writer):
         long = "_".join([record.gate, *(str(wire.record.name) for wire in record.operands.values())])
         are_named = all(wire.record.name in self._names for wire in record.operands.values())
         return long if are_named and len(long) <= LONGEST else record.gate
-
-    def _needed(self) -> set[int]:
-        """The nodes that outputs and named nodes are computed from, by identity."""
-        pending = [wire.record for wire in self.outputs] + [r for r in self.records if r.name is not None]
-        seen: set[int] = set()
-        while pending:
-            record = pending.pop()
-            if id(record) not in seen:
-                seen.add(id(record))
-                pending += [wire.record for wire in record.operands.values()]
-        return seen
 
 
 _WHOLE = tuple(dtype for dtype in DTYPES if dtype.startswith(("int", "uint")))

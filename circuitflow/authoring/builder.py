@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from circuitflow.arguments import checked
-from circuitflow.authoring.author import author_of
+from circuitflow.authoring.author import Author
 from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.errors import InputError, UnknownNameError
 from circuitflow.gates import GATES, GateTable
@@ -29,7 +29,7 @@ class Builder:
     @checked
     def __init__(self, name: str | None = None, *, description: str | None = None, dtype: str = "float64",
                  gates: GateTable = GATES, folder: str | os.PathLike[str] | None = None) -> None:
-        self._author = author_of(dtype, gates, folder)
+        self._author = Author(gates, dtype, folder)
         self._name, self._description = name, description
 
     def __enter__(self) -> Self:

@@ -16,9 +16,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from circuitflow.arguments import checked
-from circuitflow.authoring.author import Author, author_of
+from circuitflow.authoring.author import Author
 from circuitflow.authoring.grammar import COMPARISONS, OPERATORS
-from circuitflow.authoring.wires import AuthoredWire
 from circuitflow.errors import DocumentError, Fault, InputError
 from circuitflow.gates import GATES, GateTable, suggestion
 from circuitflow.graph.circuit import Circuit
@@ -86,7 +85,7 @@ def new(text: str, values: Mapping[str, Any] | None = None, *, shapes: Mapping[s
         DocumentError: parts of the text have no meaning; each fault has its place.
         InputError: a value, shape, parameter or output belongs to no input or stage, or is not valid.
     """
-    author = author_of(dtype, gates, folder)
+    author = Author(gates, dtype, folder)
     trainable = [parameters] if isinstance(parameters, str) else parameters
     stages = references(outputs, "outputs")
     return _Text(text, values or {}, shapes or {}, trainable, author).circuit(stages, name)
@@ -209,7 +208,7 @@ class _Text:
                 result[0].record.name = name
                 self.wires[name] = result
             else:
-                self.wires[name] = self.author.name(self._as_wire(result, node), name)
+                self.wires[name] = self.author.name(result, name)
         except InputError as error:
             self._refuse(node, str(error))
 
@@ -366,7 +365,7 @@ class _Text:
                 return operand[outputs.index(choice)]
             names = ", ".join(f'"{output}"' for output in outputs)
             self._refuse(index, f"there is no such output; there are {names}")
-        wire = self._as_wire(operand, index)
+        wire = self.author.as_wire(operand)
         parts = index.elts if isinstance(index, ast.Tuple) else [index]
         return wire[tuple(self._index(part) for part in parts)]
 
@@ -378,14 +377,6 @@ class _Text:
         if isinstance(node, ast.Name):
             return self._input(node.id, node)
         return self._literal(node)
-
-    def _as_wire(self, operand: Any, node: ast.AST) -> AuthoredWire:
-        """An operand as a wire; a number alone is a constant."""
-        if isinstance(operand, AuthoredWire):
-            return operand
-        (wire,) = self.author._as_wires([operand])
-        assert isinstance(wire, AuthoredWire)  # noqa: S101
-        return wire
 
     # Faults
 

@@ -9,19 +9,15 @@ from types import MappingProxyType
 from circuitflow.gates.operators import BINARY, PREFIXES
 
 
-def _signs() -> dict[type[ast.AST], str]:
-    signs: dict[type[ast.AST], str] = {}
-    for sign, operator in BINARY.items():
-        node = ast.parse(f"x {sign} y", mode="eval").body
-        assert isinstance(node, ast.BinOp | ast.Compare)  # noqa: S101
-        signs[type(node.op if isinstance(node, ast.BinOp) else node.ops[0])] = operator.gate
-    for sign, operator in PREFIXES.items():
-        node = ast.parse(f"{sign}x", mode="eval").body
-        assert isinstance(node, ast.UnaryOp)  # noqa: S101
-        signs[type(node.op)] = operator.gate
-    return signs
+def _kind(text: str) -> type[ast.AST]:
+    """The operator in an expression."""
+    parts = ast.walk(ast.parse(text))
+    return next(type(part) for part in parts if isinstance(part, ast.operator | ast.cmpop | ast.unaryop))
 
 
-OPERATORS: Mapping[type[ast.AST], str] = MappingProxyType(_signs())
+OPERATORS: Mapping[type[ast.AST], str] = MappingProxyType({
+    **{_kind(f"x {sign} y"): operator.gate for sign, operator in BINARY.items()},
+    **{_kind(f"{sign}x"): operator.gate for sign, operator in PREFIXES.items()},
+})
 """The gate of each operator: binary, of comparison, and in front of one operand."""
 COMPARISONS = tuple(kind for kind in OPERATORS if issubclass(kind, ast.cmpop))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from circuitflow.authoring.functions import FUNCTIONS, apply_function
 from circuitflow.authoring.indices import indexed
@@ -51,7 +52,7 @@ _DTYPE: Any = vars(Wire)["dtype"]
 """The slot with the name of a wire's dtype."""
 
 
-class AuthoredWire(Wire):
+class AuthoredWire(NDArrayOperatorsMixin, Wire):
     """One output of a node of a circuit under construction: a shape and a dtype, but no value.
 
     Operators, indices, the methods of NumPy arrays, NumPy's functions and SciPy's special functions become gates. Every
@@ -69,38 +70,6 @@ class AuthoredWire(Wire):
     def __init__(self, *of: Any) -> None:
         super().__init__(*of)
         self.buffer = Buffer()
-
-    if TYPE_CHECKING:  # what `Wire` has of the table of operators
-        def __eq__(self, other: object) -> AuthoredWire: ...  # type: ignore[override]
-        def __ne__(self, other: object) -> AuthoredWire: ...  # type: ignore[override]
-        def __lt__(self, other: Any) -> AuthoredWire: ...
-        def __le__(self, other: Any) -> AuthoredWire: ...
-        def __gt__(self, other: Any) -> AuthoredWire: ...
-        def __ge__(self, other: Any) -> AuthoredWire: ...
-        def __or__(self, other: Any) -> AuthoredWire: ...
-        def __ror__(self, other: Any) -> AuthoredWire: ...
-        def __xor__(self, other: Any) -> AuthoredWire: ...
-        def __rxor__(self, other: Any) -> AuthoredWire: ...
-        def __and__(self, other: Any) -> AuthoredWire: ...
-        def __rand__(self, other: Any) -> AuthoredWire: ...
-        def __add__(self, other: Any) -> AuthoredWire: ...
-        def __radd__(self, other: Any) -> AuthoredWire: ...
-        def __sub__(self, other: Any) -> AuthoredWire: ...
-        def __rsub__(self, other: Any) -> AuthoredWire: ...
-        def __mul__(self, other: Any) -> AuthoredWire: ...
-        def __rmul__(self, other: Any) -> AuthoredWire: ...
-        def __truediv__(self, other: Any) -> AuthoredWire: ...
-        def __rtruediv__(self, other: Any) -> AuthoredWire: ...
-        def __mod__(self, other: Any) -> AuthoredWire: ...
-        def __rmod__(self, other: Any) -> AuthoredWire: ...
-        def __matmul__(self, other: Any) -> AuthoredWire: ...
-        def __rmatmul__(self, other: Any) -> AuthoredWire: ...
-        def __pow__(self, other: Any) -> AuthoredWire: ...
-        def __rpow__(self, other: Any) -> AuthoredWire: ...
-        def __pos__(self) -> AuthoredWire: ...
-        def __neg__(self) -> AuthoredWire: ...
-        def __invert__(self) -> AuthoredWire: ...
-        def __abs__(self) -> AuthoredWire: ...
 
     # NumPy's protocols for foreign arrays, NEP 13 and NEP 18
 
@@ -200,6 +169,9 @@ class AuthoredWire(Wire):
         """Refused: it would change the wire."""
         raise InputError("a wire is not sorted in place; write np.sort(x)")
 
+    def __pow__(self, other: Any, *modulus: Any) -> Any:
+        return self.__array_ufunc__(np.power, "__call__", self, other, *modulus)
+
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
@@ -287,18 +259,10 @@ def _instead(function: Any, wire: AuthoredWire) -> str:
     return suggestion(function.__name__, wire._writer.gates, lambda *_: "")
 
 
-def _applied(ufunc: Any, *, swapped: bool = False) -> Callable[..., Any]:
-    def apply(self: AuthoredWire, *others: Any) -> Any:
-        operands = (self, *others)
-        return self.__array_ufunc__(ufunc, "__call__", *(operands[::-1] if swapped else operands))
-
-    return apply
-
-
-def _in_place(ufunc: Any) -> Callable[..., Any]:
+def _in_place(operator: str) -> Callable[..., Any]:
     """An operator that returns a new wire in the shape and dtype of the old one, and ends the use of its memory."""
     def apply(self: AuthoredWire, other: Any) -> Any:
-        result = self.__array_ufunc__(ufunc, "__call__", self, other)
+        result = getattr(self, operator)(other)
         if not self.ndim:  # numbers do not change: the name stands for another one
             return result
         if result.shape != self.shape or not np.can_cast(kind(result), kind(self), "same_kind"):
@@ -310,18 +274,6 @@ def _in_place(ufunc: Any) -> Callable[..., Any]:
     return apply
 
 
-_OPERATORS = {
-    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
-    "or": np.bitwise_or, "xor": np.bitwise_xor, "and": np.bitwise_and, "lshift": np.left_shift,
-    "rshift": np.right_shift, "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide,
-    "floordiv": np.floor_divide, "mod": np.remainder, "matmul": np.matmul, "pow": np.power,
-    "pos": np.positive, "neg": np.negative, "invert": np.invert, "abs": np.absolute,
-}
-"""The ufunc of every operator, by the name of its method."""
-
-for _method, _ufunc in _OPERATORS.items():
-    setattr(AuthoredWire, f"__{_method}__", _applied(_ufunc))
-    if _method not in ("eq", "ne", "lt", "le", "gt", "ge", "pos", "neg", "invert", "abs"):
-        setattr(AuthoredWire, f"__r{_method}__", _applied(_ufunc, swapped=True))
-        setattr(AuthoredWire, f"__i{_method}__", _in_place(_ufunc))
-AuthoredWire.__hash__ = None  # type: ignore[assignment]
+for _name in ("or", "xor", "and", "lshift", "rshift", "add", "sub", "mul", "truediv", "floordiv", "mod", "matmul",
+              "pow"):
+    setattr(AuthoredWire, f"__i{_name}__", _in_place(f"__{_name}__"))

@@ -41,7 +41,7 @@ NO_TENSORS: Tensors = MappingProxyType({})
 
 
 class Circuit(Network):
-    """A valid document with its graph: ids resolved, calls expanded, shapes inferred.
+    """A valid document with its graph, for callers: ids resolved, calls expanded, shapes inferred.
 
     Two circuits are equal when their documents are.
 

@@ -14,7 +14,7 @@ from circuitflow.text import few, printable, short
 
 
 class Step(NamedTuple):
-    """One gate of the schedule.
+    """One gate of a schedule: where its values stand, and which gradients one question asks of it.
 
     Attributes:
         node: the node of the graph.
@@ -42,7 +42,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A schedule.
+    """The schedule of one question; a circuit has one for each choice of outputs and gradients.
 
     Attributes:
         of: the outputs asked for, by reference.

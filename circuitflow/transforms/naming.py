@@ -64,7 +64,7 @@ def with_name(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = 
 def finished(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Record]:
     """The records that outputs need, with names. Sums of sums become one sum."""
     outputs = list(outputs)
-    kept = _needed(outputs)
+    kept = needed(outputs)
     records = _with_longer_sums(writer, [record for record in writer.records if id(record) in kept], outputs)
     for record in records:
         if record.name is None:
@@ -98,7 +98,7 @@ def as_nodes(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
         yield {**node, **record.notes}
 
 
-def _needed(outputs: Iterable[Record]) -> set[int]:
+def needed(outputs: Iterable[Record]) -> set[int]:
     """These records and their ancestors, by identity."""
     pending = list(outputs)
     seen = set(map(id, pending))

@@ -24,7 +24,7 @@ _NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 3.0: "three", 0.5: "half", -1.0
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """A node under construction.
+    """A node of a document under construction: rules write it before it has a name.
 
     Attributes:
         gate: a gate, or "input", "parameter", "constant", "call".

@@ -215,6 +215,7 @@ def random_batch(seed):
                    outputs=["f", "n", rows[-1], *dict.fromkeys(totals[1:])])
 
 
+@pytest.mark.sliced(seed=lambda seed: seed % 30)
 @pytest.mark.parametrize("seed", range(120))
 def test_random_batches(seed):
     """Values alone, and gradients of all that is no size, in blocks of several sizes."""

@@ -56,6 +56,7 @@ def test_every_gate(example, engine):
     agree(circuit_of(example), engine)
 
 
+@pytest.mark.sliced
 @everywhere
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_example(path, engine):

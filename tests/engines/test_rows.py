@@ -60,6 +60,7 @@ def test_rows_of_the_staged_example(kind):
     agree(kind, STAGED, of=["den", "num"], wrt=["y"], x=-1, y=[1, 2])
 
 
+@pytest.mark.sliced
 @everywhere
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_of_random_scalars(kind, seed):

@@ -15,6 +15,7 @@ from support.documents import circuit
 from support.example_circuits import circuit_of
 from support.gate_examples import EXAMPLES
 from support.random_circuits import SETTINGS, documents
+from support.slices import gate_of
 from support.suite import FILES
 
 everywhere = pytest.mark.parametrize("cache", ["needed", "recompute"])
@@ -34,6 +35,7 @@ def agree(loaded, cache, **question):
     assert not part.contributions
 
 
+@pytest.mark.sliced(example=gate_of)
 @everywhere
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_every_gate(example, cache):

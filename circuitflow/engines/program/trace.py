@@ -42,7 +42,7 @@ class Inseparable(TypeError):  # noqa: N818
 
 
 class Line(NamedTuple):
-    """One call of a function.
+    """One call of a function of NumPy; a gate comes to none, one or several.
 
     Attributes:
         function: what is called.

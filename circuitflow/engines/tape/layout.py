@@ -22,7 +22,7 @@ UNROLLED = 8
 
 
 class Operation(NamedTuple):
-    """The operation of the gates of one run.
+    """What the gates of a run share: a tape has millions of gates and a loop for each operation.
 
     Attributes:
         kind: the gate.
