@@ -7,7 +7,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -20,10 +20,8 @@ from circuitflow.gates.sums import added, mean
 
 
 class Bounds(Attributes):
-    """The interval that `clip` clips to."""
-
-    min: Annotated[float | None, Field(description="lower bound; none by default")] = None
-    max: Annotated[float | None, Field(description="upper bound; none by default")] = None
+    min: float | None = Field(None, description="lower bound; none by default")
+    max: float | None = Field(None, description="upper bound; none by default")
 
     @model_validator(mode="after")
     def _ordered(self) -> Bounds:

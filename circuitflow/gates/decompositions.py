@@ -102,18 +102,13 @@ def _on_diagonal_of(op: Any, values: Any, matrix: Any) -> Any:
 def _mixing(op: Any, values: Any, turning: Any, slopes: Any) -> Any:
     """The gradient on a matrix in the basis of its vectors: (t[i, j] - t[j, i]) / (2 (v[j] - v[i])) beside the slopes.
 
-    That is 0 / 0 where two values are equal, and has few digits where they are near. A function V f(v) Vᵀ has a
-    gradient there: N f', where N is the gradient on the function (Daleckii and Krein 1965). Its t is 2 N f, and its
-    slopes are f' times the diagonal of N. So between values that are near, the gradient is the symmetric part of t
-    times the one ratio of slopes to the diagonal of t. Between equal values it is NaN where t is not symmetric, as then
-    the function depends on the choice of the vectors, and where there is no one ratio, as for f = 0 or for the sum of
-    two such functions: t and the slopes then do not tell the gradient. So is its derivative among equal values.
-
-    Args:
-        op: the vocabulary.
-        values: eigenvalues or singular values.
-        turning: t, the vectors times the gradient on them.
-        slopes: the gradient on the values; None where none arrives.
+    The turning t is the vectors times the gradient on them; the slopes are the gradient on the values, None where none
+    arrives. The quotient is 0 / 0 where two values are equal, and has few digits where they are near. A function V f(v)
+    Vᵀ has a gradient there: N f', where N is the gradient on the function (Daleckii and Krein 1965). Its t is 2 N f,
+    and its slopes are f' times the diagonal of N. So between values that are near, the gradient is the symmetric part
+    of t times the one ratio of slopes to the diagonal of t. Between equal values it is NaN where t is not symmetric, as
+    then the function depends on the choice of the vectors, and where there is no one ratio, as for f = 0 or for the sum
+    of two such functions: t and the slopes then do not tell the gradient. So is its derivative among equal values.
     """
     bounds = _closeness(values)
     first, second = op.unsqueeze(values, axis=-1), op.unsqueeze(values, axis=-2)

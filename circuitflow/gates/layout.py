@@ -15,29 +15,21 @@ from circuitflow.gates.shapes import ArrayType, Shape, ShapeError, axis_of, broa
 
 
 class NewShape(Attributes):
-    """The shape of the result of `reshape`."""
-
-    shape: Annotated[list[Annotated[int, Field(ge=-1)]],
-                     Field(max_length=64, description="the new shape; one -1 stands for what is left")]
+    shape: list[Annotated[int, Field(ge=-1)]] = Field(
+        max_length=64, description="the new shape; one -1 stands for what is left")
 
 
 class Stretch(Attributes):
-    """The shape that `expand` broadcasts with."""
-
-    shape: Annotated[list[Length], Field(max_length=64, description="the shape to broadcast with")]
+    shape: list[Length] = Field(max_length=64, description="the shape to broadcast with")
 
 
 class OneAxis(Attributes):
-    """The axis that comes or goes."""
-
-    axis: Annotated[int, Field(description="the axis, counted in the larger of the two shapes")]
+    axis: int = Field(description="the axis, counted in the larger of the two shapes")
 
 
 class NewType(Attributes):
-    """The dtype of the result."""
-
-    dtype: Annotated[DType | Literal["bfloat16"], Field(description="dtype of the result; bfloat16 where the array "
-                                                                    "library has it")]
+    dtype: DType | Literal["bfloat16"] = Field(
+        description="dtype of the result; bfloat16 where the array library has it")
 
 
 def _reshaped(x: ArrayType, *, shape: list[int]) -> ArrayType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -14,9 +14,7 @@ from circuitflow.gates.sums import average, total
 
 
 class Averaged(Window):
-    """A window, and whether it counts what stands around."""
-
-    count_include_pad: Annotated[bool, Field(description="count the zeros around x among the elements")] = False
+    count_include_pad: bool = Field(False, description="count the zeros around x among the elements")
 
 
 def _pooled(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -27,27 +27,20 @@ from circuitflow.gates.sums import contracted, product, total
 
 
 class Axes(Attributes):
-    """The order of the axes."""
-
-    axes: Annotated[
-        list[int] | None, Field(description="for every axis of the result, the operand's; reversed by default")
-    ] = None
+    axes: list[int] | None = Field(None, description="for every axis of the result, the operand's; reversed by default")
 
 
 class General(Attributes):
-    """The factors of `gemm`, and which operands are transposed."""
-
-    alpha: Annotated[float, Field(description="factor of the product")] = 1.0
-    beta: Annotated[float, Field(description="factor of c")] = 1.0
-    trans_a: Annotated[bool, Field(description="take the transpose of a")] = False
-    trans_b: Annotated[bool, Field(description="take the transpose of b")] = False
+    alpha: float = Field(1.0, description="factor of the product")
+    beta: float = Field(1.0, description="factor of c")
+    trans_a: bool = Field(False, description="take the transpose of a")
+    trans_b: bool = Field(False, description="take the transpose of b")
 
 
 class Equation(Attributes):
-    """The indices of `einsum`."""
-
-    equation: Annotated[str, Field(max_length=200, description="indices of every operand and of the result, as in "
-                                                               "ij,jk->ik; a letter for every axis")]
+    equation: str = Field(
+        max_length=200,
+        description="indices of every operand and of the result, as in ij,jk->ik; a letter for every axis")
 
     @field_validator("equation")
     @classmethod
@@ -60,9 +53,7 @@ class Equation(Attributes):
 
 
 class Diagonal(Attributes):
-    """Which diagonal."""
-
-    offset: Annotated[int, Field(description="the diagonal: 0 the main one, above it positive")] = 0
+    offset: int = Field(0, description="the diagonal: 0 the main one, above it positive")
 
 
 def _terms(equation: str) -> tuple[list[str], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -27,9 +27,7 @@ from circuitflow.gates.sums import average, magnitude, total
 
 
 class Reduction(Axes):
-    """The axes that are reduced, and what is left of them."""
-
-    keepdims: Annotated[bool, Field(description="keep the reduced axes with size 1")] = False
+    keepdims: bool = Field(False, description="keep the reduced axes with size 1")
 
 
 class Extremum(Ties, Reduction):
@@ -37,16 +35,12 @@ class Extremum(Ties, Reduction):
 
 
 class Spread(Reduction):
-    """The axes that are reduced, and the degrees of freedom."""
-
-    ddof: Annotated[int, Field(ge=0, description="degrees of freedom taken from the number of elements")] = 0
+    ddof: int = Field(0, ge=0, description="degrees of freedom taken from the number of elements")
 
 
 class Along(Attributes):
-    """The axis that is searched."""
-
-    axis: Annotated[int, Field(description="the axis to search")] = 0
-    keepdims: Annotated[bool, Field(description="keep the axis with size 1")] = False
+    axis: int = Field(0, description="the axis to search")
+    keepdims: bool = Field(False, description="keep the axis with size 1")
 
 
 def _reduced(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> ArrayType:
