@@ -67,10 +67,6 @@ def _route(op: Any, g: Any, out: Any, *xs: Any, ties: str) -> tuple[Any, ...]:
     return (*sent, g)
 
 
-def _ordered(*types: Any, ties: str) -> Any:
-    return elementwise(*types)
-
-
 def _larger(xp: Any, x: Any, y: Any) -> Any:
     """`maximum` of IEEE 754-2019, for which 0 is larger than -0; NumPy and torch give either."""
     return _with_zeros(xp, xp.maximum(x, y), x, y, lambda: x + y)
@@ -262,11 +258,13 @@ ARITHMETIC = family({
                  forward=lambda xp, x: xp.sign(x),
                  backward=(None,)),
     "max": Gate("max(x, y, …)", "The largest; routes the whole gradient to it.",
-                AtLeast(2), _ordered, attributes=Ties, symbol="max", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                AtLeast(2), elementwise, attributes=Ties, symbol="max", broadcasts=True,
+                reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_larger, xp), xs),
                 backward=_route),
     "min": Gate("min(x, y, …)", "The smallest; routes the whole gradient to it.",
-                AtLeast(2), _ordered, attributes=Ties, symbol="min", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                AtLeast(2), elementwise, attributes=Ties, symbol="min", broadcasts=True,
+                reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_smaller, xp), xs),
                 backward=_route),
     "clip": Gate("min(max(x, min), max)", "x kept between two bounds; its slope is 1 from bound to bound, else 0.",

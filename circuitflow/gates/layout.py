@@ -11,7 +11,7 @@ from circuitflow.document.model import DType
 from circuitflow.gates.factors import rearranged
 from circuitflow.gates.integers import cast, cast_like
 from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, family
-from circuitflow.gates.shapes import ArrayType, Shape, ShapeError, axis_of, broadcast_shapes, count, divide, same, show
+from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, broadcast_shapes, count, divide, same, show
 
 
 class NewShape(Attributes):
@@ -95,16 +95,10 @@ def _number(value: float) -> Any:
     return lambda op, type_, x: None if type_.shape else op.constant(value, type_.dtype)
 
 
-def _expand_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
-    return op.expand(x, shape=list(type_.shape)) if _known(type_.shape) else None
-
-
-def _reshape_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
-    return op.reshape(x, shape=list(type_.shape)) if _known(type_.shape) else None
-
-
-def _known(shape: Shape) -> bool:
-    return all(isinstance(size, int) for size in shape)
+def _by_shape(gate: str) -> Any:
+    """The gate that takes the shape as an attribute, where that is known."""
+    return lambda op, type_, x, like: (getattr(op, gate)(x, shape=list(type_.shape))
+                                       if all(isinstance(size, int) for size in type_.shape) else None)
 
 
 SHAPES = family({
@@ -117,7 +111,7 @@ SHAPES = family({
                          ("x", "like"), _reshaped_like, symbol="reshape",
                          forward=lambda xp, x, like: xp.reshape(x, like.shape),
                          backward=(lambda op, g, out, x, like: op.reshape_like(g, x), None),
-                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_reshape_like_equal,
+                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_by_shape("reshape"),
                                           divided=rearranged)),
     "expand": Gate("x", "x broadcast with a shape.",
                    ("x",), _expanded, attributes=Stretch, symbol="expand", broadcasts=True,
@@ -128,7 +122,7 @@ SHAPES = family({
                         ("x", "like"), _expanded_like, symbol="expand", broadcasts=True,
                         forward=lambda xp, x, like: xp.broadcast_to(x, like.shape),
                         backward=(lambda op, g, out, x, like: g, None),
-                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_expand_like_equal,
+                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_by_shape("expand"),
                                          divided=rearranged)),
 }, {
     "reshape": Note("{g} in the shape of {x}", onnx="Reshape", numpy="reshape", also="view ravel unflatten newshape",

@@ -188,10 +188,6 @@ def _einsum(xp: Any, *xs: Any, equation: str) -> Any:
     return contracted(xp, *_terms(equation), xs)
 
 
-def _einsum_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tuple[Any, ...]:
-    return _einsum_sent(op, op.einsum, g, xs, equation)
-
-
 def _einsum_sent(op: Any, einsum: Any, g: Any, xs: Sequence[Any], equation: str) -> tuple[Any, ...]:
     terms, result = _terms(equation)
     sent = []
@@ -230,10 +226,6 @@ def matmul_kept(op: Any, a: Any, b: Any) -> Any:
     result = present + ("i" if a.ndim > 1 else "") + ("j" if b.ndim > 1 else "")
     (first, x), (second, y) = terms
     return op.einsum_no_nan(x, y, equation=f"{first},{second}->{result}")
-
-
-def _einsum_no_nan_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tuple[Any, ...]:
-    return _einsum_sent(op, op.einsum_no_nan, g, xs, equation)
 
 
 # Diagonals ------------------------------------------------------------------------------------------------------------
@@ -321,14 +313,16 @@ PRODUCTS = family({
     "einsum": Gate("Σ x y …", "A sum of products over indices that are named.",
                    AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
                    forward=_einsum,
-                   backward=_einsum_backward,
+                   backward=lambda op, g, out, *xs, equation: _einsum_sent(op, op.einsum, g, xs, equation),
                    ).stating(Facets(product=lambda op, at, *xs, equation: op.einsum_no_nan(*xs, equation=equation))),
     "einsum_no_nan": Gate("Σ x y …, 0 · ∞ = 0",
                           "A sum of products over indices that are named; 0 times an infinity or NaN is 0 in it: how "
                           "gradients stay away from what a mask left out.",
                           AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
                           forward=lambda xp, *xs, equation: contracted(xp, *_terms(equation), xs, zeros_kept=True),
-                          backward=_einsum_no_nan_backward).stating(Facets(masks=lambda at, count, *, equation: True)),
+                          backward=lambda op, g, out, *xs, equation: _einsum_sent(
+                              op, op.einsum_no_nan, g, xs, equation),
+                          ).stating(Facets(masks=lambda at, count, *, equation: True)),
     "diagonal": Gate("x[i, i]", "A diagonal of matrices.",
                      ("x",), _diagonal_type, attributes=Diagonal, symbol="diag",
                      forward=diagonal,

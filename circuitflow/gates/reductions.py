@@ -50,9 +50,9 @@ def _reduced(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> A
     return ArrayType(shape, x.dtype)
 
 
-def _averaged(x: ArrayType, **attributes: Any) -> ArrayType:
+def _averaged(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool, **_: Any) -> ArrayType:
     need_float("x", x)
-    return _reduced(x, **attributes)
+    return _reduced(x, axis=axis, keepdims=keepdims)
 
 
 def _extremum(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool, ties: str) -> ArrayType:
@@ -165,10 +165,6 @@ def _log_sum_exp_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepd
     return g * e / op.reduce_sum(e, axis=axis, keepdims=True)
 
 
-def _spread(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool, ddof: int) -> ArrayType:
-    return _averaged(x, axis=axis, keepdims=keepdims)
-
-
 def _variance(xp: Any, x: Any, axis: int | list[int] | None, ddof: int) -> tuple[Any, Any]:
     """A scale, and the variance of x divided by it, with the axes kept; NaN or infinite without degrees of freedom."""
     scale = magnitude(xp, x, axes_of(axis, x.ndim))
@@ -255,16 +251,8 @@ def _is_first_max(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
     return xp.permute_dims(xp.reshape(first, moved.shape), tuple(sorted(range(x.ndim), key=order.__getitem__)))
 
 
-def _exact_sum_to_like(rule: Any) -> Any:
-    return functools.partial(_of_x_alone, rule)
-
-
 def _of_x_alone(rule: Any, xp: Any, x: Any, like: Any) -> Any:
     return exact(functools.partial(rule, like=like))(xp, x)
-
-
-def _whole_size_for(rule: Any) -> Any:
-    return _whole_size
 
 
 def _whole_size(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
@@ -340,12 +328,12 @@ REDUCTIONS = family({
                                forward=_log_sum_exp,
                                backward=(_log_sum_exp_backward,)),
     "reduce_var": Gate("Σ (x - x̄)² / (n - ddof)", "The variance along axes; NaN or infinite where n is not above ddof.",
-                       ("x",), _spread, attributes=Spread, symbol="var", reads=Reads.INPUTS,
+                       ("x",), _averaged, attributes=Spread, symbol="var", reads=Reads.INPUTS,
                        forward=_var,
                        backward=(_variance_backward,)),
     "reduce_std": Gate("√(Σ (x - x̄)² / (n - ddof))",
                        "The standard deviation along axes, without overflow; its slope for equal values is 0.",
-                       ("x",), _spread, attributes=Spread, symbol="std", reads=Reads.INPUTS | Reads.OUTPUT,
+                       ("x",), _averaged, attributes=Spread, symbol="std", reads=Reads.INPUTS | Reads.OUTPUT,
                        forward=_std,
                        backward=(_deviation_backward,)),
     "arg_max": Gate("arg max x", "The position of the largest along an axis, the first of several.",
@@ -363,13 +351,13 @@ REDUCTIONS = family({
     "sum_to_like": Gate("Σ x", "x summed to the shape of another operand, along the axes that broadcasting stretched.",
                         ("x", "like"), _summed_to, symbol="Σ",
                         forward=_sum_to_like,
-                        integers=_exact_sum_to_like,
+                        integers=lambda rule: functools.partial(_of_x_alone, rule),
                         backward=(lambda op, g, out, x, like: op.expand_like(g, x), None),
                         ).stating(Facets(equal=_sum_to_like_equal, divided=added_up)),
     "size": Gate("n", "The number of elements of x along axes, as a scalar of its dtype.",
                  ("x",), _counted, attributes=Axes, symbol="n",
                  forward=lambda xp, x, *, axis: xp.asarray(_size(x, axis), dtype=x.dtype),
-                 integers=_whole_size_for,
+                 integers=lambda _: _whole_size,
                  backward=(None,)).stating(Facets(equal=_size_equal)),
 }, {
     "reduce_sum": Note("{g}, spread over the axes, to {x}", kinks="float32 is accumulated in float64",

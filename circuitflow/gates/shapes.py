@@ -238,7 +238,7 @@ def axes_of(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def elementwise(*types: ArrayType) -> ArrayType:
+def elementwise(*types: ArrayType, **_: object) -> ArrayType:
     """Numbers of any dtype, broadcast together."""
     for i, x in enumerate(types):
         need_number(f"operand {i}", x)
