@@ -16,12 +16,9 @@ from circuitflow.gates.shapes import ArrayType, need_float
 from circuitflow.gates.square import of_finite, square
 
 
-def _symmetric(xp: Any, x: Any) -> Any:
-    return (x + xp.matrix_transpose(x)) / 2
-
-
-def _symmetrised(op: Any, x: Any) -> Any:
-    return (x + op.matrix_transpose(x)) / 2
+def _symmetric(library: Any, x: Any) -> Any:
+    """The mean of a matrix and its transpose, by a namespace or a vocabulary."""
+    return (x + library.matrix_transpose(x)) / 2
 
 
 def _cholesky_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
@@ -29,7 +26,7 @@ def _cholesky_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     product = op.matmul(transposed, g)
     lower = (op.trilu(product, upper=False) + op.trilu(product, upper=False, k=-1)) / 2
     middle = op.matrix_transpose(op.solve(transposed, op.matrix_transpose(op.solve(transposed, lower))))
-    return _symmetrised(op, middle)
+    return _symmetric(op, middle)
 
 
 def _signs(xp: Any, vectors: Any) -> Any:
@@ -143,7 +140,7 @@ def _eigh_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     if g_vectors is None:
         return op.matmul(vectors * op.unsqueeze(g_values, axis=-2), transposed)
     inner = _mixing(op, values, op.matmul(transposed, g_vectors), g_values)
-    return _symmetrised(op, op.matmul(op.matmul(vectors, inner), transposed))
+    return _symmetric(op, op.matmul(op.matmul(vectors, inner), transposed))
 
 
 def _qr_type(x: ArrayType) -> tuple[ArrayType, ArrayType]:

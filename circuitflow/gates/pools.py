@@ -9,6 +9,7 @@ from pydantic import Field
 
 from circuitflow.gates.convolution import Frame, Window, need_images, spatial, unfold
 from circuitflow.gates.record import Gate, Note, Reads, family
+from circuitflow.gates.reductions import restore
 from circuitflow.gates.shapes import ArrayType, ShapeError, show
 from circuitflow.gates.sums import average, total
 
@@ -29,13 +30,7 @@ def _pooled(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, d
 def _max_pool_backward(op: Any, g: Any, out: Any, x: Any, **window: Any) -> Any:
     axes = spatial(x)
     windows = op.unfold(op.stop_gradient(x), fill="lowest", **window)
-    return op.fold(op.where(op.is_first_max(windows, axis=axes), _over_window(op, g, windows, axes), 0.0), x, **window)
-
-
-def _over_window(op: Any, g: Any, windows: Any, axes: list[int]) -> Any:
-    for axis in axes:
-        g = op.unsqueeze(g, axis=axis)
-    return op.expand_like(g, windows)
+    return op.fold(op.where(op.is_first_max(windows, axis=axes), restore(op, g, windows, axes), 0.0), x, **window)
 
 
 def _average_pool(xp: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
@@ -48,7 +43,7 @@ def _average_pool_backward(op: Any, g: Any, out: Any, x: Any, *, count_include_p
     axes = spatial(x)
     windows = op.unfold(op.ones_like(x), **window)
     size = math.prod(window["kernel_shape"]) if count_include_pad else op.reduce_sum(windows, axis=axes)
-    return op.fold(_over_window(op, g / size, windows, axes), x, **window)
+    return op.fold(restore(op, g / size, windows, axes), x, **window)
 
 
 def _global(x: ArrayType) -> ArrayType:

@@ -98,17 +98,17 @@ def _kept(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdims:
     return reduced
 
 
-def _restore(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdims: bool) -> Any:
+def restore(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdims: bool = False) -> Any:
     """What was reduced, stretched over the axes again."""
     return op.expand_like(_kept(op, reduced, x, axis, keepdims), x)
 
 
 def _route(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ties: str, first: Any) -> Any:
     """All of the gradient to the elements that are the output: to the first of them, or shared."""
-    g = _restore(op, g, x, axis, keepdims)
+    g = restore(op, g, x, axis, keepdims)
     if ties == "first":
         return op.where(first, g, 0.0)
-    chosen = (x == _restore(op, out, x, axis, keepdims)) | (x != x)
+    chosen = (x == restore(op, out, x, axis, keepdims)) | (x != x)
     largest = op.where(chosen, op.ones_like(x), 0.0)
     return g * largest / op.reduce_sum(largest, axis=axis, keepdims=True)
 
@@ -160,7 +160,7 @@ def _log_sum_exp_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepd
 
     Shifted by the output, which there is of no elements too: a size that is a name may be 0.
     """
-    g, shift = _restore(op, g, x, axis, keepdims), _kept(op, op.stop_gradient(out), x, axis, keepdims)
+    g, shift = restore(op, g, x, axis, keepdims), _kept(op, op.stop_gradient(out), x, axis, keepdims)
     e = op.exp(op.where((x == shift) & op.is_inf(x), 0.0, x - shift))
     return g * e / op.reduce_sum(e, axis=axis, keepdims=True)
 
@@ -197,7 +197,7 @@ def _freedom(op: Any, x: Any, axis: Any, ddof: int) -> Any:
 
 
 def _variance_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
-    return 2 * _restore(op, g, x, axis, keepdims) * _centred(op, x, axis) / _freedom(op, x, axis, ddof)
+    return 2 * restore(op, g, x, axis, keepdims) * _centred(op, x, axis) / _freedom(op, x, axis, ddof)
 
 
 def _deviation_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
@@ -234,7 +234,7 @@ def _prod_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bo
     for a in axes_of(axis, x.ndim):
         slope = slope * op.expand_like(_others(op, product, a), x)
         product = op.reduce_prod(product, axis=a, keepdims=True)
-    return _restore(op, g, x, axis, keepdims) * slope
+    return restore(op, g, x, axis, keepdims) * slope
 
 
 def _position(x: ArrayType, *, axis: int, keepdims: bool) -> ArrayType:
@@ -282,14 +282,14 @@ REDUCTIONS = family({
                        ("x",), _reduced, attributes=Reduction, symbol="Σ",
                        forward=_sum,
                        integers=exact,
-                       backward=(lambda op, g, out, x, *, axis, keepdims: _restore(op, g, x, axis, keepdims),),
+                       backward=(lambda op, g, out, x, *, axis, keepdims: restore(op, g, x, axis, keepdims),),
                        ).stating(Facets(divided=added_up)),
     "reduce_mean": Gate("Σ x / n", "The mean along axes, without overflow; that of no elements is NaN.",
                         ("x",), _averaged, attributes=Reduction, symbol="mean",
                         forward=lambda xp, x, *, axis, keepdims:
                             average(xp, x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
                         backward=(lambda op, g, out, x, *, axis, keepdims:
-                                  _restore(op, g / op.size(x, axis=axis), x, axis, keepdims),),
+                                  restore(op, g / op.size(x, axis=axis), x, axis, keepdims),),
                         ).stating(Facets(divided=added_up)),
     "reduce_prod": Gate("Π x", "The product along axes; its gradient is exact where elements are 0.",
                         ("x",), _reduced, attributes=Reduction, symbol="Π", reads=Reads.INPUTS,
@@ -311,7 +311,7 @@ REDUCTIONS = family({
                       ("x",), _averaged, attributes=Reduction, symbol="‖x‖₁", reads=Reads.INPUTS,
                       forward=lambda xp, x, *, axis, keepdims: _sum(xp, xp.abs(x), axis=axis, keepdims=keepdims),
                       backward=(lambda op, g, out, x, *, axis, keepdims:
-                                _restore(op, g, x, axis, keepdims) * op.sign(x),)),
+                                restore(op, g, x, axis, keepdims) * op.sign(x),)),
     "reduce_l2": Gate("√Σ x²", "The Euclidean norm along axes, without overflow; its slope at 0 is 0.",
                       ("x",), _averaged, attributes=Reduction, symbol="‖x‖", reads=Reads.INPUTS | Reads.OUTPUT,
                       forward=_norm,
@@ -320,7 +320,7 @@ REDUCTIONS = family({
                               ("x",), _averaged, attributes=Reduction, symbol="Σx²", reads=Reads.INPUTS,
                               forward=lambda xp, x, *, axis, keepdims: _sum(xp, x * x, axis=axis, keepdims=keepdims),
                               backward=(lambda op, g, out, x, *, axis, keepdims:
-                                        2 * _restore(op, g, x, axis, keepdims) * x,)),
+                                        2 * restore(op, g, x, axis, keepdims) * x,)),
     "reduce_log_sum_exp": Gate("ln Σ e^x", "The logarithm of a sum of exponentials along axes, without overflow; -∞ "
                                            "of no elements. Equal infinities share the gradient evenly.",
                                ("x",), _averaged, attributes=Reduction, symbol="lnΣe",

@@ -146,6 +146,12 @@ def show(shape: Sequence[Dimension]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
+def allows(declared: Sequence[Dimension | str], shape: Shape) -> bool:
+    """Whether a shape is one of those that a declared shape allows: what is no number in that stands for any size."""
+    return len(shape) == len(declared) and all(
+        expected == size for expected, size in zip(declared, shape, strict=True) if isinstance(expected, int))
+
+
 def count(shape: Sequence[Dimension]) -> Dimension:
     """The number of elements."""
     return math.prod(shape)
