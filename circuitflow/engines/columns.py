@@ -34,7 +34,11 @@ class OverRows(CompiledFunction):
         """Write the outputs, then the gradients, into columns; arguments are what `columns_in` gives."""
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        """A column for every output and gradient; an argument is a column, or a number where every row has the same."""
+        """A column for every output and gradient; an argument is a column, or a number where every row has the same.
+
+        Raises:
+            InputError: an unknown name, a missing value, a wrong dtype, columns of different lengths, or none.
+        """
         bound, seeds, rows = columns_in(self.question, inputs, upstream)
         dtypes = [type_.dtype for type_ in self.question.outputs.values()]
         results = new_columns([*dtypes, *("float64" for _ in self.question.plan.wrt)], rows)
@@ -44,7 +48,11 @@ class OverRows(CompiledFunction):
 
 def columns_in(question: Question, inputs: Mapping[str, Any],
                upstream: Mapping[str, Any]) -> tuple[Bound, dict[int, Any], int]:
-    """What `Question.bind` gives and refuses, with columns where there are some, and the number of rows."""
+    """What `Question.bind` gives and refuses, with columns where there are some, and the number of rows.
+
+    Raises:
+        InputError: an unknown name, a missing value, a wrong shape or dtype, columns of different lengths, or none.
+    """
     nodes = question.circuit.nodes
     types = {name: node.types[0] for name, node in nodes.items() if node.is_argument}
     columns = _converted(inputs, types, "'{}'")
@@ -62,7 +70,11 @@ def columns_in(question: Question, inputs: Mapping[str, Any],
 
 
 def count_rows(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> int | None:
-    """How many rows columns have, which are equally long; None where there is no column."""
+    """How many rows columns have, which are equally long; None where there is no column.
+
+    Raises:
+        InputError: they are not equally long.
+    """
     lengths = {wording.format(printable(name, 60)): len(x) for wording, columns in
                (("'{}'", inputs), ("upstream '{}'", upstream)) for name, x in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -85,7 +97,11 @@ def _converted(arguments: Mapping[str, Any], types: Mapping[str, ArrayType], wor
 
 
 def in_memory(value: Any, name: str) -> Any:
-    """An array of another library, or a table, as an array of NumPy; anything else as it is."""
+    """An array of another library, or a table, as an array of NumPy; anything else as it is.
+
+    Raises:
+        InputError: it has no numbers in memory, or not one for every element.
+    """
     if isinstance(value, list | tuple | np.ndarray) or not hasattr(value, "__array__"):
         return value
     return copied(value, name)
@@ -112,6 +128,9 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bo
     block waits for nobody. The work for a block depends on the block alone, not on the number of threads. The last
     slice may go beyond the rows. Of the blocks that fail, the error of the first is raised, and no other block is
     begun.
+
+    Raises:
+        BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.
     """
     parts = (slice(start, start + block) for start in range(0, rows, block))
     if alone or rows <= block:

@@ -79,7 +79,11 @@ def _kept(texts: list[str]) -> Any:
 
 
 def folder() -> Path:
-    """The folder of the files: below `NUMBA_CACHE_DIR`, which numba reads too, else the user's folder for caches."""
+    """The folder of the files: below `NUMBA_CACHE_DIR`, which numba reads too, else the user's folder for caches.
+
+    Raises:
+        RuntimeError: the user has no home.
+    """
     if cache_folder := os.environ.get("NUMBA_CACHE_DIR"):
         return Path(cache_folder) / "circuitflow"
     if sys.platform == "win32":
@@ -111,7 +115,11 @@ def read(name: str) -> bytes | None:
 
 
 def write(name: str, data: bytes) -> None:
-    """Put contents in a file, whole or not at all, and remove old files above the limit."""
+    """Put contents in a file, whole or not at all, and remove old files above the limit.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
     path = folder() / name
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_private(os.stat(path.parent)):

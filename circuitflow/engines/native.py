@@ -31,6 +31,9 @@ def jitted(source: str | Callable[..., None], *, over_rows: bool = False) -> Cal
     It holds no lock of Python while it runs, and starts no threads: numba's own do not survive a fork, and one of its
     threading layers aborts the process when two threads meet in it. A loop over rows reads columns with `get` and fills
     them in with `put`; the compiler then computes several rows at once.
+
+    Raises:
+        MissingExtraError: numba is not installed.
     """
     try:
         import numba

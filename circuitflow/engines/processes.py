@@ -16,7 +16,11 @@ _is_cut_off = False
 
 
 def refuse_fork() -> None:
-    """Refuse to use JAX in a process that was forked from one in which JAX ran."""
+    """Refuse to use JAX in a process that was forked from one in which JAX ran.
+
+    Raises:
+        InputError: this process was forked from one in which JAX ran.
+    """
     if _is_cut_off:
         raise InputError("the engine jax hangs in this process, which was forked from one in which JAX ran; start "
                          "processes by spawn or forkserver, as with multiprocessing.get_context('spawn')")

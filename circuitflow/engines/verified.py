@@ -28,7 +28,11 @@ class Verified(CompiledFunction):
         self._engine, self.way = engine, f"{engine.way}, verified"
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        """The engine's answer; a `VerificationError` if it is not that of the interpreter."""
+        """The engine's answer; a `VerificationError` if it is not that of the interpreter.
+
+        Raises:
+            VerificationError: it is not that of the interpreter.
+        """
         answer = self._engine.answer(inputs, upstream)
         results = [np.asarray(x) for x in (*answer[0], *answer[1])]
         if not self._engine.over_rows:

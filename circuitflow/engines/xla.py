@@ -41,6 +41,10 @@ class Jitted(CompiledFunction):
             thresholds: see `CompiledFunction`.
             device: "cpu", "gpu" or a JAX device; by default JAX's own choice.
             rows: whether arguments may have one more axis, in front, that everything is done along.
+
+        Raises:
+            InputError: there is no such device, or JAX would hang in this process.
+            MissingExtraError: JAX is not installed.
         """
         super().__init__(question, thresholds)
         if find_spec("jax") is None:
@@ -62,7 +66,12 @@ class Jitted(CompiledFunction):
         self._compiled: dict[Any, Any] = {}
 
     def answer(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> Answer:
-        """JAX arrays; an `InputError` also if a gate depends on a value."""
+        """JAX arrays; an `InputError` also if a gate depends on a value.
+
+        Raises:
+            InputError: as `CompiledFunction.__call__`; or a gate depends on a value.
+            GateError: a gate could not be applied to the values that reached it.
+        """
         refuse_fork()
         library_of(inputs, upstream)  # refuses what is no array at all
         arguments = {key: self._array(key, value) for key, value in _keyed(inputs, upstream).items()}
@@ -160,7 +169,11 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _device(jax: Any, device: Any) -> Any:
-    """A JAX device by its name, or as it is."""
+    """A JAX device by its name, or as it is.
+
+    Raises:
+        InputError: there is none of that name.
+    """
     if not isinstance(device, str):
         return device
     try:

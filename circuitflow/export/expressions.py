@@ -49,7 +49,11 @@ class Expressions:
         return PYTHON.inlines(line, operand) if self.scalar else not isinstance(line.function, RuleCall)
 
     def right(self, line: Line, text: Callable[[Any], str]) -> str:
-        """The right side of a line; `text` writes a value. A line that calls what has no public name is refused."""
+        """The right side of a line; `text` writes a value. A line that calls what has no public name is refused.
+
+        Raises:
+            InputError: the line calls what has no public name.
+        """
         if self.scalar:
             return self._of_floats(line, text)
         if isinstance(line.function, RuleCall):

@@ -59,7 +59,11 @@ class Signature:
     """
 
     def __init__(self, derived: Derived, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> None:
-        """Bind the defaults."""
+        """Bind the defaults.
+
+        Raises:
+            InputError: an unknown input, or a default that does not fit.
+        """
         self._derived = derived
         question, circuit, plan = derived.question, derived.question.circuit, derived.question.plan
         inputs = {**{name: circuit.values[name] for name in derived.inputs if name in circuit.values}, **inputs}

@@ -265,7 +265,11 @@ GateTable = Mapping[str, Gate]
 
 
 def family(rows: GateTable, notes: Mapping[str, Note]) -> dict[str, Gate]:
-    """The rows of a family with their words; a row without words, or words without a row, are refused."""
+    """The rows of a family with their words.
+
+    Raises:
+        GateError: a row has no words, or words have no row.
+    """
     if alone := rows.keys() ^ notes.keys():
         raise GateError(f"a family needs words for each of its gates, and no others; see {', '.join(sorted(alone))}")
     return {name: gate.stating(replace(gate.facets, note=notes[name])) for name, gate in rows.items()}

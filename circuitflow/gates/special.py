@@ -49,7 +49,11 @@ class Namespace:
 
 
 def need_in_range(xp: Any, outside: Any, values: Any, message: str, error: type[Exception] = IndexError) -> None:
-    """Refuses values out of range, or adds the check to those of a `Namespace`; see `Check` for the arguments."""
+    """Refuses values out of range, or adds the check to those of a `Namespace`; see `Check` for the arguments.
+
+    Raises:
+        Exception: of the class `error`, with the message.
+    """
     if isinstance(xp, Namespace) and xp.checks is not None:
         xp.checks.append(Check(outside, values, message, error))
     elif bool(xp.any(outside)):

@@ -161,7 +161,11 @@ class _Files:
             self._files[key] = _File((root.source.text or "").encode(), root, is_read=True)
 
     def at(self, source: Source, name: str) -> _File:
-        """The file that a document names."""
+        """The file that a document names.
+
+        Raises:
+            ValueFaultError: it cannot be read.
+        """
         if self._carried:
             key, text = self._carried[place(source.folder, name)]
             return self._files.setdefault(key, _File(text.encode()))

@@ -23,14 +23,23 @@ class Bound(NamedTuple):
 
 
 def library_of(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None = None) -> Library:
-    """The one library of the values that a run is given: of inputs and of upstream gradients."""
+    """The one library of the values that a run is given: of inputs and of upstream gradients.
+
+    Raises:
+        InputError: these are no mappings by name, a value is no array, or there are arrays of several libraries.
+        MissingExtraError: arrays other than NumPy's need the extra `arrays`.
+    """
     need_mappings(inputs, upstream)
     return Library.of({**{f"'{printable(name, 60)}'": value for name, value in (inputs or {}).items()},
                        **{f"upstream '{printable(name, 60)}'": value for name, value in (upstream or {}).items()}})
 
 
 def need_mappings(inputs: Any, upstream: Any) -> None:
-    """Refuse inputs and upstream gradients that are no mappings by name."""
+    """Refuse inputs and upstream gradients that are no mappings by name.
+
+    Raises:
+        InputError: one of them is none.
+    """
     for what, values, example in (("inputs", inputs, "{'x': 1.0}"), ("upstream", upstream, "{'f': 1.0}")):
         if not isinstance(values, Mapping | None):
             raise InputError(f"{what} is {short(values)}; expected a mapping by id, such as {example}")
@@ -141,7 +150,11 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
 
 
 def by_output(circuit: Circuit, plan: Plan, upstream: Mapping[str, Any]) -> dict[str, Any]:
-    """Upstream gradients by the references in the question, one for each output."""
+    """Upstream gradients by the references in the question, one for each output.
+
+    Raises:
+        InputError: one belongs to no output that was asked for, or two to the same.
+    """
     gradients: dict[str, Any] = {}
     spellings: dict[str, str] = {}
     for name, value in upstream.items():

@@ -117,13 +117,21 @@ class Library(NamedTuple):
         return self.xp.asarray(np.array(array), device=array_api_compat.device(self.like))
 
     def to_numpy(self, array: Any) -> Any:
-        """An array of this library as one of NumPy; bfloat16 becomes float32, because NumPy has no bfloat16."""
+        """An array of this library as one of NumPy; bfloat16 becomes float32, because NumPy has no bfloat16.
+
+        Raises:
+            InputError: it has no numbers in memory, or not one for every element.
+        """
         if self.like is None:
             return array
         return copied(array, "the value")
 
     def dtype(self, name: str) -> Any:
-        """A dtype of this library; one that it does not have is refused."""
+        """A dtype of this library; one that it does not have is refused.
+
+        Raises:
+            InputError: the library does not have it.
+        """
         if not hasattr(self.xp, name):
             raise InputError(f"{self.xp.__name__.rpartition('.')[2]} has no {name}; give arrays of a library that has, "
                              "such as torch or JAX")
@@ -137,6 +145,9 @@ class Library(NamedTuple):
         """A value as an array of the expected dtype: numbers and lists take it, arrays must be safe to cast.
 
         Every number is kept exactly or refused; decimal fractions are rounded to the nearest of the dtype.
+
+        Raises:
+            InputError: it is no array of numbers that the dtype holds, or the library has no such dtype.
         """
         dtype = self.dtype(expected.dtype)
         if self.like is None or not is_foreign(value):

@@ -55,7 +55,11 @@ def forward_pass(plan: Plan, bound: Bound, track: Track = untracked, watch: Watc
 
 
 def apply(step: Step, xp: Any, values: list[Any]) -> None:
-    """Compute the output of one gate; a `GateError` names it if that fails."""
+    """Compute the output of one gate; a `GateError` names it if that fails.
+
+    Raises:
+        GateError: it could not be applied to the values that reached it.
+    """
     try:
         out = step.gate.forward(xp, *[values[slot] for slot in step.operands], **step.attributes)
     except Exception as error:
@@ -105,6 +109,10 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
 
     A rule that fails, or gives a wrong shape, is a `GateError`; one that needs a built-in gate which no document with
     this table can name, an `InputError`.
+
+    Raises:
+        GateError: its backward rule failed, or gave a wrong shape.
+        InputError: it needs a built-in gate that no document with this table of gates can name.
     """
     g, out = _upstream(step, op, gradients, values)
     if g is None:

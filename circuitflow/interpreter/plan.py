@@ -78,7 +78,11 @@ The outputs of the gate are the node's, by reference; after them may stand what 
 
 
 def references(spelling: object, option: str) -> tuple[str, ...] | None:
-    """One reference or several as a tuple, or None for the default; `option` is what an error names."""
+    """One reference or several as a tuple, or None for the default; `option` is what an error names.
+
+    Raises:
+        InputError: it is neither; the message begins with the name of the option.
+    """
     if spelling is None or isinstance(spelling, str):
         return None if spelling is None else (spelling,)
     refusal = InputError(f"{option} is {short(spelling)}; expected a reference to a node, or several")
@@ -161,7 +165,11 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
 
 
 def output_of(circuit: Network, reference: str, option: str) -> Output:
-    """The output that a reference means; the error begins with `option`, what asked for it."""
+    """The output that a reference means; the error begins with `option`, what asked for it.
+
+    Raises:
+        InputError: there is none; the message begins with what asked for it.
+    """
     output = circuit.find(reference)
     if output is None:
         if names := circuit.names_of(reference):

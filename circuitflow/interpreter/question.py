@@ -79,7 +79,11 @@ class Question:
         return FrugalPasses(self.plan, "needed")
 
     def need_scalars(self, remedy: str) -> None:
-        """Refuse a circuit that is not one of scalars alone, with a remedy."""
+        """Refuse a circuit that is not one of scalars alone, with a remedy.
+
+        Raises:
+            InputError: with the remedy.
+        """
         if not self.scalar:
             name = printable(self.circuit.name, 60)
             raise InputError(f"circuit '{name}' is not one of float64 scalars alone, {remedy}")
@@ -88,6 +92,10 @@ class Question:
         """The inputs, and the upstream gradients, of a call `answer(inputs, upstream=…, **named)`.
 
         An output of a call has two names, `h` and `h.y`. Its upstream gradient goes by the one that `of` has.
+
+        Raises:
+            InputError: one of the two is no mapping, an input is given twice, or an upstream gradient belongs to no
+                output that was asked for.
         """
         need_mappings(inputs, upstream)
         inputs, upstream = dict(inputs or {}), dict(upstream or {})
@@ -108,7 +116,11 @@ class Question:
             return bound, upstream_gradients(self.circuit, self.plan, library, bound.sizes, upstream, explicit=False)
 
     def interpret(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
-        """The answer of the reference interpreter."""
+        """The answer of the reference interpreter.
+
+        Raises:
+            GateError: a gate could not be applied to the values that reached it.
+        """
         with precise(bound.xp), np.errstate(all="ignore"):
             values, gradients = self._passes.run(bound, Vocabulary(bound.xp, self.circuit.gates), seeds)
         outputs = [values[slot] for slot in self.plan.of.values()]

@@ -34,7 +34,11 @@ class Derivation:
     """
 
     def __init__(self, circuit: Circuit, of: References, wrt: References) -> None:
-        """Schedule and write the forward part; a node without a gradient, or inside a call, is refused."""
+        """Schedule and write the forward part.
+
+        Raises:
+            InputError: a node is unknown, has no gradient, or lies inside a call.
+        """
         self.circuit = circuit
         options = {"of": references(of, "of"), "wrt": references(wrt, "wrt")}
         body = circuit.body
@@ -72,7 +76,11 @@ class Derivation:
         return {text: self.forward.wires[slot] for text, slot in self.plan.of.items()}
 
     def seed(self, hint: str, type_: ArrayType, description: str, **attributes: Any) -> Wire:
-        """A new input: the derivative that a sweep begins with. No input can declare a composed size."""
+        """A new input: the derivative that a sweep begins with. No input can declare a composed size.
+
+        Raises:
+            InputError: its shape has a size that is composed of named dimensions, which no input can declare.
+        """
         if "value" not in attributes:
             attributes["shape"] = [size if isinstance(size, int) else str(size) for size in type_.shape]
             for size in attributes["shape"]:

@@ -124,6 +124,9 @@ class Writer:
         """The row of a gate that a derivative is written with; a rule means the built-in gate where there is one.
 
         It is an `InputError` if the table has another row of this name, as a document cannot say that.
+
+        Raises:
+            InputError: a document cannot say that, because the table has another row of this name.
         """
         row, built_in = self.gates.get(gate), GATES.get(gate)
         if row is not None and (built_in is None or row is built_in or row.facets is built_in.facets):

@@ -101,7 +101,11 @@ class Trace:
         return self._record(RuleCall(rule, np, **attributes), operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-        """The result of a call on values: a value, a tuple of them, or what does not depend on values."""
+        """The result of a call on values: a value, a tuple of them, or what does not depend on values.
+
+        Raises:
+            Untraceable: the function may not be recorded.
+        """
         # These keywords decide whose memory a result has. A shape that depends on values is not that of the sample.
         if not keywords.keys().isdisjoint(("out", "where", "copy")) or not is_shaped(function, operands):
             raise Untraceable(getattr(function, "__name__", ""))
@@ -129,7 +133,11 @@ class Trace:
         return self._line(function, operands, keywords, [Value.like(self, x) for x in samples], several)
 
     def _record_named(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-        """A line whose result has a shape by rule; nothing is computed. Without a rule it is `Inseparable`."""
+        """A line whose result has a shape by rule; nothing is computed. Without a rule it is `Inseparable`.
+
+        Raises:
+            Inseparable: there is no rule.
+        """
         if function in (np.ones_like, np.zeros_like):
             x = operands[0]
             fill = np.asarray(function is np.ones_like, keywords.get("dtype") or x.dtype)

@@ -63,7 +63,11 @@ class Blocks:
     """Values and gradients of a batch, a block of rows at a time; safe to call from several threads at once."""
 
     def __init__(self, derived: Derived, arrays: Mapping[str, Any], thresholds: Thresholds) -> None:
-        """Tell what goes row by row; `Inseparable` if rows depend on one another, there is no batch, or it is small."""
+        """Tell what goes row by row; `Inseparable` if rows depend on one another, there is no batch, or it is small.
+
+        Raises:
+            Inseparable: rows depend on one another, there is no batch, or it is small.
+        """
         name, sizes = _batch(derived, arrays)
         self._count = sizes.pop(name)
         if self._count < max(2, thresholds.blocks * thresholds.block_rows):  # rules tell sizes of 0 and 1 from others
@@ -84,7 +88,11 @@ class Blocks:
         self._alone = any(line.function in PRODUCTS for line in stages.lines)
 
     def __call__(self, arrays: Mapping[str, Any]) -> list[Any]:
-        """The outputs and gradients; `Refused` if a gate refuses an operand."""
+        """The outputs and gradients; `Refused` if a gate refuses an operand.
+
+        Raises:
+            Refused: a gate refuses an operand.
+        """
         values: ById = {id(value): arrays[name] for name, value in self._stages.inputs.items()}
         results: ById = {id(x): np.empty(shape_for(x.shape, self._count), x.dtype)
                            for x in self._outputs if isinstance(x, Value) and is_named(x.shape)}
@@ -123,7 +131,11 @@ def _at(axis: int, rows: slice) -> tuple[slice, ...]:
 
 
 def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
-    """The name of the one leading dimension of sources, and the sizes of all names."""
+    """The name of the one leading dimension of sources, and the sizes of all names.
+
+    Raises:
+        Inseparable: there is none, or there are several.
+    """
     sizes: dict[str, int] = {}
     leading: set[str] = set()
     for name, array in arrays.items():
@@ -139,7 +151,11 @@ def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, 
 
 def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Shape],
             thresholds: Thresholds) -> Program:
-    """The stages, every value of which has the batch as one axis or as none."""
+    """The stages, every value of which has the batch as one axis or as none.
+
+    Raises:
+        Inseparable: a value has it otherwise, or there is no program for a batch of any size.
+    """
     stages = branch_free(derived.named_program(arrays, shapes), thresholds.selected_size)
     for value in (*stages.inputs.values(), *(value for line in stages.lines for value in line.results)):
         if is_named(value.shape):
@@ -150,7 +166,11 @@ def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Sh
 
 
 def _axis(shape: Shape) -> int:
-    """The axis of the rows; `Inseparable` if there are several, or one for more than the rows."""
+    """The axis of the rows; `Inseparable` if there are several, or one for more than the rows.
+
+    Raises:
+        Inseparable: there are several, or one for more than the rows.
+    """
     axes = [i for i, size in enumerate(shape) if isinstance(size, Size)]
     if len(axes) > 1 or not str(shape[axes[0]]).isidentifier():
         raise Inseparable("rows along several axes, or not alone along one")

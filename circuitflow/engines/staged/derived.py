@@ -65,6 +65,10 @@ class Derived:
 
         Only rules of built-in gates are written down for sizes without a number: they compare a size with 0 and 1
         alone. Those of other rows may do anything with one, and are `Inseparable`.
+
+        Raises:
+            Inseparable: a rule needs a number for a size, a gate refuses operands like these, or a row is a program's
+                own.
         """
         own = [name for name, row in self.circuit.gates.items() if row is not GATES.get(name)]
         if own:

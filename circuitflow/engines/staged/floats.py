@@ -41,7 +41,11 @@ class Staged(OfDerived, Backed):
 
     def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None,
                  stages: Program | None = None) -> None:
-        """Write the stages down, unless they are there already; errors are those of `Derived`."""
+        """Write the stages down, unless they are there already; errors are those of `Derived`.
+
+        Raises:
+            InputError, GateError: see `Derived`.
+        """
         super().__init__(question, thresholds, derived)
         program = stages or scalar_program(self.derived)
         assert program is not None  # noqa: S101

@@ -32,6 +32,9 @@ def python_loops(operation: Operation, gates: GateTable) -> tuple[Callable[..., 
     The loop forward takes the values, the slots of the results, and a list of slots for each operand, or for each gate
     where there are any number of operands. The one back has the gradients after the values, and takes all lists from
     their ends.
+
+    Raises:
+        Untaped: the gate has no body of floats.
     """
     names = {**NAMES, "zip": zip, "range": range, "len": len}
     columns = [f"c{i}" for i in range(len(operation.truths))] or ["operands"]
@@ -48,7 +51,11 @@ def python_loops(operation: Operation, gates: GateTable) -> tuple[Callable[..., 
 
 def _statements(operation: Operation, gates: GateTable, dialect: Dialect,
                 row: str = "") -> tuple[list[str], list[str]]:
-    """Statements for one gate, forward and back; `row` is the second index, where there are rows."""
+    """Statements for one gate, forward and back; `row` is the second index, where there are rows.
+
+    Raises:
+        Untaped: a rule does what floats cannot.
+    """
     if operation.loop:
         return _many(operation, row)
     gate, attributes = gates[operation.kind], dict(operation.attributes)
@@ -114,6 +121,10 @@ def compile_passes(operations: Sequence[Operation], gates: GateTable, *, rows: b
 
     The function takes the runs, rows and operands of a tape; an array of values and one of gradients, stacked, which it
     fills in from the values of the sources; and the slots and numbers of the upstream gradients.
+
+    Raises:
+        Untaped: a gate has no body of floats.
+        MissingExtraError: numba is not installed.
     """
     forward = ["def loop(runs, rows, operands, numbers, seeded, seeds):",
                "    v, d = numbers[0], numbers[1]",
