@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType, Gate, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
 from circuitflow.graph.network import Node
@@ -96,7 +97,8 @@ def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequenc
                                        operands, wanted, node.attributes)
         fitted = [None if wire is None else _fitted(writer, node, wire, operand)
                   for wire, operand in zip(sent, operands, strict=True)]
-    except (ShapeError, TypeError, AttributeError):  # a rule that looks at numbers
+    # A rule looks at numbers, or needs a built-in gate that the table does not have.
+    except (ShapeError, TypeError, AttributeError, InputError):
         return nothing
     return [_expression(writer, wire) if wire is not None and want else None
             for wire, want in zip(fitted, wanted, strict=True)]

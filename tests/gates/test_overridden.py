@@ -178,6 +178,17 @@ def test_a_table_without_a_gate_that_a_gradient_needs():
         cf.gradient(neuron({name: row for name, row in GATES.items() if name != "mul"}))
 
 
+@pytest.mark.parametrize("row", [altered(GATES["mul"]), None], ids=["own", "none"])
+def test_a_rule_without_the_built_in_gate_that_it_needs_is_explained_in_numbers(row):
+    square = cf.Gate("x^2", "Mine.", ("x",), lambda x: x, lambda xp, x: x * x, (lambda op, g, out, x: g * (x + x),))
+    gates = {name: gate for name, gate in {**GATES, "mul": row, "own": square}.items() if gate is not None}
+    circuit = cf.loads('{"circuitflow": "1.0", "outputs": ["f"], "nodes": [{"id": "x", "gate": "input", "value": 3},'
+                       '{"id": "f", "gate": "own", "inputs": ["x"]}]}', gates=gates)
+    result = cf.Executor(circuit).run()
+    assert "dx" in str(cf.explain(result))
+    assert cf.draw(result, "html")
+
+
 def test_facets_are_stated_and_never_copied():
     mul = GATES["mul"]
     assert mul.facets.neutral == 1
