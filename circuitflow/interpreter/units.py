@@ -22,11 +22,7 @@ from circuitflow.interpreter.plan import Plan, make_plan
 
 def unit_gate(node: Node, receivers: Sequence[bool]) -> Gate:
     """A node with subcircuits as a gate: its value, and the contributions to the operands that receive one."""
-    if node.kind == "scan":
-        return _Scan(node, receivers).gate
-    if node.kind == "if":
-        return _choice(node, receivers)
-    return _unit(node, receivers)
+    return _Scan(node, receivers).gate if node.kind == "scan" else _choice(node, receivers)
 
 
 def _gate(node: Node, forward: Any, backward: Any, hidden: Sequence[str] = ()) -> Gate:
@@ -87,32 +83,18 @@ def _names(node: Node, receivers: Sequence[bool]) -> list[str]:
     return [str(edge.port) for edge, receives in zip(node.operands, receivers, strict=True) if receives]
 
 
-def _unit(node: Node, receivers: Sequence[bool]) -> Gate:
-    """A checkpoint."""
-    ports = [str(edge.port) for edge in node.operands]
-    application = _Application(node.attributes["circuit"], _names(node, receivers), node.id)
-
-    def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
-        return tuple(application.outputs(application.forward(xp, dict(zip(ports, operands, strict=True)))))
-
-    def backward(op: Any, g: Any, out: Any, *operands: Any) -> list[Any]:
-        sent = application.backward(op, dict(zip(ports, operands, strict=True)), g)
-        return [sent.get(port) for port in ports]
-
-    return _gate(node, forward, backward)
-
-
 def _choice(node: Node, receivers: Sequence[bool]) -> Gate:
-    """An if: `then` and `else` take what they need of the operands."""
-    ports = [str(edge.port) for edge in node.operands]
+    """An if, whose `then` and `else` take what they need of the operands; or a checkpoint, which has no choice."""
+    ports, is_if = [str(edge.port) for edge in node.operands], node.kind == "if"
     names = _names(node, receivers)
-    branches = {key: _Application(body, [name for name in names if name in body.inputs], f"{node.id}/{key}")
+    branches = {key: _Application(body, [name for name in names if name in body.inputs],
+                                  f"{node.id}/{key}" if is_if else node.id)
                 for key, body in node.attributes.items()}
-    order = list(node.attributes["then"].outputs)
+    order = list(next(iter(branches.values())).body.outputs)
 
     def chosen(operands: Sequence[Any]) -> tuple[_Application, dict[str, Any], list[str]]:
         inputs = dict(zip(ports, operands, strict=True))
-        branch = branches["then" if bool(inputs["condition"]) else "else"]
+        branch = branches["circuit" if not is_if else "then" if bool(inputs["condition"]) else "else"]
         return branch, {name: inputs[name] for name in branch.body.inputs}, list(branch.body.outputs)
 
     def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
@@ -124,7 +106,7 @@ def _choice(node: Node, receivers: Sequence[bool]) -> Gate:
         branch, inputs, names = chosen(operands)
         upstream = dict(zip(order, g, strict=True))
         sent = branch.backward(op, inputs, [upstream[name] for name in names])
-        return [marked(op, sent.get(port)) for port in ports]
+        return [marked(op, sent.get(port)) if is_if else sent.get(port) for port in ports]
 
     return _gate(node, forward, backward)
 
