@@ -119,10 +119,7 @@ def application(gate: str, operands: Iterable[str], most: int = 12) -> str:
 def nearest(word: str, spellings: Collection[str], least: float = 0.6) -> str:
     """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates.
 
-    Args:
-        word: the wrong spelling.
-        spellings: the right ones.
-        least: the least similarity by difflib's measure, in which equal words have 1.
+    `least` is the smallest similarity that counts, by difflib's measure, in which equal words have 1.
     """
     candidates = list(itertools.islice((k for k in spellings if abs(len(k) - len(word)) <= 3), 1000))
     exchanged = [k for k in candidates if sorted(k) == sorted(word)]  # two letters in the wrong order
@@ -168,11 +165,7 @@ def rows(value: Any, *, columns: int | None = COLUMNS, lines: int | None = LINES
          shown: Callable[[Any], str] = number) -> str:
     """An array row by row, each on a line of its own. The text counts the rows and elements that it leaves out.
 
-    Args:
-        value: a number or an array.
-        columns: the most elements of a row to show; None for all.
-        lines: the most rows to show; None for all.
-        shown: gives the text of a number.
+    `lines` is the most rows and `columns` the most elements of a row; None is all. `shown` gives the text of a number.
     """
     shape = getattr(value, "shape", ())
     if not shape or 0 in shape:

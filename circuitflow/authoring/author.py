@@ -39,6 +39,11 @@ class Author(Writer):
     wire = AuthoredWire
 
     def __init__(self, gates: GateTable, dtype: str, folder: str | os.PathLike[str] | None = None) -> None:
+        """Begin without nodes.
+
+        Raises:
+            InputError: a document has no such dtype.
+        """
         if dtype not in ("float64", "float32"):
             raise InputError(f"the dtype of a circuit is float64 or float32, not {short(dtype)}")
         super().__init__(gates, dtype)
@@ -135,12 +140,7 @@ class Author(Writer):
         self.outputs += self._as_wires([wire])
 
     def emit(self, gate: str, *operands: Any, **attributes: Any) -> Any:
-        """The output of a gate, or a tuple of them where it has several.
-
-        Args:
-            gate: its name.
-            operands: wires, numbers and arrays; what is no wire becomes a constant.
-            attributes: the gate's.
+        """The output of a gate, or a tuple of them where it has several. Numbers and arrays become constants.
 
         Raises:
             InputError: there is no such gate, or it does not take such operands or attributes.

@@ -74,14 +74,7 @@ def kind(x: Any) -> Any:
 
 
 def together(w: Any, xs: Iterable[Any], *, weak: bool = False, dtype: Any = None) -> list[Any]:
-    """Wires of one dtype.
-
-    Args:
-        w: the writer.
-        xs: operands.
-        weak: whether Python numbers take the dtype of the other operands.
-        dtype: the dtype; NumPy's common one by default.
-    """
+    """Wires of one dtype, NumPy's common one by default. `weak`: Python numbers take that of the other operands."""
     operands = [plain(w, x) if weak else array(w, x) for x in xs]
     if any(isinstance(x, Wire) and x.type.dtype == "bfloat16" for x in operands):  # NumPy has none
         return operands

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -70,6 +70,16 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
     def __init__(self, *of: Any) -> None:
         super().__init__(*of)
         self.buffer = Buffer()
+
+    if TYPE_CHECKING:  # NumPy's mixin says Any
+        def __add__(self, other: Any) -> AuthoredWire: ...
+        def __neg__(self) -> AuthoredWire: ...
+
+        __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __add__  # type: ignore[assignment]
+        __or__ = __ror__ = __xor__ = __rxor__ = __and__ = __rand__ = __radd__ = __sub__ = __rsub__ = __add__
+        __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __mod__ = __rmod__ = __matmul__ = __rmatmul__ = __add__
+        __rpow__ = __add__
+        __pos__ = __invert__ = __abs__ = __neg__
 
     # NumPy's protocols for foreign arrays, NEP 13 and NEP 18
 
@@ -169,8 +179,9 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
         """Refused: it would change the wire."""
         raise InputError("a wire is not sorted in place; write np.sort(x)")
 
-    def __pow__(self, other: Any, *modulus: Any) -> Any:
-        return self.__array_ufunc__(np.power, "__call__", self, other, *modulus)
+    def __pow__(self, other: Any, *modulus: Any) -> AuthoredWire:
+        power: AuthoredWire = self.__array_ufunc__(np.power, "__call__", self, other, *modulus)
+        return power
 
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other

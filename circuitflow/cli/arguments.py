@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from inspect import Signature, signature
 from pathlib import Path
@@ -62,11 +63,7 @@ NewDocument = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE
 
 @dataclass(frozen=True)
 class Request:
-    """The contents of the options: a circuit, and the arguments of `Executor.run`.
-
-    Attributes:
-        sources: the names of the files that were read; some of them may not exist.
-    """
+    """The contents of the options: a circuit, the arguments of `Executor.run`, and the files read, if they exist."""
 
     circuit: cf.Circuit
     inputs: Mapping[str, Any]
@@ -107,16 +104,13 @@ class Options:
             raise InputError("--forward leaves gradients out, so --wrt and --upstream have no meaning beside it; leave "
                              "out one or the other")
         circuit = load_circuit(self.file, self.limit, self.gates)
-        types = {name: circuit.nodes[name].types[0] for name in circuit.nodes}
         values: dict[str, Any] = {}
         if self.inputs is not None:
             faults = Faults()
             source = read(self.inputs, faults, circuit.limits)
             document: dict[str, Any] = parse_as(TypeAdapter(dict[str, Value]), source, faults) or {}
-            values = _arrays({name: (value, (name,)) for name, value in document.items()}, types, source, faults)
-        for text in self.assignments:
-            name, value, source = assigned(text, "--set", circuit.limits)
-            values |= _arrays({name: (value, ())}, types, source, Faults())
+            values = _arrays({name: (value, (name,)) for name, value in document.items()}, circuit, source, faults)
+        values |= arrays(self.assignments, "--set", circuit)
         sources = [self.file, *circuit.files, *gate_files(self.gates), *([self.inputs] if self.inputs else []),
                    *assigned_values([*self.assignments, *self.upstream])]
         return Request(circuit, values, split(self.of), split(self.wrt), arrays(self.upstream, "--upstream", circuit),
@@ -210,8 +204,7 @@ def arrays(assignments: list[str], option: str, circuit: cf.Circuit) -> dict[str
     values: dict[str, Any] = {}
     for text in assignments:
         name, value, source = assigned(text, option, circuit.limits)
-        output = circuit.find(name)
-        values |= _arrays({name: (value, ())}, {name: circuit.type_of(output)} if output else {}, source, Faults())
+        values |= _arrays({name: (value, ())}, circuit, source, Faults())
     return values
 
 
@@ -226,54 +219,42 @@ def assigned(text: str, option: str, limits: cf.Limits = DEFAULT) -> tuple[str, 
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InputError(f"{option} {printable(text, 60)}: expected ID=VALUE, such as {option} x=3")
-    faults = Faults()
-    try:
-        source = Source(f"{option} {printable(name, 60)}", json.dumps(_number(value)), Path(), limits)
-    except ValueError:
-        source = Source(f"{option} {printable(name, 60)}", value, Path(), limits)
-        if value[:1] not in ("[", "{", '"') and value not in ("true", "false") and not _is_number(value):
-            if not os.path.isfile(value):
-                raise InputError(f"{option} {printable(text, 60)}: '{printable(value, 60)}' is no number, no JSON and "
-                                 "no file") from None
-            source = read(value, faults, limits)
+    faults, number = Faults(), _number(value)
+    source = Source(f"{option} {printable(name, 60)}", number or value, Path(), limits)
+    if number is None and value[:1] not in ("[", "{", '"') and value not in ("true", "false"):
+        if not os.path.isfile(value):
+            raise InputError(f"{option} {printable(text, 60)}: '{printable(value, 60)}' is no number, no JSON and no "
+                             "file")
+        source = read(value, faults, limits)
     content: Any = parse_as(TypeAdapter(Value), source, faults)
     faults.raise_if_any()
     return name, content, source
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _number(text: str) -> str | None:
+    """The JSON of a number that is written as in Python, such as .5 and inf; None where it is none.
 
-
-def _number(text: str) -> int | float | str:
-    """A number as Python writes one, so that .5 and inf are numbers; as documents have it where it is not finite.
-
-    Raises:
-        ValueError: it is none, or a float would make it infinite or 0.
+    A number that a float would make infinite or 0 stays as it is, so that it is refused.
     """
-    try:
-        return int(text)
-    except ValueError:
+    with suppress(ValueError):
+        return json.dumps(int(text))
+    with suppress(ValueError):
         value = float(text)
-        if "inf" not in text.casefold() and is_lost(text, value):
-            raise
-        return spelled(value)  # type: ignore[no-any-return]
+        return text if "inf" not in text.casefold() and is_lost(text, value) else json.dumps(spelled(value))
+    return None
 
 
-def _arrays(values: Mapping[str, tuple[Any, Pointer]], types: Mapping[str, cf.ArrayType], source: Source,
+def _arrays(values: Mapping[str, tuple[Any, Pointer]], circuit: cf.Circuit, source: Source,
             faults: Faults) -> dict[str, Any]:
-    """The arrays of values, each in the dtype that is expected of it unless it declares its own.
+    """The arrays of values, each in the dtype of its node unless it declares its own.
 
     Raises:
         DocumentError: a value is not one.
     """
     entries = {}
     for name, (value, pointer) in values.items():
-        expected = types[name].dtype if name in types else "float64"
+        output = circuit.find(name)
+        expected = circuit.type_of(output).dtype if output else "float64"
         entries[name] = Datum(f"'{printable(name, 60)}': ", value, None if getattr(value, "dtype", None) else expected,
                               expected, source, pointer)
     converted = read_values(entries, TensorFiles(source.limits, faults.nearest), faults)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from circuitflow.document.model import DTYPES, MODELS
-from circuitflow.explanations.catalogue import Attribute
+from circuitflow.explanations.catalogue import Attribute, details, document_of
 
 _TAKES = {
     "value": "a number, nested lists of numbers, or an object with 'data', 'file' or 'random'",
@@ -41,7 +41,9 @@ def kind(name: str) -> Kind:
             default = "required" if info.is_required() else "none" if info.default is None else (
                 str(info.default).lower())
             keys.append(Attribute(key, _MEANINGS.get(key) or str(info.description), _TAKES[key], default))
-    return Kind(" ".join((model.__doc__ or "").split()), keys, _document(*_EXAMPLES[name]))
+    nodes, output, *circuits = _EXAMPLES[name]
+    example = document_of(nodes.strip().split("\n"), [output], *circuits)
+    return Kind(" ".join((model.__doc__ or "").split()), keys, example)
 
 
 def page() -> Iterator[str]:
@@ -49,26 +51,9 @@ def page() -> Iterator[str]:
     yield ""
     yield "## Kinds of nodes"
     for name in MODELS:
-        told = kind(name)
-        yield ""
-        yield f"### {name}"
-        yield ""
-        yield told.summary
-        yield ""
-        yield "| key | meaning | takes | default |"
-        yield "|---|---|---|---|"
-        yield from (f"| {' | '.join(key)} |" for key in told.keys)
-        yield ""
-        yield "```json"
-        yield told.example
-        yield "```"
-
-
-def _document(nodes: str, outputs: str, circuits: str = "") -> str:
-    lines = ",\n".join(f"    {line}" for line in nodes.strip().splitlines())
-    inner = ",\n".join(f"    {line}" for line in circuits.strip().splitlines())
-    before = f'  "circuits": {{\n{inner}\n  }},\n' if inner else ""
-    return f'{{\n  "circuitflow": "1.0",\n{before}  "nodes": [\n{lines}\n  ],\n  "outputs": ["{outputs}"]\n}}'
+        description = kind(name)
+        yield f"\n### {name}\n\n{description.summary}"
+        yield from details("key", description.keys, description.example)
 
 
 _DOUBLE = """

@@ -30,13 +30,7 @@ def emit(output: str | None, content: str | bytes) -> None:
 
 
 def form_of(output: str, forms: Collection[str], kind: str, default: str) -> str:
-    """The form of a file by the ending of its name.
-
-    Args:
-        output: the name; "-", pipes and devices need no ending.
-        forms: the endings, without the dot.
-        kind: a word for the contents, for the message.
-        default: the form of outputs without an ending.
+    """The form of a file by the ending of its name, without the dot. "-", pipes and devices have a default.
 
     Raises:
         InputError: there is no such form.
@@ -50,11 +44,7 @@ def form_of(output: str, forms: Collection[str], kind: str, default: str) -> str
 
 
 def apart(output: str | None, sources: Iterable[str | None]) -> None:
-    """Refuses an output that is one of the inputs.
-
-    Args:
-        output: the file that a command writes; None and "-" are standard output.
-        sources: the files that it reads; "-" is standard input. Missing files do not count.
+    """Refuses an output that is one of the inputs. Names are those of the command line; missing files do not count.
 
     Raises:
         InputError: the output is one of the sources, also by another name.

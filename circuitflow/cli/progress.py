@@ -14,13 +14,7 @@ PATIENCE = 1.0
 
 
 def track(steps: Iterable[Any], description: str, total: int | None = None) -> Iterator[Any]:
-    """Iterate over steps, with a progress bar after a second.
-
-    Args:
-        steps: the steps.
-        description: the text before the bar.
-        total: the number of steps, if they have no length and it is known.
-    """
+    """Iterate over steps, with a progress bar after a second. `total` counts steps that have no length."""
     if not sys.stderr.isatty():
         yield from steps
         return

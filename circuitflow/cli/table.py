@@ -61,12 +61,7 @@ class TableRun:
 def run_table(table: str, output: str, run: TableRun) -> None:
     """Write the columns that are kept, and one for every output and every gradient, in the order of the rows.
 
-    After an error no output file is left.
-
-    Args:
-        table: a file of Parquet, Arrow, delimited text or JSON Lines, by its ending; - reads CSV from standard input.
-        output: a file of Parquet, Arrow or CSV; - writes CSV to standard output.
-        run: the question for every row.
+    After an error no output file is left. The endings of names choose the formats; - is CSV on a standard stream.
 
     Raises:
         InputError: the table cannot be read, or does not fit the question; the message names row and column.
@@ -169,9 +164,7 @@ def results(answer: tuple[Any, dict[str, Any]]) -> list[Any]:
 def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """A function that writes columns; the file appears under its name when all are written.
 
-    Args:
-        output: a file; - is CSV on standard output.
-        kinds: the columns: a dtype, an Arrow type, or None for text, by name.
+    The kind of a column is a dtype, an Arrow type, or None for text.
     """
     form = form_of(output, [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")], "a table", "csv")
     if output == "-":

@@ -56,12 +56,7 @@ def warn_of(unused: Sequence[str]) -> None:
 
 
 def sum_of(outputs: Collection[str], *, is_weighted: bool) -> str:
-    """The sum as which several outputs are differentiated, in words.
-
-    Args:
-        outputs: their names.
-        is_weighted: whether there are upstream gradients on them.
-    """
+    """The sum as which several outputs are differentiated, in words; weighted by upstream gradients, if there are."""
     sum_ = " + ".join(outputs) if len(outputs) <= 4 else f"of the {len(outputs)} outputs"
     return f"gradients of the sum {sum_}" + (", each times its upstream gradient" if is_weighted else "")
 

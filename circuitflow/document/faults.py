@@ -80,16 +80,8 @@ class Faults:
         """Note a fault at a path of a document.
 
         Of several faults at one place the first is kept: what the later ones say follows from it. What the place lacks
-        is a fault of its own.
-
-        Args:
-            source: the document.
-            message: what was found, what was expected, the remedy; names the node.
-            path: keys and positions that lead to the place.
-            node: id of the node at fault.
-            key: point at the last key of the path, not at its value.
-            offset: the place in the text, where it is known.
-            lacks: what is missing there.
+        is a fault of its own. With `key` the fault is the last key of the path, not its value. The offset is the place
+        in the text, where it is known.
 
         Raises:
             DocumentError: there are too many to go on.

@@ -50,11 +50,7 @@ def beside(folder: Path | None, name: str) -> Iterator[Beside]:
     """The regular file that a document names, opened once. All checks are made on the open file.
 
     Links are followed while they stay in the folder. Then every folder on the way is opened without following links, so
-    that a link that appears meanwhile is refused.
-
-    Args:
-        folder: the document's own folder; None for a text that has none.
-        name: a relative path with forward slashes.
+    that a link that appears meanwhile is refused. A text has no folder.
 
     Raises:
         ValueFaultError: the name is absolute or leads out of the folder, also through a link; or what is there is no

@@ -57,11 +57,7 @@ def native(value: Any, name: str) -> Any:
     - Tables (pandas, polars, pyarrow) become their numbers in order; labels do not count.
     - NumPy's arrays of objects become lists.
 
-    Dtypes and the shape of lists are not checked here.
-
-    Args:
-        value: what is given.
-        name: what errors call it.
+    Dtypes and the shape of lists are not checked here. Errors call the value by the name.
 
     Raises:
         InputError: it is anything else: None, bytes, complex numbers, masked elements, a traced value, a table with
@@ -97,12 +93,7 @@ def _native(value: Any, name: str, index: tuple[int, ...], inside: tuple[int, ..
 
 
 def as_array(value: Any, name: str, expected: str = "a number or a rectangular array of numbers") -> Any:
-    """A value as an array of NumPy in the dtype of its numbers.
-
-    Args:
-        value: what is given.
-        name: what errors call it.
-        expected: what errors say of it.
+    """A value as an array of NumPy in the dtype of its numbers. Errors say its name and what is expected.
 
     Raises:
         InputError: it is no value, its lists are not rectangular, or documents do not have its dtype.
@@ -196,12 +187,8 @@ def copied(value: Any, name: str) -> Any:
 def as_numpy(value: Any, dtype: str, name: str) -> Any:
     """A number, nested lists or a NumPy array as an array of a dtype.
 
-    Decimal fractions are rounded to the nearest number of the dtype. Arrays must be safe to cast to it.
-
-    Args:
-        value: what is given.
-        dtype: what is expected; "bfloat16" gives a float32 array, because NumPy has no bfloat16.
-        name: what errors call the value.
+    Decimal fractions are rounded to the nearest number of the dtype. Arrays must be safe to cast to it. For
+    "bfloat16" the array is float32, because NumPy has no bfloat16.
 
     Raises:
         InputError: a value that is no number, that the dtype cannot hold, or that a mask hides.
@@ -256,14 +243,7 @@ def is_safe(found: str, dtype: str) -> bool:
 
 
 def refuse_lost(xp: Any, value: Any, cast: Any, dtype: str, name: str) -> None:
-    """Refuse 64-bit integers that were rounded when they were cast to a float.
-
-    Args:
-        xp: the namespace of both arrays.
-        value: before the cast.
-        cast: after it.
-        dtype: of `cast`.
-        name: what the error calls the value.
+    """Refuse 64-bit integers that were rounded when they were cast to a float of a dtype.
 
     Raises:
         InputError: with the first number that was rounded, and its position.

@@ -32,15 +32,7 @@ class Stream(io.FileIO):
     """
 
     def __init__(self, descriptor: int, mode: str, name: str, *, remark: str = "", closefd: bool = True) -> None:
-        """Take over a descriptor.
-
-        Args:
-            descriptor: of the open file.
-            mode: "r" or "w".
-            name: of the file, safe for a terminal.
-            remark: ends the message of a failure.
-            closefd: whether closing this closes the descriptor.
-        """
+        """Take over a descriptor; the name is safe for a terminal, and the remark ends the message of a failure."""
         super().__init__(descriptor, mode, closefd=closefd)
         self.shown, self.remark, self.failed = name, remark, False
 

@@ -159,12 +159,7 @@ def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | Non
 
 
 def parsed_value(value: Any, beside: Source, name: str) -> Any:
-    """A value that a program gives as documents have it, by the document's own types.
-
-    Args:
-        value: a model, or what JSON has.
-        beside: the document that it is to stand in.
-        name: of the node.
+    """The value of a node, a model or JSON, by the types of the document that it is to stand in.
 
     Raises:
         InputError: JSON cannot say it.

@@ -28,13 +28,7 @@ def _rewritten(body: _Body, rewrite: Callable[[Body], dict[str, Any]]) -> _Body:
 
 
 def with_stored(document: Document, values: Mapping[str, Any], dtypes: Mapping[str, str]) -> Document:
-    """The same circuit with other values of some of its inputs, parameters and constants.
-
-    Args:
-        document: the document.
-        values: as documents have them, by id.
-        dtypes: the dtype of each of these nodes, which stays.
-    """
+    """The same circuit with other values of some of its inputs, parameters and constants, whose dtypes stay."""
     nodes = []
     for node in document.nodes:
         if node.id in values:

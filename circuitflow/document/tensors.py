@@ -60,22 +60,13 @@ class TensorFiles:
     """
 
     def __init__(self, limits: Limits = DEFAULT, nearest: Callable[[str, Collection[str]], str] = nearest) -> None:
-        """Begin without files.
-
-        Args:
-            limits: how large they may be.
-            nearest: suggests the nearest right spelling of a tensor's name.
-        """
+        """Begin without files; `nearest` suggests the nearest right spelling of a tensor's name."""
         self.limits, self._nearest = limits, nearest
         self._open: dict[tuple[int, int], _Open] = {}
         self._headers = self._digested = 0
 
     def tensor(self, folder: Path | None, value: TensorFile) -> Tensor:
-        """The tensor that a value names.
-
-        Args:
-            folder: the document's own folder; None for a text that has none.
-            value: names the file, the tensor, and the digest that the file must have, if any.
+        """The tensor that a value names, in a file of the document's folder that must have the digest, if any.
 
         Raises:
             ValueFaultError: there is no such file, or it leads out of the folder, is no safetensors file, too large, or

@@ -41,17 +41,9 @@ class Announced(NamedTuple):
 
 def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | None,
              files: TensorFiles) -> Array:
-    """The array that a value of a document stands for. Its size is counted already; see `announced`.
+    """The read-only array that a value of a document stands for. Its size is counted already; see `announced`.
 
-    Args:
-        value: as the document holds it.
-        dtype: the dtype that the node declares, or None.
-        default: the document's dtype, for numbers that say none of their own.
-        folder: where tensor files lie.
-        files: those that are open already.
-
-    Returns:
-        A read-only array.
+    `dtype` is what the node declares, and `default` the document's dtype, for numbers that say none of their own.
 
     Raises:
         ValueFaultError: with the path of the place inside the value.

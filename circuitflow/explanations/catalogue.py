@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from circuitflow.document.faults import expected
@@ -99,16 +99,16 @@ def page(table: GateTable = GATES) -> Iterator[str]:
             yield gate.summary
             yield ""
             yield from (f"- {heading}: {text}" for heading, text in facts(gate))
-            if rows := attributes(gate):
-                yield ""
-                yield "| attribute | meaning | takes | default |"
-                yield "|---|---|---|---|"
-                yield from (f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
-            if document := example(name, table):
-                yield ""
-                yield "```json"
-                yield document
-                yield "```"
+            yield from details("attribute", attributes(gate), example(name, table))
+
+
+def details(heading: str, rows: Sequence[Attribute], document: str) -> Iterator[str]:
+    """A table of attributes or keys, and an example, in Markdown; each of them may be empty."""
+    if rows:
+        yield f"\n| {heading} | meaning | takes | default |\n|---|---|---|---|"
+        yield from (f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
+    if document:
+        yield f"\n```json\n{document}\n```"
 
 
 # Examples -------------------------------------------------------------------------------------------------------------
@@ -131,7 +131,12 @@ def example(name: str, table: GateTable = GATES) -> str:
                 gate.shape(*map(_type, ports, values), **{**gate.defaults, **note.example})
             except ShapeError:
                 continue
-            return _document(name, gate, ports, values)
+            nodes: list[dict[str, Any]] = [{"id": port, "gate": "input", "value": value,
+                                            **({"dtype": "int64"} if port in _WHOLE else {})}
+                                           for port, value in zip(ports, values, strict=True)]
+            nodes.append({"id": "f", "gate": name, "inputs": list(ports), **note.example})
+            outputs = [f"f.{output}" for output in _outputs(gate)] or ["f"]
+            return document_of(map(json.dumps, nodes), outputs)
     return ""
 
 
@@ -147,11 +152,10 @@ def _type(port: str, value: Any) -> ArrayType:
     return ArrayType(tuple(shape), "bool" if isinstance(value, bool) else "int64" if port in _WHOLE else "float64")
 
 
-def _document(name: str, gate: Gate, ports: Sequence[str], values: Sequence[Any]) -> str:
-    nodes: list[dict[str, Any]] = [{"id": port, "gate": "input", "value": value,
-                                    **({"dtype": "int64"} if port in _WHOLE else {})}
-                                   for port, value in zip(ports, values, strict=True)]
-    nodes.append({"id": "f", "gate": name, "inputs": list(ports), **gate.facets.note.example})
-    lines = ",\n".join(f"    {json.dumps(node)}" for node in nodes)
-    outputs = [f"f.{output}" for output in _outputs(gate)] or ["f"]
-    return f'{{\n  "circuitflow": "1.0",\n  "nodes": [\n{lines}\n  ],\n  "outputs": {json.dumps(outputs)}\n}}'
+def document_of(nodes: Iterable[str], outputs: Sequence[str], circuits: str = "") -> str:
+    """The text of a document, from the JSON of its nodes and of the members of its `circuits`."""
+    lines = ",\n".join(f"    {node}" for node in nodes)
+    inner = ",\n".join(f"    {line}" for line in circuits.strip().splitlines())
+    before = f'  "circuits": {{\n{inner}\n  }},\n' if inner else ""
+    return (f'{{\n  "circuitflow": "1.0",\n{before}  "nodes": [\n{lines}\n  ],\n'
+            f'  "outputs": {json.dumps(outputs)}\n}}')

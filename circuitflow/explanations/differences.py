@@ -176,10 +176,7 @@ class _Comparison:
     def _match(self, old: Mapping[str, _Context], new: Mapping[str, _Context], order: Sequence[Site]) -> bool:
         """Pair nodes without a partner that have the same meaning and neighbours. Returns whether there were any.
 
-        Args:
-            old: the neighbours of the old nodes: those that they read, or that read them.
-            new: the neighbours of the new nodes.
-            order: the new nodes, neighbours first.
+        Neighbours are those that the old and the new nodes read, or that read them; they come first in the order.
         """
         waiting: dict[Hashable, deque[str]] = defaultdict(deque)
         for id_, site in self.old.sites.items():

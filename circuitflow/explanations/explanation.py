@@ -212,15 +212,9 @@ class _Parts:
 
 
 def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
-    """The backward rule of a gate in words, in the names of this circuit.
+    """The backward rule of a gate in words, in the names of this circuit; with `formula`, also as one.
 
-    Args:
-        circuit: the circuit.
-        node: the application of the gate.
-        formula: whether the formula follows the words.
-
-    Returns:
-        The rule, or the gate's summary if its row has no words.
+    A gate whose row has no words is described by its summary.
     """
     gate = node.gate
     assert gate is not None  # noqa: S101

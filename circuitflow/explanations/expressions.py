@@ -34,12 +34,7 @@ def applied(name: str, gate: Gate, operands: Sequence[Phrase], attributes: Mappi
             dimensions: int = 2) -> Phrase:
     """The application of a gate, in the notation of Python where that has a sign for it.
 
-    Args:
-        name: the gate's name.
-        gate: its row.
-        operands: its operands.
-        attributes: those that are not at their defaults.
-        dimensions: how many the output has.
+    Attributes are those that are not at their defaults, dimensions those of the output.
     """
     notation = gate.facets.note.notation
     sign = notation or _INFIX.get(name, "")
@@ -73,19 +68,10 @@ def stage(node: Node, names: Sequence[str]) -> str:
 
 def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequence[ArrayType],
               outputs: Sequence[str], wanted: Sequence[bool], upstream: Sequence[str] = ()) -> list[str | None]:
-    """What a node's backward rule sends to each operand, in the names of this circuit: `df * invden`.
+    """What a node's backward rule sends to each wanted operand, such as `df * invden`.
 
-    Args:
-        node: the node.
-        gates: the gate table.
-        names: how its operands are called.
-        types: of its operands, every size known.
-        outputs: how its outputs are called.
-        wanted: to which operands something is sent.
-        upstream: how the gradients on its outputs are called; `df` on the output `f` by default.
-
-    Returns:
-        An expression for each operand; None where the rule is too long to be read, or is no rule of a gate.
+    Names and types are those of the operands, every size known. The gradients on the outputs are called `upstream`, by
+    default `df` on the output `f`. None stands where the rule is too long to be read, or is no rule of a gate.
     """
     nothing: list[str | None] = [None] * len(names)
     if node.gate is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from circuitflow.document.model import CallNode
@@ -197,13 +197,7 @@ class _Detail:
 
 
 def _tip(node: Node) -> str:
-    return "\n".join(_tip_lines(node))
-
-
-def _tip_lines(node: Node) -> Iterator[str]:
-    yield f"{node.id}{': ' if node.is_source else ' = '}{application(node.kind, (x.source for x in node.operands))}"
-    if node.gate is not None:
-        yield node.gate.formula
-    if node.label:
-        yield printable(node.label, TIP)
+    first = f"{node.id}{': ' if node.is_source else ' = '}{application(node.kind, (x.source for x in node.operands))}"
+    formula = node.gate.formula if node.gate is not None else ""
+    return "\n".join(filter(None, (first, formula, printable(node.label or "", TIP))))
 

@@ -20,11 +20,7 @@ sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog="dot"))
 
 
 def render(dot: str, form: str) -> bytes:
-    """A picture of a DOT file.
-
-    Args:
-        dot: the text.
-        form: "svg", "png" or "pdf".
+    """A picture of the text of a DOT file, as "svg", "png" or "pdf".
 
     Raises:
         MissingExtraError: pygraphviz is not installed.

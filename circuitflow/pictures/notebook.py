@@ -26,17 +26,19 @@ ROWS = 60
 
 def register(shell: Any) -> None:
     """Register the HTML of circuits and results with an IPython shell."""
-    html = shell.display_formatter.formatters["text/html"]
+    html, plain = (shell.display_formatter.formatters[f"text/{form}"] for form in ("html", "plain"))
     html.for_type_by_name("circuitflow.graph.circuit", "Circuit", circuit_as_html)
     html.for_type_by_name("circuitflow.interpreter.result", "Result", result_as_html)
-    html.for_type_by_name("circuitflow.explanations.differences", "Difference", difference_as_html)
-    html.for_type_by_name("circuitflow.interpreter.check", "Report", report_as_html)
-    html.for_type_by_name("circuitflow.errors", "DocumentError", text_as_html)
-    html.for_type_by_name("circuitflow.errors", "Fault", text_as_html)
-    plain = shell.display_formatter.formatters["text/plain"]
-    for module, name in (("explanations.differences", "Difference"), ("interpreter.check", "Report"),
-                         ("explanations.forms", "ExplanationText"), ("errors", "DocumentError"), ("errors", "Fault")):
-        plain.for_type_by_name(f"circuitflow.{module}", name, lambda shown, printer, cycle: printer.text(str(shown)))
+    for module, name, as_html in (("explanations.differences", "Difference", difference_as_html),
+                                  ("interpreter.check", "Report", report_as_html),
+                                  ("errors", "DocumentError", text_as_html), ("errors", "Fault", text_as_html)):
+        html.for_type_by_name(f"circuitflow.{module}", name, as_html)
+        plain.for_type_by_name(f"circuitflow.{module}", name, _as_text)
+    plain.for_type_by_name("circuitflow.explanations.forms", "ExplanationText", _as_text)
+
+
+def _as_text(shown: object, printer: Any, _: bool) -> None:
+    printer.text(str(shown))
 
 
 def circuit_as_html(circuit: Circuit) -> str:

@@ -51,7 +51,7 @@ def reader(request, monkeypatch):
     """Both ways to take text apart; in blocks that end anywhere."""
     monkeypatch.setattr(lines, "BLOCK", 64)
     monkeypatch.setattr(lines, "_FIRST", 16)
-    monkeypatch.setattr(delimited, "_ROWS", 3)
+    monkeypatch.setattr(delimited, "ROWS", 3)
     if request.param == "without":
         monkeypatch.setitem(sys.modules, "pyarrow", None)
     return request.param

@@ -7,28 +7,19 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from circuitflow.cli.tables.reader import Batch, Selection
+from circuitflow.cli.tables.reader import Batch, Reader, Selection
 from circuitflow.document.numbers import unfit
 from circuitflow.errors import InputError
 from circuitflow.text import printable
 
 
-class ArrowColumns:
-    """A table of Arrow columns; see `Reader`."""
+class ArrowColumns(Reader):
+    """A table of Arrow columns, in a file of some name. `read` gives the batches of columns, by their names."""
 
     def __init__(self, schema: Any, total: int | None, read: Callable[[Sequence[str]], Iterator[Any]],
-                 shown: str) -> None:
-        """Set up.
-
-        Args:
-            schema: the names and types of the columns.
-            total: the number of batches.
-            read: gives the batches of some columns, by their names.
-            shown: the file's name in errors.
-        """
-        self.names: Sequence[str] = schema.names
-        self.total = total
-        self._schema, self._read, self._shown = schema, read, shown
+                 file: str) -> None:
+        self.names, self.total = schema.names, total
+        self._schema, self._read, self._file = schema, read, file
 
     def type_of(self, position: int) -> Any:
         """The type of a column in the result: its own, or that of the values of a dictionary."""
@@ -38,8 +29,8 @@ class ArrowColumns:
         return type_.value_type if pa.types.is_dictionary(type_) else type_
 
     def batches(self, selection: Selection) -> Iterator[Batch]:
-        """The rows in order; errors are those of `Reader`."""
-        positions = sorted({*(position for position, _ in selection.inputs.values()), *selection.kept})
+        """The rows in order."""
+        positions = selection.positions
         first = 1
         for batch in self._read([self.names[position] for position in positions]):
             batch.validate(full=True)  # pyarrow does not check the offsets in a file, and reads beyond its memory
@@ -63,7 +54,7 @@ class ArrowColumns:
         if not (types.is_boolean(column.type) if dtype == "bool" else
                 types.is_integer(column.type) or types.is_floating(column.type)):
             remedy = "write a column of truth values" if dtype == "bool" else "cast it to a column of numbers"
-            raise InputError(f"{self._shown}: column '{printable(self.names[position], 60)}' is "
+            raise InputError(f"{self._file}: column '{self._shown(position)}' is "
                              f"{printable(str(column.type), 60)}; expected {dtype}, so {remedy}")
         if column.null_count:
             self._refuse(first + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))), position,
@@ -78,7 +69,7 @@ class ArrowColumns:
         return cast
 
     def _refuse(self, row: int, position: int, what: str) -> NoReturn:
-        raise InputError(f"{self._shown}: row {row}, column '{printable(self.names[position], 60)}': {what}")
+        raise InputError(f"{self._file}: row {row}, column '{self._shown(position)}': {what}")
 
 
 def _is_doubtful(array: Any, cast: Any) -> Any:

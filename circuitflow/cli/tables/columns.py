@@ -15,16 +15,8 @@ def match_columns(circuit: cf.Circuit, names: Sequence[str], needed: Collection[
             keep: Sequence[str], table: str, *, defaults: bool) -> tuple[Selection, str]:
     """The columns to read, and a note on the others, or "".
 
-    Blanks around the name of a column do not count.
-
-    Args:
-        circuit: the circuit with the inputs and parameters.
-        names: of the columns.
-        needed: the sources that the question needs.
-        fixed: the inputs that have the same value in every row.
-        keep: the names of the columns that are copied to the result.
-        table: the file's name in errors.
-        defaults: whether an input without a column has the document's value.
+    Blanks around the name of a column do not count. `needed` are the sources that the question needs; those that are
+    `fixed` have the same value in every row. With `defaults`, an input without a column has the document's value.
 
     Raises:
         InputError: an input has no column and no value, or is not a scalar; a column stands twice, or is missing.

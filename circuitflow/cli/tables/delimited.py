@@ -12,7 +12,7 @@ import numpy as np
 
 from circuitflow.cli.tables.cells import CellError, are_kept, doubtful, numbers
 from circuitflow.cli.tables.lines import MARK, Lines, decoded, undecoded
-from circuitflow.cli.tables.reader import Batch, Selection, TextReader
+from circuitflow.cli.tables.reader import ROWS, Batch, Selection, TextReader
 from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError
 
@@ -20,23 +20,16 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _HEADER = re.compile(r'(?:"[^"]*(?:"|$)|[^"\r\n]+)*')
 _QUOTED = re.compile(r'"[^"]*(?:"|$)')
 _BYTE = re.compile("[\udc80-\udcff]")
-_ROWS = 2**16
-"""Rows that Python reads at a time."""
 
 
 class Delimited(TextReader):
-    """A table of separated columns; see `Reader`.
+    """A table of separated columns.
 
     pyarrow parses plain blocks, where it is installed. Python parses all others and knows the row and line of a fault.
     """
 
     def __init__(self, lines: Lines, stack: ExitStack, separator: str | None = None) -> None:
-        """Read the header.
-
-        Args:
-            lines: of the file.
-            stack: restores the field size limit of `csv`.
-            separator: by default the comma, semicolon or tab that the header has.
+        """Read the header. The default separator is the one that it has; `stack` restores the limit of `csv`.
 
         Raises:
             InputError: the header cannot be read.
@@ -54,7 +47,7 @@ class Delimited(TextReader):
             self._refuse_bytes(name, f"the name of column {position + 1}")
 
     def batches(self, selection: Selection) -> Iterator[Batch]:
-        """The rows in order; errors are those of `Reader`."""
+        """The rows in order."""
         while True:
             if not self._lines.left:
                 data = self._lines.block()
@@ -82,7 +75,7 @@ class Delimited(TextReader):
     # By Python --------------------------------------------------------------------------------------------------------
 
     def _by_python(self, selection: Selection) -> Batch:
-        """Rows up to the end of the block, at most `_ROWS`."""
+        """Rows up to the end of the block, at most `ROWS`."""
         first = self._row + 1
         rows: list[list[str]] = []
         places: list[int] = []
@@ -94,7 +87,7 @@ class Delimited(TextReader):
                 places.append(line)
             elif len(self.names) == 1:  # in a table of one column it may be a cell without a value
                 self._blank = self._blank or line
-            if not self._lines.left or len(rows) == _ROWS:
+            if not self._lines.left or len(rows) == ROWS:
                 break
         inputs = {}
         for name, (position, dtype) in selection.inputs.items():
@@ -150,7 +143,7 @@ class Delimited(TextReader):
         if self._blank or not _is_plain(data, self._separator) or _has_long_line(data, self._lines.limits.text):
             return None
         names = [str(i) for i in range(len(self.names))]
-        read = sorted({*(position for position, _ in selection.inputs.values()), *selection.kept})
+        read = selection.positions
         try:
             table = arrow.read_csv(
                 pa.BufferReader(data), arrow.ReadOptions(column_names=names, block_size=len(data) + 1),

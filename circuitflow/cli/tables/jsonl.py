@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, NoReturn
 
 from circuitflow.cli.tables.cells import CellError, numbers
 from circuitflow.cli.tables.lines import Lines, undecoded
-from circuitflow.cli.tables.reader import Batch, Selection, TextReader
+from circuitflow.cli.tables.reader import ROWS, Batch, Selection, TextReader
 from circuitflow.document.model import NON_FINITE
 from circuitflow.text import listing, nearest, printable, repeated, short
-
-_ROWS = 2**16
-"""Rows that are read at a time."""
 
 
 class _Literal(str):
@@ -39,7 +37,7 @@ def _constant(name: str) -> NoReturn:
 
 
 class JsonLines(TextReader):
-    """A table of objects, each with the keys of the first; see `Reader`."""
+    """A table of objects, each with the keys of the first."""
 
     def __init__(self, lines: Lines) -> None:
         """Read the first row.
@@ -51,28 +49,20 @@ class JsonLines(TextReader):
         self._row = 0
         self._decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_Literal, parse_int=_Literal,
                                          parse_constant=_constant)
-        self._objects = self._parsed()
-        self._first = next(self._objects, None)
-        self.names = list(self._first[1]) if self._first else []
+        objects = self._parsed()
+        first = list(islice(objects, 1))
+        self._objects = chain(first, objects)
+        self.names = list(first[0][1]) if first else []
 
     def batches(self, selection: Selection) -> Iterator[Batch]:
-        """The rows in order; errors are those of `Reader`."""
-        while self._first:
-            rows, places = [self._first[1]], [self._first[0]]
-            self._first = None
-            for line, members in self._objects:
-                if len(rows) == _ROWS:
-                    self._first = (line, members)
-                    break
-                rows.append(members)
-                places.append(line)
-            yield self._batch(rows, places, selection)
+        """The rows in order."""
+        while objects := list(islice(self._objects, ROWS)):
+            places, rows = zip(*objects, strict=True)
+            yield self._batch(self._row - len(rows) + 1, rows, places, selection)
 
-    def _batch(self, rows: list[dict[str, Any]], places: list[int], selection: Selection) -> Batch:
-        first = self._row - len(rows) + (self._first is None)
+    def _batch(self, first: int, rows: Sequence[dict[str, Any]], places: Sequence[int], selection: Selection) -> Batch:
         names = self.names
-        read = {*(position for position, _ in selection.inputs.values()), *selection.kept}
-        columns = {position: [row.get(names[position]) for row in rows] for position in read}
+        columns = {position: [row.get(names[position]) for row in rows] for position in selection.positions}
         for position, column in columns.items():
             if None in column and (absent := [i for i, row in enumerate(rows) if names[position] not in row]):
                 self._refuse(first + absent[0], places[absent[0]],

@@ -37,13 +37,7 @@ def need_arrow(name: str) -> None:
 
 
 def open_table(table: str, shown: str, limits: Limits, stack: ExitStack) -> Reader:
-    """An open table.
-
-    Args:
-        table: a file; - is CSV on standard input.
-        shown: what errors call it.
-        limits: how large things may be.
-        stack: closes it.
+    """The table in a file, which `stack` closes; - is CSV on standard input. Errors call the file `shown`.
 
     Raises:
         InputError: the ending is of no known format, or the beginning cannot be read.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 from circuitflow.cli.tables.cells import CellError
 from circuitflow.cli.tables.lines import Lines
 from circuitflow.errors import InputError
 from circuitflow.text import printable
+
+ROWS = 2**16
+"""Rows of text that are read at a time."""
 
 
 class Batch(NamedTuple):
@@ -39,17 +42,22 @@ class Selection(NamedTuple):
     inputs: Mapping[str, tuple[int, str]]
     kept: Sequence[int]
 
-
-class Reader(Protocol):
-    """An open table."""
-
     @property
-    def names(self) -> Sequence[str]:
-        """The names of the columns, as they stand in the file."""
+    def positions(self) -> list[int]:
+        """The positions of all these columns, in order."""
+        return sorted({*(position for position, _ in self.inputs.values()), *self.kept})
 
-    @property
-    def total(self) -> int | None:
-        """The number of batches, or None where it is not known."""
+
+class Reader:
+    """An open table.
+
+    Attributes:
+        names: of the columns, as they stand in the file.
+        total: the number of batches, or None where it is not known.
+    """
+
+    names: Sequence[str] = ()
+    total: int | None = None
 
     def type_of(self, position: int) -> Any:
         """The Arrow type of a column that is copied to the result; None is text."""
@@ -60,19 +68,17 @@ class Reader(Protocol):
         Raises:
             InputError: a row or a cell cannot be read; the message names it.
         """
+        raise NotImplementedError
+
+    def _shown(self, position: int) -> str:
+        return printable(self.names[position], 60)
 
 
-class TextReader:
+class TextReader(Reader):
     """A table in lines of text. Errors name the row, the line and the column."""
-
-    total = None
-    names: Sequence[str] = ()
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
-
-    def type_of(self, position: int) -> None:
-        """None: every column is text."""
 
     def _refuse(self, row: int, line: int, what: str, position: int | None = None) -> NoReturn:
         place = f"row {row}" if row else "the header"
@@ -86,6 +92,3 @@ class TextReader:
             yield
         except CellError as error:
             self._refuse(first + error.index, lines[error.index], str(error), position)
-
-    def _shown(self, position: int) -> str:
-        return printable(self.names[position], 60)

@@ -25,10 +25,8 @@ def header(names: Sequence[str]) -> bytes:
 def line_writer(names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
     """A function from columns, which are arrays, lists of text or Arrow arrays, to the bytes of their lines.
 
-    By pyarrow where it is installed, for speed; the numbers are the same.
-
-    Args:
-        names: of the columns, for messages. The function raises an InputError for a column that is no text.
+    By pyarrow where it is installed, for speed; the numbers are the same. The function raises an InputError for a
+    column that is no text, by its name.
     """
     try:
         import pyarrow  # noqa: F401
