@@ -22,7 +22,9 @@ from circuitflow.interpreter.plan import Plan, make_plan
 
 def unit_gate(node: Node, receivers: Sequence[bool]) -> Gate:
     """A node with subcircuits as a gate: its value, and the contributions to the operands that receive one."""
-    return _Scan(node, receivers).gate if node.kind == "scan" else _choice(node, receivers)
+    if node.kind == "scan":
+        return _Scan(node, receivers).gate
+    return (_choice if node.kind == "if" else _unit)(node, receivers)
 
 
 def _gate(node: Node, forward: Any, backward: Any, hidden: Sequence[str] = ()) -> Gate:
@@ -55,7 +57,7 @@ class _Application:
 
     def backward(self, op: Any, operands: Mapping[str, Any], upstream: Sequence[Any]) -> dict[str, Any]:
         """The gradients on the operands, from those on the outputs; None is the absence of one."""
-        seeds = self.plan.seeds({text: g for text, g in zip(self.plan.of, upstream, strict=True) if g is not None})
+        seeds = self.plan.seeds(dict(zip(self.plan.of, upstream, strict=True)))
         if not seeds:
             return dict.fromkeys(self.wrt)
         values = self.forward(op.xp, operands)
@@ -83,18 +85,32 @@ def _names(node: Node, receivers: Sequence[bool]) -> list[str]:
     return [str(edge.port) for edge, receives in zip(node.operands, receivers, strict=True) if receives]
 
 
+def _unit(node: Node, receivers: Sequence[bool]) -> Gate:
+    """A checkpoint."""
+    ports = [str(edge.port) for edge in node.operands]
+    application = _Application(node.attributes["circuit"], _names(node, receivers), node.id)
+
+    def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
+        return tuple(application.outputs(application.forward(xp, dict(zip(ports, operands, strict=True)))))
+
+    def backward(op: Any, g: Any, out: Any, *operands: Any) -> list[Any]:
+        sent = application.backward(op, dict(zip(ports, operands, strict=True)), g)
+        return [sent.get(port) for port in ports]
+
+    return _gate(node, forward, backward)
+
+
 def _choice(node: Node, receivers: Sequence[bool]) -> Gate:
-    """An if, whose `then` and `else` take what they need of the operands; or a checkpoint, which has no choice."""
-    ports, is_if = [str(edge.port) for edge in node.operands], node.kind == "if"
+    """An if: `then` and `else` take what they need of the operands."""
+    ports = [str(edge.port) for edge in node.operands]
     names = _names(node, receivers)
-    branches = {key: _Application(body, [name for name in names if name in body.inputs],
-                                  f"{node.id}/{key}" if is_if else node.id)
+    branches = {key: _Application(body, [name for name in names if name in body.inputs], f"{node.id}/{key}")
                 for key, body in node.attributes.items()}
-    order = list(next(iter(branches.values())).body.outputs)
+    order = list(node.attributes["then"].outputs)
 
     def chosen(operands: Sequence[Any]) -> tuple[_Application, dict[str, Any], list[str]]:
         inputs = dict(zip(ports, operands, strict=True))
-        branch = branches["circuit" if not is_if else "then" if bool(inputs["condition"]) else "else"]
+        branch = branches["then" if bool(inputs["condition"]) else "else"]
         return branch, {name: inputs[name] for name in branch.body.inputs}, list(branch.body.outputs)
 
     def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
@@ -106,7 +122,7 @@ def _choice(node: Node, receivers: Sequence[bool]) -> Gate:
         branch, inputs, names = chosen(operands)
         upstream = dict(zip(order, g, strict=True))
         sent = branch.backward(op, inputs, [upstream[name] for name in names])
-        return [marked(op, sent.get(port)) if is_if else sent.get(port) for port in ports]
+        return [marked(op, sent.get(port)) for port in ports]
 
     return _gate(node, forward, backward)
 
