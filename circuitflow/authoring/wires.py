@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -144,12 +145,10 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
     @property
     def size(self) -> int:
         """The number of elements, if every dimension has a size."""
-        size = 1
-        for dimension in self.shape:
-            if not isinstance(dimension, int):
-                self._depends("the number of its elements")
-            size *= dimension
-        return size
+        sizes = [size for size in self.shape if isinstance(size, int)]
+        if len(sizes) < self.ndim:
+            self._depends("the number of its elements")
+        return math.prod(sizes)
 
     def astype(self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True, copy: Any = True) -> Any:
         """As another dtype."""
@@ -221,14 +220,7 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
     def __bool__(self) -> bool:
         self._depends("the truth")
 
-    def __float__(self) -> float:
-        self._depends()
-
-    def __int__(self) -> int:
-        self._depends()
-
-    def __index__(self) -> int:
-        self._depends()
+    __float__ = __int__ = __index__ = _depends
 
     def __trunc__(self) -> int:
         self._depends("a whole number of Python")
