@@ -32,7 +32,9 @@ def emit_document(circuit: cf.Circuit, output: str | None) -> None:
     schema = None
     if "://" not in (document.schema_ or ""):
         schema = _schema_for(output)
-        document = _naming(document, schema and os.path.relpath(schema, _folder(output)).replace(os.sep, "/"))
+        name = schema and os.path.relpath(schema, _folder(output)).replace(os.sep, "/")
+        fields = document.model_fields_set - {"schema_"} | ({"schema_"} if name else set())
+        document = Document.model_construct(fields, **{**dict(document), "schema_": name})
     emit(output, dumps(document))
     if schema is not None and not os.path.exists(schema):
         from circuitflow.cli.schema import Which, text
@@ -42,12 +44,6 @@ def emit_document(circuit: cf.Circuit, output: str | None) -> None:
 
 def _folder(output: str) -> str:
     return os.path.dirname(os.path.realpath(output))
-
-
-def _naming(document: Document, schema: str | None) -> Document:
-    """The same document with another `$schema`, or with none."""
-    fields = document.model_fields_set - {"schema_"} | ({"schema_"} if schema else set())
-    return Document.model_construct(fields, **{**dict(document), "schema_": schema})
 
 
 def _schema_for(output: str) -> str | None:
