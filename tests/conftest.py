@@ -9,20 +9,25 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from circuitflow.engines.staged import buffers
+from support import slices
 from support.commands import circuitflow  # noqa: F401  (a fixture)
 from support.memory_plans import checked
 from support.skips import summary
-from support.slices import mark_long
 from support.suite import ROOT
 
 buffers.allot = checked(buffers.allot)
 """Every plan of buffers that a test makes is checked."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Say which run this is, before the test modules are imported."""
+    slices.WHOLE = config.option.markexpr != "not long"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `sliced` leaves out, before `-m` selects by the marks."""
-    mark_long(items)
+    slices.mark_long(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -109,10 +109,9 @@ def is_installable(command):
 
 
 @pytest.mark.parametrize(("name", "rest"), re.findall(r"^\| `circuitflow (\w+)[^`]*` \|(.*)\|$", README, re.MULTILINE))
-def test_the_options_named_for_a_command_are_its_options(name, rest):
-    shown = subprocess.run([sys.executable, "-m", "circuitflow", name, "--help"], env={**os.environ, "COLUMNS": "200"},
-                           cwd=ROOT,
-                           capture_output=True, text=True, encoding="utf-8", timeout=GUARD, check=False).stdout
+def test_the_options_named_for_a_command_are_its_options(circuitflow, monkeypatch, name, rest):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = circuitflow(name, "--help").out
     assert "Usage:" in shown
     for option in re.findall(r"`(-[-\w]+)", rest):
         assert re.search(rf"(?<![-\w]){option}(?![-\w])", shown), option

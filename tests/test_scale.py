@@ -82,6 +82,7 @@ HOSTILE = ["binary", "broadcast_bomb", "byte_order_mark", "deep_value", "empty",
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits on memory are kept on Linux")
+@pytest.mark.sliced(arguments=lambda words: (words[0], "broken" in words[1], "--set" in words))
 @pytest.mark.parametrize("arguments", [
     *[["run", f"circuits/broken/{name}.json"] for name in HOSTILE], ["check", "circuits/broken/cycle.json"],
     ["fmt", "circuits/broken/nested_too_deep.json"], ["run", "circuits"], ["run", "nowhere.json"], ["run", "/dev/zero"],

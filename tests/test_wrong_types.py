@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from support.slices import few
 from support.suite import ROOT
 
-CALLS = 5_000
+CALLS = few(5_000)
 
 
 class Series:

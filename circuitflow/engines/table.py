@@ -47,14 +47,12 @@ class Preference(NamedTuple):
     last: str
 
 
-def _is_short(question: Question, limits: Thresholds) -> bool:
-    return question.operands <= (limits.staged_operands if question.scalar else limits.staged_array_operands)
+PREFERRED = Preference({
+    "staged": lambda question, limits: question.operands <= (limits.staged_operands if question.scalar else
+                                                             limits.staged_array_operands),
+    "tape": lambda question, _: question.scalar,
+}, "interpreter")
 
-
-def _is_long(question: Question, limits: Thresholds) -> bool:
-    return question.scalar and question.operands > limits.looped_operands and is_there()
-
-
-PREFERRED = Preference({"staged": _is_short, "tape": lambda question, _: question.scalar}, "interpreter")
-
-PREFERRED_OVER_ROWS = Preference({"tape": _is_long}, "staged")
+PREFERRED_OVER_ROWS = Preference({
+    "tape": lambda question, limits: question.scalar and question.operands > limits.looped_operands and is_there(),
+}, "staged")

@@ -66,8 +66,7 @@ class Verified(CompiledFunction):
             values = forward_pass(plan, bound)
             gradients, contributions = reverse_sweep(plan, Vocabulary(bound.xp, self.question.circuit.gates), values,
                                                      seeds)
-        operands = {slot: step.operands for step in plan.steps
-                    for slot in range(step.output, step.output + (step.outputs or 1))}
+        operands = {slot: step.operands for step in plan.steps for slot in step.slots}
         sent: dict[str, float] = {}
         for contribution in contributions:
             sent[contribution.source] = max(sent.get(contribution.source, 0.0), _largest(contribution.value))

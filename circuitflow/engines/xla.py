@@ -129,11 +129,8 @@ class Jitted(CompiledFunction):
             xp = Namespace(JaxNumpy(), checks)
             inputs, upstream = _parted(arrays)
             values = forward_pass(plan, Bound(xp, inputs, {}))
-            seeds: dict[int, Any] = {}
-            for text, slot in plan.of.items():
-                if plan.active[slot]:
-                    seed = upstream[text] if text in upstream else xp.ones_like(values[slot])
-                    seeds[slot] = seeds[slot] + seed if slot in seeds else seed
+            seeds = plan.seeds({text: upstream[text] if text in upstream else xp.ones_like(values[slot])
+                                for text, slot in plan.of.items() if plan.active[slot]})
             gradients, _ = reverse_sweep(plan, Vocabulary(xp, gates), values, seeds)
             return ([values[slot] for slot in plan.of.values()], [gradients[slot] for slot in plan.wrt.values()],
                     [xp.any(check.outside) for check in checks])

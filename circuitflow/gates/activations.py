@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -23,48 +23,33 @@ _GELU_END, _EXP_END = 50.0, 800.0
 
 
 class Axis(Attributes):
-    """The axis that is normalised."""
-
-    axis: Annotated[int, Field(description="the axis that is normalised; the last by default")] = -1
+    axis: int = Field(-1, description="the axis that is normalised; the last by default")
 
 
 class Leak(Attributes):
-    """The slope below 0."""
-
-    alpha: Annotated[float, Field(description="slope below 0")] = 0.01
+    alpha: float = Field(0.01, description="slope below 0")
 
 
 class Scale(Attributes):
-    """The scale of the exponential below 0."""
-
-    alpha: Annotated[float, Field(gt=0, description="scale of the exponential below 0")] = 1.0
+    alpha: float = Field(1.0, gt=0, description="scale of the exponential below 0")
 
 
 class Gain(Attributes):
-    """The gain inside the sigmoid."""
-
-    alpha: Annotated[float, Field(description="gain inside the sigmoid")] = 1.0
+    alpha: float = Field(1.0, description="gain inside the sigmoid")
 
 
 class Line(Attributes):
-    """The line that `hard_sigmoid` clips to [0, 1]."""
-
-    alpha: Annotated[float, Field(description="slope of the line")] = 0.2
-    beta: Annotated[float, Field(description="value of the line at 0")] = 0.5
+    alpha: float = Field(0.2, description="slope of the line")
+    beta: float = Field(0.5, description="value of the line at 0")
 
 
 class Threshold(Attributes):
-    """The threshold, below which everything is 0."""
-
-    alpha: Annotated[float, Field(description="threshold; x itself above it, else 0")] = 1.0
+    alpha: float = Field(1.0, description="threshold; x itself above it, else 0")
 
 
 class Form(Attributes):
-    """The form of `gelu`."""
-
-    approximate: Annotated[
-        Literal["none", "tanh"], Field(description="none: with the error function; tanh: the approximation by tanh")
-    ] = "none"
+    approximate: Literal["none", "tanh"] = Field(
+        "none", description="none: with the error function; tanh: the approximation by tanh")
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
@@ -176,10 +161,6 @@ def _softsign_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     return g * op.square(1 / (1 + op.abs(x)))
 
 
-def _like_x(x: ArrayType, **_: Any) -> ArrayType:
-    return floating(x)
-
-
 ACTIVATIONS = family({
     "sigmoid": Gate("1 / (1 + e^-x)", "The logistic function.",
                     ("x",), floating, symbol="σ", reads=Reads.INPUTS | Reads.OUTPUT,
@@ -208,7 +189,7 @@ ACTIVATIONS = family({
                         forward=lambda xp, x: -_softplus(xp, -x),
                         backward=(lambda op, g, out, x: g * op.sigmoid(-x),)),
     "leaky_relu": Gate("x if x > 0 else alpha x", "The rectifier with a slope below 0, which is also its slope at 0.",
-                       ("x",), _like_x, attributes=Leak, symbol="lrelu", reads=Reads.INPUTS,
+                       ("x",), floating, attributes=Leak, symbol="lrelu", reads=Reads.INPUTS,
                        forward=lambda xp, x, *, alpha: xp.where(x > 0, x, alpha * x),
                        backward=(lambda op, g, out, x, *, alpha: op.where(x > 0, g, alpha * g),)),
     "prelu": Gate("x if x > 0 else slope · x", "The rectifier with a slope below 0 that is an operand.",
@@ -217,7 +198,7 @@ ACTIVATIONS = family({
                   backward=(lambda op, g, out, x, slope: op.where(x > 0, g, g * slope),
                             lambda op, g, out, x, slope: op.where(x > 0, 0.0, g * x))),
     "elu": Gate("x if x > 0 else alpha (e^x - 1)", "The exponential linear unit.",
-                ("x",), _like_x, attributes=Scale, symbol="elu", reads=Reads.INPUTS,
+                ("x",), floating, attributes=Scale, symbol="elu", reads=Reads.INPUTS,
                 forward=lambda xp, x, *, alpha: _exponential_below(xp, x, alpha, 1.0),
                 backward=(lambda op, g, out, x, *, alpha: op.where(x > 0, g, alpha * (g * op.exp(_below(op, x)))),)),
     "selu": Gate("λ x if x > 0 else λ α (e^x - 1)", "The exponential linear unit that normalises itself.",
@@ -226,11 +207,11 @@ ACTIVATIONS = family({
                  backward=(lambda op, g, out, x:
                            SELU_SCALE * op.where(x > 0, g, SELU_ALPHA * (g * op.exp(_below(op, x)))),)),
     "celu": Gate("x if x > 0 else alpha (e^(x/alpha) - 1)", "The exponential linear unit with a continuous slope.",
-                 ("x",), _like_x, attributes=Scale, symbol="celu", reads=Reads.INPUTS,
+                 ("x",), floating, attributes=Scale, symbol="celu", reads=Reads.INPUTS,
                  forward=lambda xp, x, *, alpha: _exponential_below(xp, x, alpha, alpha),
                  backward=(lambda op, g, out, x, *, alpha: op.where(x > 0, g, g * op.exp(_below(op, x) / alpha)),)),
     "gelu": Gate("x Φ(x)", "The Gaussian error linear unit.",
-                 ("x",), _like_x, attributes=Form, symbol="gelu", reads=Reads.INPUTS,
+                 ("x",), floating, attributes=Form, symbol="gelu", reads=Reads.INPUTS,
                  forward=_gelu,
                  backward=(_gelu_backward,)),
     "softsign": Gate("x / (1 + |x|)", "A sigmoid with algebraic tails.",
@@ -238,7 +219,7 @@ ACTIVATIONS = family({
                      forward=lambda xp, x: x / (1 + xp.abs(x)),
                      backward=(_softsign_backward,)),
     "swish": Gate("x σ(alpha x)", "The sigmoid linear unit.",
-                  ("x",), _like_x, attributes=Gain, symbol="swish", reads=Reads.INPUTS,
+                  ("x",), floating, attributes=Gain, symbol="swish", reads=Reads.INPUTS,
                   forward=_swish,
                   backward=(_swish_backward,)),
     "mish": Gate("x tanh(ln(1 + e^x))", "A smooth rectifier that dips below 0.",
@@ -246,7 +227,7 @@ ACTIVATIONS = family({
                  forward=_mish,
                  backward=(_mish_backward,)),
     "hard_sigmoid": Gate("min(max(alpha x + beta, 0), 1)", "A line clipped to [0, 1]; at both ends the slope is alpha.",
-                         ("x",), _like_x, attributes=Line, symbol="hσ", reads=Reads.INPUTS,
+                         ("x",), floating, attributes=Line, symbol="hσ", reads=Reads.INPUTS,
                          forward=lambda xp, x, *, alpha, beta: xp.clip(alpha * x + beta, 0.0, 1.0),
                          # Not of alpha x + beta, which compilers compute without rounding alpha x.
                          backward=(lambda op, g, out, x, *, alpha, beta: op.where(
@@ -257,7 +238,7 @@ ACTIVATIONS = family({
                        backward=(lambda op, g, out, x:
                                  op.where(x <= -3, 0.0, op.where(x >= 3, g, g * (x / 3 + 0.5))),)),
     "thresholded_relu": Gate("x if x > alpha else 0", "x itself above a threshold, else 0.",
-                             ("x",), _like_x, attributes=Threshold, symbol="trelu", reads=Reads.INPUTS,
+                             ("x",), floating, attributes=Threshold, symbol="trelu", reads=Reads.INPUTS,
                              forward=lambda xp, x, *, alpha: xp.where(x > alpha, x, 0.0),
                              backward=(lambda op, g, out, x, *, alpha: op.where(x > alpha, g, 0.0),)),
 }, {

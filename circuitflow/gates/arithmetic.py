@@ -7,7 +7,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -20,10 +20,8 @@ from circuitflow.gates.sums import added, mean
 
 
 class Bounds(Attributes):
-    """The interval that `clip` clips to."""
-
-    min: Annotated[float | None, Field(description="lower bound; none by default")] = None
-    max: Annotated[float | None, Field(description="upper bound; none by default")] = None
+    min: float | None = Field(None, description="lower bound; none by default")
+    max: float | None = Field(None, description="upper bound; none by default")
 
     @model_validator(mode="after")
     def _ordered(self) -> Bounds:
@@ -67,10 +65,6 @@ def _route(op: Any, g: Any, out: Any, *xs: Any, ties: str) -> tuple[Any, ...]:
         sent.append(op.where(here, g, 0.0))
         g = op.where(here, 0.0, g)
     return (*sent, g)
-
-
-def _ordered(*types: Any, ties: str) -> Any:
-    return elementwise(*types)
 
 
 def _larger(xp: Any, x: Any, y: Any) -> Any:
@@ -264,11 +258,13 @@ ARITHMETIC = family({
                  forward=lambda xp, x: xp.sign(x),
                  backward=(None,)),
     "max": Gate("max(x, y, …)", "The largest; routes the whole gradient to it.",
-                AtLeast(2), _ordered, attributes=Ties, symbol="max", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                AtLeast(2), elementwise, attributes=Ties, symbol="max", broadcasts=True,
+                reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_larger, xp), xs),
                 backward=_route),
     "min": Gate("min(x, y, …)", "The smallest; routes the whole gradient to it.",
-                AtLeast(2), _ordered, attributes=Ties, symbol="min", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
+                AtLeast(2), elementwise, attributes=Ties, symbol="min", broadcasts=True,
+                reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_smaller, xp), xs),
                 backward=_route),
     "clip": Gate("min(max(x, min), max)", "x kept between two bounds; its slope is 1 from bound to bound, else 0.",

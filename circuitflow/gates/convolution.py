@@ -23,40 +23,30 @@ _Pair = Annotated[list[Length], Field(min_length=2, max_length=2)]
 
 
 class Steps(Attributes):
-    """How a window moves: for every spatial axis."""
-
-    strides: Annotated[list[_Positive] | None, Field(description="for every axis, how far apart windows stand; 1 by "
-                                                                 "default")] = None
-    pads: Annotated[list[_Pair] | None, Field(description="for every axis, how many zeros before and after; none by "
-                                                          "default")] = None
-    dilations: Annotated[list[_Positive] | None, Field(description="for every axis, how far apart the elements of a "
-                                                                   "window stand; 1 by default")] = None
+    strides: list[_Positive] | None = Field(
+        None, description="for every axis, how far apart windows stand; 1 by default")
+    pads: list[_Pair] | None = Field(
+        None, description="for every axis, how many zeros before and after; none by default")
+    dilations: list[_Positive] | None = Field(
+        None, description="for every axis, how far apart the elements of a window stand; 1 by default")
 
 
 class Window(Steps):
-    """A window and how it moves."""
-
-    kernel_shape: Annotated[list[_Positive], Field(min_length=1, description="size of the window along every axis")]
+    kernel_shape: list[_Positive] = Field(min_length=1, description="size of the window along every axis")
 
 
 class Filled(Window):
-    """A window, how it moves, and what stands around."""
-
-    fill: Annotated[Literal["zero", "lowest"], Field(description="what stands around x where there are pads: 0, or "
-                                                                 "-infinity")] = "zero"
+    fill: Literal["zero", "lowest"] = Field(
+        "zero", description="what stands around x where there are pads: 0, or -infinity")
 
 
 class Groups(Steps):
-    """How a kernel moves, and how many groups of channels there are."""
-
-    group: Annotated[_Positive, Field(description="how many groups the channels are divided into")] = 1
+    group: _Positive = Field(1, description="how many groups the channels are divided into")
 
 
 class Transposed(Groups):
-    """How a kernel moves, and what is added to the result's shape."""
-
-    output_padding: Annotated[list[Length] | None, Field(
-        description="for every axis, how much longer the result is; 0 by default")] = None
+    output_padding: list[Length] | None = Field(
+        None, description="for every axis, how much longer the result is; 0 by default")
 
 
 # Windows --------------------------------------------------------------------------------------------------------------

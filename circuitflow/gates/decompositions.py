@@ -16,12 +16,9 @@ from circuitflow.gates.shapes import ArrayType, need_float
 from circuitflow.gates.square import of_finite, square
 
 
-def _symmetric(xp: Any, x: Any) -> Any:
-    return (x + xp.matrix_transpose(x)) / 2
-
-
-def _symmetrised(op: Any, x: Any) -> Any:
-    return (x + op.matrix_transpose(x)) / 2
+def _symmetric(library: Any, x: Any) -> Any:
+    """The mean of a matrix and its transpose, by a namespace or a vocabulary."""
+    return (x + library.matrix_transpose(x)) / 2
 
 
 def _cholesky_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
@@ -29,7 +26,7 @@ def _cholesky_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     product = op.matmul(transposed, g)
     lower = (op.trilu(product, upper=False) + op.trilu(product, upper=False, k=-1)) / 2
     middle = op.matrix_transpose(op.solve(transposed, op.matrix_transpose(op.solve(transposed, lower))))
-    return _symmetrised(op, middle)
+    return _symmetric(op, middle)
 
 
 def _signs(xp: Any, vectors: Any) -> Any:
@@ -102,18 +99,13 @@ def _on_diagonal_of(op: Any, values: Any, matrix: Any) -> Any:
 def _mixing(op: Any, values: Any, turning: Any, slopes: Any) -> Any:
     """The gradient on a matrix in the basis of its vectors: (t[i, j] - t[j, i]) / (2 (v[j] - v[i])) beside the slopes.
 
-    That is 0 / 0 where two values are equal, and has few digits where they are near. A function V f(v) Vᵀ has a
-    gradient there: N f', where N is the gradient on the function (Daleckii and Krein 1965). Its t is 2 N f, and its
-    slopes are f' times the diagonal of N. So between values that are near, the gradient is the symmetric part of t
-    times the one ratio of slopes to the diagonal of t. Between equal values it is NaN where t is not symmetric, as then
-    the function depends on the choice of the vectors, and where there is no one ratio, as for f = 0 or for the sum of
-    two such functions: t and the slopes then do not tell the gradient. So is its derivative among equal values.
-
-    Args:
-        op: the vocabulary.
-        values: eigenvalues or singular values.
-        turning: t, the vectors times the gradient on them.
-        slopes: the gradient on the values; None where none arrives.
+    The turning t is the vectors times the gradient on them; the slopes are the gradient on the values, None where none
+    arrives. The quotient is 0 / 0 where two values are equal, and has few digits where they are near. A function V f(v)
+    Vᵀ has a gradient there: N f', where N is the gradient on the function (Daleckii and Krein 1965). Its t is 2 N f,
+    and its slopes are f' times the diagonal of N. So between values that are near, the gradient is the symmetric part
+    of t times the one ratio of slopes to the diagonal of t. Between equal values it is NaN where t is not symmetric, as
+    then the function depends on the choice of the vectors, and where there is no one ratio, as for f = 0 or for the sum
+    of two such functions: t and the slopes then do not tell the gradient. So is its derivative among equal values.
     """
     bounds = _closeness(values)
     first, second = op.unsqueeze(values, axis=-1), op.unsqueeze(values, axis=-2)
@@ -148,7 +140,7 @@ def _eigh_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     if g_vectors is None:
         return op.matmul(vectors * op.unsqueeze(g_values, axis=-2), transposed)
     inner = _mixing(op, values, op.matmul(transposed, g_vectors), g_values)
-    return _symmetrised(op, op.matmul(op.matmul(vectors, inner), transposed))
+    return _symmetric(op, op.matmul(op.matmul(vectors, inner), transposed))
 
 
 def _qr_type(x: ArrayType) -> tuple[ArrayType, ArrayType]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -16,9 +16,7 @@ TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 
 class Order(Attributes):
-    """Which derivative."""
-
-    n: Annotated[int, Field(ge=0, description="order of the derivative of the digamma function")]
+    n: int = Field(ge=0, description="order of the derivative of the digamma function")
 
 
 def _polygamma(xp: Any, x: Any, *, n: int) -> Any:

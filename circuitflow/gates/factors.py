@@ -22,13 +22,7 @@ _Rule = Callable[[Any, Any, Any, _Quotient], _Writes | None]
 
 
 def without(op: Any, product: Any, factor: Any) -> Any:
-    """What times the factor is the product, or None where the factor is not found in the product.
-
-    Args:
-        op: the writer. Nothing is written unless the factor is found.
-        product: a wire.
-        factor: a wire.
-    """
+    """What times the factor is the product, or None where the factor is not found in it; then nothing is written."""
     budget, source = iter(range(_NODES)), factor
     while _rule(op, source.record) is rearranged:
         source = source.record.operands[0]

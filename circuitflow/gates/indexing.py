@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,19 +17,12 @@ from circuitflow.gates.sums import added_at
 
 
 class Along(Attributes):
-    """The axis that indices count along."""
-
-    axis: Annotated[
-        int, Field(description="the axis that indices count along; negative indices count from its end")
-    ] = 0
+    axis: int = Field(0, description="the axis that indices count along; negative indices count from its end")
 
 
 class Reduction(Attributes):
-    """What becomes of the elements that updates go to."""
-
-    reduction: Annotated[
-        Literal["none", "add"], Field(description="none: updates replace what is there; add: they are added to it")
-    ] = "none"
+    reduction: Literal["none", "add"] = Field(
+        "none", description="none: updates replace what is there; add: they are added to it")
 
 
 class Scatter(Reduction, Along):
@@ -37,25 +30,19 @@ class Scatter(Reduction, Along):
 
 
 class Order(Attributes):
-    """The axis that is sorted, and the direction."""
-
-    axis: Annotated[int, Field(description="the axis to sort along; the last by default")] = -1
-    descending: Annotated[bool, Field(description="the largest first")] = False
+    axis: int = Field(-1, description="the axis to sort along; the last by default")
+    descending: bool = Field(False, description="the largest first")
 
 
 class Largest(Attributes):
-    """How many `top_k` takes, along which axis, from which end."""
-
-    k: Annotated[int, Field(ge=0, description="how many")]
-    axis: Annotated[int, Field(description="the axis to search along; the last by default")] = -1
-    largest: Annotated[bool, Field(description="the largest; the smallest otherwise")] = True
+    k: int = Field(ge=0, description="how many")
+    axis: int = Field(-1, description="the axis to search along; the last by default")
+    largest: bool = Field(True, description="the largest; the smallest otherwise")
 
 
 class Depth(Attributes):
-    """The size of the new axis of `one_hot`."""
-
-    depth: Annotated[int, Field(ge=0, description="size of the new axis")]
-    dtype: Annotated[DType, Field(description="dtype of the result")] = "float64"
+    depth: int = Field(ge=0, description="size of the new axis")
+    dtype: DType = Field("float64", description="dtype of the result")
 
 
 def _gathered(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:

@@ -11,33 +11,25 @@ from circuitflow.document.model import DType
 from circuitflow.gates.factors import rearranged
 from circuitflow.gates.integers import cast, cast_like
 from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, family
-from circuitflow.gates.shapes import ArrayType, Shape, ShapeError, axis_of, broadcast_shapes, count, divide, same, show
+from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, broadcast_shapes, count, divide, same, show
 
 
 class NewShape(Attributes):
-    """The shape of the result of `reshape`."""
-
-    shape: Annotated[list[Annotated[int, Field(ge=-1)]],
-                     Field(max_length=64, description="the new shape; one -1 stands for what is left")]
+    shape: list[Annotated[int, Field(ge=-1)]] = Field(
+        max_length=64, description="the new shape; one -1 stands for what is left")
 
 
 class Stretch(Attributes):
-    """The shape that `expand` broadcasts with."""
-
-    shape: Annotated[list[Length], Field(max_length=64, description="the shape to broadcast with")]
+    shape: list[Length] = Field(max_length=64, description="the shape to broadcast with")
 
 
 class OneAxis(Attributes):
-    """The axis that comes or goes."""
-
-    axis: Annotated[int, Field(description="the axis, counted in the larger of the two shapes")]
+    axis: int = Field(description="the axis, counted in the larger of the two shapes")
 
 
 class NewType(Attributes):
-    """The dtype of the result."""
-
-    dtype: Annotated[DType | Literal["bfloat16"], Field(description="dtype of the result; bfloat16 where the array "
-                                                                    "library has it")]
+    dtype: DType | Literal["bfloat16"] = Field(
+        description="dtype of the result; bfloat16 where the array library has it")
 
 
 def _reshaped(x: ArrayType, *, shape: list[int]) -> ArrayType:
@@ -103,16 +95,10 @@ def _number(value: float) -> Any:
     return lambda op, type_, x: None if type_.shape else op.constant(value, type_.dtype)
 
 
-def _expand_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
-    return op.expand(x, shape=list(type_.shape)) if _known(type_.shape) else None
-
-
-def _reshape_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
-    return op.reshape(x, shape=list(type_.shape)) if _known(type_.shape) else None
-
-
-def _known(shape: Shape) -> bool:
-    return all(isinstance(size, int) for size in shape)
+def _by_shape(gate: str) -> Any:
+    """The gate that takes the shape as an attribute, where that is known."""
+    return lambda op, type_, x, like: (getattr(op, gate)(x, shape=list(type_.shape))
+                                       if all(isinstance(size, int) for size in type_.shape) else None)
 
 
 SHAPES = family({
@@ -125,7 +111,7 @@ SHAPES = family({
                          ("x", "like"), _reshaped_like, symbol="reshape",
                          forward=lambda xp, x, like: xp.reshape(x, like.shape),
                          backward=(lambda op, g, out, x, like: op.reshape_like(g, x), None),
-                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_reshape_like_equal,
+                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_by_shape("reshape"),
                                           divided=rearranged)),
     "expand": Gate("x", "x broadcast with a shape.",
                    ("x",), _expanded, attributes=Stretch, symbol="expand", broadcasts=True,
@@ -136,7 +122,7 @@ SHAPES = family({
                         ("x", "like"), _expanded_like, symbol="expand", broadcasts=True,
                         forward=lambda xp, x, like: xp.broadcast_to(x, like.shape),
                         backward=(lambda op, g, out, x, like: g, None),
-                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_expand_like_equal,
+                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_by_shape("expand"),
                                          divided=rearranged)),
 }, {
     "reshape": Note("{g} in the shape of {x}", onnx="Reshape", numpy="reshape", also="view ravel unflatten newshape",

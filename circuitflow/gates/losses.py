@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,17 +15,11 @@ from circuitflow.gates.sums import average, total
 
 
 class Reduction(Attributes):
-    """What becomes of the losses of the elements."""
-
-    reduction: Annotated[Literal["mean", "sum", "none"], Field(description="what becomes of the losses of the elements")
-                         ] = "mean"
+    reduction: Literal["mean", "sum", "none"] = Field("mean", description="what becomes of the losses of the elements")
 
 
 class Ignored(Attributes):
-    """Which labels count for nothing."""
-
-    ignore_index: Annotated[int | None, Field(description="a label whose places count for nothing; none by default")
-                            ] = None
+    ignore_index: int | None = Field(None, description="a label whose places count for nothing; none by default")
 
 
 class OfLabels(Ignored, Reduction):
@@ -33,16 +27,11 @@ class OfLabels(Ignored, Reduction):
 
 
 class Logits(Reduction):
-    """What becomes of the losses, and what the prediction is."""
-
-    logits: Annotated[bool, Field(description="the prediction is what the logistic function makes a probability of")
-                      ] = False
+    logits: bool = Field(False, description="the prediction is what the logistic function makes a probability of")
 
 
 class Delta(Reduction):
-    """What becomes of the losses, and where they turn linear."""
-
-    delta: Annotated[float, Field(gt=0, description="where the loss turns from quadratic to linear")] = 1.0
+    delta: float = Field(1.0, gt=0, description="where the loss turns from quadratic to linear")
 
 
 def _loss_type(x: ArrayType, target: ArrayType, *, reduction: str, **_: Any) -> ArrayType:

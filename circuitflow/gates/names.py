@@ -230,14 +230,10 @@ def _table() -> Mapping[str, str]:
 
 
 def instead(word: str, known: Collection[str]) -> str | None:
-    """A clause with the name here for a name from elsewhere.
+    """A clause with the name here for a name from elsewhere, with or without its module.
 
-    Args:
-        word: a name, also with its module: `np.linalg.norm`.
-        known: the gates, and the kinds of nodes where those may stand.
-
-    Returns:
-        The clause; "" where nothing here computes that; None for a word that is no such name.
+    `known` are the gates, and the kinds of nodes where those may stand. "" where nothing here computes that; None for a
+    word that is no such name.
     """
     remedy = _table().get(_key(word))
     if remedy is None:
@@ -268,12 +264,6 @@ def called(text: str) -> list[str]:
 
 
 def suggestion(word: str, known: Collection[str], near: Callable[[str, Collection[str], float], str] = nearest) -> str:
-    """A clause with the remedy for an unknown gate.
-
-    Args:
-        word: what was written.
-        known: the gates, and the kinds of nodes where those may stand.
-        near: gives the nearest right spelling.
-    """
+    """A clause with the remedy for an unknown gate; `near` gives the nearest right spelling among what is `known`."""
     found = instead(word, known)
     return (near(word, known, _CLOSE) if found is None else found) or "; `circuitflow gates` lists them"

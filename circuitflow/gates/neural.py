@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -15,16 +15,12 @@ from circuitflow.gates.sums import product, product_kept, total
 
 
 class Ratio(Attributes):
-    """How much is dropped."""
-
-    ratio: Annotated[float, Field(ge=0, lt=1, description="probability that an element is dropped")] = 0.5
+    ratio: float = Field(0.5, ge=0, lt=1, description="probability that an element is dropped")
 
 
 class Scores(Attributes):
-    """How queries and keys are compared."""
-
-    scale: Annotated[float | None, Field(description="factor of the products; 1 / √(size of a key) by default")] = None
-    causal: Annotated[bool, Field(description="a query sees no key behind its own position")] = False
+    scale: float | None = Field(None, description="factor of the products; 1 / √(size of a key) by default")
+    causal: bool = Field(False, description="a query sees no key behind its own position")
 
 
 # Dropout --------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -14,29 +14,21 @@ from circuitflow.gates.sums import magnitude, magnitude_of, total
 
 
 class Epsilon(Attributes):
-    """What is added to the variance."""
-
-    epsilon: Annotated[float, Field(gt=0, description="what is added to the variance")] = 1e-5
+    epsilon: float = Field(1e-5, gt=0, description="what is added to the variance")
 
 
 class Trailing(Epsilon):
-    """The axes that are normalised together."""
-
-    axis: Annotated[int, Field(description="first of the axes that are normalised together, to the last")] = -1
+    axis: int = Field(-1, description="first of the axes that are normalised together, to the last")
 
 
 class Grouped(Epsilon):
-    """How many groups of channels are normalised together."""
-
-    num_groups: Annotated[int, Field(ge=1, description="how many groups the channels are divided into")]
+    num_groups: int = Field(ge=1, description="how many groups the channels are divided into")
 
 
 class Training(Epsilon):
-    """Whose statistics are used."""
-
-    training_mode: Annotated[bool, Field(description="use mean and variance of the batch; those given are moved "
-                                                     "towards them and come out too")] = False
-    momentum: Annotated[float, Field(ge=0, le=1, description="how much of a mean or variance given stays")] = 0.9
+    training_mode: bool = Field(
+        False, description="use mean and variance of the batch; those given are moved towards them and come out too")
+    momentum: float = Field(0.9, ge=0, le=1, description="how much of a mean or variance given stays")
 
 
 def _mean(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:

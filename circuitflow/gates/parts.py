@@ -25,68 +25,48 @@ from circuitflow.gates.shapes import (
 
 
 class Along(Attributes):
-    """The axis that operands are joined along."""
-
-    axis: Annotated[int, Field(description="the axis to join along")] = 0
+    axis: int = Field(0, description="the axis to join along")
 
 
 class Part(Attributes):
-    """A range of positions along one axis."""
-
-    axis: Annotated[int, Field(description="the axis to cut")] = 0
-    start: Annotated[int, Field(description="first position; negative ones count from the end")] = 0
-    stop: Annotated[int | None, Field(description="position after the last; negative ones count from the end; the end "
-                                                  "by default")] = None
-    step: Annotated[int, Field(ge=1, description="take every so many-th")] = 1
+    axis: int = Field(0, description="the axis to cut")
+    start: int = Field(0, description="first position; negative ones count from the end")
+    stop: int | None = Field(
+        None, description="position after the last; negative ones count from the end; the end by default")
+    step: int = Field(1, ge=1, description="take every so many-th")
 
 
 class Sections(Attributes):
-    """The parts of `split`."""
-
-    axis: Annotated[int, Field(description="the axis to cut")] = 0
-    sections: Annotated[Annotated[int, Field(ge=1, le=1000)] | Annotated[list[Length], Field(min_length=1)],
-                        Field(description="how many equal parts, or the size of each")]
+    axis: int = Field(0, description="the axis to cut")
+    sections: Annotated[int, Field(ge=1, le=1000)] | Annotated[list[Length], Field(min_length=1)] = Field(
+        description="how many equal parts, or the size of each")
 
 
 class NewAxis(Attributes):
-    """Where the new axis of `stack` stands."""
-
-    axis: Annotated[int, Field(description="position of the new axis in the result")] = 0
+    axis: int = Field(0, description="position of the new axis in the result")
 
 
 class Shift(Attributes):
-    """How far, and along which axis, `roll` shifts."""
-
-    shift: Annotated[int, Field(description="by how many places, towards the end of the axis")]
-    axis: Annotated[int, Field(description="the axis to shift along")] = 0
+    shift: int = Field(description="by how many places, towards the end of the axis")
+    axis: int = Field(0, description="the axis to shift along")
 
 
 class Repeats(Attributes):
-    """How often `tile` repeats."""
-
-    repeats: Annotated[list[Annotated[int, Field(ge=1)]], Field(description="for every axis, how often")]
+    repeats: list[Annotated[int, Field(ge=1)]] = Field(description="for every axis, how often")
 
 
 class Triangle(Attributes):
-    """The triangle that `trilu` keeps."""
-
-    upper: Annotated[bool, Field(description="the upper triangle; the lower one otherwise")] = True
-    k: Annotated[int, Field(description="the diagonal that bounds it: 0 the main one, above it positive")] = 0
+    upper: bool = Field(True, description="the upper triangle; the lower one otherwise")
+    k: int = Field(0, description="the diagonal that bounds it: 0 the main one, above it positive")
 
 
 class Cut(Attributes):
-    """Where `flatten` cuts."""
-
-    axis: Annotated[int, Field(description="the first axis of those that make the columns")] = 1
+    axis: int = Field(1, description="the first axis of those that make the columns")
 
 
 class Margins(Attributes):
-    """The zeros around the operand."""
-
-    pad_width: Annotated[
-        list[Annotated[list[Length], Field(min_length=2, max_length=2)]],
-        Field(description="for every axis, how many zeros before and after"),
-    ]
+    pad_width: list[Annotated[list[Length], Field(min_length=2, max_length=2)]] = Field(
+        description="for every axis, how many zeros before and after")
 
 
 def _joined(*types: ArrayType, axis: int) -> ArrayType:

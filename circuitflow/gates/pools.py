@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from circuitflow.gates.convolution import Frame, Window, need_images, spatial, unfold
 from circuitflow.gates.record import Gate, Note, Reads, family
+from circuitflow.gates.reductions import restore
 from circuitflow.gates.shapes import ArrayType, ShapeError, show
 from circuitflow.gates.sums import average, total
 
 
 class Averaged(Window):
-    """A window, and whether it counts what stands around."""
-
-    count_include_pad: Annotated[bool, Field(description="count the zeros around x among the elements")] = False
+    count_include_pad: bool = Field(False, description="count the zeros around x among the elements")
 
 
 def _pooled(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
@@ -28,33 +27,23 @@ def _pooled(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, d
     return ArrayType((*x.shape[:2], *frame.windows), x.dtype)
 
 
-def _in_window(rank: int) -> list[int]:
-    return list(range(2, 2 + rank))
-
-
 def _max_pool_backward(op: Any, g: Any, out: Any, x: Any, **window: Any) -> Any:
-    axes = _in_window(x.ndim - 2)
+    axes = spatial(x)
     windows = op.unfold(op.stop_gradient(x), fill="lowest", **window)
-    return op.fold(op.where(op.is_first_max(windows, axis=axes), _over_window(op, g, windows, axes), 0.0), x, **window)
-
-
-def _over_window(op: Any, g: Any, windows: Any, axes: list[int]) -> Any:
-    for axis in axes:
-        g = op.unsqueeze(g, axis=axis)
-    return op.expand_like(g, windows)
+    return op.fold(op.where(op.is_first_max(windows, axis=axes), restore(op, g, windows, axes), 0.0), x, **window)
 
 
 def _average_pool(xp: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
-    axes = tuple(_in_window(x.ndim - 2))
+    axes = tuple(spatial(x))
     size = None if count_include_pad else total(xp, unfold(xp, xp.ones_like(x), **window), axis=axes)
     return average(xp, unfold(xp, x, **window), axis=axes, size=size)
 
 
 def _average_pool_backward(op: Any, g: Any, out: Any, x: Any, *, count_include_pad: bool, **window: Any) -> Any:
-    axes = _in_window(x.ndim - 2)
+    axes = spatial(x)
     windows = op.unfold(op.ones_like(x), **window)
     size = math.prod(window["kernel_shape"]) if count_include_pad else op.reduce_sum(windows, axis=axes)
-    return op.fold(_over_window(op, g / size, windows, axes), x, **window)
+    return op.fold(restore(op, g / size, windows, axes), x, **window)
 
 
 def _global(x: ArrayType) -> ArrayType:
@@ -68,7 +57,7 @@ POOLS = family({
     "max_pool": Gate("max of windows", "The largest in every window; the first of several takes the gradient.",
                      ("x",), _pooled, attributes=Window, symbol="max", reads=Reads.INPUTS,
                      forward=lambda xp, x, **window: xp.max(unfold(xp, x, fill="lowest", **window),
-                                                            axis=tuple(_in_window(x.ndim - 2))),
+                                                            axis=tuple(spatial(x))),
                      backward=(_max_pool_backward,)),
     "average_pool": Gate("mean of windows", "The mean of every window.",
                          ("x",), _pooled, attributes=Averaged, symbol="mean",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -27,27 +27,20 @@ from circuitflow.gates.sums import contracted, product, total
 
 
 class Axes(Attributes):
-    """The order of the axes."""
-
-    axes: Annotated[
-        list[int] | None, Field(description="for every axis of the result, the operand's; reversed by default")
-    ] = None
+    axes: list[int] | None = Field(None, description="for every axis of the result, the operand's; reversed by default")
 
 
 class General(Attributes):
-    """The factors of `gemm`, and which operands are transposed."""
-
-    alpha: Annotated[float, Field(description="factor of the product")] = 1.0
-    beta: Annotated[float, Field(description="factor of c")] = 1.0
-    trans_a: Annotated[bool, Field(description="take the transpose of a")] = False
-    trans_b: Annotated[bool, Field(description="take the transpose of b")] = False
+    alpha: float = Field(1.0, description="factor of the product")
+    beta: float = Field(1.0, description="factor of c")
+    trans_a: bool = Field(False, description="take the transpose of a")
+    trans_b: bool = Field(False, description="take the transpose of b")
 
 
 class Equation(Attributes):
-    """The indices of `einsum`."""
-
-    equation: Annotated[str, Field(max_length=200, description="indices of every operand and of the result, as in "
-                                                               "ij,jk->ik; a letter for every axis")]
+    equation: str = Field(
+        max_length=200,
+        description="indices of every operand and of the result, as in ij,jk->ik; a letter for every axis")
 
     @field_validator("equation")
     @classmethod
@@ -60,9 +53,7 @@ class Equation(Attributes):
 
 
 class Diagonal(Attributes):
-    """Which diagonal."""
-
-    offset: Annotated[int, Field(description="the diagonal: 0 the main one, above it positive")] = 0
+    offset: int = Field(0, description="the diagonal: 0 the main one, above it positive")
 
 
 def _terms(equation: str) -> tuple[list[str], str]:
@@ -197,10 +188,6 @@ def _einsum(xp: Any, *xs: Any, equation: str) -> Any:
     return contracted(xp, *_terms(equation), xs)
 
 
-def _einsum_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tuple[Any, ...]:
-    return _einsum_sent(op, op.einsum, g, xs, equation)
-
-
 def _einsum_sent(op: Any, einsum: Any, g: Any, xs: Sequence[Any], equation: str) -> tuple[Any, ...]:
     terms, result = _terms(equation)
     sent = []
@@ -239,10 +226,6 @@ def matmul_kept(op: Any, a: Any, b: Any) -> Any:
     result = present + ("i" if a.ndim > 1 else "") + ("j" if b.ndim > 1 else "")
     (first, x), (second, y) = terms
     return op.einsum_no_nan(x, y, equation=f"{first},{second}->{result}")
-
-
-def _einsum_no_nan_backward(op: Any, g: Any, out: Any, *xs: Any, equation: str) -> tuple[Any, ...]:
-    return _einsum_sent(op, op.einsum_no_nan, g, xs, equation)
 
 
 # Diagonals ------------------------------------------------------------------------------------------------------------
@@ -330,14 +313,16 @@ PRODUCTS = family({
     "einsum": Gate("Σ x y …", "A sum of products over indices that are named.",
                    AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
                    forward=_einsum,
-                   backward=_einsum_backward,
+                   backward=lambda op, g, out, *xs, equation: _einsum_sent(op, op.einsum, g, xs, equation),
                    ).stating(Facets(product=lambda op, at, *xs, equation: op.einsum_no_nan(*xs, equation=equation))),
     "einsum_no_nan": Gate("Σ x y …, 0 · ∞ = 0",
                           "A sum of products over indices that are named; 0 times an infinity or NaN is 0 in it: how "
                           "gradients stay away from what a mask left out.",
                           AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
                           forward=lambda xp, *xs, equation: contracted(xp, *_terms(equation), xs, zeros_kept=True),
-                          backward=_einsum_no_nan_backward).stating(Facets(masks=lambda at, count, *, equation: True)),
+                          backward=lambda op, g, out, *xs, equation: _einsum_sent(
+                              op, op.einsum_no_nan, g, xs, equation),
+                          ).stating(Facets(masks=lambda at, count, *, equation: True)),
     "diagonal": Gate("x[i, i]", "A diagonal of matrices.",
                      ("x",), _diagonal_type, attributes=Diagonal, symbol="diag",
                      forward=diagonal,

@@ -33,18 +33,12 @@ Length = Annotated[int, Field(ge=0)]
 
 
 class Axes(Attributes):
-    """The axes that are reduced, searched, counted or turned round."""
-
-    axis: Annotated[int | list[int] | None, Field(description="axis or axes; all by default")] = None
+    axis: int | list[int] | None = Field(None, description="axis or axes; all by default")
 
 
 class Ties(Attributes):
-    """What becomes of the gradient where several operands, or elements, are the largest."""
-
-    ties: Annotated[
-        Literal["first", "share"],
-        Field(description="first: the first of the tied takes the whole gradient; share: they split it evenly"),
-    ] = "first"
+    ties: Literal["first", "share"] = Field(
+        "first", description="first: the first of the tied takes the whole gradient; share: they split it evenly")
 
 
 FIRST_OF_TIES = ("of several equal ones the first takes all of it; with ties: share they split it; a NaN output goes "
@@ -112,12 +106,9 @@ _NO_WORDS = Note("")
 
 
 def fill_in(text: str, names: Mapping[str, str] | None = None) -> str:
-    """A text of a note with names in place of those in braces.
+    """A text of a note with names in place of those in braces; by default with the gate's own.
 
-    Args:
-        text: `gradient` or `words`.
-        names: what each name in braces stands for; by default the gate's own names. A clause is left out if one of its
-            names is missing, as for an operand that may be left out.
+    A clause is left out if one of its names is missing, as for an operand that may be left out.
     """
     if names is None:
         return _NAME.sub(lambda match: _FORMAL.get(match[1], match[1].replace(".", "_")), text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -27,9 +27,7 @@ from circuitflow.gates.sums import average, magnitude, total
 
 
 class Reduction(Axes):
-    """The axes that are reduced, and what is left of them."""
-
-    keepdims: Annotated[bool, Field(description="keep the reduced axes with size 1")] = False
+    keepdims: bool = Field(False, description="keep the reduced axes with size 1")
 
 
 class Extremum(Ties, Reduction):
@@ -37,16 +35,12 @@ class Extremum(Ties, Reduction):
 
 
 class Spread(Reduction):
-    """The axes that are reduced, and the degrees of freedom."""
-
-    ddof: Annotated[int, Field(ge=0, description="degrees of freedom taken from the number of elements")] = 0
+    ddof: int = Field(0, ge=0, description="degrees of freedom taken from the number of elements")
 
 
 class Along(Attributes):
-    """The axis that is searched."""
-
-    axis: Annotated[int, Field(description="the axis to search")] = 0
-    keepdims: Annotated[bool, Field(description="keep the axis with size 1")] = False
+    axis: int = Field(0, description="the axis to search")
+    keepdims: bool = Field(False, description="keep the axis with size 1")
 
 
 def _reduced(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> ArrayType:
@@ -56,9 +50,9 @@ def _reduced(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool) -> A
     return ArrayType(shape, x.dtype)
 
 
-def _averaged(x: ArrayType, **attributes: Any) -> ArrayType:
+def _averaged(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool, **_: Any) -> ArrayType:
     need_float("x", x)
-    return _reduced(x, **attributes)
+    return _reduced(x, axis=axis, keepdims=keepdims)
 
 
 def _extremum(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool, ties: str) -> ArrayType:
@@ -104,17 +98,17 @@ def _kept(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdims:
     return reduced
 
 
-def _restore(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdims: bool) -> Any:
+def restore(op: Any, reduced: Any, x: Any, axis: int | list[int] | None, keepdims: bool = False) -> Any:
     """What was reduced, stretched over the axes again."""
     return op.expand_like(_kept(op, reduced, x, axis, keepdims), x)
 
 
 def _route(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ties: str, first: Any) -> Any:
     """All of the gradient to the elements that are the output: to the first of them, or shared."""
-    g = _restore(op, g, x, axis, keepdims)
+    g = restore(op, g, x, axis, keepdims)
     if ties == "first":
         return op.where(first, g, 0.0)
-    chosen = (x == _restore(op, out, x, axis, keepdims)) | (x != x)
+    chosen = (x == restore(op, out, x, axis, keepdims)) | (x != x)
     largest = op.where(chosen, op.ones_like(x), 0.0)
     return g * largest / op.reduce_sum(largest, axis=axis, keepdims=True)
 
@@ -166,13 +160,9 @@ def _log_sum_exp_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepd
 
     Shifted by the output, which there is of no elements too: a size that is a name may be 0.
     """
-    g, shift = _restore(op, g, x, axis, keepdims), _kept(op, op.stop_gradient(out), x, axis, keepdims)
+    g, shift = restore(op, g, x, axis, keepdims), _kept(op, op.stop_gradient(out), x, axis, keepdims)
     e = op.exp(op.where((x == shift) & op.is_inf(x), 0.0, x - shift))
     return g * e / op.reduce_sum(e, axis=axis, keepdims=True)
-
-
-def _spread(x: ArrayType, *, axis: int | list[int] | None, keepdims: bool, ddof: int) -> ArrayType:
-    return _averaged(x, axis=axis, keepdims=keepdims)
 
 
 def _variance(xp: Any, x: Any, axis: int | list[int] | None, ddof: int) -> tuple[Any, Any]:
@@ -207,7 +197,7 @@ def _freedom(op: Any, x: Any, axis: Any, ddof: int) -> Any:
 
 
 def _variance_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
-    return 2 * _restore(op, g, x, axis, keepdims) * _centred(op, x, axis) / _freedom(op, x, axis, ddof)
+    return 2 * restore(op, g, x, axis, keepdims) * _centred(op, x, axis) / _freedom(op, x, axis, ddof)
 
 
 def _deviation_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
@@ -244,7 +234,7 @@ def _prod_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bo
     for a in axes_of(axis, x.ndim):
         slope = slope * op.expand_like(_others(op, product, a), x)
         product = op.reduce_prod(product, axis=a, keepdims=True)
-    return _restore(op, g, x, axis, keepdims) * slope
+    return restore(op, g, x, axis, keepdims) * slope
 
 
 def _position(x: ArrayType, *, axis: int, keepdims: bool) -> ArrayType:
@@ -261,16 +251,8 @@ def _is_first_max(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
     return xp.permute_dims(xp.reshape(first, moved.shape), tuple(sorted(range(x.ndim), key=order.__getitem__)))
 
 
-def _exact_sum_to_like(rule: Any) -> Any:
-    return functools.partial(_of_x_alone, rule)
-
-
 def _of_x_alone(rule: Any, xp: Any, x: Any, like: Any) -> Any:
     return exact(functools.partial(rule, like=like))(xp, x)
-
-
-def _whole_size_for(rule: Any) -> Any:
-    return _whole_size
 
 
 def _whole_size(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
@@ -300,14 +282,14 @@ REDUCTIONS = family({
                        ("x",), _reduced, attributes=Reduction, symbol="Σ",
                        forward=_sum,
                        integers=exact,
-                       backward=(lambda op, g, out, x, *, axis, keepdims: _restore(op, g, x, axis, keepdims),),
+                       backward=(lambda op, g, out, x, *, axis, keepdims: restore(op, g, x, axis, keepdims),),
                        ).stating(Facets(divided=added_up)),
     "reduce_mean": Gate("Σ x / n", "The mean along axes, without overflow; that of no elements is NaN.",
                         ("x",), _averaged, attributes=Reduction, symbol="mean",
                         forward=lambda xp, x, *, axis, keepdims:
                             average(xp, x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
                         backward=(lambda op, g, out, x, *, axis, keepdims:
-                                  _restore(op, g / op.size(x, axis=axis), x, axis, keepdims),),
+                                  restore(op, g / op.size(x, axis=axis), x, axis, keepdims),),
                         ).stating(Facets(divided=added_up)),
     "reduce_prod": Gate("Π x", "The product along axes; its gradient is exact where elements are 0.",
                         ("x",), _reduced, attributes=Reduction, symbol="Π", reads=Reads.INPUTS,
@@ -329,7 +311,7 @@ REDUCTIONS = family({
                       ("x",), _averaged, attributes=Reduction, symbol="‖x‖₁", reads=Reads.INPUTS,
                       forward=lambda xp, x, *, axis, keepdims: _sum(xp, xp.abs(x), axis=axis, keepdims=keepdims),
                       backward=(lambda op, g, out, x, *, axis, keepdims:
-                                _restore(op, g, x, axis, keepdims) * op.sign(x),)),
+                                restore(op, g, x, axis, keepdims) * op.sign(x),)),
     "reduce_l2": Gate("√Σ x²", "The Euclidean norm along axes, without overflow; its slope at 0 is 0.",
                       ("x",), _averaged, attributes=Reduction, symbol="‖x‖", reads=Reads.INPUTS | Reads.OUTPUT,
                       forward=_norm,
@@ -338,7 +320,7 @@ REDUCTIONS = family({
                               ("x",), _averaged, attributes=Reduction, symbol="Σx²", reads=Reads.INPUTS,
                               forward=lambda xp, x, *, axis, keepdims: _sum(xp, x * x, axis=axis, keepdims=keepdims),
                               backward=(lambda op, g, out, x, *, axis, keepdims:
-                                        2 * _restore(op, g, x, axis, keepdims) * x,)),
+                                        2 * restore(op, g, x, axis, keepdims) * x,)),
     "reduce_log_sum_exp": Gate("ln Σ e^x", "The logarithm of a sum of exponentials along axes, without overflow; -∞ "
                                            "of no elements. Equal infinities share the gradient evenly.",
                                ("x",), _averaged, attributes=Reduction, symbol="lnΣe",
@@ -346,12 +328,12 @@ REDUCTIONS = family({
                                forward=_log_sum_exp,
                                backward=(_log_sum_exp_backward,)),
     "reduce_var": Gate("Σ (x - x̄)² / (n - ddof)", "The variance along axes; NaN or infinite where n is not above ddof.",
-                       ("x",), _spread, attributes=Spread, symbol="var", reads=Reads.INPUTS,
+                       ("x",), _averaged, attributes=Spread, symbol="var", reads=Reads.INPUTS,
                        forward=_var,
                        backward=(_variance_backward,)),
     "reduce_std": Gate("√(Σ (x - x̄)² / (n - ddof))",
                        "The standard deviation along axes, without overflow; its slope for equal values is 0.",
-                       ("x",), _spread, attributes=Spread, symbol="std", reads=Reads.INPUTS | Reads.OUTPUT,
+                       ("x",), _averaged, attributes=Spread, symbol="std", reads=Reads.INPUTS | Reads.OUTPUT,
                        forward=_std,
                        backward=(_deviation_backward,)),
     "arg_max": Gate("arg max x", "The position of the largest along an axis, the first of several.",
@@ -369,13 +351,13 @@ REDUCTIONS = family({
     "sum_to_like": Gate("Σ x", "x summed to the shape of another operand, along the axes that broadcasting stretched.",
                         ("x", "like"), _summed_to, symbol="Σ",
                         forward=_sum_to_like,
-                        integers=_exact_sum_to_like,
+                        integers=lambda rule: functools.partial(_of_x_alone, rule),
                         backward=(lambda op, g, out, x, like: op.expand_like(g, x), None),
                         ).stating(Facets(equal=_sum_to_like_equal, divided=added_up)),
     "size": Gate("n", "The number of elements of x along axes, as a scalar of its dtype.",
                  ("x",), _counted, attributes=Axes, symbol="n",
                  forward=lambda xp, x, *, axis: xp.asarray(_size(x, axis), dtype=x.dtype),
-                 integers=_whole_size_for,
+                 integers=lambda _: _whole_size,
                  backward=(None,)).stating(Facets(equal=_size_equal)),
 }, {
     "reduce_sum": Note("{g}, spread over the axes, to {x}", kinks="float32 is accumulated in float64",

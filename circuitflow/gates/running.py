@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -13,10 +13,8 @@ from circuitflow.gates.sums import wider
 
 
 class Running(Attributes):
-    """The axis of a running sum or product, and its direction."""
-
-    axis: Annotated[int, Field(description="the axis to go along")] = 0
-    reverse: Annotated[bool, Field(description="from the end of the axis to its start")] = False
+    axis: int = Field(0, description="the axis to go along")
+    reverse: bool = Field(False, description="from the end of the axis to its start")
 
 
 def _from_end(xp: Any, x: Any, axis: int, reverse: bool) -> Any:

@@ -146,6 +146,12 @@ def show(shape: Sequence[Dimension]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
+def allows(declared: Sequence[Dimension | str], shape: Shape) -> bool:
+    """Whether a shape is one of those that a declared shape allows: what is no number in that stands for any size."""
+    return len(shape) == len(declared) and all(
+        expected == size for expected, size in zip(declared, shape, strict=True) if isinstance(expected, int))
+
+
 def count(shape: Sequence[Dimension]) -> Dimension:
     """The number of elements."""
     return math.prod(shape)
@@ -238,7 +244,7 @@ def axes_of(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def elementwise(*types: ArrayType) -> ArrayType:
+def elementwise(*types: ArrayType, **_: object) -> ArrayType:
     """Numbers of any dtype, broadcast together."""
     for i, x in enumerate(types):
         need_number(f"operand {i}", x)

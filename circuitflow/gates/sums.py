@@ -57,15 +57,7 @@ def total(xp: Any, x: Any, *, axis: int | tuple[int, ...], keepdims: bool = Fals
 
 
 def average(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, size: Any = None) -> Any:
-    """The mean along axes, in the dtype of x, also where the sum leaves its range.
-
-    Args:
-        xp: the namespace of the array.
-        x: the array.
-        axis: the axes.
-        keepdims: whether they are kept with size 1.
-        size: the number of terms; all by default.
-    """
+    """The mean along axes, in the dtype of x, also where the sum leaves its range; `size` is the number of terms."""
     size = math.prod(x.shape[a] for a in axis) if size is None else size
     dtype = wider(xp, x.dtype)
 

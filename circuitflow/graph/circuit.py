@@ -26,7 +26,7 @@ from circuitflow.document.writing import dumps as dump_document
 from circuitflow.document.writing import tidy
 from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
-from circuitflow.gates.shapes import show
+from circuitflow.gates.shapes import allows, show
 from circuitflow.graph.bodies import Output, define
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, files, loaded
 from circuitflow.graph.checking import check
@@ -72,9 +72,10 @@ class Circuit(Network):
         self._build(Parsed(document, source), gates, Faults())
 
     @classmethod
-    def _of(cls, parsed: Parsed, gates: GateTable, faults: Faults) -> Circuit:
+    def _of(cls, parsed: Parsed, gates: GateTable, faults: Faults, **files: Any) -> Circuit:
+        """The circuit of a parsed document; `files` are those that `_build` need not open."""
         circuit = cls.__new__(cls)
-        circuit._build(parsed, gates, faults)
+        circuit._build(parsed, gates, faults, **files)
         return circuit
 
     @checked
@@ -85,9 +86,7 @@ class Circuit(Network):
             DocumentError: with every fault that was found.
         """
         source = replace(self.definition.source, name=document.name or "<document>", text=None)
-        circuit = Circuit.__new__(Circuit)
-        circuit._build(Parsed(document, source), self.gates, Faults(), tensors=self._tensors)
-        return circuit
+        return Circuit._of(Parsed(document, source), self.gates, Faults(), tensors=self._tensors)
 
     @checked
     def with_values(self, values: Mapping[str, Any]) -> Circuit:
@@ -118,9 +117,7 @@ class Circuit(Network):
                 stored[name] = parsed_value(value, self.definition.source, name)
                 continue
             array = as_numpy(value, type_.dtype, shown)
-            if len(array.shape) != len(type_.shape) or any(
-                    isinstance(size, int) and size != length
-                    for size, length in zip(type_.shape, array.shape, strict=True)):
+            if not allows(type_.shape, array.shape):
                 raise InputError(f"{shown} has shape {show(array.shape)}; expected {show(type_.shape)}")
             stored[name] = parsed_value(tidy(from_array(array)), self.definition.source, name)
         types = {name: self.nodes[name].types[0] for name in stored}
@@ -252,9 +249,7 @@ def loads(text: str | bytes, *, gates: GateTable = GATES, folder: str | os.PathL
 
 def _unpickled(cls: type[Circuit], parts: Carried) -> Circuit:
     with collector_paused():
-        circuit = cls.__new__(cls)
-        circuit._build(parts.parsed(), parts.gates(), Faults(), tensors=parts.tensors, files=parts.files)
-    return circuit
+        return cls._of(parts.parsed(), parts.gates(), Faults(), tensors=parts.tensors, files=parts.files)
 
 
 def _parsed(source: Source, gates: GateTable, faults: Faults) -> Circuit:

@@ -9,7 +9,7 @@ from circuitflow.document.faults import Faults
 from circuitflow.document.limits import Budget
 from circuitflow.document.model import ConstantNode, IfNode, InputNode, ParameterNode, ScanNode
 from circuitflow.gates import ArrayType, GateTable, ShapeError, Size
-from circuitflow.gates.shapes import Dimension, Shape, show
+from circuitflow.gates.shapes import Dimension, Shape, allows, show
 from circuitflow.graph.bodies import Definition, Edge, Output, Site
 from circuitflow.graph.network import Node
 from circuitflow.graph.typed import TypedBody
@@ -257,7 +257,7 @@ def _source(node: Node, site: Site, default: str, fault: Fault) -> None:
     declared = site.node.shape if isinstance(site.node, InputNode) else None
     shape: Shape = site.array.shape if site.array is not None else ()
     if declared is not None:
-        if site.array is not None and not fits(shape, declared):
+        if site.array is not None and not allows(declared, shape):
             fault(node, f"its value has shape {show(shape)}, its declared shape is {show(declared)}", "shape")
             return
         shape = tuple(Size.named(size) if isinstance(size, str) else size for size in declared)
@@ -266,12 +266,6 @@ def _source(node: Node, site: Site, default: str, fault: Fault) -> None:
 
 
 _named = cache(str)  # for NumPy takes longer to name a dtype than all else takes here
-
-
-def fits(shape: Shape, declared: list[int | str]) -> bool:
-    """Whether a shape is one that a declared shape allows, names standing for any size."""
-    return len(shape) == len(declared) and all(isinstance(d, str) or d == s
-                                               for s, d in zip(shape, declared, strict=True))
 
 
 def _operand(node: Node, declared: InputNode, type_: ArrayType, sizes: dict[str, Dimension], fault: Fault) -> None:
@@ -283,7 +277,7 @@ def _operand(node: Node, declared: InputNode, type_: ArrayType, sizes: dict[str,
         is_sound = False
         fault(node, f"declared as {declared.dtype}, the call gives {type_.dtype}", "dtype")
     if declared.shape is not None:
-        equal = fits(type_.shape, declared.shape) and all(
+        equal = allows(declared.shape, type_.shape) and all(
             sizes.setdefault(name, size) == size
             for name, size in zip(declared.shape, type_.shape, strict=True) if isinstance(name, str))
         if not equal:

@@ -121,7 +121,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         InputError: one is missing, has a wrong shape or dtype, or belongs to no output that was asked for.
     """
     upstream = by_output(circuit, plan, upstream)
-    seeds: dict[int, Any] = {}
+    seeds: dict[str, Any] = {}
     for text, slot in plan.of.items():
         output = circuit.find(text)
         assert output is not None  # noqa: S101
@@ -145,9 +145,8 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         if tuple(seed.shape) != shape:
             raise InputError(f"upstream '{text}' has shape {show(tuple(seed.shape))}; expected {show(shape)}, as the "
                              "output")
-        if plan.active[slot]:
-            seeds[slot] = seed + seeds[slot] if slot in seeds else seed
-    return seeds
+        seeds[text] = seed
+    return plan.seeds(seeds)
 
 
 def by_output(circuit: Circuit, plan: Plan, upstream: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from circuitflow.gates import Reads
@@ -37,7 +37,7 @@ class FrugalPasses:
         self.kept = set(requested)
         self.swept: set[int] = set()
         for i, step in enumerate(plan.steps):
-            outputs = _outputs(step)
+            outputs = step.slots
             segment.update(dict.fromkeys(outputs, i // self.size))
             last.update(dict.fromkeys((*step.operands, *outputs), i))
             self.kept.update(slot for slot in step.operands if segment.get(slot, i // self.size) < i // self.size)
@@ -49,7 +49,7 @@ class FrugalPasses:
             if slot in segment and slot not in self.kept:
                 self.ending[i].append(slot)
         self.again = self._again()
-        self.released = [[slot for slot in _outputs(step) if slot not in requested] for step in plan.steps]
+        self.released = [[slot for slot in step.slots if slot not in requested] for step in plan.steps]
 
     def _again(self) -> list[bool]:
         """Whether a gate is computed again: the sweep reads its output, or another that is computed again does."""
@@ -57,7 +57,7 @@ class FrugalPasses:
         read = self.swept - self.kept
         for i in range(len(again) - 1, -1, -1):
             step = self.plan.steps[i]
-            again[i] = any(slot in read for slot in _outputs(step))
+            again[i] = any(slot in read for slot in step.slots)
             if again[i]:
                 read.update(slot for slot in step.operands if slot not in self.kept)
         return again
@@ -98,10 +98,6 @@ class FrugalPasses:
         for slot in self.ending[i]:
             if not (for_sweep and slot in self.swept):
                 values[slot] = _hollow(xp, values[slot])
-
-
-def _outputs(step: Any) -> Sequence[int]:
-    return range(step.output, step.output + (step.outputs or 1))
 
 
 def _hollow(xp: Any, x: Any) -> Any:

@@ -174,7 +174,7 @@ class _Problem:
         moved, steps = set(slots), []
         for step in self.plan.steps:
             if step.receivers and any(slot in moved and step.gate.reaches(i) for i, slot in enumerate(step.operands)):
-                moved.update(range(step.output, step.output + max(1, step.outputs)))
+                moved.update(step.slots)
                 steps.append(step)
         return steps
 

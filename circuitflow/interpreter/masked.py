@@ -33,20 +33,7 @@ class Masked:
     def __init__(self, op: Any, value: Any) -> None:
         self.op, self.value = op, value
 
-    @property
-    def shape(self) -> Any:
-        """Of the gradient."""
-        return self.value.shape
-
-    @property
-    def ndim(self) -> Any:
-        """Of the gradient."""
-        return self.value.ndim
-
-    @property
-    def dtype(self) -> Any:
-        """Of the gradient."""
-        return self.value.dtype
+    shape, ndim, dtype = (property(operator.attrgetter(f"value.{name}")) for name in ("shape", "ndim", "dtype"))
 
     def _like(self, value: Any) -> Masked:
         return Masked(self.op, value)

@@ -34,6 +34,11 @@ class Step(NamedTuple):
     outputs: int
     receivers: tuple[bool, ...]
 
+    @property
+    def slots(self) -> range:
+        """The slots of the outputs."""
+        return range(self.output, self.output + (self.outputs or 1))
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -54,6 +59,15 @@ class Plan:
     steps: Sequence[Step]
     names: Sequence[str]
     active: Sequence[bool]
+
+    def seeds(self, upstream: Mapping[str, Any]) -> dict[int, Any]:
+        """Upstream gradients by slot, of those that a sweep can begin with. Outputs that are the same node have one."""
+        seeds: dict[int, Any] = {}
+        for text, g in upstream.items():
+            slot = self.of[text]
+            if self.active[slot]:
+                seeds[slot] = seeds[slot] + g if slot in seeds else g
+        return seeds
 
 
 UnitGate = Callable[[Node, Sequence[bool]], Gate]

@@ -59,10 +59,7 @@ class _Application:
 
     def backward(self, op: Any, operands: Mapping[str, Any], upstream: Sequence[Any]) -> dict[str, Any]:
         """The gradients on the operands, from those on the outputs; None is the absence of one."""
-        seeds: dict[int, Any] = {}
-        for slot, g in zip(self.plan.of.values(), upstream, strict=True):
-            if g is not None and self.plan.active[slot]:
-                seeds[slot] = seeds[slot] + g if slot in seeds else g
+        seeds = self.plan.seeds({text: g for text, g in zip(self.plan.of, upstream, strict=True) if g is not None})
         if not seeds:
             return dict.fromkeys(self.wrt)
         values = self.forward(op.xp, operands)
@@ -139,8 +136,7 @@ def arrivals(plan: Plan, inputs: Mapping[str, int], carry: Mapping[str, str],
     The plan is that of the body, which has the carries in the slots `inputs`. `upstream` are the outputs of the scan
     that have an upstream gradient.
     """
-    steps = {slot: step for step in plan.steps if step.receivers
-             for slot in range(step.output, step.output + max(step.outputs, 1))}
+    steps = {slot: step for step in plan.steps if step.receivers for slot in step.slots}
     names = {slot: name for name, slot in inputs.items()}
     arrived, seen = set(upstream), set()
     pending = [plan.of[text] for text in upstream]

@@ -97,13 +97,7 @@ class Derivation:
 
     def sweep(self, seeds: Mapping[str, Wire]) -> list[Wire | None]:
         """The gradient in every slot from gradients on outputs; None where none arrives."""
-        slots: dict[int, Any] = {}
-        for text, seed in seeds.items():
-            slot = self.plan.of[text]
-            if not self.plan.active[slot]:  # it depends on nothing that is differentiated by
-                continue
-            slots[slot] = slots[slot] + seed if slot in slots else seed
-        return [*map(plain, self.subcircuits.sweep(self.writer, self.plan, self.forward, slots))]
+        return [*map(plain, self.subcircuits.sweep(self.writer, self.plan, self.forward, self.plan.seeds(seeds)))]
 
     def requested(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
         """The gradients by `wrt`, zeros where none arrived."""

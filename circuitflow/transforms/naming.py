@@ -66,10 +66,7 @@ def finished(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Re
     outputs = list(outputs)
     kept = needed(outputs)
     records = _with_longer_sums(writer, [record for record in writer.records if id(record) in kept], outputs)
-    for record in records:
-        if record.name is None:
-            is_back = record.stage and record.gate != "constant"
-            record.name = names.unique(f"{record.stage}_back" if is_back else record.stage or record.gate)
+    _name(records, names)
     return records
 
 
@@ -81,10 +78,16 @@ def closed(writer: Writer, records: Sequence[Record], results: Sequence[Wire],
     ends = [with_name(writer, wire, name) for wire, name in zip(results, outputs, strict=True)]
     records = [*records, *writer.records[start:]]
     del writer.records[start:]
+    _name(records, names)
+    return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in ends]}
+
+
+def _name(records: Iterable[Record], names: Names) -> None:
+    """Name the records that have no name after the node that they come from."""
     for record in records:
         if record.name is None:
-            record.name = names.unique(f"{record.stage}_back" if record.stage else record.gate)
-    return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in ends]}
+            is_back = record.stage and record.gate != "constant"
+            record.name = names.unique(f"{record.stage}_back" if is_back else record.stage or record.gate)
 
 
 def as_nodes(records: Iterable[Record]) -> Iterator[dict[str, Any]]:

@@ -173,14 +173,9 @@ class Subcircuits:
                   for name in body.inputs if name in plan.sources}
         forward = self.forward(writer, body, planned(body, plan), inputs, differentiated(plan))
         names = Names(ids.values())
-        seeds: dict[int, Any] = {}
-        upstream: dict[str, Wire] = {}
-        for text, slot in plan.of.items():
-            if plan.active[slot]:
-                record = Record("input", {}, {}, name=names.unique(f"d{text}"))
-                (upstream[text],) = writer.write(record, [forward.wires[slot].type])
-                seed = Masked(writer, upstream[text]) if text in masked else upstream[text]
-                seeds[slot] = seeds[slot] + seed if slot in seeds else seed
+        upstream = {text: writer.port(names.unique(f"d{text}"), forward.wires[slot].type)
+                    for text, slot in plan.of.items() if plan.active[slot]}
+        seeds = plan.seeds({text: Masked(writer, wire) if text in masked else wire for text, wire in upstream.items()})
         marked = self.sweep(writer, plan, forward, seeds)
         gradients: list[Wire | None] = [*map(plain, marked)]
         requested = {name: gradients[slot] for name, slot in plan.wrt.items()}

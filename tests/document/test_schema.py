@@ -14,6 +14,7 @@ from circuitflow.document.model import NODES, TAGS, Document, GateNode
 from circuitflow.document.schema import GateForm, document_schema
 from circuitflow.explanations.catalogue import example, operands
 from circuitflow.gates import GATES
+from support.slices import few
 from support.suite import ROOT
 
 SCHEMA = json.loads((ROOT / "schemas/circuit.schema.json").read_text())
@@ -297,9 +298,9 @@ def test_what_is_valid_is_what_the_plain_schema_takes():
                  if file.stat().st_size < 3000]
     chance = random.Random(0)
     documents += [mutated({"nodes": [], "outputs": ["f"], **document}, chance) for document in OBJECTS
-                  for _ in range(100)]
+                  for _ in range(few(100))]
     documents += [document for name in GATES for document in written(name)]
-    documents += [mutated(chance.choice(documents), chance) for _ in range(3000)]
+    documents += [mutated(chance.choice(documents), chance) for _ in range(few(3000))]
     verdicts = [VALIDATOR.is_valid(document) for document in documents]
     assert verdicts == [PLAIN.is_valid(document) for document in documents]
     assert 500 < sum(verdicts) < len(verdicts) - 500

@@ -31,7 +31,7 @@ from support.exported import function_of
 from support.gate_examples import EXAMPLES
 from support.hostile import HOSTILE_NAMES
 from support.random_circuits import SETTINGS
-from support.slices import gate_of
+from support.slices import few, gate_of
 from support.special_values import expected, operands, same
 from support.suite import FILES, ROOT
 
@@ -347,7 +347,7 @@ def strange_circuits(draw):
     return circuit(*nodes, outputs=outputs), wrt, upstream if draw(st.booleans()) else {}
 
 
-@settings(parent=SETTINGS, max_examples=400)
+@settings(parent=SETTINGS, max_examples=few(400))
 @given(strange_circuits())
 def test_strange_circuits(drawn):
     made, wrt, upstream = drawn

@@ -16,6 +16,7 @@ import circuitflow as cf
 from support.derivatives import SCHEMA, agrees, values
 from support.documents import call, circuit, document, faults
 from support.random_circuits import is_valid_or_has_faults
+from support.slices import few
 from support.suite import ROOT
 
 
@@ -349,7 +350,7 @@ def test_documents_with_structure_follow_the_schema_and_come_back():
             assert cf.Executor(cf.loads(dumps(rewrite(c.document)))).run().outputs == cf.Executor(c).run().outputs
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=few(300), deadline=None, derandomize=True)
 @given(st.sampled_from([rnn(), choice(), cf.gradient(rnn(), wrt=["W", "xs"])]), st.data())
 def test_structure_with_something_else_in_one_place_is_valid_or_has_faults(made, data):
     is_valid_or_has_faults(json.loads(cf.dumps(made)), data)

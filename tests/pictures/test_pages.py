@@ -11,7 +11,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.pictures.marks import brief
 from support.documents import document
-from support.hostile import HOSTILE
+from support.hostile import HOSTILE, sort_of
 from support.suite import GUARD, ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -218,6 +218,7 @@ def test_a_tensor_comes_and_goes_with_its_strip(opened):
     assert page.page.evaluate(visible) == 0
 
 
+@pytest.mark.sliced(path=lambda path: "scan" in path.read_text())
 @pytest.mark.parametrize("path", sorted((ROOT / "circuits").glob("*.json")), ids=lambda path: path.stem)
 def test_every_circuit_has_a_page_whose_last_step_is_the_whole_picture(opened, path):
     result = cf.Executor(cf.load(path)).run()
@@ -272,6 +273,7 @@ def test_the_policy_lets_nothing_in(browser, tmp_path):
     page.context.close()
 
 
+@pytest.mark.sliced(hostile=sort_of)
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_text_is_shown_and_nothing_else(opened, hostile):
     text = document({"id": "x", "gate": "input", "value": 1, "label": hostile},

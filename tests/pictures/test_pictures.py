@@ -26,7 +26,8 @@ from circuitflow.pictures.picture import Kind, Mark
 from circuitflow.pictures.theme import THEMES
 from circuitflow.text import printable
 from support.documents import circuit, document
-from support.hostile import HOSTILE
+from support.hostile import HOSTILE, sort_of
+from support.slices import few
 from support.suite import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -196,7 +197,7 @@ def test_a_large_circuit_is_an_overview_in_bands():
     assert made.notes == ("an overview of 2,005 nodes; --depth draws them all",)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=few(20), deadline=None)
 @given(st.integers(0, 10**6), st.integers(10, 120))
 def test_what_crosses_a_boundary_is_what_is_read_beyond_it(seed, count):
     big = tangled(count, seed)
@@ -304,6 +305,7 @@ def test_the_text_of_an_svg_is_text(path):
     assert Counter(shown) == Counter(expected)
 
 
+@pytest.mark.sliced(path=lambda path: ("scan" in path.read_text(), path.stat().st_size > 1000))
 @every_circuit
 def test_every_form_is_written(path):
     result = run(path)
@@ -395,6 +397,7 @@ def safe(text):
     return all(c.isprintable() or c == "\n" for c in text)
 
 
+@pytest.mark.sliced(hostile=sort_of)
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_text_stays_text(hostile):
     result = cf.Executor(hostile_circuit(hostile)).run()

@@ -13,6 +13,13 @@ HOSTILE = [
     "x" * 10_000, "<" * 10_000, "\\" * 50, "{{script}}{{data}}",
     "\ud800".encode("utf-16", "surrogatepass").decode("utf-16", "replace"), "日本語 العربية 🙂",
 ]
+
+
+def sort_of(text: str) -> tuple[bool, ...]:
+    """A key of slices: whether a text has tags, quotes, lines and what is not shown, and whether it is long."""
+    return "<" in text, '"' in text, "\n" in text, text.isprintable(), len(text) > 100
+
+
 HOSTILE_NAMES = ["class", "None", "print", "lambda", "exp", "type", "numbers", "interpret", "inputs", "buffers",
                  "__import__",
            "v0", "f0", "k0", "inf", "nan", "float", "marker_q", "unused0", "engine", "upstream", "others", "self"]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import circuitflow as cf
 from support.documents import circuit
+from support.slices import few
 
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+SETTINGS = settings(max_examples=few(60), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 def _product(*xs):

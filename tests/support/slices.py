@@ -1,9 +1,10 @@
 """The default run's slice of a test with many parameters: `@pytest.mark.sliced` marks all others as `long`.
 
 Every value of every parameter is in the slice at least once. `sliced(example=lambda e: e.gate)` says what is meant by a
-value
-of `example`: of all the examples of a gate, one is enough. `sliced(by=["gate"])` goes by that parameter alone.
+value of `example`: of all the examples of a gate, one is enough. `sliced(by=["gate"])` goes by that parameter alone.
 `sliced(times=3)` takes three of each instead of one.
+
+A test that makes its cases at random makes fewer of them in the default run: `settings(max_examples=few(300))`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,21 @@ from typing import Any
 
 import pytest
 
+WHOLE = True
+"""Whether everything runs: `conftest.py` says that the default run is a part."""
+
+
+def few(number: int) -> int:
+    """How many random cases a test makes that makes `number` of them where everything runs."""
+    return number if WHOLE else -(-number // 5)
+
 
 def choose(cases: Sequence[Mapping[str, Hashable]], times: int = 1) -> set[int]:
     """The indices of the slice of some cases, each a value for every parameter.
 
     It goes through the values of the parameter that has most of them, then through those of the others. A value that
-    has too few
-    cases in the slice gets the one whose other values the slice has least often; of several, the first. So the
-    engines of a product of gates and engines take turns.
+    has too few cases in the slice gets the one whose other values the slice has least often; of several, the first.
+    So the engines of a product of gates and engines take turns.
     """
     with_value: dict[tuple[str, Hashable], list[int]] = defaultdict(list)
     for i, case in enumerate(cases):
@@ -54,8 +62,8 @@ def mark_long(items: Iterable[pytest.Item]) -> None:
     """Mark every test that `sliced` leaves out of the default run."""
     functions: dict[Any, list[pytest.Function]] = defaultdict(list)
     for item in items:
-        if isinstance(item,
-                      pytest.Function) and item.get_closest_marker("sliced") and not item.get_closest_marker("long"):
+        if (isinstance(item, pytest.Function) and item.get_closest_marker("sliced")
+                and not item.get_closest_marker("long")):
             functions[item.path, item.originalname].append(item)
     for group in functions.values():
         options = dict(group[0].get_closest_marker("sliced").kwargs)
