@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -36,6 +37,7 @@ _OF_METHODS = {
 """What to write for methods of ufuncs."""
 
 
+@dataclass(slots=True)
 class Buffer:
     """The memory that an array and its views would share in NumPy.
 
@@ -43,10 +45,7 @@ class Buffer:
     those wires are refused from then on.
     """
 
-    __slots__ = ("changed",)
-
-    def __init__(self) -> None:
-        self.changed = False
+    changed: bool = False
 
 
 _DTYPE: Any = vars(Wire)["dtype"]
@@ -239,11 +238,6 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
 
     def __repr__(self) -> str:
         return f"<wire {self.record.name or self.record.gate}: {self.type.dtype} {show(self.shape)}>"
-
-
-def share(view: Any, wire: Any) -> None:
-    """Let a view share the memory of a wire."""
-    view.buffer = wire.buffer
 
 
 def need_unchanged(wire: Any) -> None:
