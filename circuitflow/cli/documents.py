@@ -47,19 +47,17 @@ def _folder(output: str) -> str:
 
 
 def _schema_for(output: str) -> str | None:
-    """The nearest schema, else the path of a new one; None if that exists or the output is not a regular file."""
+    """The nearest schema, in the folder or one above, or in their folders `schemas`; else the path of a new one.
+
+    None if there is a file of that name, or the output is not a regular file.
+    """
     beside = os.path.join(_folder(output), SCHEMA)
     if os.path.realpath(output) == beside or (os.path.exists(output) and not os.path.isfile(output)):
         return None
     is_free = not os.path.lexists(beside) and os.access(_folder(output), os.W_OK)
-    return _nearest(_folder(output)) or (beside if is_free else None)
-
-
-def _nearest(folder: str) -> str | None:
-    """The schema of this format in a folder or one above, or in their folders `schemas`."""
-    places = (os.path.join(place, name) for place in (folder, *map(str, Path(folder).parents))
+    places = (os.path.join(place, name) for place in (_folder(output), *map(str, Path(beside).parent.parents))
               for name in (SCHEMA, os.path.join("schemas", SCHEMA)))
-    return next(filter(_is_schema, places), None)
+    return next(filter(_is_schema, places), beside if is_free else None)
 
 
 def _is_schema(path: str) -> bool:
