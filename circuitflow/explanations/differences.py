@@ -15,7 +15,7 @@ import numpy as np
 from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
 from circuitflow.gates.shapes import show
-from circuitflow.graph.bodies import Definition, Edge, Site
+from circuitflow.graph.bodies import Definition, Operand, Site
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import application, number, short
 
@@ -223,7 +223,7 @@ class _Comparison:
                 yield Change("renamed", self.name, id_, was=self.before[id_])
         for id_, was in self.before.items():
             yield from self._node(id_, self.old.sites[was], self.new.sites[id_])
-        outputs = [[Edge(output.node, output.position, 0) for output in body.outputs.values()]
+        outputs = [[Operand(output.node, output.position, 0) for output in body.outputs.values()]
                    for body in (self.old, self.new)]
         names = [self._reference(self.new, edge) for edge in outputs[1]]
         if [self._reference(self.old, edge, renamed=True) for edge in outputs[0]] != names:
@@ -251,7 +251,7 @@ class _Comparison:
                 shown = self._reference(self.old, left) if left else ""
                 yield Change("rewired", self.name, id_, f"operand {port}", shown, after)
 
-    def _reference(self, body: Definition, edge: Edge, *, renamed: bool = False) -> str:
+    def _reference(self, body: Definition, edge: Operand, *, renamed: bool = False) -> str:
         """The reference to the value of an edge; with `renamed`, by the new id of an old node."""
         if edge.source not in self.outputs[body]:  # once for each source: listing them for each of n readers takes n²
             self.outputs[body][edge.source] = tuple(body.sites[edge.source].outputs)

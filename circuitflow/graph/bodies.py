@@ -33,7 +33,7 @@ class Output(NamedTuple):
     position: int
 
 
-class Edge(NamedTuple):
+class Operand(NamedTuple):
     """One operand of a node.
 
     Attributes:
@@ -68,7 +68,7 @@ class Site:
     pointer: Pointer
     gate: Gate | None = None
     attributes: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
-    operands: tuple[Edge, ...] = ()
+    operands: tuple[Operand, ...] = ()
     bodies: Mapping[str, Definition] = field(default_factory=lambda: NOTHING)
     sound: bool = True
     is_plain: bool = False

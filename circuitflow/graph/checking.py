@@ -12,18 +12,18 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.gates import AtLeast, Gate, GateTable, of_elements, suggestion
 from circuitflow.graph.attributes import fitted
-from circuitflow.graph.bodies import NOTHING, SOURCES, Definition, Edge, Output, Site
+from circuitflow.graph.bodies import NOTHING, SOURCES, Definition, Operand, Output, Site
 from circuitflow.graph.order import put_in_order
 from circuitflow.text import few, listing, printable, short
 
 
-def check(definition: Definition, gates: GateTable, faults: Faults) -> None:
+def check_body(definition: Definition, gates: GateTable, faults: Faults) -> None:
     """Check a body and put its sites and outputs into the definition; faults are noted."""
     _Checker(definition, gates, faults).check()
 
 
-class _Operand(NamedTuple):
-    """An operand in the document: its reference, its port if it has one, and the place in the text."""
+class _Entry(NamedTuple):
+    """An entry of `inputs`, or an edge: its reference, its port if it has one, and the place in the text."""
 
     source: str
     port: str | int | None
@@ -108,7 +108,7 @@ class _Checker:
         if (kind is None or type(sources) is not list or not kind.least <= len(sources) <= len(kind.ports)
                 or not self.single.issuperset(sources) or name in self.sites or pointer in self.definition.broken):
             return False
-        operands = tuple(map(Edge, sources, repeat(0), kind.ports))
+        operands = tuple(map(Operand, sources, repeat(0), kind.ports))
         self.sites[name] = Site(node, self.definition.source, pointer, kind.gate, NOTHING, operands, is_plain=True)
         self.single.add(name)
         return True
@@ -196,9 +196,9 @@ class _Checker:
 
     # Operands
 
-    def _edges(self) -> dict[str, list[_Operand]]:
+    def _edges(self) -> dict[str, list[_Entry]]:
         """The edges into every node."""
-        incoming: dict[str, list[_Operand]] = {}
+        incoming: dict[str, list[_Entry]] = {}
         for j, edge in enumerate(self.definition.body.edges):
             pointer = (*self.definition.pointer, "edges", j)
             if pointer in self.definition.broken:
@@ -215,15 +215,15 @@ class _Checker:
                 self.faults.add(self.definition.source, f"node '{edge.target}': it has edges and 'inputs'; keep one of "
                                 "the two", *pointer, "target", node=edge.target)
             else:
-                incoming.setdefault(edge.target, []).append(_Operand(edge.source, edge.port, pointer))
+                incoming.setdefault(edge.target, []).append(_Entry(edge.source, edge.port, pointer))
         return incoming
 
-    def _operands(self, site: Site, node: GateNode | SubcircuitNode, edges: Sequence[_Operand]) -> None:
+    def _operands(self, site: Site, node: GateNode | SubcircuitNode, edges: Sequence[_Entry]) -> None:
         here = (*site.pointer, "inputs")
         if isinstance(node.inputs, list):
-            edges = [_Operand(source, None, (*here, i)) for i, source in enumerate(node.inputs)]
+            edges = [_Entry(source, None, (*here, i)) for i, source in enumerate(node.inputs)]
         elif node.inputs is not None:
-            edges = [_Operand(source, int(port) if port.isdecimal() else port, (*here, port))
+            edges = [_Entry(source, int(port) if port.isdecimal() else port, (*here, port))
                      for port, source in node.inputs.items()]
         broken = self.definition.broken
         references = [self._reference(site, edge.source, edge.pointer) if not broken or edge.pointer not in broken else
@@ -233,11 +233,11 @@ class _Checker:
             site.sound = False
             return
         ports = site.ports
-        operands = {at: Edge(*reference, _port(ports, at))
+        operands = {at: Operand(*reference, _port(ports, at))
                     for at, reference in zip(places, references, strict=True) if reference is not None}
         site.operands = tuple(operands[at] for at in sorted(operands))
 
-    def _places(self, site: Site, edges: Sequence[_Operand]) -> list[int] | None:
+    def _places(self, site: Site, edges: Sequence[_Entry]) -> list[int] | None:
         """The position of the operand that each edge fills, or None after a fault."""
         if site.gate is None and not site.bodies:
             return None

@@ -29,7 +29,7 @@ from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import allows, show
 from circuitflow.graph.bodies import Output, define
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, files, loaded
-from circuitflow.graph.checking import check
+from circuitflow.graph.checking import check_body
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.expansion import reached
 from circuitflow.graph.network import Network, Node
@@ -143,7 +143,7 @@ class Circuit(Network):
                files: Mapping[str, tuple[int, str]] | None = None) -> None:
         definitions = define(parsed, faults, files)
         for definition in definitions:
-            check(definition, gates, faults)
+            check_body(definition, gates, faults)
         root = definitions[0]
         bodies = reached(root, faults)
         beside = LoadedTensors(tensors, root.source.limits, faults)

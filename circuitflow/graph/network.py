@@ -9,7 +9,7 @@ from typing import Any
 
 from circuitflow.arguments import checked
 from circuitflow.gates import ArrayType, Gate
-from circuitflow.graph.bodies import SOURCES, Definition, Edge, Output, Site
+from circuitflow.graph.bodies import SOURCES, Definition, Operand, Output, Site
 from circuitflow.graph.expansion import outputs_of_call
 from circuitflow.text import nearest
 
@@ -33,7 +33,7 @@ class Node:
     kind: str
     gate: Gate | None
     attributes: Mapping[str, Any]
-    operands: tuple[Edge, ...]
+    operands: tuple[Operand, ...]
     outputs: tuple[str, ...] = ()
     types: tuple[ArrayType, ...] = ()
     site: Site | None = None

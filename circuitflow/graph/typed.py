@@ -8,7 +8,7 @@ from typing import Any
 
 from circuitflow.document.tensors import Array
 from circuitflow.gates import IDENTITY, GateTable
-from circuitflow.graph.bodies import Definition, Edge
+from circuitflow.graph.bodies import Definition, Operand
 from circuitflow.graph.expansion import resolve
 from circuitflow.graph.network import Network, Node
 
@@ -61,7 +61,7 @@ class TypedBody(Network):
 
 def _expanded(root: TypedBody, paths: Collection[str] | None) -> Iterator[Node]:
     """The nodes of a body in topological order, those of a call in its place."""
-    pending: list[tuple[TypedBody, str, Mapping[str | int, Edge], Iterator[Node]]] = [
+    pending: list[tuple[TypedBody, str, Mapping[str | int, Operand], Iterator[Node]]] = [
         (root, "", {}, iter(root.nodes.values()))]
 
     def is_expanded(path: str) -> bool:
@@ -91,8 +91,8 @@ def _expanded(root: TypedBody, paths: Collection[str] | None) -> Iterator[Node]:
             pending.pop()
 
 
-def _edges(definition: Definition, call: str, node: Node, paths: Collection[str] | None) -> tuple[Edge, ...]:
+def _edges(definition: Definition, call: str, node: Node, paths: Collection[str] | None) -> tuple[Operand, ...]:
     """The operands of a node in an expansion."""
-    return tuple([Edge(call + source, output, port) if "/" in source else
-                  Edge(*resolve(definition, call, source, output, paths), port)
+    return tuple([Operand(call + source, output, port) if "/" in source else
+                  Operand(*resolve(definition, call, source, output, paths), port)
                   for source, output, port in node.operands])

@@ -10,7 +10,7 @@ from circuitflow.document.limits import Budget
 from circuitflow.document.model import ConstantNode, IfNode, InputNode, ParameterNode, ScanNode
 from circuitflow.gates import ArrayType, GateTable, ShapeError, Size
 from circuitflow.gates.shapes import Dimension, Shape, allows, show
-from circuitflow.graph.bodies import Definition, Edge, Output, Site
+from circuitflow.graph.bodies import Definition, Operand, Output, Site
 from circuitflow.graph.network import Node
 from circuitflow.graph.typed import TypedBody
 
@@ -107,7 +107,7 @@ class Typing:
             if port not in types:
                 inner, free = body.nodes[port], f"{name}/{port}"
                 nodes[free] = Node(free, inner.kind, None, {}, (), (), inner.types, inner.site)
-                edges[port] = Edge(free, 0, port)
+                edges[port] = Operand(free, 0, port)
         nodes[name] = Node(name, "call", None, {"circuit": body},
                            tuple(edges[port] for port in body.inputs if port in edges),
                            callee.names if len(callee.names) > 1 else (), tuple(_output_types(body).values()), site)

@@ -20,7 +20,7 @@ from circuitflow.explanations.expressions import Phrase, applied, sent_back, sta
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.gates.record import fill_in
-from circuitflow.graph.bodies import Edge
+from circuitflow.graph.bodies import Operand
 from circuitflow.graph.network import Node
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import number, printable, rows
@@ -39,7 +39,7 @@ def node_of(example):
     types = gate.shape(*types_of(*example.operands), **attributes_of(example))
     outputs = gate.output_names(attributes_of(example))
     return Node("f", example.gate, gate, attributes_of(example),
-                tuple(Edge(x, 0, i) for i, x in enumerate(names_of(example))),
+                tuple(Operand(x, 0, i) for i, x in enumerate(names_of(example))),
                 outputs, (types,) if isinstance(types, ArrayType) else types)
 
 

@@ -194,6 +194,9 @@ def test_a_gate_that_needs_a_size_has_that_of_the_default():
     close(function_of(text)(), (np.float64(13), {"x": np.array([3.0, 2.0, 1.0])}))
     with pytest.raises(ValueError, match=re.escape("x has shape (2,); expected (3,)")):
         function_of(text)(x=[1, 2])
+    argmax = written_circuit(_named("rows"), {"id": "c", "gate": "is_first_max", "inputs": ["x"]}, "f = where(c, x, x)")
+    text = cf.to_python(argmax, inputs={"x": [1.0, 2.0, 6.0]})
+    assert "Named dimensions have the sizes of the defaults: c: is_first_max: its rule needs sizes as numbers." in text
 
 
 def test_own_gates_have_the_sizes_of_the_defaults():

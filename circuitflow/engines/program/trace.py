@@ -147,7 +147,7 @@ class Trace:
         types = [mapped(_type, x) for x in operands]
         shape = None if any(values_in(keywords)) else shape_of(function, types, keywords)
         if shape is None:
-            raise Inseparable(getattr(function, "__name__", type(function).__name__))
+            raise Inseparable(getattr(function, "__name__", "its rule needs sizes as numbers"))
         dtype = dtype_of(function, types, keywords)
         sample = None if is_named(shape) else np.broadcast_to(np.zeros((), dtype), shape)  # type: ignore[arg-type]
         return self._line(function, operands, keywords, [Value(self, shape, dtype, sample)], several=False)
