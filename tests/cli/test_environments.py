@@ -152,7 +152,7 @@ def test_closed_and_full_streams_and_a_folder_that_is_gone(cases, half):
 
 
 @pytest.mark.parametrize("closed",
-                         [pytest.param(closed, marks=[] if closed in (1, 2, 4, 7) else pytest.mark.long,
+                         [pytest.param(closed, marks=[] if closed in (2, 5) else pytest.mark.long,
                                        id=f"closed {closed:03b}")
                                     for closed in range(8)])
 def test_closed_streams_of_a_process_that_starts(tmp_path, closed):
