@@ -20,7 +20,7 @@ from circuitflow.interpreter.question import Question
 from circuitflow.transforms.derivatives import reverse
 from support.edge_points import DIGAMMA, EXCEPTIONS, GIVEN, POINTS, as_array, inf
 from support.exported import written
-from support.slices import gate_of
+from support.slices import family_of
 
 Answer = tuple[Any, list[Any]]
 Way = Callable[["Group"], Iterator[Answer]]
@@ -255,7 +255,7 @@ def is_exception(way: str, group: Group, operands: Any) -> bool:
                for gate, at, why in EXCEPTIONS)
 
 
-@pytest.mark.sliced(group=gate_of)
+@pytest.mark.sliced(group=family_of, times=3)
 @pytest.mark.parametrize(("way", "group"),
                          [pytest.param(way, group, id=f"{way}-{group}") for way in WAYS for group in GROUPS
                           if takes(way, group)])

@@ -19,6 +19,7 @@ from circuitflow.interpreter.vocabulary import Vocabulary
 from support.accuracy import HEADING
 from support.edge_points import POINTS, WHY, WHY_AT_NAN, equal, in_jax, in_torch, inf, nan, page, pull, reason
 from support.libraries import namespace
+from support.slices import family_of
 from support.suite import ROOT
 
 PAGE = ROOT / "docs" / "conventions.md"
@@ -30,7 +31,7 @@ def test_there_are_enough_points():
     assert len(POINTS) >= 173 + 100
 
 
-@pytest.mark.sliced(by=["gate"])
+@pytest.mark.sliced(by=["gate"], gate=family_of, times=2)
 @pytest.mark.parametrize(("gate", "operands", "value", "gradients"), POINTS)
 def test_where_we_differ_from_jax_there_is_a_reason(gate, operands, value, gradients):
     assert equal(pull(gate, *operands), in_jax(gate, operands)) or reason(gate, operands)

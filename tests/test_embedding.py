@@ -291,6 +291,7 @@ def test_every_command_takes_a_gate_table(own):
     assert "own " in own("gates", "--gates", "own_gates:TABLE").stdout
 
 
+@pytest.mark.sliced(by=["message"], message=lambda message: message.partition(" ")[0])
 @pytest.mark.parametrize(("given", "message"), [
     ("own_gates", "expected MODULE:TABLE, such as --gates mygates:TABLE"), ("own gates:TABLE", "expected MODULE:TABLE"),
     ("own_gates:", "expected MODULE:TABLE"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
-from circuitflow.authoring.wires import AuthoredWire, need_unchanged, share
+from circuitflow.authoring.wires import AuthoredWire, need_unchanged
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.model import DTYPES, ID, MAX_DEPTH, READABLE, Value
 from circuitflow.document.numbers import as_array, as_numpy, native
@@ -157,11 +157,10 @@ class Author(Writer):
             raise InputError(f"{gate} {error}") from None
         outputs = row.output_names(known)
         record = Record(gate, dict(enumerate(wires)), self._given(row, known), outputs, notes=self.notes)
-        made = self.write(record, [types] if isinstance(types, ArrayType) else types)
-        if row.facets.view:
-            for wire in made:
-                share(wire, wires[0])
-        return made if outputs else made[0]
+        results: Any = self.write(record, [types] if isinstance(types, ArrayType) else types)
+        for wire in results if row.facets.view else ():
+            wire.buffer = wires[0].buffer
+        return results if outputs else results[0]
 
     def typed(self, x: Any, dtype: str) -> Any:
         """A wire in a dtype, by `cast` where it has another; a number or an array of NumPy as a constant.
@@ -187,7 +186,7 @@ class Author(Writer):
             raise InputError(f"there is no gate {short(gate)}{suggestion(gate, self.gates)}")
         return self.gates[gate]
 
-    def _as_wires(self, operands: Sequence[Any]) -> tuple[Wire, ...]:
+    def _as_wires(self, operands: Sequence[Any]) -> tuple[Any, ...]:
         """The operands as wires. Numbers take the dtype of the other operands, if that can hold them."""
         beside = [x.type.dtype for x in operands if isinstance(x, Wire)]
         return tuple(self.as_wire(x, beside) for x in operands)

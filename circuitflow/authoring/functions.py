@@ -75,14 +75,11 @@ def _arguments(function: Any, operands: tuple[Any, ...], keywords: Mapping[str, 
         return None
     arguments = signature.bind(*operands, **keywords).arguments
     arguments |= arguments.pop("kwargs", {})
-    return {name: value for name, value in arguments.items() if not _is_default(value, _default(signature, name))}
+    return {name: value for name, value in arguments.items() if not _is_default(value, signature.parameters.get(name))}
 
 
-def _default(signature: inspect.Signature, name: str) -> Any:
-    return signature.parameters[name].default if name in signature.parameters else inspect.Parameter.empty
-
-
-def _is_default(value: Any, default: Any) -> bool:
+def _is_default(value: Any, parameter: inspect.Parameter | None) -> bool:
+    default = parameter.default if parameter else inspect.Parameter.empty
     return value is default or (isinstance(default, str | bool | int) and type(value) is type(default)
                                 and value == default)
 

@@ -49,14 +49,15 @@ def trace(function: Callable[..., Any], *examples: Any, parameters: str | Collec
     if not title.isidentifier() or not title.isascii() or keyword.iskeyword(title):
         title = "f"
     arguments = list(_arguments(function, examples))
-    leaves = [leaf for argument, example in arguments for leaf in _leaves(argument, example)]
-    leaves = [(leaf, _array(leaf, x)) for leaf, x in leaves]
+    leaves: list[tuple[str, Any]] = []
+    for argument, example in arguments:
+        _mapped(argument, example, lambda leaf, x: leaves.append((leaf, _array(leaf, x))))
     dtypes = {str(x.dtype) for _, x in leaves if x.dtype.kind == "f"}
     author = Author(gates, "float32" if dtypes == {"float32"} else "float64")
     trainable = _trainable(parameters, [argument for argument, _ in arguments], [leaf for leaf, _ in leaves])
     wires = {leaf: author.source("parameter" if leaf in trainable else "input", leaf, x)
              for leaf, x in leaves}
-    result = function(*(_filled(argument, example, wires) for argument, example in arguments))
+    result = function(*(_mapped(argument, example, lambda leaf, _: wires[leaf]) for argument, example in arguments))
     for output, wire in _outputs(title, result):
         if not isinstance(wire, AuthoredWire):
             raise InputError(f"the function gives {short(wire)} for '{output}', which depends on no input; expected "
@@ -85,25 +86,13 @@ def _arguments(function: Callable[..., Any], examples: tuple[Any, ...]) -> Itera
             yield name, value
 
 
-def _leaves(name: str, example: Any) -> Iterator[tuple[str, Any]]:
-    """The numbers and arrays in an example, each with the name of its input."""
+def _mapped(name: str, example: Any, function: Callable[[str, Any], Any]) -> Any:
+    """An example with a function of each number and array, by the name of its input, in place of them."""
     if isinstance(example, dict):
-        for key, value in example.items():
-            yield from _leaves(f"{name}_{_word(key)}", value)
-    elif isinstance(example, list | tuple):
-        for i, value in enumerate(example):
-            yield from _leaves(f"{name}_{i}", value)
-    else:
-        yield name, example
-
-
-def _filled(name: str, example: Any, wires: dict[str, Any]) -> Any:
-    """An example with wires in place of its numbers and arrays."""
-    if isinstance(example, dict):
-        return {key: _filled(f"{name}_{_word(key)}", value, wires) for key, value in example.items()}
+        return {key: _mapped(f"{name}_{_word(key)}", value, function) for key, value in example.items()}
     if isinstance(example, list | tuple):
-        return type(example)(_filled(f"{name}_{i}", value, wires) for i, value in enumerate(example))
-    return wires[name]
+        return type(example)(_mapped(f"{name}_{i}", value, function) for i, value in enumerate(example))
+    return function(name, example)
 
 
 def _word(key: Any) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -35,6 +37,7 @@ _OF_METHODS = {
 """What to write for methods of ufuncs."""
 
 
+@dataclass(slots=True)
 class Buffer:
     """The memory that an array and its views would share in NumPy.
 
@@ -42,10 +45,7 @@ class Buffer:
     those wires are refused from then on.
     """
 
-    __slots__ = ("changed",)
-
-    def __init__(self) -> None:
-        self.changed = False
+    changed: bool = False
 
 
 _DTYPE: Any = vars(Wire)["dtype"]
@@ -144,12 +144,10 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
     @property
     def size(self) -> int:
         """The number of elements, if every dimension has a size."""
-        size = 1
-        for dimension in self.shape:
-            if not isinstance(dimension, int):
-                self._depends("the number of its elements")
-            size *= dimension
-        return size
+        sizes = [size for size in self.shape if isinstance(size, int)]
+        if len(sizes) < self.ndim:
+            self._depends("the number of its elements")
+        return math.prod(sizes)
 
     def astype(self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True, copy: Any = True) -> Any:
         """As another dtype."""
@@ -221,14 +219,7 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
     def __bool__(self) -> bool:
         self._depends("the truth")
 
-    def __float__(self) -> float:
-        self._depends()
-
-    def __int__(self) -> int:
-        self._depends()
-
-    def __index__(self) -> int:
-        self._depends()
+    __float__ = __int__ = __index__ = _depends
 
     def __trunc__(self) -> int:
         self._depends("a whole number of Python")
@@ -247,11 +238,6 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
 
     def __repr__(self) -> str:
         return f"<wire {self.record.name or self.record.gate}: {self.type.dtype} {show(self.shape)}>"
-
-
-def share(view: Any, wire: Any) -> None:
-    """Let a view share the memory of a wire."""
-    view.buffer = wire.buffer
 
 
 def need_unchanged(wire: Any) -> None:

@@ -32,7 +32,9 @@ def emit_document(circuit: cf.Circuit, output: str | None) -> None:
     schema = None
     if "://" not in (document.schema_ or ""):
         schema = _schema_for(output)
-        document = _naming(document, schema and os.path.relpath(schema, _folder(output)).replace(os.sep, "/"))
+        name = schema and os.path.relpath(schema, _folder(output)).replace(os.sep, "/")
+        fields = document.model_fields_set - {"schema_"} | ({"schema_"} if name else set())
+        document = Document.model_construct(fields, **{**dict(document), "schema_": name})
     emit(output, dumps(document))
     if schema is not None and not os.path.exists(schema):
         from circuitflow.cli.schema import Which, text
@@ -44,26 +46,18 @@ def _folder(output: str) -> str:
     return os.path.dirname(os.path.realpath(output))
 
 
-def _naming(document: Document, schema: str | None) -> Document:
-    """The same document with another `$schema`, or with none."""
-    fields = document.model_fields_set - {"schema_"} | ({"schema_"} if schema else set())
-    return Document.model_construct(fields, **{**dict(document), "schema_": schema})
-
-
 def _schema_for(output: str) -> str | None:
-    """The nearest schema, else the path of a new one; None if that exists or the output is not a regular file."""
+    """The nearest schema, in the folder or one above, or in their folders `schemas`; else the path of a new one.
+
+    None if there is a file of that name, or the output is not a regular file.
+    """
     beside = os.path.join(_folder(output), SCHEMA)
     if os.path.realpath(output) == beside or (os.path.exists(output) and not os.path.isfile(output)):
         return None
     is_free = not os.path.lexists(beside) and os.access(_folder(output), os.W_OK)
-    return _nearest(_folder(output)) or (beside if is_free else None)
-
-
-def _nearest(folder: str) -> str | None:
-    """The schema of this format in a folder or one above, or in their folders `schemas`."""
-    places = (os.path.join(place, name) for place in (folder, *map(str, Path(folder).parents))
+    places = (os.path.join(place, name) for place in (_folder(output), *map(str, Path(beside).parent.parents))
               for name in (SCHEMA, os.path.join("schemas", SCHEMA)))
-    return next(filter(_is_schema, places), None)
+    return next(filter(_is_schema, places), beside if is_free else None)
 
 
 def _is_schema(path: str) -> bool:

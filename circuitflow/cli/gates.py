@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +13,8 @@ from circuitflow.cli.text import console, print_json, print_table
 from circuitflow.document.model import NODES
 from circuitflow.errors import InputError
 from circuitflow.explanations import catalogue
-from circuitflow.explanations.catalogue import attributes, example, facts, families, operands, search
-from circuitflow.gates import GATES, AtLeast, Gate, GateTable, suggestion
+from circuitflow.explanations.catalogue import Attribute, attributes, example, facts, families, operands, search
+from circuitflow.gates import GATES, AtLeast, Gate, suggestion
 from circuitflow.gates.names import instead
 from circuitflow.gates.record import fill_in
 from circuitflow.text import printable
@@ -41,7 +42,11 @@ def command(
         print("\n".join([*catalogue.page(table), *kinds.page()]))
         return
     if name in NODES:
-        _print_kind(str(name), json=json)
+        shown = kinds.kind(str(name))
+        if json:
+            print_json({name: {"summary": shown.summary, "keys": {key.name: key.meaning for key in shown.keys}}})
+        else:
+            _print(f"{name}: a kind of nodes", shown.summary, (), "key", shown.keys, shown.example)
         return
     chosen = list(table) if name is None else [name] if name in table else search(name, table)
     remedy = instead(name, [*table, *NODES]) if name is not None and name not in table else None
@@ -53,7 +58,9 @@ def command(
     if json:
         print_json({gate: _as_object(gate, table[gate]) for gate in chosen})
     elif chosen == [name]:
-        _print(chosen[0], table)
+        gate = table[chosen[0]]
+        _print(f"{name}: {gate.formula}", gate.summary, facts(gate), "attribute", attributes(gate),
+               example(chosen[0], table))
     elif chosen:
         rows = [[family, gate, operands(row), ", ".join(row.attributes.model_fields), row.formula]
                 for family, members in families(table).items() for gate, row in members.items() if gate in set(chosen)]
@@ -63,29 +70,18 @@ def command(
                     rows)
 
 
-def _print(name: str, table: GateTable) -> None:
-    gate = table[name]
-    console().print(f"{name}: {gate.formula}", style="bold")
-    console().print(gate.summary)
-    for heading, text in facts(gate):
-        console().print(f"{heading}: {text}")
-    if rows := attributes(gate):
-        print_table([("attribute", "bold"), ("meaning", ""), ("takes", ""), ("default", "")], rows)
+def _print(title: str, summary: str, remarks: Iterable[tuple[str, str]], heading: str, rows: list[Attribute],
+           document: str) -> None:
+    console().print(title, style="bold")
+    console().print(summary)
+    for subject, text in remarks:
+        console().print(f"{subject}: {text}")
+    if rows:
+        print_table([(heading, "bold"), ("meaning", ""), ("takes", ""), ("default", "")], rows)
     else:
-        console().print("attributes: none")
-    if document := example(name, table):
+        console().print(f"{heading}s: none")
+    if document:
         print(document)
-
-
-def _print_kind(name: str, *, json: bool) -> None:
-    shown = kinds.kind(name)
-    if json:
-        print_json({name: {"summary": shown.summary, "keys": {key.name: key.meaning for key in shown.keys}}})
-        return
-    console().print(f"{name}: a kind of nodes", style="bold")
-    console().print(shown.summary)
-    print_table([("key", "bold"), ("meaning", ""), ("takes", ""), ("default", "")], shown.keys)
-    print(shown.example)
 
 
 def _as_object(name: str, gate: Gate) -> dict[str, Any]:

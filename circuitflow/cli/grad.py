@@ -13,7 +13,6 @@ from circuitflow.cli.arguments import File, Gates, Limit, NewDocument, Of, Wrt, 
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
-from circuitflow.document.model import Body, ConstantNode, InputNode, ParameterNode, TensorFile
 from circuitflow.document.output import is_stream
 from circuitflow.errors import InputError
 from circuitflow.text import printable
@@ -38,14 +37,7 @@ def command(
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)
     folder = circuit.definition.source.folder or Path()
-    if output not in (None, "-") and not is_stream(output) and _reads_files(gradient.document) and (
+    if output not in (None, "-") and not is_stream(output) and gradient.files and (
             os.path.dirname(os.path.realpath(output)) != os.path.realpath(folder)):
         raise InputError(f"the gradient reads tensor files beside '{printable(file)}'; write it to that folder")
     emit_document(gradient, output)
-
-
-def _reads_files(body: Body) -> bool:
-    """Whether a body has values in tensor files."""
-    inner = [circuit for circuit in (body.circuits or {}).values() if isinstance(circuit, Body)]
-    sources = (node for node in body.nodes if isinstance(node, InputNode | ParameterNode | ConstantNode))
-    return any(isinstance(node.value, TensorFile) for node in sources) or any(map(_reads_files, inner))

@@ -48,8 +48,7 @@ def kind(name: str) -> Kind:
 
 def page() -> Iterator[str]:
     """The kinds of nodes as a part of the page of gates."""
-    yield ""
-    yield "## Kinds of nodes"
+    yield "\n## Kinds of nodes"
     for name in MODELS:
         description = kind(name)
         yield f"\n### {name}\n\n{description.summary}"

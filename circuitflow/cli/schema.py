@@ -13,7 +13,7 @@ from circuitflow.cli.arguments import Gates, OutputFile, gate_files, table_of
 from circuitflow.cli.output import apart, emit
 from circuitflow.document.schema import DIALECT, GateForm, document_schema, identifier
 from circuitflow.explanations.catalogue import operands
-from circuitflow.gates import GATES, Gate, GateTable
+from circuitflow.gates import GATES, GateTable
 
 
 class Which(StrEnum):
@@ -41,12 +41,9 @@ def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, o
 def text(which: Which, table: GateTable = GATES) -> str:
     """A schema as it stands in `schemas/`."""
     schema = run_schema() if which is Which.RUN else document_schema(
-        {name: GateForm(_documentation(gate), gate.attributes) for name, gate in table.items()})
+        {name: GateForm(f"{gate.formula}: {gate.summary} Operands: {operands(gate)}.", gate.attributes)
+         for name, gate in table.items()})
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-
-
-def _documentation(gate: Gate) -> str:
-    return f"{gate.formula}: {gate.summary} Operands: {operands(gate)}."
 
 
 Tensor = Annotated[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
 
 from circuitflow.engines.contract import CompiledFunction, Engine, Interpreted
 from circuitflow.engines.native import is_there
@@ -35,24 +34,16 @@ ENGINES: Mapping[str, Engine] = {
 """A new engine is a row here."""
 
 
-class Preference(NamedTuple):
-    """The order in which "auto" chooses.
+Preference = tuple[Mapping[str, Callable[[Question, Thresholds], bool]], str]
+"""The order in which "auto" chooses: engines with what a question must fulfil, best first; and the engine for every
+other question, and for one that the engine chosen refuses."""
 
-    Attributes:
-        conditions: engines with what a question must fulfil, best first.
-        last: the engine for every other question, and for one that the engine chosen refuses.
-    """
-
-    conditions: Mapping[str, Callable[[Question, Thresholds], bool]]
-    last: str
-
-
-PREFERRED = Preference({
+PREFERRED: Preference = ({
     "staged": lambda question, limits: question.operands <= (limits.staged_operands if question.scalar else
                                                              limits.staged_array_operands),
     "tape": lambda question, _: question.scalar,
 }, "interpreter")
 
-PREFERRED_OVER_ROWS = Preference({
+PREFERRED_OVER_ROWS: Preference = ({
     "tape": lambda question, limits: question.scalar and question.operands > limits.looped_operands and is_there(),
 }, "staged")

@@ -84,20 +84,15 @@ def search(words: str, table: GateTable) -> list[str]:
 def page(table: GateTable = GATES) -> Iterator[str]:
     """The catalogue as a page of Markdown."""
     groups = {family: gates for family, gates in families(table).items() if gates}
-    yield "# The gates"
-    yield ""
+    yield "# The gates\n"
     yield (f"{len(table)} gates in {len(groups)} families; `circuitflow gates` lists them, `circuitflow gates NAME` "
            "shows one. In the rules, g is the upstream gradient. What holds at ties, zeros and the ends of the range "
            "of floats is in [conventions.md](conventions.md), point by point. Written by `circuitflow gates --page`.")
     for family, gates in groups.items():
-        yield ""
-        yield f"## {family.capitalize()}"
+        yield f"\n## {family.capitalize()}"
         for name, gate in gates.items():
-            yield ""
-            yield f"### {name}: {gate.formula}"
-            yield ""
-            yield gate.summary
-            yield ""
+            yield f"\n### {name}: {gate.formula}\n"
+            yield f"{gate.summary}\n"
             yield from (f"- {heading}: {text}" for heading, text in facts(gate))
             yield from details("attribute", attributes(gate), example(name, table))
 

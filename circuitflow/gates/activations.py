@@ -157,10 +157,6 @@ def _mish_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     return g * (e / below * (e + 2 + near * (4 * (e + 1)) / below))
 
 
-def _softsign_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
-    return g * op.square(1 / (1 + op.abs(x)))
-
-
 ACTIVATIONS = family({
     "sigmoid": Gate("1 / (1 + e^-x)", "The logistic function.",
                     ("x",), floating, symbol="σ", reads=Reads.INPUTS | Reads.OUTPUT,
@@ -217,7 +213,7 @@ ACTIVATIONS = family({
     "softsign": Gate("x / (1 + |x|)", "A sigmoid with algebraic tails.",
                      ("x",), floating, symbol="softsign", reads=Reads.INPUTS,
                      forward=lambda xp, x: x / (1 + xp.abs(x)),
-                     backward=(_softsign_backward,)),
+                     backward=(lambda op, g, out, x: g * op.square(1 / (1 + op.abs(x))),)),
     "swish": Gate("x σ(alpha x)", "The sigmoid linear unit.",
                   ("x",), floating, attributes=Gain, symbol="swish", reads=Reads.INPUTS,
                   forward=_swish,

@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 
 from circuitflow.gates.factors import additive, proportional, raised, squared, without
 from circuitflow.gates.integers import divisible, exact_by_element
-from circuitflow.gates.masking import kept
 from circuitflow.gates.record import FIRST_OF_TIES, AtLeast, Attributes, Facets, Gate, Note, Reads, Ties, family
 from circuitflow.gates.shapes import elementwise, floating, has_signed_zeros, need_number, same
+from circuitflow.gates.special import kept
 from circuitflow.gates.sums import added, mean
 
 
@@ -126,10 +126,6 @@ def _mul_div_no_nan(xp: Any, x: Any, y: Any, z: Any) -> Any:
 
 # What has the value of a gate of wires, where some of them are known numbers ------------------------------------------
 
-def _negative(op: Any, type_: Any, x: Any, y: Any) -> Any:
-    return -y if x.fill == 0 and y.type == type_ else None
-
-
 def _mul_equal(op: Any, type_: Any, *xs: Any) -> Any:
     if len(xs) == 2:
         for x, y in (xs, xs[::-1]):
@@ -141,10 +137,6 @@ def _mul_equal(op: Any, type_: Any, *xs: Any) -> Any:
                 if quotient is not None:
                     return quotient * length
     return None
-
-
-def _mul_product(op: Any, at: int, *xs: Any) -> Any:
-    return op.mul_no_nan(xs[at], _product([*xs[:at], *xs[at + 1 :]]))
 
 
 def _mul_no_nan_product(op: Any, at: int, x: Any, y: Any) -> Any:
@@ -181,15 +173,17 @@ ARITHMETIC = family({
                 forward=lambda xp, x, y: x - y,
                 integers=exact_by_element,
                 backward=(lambda op, g, out, x, y: g,
-                          lambda op, g, out, x, y: -g)).stating(Facets(last_neutral=0.0, equal=_negative,
-                                                                       divided=additive)),
+                          lambda op, g, out, x, y: -g),
+                ).stating(Facets(last_neutral=0.0, divided=additive,
+                                 equal=lambda op, type_, x, y: -y if x.fill == 0 and y.type == type_ else None)),
     "mul": Gate("x · y · …", "The product; the gradient on each operand is the gradient times the other operands.",
                 AtLeast(2), elementwise, symbol="*", broadcasts=True, reads=Reads.INPUTS,
                 forward=lambda xp, *xs: _product(xs),
                 integers=exact_by_element,
                 backward=_mul_backward,
-                ).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product", product=_mul_product,
-                                 divided=proportional(None))),
+                ).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product", divided=proportional(None),
+                                 product=lambda op, at, *xs: op.mul_no_nan(
+                                     xs[at], _product([*xs[:at], *xs[at + 1 :]])))),
     "div": Gate("x / y", "The quotient.",
                 ("x", "y"), floating, symbol="/", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                 forward=lambda xp, x, y: x / y,

@@ -109,17 +109,15 @@ def need_images(name: str, x: ArrayType) -> None:
         raise ShapeError(f"needs batch, channels and at least one more axis; {name} is {show(x.shape)}")
 
 
-def _unfolded(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
-              fill: str = "zero") -> ArrayType:
+def _unfolded(x: ArrayType, *, fill: str = "zero", **window: Any) -> ArrayType:
     need_images("x", x)
-    frame = Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
+    frame = Frame(x.shape[2:], **window)
     return ArrayType((*x.shape[:2], *frame.kernel, *frame.windows), x.dtype)
 
 
-def unfold(xp: Any, x: Any, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
-           fill: str = "zero") -> Any:
+def unfold(xp: Any, x: Any, *, fill: str = "zero", **window: Any) -> Any:
     """The windows over images, as the gate `unfold`."""
-    frame = Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
+    frame = Frame(x.shape[2:], **window)
     x = with_margins(xp, x, [(0, 0), (0, 0), *frame.pads], 0.0 if fill == "zero" else -math.inf)
     parts = xp.stack([x[(slice(None), slice(None), *place)] for place in frame.places()], axis=2)
     return xp.reshape(parts, (*x.shape[:2], *frame.kernel, *frame.windows))
@@ -131,10 +129,6 @@ def _folded(x: ArrayType, like: ArrayType, **window: Any) -> ArrayType:
         raise ShapeError(f"needs x of shape {show(expected)}, the windows over like {show(like.shape)}; "
                          f"x is {show(x.shape)}")
     return ArrayType(like.shape, x.dtype)
-
-
-def _fold(xp: Any, x: Any, like: Any, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any) -> Any:
-    return _fold_to(xp, x, Frame(like.shape[2:], kernel_shape, strides, pads, dilations))
 
 
 def _fold_to(xp: Any, x: Any, frame: Frame) -> Any:
@@ -155,14 +149,13 @@ def _fold_to(xp: Any, x: Any, frame: Frame) -> Any:
 
 # Convolutions ---------------------------------------------------------------------------------------------------------
 
-def _conv_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, strides: Any, pads: Any, dilations: Any,
-               group: int) -> ArrayType:
+def _conv_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, group: int, **steps: Any) -> ArrayType:
     kernel = _sizes_of_kernels(x, w)
     if x.shape[1] != kernel[1] * group or kernel[0] % group:
         raise ShapeError(f"needs kernels w (out channels, in channels / group, …) with in channels {x.shape[1]} and "
                          f"group {group}; w is {show(w.shape)}")
     _need_bias(b, kernel[0])
-    frame = Frame(x.shape[2:], kernel[2:], strides, pads, dilations)
+    frame = Frame(x.shape[2:], kernel[2:], **steps)
     return ArrayType((x.shape[0], kernel[0], *frame.windows), promote(x.dtype, w.dtype))
 
 
@@ -222,8 +215,7 @@ class _Arrays:
 
 
 def _conv(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -> Any:
-    frame = Frame(x.shape[2:], w.shape[2:], steps["strides"], steps["pads"], steps["dilations"])
-    op = _Arrays(xp)
+    frame, op = Frame(x.shape[2:], w.shape[2:], **steps), _Arrays(xp)
     sums = product(xp, _kernels(op, w, group), _columns(op, x, w, group, **steps))
     out = xp.reshape(sums, (x.shape[0], w.shape[0], *frame.windows))
     return out if b is None else out + xp.reshape(b, (-1,) + (1,) * (x.ndim - 2))
@@ -272,21 +264,19 @@ def _transposed_frame(spatial: Sequence[Dimension], kernel: Sequence[int], strid
     return frame
 
 
-def _conv_transpose_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, strides: Any, pads: Any,
-                         dilations: Any, group: int, output_padding: Any) -> ArrayType:
+def _conv_transpose_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, group: int,
+                         **steps: Any) -> ArrayType:
     kernel = _sizes_of_kernels(x, w)
     if x.shape[1] != kernel[0] or kernel[0] % group:
         raise ShapeError(f"needs kernels w (in channels, out channels / group, …) with in channels {x.shape[1]} and "
                          f"group {group}; w is {show(w.shape)}")
     _need_bias(b, kernel[1] * group)
-    frame = _transposed_frame(x.shape[2:], kernel[2:], strides, pads, dilations, output_padding)
+    frame = _transposed_frame(x.shape[2:], kernel[2:], **steps)
     return ArrayType((x.shape[0], kernel[1] * group, *frame.sizes), promote(x.dtype, w.dtype))
 
 
-def _conv_transpose(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, output_padding: Any, **steps: Any) -> Any:
-    frame = _transposed_frame(x.shape[2:], w.shape[2:], steps["strides"], steps["pads"], steps["dilations"],
-                              output_padding)
-    op = _Arrays(xp)
+def _conv_transpose(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -> Any:
+    frame, op = _transposed_frame(x.shape[2:], w.shape[2:], **steps), _Arrays(xp)
     columns = product(xp, xp.matrix_transpose(_kernels(op, w, group)), _by_group(op, x, group))
     channels = w.shape[1] * group
     windows = xp.reshape(columns, (x.shape[0], channels, *frame.kernel, *frame.windows))
@@ -317,7 +307,7 @@ CONVOLUTION = family({
                    backward=(lambda op, g, out, x, *, fill, **window: op.fold(g, x, **window),)),
     "fold": Gate("Σ windows", "Windows added up where they stood over images in the shape of another operand.",
                  ("x", "like"), _folded, attributes=Window, symbol="fold",
-                 forward=_fold,
+                 forward=lambda xp, x, like, **window: _fold_to(xp, x, Frame(like.shape[2:], **window)),
                  backward=(lambda op, g, out, x, like, **window: op.unfold(g, **window), None)),
     "conv": Gate("x ⋆ w + b", "The convolution of neural networks, of 1 to 3 dimensions or more; b may be left "
                               "out.",

@@ -59,10 +59,6 @@ def _svd(xp: Any, x: Any) -> tuple[Any, Any, Any]:
     return u * signs, s, xp.matrix_transpose(signs) * vh
 
 
-def _eigh_type(x: ArrayType) -> tuple[ArrayType, ArrayType]:
-    return ArrayType(square(x).shape[:-1], x.dtype), x
-
-
 class Closeness(NamedTuple):
     """What counts as equal, relative to the size of the matrix or of its gradient.
 
@@ -214,8 +210,8 @@ DECOMPOSITIONS = family({
                      backward=(_cholesky_backward,)),
     "eigh": Gate("λ, v with x v = λ v", "Eigenvalues, ascending, and eigenvectors, in columns, of symmetric matrices; "
                                         "what depends on the choice of vectors has no gradient.",
-                 ("x",), _eigh_type, outputs=("eigenvalues", "eigenvectors"), symbol="eigh",
-                 reads=Reads.OUTPUT, partial=True,
+                 ("x",), lambda x: (ArrayType(square(x).shape[:-1], x.dtype), x),
+                 outputs=("eigenvalues", "eigenvectors"), symbol="eigh", reads=Reads.OUTPUT, partial=True,
                  forward=_eigh,
                  backward=(_eigh_backward,)),
     "qr": Gate("q, r with q r = x", "Orthonormal columns times an upper triangular matrix.",

@@ -75,10 +75,6 @@ def _matrix(x: ArrayType) -> ArrayType:
     return x
 
 
-def _cast(x: ArrayType, *, dtype: str) -> ArrayType:
-    return ArrayType(x.shape, dtype)
-
-
 def _cast_to(xp: Any, x: Any, *, dtype: str) -> Any:
     if not hasattr(xp, dtype):
         raise TypeError(f"{xp.__name__.rpartition('.')[2]} has no {dtype}; give the circuit arrays of a library that "
@@ -145,7 +141,7 @@ TYPES = family({
                     backward=(lambda op, g, out, x, *, axis: op.unsqueeze(g, axis=axis),),
                     ).stating(Facets(fill=_filled, divided=rearranged, view=True)),
     "cast": Gate("x", "x in another dtype.",
-                 ("x",), _cast, attributes=NewType, symbol="cast",
+                 ("x",), lambda x, *, dtype: ArrayType(x.shape, dtype), attributes=NewType, symbol="cast",
                  forward=_cast_to,
                  backward=(lambda op, g, out, x, *, dtype: op.cast_like(g, x),),
                  # 0 and 1 are the same in every dtype.

@@ -126,10 +126,6 @@ def _batch(xp: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, 
     return y, momentum * mean + (1 - momentum) * new_mean, momentum * variance + (1 - momentum) * new_variance
 
 
-def _batch_g(g: Any, training_mode: bool) -> Any:
-    return g[0] if training_mode else g
-
-
 def _batch_x(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, epsilon: float,
              training_mode: bool, momentum: float) -> Any:
     if not training_mode:
@@ -266,7 +262,7 @@ NORMALIZATION = family({
         forward=_batch,
         backward=(_batch_x, _batch_scale,
                   lambda op, g, out, x, *_, training_mode, **__: op.reduce_sum(
-                      _batch_g(g, training_mode), axis=_but_channels(x)),
+                      g[0] if training_mode else g, axis=_but_channels(x)),
                   _batch_mean, _batch_variance)),
     "layer_normalization": Gate(
         "scale (x - x̄) / √(var x + epsilon) + bias", "The last axes of x standardised together; bias may be left out.",

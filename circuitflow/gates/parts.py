@@ -196,10 +196,6 @@ def _matrix_shape(shape: Shape, axis: int) -> Shape:
     return count(shape[:at]), count(shape[at:])
 
 
-def _flattened(x: ArrayType, *, axis: int) -> ArrayType:
-    return ArrayType(_matrix_shape(x.shape, axis), x.dtype)
-
-
 def _ends(size: int, start: int, stop: int | None) -> tuple[int, int]:
     """The first position and that after the last, counted from the front."""
     return start + size * (start < 0), size if stop is None else stop + size * (stop < 0)
@@ -337,7 +333,8 @@ PARTS = family({
                   forward=lambda xp, x, *, upper, k: (xp.triu if upper else xp.tril)(x, k=k),
                   backward=(lambda op, g, out, x, *, upper, k: op.trilu(g, upper=upper, k=k),)),
     "flatten": Gate("x", "A matrix of the axes before one, and of those from it on.",
-                    ("x",), _flattened, attributes=Cut, symbol="flatten",
+                    ("x",), lambda x, *, axis: ArrayType(_matrix_shape(x.shape, axis), x.dtype), attributes=Cut,
+                    symbol="flatten",
                     forward=lambda xp, x, *, axis: xp.reshape(x, _matrix_shape(x.shape, axis)),
                     backward=(lambda op, g, out, x, *, axis: op.reshape_like(g, x),),
                     ).stating(Facets(keeps=True)),

@@ -18,10 +18,9 @@ class Averaged(Window):
     count_include_pad: bool = Field(False, description="count the zeros around x among the elements")
 
 
-def _pooled(x: ArrayType, *, kernel_shape: list[int], strides: Any, pads: Any, dilations: Any,
-            **_: Any) -> ArrayType:
+def _pooled(x: ArrayType, *, count_include_pad: bool = False, **window: Any) -> ArrayType:
     need_images("x", x)
-    frame = Frame(x.shape[2:], kernel_shape, strides, pads, dilations)
+    frame = Frame(x.shape[2:], **window)
     if empty := frame.empty_window():
         raise ShapeError(f"needs an element of x in every window; {empty}; give smaller pads")
     return ArrayType((*x.shape[:2], *frame.windows), x.dtype)

@@ -184,10 +184,6 @@ def _einsum_type(*types: ArrayType, equation: str) -> ArrayType:
     return ArrayType(tuple(sizes[letter] for letter in result), promote(*(x.dtype for x in types)))
 
 
-def _einsum(xp: Any, *xs: Any, equation: str) -> Any:
-    return contracted(xp, *_terms(equation), xs)
-
-
 def _einsum_sent(op: Any, einsum: Any, g: Any, xs: Sequence[Any], equation: str) -> tuple[Any, ...]:
     terms, result = _terms(equation)
     sent = []
@@ -312,7 +308,7 @@ PRODUCTS = family({
                             lambda op, g, out, a, b: op.matmul(a, g))),
     "einsum": Gate("Σ x y …", "A sum of products over indices that are named.",
                    AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
-                   forward=_einsum,
+                   forward=lambda xp, *xs, equation: contracted(xp, *_terms(equation), xs),
                    backward=lambda op, g, out, *xs, equation: _einsum_sent(op, op.einsum, g, xs, equation),
                    ).stating(Facets(product=lambda op, at, *xs, equation: op.einsum_no_nan(*xs, equation=equation))),
     "einsum_no_nan": Gate("Σ x y …, 0 · ∞ = 0",

@@ -1,4 +1,4 @@
-"""What the Python array API standard does not have: special functions, and errors that depend on a value."""
+"""What the Python array API standard does not have: special functions, errors that depend on a value, zeros kept."""
 
 from __future__ import annotations
 
@@ -60,3 +60,8 @@ def need_in_range(xp: Any, outside: Any, values: Any, message: str, error: type[
         first = int(xp.argmax(xp.asarray(xp.reshape(outside, (-1,)), dtype=xp.int8)))
         value = xp.reshape(values, (-1,))[first]
         raise error(message.format((int if "int" in str(values.dtype) else float)(value)))
+
+
+def kept(op: Any, zeros: Any, product: Any) -> Any:
+    """A product element by element, 0 where it is NaN and its factor is 0. Elsewhere it is as it is, to any order."""
+    return op.where((zeros == 0) & op.is_nan(product), 0.0, product)

@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from circuitflow.gates.masking import kept
 from circuitflow.gates.products import diagonal
 from circuitflow.gates.record import Facets, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_float, promote, show
+from circuitflow.gates.special import kept
 
 
 def _kept_by_matrix(op: Any, result: Any, factor: Any) -> Any:

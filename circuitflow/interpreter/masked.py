@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates import GATES, Gate
-from circuitflow.gates.masking import kept
+from circuitflow.gates.special import kept
 
 __all__ = ["Masked", "MaskedVocabulary", "contributed", "is_marked", "marked", "may_mask", "plain"]
 

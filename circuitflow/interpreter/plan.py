@@ -61,11 +61,11 @@ class Plan:
     active: Sequence[bool]
 
     def seeds(self, upstream: Mapping[str, Any]) -> dict[int, Any]:
-        """Upstream gradients by slot, of those that a sweep can begin with. Outputs that are the same node have one."""
+        """The upstream gradients that a sweep begins with, by slot. Outputs that are the same node have one."""
         seeds: dict[int, Any] = {}
         for text, g in upstream.items():
             slot = self.of[text]
-            if self.active[slot]:
+            if g is not None and self.active[slot]:
                 seeds[slot] = seeds[slot] + g if slot in seeds else g
         return seeds
 

@@ -42,12 +42,7 @@ class Question:
     """
 
     def __init__(self, interpreter: Interpreter, of: References = None, wrt: References = None) -> None:
-        """Schedule.
-
-        Args:
-            interpreter: of the circuit.
-            of: the outputs asked for, one reference or several; all of the document's by default.
-            wrt: the nodes to differentiate by; all floating-point inputs and parameters by default.
+        """Schedule; by default all outputs, and all floating-point inputs and parameters to differentiate by.
 
         Raises:
             InputError: a reference that the circuit does not have, or a gradient that cannot be.

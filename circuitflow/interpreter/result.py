@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -85,7 +86,7 @@ class Result:
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {**self.__dict__, **{name: dict(getattr(self, name)) for name in _MAPPINGS}}
-        return _result, (fields,)
+        return partial(Result, **fields), ()
 
     def __repr__(self) -> str:
         outputs = ", ".join(f"{name} = {_in_short(x)}" for name, x in list(self.outputs.items())[:4])
@@ -198,10 +199,6 @@ class Result:
 
 
 _MAPPINGS = ("outputs", "values", "gradients", "upstream")
-
-
-def _result(fields: dict[str, Any]) -> Result:
-    return Result(**fields)
 
 
 def _finite(value: Any) -> bool:

@@ -24,9 +24,7 @@ def unit_gate(node: Node, receivers: Sequence[bool]) -> Gate:
     """A node with subcircuits as a gate: its value, and the contributions to the operands that receive one."""
     if node.kind == "scan":
         return _Scan(node, receivers).gate
-    if node.kind == "if":
-        return _choice(node, receivers)
-    return _unit(node, receivers)
+    return (_choice if node.kind == "if" else _unit)(node, receivers)
 
 
 def _gate(node: Node, forward: Any, backward: Any, hidden: Sequence[str] = ()) -> Gate:
@@ -59,7 +57,7 @@ class _Application:
 
     def backward(self, op: Any, operands: Mapping[str, Any], upstream: Sequence[Any]) -> dict[str, Any]:
         """The gradients on the operands, from those on the outputs; None is the absence of one."""
-        seeds = self.plan.seeds({text: g for text, g in zip(self.plan.of, upstream, strict=True) if g is not None})
+        seeds = self.plan.seeds(dict(zip(self.plan.of, upstream, strict=True)))
         if not seeds:
             return dict.fromkeys(self.wrt)
         values = self.forward(op.xp, operands)

@@ -81,6 +81,8 @@ class _Detail:
         self.circuit, self.result, self.depth = circuit, result, depth
         description = circuit.document.description
         self.drawn = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
+        self.gradients: Mapping[str, Any] = result.gradients if result else {}
+        self.upstream: Mapping[str, Any] = result.upstream if result else {}
         self.sent = {(c.source, c.target, c.port): c.value for c in result.contributions} if result else {}
         self.sizes = Counter(unit_of(name, depth) for name in circuit.nodes)
         self.units: dict[str, Vertex] = {}
@@ -160,7 +162,7 @@ class _Detail:
         vertex = self.units[unit]
         source = vertex.key
         shown = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
-        marks = shown, self._value(node, output, name), self._gradient(name)
+        marks = shown, self._value(node, output, name), _gradient(self.gradients, name)
         if vertex.kind == Kind.PORT:  # its operand has the same marks
             marks = "", None, None
         if len(branches) == 1:
@@ -171,7 +173,8 @@ class _Detail:
             self._wire(source, fork.key, *marks, name, None)
             source = fork.key
         for branch in branches:
-            self._wire(source, branch.target, "", None, self._sent(name, branch), name, branch.edge)
+            received = _gradient(self.sent, (name, *branch.edge)) if branch.edge else _gradient(self.upstream, name)
+            self._wire(source, branch.target, "", None, received, name, branch.edge)
 
     def _wire(self, source: str, target: str, shown: str, value: Mark | None, gradient: Mark | None, of: str,
               edge: tuple[str, str | int] | None) -> None:
@@ -183,17 +186,9 @@ class _Detail:
             return shape_mark(node.types[output])
         return mark(self.result.values[name]) if name in self.result.values else None
 
-    def _gradient(self, name: str) -> Mark | None:
-        gradients: Mapping[str, Any] = self.result.gradients if self.result else {}
-        return mark(gradients[name], is_gradient=True) if name in gradients else None
 
-    def _sent(self, name: str, branch: Branch) -> Mark | None:
-        """The contribution along one branch of a fork; on an output, the upstream gradient."""
-        if branch.edge is None:
-            upstream = self.result.upstream if self.result else {}
-            return mark(upstream[name], is_gradient=True) if name in upstream else None
-        value = self.sent.get((name, *branch.edge))
-        return None if value is None else mark(value, is_gradient=True)
+def _gradient(gradients: Mapping[Any, Any], key: Any) -> Mark | None:
+    return mark(gradients[key], is_gradient=True) if key in gradients else None
 
 
 def _tip(node: Node) -> str:

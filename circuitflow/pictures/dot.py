@@ -50,7 +50,7 @@ class _Dot:
         edges = []
         forks = {vertex.key for vertex in self.picture.vertices if vertex.kind == Kind.FORK}
         for wire in self.picture.wires:
-            if _is_bare(wire):
+            if wire.value is None and wire.gradient is None and not wire.name:
                 edges.append(self._edge(wire.source, wire.target, wire))
                 continue
             inside[self._common(wire)].append(self._label(wire))
@@ -152,10 +152,6 @@ class _Dot:
 
 _TABLE = '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"'
 _EMPTY = '<TR><TD HEIGHT="17">&#160;</TD></TR>'
-
-
-def _is_bare(wire: Link) -> bool:
-    return wire.value is None and wire.gradient is None and not wire.name
 
 
 def _tip(tip: str) -> str:

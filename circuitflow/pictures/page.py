@@ -45,15 +45,12 @@ def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
         "style": style,
         "script": script,
         "drawing": ET.tostring(drawing, encoding="unicode"),
-        "data": _as_script({"steps": list(_steps(subject, picture)), "parts": _parts(subject, picture)}),
+        # Nothing in this JSON can end the script element.
+        "data": json.dumps({"steps": list(_steps(subject, picture)), "parts": _parts(subject, picture)}).replace(
+            "<", "\\u003c"),
     }
     page = here.joinpath("page.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], page)
-
-
-def _as_script(value: Any) -> str:
-    """JSON that may stand in a script element: nothing in it can end the element."""
-    return json.dumps(value).replace("<", "\\u003c")
 
 
 # Steps ----------------------------------------------------------------------------------------------------------------

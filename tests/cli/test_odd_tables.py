@@ -17,6 +17,7 @@ import pytest
 
 from circuitflow.cli.tables import delimited, lines
 from support.documents import document
+from support.slices import choose
 from support.suite import ROOT
 
 ROWS = [(1.0, -2.5), (0.1, 3e300), (-0.0, 5e-324), (math.nan, math.inf), (-math.inf, 9007199254740991.0)]
@@ -90,9 +91,11 @@ def texts():
 
 
 TEXTS = dict(texts())
+FEW = choose([dict(enumerate(name.split(", "))) for name in TEXTS], times=8)
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if i in FEW else pytest.mark.long)
+                                  for i, name in enumerate(TEXTS)])
 def test_text_is_read_exactly(circuitflow, identity, tmp_path, reader, name):
     table = tmp_path / ("table.tsv" if "tab" in name else "table.csv")
     table.write_bytes(TEXTS[name])

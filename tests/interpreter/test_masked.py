@@ -27,6 +27,7 @@ from circuitflow.interpreter.vocabulary import Vocabulary
 from support.documents import circuit
 from support.edge_points import GIVEN, POINTS, as_array, inf, nan
 from support.gate_examples import EXAMPLES
+from support.slices import choose, family_of
 
 
 def is_smooth(gate: str, operands: tuple[Any, ...]) -> bool:
@@ -124,9 +125,11 @@ MASKS = ["where", "where and a product", "if"]
 SMOOTH = [point[:2] for point in POINTS if is_smooth(*point[:2])]
 
 
-FIRST = [point for i, point in enumerate(SMOOTH) if point[0] not in {gate for gate, _ in SMOOTH[:i]}]
-PARTS = {"first": FIRST, "others": [point for point in SMOOTH if not any(point is one for one in FIRST)]}
-"""The first point of every gate, and the others."""
+IN_FAMILIES = choose([{"family": family_of(gate)} for gate, _ in SMOOTH])
+FIRST = [i for i, (gate, _) in enumerate(SMOOTH) if gate not in {before for before, _ in SMOOTH[:i]}]
+PARTS = {"families": [SMOOTH[i] for i in sorted(IN_FAMILIES)], "gates": [SMOOTH[i] for i in FIRST],
+         "others": [point for i, point in enumerate(SMOOTH) if i not in FIRST]}
+"""A point of every family, the first of every gate, and the others."""
 
 
 def takes(way, mask):
@@ -136,7 +139,8 @@ def takes(way, mask):
 
 
 @pytest.mark.sliced
-@pytest.mark.parametrize("part", ["first", pytest.param("others", marks=pytest.mark.long)])
+@pytest.mark.parametrize("part", ["families", *(pytest.param(part, marks=pytest.mark.long)
+                                                for part in ("gates", "others"))])
 @pytest.mark.parametrize(("mask", "way"),
                          [(mask, way) for mask in MASKS for way in [*WAYS, *SCALAR] if takes(way, mask)])
 def test_what_is_left_out_sends_nothing_back(mask, way, part):
@@ -229,7 +233,7 @@ PRODUCTS = {
 }
 
 
-@pytest.mark.sliced
+@pytest.mark.sliced(name=lambda name: len(name) % 6)
 @pytest.mark.parametrize("strange", [nan, inf, -inf])
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_rows_that_are_left_out_send_nothing_back_through_products(name, strange):
@@ -313,7 +317,7 @@ OF_MATRICES = {"det": ["f"], "eigh": ["f.eigenvalues", "f.eigenvectors"], "svd":
                "slogdet": ["f.sign", "f.logabsdet"]}
 
 
-@pytest.mark.sliced
+@pytest.mark.sliced(by=["gate", "way"])
 @pytest.mark.parametrize("way", [*WAYS, "jacobian"])
 @pytest.mark.parametrize(("gate", "strange"), [*itertools.product(OF_MATRICES, [nan, inf, 1.0]),
                                                ("det", 0.0), ("eigh", 0.0), ("svd", 0.0)])  # others need an inverse

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from circuitflow.gates import GATES
+
 WHOLE = True
 """Whether everything runs: `conftest.py` says that the default run is a part."""
 
@@ -95,3 +97,8 @@ def is_hashable(x: Any) -> bool:
 def gate_of(x: Any) -> str:
     """A key of examples, points and groups."""
     return x.gate
+
+
+def family_of(x: Any) -> str:
+    """A key of gates, or of examples and groups: the formula sheet that the gate stands on."""
+    return GATES[x if isinstance(x, str) else x.gate].forward.__module__

@@ -33,9 +33,13 @@ def match_columns(circuit: cf.Circuit, names: Sequence[str], needed: Collection[
             raise InputError(f"{table}: column '{name}' has one number in each row, and input '{name}' has shape "
                              f"{show(shape)}; write the circuit for one example, with a scalar input for each column, "
                              f"or give '{name}' by --set, the same for every row")
-    _refuse_missing([name for name in needed if name in sources and name not in positions and name not in fixed
-                     and not ((defaults or sources[name].kind == "parameter") and name in circuit.values)],
-                    circuit, names, f"{table}: ", listed)
+    missing = [name for name in needed if name in sources and name not in positions and name not in fixed
+               and not ((defaults or sources[name].kind == "parameter") and name in circuit.values)]
+    if missing:
+        inputs = f"input{'s' * (len(missing) > 1)} {listing(missing)}"
+        default = ", or the document's by --defaults" if all(name in circuit.values for name in missing) else ""
+        raise InputError(f"{table}: there is no column for {inputs}{nearest(missing[0], names)}; {listed}; give the "
+                         f"same value for every row by --set {missing[0]}=…{default}")
     if not read and (columns := [name for name in sources if name in positions]):
         have = "have" if len(columns) > 1 else "has"
         raise InputError(f"{table}: no column is read, since {listing(columns)} {have} the same value in every row; "
@@ -56,17 +60,6 @@ def match_columns(circuit: cf.Circuit, names: Sequence[str], needed: Collection[
     free = [name for name in sources if name not in positions and name not in fixed]
     words = [_with_nearest(name, free, fixed) for name in unread[:12]]
     return selection, ", ".join([*words, f"and {len(unread) - 12} more"] if len(unread) > 12 else words)
-
-
-def _refuse_missing(missing: Sequence[str], circuit: cf.Circuit, names: Sequence[str], beginning: str,
-                    listed: str) -> None:
-    if not missing:
-        return
-    first = missing[0]
-    inputs = f"input{'s' * (len(missing) > 1)} {listing(missing)}"
-    default = ", or the document's by --defaults" if all(name in circuit.values for name in missing) else ""
-    raise InputError(f"{beginning}there is no column for {inputs}{nearest(first, names)}; {listed}; give the same "
-                     f"value for every row by --set {first}=…{default}")
 
 
 def _with_nearest(name: str, free: Sequence[str], fixed: Collection[str]) -> str:
