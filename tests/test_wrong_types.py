@@ -130,6 +130,7 @@ def functions():
             f"{kind} vmap": (runs.vmap, {**whole, "engine": "auto", "device": None}),
             f"{kind} with_values": (made.with_values, {"values": {"x": 1.0}}),
             f"{kind} find": (made.find, {"reference": "x"}), f"{kind} names_of": (made.names_of, {"name": "x"}),
+            f"{kind} operand_names": (made.operand_names, {"node": made.nodes["x"]}),
             f"{kind} gradient_name": (made.gradient_name, {"reference": "x"}),
             f"{kind} type_of": (made.type_of, {"output": made.find("f")}),
             f"{kind} suggestion": (made.suggestion, {"reference": "x"}),

@@ -141,6 +141,7 @@ class Network:
         node = self.nodes[output.node]
         return node.types[output.position]
 
+    @checked
     def operand_names(self, node: Node) -> list[str]:
         """How each operand of a node is referred to."""
         return [self.nodes[edge.source].name_of(edge.output) for edge in node.operands]
