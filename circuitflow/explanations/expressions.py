@@ -15,11 +15,9 @@ from circuitflow.transforms.writer import Record, Wire, Writer
 GATES, CHARACTERS = 12, 60
 """A longer rule is told in words alone."""
 
-_INFIX = {operator.gate: sign for sign, operator in BINARY.items()}
 _FREE = {("+", "+"), ("+", "-"), ("*", "*"), ("|", "|"), ("^", "^"), ("&", "&")}
 """Signs whose right operand may have the other sign without parentheses."""
 
-_PREFIX = {operator.gate: sign for sign, operator in PREFIXES.items()}
 _CALL = POWER + 1
 
 
@@ -38,17 +36,16 @@ def applied(name: str, gate: Gate, operands: Sequence[Phrase], attributes: Mappi
     Attributes are those that are not at their defaults, dimensions those of the output.
     """
     notation = gate.facets.note.notation
-    sign = notation or _INFIX.get(name, "")
-    if sign in BINARY and not attributes and len(operands) > 1:
-        binding = BINARY[sign].binding
+    if notation in BINARY and not attributes and len(operands) > 1:
+        sign, binding = notation, BINARY[notation].binding
         first, *rest = operands
         parts = [_within(first, binding + (binding in (COMPARISON, POWER)))]
         parts += [_within(x, binding + ((sign, x.sign) not in _FREE)) for x in rest]
         return Phrase((f" {sign} " if binding != POWER else sign).join(parts), binding, sign)
-    if name in _PREFIX:
-        return Phrase(_PREFIX[name] + _within(operands[0], UNARY), UNARY)
     if "{}" in notation:
         before, after = notation.split("{}")
+        if before in PREFIXES:
+            return Phrase(before + _within(operands[0], UNARY), UNARY)
         if before:  # a number and an operator
             sign = before.split()[-1]
             return Phrase(before + _within(operands[0], UNARY), BINARY[sign].binding, sign)

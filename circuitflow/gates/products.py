@@ -337,7 +337,7 @@ PRODUCTS = family({
 }, {
     "matmul": Note("{g} @ {b}ᵀ to {a}, {a}ᵀ @ {g} to {b}", onnx="MatMul", numpy="matmul",
                    also="mm bmm dot inner vdot matrix_multiply mat_mul multi_dot @",
-                   words="sends each operand the gradient times the other operand, transposed"),
+                   words="sends each operand the gradient times the other operand, transposed", notation="@"),
     "transpose": Note("{g} with the axes put back to {x}", onnx="Transpose", numpy="transpose",
                       also="permute permute_dims moveaxis movedim swapaxes swapdims rollaxis t",
                       words="sends its gradient back with the axes put back"),

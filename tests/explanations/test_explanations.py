@@ -423,3 +423,10 @@ def test_gradients_inside_calls_and_on_several_outputs_have_names_of_their_own()
     told = explanation(cf.Executor(c).run())
     lefts = {stage.of: stage.left for block in told.backward for stage in block.stages}
     assert (lefts["h/y"], lefts["dh/y"]) == ("dh/y_2", "ddh/y")
+
+
+def test_a_row_is_written_with_its_own_sign_under_any_name():
+    gates = {**GATES, "mul": replace(GATES["max"]), "conv": GATES["mul"]}
+    result = cf.Executor(cf.loads(document("x = 2", "y = 3", "h = mul(x, y)", "f = conv(h, y)"), gates=gates)).run()
+    assert "mul(x, y)" in cf.explain(result)
+    assert "h * y" in cf.explain(result)
