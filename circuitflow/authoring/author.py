@@ -26,7 +26,7 @@ from circuitflow.graph.attributes import fitted
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.values import Datum, read_values
 from circuitflow.text import nearest, short
-from circuitflow.transforms.naming import Names, as_nodes, needed, with_name
+from circuitflow.transforms.naming import Names, as_nodes, needed_records, with_name
 from circuitflow.transforms.writer import Record, Wire, Writer
 
 LONGEST = 24
@@ -232,7 +232,8 @@ class Author(Writer):
         if not self.outputs:
             raise InputError("a circuit needs an output: c.output(wire, \"f\")")
         names = Names(self._names)
-        kept = needed([*(wire.record for wire in self.outputs), *(r for r in self.records if r.name is not None)])
+        named = [record for record in self.records if record.name is not None]
+        kept = needed_records([*(wire.record for wire in self.outputs), *named])
         records = [record for record in self.records if id(record) in kept]
         for record in records:
             if record.name is None:

@@ -49,14 +49,14 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
     """The text of a file, or of standard input for "-". A failure to read is noted as a fault."""
     name = os.fspath(path)
     if name == "-":
-        return decoded("<stdin>", up_to(limits.document_bytes + 1, sys.stdin.buffer), Path(), faults, limits)
+        return decode("<stdin>", up_to(limits.document_bytes + 1, sys.stdin.buffer), Path(), faults, limits)
     source = Source(name, limits=limits)
     try:
         # Without O_NONBLOCK, opening a named pipe would wait for a writer.
         with open(os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode):
-                return decoded(name, up_to(limits.document_bytes + 1, file), Path(name).parent, faults, limits)
+                return decode(name, up_to(limits.document_bytes + 1, file), Path(name).parent, faults, limits)
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
             faults.add(source, f"is {kind}; expected a circuit document")
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def up_to(most: int, file: BinaryIO) -> bytes:
     return b"".join(pieces)
 
 
-def decoded(name: str, data: bytes, folder: Path | None, faults: Faults, limits: Limits) -> Source:
+def decode(name: str, data: bytes, folder: Path | None, faults: Faults, limits: Limits) -> Source:
     """The text of a document. Bytes that are no text, or too many, are noted as a fault."""
     source = Source(name, None, folder, limits)
     if len(data) > limits.document_bytes:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from circuitflow.document.faults import expected
 from circuitflow.gates import FAMILIES, GATES, ArrayType, AtLeast, Gate, GateTable, ShapeError
-from circuitflow.gates.names import called, instead
+from circuitflow.gates.names import instead, names_in
 from circuitflow.gates.record import fill_in
 
 
@@ -72,7 +72,7 @@ def search(words: str, table: GateTable) -> list[str]:
     """The gates that have a text in their name, formula, summary, or in what they are called elsewhere."""
     text = words.casefold()
     remedy = instead(words, table) or ""
-    named = {*called(remedy), *re.findall(r"'(\w+)'", remedy)}
+    named = {*names_in(remedy), *re.findall(r"'(\w+)'", remedy)}
 
     def has_text(name: str, gate: Gate) -> bool:
         note = gate.facets.note

@@ -29,7 +29,7 @@ class Phrase(NamedTuple):
     sign: str = ""
 
 
-def applied(name: str, gate: Gate, operands: Sequence[Phrase], attributes: Mapping[str, Any],
+def apply_gate(name: str, gate: Gate, operands: Sequence[Phrase], attributes: Mapping[str, Any],
             dimensions: int = 2) -> Phrase:
     """The application of a gate, in the notation of Python where that has a sign for it.
 
@@ -61,12 +61,12 @@ def stage(node: Node, names: Sequence[str]) -> str:
         return application(node.kind, names, len(names))
     attributes = {name: value for name, value in node.attributes.items()
                   if name not in node.gate.defaults or value != node.gate.defaults[name]}
-    return applied(node.kind, node.gate, [Phrase(name) for name in names], attributes, len(node.types[0].shape)).text
+    return apply_gate(node.kind, node.gate, [Phrase(name) for name in names], attributes, len(node.types[0].shape)).text
 
 
 def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequence[ArrayType],
-              outputs: Sequence[str], wanted: Sequence[bool], upstream: Sequence[str] = ()) -> list[str | None]:
-    """What a node's backward rule sends to each wanted operand, such as `df * invden`.
+              outputs: Sequence[str], receivers: Sequence[bool], upstream: Sequence[str] = ()) -> list[str | None]:
+    """What a node's backward rule sends to each receivers operand, such as `df * invden`.
 
     Names and types are those of the operands, every size known. The gradients on the outputs are called `upstream`, by
     default `df` on the output `f`. None stands where the rule is too long to be read, or is no rule of a gate.
@@ -91,14 +91,14 @@ def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequenc
     several = len(node.outputs) > 0
     try:
         sent = node.gate.contributions(writer, arriving if several else arriving[0], out if several else out[0],
-                                       operands, wanted, node.attributes)
+                                       operands, receivers, node.attributes)
         fitted = [None if wire is None else _fitted(writer, node, wire, operand)
                   for wire, operand in zip(sent, operands, strict=True)]
     # A rule looks at numbers, or needs a built-in gate that the table does not have.
     except (ShapeError, TypeError, AttributeError, InputError):
         return nothing
     return [_expression(writer, wire) if wire is not None and want else None
-            for wire, want in zip(fitted, wanted, strict=True)]
+            for wire, want in zip(fitted, receivers, strict=True)]
 
 
 def _fitted(writer: Writer, node: Node, wire: Wire, operand: Wire) -> Wire:
@@ -124,7 +124,7 @@ def _expression(writer: Writer, wire: Wire) -> str | None:
             value = str(record.attributes["value"])
             return Phrase(value, UNARY if value[0] == "-" else _CALL)
         operands = [phrase(y) for y in record.operands.values()]
-        result = applied(record.gate, writer.gates[record.gate], operands, record.attributes, x.ndim)
+        result = apply_gate(record.gate, writer.gates[record.gate], operands, record.attributes, x.ndim)
         return Phrase(f"{result.text}.{record.outputs[x.position]}") if record.outputs else result
 
     try:

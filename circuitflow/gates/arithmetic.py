@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from circuitflow.gates.factors import additive, proportional, raised, squared, without
+from circuitflow.gates.factors import additive, divide_out, proportional, raised, squared
 from circuitflow.gates.integers import divisible, exact_by_element
 from circuitflow.gates.record import FIRST_OF_TIES, AtLeast, Attributes, Facets, Gate, Note, Reads, Ties, family
 from circuitflow.gates.shapes import elementwise, floating, has_signed_zeros, need_number, same
-from circuitflow.gates.special import kept
-from circuitflow.gates.sums import added, mean
+from circuitflow.gates.special import keep_zeros
+from circuitflow.gates.sums import add_all, mean
 
 
 class Bounds(Attributes):
@@ -133,14 +133,14 @@ def _mul_equal(op: Any, type_: Any, *xs: Any) -> Any:
                 return -y
             if y.record.gate == "sign" and op.gates["sign"].facets is ARITHMETIC["sign"].facets:
                 (length,) = y.record.operands.values()
-                quotient = without(op, x, op.abs(length))
+                quotient = divide_out(op, x, op.abs(length))
                 if quotient is not None:
                     return quotient * length
     return None
 
 
 def _mul_no_nan_product(op: Any, at: int, x: Any, y: Any) -> Any:
-    return kept(op, y, op.mul_no_nan(x, y)) if at else op.mul_no_nan(x, y)
+    return keep_zeros(op, y, op.mul_no_nan(x, y)) if at else op.mul_no_nan(x, y)
 
 
 def _mul_div_no_nan_product(op: Any, at: int, x: Any, y: Any, z: Any) -> Any:
@@ -149,7 +149,7 @@ def _mul_div_no_nan_product(op: Any, at: int, x: Any, y: Any, z: Any) -> Any:
 
 
 def _mul_div_no_nan_equal(op: Any, type_: Any, x: Any, y: Any, z: Any) -> Any:
-    quotient = without(op, x, z)
+    quotient = divide_out(op, x, z)
     return None if quotient is None else quotient * y
 
 
@@ -164,7 +164,7 @@ def _mul_no_nan_equal(op: Any, type_: Any, x: Any, y: Any) -> Any:
 ARITHMETIC = family({
     "add": Gate("x + y + …", "The sum; passes its gradient to every operand unchanged.",
                 AtLeast(2), elementwise, symbol="+", broadcasts=True,
-                forward=added,
+                forward=add_all,
                 integers=exact_by_element,
                 backward=lambda op, g, out, *xs: (g,) * len(xs)).stating(Facets(neutral=0.0, loop="sum",
                                                                                 divided=additive)),

@@ -21,7 +21,7 @@ _Quotient = Callable[[Any, Any], _Writes | None]
 _Rule = Callable[[Any, Any, Any, _Quotient], _Writes | None]
 
 
-def without(op: Any, product: Any, factor: Any) -> Any:
+def divide_out(op: Any, product: Any, factor: Any) -> Any:
     """What times the factor is the product, or None where the factor is not found in it; then nothing is written."""
     budget, source = iter(range(_NODES)), factor
     while _rule(op, source.record) is rearranged:

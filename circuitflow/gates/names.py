@@ -15,7 +15,7 @@ from circuitflow.gates.record import GateTable
 from circuitflow.gates.table import GATES
 from circuitflow.text import nearest
 
-__all__ = ["KINDS", "RECIPES", "called", "instead", "of_elements", "suggestion"]
+__all__ = ["KINDS", "RECIPES", "instead", "names_in", "of_elements", "suggestion"]
 
 _CLOSE = 0.75
 """Least similarity of a word to a gate's name at which it counts as a misspelling of it."""
@@ -249,7 +249,7 @@ def instead(word: str, known: Collection[str]) -> str | None:
 
 def _is_written(choice: str, known: Collection[str]) -> bool:
     """Whether a choice is an expression of gates that there are."""
-    return not choice.isidentifier() and all(name in known for name in called(choice))
+    return not choice.isidentifier() and all(name in known for name in names_in(choice))
 
 
 def of_elements(name: str, operands: int, table: GateTable) -> str:
@@ -258,7 +258,7 @@ def of_elements(name: str, operands: int, table: GateTable) -> str:
     return f"; did you mean '{other}'?" if other in table else ""
 
 
-def called(text: str) -> list[str]:
+def names_in(text: str) -> list[str]:
     """The gates that an expression, or a clause with expressions, applies by their names."""
     return re.findall(r"\b([a-z]\w*)\(", text)
 

@@ -244,14 +244,14 @@ class Gate:
         """Whether a gradient can flow to the operand at a position."""
         return callable(self.backward) or self.backward[position] is not None
 
-    def contributions(self, op: Any, g: Any, out: Any, operands: Sequence[Any], wanted: Sequence[bool],
+    def contributions(self, op: Any, g: Any, out: Any, operands: Sequence[Any], receivers: Sequence[bool],
                       attributes: Mapping[str, Any]) -> Sequence[Any]:
-        """What the gate sends back to each operand; None where nothing flows or nothing is wanted."""
+        """What the gate sends back to each operand; None where nothing flows or nothing is receivers."""
         if callable(self.backward):
             contributions: Sequence[Any] = self.backward(op, g, out, *operands, **attributes)
             return contributions
         return [rule(op, g, out, *operands, **attributes) if rule is not None and want else None
-                for rule, want in zip(self.backward, wanted, strict=False)]
+                for rule, want in zip(self.backward, receivers, strict=False)]
 
 
 @functools.cache

@@ -62,6 +62,6 @@ def need_in_range(xp: Any, outside: Any, values: Any, message: str, error: type[
         raise error(message.format((int if "int" in str(values.dtype) else float)(value)))
 
 
-def kept(op: Any, zeros: Any, product: Any) -> Any:
+def keep_zeros(op: Any, zeros: Any, product: Any) -> Any:
     """A product element by element, 0 where it is NaN and its factor is 0. Elsewhere it is as it is, to any order."""
     return op.where((zeros == 0) & op.is_nan(product), 0.0, product)

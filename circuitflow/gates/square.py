@@ -12,13 +12,13 @@ from typing import Any
 from circuitflow.gates.products import diagonal
 from circuitflow.gates.record import Facets, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_float, promote, show
-from circuitflow.gates.special import kept
+from circuitflow.gates.special import keep_zeros
 
 
 def _kept_by_matrix(op: Any, result: Any, factor: Any) -> Any:
     """Something linear in a factor, 0 where that is a matrix of zeros alone."""
     size = op.reduce_sum(op.abs(factor), axis=[-2, -1] if factor.ndim > 1 else None, keepdims=factor.ndim > 1)
-    return kept(op, size, result)
+    return keep_zeros(op, size, result)
 
 
 def of_finite(xp: Any, compute: Callable[[Any], Any], x: Any) -> Any:

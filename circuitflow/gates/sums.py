@@ -96,7 +96,7 @@ def magnitude_of(op: Any, x: Any, axes: list[int]) -> Any:
     return op.where(is_extreme, largest / 16, 1.0)
 
 
-def added(xp: Any, *xs: Any) -> Any:
+def add_all(xp: Any, *xs: Any) -> Any:
     """The sum of operands, element by element."""
     if len(xs) == 2:
         return xs[0] + xs[1]

@@ -16,7 +16,7 @@ from circuitflow.document.faults import Faults, Source
 from circuitflow.document.files import ValueFaultError, beside, verify
 from circuitflow.document.model import Body, CallNode, CircuitFile, IfNode, InputNode, Node
 from circuitflow.document.positions import Path as Pointer
-from circuitflow.document.reading import Parsed, decoded, parse, up_to
+from circuitflow.document.reading import Parsed, decode, parse, up_to
 from circuitflow.document.tensors import Array
 from circuitflow.gates import AtLeast, Gate
 
@@ -245,6 +245,6 @@ def _from_file(outer: Definition, name: str, file: CircuitFile, files: _Files,
     if file_read.is_read:
         return file_read.definition, False
     path = (outer.source.folder or Path()) / file.file
-    parsed = parse(decoded(str(path), file_read.data, path.parent, faults, limits), faults)
+    parsed = parse(decode(str(path), file_read.data, path.parent, faults, limits), faults)
     file_read.definition, file_read.is_read = _definition(parsed) if parsed else None, True
     return file_read.definition, True

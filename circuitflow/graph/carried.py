@@ -77,7 +77,7 @@ class LoadedTensors(TensorFiles):
         return super().tensor(folder, value) if array is None else Tensor(array.shape, str(array.dtype), lambda: array)
 
 
-def carried(document: Document, root: Definition, gates: GateTable, tensors: Tensors) -> Carried:
+def carry(document: Document, root: Definition, gates: GateTable, tensors: Tensors) -> Carried:
     """The contents of a pickled circuit."""
     source = root.source
     numbers = {id(root): 0}
@@ -89,7 +89,7 @@ def carried(document: Document, root: Definition, gates: GateTable, tensors: Ten
                    [name for name in GATES if name not in gates])
 
 
-def loaded(root: Definition, upstream: Mapping[str, Array]) -> dict[tuple[str, str], Array]:
+def loaded_tensors(root: Definition, upstream: Mapping[str, Array]) -> dict[tuple[str, str], Array]:
     """The tensors that were loaded from files."""
     tensors: dict[tuple[str, str], Array] = {}
     for definition in _definitions(root):
@@ -105,7 +105,7 @@ def loaded(root: Definition, upstream: Mapping[str, Array]) -> dict[tuple[str, s
 
 def files(root: Definition, upstream: Mapping[str, Array]) -> set[str]:
     """The places of the tensor and subcircuit files that were read."""
-    return {where for where, _ in loaded(root, upstream)} | {where for where, _ in _files(root)}
+    return {where for where, _ in loaded_tensors(root, upstream)} | {where for where, _ in _files(root)}
 
 
 def _difference(name: str, row: Gate) -> Gate | dict[str, Any]:

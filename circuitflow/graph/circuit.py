@@ -18,7 +18,7 @@ from circuitflow.document.faults import Faults, Source
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import Document
 from circuitflow.document.numbers import as_numpy, has_text
-from circuitflow.document.reading import Parsed, decoded, parse, parsed_value, read
+from circuitflow.document.reading import Parsed, decode, parse, parsed_value, read
 from circuitflow.document.rewriting import with_stored
 from circuitflow.document.tensors import Array
 from circuitflow.document.values import from_array
@@ -28,10 +28,10 @@ from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import allows, show
 from circuitflow.graph.bodies import Output, define
-from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carried, files, loaded
+from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carry, files, loaded_tensors
 from circuitflow.graph.checking import check_body
 from circuitflow.graph.collector import collector_paused
-from circuitflow.graph.expansion import reached
+from circuitflow.graph.expansion import reachable_bodies
 from circuitflow.graph.network import Network, Node
 from circuitflow.graph.typing import Typing, known_types
 from circuitflow.graph.values import read_sources, read_upstream
@@ -133,11 +133,11 @@ class Circuit(Network):
 
         It opens no file where it is loaded. Functions of a row that is not built in must be importable by name.
         """
-        return _unpickled, (type(self), carried(self.document, self.definition, self.gates, self._tensors))
+        return _unpickled, (type(self), carry(self.document, self.definition, self.gates, self._tensors))
 
     @property
     def _tensors(self) -> Tensors:
-        return loaded(self.definition, self.upstream)
+        return loaded_tensors(self.definition, self.upstream)
 
     def _build(self, parsed: Parsed, gates: GateTable, faults: Faults, *, tensors: Tensors = NO_TENSORS,
                files: Mapping[str, tuple[int, str]] | None = None) -> None:
@@ -145,7 +145,7 @@ class Circuit(Network):
         for definition in definitions:
             check_body(definition, gates, faults)
         root = definitions[0]
-        bodies = reached(root, faults)
+        bodies = reachable_bodies(root, faults)
         beside = LoadedTensors(tensors, root.source.limits, faults)
         if bodies is None or not read_sources(bodies, beside, faults):
             faults.fail()
@@ -243,7 +243,7 @@ def loads(text: str | bytes, *, gates: GateTable = GATES, folder: str | os.PathL
     with collector_paused():
         faults, beside = Faults(), Path(folder) if folder is not None else None
         source = (Source("<document>", text, beside, limits) if isinstance(text, str) else
-                  decoded("<document>", text, beside, faults, limits))
+                  decode("<document>", text, beside, faults, limits))
         return _parsed(source, gates, faults)
 
 

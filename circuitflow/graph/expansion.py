@@ -12,7 +12,7 @@ from circuitflow.graph.bodies import Definition, Output
 from circuitflow.text import circle, short
 
 
-def reached(root: Definition, faults: Faults) -> list[Definition] | None:
+def reachable_bodies(root: Definition, faults: Faults) -> list[Definition] | None:
     """The bodies that a circuit is made of.
 
     Nodes are counted before the first is made. Returns None after a fault: recursion, or more nodes than the limit.

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates import GATES, Gate
-from circuitflow.gates.special import kept
+from circuitflow.gates.special import keep_zeros
 
-__all__ = ["Masked", "MaskedVocabulary", "contributed", "is_marked", "marked", "may_mask", "plain"]
+__all__ = ["Masked", "MaskedVocabulary", "contributions_of", "is_marked", "mark", "may_mask", "plain"]
 
 
 class Masked:
@@ -89,7 +89,7 @@ def plain(x: Any) -> Any:
     return x.value if isinstance(x, Masked) else x
 
 
-def marked(op: Any, g: Any) -> Any:
+def mark(op: Any, g: Any) -> Any:
     """A gradient with the mark; None where there is none."""
     return g if g is None or isinstance(g, Masked) else Masked(op, g)
 
@@ -125,8 +125,8 @@ class MaskedVocabulary:
         return tuple(Masked(self._op, x) for x in found) if isinstance(found, tuple) else Masked(self._op, found)
 
 
-def contributed(kind: str, gate: Gate, op: Any, g: Any, out: Any, operands: Sequence[Any], wanted: Sequence[bool],
-                attributes: Mapping[str, Any]) -> Sequence[Any]:
+def contributions_of(kind: str, gate: Gate, op: Any, g: Any, out: Any, operands: Sequence[Any],
+                     receivers: Sequence[bool], attributes: Mapping[str, Any]) -> Sequence[Any]:
     """What a gate sends back for an upstream gradient that may be marked.
 
     The rule of a row of one's own may do anything with it, so that sees no mark: what it sends is 0 where it is NaN
@@ -134,9 +134,9 @@ def contributed(kind: str, gate: Gate, op: Any, g: Any, out: Any, operands: Sequ
     """
     built_in = GATES.get(kind)
     if not is_marked(g) or (built_in is not None and gate.facets is built_in.facets):
-        return gate.contributions(op, g, out, operands, wanted, attributes)
+        return gate.contributions(op, g, out, operands, receivers, attributes)
     upstream = tuple(map(plain, g)) if isinstance(g, tuple) else plain(g)
-    sent = gate.contributions(op, upstream, out, operands, wanted, attributes)
+    sent = gate.contributions(op, upstream, out, operands, receivers, attributes)
     by_element = not isinstance(g, tuple)
-    return [x if x is None else Masked(op, kept(op, upstream, x) if by_element and x.shape == g.shape else x)
+    return [x if x is None else Masked(op, keep_zeros(op, upstream, x) if by_element and x.shape == g.shape else x)
             for x in sent]

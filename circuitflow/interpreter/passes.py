@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from circuitflow.errors import CircuitflowError, GateError
 from circuitflow.interpreter.binding import Bound
-from circuitflow.interpreter.masked import MaskedVocabulary, contributed, is_marked, marked, plain
+from circuitflow.interpreter.masked import MaskedVocabulary, contributions_of, is_marked, mark, plain
 from circuitflow.interpreter.plan import Plan, Step
 from circuitflow.interpreter.result import Contribution
 from circuitflow.text import printable
@@ -122,13 +122,13 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
     try:
         if masks is not None or step.node.gate is None or is_marked(g):
             op = MaskedVocabulary(op)
-        sent = (contributed(step.node.kind, step.gate, op, g, out, operands, step.receivers, step.attributes)
+        sent = (contributions_of(step.node.kind, step.gate, op, g, out, operands, step.receivers, step.attributes)
                 if step.node.gate else step.gate.contributions(op, g, out, operands, step.receivers, step.attributes))
         for i, contribution in enumerate(sent):
             if contribution is None or not step.receivers[i]:
                 continue
             if masks is not None and masks(i, len(operands), **step.attributes):
-                contribution = marked(op, contribution)
+                contribution = mark(op, contribution)
             fitted = fit(step, i, op, contribution, operands[i])
             slot = step.operands[i]
             gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted

@@ -15,7 +15,7 @@ from circuitflow.gates.special import Namespace
 from circuitflow.graph.network import Node
 from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.binding import Bound
-from circuitflow.interpreter.masked import is_marked, marked, may_mask
+from circuitflow.interpreter.masked import is_marked, mark, may_mask
 from circuitflow.interpreter.passes import forward_pass, marked_sweep
 from circuitflow.interpreter.plan import Plan, make_plan
 
@@ -122,7 +122,7 @@ def _choice(node: Node, receivers: Sequence[bool]) -> Gate:
         branch, inputs, names = chosen(operands)
         upstream = dict(zip(order, g, strict=True))
         sent = branch.backward(op, inputs, [upstream[name] for name in names])
-        return [marked(op, sent.get(port)) for port in ports]
+        return [mark(op, sent.get(port)) for port in ports]
 
     return _gate(node, forward, backward)
 
@@ -227,8 +227,8 @@ class _Scan:
         kept = dict(zip(self.carry, out[len(self.outputs) :], strict=True))
         carried = {name: upstream[output] for name, output in self.carry.items()}
         if self.masks or is_marked(g) or not self._arrives_everywhere(upstream):
-            carried = {name: marked(op, value) for name, value in carried.items()}
-            upstream = {name: marked(op, value) for name, value in upstream.items()}
+            carried = {name: mark(op, value) for name, value in carried.items()}
+            upstream = {name: mark(op, value) for name, value in upstream.items()}
         stacks: dict[str, list[Any]] = {name: [] for name in self.over}
         sums: dict[str, Any] = {}
         positions = self._positions(operands)

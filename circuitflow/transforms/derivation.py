@@ -15,8 +15,8 @@ from circuitflow.interpreter.plan import make_plan, output_of, references
 from circuitflow.interpreter.units import unit_gate
 from circuitflow.text import printable
 from circuitflow.transforms import primal
-from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients, with_name
-from circuitflow.transforms.subcircuits import Subcircuits, differentiated, planned
+from circuitflow.transforms.naming import Names, as_nodes, finish_records, name_gradients, with_name
+from circuitflow.transforms.subcircuits import Subcircuits, differentiated_ids, planned_nodes
 from circuitflow.transforms.units import gradients_of_units
 from circuitflow.transforms.writer import Record, Wire, Writer
 
@@ -68,8 +68,8 @@ class Derivation:
         self.names = Names(ids.values())
         self.sources = {name: primal.source(self.writer, body.nodes[name], ids[name], self.subcircuits.folder)
                         for name in body.inputs}
-        self.forward = self.subcircuits.forward(self.writer, body, planned(body, self.plan), self.sources,
-                                                differentiated(self.plan))
+        self.forward = self.subcircuits.forward(self.writer, body, planned_nodes(body, self.plan), self.sources,
+                                                differentiated_ids(self.plan))
 
     def outputs(self) -> dict[str, Wire]:
         """The outputs asked for."""
@@ -138,7 +138,7 @@ class Derivation:
             raise InputError("wrt: names no node; name at least one to differentiate by")
         outputs = list({id(wire.record): wire for wire in outputs}.values())
         interface = [wire.record for name, wire in self.sources.items() if name not in left_out]
-        records = finished(self.writer, self.names, [*(wire.record for wire in outputs), *interface,
+        records = finish_records(self.writer, self.names, [*(wire.record for wire in outputs), *interface,
                                                        *(wire.record for wire in kept)])
         nodes, primal = list(as_nodes(records)), self.circuit.document
         document = {

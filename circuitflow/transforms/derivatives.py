@@ -13,7 +13,7 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.text import printable
 from circuitflow.transforms.derivation import Derivation, References
-from circuitflow.transforms.naming import Names, closed
+from circuitflow.transforms.naming import Names, close_over
 from circuitflow.transforms.writer import Wire, Writer
 
 
@@ -168,7 +168,7 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     names = [unique(f"d{name}") for name in rows]
     stacked: dict[str, Wire] = {}
     if rows:
-        circuit = subcircuits.add(f"row_of_d{text}", closed(writer, records, results, names))
+        circuit = subcircuits.add(f"row_of_d{text}", close_over(writer, records, results, names))
         types = [ArrayType((flat.shape[0], *x.shape), x.dtype) for x in rows.values()]
         outputs = writer.apply("scan", {"row": identity, **captured}, {"circuit": circuit, "over": ["row"]},
                                tuple(names), types)

@@ -61,16 +61,16 @@ def with_name(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = 
     return writer.write(record, [wire.type], wire.fill)[0]
 
 
-def finished(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Record]:
+def finish_records(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Record]:
     """The records that outputs need, with names. Sums of sums become one sum."""
     outputs = list(outputs)
-    kept = needed(outputs)
+    kept = needed_records(outputs)
     records = _with_longer_sums(writer, [record for record in writer.records if id(record) in kept], outputs)
     _name(records, names)
     return records
 
 
-def closed(writer: Writer, records: Sequence[Record], results: Sequence[Wire],
+def close_over(writer: Writer, records: Sequence[Record], results: Sequence[Wire],
            outputs: Sequence[str]) -> dict[str, Any]:
     """The body of a closure: its records with names, and results that are called as the outputs."""
     names = Names([*(record.name for record in records if record.name is not None), *outputs])
@@ -101,7 +101,7 @@ def as_nodes(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
         yield {**node, **record.notes}
 
 
-def needed(outputs: Iterable[Record]) -> set[int]:
+def needed_records(outputs: Iterable[Record]) -> set[int]:
     """These records and their ancestors, by identity."""
     pending = list(outputs)
     seen = set(map(id, pending))

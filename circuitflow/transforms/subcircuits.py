@@ -17,7 +17,7 @@ from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
 from circuitflow.interpreter.units import arrivals
 from circuitflow.text import application
 from circuitflow.transforms import primal
-from circuitflow.transforms.naming import Names, as_nodes, finished, name_gradients
+from circuitflow.transforms.naming import Names, as_nodes, finish_records, name_gradients
 from circuitflow.transforms.writer import Record, Wire, Writer
 
 Gradient = Wire | Masked | None
@@ -92,7 +92,7 @@ class Subcircuits:
     # Forward
 
     def forward(self, writer: Writer, body: TypedBody, nodes: Sequence[Node], sources: Mapping[str, Wire],
-                differentiated: Collection[str] = ()) -> Forward:
+                differentiated_ids: Collection[str] = ()) -> Forward:
         """Write nodes, one after the other; `sources` has those of inputs and parameters."""
         ids = primal.ids(body)
         wires: dict[str, Sequence[Wire]] = {}
@@ -107,7 +107,7 @@ class Subcircuits:
                 wires[node.id] = primal.gate(writer, node, ids[node.id], operands)
             else:
                 named = dict(zip(ports(node), operands, strict=True))
-                more = node.attributes["carry"] if node.kind == "scan" and node.id in differentiated else {}
+                more = node.attributes["carry"] if node.kind == "scan" and node.id in differentiated_ids else {}
                 circuits = {key: self.primal(node.attributes[key], name, tuple(more))
                             for key, name in primal.circuits(node).items()}
                 before = list(_before(node.attributes["circuit"], more).values()) if more else ()
@@ -171,7 +171,7 @@ class Subcircuits:
                          [name for name in body.inputs if name in wrt], self._rules(self))
         inputs = {name: primal.port(writer, body.nodes[name], ids[name], declared=False)
                   for name in body.inputs if name in plan.sources}
-        forward = self.forward(writer, body, planned(body, plan), inputs, differentiated(plan))
+        forward = self.forward(writer, body, planned_nodes(body, plan), inputs, differentiated_ids(plan))
         names = Names(ids.values())
         upstream = {text: writer.port(names.unique(f"d{text}"), forward.wires[slot].type)
                     for text, slot in plan.of.items() if plan.active[slot]}
@@ -183,7 +183,7 @@ class Subcircuits:
         if not sent:
             return Pullback("", {}, {}, {}, {})
         outputs = name_gradients(writer, plan.names, gradients, sent, names, lambda name: f"d{name}", "gradient on")
-        records = finished(writer, names, [wire.record for wire in outputs.values()])
+        records = finish_records(writer, names, [wire.record for wire in outputs.values()])
         kept = set(map(id, records))
         name = self.add(f"{hint}_gradient", {"description": f"the gradient of {hint}", "nodes": list(as_nodes(records)),
                                              "outputs": [wire.reference for wire in outputs.values()]})
@@ -210,12 +210,12 @@ def ports(node: Node) -> list[str]:
     return [names.get(str(edge.port), str(edge.port)) for edge in node.operands]
 
 
-def differentiated(plan: Plan) -> set[str]:
+def differentiated_ids(plan: Plan) -> set[str]:
     """The nodes that the reverse sweep goes through."""
     return {step.node.id for step in plan.steps if step.receivers}
 
 
-def planned(body: TypedBody, plan: Plan) -> list[Node]:
+def planned_nodes(body: TypedBody, plan: Plan) -> list[Node]:
     """The nodes of a plan in the order of its slots."""
     steps = {step.node.id for step in plan.steps}
     return [node for node in body.nodes.values() if node.id in steps or node.id in plan.sources]

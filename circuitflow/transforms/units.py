@@ -8,10 +8,10 @@ from typing import Any
 from circuitflow.gates import ArrayType, Gate
 from circuitflow.graph.network import Node
 from circuitflow.graph.typed import TypedBody
-from circuitflow.interpreter.masked import is_marked, marked, may_mask, plain
+from circuitflow.interpreter.masked import is_marked, mark, may_mask, plain
 from circuitflow.interpreter.plan import UnitGate
 from circuitflow.transforms import primal
-from circuitflow.transforms.naming import Names, as_nodes, finished, with_name
+from circuitflow.transforms.naming import Names, as_nodes, finish_records, with_name
 from circuitflow.transforms.subcircuits import Gradient, Pullback, Subcircuits
 from circuitflow.transforms.writer import Wire, Writer
 
@@ -36,7 +36,7 @@ def gradients_of_units(subcircuits: Subcircuits) -> UnitGate:
             masked = {name for name, wire in arrived.items() if is_marked(wire)}
             named = dict(zip(names, operands, strict=True))
             sent, zeros = differentiate(subcircuits, writer, node, wrt, named, upstream, masked)
-            return [marked(writer, sent.get(name)) if name in zeros else sent.get(name) for name in names]
+            return [mark(writer, sent.get(name)) if name in zeros else sent.get(name) for name in names]
 
         return Gate(node.kind, "", tuple(names), ArrayType, backward, backward, outputs=node.outputs)
 
@@ -173,5 +173,5 @@ def _body(writer: Writer, inputs: Wires, results: Wires, outputs: Mapping[str, s
     """A body with these inputs and results; `outputs` names the results."""
     ends = [with_name(writer, wire, outputs[name]) for name, wire in results.items()]
     names = Names(record.name for record in writer.records if record.name is not None)
-    records = finished(writer, names, [wire.record for wire in (*inputs.values(), *ends)])
+    records = finish_records(writer, names, [wire.record for wire in (*inputs.values(), *ends)])
     return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in ends]}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import circuitflow as cf
 from circuitflow.explanations.catalogue import example
 from circuitflow.explanations.explanation import explanation
-from circuitflow.explanations.expressions import Phrase, applied, sent_back, stage
+from circuitflow.explanations.expressions import Phrase, apply_gate, sent_back, stage
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.gates.record import fill_in
@@ -108,7 +108,7 @@ def test_the_stage_of_a_gate_is_the_gate(example):
 
 
 def application(name, operands):
-    return applied(name, GATES[name], operands, {})
+    return apply_gate(name, GATES[name], operands, {})
 
 
 @pytest.mark.parametrize(("text", "tree"), [

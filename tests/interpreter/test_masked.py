@@ -21,7 +21,7 @@ from circuitflow.export.dialect import HELPERS
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.sums import product_kept
 from circuitflow.interpreter.libraries import JaxNumpy
-from circuitflow.interpreter.masked import Masked, MaskedVocabulary, contributed, plain
+from circuitflow.interpreter.masked import Masked, MaskedVocabulary, contributions_of, plain
 from circuitflow.interpreter.question import Question
 from circuitflow.interpreter.vocabulary import Vocabulary
 from support.documents import circuit
@@ -185,7 +185,7 @@ def test_a_zero_of_a_mask_passes_every_gate_that_rules_apply_to_it(example, monk
         wanted = [x.dtype.kind == "f" and row.reaches(i) for i, x in enumerate(operands)]
         if not any(wanted):
             return
-        contributed(example.gate, row, MaskedVocabulary(op), g if isinstance(out, tuple) else g[0], out, operands,
+        contributions_of(example.gate, row, MaskedVocabulary(op), g if isinstance(out, tuple) else g[0], out, operands,
                     wanted, attributes)
         monkeypatch.undo()
         for name, xs, given in calls:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.cli.tables.cells import CellError, are_kept, doubtful, numbers
-from circuitflow.cli.tables.lines import MARK, Lines, decoded, undecoded
+from circuitflow.cli.tables.lines import MARK, Lines, decode_text, undecoded
 from circuitflow.cli.tables.reader import ROWS, Batch, Selection, TextReader
 from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError
@@ -39,7 +39,7 @@ class Delimited(TextReader):
         # Python's limit of a field is one for all readers.
         stack.callback(csv.field_size_limit, csv.field_size_limit(lines.limits.text))
         block = lines.block()
-        self._separator = separator or self._separator_of(decoded(block)[0])
+        self._separator = separator or self._separator_of(decode_text(block)[0])
         lines.put(block)
         self.names = next((row for _, row in self._parsed() if row), [])
         self._row = 0
@@ -175,7 +175,7 @@ def _is_plain(data: bytes, separator: str) -> bool:
     """
     if data.startswith(MARK):  # which pyarrow takes away from every block, not from the file alone
         return False
-    if b"\0" in data or not data.endswith(b"\n") or not (data.isascii() or decoded(data)[1]):
+    if b"\0" in data or not data.endswith(b"\n") or not (data.isascii() or decode_text(data)[1]):
         return False
     if b"\r" in data and not data.count(b"\r") == data.count(b"\r\n") == data.count(b"\n"):
         return False

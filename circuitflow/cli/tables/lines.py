@@ -65,7 +65,7 @@ class Lines:
 
     def put(self, data: bytes) -> bool:
         """Puts the lines of a block next. Returns whether it has any."""
-        text, self.is_text = decoded(data)
+        text, self.is_text = decode_text(data)
         self._lines, self._at = list(io.StringIO(text, newline="")), 0
         return bool(self._lines)
 
@@ -86,7 +86,7 @@ class Lines:
         return b"".join(pieces)
 
 
-def decoded(data: bytes) -> tuple[str, bool]:
+def decode_text(data: bytes) -> tuple[str, bool]:
     """The text, and whether it is UTF-8. Other bytes become lone surrogates, which the readers refuse."""
     try:
         return data.decode("utf-8"), True

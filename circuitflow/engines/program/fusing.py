@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.program.functions import is_named
-from circuitflow.engines.program.program import Program, needed
+from circuitflow.engines.program.program import Program, needed_lines
 from circuitflow.engines.program.source import is_number
 from circuitflow.engines.program.trace import Line
 from circuitflow.gates.shapes import Shape
@@ -88,7 +88,7 @@ def branch_free(program: Program, selected: int) -> Program:
         return line
 
     lines = [without(line) for line in program.lines]
-    return replace(program, lines=needed(lines, program.results))
+    return replace(program, lines=needed_lines(lines, program.results))
 
 
 def _bits(x: Any, out: Any) -> Any:

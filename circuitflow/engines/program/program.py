@@ -36,7 +36,7 @@ class Program:
     def with_outputs(self, references: Sequence[str]) -> Program:
         """The lines that some outputs need; these are its outputs, by position."""
         outputs = {str(i): self.outputs[reference] for i, reference in enumerate(references)}
-        return Program(self.inputs, needed(self.lines, outputs), outputs)
+        return Program(self.inputs, needed_lines(self.lines, outputs), outputs)
 
     @property
     def results(self) -> list[Any]:
@@ -89,10 +89,10 @@ def trace_program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str
         trace.checks.clear()
     outputs = {text: slots[slot] for text, slot in plan.of.items()}
     program = Program(inputs, trace.lines, outputs, dict(zip(plan.names, slots, strict=True)), checks)
-    return replace(program, lines=needed(program.lines, program.results))
+    return replace(program, lines=needed_lines(program.lines, program.results))
 
 
-def needed(lines: Sequence[Line], outputs: Any) -> list[Line]:
+def needed_lines(lines: Sequence[Line], outputs: Any) -> list[Line]:
     """The lines that outputs depend on, in order."""
     used = {id(value) for value in values_in(outputs)}
     kept = []

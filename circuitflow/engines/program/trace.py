@@ -123,7 +123,7 @@ class Trace:
             return self._record_named(function, operands, keywords)
         if _is_square(function, operands):
             function, operands = np.multiply, (operands[0], operands[0])
-        sample = _called(function, mapped(_sample, operands), mapped(_sample, keywords))
+        sample = _sample_result(function, mapped(_sample, operands), mapped(_sample, keywords))
         several = isinstance(sample, tuple | list)
         samples = sample if several else [sample]
         if function in _SHAPE_ALONE:
@@ -266,7 +266,7 @@ def values_in(operands: Any) -> Iterator[Value]:
     return (x for x in leaves(operands) if isinstance(x, Value))
 
 
-def _called(function: Any, operands: Any, keywords: Any) -> Any:
+def _sample_result(function: Any, operands: Any, keywords: Any) -> Any:
     """A sample of a result. Operands may be zeros, which have no inverse; the identity has one."""
     with np.errstate(all="ignore"):
         try:

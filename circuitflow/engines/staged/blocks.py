@@ -25,7 +25,7 @@ import numpy as np
 from circuitflow.engines.columns import in_blocks
 from circuitflow.engines.program.functions import PARTS, PRODUCTS, is_named
 from circuitflow.engines.program.fusing import branch_free
-from circuitflow.engines.program.program import Program, needed
+from circuitflow.engines.program.program import Program, needed_lines
 from circuitflow.engines.program.trace import Inseparable, Line, Value, values_in
 from circuitflow.engines.staged.buffers import ArrayCode, allot, shape_for
 from circuitflow.engines.staged.derived import Derived
@@ -206,7 +206,7 @@ def _rounds(stages: Program, outputs: Sequence[Value], checks: Sequence[Value]) 
 
 def _code(lines: Sequence[Line], outputs: Mapping[int, Value]) -> ArrayCode:
     """Lines, whose operands from elsewhere are inputs by their identity."""
-    lines = needed(lines, outputs)
+    lines = needed_lines(lines, outputs)
     produced = {id(x) for line in lines for x in line.results}
     read = (*values_in([(line.operands, line.keywords) for line in lines]), *outputs.values())
     return ArrayCode(Program({id(x): x for x in read if id(x) not in produced}, lines, outputs))

@@ -29,7 +29,7 @@ class Operation(NamedTuple):
         attributes: of the gate, in order of their names.
         truths: for every operand, whether it is a truth value; empty where there is a loop over them.
         truth: whether the output is one.
-        wanted: for every operand, whether a contribution to it is asked for; empty where none is.
+        receivers: for every operand, whether a contribution to it is asked for; empty where none is.
         loop: the "sum" or "product" that a loop over any number of operands computes; "" where there is none.
         masked: whether the upstream gradient may have zeros of a mask.
     """
@@ -38,7 +38,7 @@ class Operation(NamedTuple):
     attributes: tuple[tuple[str, Any], ...]
     truths: tuple[bool, ...]
     truth: bool
-    wanted: tuple[bool, ...]
+    receivers: tuple[bool, ...]
     loop: str = ""
     masked: bool = False
 
@@ -76,12 +76,12 @@ def tape(question: Question, *, fast: bool) -> Tape:
     for step in plan.steps:
         operands, output = step.operands, step.output
         is_truth = truth[output] = step.node.types[0].dtype == "bool"
-        wanted = step.receivers if reached[output] else ()
+        receivers = step.receivers if reached[output] else ()
         attributes = tuple((name, _frozen(x)) for name, x in sorted(step.attributes.items())) if step.attributes else ()
         truths, loop = tuple([truth[slot] for slot in operands]), ""
         if len(operands) > UNROLLED and step.gate.facets.loop:
-            truths, wanted, loop = (), (True,) if any(wanted) else (), step.gate.facets.loop
-        key = step.node.kind, attributes, truths, is_truth, wanted, loop, masked[output]
+            truths, receivers, loop = (), (True,) if any(receivers) else (), step.gate.facets.loop
+        key = step.node.kind, attributes, truths, is_truth, receivers, loop, masked[output]
         code_of.append(codes.setdefault(key, len(codes)))
         outputs.append(output)
         counts.append(len(operands))

@@ -12,13 +12,13 @@ import numpy as np
 
 from circuitflow.engines.native import jitted
 from circuitflow.engines.program.dialects import COMPILED, FLOATS, NAMES, Dialect, writable
-from circuitflow.engines.program.program import Program, needed
+from circuitflow.engines.program.program import Program, needed_lines
 from circuitflow.engines.program.source import define
 from circuitflow.engines.program.trace import Trace, Value
 from circuitflow.engines.tape.layout import Operation
 from circuitflow.errors import InputError
 from circuitflow.gates import GateTable
-from circuitflow.interpreter.masked import Masked, MaskedVocabulary, contributed, plain
+from circuitflow.interpreter.masked import Masked, MaskedVocabulary, contributions_of, plain
 from circuitflow.interpreter.vocabulary import Vocabulary
 
 
@@ -64,12 +64,12 @@ def _statements(operation: Operation, gates: GateTable, dialect: Dialect,
         return [gate.forward(xp, *xs, **attributes)]
 
     def backward(xp: Any, g: Any, y: Any, *xs: Any) -> Sequence[Any]:
-        if not operation.wanted:
+        if not operation.receivers:
             return ()
         op = MaskedVocabulary(Vocabulary(xp, gates))
-        sent = contributed(operation.kind, gate, op, Masked(op, g) if operation.masked else g, y, xs, operation.wanted,
-                           attributes)
-        return [plain(x) if want else None for x, want in zip(sent, operation.wanted, strict=True)]
+        upstream = Masked(op, g) if operation.masked else g
+        sent = contributions_of(operation.kind, gate, op, upstream, y, xs, operation.receivers, attributes)
+        return [plain(x) if want else None for x, want in zip(sent, operation.receivers, strict=True)]
 
     try:
         ahead, (result,) = _traced(forward, operation, dialect, row)
@@ -93,7 +93,7 @@ def _traced(rule: Callable[..., Sequence[Any]], operation: Operation, dialect: D
         results = rule(trace.namespace, *inputs.values())
     names = {id(value): name for name, value in inputs.items()}
     outputs = {str(i): x for i, x in enumerate(results) if x is not None}
-    program = Program(inputs, needed(trace.lines, outputs), outputs)
+    program = Program(inputs, needed_lines(trace.lines, outputs), outputs)
     source, lines = dialect.statements(program, lambda value, position: names.get(id(value)) or f"t{position}")
     uses = program.uses()
     loads = [f"{name} = {place}{' != 0.0' if truth else ''}" for name, (place, truth) in places.items()
@@ -147,7 +147,7 @@ def compile_passes(operations: Sequence[Operation], gates: GateTable, *, rows: b
             ahead, back = (["for j in range(v.shape[1]):", *(f"    {line}" for line in body)] for body in (ahead, back))
         forward += [f"        elif code == {code}:", "            for k in range(start, stop):",
                     *(f"                {line}" for line in (*slots, *ahead, f"p += {arity}"))]
-        if any(operation.wanted):
+        if any(operation.receivers):
             backward += [f"        elif code == {code}:", "            for k in range(stop - 1, start - 1, -1):",
                          *(f"                {line}" for line in (f"p -= {arity}", *slots, *back))]
     return jitted("\n".join(forward + backward))

@@ -153,7 +153,7 @@ def _loops_in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradie
         columns = ([[operands[rows[k] : rows[k + 1]] for k in slots]] if operation.loop else
                    [operands[at + i : end : arity] for i in range(arity)])
         ahead.append((forward, slots, columns))
-        if operation.wanted:
+        if operation.receivers:
             back.append((backward, slots[::-1], [column[::-1] for column in columns]))
     back.reverse()
     size = len(laid.rows) - 1
