@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `sliced` leaves out, before `-m` selects by the marks."""
     slices.mark_long(items)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_jax_compiled_goes_with_its_module() -> Iterator[None]:
+    """Else a process that runs many modules keeps some gigabytes of it."""
+    yield
+    if jax := sys.modules.get("jax"):
+        jax.clear_caches()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -26,7 +26,7 @@ from support.example_circuits import ELEMENTWISE, ON_SCALARS, circuit_of, nodes_
 from support.gate_examples import EXAMPLES
 from support.hostile import HOSTILE_NAMES
 from support.random_circuits import SETTINGS, documents, random_scalars
-from support.slices import gate_of
+from support.slices import family_of, gate_of
 from support.suite import FILES, ROOT
 
 ENGINES = ["staged", "jax"]
@@ -176,8 +176,14 @@ def test_every_gate_on_scalars(example):
         assert example.gate not in ELEMENTWISE
 
 
-def test_every_gate_in_one_compiled_tape():
-    parts = [nodes_of(example, f"g{i}_") for i, example in enumerate(ON_SCALARS) if example.gate in ELEMENTWISE]
+ON_TAPE = [example for example in ON_SCALARS if example.gate in ELEMENTWISE]
+IN_FAMILIES = list({family_of(example): example for example in ON_TAPE}.values())
+
+
+@pytest.mark.parametrize("examples", [pytest.param(IN_FAMILIES, id="families"),
+                                      pytest.param(ON_TAPE, id="all", marks=pytest.mark.long)])
+def test_every_gate_in_one_compiled_tape(examples):
+    parts = [nodes_of(example, f"g{i}_") for i, example in enumerate(examples)]
     made = circuit(*(node for part in parts for node in part), outputs=[part[-1]["id"] for part in parts])
     executor = cf.Executor(made)
     close(taped(executor, None, None, fast=True)(), executor.compile(engine="interpreter")())
