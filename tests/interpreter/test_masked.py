@@ -401,3 +401,13 @@ def test_rows_whose_label_is_ignored_may_be_anything(gate):
         odd = {name: x.copy() for name, x in ordinary.items()}
         odd["x"][1] = strange
         same(c, ordinary, odd, ["w"])
+
+
+@pytest.mark.parametrize("rule", [lambda g: 3.0 + g, lambda g: 3.0 - g, lambda g: g - 3.0, lambda g: -g, abs,
+                                  lambda g: g[1:], lambda g: 2 * g, lambda g: g / 2, lambda g: np.float64(3) - g])
+def test_a_marked_gradient_is_reckoned_with_as_its_value(rule):
+    op = Vocabulary(np, GATES)
+    g = np.array([0.0, -2.0, 5.0])
+    marked = rule(Masked(op, g))
+    assert isinstance(marked, Masked)
+    np.testing.assert_array_equal(plain(marked), rule(g))
