@@ -47,6 +47,7 @@ def test_a_peer_that_disagrees_is_not_timed():
         compare(case)
 
 
+@pytest.mark.long
 def test_a_bound_holds_for_the_best_of_several():
     def slow():
         return [math.fsum([0.5, 0.5, *[0.0] * 20_000])]

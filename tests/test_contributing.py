@@ -60,7 +60,8 @@ def put(folder, before, block):
         path.write_text("".join(lines), encoding="utf-8")
 
 
-@pytest.mark.parametrize("recipe", [text for _, text in RECIPES], ids=[title for title, _ in RECIPES])
+@pytest.mark.parametrize("recipe", [
+    pytest.param(text, id=title, marks=[pytest.mark.long] if title == "Add a gate" else []) for title, text in RECIPES])
 def test_a_recipe_works(recipe, copy):
     folder, run = copy
     written, shown = 0, 0

@@ -45,6 +45,7 @@ def test_where_we_differ_from_torch_there_is_a_reason(gate, operands, value, gra
 
 
 @needs_torch
+@pytest.mark.long
 def test_the_page_of_conventions_is_current():
     """Checked with the versions that it names: others may have other edges."""
     import torch

@@ -273,6 +273,7 @@ def own(tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_every_command_takes_a_gate_table(own):
     from circuitflow.cli.main import COMMANDS
 
@@ -432,6 +433,7 @@ def scripts():
             text in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL))}
 
 
+@pytest.mark.long
 def test_the_scripts_of_the_readme_and_every_operator_type_check(tmp_path):
     lines = [f"reveal_type(x {sign} y)\nreveal_type({'x' if operator.binding == 1 else '2.0'} {sign} x)" for sign,
              operator in BINARY.items()]

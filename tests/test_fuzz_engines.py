@@ -60,6 +60,7 @@ def scaled(factor):
     return spoil
 
 
+@pytest.mark.long
 def test_a_wrong_gradient_is_found_and_made_small_and_replayed(fuzzer, monkeypatch, tmp_path, capsys):
     with monkeypatch.context() as patch:
         planted(patch, scaled(1.001))
@@ -113,7 +114,8 @@ def raises(made, *arguments, **named):
     raise KeyError("x")
 
 
-@pytest.mark.parametrize(("spoil", "kind"), [(shared, "changed"), (spoiled, "input"), (raises, "error")])
+@pytest.mark.parametrize(("spoil", "kind"), [
+    (shared, "changed"), pytest.param(spoiled, "input", marks=pytest.mark.long), (raises, "error")])
 def test_other_faults_are_found(fuzzer, monkeypatch, spoil, kind):
     planted(monkeypatch, spoil)
     assert kind in {found.fault.kind for found in fuzzer.fuzz(1, range(100), engines=["interpreter"]).found}
@@ -145,6 +147,7 @@ def test_a_circuit_where_rounding_matters_is_run_again_with_other_digits(fuzzer)
     assert compare(np.nan, "value f", reference).difference is not None
 
 
+@pytest.mark.long
 def test_every_gate_is_drawn(fuzzer):
     drawn = set()
     for index in range(3000):

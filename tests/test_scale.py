@@ -125,7 +125,7 @@ def test_many_faults_of_a_large_document_are_found_in_good_time(nodes):
         assert str(error.value).endswith("more than 1000 faults; the rest is not listed")
 
 
-@pytest.mark.sliced(gate=lambda gate: gate == "call")
+@pytest.mark.sliced(gate=lambda gate: "any")
 @pytest.mark.parametrize("gate", ["call", "checkpoint", "scan"])
 def test_as_many_inputs_and_outputs_as_one_likes(gate):
     n = 2_000

@@ -186,7 +186,7 @@ def loop_of(count):
                   over_rows=True)
 
 
-@pytest.mark.parametrize("count", [1, 4, 20])
+@pytest.mark.parametrize("count", [1, 4, pytest.param(20, marks=pytest.mark.long)])
 def test_rows_are_computed_several_at_once(count, kept):
     """However many columns there are; those that lie at odd addresses give the same numbers."""
     loop = loop_of(count)
