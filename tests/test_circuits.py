@@ -197,6 +197,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.sliced(name=lambda _: "any")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_equal_jax_interpreted_and_as_documents(name):
     circuit = cf.load(ROOT / "circuits" / f"{name}.json")

@@ -67,6 +67,7 @@ def test_the_page_has_every_row_once_and_whole():
         assert len({row.count("|") for row in rows}) == 1
 
 
+@pytest.mark.long
 @needs_torch
 def test_every_reason_is_needed():
     differing = {(gate, reason(gate, operands)) for gate, operands, _, _ in POINTS

@@ -243,7 +243,7 @@ def finished(*arguments):
     return output
 
 
-@pytest.mark.sliced
+@pytest.mark.sliced(by=["install"])
 @pytest.mark.skipif(sys.platform == "win32", reason="starts of processes and groups of them as POSIX has them")
 @pytest.mark.parametrize("way", ["fork", "spawn", "forkserver", "threads", "asyncio"])
 @pytest.mark.parametrize("install", INSTALLS)

@@ -667,6 +667,7 @@ def digest(result):
                                   v in found.items()).encode()).hexdigest()
 
 
+@pytest.mark.sliced(name=lambda _: "any")
 @pytest.mark.parametrize("name", ["mlp", "conv_net", "attention", "rnn", "hessian_of_staged", "newton_step"])
 def test_threads_and_processes_and_runs_give_the_same_bits(name):
     path = ROOT / f"circuits/{name}.json"

@@ -736,6 +736,7 @@ def test_what_is_appended_to_is_not_replaced(tmp_path):
     assert json.loads(rest)["name"] == "gradient_of_staged"
 
 
+@pytest.mark.sliced(ending=lambda _: "any")
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".arrow"])
 def test_a_disk_that_gets_full_leaves_the_old_table(tmp_path, ending):
     (tmp_path / f"out{ending}").write_text("old")

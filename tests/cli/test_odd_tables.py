@@ -466,6 +466,7 @@ def write(path, table):
     return path
 
 
+@pytest.mark.sliced(ending=lambda _: "any")
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 def test_a_damaged_arrow_file_ends_in_a_sentence(tmp_path, ending):
     # In a process of its own: pyarrow reads beyond its memory where it is not told to look at offsets first.

@@ -161,7 +161,7 @@ def test_the_gradient_document_holds_for_named_dimensions(example):
         np.testing.assert_allclose(found[f"d{name}"], expected[name], rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.sliced(example=family_of, times=3)
+@pytest.mark.sliced(example=family_of)
 @known_to_jax
 def test_value_and_contributions_equal_jax(example):
     moving = [i for i, x in enumerate(example.operands) if x.dtype.kind == "f"]
@@ -186,7 +186,7 @@ def test_value_and_contributions_equal_jax(example):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=10 * example.atol)
 
 
-@pytest.mark.sliced(example=family_of, times=3)
+@pytest.mark.sliced(example=family_of)
 @pytest.mark.parametrize("library", ["array_api_strict", "jax", "torch"])
 @everything
 def test_other_array_libraries_agree_with_numpy(example, library):

@@ -48,7 +48,7 @@ for bad in (np.inf, -np.inf, np.nan):
 
 @pytest.mark.sliced(by=["library"])
 @pytest.mark.parametrize("size", [3, 1, 20])
-@pytest.mark.parametrize("library", ["numpy", "torch", "jax.numpy"])
+@pytest.mark.parametrize("library", ["numpy", "torch", pytest.param("jax.numpy", marks=pytest.mark.long)])
 def test_linear_algebra_comes_back_with_nan(library, size):
     pytest.importorskip(library)
     run = subprocess.run([sys.executable, "-c", PROGRAM, json.dumps([library, size, GATES])], timeout=GUARD,

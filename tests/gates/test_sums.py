@@ -316,7 +316,7 @@ def takes(way, case):
     return way != "export" or not {one["gate"] for one in ALL[case][1]} & UNWRITABLE_BACKWARD
 
 
-@pytest.mark.sliced
+@pytest.mark.sliced(by=["way"], times=2)
 @pytest.mark.parametrize(("case", "way"), [(case, way) for case in ALL for way in WAYS if takes(way, case)])
 def test_every_gate_that_adds_up(case, way):
     kinds, gates, seeds = ALL[case]

@@ -56,6 +56,7 @@ def jax_rnn(reverse: bool):
     return function
 
 
+@pytest.mark.sliced
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cache", [1, 2, 5, 100])
 def test_a_scan_equals_jax_to_second_order(reverse, cache):

@@ -24,7 +24,7 @@ WHOLE = True
 
 def few(number: int) -> int:
     """How many random cases a test makes that makes `number` of them where everything runs."""
-    return number if WHOLE else -(-number // 5)
+    return number if WHOLE else -(-number // 10)
 
 
 def choose(cases: Sequence[Mapping[str, Hashable]], times: int = 1) -> set[int]:
