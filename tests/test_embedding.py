@@ -445,6 +445,7 @@ def test_the_scripts_of_the_readme_and_every_operator_type_check(tmp_path):
     assert re.search(r"error:.*|Success", found).group() == "Success", found
 
 
+@pytest.mark.long
 def test_pyright_takes_the_scripts_of_the_readme(tmp_path):
     program = pathlib.Path(sys.executable).with_name("basedpyright")
     if not program.exists():

@@ -98,6 +98,7 @@ def test_the_hooks_are_fmt_and_check():
     assert all(hook["language"] == "python" for hook in HOOKS)
 
 
+@pytest.mark.sliced(hook=lambda _: "any")
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook["id"])
 def test_a_hook_takes_many_files_and_finds_the_wrong_one(hook, tmp_path):
     """pre-commit splits `entry` as a shell does, and puts the files behind it."""

@@ -21,7 +21,7 @@ import circuitflow as cf
 from circuitflow.gates import GATES
 from support.edge_points import as_array
 from support.exported import function_of
-from support.slices import gate_of
+from support.slices import family_of
 
 inf, nan = math.inf, math.nan
 ENGINES = ("interpreter", "staged", "jax", "python")
@@ -228,7 +228,7 @@ def answer(circuit, engine):
     return np.concatenate([np.ravel(np.asarray(x)) for x in values]), [np.asarray(x) for x in gradients.values()]
 
 
-@pytest.mark.sliced(case=gate_of)
+@pytest.mark.sliced(case=family_of)
 @pytest.mark.parametrize("case", list(cases()), ids=str)
 def test_against_many_digits(case):
     for dtype in case.dtypes:
