@@ -228,7 +228,7 @@ def answer(circuit, engine):
     return np.concatenate([np.ravel(np.asarray(x)) for x in values]), [np.asarray(x) for x in gradients.values()]
 
 
-@pytest.mark.sliced(case=family_of)
+@pytest.mark.sliced(case=gate_of)
 @pytest.mark.parametrize("case", list(cases()), ids=str)
 def test_against_many_digits(case):
     for dtype in case.dtypes:
