@@ -21,7 +21,7 @@ import circuitflow as cf
 from circuitflow.gates import GATES
 from support.edge_points import as_array
 from support.exported import function_of
-from support.slices import family_of
+from support.slices import gate_of
 
 inf, nan = math.inf, math.nan
 ENGINES = ("interpreter", "staged", "jax", "python")
