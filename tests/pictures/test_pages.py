@@ -11,7 +11,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.pictures.marks import brief
 from support.documents import document
-from support.hostile import HOSTILE, sort_of
+from support.hostile import HOSTILE
 from support.suite import GUARD, ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -273,7 +273,7 @@ def test_the_policy_lets_nothing_in(browser, tmp_path):
     page.context.close()
 
 
-@pytest.mark.sliced(hostile=sort_of)
+@pytest.mark.sliced(hostile=lambda text: "<" in text)
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_text_is_shown_and_nothing_else(opened, hostile):
     text = document({"id": "x", "gate": "input", "value": 1, "label": hostile},
