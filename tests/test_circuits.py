@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from support.slices import alike
 from support.suite import FILES, ROOT
 
 
@@ -197,7 +198,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.sliced(name=lambda _: "any")
+@pytest.mark.sliced(name=alike)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_equal_jax_interpreted_and_as_documents(name):
     circuit = cf.load(ROOT / "circuits" / f"{name}.json")

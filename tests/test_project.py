@@ -15,6 +15,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.cli.main import COMMANDS
 from circuitflow.document.model import READABLE
+from support.slices import alike
 from support.suite import GUARD, ROOT
 
 TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks", "circuitflow",
@@ -98,7 +99,7 @@ def test_the_hooks_are_fmt_and_check():
     assert all(hook["language"] == "python" for hook in HOOKS)
 
 
-@pytest.mark.sliced(hook=lambda _: "any")
+@pytest.mark.sliced(hook=alike)
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook["id"])
 def test_a_hook_takes_many_files_and_finds_the_wrong_one(hook, tmp_path):
     """pre-commit splits `entry` as a shell does, and puts the files behind it."""

@@ -11,6 +11,7 @@ import pytest
 
 import circuitflow as cf
 from support.documents import document
+from support.slices import alike
 from support.suite import GUARD, ROOT
 
 
@@ -125,7 +126,7 @@ def test_many_faults_of_a_large_document_are_found_in_good_time(nodes):
         assert str(error.value).endswith("more than 1000 faults; the rest is not listed")
 
 
-@pytest.mark.sliced(gate=lambda gate: "any")
+@pytest.mark.sliced(gate=alike)
 @pytest.mark.parametrize("gate", ["call", "checkpoint", "scan"])
 def test_as_many_inputs_and_outputs_as_one_likes(gate):
     n = 2_000

@@ -22,6 +22,7 @@ from circuitflow.document import files, tensors
 from circuitflow.document.files import ValueFaultError, beside
 from circuitflow.document.model import TensorFile
 from support.documents import circuit, document, faults
+from support.slices import alike
 from support.suite import ROOT
 
 POSIX = pytest.mark.skipif(sys.platform != "linux", reason="links, pipes and descriptors as Linux has them")
@@ -667,7 +668,7 @@ def digest(result):
                                   v in found.items()).encode()).hexdigest()
 
 
-@pytest.mark.sliced(name=lambda _: "any")
+@pytest.mark.sliced(name=alike)
 @pytest.mark.parametrize("name", ["mlp", "conv_net", "attention", "rnn", "hessian_of_staged", "newton_step"])
 def test_threads_and_processes_and_runs_give_the_same_bits(name):
     path = ROOT / f"circuits/{name}.json"

@@ -155,7 +155,7 @@ def _gathered(x: Any, places: list[int], indices: list[Any]) -> Any:
     # Neighbours stand where they stood: the dimensions before them come first.
     new, before = len(shape), places[0]
     return w.emit("transpose", elements, axes=[*range(new, new + before), *range(new),
-                                            *range(new + before, new + len(rest))])
+                                               *range(new + before, new + len(rest))])
 
 
 def _joined(w: Any, indices: list[Any], shape: Any) -> Any:

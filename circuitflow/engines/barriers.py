@@ -59,7 +59,7 @@ def _guarded(jaxpr: Any) -> Any:
     for step in jaxpr.eqns:
         name, numbers = step.primitive.name, [isinstance(x, Literal) for x in step.invars]
         origins = [_Made() if is_number else makers.get(x, _Made())
-                for x, is_number in zip(step.invars, numbers, strict=True)]
+                   for x, is_number in zip(step.invars, numbers, strict=True)]
         if kept := _kept(name, origins):
             operands = dict(enumerate(step.invars))
             operands.update(zip(kept, behind([operands[i] for i in kept]), strict=True))

@@ -41,7 +41,7 @@ def jitted(source: str | Callable[..., None], *, over_rows: bool = False) -> Cal
         raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
     loop = source if callable(source) else _define(source, over_rows)
     compiled: Callable[..., None] = keep(numba.njit(error_model="numpy", nogil=True)(loop), source, str(over_rows),
-                                     modules[__name__])
+                                         modules[__name__])
     return compiled
 
 

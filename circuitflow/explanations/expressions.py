@@ -30,7 +30,7 @@ class Phrase(NamedTuple):
 
 
 def apply_gate(name: str, gate: Gate, operands: Sequence[Phrase], attributes: Mapping[str, Any],
-            dimensions: int = 2) -> Phrase:
+               dimensions: int = 2) -> Phrase:
     """The application of a gate, in the notation of Python where that has a sign for it.
 
     Attributes are those that are not at their defaults, dimensions those of the output.
@@ -66,7 +66,7 @@ def stage(node: Node, names: Sequence[str]) -> str:
 
 def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequence[ArrayType],
               outputs: Sequence[str], receivers: Sequence[bool], upstream: Sequence[str] = ()) -> list[str | None]:
-    """What a node's backward rule sends to each receivers operand, such as `df * invden`.
+    """What a node's backward rule sends to each operand that receives a gradient, such as `df * invden`.
 
     Names and types are those of the operands, every size known. The gradients on the outputs are called `upstream`, by
     default `df` on the output `f`. None stands where the rule is too long to be read, or is no rule of a gate.

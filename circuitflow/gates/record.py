@@ -246,7 +246,7 @@ class Gate:
 
     def contributions(self, op: Any, g: Any, out: Any, operands: Sequence[Any], receivers: Sequence[bool],
                       attributes: Mapping[str, Any]) -> Sequence[Any]:
-        """What the gate sends back to each operand; None where nothing flows or nothing is receivers."""
+        """What the gate sends back to each operand; None where nothing flows or the operand is no receiver."""
         if callable(self.backward):
             contributions: Sequence[Any] = self.backward(op, g, out, *operands, **attributes)
             return contributions

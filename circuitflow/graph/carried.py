@@ -51,7 +51,7 @@ class Carried(NamedTuple):
         source = Source(self.name, self.text if self.is_read else None, folder, self.limits)
         faults = Faults()
         parsed = (parse(source, faults) if self.is_read else
-                 Parsed(Document.model_validate(json.loads(self.text)), source))  # limits of texts do not apply
+                  Parsed(Document.model_validate(json.loads(self.text)), source))  # limits of texts do not apply
         if parsed is None:
             faults.fail()
         return parsed

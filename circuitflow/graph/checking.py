@@ -302,7 +302,7 @@ class _Checker:
             listed = listing(f"{name}.{o}" for o in several)
             message = (f"'{name}' has several outputs; name one: {listed}" if not output else
                        f"'{name}' has no output '{printable(output, 60)}'" + (f"; it has {listed}" if several else
-                       f"; it has one only, write '{name}'"))
+                                                                              f"; it has one only, write '{name}'"))
         if site is None:
             self.faults.add(self.definition.source, f"output '{text}': {message}", *pointer)
         else:

@@ -123,7 +123,7 @@ class Derivation:
         return with_name(self.writer, wire, self.names.unique(hint))
 
     def name_gradients(self, gradients: Sequence[Wire | None], requested: Mapping[str, Wire],
-              label: Callable[[str], str | None], what: str) -> dict[str, Wire]:
+                       label: Callable[[str], str | None], what: str) -> dict[str, Wire]:
         """Name the requested gradients, each a node of its own.
 
         `label` gives the name of the gradient on a node, `what` begins its description.
@@ -139,7 +139,7 @@ class Derivation:
         outputs = list({id(wire.record): wire for wire in outputs}.values())
         interface = [wire.record for name, wire in self.sources.items() if name not in left_out]
         records = finish_records(self.writer, self.names, [*(wire.record for wire in outputs), *interface,
-                                                       *(wire.record for wire in kept)])
+                                                           *(wire.record for wire in kept)])
         nodes, primal = list(as_nodes(records)), self.circuit.document
         document = {
             "$schema": primal.schema_, "circuitflow": primal.circuitflow, "name": name, "description": description,

@@ -82,7 +82,8 @@ def jvp(circuit: Circuit, of: References = None, wrt: References = None, *, valu
     gradients = derivation.sweep(seeds)
     requested = derivation.requested(gradients)
     tangents = derivation.name_gradients(gradients, requested,
-                              lambda name: f"{tangent_of[name]}_dot" if name in tangent_of else None, "tangent on")
+                                         lambda name: f"{tangent_of[name]}_dot" if name in tangent_of else None,
+                                         "tangent on")
     primal = {text: outputs[reference] for text, reference in first.values.items()}
     derivation.hollow({name: primal[text] for text, name in upstream.items()})
     return derivation.finish([*(primal.values() if values else ()), *tangents.values()],
@@ -160,7 +161,7 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
     def write() -> list[Wire]:
         gradients = derivation.sweep({text: seed})
         rows.update((name, gradient) for name, slot in derivation.plan.wrt.items()
-                     if (gradient := gradients[slot]) is not None)
+                    if (gradient := gradients[slot]) is not None)
         return list(rows.values())
 
     records, results, captured = writer.closure(write, seed)

@@ -71,7 +71,7 @@ def finish_records(writer: Writer, names: Names, outputs: Iterable[Record]) -> l
 
 
 def close_over(writer: Writer, records: Sequence[Record], results: Sequence[Wire],
-           outputs: Sequence[str]) -> dict[str, Any]:
+               outputs: Sequence[str]) -> dict[str, Any]:
     """The body of a closure: its records with names, and results that are called as the outputs."""
     names = Names([*(record.name for record in records if record.name is not None), *outputs])
     start = len(writer.records)

@@ -27,7 +27,7 @@ import circuitflow as cf
 from circuitflow.cli.main import COMMANDS
 from circuitflow.document import output
 from circuitflow.document.output import is_stream, write, writer
-from support.slices import halves
+from support.slices import alike, halves
 from support.suite import GUARD, ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descriptors, devices and owners as Linux has them")
@@ -736,7 +736,7 @@ def test_what_is_appended_to_is_not_replaced(tmp_path):
     assert json.loads(rest)["name"] == "gradient_of_staged"
 
 
-@pytest.mark.sliced(ending=lambda _: "any")
+@pytest.mark.sliced(ending=alike)
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".arrow"])
 def test_a_disk_that_gets_full_leaves_the_old_table(tmp_path, ending):
     (tmp_path / f"out{ending}").write_text("old")

@@ -17,7 +17,7 @@ import pytest
 
 from circuitflow.cli.tables import delimited, lines
 from support.documents import document
-from support.slices import choose
+from support.slices import alike, choose
 from support.suite import ROOT
 
 ROWS = [(1.0, -2.5), (0.1, 3e300), (-0.0, 5e-324), (math.nan, math.inf), (-math.inf, 9007199254740991.0)]
@@ -466,7 +466,7 @@ def write(path, table):
     return path
 
 
-@pytest.mark.sliced(ending=lambda _: "any")
+@pytest.mark.sliced(ending=alike)
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 def test_a_damaged_arrow_file_ends_in_a_sentence(tmp_path, ending):
     # In a process of its own: pyarrow reads beyond its memory where it is not told to look at offsets first.

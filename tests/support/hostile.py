@@ -21,6 +21,6 @@ def sort_of(text: str) -> tuple[bool, ...]:
 
 
 HOSTILE_NAMES = ["class", "None", "print", "lambda", "exp", "type", "numbers", "interpret", "inputs", "buffers",
-                 "__import__",
-           "v0", "f0", "k0", "inf", "nan", "float", "marker_q", "unused0", "engine", "upstream", "others", "self"]
+                 "__import__", "v0", "f0", "k0", "inf", "nan", "float", "marker_q", "unused0", "engine", "upstream",
+                 "others", "self"]
 """Names of nodes that would mean something in a program."""

@@ -94,6 +94,11 @@ def is_hashable(x: Any) -> bool:
     return True
 
 
+def alike(_: Any) -> str:
+    """A key of parameters of which one value is enough in the default run."""
+    return "any"
+
+
 def gate_of(x: Any) -> str:
     """A key of examples, points and groups."""
     return x.gate

@@ -12,7 +12,7 @@ from circuitflow.text import listing, nearest, printable, repeated
 
 
 def match_columns(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], fixed: Collection[str],
-            keep: Sequence[str], table: str, *, defaults: bool) -> tuple[Selection, str]:
+                  keep: Sequence[str], table: str, *, defaults: bool) -> tuple[Selection, str]:
     """The columns to read, and a note on the others, or "".
 
     Blanks around the name of a column do not count. `needed` are the sources that the question needs; those that are

@@ -20,8 +20,8 @@ from circuitflow.engines.program.source import Namer, Statements, by_position, i
 from circuitflow.engines.program.trace import Line, RuleCall, Value
 
 BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "remainder": "%", "equal": "==",
-           "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
-           "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
+          "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
+          "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
 """Operators, of floats as of arrays, by the name of the NumPy function."""
 
 _MATH = {"absolute": "fabs", "gammaln": "lgamma", "power": "pow", **{name: name.replace("arc", "a") for name in (

@@ -95,7 +95,7 @@ class Blocks:
         """
         values: ById = {id(value): arrays[name] for name, value in self._stages.inputs.items()}
         results: ById = {id(x): np.empty(shape_for(x.shape, self._count), x.dtype)
-                           for x in self._outputs if isinstance(x, Value) and is_named(x.shape)}
+                         for x in self._outputs if isinstance(x, Value) and is_named(x.shape)}
         for round_ in self._rounds:
             values |= self._run(round_.whole, round_, values, 0)
             values |= self._blocks(round_, values, results)

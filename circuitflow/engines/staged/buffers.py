@@ -164,7 +164,7 @@ def _right(source: Statements, target: str | None, line: Line, text: Callable[[A
     is_weak = is_weak_beside(function) or function in OWN
     beside = {x.dtype for x in operands if is_weak and isinstance(x, Value)}
     arguments = [text(x) if not isinstance(x, np.generic | np.ndarray) or (x.dtype in beside and is_number(x) and
-                                                                       not isinstance(function, RuleCall))
-             else source.bind(x, "k") for x in operands]
+                                                                           not isinstance(function, RuleCall))
+                 else source.bind(x, "k") for x in operands]
     arguments += [f"{name}={text(x)}" for name, x in line.keywords.items()]
     return f"{source.bind(function, 'f')}({', '.join(arguments + ([f'out={target}'] if target else []))})"

@@ -90,7 +90,7 @@ class Staged(OfDerived, Backed):
                named: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Answers a call whose arguments are not all floats, or after a function of Python raised."""
         arguments = {name: value for (name, default), value in zip(self._keywords.items(), values, strict=True)
-                 if value is not default}
+                     if value is not default}
         return self.question.packed(self.answer(*self.question.arguments(inputs, upstream, {**arguments, **named})))
 
     @cached_property

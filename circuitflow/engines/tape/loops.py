@@ -42,8 +42,8 @@ def python_loops(operation: Operation, gates: GateTable) -> tuple[Callable[..., 
 
     def loop(parameters: Sequence[str], body: Sequence[str]) -> Callable[..., None]:
         return define("\n".join([f"def loop({', '.join([*parameters, 'results', *columns])}):",
-                                   f"    for k, {', '.join(each)} in zip(results, {', '.join(columns)}):",
-                                   *(f"        {line}" for line in body or ["pass"])]), names)
+                                 f"    for k, {', '.join(each)} in zip(results, {', '.join(columns)}):",
+                                 *(f"        {line}" for line in body or ["pass"])]), names)
 
     forward, backward = _statements(operation, gates, FLOATS)
     return loop(["v"], forward), loop(["v", "d"], backward)
@@ -82,13 +82,13 @@ def _statements(operation: Operation, gates: GateTable, dialect: Dialect,
 
 
 def _traced(rule: Callable[..., Sequence[Any]], operation: Operation, dialect: Dialect,
-             row: str) -> tuple[list[str], list[str]]:
+            row: str) -> tuple[list[str], list[str]]:
     """Statements for a rule of the gradient, the value and the operands; and its results, "" for None."""
     trace = Trace(writable)
     places = {"g": (f"d[k{row}]", False), "y": (f"v[k{row}]", operation.truth),
               **{f"x{i}": (f"v[i{i}{row}]", truth) for i, truth in enumerate(operation.truths)}}
     inputs = {name: Value.like(trace, np.bool_(False) if truth else np.float64(0))
-             for name, (_, truth) in places.items()}
+              for name, (_, truth) in places.items()}
     with np.errstate(all="ignore"):
         results = rule(trace.namespace, *inputs.values())
     names = {id(value): name for name, value in inputs.items()}

@@ -61,7 +61,7 @@ class Taped(_Laid, Backed):
         self.way = f"tape, {how}"
         circuit, plan = question.circuit, question.plan
         run = (_loops_compiled if self.fast else _loops_in_python)(self._tape, circuit.gates, self._value_slots,
-                                                       self._gradient_slots)
+                                                                   self._gradient_slots)
         truths = [type_.dtype == "bool" for type_ in question.outputs.values()]
 
         def with_truths(*numbers: Any) -> Answer:
