@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, NoReturn
 
-from circuitflow.document.model import NON_FINITE
+from circuitflow.document.base import NON_FINITE
 from circuitflow.tables.cells import CellError, numbers
 from circuitflow.tables.lines import Lines, undecoded
 from circuitflow.tables.reader import ROWS, Batch, Selection, TextReader
