@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from circuitflow.gates import IDENTITY, ArrayType, GateTable
 from circuitflow.graph.bodies import Definition
-from circuitflow.graph.network import Node
-from circuitflow.graph.typed import TypedBody
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.masked import Masked, plain
 from circuitflow.interpreter.passes import marked_sweep
 from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan

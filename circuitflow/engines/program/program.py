@@ -10,7 +10,7 @@ from typing import Any
 from circuitflow.engines.program.trace import Inseparable, Line, Trace, Value, values_in
 from circuitflow.gates.shapes import Size
 from circuitflow.gates.special import Check
-from circuitflow.graph.network import Node
+from circuitflow.graph.typed import Node
 from circuitflow.interpreter.passes import blame
 from circuitflow.interpreter.plan import Plan
 
