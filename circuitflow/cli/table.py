@@ -68,33 +68,33 @@ def run_table(table: str, output: str, run: TableRun) -> None:
         MissingExtraError: pyarrow is needed and not installed.
     """
     circuit, plan, types = run.executor.circuit, run.question.plan, _result_types(run)
-    shown = "standard input" if table == "-" else printable(table, 1000)
-    function = _over_rows(run, shown)
+    place = "standard input" if table == "-" else printable(table, 1000)
+    function = _over_rows(run, place)
     try:
         with ExitStack() as stack:
-            reader = open_table(table, shown, circuit.limits, stack)
-            selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, shown,
+            reader = open_table(table, place, circuit.limits, stack)
+            selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, place,
                                               defaults=run.defaults)
             if unread:
-                print(f"note: {shown}: no input takes {unread}", file=sys.stderr)
-            summed = [name for name in plan.of if types[name].startswith("float")]
-            if len(summed) > 1 and plan.wrt:
-                weighted = bool(run.upstream or circuit.upstream)
-                print(f"note: {sum_of(summed, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
-            kept = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
-            with _writer(output, {**kept, **types}) as write:
-                for batch in track(reader.batches(selection), f"rows of {shown}", reader.total):
+                print(f"note: {place}: no input takes {unread}", file=sys.stderr)
+            floats = [name for name in plan.of if types[name].startswith("float")]
+            if len(floats) > 1 and plan.wrt:
+                is_weighted = bool(run.upstream or circuit.upstream)
+                print(f"note: {sum_of(floats, is_weighted=is_weighted)}; --of chooses one", file=sys.stderr)
+            copies = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
+            with _writer(output, {**copies, **types}) as write:
+                for batch in track(reader.batches(selection), f"rows of {place}", reader.total):
                     columns = zip(function(batch, run.upstream), types.values(), strict=True)
                     write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
     except OSError as error:
-        name = printable(error.filename, 1000) if error.filename else shown
+        name = printable(error.filename, 1000) if error.filename else place
         raise InputError(f"{name}: {os.strerror(error.errno) if error.errno else printable(str(error), 200)}") from None
     except (EOFError, zlib.error, UnicodeDecodeError) as error:  # the last is a name that pyarrow cannot read
-        raise InputError(f"{shown}: the file is damaged: {printable(str(error), 200)}") from None
+        raise InputError(f"{place}: the file is damaged: {printable(str(error), 200)}") from None
     except Exception as error:
         if not _is_of_arrow(error):
             raise
-        raise InputError(f"{shown}: {printable(str(error).partition(chr(10))[0], 200)}") from None
+        raise InputError(f"{place}: {printable(str(error).partition(chr(10))[0], 200)}") from None
 
 
 def _is_of_arrow(error: Exception) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from circuitflow.errors import InputError
 from circuitflow.explanations.expressions import sent_back, stage
 from circuitflow.gates import ArrayType, AtLeast
-from circuitflow.gates.record import fill_in
+from circuitflow.gates.record import spell_out
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.network import Node
 from circuitflow.interpreter.result import Contribution, Result
@@ -126,18 +126,18 @@ class _Parts:
 
     def backward(self) -> Iterator[Block]:
         so_far: dict[str, Any] = {}
-        arrived: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
 
         def arrive(name: str, right: str, value: Any) -> Stage:
             value = np.asarray(value)  # so that sums keep its precision
-            arrived[name] += 1
+            counts[name] += 1
             first = name not in so_far
             so_far[name] = value if first else so_far[name] + value
             remark = total = ""
             if self.arrivals[name] > 1:
                 remark = (f"the first of {self.arrivals[name]} that add up" if first else
                           f"so far {number(so_far[name])}")
-                if arrived[name] == self.arrivals[name]:
+                if counts[name] == self.arrivals[name]:
                     total = number(self.result.gradients[name])
                     remark = f"{name} forks, its contributions add up: {total}"
             left = self.circuit.gradient_name(name)
@@ -160,9 +160,9 @@ class _Parts:
         receiving = set(ports)
         receives = [edge.port in receiving for edge in node.operands]
         types = [ArrayType(tuple(x.shape), _dtype(x)) for x in (self.result.values[name] for name in names)]
-        sent = sent_back(node, self.circuit.gates, names, types, node.names, receives,
-                         list(map(self.circuit.gradient_name, node.names)))
-        by_port = {edge.port: text for edge, text in zip(node.operands, sent, strict=True)}
+        texts = sent_back(node, self.circuit.gates, names, types, node.names, receives,
+                          list(map(self.circuit.gradient_name, node.names)))
+        by_port = {edge.port: text for edge, text in zip(node.operands, texts, strict=True)}
         return [by_port[port] or "" for port in ports]
 
     def _words(self, node: Node, contributions: Sequence[Contribution], rights: Sequence[str]) -> str:
@@ -229,7 +229,7 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
     for name in node.names:
         output = name.partition(".")[1:]
         names |= {"out" + "".join(output): name, "g" + "".join(output): circuit.gradient_name(name)}
-    words, expression = (fill_in(text, names) for text in (gate.facets.note.words, gate.facets.note.gradient))
+    words, expression = (spell_out(text, names) for text in (gate.facets.note.words, gate.facets.note.gradient))
     if not words:
         return f"{node.kind}: {expression or gate.summary}"
     return f"{node.kind} {words} ({expression})" if formula else f"{node.kind} {words}"

@@ -64,12 +64,12 @@ def average(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, s
     def of(terms: Any) -> Any:
         return xp.sum(terms, axis=axis, keepdims=keepdims, dtype=dtype) / size
 
-    found = xp.asarray(of(x), dtype=x.dtype)
+    result = xp.asarray(of(x), dtype=x.dtype)
     if float(xp.finfo(dtype).max) / float(xp.finfo(x.dtype).max) > TERMS:  # no sum overflows
-        return found
-    if type(x).__module__ == "numpy" and xp.isfinite(found).all():  # the same sooner
-        return found
-    return xp.where(xp.isfinite(found), found, xp.asarray(of(x * (1 / TERMS)) * TERMS, dtype=x.dtype))
+        return result
+    if type(x).__module__ == "numpy" and xp.isfinite(result).all():  # the same sooner
+        return result
+    return xp.where(xp.isfinite(result), result, xp.asarray(of(x * (1 / TERMS)) * TERMS, dtype=x.dtype))
 
 
 def magnitude(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
@@ -101,23 +101,23 @@ def add_all(xp: Any, *xs: Any) -> Any:
     if len(xs) == 2:
         return xs[0] + xs[1]
     dtype = xp.result_type(*xs)
-    return xp.asarray(_added_in(xp, wider_for(xp, dtype, len(xs)), xs), dtype=dtype)
+    return xp.asarray(_add_in(xp, wider_for(xp, dtype, len(xs)), xs), dtype=dtype)
 
 
 def mean(xp: Any, *xs: Any) -> Any:
     """The mean of operands, element by element, also where their sum leaves the range of their dtype."""
     dtype = xp.result_type(*xs)
     sums = wider(xp, dtype)
-    summed = _added_in(xp, sums, xs)
+    out = _add_in(xp, sums, xs)
     if sums is not dtype:
-        return xp.asarray(summed / len(xs), dtype=dtype)
+        return xp.asarray(out / len(xs), dtype=dtype)
     # Terms are made smaller by a power of two that depends on a value: a constant one XLA would move.
     one = xp.asarray(1.0, dtype=dtype)
-    scale = xp.where(xp.isinf(summed) | xp.isnan(summed), 0.5 ** len(xs).bit_length(), one)
-    return _added_in(xp, dtype, [x * scale for x in xs]) / len(xs) / scale
+    scale = xp.where(xp.isinf(out) | xp.isnan(out), 0.5 ** len(xs).bit_length(), one)
+    return _add_in(xp, dtype, [x * scale for x in xs]) / len(xs) / scale
 
 
-def _added_in(xp: Any, dtype: Any, xs: Sequence[Any]) -> Any:
+def _add_in(xp: Any, dtype: Any, xs: Sequence[Any]) -> Any:
     return functools.reduce(operator.add, xs[1:], xp.asarray(xs[0], dtype=dtype))
 
 
@@ -142,7 +142,7 @@ def in_parts(xp: Any, a: Any, b: Any) -> Any:
     numbers = math.prod(broadcast_shapes(left.shape[:-2], right.shape[:-2])) * rows * columns
     is_long, last, together = size > longest(rows, columns), size - size % PART, TOGETHER[in_numpy] // max(1, numbers)
     ends = [*range(0, last, PART * max(1, together)), last, *([size] if last < size else [])]
-    summed: Any = None
+    out: Any = None
     for start, stop in itertools.pairwise(ends if is_long else [0, size]):
         x, y, parts = left[..., start:stop], right[..., start:stop, :], (stop - start) // PART
         if in_numpy:
@@ -153,10 +153,10 @@ def in_parts(xp: Any, a: Any, b: Any) -> Any:
             term = xp.sum(xp.matmul(x, y), axis=-3, dtype=xp.float64)
         else:
             term = xp.matmul(x, y)
-        summed = term if summed is None else xp.asarray(summed, dtype=xp.float64) + term
+        out = term if out is None else xp.asarray(out, dtype=xp.float64) + term
     if a.ndim == 1:
-        summed = summed[..., 0, :]
-    return xp.asarray(summed[..., 0] if b.ndim == 1 else summed, dtype=dtype)
+        out = out[..., 0, :]
+    return xp.asarray(out[..., 0] if b.ndim == 1 else out, dtype=dtype)
 
 
 def longest(rows: int, columns: int) -> int:
@@ -198,18 +198,18 @@ def _dense(xp: Any, x: Any) -> Any:
     return xp.ascontiguousarray(x)
 
 
-def contracted(xp: Any, terms: Sequence[str], result: str, xs: Sequence[Any], *, zeros_kept: bool = False) -> Any:
+def contract(xp: Any, terms: Sequence[str], result: str, xs: Sequence[Any], *, zeros_kept: bool = False) -> Any:
     """The sum of products over letters, as `einsum`; a term has a letter for every axis of its operand.
 
     If zeros are kept, 0 times an infinity or NaN is 0 in it.
     """
-    found = list(zip(terms, xs, strict=True))
+    factors = list(zip(terms, xs, strict=True))
     for first, last in _order(tuple(terms), result, tuple(tuple(x.shape) for x in xs)):
-        other, one = found.pop(last), found.pop(first)
-        kept = set(result).union(*(term for term, _ in found))
-        found.append(_multiplied(xp, zeros_kept, kept, _reduced(xp, kept.union(other[0]), *one),
-                                 _reduced(xp, kept.union(one[0]), *other)))
-    return _ordered(xp, *_reduced(xp, set(result), *found[0]), result)
+        other, one = factors.pop(last), factors.pop(first)
+        letters = set(result).union(*(term for term, _ in factors))
+        factors.append(_multiply(xp, zeros_kept, letters, _sum_out(xp, letters.union(other[0]), *one),
+                                 _sum_out(xp, letters.union(one[0]), *other)))
+    return _permute(xp, *_sum_out(xp, set(result), *factors[0]), result)
 
 
 Term = tuple[str, Any]
@@ -218,9 +218,9 @@ Term = tuple[str, Any]
 
 @functools.lru_cache(256)
 def _order(terms: tuple[str, ...], result: str, shapes: tuple[tuple[Dimension, ...], ...]) -> list[tuple[int, int]]:
-    """The operands that are multiplied, a pair at a time, by place; their shared goes to the end.
+    """The operands that are multiplied, a pair at a time, by place; their product goes to the end.
 
-    First go those whose shared has fewest elements beside their own. A size that is a name is taken for a middling one.
+    First go those whose product has fewest elements beside their own. A named size counts as a middling one.
     """
     sizes = {letter: size if isinstance(size, int) else VECTOR
              for term, shape in zip(terms, shapes, strict=True) for letter, size in zip(term, shape, strict=True)}
@@ -233,29 +233,29 @@ def _order(terms: tuple[str, ...], result: str, shapes: tuple[tuple[Dimension, .
     while len(letters) > 1:
         best: tuple[Any, ...] = ()
         for (i, one), (k, other) in itertools.combinations(enumerate(letters), 2):
-            shared = {letter for letter in one | other if uses[letter] > (letter in one) + (letter in other)}
-            growth = elements(shared) - elements(one) - elements(other)
+            rest = {letter for letter in one | other if uses[letter] > (letter in one) + (letter in other)}
+            growth = elements(rest) - elements(one) - elements(other)
             if not best or growth < best[0]:
-                best = growth, i, k, shared
-        _, i, k, shared = best
+                best = growth, i, k, rest
+        _, i, k, rest = best
         uses.subtract("".join((*letters.pop(k), *letters.pop(i))))
-        uses.update(shared)
-        letters.append(shared)
+        uses.update(rest)
+        letters.append(rest)
         order.append((i, k))
     return order
 
 
-def _reduced(xp: Any, kept: set[str], term: str, x: Any) -> Term:
+def _sum_out(xp: Any, letters: set[str], term: str, x: Any) -> Term:
     """An operand summed over the letters that are not kept."""
-    axes = tuple(axis for axis, letter in enumerate(term) if letter not in kept)
-    return "".join(letter for letter in term if letter in kept), total(xp, x, axis=axes) if axes else x
+    axes = tuple(axis for axis, letter in enumerate(term) if letter not in letters)
+    return "".join(letter for letter in term if letter in letters), total(xp, x, axis=axes) if axes else x
 
 
-def _multiplied(xp: Any, zeros_kept: bool, kept: set[str], one: Term, other: Term) -> Term:
+def _multiply(xp: Any, zeros_kept: bool, letters: set[str], one: Term, other: Term) -> Term:
     """The product of two operands, summed over the letters of both that are not kept: a product of matrices."""
     (left, x), (right, y) = one, other
     both = [letter for letter in left if letter in right]
-    batch, inner = ("".join(letter for letter in both if (letter in kept) is is_kept) for is_kept in (True, False))
+    batch, inner = ("".join(letter for letter in both if (letter in letters) is is_kept) for is_kept in (True, False))
     rows, columns = ("".join(letter for letter in term if letter not in both) for term in (left, right))
     sizes = dict(zip(left + right, (*x.shape, *y.shape), strict=True))
 
@@ -264,25 +264,25 @@ def _multiplied(xp: Any, zeros_kept: bool, kept: set[str], one: Term, other: Ter
         return (*map(sizes.__getitem__, batch), *(count([sizes[letter] for letter in part]) for part in parts))
 
     term = batch + rows + columns
-    x = _reshaped(xp, _ordered(xp, left, x, batch + rows + inner), shape(rows, inner))
-    y = _reshaped(xp, _ordered(xp, right, y, batch + inner + columns), shape(inner, columns))
+    x = _reshape(xp, _permute(xp, left, x, batch + rows + inner), shape(rows, inner))
+    y = _reshape(xp, _permute(xp, right, y, batch + inner + columns), shape(inner, columns))
     if inner:
-        found = (product_kept if zeros_kept else product)(xp, x, y)
+        result = (product_kept if zeros_kept else product)(xp, x, y)
     else:
-        found = xp.where((x == 0) | (y == 0), 0.0, x * y) if zeros_kept else x * y
-    return term, _reshaped(xp, found, shape(*rows, *columns))
+        result = xp.where((x == 0) | (y == 0), 0.0, x * y) if zeros_kept else x * y
+    return term, _reshape(xp, result, shape(*rows, *columns))
 
 
-def _ordered(xp: Any, term: str, x: Any, wanted: str) -> Any:
+def _permute(xp: Any, term: str, x: Any, order: str) -> Any:
     """An operand with its axes in another order."""
-    return x if term == wanted else xp.permute_dims(x, tuple(map(term.index, wanted)))
+    return x if term == order else xp.permute_dims(x, tuple(map(term.index, order)))
 
 
-def _reshaped(xp: Any, x: Any, shape: tuple[Any, ...]) -> Any:
+def _reshape(xp: Any, x: Any, shape: tuple[Any, ...]) -> Any:
     return x if x.shape == shape else xp.reshape(x, shape)
 
 
-def added_at(xp: Any, x: Any, axis: int, row: Any, updates: Any) -> Any:
+def add_at(xp: Any, x: Any, axis: int, row: Any, updates: Any) -> Any:
     """An array with slices added along an axis at a row of positions, which may repeat."""
     dtype = xp.result_type(x, updates)
     sums = wider_for(xp, dtype, row.shape[0])

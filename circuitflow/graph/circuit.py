@@ -18,8 +18,8 @@ from circuitflow.document.faults import Faults, Source
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import Document
 from circuitflow.document.numbers import as_numpy, has_text
-from circuitflow.document.reading import Parsed, decode, parse, parsed_value, read
-from circuitflow.document.rewriting import with_stored
+from circuitflow.document.reading import Parsed, decode, parse, parse_value, read
+from circuitflow.document.rewriting import with_new_values
 from circuitflow.document.tensors import Array
 from circuitflow.document.values import from_array
 from circuitflow.document.writing import dumps as dump_document
@@ -114,14 +114,14 @@ class Circuit(Network):
                                  "and constants can")
             type_ = node.types[0]
             if isinstance(value, BaseModel | dict) or has_text(value):  # as documents have it
-                stored[name] = parsed_value(value, self.definition.source, name)
+                stored[name] = parse_value(value, self.definition.source, name)
                 continue
             array = as_numpy(value, type_.dtype, shown)
             if not allows(type_.shape, array.shape):
                 raise InputError(f"{shown} has shape {show(array.shape)}; expected {show(type_.shape)}")
-            stored[name] = parsed_value(tidy(from_array(array)), self.definition.source, name)
+            stored[name] = parse_value(tidy(from_array(array)), self.definition.source, name)
         types = {name: self.nodes[name].types[0] for name in stored}
-        circuit = self.derived(with_stored(self.document, stored, {name: types[name].dtype for name in stored}))
+        circuit = self.derived(with_new_values(self.document, stored, {name: types[name].dtype for name in stored}))
         for name, type_ in types.items():
             if (new := circuit.nodes[name].types[0]) != type_:
                 raise InputError(f"'{name}' would become {new.dtype} {show(new.shape)}; expected {type_.dtype} "

@@ -13,7 +13,7 @@ from circuitflow.graph.bodies import Definition
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.network import Node
 from circuitflow.interpreter.result import Result
-from circuitflow.pictures.marks import mark, shape_mark
+from circuitflow.pictures.marks import shape_mark, value_mark
 from circuitflow.pictures.picture import Group, Kind, Link, Mark, Picture, Vertex
 from circuitflow.text import application, printable
 
@@ -80,10 +80,10 @@ class _Detail:
     def __init__(self, circuit: Circuit, result: Result | None, depth: int) -> None:
         self.circuit, self.result, self.depth = circuit, result, depth
         description = circuit.document.description
-        self.drawn = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
+        self.canvas = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
         self.gradients: Mapping[str, Any] = result.gradients if result else {}
         self.upstream: Mapping[str, Any] = result.upstream if result else {}
-        self.sent = {(c.source, c.target, c.port): c.value for c in result.contributions} if result else {}
+        self.contributions = {(c.source, c.target, c.port): c.value for c in result.contributions} if result else {}
         self.sizes = Counter(unit_of(name, depth) for name in circuit.nodes)
         self.units: dict[str, Vertex] = {}
         self.groups: dict[str, str] = {"": ""}
@@ -98,11 +98,11 @@ class _Detail:
             for output, name in enumerate(node.names):
                 if name in consumers:
                     self._wires(node, output, name, consumers[name])
-        return self.drawn
+        return self.canvas
 
     def _add(self, kind: Kind, lines: tuple[str, ...], **rest: Any) -> Vertex:
-        vertex = Vertex(f"n{len(self.drawn.vertices) + 1}", kind, lines, **rest)
-        self.drawn.vertices.append(vertex)
+        vertex = Vertex(f"n{len(self.canvas.vertices) + 1}", kind, lines, **rest)
+        self.canvas.vertices.append(vertex)
         return vertex
 
     def _vertex(self, node: Node, unit: str) -> Vertex:
@@ -136,7 +136,7 @@ class _Detail:
             inner = callee_at(self.circuit.definition, path)
             assert inner is not None  # noqa: S101
             group = Group(f"g{len(self.groups)}", f"{last}: {inner.name}", self._group(parent))
-            self.drawn.groups.append(group)
+            self.canvas.groups.append(group)
             self.groups[path] = group.key
         return self.groups[path]
 
@@ -161,8 +161,8 @@ class _Detail:
         unit = unit_of(node.id, self.depth)
         vertex = self.units[unit]
         source = vertex.key
-        shown = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
-        marks = shown, self._value(node, output, name), _gradient(self.gradients, name)
+        label = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
+        marks = label, self._value(node, output, name), _gradient(self.gradients, name)
         if vertex.kind == Kind.PORT:  # its operand has the same marks
             marks = "", None, None
         if len(branches) == 1:
@@ -173,22 +173,23 @@ class _Detail:
             self._wire(source, fork.key, *marks, name, None)
             source = fork.key
         for branch in branches:
-            received = _gradient(self.sent, (name, *branch.edge)) if branch.edge else _gradient(self.upstream, name)
-            self._wire(source, branch.target, "", None, received, name, branch.edge)
+            gradient = (_gradient(self.contributions, (name, *branch.edge)) if branch.edge else
+                        _gradient(self.upstream, name))
+            self._wire(source, branch.target, "", None, gradient, name, branch.edge)
 
-    def _wire(self, source: str, target: str, shown: str, value: Mark | None, gradient: Mark | None, of: str,
+    def _wire(self, source: str, target: str, label: str, value: Mark | None, gradient: Mark | None, of: str,
               edge: tuple[str, str | int] | None) -> None:
-        key = f"w{len(self.drawn.wires) + 1}"
-        self.drawn.wires.append(Link(key, source, target, shown, value, gradient, of, (edge,) if edge else ()))
+        key = f"w{len(self.canvas.wires) + 1}"
+        self.canvas.wires.append(Link(key, source, target, label, value, gradient, of, (edge,) if edge else ()))
 
     def _value(self, node: Node, output: int, name: str) -> Mark | None:
         if self.result is None:
             return shape_mark(node.types[output])
-        return mark(self.result.values[name]) if name in self.result.values else None
+        return value_mark(self.result.values[name]) if name in self.result.values else None
 
 
 def _gradient(gradients: Mapping[Any, Any], key: Any) -> Mark | None:
-    return mark(gradients[key], is_gradient=True) if key in gradients else None
+    return value_mark(gradients[key], is_gradient=True) if key in gradients else None
 
 
 def _tip(node: Node) -> str:
