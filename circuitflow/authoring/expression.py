@@ -46,16 +46,14 @@ _INSTEAD = {
     ast.FloorDiv: "floor(x / y) is a gate of its own",
     ast.BoolOp: "write & for and, | for or",
     ast.Not: "write ~ for not",
-    ast.IfExp: "write where(condition, a, b)",
-    ast.Lambda: "a circuit has no functions; name a stage",
+    **dict.fromkeys((ast.IfExp, ast.If), "write where(condition, a, b)"),
+    **dict.fromkeys((ast.Lambda, ast.FunctionDef), "a circuit has no functions; name a stage"),
     ast.Attribute: "gates are called by their names alone; an output of t is t[\"values\"]",
     ast.JoinedStr: "text is the value of an attribute, such as ties=\"share\"",
     **dict.fromkeys((ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp, ast.For, ast.While),
                     "write every gate down"),
     ast.AugAssign: "a stage has one value; name another one",
     ast.Import: "nothing is imported; the gates are there", ast.ImportFrom: "nothing is imported; the gates are there",
-    ast.FunctionDef: "a circuit has no functions; name a stage",
-    ast.If: "write where(condition, a, b)",
 }
 
 

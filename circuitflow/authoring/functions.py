@@ -86,15 +86,11 @@ def _is_default(value: Any, parameter: inspect.Parameter | None) -> bool:
 
 # Reductions -----------------------------------------------------------------------------------------------------------
 
-def _total(name: str) -> Entry:
+def _total(name: str, *, floating: bool = False) -> Entry:
     def write(w: Any, a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
-        return w.emit(name, in_dtype_of_sum(w, a, dtype), axis=axis, keepdims=keepdims)
+        return w.emit(name, in_dtype_of_sum(w, a, dtype, floating=floating), axis=axis, keepdims=keepdims)
 
     return write
-
-
-def _mean(w: Any, a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
-    return w.emit("reduce_mean", in_dtype_of_sum(w, a, dtype, floating=True), axis=axis, keepdims=keepdims)
 
 
 def _extremum(name: str) -> Entry:
@@ -220,7 +216,7 @@ FUNCTIONS: dict[Any, Entry] = {
     **{function: _of_floats(entry) for function, entry in (*ufuncs.FUNCTIONS.items(), (np.sinc, gate_entry("sinc")))},
     **linear.FUNCTIONS, **shapes.FUNCTIONS,
     np.fix: lambda w, x: ufuncs.apply_ufunc(w, np.trunc, (x,)),
-    np.sum: _total("reduce_sum"), np.prod: _total("reduce_prod"), np.mean: _mean,
+    np.sum: _total("reduce_sum"), np.prod: _total("reduce_prod"), np.mean: _total("reduce_mean", floating=True),
     np.max: _extremum("reduce_max"), np.min: _extremum("reduce_min"),
     np.amax: _extremum("reduce_max"), np.amin: _extremum("reduce_min"),
     np.argmax: _place("arg_max"), np.argmin: _place("arg_min"),

@@ -70,10 +70,6 @@ def _dot(w: Any, a: Any, b: Any) -> Any:
     return w.emit("einsum", a, b, equation=f"{rows}Z,{others}Zz->{rows}{others}z")
 
 
-def _outer(w: Any, a: Any, b: Any) -> Any:
-    return w.emit("outer", *(flat(w, x) for x in together(w, (a, b))))
-
-
 def _einsum(w: Any, equation: Any, *operands: Any, optimize: Any = False) -> Any:
     if not isinstance(equation, str):
         raise TypeError("an equation that is no text, as in 'ij,jk->ik'")
@@ -115,23 +111,21 @@ def _svd(w: Any, a: Any, full_matrices: Any = True, compute_uv: Any = True) -> A
     return _SVD(w, a)
 
 
-def _solve(w: Any, a: Any, b: Any) -> Any:
-    return w.emit("solve", *together(w, (floats(w, a), floats(w, b))))
-
-
 def _of_matrices(name: str) -> Entry:
     return lambda w, a: w.emit(name, floats(w, a))
 
 
 FUNCTIONS: dict[Any, Entry] = {
     np.linalg.norm: _norm, np.linalg.vector_norm: _vector_norm, np.linalg.matrix_norm: _matrix_norm,
-    np.dot: _dot, np.outer: _outer, np.einsum: _einsum,
+    np.dot: _dot, np.einsum: _einsum,
+    np.outer: lambda w, a, b: w.emit("outer", *(flat(w, x) for x in together(w, (a, b)))),
     np.trace: _of_diagonal("trace", adds=True), np.diagonal: _of_diagonal("diagonal"),
     np.linalg.trace: _of_diagonal("trace", adds=True, last=True),
     np.linalg.diagonal: _of_diagonal("diagonal", last=True),
     np.linalg.det: _of_matrices("det"), np.linalg.inv: _of_matrices("inv"),
     np.linalg.cholesky: _of_matrices("cholesky"),
-    np.linalg.slogdet: _results("slogdet", "sign logabsdet", "SlogdetResult"), np.linalg.solve: _solve,
+    np.linalg.slogdet: _results("slogdet", "sign logabsdet", "SlogdetResult"),
+    np.linalg.solve: lambda w, a, b: w.emit("solve", *together(w, (floats(w, a), floats(w, b)))),
     np.linalg.eigh: _EIGH, np.linalg.eigvalsh: lambda w, a: _EIGH(w, a).eigenvalues,
     np.linalg.qr: _results("qr", "Q R", "QRResult"), np.linalg.svd: _svd,
     np.linalg.svdvals: lambda w, x: _SVD(w, x).S,

@@ -70,10 +70,6 @@ def _concatenate(w: Any, arrays: Any, axis: int | None = 0, dtype: Any = None) -
     return w.emit("concat", *xs, axis=axis)
 
 
-def _stack(w: Any, arrays: Any, axis: int = 0, dtype: Any = None) -> Any:
-    return w.emit("stack", *together(w, arrays, dtype=dtype), axis=axis)
-
-
 def _split(w: Any, ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     if isinstance(indices_or_sections, int | np.integer):
         return list(w.emit("split", ary, axis=axis, sections=indices_or_sections))
@@ -109,6 +105,7 @@ FUNCTIONS: dict[Any, Entry] = {
     np.transpose: _transpose, np.matrix_transpose: lambda w, x: w.emit("matrix_transpose", x), np.swapaxes: _swap_axes,
     np.moveaxis: _move_axes, np.reshape: lambda w, a, shape: w.emit("reshape", a, shape=_sizes(shape)),
     np.ravel: lambda w, a: w.emit("reshape", a, shape=[-1]), np.squeeze: squeeze, np.expand_dims: expand_dims,
-    np.broadcast_to: _broadcast, np.concatenate: _concatenate, np.stack: _stack, np.split: _split,
+    np.broadcast_to: _broadcast, np.concatenate: _concatenate, np.split: _split,
+    np.stack: lambda w, arrays, axis=0, dtype=None: w.emit("stack", *together(w, arrays, dtype=dtype), axis=axis),
     np.flip: lambda w, m, axis=None: w.emit("flip", m, axis=axis), np.roll: _roll, np.tile: _tile, np.pad: _pad,
 }

@@ -7,7 +7,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,7 +124,6 @@ def _result_types(run: TableRun) -> dict[str, str]:
 
 # Rows -----------------------------------------------------------------------------------------------------------------
 
-
 def _over_rows(run: TableRun, table: str) -> BatchFunction:
     """The function for a batch: by an engine that takes all rows at once if there is one, else row by row.
 
@@ -159,7 +158,6 @@ def results(answer: tuple[Any, dict[str, Any]]) -> list[Any]:
 
 # Writing --------------------------------------------------------------------------------------------------------------
 
-
 @contextmanager
 def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """A function that writes columns; the file appears under its name when all are written.
@@ -167,12 +165,9 @@ def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequenc
     The kind of a column is a dtype, an Arrow type, or None for text.
     """
     form = form_of(output, [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")], "a table", "csv")
-    if output == "-":
-        with _csv(sys.stdout.buffer, list(kinds)) as write:
-            yield write
-        return
     if form == "csv":
-        with writer(output) as file, _csv(file, list(kinds)) as write:
+        target = nullcontext(sys.stdout.buffer) if output == "-" else writer(output)
+        with target as file, _csv(file, list(kinds)) as write:
             yield write
         return
     need_arrow(printable(output, 1000))

@@ -36,7 +36,14 @@ _EXPECTED = {
     "string_type": "text",
     "string_unicode": "text without lone surrogates",
     "tuple_type": "a list",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "too_short": "{min_length} or more items",
+    "too_long": "at most {max_length} items",
+    "union_tag_not_found": "an object with 'data', 'file' or 'random'",
 }
+"""What stands where pydantic finds an error of a type, with the names of the error's context."""
+
 _KEYS = "letters, digits and underscores, not beginning with a digit"
 
 
@@ -162,16 +169,6 @@ def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
             word = detail["input"] if isinstance(detail["input"], str) else ""
             hint = faults.nearest(word, words.replace("'", "").split(", "))
             return f"{where} is {content}; expected {words}{hint}"
-        case "greater_than_equal":
-            return f"{where} is {content}; expected {context['ge']} or more"
-        case "less_than":
-            return f"{where} is {content}; expected less than {context['lt']}"
-        case "too_short":
-            return f"{where} is {content}; expected {context['min_length']} or more items"
-        case "too_long":
-            return f"{where} is {content}; expected at most {context['max_length']} items"
-        case "union_tag_not_found":
-            return f"{where} is {content}; expected an object with 'data', 'file' or 'random'"
         case "recursion_depth_exceeded" | "recursion_loop":
             return f"{where} is nested too deep"
         case "string_type" if path[-2:-1] == ("outputs",):
@@ -181,7 +178,7 @@ def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
         case "list_type" if path[-1:] == ("inputs",):
             return f"{where} is {content}; expected a list of ids, or an object from port to id"
         case kind if kind in _EXPECTED:
-            return f"{where} is {content}; expected {_EXPECTED[kind]}"
+            return f"{where} is {content}; expected {_EXPECTED[kind].format(**context)}"
         case _:  # our own validators say what they expect
             return f"{where} is {content}; expected {detail['msg']}"
 

@@ -57,8 +57,7 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode):
                 return decode(name, up_to(limits.document_bytes + 1, file), Path(name).parent, faults, limits)
-            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            faults.add(source, f"is {kind}; expected a circuit document")
+            faults.add(source, "is not a regular file; expected a circuit document")
     except FileNotFoundError:
         faults.add(source, "no such file")
     except IsADirectoryError:
@@ -84,8 +83,7 @@ def decode(name: str, data: bytes, folder: Path | None, faults: Faults, limits: 
         faults.add(source, f"is larger than {limits.document_bytes} bytes, the largest document that is read (limit "
                            "document_bytes)")
     elif data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
-        has_mark = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        encoding = "utf-16" if has_mark else "utf-16-be" if data[0] == 0 else "utf-16-le"
+        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-be" if data[0] == 0 else "utf-16-le"
         faults.add(Source(name, data.decode(encoding, errors="replace")),
                    "is UTF-16 or UTF-32 text, or not text at all; save it as UTF-8", offset=0)
     else:
@@ -219,7 +217,6 @@ def _is_member(values: Any, place: str | int) -> bool:
 
 
 # JSON -----------------------------------------------------------------------------------------------------------------
-
 
 def parse_json(source: Source, text: str, faults: Faults) -> Any:
     """The JSON value of a text, or _NOTHING. What Python's parser accepts and JSON forbids is noted as a fault."""

@@ -51,16 +51,13 @@ def _inline(body: Body) -> dict[str, Any]:
         if not edges:
             nodes.append(node)
         elif sorted(str(edge.port) for edge in edges) == sorted(map(str, range(len(edges)))):
-            nodes.append(node.model_copy(update={"inputs": [e.source for e in sorted(edges, key=_position)]}))
+            nodes.append(node.model_copy(update={"inputs": [
+                edge.source for edge in sorted(edges, key=lambda edge: int(edge.port or 0))]}))
         elif edges[0].port is None:
             nodes.append(node.model_copy(update={"inputs": [edge.source for edge in edges]}))
         else:
             nodes.append(node.model_copy(update={"inputs": {str(edge.port): edge.source for edge in edges}}))
     return {"nodes": nodes, "edges": []}
-
-
-def _position(edge: Edge) -> int:
-    return int(edge.port or 0)
 
 
 def _outline(body: Body) -> dict[str, Any]:

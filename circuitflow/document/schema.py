@@ -70,7 +70,6 @@ def document_schema(gates: Mapping[str, GateForm]) -> Schema:
 
 # Dispatch on the gate -------------------------------------------------------------------------------------------------
 
-
 def _keys(properties: Schema, needs: Iterable[str], generic: Schema) -> Schema:
     """The keys of one kind of node. Keys that every node has are `true` here, since they are checked elsewhere."""
     return {"properties": {key: True if key in generic else value for key, value in properties.items()},

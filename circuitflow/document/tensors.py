@@ -20,7 +20,6 @@ from circuitflow.text import listing, nearest, printable
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16",
            "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool"}
 
-
 Array = NDArray[np.generic]
 
 

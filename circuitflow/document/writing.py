@@ -12,8 +12,6 @@ from circuitflow.text import escape_hidden, short
 
 WIDTH = 120
 _BY_LINE = ("nodes", "edges", "circuits")
-
-
 _FIRST = ("$schema", "circuitflow", "name", "description", "dtype", "circuits", "nodes", "edges", "outputs", "upstream",
           "layout", "metadata")
 _NODE = ("id", "gate", "circuit", "inputs", "value", "shape", "dtype")
@@ -53,20 +51,14 @@ def spelled(value: Any) -> Any:
     return value
 
 
-def tidy_number(number: Any) -> Any:
-    """A number as a person would write it in a document."""
-    if isinstance(number, bool | int):
-        return number
-    if not math.isfinite(number):
-        return spelled(number)
-    whole = number.is_integer() and abs(number) < 2**53 and (number or math.copysign(1, number) > 0)
-    return int(number) if whole else number
-
-
 def tidy(value: Any) -> Any:
-    """Numbers as a person would write them, in lists too."""
-    return list(map(tidy, value)) if isinstance(value, list | tuple) else tidy_number(value) if isinstance(
-        value, float) else value
+    """Numbers as a person would write them in a document, in lists too."""
+    if isinstance(value, list | tuple):
+        return list(map(tidy, value))
+    if not isinstance(value, float) or not math.isfinite(value):
+        return spelled(value)
+    is_whole = value.is_integer() and abs(value) < 2**53 and (value or math.copysign(1, value) > 0)
+    return int(value) if is_whole else value
 
 
 def _in_order(body: dict[str, Any]) -> dict[str, Any]:

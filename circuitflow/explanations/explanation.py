@@ -13,6 +13,7 @@ import numpy as np
 from circuitflow.errors import InputError
 from circuitflow.explanations.expressions import sent_back, stage
 from circuitflow.gates import ArrayType, AtLeast
+from circuitflow.gates.integers import name_of
 from circuitflow.gates.record import spell_out
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.network import Node
@@ -159,7 +160,7 @@ class _Parts:
         ports = [c.port for c in contributions]
         receiving = set(ports)
         receives = [edge.port in receiving for edge in node.operands]
-        types = [ArrayType(tuple(x.shape), _dtype(x)) for x in (self.result.values[name] for name in names)]
+        types = [ArrayType(tuple(x.shape), name_of(x.dtype)) for x in (self.result.values[name] for name in names)]
         texts = sent_back(node, self.circuit.gates, names, types, node.names, receives,
                           list(map(self.circuit.gradient_name, node.names)))
         by_port = {edge.port: text for edge, text in zip(node.operands, texts, strict=True)}
@@ -235,12 +236,6 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
     return f"{node.kind} {words} ({expression})" if formula else f"{node.kind} {words}"
 
 
-def _dtype(x: Any) -> str:
-    return str(x.dtype).rpartition(".")[2]
-
-
 def _norm(gradient: Any) -> float:
     with np.errstate(all="ignore"):
         return float(np.max(np.abs(np.asarray(gradient, np.float64)), initial=0.0))
-
-

@@ -6,7 +6,6 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -67,20 +66,12 @@ def _route(op: Any, g: Any, out: Any, *xs: Any, ties: str) -> tuple[Any, ...]:
     return (*gradients, g)
 
 
-def _larger(xp: Any, x: Any, y: Any) -> Any:
-    """`maximum` of IEEE 754-2019, for which 0 is larger than -0; NumPy and torch give either."""
-    return _with_zeros(xp, xp.maximum(x, y), x, y, lambda: x + y)
-
-
-def _smaller(xp: Any, x: Any, y: Any) -> Any:
-    """`minimum` of IEEE 754-2019."""
-    return _with_zeros(xp, xp.minimum(x, y), x, y, lambda: -(-x - y))
-
-
-def _with_zeros(xp: Any, out: Any, x: Any, y: Any, of_zeros: Callable[[], Any]) -> Any:
+def _extreme(xp: Any, x: Any, y: Any, *, sign: int) -> Any:
+    """`maximum`, or with the sign -1 `minimum`, of IEEE 754-2019: 0 is larger than -0. NumPy and torch give either."""
+    out = (xp.maximum if sign > 0 else xp.minimum)(x, y)
     if not has_signed_zeros(out):
         return out
-    return xp.where((x == 0) & (y == 0), of_zeros(), out)
+    return xp.where((x == 0) & (y == 0), x + y if sign > 0 else -(-x - y), out)
 
 
 def _number_type(x: Any) -> Any:
@@ -254,12 +245,12 @@ ARITHMETIC = family({
     "max": Gate("max(x, y, …)", "The largest; routes the whole gradient to it.",
                 AtLeast(2), elementwise, attributes=Ties, symbol="max", broadcasts=True,
                 reads=Reads.INPUTS | Reads.OUTPUT,
-                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_larger, xp), xs),
+                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_extreme, xp, sign=1), xs),
                 backward=_route),
     "min": Gate("min(x, y, …)", "The smallest; routes the whole gradient to it.",
                 AtLeast(2), elementwise, attributes=Ties, symbol="min", broadcasts=True,
                 reads=Reads.INPUTS | Reads.OUTPUT,
-                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_smaller, xp), xs),
+                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_extreme, xp, sign=-1), xs),
                 backward=_route),
     "clip": Gate("min(max(x, min), max)", "x kept between two bounds; its slope is 1 from bound to bound, else 0.",
                  ("x",), floating, attributes=Bounds, symbol="clip", reads=Reads.INPUTS,

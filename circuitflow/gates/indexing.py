@@ -51,19 +51,17 @@ def _gather_type(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
     return ArrayType((*x.shape[:at], *indices.shape, *x.shape[at + 1 :]), x.dtype)
 
 
-def _scatter_type(x: ArrayType, indices: ArrayType, updates: ArrayType, *, axis: int) -> ArrayType:
-    return _update_type(x, updates, lambda: _gather_type(x, indices, axis=axis), "{}, one slice of x for every index")
+def _scatter_type(part: Callable[..., ArrayType], what: str) -> Callable[..., ArrayType]:
+    """The shape rule of x with updates of the type of a part of x; `what` says in the error which shape that is."""
+    def rule(x: ArrayType, indices: ArrayType, updates: ArrayType, *, reduction: str = "add", **axis: int) -> ArrayType:
+        need_float("x", x)
+        need_float("updates", updates)
+        shape = part(x, indices, **axis).shape
+        if updates.shape != shape:
+            raise ShapeError(f"needs updates of {what.format(show(shape))}; updates is {show(updates.shape)}")
+        return ArrayType(x.shape, promote(x.dtype, updates.dtype))
 
-
-def _update_type(x: ArrayType, updates: ArrayType, part: Callable[[], ArrayType], what: str) -> ArrayType:
-    """X with updates, which must have the expected shape; `what` names it in the error."""
-    need_float("x", x)
-    need_float("updates", updates)
-    shape = part().shape
-    if updates.shape != shape:
-        what = what.replace("{}", f"shape {show(shape)}")
-        raise ShapeError(f"needs updates of {what}; updates is {show(updates.shape)}")
-    return ArrayType(x.shape, promote(x.dtype, updates.dtype))
+    return rule
 
 
 def _from_front(xp: Any, indices: Any, size: int, axis: int) -> Any:
@@ -93,12 +91,6 @@ def _gather_elements_type(x: ArrayType, indices: ArrayType, *, axis: int) -> Arr
         raise ShapeError(f"needs indices of the shape of x {show(x.shape)} but along axis {axis}; "
                          f"indices is {show(indices.shape)}")
     return ArrayType(indices.shape, x.dtype)
-
-
-def _scatter_elements_type(x: ArrayType, indices: ArrayType, updates: ArrayType, *, axis: int,
-                           reduction: str) -> ArrayType:
-    what = f"the shape of indices {show(indices.shape)}"
-    return _update_type(x, updates, lambda: _gather_elements_type(x, indices, axis=axis), what)
 
 
 def _places(xp: Any, x: Any, indices: Any, axis: int) -> Any:
@@ -151,10 +143,6 @@ def _gather_nd_type(x: ArrayType, indices: ArrayType) -> ArrayType:
         raise ShapeError(f"needs indices whose last axis holds at most {len(x.shape)} positions, one for each of the "
                          f"first axes of x {show(x.shape)}; indices is {show(indices.shape)}")
     return ArrayType((*indices.shape[:-1], *x.shape[depth:]), x.dtype)
-
-
-def _scatter_nd_type(x: ArrayType, indices: ArrayType, updates: ArrayType, *, reduction: str) -> ArrayType:
-    return _update_type(x, updates, lambda: _gather_nd_type(x, indices), "{}, a slice of x for every index")
 
 
 def _rows(xp: Any, x: Any, indices: Any) -> tuple[Any, Any]:
@@ -228,8 +216,9 @@ INDEXING = family({
                    backward=(lambda op, g, out, x, indices, *, axis:
                              op.scatter_add(op.zeros_like(x), indices, g, axis=axis), None)),
     "scatter_add": Gate("x + Σ updates", "x with slices added along an axis, by index; repeated indices add up.",
-                        ("x", "indices", "updates"), _scatter_type, attributes=IndexAxis, symbol="scatter",
-                        reads=Reads.INPUTS,
+                        ("x", "indices", "updates"),
+                        _scatter_type(_gather_type, "shape {}, one slice of x for every index"),
+                        attributes=IndexAxis, symbol="scatter", reads=Reads.INPUTS,
                         forward=_scatter_add,
                         backward=(lambda op, g, out, x, indices, updates, *, axis: g,
                                   None,
@@ -243,8 +232,9 @@ INDEXING = family({
     "scatter_elements": Gate("x with updates at indices",
                              "x with elements replaced, or added to, along an axis. Indices that are replaced must not "
                              "repeat.",
-                             ("x", "indices", "updates"), _scatter_elements_type, attributes=Scatter, symbol="scatter",
-                             reads=Reads.INPUTS,
+                             ("x", "indices", "updates"),
+                             _scatter_type(_gather_elements_type, "the shape of indices {}"),
+                             attributes=Scatter, symbol="scatter", reads=Reads.INPUTS,
                              forward=_scatter_elements,
                              backward=(_scatter_elements_x,
                                        None,
@@ -259,8 +249,9 @@ INDEXING = family({
     "scatter_nd": Gate("x with updates at indices",
                        "x with slices replaced, or added to, by position along several of its first axes. Indices that "
                        "are replaced must not repeat.",
-                       ("x", "indices", "updates"), _scatter_nd_type, attributes=ScatterReduction, symbol="scatter",
-                       reads=Reads.INPUTS,
+                       ("x", "indices", "updates"),
+                       _scatter_type(_gather_nd_type, "shape {}, a slice of x for every index"),
+                       attributes=ScatterReduction, symbol="scatter", reads=Reads.INPUTS,
                        forward=_scatter_nd,
                        backward=(lambda op, g, out, x, indices, updates, *, reduction:
                                  g if reduction == "add" else op.scatter_nd(g, indices, op.zeros_like(updates)),

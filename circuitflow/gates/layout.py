@@ -47,10 +47,6 @@ def _reshape_like_type(x: ArrayType, like: ArrayType) -> ArrayType:
     return ArrayType(like.shape, x.dtype)
 
 
-def _expand_type(x: ArrayType, *, shape: list[int]) -> ArrayType:
-    return ArrayType(broadcast_shapes(x.shape, tuple(shape)), x.dtype)
-
-
 def _expand_like_type(x: ArrayType, like: ArrayType) -> ArrayType:
     if broadcast_shapes(x.shape, like.shape) != like.shape:
         raise ShapeError(f"cannot broadcast x {show(x.shape)} to like {show(like.shape)}")
@@ -110,7 +106,8 @@ SHAPES = family({
                          ).stating(Facets(keeps=True, reads_type=True, fill=_same_fill, equal=_by_shape("reshape"),
                                           division=of_rearrangement)),
     "expand": Gate("x", "x broadcast with a shape.",
-                   ("x",), _expand_type, attributes=Stretch, symbol="expand", broadcasts=True,
+                   ("x",), lambda x, *, shape: ArrayType(broadcast_shapes(x.shape, tuple(shape)), x.dtype),
+                   attributes=Stretch, symbol="expand", broadcasts=True,
                    forward=lambda xp, x, *, shape: xp.broadcast_to(x, broadcast_shapes(x.shape, tuple(shape))),
                    backward=(lambda op, g, out, x, *, shape: g,)).stating(Facets(keeps=True, fill=_same_fill,
                                                                                  division=of_rearrangement, view=True)),

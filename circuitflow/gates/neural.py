@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from circuitflow.gates.products import matmul_kept
-from circuitflow.gates.record import Attributes, Facets, Gate, Note, Reads, family
+from circuitflow.gates.record import Attributes, Facets, Gate, Note, Reads, Rule, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_bool, need_float, promote, show
 from circuitflow.gates.sums import product, product_kept, total
 
@@ -102,14 +102,10 @@ def _attention(xp: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: floa
     return (product if mask is None and not causal else product_kept)(xp, weights, v)
 
 
-def _attention_q(op: Any, g: Any, out: Any, q: Any, k: Any, v: Any, *mask: Any, **scores: Any) -> Any:
-    weights = op.attention_weights(q, k, *mask, **scores)
-    return _weights_q(op, op.matmul(g, op.matrix_transpose(v)), weights, q, k, *mask, **scores)
-
-
-def _attention_k(op: Any, g: Any, out: Any, q: Any, k: Any, v: Any, *mask: Any, **scores: Any) -> Any:
-    weights = op.attention_weights(q, k, *mask, **scores)
-    return _weights_k(op, op.matmul(g, op.matrix_transpose(v)), weights, q, k, *mask, **scores)
+def _of_attention(rule: Rule) -> Rule:
+    """A rule of the weights as one of attention."""
+    return lambda op, g, out, q, k, v, *mask, **scores: rule(
+        op, op.matmul(g, op.matrix_transpose(v)), op.attention_weights(q, k, *mask, **scores), q, k, *mask, **scores)
 
 
 def _weights_q(op: Any, g: Any, weights: Any, q: Any, k: Any, *mask: Any, scale: float | None, causal: bool) -> Any:
@@ -143,7 +139,7 @@ NEURAL = family({
                       ("q", "k", "v", "mask"), _attention_type, optional=1, attributes=Scores, symbol="attend",
                       broadcasts=True, reads=Reads.INPUTS,
                       forward=_attention,
-                      backward=(_attention_q, _attention_k,
+                      backward=(_of_attention(_weights_q), _of_attention(_weights_k),
                                 lambda op, g, out, q, k, v, *mask, scale, causal: op.matmul(op.matrix_transpose(
                                     op.attention_weights(q, k, *mask, scale=scale, causal=causal)), g),
                                 None),

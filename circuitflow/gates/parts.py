@@ -151,17 +151,8 @@ def _stack_type(*types: ArrayType, axis: int) -> ArrayType:
     return ArrayType((*shape[:at], len(types), *shape[at:]), promote(*(x.dtype for x in types)))
 
 
-def _stack_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
-    return tuple(op.squeeze(op.slice(g, axis=axis, start=i, stop=i + 1), axis=axis) for i in range(len(xs)))
-
-
-def _flip_type(x: ArrayType, *, axis: int | list[int] | None) -> ArrayType:
+def _along(x: ArrayType, *, axis: int | list[int] | None, shift: int = 0) -> ArrayType:
     axes_of(axis, len(x.shape))
-    return x
-
-
-def _roll_type(x: ArrayType, *, axis: int, shift: int) -> ArrayType:
-    axis_of(axis, len(x.shape))
     return x
 
 
@@ -315,13 +306,14 @@ PARTS = family({
     "stack": Gate("[x, y, …]", "Operands of one shape side by side along a new axis.",
                   AtLeast(1), _stack_type, attributes=NewAxis, symbol="stack",
                   forward=lambda xp, *xs, axis: xp.stack(xs, axis=axis),
-                  backward=_stack_backward),
+                  backward=lambda op, g, out, *xs, axis: tuple(
+                      op.squeeze(op.slice(g, axis=axis, start=i, stop=i + 1), axis=axis) for i in range(len(xs)))),
     "flip": Gate("x backwards", "The elements along axes in the opposite order.",
-                 ("x",), _flip_type, attributes=Axes, symbol="flip",
+                 ("x",), _along, attributes=Axes, symbol="flip",
                  forward=lambda xp, x, *, axis: xp.flip(x, axis=axes_of(axis, x.ndim)),
                  backward=(lambda op, g, out, x, *, axis: op.flip(g, axis=axis),)).stating(Facets(view=True)),
     "roll": Gate("x shifted", "The elements shifted along an axis, those that leave at one end coming in at the other.",
-                 ("x",), _roll_type, attributes=Shift, symbol="roll",
+                 ("x",), _along, attributes=Shift, symbol="roll",
                  forward=lambda xp, x, *, axis, shift: xp.roll(x, shift, axis=axis),
                  backward=(lambda op, g, out, x, *, axis, shift: op.roll(g, axis=axis, shift=-shift),)),
     "tile": Gate("x x x …", "x repeated along every axis.",

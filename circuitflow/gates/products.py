@@ -66,9 +66,9 @@ def _product_type(a: ArrayType, b: ArrayType) -> ArrayType:
     need_float("b", b)
     if not a.shape or not b.shape:
         raise ShapeError(f"needs vectors or matrices; a is {show(a.shape)}, b is {show(b.shape)}; use mul for a scalar")
-    inner, place = (b.shape[0], "first") if len(b.shape) == 1 else (b.shape[-2], "second to last")
+    inner = b.shape[0] if len(b.shape) == 1 else b.shape[-2]
     if a.shape[-1] != inner:
-        place = "first" if len(b.shape) <= 2 else place
+        place = "first" if len(b.shape) <= 2 else "second to last"
         raise ShapeError(f"needs the last dimension of a {show(a.shape)} to equal the {place} of b {show(b.shape)}: "
                          f"{a.shape[-1]} is not {inner}")
     batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -110,10 +110,6 @@ def _order(axes: list[int] | None, rank: int) -> tuple[int, ...]:
     if len(axes) != rank or len(axes_of(axes, rank)) != rank:
         raise ShapeError(f"needs every axis of the {rank} of x once in 'axes', not {axes}")
     return tuple(axis % rank for axis in axes)
-
-
-def _transpose_type(x: ArrayType, *, axes: list[int] | None) -> ArrayType:
-    return ArrayType(tuple(x.shape[axis] for axis in _order(axes, len(x.shape))), x.dtype)
 
 
 def _transpose_backward(op: Any, g: Any, out: Any, x: Any, *, axes: list[int] | None) -> Any:
@@ -289,7 +285,9 @@ PRODUCTS = family({
                    forward=product,
                    backward=(_matmul_a, _matmul_b)).stating(Facets(product=lambda op, at, a, b: matmul_kept(op, a, b))),
     "transpose": Gate("xᵀ", "The axes in another order, reversed by default.",
-                      ("x",), _transpose_type, attributes=AxisOrder, symbol="T",
+                      ("x",), lambda x, *, axes: ArrayType(
+                          tuple(x.shape[axis] for axis in _order(axes, len(x.shape))), x.dtype),
+                      attributes=AxisOrder, symbol="T",
                       forward=lambda xp, x, *, axes: xp.permute_dims(x, _order(axes, x.ndim)),
                       backward=(_transpose_backward,)).stating(Facets(division=of_rearrangement, view=True)),
     "matrix_transpose": Gate("xᵀ", "The last two axes exchanged.",

@@ -19,7 +19,7 @@ from circuitflow.gates.shapes import ArrayType
 from circuitflow.text import short
 
 __all__ = ["FIRST_OF_TIES", "AtLeast", "Attributes", "Axes", "Facets", "Gate", "GateTable", "Length", "Note",
-           "Reads", "Ties", "family", "spell_out"]
+           "Reads", "Rule", "Ties", "family", "spell_out"]
 
 
 class Attributes(BaseModel):

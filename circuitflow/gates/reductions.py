@@ -113,23 +113,14 @@ def _route(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ties
     return g * largest / op.reduce_sum(largest, axis=axis, keepdims=True)
 
 
-def _largest(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool, ties: str) -> Any:
-    """The largest of IEEE 754-2019, for which 0 is larger than -0; NumPy and torch give either."""
+def _extreme(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool, ties: str, sign: int) -> Any:
+    """The largest, or with the sign -1 the smallest, of IEEE 754-2019: 0 is larger than -0. NumPy gives either."""
     axes = axes_of(axis, x.ndim)
-    out = xp.max(x, axis=axes, keepdims=keepdims)
+    out = (xp.max if sign > 0 else xp.min)(x, axis=axes, keepdims=keepdims)
     if not has_signed_zeros(out):
         return out
-    positive = xp.any((x == 0) & ~xp.signbit(x), axis=axes, keepdims=keepdims)
-    return xp.where((out == 0) & positive, xp.abs(out), out)
-
-
-def _smallest(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool, ties: str) -> Any:
-    axes = axes_of(axis, x.ndim)
-    out = xp.min(x, axis=axes, keepdims=keepdims)
-    if not has_signed_zeros(out):
-        return out
-    negative = xp.any((x == 0) & xp.signbit(x), axis=axes, keepdims=keepdims)
-    return xp.where((out == 0) & negative, -xp.abs(out), out)
+    better = xp.any((x == 0) & (~xp.signbit(x) if sign > 0 else xp.signbit(x)), axis=axes, keepdims=keepdims)
+    return xp.where((out == 0) & better, xp.abs(out) if sign > 0 else -xp.abs(out), out)
 
 
 def _norm(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool) -> Any:
@@ -141,10 +132,6 @@ def _without_axes(xp: Any, result: Any, x: Any, axis: Any, keepdims: bool) -> An
     """What was reduced with its axes kept, without them where they are not wanted."""
     axes = axes_of(axis, x.ndim)
     return result if keepdims else xp.reshape(result, tuple(n for i, n in enumerate(x.shape) if i not in axes))
-
-
-def _norm_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool) -> Any:
-    return op.mul_div_no_nan(_with_axes(op, g, x, axis, keepdims), x, _with_axes(op, out, x, axis, keepdims))
 
 
 def _log_sum_exp(xp: Any, x: Any, *, axis: int | list[int] | None, keepdims: bool) -> Any:
@@ -194,10 +181,6 @@ def _distance_from_mean(op: Any, x: Any, axis: Any) -> Any:
 def _freedom(op: Any, x: Any, axis: Any, ddof: int) -> Any:
     """The divisor of a variance; 0 where more degrees of freedom are taken than there are."""
     return op.relu(op.size(x, axis=axis) - ddof)
-
-
-def _variance_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
-    return 2 * restore(op, g, x, axis, keepdims) * _distance_from_mean(op, x, axis) / _freedom(op, x, axis, ddof)
 
 
 def _deviation_backward(op: Any, g: Any, out: Any, x: Any, *, axis: Any, keepdims: bool, ddof: int) -> Any:
@@ -251,14 +234,6 @@ def _is_first_max(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
     return xp.permute_dims(xp.reshape(first, transpose.shape), tuple(sorted(range(x.ndim), key=order.__getitem__)))
 
 
-def _of_x_alone(rule: Any, xp: Any, x: Any, like: Any) -> Any:
-    return exact(functools.partial(rule, like=like))(xp, x)
-
-
-def _whole_size(xp: Any, x: Any, *, axis: int | list[int] | None) -> Any:
-    return cast(xp, xp.asarray(_size(x, axis), dtype=xp.int64), name_of(x.dtype))
-
-
 def _sum_to_like_equal(op: Any, type_: ArrayType, x: Any, like: Any) -> Any:
     """The axes that broadcasting stretched are known, whatever their size."""
     extra = x.ndim - like.ndim
@@ -299,12 +274,12 @@ REDUCTIONS = family({
                         backward=(_prod_backward,)),
     "reduce_max": Gate("max x", "The largest along axes; routes the whole gradient to it.",
                        ("x",), _extremum, attributes=Extremum, symbol="max", reads=Reads.INPUTS | Reads.OUTPUT,
-                       forward=_largest,
+                       forward=functools.partial(_extreme, sign=1),
                        backward=(lambda op, g, out, x, *, axis, **rest:
                                  _route(op, g, out, x, axis=axis, **rest, first=op.is_first_max(x, axis=axis)),)),
     "reduce_min": Gate("min x", "The smallest along axes; routes the whole gradient to it.",
                        ("x",), _extremum, attributes=Extremum, symbol="min", reads=Reads.INPUTS | Reads.OUTPUT,
-                       forward=_smallest,
+                       forward=functools.partial(_extreme, sign=-1),
                        backward=(lambda op, g, out, x, *, axis, **rest:
                                  _route(op, g, out, x, axis=axis, **rest, first=op.is_first_max(-x, axis=axis)),)),
     "reduce_l1": Gate("Σ |x|", "The sum of absolute values along axes.",
@@ -315,7 +290,8 @@ REDUCTIONS = family({
     "reduce_l2": Gate("√Σ x²", "The Euclidean norm along axes, without overflow; its slope at 0 is 0.",
                       ("x",), _mean_type, attributes=Reduction, symbol="‖x‖", reads=Reads.INPUTS | Reads.OUTPUT,
                       forward=_norm,
-                      backward=(_norm_backward,)),
+                      backward=(lambda op, g, out, x, *, axis, keepdims: op.mul_div_no_nan(
+                          _with_axes(op, g, x, axis, keepdims), x, _with_axes(op, out, x, axis, keepdims)),)),
     "reduce_sum_square": Gate("Σ x²", "The sum of squares along axes.",
                               ("x",), _mean_type, attributes=Reduction, symbol="Σx²", reads=Reads.INPUTS,
                               forward=lambda xp, x, *, axis, keepdims: _sum(xp, x * x, axis=axis, keepdims=keepdims),
@@ -330,7 +306,9 @@ REDUCTIONS = family({
     "reduce_var": Gate("Σ (x - x̄)² / (n - ddof)", "The variance along axes; NaN or infinite where n is not above ddof.",
                        ("x",), _mean_type, attributes=Spread, symbol="var", reads=Reads.INPUTS,
                        forward=_var,
-                       backward=(_variance_backward,)),
+                       backward=(lambda op, g, out, x, *, axis, keepdims, ddof: (
+                           2 * restore(op, g, x, axis, keepdims) * _distance_from_mean(op, x, axis)
+                           / _freedom(op, x, axis, ddof)),)),
     "reduce_std": Gate("√(Σ (x - x̄)² / (n - ddof))",
                        "The standard deviation along axes, without overflow; its slope for equal values is 0.",
                        ("x",), _mean_type, attributes=Spread, symbol="std", reads=Reads.INPUTS | Reads.OUTPUT,
@@ -351,13 +329,14 @@ REDUCTIONS = family({
     "sum_to_like": Gate("Σ x", "x summed to the shape of another operand, along the axes that broadcasting stretched.",
                         ("x", "like"), _sum_to_like_type, symbol="Σ",
                         forward=_sum_to_like,
-                        integers=lambda rule: functools.partial(_of_x_alone, rule),
+                        integers=lambda rule: lambda xp, x, like: exact(functools.partial(rule, like=like))(xp, x),
                         backward=(lambda op, g, out, x, like: op.expand_like(g, x), None),
                         ).stating(Facets(equal=_sum_to_like_equal, division=of_sum)),
     "size": Gate("n", "The number of elements of x along axes, as a scalar of its dtype.",
                  ("x",), _size_type, attributes=Axes, symbol="n",
                  forward=lambda xp, x, *, axis: xp.asarray(_size(x, axis), dtype=x.dtype),
-                 integers=lambda _: _whole_size,
+                 integers=lambda _: lambda xp, x, *, axis: cast(
+                     xp, xp.asarray(_size(x, axis), dtype=xp.int64), name_of(x.dtype)),
                  backward=(None,)).stating(Facets(equal=_size_equal)),
 }, {
     "reduce_sum": Note("{g}, spread over the axes, to {x}", kinks="float32 is accumulated in float64",

@@ -120,8 +120,6 @@ def _solution(a: ArrayType, b: ArrayType) -> ArrayType:
     if rows != a.shape[-1]:
         raise ShapeError(f"needs as many rows of b {show(b.shape)} as a {show(a.shape)} has: {rows} is not "
                          f"{a.shape[-1]}")
-    if len(b.shape) == 1:
-        return ArrayType((*a.shape[:-2], *b.shape), promote(a.dtype, b.dtype))
     batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return ArrayType((*batch, *b.shape[-2:]), promote(a.dtype, b.dtype))
 

@@ -51,22 +51,20 @@ class Callee(NamedTuple):
     name: str
 
 
-def callee_at(definition: Definition, path: str) -> Callee | None:
-    """The circuit that the call at a path applies; None for the path "" of the circuit itself."""
-    callee = None
+def callee_at(definition: Definition, path: str) -> Callee:
+    """The circuit that the call at a path applies; the path "" is that of the circuit itself, which has no name."""
+    callee = Callee(definition, "")
     for step in path.split("/") if path else ():
-        site = definition.sites[step]
+        site = callee.definition.sites[step]
         assert isinstance(site.node, CallNode) and site.callee is not None  # noqa: S101, PT018
         callee = Callee(site.callee, site.node.circuit)
-        definition = site.callee
     return callee
 
 
 def document_node(circuit: Circuit, name: str) -> DocumentNode:
     """The node of the document, also inside calls."""
     path, _, last = name.rpartition("/")
-    inner = callee_at(circuit.definition, path)
-    return (inner.definition if inner else circuit.definition).sites[last].node
+    return callee_at(circuit.definition, path).definition.sites[last].node
 
 
 def detail(circuit: Circuit, result: Result | None, depth: int) -> Picture:
@@ -110,32 +108,31 @@ class _Detail:
         group = self._group(path)
         if unit != node.id:
             inner = callee_at(self.circuit.definition, unit)
-            assert inner is not None  # noqa: S101
             return self._add(Kind.CIRCUIT, (last, inner.name, f"{self.sizes[unit]} nodes"),
                              tip=printable(inner.definition.body.description or "", TIP), group=group, node=unit)
         label = (printable(node.label, LABEL),) if node.label else ()
+        lines: tuple[str, ...]
         if node.is_source:
-            return self._add(Kind(node.kind), (last, *label), tip=_tip(node), group=group, node=node.id)
-        if self._is_port(node):
-            return self._add(Kind.PORT, (last,), tip=_tip(node), group=group, node=node.id)
-        if node.gate is None:
+            kind, lines = Kind(node.kind), (last, *label)
+        elif self._is_port(node):
+            kind, lines = Kind.PORT, (last,)
+        elif node.gate is None:
             names = " or ".join(document_node(self.circuit, node.id).circuits.values())  # type: ignore[union-attr]
-            return self._add(Kind.CIRCUIT, (last, f"{node.kind} {names}", *label), tip=_tip(node), group=group,
-                             node=node.id)
-        return self._add(Kind.GATE, (node.gate.symbol or node.kind, *label), tip=_tip(node), group=group, node=node.id)
+            kind, lines = Kind.CIRCUIT, (last, f"{node.kind} {names}", *label)
+        else:
+            kind, lines = Kind.GATE, (node.gate.symbol or node.kind, *label)
+        return self._add(kind, lines, tip=_tip(node), group=group, node=node.id)
 
     def _is_port(self, node: Node) -> bool:
         """Whether a node is an input of a call, which passes its operand on."""
         path, _, last = node.id.rpartition("/")
-        inner = callee_at(self.circuit.definition, path) if node.kind == IDENTITY else None
-        return inner is not None and last in inner.definition.inputs
+        return node.kind == IDENTITY and last in callee_at(self.circuit.definition, path).definition.inputs
 
     def _group(self, path: str) -> str:
         if path not in self.groups:
             parent, _, last = path.rpartition("/")
-            inner = callee_at(self.circuit.definition, path)
-            assert inner is not None  # noqa: S101
-            group = Group(f"g{len(self.groups)}", f"{last}: {inner.name}", self._group(parent))
+            name = callee_at(self.circuit.definition, path).name
+            group = Group(f"g{len(self.groups)}", f"{last}: {name}", self._group(parent))
             self.canvas.groups.append(group)
             self.groups[path] = group.key
         return self.groups[path]
@@ -196,4 +193,3 @@ def _tip(node: Node) -> str:
     first = f"{node.id}{': ' if node.is_source else ' = '}{application(node.kind, (x.source for x in node.operands))}"
     formula = node.gate.formula if node.gate is not None else ""
     return "\n".join(filter(None, (first, formula, printable(node.label or "", TIP))))
-

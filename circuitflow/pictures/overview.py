@@ -62,8 +62,7 @@ def _kinds(circuit: Circuit, units: dict[str, str]) -> dict[str, str]:
     kinds: dict[str, str] = {}
     for name, unit in units.items():
         if unit not in kinds:
-            inner = callee_at(circuit.definition, unit) if unit != name else None
-            kinds[unit] = inner.name if inner else circuit.nodes[name].kind
+            kinds[unit] = callee_at(circuit.definition, unit).name if unit != name else circuit.nodes[name].kind
     return kinds
 
 
