@@ -11,9 +11,11 @@ from typing import Any, NamedTuple, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from circuitflow.document.fit import FIT_PARTS
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import TAGS, Document, Edge
 from circuitflow.document.positions import Path, Place, locate, positions
+from circuitflow.document.writing import tidy
 from circuitflow.errors import DocumentError, Fault
 from circuitflow.text import listing, nearest, printable, short
 
@@ -37,7 +39,6 @@ _EXPECTED = {
     "string_unicode": "text without lone surrogates",
     "tuple_type": "a list",
     "greater_than_equal": "{ge} or more",
-    "less_than": "less than {lt}",
     "too_short": "{min_length} or more items",
     "too_long": "at most {max_length} items",
     "union_tag_not_found": "an object with 'data', 'file' or 'random'",
@@ -159,7 +160,8 @@ def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
             return f"'{name}' is missing"
         case "extra_forbidden":
             keys = _keys(detail, path)
-            return f"unknown key '{name}'{faults.nearest(name, keys) or f'; the keys here are {listing(keys)}'}"
+            hint = faults.nearest(name, keys) or f"; the keys here are {listing(keys, len(keys))}"
+            return f"unknown key '{name}'{hint}"
         case "string_pattern_mismatch":
             return f"{content} is not a name: expected {_KEYS}{'' if '.' not in context['pattern'] else ', or id.port'}"
         case "string_too_long":
@@ -169,6 +171,12 @@ def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
             word = detail["input"] if isinstance(detail["input"], str) else ""
             hint = faults.nearest(word, words.replace("'", "").split(", "))
             return f"{where} is {content}; expected {words}{hint}"
+        case "greater_than":
+            return f"{where} is {content}; expected more than {tidy(context['gt'])}"
+        case "less_than":
+            return f"{where} is {content}; expected less than {tidy(context['lt'])}"
+        case "string_too_short":
+            return f"{where} is empty; expected text"
         case "recursion_depth_exceeded" | "recursion_loop":
             return f"{where} is nested too deep"
         case "string_type" if path[-2:-1] == ("outputs",):
@@ -200,6 +208,10 @@ def _keys(detail: ErrorDetails, path: Path) -> list[str]:
     """The keys that an object may have, at a finding of pydantic's."""
     tag = next((part for part in reversed(detail["loc"]) if part in TAGS), None)
     model = Edge if path[-3:-2] == ("edges",) else TAGS[str(tag)] if tag else Document
+    while path[:1] == ("circuits",):
+        path = path[2:]
+    if len(path) > 1 and path[0] == "fit":
+        model = FIT_PARTS.get(tuple(map(str, path[1:-1])), model)
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
@@ -218,7 +230,7 @@ def node_id(path: Path, raw: Any) -> str | None:
 
 
 def in_words(schema: Mapping[str, Any], count: str = "a") -> str:
-    """What a JSON Schema asks for, in words; `count` is "a" for one and a number, or "", for several."""
+    """What a JSON Schema takes, in words; `count` is "a" for one and a number, or "", for several."""
     if "anyOf" in schema:
         return " or ".join(in_words(member) for member in schema["anyOf"])
     if "enum" in schema:

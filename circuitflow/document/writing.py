@@ -13,8 +13,8 @@ from circuitflow.text import escape_hidden, short
 WIDTH = 120
 _BY_LINE = ("nodes", "edges", "circuits")
 _FIRST = ("$schema", "circuitflow", "name", "description", "dtype", "circuits", "nodes", "edges", "outputs", "upstream",
-          "layout", "metadata")
-_NODE = ("id", "gate", "circuit", "inputs", "value", "shape", "dtype")
+          "fit", "layout", "metadata")
+_NODE = ("id", "gate", "circuit", "inputs", "value", "shape", "dtype", "min", "max", "frozen")
 _LAST = ("label", "description", "metadata")
 
 

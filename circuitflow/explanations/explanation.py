@@ -16,7 +16,7 @@ from circuitflow.gates import ArrayType, AtLeast
 from circuitflow.gates.integers import name_of
 from circuitflow.gates.record import spell_out
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.network import Node
+from circuitflow.graph.typed import Node
 from circuitflow.interpreter.result import Contribution, Result
 from circuitflow.text import application, few, number, printable
 
