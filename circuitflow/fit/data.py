@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -123,6 +123,11 @@ class Data:
         if in_memory and varying and not bound.rows:
             raise InputError("data: there are no rows; expected one or more")
         return bound
+
+    def only(self, inputs: Collection[str]) -> Data:
+        """The same data for some of the inputs."""
+        columns = MappingProxyType({name: title for name, title in self.columns.items() if name in inputs})
+        return replace(self, columns=columns, _tables=self._tables if columns else lambda: iter([{}]))
 
     @cached_property
     def rows(self) -> int:

@@ -18,6 +18,9 @@ from circuitflow.text import listing, nearest, printable, short
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 """A float64 array of one axis."""
 
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+"""Marks elements of a vector."""
+
 Bounds = Mapping[str, Sequence[Any]]
 """Parameter → (lower, upper): each a number, None for no bound, or nested lists of the parameter's shape."""
 

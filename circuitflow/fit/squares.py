@@ -90,6 +90,33 @@ class SumOfSquares(Problem):
             residuals, slopes = self._slopes(block, values)
             yield residuals.astype(np.float64, copy=False), slopes.astype(np.float64, copy=False)
 
+    def check_start(self) -> None:
+        """Refuse a start from which no method can go on; one pass.
+
+        Raises:
+            InputError: a residual is not finite, or there are fewer residuals than free elements.
+        """
+        with np.errstate(all="ignore"):
+            total = 0
+            values = self.parameters.values(self.parameters.start)
+            for block in self.passes():
+                found = self._value(block, values)[0][0]
+                total += found.size
+                if not np.isfinite(found).all():
+                    raise self._not_finite(block, np.ravel(found))
+        if total < self.parameters.size:
+            raise InputError(f"data: there are {total} residuals for {self.parameters.size} free parameters "
+                             f"({listing(self.parameters.names)}); expected as many or more; give more rows, or freeze "
+                             "parameters")
+
+    def _not_finite(self, block: Block, residuals: Vector) -> InputError:
+        place = int(np.argmax(~np.isfinite(residuals)))
+        row = block.first + place * block.rows // residuals.size + 1
+        start = ", ".join(f"{name} = {x:g}" for name, x in
+                          zip(self.parameters.names[:6], self.parameters.start, strict=False))
+        return InputError(f"residuals: '{printable(self.residuals_of, 60)}' is {residuals[place]} in row {row} at the "
+                          f"start, {start}; give other values to start from, or take the row out")
+
     def objective(self, x: Vector) -> float:
         """½ Σ r², or the sum of the robust loss; from a forward pass alone."""
         values = self.parameters.values(x)
