@@ -24,8 +24,8 @@ class Thresholds:
         block_bytes: bytes that the intermediate results of a block of a batch, or of columns, may take.
         block_rows: fewest rows of a block of a batch.
         blocks: a batch of fewer blocks is not cut.
-        column_rows: most rows of a block of columns. A thread must have far more to do in a NumPy function than in
-            getting Python's lock back, which may take 50 µs: 2^14 take twice as long, 2^18 a fifth longer.
+        column_rows: most rows of a block. A thread must have far more to do in a NumPy function than in getting
+            Python's lock back, which may take 50 µs: 2^14 take twice as long, 2^18 a fifth longer.
         tape_bytes: bytes that the values and gradients of a block of rows on a tape may take.
 
     Raises:
