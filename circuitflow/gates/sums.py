@@ -14,7 +14,7 @@ import itertools
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates.shapes import Dimension, broadcast_shapes, count
@@ -33,6 +33,12 @@ TOGETHER = {True: 2**14, False: 2**8}
 
 TERMS = 2.0**64
 """More terms than any sum has."""
+
+ALL_ORDERS = 5
+"""So many operands are multiplied in the best of all orders, of which there are 180; more in a good one."""
+
+LITTLE = 2**20
+"""So many elements more in memory are never too many."""
 
 WIDE = 8
 """Slices of so many elements are faster to sort and add up than to add one by one."""
@@ -217,24 +223,46 @@ Term = tuple[str, Any]
 
 
 @functools.lru_cache(256)
-def _order(terms: tuple[str, ...], result: str, shapes: tuple[tuple[Dimension, ...], ...]) -> list[tuple[int, int]]:
+def _order(terms: tuple[str, ...], result: str,
+           shapes: tuple[tuple[Dimension, ...], ...]) -> Sequence[tuple[int, int]]:
     """The operands that are multiplied, a pair at a time, by place; their product goes to the end.
 
-    First go those whose product has fewest elements beside their own. A named size counts as a middling one.
+    A named size counts as a middling one.
     """
     sizes = {letter: size if isinstance(size, int) else VECTOR
              for term, shape in zip(terms, shapes, strict=True) for letter, size in zip(term, shape, strict=True)}
+    return (_best_order if len(terms) <= ALL_ORDERS else _good_order)(terms, result, sizes)
 
-    def elements(letters: Iterable[str]) -> int:
-        return math.prod(map(sizes.__getitem__, letters))
 
+def _best_order(terms: tuple[str, ...], result: str, sizes: Mapping[str, int]) -> Sequence[tuple[int, int]]:
+    """Of all orders the one with fewest multiplications, but none that takes far more memory than it must."""
+    uses = Counter(result + "".join(terms))
+
+    def orders(left: Sequence[frozenset[str]]) -> Iterator[tuple[int, int, tuple[tuple[int, int], ...]]]:
+        """The elements of the largest that is computed, the multiplications, and the order."""
+        if len(left) < 2:
+            yield 0, 0, ()
+        for i, k in itertools.combinations(range(len(left)), 2):
+            rest, both = (*left[:i], *left[i + 1 : k], *left[k + 1 :]), left[i] | left[k]
+            shared = both & frozenset(result).union(*rest)
+            for largest, work, order in orders((*rest, shared)):
+                yield max(largest, _elements(shared, sizes)), work + _elements(both, sizes), ((i, k), *order)
+
+    letters = [frozenset(letter for letter in term if uses[letter] > 1) for term in terms]
+    candidates = list(orders(letters))
+    least = max(min(largest for largest, _, _ in candidates), *(_elements(term, sizes) for term in (*terms, result)))
+    return min((work, order) for largest, work, order in candidates if largest <= max(LITTLE, 4 * least))[1]
+
+
+def _good_order(terms: tuple[str, ...], result: str, sizes: Mapping[str, int]) -> Sequence[tuple[int, int]]:
+    """First go those whose product has fewest elements beside their own."""
     letters, uses = [set(term) for term in terms], Counter(result + "".join(terms))
     order = []
     while len(letters) > 1:
         best: tuple[Any, ...] = ()
         for (i, one), (k, other) in itertools.combinations(enumerate(letters), 2):
             rest = {letter for letter in one | other if uses[letter] > (letter in one) + (letter in other)}
-            growth = elements(rest) - elements(one) - elements(other)
+            growth = _elements(rest, sizes) - _elements(one, sizes) - _elements(other, sizes)
             if not best or growth < best[0]:
                 best = growth, i, k, rest
         _, i, k, rest = best
@@ -243,6 +271,10 @@ def _order(terms: tuple[str, ...], result: str, shapes: tuple[tuple[Dimension, .
         letters.append(rest)
         order.append((i, k))
     return order
+
+
+def _elements(letters: Iterable[str], sizes: Mapping[str, int]) -> int:
+    return math.prod(map(sizes.__getitem__, letters))
 
 
 def _sum_out(xp: Any, letters: set[str], term: str, x: Any) -> Term:
@@ -258,6 +290,8 @@ def _multiply(xp: Any, zeros_kept: bool, letters: set[str], one: Term, other: Te
     batch, inner = ("".join(letter for letter in both if (letter in letters) is is_kept) for is_kept in (True, False))
     rows, columns = ("".join(letter for letter in term if letter not in both) for term in (left, right))
     sizes = dict(zip(left + right, (*x.shape, *y.shape), strict=True))
+    if inner and not (rows and columns) and _is_across(xp, batch, one, other):
+        return _add_across(xp, zeros_kept, inner, *((other, one) if columns else (one, other)))
 
     def shape(*parts: str) -> tuple[Any, ...]:
         """The sizes of the batch, and so many elements for every part."""
@@ -266,11 +300,28 @@ def _multiply(xp: Any, zeros_kept: bool, letters: set[str], one: Term, other: Te
     term = batch + rows + columns
     x = _reshape(xp, _permute(xp, left, x, batch + rows + inner), shape(rows, inner))
     y = _reshape(xp, _permute(xp, right, y, batch + inner + columns), shape(inner, columns))
-    if inner:
-        result = (product_kept if zeros_kept else product)(xp, x, y)
-    else:
-        result = xp.where((x == 0) | (y == 0), 0.0, x * y) if zeros_kept else x * y
-    return term, _reshape(xp, result, shape(*rows, *columns))
+    out = (product_kept if zeros_kept else product)(xp, x, y) if inner else _by_element(xp, zeros_kept, x, y)
+    return term, _reshape(xp, out, shape(*rows, *columns))
+
+
+def _is_across(xp: Any, batch: str, one: Term, other: Term) -> bool:
+    """Whether both operands are likely to lie in memory so that terms of a sum are far apart, and sums side by side."""
+    (left, x), (right, y) = one, other
+    dtype, size = xp.result_type(x, y), x.shape[-1]
+    return (left[-1:] in batch and right[-1:] in batch and not (isinstance(size, int) and size < FEW)
+            and (dtype == xp.float32 or wider(xp, dtype) is dtype))
+
+
+def _add_across(xp: Any, zeros_kept: bool, inner: str, one: Term, other: Term) -> Term:
+    """As `_multiply`, element by element, where the first operand has all letters."""
+    (left, x), (right, y) = one, other
+    y = _permute(xp, right, y, "".join(letter for letter in left if letter in right))
+    y = _reshape(xp, y, tuple(size if letter in right else 1 for letter, size in zip(left, x.shape, strict=True)))
+    return _sum_out(xp, set(left).difference(inner), left, _by_element(xp, zeros_kept, x, y))
+
+
+def _by_element(xp: Any, zeros_kept: bool, x: Any, y: Any) -> Any:
+    return xp.where((x == 0) | (y == 0), 0.0, x * y) if zeros_kept else x * y
 
 
 def _permute(xp: Any, term: str, x: Any, order: str) -> Any:
