@@ -28,7 +28,6 @@ from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import allows, show
 from circuitflow.graph.bodies import Output, define
-from circuitflow.graph.bounds import check_start
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carry, files, loaded_tensors
 from circuitflow.graph.checking import check_body
 from circuitflow.graph.collector import collector_paused
@@ -168,16 +167,6 @@ class Circuit(Network):
         self.bounds: Mapping[str, tuple[Array, Array]] = MappingProxyType(
             {name: site.bounds for name, site in parameters if site.bounds is not None})
         self.frozen = frozenset(name for name, site in parameters if getattr(site.node, "frozen", False))
-
-    def check_start(self) -> None:
-        """Refuse values of parameters outside of their bounds, from which no fit can start; frozen ones may have any.
-
-        Loading does not look at this, because a run may.
-
-        Raises:
-            DocumentError: with every such parameter, each with its place.
-        """
-        check_start(node.site for node in self.nodes.values() if node.id in self.bounds and node.site)
 
     @checked
     def upstream_name(self, reference: str) -> str | None:
