@@ -235,8 +235,8 @@ class Author(Writer):
             raise InputError("a circuit needs an output: c.output(wire, \"f\")")
         names = Names(self._names)
         named = [record for record in self.records if record.name is not None]
-        kept = needed_records([*(wire.record for wire in self.outputs), *named])
-        records = [record for record in self.records if id(record) in kept]
+        needed = needed_records([*(wire.record for wire in self.outputs), *named])
+        records = [record for record in self.records if record in needed]
         for record in records:
             if record.name is None:
                 record.name = names.unique(self._name_of(record))

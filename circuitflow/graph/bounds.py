@@ -14,7 +14,7 @@ from circuitflow.document.values import to_array
 from circuitflow.document.writing import plain
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bodies import Site
-from circuitflow.graph.network import Network
+from circuitflow.graph.typed import TypedBody
 
 
 def read_bounds(site: Site, node: ParameterNode, files: TensorFiles, faults: Faults) -> tuple[Array, Array] | None:
@@ -44,7 +44,7 @@ def read_bounds(site: Site, node: ParameterNode, files: TensorFiles, faults: Fau
     return lower, upper
 
 
-def check_start(circuit: Network) -> None:
+def check_start(circuit: TypedBody) -> None:
     """Refuse values of parameters outside of their bounds, from which no fit can start; frozen ones may have any.
 
     Loading does not look at this, because a run does not need it.
