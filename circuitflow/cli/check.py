@@ -11,6 +11,7 @@ from circuitflow.cli.progress import track
 from circuitflow.cli.text import console, print_json, print_table, warn_of
 from circuitflow.document.values import from_array
 from circuitflow.gates.shapes import show
+from circuitflow.graph.bounds import check_start
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.check import TOLERANCE, NodeCheck, Report, check
 from circuitflow.text import number, printable
@@ -28,7 +29,7 @@ def command(options: Options, *, json: Json = False) -> None:
     """
     request = options.request()
     circuit = request.circuit
-    circuit.check_start()
+    check_start(circuit)
     report = check(circuit, request.inputs, of=request.of, wrt=request.wrt, upstream=request.upstream, track=track)
     if json:
         print_json(_as_object(circuit, report))

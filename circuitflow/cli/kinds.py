@@ -19,6 +19,8 @@ _TAKES = {
     "over": "a list of inputs",
     "reverse": "true or false",
     "cache": "an integer, 1 or more",
+    "min": "a number, or nested lists of numbers", "max": "a number, or nested lists of numbers",
+    "frozen": "true or false",
 }
 _MEANINGS = {"inputs": "where the operands come from; or edges lead there"}
 _COMMON = {"id", "label", "description", "metadata", "gate"}

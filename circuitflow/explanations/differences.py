@@ -14,6 +14,7 @@ import numpy as np
 
 from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
+from circuitflow.explanations.fits import fit_changes
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bodies import Definition, Operand, Site
 from circuitflow.graph.circuit import Circuit
@@ -83,6 +84,8 @@ class Difference:
 def diff(old: Circuit, new: Circuit) -> Difference:
     """The changes from one circuit to another.
 
+    Bounds of parameters and the fit count too, with its result; they say what the circuit is for.
+
     A node with a new id counts as renamed if it has the same meaning and the same neighbours: it reads the same nodes,
     or the same nodes read it. A source needs only a meaning that no other source has.
 
@@ -107,6 +110,7 @@ def diff(old: Circuit, new: Circuit) -> Difference:
         if values[0] != values[1]:
             was, now = (number(c.upstream[text], 4) if text in c.upstream else "" for c in (old, new))
             changes.append(Change("circuit", "", "", f"upstream of {text}", was, now))
+    changes += [Change("circuit", "", "", *change) for change in fit_changes(old.document.fit, new.document.fit)]
     assert first is not None  # noqa: S101
     return Difference(tuple(changes), first.before)
 
@@ -149,6 +153,11 @@ class _Meanings:
                 parts["shape"] = show(tuple(shape)), tuple(shape)
             if dtype is not None:
                 parts["dtype"] = dtype, dtype
+            for key, side in zip(("min", "max"), site.bounds or (), strict=False):
+                if np.any(np.isfinite(side)):
+                    parts[key] = number(side, 4), _array(side)
+            if getattr(node, "frozen", False):
+                parts["frozen"] = "yes", True
             return parts
         for name, value in site.attributes.items():
             parts[name] = json.dumps(value), json.dumps(value)

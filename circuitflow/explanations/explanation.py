@@ -110,7 +110,8 @@ class _Parts:
     def sources(self) -> Iterator[Stage]:
         for node in self.ran:
             if node.is_source:
-                label = f"{node.kind}: {printable(node.label, 60)}" if node.label else node.kind
+                kind = f"{node.kind}{_bounds_in_words(self.circuit, node.id)}"
+                label = f"{kind}: {printable(node.label, 60)}" if node.label else kind
                 yield Stage(node.id, "=", "", number(self.result.values[node.id]), label, node.id)
 
     def forward(self) -> Iterator[Stage]:
@@ -234,6 +235,16 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
     if not words:
         return f"{node.kind}: {expression or gate.summary}"
     return f"{node.kind} {words} ({expression})" if formula else f"{node.kind} {words}"
+
+
+def _bounds_in_words(circuit: Circuit, name: str) -> str:
+    """Where a fit may move a parameter, in words; "" where nothing is said of it."""
+    words = " (frozen)" if name in circuit.frozen else ""
+    if name in circuit.bounds:
+        least, most = circuit.bounds[name]
+        sides = [(np.any(np.isfinite(least)), f"≥ {number(least)}"), (np.any(np.isfinite(most)), f"≤ {number(most)}")]
+        words = f" {', '.join(text for is_finite, text in sides if is_finite)}".rstrip() + words
+    return words
 
 
 def _norm(gradient: Any) -> float:

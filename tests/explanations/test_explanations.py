@@ -430,3 +430,16 @@ def test_a_row_is_written_with_its_own_sign_under_any_name():
     result = cf.Executor(cf.loads(document("x = 2", "y = 3", "h = mul(x, y)", "f = conv(h, y)"), gates=gates)).run()
     assert "mul(x, y)" in cf.explain(result)
     assert "h * y" in cf.explain(result)
+
+
+def test_bounds_stand_beside_what_was_given():
+    def parameter(name, value, **keys):
+        return {"id": name, "gate": "parameter", "value": value, **keys}
+
+    subject = circuit(parameter("a", 1, min=0), parameter("b", 2, min=-1, max=5, frozen=True),
+                      parameter("c", [1, 2], max=[3, 4]), parameter("d", 1, frozen=True, label="the offset"),
+                      "f = add(a, b, c, d)", circuitflow="1.1")
+    text = cf.explain(cf.Executor(subject).run(upstream={"f": [1, 1]}))
+    given = text.partition("Given\n")[2].partition("\n\n")[0]
+    assert [line.partition("# ")[2] for line in given.splitlines()] == [
+        "parameter ≥ 0", "parameter ≥ -1, ≤ 5 (frozen)", "parameter ≤ [3, 4]", "parameter (frozen): the offset"]
