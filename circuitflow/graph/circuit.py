@@ -147,7 +147,7 @@ class Circuit(TypedBody):
         if bodies is None or not read_sources(bodies, beside, faults):
             faults.fail()
         body = Typing(gates, faults).body(root, {})
-        upstream = read_upstream(root, known_types(body), beside, faults)
+        upstream = read_upstream(root, known_types(body), beside, faults) if parsed.document.upstream else {}
         faults.raise_if_any()
         super().__init__(root, MappingProxyType(body.expansion.nodes), gates, None)
         self.document, self.body = parsed.document, body

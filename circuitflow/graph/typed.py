@@ -113,7 +113,7 @@ class TypedBody:
     @cached_property
     def _expansion(self) -> TypedBody | None:
         """Not itself, so that no circle keeps it in memory."""
-        return expanded(self, None) if any(node.kind == "call" for node in self.nodes.values()) else None
+        return expanded(self, None) if "call" in [node.kind for node in self.nodes.values()] else None
 
     @checked
     def find(self, reference: str) -> Output | None:
