@@ -188,18 +188,18 @@ class TypedBody:
 
     def unused(self) -> list[str]:
         """The nodes that reach no output, in topological order."""
-        used = self.needed({output.node for output in self.outputs.values()})
-        return [name for name in self.nodes if name not in used]
+        ancestors = self.needed({output.node for output in self.outputs.values()})
+        return [name for name in self.nodes if name not in ancestors]
 
     @checked
     def needed(self, names: set[str]) -> set[str]:
         """These nodes and their ancestors."""
-        used = set(names)
+        ancestors = set(names)
         for name in reversed(list(self.nodes)):
-            if name in used:
+            if name in ancestors:
                 for edge in self.nodes[name].operands:
-                    used.add(edge.source)
-        return used
+                    ancestors.add(edge.source)
+        return ancestors
 
 
 def expanded(body: TypedBody, paths: Collection[str] | None) -> TypedBody:
