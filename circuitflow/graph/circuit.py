@@ -28,6 +28,7 @@ from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import allows, show
 from circuitflow.graph.bodies import define
+from circuitflow.graph.bounds import check_start
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carry, files, loaded_tensors
 from circuitflow.graph.checking import check_body
 from circuitflow.graph.collector import collector_paused
@@ -49,6 +50,10 @@ class Circuit(TypedBody):
         document: the document as it was written.
         body: the same body with its calls as they stand.
         upstream: the document's upstream gradients, by output.
+        bounds: of the parameters that have any, by id: the least and the largest value of every element. Both are
+            read-only arrays of the shape and dtype of the value; a side that the document leaves out is infinite. A run
+            does not look at them.
+        frozen: ids of the parameters that a fit leaves as they are. A run gives gradients on them as on all others.
     """
 
     @checked
@@ -152,6 +157,20 @@ class Circuit(TypedBody):
         super().__init__(root, MappingProxyType(body.expansion.nodes), gates, None)
         self.document, self.body = parsed.document, body
         self.upstream: Mapping[str, Array] = MappingProxyType(upstream)
+        parameters = [(node.id, node.site) for node in self.nodes.values() if node.kind == "parameter" and node.site]
+        self.bounds: Mapping[str, tuple[Array, Array]] = MappingProxyType(
+            {name: site.bounds for name, site in parameters if site.bounds is not None})
+        self.frozen = frozenset(name for name, site in parameters if getattr(site.node, "frozen", False))
+
+    def check_start(self) -> None:
+        """Refuse values of parameters outside of their bounds, from which no fit can start; frozen ones may have any.
+
+        Loading does not look at this, because a run may.
+
+        Raises:
+            DocumentError: with every such parameter, each with its place.
+        """
+        check_start(node.site for node in self.nodes.values() if node.id in self.bounds and node.site)
 
     @checked
     def upstream_name(self, reference: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.document.model import Document
+from circuitflow.document.versions import with_lowest_version
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
@@ -147,8 +148,8 @@ class Derivation:
             "dtype": primal.dtype, "circuits": self.subcircuits.applied_by(nodes) or None, "nodes": nodes,
             "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
         }
-        return self.circuit.derived(Document.model_validate(
-            {key: value for key, value in document.items() if value is not None}))
+        return self.circuit.derived(with_lowest_version(Document.model_validate(
+            {key: value for key, value in document.items() if value is not None})))
 
 
 def _calls(name: str) -> Iterator[str]:

@@ -88,7 +88,7 @@ class Wire:
 
 
 class Writer:
-    """Writes the nodes of one body; as `op` it is the vocabulary of backward rules.
+    """Writes the nodes of one body before they have names; as `op` it is the vocabulary of backward rules.
 
     It shares common subexpressions and simplifies as it writes.
     """
