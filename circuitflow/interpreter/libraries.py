@@ -52,14 +52,14 @@ class JaxNumpy:
         def product(x: Any, y: Any) -> Any:
             return jnp.astype(jnp.matmul(x, y), jnp.float64)
 
-        def added(i: Any, summed: Any) -> Any:
-            return summed + product(lax.dynamic_slice_in_dim(left, i * PART, PART, -1),
+        def add(i: Any, total: Any) -> Any:
+            return total + product(lax.dynamic_slice_in_dim(left, i * PART, PART, -1),
                                     lax.dynamic_slice_in_dim(right, i * PART, PART, place))
 
         parts, rest = divmod(a.shape[-1], PART)
         start = a.shape[-1] - rest
         last = product(left[..., start:], right[start:] if b.ndim == 1 else right[..., start:, :])
-        return jnp.asarray(lax.fori_loop(0, parts, added, last), dtype=jnp.result_type(a, b))
+        return jnp.asarray(lax.fori_loop(0, parts, add, last), dtype=jnp.result_type(a, b))
 
     def product_kept(self, a: Any, b: Any) -> Any:
         """`circuitflow.gates.sums.product_kept`, which looks at numbers when it runs."""

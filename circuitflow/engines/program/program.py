@@ -18,7 +18,7 @@ from circuitflow.interpreter.plan import Plan
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Straight-line code: what the gates of a plan come to, for engines that write source.
+    """Straight-line code: the NumPy calls that the gates of a plan come to, for engines that write source.
 
     Attributes:
         inputs: all inputs, by id or another key; also those that no output needs.

@@ -23,7 +23,7 @@ from circuitflow.engines.program.functions import (
     is_shaped,
     leaves,
     long_product,
-    mapped,
+    map_leaves,
     product_kept,
     shape_of,
 )
@@ -123,7 +123,7 @@ class Trace:
             return self._record_named(function, operands, keywords)
         if _is_square(function, operands):
             function, operands = np.multiply, (operands[0], operands[0])
-        sample = _sample_result(function, mapped(_sample, operands), mapped(_sample, keywords))
+        sample = _sample_result(function, map_leaves(_sample, operands), map_leaves(_sample, keywords))
         several = isinstance(sample, tuple | list)
         samples = sample if several else [sample]
         if function in _SHAPE_ALONE:
@@ -144,7 +144,7 @@ class Trace:
             return self.record(np.broadcast_to, (fill, x.shape), {})
         if function in _SHAPE_ALONE:
             return function(*(np.empty((0,) * x.ndim, x.dtype) if isinstance(x, Value) else x for x in operands))
-        types = [mapped(_type, x) for x in operands]
+        types = [map_leaves(_type, x) for x in operands]
         shape = None if any(values_in(keywords)) else shape_of(function, types, keywords)
         if shape is None:
             raise Inseparable(getattr(function, "__name__", "its rule needs sizes as numbers"))
