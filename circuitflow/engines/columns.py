@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.document.numbers import copied
+from circuitflow.document.numbers import copy_in
 from circuitflow.engines.contract import CompiledFunction
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
@@ -127,7 +127,7 @@ def in_memory(value: Any, name: str) -> Any:
     """
     if isinstance(value, list | tuple | np.ndarray) or not hasattr(value, "__array__"):
         return value
-    return copied(value, name)
+    return copy_in(value, name)
 
 
 def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:

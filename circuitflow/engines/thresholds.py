@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from circuitflow.document.limits import changed
+from circuitflow.document.limits import in_short
 from circuitflow.errors import InputError
 from circuitflow.text import short
 
@@ -44,7 +44,7 @@ class Thresholds:
     tape_bytes: int = 2**20
 
     def __repr__(self) -> str:
-        return changed(self)
+        return in_short(self)
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
