@@ -13,10 +13,11 @@ import numpy as np
 from circuitflow.document.numbers import as_numpy, copy_in, is_foreign, is_safe, no_value, refuse_lost
 from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.gates.shapes import ArrayType
+from circuitflow.gates.special import OwnProducts
 from circuitflow.gates.sums import PART, counted_product, longest, product
 
 
-class JaxNumpy:
+class JaxNumpy(OwnProducts):
     """`jax.numpy`, with our own functions where XLA's results are wrong.
 
     On a CPU, the largest or smallest of a row of a matrix loses a NaN (https://github.com/openxla/xla/issues/21461).

@@ -30,7 +30,7 @@ from circuitflow.engines.program.functions import (
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Shape, Size, count
-from circuitflow.gates.special import Check, Namespace
+from circuitflow.gates.special import Check, Namespace, OwnProducts
 
 
 class Untraceable(TypeError):  # noqa: N818
@@ -232,7 +232,7 @@ class Value(NDArrayOperatorsMixin):
     __bool__ = __float__ = __int__ = __index__ = __iter__ = __len__ = __array__ = _depends
 
 
-class _NumPy(Namespace):
+class _NumPy(Namespace, OwnProducts):
     """NumPy, with functions that NumPy's protocols leave out. The value of a named size is a line too."""
 
     def __init__(self, trace: Trace, checks: list[Check] | None) -> None:
