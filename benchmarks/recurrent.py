@@ -69,7 +69,8 @@ def cases(steps: int = 256, batch: int = 32, features: int = 16, states: int = 6
     for engine in ("interpreter", "staged"):
         function = cf.Executor(cell).compile(engine=engine)
         yield Case(f"cell of three scalar gates, {steps} steps, {engine}", "step", steps,
-                   lambda function=function: function(xs=x), lambda: {"Python by hand": lambda: by_hand(*values, x)}, {})
+                   lambda function=function: function(xs=x), lambda: {"Python by hand": lambda: by_hand(*values, x)},
+                   {})
 
 
 def trained(circuit: cf.Circuit, xs: Any, target: Any, start: Any, updates: int) -> Any:

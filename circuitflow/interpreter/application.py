@@ -10,7 +10,6 @@ from typing import Any
 
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType, Gate, Reads
-from circuitflow.graph.bodies import NOTHING
 from circuitflow.graph.network import Node
 from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.binding import Bound
@@ -52,7 +51,7 @@ class Application:
         return [values[slot] for slot in self.plan.of.values()]
 
     def backward(self, op: Any, operands: Mapping[str, Any], upstream: Mapping[str, Any],
-                 kept: Mapping[int, Any] = NOTHING) -> dict[str, Any]:
+                 kept: Mapping[int, Any] | None = None) -> dict[str, Any]:
         """The gradients on the operands, from those on the outputs; None is the absence of one.
 
         Values are computed again, except those that are kept, by slot.
@@ -61,7 +60,7 @@ class Application:
         if not seeds:
             return dict.fromkeys(self.wrt)
         values = self.forward(op.xp, operands)
-        for slot, value in kept.items():
+        for slot, value in (kept or {}).items():
             values[slot] = value
         try:
             gradients, _ = marked_sweep(self.plan, op, values, seeds)

@@ -53,7 +53,7 @@ class Loop(NamedTuple):
         carry, stacks, fixed = self._parted(operands)
         if self.every == 1 or not self.targets:
             carry, (stacked, kept) = self._ahead(xp, fixed, carry, stacks, keeps=bool(self.targets))
-            return self._ends(carry) | stacked, kept
+            return {**self._ends(carry), **stacked}, kept
 
         def segment(start: Arrays, here: Stacks) -> tuple[Arrays, Any]:
             carry, (stacked, _) = self._ahead(xp, fixed, start, here, keeps=False)
@@ -64,7 +64,7 @@ class Loop(NamedTuple):
             carry, (stacked, start) = _looped(xp, segment, carry, segments, reverse=self.from_end)
             parts.append(stacked)
             starts.append(start)
-        return self._ends(carry) | self._joined(xp, parts), starts
+        return {**self._ends(carry), **self._joined(xp, parts)}, starts
 
     def backward(self, op: Any, operands: Arrays, kept: Any, upstream: Arrays, arriving: Collection[str], *,
                  masked: bool) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Loop(NamedTuple):
                 {name: x for name, x in operands.items() if name not in self.carry and name not in self.over})
 
     def _length(self, stacks: Stacks) -> int:
-        return next(iter(stacks.values())).shape[0]
+        return int(next(iter(stacks.values())).shape[0])
 
     def _ends(self, carry: Arrays) -> dict[str, Any]:
         return {output: carry[name] for name, output in self.carry.items()}
@@ -153,8 +153,10 @@ class Loop(NamedTuple):
         end = whole * self.every
         cuts = [((rest, length) if self.from_end else (0, end), (whole, self.every)),
                 ((0, rest) if self.from_end else (end, length), (1, rest))]
-        return [{name: xp.reshape(x[start:stop, ...], (*sizes, *x.shape[1:])) for name, x in stacks.items()}
-                for (start, stop), sizes in cuts if stop > start] or [{name: x[None, ...] for name, x in stacks.items()}]
+        segments: list[Stacks] = [
+            {name: xp.reshape(x[start:stop, ...], (*sizes, *x.shape[1:])) for name, x in stacks.items()}
+            for (start, stop), sizes in cuts if stop > start]
+        return segments or [{name: x[None, ...] for name, x in stacks.items()}]
 
     def _joined(self, xp: Any, parts: Sequence[Stacks]) -> dict[str, Any]:
         """The stacks that were cut into segments."""

@@ -89,9 +89,9 @@ class Scan:
     def forward(self, xp: Any, *arrays: Any) -> tuple[Any, ...]:
         operands = dict(zip(self.ports, arrays, strict=True))
         if has_loop(xp):
-            outputs, kept = self.loop.forward(xp, operands)
-            hidden = [kept, *[None] * (len(self.carry) - 1)] if self.keeps else []
-            return (*(outputs[name] for name in self.outputs), *hidden)
+            results, inside = self.loop.forward(xp, operands)
+            hidden = [inside, *[None] * (len(self.carry) - 1)] if self.keeps else []
+            return (*(results[name] for name in self.outputs), *hidden)
         carry = {name: operands[name] for name in self.carry}
         last = set(self.carry.values())
         stacks: dict[str, list[Any]] = {name: [] for name in self.outputs if name not in last}

@@ -88,10 +88,10 @@ class Trace:
             with np.errstate(all="ignore"):
                 return rule(self.namespace, *operands, **attributes)
         except (TypeError, AttributeError, GateError) as error:
-            origin = _origin(error)
-            if isinstance(origin, Inseparable):
-                raise origin from None
-            if not isinstance(origin, TypeError | AttributeError):
+            first = origin(error)
+            if isinstance(first, Inseparable):
+                raise first from None
+            if not isinstance(first, TypeError | AttributeError):
                 raise
             del self.lines[start:]
             self._results_of = {key: entry for key, entry in self._results_of.items() if entry[0] < start}
@@ -161,7 +161,7 @@ class Trace:
         return tuple(results) if several else results[0]
 
 
-def _origin(error: BaseException) -> BaseException:
+def origin(error: BaseException) -> BaseException:
     """The error of a gate inside of a unit, which the unit's error is raised from."""
     while isinstance(error, GateError) and error.__cause__ is not None:
         error = error.__cause__
