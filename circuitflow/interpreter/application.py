@@ -44,7 +44,7 @@ class Application:
         try:
             return forward_pass(self.plan, Bound(xp, {**operands, **constants}, {}))
         except GateError as error:
-            raise self._inside(error) from error
+            raise self.inside(error) from error
 
     def outputs(self, values: Sequence[Any]) -> list[Any]:
         """The values of the outputs."""
@@ -65,10 +65,10 @@ class Application:
         try:
             gradients, _ = marked_sweep(self.plan, op, values, seeds)
         except GateError as error:
-            raise self._inside(error) from error
+            raise self.inside(error) from error
         return dict(zip(self.wrt, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
 
-    def _inside(self, error: GateError) -> GateError:
+    def inside(self, error: GateError) -> GateError:
         """An error at a node of the body, with the path of that node."""
         assert error.at is not None  # noqa: S101
         node, what = error.at

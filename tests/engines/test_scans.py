@@ -1,4 +1,4 @@
-"""Scans as loops: under jax beside `lax.scan` by hand and the interpreter, in masks, segments, units and refusals."""
+"""Scans as loops, under jax and in staged code, beside `lax.scan` by hand and the interpreter."""
 
 from __future__ import annotations
 
@@ -57,15 +57,16 @@ def by_hand(reverse: bool):
     (256, {}), (256, {"cache": 16}), (0, {"cache": 2}),
     *(pytest.param(length, {"reverse": reverse, "cache": cache}, marks=pytest.mark.long)
       for length in (0, 1, 2, 255, 256) for reverse in (False, True) for cache in (1, 2, 100, 300))])
-def test_a_scan_under_jax_is_lax_scan_by_hand(length, attributes):
+def test_a_scan_is_lax_scan_by_hand(length, attributes):
     xs = np.cos(np.arange(length))
-    value, gradients = cf.Executor(cell(**attributes)).compile(engine="jax")(xs=xs)
     with jax.enable_x64(True):
         expected, theirs = by_hand(attributes.get("reverse", False))(0.1, 0.9, 0.7, jnp.asarray(xs))
-    np.testing.assert_allclose(value, expected, rtol=1e-12)
-    for name, x in zip(("h0", "k0", "w", "xs"), theirs, strict=True):
-        assert gradients[name].dtype == np.float64
-        np.testing.assert_allclose(gradients[name], x, rtol=1e-9, atol=1e-12, err_msg=name)
+    for engine in ("jax", "staged", "interpreter"):
+        value, gradients = cf.Executor(cell(**attributes)).compile(engine=engine)(xs=xs)
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
+        for name, x in zip(("h0", "k0", "w", "xs"), theirs, strict=True):
+            assert gradients[name].dtype == np.float64
+            np.testing.assert_allclose(gradients[name], x, rtol=1e-9, atol=1e-12, err_msg=f"{engine} {name}")
 
 
 def operations(jaxpr: Any) -> list[str]:
@@ -103,10 +104,11 @@ def test_random_scans_beside_infinities_have_the_interpreters_gradients(seed):
     scan, _ = circuits(seed)
     wrt = ["h0", "k0", "w", "x"]
     expected = cf.Executor(scan).run(wrt=wrt)
-    value, gradients = cf.Executor(scan).compile(wrt=wrt, engine="jax")()
-    np.testing.assert_allclose(value, expected.outputs["f"], rtol=1e-9, atol=1e-12)
-    for name in wrt:
-        np.testing.assert_allclose(gradients[name], expected.gradients[name], rtol=1e-9, atol=1e-12, err_msg=name)
+    for engine in ("jax", "staged"):
+        value, gradients = cf.Executor(scan).compile(wrt=wrt, engine=engine)()
+        np.testing.assert_allclose(value, expected.outputs["f"], rtol=1e-9, atol=1e-12)
+        for name in wrt:
+            np.testing.assert_allclose(gradients[name], expected.gradients[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def nested(**attributes: Any) -> cf.Circuit:
@@ -140,15 +142,16 @@ def nested(**attributes: Any) -> cf.Circuit:
 def test_scans_in_scans_of_several_dtypes(attributes):
     made = cf.Executor(nested(**attributes))
     expected = made.run(of="f")
-    value, gradients = made.compile(of="f", engine="jax")()
-    assert value.dtype == np.float32
-    np.testing.assert_allclose(value, expected.outputs["f"], rtol=1e-6)
-    for name in ("h0", "xs", "w"):
-        assert gradients[name].dtype == np.float32
-        np.testing.assert_allclose(gradients[name], expected.gradients[name], rtol=1e-4, atol=1e-6)
-    values, _ = made.compile(wrt=(), engine="jax")()
-    assert {name: (x.item(), str(x.dtype)) for name, x in values.items() if name != "f"} == {
-        "r.after": (6, "int64"), "r.other": (True, "bool")}
+    for engine in ("jax", "staged"):
+        value, gradients = made.compile(of="f", engine=engine)()
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(value, expected.outputs["f"], rtol=1e-6)
+        for name in ("h0", "xs", "w"):
+            assert gradients[name].dtype == np.float32
+            np.testing.assert_allclose(gradients[name], expected.gradients[name], rtol=1e-4, atol=1e-6)
+        values, _ = made.compile(wrt=(), engine=engine)()
+        assert {name: (x.item(), str(x.dtype)) for name, x in values.items() if name != "f"} == {
+            "r.after": (6, "int64"), "r.other": (True, "bool")}
 
 
 def test_a_scan_over_rows_is_that_of_each_row():
@@ -167,11 +170,12 @@ def test_a_scan_without_a_carry_is_a_map():
     c = circuit("w = 0.5", {"id": "x", "gate": "input", "value": [1, 2, 3]},
                 {"id": "m", "gate": "scan", "circuit": "body", "over": ["x"], "inputs": ["x", "w"]},
                 "f = reduce_sum(m)", circuits={"body": body})
-    value, gradients = cf.Executor(c).compile(engine="jax")()
     x = np.arange(1, 4)
     slope = 1 - np.tanh(x / 2) ** 2
-    np.testing.assert_allclose([value, gradients["w"]], [np.tanh(x / 2).sum(), (slope * x).sum()], rtol=1e-13)
-    np.testing.assert_allclose(gradients["x"], slope / 2, rtol=1e-13)
+    for engine in ("jax", "staged"):
+        value, gradients = cf.Executor(c).compile(engine=engine)()
+        np.testing.assert_allclose([value, gradients["w"]], [np.tanh(x / 2).sum(), (slope * x).sum()], rtol=1e-13)
+        np.testing.assert_allclose(gradients["x"], slope / 2, rtol=1e-13)
 
 
 PICK = {"nodes": [*inputs("h", "i", "table"), gate("row = gather(table, i)"), gate("after = mul(row, h)")],
@@ -185,14 +189,16 @@ def test_a_rule_that_refuses_says_so_as_the_interpreter_does(cache):
                 {"id": "ids", "gate": "input", "value": [0, 1, 2, 0, 1], "dtype": "int64"},
                 {"id": "r", "gate": "scan", "circuit": "pick", "carry": {"h": "after"}, "over": ["i"], "reverse": True,
                  "cache": cache, "inputs": {"h": "h0", "i": "ids", "table": "table"}}, circuits={"pick": PICK})
-    function, rows = (make(engine="jax") for make in (cf.Executor(c).compile, cf.Executor(c).vmap))
-    value, gradients = function()
-    assert value == 24
-    np.testing.assert_allclose(gradients["table"], [48, 24, 8])
     wrong = np.array([0, 7, 1, -9, 2])
     message = "node 'r/row': gather: index -9 is out of range for axis 0 of size 3"
-    with pytest.raises(cf.GateError, match=message):
-        function(ids=wrong)
+    for engine in ("jax", "staged"):
+        function = cf.Executor(c).compile(engine=engine)
+        value, gradients = function()
+        assert value == 24
+        np.testing.assert_allclose(gradients["table"], [48, 24, 8])
+        with pytest.raises(cf.GateError, match=message):
+            function(ids=wrong)
+    rows = cf.Executor(c).vmap(engine="jax")
     with pytest.raises(cf.GateError, match=message):
         rows(ids=np.array([[0, 1, 2, 0, 1], wrong]))
 
@@ -206,6 +212,31 @@ def test_a_branch_by_value_inside_of_a_scan_is_refused_with_a_remedy():
                 "f = reduce_sum(m)", circuits={"one": one, "body": body})
     with pytest.raises(cf.InputError, match="^node 'm/y': if goes by a value that it is given.*choose another engine"):
         cf.Executor(c).compile(engine="jax")()
+
+
+def test_the_staged_lines_of_a_scan_do_not_grow_with_its_length():
+    lines = []
+    for length in (3, 256):
+        function = cf.Executor(cell()).compile(engine="staged")
+        function(xs=np.ones(length))
+        (code,) = function._codes.values()
+        lines.append(len(code.program.lines))
+    assert lines[0] == lines[1]
+
+
+def test_a_loop_over_floats_that_raises_is_one_over_arrays():
+    body = {"nodes": [*inputs("h", "x"), gate("e = exp(x)"), {"id": "d", "gate": "polygamma", "inputs": ["e"], "n": 0}, gate("s = sub(e, d)"),
+                      gate("after = add(h, s)"), gate("big = greater(after, x)")], "outputs": ["after", "big"]}
+    c = circuit("h0 = 0", {"id": "x", "gate": "input", "value": [0, 0, 0]},
+                {"id": "r", "gate": "scan", "circuit": "body", "carry": {"h": "after"}, "over": ["x"],
+                 "inputs": ["h0", "x"], "reverse": True}, circuits={"body": body}, outputs=["r.after", "r.big"])
+    made = cf.Executor(c)
+    for x in ([0.5, 1.0, 1.5], [800.0, 1.0, np.inf]):  # e^800 raises in Python
+        expected = made.run({"x": x}).outputs
+        values, _ = made.compile(wrt=(), engine="staged")(x=x)
+        for name in expected:
+            assert values[name].dtype == expected[name].dtype
+            np.testing.assert_allclose(values[name], expected[name], rtol=1e-14)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])

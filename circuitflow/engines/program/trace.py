@@ -98,7 +98,11 @@ class Trace:
             self.checks.clear()  # the one line makes its checks itself
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
-        return self._record(RuleCall(rule, np, **attributes), operands, {})
+        return self.call(RuleCall(rule, np, **attributes), operands)
+
+    def call(self, function: RuleCall, operands: Sequence[Any]) -> Any:
+        """The results of a function of arrays, which becomes a single line."""
+        return self._record(function, operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.
@@ -251,6 +255,10 @@ class _NumPy(Namespace):
         """`numpy.broadcast_to`, also to a named size."""
         here: Any = np.broadcast_to
         return self._trace.record(here, (x, shape), {}) if is_named(shape) else here(x, shape)
+
+    def called(self, function: RuleCall, operands: Sequence[Any]) -> Any:
+        """The results of a function of arrays, as one line."""
+        return self._trace.call(function, operands)
 
     def long_product(self, x: Any, y: Any) -> Any:
         """`circuitflow.gates.sums.in_parts` of values, as one line."""

@@ -14,6 +14,7 @@ from circuitflow.engines.program.trace import Inseparable
 from circuitflow.engines.staged.blocks import Blocks, Refused
 from circuitflow.engines.staged.buffers import ArrayCode
 from circuitflow.engines.staged.derived import Derived, OfDerived
+from circuitflow.engines.staged.loops import with_loops
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError
 from circuitflow.interpreter.binding import Bound
@@ -59,5 +60,6 @@ class Arrays(OfDerived, Backed):
             return Blocks(derived, arrays, self.thresholds)
         except Inseparable as reason:
             _LOG.debug("not in blocks: %s", reason)
-        stages = trace_program(derived.plan, arrays, derived.circuit.values)
+        stages = trace_program(derived.plan, arrays, derived.circuit.values,
+                               rule_of=with_loops(self.thresholds.selected_size))
         return ArrayCode(branch_free(stages.with_outputs(derived.results), self.thresholds.selected_size))
