@@ -9,8 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates.special import Namespace
-from circuitflow.graph.network import Node
-from circuitflow.graph.typed import TypedBody
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.application import Application, as_gate, receiving
 from circuitflow.interpreter.loops import Loop, has_loop
 from circuitflow.interpreter.masked import is_marked, mark, may_mask, plain

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from circuitflow.gates import Gate
-from circuitflow.graph.network import Node
+from circuitflow.graph.typed import Node
 from circuitflow.interpreter.application import Application, as_gate, receiving
 from circuitflow.interpreter.masked import mark
 from circuitflow.interpreter.scans import Scan

@@ -225,7 +225,8 @@ def test_the_staged_lines_of_a_scan_do_not_grow_with_its_length():
 
 
 def test_a_loop_over_floats_that_raises_is_one_over_arrays():
-    body = {"nodes": [*inputs("h", "x"), gate("e = exp(x)"), {"id": "d", "gate": "polygamma", "inputs": ["e"], "n": 0}, gate("s = sub(e, d)"),
+    body = {"nodes": [*inputs("h", "x"), gate("e = exp(x)"),
+                      {"id": "d", "gate": "polygamma", "inputs": ["e"], "n": 0}, gate("s = sub(e, d)"),
                       gate("after = add(h, s)"), gate("big = greater(after, x)")], "outputs": ["after", "big"]}
     c = circuit("h0 = 0", {"id": "x", "gate": "input", "value": [0, 0, 0]},
                 {"id": "r", "gate": "scan", "circuit": "body", "carry": {"h": "after"}, "over": ["x"],

@@ -20,8 +20,7 @@ from circuitflow.engines.program.trace import Line, RuleCall, Value
 from circuitflow.engines.staged.buffers import ArrayCode
 from circuitflow.engines.staged.floats import float_line
 from circuitflow.errors import GateError
-from circuitflow.graph.network import Node
-from circuitflow.graph.typed import TypedBody
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.application import Application
 from circuitflow.interpreter.plan import Step
 from circuitflow.interpreter.question import is_scalar
