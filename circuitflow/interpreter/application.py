@@ -12,7 +12,8 @@ from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType, Gate, Reads
 from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.binding import Bound
-from circuitflow.interpreter.passes import forward_pass, marked_sweep
+from circuitflow.interpreter.masked import unmasked
+from circuitflow.interpreter.passes import forward_pass, send_back
 from circuitflow.interpreter.plan import Plan, UnitGate, make_plan
 
 
@@ -35,15 +36,17 @@ class Application:
         if self.wrt not in body.plans:
             body.plans[self.wrt] = make_plan(body.expansion, None, self.wrt, unit_gate)
         self.plan: Plan = body.plans[self.wrt]
+        self._swept = [step for step in reversed(self.plan.steps) if step.receivers]
 
     def forward(self, xp: Any, operands: Mapping[str, Any]) -> list[Any]:
         """The value in every slot."""
-        constants = {name: _as_in(xp, self.body.expansion.values[name], operands) for name in self.plan.sources
-                     if name not in operands}
+        if own := [name for name in self.plan.sources if name not in operands]:
+            values = self.body.expansion.values
+            operands = {**operands, **{name: _as_in(xp, values[name], operands) for name in own}}
         try:
-            return forward_pass(self.plan, Bound(xp, {**operands, **constants}, {}))
+            return forward_pass(self.plan, Bound(xp, operands, {}))
         except GateError as error:
-            raise self.inside(error) from error
+            raise self._inside(error) from error
 
     def outputs(self, values: Sequence[Any]) -> list[Any]:
         """The values of the outputs."""
@@ -61,13 +64,19 @@ class Application:
         values = self.forward(op.xp, operands)
         for slot, value in (kept or {}).items():
             values[slot] = value
+        gradients: list[Any] = [None] * len(values)
+        for slot, seed in seeds.items():
+            gradients[slot] = seed
+        op = unmasked(op)
         try:
-            gradients, _ = marked_sweep(self.plan, op, values, seeds)
+            for step in self._swept:
+                for _ in send_back(step, op, values, gradients):
+                    pass
         except GateError as error:
-            raise self.inside(error) from error
+            raise self._inside(error) from error
         return dict(zip(self.wrt, (gradients[slot] for slot in self.plan.wrt.values()), strict=True))
 
-    def inside(self, error: GateError) -> GateError:
+    def _inside(self, error: GateError) -> GateError:
         """An error at a node of the body, with the path of that node."""
         assert error.at is not None  # noqa: S101
         node, what = error.at

@@ -19,7 +19,6 @@ from circuitflow.engines.program.source import Statements, define
 from circuitflow.engines.program.trace import Line, RuleCall, Value
 from circuitflow.engines.staged.buffers import ArrayCode
 from circuitflow.engines.staged.floats import float_line
-from circuitflow.errors import GateError
 from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.application import Application
 from circuitflow.interpreter.plan import Step
@@ -56,14 +55,14 @@ class Loop:
         self._carry: Mapping[str, str] = node.attributes["carry"]
         self._over = [name for name in self._ports if name in node.attributes["over"]]
         self._from_end, self._selected = node.attributes["reverse"], selected
-        self._application = application = Application(body, (), node.id, unit_gate)
+        plan = self._plan = Application(body, (), node.id, unit_gate).plan
         given = dict(zip(self._ports, samples, strict=True))
         # Rules may look at what is a number already, such as an exponent.
         self._constants = {name: given[name] if name in given else body.expansion.values[name]
-                           for name in application.plan.sources if name not in given or self._is_fixed(given, name)}
+                           for name in plan.sources if name not in given or self._is_fixed(given, name)}
         self._samples = {name: _first(x) if name in self._over else x.sample if isinstance(x, Value) else np.asarray(x)
                          for name, x in given.items() if name not in self._constants}
-        self._is_scalar = is_scalar(body.expansion, application.plan)
+        self._is_scalar = is_scalar(body.expansion, plan)
         self._in_arrays = ArrayCode(branch_free(self._program(), selected))
         self._stacked = {name: (np.shape(x), x.dtype) for name, x in self._in_arrays.program.outputs.items()
                          if name not in self._carry.values()}
@@ -72,12 +71,7 @@ class Loop:
         return name not in self._carry and name not in self._over and not isinstance(given[name], Value)
 
     def _program(self, allowed: Callable[[Line], bool] = lambda line: True) -> Program:
-        application = self._application
-        try:
-            return trace_program(application.plan, self._samples, self._constants, allowed,
-                                 rule_of=with_loops(self._selected))
-        except GateError as error:
-            raise application.inside(error) from error
+        return trace_program(self._plan, self._samples, self._constants, allowed, rule_of=with_loops(self._selected))
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         """The outputs.
@@ -92,7 +86,7 @@ class Loop:
             ends = (self._go_in_floats if self._is_scalar else self._go_in_arrays)(operands, length, stacks)
         except (ArithmeticError, ValueError):
             ends = self._go_in_arrays(operands, length, stacks)
-        return tuple(stacks[name] if name in stacks else ends[name] for name in self._application.plan.of)
+        return tuple(stacks[name] if name in stacks else ends[name] for name in self._plan.of)
 
     def _go_in_arrays(self, operands: Mapping[str, Any], length: int, stacks: Mapping[str, Any]) -> dict[str, Any]:
         """The last carries, by output; fills in the stacks."""
