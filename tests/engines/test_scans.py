@@ -12,6 +12,10 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.engines.barriers import as_written
+from circuitflow.engines.program.program import trace_program
+from circuitflow.engines.staged.derived import Derived
+from circuitflow.engines.staged.loops import with_loops
+from circuitflow.interpreter.question import Question
 from support.documents import call, circuit, document
 from support.random_scans import circuits
 
@@ -215,12 +219,10 @@ def test_a_branch_by_value_inside_of_a_scan_is_refused_with_a_remedy():
 
 
 def test_the_staged_lines_of_a_scan_do_not_grow_with_its_length():
-    lines = []
+    derived, lines = Derived(Question(cf.Executor(cell()))), []
     for length in (3, 256):
-        function = cf.Executor(cell()).compile(engine="staged")
-        function(xs=np.ones(length))
-        (code,) = function._codes.values()
-        lines.append(len(code.program.lines))
+        arrays = {name: np.ones(length) if name == "xs" else np.ones(()) for name in derived.zeros()}
+        lines.append(len(trace_program(derived.plan, arrays, derived.circuit.values, rule_of=with_loops(1)).lines))
     assert lines[0] == lines[1]
 
 

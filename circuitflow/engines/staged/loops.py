@@ -91,11 +91,10 @@ class Loop:
     def _go_in_arrays(self, operands: Mapping[str, Any], length: int, stacks: Mapping[str, Any]) -> dict[str, Any]:
         """The last carries, by output; fills in the stacks."""
         now, over = dict(operands), [(name, operands[name]) for name in self._over]
-        names = list(self._in_arrays.program.outputs)
         for t in reversed(range(length)) if self._from_end else range(length):
             for name, stack in over:
                 now[name] = stack[t]
-            outputs = dict(zip(names, self._in_arrays(now), strict=True))
+            outputs = self._in_arrays(now)
             for name, stack in stacks.items():
                 stack[t] = outputs[name]
             for name, output in self._carry.items():
