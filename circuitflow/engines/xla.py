@@ -12,6 +12,7 @@ from circuitflow.engines.barriers import as_written
 from circuitflow.engines.columns import Argument, bind_one_row, in_memory, in_words, is_column, keyed, parted
 from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.processes import refuse_fork
+from circuitflow.engines.program.trace import origin
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError, MissingExtraError
 from circuitflow.gates.special import Check, Namespace
@@ -85,7 +86,7 @@ class Jitted(CompiledFunction):
                 values, gradients, checks = self._compiled[columns](
                     self._held | {key: array for key, array in arguments.items() if key in self._read})
             except GateError as error:
-                if isinstance(error.__cause__, self._jax.errors.JAXTypeError | self._jax.errors.JAXIndexError):
+                if isinstance(origin(error), self._jax.errors.JAXTypeError | self._jax.errors.JAXIndexError):
                     raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which "
                                      "the engine jax does not know when it compiles; choose another engine") from None
                 raise

@@ -70,6 +70,14 @@ class JaxNumpy(OwnProducts):
             return ways[not is_finite](a, b)
         return import_module("jax.lax").cond(is_finite, *ways, a, b)
 
+    def scan(self, step: Any, carry: Any, stacks: Any, *, reverse: bool) -> tuple[Any, Any]:
+        """`step(carry, position of each stack)` at every position gives the next carry, and results that are stacked.
+
+        The carry, the stacks and the results are arrays in tuples, lists and mappings; the step is compiled once.
+        """
+        last: tuple[Any, Any] = import_module("jax.lax").scan(step, carry, stacks, reverse=reverse)
+        return last
+
     def _with_nan(self, extreme: Any, x: Any, axes: Mapping[str, Any]) -> Any:
         if not self._jnp.issubdtype(x.dtype, self._jnp.floating):
             return extreme

@@ -14,7 +14,7 @@ from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.masked import Masked, plain
 from circuitflow.interpreter.passes import marked_sweep
 from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
-from circuitflow.interpreter.units import arrivals
+from circuitflow.interpreter.scans import arrivals
 from circuitflow.text import application
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, finish_records, name_gradients

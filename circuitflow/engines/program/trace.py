@@ -88,17 +88,21 @@ class Trace:
             with np.errstate(all="ignore"):
                 return rule(self.namespace, *operands, **attributes)
         except (TypeError, AttributeError, GateError) as error:
-            origin = _origin(error)
-            if isinstance(origin, Inseparable):
-                raise origin from None
-            if not isinstance(origin, TypeError | AttributeError):
+            first = origin(error)
+            if isinstance(first, Inseparable):
+                raise first from None
+            if not isinstance(first, TypeError | AttributeError):
                 raise
             del self.lines[start:]
             self._results_of = {key: entry for key, entry in self._results_of.items() if entry[0] < start}
             self.checks.clear()  # the one line makes its checks itself
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
-        return self._record(RuleCall(rule, np, **attributes), operands, {})
+        return self.call(RuleCall(rule, np, **attributes), operands)
+
+    def call(self, function: RuleCall, operands: Sequence[Any]) -> Any:
+        """The results of a function of arrays, which becomes a single line."""
+        return self._record(function, operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.
@@ -161,7 +165,7 @@ class Trace:
         return tuple(results) if several else results[0]
 
 
-def _origin(error: BaseException) -> BaseException:
+def origin(error: BaseException) -> BaseException:
     """The error of a gate inside of a unit, which the unit's error is raised from."""
     while isinstance(error, GateError) and error.__cause__ is not None:
         error = error.__cause__
@@ -251,6 +255,10 @@ class _NumPy(Namespace, OwnProducts):
         """`numpy.broadcast_to`, also to a named size."""
         here: Any = np.broadcast_to
         return self._trace.record(here, (x, shape), {}) if is_named(shape) else here(x, shape)
+
+    def called(self, function: RuleCall, operands: Sequence[Any]) -> Any:
+        """The results of a function of arrays, as one line."""
+        return self._trace.call(function, operands)
 
     def long_product(self, x: Any, y: Any) -> Any:
         """`circuitflow.gates.sums.in_parts` of values, as one line."""
