@@ -13,7 +13,7 @@ import circuitflow as cf
 from circuitflow.cli.arguments import ForwardOnly, Json, Options, Request, arrays, assigned_values, split, with_options
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
-from circuitflow.cli.table import TableRun, results, run_table
+from circuitflow.cli.table import TableRun, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
 from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
@@ -107,7 +107,7 @@ def command(
                                           split(keep) or [], defaults=defaults))
         return
     if fast:
-        result = _compiled(request, executor, engine, device, forward=forward)
+        result = _run_engine(request, executor, engine, device, forward=forward)
         if json:
             print_json(_as_object(request, executor, result, None))
         else:
@@ -163,20 +163,21 @@ class _Trace:
         self.had.add(name)
 
     @staticmethod
-    def _print(before: str, shown: str, style: str, after: str = "") -> None:
+    def _print(before: str, number_text: str, style: str, after: str = "") -> None:
         from rich.text import Text
 
-        console().print(Text.assemble(before, (shown, style), (after, "dim")), soft_wrap=True)
+        console().print(Text.assemble(before, (number_text, style), (after, "dim")), soft_wrap=True)
 
 
-def _compiled(request: Request, executor: cf.Executor, engine: str, device: str | None, *, forward: bool) -> cf.Result:
+def _run_engine(request: Request, executor: cf.Executor, engine: str, device: str | None, *,
+                forward: bool) -> cf.Result:
     """The outputs and gradients that a compiled engine computes."""
-    wrt = () if forward else request.wrt
-    plan = executor.plan(request.of, wrt)
-    answer = executor.compile(request.of, wrt, engine=engine, device=device)(request.inputs, upstream=request.upstream)
-    arrays = list(map(np.asarray, results(answer)))
-    values = dict(zip(plan.of, arrays, strict=False))
-    return cf.Result(request.circuit, values, values, dict(zip(plan.wrt, arrays[len(values):], strict=True)), [])
+    question = Question(executor, request.of, () if forward else request.wrt)
+    function = executor.function(question, engine, device)
+    answer = function.answer(*question.arguments(request.inputs, request.upstream, {}))
+    outputs, gradients = (dict(zip(references, map(np.asarray, arrays), strict=True))
+                          for references, arrays in zip((question.plan.of, question.plan.wrt), answer, strict=True))
+    return cf.Result(request.circuit, outputs, outputs, gradients, [])
 
 
 def _print_outputs(request: Request, result: cf.Result, *, full: bool) -> None:
@@ -190,9 +191,9 @@ def _print_outputs(request: Request, result: cf.Result, *, full: bool) -> None:
 
 def _print_sum(request: Request, result: cf.Result) -> None:
     """Say what the gradients are those of, where there are several outputs."""
-    summed = [name for name, value in result.outputs.items() if np.asarray(value).dtype.kind == "f"]
-    if len(summed) > 1 and result.gradients:
-        console().print(sum_of(summed, is_weighted=bool(request.upstream or request.circuit.upstream)), style="dim")
+    floats = [name for name, value in result.outputs.items() if np.asarray(value).dtype.kind == "f"]
+    if len(floats) > 1 and result.gradients:
+        console().print(sum_of(floats, is_weighted=bool(request.upstream or request.circuit.upstream)), style="dim")
 
 
 def _derivative(request: Request, *, jacobian: bool, jvp: list[str]) -> cf.Result:
@@ -202,13 +203,13 @@ def _derivative(request: Request, *, jacobian: bool, jvp: list[str]) -> cf.Resul
         if request.wrt:
             raise InputError("--jvp names what moves; leave out --wrt")
         tangents = arrays(jvp, "--jvp", request.circuit)
-        derived = cf.jvp(request.circuit, request.of, list(tangents))
+        circuit = cf.jvp(request.circuit, request.of, list(tangents))
     else:
-        derived = (cf.jacobian if jacobian else cf.hessian)(request.circuit, request.of, request.wrt)
+        circuit = (cf.jacobian if jacobian else cf.hessian)(request.circuit, request.of, request.wrt)
     # A parameter inside a call is one of the circuit here.
     inputs = {name.replace("/", "_"): value for name, value in request.inputs.items()}
     inputs |= {f"{name.replace('/', '_').replace('.', '_')}_dot": value for name, value in tangents.items()}
-    return cf.Executor(derived).forward(inputs, track=track)
+    return cf.Executor(circuit).forward(inputs, track=track)
 
 
 def _as_object(request: Request, executor: cf.Executor, result: cf.Result, values: list[str] | None) -> dict[str, Any]:
@@ -229,7 +230,7 @@ def _print(result: cf.Result, *, full: bool) -> None:
     forks: dict[str, list[cf.Contribution]] = {}
     for contribution in result.contributions:
         forks.setdefault(contribution.source, []).append(contribution)
-    forks = {name: sent for name, sent in forks.items() if len(sent) > 1}
+    forks = {name: branches for name, branches in forks.items() if len(branches) > 1}
     # A column without entries is left out.
     columns = [("node", ""), ("gate", "dim"), ("value", "right green"),
                *([("gradient", "right red")] if result.gradients else []),

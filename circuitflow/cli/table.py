@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from circuitflow.cli.output import form_of
 from circuitflow.cli.progress import track
 from circuitflow.cli.text import sum_of
 from circuitflow.document.output import writer
+from circuitflow.engines.contract import CompiledFunction
 from circuitflow.errors import CircuitflowError, GateError, InputError
 from circuitflow.interpreter.plan import output_of
 from circuitflow.interpreter.question import Question
@@ -28,8 +31,8 @@ from circuitflow.text import printable
 _LINES = 2**16
 """Lines that are converted to text at a time; more are slower."""
 
-BatchFunction = Callable[[Batch, Mapping[str, Any]], list[Any]]
-"""From a batch, and upstream gradients that are the same in every row, to a column for every output and gradient."""
+BatchFunction = Callable[[Batch], Sequence[Any]]
+"""From a batch to a column for every output and gradient."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +69,22 @@ def run_table(table: str, output: str, run: TableRun) -> None:
         MissingExtraError: pyarrow is needed and not installed.
     """
     circuit, plan, types = run.executor.circuit, run.question.plan, _result_types(run)
-    shown = "standard input" if table == "-" else printable(table, 1000)
-    function = _over_rows(run, shown)
-    with refuse_damage(shown), ExitStack() as stack:
-        reader = open_table(table, shown, circuit.limits, stack)
-        selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, shown,
+    place = "standard input" if table == "-" else printable(table, 1000)
+    function = _over_rows(run, place)
+    with refuse_damage(place), ExitStack() as stack:
+        reader = open_table(table, place, circuit.limits, stack)
+        selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, place,
                                           defaults=run.defaults)
         if unread:
-            print(f"note: {shown}: no input takes {unread}", file=sys.stderr)
-        summed = [name for name in plan.of if types[name].startswith("float")]
-        if len(summed) > 1 and plan.wrt:
-            weighted = bool(run.upstream or circuit.upstream)
-            print(f"note: {sum_of(summed, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
-        kept = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
-        with _writer(output, {**kept, **types}) as write:
-            for batch in track(reader.batches(selection), f"rows of {shown}", reader.total):
-                columns = zip(function(batch, run.upstream), types.values(), strict=True)
+            print(f"note: {place}: no input takes {unread}", file=sys.stderr)
+        floats = [name for name in plan.of if types[name].startswith("float")]
+        if len(floats) > 1 and plan.wrt:
+            is_weighted = bool(run.upstream or circuit.upstream)
+            print(f"note: {sum_of(floats, is_weighted=is_weighted)}; --of chooses one", file=sys.stderr)
+        copies = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
+        with _writer(output, {**copies, **types}) as write:
+            for batch in track(reader.batches(selection), f"rows of {place}", reader.total):
+                columns = zip(function(batch), types.values(), strict=True)
                 write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
 
 
@@ -106,41 +109,34 @@ def _result_types(run: TableRun) -> dict[str, str]:
 
 # Rows -----------------------------------------------------------------------------------------------------------------
 
-
 def _over_rows(run: TableRun, table: str) -> BatchFunction:
     """The function for a batch: by an engine that takes all rows at once if there is one, else row by row.
 
     No engine takes rows of losses, reductions and arrays inside a circuit.
     """
-    of, wrt = run.question.of, run.question.wrt
+    make = partial(run.executor.function, run.question, run.engine, run.device)
+    inputs, upstream = run.question.arguments(run.inputs, run.upstream, {})
     try:
-        at_once = run.executor.vmap(of, wrt, engine=run.engine, device=run.device)
+        at_once = make(over_rows=True)
     except (InputError, GateError) as reason:
-        one = run.executor.compile(of, wrt, engine=run.engine, device=run.device)
+        one = make()
         logging.getLogger("circuitflow").info("row by row: %s", reason)
-        return lambda batch, upstream: _one_by_one(one, batch, run.inputs, upstream, table)
-    return lambda batch, upstream: results(at_once({**run.inputs, **batch.inputs}, upstream=upstream))
+        return lambda batch: _one_by_one(one, batch, inputs, upstream, table)
+    return lambda batch: [*chain(*at_once.answer({**inputs, **batch.inputs}, upstream))]
 
 
-def _one_by_one(one: Callable[..., Any], batch: Batch, inputs: Mapping[str, Any], upstream: Mapping[str, Any],
-                table: str) -> list[Any]:
+def _one_by_one(one: CompiledFunction, batch: Batch, inputs: Mapping[str, Any], upstream: Mapping[str, Any],
+                table: str) -> Sequence[Any]:
     rows = []
     for i, values in enumerate(zip(*(column.tolist() for column in batch.inputs.values()), strict=True)):
         try:
-            rows.append(results(one({**inputs, **dict(zip(batch.inputs, values, strict=True))}, upstream=upstream)))
+            rows.append([*chain(*one.answer({**inputs, **dict(zip(batch.inputs, values, strict=True))}, upstream))])
         except CircuitflowError as error:
             raise type(error)(f"{table}: row {batch.first + i}: {error}") from None
     return list(zip(*rows, strict=True))
 
 
-def results(answer: tuple[Any, dict[str, Any]]) -> list[Any]:
-    """The outputs, then the gradients, that a compiled function returns."""
-    value, gradients = answer
-    return [*(value.values() if isinstance(value, dict) else [value]), *gradients.values()]
-
-
 # Writing --------------------------------------------------------------------------------------------------------------
-
 
 @contextmanager
 def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
@@ -149,12 +145,9 @@ def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequenc
     The kind of a column is a dtype, an Arrow type, or None for text.
     """
     form = form_of(output, [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")], "a table", "csv")
-    if output == "-":
-        with _csv(sys.stdout.buffer, list(kinds)) as write:
-            yield write
-        return
     if form == "csv":
-        with writer(output) as file, _csv(file, list(kinds)) as write:
+        target = nullcontext(sys.stdout.buffer) if output == "-" else writer(output)
+        with target as file, _csv(file, list(kinds)) as write:
             yield write
         return
     need_arrow(printable(output, 1000))

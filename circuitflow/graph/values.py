@@ -12,7 +12,7 @@ from circuitflow.document.limits import Budget
 from circuitflow.document.model import ConstantNode, InputNode, ParameterNode, Value
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.tensors import Array, TensorFiles
-from circuitflow.document.values import announced, to_array
+from circuitflow.document.values import announce, to_array
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Shape, allows, show
 from circuitflow.graph.bodies import Definition
@@ -47,25 +47,25 @@ class Datum(NamedTuple):
 def read_values(values: Mapping[K, Datum], files: TensorFiles, faults: Faults) -> dict[K, Array] | None:
     """Read-only arrays, without those at fault; None, before the first is made, if together they exceed the limits."""
     budget = Budget(files.limits)
-    refused = set()
+    refusals = set()
     for key, item in values.items():
         if not isinstance(item.value, Model):
             continue
         try:
-            ahead = announced(item.value, dtype=item.dtype, default=item.default, folder=item.source.folder,
-                              files=files)
+            ahead = announce(item.value, dtype=item.dtype, default=item.default, folder=item.source.folder,
+                             files=files)
             if ahead is not None and item.output is not None:
                 _expect(item.output, ahead.shape, item.output.dtype)
         except ValueFaultError as fault:
             _note(item, faults, str(fault), *fault.path)
-            refused.add(key)
+            refusals.add(key)
         else:
             if ahead is not None and (message := budget.spend(ahead.shape, ahead.dtype)):
                 _note(item, faults, message, ahead.key)
                 return None
     arrays = {}
     for key, item in values.items():
-        if key in refused:
+        if key in refusals:
             continue
         try:
             array = to_array(item.value, dtype=item.dtype, default=item.default, folder=item.source.folder, files=files)
