@@ -11,7 +11,7 @@ import numpy as np
 
 import circuitflow as cf
 
-FOLDER = Path(__file__).parent.parent / "tests/fit/nist"
+FOLDER = Path(__file__).parent.parent / "tests/fitting/nist"
 
 _GAUSS = "b1*exp(-b2*x) + b3*exp(-((x - b4)**2)/b5**2) + b6*exp(-((x - b7)**2)/b8**2)"
 _LANCZOS = "b1*exp(-b2*x) + b3*exp(-b4*x) + b5*exp(-b6*x)"
