@@ -23,6 +23,10 @@ from circuitflow.fitting.weights import Comparison, Weighted, comparison, weight
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing
 
+_KEYS = {"data", "columns", "residuals", "sigma", "loss", "reduction", "method", "tolerance", "max_evaluations", "seed",
+         "result"}
+"""What least squares take of a document's fit. Residuals that the caller names replace its loss, with the reduction."""
+
 
 @checked
 def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
@@ -65,6 +69,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         GateError: a gate could not be applied.
     """
     stated = circuit.document.fit or Fit()
+    _check_keys(stated)
     residuals = residuals or stated.residuals or _only_output(circuit, stated)
     sigma = sigma or ({"column": stated.sigma.column} if isinstance(stated.sigma, Column) else stated.sigma)
     columns = {**(stated.columns or {}), **(columns or {})}
@@ -112,6 +117,14 @@ def _result(circuit: Circuit, problem: SumOfSquares, outcome: Any, name: str, co
                      outcome.status, outcome.converged, outcome.steps, reduced.objective, problem.evaluations,
                      problem.data.rows, warnings, errors.covariance, errors.standard_errors, good, compares,
                      problem.engine)
+
+
+def _check_keys(stated: Fit) -> None:
+    """Refuse keys that least squares do not take: to pass over a constraint would give a wrong answer."""
+    others = [name for name, value in stated if name not in _KEYS and value is not None]
+    if others:
+        raise InputError(f"the document's fit has {listing(others)}, which least squares do not take; remove "
+                         f"{'it' if len(others) == 1 else 'them'}")
 
 
 def _only_output(circuit: Circuit, stated: Fit) -> str:

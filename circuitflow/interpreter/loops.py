@@ -38,7 +38,7 @@ class Loop(NamedTuple):
         over: inputs that take a position at a time.
         from_end: whether the last position comes first.
         every: how many positions there are for a carry that is kept.
-        targets: inputs whose gradients are asked for.
+        targets: inputs that receive a gradient.
     """
 
     application: Application

@@ -164,3 +164,21 @@ def test_a_file_that_changes_between_passes_is_refused(circuit, tmp_path):
         path.write_text(text + "9,9\n", encoding="utf-8")
     with pytest.raises(cf.InputError, match="rows.csv: the file was changed while it was read; fit again when"):
         cf.fit(circuit, path, callback=grow)
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("constraints", {"r": "nonnegative"}), ("starts", 3), ("batch_size", 2), ("epochs", 5),
+    ("schedule", {"name": "cosine"}), ("validation", {"fraction": 0.5})])
+def test_what_a_document_says_is_never_left_out_without_a_word(circuit, key, value):
+    document = json.loads(cf.dumps(circuit)) | {"circuitflow": "1.1", "fit": {"residuals": "r", key: value}}
+    with pytest.raises(cf.InputError, match=f"^the document's fit has '{key}', which least squares do not take; remove it$"):
+        cf.fit(cf.loads(json.dumps(document)), GOOD)
+
+
+def test_every_key_of_a_fit_is_used_or_refused(circuit):
+    from circuitflow.document.fit import Fit
+    from circuitflow.fitting.fit import _KEYS
+
+    refused = {"constraints", "starts", "batch_size", "epochs", "schedule", "validation"}
+    assert _KEYS | refused == set(Fit.model_fields)
+    assert not _KEYS & refused

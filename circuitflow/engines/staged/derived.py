@@ -28,7 +28,7 @@ class Derived:
 
     Attributes:
         question: the question.
-        circuit: the circuit of values and gradients; the primal where no gradient is asked for.
+        circuit: the circuit of values and gradients; the primal where the question has no gradient.
         plan: its schedule, as a forward pass. Its sources are among those of the question, and upstream gradients.
         inputs: id of an input or parameter → id in the gradient circuit.
         upstream: output → input for its upstream gradient. A scalar output has none unless the document gives one, or
