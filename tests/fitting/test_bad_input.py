@@ -171,7 +171,8 @@ def test_a_file_that_changes_between_passes_is_refused(circuit, tmp_path):
     ("schedule", {"name": "cosine"}), ("validation", {"fraction": 0.5})])
 def test_what_a_document_says_is_never_left_out_without_a_word(circuit, key, value):
     document = json.loads(cf.dumps(circuit)) | {"circuitflow": "1.1", "fit": {"residuals": "r", key: value}}
-    with pytest.raises(cf.InputError, match=f"^the document's fit has '{key}', which least squares do not take; remove it$"):
+    message = f"^the document's fit has '{key}', which least squares do not take; remove it$"
+    with pytest.raises(cf.InputError, match=message):
         cf.fit(cf.loads(json.dumps(document)), GOOD)
 
 
