@@ -109,7 +109,7 @@ class Constraints:
                                  "give other values to start from")
 
     def violation(self, x: Vector) -> float:
-        """The largest violation: how far below 0, or from 0, an element is."""
+        """The largest violation: how far below 0, or from 0, an element is; infinite where one is not a number."""
         worst = 0.0
         with np.errstate(all="ignore"):
             for part in self.parts:

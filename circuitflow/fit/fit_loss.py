@@ -98,7 +98,7 @@ class LossFit:
         if hessian is not None and np.isfinite(hessian).all():
             bent = spectrum(hessian[np.ix_(free, free)])
             warnings += findings.of_hessian(parameters, bent, free)
-            warnings += findings.of_scales(parameters, np.sqrt(np.maximum(np.diag(hessian), 0)))
+            warnings += findings.of_scales(parameters.names, np.sqrt(np.maximum(np.diag(hessian), 0)))
             if self.likelihood:
                 covariance = np.full_like(hessian, np.nan)
                 whole = problem.data.rows if self.reduction == "mean" else 1
@@ -107,7 +107,9 @@ class LossFit:
                     covariance[np.ix_(free, free)] = half @ half.T / whole
                 errors = np.sqrt(np.diag(covariance))
         else:
-            warnings += findings.of_scales(parameters, np.abs(problem.gradient(parameters.start)))
+            slope = problem.gradient(parameters.start)
+            norms = np.array([np.linalg.norm(slope[part]) for part in parameters.slices()])
+            warnings += findings.of_scales(parameters.ids, norms)
         return FitResult(circuit, parameters, problem.data, x, ~free, self.name, outcome.status, outcome.converged,
                          outcome.steps, problem.objective(x), problem.evaluations, problem.data.rows, tuple(warnings),
                          covariance, errors, engine=problem.engine)

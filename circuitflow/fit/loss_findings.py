@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -35,17 +35,17 @@ def of_hessian(parameters: Parameters, bent: Spectrum, free: Mask) -> Iterator[s
         way = way / way[np.argmax(np.abs(way))]
         terms = [(names[i], way[i]) for i in np.argsort(-np.abs(way), kind="stable") if abs(way[i]) > 1e-6]
         moves = ", ".join(few((f"'{name}' by {size:+.4g}" for name, size in terms), 6))
-        what = ("falls: the end is a saddle" if value < -bent.zero else
+        what = ("falls further" if value < -bent.zero else
                 "stays as it is, to the second order: it is not determined; freeze one of them, or take it out")
         yield f"the Hessian is not positive definite; when one moves {moves}, the loss {what}"
 
 
-def of_scales(parameters: Parameters, slopes: Vector) -> Iterator[str]:
-    """Slopes, or roots of curvatures, of very different sizes; those of 0 do not count."""
+def of_scales(names: Sequence[str], slopes: Vector) -> Iterator[str]:
+    """Slopes, or roots of curvatures, by name, of very different sizes; those of 0 do not count."""
     some = np.flatnonzero(slopes > 0)
     if some.size > 1:
         large, small = some[np.argmax(slopes[some])], some[np.argmin(slopes[some])]
         if slopes[large] > APART * slopes[small]:
             yield (f"the loss changes {slopes[large] / slopes[small]:.0e} times as much with parameter "
-                   f"'{parameters.names[large]}' as with '{parameters.names[small]}'; measure them, or the data, in "
+                   f"'{names[large]}' as with '{names[small]}'; measure them, or the data, in "
                    "other units")

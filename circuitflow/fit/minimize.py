@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.optimize import Bounds, OptimizeResult, differential_evolution, dual_annealing, minimize
+from scipy.optimize import Bounds, OptimizeResult, differential_evolution, dual_annealing, lsq_linear, minimize
 
-from circuitflow.errors import InputError
+from circuitflow.errors import CircuitflowError, InputError
 from circuitflow.fit.constraints import Constraints
 from circuitflow.fit.descent import FEASIBLE, Descent
 from circuitflow.fit.driver import Exhausted
@@ -19,13 +21,13 @@ from circuitflow.fit.newton import newton
 from circuitflow.fit.outcome import Outcome, Settings
 from circuitflow.fit.parameters import Parameters, Vector
 from circuitflow.fit.problem import Problem
-from circuitflow.text import listing
+from circuitflow.text import listing, printable
 
 EVALUATIONS = 10_000
 """The most evaluations, unless another number is given; of a global method a hundred times as many."""
 
-FAR = 1e15
-"""How many times its start an element moves where a function has no minimum."""
+FAR = 1e9
+"""How many times its start an element moves where a function has no minimum, unless a method converges there."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=1)]
@@ -128,6 +130,9 @@ GLOBAL: Mapping[str, Traits] = {
 }
 """SciPy's global methods; they need bounds on both sides."""
 
+ACTIVE = 1e-6
+"""An inequality is active within this distance from 0, and a gradient of this size relative to others counts as 0."""
+
 DEFAULT = Traits(bounds=True, constraints=True)
 
 
@@ -152,7 +157,7 @@ def check_traits(name: str, parameters: Parameters, constraints: Constraints | N
                              f"'{parameters.names[int(np.argmin(ends))]}' is open; give it a lower and an upper bound")
 
 
-def local(name: str) -> Any:
+def local(name: str) -> Callable[..., Outcome]:
     """The function of one of SciPy's local methods, as it is: no polish."""
     def function(problem: Problem, options: _Options, settings: Settings,
                  constraints: Constraints | None = None) -> Outcome:
@@ -184,7 +189,7 @@ def automatic(problem: Problem, options: NoOptions, settings: Settings,
         return _exhausted(descent, tuple(words))
 
 
-def globally(name: str) -> Any:
+def globally(name: str) -> Callable[..., Outcome]:
     """The function of one of SciPy's global methods, followed by the default method from its end."""
     def function(problem: Problem, options: GlobalOptions, settings: Settings,
                  constraints: Constraints | None = None) -> Outcome:
@@ -208,22 +213,21 @@ def globally(name: str) -> Any:
 def _unconstrained(descent: Descent, start: Vector, settings: Settings, words: list[str]) -> Outcome:
     tolerance = settings.tolerance or 1e-10
     x = start
-    status = ""
     for _ in range(3):
         before = descent.evaluations
         result = _run(descent, "L-BFGS-B", x, tolerance, {})
         words.append(f"L-BFGS-B: {descent.evaluations - before} evaluations")
-        if (status := _no_minimum(descent, descent.best)):
-            return Outcome(descent.best, False, status, tuple(words))
         end = newton(descent, np.asarray(result.x, np.float64), tolerance)
         words += end.words
         x = end.x
         if end.escape is None:
             lost = "not converged: the gradient is not small, and no step goes lower"
-            return Outcome(x, end.converged, "converged" if end.converged else lost, tuple(words))
+            status = "converged" if end.converged else _no_minimum(descent, x) or lost
+            return Outcome(x, end.converged, status, tuple(words))
         words.append("left a saddle along a direction of negative curvature")
         x = end.escape
-    return Outcome(descent.best, False, "not converged: the Hessian is negative wherever a method ended", tuple(words))
+    lost = "not converged: the Hessian is negative wherever a method ended"
+    return Outcome(descent.best, False, _no_minimum(descent, descent.best) or lost, tuple(words))
 
 
 def _constrained(descent: Descent, settings: Settings, words: list[str]) -> Outcome:
@@ -234,10 +238,37 @@ def _constrained(descent: Descent, settings: Settings, words: list[str]) -> Outc
         result = _run(descent, name, x, settings.tolerance or (1e-14 if name == "SLSQP" else 1e-10), {})
         words.append(f"{name}: {descent.evaluations - before} evaluations")
         success, status, _ = _end(descent, name, result)
-        if success:
-            return Outcome(np.asarray(result.x, np.float64), True, status, tuple(words))
+        end = np.asarray(result.x, np.float64)
+        if success or _is_stationary(descent, end):
+            return Outcome(end, True, "converged", tuple(words))
         x = descent.best
     return Outcome(descent.best, False, status, tuple(words))
+
+
+def _is_stationary(descent: Descent, x: Vector) -> bool:
+    """Whether a point satisfies the constraints and the conditions of Karush, Kuhn and Tucker for a minimum.
+
+    There the gradient is a combination of the slopes of constraints and bounds that are active, with multipliers that
+    are not negative for inequalities.
+    """
+    constraints, parameters = descent.constraints, descent.problem.parameters
+    assert constraints is not None  # noqa: S101
+    if not constraints.violation(x) <= FEASIBLE:
+        return False
+    units = np.eye(x.size)
+    near = ACTIVE * np.maximum(np.abs(x), 1)
+    slopes = [units[x - parameters.lower <= near], -units[parameters.upper - x <= near]]
+    signs = [np.zeros(sum(map(len, slopes)))]
+    for part in constraints.parts:
+        zero = part.kind == "zero"
+        active = part.jacobian(x)[np.abs(part.values(x)) <= (np.inf if zero else ACTIVE)]
+        slopes.append(active)
+        signs.append(np.full(len(active), -np.inf if zero else 0.0))
+    slope, matrix = descent.gradient(x), np.concatenate(slopes).T
+    if not matrix.size:
+        return False
+    rest = slope - matrix @ lsq_linear(matrix, slope, (np.concatenate(signs), np.inf), tol=1e-14).x
+    return bool(np.linalg.norm(rest) <= ACTIVE * np.linalg.norm(slope))
 
 
 def _run(descent: Descent, name: str, start: Vector, tolerance: float | None,
@@ -249,7 +280,7 @@ def _run(descent: Descent, name: str, start: Vector, tolerance: float | None,
         slope = float(np.max(np.abs(descent.gradient(start)), initial=0.0))
         options |= {"maxfun": 10**9, "maxiter": 10**9}
         if tolerance is not None:
-            options |= {"ftol": tolerance, "gtol": min(tolerance * slope, 1e-5)}
+            options |= {"ftol": tolerance * min(abs(descent.value(start)), 1.0), "gtol": min(tolerance * slope, 1e-5)}
     else:
         options["maxiter"] = 10_000
     if traits.curvature:
@@ -259,7 +290,7 @@ def _run(descent: Descent, name: str, start: Vector, tolerance: float | None,
     if descent.constraints is not None:
         keys["constraints"] = (descent.constraints.for_slsqp() if name == "SLSQP" else
                                descent.constraints.for_trust_region())
-    with np.errstate(all="ignore"):
+    with _quiet(name):
         return minimize(descent.value, np.clip(start, parameters.lower, parameters.upper), method=name,
                         jac=descent.gradient, tol=None if name == "L-BFGS-B" else tolerance, options=options, **keys)
 
@@ -269,23 +300,39 @@ def _search(descent: Descent, name: str, settings: Settings, stated: dict[str, A
     ends = Bounds(parameters.lower, parameters.upper)
     random = np.random.default_rng(settings.seed)
     if name == "dual_annealing":
-        return dual_annealing(descent.value_alone, list(zip(parameters.lower, parameters.upper, strict=True)),
-                              seed=random, x0=parameters.start, maxfun=10**9, **stated)
+        with _quiet(name):
+            return dual_annealing(descent.value_alone, list(zip(parameters.lower, parameters.upper, strict=True)),
+                                  seed=random, x0=parameters.start, maxfun=10**9, **stated)
     if isinstance(stated.get("mutation"), list):
         stated["mutation"] = tuple(stated["mutation"])
     if descent.constraints is not None:
         stated["constraints"] = descent.constraints.for_trust_region()
     if settings.tolerance is not None:
         stated["tol"] = settings.tolerance
-    return differential_evolution(descent.value_alone, ends, seed=random, x0=parameters.start, polish=False, **stated)
+    with _quiet(name):
+        return differential_evolution(descent.value_alone, ends, seed=random, x0=parameters.start, polish=False,
+                                      **stated)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Leaves out SciPy's warnings, and turns its refusal of an option into an error of ours."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except CircuitflowError:
+            raise
+        except ValueError as error:
+            raise InputError(f"method {name}: {printable(str(error))}") from error
 
 
 def _end(descent: Descent, name: str, result: OptimizeResult) -> tuple[bool, str, str]:
     """Whether a run ended at a minimum, why it ended, and what was done."""
     x = np.asarray(result.x, np.float64)
     success, status = bool(result.success) and math.isfinite(float(result.fun)), ""
-    if no_minimum := _no_minimum(descent, x):
-        success, status = False, no_minimum
+    if not success and (no_minimum := _no_minimum(descent, x)):
+        status = no_minimum
     elif descent.constraints is not None and (violation := descent.constraints.violation(x)) > FEASIBLE * 1e2:
         success, status = False, f"not converged: a constraint is violated by {violation:.3g} at the best point"
     else:
@@ -305,6 +352,8 @@ def _no_minimum(descent: Descent, x: Vector) -> str:
 
 
 def _exhausted(descent: Descent, words: tuple[str, ...]) -> Outcome:
+    if no_minimum := _no_minimum(descent, descent.best):
+        return Outcome(descent.best, False, no_minimum, words)
     fall = descent.fall()
     still = f", and the loss still falls: {fall:.1%} of its fall came in the last tenth of them" if fall > 1e-3 else ""
     return Outcome(descent.best, False, f"not converged: the {descent.evaluations} evaluations that were allowed are "
@@ -319,7 +368,3 @@ def _sentence(result: OptimizeResult) -> str:
     """SciPy's reason, as words within a sentence."""
     message = result.message if isinstance(result.message, str) else " ".join(map(str, result.message))
     return " ".join(message.split()).rstrip(".").lower()
-
-
-Function = Callable[[Problem, Any, Settings, Constraints | None], Outcome]
-"""Minimises a problem with options and settings, under constraints."""

@@ -145,7 +145,7 @@ def _by_products(descent: Descent, x: Vector, free: Mask, tolerance: float) -> E
     before = descent.evaluations
     size = float(np.linalg.norm(descent.gradient(x)[free]))
     first = float(np.linalg.norm(descent.gradient(parameters.start)[free]))
-    goal = max(tolerance, 1e-10) * first
+    goal = max(tolerance**1.5, 1e-15) * first
     words: tuple[str, ...] = ()
     if size > goal:
         result = minimize(lambda part: descent.value(whole(part)), x[free], method="trust-krylov", tol=goal,

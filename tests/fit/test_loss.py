@@ -146,14 +146,14 @@ HS71 = cf.new("f = a*d*(a + b + c) + c\nproduct = a*b*c*d - 25\nsquares = a*a + 
               outputs=["f", "product", "squares"])
 
 
-@pytest.mark.parametrize(("name", "digits"), [("auto", 6), ("SLSQP", 5), ("trust-constr", 4), (
-    "differential_evolution", 6)])
-def test_hock_and_schittkowski_71(name, digits):
-    """Hock and Schittkowski 1981, problem 71, with its published solution."""
-    found = cf.fit(HS71, loss="f", constraints={"product": "nonnegative", "squares": "zero"}, method=name,
+@pytest.mark.parametrize(("method", "digits"), [("auto", 7), ("SLSQP", 5), ("trust-constr", 4), (
+    {"name": "differential_evolution", "maxiter": 2}, 7)])
+def test_hock_and_schittkowski_71(method, digits):
+    """Hock and Schittkowski 1981, problem 71, with its solution, as published with Ipopt."""
+    found = cf.fit(HS71, loss="f", constraints={"product": "nonnegative", "squares": "zero"}, method=method,
                    bounds=dict.fromkeys("abcd", (1, 5)))
     assert found.converged
-    right = {"a": 1, "b": 4.742999, "c": 3.8211503, "d": 1.3794082}
+    right = {"a": 1, "b": 4.74299963, "c": 3.82114998, "d": 1.37940829}
     for element, value in right.items():
         assert found.values[element] == pytest.approx(value, rel=10.0**-digits)
     assert found.objective == pytest.approx(17.0140173, rel=10.0**-digits)
@@ -168,17 +168,118 @@ def test_a_constraint_of_every_row():
 
 
 RASTRIGIN = cf.new("f = 20 + x*x + y*y - 10*cos(6.283185307179586*x) - 10*cos(6.283185307179586*y)",
-                   {"x": 3.2, "y": -4.1}, parameters=["x", "y"])
+                   {"x": 2.2, "y": -2.1}, parameters=["x", "y"])
 """Rastrigin 1974: about a hundred minima within 5.12 of 0, the least of which is 0 at 0."""
 
 
-@pytest.mark.parametrize("keys", [{"method": "differential_evolution"}, {"method": "dual_annealing"}, {"starts": 150}],
+@pytest.mark.parametrize("keys", [{"method": "differential_evolution"}, {"method": "dual_annealing"}, {"starts": 80}],
                          ids=["evolution", "annealing", "starts"])
 def test_rastrigin(keys):
-    bounds = {"x": (-5.12, 5.12), "y": (-5.12, 5.12)}
-    assert cf.fit(RASTRIGIN, loss="f", bounds=bounds).objective > 20
+    bounds = dict.fromkeys("xy", (-2.5, 2.5) if "starts" in keys else (-5.12, 5.12))
+    assert cf.fit(RASTRIGIN, loss="f", bounds=bounds).objective > 1
     found = cf.fit(RASTRIGIN, loss="f", bounds=bounds, seed=1, **keys)
     np.testing.assert_allclose(found.x, 0, atol=1e-8)
     again = cf.fit(RASTRIGIN, loss="f", bounds=bounds, seed=1, **keys)
     assert again.x.tolist() == found.x.tolist()
     assert again.evaluations == found.evaluations
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_the_unit_of_the_loss_does_not_matter(scale):
+    circuit = cf.new("f = s*((1 - x)**2 + 100*(y - x*x)**2)", {"x": -1.2, "y": 1.0, "s": scale}, parameters=["x", "y"])
+    np.testing.assert_allclose(cf.fit(circuit, loss="f").x, 1, rtol=1e-12)
+
+
+def test_many_parameters_are_polished_by_products_with_the_hessian():
+    circuit = cf.new("f = reduce_sum((w - 1)**4) + reduce_sum(w*w)", {"w": np.linspace(0, 3, 210).tolist()},
+                     parameters=["w"])
+    found = cf.fit(circuit, loss="f")
+    root = np.roots([4, -12, 14, -4])  # 4 (w - 1)³ + 2 w = 0
+    np.testing.assert_allclose(found.x, root[np.isreal(root)].real[0], rtol=1e-7)
+    assert "trust-krylov" in found.steps[-1]
+
+
+def test_a_saddle_is_left():
+    circuit = cf.new("f = x*x - y*y + y**4", {"x": 1.0, "y": 0.0}, parameters=["x", "y"])
+    found = cf.fit(circuit, loss="f")
+    assert found.objective == pytest.approx(-0.25)
+    assert "left a saddle" in found.steps[1]
+
+
+def test_a_bound_holds():
+    found = cf.fit(ROSENBROCK, loss="f", bounds={"x": (None, 0.5)})
+    np.testing.assert_allclose(found.x, [0.5, 0.25], rtol=1e-13)
+    assert found.held.tolist() == [True, False]
+    assert found.warnings == ("parameter 'x' ends at its upper bound 0.5: the loss falls beyond it",)
+
+
+@pytest.mark.parametrize(("expression", "start", "keys", "words"), [
+    ("f = a + 0*b", {"a": 1.0, "b": 1.0}, {}, "the loss falls as far as parameter 'a' goes"),
+    ("f = (a + b - 1)**2", {"a": 1.0, "b": 2.0}, {}, "when one moves 'a' by +1, 'b' by -1, the loss stays as it is"),
+    ("f = (a - 1)**2 + (b*10000000 - 3)**2", {"a": 3.0, "b": 1.0}, {}, "1e+07 times as much with parameter 'b'"),
+    ("f = (1 - a)**2 + 100*(b - a*a)**2", {"a": -1.2, "b": 1.0}, {"max_evaluations": 15}, "the loss still falls"),
+    ("f = a*a + b", {"a": 1.0, "b": 1.0}, {"bounds": {"b": (-1, 2)}, "constraints": {"f": "zero"}, "method": "SLSQP",
+                                           "max_evaluations": 1}, "used up")])
+def test_what_a_careful_reader_would_notice(expression, start, keys, words):
+    found = cf.fit(cf.new(expression, start, parameters=list(start)), loss="f", **keys)
+    assert any(words in warning for warning in found.warnings), found.warnings
+
+
+def test_constraints_that_exclude_one_another_are_named():
+    circuit = cf.new("f = x*x\nc = x - 2\nd = -x", {"x": 1.0}, parameters=["x"], outputs=["f", "c", "d"])
+    found = cf.fit(circuit, loss="f", constraints={"c": "nonnegative", "d": "nonnegative"}, max_evaluations=300)
+    assert not found.converged
+
+
+def test_the_document_says_how_a_loss_is_minimised(sample):
+    document = json.loads(cf.dumps(normal()))
+    document |= {"circuitflow": "1.1", "fit": {"loss": "l", "reduction": "sum", "constraints": {"m": "nonnegative"},
+                                               "starts": 2, "seed": 7, "method": {"name": "SLSQP"},
+                                               "tolerance": 1e-12, "max_evaluations": 200}}
+    found = cf.fit(cf.loads(json.dumps(document)), sample)
+    assert found.method == "SLSQP"
+    assert found.steps[0].startswith("2 starts, drawn by seed 7")
+    assert found.objective == pytest.approx(50*(0.5 + np.log(sample["y"].std())), rel=1e-9)
+    assert cf.fit(cf.loads(json.dumps(document)), sample, reduction="mean", method="auto", constraints={},
+                  starts=1).objective == pytest.approx(found.objective / 50, rel=1e-9)
+
+
+BOX = dict.fromkeys("xy", (-2, 2))
+
+
+@pytest.mark.parametrize(("keys", "words"), [
+    ({"loss": "g"}, "loss: there is no node 'g'"),
+    ({"loss": "f", "residuals": "f"}, "exclude one another"),
+    ({"loss": "f", "sigma": "f"}, "sigma goes with residuals"),
+    ({"residuals": "f", "constraints": {"f": "zero"}}, "constraints goes with a loss"),
+    ({"loss": "f", "reduction": "max"}, "reduction is \"max\""),
+    ({"loss": "f", "constraints": {"q": "zero"}}, "constraints: there is no node 'q'"),
+    ({"loss": "f", "constraints": {"f": "positive"}}, "'f' is \"positive\"; expected \"nonnegative\" or \"zero\""),
+    ({"loss": "f", "constraints": {"f": "zero"}, "method": "L-BFGS-B"}, "takes no constraints; take one that does: "
+                                                                      "'smooth', 'SLSQP'"),
+    ({"loss": "f", "bounds": BOX, "method": "trust-exact"}, "takes no bounds; take one that does: 'smooth'"),
+    ({"loss": "f", "bounds": {"x": (0, 1)}, "start": {"x": 0.5}, "method": "dual_annealing"}, "parameter 'y' is open"),
+    ({"loss": "f", "bounds": BOX, "starts": 3, "method": "dual_annealing"}, "leave starts out"),
+    ({"loss": "f", "bounds": BOX, "method": {"name": "differential_evolution", "strategy": "no"}}, "mutation strategy"),
+    ({"loss": "f", "method": {"name": "trust-krylov", "initial_trust_radius": 1e9}}, "initial trust radius"),
+    ({"loss": "f", "method": {"name": "L-BFGS-B", "maxcro": 3}}, "did you mean 'maxcor'"),
+    ({"loss": "f", "method": "lm"}, "the method lm is for least squares"),
+    ({"loss": "f", "starts": 0}, "starts is 0")])
+def test_bad_options_are_named(keys, words):
+    with pytest.raises(cf.InputError) as error:
+        cf.fit(ROSENBROCK, **keys)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(("expression", "start", "data", "words"), [
+    ("l = w*w", {"w": [1.0, 2.0]}, None, "'l' has shape (2,); expected ()"),
+    ("l = log(a)", {"a": -1.0}, None, "'l' is nan at the start, a = -1"),
+    ("l = sqrt(a)", {"a": 0.0}, None, "the derivative of 'l' by 'a' is inf at the start"),
+    ("l = log(a*t)", {"a": 1.0}, {"t": [1.0, -2.0]}, "'l' is nan in row 2 at the start"),
+    ("l = (y - a)**2", {"a": 1.0}, {"y": []}, "there are no rows"),
+    ("l = (y - a)**2", {"a": 1.0}, None, "there is no column for input 'y'"),
+    ("l = cast(a, dtype='int64')", {"a": 1.0}, None, "'l' is int64; expected floating-point numbers")])
+def test_bad_losses_and_data_are_named(expression, start, data, words):
+    with pytest.raises(cf.InputError) as error:
+        cf.fit(cf.new(expression, start, parameters=list(start)), data, loss="l")
+    assert words in str(error.value)
