@@ -1,0 +1,258 @@
+"""Sums of squares of residuals: values, exact Jacobians, and their reduction by orthogonal transformations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.linalg.lapack import dgeqrf
+
+from circuitflow.engines.columns import in_blocks
+from circuitflow.errors import InputError
+from circuitflow.fitting.data import Block, Data
+from circuitflow.fitting.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
+from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.parameters import Parameters, Vector
+from circuitflow.fitting.problem import Matrix, Problem, find_type
+from circuitflow.fitting.robust import ROBUST, Robust
+from circuitflow.graph.circuit import Circuit
+from circuitflow.text import listing, nearest, printable
+
+LEAST = 1e-4
+"""The least weight of a squared residual in the linear model, beside the slope of the robust loss."""
+
+
+class Reduced(NamedTuple):
+    """A sum of squares and its linear model at a point, free of the number of rows.
+
+    With residuals r and Jacobian J of all rows, [J r] = Q [R c; 0 d] with orthogonal columns in Q, so that
+    ‖J p + r‖² = ‖R p + c‖² + d² for every step p. The condition number is that of J, not its square.
+
+    Attributes:
+        objective: ½ Σ r², or with a robust loss ½ s² Σ ρ((r/s)²).
+        triangle: R, of shape (size, size).
+        right: c, of shape (size,).
+        rest: d.
+        total: the number of residuals.
+    """
+
+    objective: float
+    triangle: Matrix
+    right: Vector
+    rest: float
+    total: int
+
+    @property
+    def gradient(self) -> Vector:
+        """The gradient of the objective, Jᵀ r."""
+        return np.asarray(self.triangle.T @ self.right)
+
+
+class SumOfSquares(Problem):
+    """Half the sum of the squares of residuals over all rows, or of a robust loss of them.
+
+    Attributes:
+        residuals_of: the reference of the residuals: a scalar or a tensor of every row, or an array of a batch.
+        robust: the loss of every residual; "linear" for squares.
+        scale: the residual at which the robust loss begins to count less than the square (SciPy's `f_scale`).
+    """
+
+    def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, residuals: str, *,
+                 robust: str = "linear", scale: float = 1.0, engine: str = "auto") -> None:
+        """Set up.
+
+        Raises:
+            InputError: an unknown reference, loss or engine, or a scale that is not positive.
+        """
+        super().__init__(circuit, parameters, data, engine)
+        self.shape = find_type(circuit, residuals, "residuals").shape
+        if robust not in ROBUST:
+            raise InputError(f"loss: there is no robust loss '{printable(robust, 60)}'{nearest(robust, ROBUST)}; there "
+                             f"are {listing(ROBUST)}")
+        if not 0 < scale < np.inf:
+            raise InputError(f"f_scale is {scale}; expected a finite number above 0")
+        self.residuals_of, self.robust, self.scale = residuals, robust, float(scale)
+        self._reduced: list[tuple[Vector, Reduced]] = []
+
+    def residuals(self, x: Vector) -> Vector:
+        """All residuals, row after row; float64 of shape (count,)."""
+        values = self.parameters.values(x)
+        return np.concatenate([np.ravel(self._value(block, values)[0][0]) for block in self.passes()],
+                              dtype=np.float64)
+
+    def jacobian(self, x: Vector) -> Matrix:
+        """Their exact derivatives by the parameters; float64 of shape (count, size)."""
+        return np.concatenate([slopes.T for _, slopes in self.blocks(x)])
+
+    def blocks(self, x: Vector) -> Iterator[tuple[Vector, Matrix]]:
+        """Block by block the residuals, of shape (count,), and their derivatives, of shape (size, count)."""
+        values = self.parameters.values(x)
+        for block in self.passes():
+            residuals, slopes = self._slopes(block, values)
+            yield residuals.astype(np.float64, copy=False), np.concatenate(slopes, dtype=np.float64)
+
+    def check_start(self) -> None:
+        """Refuse a start from which no method can go on.
+
+        Raises:
+            InputError: a residual or its derivative is not finite, or there are fewer residuals than free elements.
+        """
+        start = self.parameters.start
+        reduced = self.reduce(start)
+        if not (np.isfinite(reduced.triangle).all() and np.isfinite(reduced.right).all()):
+            values = self.parameters.values(start)
+            with np.errstate(all="ignore"):
+                for block in self.passes():
+                    residuals, slopes = self._slopes(block, values)
+                    if not np.isfinite(residuals).all():
+                        raise self._not_finite(block, residuals, residuals.size, "")
+                    for name, slope in zip(self.parameters.names, np.concatenate(slopes), strict=True):
+                        if not np.isfinite(slope).all():
+                            raise self._not_finite(block, slope, residuals.size, f"the derivative by '{name}' of ")
+        if reduced.total < self.parameters.size:
+            raise InputError(f"data: there are {reduced.total} residuals for {self.parameters.size} free parameters "
+                             f"({listing(self.parameters.names)}); expected as many or more; give more rows, or freeze "
+                             "parameters")
+
+    def _not_finite(self, block: Block, values: Vector, count: int, what: str) -> InputError:
+        place = int(np.argmax(~np.isfinite(values)))
+        row = block.first + place * block.rows // count + 1
+        start = ", ".join(f"{name} = {x:g}" for name, x in
+                          zip(self.parameters.names[:6], self.parameters.start, strict=False))
+        return InputError(f"residuals: {what}'{printable(self.residuals_of, 60)}' is {values[place]} in row {row} at "
+                          f"the start, {start}; give other values to start from, or take the row out")
+
+    def objective(self, x: Vector) -> float:
+        """½ Σ r², or the sum of the robust loss; from a forward pass alone."""
+        values = self.parameters.values(x)
+        with np.errstate(all="ignore"):
+            return sum(self._cost(np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False))
+                       for block in self.passes())
+
+    def gradient(self, x: Vector) -> Vector:
+        """Its gradient Jᵀ r, with the weights of a robust loss."""
+        return self.value_and_gradient(x)[1]
+
+    def value_and_gradient(self, x: Vector) -> tuple[float, Vector]:
+        """The objective and its gradient, from one pass over the data."""
+        reduced = self.reduce(x)
+        return reduced.objective, reduced.gradient
+
+    def hvp(self, x: Vector, v: Vector) -> Vector:
+        """Its exact Hessian times a vector."""
+        triangle = self.reduce(x).triangle
+        return np.asarray(triangle.T @ (triangle @ v) + self.curvature(x, [v])[0])
+
+    def hessian(self, x: Vector) -> Matrix:
+        """Its exact Hessian, of shape (size, size)."""
+        triangle = self.reduce(x).triangle
+        bent = self.curvature(x, list(np.eye(self.parameters.size)))
+        return triangle.T @ triangle + (bent + bent.T) / 2
+
+    def curvature(self, x: Vector, directions: list[Vector]) -> Matrix:
+        """What RᵀR of the reduction leaves out of the exact Hessian, times every direction: (directions, size).
+
+        That is Σ r ∇²r; with a robust loss also what the reduction cannot have of residuals that count less and less.
+        """
+        values = self.parameters.values(x)
+        rho = ROBUST[self.robust]
+        total = np.zeros((len(directions), self.parameters.size))
+        for block in self.passes():
+            weights = self._value(block, values)[0][0]
+            if self.robust != "linear":
+                z = (weights / self.scale) ** 2
+                _, first, second = rho(z)
+                weights = weights * first
+                bent = np.ravel((1 - LEAST) * first + 2 * second * z)
+                slopes = np.concatenate(self._slopes(block, values)[1])[:, bent < 0]
+                total += np.stack(directions) @ (slopes * bent[bent < 0]) @ slopes.T
+            total += [self._curvature(block, values, v, weights) for v in directions]
+        return total
+
+    def reduce(self, x: Vector) -> Reduced:
+        """The sum of squares and its linear model, block by block: QR decompositions of [J r], one upon the other.
+
+        Blocks in memory are shared between the cores; sums do not depend on how. The last two points are remembered.
+        The rows that a robust loss weighs down are scaled as in Triggs et al. 2000, "Bundle adjustment – a modern
+        synthesis", as SciPy does. The gradient is exact; the least weight keeps it from rounding.
+        """
+        for point, reduced in self._reduced:
+            if np.array_equal(point, x):
+                return reduced
+        size = self.parameters.size
+        values = self.parameters.values(x)
+        triangle, objective, total = np.zeros((0, size + 1)), 0.0, 0
+        blocks: Iterator[list[Block]] = iter([list(self.passes())]) if self.data.in_memory else (
+            [block] for block in self.passes())
+        for group in blocks:
+            parts: list[tuple[Matrix, float, int]] = [(triangle, objective, total)] * len(group)
+
+            def work(part: slice, group: list[Block] = group, parts: list[tuple[Matrix, float, int]] = parts) -> None:
+                parts[part.start] = self._part(group[part.start], values)
+            in_blocks(work, len(group), 1)
+            triangle = _triangle(np.concatenate([triangle, *(part[0] for part in parts)]).T.copy())
+            objective += math.fsum(part[1] for part in parts)
+            total += sum(part[2] for part in parts)
+        reduced = Reduced(objective, triangle[:size, :size], triangle[:size, size], float(triangle[size, size]), total)
+        self._reduced = [(x.copy(), reduced), *self._reduced[:1]]
+        return reduced
+
+    def _part(self, block: Block, values: dict[str, Any]) -> tuple[Matrix, float, int]:
+        """The triangle of a block, its part of the objective, and the number of its residuals."""
+        size = self.parameters.size
+        with np.errstate(all="ignore"):
+            residuals, slopes = self._slopes(block, values)
+            count = residuals.size
+            rows = np.zeros((size + 1, max(count, size + 1)))
+            rows[size, :count] = residuals
+            first = 0
+            for part in slopes:
+                rows[first : first + len(part), :count] = part
+                first += len(part)
+            residuals = rows[size, :count]
+            cost = self._cost(residuals)
+            if self.robust != "linear":
+                _scale(residuals, rows[:size, :count], ROBUST[self.robust], self.scale)
+            return _triangle(rows), cost, count
+
+    def _cost(self, residuals: Vector) -> float:
+        if self.robust == "linear":
+            return 0.5 * float(residuals @ residuals)
+        rho = ROBUST[self.robust]((residuals / self.scale) ** 2)[0]
+        return 0.5 * self.scale**2 * float(rho.sum())
+
+    @cached_property
+    def _value(self) -> Evaluation:
+        return Evaluation(self.circuit, [self.residuals_of], [], self.data, self.engine)
+
+    @cached_property
+    def _slopes(self) -> Callable[[Block, dict[str, Any]], tuple[Any, list[Any]]]:
+        """The cheaper way to the Jacobian: as many sweeps as residuals, or as many passes as parameters."""
+        known = [size if isinstance(size, int) else self.parameters.size + 1 for size in self.shape]
+        count = int(np.prod(known, dtype=np.int64))
+        if not self.shape:
+            way: Any = SlopesOfScalar
+        else:
+            way = SlopesInReverse if count <= self.parameters.size else SlopesInForwardMode
+        return way(self.circuit, self.residuals_of, self.parameters, self.data, self.engine)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _curvature(self) -> Curvature:
+        return Curvature(self.circuit, self.residuals_of, self.parameters, self.data, self.engine)
+
+
+def _triangle(rows: Matrix) -> Matrix:
+    """The triangle R of the QR decomposition of the transpose of an array, which is overwritten."""
+    return np.asarray(np.triu(dgeqrf(rows.T, overwrite_a=1)[0][: len(rows)]))
+
+
+def _scale(residuals: Vector, slopes: Matrix, rho: Robust, scale: float) -> None:
+    """Scale so that the sum of squares has the gradient of the robust loss, and nearly its Hessian."""
+    z = (residuals / scale) ** 2
+    _, first, second = rho(z)
+    weight = np.sqrt(np.maximum(first + 2 * second * z, LEAST * first))
+    residuals *= first / weight
+    slopes *= weight
