@@ -1,9 +1,9 @@
-"""Fits a circuit to data: `fit(circuit, data, residuals="r")`."""
+"""Fits a circuit to data: `fit(circuit, data, residuals="r")`, or `loss="l"`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from circuitflow.document.fit import Column, Fit
 from circuitflow.errors import InputError
 from circuitflow.fitting import findings
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.fit_loss import LossFit
 from circuitflow.fitting.methods import choose
 from circuitflow.fitting.outcome import Callback, Settings
 from circuitflow.fitting.parameters import Parameters
-from circuitflow.fitting.polish import held
 from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.squares import SumOfSquares
 from circuitflow.fitting.statistics import Moments, durbin_watson, goodness, moments, uncertainty
@@ -23,20 +23,22 @@ from circuitflow.fitting.weights import Comparison, Weighted, comparison, weight
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing
 
-_KEYS = {"data", "columns", "residuals", "sigma", "loss", "reduction", "method", "tolerance", "max_evaluations", "seed",
-         "result"}
-"""What least squares take of a document's fit. Residuals that the caller names replace its loss, with the reduction."""
+_KEYS = {"data", "columns", "residuals", "sigma", "loss", "reduction", "constraints", "starts", "method", "tolerance",
+         "max_evaluations", "seed", "result"}
+"""What the methods take of a document's fit. Of a loss and residuals, those count that the caller names."""
 
 
 @checked
 def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
+        loss: str | None = None, reduction: Literal["mean", "sum"] | None = None, likelihood: bool = False,
+        constraints: Mapping[str, str] | None = None,
         sigma: str | Mapping[str, str] | None = None, absolute_sigma: bool = False,
         columns: Mapping[str, str] | None = None, method: str | Mapping[str, Any] | None = None,
         bounds: Mapping[str, Sequence[Any]] | None = None, frozen: Collection[str] | None = None,
         start: Mapping[str, Any] | None = None, tolerance: float | None = None,
-        max_evaluations: int | None = None, seed: int | None = None, engine: str = "auto",
+        max_evaluations: int | None = None, starts: int | None = None, seed: int | None = None, engine: str = "auto",
         callback: Callback | None = None) -> FitResult:
-    """Find the parameters of a circuit that make the sum of the squares of its residuals smallest.
+    """Find the parameters of a circuit that make the sum of the squares of its residuals, or a loss, smallest.
 
     What is left out is taken from the key `fit` of the document, and bounds from its parameters. Derivatives are exact.
     A circuit of one row has inputs that are columns: scalars or tensors, one for every row. A circuit of a batch has
@@ -50,17 +52,26 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
             of these; a function that returns an iterator over them, called for every pass; or the path of a CSV, JSON
             Lines, Parquet or Arrow file. The blocks of a batch must not depend on one another.
         residuals: the reference of the residuals; the only output of the circuit, where the document names none.
+        loss: the reference of what is minimised instead: a scalar of every row, or of the batch.
+        reduction: "mean" (by default) or "sum" of the loss over rows. A scalar of a batch that comes in blocks is
+            averaged, each with the weight of its rows, or summed.
+        likelihood: whether the loss is a negative log-likelihood, of each row or of all. Then the inverse of its
+            Hessian is the covariance. Otherwise a loss has no standard errors, for its scale is arbitrary.
+        constraints: reference → "nonnegative" or "zero", for all its elements in every row; for a loss.
         sigma: standard deviations of the residuals, a reference or `{"column": name}`: residuals are divided by them.
         absolute_sigma: whether standard errors take sigma as it is. Otherwise only its ratios count, and its size is
             estimated from the residuals, as in `scipy.optimize.curve_fit`.
         columns: input id → column; an input without an entry takes the column of its own name.
-        method: a name, or `{"name": …}` with options; by default `auto`, which chooses, restarts and polishes.
+        method: a name, or `{"name": …}` with options; by default `auto`, which chooses, restarts and polishes; for a
+            loss `smooth`, which is L-BFGS-B, or SLSQP with constraints, with a polish by Newton steps.
         bounds: parameter → (lower, upper), each a number, None, or nested lists of the parameter's shape.
         frozen: parameters that keep their values, instead of those that the document freezes.
         start: values instead of the document's, to start from or, if frozen, to keep.
         tolerance: relative changes of parameters and objective below which a method ends.
         max_evaluations: the most passes over the data.
-        seed: 0 by default; of starts that the default method draws if it fails from the start given.
+        starts: from how many points a loss is minimised; 1 by default. All but the first are drawn by the seed: between
+            the bounds, or where a side is open with the spread of the start. The best end is taken.
+        seed: 0 by default; of starts that are drawn, and of global methods.
         engine: "auto", "interpreter", "staged", "tape" or "jax", as for `Executor.compile`.
         callback: is told every better point, a `Step`.
 
@@ -70,7 +81,9 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
     """
     stated = circuit.document.fit or Fit()
     _check_keys(stated)
-    residuals = residuals or stated.residuals or _only_output(circuit, stated)
+    if residuals is not None and loss is not None:
+        raise InputError("fit: residuals and loss exclude one another; give one of the two")
+    loss = stated.loss if loss is None and residuals is None else loss
     sigma = sigma or ({"column": stated.sigma.column} if isinstance(stated.sigma, Column) else stated.sigma)
     columns = {**(stated.columns or {}), **(columns or {})}
     if method is None and stated.method is not None:
@@ -79,10 +92,28 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
     max_evaluations = stated.max_evaluations if max_evaluations is None else max_evaluations
     seed = stated.seed or 0 if seed is None else seed
     _check_numbers(tolerance, max_evaluations, seed)
-    name, row, options = choose(method, "least squares", "auto")
+    starts = stated.starts if starts is None else starts
+    reduction = stated.reduction if reduction is None and loss is not None else reduction
+    constraints = dict(stated.constraints or {}) if constraints is None else constraints
+    if starts is not None and starts < 1:
+        raise InputError(f"starts is {starts}; expected a whole number from 1")
     frozen_ids = circuit.frozen if frozen is None else set(frozen)
     if still := {name: value for name, value in (start or {}).items() if name in frozen_ids}:
         circuit = circuit.with_values(still)
+    if loss is not None:
+        if sigma is not None:
+            raise InputError("fit: sigma goes with residuals; weigh the loss in the circuit")
+        name, row, options = choose(method, "a loss", "smooth")
+        return LossFit(loss, reduction or "mean", constraints, likelihood, columns, bounds, frozen, start, name, row,
+                       options, Settings(tolerance, max_evaluations, seed, callback), starts or 1,
+                       engine).run(circuit, data)
+    for option, value in {"reduction": reduction, "constraints": constraints, "likelihood": likelihood,
+                          "starts": starts}.items():
+        if value:
+            raise InputError(f"fit: '{option}' needs a loss, and residuals are fitted; name the loss by loss=…, such "
+                             "as the square of the residuals")
+    name, row, options = choose(method, "least squares", "auto")
+    residuals = residuals or stated.residuals or _only_output(circuit)
     prepared = weighted(circuit, residuals, sigma)
     parameters = Parameters.of(prepared.circuit, [prepared.residuals], bounds=bounds, frozen=frozen, start=start)
     output = prepared.circuit.find(prepared.residuals)
@@ -102,7 +133,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
 def _result(circuit: Circuit, problem: SumOfSquares, outcome: Any, name: str, compares: Comparison | None,
             observed: Moments | None, *, absolute: bool) -> FitResult:
     parameters = problem.parameters
-    x, free = held(parameters, outcome.x, problem.reduce(outcome.x))
+    x, free = parameters.held(outcome.x, problem.reduce(outcome.x).gradient)
     reduced = problem.reduce(x)
     squares = float(reduced.right @ reduced.right + reduced.rest**2)
     good = goodness(squares, reduced.total, int(np.sum(free)), observed)
@@ -120,20 +151,17 @@ def _result(circuit: Circuit, problem: SumOfSquares, outcome: Any, name: str, co
 
 
 def _check_keys(stated: Fit) -> None:
-    """Refuse keys that least squares do not take: to pass over a constraint would give a wrong answer."""
+    """Refuse keys of a document that no method here takes: to pass over one would be a silent wrong answer."""
     others = [name for name, value in stated if name not in _KEYS and value is not None]
     if others:
-        raise InputError(f"the document's fit has {listing(others)}, which least squares do not take; remove "
-                         f"{'it' if len(others) == 1 else 'them'}")
+        raise InputError(f"the document's fit has {listing(others)}, which neither least squares nor a loss "
+                         f"takes; remove {'it' if len(others) == 1 else 'them'}")
 
 
-def _only_output(circuit: Circuit, stated: Fit) -> str:
-    if stated.loss is not None:
-        raise InputError(f"the document says to minimise the loss '{stated.loss}'; least squares need residuals: name "
-                         "them by residuals=…")
+def _only_output(circuit: Circuit) -> str:
     if len(circuit.outputs) != 1:
         raise InputError(f"residuals: the circuit has the outputs {listing(circuit.outputs)}; name the one to make "
-                         "small by residuals=…")
+                         "small by residuals=… or loss=…")
     return next(iter(circuit.outputs))
 
 

@@ -10,10 +10,22 @@ from pydantic import BaseModel, ValidationError
 
 from circuitflow.errors import InputError
 from circuitflow.fitting.least_squares import LeastSquaresOptions, automatic, by_scipy
+from circuitflow.fitting.minimize import (
+    AnnealingOptions,
+    ConstrainedOptions,
+    EvolutionOptions,
+    LimitedMemoryOptions,
+    NewtonOptions,
+    NoOptions,
+    TrustRegionOptions,
+    globally,
+    local,
+)
+from circuitflow.fitting.minimize import automatic as smooth
 from circuitflow.fitting.outcome import Outcome
 from circuitflow.text import listing, nearest, printable, short
 
-Kind = Literal["least squares"]
+Kind = Literal["least squares", "a loss"]
 """What a method minimises."""
 
 
@@ -24,13 +36,13 @@ class Method:
     Attributes:
         words: what it does, for help.
         kind: what it minimises.
-        function: takes a problem, the options and `Settings`, and gives an `Outcome`.
+        function: takes a problem, the options and `Settings`, for a loss the constraints too, and gives an `Outcome`.
         options: the model of its options.
     """
 
     words: str
     kind: Kind
-    function: Callable[[Any, Any, Any], Outcome]
+    function: Callable[..., Outcome]
     options: type[BaseModel]
 
 
@@ -43,6 +55,25 @@ METHODS: Mapping[str, Method] = {
                      by_scipy("dogbox"), LeastSquaresOptions),
     "lm": Method("MINPACK's Levenberg–Marquardt method, without bounds", "least squares", by_scipy("lm"),
                  LeastSquaresOptions),
+    "smooth": Method("the default for a loss: L-BFGS-B, then Newton steps; with constraints SLSQP, then trust-constr",
+                     "a loss", smooth, NoOptions),
+    "L-BFGS-B": Method("SciPy's quasi-Newton method of limited memory, within bounds", "a loss", local("L-BFGS-B"),
+                       LimitedMemoryOptions),
+    "trust-krylov": Method("SciPy's trust-region method on products with the exact Hessian", "a loss",
+                           local("trust-krylov"), TrustRegionOptions),
+    "trust-exact": Method("SciPy's trust-region method on the exact Hessian", "a loss", local("trust-exact"),
+                          TrustRegionOptions),
+    "Newton-CG": Method("SciPy's Newton method on products with the exact Hessian", "a loss", local("Newton-CG"),
+                        NewtonOptions),
+    "SLSQP": Method("SciPy's sequential quadratic programming, within bounds and constraints", "a loss",
+                    local("SLSQP"), NoOptions),
+    "trust-constr": Method("SciPy's trust-region method within bounds and constraints", "a loss",
+                           local("trust-constr"), ConstrainedOptions),
+    "differential_evolution": Method("SciPy's global search by a population between bounds, within constraints; then "
+                                     "the default method", "a loss", globally("differential_evolution"),
+                                     EvolutionOptions),
+    "dual_annealing": Method("SciPy's global search by annealing between bounds; then the default method", "a loss",
+                             globally("dual_annealing"), AnnealingOptions),
 }
 """A new method is a row here."""
 
@@ -51,20 +82,21 @@ MethodSpec = str | Mapping[str, Any]
 
 
 def choose(method: MethodSpec | None, kind: Kind, default: str) -> tuple[str, Method, BaseModel]:
-    """A method by name and options, checked: its name, its row and its options.
+    """A method by name and options, checked: its name, its row and its options. "auto" is the default.
 
     Raises:
         InputError: there is no such method or option, an option is not valid, or the method minimises something else.
     """
     stated = {"name": method} if isinstance(method, str) else dict(method or {})
     name = stated.pop("name", default)
+    name = default if name == "auto" else name
     of_kind = [known for known, row in METHODS.items() if row.kind == kind]
     if not isinstance(name, str) or name not in METHODS:
         shown = f"'{printable(name, 60)}'" if isinstance(name, str) else short(name)
         raise InputError(f"there is no method {shown}{nearest(str(name), METHODS)}; there are {listing(of_kind)}")
     row = METHODS[name]
     if row.kind != kind:
-        raise InputError(f"the method {name} is one of {row.kind}; expected one of {kind}: {listing(of_kind)}")
+        raise InputError(f"the method {name} is for {row.kind}; expected one for {kind}: {listing(of_kind)}")
     try:
         return name, row, row.options(**stated)
     except ValidationError as error:

@@ -98,6 +98,13 @@ class Parameters:
         """Whether any element has a bound."""
         return bool(np.any(np.isfinite(self.lower)) or np.any(np.isfinite(self.upper)))
 
+    def held(self, x: Vector, slope: Vector) -> tuple[Vector, Mask]:
+        """The point with elements put on the bounds that hold them, by the gradient, and a mark for those free."""
+        near = 1e-6 * np.maximum(np.abs(x), 1e-6)
+        low = (x - self.lower <= near) & (slope > 0)
+        high = (self.upper - x <= near) & (slope < 0)
+        return np.asarray(np.where(low, self.lower, np.where(high, self.upper, x))), ~(low | high)
+
     def values(self, x: Vector) -> dict[str, Any]:
         """The parameters by id, each in its shape and dtype, from a vector."""
         return {name: np.asarray(x[part].reshape(_shape(type_)), type_.dtype)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from circuitflow.fitting.driver import Driver
-from circuitflow.fitting.parameters import Mask, Parameters, Vector
+from circuitflow.fitting.parameters import Mask, Vector
 from circuitflow.fitting.problem import Matrix
 from circuitflow.fitting.squares import Reduced
 
@@ -54,7 +54,7 @@ def polish(driver: Driver, x: Vector) -> Polished:
         Exhausted: the evaluations are used up.
     """
     problem = driver.problem
-    x, free = held(problem.parameters, x, driver.reduced(x))
+    x, free = problem.parameters.held(x, driver.reduced(x).gradient)
     units = np.eye(x.size)[free]
     quick, gauss, newton, convex = True, 0, 0, True
     for _ in range(STEPS):
@@ -117,15 +117,6 @@ def linear_model(reduced: Reduced, free: Mask) -> LinearModel:
     rank = int(np.sum(values > SINGULAR * values[:1]))
     inverse = right[:rank].T / values[:rank] / unit[:, None]
     return LinearModel(inverse, left[:, :rank].T @ reduced.right, rank == values.size)
-
-
-def held(parameters: Parameters, x: Vector, reduced: Reduced) -> tuple[Vector, Mask]:
-    """The point with elements put on the bounds that hold them, and a mark for those that are free."""
-    slope = reduced.gradient
-    near = 1e-6 * np.maximum(np.abs(x), 1e-6)
-    low = (x - parameters.lower <= near) & (slope > 0)
-    high = (parameters.upper - x <= near) & (slope < 0)
-    return np.asarray(np.where(low, parameters.lower, np.where(high, parameters.upper, x))), ~(low | high)
 
 
 def _is_end(reduced: Reduced, free: Mask, x: Vector) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,9 +47,10 @@ class FitResult:
         evaluations: passes over the data.
         rows: the number of rows; 1 for a circuit without columns.
         warnings: what a careful reader would notice, in words.
-        covariance: of the elements, from the linear model at the end; None for a loss. Rows of elements at a bound, or
-            that the data do not determine, are NaN.
-        standard_errors: of the elements; NaN at a bound, infinite where the data do not determine one; None for a loss.
+        covariance: of the elements, from the linear model at the end, or of a negative log-likelihood the inverse of
+            its Hessian; None for another loss. Rows of elements at a bound, or that the data do not determine, are NaN.
+        standard_errors: of the elements; NaN at a bound, infinite where the data do not determine one; None where the
+            covariance is.
         goodness: how well the fit describes the data; None for a loss.
         compares: what residuals compare; None where that is not known.
         engine: the name of the engine.
@@ -104,7 +106,7 @@ class FitResult:
 
     @checked
     def intervals(self, level: float = 0.95) -> Any:
-        """Confidence intervals of the elements by Student's t, of shape (size, 2).
+        """Confidence intervals of the elements by Student's t, of a likelihood by the normal distribution: (size, 2).
 
         Raises:
             InputError: the fit has none, or the level is not between 0 and 1.
@@ -112,8 +114,7 @@ class FitResult:
         if not 0 < level < 1:
             raise InputError(f"level is {level}; expected a number between 0 and 1, such as 0.95")
         errors = self._errors()
-        assert self.goodness is not None  # noqa: S101
-        return intervals(self.x, errors, self.goodness.degrees_of_freedom, level)
+        return intervals(self.x, errors, math.inf if self.goodness is None else self.goodness.degrees_of_freedom, level)
 
     def predict(self, data: Any = None, *, of: str | None = None, columns: Mapping[str, str] | None = None) -> Any:
         """What the fitted circuit computes for rows.
@@ -181,12 +182,13 @@ class FitResult:
         result: dict[str, Any] = {
             "status": self.status, "objective": self.objective, "evaluations": self.evaluations, "rows": self.rows,
             "parameters": list(self.parameters.names), "values": self.x.tolist()}
-        if self.goodness is not None and self.standard_errors is not None and self.covariance is not None:
+        if self.standard_errors is not None and self.covariance is not None:
             result |= {"standard_errors": self.standard_errors.tolist(),
                        "confidence": {"level": level, "intervals": self.intervals(level).tolist()},
                        "covariance": self.covariance.tolist()}
             if self.parameters.size <= MOST_CORRELATED:
                 result["correlation"] = self.correlation.tolist()
+        if self.goodness is not None:
             result |= {"residual_standard_deviation": self.goodness.residual_standard_deviation,
                        "degrees_of_freedom": self.goodness.degrees_of_freedom}
             if self.goodness.r_squared is not None:
@@ -236,15 +238,16 @@ class FitResult:
 
     def _errors(self) -> Vector:
         if self.standard_errors is None:
-            raise InputError("the fit minimised a loss, so it has no standard errors; fit residuals to have them")
+            raise InputError("the fit minimised a loss, so it has no standard errors; fit residuals to have them, or "
+                             "say by likelihood=True that the loss is a negative log-likelihood")
         return self.standard_errors
 
     def _node(self, of: str | None) -> str:
         if of is not None:
             return of
         if self.compares is None:
-            raise InputError("it is not known what the residuals predict, because they are no difference of which one "
-                             "side alone depends on parameters; name the node by of=…")
+            raise InputError("it is not known what the fit predicts, because what it minimised is no difference of "
+                             "which one side alone depends on parameters; name the node by of=…")
         return self.compares.predicted
 
     def _rows(self, node: str, data: Any, columns: Mapping[str, str] | None) -> Data:

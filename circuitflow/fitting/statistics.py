@@ -155,7 +155,7 @@ def goodness(squares: float, count: int, free: int, observed: Moments | None) ->
                     likelihood + 2 * free, likelihood + math.log(count) * free)
 
 
-def intervals(values: Vector, errors: Vector, freedom: int, level: float) -> Any:
+def intervals(values: Vector, errors: Vector, freedom: float, level: float) -> Any:
     """Confidence intervals by Student's t, of shape (size, 2); NaN or infinite where the standard error is."""
     quantile = student.ppf((1 + level) / 2, freedom) if freedom > 0 else math.nan
     with np.errstate(invalid="ignore"):

@@ -47,13 +47,13 @@ def weighted(circuit: Circuit, residuals: str, sigma: Sigma | None) -> Weighted:
         find_type(circuit, sigma, "sigma")
         divisor = sigma
     elif isinstance(sigma, Mapping) and set(sigma) == {"column"} and isinstance(sigma["column"], str):
-        divisor = _free_name(circuit, "sigma")
+        divisor = free_name(circuit, "sigma")
         shape = [str(size) if not isinstance(size, int) else size for size in type_.shape]
         nodes.append(InputNode(id=divisor, gate="input", shape=shape, dtype="float64"))
         columns = {divisor: sigma["column"]}
     else:
         raise InputError(f"sigma is {short(sigma)}; expected a reference to a node, or {{'column': …}}")
-    name = _free_name(circuit, "weighted_residuals")
+    name = free_name(circuit, "weighted_residuals")
     nodes.append(GateNode(id=name, gate="div", inputs=[residuals, divisor]))
     document = circuit.document.model_copy(update={"nodes": nodes, "outputs": [*circuit.document.outputs, name]})
     return Weighted(circuit.derived(document), name, divisor, columns)
@@ -82,7 +82,7 @@ def comparison(circuit: Circuit, residuals: str, parameters: Parameters) -> Comp
     return Comparison(names[depends.index(True)], names[depends.index(False)])
 
 
-def _free_name(circuit: Circuit, hint: str) -> str:
+def free_name(circuit: Circuit, hint: str) -> str:
     name, number = hint, 1
     while name in circuit.nodes or name in circuit.definition.sites:
         number += 1

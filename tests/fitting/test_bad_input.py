@@ -167,19 +167,29 @@ def test_a_file_that_changes_between_passes_is_refused(circuit, tmp_path):
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("constraints", {"r": "nonnegative"}), ("starts", 3), ("batch_size", 2), ("epochs", 5),
+    ("batch_size", 2), ("epochs", 5),
     ("schedule", {"name": "cosine"}), ("validation", {"fraction": 0.5})])
 def test_what_a_document_says_is_never_left_out_without_a_word(circuit, key, value):
     document = json.loads(cf.dumps(circuit)) | {"circuitflow": "1.1", "fit": {"residuals": "r", key: value}}
-    message = f"^the document's fit has '{key}', which least squares do not take; remove it$"
+    message = f"^the document's fit has '{key}', which neither least squares nor a loss takes; remove it$"
     with pytest.raises(cf.InputError, match=message):
         cf.fit(cf.loads(json.dumps(document)), GOOD)
+
+
+@pytest.mark.parametrize(("key", "value"), [("constraints", {"r": "nonnegative"}), ("starts", 3), ("reduction", "sum")])
+def test_what_goes_with_a_loss_is_refused_for_residuals(circuit, key, value):
+    with pytest.raises(cf.InputError, match=f"^fit: '{key}' needs a loss, and residuals are fitted; name the loss"):
+        cf.fit(circuit, GOOD, residuals="r", **{key: value})
+    document = json.loads(cf.dumps(circuit)) | {"circuitflow": "1.1", "fit": {"residuals": "r", key: value}}
+    if key != "reduction":
+        with pytest.raises(cf.InputError, match=f"'{key}' needs a loss"):
+            cf.fit(cf.loads(json.dumps(document)), GOOD)
 
 
 def test_every_key_of_a_fit_is_used_or_refused(circuit):
     from circuitflow.document.fit import Fit
     from circuitflow.fitting.fit import _KEYS
 
-    refused = {"constraints", "starts", "batch_size", "epochs", "schedule", "validation"}
+    refused = {"batch_size", "epochs", "schedule", "validation"}
     assert _KEYS | refused == set(Fit.model_fields)
     assert not _KEYS & refused

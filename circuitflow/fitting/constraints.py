@@ -1,0 +1,129 @@
+"""Constraints of a fit: nodes that must be 0, or 0 or more, with exact Jacobians."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from scipy.optimize import NonlinearConstraint
+
+from circuitflow.errors import InputError
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.derivatives import Curvature
+from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.parameters import Parameters, Vector
+from circuitflow.fitting.problem import Matrix, find_type
+from circuitflow.fitting.squares import SumOfSquares
+from circuitflow.graph.circuit import Circuit
+from circuitflow.text import nearest, printable, short
+
+ConstraintKind = Literal["nonnegative", "zero"]
+"""What must hold of every element of a node."""
+
+KINDS = ("nonnegative", "zero")
+
+
+class Constraint:
+    """A node all of whose elements, in every row, must be 0, or 0 or more.
+
+    Attributes:
+        reference: the node.
+        kind: "nonnegative" or "zero".
+    """
+
+    def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, reference: str,
+                 kind: ConstraintKind, engine: str) -> None:
+        output = circuit.find(reference)
+        assert output is not None  # noqa: S101
+        self.reference, self.kind = reference, kind
+        self._parameters = parameters
+        self._data = data.only(circuit.needed({output.node}))
+        self._elements = SumOfSquares(circuit, parameters, self._data, reference, engine=engine)
+        self._value = Evaluation(circuit, [reference], [], self._data, engine)
+        self._curvature = Curvature(circuit, reference, parameters, self._data, engine)
+        self._dtype = circuit.type_of(output).dtype
+
+    def values(self, x: Vector) -> Vector:
+        """All elements, of shape (count,)."""
+        return self._elements.residuals(x)
+
+    def jacobian(self, x: Vector) -> Matrix:
+        """Their derivatives by the parameters, of shape (count, size)."""
+        return self._elements.jacobian(x)
+
+    def hessian(self, x: Vector, multipliers: Vector) -> Matrix:
+        """The sum of the elements' Hessians, each times its multiplier."""
+        values, first = self._parameters.values(x), 0
+        total = np.zeros((x.size, x.size))
+        for block in self._data.blocks():
+            shape = self._value(block, values)[0][0].shape
+            last = first + math.prod(shape)
+            upstream = np.reshape(multipliers[first:last], shape).astype(self._dtype)
+            total += [self._curvature(block, values, unit, upstream) for unit in np.eye(x.size)]
+            first = last
+        return np.asarray((total + total.T) / 2)
+
+
+class Constraints:
+    """All constraints of a fit, as SciPy takes them."""
+
+    def __init__(self, parts: list[Constraint]) -> None:
+        self.parts = parts
+
+    @classmethod
+    def of(cls, circuit: Circuit, parameters: Parameters, data: Data, stated: Mapping[str, Any],
+           engine: str) -> Constraints | None:
+        """The constraints by reference; None where there are none.
+
+        Raises:
+            InputError: a reference is unknown or of integers, a kind is another word, or a node depends on no free
+                parameter.
+        """
+        parts = []
+        for reference, kind in stated.items():
+            find_type(circuit, reference, "constraints")
+            if kind not in KINDS:
+                hint = nearest(kind, KINDS) if isinstance(kind, str) else ""
+                raise InputError(f"constraints: '{printable(reference, 60)}' is {short(kind)}; expected "
+                                 f"\"nonnegative\" or \"zero\"{hint}")
+            output = circuit.find(reference)
+            if output is not None and circuit.needed({output.node}).isdisjoint(parameters.ids):
+                raise InputError(f"constraints: '{printable(reference, 60)}' depends on no free parameter; take it out")
+            parts.append(Constraint(circuit, parameters, data, reference, kind, engine))
+        return cls(parts) if parts else None
+
+    def check_start(self, x: Vector) -> None:
+        """Refuse constraints that are not finite at the start.
+
+        Raises:
+            InputError: an element, or its derivative, is not.
+        """
+        for part in self.parts:
+            with np.errstate(all="ignore"):
+                values, slopes = part.values(x), part.jacobian(x)
+            if not (np.isfinite(values).all() and np.isfinite(slopes).all()):
+                what = "" if not np.isfinite(values).all() else "the derivative of "
+                raise InputError(f"constraints: {what}'{printable(part.reference, 60)}' is not finite at the start; "
+                                 "give other values to start from")
+
+    def violation(self, x: Vector) -> float:
+        """The largest violation: how far below 0, or from 0, an element is; infinite where one is not a number."""
+        worst = 0.0
+        with np.errstate(all="ignore"):
+            for part in self.parts:
+                values = part.values(x)
+                wrong = np.abs(values) if part.kind == "zero" else -values
+                worst = max(worst, float(np.max(np.where(np.isnan(wrong), np.inf, wrong), initial=0.0)))
+        return worst
+
+    def for_slsqp(self) -> list[dict[str, Any]]:
+        """As SLSQP takes them."""
+        return [{"type": "eq" if part.kind == "zero" else "ineq", "fun": part.values, "jac": part.jacobian}
+                for part in self.parts]
+
+    def for_trust_region(self) -> list[NonlinearConstraint]:
+        """As trust-constr and differential_evolution take them."""
+        return [NonlinearConstraint(part.values, 0.0, 0.0 if part.kind == "zero" else np.inf, jac=part.jacobian,
+                                    hess=part.hessian) for part in self.parts]

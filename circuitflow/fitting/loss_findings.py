@@ -1,0 +1,51 @@
+"""What a careful reader would notice of the fit of a loss, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from circuitflow.fitting.findings import APART
+from circuitflow.fitting.newton import Spectrum
+from circuitflow.fitting.parameters import Mask, Parameters, Vector
+from circuitflow.text import few
+
+
+def of_end(*, converged: bool, status: str) -> Iterator[str]:
+    """A fit that did not end at a minimum."""
+    if not converged:
+        yield f"{status}; the values are no minimum"
+
+
+def of_bounds(parameters: Parameters, x: Vector, free: Mask) -> Iterator[str]:
+    """Elements held at a bound."""
+    for i in np.flatnonzero(~free).tolist():
+        side, bound = ("lower", parameters.lower[i]) if x[i] <= parameters.lower[i] else ("upper", parameters.upper[i])
+        yield f"parameter '{parameters.names[i]}' ends at its {side} bound {bound:g}: the loss falls beyond it"
+
+
+def of_hessian(parameters: Parameters, bent: Spectrum, free: Mask) -> Iterator[str]:
+    """Combinations of elements along which the Hessian is not positive."""
+    names = np.array(parameters.names, object)[free]
+    for value, vector in zip(bent.values, bent.vectors.T, strict=True):
+        if value > bent.zero:
+            break
+        way = vector / bent.scale
+        way = way / way[np.argmax(np.abs(way))]
+        terms = [(names[i], way[i]) for i in np.argsort(-np.abs(way), kind="stable") if abs(way[i]) > 1e-6]
+        moves = ", ".join(few((f"'{name}' by {size:+.4g}" for name, size in terms), 6))
+        what = ("falls further" if value < -bent.zero else
+                "stays as it is, to the second order: it is not determined; freeze one of them, or take it out")
+        yield f"the Hessian is not positive definite; when one moves {moves}, the loss {what}"
+
+
+def of_scales(names: Sequence[str], slopes: Vector) -> Iterator[str]:
+    """Slopes, or roots of curvatures, by name, of very different sizes; those of 0 do not count."""
+    some = np.flatnonzero(slopes > 0)
+    if some.size > 1:
+        large, small = some[np.argmax(slopes[some])], some[np.argmin(slopes[some])]
+        if slopes[large] > APART * slopes[small]:
+            yield (f"the loss changes {slopes[large] / slopes[small]:.0e} times as much with parameter "
+                   f"'{names[large]}' as with '{names[small]}'; measure them, or the data, in "
+                   "other units")
