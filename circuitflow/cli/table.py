@@ -28,6 +28,9 @@ from circuitflow.text import printable
 _LINES = 2**16
 """Lines that are converted to text at a time; more are slower."""
 
+TABLES = [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")]
+"""The forms of tables that are written."""
+
 BatchFunction = Callable[[Batch, Mapping[str, Any]], list[Any]]
 """From a batch, and upstream gradients that are the same in every row, to a column for every output and gradient."""
 
@@ -79,7 +82,7 @@ def run_table(table: str, output: str, run: TableRun) -> None:
             is_weighted = bool(run.upstream or circuit.upstream)
             print(f"note: {sum_of(floats, is_weighted=is_weighted)}; --of chooses one", file=sys.stderr)
         copies = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
-        with _writer(output, {**copies, **types}) as write:
+        with table_writer(output, {**copies, **types}) as write:
             for batch in track(reader.batches(selection), f"rows of {place}", reader.total):
                 columns = zip(function(batch, run.upstream), types.values(), strict=True)
                 write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
@@ -141,12 +144,12 @@ def results(answer: tuple[Any, dict[str, Any]]) -> list[Any]:
 # Writing --------------------------------------------------------------------------------------------------------------
 
 @contextmanager
-def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
+def table_writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """A function that writes columns; the file appears under its name when all are written.
 
     The kind of a column is a dtype, an Arrow type, or None for text.
     """
-    form = form_of(output, [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")], "a table", "csv")
+    form = form_of(output, TABLES, "a table", "csv")
     if form == "csv":
         target = nullcontext(sys.stdout.buffer) if output == "-" else writer(output)
         with target as file, _csv(file, list(kinds)) as write:

@@ -16,6 +16,7 @@ from circuitflow.fit.methods import choose
 from circuitflow.fit.outcome import Callback, Settings
 from circuitflow.fit.parameters import Parameters
 from circuitflow.fit.polish import held
+from circuitflow.fit.rerun import as_before
 from circuitflow.fit.result import FitResult
 from circuitflow.fit.squares import SumOfSquares
 from circuitflow.fit.statistics import Moments, durbin_watson, goodness, moments, uncertainty
@@ -35,6 +36,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
     """Find the parameters of a circuit that make the sum of the squares of its residuals smallest.
 
     What is left out is taken from the key `fit` of the document, and bounds from its parameters. Derivatives are exact.
+    A document that was fitted is fitted again from where that fit began, except for parameters with new values.
     A circuit of one row has inputs that are columns: scalars or tensors, one for every row. A circuit of a batch has
     inputs with a dimension of one name in front. Data that do not fit into memory come as a function that returns an
     iterator over blocks: memory does not depend on the number of rows.
@@ -64,6 +66,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         InputError: an argument, the data or the circuit do not fit together; the message says what to change.
         GateError: a gate could not be applied.
     """
+    circuit = as_before(circuit)
     stated = circuit.document.fit or Fit()
     residuals = residuals or stated.residuals or _only_output(circuit, stated)
     sigma = sigma or ({"column": stated.sigma.column} if isinstance(stated.sigma, Column) else stated.sigma)
