@@ -33,7 +33,9 @@ class Watch:
     def __init__(self, most: int | None) -> None:
         """Begin; `most` is the largest number of passes over the data, if it is known."""
         self.steps: list[Step] = []
-        self._most, self._stop, self._bar, self._task = most, False, None, None
+        self._most, self._stop = most, False
+        self._bar: Any = None
+        self._task: Any = None
         self._begin = time.monotonic()
         self._shown = self._begin + DELAY - INTERVAL
         self._old: Any = None

@@ -26,7 +26,7 @@ POINTS = 5_000
 GRID = 300
 """The points of a curve."""
 
-_STYLE = {"text.parse_math": False, "svg.hashsalt": "circuitflow", "font.size": 10.0, "axes.grid": True,
+_STYLE: Any = {"text.parse_math": False, "svg.hashsalt": "circuitflow", "font.size": 10.0, "axes.grid": True,
           "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
 _CURVE, _POINT, _FAINT = "#1f5fa8", "#333333", "#9dbfe3"
 

@@ -56,8 +56,9 @@ def test_another_start_in_the_document_is_taken(circuitflow, folder):
 
 def test_options_are_written_into_the_document(circuitflow, folder):
     new = folder / "new.json"
-    assert circuitflow("fit", str(folder / "decay.json"), "-o", str(new), "--max", "c=0.6", "--freeze", "a", "--start",
-                       "a=0.5", "--start", "c=0.5", "--method", "trf", "--option", "loss=soft_l1", "--tolerance", "1e-9").status == 0
+    assert circuitflow("fit", str(folder / "decay.json"), "-o", str(new), "--max", "c=0.6", "--freeze", "a",
+                       "--start", "a=0.5", "--start", "c=0.5", "--method", "trf", "--option", "loss=soft_l1",
+                       "--tolerance", "1e-9").status == 0
     document = json.loads(new.read_text())
     nodes = {node["id"]: node for node in document["nodes"]}
     assert (nodes["c"]["max"], nodes["c"]["value"]) == (0.6, 0.6)
