@@ -23,13 +23,13 @@ from circuitflow.document.fit import DataFile
 from circuitflow.document.output import is_stream, write
 from circuitflow.document.writing import dumps_value
 from circuitflow.errors import InputError
-from circuitflow.fit.history import history
-from circuitflow.fit.methods import METHODS
-from circuitflow.fit.outcome import Step
-from circuitflow.fit.parameters import Parameters
-from circuitflow.fit.plots import PLOTS, plot
-from circuitflow.fit.result import FitResult
-from circuitflow.fit.writing import IN_PLACE, fitted_document, result_entry
+from circuitflow.fitting.history import history
+from circuitflow.fitting.methods import METHODS
+from circuitflow.fitting.outcome import Step
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.plots import PLOTS, plot
+from circuitflow.fitting.result import FitResult
+from circuitflow.fitting.writing import IN_PLACE, fitted_document, result_entry
 from circuitflow.text import printable
 
 _METHODS = "; ".join(f"{name}, {method.words}" for name, method in METHODS.items())

@@ -15,7 +15,7 @@ from circuitflow.document.fit import Fit
 from circuitflow.document.model import ParameterNode
 from circuitflow.document.rewriting import with_fit
 from circuitflow.errors import InputError
-from circuitflow.fit.rerun import as_before
+from circuitflow.fitting.rerun import as_before
 from circuitflow.text import listing, nearest, printable, short
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from circuitflow.cli.progress import DELAY
-from circuitflow.fit.outcome import Step
+from circuitflow.fitting.outcome import Step
 
 INTERVAL = 10.0
 """Seconds between two lines where standard error is no terminal."""

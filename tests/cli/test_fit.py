@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 import circuitflow as cf
-from circuitflow.fit.writing import fitted_document
+from circuitflow.fitting.writing import fitted_document
 from support.suite import ROOT
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.stats import t as student
 
 from circuitflow.errors import MissingExtraError
-from circuitflow.fit.outcome import Step
-from circuitflow.fit.result import FitResult
+from circuitflow.fitting.outcome import Step
+from circuitflow.fitting.result import FitResult
 from circuitflow.text import printable
 
 PLOTS = ("svg", "png", "pdf", "html")

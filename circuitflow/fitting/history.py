@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.fit.outcome import Step
+from circuitflow.fitting.outcome import Step
 
 SHOWN = 50
 """The most elements of parameters that have a column of their own."""

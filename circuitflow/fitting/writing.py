@@ -13,7 +13,7 @@ from circuitflow.document.fit import DataFile, Fit, Result
 from circuitflow.document.model import Document, TensorFile
 from circuitflow.document.rewriting import with_fit, with_new_values
 from circuitflow.document.writing import dumps
-from circuitflow.fit.result import FitResult
+from circuitflow.fitting.result import FitResult
 from circuitflow.graph.circuit import Circuit
 
 IN_PLACE = 64

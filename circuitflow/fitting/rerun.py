@@ -10,7 +10,7 @@ import numpy as np
 from circuitflow.document.fit import Result
 from circuitflow.document.model import TensorFile
 from circuitflow.document.rewriting import with_fit
-from circuitflow.fit.parameters import element_name
+from circuitflow.fitting.parameters import element_name
 from circuitflow.graph.circuit import Circuit
 
 
