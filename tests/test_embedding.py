@@ -280,7 +280,7 @@ def test_every_command_takes_a_gate_table(own):
 
     ways = {"run": ["c.json"], "check": ["c.json"], "explain": ["c.json"],
             "draw": ["c.json", "--no-values", "-o", "c.mmd"], "grad": ["c.json"], "new": ["f = cube(x)"],
-            "export": ["c.json"],
+            "export": ["c.json"], "fit": ["c.json"],
             "diff": ["c.json", "c.json"], "fmt": ["c.json", "--set", "x=3"], "gates": ["cube"], "schema": []}
     assert ways.keys() == COMMANDS.keys()
     for command, arguments in ways.items():

@@ -6,7 +6,6 @@ import json
 import os
 from pathlib import Path
 
-import circuitflow as cf
 from circuitflow.cli.output import emit
 from circuitflow.document.base import READABLE
 from circuitflow.document.model import Document
@@ -16,7 +15,7 @@ from circuitflow.document.writing import dumps
 SCHEMA = "circuit.schema.json"
 
 
-def emit_document(circuit: cf.Circuit, output: str | None) -> None:
+def emit_document(document: Document, output: str | None) -> None:
     """Write a document to a file, or to standard output for None and "-".
 
     A document in a file names the nearest schema, in its folder or above it. Where there is none, the schema is written
@@ -26,7 +25,6 @@ def emit_document(circuit: cf.Circuit, output: str | None) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    document = circuit.document
     if output is None or output == "-" or is_stream(output):
         emit(output, dumps(document))
         return

@@ -40,4 +40,4 @@ def command(
     if output not in (None, "-") and not is_stream(output) and gradient.files and (
             os.path.dirname(os.path.realpath(output)) != os.path.realpath(folder)):
         raise InputError(f"the gradient reads tensor files beside '{printable(file)}'; write it to that folder")
-    emit_document(gradient, output)
+    emit_document(gradient.document, output)

@@ -18,6 +18,7 @@ from circuitflow.text import printable
 COMMANDS = {
     "run": "Compute values and gradients: a table of node, gate, value, gradient.",
     "check": "Validate, infer shapes, compare every gradient with central differences.",
+    "fit": "Find the parameters of a circuit from data.",
     "explain": "Explain the staged computation in words and numbers, line by line.",
     "draw": "Draw the circuit: values in green, gradients in red.",
     "grad": "Write the gradient as a circuit document.",

@@ -69,7 +69,7 @@ def command(
     folder = Path() if output is None else Path(output).parent
     circuit = cf.new(text, values, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
                      outputs=split(of), name=name, dtype=dtype, gates=table, folder=folder)
-    emit_document(circuit, output)
+    emit_document(circuit.document, output)
 
 
 def _shape(text: str) -> tuple[str, list[int | str]]:

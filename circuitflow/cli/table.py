@@ -31,6 +31,9 @@ from circuitflow.text import printable
 _LINES = 2**16
 """Lines that are converted to text at a time; more are slower."""
 
+TABLES = [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")]
+"""The forms of tables that are written."""
+
 BatchFunction = Callable[[Batch], Sequence[Any]]
 """From a batch to a column for every output and gradient."""
 
@@ -82,7 +85,7 @@ def run_table(table: str, output: str, run: TableRun) -> None:
             is_weighted = bool(run.upstream or circuit.upstream)
             print(f"note: {sum_of(floats, is_weighted=is_weighted)}; --of chooses one", file=sys.stderr)
         copies = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
-        with _writer(output, {**copies, **types}) as write:
+        with table_writer(output, {**copies, **types}) as write:
             for batch in track(reader.batches(selection), f"rows of {place}", reader.total):
                 columns = zip(function(batch), types.values(), strict=True)
                 write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
@@ -139,12 +142,12 @@ def _one_by_one(one: CompiledFunction, batch: Batch, inputs: Mapping[str, Any], 
 # Writing --------------------------------------------------------------------------------------------------------------
 
 @contextmanager
-def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
+def table_writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """A function that writes columns; the file appears under its name when all are written.
 
     The kind of a column is a dtype, an Arrow type, or None for text.
     """
-    form = form_of(output, [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")], "a table", "csv")
+    form = form_of(output, TABLES, "a table", "csv")
     if form == "csv":
         target = nullcontext(sys.stdout.buffer) if output == "-" else writer(output)
         with target as file, _csv(file, list(kinds)) as write:

@@ -111,6 +111,8 @@ class Result(Model):
     rows: Annotated[int | None, Field(ge=0)] = None
     parameters: Annotated[list[Name] | None, Field(
         description="names of the elements that were free: a, w[0, 1]")] = None
+    start: Annotated[dict[Id, Annotated[Any, AfterValidator(json_value)]] | None, Field(
+        description="where the fit began: values of parameters as the document had them, by id")] = None
     values: list[Number] | None = None
     standard_errors: list[Number] | None = None
     confidence: Confidence | None = None

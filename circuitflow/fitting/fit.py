@@ -16,6 +16,7 @@ from circuitflow.fitting.fit_loss import LossFit
 from circuitflow.fitting.methods import choose
 from circuitflow.fitting.outcome import Callback, Settings
 from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.rerun import as_before
 from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.squares import SumOfSquares
 from circuitflow.fitting.statistics import Moments, durbin_watson, goodness, moments, uncertainty
@@ -38,47 +39,42 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         start: Mapping[str, Any] | None = None, tolerance: float | None = None,
         max_evaluations: int | None = None, starts: int | None = None, seed: int | None = None, engine: str = "auto",
         callback: Callback | None = None) -> FitResult:
-    """Find the parameters of a circuit that make the sum of the squares of its residuals, or a loss, smallest.
+    """Find the parameters of a circuit that make the squares of its residuals, or a loss, smallest.
 
-    What is left out is taken from the key `fit` of the document, and bounds from its parameters. Derivatives are exact.
-    A circuit of one row has inputs that are columns: scalars or tensors, one for every row. A circuit of a batch has
-    inputs with a dimension of one name in front. Data that do not fit into memory come as a function that returns an
-    iterator over blocks: memory does not depend on the number of rows.
+    What is left out is taken from the key `fit` of the document. A document that was fitted is fitted again from where
+    that fit began, except for parameters with new values. Derivatives are exact. A circuit of one row has inputs that
+    are columns: scalars or tensors for each row. A circuit of a batch has inputs with a named dimension in front.
 
     Args:
-        circuit: the circuit. All parameters that the residuals depend on are free; its other inputs keep the document's
-            values, unless the data have them.
+        circuit: the circuit. Inputs that are not in the data keep the document's values.
         data: a mapping from column to array, or to one value for all rows; a table of pyarrow, pandas or polars; a list
-            of these; a function that returns an iterator over them, called for every pass; or the path of a CSV, JSON
-            Lines, Parquet or Arrow file. The blocks of a batch must not depend on one another.
-        residuals: the reference of the residuals; the only output of the circuit, where the document names none.
-        loss: the reference of what is minimised instead: a scalar of every row, or of the batch.
-        reduction: "mean" (by default) or "sum" of the loss over rows. A scalar of a batch that comes in blocks is
-            averaged, each with the weight of its rows, or summed.
-        likelihood: whether the loss is a negative log-likelihood, of each row or of all. Then the inverse of its
-            Hessian is the covariance. Otherwise a loss has no standard errors, for its scale is arbitrary.
-        constraints: reference → "nonnegative" or "zero", for all its elements in every row; for a loss.
-        sigma: standard deviations of the residuals, a reference or `{"column": name}`: residuals are divided by them.
-        absolute_sigma: whether standard errors take sigma as it is. Otherwise only its ratios count, and its size is
-            estimated from the residuals, as in `scipy.optimize.curve_fit`.
-        columns: input id → column; an input without an entry takes the column of its own name.
-        method: a name, or `{"name": …}` with options; by default `auto`, which chooses, restarts and polishes; for a
-            loss `smooth`, which is L-BFGS-B, or SLSQP with constraints, with a polish by Newton steps.
-        bounds: parameter → (lower, upper), each a number, None, or nested lists of the parameter's shape.
+            of these; a function that returns an iterator over them, which is called for every pass, for data that do
+            not fit into memory; or the path of a CSV, JSON Lines, Parquet or Arrow file.
+        residuals: a reference, by default the only output.
+        loss: instead, a scalar of every row, or of the batch.
+        reduction: "mean" (by default) or "sum" of the loss over rows.
+        likelihood: whether the loss is a negative log-likelihood; then the inverse of its Hessian is the covariance.
+        constraints: reference → "nonnegative" or "zero" in every row; for a loss.
+        sigma: standard deviations of the residuals, a reference or `{"column": name}`.
+        absolute_sigma: whether sigma counts as it is, or only its ratios.
+        columns: input → column, where the names differ.
+        method: a name, or `{"name": …}` with options. By default `auto` chooses, restarts and polishes; for a loss
+            `smooth` does.
+        bounds: parameter → (lower, upper), each a number, None, or nested lists of its shape.
         frozen: parameters that keep their values, instead of those that the document freezes.
-        start: values instead of the document's, to start from or, if frozen, to keep.
-        tolerance: relative changes of parameters and objective below which a method ends.
+        start: parameter → value to start from or, if frozen, to keep.
+        tolerance: relative change of parameters and objective below which a method ends.
         max_evaluations: the most passes over the data.
-        starts: from how many points a loss is minimised; 1 by default. All but the first are drawn by the seed: between
-            the bounds, or where a side is open with the spread of the start. The best end is taken.
-        seed: 0 by default; of starts that are drawn, and of global methods.
-        engine: "auto", "interpreter", "staged", "tape" or "jax", as for `Executor.compile`.
+        starts: from how many points a loss is minimised; all but the first are drawn, between bounds where there are.
+        seed: of everything that is drawn; 0 by default.
+        engine: "auto", "interpreter", "staged", "tape" or "jax".
         callback: is told every better point, a `Step`.
 
     Raises:
         InputError: an argument, the data or the circuit do not fit together; the message says what to change.
         GateError: a gate could not be applied.
     """
+    circuit = as_before(circuit)
     stated = circuit.document.fit or Fit()
     _check_keys(stated)
     if residuals is not None and loss is not None:

@@ -128,9 +128,13 @@ def _shape(type_: ArrayType) -> tuple[int, ...]:
     return tuple(size for size in type_.shape if isinstance(size, int))
 
 
+def element_name(name: str, index: tuple[int, ...]) -> str:
+    """The name of an element of a parameter, such as "a" or "w[0, 1]"."""
+    return f"{name}[{', '.join(map(str, index))}]" if index else name
+
+
 def _elements(name: str, type_: ArrayType) -> Iterator[str]:
-    for index in np.ndindex(*_shape(type_)):
-        yield f"{name}[{', '.join(map(str, index))}]" if index else name
+    return (element_name(name, index) for index in np.ndindex(*_shape(type_)))
 
 
 def _vectors(circuit: Circuit, name: str, type_: ArrayType, bounds: Sequence[Any] | None,

@@ -67,7 +67,7 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"),
                          ("new", "--parameters"), ("diff", "--json"), ("grad", "--values"), ("export", "--to"),
                          ("fmt", "--check"), ("gates", "--json"),
-                         ("schema", "run")]:
+                         ("fit", "--residuals"), ("schema", "run")]:
         assert f"  {name} " in program
         out = circuitflow(name, "--help").out
         assert f"Example: circuitflow {name} " in out

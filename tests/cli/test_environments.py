@@ -32,6 +32,7 @@ from support.suite import GUARD, ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descriptors, devices and owners as Linux has them")
 STAGED = str(ROOT / "circuits/staged.json")
+FITTED = str(ROOT / "circuits/decay.json")
 AS_ROOT = os.getuid() == 0
 IS_OPEN = not AS_ROOT or all(folder.stat().st_mode & 0o005 == 0o005 for path in (ROOT, Path(typer.__file__))
                              for folder in path.resolve().parents)
@@ -42,6 +43,7 @@ WRITERS = {
     "run": (["run", STAGED, "--table", "rows.csv", "--engine", "staged", "-o"], ".csv"),
     "run parquet": (["run", STAGED, "--table", "rows.csv", "--engine", "staged", "-o"], ".parquet"),
     "run arrow": (["run", STAGED, "--table", "rows.csv", "--engine", "staged", "-o"], ".arrow"),
+    "fit": (["fit", FITTED, "-o"], ".json"),
     "grad": (["grad", STAGED, "-o"], ".json"), "new": (["new", "f = x * y", "-o"], ".json"),
     "export": (["export", STAGED, "-o"], ".py"),
     "explain": (["explain", STAGED, "-o"], ".txt"), "draw": (["draw", STAGED, "-o"], ".mmd"),
@@ -108,6 +110,7 @@ COMMAND_LINES = {
     "run --table": ["run", STAGED, "--table", "rows.csv", "--engine", "staged"],
     "run --table -": ["run", STAGED, "--table", "-", "--engine", "staged"],
     "run -v": ["run", STAGED, "-v"], "check": ["check", STAGED], "explain": ["explain", STAGED],
+    "fit": ["fit", FITTED],
     "draw": ["draw", STAGED, "-o", "/dev/fd/1"], "grad": ["grad", STAGED],
     "grad -o -": ["grad", STAGED, "-o", "-"], "grad -o /dev/stdout": ["grad", STAGED, "-o", "/dev/stdout"],
     "new": ["new", "f = x"], "new -": ["new", "-"], "new --set": ["new", "f = x", "--set", "x=1"],

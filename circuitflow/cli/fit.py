@@ -1,0 +1,221 @@
+"""`circuitflow fit`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import circuitflow as cf
+from circuitflow.cli.arguments import File, Gates, Json, Limit, assigned_values, gate_files, load_circuit
+from circuitflow.cli.documents import emit_document
+from circuitflow.cli.fitting import Settings
+from circuitflow.cli.output import apart, emit, form_of
+from circuitflow.cli.table import TABLES, table_writer
+from circuitflow.cli.text import print_json, print_line
+from circuitflow.cli.watching import Interruption, Watch
+from circuitflow.document.files import beside
+from circuitflow.document.fit import DataFile
+from circuitflow.document.output import is_stream, write
+from circuitflow.document.writing import dumps_value
+from circuitflow.errors import InputError
+from circuitflow.fitting.history import history
+from circuitflow.fitting.methods import METHODS
+from circuitflow.fitting.outcome import Step
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.plots import PLOTS, plot
+from circuitflow.fitting.result import FitResult
+from circuitflow.fitting.writing import IN_PLACE, fitted_document, result_entry
+from circuitflow.text import printable
+
+_METHODS = "; ".join(f"{name}, {method.words}" for name, method in METHODS.items())
+
+
+def _list(option: str, metavar: str, text: str) -> Any:
+    return typer.Option(option, metavar=metavar, default_factory=list, show_default=False, help=text)
+
+
+def _one(option: str, metavar: str, text: str) -> Any:
+    return typer.Option(option, metavar=metavar, show_default=False, help=text)
+
+
+def command(
+    file: File,
+    data: Annotated[str | None, typer.Argument(metavar="[DATA]", show_default=False,
+                                               help="The rows: .csv, .tsv, .jsonl, .parquet or .arrow. By default the "
+                                                    "file that the document names.")] = None,
+    *,
+    columns: Annotated[list[str], _list("--columns", "INPUT=COLUMN", "The column of an input; the one of its own name "
+                                                                     "by default.")],
+    residuals: Annotated[str | None, _one("--residuals", "REF", "Make the sum of its squares smallest.")] = None,
+    sigma: Annotated[str | None, _one("--sigma", "REF", "Divide the residuals by this node.")] = None,
+    sigma_column: Annotated[str | None, _one("--sigma-column", "COLUMN", "Divide residuals by this column.")] = None,
+    loss: Annotated[str | None, _one("--loss", "REF", "Make this smallest.")] = None,
+    reduction: Annotated[str | None, _one("--reduction", "NAME", "Of the loss over rows: mean or sum.")] = None,
+    constraint: Annotated[list[str], _list("--constraint", "REF=KIND", "What must be nonnegative, or zero.")],
+    method: Annotated[str | None, _one("--method", "NAME", f"{_METHODS}. auto by default.")] = None,
+    option: Annotated[list[str], _list("--option", "KEY=VALUE", "An option of the method, such as loss=huber.")],
+    least: Annotated[list[str], _list("--min", "ID=VALUE", "The least value of a parameter.")],
+    most: Annotated[list[str], _list("--max", "ID=VALUE", "The largest value of a parameter.")],
+    freeze: Annotated[list[str], _list("--freeze", "ID,…", "Parameters that keep their values.")],
+    free: Annotated[list[str], _list("--free", "ID,…", "Parameters that are free although the document freezes them.")],
+    start: Annotated[list[str], _list("--start", "ID=VALUE", "Where a parameter starts.")],
+    tolerance: Annotated[float | None, _one("--tolerance", "X", "Relative changes of parameters and objective below "
+                                                                "which the fit ends.")] = None,
+    max_evaluations: Annotated[int | None, _one("--max-evaluations", "N", "The most passes over the data.")] = None,
+    seed: Annotated[int | None, _one("--seed", "N", "Of everything that is drawn.")] = None,
+    starts: Annotated[int | None, _one("--starts", "N", "How many starts are drawn.")] = None,
+    batch_size: Annotated[int | None, _one("--batch-size", "N", "Rows of a step of a stochastic method.")] = None,
+    epochs: Annotated[int | None, _one("--epochs", "N", "Passes of a stochastic method over the rows.")] = None,
+    schedule: Annotated[str | None, _one("--schedule", "NAME", "How the step size changes.")] = None,
+    schedule_option: Annotated[list[str], _list("--schedule-option", "KEY=VALUE", "An option of the schedule.")],
+    validation: Annotated[str | None, _one("--validation", "FILE|X", "Rows to validate with: a file beside or below "
+                                                                     "the document, or a fraction of them.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, interpreter, staged, tape or jax.")] = "auto",
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
+                                               help="Document to write, with the values found and `fit.result`. "
+                                                    f"Parameters of more than {IN_PLACE} elements go into a "
+                                                    "safetensors file beside it.")] = None,
+    history_file: Annotated[str | None, _one("--history", "OUT", "Write the steps to a .parquet, .arrow or .csv "
+                                                                 "file.")] = None,
+    plot_file: Annotated[str | None, _one("--plot", "OUT", "Draw the fit: .svg, .png, .pdf or .html.")] = None,
+    json: Json = False,
+    limit: Limit,
+    gates: Gates = None,
+) -> None:
+    """Find the parameters of a circuit from data.
+
+    What is left out is taken from the key `fit` of the document. The exit status is 0 at a minimum, 1 if the fit ended
+    elsewhere, 130 after Ctrl-C.
+
+    Example: circuitflow fit circuits/decay.json
+    """
+    numbers = {"tolerance": tolerance, "max_evaluations": max_evaluations, "seed": seed, "starts": starts,
+               "batch_size": batch_size, "epochs": epochs}
+    settings = Settings(columns=columns, residuals=residuals, sigma=sigma, sigma_column=sigma_column, loss=loss,
+                        reduction=reduction, constraints=constraint, method=method, method_options=option, least=least,
+                        most=most, freeze=freeze, free=free, start=start, schedule=schedule,
+                        schedule_options=schedule_option, validation=validation, numbers=numbers)
+    form = None if plot_file is None else form_of(plot_file, PLOTS, "a picture", "svg")
+    if history_file is not None:
+        form_of(history_file, TABLES, "a table", "csv")
+    circuit = settings.apply(load_circuit(file, limit, gates))
+    _keep_apart([output, history_file, plot_file], _sources(circuit, file, data, [*start, *least, *most], gates))
+    _refuse_other_folder(circuit, output)
+    fit = circuit.document.fit
+    with Watch(None if fit is None else fit.max_evaluations) as watch:
+        try:
+            result = cf.fit(circuit, data, engine=engine, callback=watch)
+        except Interruption:
+            _write_history(history_file, watch.steps, circuit)
+            _say_how_to_go_on(watch.steps[-1], circuit)
+            raise typer.Exit(130) from None
+    if output is not None:
+        _write_document(result, data, output)
+    _write_history(history_file, watch.steps, circuit)
+    if plot_file is not None and form is not None:
+        emit(plot_file, plot(result, watch.steps, form))
+    if json:
+        print_json({"converged": result.converged, **result_entry(result)})
+    elif output != "-":
+        for line in result.summary().split("\n"):
+            print_line(line, "yellow" if line.startswith("warning: ") else "")
+    if not result.converged:
+        raise typer.Exit(1)
+
+
+def _sources(circuit: cf.Circuit, file: str, data: str | None, assignments: list[str], gates: str | None) -> list[str]:
+    """The files that a fit reads."""
+    fit, folder = circuit.document.fit, circuit.definition.source.folder
+    named = [] if fit is None or folder is None else [
+        str(folder / table.file) for table in (fit.data, fit.validation) if isinstance(table, DataFile)]
+    return [file, *circuit.files, *named, *([data] if data is not None else []), *assigned_values(assignments),
+            *gate_files(gates)]
+
+
+def _keep_apart(outputs: list[str | None], sources: list[str]) -> None:
+    """Refuse outputs that are inputs, or one another.
+
+    Raises:
+        InputError: two are the same file.
+    """
+    files = [output for output in outputs if output is not None]
+    for i, output in enumerate(files):
+        if output != "-":
+            apart(output, sources)
+        if output in files[:i]:
+            raise InputError(f"'{printable(output, 60)}' stands for two outputs; give each a file of its own")
+
+
+def _refuse_other_folder(circuit: cf.Circuit, output: str | None) -> None:
+    folder = circuit.definition.source.folder or Path()
+    if output not in (None, "-") and not is_stream(output) and circuit.files and (
+            _folder(output) != Path(os.path.realpath(folder))):
+        raise InputError(f"the document reads files beside '{printable(str(folder), 200)}'; write it to that folder")
+
+
+def _folder(path: str) -> Path:
+    return Path(os.path.dirname(os.path.realpath(path)))
+
+
+def _write_document(result: FitResult, data: str | None, output: str) -> None:
+    """Write the tensor file, if there is one, and then the document that names it."""
+    is_file = output != "-" and not is_stream(output)
+    folder = _folder(output) if is_file else result.model.definition.source.folder
+    table = _data_file(result, data, folder)
+    fitted = fitted_document(result, table, Path(output).stem if is_file else "fitted")
+    if fitted.tensors is not None:
+        if not is_file or folder is None:
+            raise InputError(f"parameters of more than {IN_PLACE} elements need a tensor file beside the document; "
+                             "write it to a file by -o FILE")
+        write(folder / fitted.tensor_file, fitted.tensors)
+    if table is None and result.data.columns:
+        sys.stdout.flush()
+        print("note: the data lie neither beside nor below the document, which does not name them; give them again "
+              "when you fit it again", file=sys.stderr)
+    emit_document(fitted.document, output)
+
+
+def _data_file(result: FitResult, data: str | None, folder: Path | None) -> DataFile | None:
+    """The file of the data by its path from a folder, with its digest; None if it lies elsewhere."""
+    fit, source = result.model.document.fit, result.model.definition.source.folder
+    if data is not None:
+        path = Path(os.path.realpath(data))
+    elif fit is not None and fit.data is not None and source is not None:
+        with beside(source, fit.data.file) as found:
+            path = found.path
+    else:
+        return None
+    if folder is None or not path.is_relative_to(folder.resolve()):
+        return None
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return DataFile(file=path.relative_to(folder.resolve()).as_posix(), sha256=digest)
+
+
+def _write_history(output: str | None, steps: list[Step], circuit: cf.Circuit) -> None:
+    if output is None:
+        return
+    columns = history(steps, _parameters(circuit).names)
+    with table_writer(output, {name: str(column.dtype) for name, column in columns.items()}) as writing:
+        writing(list(columns.values()))
+
+
+def _parameters(circuit: cf.Circuit) -> Parameters:
+    fit = circuit.document.fit
+    return Parameters.of(circuit, [text for text in (fit and fit.residuals, fit and fit.loss) if text])
+
+
+def _say_how_to_go_on(step: Step, circuit: cf.Circuit) -> None:
+    """Say where the fit is, and how it starts there."""
+    parameters = _parameters(circuit)
+    print(f"interrupted after step {step.number}: objective {step.objective:.8g}; no document is written",
+          file=sys.stderr)
+    if parameters.size <= IN_PLACE:
+        starts = " ".join(f"--start '{name}={dumps_value(value.tolist())}'" for name, value in
+                          parameters.values(step.x).items())
+        print(f"to go on from there, give the same command with {starts}", file=sys.stderr)
