@@ -27,6 +27,8 @@ FORBIDDEN = {
     "transforms": {"pydantic", "networkx", "typer", "rich"},
     "engines": {"pydantic", "networkx", "typer", "rich"},
     "executor": {"pydantic", "networkx", "typer", "rich"},
+    "tables": {"pydantic", "networkx", "typer", "rich"},
+    "fit": {"networkx", "typer", "rich"},
     "export": {"pydantic", "networkx", "typer", "rich"},
     "authoring": {"networkx", "typer", "rich"},
     "explanations": {"pydantic", "networkx", "typer", "rich"},

@@ -12,12 +12,14 @@ import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
 from circuitflow.authoring.wires import AuthoredWire, need_unchanged
+from circuitflow.document.base import DTYPES, ID, MAX_DEPTH, READABLE
 from circuitflow.document.faults import Faults, Source
-from circuitflow.document.model import DTYPES, ID, MAX_DEPTH, READABLE, Value
+from circuitflow.document.model import Value
 from circuitflow.document.numbers import as_array, as_numpy, native
 from circuitflow.document.reading import parse_as, validated
 from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.values import from_array
+from circuitflow.document.versions import with_lowest_version
 from circuitflow.document.writing import dumps_value, tidy
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType, AtLeast, Gate, GateTable, ShapeError, of_elements, suggestion
@@ -233,8 +235,8 @@ class Author(Writer):
             raise InputError("a circuit needs an output: c.output(wire, \"f\")")
         names = Names(self._names)
         named = [record for record in self.records if record.name is not None]
-        kept = needed_records([*(wire.record for wire in self.outputs), *named])
-        records = [record for record in self.records if id(record) in kept]
+        needed = needed_records([*(wire.record for wire in self.outputs), *named])
+        records = [record for record in self.records if record in needed]
         for record in records:
             if record.name is None:
                 record.name = names.unique(self._name_of(record))
@@ -242,7 +244,7 @@ class Author(Writer):
                 "dtype": self.dtype if self.dtype != "float64" else None, "nodes": list(as_nodes(records)),
                 "outputs": list(dict.fromkeys(wire.reference for wire in self.outputs))}
         document = {key: value for key, value in body.items() if value is not None}
-        return Circuit(validated(document), gates=self.gates, folder=self.folder)
+        return Circuit(with_lowest_version(validated(document)), gates=self.gates, folder=self.folder)
 
     def _name_of(self, record: Record) -> str:
         """An id for a node without one: the gate with its operands if their names are short, else the gate."""

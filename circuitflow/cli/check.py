@@ -20,12 +20,15 @@ from circuitflow.text import number, printable
 def command(options: Options, *, json: Json = False) -> None:
     """Validate a document, infer its shapes, compare every gradient with central differences.
 
+    The values of parameters must lie within their bounds.
+
     If a gradient is wrong, the exit status is 1, and the output names the gate whose rule is wrong.
 
     Example: circuitflow check circuits/staged.json
     """
     request = options.request()
     circuit = request.circuit
+    circuit.check_start()
     report = check(circuit, request.inputs, of=request.of, wrt=request.wrt, upstream=request.upstream, track=track)
     if json:
         print_json(_as_object(circuit, report))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import circuitflow as cf
 from circuitflow.cli.output import emit
+from circuitflow.document.base import READABLE
 from circuitflow.document.model import Document
 from circuitflow.document.output import is_stream, write
 from circuitflow.document.writing import dumps
@@ -31,7 +32,7 @@ def emit_document(circuit: cf.Circuit, output: str | None) -> None:
         return
     schema = None
     if "://" not in (document.schema_ or ""):
-        schema = _schema_for(output)
+        schema = _schema_for(output, document.circuitflow)
         name = schema and os.path.relpath(schema, _folder(output)).replace(os.sep, "/")
         fields = document.model_fields_set - {"schema_"} | ({"schema_"} if name else set())
         document = Document.model_construct(fields, **{**dict(document), "schema_": name})
@@ -46,10 +47,11 @@ def _folder(output: str) -> str:
     return os.path.dirname(os.path.realpath(output))
 
 
-def _schema_for(output: str) -> str | None:
-    """The nearest schema, in the folder or one above, or in their folders `schemas`; else the path of a new one.
+def _schema_for(output: str, version: str) -> str | None:
+    """The nearest schema that knows a version; else the path of a new one.
 
-    None if there is a file of that name, or the output is not a regular file.
+    It lies in the folder of the output, in one above, or in their folders `schemas`. None if there is a file of that
+    name, or the output is not a regular file.
     """
     beside = os.path.join(_folder(output), SCHEMA)
     if os.path.realpath(output) == beside or (os.path.exists(output) and not os.path.isfile(output)):
@@ -57,17 +59,19 @@ def _schema_for(output: str) -> str | None:
     is_free = not os.path.lexists(beside) and os.access(_folder(output), os.W_OK)
     places = (os.path.join(place, name) for place in (_folder(output), *map(str, Path(beside).parent.parents))
               for name in (SCHEMA, os.path.join("schemas", SCHEMA)))
-    return next(filter(_is_schema, places), beside if is_free else None)
+    return next((place for place in places if _is_schema(place, version)), beside if is_free else None)
 
 
-def _is_schema(path: str) -> bool:
-    """Whether the first lines of a file have the identifier of this format's schema."""
+def _is_schema(path: str, version: str) -> bool:
+    """Whether the first lines of a file have the identifier of the schema of a version, or of a later one."""
     from circuitflow.document.schema import identifier
 
     if not os.path.isfile(path):
         return False
     try:
         with open(path, "rb") as file:
-            return json.dumps(identifier("circuit")).encode() in file.read(1000)
+            beginning = file.read(1000)
     except OSError:
         return False
+    return any(json.dumps(identifier("circuit", known)).encode() in beginning
+               for known in READABLE[READABLE.index(version) :])

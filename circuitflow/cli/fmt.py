@@ -14,6 +14,7 @@ from circuitflow.document.faults import Faults
 from circuitflow.document.output import is_stream
 from circuitflow.document.reading import parse, read
 from circuitflow.document.rewriting import with_edges, with_inputs
+from circuitflow.document.versions import with_lowest_version
 from circuitflow.document.writing import dumps
 from circuitflow.errors import InputError
 from circuitflow.text import printable
@@ -35,6 +36,8 @@ def command(
 ) -> None:
     """Write a document in its canonical layout: one node and one edge a line.
 
+    It states the lowest version of the format that can express it.
+
     Example: circuitflow fmt --write circuits/product.json
     """
     if edges and inputs:
@@ -55,7 +58,7 @@ def command(
         circuit = cf.Circuit(document, gates=table, folder=source.folder, limits=limits)
         document = circuit.with_values(values).document
     document = with_edges(document) if edges else with_inputs(document) if inputs else document
-    text = dumps(document)
+    text = dumps(with_lowest_version(document))
     if check:
         if text != source.text:
             print(f"{printable(file)}: not in canonical layout; circuitflow fmt --write mends it", file=sys.stderr)

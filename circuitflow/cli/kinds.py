@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from circuitflow.document.model import DTYPES, MODELS
+from circuitflow.document.base import DTYPES
+from circuitflow.document.model import MODELS
 from circuitflow.explanations.catalogue import Attribute, details, document_of
 
 _TAKES = {

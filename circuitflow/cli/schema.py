@@ -80,4 +80,4 @@ class RunOutput(BaseModel):
 def run_schema() -> dict[str, Any]:
     """The schema of what `circuitflow run --json` prints."""
     schema = RunOutput.model_json_schema()
-    return {"$schema": DIALECT, "$id": identifier("run"), **schema, "title": "circuitflow run --json"}
+    return {"$schema": DIALECT, "$id": identifier("run", "1.0"), **schema, "title": "circuitflow run --json"}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,17 +12,17 @@ from typing import Any
 import numpy as np
 
 import circuitflow as cf
+from circuitflow.cli.columns import match_columns
 from circuitflow.cli.output import form_of
 from circuitflow.cli.progress import track
-from circuitflow.cli.tables.columns import match_columns
-from circuitflow.cli.tables.opening import ARROW, PARQUET, need_arrow, open_table
-from circuitflow.cli.tables.reader import Batch
-from circuitflow.cli.tables.writing import header, line_writer
 from circuitflow.cli.text import sum_of
 from circuitflow.document.output import writer
 from circuitflow.errors import CircuitflowError, GateError, InputError
 from circuitflow.interpreter.plan import output_of
 from circuitflow.interpreter.question import Question
+from circuitflow.tables.opening import ARROW, PARQUET, need_arrow, open_table, refuse_damage
+from circuitflow.tables.reader import Batch
+from circuitflow.tables.writing import header, line_writer
 from circuitflow.text import printable
 
 _LINES = 2**16
@@ -70,37 +68,21 @@ def run_table(table: str, output: str, run: TableRun) -> None:
     circuit, plan, types = run.executor.circuit, run.question.plan, _result_types(run)
     shown = "standard input" if table == "-" else printable(table, 1000)
     function = _over_rows(run, shown)
-    try:
-        with ExitStack() as stack:
-            reader = open_table(table, shown, circuit.limits, stack)
-            selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, shown,
-                                              defaults=run.defaults)
-            if unread:
-                print(f"note: {shown}: no input takes {unread}", file=sys.stderr)
-            summed = [name for name in plan.of if types[name].startswith("float")]
-            if len(summed) > 1 and plan.wrt:
-                weighted = bool(run.upstream or circuit.upstream)
-                print(f"note: {sum_of(summed, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
-            kept = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
-            with _writer(output, {**kept, **types}) as write:
-                for batch in track(reader.batches(selection), f"rows of {shown}", reader.total):
-                    columns = zip(function(batch, run.upstream), types.values(), strict=True)
-                    write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
-    except OSError as error:
-        name = printable(error.filename, 1000) if error.filename else shown
-        raise InputError(f"{name}: {os.strerror(error.errno) if error.errno else printable(str(error), 200)}") from None
-    except (EOFError, zlib.error, UnicodeDecodeError) as error:  # the last is a name that pyarrow cannot read
-        raise InputError(f"{shown}: the file is damaged: {printable(str(error), 200)}") from None
-    except Exception as error:
-        if not _is_of_arrow(error):
-            raise
-        raise InputError(f"{shown}: {printable(str(error).partition(chr(10))[0], 200)}") from None
-
-
-def _is_of_arrow(error: Exception) -> bool:
-    """Whether pyarrow, if it is there at all, refuses a file or what should be written to one."""
-    arrow = sys.modules.get("pyarrow")
-    return arrow is not None and isinstance(error, arrow.ArrowException)
+    with refuse_damage(shown), ExitStack() as stack:
+        reader = open_table(table, shown, circuit.limits, stack)
+        selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, shown,
+                                          defaults=run.defaults)
+        if unread:
+            print(f"note: {shown}: no input takes {unread}", file=sys.stderr)
+        summed = [name for name in plan.of if types[name].startswith("float")]
+        if len(summed) > 1 and plan.wrt:
+            weighted = bool(run.upstream or circuit.upstream)
+            print(f"note: {sum_of(summed, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
+        kept = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
+        with _writer(output, {**kept, **types}) as write:
+            for batch in track(reader.batches(selection), f"rows of {shown}", reader.total):
+                columns = zip(function(batch, run.upstream), types.values(), strict=True)
+                write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
 
 
 def _result_types(run: TableRun) -> dict[str, str]:

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from circuitflow.document.fit import FIT_PARTS
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import TAGS, Document, Edge
 from circuitflow.document.positions import Path, Place, locate, positions
+from circuitflow.document.writing import plain
 from circuitflow.errors import DocumentError, Fault
 from circuitflow.text import listing, nearest, printable, short
 
@@ -152,7 +154,8 @@ def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
             return f"'{name}' is missing"
         case "extra_forbidden":
             keys = _keys(detail, path)
-            return f"unknown key '{name}'{faults.nearest(name, keys) or f'; the keys here are {listing(keys)}'}"
+            hint = faults.nearest(name, keys) or f"; the keys here are {listing(keys, len(keys))}"
+            return f"unknown key '{name}'{hint}"
         case "string_pattern_mismatch":
             return f"{found} is not a name: expected {_KEYS}{'' if '.' not in context['pattern'] else ', or id.port'}"
         case "string_too_long":
@@ -164,8 +167,12 @@ def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
             return f"{where} is {found}; expected {words}{hint}"
         case "greater_than_equal":
             return f"{where} is {found}; expected {context['ge']} or more"
+        case "greater_than":
+            return f"{where} is {found}; expected more than {plain(context['gt'])}"
         case "less_than":
-            return f"{where} is {found}; expected less than {context['lt']}"
+            return f"{where} is {found}; expected less than {plain(context['lt'])}"
+        case "string_too_short":
+            return f"{where} is empty; expected text"
         case "too_short":
             return f"{where} is {found}; expected {context['min_length']} or more items"
         case "too_long":
@@ -203,6 +210,10 @@ def _keys(detail: ErrorDetails, path: Path) -> list[str]:
     """The keys that an object may have, at a finding of pydantic's."""
     tag = next((part for part in reversed(detail["loc"]) if part in TAGS), None)
     model = Edge if path[-3:-2] == ("edges",) else TAGS[str(tag)] if tag else Document
+    while path[:1] == ("circuits",):
+        path = path[2:]
+    if len(path) > 1 and path[0] == "fit":
+        model = FIT_PARTS.get(tuple(map(str, path[1:-1])), model)
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

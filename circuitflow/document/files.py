@@ -45,6 +45,21 @@ class Beside(NamedTuple):
         return printable(self.path.name, 60)
 
 
+def check_name(name: str) -> PurePosixPath:
+    """The path that a document names, which leads to a file beside or below the document wherever that lies.
+
+    Raises:
+        ValueFaultError: it is absolute, leads up, or means something else on another system.
+    """
+    plain = PurePosixPath(name)
+    # A colon is a drive, the scheme of a URL or a stream of another file, on one system or another.
+    if (not name or not is_shown(name) or plain.is_absolute() or "\\" in name or ":" in name
+            or ".." in plain.parts):
+        raise ValueFaultError(f"'{printable(name, 80)}' is not allowed: expected a relative path, with forward slashes "
+                              "and no '..', of a file beside or below the document", "file")
+    return plain
+
+
 @contextmanager
 def beside(folder: Path | None, name: str) -> Iterator[Beside]:
     """The regular file that a document names, opened once. All checks are made on the open file.
@@ -59,12 +74,7 @@ def beside(folder: Path | None, name: str) -> Iterator[Beside]:
     shown = f"'{printable(name, 80)}'"
     if folder is None:
         raise ValueFaultError(f"{shown} cannot be read: a document without a folder has no files beside it", "file")
-    plain = PurePosixPath(name)
-    # A colon is a drive, the scheme of a URL or a stream of another file, on one system or another.
-    if (not name or not is_shown(name) or plain.is_absolute() or "\\" in name or ":" in name
-            or ".." in plain.parts):
-        raise ValueFaultError(f"{shown} is not allowed: expected a relative path, with forward slashes and no '..', "
-                              "of a file beside or below the document", "file")
+    plain = check_name(name)
     missing = ValueFaultError(f"{shown}: no such file beside the document", "file")
     try:
         root = folder.resolve()

@@ -1,4 +1,4 @@
-"""The document: format 1.0 as pydantic models.
+"""The document: format 1.1 as pydantic models.
 
 The models hold the words of the document and check its form strictly: nothing is coerced, and no unknown key passes.
 What needs the rest of the document (references, operands, shapes) is checked when the circuit is built.
@@ -6,89 +6,27 @@ What needs the rest of the document (references, operands, shapes) is checked wh
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StringConstraints,
-    Tag,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-READABLE = ("1.0",)
-"""Versions of the format that this reader takes: its own major version, with minor versions up to its own."""
-
-DType = Literal[
-    "float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"
-]
-"""The dtypes of the Python array API standard, less the complex ones, and float16 for storage."""
-
-DTYPES: tuple[str, ...] = get_args(DType)
-NON_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
-MAX_DIMENSIONS = 64
-MAX_DEPTH = 100
-
-ID = "^[A-Za-z_][A-Za-z0-9_]*$"
-Id = Annotated[str, StringConstraints(pattern=ID, max_length=128)]
-Reference = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$", max_length=1024)
-]
-PORT = r"^([A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]{0,8})$"
-PortName = Annotated[str, StringConstraints(pattern=PORT, max_length=128)]
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isidentifier() and len(value) <= 128
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _size_or_name(value: Any) -> Any:
-    if _is_size(value) or _is_id(value):
-        return value
-    raise PydanticCustomError("size_or_name", "an integer, 0 or more, or a name")
-
-
-_SIZE_OR_NAME = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": ID, "maxLength": 128}]}
-SizeOrName = Annotated[Any, AfterValidator(_size_or_name), WithJsonSchema(_SIZE_OR_NAME)]
-"""A dimension, or a port: both are an integer, 0 or more, or a name."""
-
-Shape = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MAX_DIMENSIONS)]
-NamedShape = Annotated[list[SizeOrName], Field(max_length=MAX_DIMENSIONS)]
-
-
-def _json(value: Any) -> Any:
-    """Refuse what JSON cannot say, and nesting too deep to be written out again."""
-    level: list[Any] = [[value]]
-    for _ in range(MAX_DEPTH):
-        values = [v for c in level for v in (c.values() if isinstance(c, dict) else c)]
-        if not all(v is None or isinstance(v, str | int | float | list | dict) for v in values):
-            raise PydanticCustomError("not_json", "JSON values only: text, numbers, booleans, null, lists and objects")
-        level = [v for v in values if isinstance(v, list | dict)]
-        if not level:
-            return value
-    raise PydanticCustomError("too_deep", "nested at most {depth} levels deep", {"depth": MAX_DEPTH})
-
-
-Metadata = Annotated[dict[str, Any], AfterValidator(_json)]
-
-
-class Model(BaseModel):
-    """Strict, closed and immutable: the base of every part of a document."""
-
-    # Only what is used is built: a validator of every part on its own would double the time of the import.
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True,
-                              defer_build=True)
-
+from circuitflow.document.base import (
+    NON_FINITE,
+    DType,
+    Id,
+    Metadata,
+    Model,
+    NamedShape,
+    PortName,
+    Reference,
+    Sha256,
+    Shape,
+    SizeOrName,
+    Version,
+    json_value,
+)
+from circuitflow.document.fit import FIT_TAGS, Fit
 
 # Values ---------------------------------------------------------------------------------------------------------------
 
@@ -105,17 +43,6 @@ def _plain(value: Any) -> Any:
         raise PydanticCustomError("plain", "a number without quotes, or \"NaN\", \"Infinity\" or \"-Infinity\"")
     raise PydanticCustomError("plain", "a number, nested lists of numbers, or an object with 'data', 'file' or "
                                        "'random'")
-
-
-def _digest(value: str) -> str:
-    if re.fullmatch("[0-9a-fA-F]{64}", value):
-        return value
-    raise PydanticCustomError("digest", "a SHA-256 digest, 64 hexadecimal digits")
-
-
-Sha256 = Annotated[str, AfterValidator(_digest), Field(
-    description="SHA-256 digest of the file: any other contents are refused", json_schema_extra={
-        "pattern": "^[0-9a-fA-F]{64}$"})]
 
 
 class TensorData(Model):
@@ -236,12 +163,25 @@ class InputNode(_Node):
     dtype: Annotated[DType | None, Field(description=_DTYPE)] = None
 
 
+def _bound(value: Any) -> Any:
+    if isinstance(value, int | float | list) or (isinstance(value, str) and value in NON_FINITE):
+        return value
+    raise PydanticCustomError("bound", "a number, or nested lists of numbers in the parameter's shape")
+
+
+_Bound = Annotated[Any, AfterValidator(_bound), WithJsonSchema(_PLAIN)]
+
+
 class ParameterNode(_Node):
     """A trainable value."""
 
     gate: Literal["parameter"]
     value: Annotated[Value, Field(description="its value")]
     dtype: Annotated[DType | None, Field(description=_DTYPE)] = None
+    min: Annotated[_Bound | None, Field(description="the least value that a fit may find: a number, or nested lists of "
+                                                    "numbers in the parameter's shape")] = None
+    max: Annotated[_Bound | None, Field(description="the largest value that a fit may find, as `min`")] = None
+    frozen: Annotated[bool, Field(description="a fit leaves its value as it is; gradients still flow to it")] = False
 
 
 class ConstantNode(_Node):
@@ -293,7 +233,7 @@ class ScanNode(_OneCircuit):
     gate: Literal["scan"]
     carry: Annotated[dict[Id, Reference], Field(
         description="inputs that are carried along, each with the output of the circuit that is its next value; the "
-                    "last is the output of the node")] = {}
+                    "last is the output of the node")] = {}  # noqa: RUF012  (pydantic copies it)
     over: Annotated[list[Id], Field(min_length=1, description="inputs that take one position of a leading axis at "
                                                               "a time; all others are the same every time")]
     reverse: Annotated[bool, Field(description="from the last position to the first")] = False
@@ -315,7 +255,7 @@ class GateNode(_Node):
 
     model_config = ConfigDict(extra="allow")
 
-    __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(_json)]]
+    __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(json_value)]]
     gate: str
     inputs: _Inputs | None = None
 
@@ -364,20 +304,11 @@ class Edge(Model):
 # Circuits -------------------------------------------------------------------------------------------------------------
 
 
-def _version(value: str) -> str:
-    if value not in READABLE:
-        raise PydanticCustomError("version", "\"{format}\", the format that this circuitflow reads",
-                                  {"format": READABLE[-1]})
-    return value
-
-
-Version = Annotated[str, AfterValidator(_version), WithJsonSchema({"enum": list(READABLE)})]
-
-
 class Body(Model):
     """Nodes and edges with outputs: a document, or a subcircuit written inside one.
 
-    A whole document may stand as a subcircuit; it means there what it means by itself.
+    A whole document may stand as a subcircuit; it means there what it means by itself. Its `fit` says how values were
+    found and does not touch what the circuit computes. A body that is no document has none.
     """
 
     name: str | None = None
@@ -385,11 +316,13 @@ class Body(Model):
     dtype: Annotated[Literal["float64", "float32"] | None, Field(description="default dtype of values: float64")] = None
     circuits: Annotated[dict[Id, Subcircuit] | None, Field(description="subcircuits, by name")] = None
     nodes: list[Node]
-    edges: list[Edge] = []
+    edges: list[Edge] = []  # noqa: RUF012  (pydantic copies it)
     outputs: Annotated[list[Reference], Field(min_length=1, description="the nodes that the circuit computes")]
     upstream: Annotated[
         dict[Reference, Value] | None, Field(description="default upstream gradients, by output")
     ] = None
+    fit: Annotated[Fit | None, Field(description="how the parameters are found from data; in a document, not in a "
+                                                 "subcircuit")] = None
     layout: Annotated[
         dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None,
         Field(description="positions of nodes for drawing"),
@@ -428,7 +361,7 @@ Subcircuit = Annotated[
 
 
 class Document(Body):
-    """A circuit document of format 1.0.
+    """A circuit document of format 1.1, or of 1.0, which has neither `fit` nor `min`, `max` and `frozen`.
 
     Two documents are equal when they say the same with the same words; the layout of the JSON text does not count.
     """
@@ -442,6 +375,6 @@ TAGS: dict[Any, type[BaseModel]] = {
     "<input>": InputNode, "<parameter>": ParameterNode, "<constant>": ConstantNode, "<call>": CallNode,
     "<checkpoint>": CheckpointNode, "<scan>": ScanNode, "<if>": IfNode,
     "<gate>": GateNode, "<list>": GateNode, "<object>": GateNode,
-    "<circuit file>": CircuitFile, "<inline>": Body,
+    "<circuit file>": CircuitFile, "<inline>": Body, **FIT_TAGS,
 }
 """The tags of the members of the unions above, which pydantic puts into the paths of its findings."""

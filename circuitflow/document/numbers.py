@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.document.model import DTYPES, MAX_DIMENSIONS
+from circuitflow.document.base import DTYPES, MAX_DIMENSIONS
 from circuitflow.errors import CircuitflowError, InputError
 from circuitflow.text import listing, printable, short
 

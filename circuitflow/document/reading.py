@@ -16,9 +16,10 @@ from typing import Any, BinaryIO, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from circuitflow.document import positions
+from circuitflow.document.base import PORT, READABLE
 from circuitflow.document.faults import Faults, Source, add_model_faults, node_id
 from circuitflow.document.limits import DEFAULT, Limits
-from circuitflow.document.model import PORT, Document, Value
+from circuitflow.document.model import Document, Value
 from circuitflow.document.writing import dumps_value
 from circuitflow.text import printable
 
@@ -179,7 +180,7 @@ NAMELESS = "_"
 _NOWHERE = f"{NAMELESS}.{NAMELESS}"
 """The stand-in for a reference; no id looks like it."""
 
-_STAND_INS: dict[str, Any] = {"circuitflow": "1.0", "nodes": [], "outputs": [NAMELESS], "edges": []}
+_STAND_INS: dict[str, Any] = {"circuitflow": READABLE[-1], "nodes": [], "outputs": [NAMELESS], "edges": []}
 
 
 def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
@@ -204,6 +205,9 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
             return path[:2]
         case ("edges", int(i), *_):
             body["edges"][i] = {"source": NAMELESS, "target": NAMELESS}
+            return path[:2]
+        case ("fit", str(key), *_) if isinstance(body["fit"], dict):
+            body["fit"].pop(key, None)
             return path[:2]
         case _:
             key = str(path[0])

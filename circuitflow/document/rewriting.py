@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from circuitflow.document.fit import Fit
 from circuitflow.document.model import Body, Document, Edge, GateNode, SubcircuitNode
+from circuitflow.document.versions import with_lowest_version
 
 
 def with_inputs(document: Document) -> Document:
@@ -39,6 +41,14 @@ def with_stored(document: Document, values: Mapping[str, Any], dtypes: Mapping[s
             node = type(node).model_construct(set(stored), **stored)
         nodes.append(node)
     return document.model_copy(update={"nodes": nodes})
+
+
+def with_fit(document: Document, fit: Fit | None) -> Document:
+    """The same circuit with another fit, or none; the document states the lowest version that can express it."""
+    fields = {key: getattr(document, key) for key in document.model_fields_set if key != "fit"}
+    if fit is not None:
+        fields["fit"] = fit
+    return with_lowest_version(Document.model_construct(set(fields), **fields))
 
 
 def _inline(body: Body) -> dict[str, Any]:

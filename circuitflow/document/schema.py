@@ -15,16 +15,17 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from circuitflow.document.model import NODES, READABLE, Document
+from circuitflow.document.base import READABLE
+from circuitflow.document.model import NODES, Document
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
 
 
-def identifier(name: str) -> str:
-    """The `$id` of a schema: it names the version of the format and is no address."""
-    return f"urn:circuitflow:{READABLE[-1]}:{name}"
+def identifier(name: str, version: str) -> str:
+    """The `$id` of a schema: it names a version of the format and is no address."""
+    return f"urn:circuitflow:{version}:{name}"
 
 
 class GateForm(NamedTuple):
@@ -65,7 +66,8 @@ def document_schema(gates: Mapping[str, GateForm]) -> Schema:
     }
     for body in (schema, definitions["Body"]):
         body["properties"]["nodes"]["items"] = {"$ref": "#/$defs/Node"}
-    return {"$schema": DIALECT, "$id": identifier("circuit"), "title": "circuitflow circuit document", **schema}
+    return {"$schema": DIALECT, "$id": identifier("circuit", READABLE[-1]), "title": "circuitflow circuit document",
+            **schema}
 
 
 # Dispatch on the gate -------------------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from circuitflow.document.base import DTYPES
 from circuitflow.document.files import Beside, ValueFaultError, beside, verify
 from circuitflow.document.limits import DEFAULT, Limits, amount
-from circuitflow.document.model import DTYPES, TensorFile
+from circuitflow.document.model import TensorFile
 from circuitflow.text import listing, nearest, printable
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16",

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.document.base import MAX_DIMENSIONS, NON_FINITE
 from circuitflow.document.files import ValueFaultError
 from circuitflow.document.model import (
-    MAX_DIMENSIONS,
-    NON_FINITE,
     RandomFan,
     RandomNormal,
     RandomUniform,

@@ -15,8 +15,8 @@ _BROKEN = ("nodes", "edges", "circuits")
 
 
 _FIRST = ("$schema", "circuitflow", "name", "description", "dtype", "circuits", "nodes", "edges", "outputs", "upstream",
-          "layout", "metadata")
-_NODE = ("id", "gate", "circuit", "inputs", "value", "shape", "dtype")
+          "fit", "layout", "metadata")
+_NODE = ("id", "gate", "circuit", "inputs", "value", "shape", "dtype", "min", "max", "frozen")
 _LAST = ("label", "description", "metadata")
 
 

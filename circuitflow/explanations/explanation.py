@@ -15,7 +15,7 @@ from circuitflow.explanations.expressions import sent_back, stage
 from circuitflow.gates import ArrayType, AtLeast
 from circuitflow.gates.record import fill_in
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.network import Node
+from circuitflow.graph.typed import Node
 from circuitflow.interpreter.result import Contribution, Result
 from circuitflow.text import application, few, number, printable
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType, Gate, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
-from circuitflow.graph.network import Node
+from circuitflow.graph.typed import Node
 from circuitflow.text import application, printable
 from circuitflow.transforms.writer import Record, Wire, Writer
 

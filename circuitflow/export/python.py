@@ -24,7 +24,7 @@ from circuitflow.export.signature import Argument, Signature, dimensions
 from circuitflow.gates.special import Check
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
-from circuitflow.graph.network import Node
+from circuitflow.graph.typed import Node
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
 from circuitflow.text import application, printable

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from circuitflow.document.model import DType
+from circuitflow.document.base import DType
 from circuitflow.gates.integers import from_front, positions
 from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, need_indices, promote, show

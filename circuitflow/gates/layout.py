@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from circuitflow.document.model import DType
+from circuitflow.document.base import DType
 from circuitflow.gates.factors import rearranged
 from circuitflow.gates.integers import cast, cast_like
 from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, family

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from circuitflow.document.base import READABLE
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.files import ValueFaultError, beside, verify
 from circuitflow.document.model import Body, CallNode, CircuitFile, IfNode, InputNode, Node
@@ -61,6 +62,7 @@ class Site:
         sound: whether it has no fault.
         is_plain: whether it is a gate with one output on earlier nodes of the same body that have one, calls aside.
         array: the value that the document gives.
+        bounds: of a parameter that has any: the least and the largest value of every element, read-only.
     """
 
     node: Node
@@ -73,6 +75,7 @@ class Site:
     sound: bool = True
     is_plain: bool = False
     array: Array | None = None
+    bounds: tuple[Array, Array] | None = None
 
     @property
     def callee(self) -> Definition | None:
@@ -105,6 +108,7 @@ class Definition:
     """A body with its references resolved, and the definitions in scope. Types depend on the call, so it has none.
 
     Attributes:
+        version: of the format, as the document that the body belongs to states it.
         sites: its nodes by id, as they stand.
         order: its nodes in topological order.
         outputs: what every output refers to, by the ids of the body.
@@ -113,6 +117,7 @@ class Definition:
     body: Body
     source: Source
     dtype: str
+    version: str
     pointer: Pointer = ()
     broken: frozenset[Pointer] = frozenset()
     scope: ChainMap[str, Definition | None] = field(default_factory=ChainMap)
@@ -195,7 +200,8 @@ def define(parsed: Parsed, faults: Faults, carried: Mapping[str, tuple[int, str]
 
 
 def _definition(parsed: Parsed) -> Definition:
-    return Definition(parsed.document, parsed.source, parsed.document.dtype or "float64", broken=parsed.broken)
+    document = parsed.document
+    return Definition(document, parsed.source, document.dtype or "float64", document.circuitflow, broken=parsed.broken)
 
 
 def _subcircuits(outer: Definition, files: _Files, faults: Faults) -> list[Definition]:
@@ -215,7 +221,11 @@ def _subcircuits(outer: Definition, files: _Files, faults: Faults) -> list[Defin
             inner, fresh = _from_file(outer, name, subcircuit, files, faults)
         else:
             dtype = subcircuit.dtype or ("float64" if is_whole(subcircuit) else outer.dtype)
-            inner, fresh = Definition(subcircuit, outer.source, dtype, pointer, outer.broken), True
+            version = subcircuit.circuitflow or outer.version
+            if READABLE.index(version) > READABLE.index(outer.version):
+                faults.add(outer.source, f"circuit '{name}' is a document of format {version} inside of one of format "
+                           f"{outer.version}; say \"{version}\" there too", *pointer, "circuitflow")
+            inner, fresh = Definition(subcircuit, outer.source, dtype, version, pointer, outer.broken), True
         scope[name] = inner
         if inner is not None and fresh:
             new.append(inner)

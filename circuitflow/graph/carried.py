@@ -17,6 +17,7 @@ from circuitflow.document.tensors import Array, Tensor, TensorFiles
 from circuitflow.document.writing import dumps
 from circuitflow.gates import GATES, Gate, GateTable
 from circuitflow.graph.bodies import Definition, place
+from circuitflow.graph.reachable import reachable
 
 Tensors = Mapping[tuple[str, str], Array]
 """Tensors by the place of their file and their name."""
@@ -122,14 +123,7 @@ def _difference(name: str, row: Gate) -> Gate | dict[str, Any]:
 
 def _definitions(root: Definition) -> list[Definition]:
     """All bodies, each once, in the order in which they are found."""
-    seen = {id(root): root}
-    order = [root]
-    for definition in order:  # grows
-        for inner in definition.scope.maps[0].values():
-            if inner is not None and id(inner) not in seen:
-                seen[id(inner)] = inner
-                order.append(inner)
-    return order
+    return list(reachable([root], lambda definition: filter(None, definition.scope.maps[0].values())))
 
 
 def _files(root: Definition) -> Iterator[tuple[str, Definition]]:

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
+from circuitflow.document.base import READABLE
 from circuitflow.document.faults import Faults
 from circuitflow.document.model import NODES, CallNode, GateNode, IfNode, Node, ScanNode, SubcircuitNode
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
+from circuitflow.document.versions import later_keys
 from circuitflow.gates import AtLeast, Gate, GateTable, of_elements, suggestion
 from circuitflow.graph.attributes import fitted
 from circuitflow.graph.bodies import NOTHING, SOURCES, Definition, Operand, Output, Site
+from circuitflow.graph.fitting import check_fit
 from circuitflow.graph.order import put_in_order
 from circuitflow.text import few, listing, printable, short
 
@@ -68,6 +71,7 @@ class _Checker:
         self.single: set[str] = set()  # ids of the nodes with one output
         self.kinds: dict[str, _Kind | None] = {}
         self.positions: dict[Site, Mapping[str, int]] = {}
+        self.later = False  # whether a fault says that a node has a key of a later version than the document
         edges = (*definition.pointer, "edges")
         # An edge at fault could have been meant for any node that lacks one.
         self.edges_are_whole = not any(broken[: len(edges)] == edges for broken in definition.broken)
@@ -84,6 +88,8 @@ class _Checker:
             if not site.is_plain and isinstance(site.node, GateNode | SubcircuitNode):
                 self._operands(site, site.node, incoming.get(site.node.id, []))
         self._outputs()
+        if "fit" in self.definition.body.model_fields_set:
+            check_fit(self.definition, self._resolved, self.faults)
         if in_order:
             self.definition.order = list(self.sites.values())
         else:
@@ -145,6 +151,11 @@ class _Checker:
             self._circuits(site, node)
         else:
             self.single.add(node.id)
+            if self.definition.version == READABLE[0] and not self.later and (keys := later_keys(node)):
+                self.later = True  # one word at the top allows all of them
+                self.faults.add(self.definition.source, f"node '{node.id}': '{keys[0]}' is a key of format "
+                                f'{READABLE[1]}; say "circuitflow": "{READABLE[1]}"', *pointer, keys[0], key=True,
+                                node=node.id)
 
     def _circuits(self, site: Site, node: SubcircuitNode) -> None:
         scope = self.definition.scope
@@ -287,6 +298,16 @@ class _Checker:
 
     def _reference(self, site: Site | None, text: str, pointer: Pointer) -> Output | None:
         """A reference resolved to a node and the position of its output, or None after a fault."""
+        found = self._resolved(text)
+        if isinstance(found, str) and site is None:
+            self.faults.add(self.definition.source, f"output '{text}': {found}", *pointer)
+        elif isinstance(found, str) and site is not None:
+            self.faults.add(self.definition.source, f"node '{site.node.id}': {found}", *pointer,
+                            *(["source"] if "edges" in pointer[-2:] else []), node=site.node.id)
+        return None if isinstance(found, str) else found
+
+    def _resolved(self, text: str) -> Output | str | None:
+        """What a reference means; the message of the fault where it means nothing; None after another fault."""
         if text in self.single:
             return Output(text, 0)
         name, _, output = text.partition(".")
@@ -294,21 +315,15 @@ class _Checker:
         if source is None and NAMELESS in self.sites and not self.sites[NAMELESS].sound:
             return None  # it may mean the node whose id is at fault
         if source is None:
-            message = f"there is no node '{name}'{self.faults.nearest(name, self.sites)}"
-        else:
-            several = self._positions(source)
-            if not source.sound or output in several or (not output and len(several) <= 1):
-                return Output(name, several.get(output, 0))
-            listed = listing(f"{name}.{o}" for o in several)
-            message = (f"'{name}' has several outputs; name one: {listed}" if not output else
-                       f"'{name}' has no output '{printable(output, 60)}'" + (f"; it has {listed}" if several else
-                                                                              f"; it has one only, write '{name}'"))
-        if site is None:
-            self.faults.add(self.definition.source, f"output '{text}': {message}", *pointer)
-        else:
-            self.faults.add(self.definition.source, f"node '{site.node.id}': {message}", *pointer,
-                            *(["source"] if "edges" in pointer[-2:] else []), node=site.node.id)
-        return None
+            return f"there is no node '{name}'{self.faults.nearest(name, self.sites)}"
+        several = self._positions(source)
+        if not source.sound or output in several or (not output and len(several) <= 1):
+            return Output(name, several.get(output, 0))
+        listed = listing(f"{name}.{o}" for o in several)
+        if not output:
+            return f"'{name}' has several outputs; name one: {listed}"
+        return f"'{name}' has no output '{printable(output, 60)}'" + (
+            f"; it has {listed}" if several else f"; it has one only, write '{name}'")
 
     def _positions(self, site: Site) -> Mapping[str, int]:
         """Where each of a node's outputs stands, if it has several."""

@@ -27,12 +27,13 @@ from circuitflow.document.writing import tidy
 from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import allows, show
-from circuitflow.graph.bodies import Output, define
+from circuitflow.graph.bodies import define
+from circuitflow.graph.bounds import check_start
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carry, files, loaded_tensors
 from circuitflow.graph.checking import check_body
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.expansion import reachable_bodies
-from circuitflow.graph.network import Network, Node
+from circuitflow.graph.typed import TypedBody
 from circuitflow.graph.typing import Typing, known_types
 from circuitflow.graph.values import read_sources, read_upstream
 from circuitflow.text import printable
@@ -40,18 +41,19 @@ from circuitflow.text import printable
 NO_TENSORS: Tensors = MappingProxyType({})
 
 
-class Circuit(Network):
-    """A valid document with its graph, for callers: ids resolved, calls expanded, shapes inferred.
+class Circuit(TypedBody):
+    """The body of a valid document, for callers: ids resolved, calls expanded, shapes inferred.
 
     Two circuits are equal when their documents are.
 
     Attributes:
         document: the document as it was written.
-        definition: its body with references resolved.
-        body: the same with types, and its calls unexpanded.
-        gates: the table that its gates come from.
-        values: the read-only arrays that the document gives for inputs, parameters and constants, by id.
+        body: the same body with its calls as they stand.
         upstream: the document's upstream gradients, by output.
+        bounds: of the parameters that have any, by id: the least and the largest value of every element. Both are
+            read-only arrays of the shape and dtype of the value; a side that the document leaves out is infinite. A run
+            does not look at them.
+        frozen: ids of the parameters that a fit leaves as they are. A run gives gradients on them as on all others.
     """
 
     @checked
@@ -161,13 +163,23 @@ class Circuit(Network):
         body = Typing(gates, faults).body(root, {})
         upstream = read_upstream(root, known_types(body), beside, faults)
         faults.raise_if_any()
-        self.document, self.gates = parsed.document, gates
-        self.name = parsed.document.name or "circuit"
-        self.definition, self.body = root, body
-        self.nodes: Mapping[str, Node] = MappingProxyType(body.expansion.nodes)
-        self.outputs: Mapping[str, Output] = MappingProxyType(body.expansion.outputs)
-        self.values: Mapping[str, Array] = MappingProxyType(body.expansion.values)
+        super().__init__(root, MappingProxyType(body.expansion.nodes), gates, None)
+        self.document, self.body = parsed.document, body
         self.upstream: Mapping[str, Array] = MappingProxyType(upstream)
+        parameters = [(node.id, node.site) for node in self.nodes.values() if node.kind == "parameter" and node.site]
+        self.bounds: Mapping[str, tuple[Array, Array]] = MappingProxyType(
+            {name: site.bounds for name, site in parameters if site.bounds is not None})
+        self.frozen = frozenset(name for name, site in parameters if getattr(site.node, "frozen", False))
+
+    def check_start(self) -> None:
+        """Refuse values of parameters outside of their bounds, from which no fit can start; frozen ones may have any.
+
+        Loading does not look at this, because a run may.
+
+        Raises:
+            DocumentError: with every such parameter, each with its place.
+        """
+        check_start(node.site for node in self.nodes.values() if node.id in self.bounds and node.site)
 
     @checked
     def upstream_name(self, reference: str) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 import networkx as nx
 
 from circuitflow.document.faults import Faults
 from circuitflow.document.model import SubcircuitNode
-from circuitflow.graph.bodies import Definition, Output
+from circuitflow.graph.bodies import Definition, Output, Site
+from circuitflow.graph.reachable import reachable
 from circuitflow.text import circle, short
 
 
@@ -17,28 +19,26 @@ def reachable_bodies(root: Definition, faults: Faults) -> list[Definition] | Non
 
     Nodes are counted before the first is made. Returns None after a fault: recursion, or more nodes than the limit.
     """
-    calls: nx.MultiDiGraph[Definition] = nx.MultiDiGraph()
-    calls.add_node(root)
-    pending = [root]
-    for definition in pending:  # grows as callees are found
-        for site in definition.sites.values():
-            for body in site.bodies.values():
-                if body not in calls:
-                    pending.append(body)
-                calls.add_edge(definition, body, site=site)
-    if not nx.is_directed_acyclic_graph(calls):
-        cycle = [(caller, calls.edges[caller, callee, key]["site"])
-                 for caller, callee, key in nx.find_cycle(calls, root)]
-        caller, site = cycle[-1]
-        chain = circle([next(iter(s.node.circuits.values())) for _, s in (cycle[-1], *cycle[:-1])
-                        if isinstance(s.node, SubcircuitNode)])
-        faults.add(caller.source, f"node '{site.node.id}': a circuit cannot call itself: {chain}", *site.pointer,
-                   next(iter(site.bodies)), node=site.node.id)
+    calls: dict[Definition, list[tuple[Site, Definition]]] = {}
+    sorter = TopologicalSorter({root: ()})
+
+    def callees(caller: Definition) -> Iterator[Definition]:
+        calls[caller] = [(site, body) for site in caller.sites.values() if site.bodies
+                         for body in site.bodies.values()]
+        for _, body in calls[caller]:
+            sorter.add(body, caller)
+            yield body
+
+    bodies = list(reachable([root], callees))
+    try:
+        order = list(sorter.static_order())
+    except CycleError:
+        _note_recursion(root, calls, faults)
         return None
     limits = root.source.limits
     sizes: dict[Definition, tuple[int, int]] = {}
-    for definition in reversed(list(nx.topological_sort(calls))):
-        called = [(site, *sizes[body]) for site in definition.sites.values() for body in site.bodies.values()]
+    for definition in reversed(order):
+        called = [(site, *sizes[body]) for site, body in calls[definition]]
         size = len(definition.sites) - len(called) + sum(count for _, count, _ in called)
         depth = 1 + max((depth for _, _, depth in called), default=0)
         sizes[definition] = size, depth
@@ -53,7 +53,21 @@ def reachable_bodies(root: Definition, faults: Faults) -> list[Definition] | Non
             else:
                 faults.add(definition.source, message, *definition.pointer)
             return None
-    return pending
+    return bodies
+
+
+def _note_recursion(root: Definition, calls: Mapping[Definition, Sequence[tuple[Site, Definition]]],
+                    faults: Faults) -> None:
+    """Note a circle of calls."""
+    graph: nx.MultiDiGraph[Definition] = nx.MultiDiGraph()
+    graph.add_edges_from((caller, body, {"site": site}) for caller, sites in calls.items() for site, body in sites)
+    cycle = [(caller, graph.edges[caller, callee, key]["site"])
+             for caller, callee, key in nx.find_cycle(graph, root)]
+    caller, site = cycle[-1]
+    chain = circle([next(iter(s.node.circuits.values())) for _, s in (cycle[-1], *cycle[:-1])
+                    if isinstance(s.node, SubcircuitNode)])
+    faults.add(caller.source, f"node '{site.node.id}': a circuit cannot call itself: {chain}", *site.pointer,
+               next(iter(site.bodies)), node=site.node.id)
 
 
 def outputs_of_call(root: Definition, path: str,

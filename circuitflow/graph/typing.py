@@ -11,8 +11,7 @@ from circuitflow.document.model import ConstantNode, IfNode, InputNode, Paramete
 from circuitflow.gates import ArrayType, GateTable, ShapeError, Size
 from circuitflow.gates.shapes import Dimension, Shape, allows, show
 from circuitflow.graph.bodies import Definition, Operand, Output, Site
-from circuitflow.graph.network import Node
-from circuitflow.graph.typed import TypedBody
+from circuitflow.graph.typed import Node, TypedBody
 
 UNKNOWN = ArrayType((), "unknown")
 """The type of what is at fault: of an operand of a body, and of an output of a call."""

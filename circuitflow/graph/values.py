@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+from circuitflow.document.base import Model
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.files import ValueFaultError
 from circuitflow.document.limits import Budget
-from circuitflow.document.model import ConstantNode, InputNode, Model, ParameterNode, Value
+from circuitflow.document.model import ConstantNode, InputNode, ParameterNode, Value
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.tensors import Array, TensorFiles
 from circuitflow.document.values import announced, to_array
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Shape, allows, show
 from circuitflow.graph.bodies import Definition
+from circuitflow.graph.bounds import read_bounds
 
 K = TypeVar("K")
 
@@ -77,7 +79,7 @@ def read_values(values: Mapping[K, Datum], files: TensorFiles, faults: Faults) -
 
 
 def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Faults) -> bool:
-    """Put the values of bodies into their sites as arrays; a site whose value is at fault is no longer sound.
+    """Put values and bounds into the sites of bodies as arrays; a site whose value is at fault is no longer sound.
 
     True if they are within the limits all together; if not, none is made.
     """
@@ -92,6 +94,8 @@ def read_sources(bodies: Sequence[Definition], files: TensorFiles, faults: Fault
     for site in values:
         site.array = arrays.get(site) if arrays is not None else None
         site.sound = site.array is not None
+        if site.sound and isinstance(site.node, ParameterNode):
+            site.bounds = read_bounds(site, site.node, files, faults)
     return arrays is not None
 
 

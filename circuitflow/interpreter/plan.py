@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from circuitflow.errors import InputError
 from circuitflow.gates import Gate
 from circuitflow.graph.bodies import Output
-from circuitflow.graph.network import Network, Node
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.text import few, printable, short
 
 
@@ -98,7 +98,7 @@ def references(spelling: object, option: str) -> tuple[str, ...] | None:
     return names
 
 
-def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | None,
+def make_plan(circuit: TypedBody, of: Sequence[str] | None, wrt: Sequence[str] | None,
               unit_gate: UnitGate | None = None) -> Plan:
     """Schedule what some outputs need.
 
@@ -164,7 +164,7 @@ def make_plan(circuit: Network, of: Sequence[str] | None, wrt: Sequence[str] | N
     return Plan(slots, chosen, sources, steps, names, active)
 
 
-def output_of(circuit: Network, reference: str, option: str) -> Output:
+def output_of(circuit: TypedBody, reference: str, option: str) -> Output:
     """The output that a reference means; the error begins with `option`, what asked for it.
 
     Raises:
@@ -180,7 +180,7 @@ def output_of(circuit: Network, reference: str, option: str) -> Output:
     return output
 
 
-def _differentiable(circuit: Network, reference: str, output: Output) -> Output:
+def _differentiable(circuit: TypedBody, reference: str, output: Output) -> Output:
     node, type_ = circuit.nodes[output.node], circuit.type_of(output)
     if not type_.is_float:
         raise InputError(f"wrt: '{reference}' is {type_.dtype}; integers and booleans have no gradient")

@@ -10,7 +10,7 @@ import numpy as np
 
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
-from circuitflow.graph.network import Network
+from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.binding import Bound, bind, by_output, library_of, need_mappings, upstream_gradients
 from circuitflow.interpreter.cache import FrugalPasses
 from circuitflow.interpreter.libraries import precise
@@ -134,7 +134,7 @@ class Question:
         return Question, (self.interpreter, self.of, self.wrt)
 
 
-def is_scalar(circuit: Network, plan: Plan) -> bool:
+def is_scalar(circuit: TypedBody, plan: Plan) -> bool:
     """Whether every value of a schedule is one float64 or truth value."""
     types = {step.node.types[0] for step in plan.steps}.union(circuit.nodes[name].types[0] for name in plan.sources)
     return (all(type_.shape == () and type_.dtype in ("float64", "bool") for type_ in types)

@@ -43,7 +43,7 @@ class NonFinite(NamedTuple):
         stage: "forward pass" or "reverse sweep".
         value: the output, or the contribution, that is not finite.
         operands: the values of the operands, by source; in the reverse sweep also the upstream gradients, by
-            `Network.gradient_name`.
+            `Circuit.gradient_name`.
     """
 
     node: str

@@ -12,8 +12,7 @@ from typing import Any
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType, Gate, Reads
 from circuitflow.gates.special import Namespace
-from circuitflow.graph.network import Node
-from circuitflow.graph.typed import TypedBody
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.masked import is_marked, mark, may_mask
 from circuitflow.interpreter.passes import forward_pass, marked_sweep

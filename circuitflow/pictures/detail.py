@@ -11,7 +11,7 @@ from circuitflow.document.model import Node as DocumentNode
 from circuitflow.gates import IDENTITY
 from circuitflow.graph.bodies import Definition
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.network import Node
+from circuitflow.graph.typed import Node
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.marks import mark, shape_mark
 from circuitflow.pictures.picture import Group, Kind, Link, Mark, Picture, Vertex

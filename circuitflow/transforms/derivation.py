@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.document.model import Document
+from circuitflow.document.versions import with_lowest_version
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.typed import expanded
 from circuitflow.interpreter.masked import plain
 from circuitflow.interpreter.plan import make_plan, output_of, references
 from circuitflow.interpreter.units import unit_gate
@@ -42,7 +44,7 @@ class Derivation:
         self.circuit = circuit
         options = {"of": references(of, "of"), "wrt": references(wrt, "wrt")}
         body = circuit.body
-        expanded: set[str] = set()
+        paths: set[str] = set()  # of the calls that are expanded
         for option, names in options.items():
             for name in names or ():
                 output, place = output_of(circuit, name, option), body.find(name)
@@ -52,9 +54,9 @@ class Derivation:
                     raise InputError(f"{option}: '{printable(name)}' lies inside a call, where a derivative has no "
                                      "name for it; make it an output of the subcircuit")
                 # An output of a call may be read inside the call too: the gradient on it needs the nodes there.
-                expanded.update(_calls(output.node))
-        if expanded:
-            body = circuit.body.expanded(expanded)
+                paths.update(_calls(output.node))
+        if paths:
+            body = expanded(circuit.body, paths)
         self.subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder,
                                        gradients_of_units)
         self.writer = Writer(circuit.gates, circuit.definition.dtype)
@@ -146,8 +148,8 @@ class Derivation:
             "dtype": primal.dtype, "circuits": self.subcircuits.applied_by(nodes) or None, "nodes": nodes,
             "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
         }
-        return self.circuit.derived(Document.model_validate(
-            {key: value for key, value in document.items() if value is not None}))
+        return self.circuit.derived(with_lowest_version(Document.model_validate(
+            {key: value for key, value in document.items() if value is not None})))
 
 
 def _calls(name: str) -> Iterator[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from circuitflow.gates import IDENTITY
+from circuitflow.graph.reachable import reachable
 from circuitflow.transforms.writer import Record, Wire, Writer
 
 
@@ -64,8 +65,8 @@ def with_name(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = 
 def finish_records(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Record]:
     """The records that outputs need, with names. Sums of sums become one sum."""
     outputs = list(outputs)
-    kept = needed_records(outputs)
-    records = _with_longer_sums(writer, [record for record in writer.records if id(record) in kept], outputs)
+    needed = needed_records(outputs)
+    records = _with_longer_sums(writer, [record for record in writer.records if record in needed], outputs)
     _name(records, names)
     return records
 
@@ -101,16 +102,9 @@ def as_nodes(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
         yield {**node, **record.notes}
 
 
-def needed_records(outputs: Iterable[Record]) -> set[int]:
-    """These records and their ancestors, by identity."""
-    pending = list(outputs)
-    seen = set(map(id, pending))
-    while pending:
-        for wire in pending.pop().operands.values():
-            if id(wire.record) not in seen:
-                seen.add(id(wire.record))
-                pending.append(wire.record)
-    return seen
+def needed_records(outputs: Iterable[Record]) -> Collection[Record]:
+    """These records and their ancestors."""
+    return reachable(outputs, lambda record: [wire.record for wire in record.operands.values()])
 
 
 def _with_longer_sums(writer: Writer, records: Sequence[Record], outputs: Iterable[Record]) -> list[Record]:

@@ -10,8 +10,7 @@ from typing import Any
 from circuitflow.document.model import SubcircuitNode, TensorFile
 from circuitflow.gates import ArrayType
 from circuitflow.graph.bodies import Site
-from circuitflow.graph.network import Node
-from circuitflow.graph.typed import TypedBody
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.transforms.naming import Names
 from circuitflow.transforms.writer import Record, Wire, Writer
 

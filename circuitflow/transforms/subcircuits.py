@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from circuitflow.gates import IDENTITY, ArrayType, GateTable
 from circuitflow.graph.bodies import Definition
-from circuitflow.graph.network import Node
-from circuitflow.graph.typed import TypedBody
+from circuitflow.graph.reachable import reachable
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.masked import Masked, plain
 from circuitflow.interpreter.passes import marked_sweep
 from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
@@ -74,14 +74,11 @@ class Subcircuits:
 
     def applied_by(self, nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """The bodies that nodes need, oldest first."""
-        pending, seen = list(nodes), set()
-        while pending:
-            node = pending.pop()
-            for name in (node[key] for key in ("circuit", "then", "else") if key in node):
-                if name not in seen:
-                    seen.add(name)
-                    pending += self.bodies[name]["nodes"]
-        return {name: body for name, body in self.bodies.items() if name in seen}
+        def applied(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
+            return [node[key] for node in nodes for key in ("circuit", "then", "else") if key in node]
+
+        names = reachable(applied(nodes), lambda name: applied(self.bodies[name]["nodes"]))
+        return {name: body for name, body in self.bodies.items() if name in names}
 
     def add(self, hint: str, body: dict[str, Any]) -> str:
         """Add a body; returns its name."""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates import ArrayType, Gate
-from circuitflow.graph.network import Node
-from circuitflow.graph.typed import TypedBody
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.masked import is_marked, mark, may_mask, plain
 from circuitflow.interpreter.plan import UnitGate
 from circuitflow.transforms import primal

@@ -14,9 +14,9 @@ import pyarrow.parquet
 import pytest
 
 import circuitflow as cf
-from circuitflow.cli.tables import opening
-from circuitflow.cli.tables.columns import match_columns
-from circuitflow.cli.tables.jsonl import _object
+from circuitflow.cli.columns import match_columns
+from circuitflow.tables import opening
+from circuitflow.tables.jsonl import _object
 from support.documents import document
 from support.suite import ROOT
 

@@ -192,7 +192,7 @@ def test_all_faults_are_found_at_once_also_beside_those_of_form():
         "node 'g': there is no node 'y'",
         "node 'k': exp takes 1 operand (x); it has none", "output 'z': there is no node 'z'",
         "edge to 'q': there is no such node", "unknown key 'colour'; the keys here are 'name', 'description', 'dtype', "
-        "'circuits', 'nodes', 'edges', 'outputs', 'upstream', 'layout', 'metadata', '$schema', 'circuitflow'"]
+        "'circuits', 'nodes', 'edges', 'outputs', 'upstream', 'fit', 'layout', 'metadata', '$schema', 'circuitflow'"]
 
 
 def test_what_a_place_lacks_is_a_fault_each():
@@ -299,8 +299,10 @@ def test_faults_of_encoding_have_a_place(tmp_path, data, place, message):
     ({"layout": {"x": [1, "2"]}}, 'item 1 is "2"; expected a number'),
     ({"metadata": []}, "'metadata' is an empty list; expected an object"),
     ({"dtype": "int64"}, "'dtype' is \"int64\"; expected 'float64', 'float32'"),
-    ({"circuitflow": "one"}, "'circuitflow' is \"one\"; expected \"1.0\", the format that this circuitflow reads"),
-    ({"circuitflow": "1.7"}, "'circuitflow' is \"1.7\"; expected \"1.0\", the format that this circuitflow reads"),
+    ({"circuitflow": "one"}, "'circuitflow' is \"one\"; expected \"1.0\" or \"1.1\", the formats that this "
+                              "circuitflow reads"),
+    ({"circuitflow": "1.7"}, "'circuitflow' is \"1.7\"; expected \"1.0\" or \"1.1\", the formats that this "
+                              "circuitflow reads"),
     ({"circuitflow": "1.0", "nodes": 3}, "'nodes' is 3; expected a list"),
 ])
 def test_faults_of_form(change, message):

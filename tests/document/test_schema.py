@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import random
 
@@ -10,6 +11,7 @@ import jsonschema
 import pytest
 
 from circuitflow.cli.schema import Which, text
+from circuitflow.document.base import READABLE
 from circuitflow.document.model import NODES, TAGS, Document, GateNode
 from circuitflow.document.schema import GateForm, document_schema
 from circuitflow.explanations.catalogue import example, operands
@@ -54,6 +56,31 @@ def test_schemas_are_current(which, file):
     jsonschema.Draft202012Validator.check_schema(json.loads(text(which)))
 
 
+def test_every_version_keeps_its_schema():
+    """1.0 has the bytes that it had when 1.1 came, with the gates of that day; the latest is the current one."""
+    assert [path.name for path in sorted((ROOT / "schemas").iterdir()) if path.is_dir()] == list(READABLE)
+    assert (ROOT / f"schemas/{READABLE[-1]}/circuit.schema.json").read_text() == text(Which.DOCUMENT)
+    assert hashlib.sha256((ROOT / "schemas/1.0/circuit.schema.json").read_bytes()).hexdigest() == (
+        "ffdc6bf7325a74f6b5b28001349adb11496baef807206a6bbc7711b4b39e738a")
+
+
+def test_the_schema_of_1_0_takes_the_examples_of_1_0_and_no_later_key():
+    first = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas/1.0/circuit.schema.json").read_text()))
+    gates = set(json.dumps(first.schema).split('"'))
+    documents = [json.loads(file.read_text()) for file in (ROOT / "circuits").glob("*.json")]
+    old = [document for document in documents if document["circuitflow"] == "1.0"
+           and gates.issuperset(node["gate"] for node in document["nodes"])]
+    assert len(old) >= 18
+    for document in old:
+        first.validate(document)
+    parameter = {"id": "f", "gate": "parameter", "value": 1}
+    assert first.is_valid(node(**parameter))
+    for later in ({**node(**parameter), "fit": {"residuals": "f"}}, node(**parameter, min=0), node(**parameter, max=0),
+                  node(**parameter, frozen=True), {**node(**parameter), "circuitflow": "1.1"}):
+        assert not first.is_valid(later)
+        VALIDATOR.validate(later)
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "circuits").glob("*.json")), ids=lambda file: file.stem)
 def test_every_example_is_valid_and_names_the_schema(file):
     document = json.loads(file.read_text())
@@ -90,6 +117,9 @@ def node(**keys):
     ({"gate": "parameter", "value": {"random": "he", "shape": [2, 2], "seed": 0}}, False),
     ({"gate": "parameter", "value": {"file": "w.safetensors", "tensor": "W"}}, True),
     ({"gate": "parameter"}, False),
+    ({"gate": "parameter", "value": 1, "min": 0, "max": [["Infinity"]], "frozen": False}, True),
+    ({"gate": "parameter", "value": 1, "min": {"data": 0}}, False),
+    ({"gate": "constant", "value": 1, "min": 0}, False),
     ({"gate": "call", "circuit": "a", "inputs": ["x"]}, True),
     ({"gate": "call", "inputs": ["x"]}, False),
     ({"gate": "nothing"}, False),
@@ -148,7 +178,7 @@ def test_an_editor_completes_the_names_of_gates_with_their_documentation():
 
 
 def test_the_schemas_have_names_with_the_version_of_the_format():
-    assert SCHEMA["$id"] == "urn:circuitflow:1.0:circuit"
+    assert SCHEMA["$id"] == "urn:circuitflow:1.1:circuit"
     assert json.loads(text(Which.RUN))["$id"] == "urn:circuitflow:1.0:run"
 
 
@@ -255,6 +285,14 @@ OBJECTS = [{"circuitflow": "1.0", **document} for document in [
     {"nodes": [{"id": "f", "gate": "if", "then": "c", "else": "c"}], "circuits": {"c": {"file": "c.json"}}},
     {"circuits": {"c": {"nodes": [{"id": "x", "gate": "input", "shape": ["n", 2]}], "outputs": ["x"]}}},
     {"upstream": {"f": 1.0, "f.x": {"random": "normal", "shape": [2], "seed": 0, "std": 2}}},
+    {"circuitflow": "1.1", "nodes": [
+        {"id": "w", "gate": "parameter", "value": 1, "min": 0, "max": [1], "frozen": True}]},
+    {"circuitflow": "1.1", "fit": {"data": {"file": "d"}, "columns": {"x": "y"}, "loss": "f", "reduction": "mean",
+                                   "constraints": {"a.b": "zero"}, "method": {"name": "m", "x": [1]}, "tolerance": 0.1,
+                                   "starts": 1, "seed": 0, "batch_size": 1, "validation": {"fraction": 0.5}}},
+    {"circuitflow": "1.1", "fit": {"residuals": "f", "sigma": {"column": "x"}, "validation": {"file": "x"}, "result": {
+        "status": "x", "objective": 1, "evaluations": 1, "parameters": ["x"], "values": ["NaN"], "covariance": [[1]],
+        "confidence": {"level": 0.5, "intervals": [[0, 1]]}, "versions": {"x": "1"}, "digests": {}}}},
     {"layout": {"f": [1, 2.5]}, "metadata": {"a": 1}, "edges": [{"source": "x", "target": "f", "port": 0}]},
 ]]
 

@@ -21,7 +21,7 @@ from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.gates.record import fill_in
 from circuitflow.graph.bodies import Operand
-from circuitflow.graph.network import Node
+from circuitflow.graph.typed import Node
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import number, printable, rows
 from support.documents import circuit, document

@@ -464,7 +464,7 @@ def test_a_broken_definition_is_not_missed_where_it_is_called():
                                 ({"nodes": [X], "outputs": ["x"], "colour": 1},
                                  "unknown key 'colour'; the keys here are 'name', "
                                  "'description', 'dtype', 'circuits', 'nodes', 'edges', 'outputs', 'upstream', "
-                                 "'layout', 'metadata', '$schema', 'circuitflow'")]:
+                                 "'fit', 'layout', 'metadata', '$schema', 'circuitflow'")]:
         assert faults(document("x = 1", call("f", "a", "x"), circuits={"a": definition})) == [message]
 
 

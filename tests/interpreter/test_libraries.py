@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.document.model import DTYPES
+from circuitflow.document.base import DTYPES
 from support.documents import circuit
 
 FLOATS = ("float64", "float32", "float16")

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import circuitflow as cf
-from circuitflow.document.model import DTYPES, MAX_DIMENSIONS
+from circuitflow.document.base import DTYPES, MAX_DIMENSIONS
 from circuitflow.document.numbers import native
 from support.documents import circuit
 

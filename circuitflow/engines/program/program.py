@@ -10,7 +10,8 @@ from typing import Any
 from circuitflow.engines.program.trace import Inseparable, Line, Trace, Value, values_in
 from circuitflow.gates.shapes import Size
 from circuitflow.gates.special import Check
-from circuitflow.graph.network import Node
+from circuitflow.graph.reachable import reachable
+from circuitflow.graph.typed import Node
 from circuitflow.interpreter.passes import blame
 from circuitflow.interpreter.plan import Plan
 
@@ -94,10 +95,10 @@ def trace_program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str
 
 def needed_lines(lines: Sequence[Line], outputs: Any) -> list[Line]:
     """The lines that outputs depend on, in order."""
-    used = {id(value) for value in values_in(outputs)}
-    kept = []
-    for line in reversed(lines):
-        if any(id(value) in used for value in line.results):
-            used.update(id(value) for value in values_in((line.operands, line.keywords)))
-            kept.append(line)
-    return kept[::-1]
+    places = {id(value): i for i, line in enumerate(lines) for value in line.results}
+
+    def origins(operands: Any) -> list[int]:
+        return [places[id(value)] for value in values_in(operands) if id(value) in places]
+
+    needed = reachable(origins(outputs), lambda i: origins((lines[i].operands, lines[i].keywords)))
+    return [lines[i] for i in sorted(needed)]

@@ -8,39 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from circuitflow.engines.native import jitted
 from circuitflow.graph.collector import collector_paused
-from circuitflow.interpreter.plan import Plan
+from circuitflow.interpreter.plan import Plan, Step
 from circuitflow.interpreter.question import Question
 
 UNROLLED = 8
 """A sum or product of more operands than this is a loop over them."""
-
-
-class Operation(NamedTuple):
-    """What the gates of a run share: a tape has millions of gates and a loop for each operation.
-
-    Attributes:
-        kind: the gate.
-        attributes: of the gate, in order of their names.
-        truths: for every operand, whether it is a truth value; empty where there is a loop over them.
-        truth: whether the output is one.
-        receivers: for every operand, whether a contribution to it is asked for; empty where none is.
-        loop: the "sum" or "product" that a loop over any number of operands computes; "" where there is none.
-        masked: whether the upstream gradient may have zeros of a mask.
-    """
-
-    kind: str
-    attributes: tuple[tuple[str, Any], ...]
-    truths: tuple[bool, ...]
-    truth: bool
-    receivers: tuple[bool, ...]
-    loop: str = ""
-    masked: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +26,27 @@ class Tape:
     """Flat arrays.
 
     Attributes:
-        operations: what there is; a run has the index of one.
+        operations: a gate for each kind of run. Gates of a run differ in their slots alone, so they have one loop.
+        truths: for each slot of the plan, whether it is a truth value.
+        masked: for each slot of the plan, whether the gradient on it may have zeros of a mask.
         runs: of shape (runs + 1, 3), int64: operation, first slot, and where its operands begin; the last is the end.
         rows: of shape (slots + 1,), int64: where the operands of each slot begin; sources have none.
         operands: slots, uint32.
         slots: of shape (slots of the plan,), int64: where each slot of the plan is.
     """
 
-    operations: Sequence[Operation]
+    operations: Sequence[Step]
+    truths: Sequence[bool]
+    masked: Sequence[bool]
     runs: np.ndarray[Any, np.dtype[np.int64]]
     rows: np.ndarray[Any, np.dtype[np.int64]]
     operands: np.ndarray[Any, np.dtype[np.uint32]]
     slots: np.ndarray[Any, np.dtype[np.int64]]
+
+
+def loop_of(step: Step) -> str:
+    """The "sum" or "product" that a loop over the operands of a gate computes; "" where there is no loop."""
+    return step.gate.facets.loop or "" if len(step.operands) > UNROLLED else ""
 
 
 @collector_paused()
@@ -70,7 +57,8 @@ def tape(question: Question, *, fast: bool) -> Tape:
     for name, slot in plan.sources.items():
         truth[slot] = question.sources[name].dtype == "bool"
     reached, masked = _arrivals(plan)
-    codes: dict[tuple[Any, ...], int] = {}  # by the fields of an operation
+    codes: dict[tuple[Any, ...], int] = {}  # by what the gates of an operation share
+    operations: list[Step] = []
     lists: tuple[list[int], ...] = [], [], [], []
     code_of, outputs, counts, flat = lists
     for step in plan.steps:
@@ -78,15 +66,19 @@ def tape(question: Question, *, fast: bool) -> Tape:
         is_truth = truth[output] = step.node.types[0].dtype == "bool"
         receivers = step.receivers if reached[output] else ()
         attributes = tuple((name, _frozen(x)) for name, x in sorted(step.attributes.items())) if step.attributes else ()
-        truths, loop = tuple([truth[slot] for slot in operands]), ""
-        if len(operands) > UNROLLED and step.gate.facets.loop:
-            truths, receivers, loop = (), (True,) if any(receivers) else (), step.gate.facets.loop
-        key = step.node.kind, attributes, truths, is_truth, receivers, loop, masked[output]
-        code_of.append(codes.setdefault(key, len(codes)))
+        if len(operands) > UNROLLED and (loop := loop_of(step)):
+            signature: Any = loop, any(receivers)
+        else:
+            signature = tuple([truth[slot] for slot in operands]), receivers
+        key = step.node.kind, attributes, is_truth, masked[output], signature
+        code = codes.setdefault(key, len(codes))
+        if code == len(operations):
+            operations.append(step._replace(receivers=receivers))
+        code_of.append(code)
         outputs.append(output)
         counts.append(len(operands))
         flat += operands
-    return _laid_out(plan, [Operation(*key) for key in codes], *(np.array(x, np.int64) for x in lists), fast=fast)
+    return _laid_out(plan, operations, truth, masked, *(np.array(x, np.int64) for x in lists), fast=fast)
 
 
 def _frozen(value: Any) -> Any:
@@ -113,8 +105,8 @@ def _arrivals(plan: Plan) -> tuple[list[bool], list[bool]]:
     return reached, masked
 
 
-def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, outputs: Any, counts: Any, flat: Any, *,
-              fast: bool) -> Tape:
+def _laid_out(plan: Plan, operations: Sequence[Step], truths: Sequence[bool], masked: Sequence[bool], codes: Any,
+              outputs: Any, counts: Any, flat: Any, *, fast: bool) -> Tape:
     starts = np.cumsum(counts) - counts
     order = _order(plan, len(operations), codes, outputs, counts, flat, fast=fast)
     first, count = len(plan.sources), len(order)
@@ -126,7 +118,7 @@ def _laid_out(plan: Plan, operations: Sequence[Operation], codes: Any, outputs: 
     where = np.repeat(starts[order] - rows[first:-1], counts[order]) + np.arange(len(flat))
     begin = np.append(np.flatnonzero(np.diff(codes[order], prepend=-1)), count)
     runs = np.stack([np.append(codes[order], 0)[begin], begin + first, rows[begin + first]], axis=1)
-    return Tape(operations, runs, rows, slots[flat[where]].astype(np.uint32), slots)
+    return Tape(operations, truths, masked, runs, rows, slots[flat[where]].astype(np.uint32), slots)
 
 
 def _order(plan: Plan, operations: int, codes: Any, outputs: Any, counts: Any, flat: Any, *, fast: bool) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from circuitflow.engines.columns import OverRows, in_blocks
 from circuitflow.engines.contract import Backed, CompiledFunction
 from circuitflow.engines.native import is_there
-from circuitflow.engines.tape.layout import Tape, tape
+from circuitflow.engines.tape.layout import Tape, loop_of, tape
 from circuitflow.engines.tape.loops import compile_passes, python_loops
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.gates import GateTable
@@ -108,7 +108,7 @@ class TapedRows(_Laid, OverRows):
     def __init__(self, question: Question, thresholds: Thresholds) -> None:
         """Lay out the tape; arguments and errors are those of `Taped`."""
         super().__init__(question, thresholds, fast=True)
-        self._loop = compile_passes(self._tape.operations, question.circuit.gates, rows=True)
+        self._loop = compile_passes(self._tape, question.circuit.gates, rows=True)
         self._size = len(self._tape.rows) - 1
         self._block = min(1024, max(16, thresholds.tape_bytes // (16 * self._size)))
 
@@ -144,16 +144,16 @@ class _RowsOf:
 
 
 def _loops_in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
-    loops = [python_loops(operation, gates) for operation in laid.operations]
+    loops = [python_loops(laid, step, gates) for step in laid.operations]
     rows, operands = laid.rows.tolist(), laid.operands.tolist()
     ahead, back = [], []
     for (code, start, at), (_, stop, end) in pairwise(laid.runs.tolist()):
-        operation, slots, (forward, backward) = laid.operations[code], range(start, stop), loops[code]
-        arity = len(operation.truths)
-        columns = ([[operands[rows[k] : rows[k + 1]] for k in slots]] if operation.loop else
+        step, slots, (forward, backward) = laid.operations[code], range(start, stop), loops[code]
+        arity = len(step.operands)
+        columns = ([[operands[rows[k] : rows[k + 1]] for k in slots]] if loop_of(step) else
                    [operands[at + i : end : arity] for i in range(arity)])
         ahead.append((forward, slots, columns))
-        if operation.receivers:
+        if step.receivers:
             back.append((backward, slots[::-1], [column[::-1] for column in columns]))
     back.reverse()
     size = len(laid.rows) - 1
@@ -174,7 +174,7 @@ def _loops_in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradie
 
 
 def _loops_compiled(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
-    loop = compile_passes(laid.operations, gates)
+    loop = compile_passes(laid, gates)
     pool: list[Any] = []
     runs, rows, operands = laid.runs, laid.rows, laid.operands
     shape, at_values, at_gradients = (2, len(laid.rows) - 1), np.asarray(values), np.asarray(gradients, np.int64)

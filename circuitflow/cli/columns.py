@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import circuitflow as cf
-from circuitflow.cli.tables.reader import Selection
 from circuitflow.errors import InputError
 from circuitflow.gates.shapes import show
+from circuitflow.tables.reader import Selection
 from circuitflow.text import listing, nearest, printable, repeated
 
 

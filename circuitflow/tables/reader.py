@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
-from circuitflow.cli.tables.cells import CellError
-from circuitflow.cli.tables.lines import Lines
 from circuitflow.errors import InputError
+from circuitflow.tables.cells import CellError
+from circuitflow.tables.lines import Lines
 from circuitflow.text import printable
 
 ROWS = 2**16

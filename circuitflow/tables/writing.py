@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.cli.tables.cells import words
 from circuitflow.errors import InputError
+from circuitflow.tables.cells import words
 from circuitflow.text import printable
 
 _SPECIAL = re.compile('[",\r\n]')

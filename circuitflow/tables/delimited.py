@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.cli.tables.cells import CellError, are_kept, doubtful, numbers
-from circuitflow.cli.tables.lines import MARK, Lines, decode_text, undecoded
-from circuitflow.cli.tables.reader import ROWS, Batch, Selection, TextReader
 from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError
+from circuitflow.tables.cells import CellError, are_kept, doubtful, numbers
+from circuitflow.tables.lines import MARK, Lines, decode_text, undecoded
+from circuitflow.tables.reader import ROWS, Batch, Selection, TextReader
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _HEADER = re.compile(r'(?:"[^"]*(?:"|$)|[^"\r\n]+)*')

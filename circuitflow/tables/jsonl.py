@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, NoReturn
 
-from circuitflow.cli.tables.cells import CellError, numbers
-from circuitflow.cli.tables.lines import Lines, undecoded
-from circuitflow.cli.tables.reader import ROWS, Batch, Selection, TextReader
-from circuitflow.document.model import NON_FINITE
+from circuitflow.document.base import NON_FINITE
+from circuitflow.tables.cells import CellError, numbers
+from circuitflow.tables.lines import Lines, undecoded
+from circuitflow.tables.reader import ROWS, Batch, Selection, TextReader
 from circuitflow.text import listing, nearest, printable, repeated, short
 
 

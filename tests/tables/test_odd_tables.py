@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from circuitflow.cli.tables import delimited, lines
+from circuitflow.tables import delimited, lines
 from support.documents import document
 from support.slices import alike, choose
 from support.suite import ROOT

@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from circuitflow.cli.tables.reader import Batch, Reader, Selection
 from circuitflow.document.numbers import unfit
 from circuitflow.errors import InputError
+from circuitflow.tables.reader import Batch, Reader, Selection
 from circuitflow.text import printable
 
 

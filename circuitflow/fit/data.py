@@ -1,0 +1,218 @@
+"""The data of a fit: columns by input, in memory or block by block."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from circuitflow.errors import InputError
+from circuitflow.fit.tabular import column, column_names, is_table
+from circuitflow.gates.shapes import Size, show
+from circuitflow.graph.circuit import Circuit
+from circuitflow.text import listing, nearest, printable, short
+
+BLOCK_BYTES = 2**22
+"""About how many bytes the columns of a block of rows in memory take: its derivatives stay in the cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Consecutive rows.
+
+    Attributes:
+        first: the number of rows before it.
+        rows: how many it has; 1 where the circuit has no columns.
+        columns: their values by input id; the first axis is that of the rows.
+    """
+
+    first: int
+    rows: int
+    columns: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Values of inputs: those that differ from row to row, and those that are the same in all.
+
+    A circuit of one row takes a column of the shape (rows, *shape of the input). A circuit of a batch declares its
+    inputs with a dimension that has a name, such as N, in front of all others; its columns have the input's own shape.
+    An input that is neither has a value for all rows, from the data or from the document.
+
+    Attributes:
+        batch: the name of the leading dimension of a circuit of a batch; "" for a circuit of one row.
+        columns: input id → name of the column, for the inputs that differ from row to row.
+        fixed: values for all rows, by input id, from the data.
+        in_memory: whether all rows are in memory.
+    """
+
+    batch: str
+    columns: Mapping[str, str]
+    fixed: Mapping[str, Any]
+    in_memory: bool
+    _dtypes: Mapping[str, str]
+    _shapes: Mapping[str, tuple[Any, ...]]
+    _tables: Callable[[], Iterator[Any]]
+
+    @classmethod
+    def of(cls, circuit: Circuit, data: Any = None, columns: Mapping[str, str] | None = None, *,
+           needed: Collection[str] | None = None) -> Data:
+        """Bind data to the inputs of a circuit.
+
+        Args:
+            circuit: the circuit.
+            data: a mapping from column to array; a table of pyarrow, pandas or polars; a list of them; or a function
+                that returns an iterator over them, called anew for every pass. None where the document has all values.
+            columns: input id → column; an input without an entry takes the column of its own name.
+            needed: the inputs to bind; all by default.
+
+        Raises:
+            InputError: there is no such input or column, an input has no value, a shape is wrong, there are no rows, or
+                an iterator can be read only once.
+        """
+        columns = columns or {}
+        inputs = {name: node.types[0] for name, node in circuit.nodes.items() if node.kind == "input"}
+        for name in columns:
+            if name not in inputs:
+                raise InputError(f"columns: there is no input '{printable(name, 60)}'"
+                                 f"{nearest(name, inputs) or f'; the inputs are {listing(inputs) or None}'}")
+        inputs = {name: type_ for name, type_ in inputs.items() if needed is None or name in needed}
+        tables, in_memory = _tables(data)
+        first = next(tables(), None)
+        if first is None:
+            raise InputError("data: there are no rows; expected a block of rows, or more")
+        names = column_names(first)
+        taken = {name: columns.get(name, name) for name in inputs if name in columns or name in names}
+        for name, title in taken.items():
+            if title not in names:
+                raise InputError(f"data: there is no column '{printable(title, 60)}' for input '{name}'"
+                                 f"{nearest(title, names) or f'; the columns are {listing(names) or None}'}")
+        missing = [name for name in inputs if name not in taken and name not in circuit.values]
+        if missing:
+            raise InputError(f"data: there is no column for input '{missing[0]}', and the document has no value for it"
+                             f"{nearest(missing[0], names) or f'; the columns are {listing(names) or None}'}; name its "
+                             f"column by columns={{'{missing[0]}': …}}")
+        leading = {str(type_.shape[0]) for name in taken if (type_ := inputs[name]).shape
+                   and isinstance(type_.shape[0], Size)}
+        if len(leading) > 1:
+            raise InputError(f"data: the inputs have the leading dimensions {listing(sorted(leading))}; expected one "
+                             "name, that of the rows of the batch")
+        batch = next(iter(leading), "")
+        varying, fixed = {}, {}
+        for name, title in taken.items():
+            type_ = inputs[name]
+            array = column(first, title, type_.dtype)
+            depth = len(type_.shape)
+            if str(type_.shape[0]) == batch if batch and depth else not batch and array.ndim == depth + 1:
+                varying[name] = title
+            elif array.ndim == depth:
+                fixed[name] = array
+            else:
+                rows = "(rows, …)" if not batch else ""
+                raise InputError(f"data: column '{printable(title, 60)}' has shape {array.shape}; input '{name}' has "
+                                 f"shape {show(type_.shape)}, so expected that, {rows or 'for all rows'}, or one value")
+        bound = cls(batch, MappingProxyType(varying), MappingProxyType(fixed), in_memory,
+                    {name: inputs[name].dtype for name in varying},
+                    {name: tuple(inputs[name].shape) if batch else (None, *inputs[name].shape) for name in varying},
+                    tables if varying else lambda: iter([{}]))
+        if in_memory and varying and not bound.rows:
+            raise InputError("data: there are no rows; expected one or more")
+        return bound
+
+    def only(self, inputs: Collection[str]) -> Data:
+        """The same data for some of the inputs."""
+        columns = MappingProxyType({name: title for name, title in self.columns.items() if name in inputs})
+        return replace(self, columns=columns, _tables=self._tables if columns else lambda: iter([{}]))
+
+    @cached_property
+    def rows(self) -> int:
+        """The number of rows, counted by a pass where they are not in memory; 1 without columns."""
+        return sum(block.rows for block in self.blocks())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the numbers that the inputs take, by input and in order of rows, however they come in blocks."""
+        digests = {name: hashlib.sha256() for name in sorted(self.columns)}
+        for block in self.blocks():
+            for name, digest in digests.items():
+                digest.update(np.ascontiguousarray(block.columns[name]).tobytes())
+        whole = hashlib.sha256()
+        for name, digest in digests.items():
+            whole.update(f"{name} {self._dtypes[name]} {digest.hexdigest()}\n".encode())
+        for name, value in sorted(self.fixed.items()):
+            whole.update(f"{name} = {value.dtype} {value.shape} ".encode() + value.tobytes())
+        return whole.hexdigest()
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows in order, in blocks. A batch in memory is one block, because its rows may depend on one another.
+
+        Raises:
+            InputError: a column is missing in a block, or has another shape or what is no number.
+        """
+        first = 0
+        for table in self._tables():
+            block = self._read(table, first)
+            if block.rows:
+                yield from self._parts(block)
+            first += block.rows
+
+    def _read(self, table: Any, first: int) -> Block:
+        if not self.columns:
+            return Block(0, 1, {})
+        names, columns, lengths = column_names(table), {}, {}
+        for name, title in self.columns.items():
+            if title not in names:
+                raise InputError(f"data: the block after row {first} has no column '{printable(title, 60)}'; expected "
+                                 f"the columns of the first, {listing(self.columns.values())}")
+            array = column(table, title, self._dtypes[name], first)
+            shape = self._shapes[name]
+            if array.ndim != len(shape) or any(isinstance(expected, int) and i and expected != size for i, (
+                    expected, size) in enumerate(zip(shape, array.shape, strict=True))):
+                raise InputError(f"data: column '{printable(title, 60)}' has shape {array.shape}; expected "
+                                 f"{show(('rows', *shape[1:]))} for input '{name}'")  # type: ignore[arg-type]
+            columns[name], lengths[name] = array, len(array)
+        if len(set(lengths.values())) > 1:
+            raise InputError("data: columns of different lengths: "
+                             + ", ".join(f"'{name}' has {length}" for name, length in lengths.items()))
+        return Block(first, next(iter(lengths.values())), columns)
+
+    def _parts(self, block: Block) -> Iterator[Block]:
+        """A block of one-row data in parts that stay in the cache."""
+        width = sum(array.nbytes // block.rows for array in block.columns.values())
+        most = max(BLOCK_BYTES // max(width, 1), 1)
+        if self.batch or not self.columns or block.rows <= most:
+            yield block
+            return
+        for start in range(0, block.rows, most):
+            part = {name: array[start:start + most] for name, array in block.columns.items()}
+            yield Block(block.first + start, min(most, block.rows - start), part)
+
+
+def _tables(data: Any) -> tuple[Callable[[], Iterator[Any]], bool]:
+    """A function that begins a pass over the tables, and whether they are in memory."""
+    if data is None:
+        return lambda: iter([{}]), True
+    if is_table(data):
+        return lambda: iter([data]), True
+    if callable(data):
+        return lambda: _checked(data()), False
+    if isinstance(data, Iterator):
+        raise InputError("data is an iterator, which can be read only once, and a fit reads it many times; give a "
+                         "function that makes it, such as lambda: read_batches(path), or a list of its batches")
+    if isinstance(data, Iterable) and not isinstance(data, str | bytes):
+        return lambda: _checked(data), isinstance(data, list | tuple)
+    raise InputError(f"data is {short(data)}; expected a mapping from column to array, a table of pyarrow, pandas or "
+                     "polars, a list of them, or a function that returns an iterator over them")
+
+
+def _checked(batches: Any) -> Iterator[Any]:
+    for batch in batches:
+        if not is_table(batch):
+            raise InputError(f"data: {short(batch)} is one of the batches; expected a mapping from column to array, or "
+                             "a table of pyarrow, pandas or polars")
+        yield batch

@@ -1,0 +1,164 @@
+"""What a least-squares fit says of its parameters, and how well it describes the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from circuitflow.fit.evaluation import Evaluation
+from circuitflow.fit.parameters import Mask, Vector
+from circuitflow.fit.polish import SINGULAR
+from circuitflow.fit.problem import Matrix
+from circuitflow.fit.squares import Reduced, SumOfSquares
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """The covariance of the parameters, from the linear model at the minimum.
+
+    Attributes:
+        covariance: s² (JᵀJ)⁻¹, of shape (size, size); s² is 1 where standard deviations are absolute. Rows of elements
+            held at a bound, or that the data do not determine, are NaN.
+        standard_errors: square roots of its diagonal; infinite where the data do not determine an element.
+        undetermined: directions, of length 1 in elements scaled by their columns, that leave the residuals as they are.
+    """
+
+    covariance: Matrix
+    standard_errors: Vector
+    undetermined: tuple[Vector, ...]
+
+
+def uncertainty(reduced: Reduced, free: Mask, variance: float) -> Uncertainty:
+    """The covariance from the triangle of the Jacobian's QR decomposition, without forming JᵀJ.
+
+    Args:
+        reduced: the linear model.
+        free: marks the elements that are not held at a bound; the others count as known.
+        variance: s².
+    """
+    size = free.size
+    covariance, errors = np.full((size, size), np.nan), np.full(size, np.nan)
+    scale = np.linalg.norm(reduced.triangle[:, free], axis=0)
+    unit = np.where(scale > 0, scale, 1)
+    _, values, directions = np.linalg.svd(reduced.triangle[:, free] / unit)
+    null = values <= SINGULAR * max(values[0], 1e-300) if values.size else np.zeros(0, bool)
+    lost = np.any(np.abs(directions[null]) > 1e-6, axis=0)
+    kept = (directions[~null].T / values[~null]) / unit[:, None]
+    inner = variance * (kept @ kept.T)
+    inner[lost, :] = inner[:, lost] = np.nan
+    covariance[np.ix_(free, free)] = inner
+    errors[free] = np.where(lost, np.inf, np.sqrt(np.diag(inner)))
+    ways = []
+    for direction in directions[null]:
+        way = np.zeros(size)
+        way[free] = direction / unit
+        ways.append(way)
+    return Uncertainty(covariance, errors, tuple(ways))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The number, the weighted mean and the weighted sum of squares about it of what was observed.
+
+    Attributes:
+        constant: whether all have one value.
+    """
+
+    count: int
+    mean: float
+    about_mean: float
+    constant: bool
+
+
+def moments(problem: SumOfSquares, observed: str, sigma: str | None) -> Moments:
+    """The moments of a node over all rows, weighted by 1/σ², in one pass (Chan, Golub and LeVeque 1983).
+
+    Args:
+        problem: the problem; parameters are at their start, on which what was observed does not depend.
+        observed: the reference.
+        sigma: that of the standard deviations, if there are some.
+    """
+    look = Evaluation(problem.circuit, [observed, *([sigma] if sigma else [])], [], problem.data, problem.engine)
+    values = problem.parameters.values(problem.parameters.start)
+    count, weight, mean, about, low, high = 0, 0.0, 0.0, 0.0, math.inf, -math.inf
+    for block in problem.passes():
+        outputs, _ = look(block, values)
+        y = np.asarray(outputs[0], np.float64)
+        w = np.ones_like(y) if sigma is None else np.broadcast_to(1 / np.asarray(outputs[1], np.float64)**2, y.shape)
+        total = float(w.sum())
+        here = float((w * y).sum()) / total
+        about += float((w * (y - here)**2).sum()) + (here - mean)**2 * weight * total / (weight + total)
+        mean += (here - mean) * total / (weight + total)
+        weight, count, low, high = weight + total, count + y.size, min(low, y.min()), max(high, y.max())
+    return Moments(count, mean, about, bool(low == high))
+
+
+def durbin_watson(problem: SumOfSquares, x: Vector) -> float | None:
+    """The statistic of Durbin and Watson 1950: Σ(eᵢ − eᵢ₋₁)² / Σeᵢ²; 2 for residuals that are independent.
+
+    None where a row has more than one residual, or all are 0.
+    """
+    if len(problem.shape) > bool(problem.data.batch):
+        return None
+    look = Evaluation(problem.circuit, [problem.residuals_of], [], problem.data, problem.engine)
+    values = problem.parameters.values(x)
+    squares, differences, last = 0.0, 0.0, None
+    for block in problem.passes():
+        e = np.ravel(look(block, values)[0][0]).astype(np.float64)
+        squares += float(e @ e)
+        differences += float(np.sum(np.diff(e if last is None else np.append(last, e))**2))
+        last = e[-1]
+    return differences / squares if squares > 0 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Goodness:
+    """How well a fit describes the data.
+
+    Attributes:
+        residual_standard_deviation: √(Σr² / degrees of freedom); NaN without any.
+        degrees_of_freedom: residuals less free elements that are not held at a bound.
+        r_squared: 1 − Σr² / Σ(y − ȳ)², weighted; None where it is not known what was observed.
+        aic, bic: n ln(Σr²/n) + 2k, and with k ln n: Akaike 1974 and Schwarz 1978 for normal residuals, without terms
+            that all models share (Burnham and Anderson 2002, section 2.2), as lmfit; k counts the free elements.
+    """
+
+    residual_standard_deviation: float
+    degrees_of_freedom: int
+    r_squared: float | None
+    aic: float
+    bic: float
+
+
+def goodness(squares: float, count: int, free: int, observed: Moments | None) -> Goodness:
+    """How well a fit describes the data.
+
+    Args:
+        squares: Σr².
+        count: the number of residuals.
+        free: the number of elements.
+        observed: the moments of what was observed.
+    """
+    freedom = count - free
+    likelihood = count * math.log(squares / count) if squares > 0 else -math.inf
+    r_squared = 1 - squares / observed.about_mean if observed is not None and observed.about_mean > 0 else None
+    return Goodness(math.sqrt(squares / freedom) if freedom > 0 else math.nan, freedom, r_squared,
+                    likelihood + 2 * free, likelihood + math.log(count) * free)
+
+
+def intervals(values: Vector, errors: Vector, freedom: int, level: float) -> Any:
+    """Confidence intervals by Student's t, of shape (size, 2); NaN or infinite where the standard error is."""
+    quantile = student.ppf((1 + level) / 2, freedom) if freedom > 0 else math.nan
+    with np.errstate(invalid="ignore"):
+        return np.stack([values - quantile * errors, values + quantile * errors], axis=1)
+
+
+def correlation(covariance: Matrix) -> Matrix:
+    """The correlation matrix of a covariance matrix."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        deviations = np.sqrt(np.diag(covariance))
+        return np.asarray(covariance / np.outer(deviations, deviations))
