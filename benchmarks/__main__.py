@@ -2,8 +2,8 @@
 
     python -m benchmarks [PART …]
 
-Parts are calls, dags, columns, networks, training, memory and loading; all by default. Without parts the README's table is
-written. A ratio is the median over rounds of our time to the peer's in the same round. A time is a median too.
+Parts are calls, dags, columns, networks, training, memory and loading; all by default. Without parts the table of the
+README is written. A ratio is the median over rounds of our time to the peer's in the same round. A time is a median.
 """
 
 from __future__ import annotations

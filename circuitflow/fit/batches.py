@@ -104,8 +104,7 @@ class Batches:
     def held_out(self) -> Iterator[Batch]:
         """The rows that are held out, in order; all rows where no fraction is held out."""
         if self.table is None:
-            keep = 1.0 if not self._fraction else self._fraction
-            yield from prefetched(self._in_order(keep))
+            yield from prefetched(self._in_order())
             return
         rows = self._out if self._fraction else self._training
         for start in range(0, len(rows), self.size):
@@ -133,8 +132,8 @@ class Batches:
             else:
                 yield Batch(rows, block.columns)
 
-    def _in_order(self, keep: float) -> Iterator[Batch]:
-        for block in self._blocks(out=keep < 1):
+    def _in_order(self) -> Iterator[Batch]:
+        for block in self._blocks(out=self.holds_out):
             yield from _cut(block, self.size)
 
     def _pooled(self, number: int, skip: int) -> Iterator[Batch]:
@@ -142,8 +141,7 @@ class Batches:
         pool: list[Batch] = []
         held, drawn, most = 0, 0, 0
         for block in self._blocks(out=False):
-            width = max(1, sum(np.asarray(x).nbytes for x in block.columns.values()) // max(1, len(block.rows)))
-            most = most or max(2 * self.size, POOL // width)
+            most = most or max(2 * self.size, POOL // _width(block))
             for part in _cut(block, max(1, most // 2)):
                 pool.append(part)
                 held += len(part.rows)
@@ -222,6 +220,12 @@ def _in_memory(data: Data) -> dict[str, Any] | None:
     if len(parts) == 1:
         return {name: np.asarray(x) for name, x in parts[0].items()}
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _width(batch: Batch) -> int:
+    """The bytes of a row."""
+    size = sum(np.asarray(x).nbytes for x in (batch.columns or {}).values())
+    return max(1, size // max(1, len(batch.rows)))
 
 
 def _rows_of(batch: Batch, part: slice) -> Batch:

@@ -17,8 +17,7 @@ from circuitflow.errors import InputError
 from circuitflow.gates import GateTable
 from circuitflow.graph.bodies import Operand
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.network import Node
-from circuitflow.graph.typed import TypedBody
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.text import printable
 
 _SEED = "seed"

@@ -38,8 +38,7 @@ OPTIMISERS: Mapping[str, str] = {
     "nadamw": "Nadam with decoupled weight decay",
     "noisy_sgd": "gradient descent with noise that fades; the fit's seed draws it",
     "novograd": "mean squares layer by layer",
-    "optimistic_adam": "Adam that extrapolates the gradient, for games",
-    "optimistic_adam_v2": "Adam that extrapolates the gradient, with two factors",
+    "optimistic_adam_v2": "Adam that extrapolates the gradient, for games",
     "optimistic_gradient_descent": "gradient descent that extrapolates the gradient",
     "polyak_sgd": "steps of Polyak's length, from the loss",
     "radam": "Adam with the variance of its first steps rectified",
@@ -51,7 +50,7 @@ OPTIMISERS: Mapping[str, str] = {
     "sm3": "squared gradients kept by rows and columns, for little memory",
     "yogi": "Adam whose mean square changes by bounded steps",
 }
-"""Optax's aliases, and what they do in words."""
+"""Optax's aliases that it has not deprecated, and what they do in words."""
 
 SCHEDULES: Mapping[str, str] = {
     "constant_schedule": "the same step size throughout",
@@ -84,6 +83,9 @@ LEARNING_RATE = 1e-3
 
 _NOT_DATA = ("key", "linesearch", "mask", "seed", "trust_ratio_mask", "weight_decay_mask")
 """Parameters of aliases that take functions, trees or keys, which a document cannot state."""
+
+_WORDS = {"interpolate_type": ("linear", "cosine"), "variant": ("sps", "sps+")}
+"""Options that are words."""
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -238,9 +240,9 @@ def _value(key: str, default: Any, value: Any, what: str) -> Any:
         if value is not None and value not in _DTYPES:
             raise InputError(f"{what} is {short(value)}; expected one of {listing(_DTYPES)}")
         return value
-    if isinstance(default, str) or key in ("interpolate_type", "variant"):
-        if not isinstance(value, str):
-            raise InputError(f"{what} is {short(value)}; expected text")
+    if key in _WORDS:
+        if value not in _WORDS[key]:
+            raise InputError(f"{what} is {short(value)}; expected one of {listing(_WORDS[key])}")
         return value
     if isinstance(default, bool):
         if not isinstance(value, bool):

@@ -272,7 +272,8 @@ def _bounds(objective: Objective) -> Mapping[str, tuple[Any, Any]]:
     for (name, type_), part in zip(parameters.types.items(), parameters.slices(), strict=True):
         lower, upper = parameters.lower[part], parameters.upper[part]
         if np.isfinite(lower).any() or np.isfinite(upper).any():
-            bounds[name] = lower.reshape(type_.shape), upper.reshape(type_.shape)
+            shape = tuple(map(int, type_.shape))  # type: ignore[arg-type]
+            bounds[name] = lower.reshape(shape), upper.reshape(shape)
     return bounds
 
 
