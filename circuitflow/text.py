@@ -25,15 +25,15 @@ _HIDDEN = frozenset(chr(code) for first, last in (*_IGNORABLE, *_BLANK) for code
 
 def is_shown(text: str) -> bool:
     """Whether every character of a text is one that a reader sees, or a space."""
-    return text.isprintable() and (text.isascii() or all(shown for _, shown in _seen(text)))
+    return text.isprintable() and (text.isascii() or all(visible for _, visible in _visibility(text)))
 
 
-def shown(text: str, escape: Callable[[str], str]) -> str:
+def escape_hidden(text: str, escape: Callable[[str], str]) -> str:
     """The text with an escape in place of every character that `is_shown` refuses."""
-    return text if is_shown(text) else "".join(c if seen else escape(c) for c, seen in _seen(text))
+    return text if is_shown(text) else "".join(c if visible else escape(c) for c, visible in _visibility(text))
 
 
-def _seen(text: str) -> Iterator[tuple[str, bool]]:
+def _visibility(text: str) -> Iterator[tuple[str, bool]]:
     """Each character, and whether a reader sees it."""
     marks = 0
     for c in text:
@@ -48,16 +48,16 @@ def _seen(text: str) -> Iterator[tuple[str, bool]]:
 def excerpt(line: str, column: int, width: int = 100) -> tuple[str, int]:
     """The part of a long line around a column, every character one cell wide; and the column within it."""
     start = 0 if len(line) <= width else max(0, min(column - width // 2, len(line) - width))
-    seen = shown(line[start : start + width].replace("\t", " "), lambda c: "\ufffd")
+    visible = escape_hidden(line[start : start + width].replace("\t", " "), lambda c: "\ufffd")
     cells = ("\ufffd" if unicodedata.east_asian_width(c) in "WF" or unicodedata.category(c) in ("Mn", "Me") else c
-             for c in seen)
+             for c in visible)
     return "".join(cells), column - start
 
 
 def printable(text: str, limit: int = 200) -> str:
     """Text that is safe for a terminal: hidden characters become escapes, a long text is cut."""
     cut = text if len(text) <= limit else text[:limit] + "…"
-    return shown(cut, lambda c: c.encode("unicode_escape").decode("ascii"))
+    return escape_hidden(cut, lambda c: c.encode("unicode_escape").decode("ascii"))
 
 
 def short(value: object) -> str:
@@ -90,11 +90,11 @@ def few(words: Iterable[str], most: int = 12) -> list[str]:
 
 def repeated(words: Iterable[str]) -> str | None:
     """The first word that stands twice, or None."""
-    seen: set[str] = set()
+    earlier: set[str] = set()
     for word in words:
-        if word in seen:
+        if word in earlier:
             return word
-        seen.add(word)
+        earlier.add(word)
     return None
 
 
@@ -112,8 +112,8 @@ def listing(words: Iterable[object], most: int = 12) -> str:
 
 def application(gate: str, operands: Iterable[str], most: int = 12) -> str:
     """A gate applied to its first operands, such as "mul(q, z)"; the name alone where there are none."""
-    shown = ", ".join(few(operands, most))
-    return f"{gate}({shown})" if shown else gate
+    arguments = ", ".join(few(operands, most))
+    return f"{gate}({arguments})" if arguments else gate
 
 
 def nearest(word: str, spellings: Collection[str], least: float = 0.6) -> str:
@@ -122,13 +122,13 @@ def nearest(word: str, spellings: Collection[str], least: float = 0.6) -> str:
     `least` is the smallest similarity that counts, by difflib's measure, in which equal words have 1.
     """
     candidates = list(itertools.islice((k for k in spellings if abs(len(k) - len(word)) <= 3), 1000))
-    exchanged = [k for k in candidates if sorted(k) == sorted(word)]  # two letters in the wrong order
+    anagrams = [k for k in candidates if sorted(k) == sorted(word)]  # two letters in the wrong order
     # Of equally similar words, one with the same first letters wins: those are rarely misspelled.
-    matches = exchanged or sorted(difflib.get_close_matches(word, candidates, n=3, cutoff=least), reverse=True, key=(
+    matches = anagrams or sorted(difflib.get_close_matches(word, candidates, n=3, cutoff=least), reverse=True, key=(
         lambda k: (difflib.SequenceMatcher(None, word, k).ratio(), k[:2] == word[:2])))
     if not matches:
-        folded = {k.casefold().replace("_", ""): k for k in itertools.islice(spellings, 1000)}
-        matches = [folded[key]] if (key := word.casefold().replace("_", "")) in folded else []
+        by_key = {k.casefold().replace("_", ""): k for k in itertools.islice(spellings, 1000)}
+        matches = [by_key[key]] if (key := word.casefold().replace("_", "")) in by_key else []
     return f"; did you mean '{matches[0]}'?" if matches else ""
 
 
@@ -162,28 +162,28 @@ def number(value: Any, inline: int = INLINE) -> str:
 
 
 def rows(value: Any, *, columns: int | None = COLUMNS, lines: int | None = LINES,
-         shown: Callable[[Any], str] = number) -> str:
+         to_text: Callable[[Any], str] = number) -> str:
     """An array row by row, each on a line of its own. The text counts the rows and elements that it leaves out.
 
-    `lines` is the most rows and `columns` the most elements of a row; None is all. `shown` gives the text of a number.
+    `lines` is the most rows and `columns` the most elements of a row; None is all. `to_text` writes a number.
     """
     shape = getattr(value, "shape", ())
     if not shape or 0 in shape:
-        return number(value) if shape else shown(value)
+        return number(value) if shape else to_text(value)
     lead, length = shape[:-1], shape[-1]
     count = math.prod(lead)
-    texts = [[shown(x) for x in row[:columns]] for row in value.reshape(count, length)[:lines]]
+    texts = [[to_text(x) for x in row[:columns]] for row in value.reshape(count, length)[:lines]]
     widest = max(len(text) for row in texts for text in row)
     breaks = columns is None and len(lead) + length * (widest + 2) > _WIDTH
     width = widest if lead or breaks else 0
     each = max(1, (_WIDTH - len(lead) - 1) // (width + 2)) if breaks else length
     text = []
     for i, row in enumerate(texts):
-        opened, closed = _brackets(i, lead), _brackets(count - 1 - i, lead)
+        opening, closing = _brackets(i, lead), _brackets(count - 1 - i, lead)
         more = f", … {length - len(row):,} more" if len(row) < length else ""
         parts = [", ".join(cell.rjust(width) for cell in row[at : at + each]) for at in range(0, len(row), each)]
         inside = f",\n{' ' * (len(lead) + 1)}".join(parts)
-        text.append(f"{' ' * (len(lead) - opened)}{'[' * (opened + 1)}{inside}{more}{']' * (closed + 1)}"
+        text.append(f"{' ' * (len(lead) - opening)}{'[' * (opening + 1)}{inside}{more}{']' * (closing + 1)}"
                     f"{',' * (i < count - 1)}")
     if len(texts) < count:
         text.append(f"{' ' * len(lead)}… {count - len(texts):,} more rows")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from itertools import islice
 
+import jax
 import numpy as np
 import pytest
 
 import circuitflow as cf
-from benchmarks import calls, columns, dags
+from benchmarks import calls, columns, dags, mixtures
 from benchmarks.columns import in_numpy
 from benchmarks.dags import _UNARY, dag, document, evaluated
 from benchmarks.measure import Case, Line, compare, flat, table
@@ -31,6 +32,15 @@ def test_numpy_by_hand_is_the_staged_example():
     x, y = np.random.RandomState(0).standard_normal((2, 50))
     found = cf.Executor(cf.load(ROOT / "circuits/staged.json")).vmap(engine="staged")(x=x, y=y)
     np.testing.assert_allclose(flat(found), flat(list(in_numpy(x, y))), rtol=1e-9)
+
+
+def test_the_mixture_is_what_jax_computes():
+    made = list(mixtures.cases(20, 3, 2))
+    assert len(made) == 2
+    for case in made:
+        with jax.enable_x64(True):
+            expected = flat(case.peers()["jax.jit"]())
+        np.testing.assert_allclose(flat(case.ours()), expected, rtol=1e-10)
 
 
 def test_our_part_of_the_small_cases_runs():

@@ -95,7 +95,9 @@ def test_it_opens_the_document_and_the_files_that_it_names_and_no_other_file(fol
     (folder / "main.json").write_text(document(
         {"id": "x", "gate": "input", "value": {"file": "below/w.safetensors", "tensor": "W"}},
         {"id": "f", "gate": "call", "circuit": "a"},
-        {"id": "g", "gate": "reduce_sum", "inputs": ["x"]}, circuits={"a": {"file": "c.json"}}, outputs=["f", "g"]))
+        {"id": "g", "gate": "reduce_sum", "inputs": ["x"]}, circuits={"a": {"file": "c.json"}}, outputs=["f", "g"],
+        circuitflow="1.1", fit={"loss": "g", "data": {"file": "data.csv"}}))
+    (folder / "data.csv").write_text("x\n1\n")
     events = audited(folder / "main.json", folder / "main.json")
     opened = [name for kind, name, _ in events if kind == "open"]
     allowed = re.compile(rf"{folder}/main\.json|{folder}|below|w\.safetensors|c\.json|\d+|/(proc/self|dev)/fd/\d+")

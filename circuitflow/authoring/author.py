@@ -16,7 +16,7 @@ from circuitflow.document.base import DTYPES, ID, MAX_DEPTH, READABLE
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.model import Value
 from circuitflow.document.numbers import as_array, as_numpy, native
-from circuitflow.document.reading import parse_as, validated
+from circuitflow.document.reading import parse_as, validate
 from circuitflow.document.tensors import TensorFiles
 from circuitflow.document.values import from_array
 from circuitflow.document.versions import with_lowest_version
@@ -97,13 +97,13 @@ class Author(Writer):
         if isinstance(value, np.ndarray | np.generic):
             array = as_array(value, f"'{name}'") if dtype is None else as_numpy(value, dtype, f"'{name}'")
             return tidy(from_array(array)), array
-        value = _listed(value)
+        value = _as_json(value)
         faults = Faults()
         source = Source(f"value of '{name}'", dumps_value(value), self.folder)
-        parsed: Any = parse_as(TypeAdapter(Value), source, faults)
+        content: Any = parse_as(TypeAdapter(Value), source, faults)
         faults.raise_if_any()
-        own = getattr(parsed, "dtype", None)
-        entries = {name: Datum("", parsed, None if own else dtype, self.dtype, source, ())}
+        own = getattr(content, "dtype", None)
+        entries = {name: Datum("", content, None if own else dtype, self.dtype, source, ())}
         arrays = read_values(entries, TensorFiles(), faults)
         if not arrays:
             faults.fail()
@@ -150,21 +150,21 @@ class Author(Writer):
         row = self.row(gate)
         wires = self._as_wires(operands)
         _count(gate, row, len(wires), self.gates)
-        known, misfits = fitted(gate, row, {name: _listed(value) for name, value in attributes.items()})
+        complete, misfits = fitted(gate, row, {name: _as_json(value) for name, value in attributes.items()})
         if misfits:
             raise InputError("; ".join(misfit.message for misfit in misfits))
         try:
-            types = row.shape(*(wire.type for wire in wires), **known)
+            types = row.shape(*(wire.type for wire in wires), **complete)
         except ShapeError as error:
             raise InputError(f"{gate} {error}") from None
-        outputs = row.output_names(known)
-        record = Record(gate, dict(enumerate(wires)), self._given(row, known), outputs, notes=self.notes)
+        outputs = row.output_names(complete)
+        record = Record(gate, dict(enumerate(wires)), self._given(row, complete), outputs, notes=self.notes)
         results: Any = self.write(record, [types] if isinstance(types, ArrayType) else types)
         for wire in results if row.facets.view else ():
             wire.buffer = wires[0].buffer
         return results if outputs else results[0]
 
-    def typed(self, x: Any, dtype: str) -> Any:
+    def in_dtype(self, x: Any, dtype: str) -> Any:
         """A wire in a dtype, by `cast` where it has another; a number or an array of NumPy as a constant.
 
         Raises:
@@ -234,9 +234,9 @@ class Author(Writer):
         if not self.outputs:
             raise InputError("a circuit needs an output: c.output(wire, \"f\")")
         names = Names(self._names)
-        named = [record for record in self.records if record.name is not None]
-        needed = needed_records([*(wire.record for wire in self.outputs), *named])
-        records = [record for record in self.records if record in needed]
+        own = [record for record in self.records if record.name is not None]
+        needs = needed_records([*(wire.record for wire in self.outputs), *own])
+        records = [record for record in self.records if record in needs]
         for record in records:
             if record.name is None:
                 record.name = names.unique(self._name_of(record))
@@ -244,7 +244,7 @@ class Author(Writer):
                 "dtype": self.dtype if self.dtype != "float64" else None, "nodes": list(as_nodes(records)),
                 "outputs": list(dict.fromkeys(wire.reference for wire in self.outputs))}
         document = {key: value for key, value in body.items() if value is not None}
-        return Circuit(with_lowest_version(validated(document)), gates=self.gates, folder=self.folder)
+        return Circuit(with_lowest_version(validate(document)), gates=self.gates, folder=self.folder)
 
     def _name_of(self, record: Record) -> str:
         """An id for a node without one: the gate with its operands if their names are short, else the gate."""
@@ -262,18 +262,18 @@ def _count(name: str, gate: Gate, operands: int, gates: GateTable) -> None:
     if isinstance(gate.operands, AtLeast):
         if operands >= gate.operands.minimum:
             return
-        expected = f"{gate.operands.minimum} operands or more"
+        takes = f"{gate.operands.minimum} operands or more"
     else:
         most = len(gate.operands)
         least = most - gate.optional
         if least <= operands <= most:
             return
         count = str(most) if least == most else f"{least} to {most}"
-        expected = f"{count} operand{'s' * (most != 1)} ({', '.join(gate.operands)})"
-    raise InputError(f"{name} takes {expected}, not {operands}{of_elements(name, operands, gates)}")
+        takes = f"{count} operand{'s' * (most != 1)} ({', '.join(gate.operands)})"
+    raise InputError(f"{name} takes {takes}, not {operands}{of_elements(name, operands, gates)}")
 
 
-def _listed(value: Any, depth: int = 0) -> Any:
+def _as_json(value: Any, depth: int = 0) -> Any:
     """An attribute in the form of a document: tuples and arrays as lists, a dtype as its name.
 
     Raises:
@@ -284,7 +284,7 @@ def _listed(value: Any, depth: int = 0) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, tuple | list):
-        return [_listed(item, depth + 1) for item in value]
+        return [_as_json(item, depth + 1) for item in value]
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic | float | int | bool)):
         return np.dtype(value).name
     return value

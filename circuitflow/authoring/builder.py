@@ -96,9 +96,9 @@ class Builder:
         Raises:
             InputError: the name is not an id, or it is taken.
         """
-        named = self._author.name(wire, name)
-        assert isinstance(named, AuthoredWire)  # noqa: S101
-        return named
+        result = self._author.name(wire, name)
+        assert isinstance(result, AuthoredWire)  # noqa: S101
+        return result
 
     @checked
     def output(self, wire: AuthoredWire, name: str | None = None) -> None:

@@ -24,11 +24,11 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.plan import references
 from circuitflow.text import nearest, printable
 
-NAME = "<expression>"
+FILE = "<expression>"
 MAX_LENGTH = 1_000_000
 """Longest text, in characters."""
 
-_CHAINED = (ast.Add, ast.Mult)
+_CHAINS = (ast.Add, ast.Mult)
 """Operators whose chains are one gate of several operands."""
 
 _NUMBERS = {"pi": math.pi, "e": math.e}
@@ -46,16 +46,14 @@ _INSTEAD = {
     ast.FloorDiv: "floor(x / y) is a gate of its own",
     ast.BoolOp: "write & for and, | for or",
     ast.Not: "write ~ for not",
-    ast.IfExp: "write where(condition, a, b)",
-    ast.Lambda: "a circuit has no functions; name a stage",
+    **dict.fromkeys((ast.IfExp, ast.If), "write where(condition, a, b)"),
+    **dict.fromkeys((ast.Lambda, ast.FunctionDef), "a circuit has no functions; name a stage"),
     ast.Attribute: "gates are called by their names alone; an output of t is t[\"values\"]",
     ast.JoinedStr: "text is the value of an attribute, such as ties=\"share\"",
     **dict.fromkeys((ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp, ast.For, ast.While),
                     "write every gate down"),
     ast.AugAssign: "a stage has one value; name another one",
     ast.Import: "nothing is imported; the gates are there", ast.ImportFrom: "nothing is imported; the gates are there",
-    ast.FunctionDef: "a circuit has no functions; name a stage",
-    ast.If: "write where(condition, a, b)",
 }
 
 
@@ -106,12 +104,12 @@ class _Text:
         self.author = author
         self.faults: list[Fault] = []
         self.wires: dict[str, Any] = {}  # by name; tuples of several outputs, None after a fault
-        self.assigned: dict[str, int] = {}
+        self.assignments: dict[str, int] = {}
         self.pending: list[str] = []
-        self.read: set[str] = set()
-        self.statements = self._parsed(text)
+        self.uses: set[str] = set()
+        self.statements = self._parse(text)
 
-    def _parsed(self, text: str) -> list[ast.stmt]:
+    def _parse(self, text: str) -> list[ast.stmt]:
         if len(text) > MAX_LENGTH:
             self._fail(f"the text has {len(text):,} characters; at most {MAX_LENGTH:,} are read")
         try:
@@ -133,7 +131,7 @@ class _Text:
             for target in getattr(statement, "targets", ()):
                 for part in target.elts if isinstance(target, ast.Tuple) else [target]:
                     if isinstance(part, ast.Name):
-                        self.assigned.setdefault(part.id, i)
+                        self.assignments.setdefault(part.id, i)
         if not self.statements:
             self._fail("there is no expression; write one, such as f = x * y")
         for i, statement in enumerate(self.statements):
@@ -143,11 +141,11 @@ class _Text:
                 continue
         if self.faults:
             raise DocumentError(self.faults)
-        stages = [stage for stage in self.assigned if stage not in self.read]
+        stages = [stage for stage in self.assignments if stage not in self.uses]
         for group, what in ((self.values, "value"), (self.shapes, "shape"), (self.parameters, "parameters")):
             for unknown in group:
-                if unknown not in self.wires or unknown in self.assigned:
-                    inputs = [each for each in self.wires if each not in self.assigned]
+                if unknown not in self.wires or unknown in self.assignments:
+                    inputs = [each for each in self.wires if each not in self.assignments]
                     raise InputError(f"{what}: the expression has no input '{printable(unknown, 60)}'"
                                      f"{nearest(unknown, inputs)}; it has {', '.join(inputs) or 'none'}")
         for output in outputs if outputs is not None else stages:
@@ -164,20 +162,20 @@ class _Text:
     def _statement(self, i: int, statement: ast.stmt) -> None:
         match statement:
             case ast.Expr(value):
-                if "f" in self.assigned or "f" in self.wires:
+                if "f" in self.assignments or "f" in self.wires:
                     self._refuse(statement, "an expression that is assigned to nothing is called f, which is taken; "
                                             "give it a name")
-                self.assigned["f"] = i
-                self._name("f", self._guarded(["f"], value), statement)
+                self.assignments["f"] = i
+                self._name("f", self._result_of(["f"], value), statement)
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 self._check_name(name, statement.targets[0], i)
-                self._name(name, self._guarded([name], value), statement.targets[0])
+                self._name(name, self._result_of([name], value), statement.targets[0])
             case ast.Assign(targets=[ast.Tuple(elts=parts)], value=value) if all(
                     isinstance(part, ast.Name) for part in parts):
                 names = [part.id for part in parts if isinstance(part, ast.Name)]
                 for name, part in zip(names, parts, strict=True):
                     self._check_name(name, part, i)
-                wires = self._guarded(names, value)
+                wires = self._result_of(names, value)
                 if not isinstance(wires, tuple) or len(wires) != len(names):
                     count = len(wires) if isinstance(wires, tuple) else 1
                     self._refuse(value, f"this has {count} output{'s' * (count != 1)}, there are {len(names)} names")
@@ -186,7 +184,7 @@ class _Text:
             case _:
                 self._refuse(statement, self._meaningless(statement))
 
-    def _guarded(self, names: list[str], value: ast.expr) -> Any:
+    def _result_of(self, names: list[str], value: ast.expr) -> Any:
         """The result of an expression. After a fault its names have no wire, and no faults of their own."""
         self.wires |= dict.fromkeys(names)
         self.pending = names
@@ -195,7 +193,7 @@ class _Text:
         return result
 
     def _check_name(self, name: str, node: ast.expr, i: int) -> None:
-        if self.assigned[name] != i or (name in self.wires and name in self.assigned):
+        if self.assignments[name] != i or (name in self.wires and name in self.assignments):
             self._refuse(node, f"'{printable(name, 60)}' is the name of a stage already; a stage has one value")
 
     def _name(self, name: str, result: Any, node: ast.AST) -> None:
@@ -226,7 +224,7 @@ class _Text:
                 pending += [(part, None) for part in reversed(parts)]
                 continue
             try:
-                results[id(node)] = self._applied(node, [results[id(part)] for part in parts])
+                results[id(node)] = self._apply(node, [results[id(part)] for part in parts])
             except InputError as error:
                 self._refuse(node, str(error))
         return results[id(root)]
@@ -238,7 +236,7 @@ class _Text:
                 return []
             case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
                 chain = [right]
-                while isinstance(op, _CHAINED) and isinstance(left, ast.BinOp) and type(left.op) is type(op):
+                while isinstance(op, _CHAINS) and isinstance(left, ast.BinOp) and type(left.op) is type(op):
                     chain.append(left.right)
                     left = left.left
                 return [left, *reversed(chain)]
@@ -261,7 +259,7 @@ class _Text:
                 return [value]
         return self._refuse(node, self._meaningless(node))
 
-    def _applied(self, node: ast.expr, operands: list[Any]) -> Any:
+    def _apply(self, node: ast.expr, operands: list[Any]) -> Any:
         match node:
             case ast.Constant(value=bool() | int() | float() as number):
                 return self._number(node, number)
@@ -270,7 +268,7 @@ class _Text:
             case ast.Name(id=name):
                 return self._input(name, node)
             case ast.List():
-                return self._listed(node)
+                return self._tensor(node)
         for operand, part in zip(operands, self._parts(node), strict=True):
             if isinstance(operand, tuple) and not isinstance(node, ast.Subscript):
                 names = ", ".join(f'"{output}"' for output in operand[0].record.outputs)
@@ -306,11 +304,11 @@ class _Text:
 
     def _input(self, name: str, node: ast.expr) -> Any:
         """A stage, or an input, which its first use creates."""
-        if name in self.assigned and (name not in self.wires or name in self.pending):
+        if name in self.assignments and (name not in self.wires or name in self.pending):
             self._refuse(node, f"'{printable(name, 60)}' is read before it is assigned; put its line first")
-        if name not in self.assigned:
+        if name not in self.assignments:
             name = _SPELLINGS.get(name, name)
-        self.read.add(name)
+        self.uses.add(name)
         if name not in self.wires:
             self.wires[name] = None
             if name in _NUMBERS and not any(name in group for group in (self.values, self.shapes, self.parameters)):
@@ -331,7 +329,7 @@ class _Text:
             self._refuse(node, "this number is larger than any float; expected at most about 1.8e308")
         return number
 
-    def _listed(self, node: ast.expr) -> Any:
+    def _tensor(self, node: ast.expr) -> Any:
         """A tensor, written as lists of numbers."""
         numbers = self._literal(node)
         pending = [numbers]
@@ -408,8 +406,8 @@ class _Text:
             return f"write {instead}"
         if (beside := re.match(r"\d([A-Za-z_]\w*|\()", text[column:])) and not keyword.iskeyword(beside[1]):
             return "a product is written with *"
-        if (applied := re.search(r"([A-Za-z_]\w*)[ \t]+$", text[:column])) and applied[1] in self.author.gates:
-            return f"operands stand in parentheses: {applied[1]}(…)"
+        if (gate := re.search(r"([A-Za-z_]\w*)[ \t]+$", text[:column])) and gate[1] in self.author.gates:
+            return f"operands stand in parentheses: {gate[1]}(…)"
         if word := re.match(r"(and|or)\b", text[column:]):
             return f"write x {'&' if word[1] == 'and' else '|'} y"
         if re.match(r"[ \t]*\w+\([\w, ]*\)[ \t]*=(?!=)", text):
@@ -424,7 +422,7 @@ class _Text:
 
     def _at(self, line: int, column: int, message: str) -> Fault:
         text = self.lines[line - 1] if line <= len(self.lines) else ""
-        return Fault(message, "", None, NAME, line, column + 1, text)
+        return Fault(message, "", None, FILE, line, column + 1, text)
 
     def _fail(self, message: str) -> NoReturn:
-        raise DocumentError([Fault(message, file=NAME)])
+        raise DocumentError([Fault(message, file=FILE)])

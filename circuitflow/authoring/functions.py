@@ -17,10 +17,10 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from circuitflow.authoring import linear, shapes, ufuncs
-from circuitflow.authoring.indices import gathered, need_position
-from circuitflow.authoring.operands import accumulated, array, floats, kind, refusing, together
+from circuitflow.authoring.indices import gather, need_position
+from circuitflow.authoring.operands import array, floats, in_dtype_of_sum, promotion_type, refusing, together
 from circuitflow.authoring.shapes import flat
-from circuitflow.authoring.ufuncs import Entry, gate
+from circuitflow.authoring.ufuncs import Entry, gate_entry
 from circuitflow.errors import InputError
 from circuitflow.text import listing
 
@@ -86,15 +86,11 @@ def _is_default(value: Any, parameter: inspect.Parameter | None) -> bool:
 
 # Reductions -----------------------------------------------------------------------------------------------------------
 
-def _total(name: str) -> Entry:
+def _total(name: str, *, floating: bool = False) -> Entry:
     def write(w: Any, a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
-        return w.emit(name, accumulated(w, a, dtype), axis=axis, keepdims=keepdims)
+        return w.emit(name, in_dtype_of_sum(w, a, dtype, floating=floating), axis=axis, keepdims=keepdims)
 
     return write
-
-
-def _mean(w: Any, a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
-    return w.emit("reduce_mean", accumulated(w, a, dtype, floating=True), axis=axis, keepdims=keepdims)
 
 
 def _extremum(name: str) -> Entry:
@@ -107,7 +103,7 @@ def _spread(name: str) -> Entry:
         if ddof and correction:
             raise TypeError("both ddof and correction")
         fewer = ddof or correction
-        return w.emit(name, accumulated(w, a, dtype, floating=True), axis=axis, keepdims=keepdims,
+        return w.emit(name, in_dtype_of_sum(w, a, dtype, floating=True), axis=axis, keepdims=keepdims,
                       ddof=int(fewer) if fewer == int(fewer) else fewer)
 
     return write
@@ -117,7 +113,7 @@ def _running(name: str, *, flattens: bool) -> Entry:
     def write(w: Any, a: Any, axis: int | None = None, dtype: Any = None) -> Any:
         if axis is None and not flattens and a.ndim != 1:
             raise ValueError("no axis beside several dimensions")
-        a = accumulated(w, a, dtype)
+        a = in_dtype_of_sum(w, a, dtype)
         return w.emit(name, a, axis=axis) if axis is not None else w.emit(name, flat(w, a), axis=0)
 
     return write if flattens else lambda w, x, axis=None, dtype=None: write(w, x, axis, dtype)
@@ -138,10 +134,10 @@ def _place(name: str) -> Entry:
 def _where(w: Any, condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
         raise TypeError("the condition alone; how many places there are depends on its values")
-    return w.emit("where", w.typed(array(w, condition), "bool"), *together(w, (x, y), weak=True))
+    return w.emit("where", w.in_dtype(array(w, condition), "bool"), *together(w, (x, y), weak=True))
 
 
-def _clipped(w: Any, a: Any, a_min: Any = None, a_max: Any = None, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+def _clip(w: Any, a: Any, a_min: Any = None, a_max: Any = None, min: Any = None, max: Any = None) -> Any:  # noqa: A002
     if (a_min is not None or a_max is not None) and (min is not None or max is not None):
         raise TypeError("both a_min or a_max and min or max")
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
@@ -156,7 +152,7 @@ def _clipped(w: Any, a: Any, a_min: Any = None, a_max: Any = None, min: Any = No
     return a
 
 
-def _rounded(w: Any, a: Any, decimals: Any = 0) -> Any:
+def _round(w: Any, a: Any, decimals: Any = 0) -> Any:
     decimals = operator.index(decimals)
     if a.type.dtype == "bool":
         raise TypeError("truth values, which NumPy makes float16 of")
@@ -169,27 +165,27 @@ def _rounded(w: Any, a: Any, decimals: Any = 0) -> Any:
     return w.emit(back, w.emit("round", w.emit(there, a, scale)), scale)
 
 
-def _taken(w: Any, a: Any, indices: Any, axis: int | None = None) -> Any:
+def _take(w: Any, a: Any, indices: Any, axis: int | None = None) -> Any:
     a, indices = array(w, a), array(w, indices)
     a = flat(w, a) if axis is None else a
-    return gathered(a, _whole(indices), normalize_axis_index(0 if axis is None else axis, a.ndim))
+    return gather(a, _whole(indices), normalize_axis_index(0 if axis is None else axis, a.ndim))
 
 
-def _taken_along(w: Any, arr: Any, indices: Any, axis: int | None = -1) -> Any:
+def _take_along(w: Any, arr: Any, indices: Any, axis: int | None = -1) -> Any:
     arr, indices = array(w, arr), array(w, indices)
     arr = flat(w, arr) if axis is None else arr
     at = normalize_axis_index(0 if axis is None else axis, arr.ndim)
     need_position(arr, _whole(indices), at)
-    return w.emit("gather_elements", arr, w.typed(indices, "int64"), axis=at)
+    return w.emit("gather_elements", arr, w.in_dtype(indices, "int64"), axis=at)
 
 
 def _whole(indices: Any) -> Any:
-    if kind(indices).kind not in "iu":
-        raise TypeError(f"indices of dtype {kind(indices)}; expected whole numbers")
+    if promotion_type(indices).kind not in "iu":
+        raise TypeError(f"indices of dtype {promotion_type(indices)}; expected whole numbers")
     return indices
 
 
-def _sorted(name: str) -> Entry:
+def _sort(name: str) -> Entry:
     def write(w: Any, a: Any, axis: Any = -1, kind: Any = None, stable: Any = None) -> Any:
         if kind not in (None, "quicksort", "mergesort", "heapsort", "stable") or (kind and stable is not None):
             raise ValueError(f"kind={kind!r} and stable={stable!r}; one of them")
@@ -198,12 +194,12 @@ def _sorted(name: str) -> Entry:
     return write
 
 
-def _filled(name: str, function: Entry) -> Entry:
+def _like(name: str, function: Entry) -> Entry:
     """Zeros or ones like a wire: an array where the shape is known."""
     def write(w: Any, a: Any, dtype: Any = None, shape: Any = None) -> Any:
         if dtype is None and shape is None and not all(isinstance(size, int) for size in a.shape):
             return w.emit(name, a)
-        return function(a.shape if shape is None else shape, kind(a) if dtype is None else dtype)
+        return function(a.shape if shape is None else shape, promotion_type(a) if dtype is None else dtype)
 
     return write
 
@@ -217,10 +213,10 @@ def _of_floats(entry: Entry) -> Entry:
 
 
 FUNCTIONS: dict[Any, Entry] = {
-    **{function: _of_floats(entry) for function, entry in (*ufuncs.FUNCTIONS.items(), (np.sinc, gate("sinc")))},
+    **{function: _of_floats(entry) for function, entry in (*ufuncs.FUNCTIONS.items(), (np.sinc, gate_entry("sinc")))},
     **linear.FUNCTIONS, **shapes.FUNCTIONS,
     np.fix: lambda w, x: ufuncs.apply_ufunc(w, np.trunc, (x,)),
-    np.sum: _total("reduce_sum"), np.prod: _total("reduce_prod"), np.mean: _mean,
+    np.sum: _total("reduce_sum"), np.prod: _total("reduce_prod"), np.mean: _total("reduce_mean", floating=True),
     np.max: _extremum("reduce_max"), np.min: _extremum("reduce_min"),
     np.amax: _extremum("reduce_max"), np.amin: _extremum("reduce_min"),
     np.argmax: _place("arg_max"), np.argmin: _place("arg_min"),
@@ -229,9 +225,9 @@ FUNCTIONS: dict[Any, Entry] = {
     np.cumulative_sum: _running("cum_sum", flattens=False), np.cumulative_prod: _running("cum_prod", flattens=False),
     np.triu: lambda w, m, k=0: w.emit("trilu", m, upper=True, k=k),
     np.tril: lambda w, m, k=0: w.emit("trilu", m, upper=False, k=k),
-    np.where: _where, np.clip: _clipped, np.round: _rounded,
-    np.take: _taken, np.take_along_axis: _taken_along, np.sort: _sorted("sort"), np.argsort: _sorted("arg_sort"),
-    np.zeros_like: _filled("zeros_like", np.zeros), np.ones_like: _filled("ones_like", np.ones),
+    np.where: _where, np.clip: _clip, np.round: _round,
+    np.take: _take, np.take_along_axis: _take_along, np.sort: _sort("sort"), np.argsort: _sort("arg_sort"),
+    np.zeros_like: _like("zeros_like", np.zeros), np.ones_like: _like("ones_like", np.ones),
     np.shape: lambda w, a: a.shape, np.ndim: lambda w, a: a.ndim, np.size: _size, np.copy: lambda w, a: a.copy(),
 }
 """Functions of NumPy by what they write."""

@@ -15,44 +15,44 @@ from circuitflow.text import short
 from circuitflow.transforms.writer import Wire
 
 
-def indexed(x: Any, key: tuple[Any, ...]) -> Any:
+def part_of(x: Any, key: tuple[Any, ...]) -> Any:
     """A part of a wire: basic indices, arrays of positions, masks that are known, and all of them together.
 
     Raises:
         InputError: the index has no such part, or its shape would depend on a value.
     """
-    parts = _expanded(key, x.shape)
+    parts = _expand(key, x.shape)
     if not any(isinstance(part, Wire | np.ndarray) for part in parts):
         return _basic(x, parts)
     # Numbers beside arrays are arrays of one position: they are broadcast, and count as neighbours.
     places = [i for i, part in enumerate(parts) if part is not None and not isinstance(part, slice)]
     x = _basic(x, [slice(None) if i in places else part for i, part in enumerate(parts)])
     indices = [part if isinstance(part, Wire) else np.asarray(part) for part in map(parts.__getitem__, places)]
-    return gathered(x, indices[0], places[0]) if len(places) == 1 else _gathered(x, places, indices)
+    return gather(x, indices[0], places[0]) if len(places) == 1 else _gather_elements(x, places, indices)
 
 
-def _expanded(key: tuple[Any, ...], shape: Any) -> list[Any]:
+def _expand(key: tuple[Any, ...], shape: Any) -> list[Any]:
     """Slices, numbers and arrays of positions, one for each dimension, and None for new ones."""
-    parts = [_read(part) for part in key]
+    parts = [_convert(part) for part in key]
     if sum(part is Ellipsis for part in parts) > 1:
         raise InputError("an index has one ellipsis at most")
-    consumed = sum(map(_dimensions, parts))
-    if consumed > len(shape):
-        raise InputError(f"{consumed} indices for a wire of {len(shape)} dimensions")
+    count = sum(map(_dimensions, parts))
+    if count > len(shape):
+        raise InputError(f"{count} indices for a wire of {len(shape)} dimensions")
     at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
-    full = [*parts[:at], *[slice(None)] * (len(shape) - consumed), *parts[at + 1 :]]
-    expanded: list[Any] = []
+    full = [*parts[:at], *[slice(None)] * (len(shape) - count), *parts[at + 1 :]]
+    full_parts: list[Any] = []
     axis = 0
     for part in full:
         if isinstance(part, np.ndarray) and part.dtype == bool:
             if shape[axis : axis + part.ndim] != part.shape:
                 raise InputError(f"an index is a mask of shape {show(part.shape)} for dimensions of sizes "
                                  f"{show(shape[axis : axis + part.ndim])}; expected as many")
-            expanded += np.nonzero(part)
+            full_parts += np.nonzero(part)
         else:
-            expanded.append(part)
+            full_parts.append(part)
         axis += _dimensions(part)
-    return expanded
+    return full_parts
 
 
 def _dimensions(part: Any) -> int:
@@ -62,7 +62,7 @@ def _dimensions(part: Any) -> int:
     return part.ndim if isinstance(part, np.ndarray) and part.dtype == bool else 1
 
 
-def _read(part: Any) -> Any:
+def _convert(part: Any) -> Any:
     if part is None or part is Ellipsis or isinstance(part, slice):
         return part
     positions: Any = part if isinstance(part, Wire) else as_array(part, "an index")
@@ -131,13 +131,13 @@ def need_position(x: Any, positions: Any, axis: int) -> None:
             raise InputError(f"index {outside.flat[0]} is outside of dimension {axis}, which has size {size}")
 
 
-def gathered(x: Any, positions: Any, axis: int) -> Any:
+def gather(x: Any, positions: Any, axis: int) -> Any:
     """The slices at positions along an axis, by `gather`, which counts in int64."""
     need_position(x, positions, axis)
-    return x._writer.emit("gather", x, x._writer.typed(positions, "int64"), axis=axis)
+    return x._writer.emit("gather", x, x._writer.in_dtype(positions, "int64"), axis=axis)
 
 
-def _gathered(x: Any, places: list[int], indices: list[Any]) -> Any:
+def _gather_elements(x: Any, places: list[int], indices: list[Any]) -> Any:
     """The elements at positions in several dimensions, which are broadcast together."""
     w = x._writer
     for axis, index in zip(places, indices, strict=True):
@@ -147,8 +147,8 @@ def _gathered(x: Any, places: list[int], indices: list[Any]) -> Any:
     except ShapeError as error:
         raise InputError(f"the arrays of an index: {error}") from None
     rest = [axis for axis in range(x.ndim) if axis not in places]
-    moved = x if places == list(range(len(places))) else w.emit("transpose", x, axes=[*places, *rest])
-    elements = w.emit("gather_nd", moved, _joined(w, indices, shape))
+    front = x if places == list(range(len(places))) else w.emit("transpose", x, axes=[*places, *rest])
+    elements = w.emit("gather_nd", front, _side_by_side(w, indices, shape))
     apart = any(b - a > 1 for a, b in pairwise(places))
     if apart or not places[0] or not shape:
         return elements
@@ -158,11 +158,11 @@ def _gathered(x: Any, places: list[int], indices: list[Any]) -> Any:
                                                *range(new + before, new + len(rest))])
 
 
-def _joined(w: Any, indices: list[Any], shape: Any) -> Any:
+def _side_by_side(w: Any, indices: list[Any], shape: Any) -> Any:
     """Positions in several dimensions, side by side in a last one."""
     if not any(isinstance(index, Wire) for index in indices):
-        return w.typed(np.stack([np.broadcast_to(index, shape) for index in indices], axis=-1), "int64")
-    wires = [w.typed(index, "int64") for index in indices]
+        return w.in_dtype(np.stack([np.broadcast_to(index, shape) for index in indices], axis=-1), "int64")
+    wires = [w.in_dtype(index, "int64") for index in indices]
     if any(wire.shape != shape for wire in wires):
         like = w.emit("add", *wires)
         wires = [w.emit("expand_like", wire, like) for wire in wires]

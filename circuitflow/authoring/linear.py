@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from circuitflow.authoring.operands import accumulated, floats, together
-from circuitflow.authoring.shapes import expanded, flat, squeezed
+from circuitflow.authoring.operands import floats, in_dtype_of_sum, together
+from circuitflow.authoring.shapes import expand_dims, flat, squeeze
 from circuitflow.authoring.ufuncs import Entry
 
 
@@ -43,16 +43,16 @@ def _norm_of_matrices(w: Any, x: Any, ord: Any, axes: Sequence[int], keepdims: A
         return w.emit("reduce_l2", x, axis=list(axes), keepdims=keepdims)
     largest = "reduce_min" if not isinstance(ord, str) and ord < 0 else "reduce_max"
     if ord in (1, -1, math.inf, -math.inf):
-        summed, compared = (rows, columns) if abs(ord) == 1 else (columns, rows)
-        norms = w.emit(largest, w.emit("reduce_l1", x, axis=summed, keepdims=True), axis=compared, keepdims=True)
+        along, across = (rows, columns) if abs(ord) == 1 else (columns, rows)
+        norms = w.emit(largest, w.emit("reduce_l1", x, axis=along, keepdims=True), axis=across, keepdims=True)
     elif ord in (2, -2, "nuc"):
         rest = [axis for axis in range(x.ndim) if axis not in axes]
         values = w.emit("svd", w.emit("transpose", x, axes=[*rest, rows, columns]))[1]
         norms = w.emit("reduce_sum" if ord == "nuc" else largest, values, axis=-1)
-        return expanded(w, norms, axes) if keepdims else norms
+        return expand_dims(w, norms, axes) if keepdims else norms
     else:
         raise ValueError(f"ord={ord!r} for matrices; 'fro', 'nuc', 1, -1, 2, -2, np.inf or -np.inf")
-    return norms if keepdims else squeezed(w, norms, axes)
+    return norms if keepdims else squeeze(w, norms, axes)
 
 
 def _matrix_norm(w: Any, x: Any, ord: Any = "fro", keepdims: Any = False) -> Any:  # noqa: A002
@@ -70,10 +70,6 @@ def _dot(w: Any, a: Any, b: Any) -> Any:
     return w.emit("einsum", a, b, equation=f"{rows}Z,{others}Zz->{rows}{others}z")
 
 
-def _outer(w: Any, a: Any, b: Any) -> Any:
-    return w.emit("outer", *(flat(w, x) for x in together(w, (a, b))))
-
-
 def _einsum(w: Any, equation: Any, *operands: Any, optimize: Any = False) -> Any:
     if not isinstance(equation, str):
         raise TypeError("an equation that is no text, as in 'ij,jk->ik'")
@@ -89,7 +85,7 @@ def _of_diagonal(name: str, *, adds: bool = False, last: bool = False) -> Entry:
         rest = [axis for axis in range(a.ndim) if axis not in axes]
         order = [*rest, *axes]
         a = a if order == list(range(a.ndim)) else w.emit("transpose", a, axes=order)
-        return w.emit(name, accumulated(w, a, dtype) if adds else a, offset=offset)
+        return w.emit(name, in_dtype_of_sum(w, a, dtype) if adds else a, offset=offset)
 
     if not last:
         return write if adds else lambda w, a, offset=0, axis1=0, axis2=1: write(w, a, offset, axis1, axis2)
@@ -115,23 +111,21 @@ def _svd(w: Any, a: Any, full_matrices: Any = True, compute_uv: Any = True) -> A
     return _SVD(w, a)
 
 
-def _solve(w: Any, a: Any, b: Any) -> Any:
-    return w.emit("solve", *together(w, (floats(w, a), floats(w, b))))
-
-
 def _of_matrices(name: str) -> Entry:
     return lambda w, a: w.emit(name, floats(w, a))
 
 
 FUNCTIONS: dict[Any, Entry] = {
     np.linalg.norm: _norm, np.linalg.vector_norm: _vector_norm, np.linalg.matrix_norm: _matrix_norm,
-    np.dot: _dot, np.outer: _outer, np.einsum: _einsum,
+    np.dot: _dot, np.einsum: _einsum,
+    np.outer: lambda w, a, b: w.emit("outer", *(flat(w, x) for x in together(w, (a, b)))),
     np.trace: _of_diagonal("trace", adds=True), np.diagonal: _of_diagonal("diagonal"),
     np.linalg.trace: _of_diagonal("trace", adds=True, last=True),
     np.linalg.diagonal: _of_diagonal("diagonal", last=True),
     np.linalg.det: _of_matrices("det"), np.linalg.inv: _of_matrices("inv"),
     np.linalg.cholesky: _of_matrices("cholesky"),
-    np.linalg.slogdet: _results("slogdet", "sign logabsdet", "SlogdetResult"), np.linalg.solve: _solve,
+    np.linalg.slogdet: _results("slogdet", "sign logabsdet", "SlogdetResult"),
+    np.linalg.solve: lambda w, a, b: w.emit("solve", *together(w, (floats(w, a), floats(w, b)))),
     np.linalg.eigh: _EIGH, np.linalg.eigvalsh: lambda w, a: _EIGH(w, a).eigenvalues,
     np.linalg.qr: _results("qr", "Q R", "QRResult"), np.linalg.svd: _svd,
     np.linalg.svdvals: lambda w, x: _SVD(w, x).S,

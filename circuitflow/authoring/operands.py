@@ -25,7 +25,7 @@ def refusing(name: str) -> Iterator[None]:
         raise InputError(f"{name} of wires does not take that: {printable(str(error).partition(chr(10))[0])}") from None
 
 
-def plain(w: Any, x: Any) -> Any:
+def as_operand(w: Any, x: Any) -> Any:
     """A wire, a whole or decimal number of Python, or else an array of NumPy; lists with wires in them are stacked.
 
     Raises:
@@ -62,11 +62,11 @@ def _has_wire(x: Any) -> bool:
 
 def array(w: Any, x: Any) -> Any:
     """A wire or an array: a number of Python has the dtype that NumPy gives it alone."""
-    x = plain(w, x)
+    x = as_operand(w, x)
     return x if isinstance(x, Wire) else np.asarray(x)
 
 
-def kind(x: Any) -> Any:
+def promotion_type(x: Any) -> Any:
     """The type of an operand in NumPy's promotion: its dtype, or the type of a Python number."""
     if isinstance(x, Wire):
         return np.dtype(x.type.dtype)
@@ -75,28 +75,28 @@ def kind(x: Any) -> Any:
 
 def together(w: Any, xs: Iterable[Any], *, weak: bool = False, dtype: Any = None) -> list[Any]:
     """Wires of one dtype, NumPy's common one by default. `weak`: Python numbers take that of the other operands."""
-    operands = [plain(w, x) if weak else array(w, x) for x in xs]
+    operands = [as_operand(w, x) if weak else array(w, x) for x in xs]
     if any(isinstance(x, Wire) and x.type.dtype == "bfloat16" for x in operands):  # NumPy has none
         return operands
     common = dtype if dtype is not None else np.result_type(
-        *(np.empty((), kind(x)) if isinstance(x, Wire | np.ndarray) else x for x in operands))
-    return [w.typed(x, np.dtype(common).name) for x in operands]
+        *(np.empty((), promotion_type(x)) if isinstance(x, Wire | np.ndarray) else x for x in operands))
+    return [w.in_dtype(x, np.dtype(common).name) for x in operands]
 
 
 def floats(w: Any, x: Any) -> Any:
     """An array of floats: whole numbers and booleans become float64, as in NumPy's statistics and linear algebra."""
     x = array(w, x)
-    return x if not isinstance(x, Wire) or x.type.is_float else w.typed(x, "float64")
+    return x if not isinstance(x, Wire) or x.type.is_float else w.in_dtype(x, "float64")
 
 
-def accumulated(w: Any, a: Any, dtype: Any, *, floating: bool = False) -> Any:
+def in_dtype_of_sum(w: Any, a: Any, dtype: Any, *, floating: bool = False) -> Any:
     """An array in the dtype of its sum: short integers and booleans become 64-bit integers, or float64."""
     a = array(w, a)
     if dtype is not None:
         target = np.dtype(dtype)
-        if not np.can_cast(kind(a), target, "same_kind") or (floating and target.kind != "f"):
-            raise TypeError(f"dtype {target} for {kind(a)}; cast it first")
-        return w.typed(a, target.name)
+        if not np.can_cast(promotion_type(a), target, "same_kind") or (floating and target.kind != "f"):
+            raise TypeError(f"dtype {target} for {promotion_type(a)}; cast it first")
+        return w.in_dtype(a, target.name)
     if floating:
         return floats(w, a)
-    return a if a.type.is_float else w.typed(a, "uint64" if a.type.dtype.startswith("u") else "int64")
+    return a if a.type.is_float else w.in_dtype(a, "uint64" if a.type.dtype.startswith("u") else "int64")

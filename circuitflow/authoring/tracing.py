@@ -51,13 +51,13 @@ def trace(function: Callable[..., Any], *examples: Any, parameters: str | Collec
     arguments = list(_arguments(function, examples))
     leaves: list[tuple[str, Any]] = []
     for argument, example in arguments:
-        _mapped(argument, example, lambda leaf, x: leaves.append((leaf, _array(leaf, x))))
+        _map(argument, example, lambda leaf, x: leaves.append((leaf, _array(leaf, x))))
     dtypes = {str(x.dtype) for _, x in leaves if x.dtype.kind == "f"}
     author = Author(gates, "float32" if dtypes == {"float32"} else "float64")
     trainable = _trainable(parameters, [argument for argument, _ in arguments], [leaf for leaf, _ in leaves])
     wires = {leaf: author.source("parameter" if leaf in trainable else "input", leaf, x)
              for leaf, x in leaves}
-    result = function(*(_mapped(argument, example, lambda leaf, _: wires[leaf]) for argument, example in arguments))
+    result = function(*(_map(argument, example, lambda leaf, _: wires[leaf]) for argument, example in arguments))
     for output, wire in _outputs(title, result):
         if not isinstance(wire, AuthoredWire):
             raise InputError(f"the function gives {short(wire)} for '{output}', which depends on no input; expected "
@@ -72,26 +72,26 @@ def trace(function: Callable[..., Any], *examples: Any, parameters: str | Collec
 def _arguments(function: Callable[..., Any], examples: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """The examples by the names of the arguments."""
     try:
-        bound = inspect.signature(function).bind(*examples)
+        binding = inspect.signature(function).bind(*examples)
     except TypeError as error:
         raise InputError(f"the examples do not fit the function: {error}") from None
     except ValueError:  # its signature is unknown
         yield from ((f"x{i}", example) for i, example in enumerate(examples))
         return
-    for name, value in bound.arguments.items():
-        kind = bound.signature.parameters[name].kind
+    for name, value in binding.arguments.items():
+        kind = binding.signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_POSITIONAL:
             yield from ((f"{name}_{i}", example) for i, example in enumerate(value))
         else:
             yield name, value
 
 
-def _mapped(name: str, example: Any, function: Callable[[str, Any], Any]) -> Any:
+def _map(name: str, example: Any, function: Callable[[str, Any], Any]) -> Any:
     """An example with a function of each number and array, by the name of its input, in place of them."""
     if isinstance(example, dict):
-        return {key: _mapped(f"{name}_{_word(key)}", value, function) for key, value in example.items()}
+        return {key: _map(f"{name}_{_word(key)}", value, function) for key, value in example.items()}
     if isinstance(example, list | tuple):
-        return type(example)(_mapped(f"{name}_{i}", value, function) for i, value in enumerate(example))
+        return type(example)(_map(f"{name}_{i}", value, function) for i, value in enumerate(example))
     return function(name, example)
 
 

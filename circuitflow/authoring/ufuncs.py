@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.authoring.grammar import OPERATORS
-from circuitflow.authoring.operands import kind, plain, refusing
+from circuitflow.authoring.operands import as_operand, promotion_type, refusing
 from circuitflow.gates import GATES, IDENTITY
 from circuitflow.gates.names import RECIPES
 from circuitflow.transforms.writer import Wire
@@ -23,7 +23,7 @@ from circuitflow.transforms.writer import Wire
 Entry = Callable[..., Any]
 
 
-def gate(name: str) -> Entry:
+def gate_entry(name: str) -> Entry:
     """The entry of a gate without attributes."""
     if name == IDENTITY:
         return lambda w, x: x.copy()
@@ -43,8 +43,8 @@ def _recipe(text: str) -> Entry:
                     return value
                 case ast.Name(id=name):
                     return names[name]
-                case ast.Call(func=ast.Name(id=gate), args=args, keywords=keywords):
-                    return w.emit(gate, *map(write_node, args), **{str(k.arg): write_node(k.value) for k in keywords})
+                case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+                    return w.emit(name, *map(write_node, args), **{str(k.arg): write_node(k.value) for k in keywords})
                 case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
                     return -number
                 case ast.UnaryOp(op=op, operand=operand):
@@ -63,7 +63,7 @@ def _by_names() -> tuple[dict[Any, Entry], dict[Any, Entry]]:
     entries = {name: _recipe(recipe) for name, recipe in RECIPES.items()}
     for name, row in GATES.items():
         for other in row.facets.note.names if name != "huber" else ():  # SciPy's takes delta first
-            entries.setdefault(other.removeprefix("scipy.special."), gate(name))
+            entries.setdefault(other.removeprefix("scipy.special."), gate_entry(name))
     ufuncs: dict[Any, Entry] = {}
     functions: dict[Any, Entry] = {}
     for name, entry in entries.items():
@@ -100,8 +100,8 @@ def _floor_divide(w: Any, x: Any, y: Any) -> Any:
 UFUNCS |= {np.fmod: _fmod, np.floor_divide: _floor_divide}
 
 _OF_BOOLEANS: dict[Any, Entry] = {
-    np.add: gate("or"), np.maximum: gate("or"), np.fmax: gate("or"), np.multiply: gate("and"),
-    np.minimum: gate("and"), np.fmin: gate("and"),
+    np.add: gate_entry("or"), np.maximum: gate_entry("or"), np.fmax: gate_entry("or"), np.multiply: gate_entry("and"),
+    np.minimum: gate_entry("and"), np.fmin: gate_entry("and"),
 }
 """The gates of ufuncs on booleans, where they differ."""
 
@@ -132,15 +132,15 @@ def apply_ufunc(w: Any, ufunc: Any, operands: tuple[Any, ...]) -> Any:
     Raises:
         InputError: NumPy, or every gate, refuses operands of these dtypes.
     """
-    xs = [plain(w, x) for x in operands]
+    xs = [as_operand(w, x) for x in operands]
     if any(isinstance(x, Wire) and x.type.dtype == "bfloat16" for x in xs):  # NumPy has none
         return UFUNCS[ufunc](w, *xs)
     with refusing(f"np.{ufunc.__name__}"):
-        *dtypes, result = _loop(ufunc, tuple(map(kind, xs)))
+        *dtypes, result = _loop(ufunc, tuple(map(promotion_type, xs)))
         if ufunc.signature:
             _need_core(ufunc, xs)
         entry = UFUNCS[ufunc]
         if all(dtype == np.dtype(bool) for dtype in dtypes):
             entry = _OF_BOOLEANS.get(ufunc, entry)
-        output = entry(w, *(w.typed(x, dtype.name) for x, dtype in zip(xs, dtypes, strict=True)))
-        return w.typed(output, result.name)
+        output = entry(w, *(w.in_dtype(x, dtype.name) for x, dtype in zip(xs, dtypes, strict=True)))
+        return w.in_dtype(output, result.name)

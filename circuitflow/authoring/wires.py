@@ -12,8 +12,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from circuitflow.authoring.functions import FUNCTIONS, apply_function
-from circuitflow.authoring.indices import indexed
-from circuitflow.authoring.operands import kind
+from circuitflow.authoring.indices import part_of
+from circuitflow.authoring.operands import promotion_type
 from circuitflow.authoring.ufuncs import UFUNCS, apply_ufunc
 from circuitflow.errors import InputError, UnknownNameError
 from circuitflow.gates import ArrayType, suggestion
@@ -45,7 +45,7 @@ class Buffer:
     those wires are refused from then on.
     """
 
-    changed: bool = False
+    is_changed: bool = False
 
 
 _DTYPE: Any = vars(Wire)["dtype"]
@@ -159,7 +159,7 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
             raise InputError(f"there is no dtype {short(dtype)}; expected one such as 'float32'")
         if name == self.type.dtype:
             return self.copy() if copy else self
-        if not np.can_cast(kind(self), name, casting):
+        if not np.can_cast(promotion_type(self), name, casting):
             raise InputError(f"{self.type.dtype} is not cast to {name} by the rule {short(casting)}")
         return self._writer.emit("cast", self, dtype=name)
 
@@ -203,7 +203,7 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any) -> Any:
-        return indexed(self, key if isinstance(key, tuple) else (key,))
+        return part_of(self, key if isinstance(key, tuple) else (key,))
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise InputError("the elements of a wire cannot be assigned to: choose with np.where, join parts with "
@@ -246,7 +246,7 @@ def need_unchanged(wire: Any) -> None:
     Raises:
         InputError: it was, or a wire that shares its memory was.
     """
-    if wire.buffer.changed:
+    if wire.buffer.is_changed:
         raise InputError("this array shares its memory with one that was changed in place, as by y += 1; a circuit "
                          "keeps no memory: write y = y + 1, or begin with y = x.copy()")
 
@@ -262,10 +262,10 @@ def _in_place(operator: str) -> Callable[..., Any]:
         result = getattr(self, operator)(other)
         if not self.ndim:  # numbers do not change: the name stands for another one
             return result
-        if result.shape != self.shape or not np.can_cast(kind(result), kind(self), "same_kind"):
+        if result.shape != self.shape or not np.can_cast(promotion_type(result), promotion_type(self), "same_kind"):
             raise InputError(f"{result.type.dtype} {show(result.shape)} does not go in place of {self.type.dtype} "
                              f"{show(self.shape)}; give the result a name of its own")
-        self.buffer.changed = True
+        self.buffer.is_changed = True
         return result.astype(self.dtype, copy=False)
 
     return apply

@@ -123,9 +123,9 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     def call(**arguments: Any) -> None:
         command(Options(**{field.name: arguments.pop(field.name) for field in fields(Options)}), **arguments)
 
-    *shared, limit, gates = signature(Options, eval_str=True).parameters.values()
+    *first, limit, gates = signature(Options, eval_str=True).parameters.values()
     own = list(signature(command, eval_str=True).parameters.values())[1:]
-    call.__signature__ = Signature([*shared, *own, limit, gates])  # type: ignore[attr-defined]
+    call.__signature__ = Signature([*first, *own, limit, gates])  # type: ignore[attr-defined]
     return call
 
 
@@ -150,23 +150,23 @@ def table_of(gates: str | None) -> GateTable:
     if gates is None:
         return cf.GATES
     module, colon, path = gates.partition(":")
-    shown = f"--gates {printable(gates, 60)}"
+    option = f"--gates {printable(gates, 60)}"
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
-        raise InputError(f"{shown}: expected MODULE:TABLE, such as --gates mygates:TABLE")
+        raise InputError(f"{option}: expected MODULE:TABLE, such as --gates mygates:TABLE")
     folder = str(Path.cwd())
     if folder not in sys.path and "" not in sys.path:
         sys.path.insert(0, folder)
     try:
         table: Any = importlib.import_module(module)
     except (Exception, SystemExit) as error:  # whatever the module does when it is imported
-        raise InputError(f"{shown}: the module '{module}' cannot be imported: {type(error).__name__}: "
+        raise InputError(f"{option}: the module '{module}' cannot be imported: {type(error).__name__}: "
                          f"{printable(str(error))}") from None
     for name in path.split("."):
         if not hasattr(table, name):
-            raise InputError(f"{shown}: '{module}' has no '{name}'{nearest(name, dir(table))}")
+            raise InputError(f"{option}: '{module}' has no '{name}'{nearest(name, dir(table))}")
         table = getattr(table, name)
     if not fits(table, Mapping[str, cf.Gate]):
-        raise InputError(f"{shown} is {short(table)}; expected a mapping from names to gates, such as "
+        raise InputError(f"{option} is {short(table)}; expected a mapping from names to gates, such as "
                          "{**cf.GATES, \"cube\": cf.Gate(…)}")
     return table  # type: ignore[no-any-return]
 
@@ -203,7 +203,7 @@ def arrays(assignments: list[str], option: str, circuit: cf.Circuit) -> dict[str
     """
     values: dict[str, Any] = {}
     for text in assignments:
-        name, value, source = assigned(text, option, circuit.limits)
+        name, value, source = assignment(text, option, circuit.limits)
         values |= _arrays({name: (value, ())}, circuit, source, Faults())
     return values
 
@@ -214,7 +214,7 @@ def split(references: list[str]) -> list[str] | None:
     return names or None
 
 
-def assigned(text: str, option: str, limits: cf.Limits = DEFAULT) -> tuple[str, Any, Source]:
+def assignment(text: str, option: str, limits: cf.Limits = DEFAULT) -> tuple[str, Any, Source]:
     """An option ID=VALUE, where VALUE is a number, JSON, or a file of JSON."""
     name, equals, value = text.partition("=")
     if not equals or not name:
@@ -254,9 +254,9 @@ def _arrays(values: Mapping[str, tuple[Any, Pointer]], circuit: cf.Circuit, sour
     entries = {}
     for name, (value, pointer) in values.items():
         output = circuit.find(name)
-        expected = circuit.type_of(output).dtype if output else "float64"
-        entries[name] = Datum(f"'{printable(name, 60)}': ", value, None if getattr(value, "dtype", None) else expected,
-                              expected, source, pointer)
-    converted = read_values(entries, TensorFiles(source.limits, faults.nearest), faults)
+        dtype = circuit.type_of(output).dtype if output else "float64"
+        entries[name] = Datum(f"'{printable(name, 60)}': ", value, None if getattr(value, "dtype", None) else dtype,
+                              dtype, source, pointer)
+    result = read_values(entries, TensorFiles(source.limits, faults.nearest), faults)
     faults.raise_if_any()
-    return converted or {}
+    return result or {}

@@ -11,6 +11,7 @@ from circuitflow.cli.progress import track
 from circuitflow.cli.text import console, print_json, print_table, warn_of
 from circuitflow.document.values import from_array
 from circuitflow.gates.shapes import show
+from circuitflow.graph.bounds import check_start
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.check import TOLERANCE, NodeCheck, Report, check
 from circuitflow.text import number, printable
@@ -28,7 +29,7 @@ def command(options: Options, *, json: Json = False) -> None:
     """
     request = options.request()
     circuit = request.circuit
-    circuit.check_start()
+    check_start(circuit)
     report = check(circuit, request.inputs, of=request.of, wrt=request.wrt, upstream=request.upstream, track=track)
     if json:
         print_json(_as_object(circuit, report))
@@ -66,10 +67,10 @@ def _print(circuit: Circuit, report: Report) -> None:
              number(row.worst.difference), f"{row.worst.error:.1e}", row.worst.verdict] for row in report.compared]
     print_table([("node", ""), ("shape", "dim"), ("worst at", "dim"), ("gradient", "right red"),
                  ("by differences", "right"), ("relative error", "right"), ("", "")], rows)
-    for blamed in report.blamed:
-        rule = "the backward rule of" if circuit.nodes[blamed.node].gate else "a backward rule inside of"
-        along = f"{number(blamed.worst.gradient)}, differences {number(blamed.worst.difference)}"
-        console().print(f"node '{blamed.node}': {rule} {blamed.gate} is wrong for operand {blamed.port!r}: along a "
+    for suspect in report.blamed:
+        rule = "the backward rule of" if circuit.nodes[suspect.node].gate else "a backward rule inside of"
+        along = f"{number(suspect.worst.gradient)}, differences {number(suspect.worst.difference)}"
+        console().print(f"node '{suspect.node}': {rule} {suspect.gate} is wrong for operand {suspect.port!r}: along a "
                         f"random direction it gives {along}", style="red")
     for row in report.compared:
         if row.worst.verdict in _REMARKS:

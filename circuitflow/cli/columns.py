@@ -11,12 +11,12 @@ from circuitflow.tables.reader import Selection
 from circuitflow.text import listing, nearest, printable, repeated
 
 
-def match_columns(circuit: cf.Circuit, names: Sequence[str], needed: Collection[str], fixed: Collection[str],
+def match_columns(circuit: cf.Circuit, names: Sequence[str], requirements: Collection[str], fixed: Collection[str],
                   keep: Sequence[str], table: str, *, defaults: bool) -> tuple[Selection, str]:
     """The columns to read, and a note on the others, or "".
 
-    Blanks around the name of a column do not count. `needed` are the sources that the question needs; those that are
-    `fixed` have the same value in every row. With `defaults`, an input without a column has the document's value.
+    Blanks around the name of a column do not count. `requirements` are the sources that the question needs; those that
+    are `fixed` have the same value in every row. With `defaults`, an input without a column has the document's value.
 
     Raises:
         InputError: an input has no column and no value, or is not a scalar; a column stands twice, or is missing.
@@ -26,44 +26,44 @@ def match_columns(circuit: cf.Circuit, names: Sequence[str], needed: Collection[
     for position, name in enumerate(names):
         positions.setdefault(name, position)
     sources = {name: node for name, node in circuit.nodes.items() if node.is_argument}
-    read = [name for name in sources if name in positions and name not in fixed]
-    listed = f"its columns are {listing(names)}" if names else "it has none"
-    for name in read:
+    matches = [name for name in sources if name in positions and name not in fixed]
+    contents = f"its columns are {listing(names)}" if names else "it has none"
+    for name in matches:
         if shape := sources[name].types[0].shape:
             raise InputError(f"{table}: column '{name}' has one number in each row, and input '{name}' has shape "
                              f"{show(shape)}; write the circuit for one example, with a scalar input for each column, "
                              f"or give '{name}' by --set, the same for every row")
-    missing = [name for name in needed if name in sources and name not in positions and name not in fixed
+    missing = [name for name in requirements if name in sources and name not in positions and name not in fixed
                and not ((defaults or sources[name].kind == "parameter") and name in circuit.values)]
     if missing:
         inputs = f"input{'s' * (len(missing) > 1)} {listing(missing)}"
         default = ", or the document's by --defaults" if all(name in circuit.values for name in missing) else ""
-        raise InputError(f"{table}: there is no column for {inputs}{nearest(missing[0], names)}; {listed}; give the "
+        raise InputError(f"{table}: there is no column for {inputs}{nearest(missing[0], names)}; {contents}; give the "
                          f"same value for every row by --set {missing[0]}=…{default}")
-    if not read and (columns := [name for name in sources if name in positions]):
+    if not matches and (columns := [name for name in sources if name in positions]):
         have = "have" if len(columns) > 1 else "has"
         raise InputError(f"{table}: no column is read, since {listing(columns)} {have} the same value in every row; "
                          "leave out --set for one")
-    if not read:
-        raise InputError(f"{table}: no column has the name of an input; {listed}, the inputs are "
+    if not matches:
+        raise InputError(f"{table}: no column has the name of an input; {contents}, the inputs are "
                          f"{listing(sources) or 'none'}")
     for name in keep:
         if name not in positions:
             raise InputError(f"{table}: there is no column '{printable(name, 60)}' to keep{nearest(name, names)}; "
-                             f"{listed}")
-    copied = {*read, *keep}
-    if (twice := repeated(name for name in names if name in copied)) is not None:
+                             f"{contents}")
+    uses = {*matches, *keep}
+    if (twice := repeated(name for name in names if name in uses)) is not None:
         raise InputError(f"{table}: column '{printable(twice, 60)}' stands twice; rename one of the two")
-    selection = Selection({name: (positions[name], sources[name].types[0].dtype) for name in read},
+    selection = Selection({name: (positions[name], sources[name].types[0].dtype) for name in matches},
                           [positions[name] for name in keep])
-    unread = [name for name in positions if name not in copied]
+    unread = [name for name in positions if name not in uses]
     free = [name for name in sources if name not in positions and name not in fixed]
     words = [_with_nearest(name, free, fixed) for name in unread[:12]]
     return selection, ", ".join([*words, f"and {len(unread) - 12} more"] if len(unread) > 12 else words)
 
 
 def _with_nearest(name: str, free: Sequence[str], fixed: Collection[str]) -> str:
-    shown = f"'{printable(name, 60)}'"
+    label = f"'{printable(name, 60)}'"
     if name in fixed:
-        return f"{shown} (its value is given)"
-    return shown + (f" ({clause[2:]})" if (clause := nearest(name, free)) else "")
+        return f"{label} (its value is given)"
+    return label + (f" ({clause[2:]})" if (clause := nearest(name, free)) else "")

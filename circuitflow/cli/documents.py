@@ -73,5 +73,5 @@ def _is_schema(path: str, version: str) -> bool:
             beginning = file.read(1000)
     except OSError:
         return False
-    return any(json.dumps(identifier("circuit", known)).encode() in beginning
-               for known in READABLE[READABLE.index(version) :])
+    return any(json.dumps(identifier("circuit", other)).encode() in beginning
+               for other in READABLE[READABLE.index(version) :])

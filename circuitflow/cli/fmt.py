@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Gates, Limit, assigned, limits_of, table_of
+from circuitflow.cli.arguments import File, Gates, Limit, assignment, limits_of, table_of
 from circuitflow.cli.output import emit
 from circuitflow.document.faults import Faults
 from circuitflow.document.output import is_stream
@@ -48,12 +48,12 @@ def command(
         raise InputError("--check changes nothing; leave out --set")
     limits, table, faults = limits_of(limit), table_of(gates), Faults()
     source = read(file, faults, limits)
-    parsed = parse(source, faults)
-    if faults or parsed is None:
+    reading = parse(source, faults)
+    if faults or reading is None:
         faults.fail()
-    document = parsed.document
+    document = reading.document
     if assignments:
-        entries = (assigned(text, "--set", limits) for text in assignments)
+        entries = (assignment(text, "--set", limits) for text in assignments)
         values = {name: value for name, value, _ in entries}
         circuit = cf.Circuit(document, gates=table, folder=source.folder, limits=limits)
         document = circuit.with_values(values).document

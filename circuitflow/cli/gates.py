@@ -16,17 +16,17 @@ from circuitflow.explanations import catalogue
 from circuitflow.explanations.catalogue import Attribute, attributes, example, facts, families, operands, search
 from circuitflow.gates import GATES, AtLeast, Gate, suggestion
 from circuitflow.gates.names import instead
-from circuitflow.gates.record import fill_in
+from circuitflow.gates.record import spell_out
 from circuitflow.text import printable
 
 
-def _completed(incomplete: str) -> list[tuple[str, str]]:
+def _complete(incomplete: str) -> list[tuple[str, str]]:
     """The gates whose names begin so, with what they compute, for a shell."""
     return [(name, gate.formula) for name, gate in GATES.items() if name.startswith(incomplete)]
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, autocompletion=_completed,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, autocompletion=_complete,
                                                help="A gate, a kind of nodes, or a word to search for; "
                                                     "all gates by default.")] = None,
     json: Json = False,
@@ -39,31 +39,31 @@ def command(
     """
     table = table_of(gates)
     if whole:
-        print("\n".join([*catalogue.page(table), *kinds.page()]))
+        print("\n".join([*catalogue.page(table), *kinds.section()]))
         return
     if name in NODES:
-        shown = kinds.kind(str(name))
+        kind = kinds.describe(str(name))
         if json:
-            print_json({name: {"summary": shown.summary, "keys": {key.name: key.meaning for key in shown.keys}}})
+            print_json({name: {"summary": kind.summary, "keys": {key.name: key.meaning for key in kind.keys}}})
         else:
-            _print(f"{name}: a kind of nodes", shown.summary, (), "key", shown.keys, shown.example)
+            _print(f"{name}: a kind of nodes", kind.summary, (), "key", kind.keys, kind.example)
         return
-    chosen = list(table) if name is None else [name] if name in table else search(name, table)
+    names = list(table) if name is None else [name] if name in table else search(name, table)
     remedy = instead(name, [*table, *NODES]) if name is not None and name not in table else None
-    if name is not None and not chosen and not remedy:
+    if name is not None and not names and not remedy:
         hint = suggestion(name, [*table, *NODES])
         raise InputError(f"there is no gate '{printable(name, 60)}', and none that has it in its words{hint}")
     if remedy and not json:
         console().print(f"{printable(str(name), 60)}: {remedy.removeprefix('; ')}", style="bold")
     if json:
-        print_json({gate: _as_object(gate, table[gate]) for gate in chosen})
-    elif chosen == [name]:
-        gate = table[chosen[0]]
+        print_json({gate: _as_object(gate, table[gate]) for gate in names})
+    elif names == [name]:
+        gate = table[names[0]]
         _print(f"{name}: {gate.formula}", gate.summary, facts(gate), "attribute", attributes(gate),
-               example(chosen[0], table))
-    elif chosen:
+               example(names[0], table))
+    elif names:
         rows = [[family, gate, operands(row), ", ".join(row.attributes.model_fields), row.formula]
-                for family, members in families(table).items() for gate, row in members.items() if gate in set(chosen)]
+                for family, members in families(table).items() for gate, row in members.items() if gate in set(names)]
         for previous, row in zip(rows[-2::-1], rows[:0:-1], strict=True):  # a family is named once
             row[0] = "" if row[0] == previous[0] else row[0]
         print_table([("family", "dim"), ("gate", "bold"), ("operands", ""), ("attributes", ""), ("formula", "green")],
@@ -94,6 +94,6 @@ def _as_object(name: str, gate: Gate) -> dict[str, Any]:
         "operands": {"at_least": gate.operands.minimum} if isinstance(gate.operands, AtLeast) else list(gate.operands),
         "optional": gate.optional,
         "attributes": gate.attributes.model_json_schema().get("properties", {}),
-        **({"gradient": fill_in(note.gradient), "kinks": note.kinks, "onnx": note.onnx, "numpy": note.numpy,
-            "also": note.also, "words": fill_in(note.words), "routes": note.routes} if note.gradient else {}),
+        **({"gradient": spell_out(note.gradient), "kinks": note.kinks, "onnx": note.onnx, "numpy": note.numpy,
+            "also": note.also, "words": spell_out(note.words), "routes": note.routes} if note.gradient else {}),
     }

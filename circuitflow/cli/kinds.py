@@ -19,12 +19,14 @@ _TAKES = {
     "over": "a list of inputs",
     "reverse": "true or false",
     "cache": "an integer, 1 or more",
+    "min": "a number, or nested lists of numbers", "max": "a number, or nested lists of numbers",
+    "frozen": "true or false",
 }
 _MEANINGS = {"inputs": "where the operands come from; or edges lead there"}
 _COMMON = {"id", "label", "description", "metadata", "gate"}
 
 
-class Kind(NamedTuple):
+class NodeKind(NamedTuple):
     """What there is to say of a kind of nodes."""
 
     summary: str
@@ -32,7 +34,7 @@ class Kind(NamedTuple):
     example: str
 
 
-def kind(name: str) -> Kind:
+def describe(name: str) -> NodeKind:
     """A kind of nodes in words."""
     model = MODELS[name]
     keys = []
@@ -44,14 +46,14 @@ def kind(name: str) -> Kind:
             keys.append(Attribute(key, _MEANINGS.get(key) or str(info.description), _TAKES[key], default))
     nodes, output, *circuits = _EXAMPLES[name]
     example = document_of(nodes.strip().split("\n"), [output], *circuits)
-    return Kind(" ".join((model.__doc__ or "").split()), keys, example)
+    return NodeKind(" ".join((model.__doc__ or "").split()), keys, example)
 
 
-def page() -> Iterator[str]:
+def section() -> Iterator[str]:
     """The kinds of nodes as a part of the page of gates."""
     yield "\n## Kinds of nodes"
     for name in MODELS:
-        description = kind(name)
+        description = describe(name)
         yield f"\n### {name}\n\n{description.summary}"
         yield from details("key", description.keys, description.example)
 

@@ -51,9 +51,9 @@ def _app(arguments: list[str]) -> typer.Typer:
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={
         "help_option_names": ["-h", "--help"]})
     app.callback(no_args_is_help=True)(_program)
-    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    choice = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        if name == chosen:
+        if name == choice:
             module = importlib.import_module(f"circuitflow.cli.{name}")
             app.command(name, short_help=summary, cls=getattr(module, "Command", Command))(module.command)
         else:

@@ -11,7 +11,7 @@ import typer
 import circuitflow as cf
 from circuitflow.authoring.expression import MAX_LENGTH
 from circuitflow.cli import command as common
-from circuitflow.cli.arguments import Gates, NewDocument, Set, assigned, assigned_values, gate_files, split, table_of
+from circuitflow.cli.arguments import Gates, NewDocument, Set, assigned_values, assignment, gate_files, split, table_of
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.errors import InputError
@@ -25,7 +25,7 @@ class Command(common.Command):
         """Take what is no option for the expression, unless another argument is the expression."""
         options: list[Any] = [param for param in self.get_params(ctx) if param.param_type_name == "option"]
         takes_value = {name: not option.is_flag for option in options for name in option.opts}
-        signed, others, rest = [], False, iter(enumerate(args))
+        places, others, rest = [], False, iter(enumerate(args))
         for i, argument in rest:
             name, equals, _ = argument.partition("=")
             if argument in takes_value:
@@ -34,9 +34,9 @@ class Command(common.Command):
             elif argument in ("-", "--") or not argument.startswith("-"):
                 others = True
             elif not (equals and takes_value.get(name)) and takes_value.get(f"-{argument}", True):
-                signed.append(i)  # also -oFILE, which is an option where there is an expression beside it
-        if signed and not others:
-            args = [*args[: signed[-1]], *args[signed[-1] + 1 :], "--", args[signed[-1]]]
+                places.append(i)  # also -oFILE, which is an option where there is an expression beside it
+        if places and not others:
+            args = [*args[: places[-1]], *args[places[-1] + 1 :], "--", args[places[-1]]]
         return super().parse_args(ctx, args)
 
 
@@ -65,7 +65,7 @@ def command(
     text = sys.stdin.buffer.read(MAX_LENGTH + 1).decode(errors="replace") if expression == "-" else expression
     table = table_of(gates)
     apart(output, [*assigned_values(assignments), *gate_files(gates)])
-    values = {id_: value for id_, value, _ in (assigned(item, "--set") for item in assignments)}
+    values = {id_: value for id_, value, _ in (assignment(item, "--set") for item in assignments)}
     folder = Path() if output is None else Path(output).parent
     circuit = cf.new(text, values, shapes=dict(map(_shape, shapes)), parameters=split(parameters) or (),
                      outputs=split(of), name=name, dtype=dtype, gates=table, folder=folder)

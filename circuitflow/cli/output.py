@@ -52,7 +52,7 @@ def apart(output: str | None, sources: Iterable[str | None]) -> None:
     place = _identity(output or "-", 1)
     for source in sources if place else ():
         if source and _identity(source, 0) == place:
-            raise InputError(f"{_shown(output, 'output')} and {_shown(source, 'input')} are the same file; write to "
+            raise InputError(f"{_label(output, 'output')} and {_label(source, 'input')} are the same file; write to "
                              "another one")
 
 
@@ -65,5 +65,5 @@ def _identity(name: str, standard: int) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
-def _shown(name: str | None, standard: str) -> str:
+def _label(name: str | None, standard: str) -> str:
     return f"standard {standard}" if name in (None, "-") else f"'{printable(str(name), 1000)}'"

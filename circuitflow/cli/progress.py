@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
-PATIENCE = 1.0
+DELAY = 1.0
 """Seconds before progress is shown."""
 
 
@@ -20,15 +20,15 @@ def track(steps: Iterable[Any], description: str, total: int | None = None) -> I
         return
     start = time.monotonic()
     remaining = iter(steps)
-    for done, step in enumerate(remaining):
+    for position, step in enumerate(remaining):
         yield step
-        if time.monotonic() - start > PATIENCE:
+        if time.monotonic() - start > DELAY:
             from rich.console import Console
             from rich.progress import Progress
 
             with Progress(console=Console(stderr=True), transient=True) as bar:
                 count = len(steps) if isinstance(steps, Sized) else total
-                task = bar.add_task(description, total=count, completed=done + 1)
+                task = bar.add_task(description, total=count, completed=position + 1)
                 for rest in remaining:
                     yield rest
                     bar.advance(task)
@@ -40,21 +40,21 @@ def waiting(description: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    done = threading.Event()
-    shown = threading.Thread(target=_spin, args=(description, done), daemon=True)
-    shown.start()
+    end = threading.Event()
+    spinner = threading.Thread(target=_spin, args=(description, end), daemon=True)
+    spinner.start()
     try:
         yield
     finally:
-        done.set()
-        shown.join()
+        end.set()
+        spinner.join()
 
 
-def _spin(description: str, done: threading.Event) -> None:
-    if done.wait(PATIENCE):
+def _spin(description: str, end: threading.Event) -> None:
+    if end.wait(DELAY):
         return
     from rich.console import Console
     from rich.text import Text
 
     with Console(stderr=True).status(Text(f"{description} …")):
-        done.wait()
+        end.wait()

@@ -107,7 +107,7 @@ def command(
                                           split(keep) or [], defaults=defaults))
         return
     if fast:
-        result = _compiled(request, executor, engine, device, forward=forward)
+        result = _run_engine(request, executor, engine, device, forward=forward)
         if json:
             print_json(_as_object(request, executor, result, None))
         else:
@@ -163,13 +163,14 @@ class _Trace:
         self.had.add(name)
 
     @staticmethod
-    def _print(before: str, shown: str, style: str, after: str = "") -> None:
+    def _print(before: str, number_text: str, style: str, after: str = "") -> None:
         from rich.text import Text
 
-        console().print(Text.assemble(before, (shown, style), (after, "dim")), soft_wrap=True)
+        console().print(Text.assemble(before, (number_text, style), (after, "dim")), soft_wrap=True)
 
 
-def _compiled(request: Request, executor: cf.Executor, engine: str, device: str | None, *, forward: bool) -> cf.Result:
+def _run_engine(request: Request, executor: cf.Executor, engine: str, device: str | None, *,
+                forward: bool) -> cf.Result:
     """The outputs and gradients that a compiled engine computes."""
     wrt = () if forward else request.wrt
     plan = executor.plan(request.of, wrt)
@@ -190,9 +191,9 @@ def _print_outputs(request: Request, result: cf.Result, *, full: bool) -> None:
 
 def _print_sum(request: Request, result: cf.Result) -> None:
     """Say what the gradients are those of, where there are several outputs."""
-    summed = [name for name, value in result.outputs.items() if np.asarray(value).dtype.kind == "f"]
-    if len(summed) > 1 and result.gradients:
-        console().print(sum_of(summed, is_weighted=bool(request.upstream or request.circuit.upstream)), style="dim")
+    floats = [name for name, value in result.outputs.items() if np.asarray(value).dtype.kind == "f"]
+    if len(floats) > 1 and result.gradients:
+        console().print(sum_of(floats, is_weighted=bool(request.upstream or request.circuit.upstream)), style="dim")
 
 
 def _derivative(request: Request, *, jacobian: bool, jvp: list[str]) -> cf.Result:
@@ -202,13 +203,13 @@ def _derivative(request: Request, *, jacobian: bool, jvp: list[str]) -> cf.Resul
         if request.wrt:
             raise InputError("--jvp names what moves; leave out --wrt")
         tangents = arrays(jvp, "--jvp", request.circuit)
-        derived = cf.jvp(request.circuit, request.of, list(tangents))
+        circuit = cf.jvp(request.circuit, request.of, list(tangents))
     else:
-        derived = (cf.jacobian if jacobian else cf.hessian)(request.circuit, request.of, request.wrt)
+        circuit = (cf.jacobian if jacobian else cf.hessian)(request.circuit, request.of, request.wrt)
     # A parameter inside a call is one of the circuit here.
     inputs = {name.replace("/", "_"): value for name, value in request.inputs.items()}
     inputs |= {f"{name.replace('/', '_').replace('.', '_')}_dot": value for name, value in tangents.items()}
-    return cf.Executor(derived).forward(inputs, track=track)
+    return cf.Executor(circuit).forward(inputs, track=track)
 
 
 def _as_object(request: Request, executor: cf.Executor, result: cf.Result, values: list[str] | None) -> dict[str, Any]:
@@ -229,7 +230,7 @@ def _print(result: cf.Result, *, full: bool) -> None:
     forks: dict[str, list[cf.Contribution]] = {}
     for contribution in result.contributions:
         forks.setdefault(contribution.source, []).append(contribution)
-    forks = {name: sent for name, sent in forks.items() if len(sent) > 1}
+    forks = {name: branches for name, branches in forks.items() if len(branches) > 1}
     # A column without entries is left out.
     columns = [("node", ""), ("gate", "dim"), ("value", "right green"),
                *([("gradient", "right red")] if result.gradients else []),

@@ -46,7 +46,7 @@ def text(which: Which, table: GateTable = GATES) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-Tensor = Annotated[
+TensorJson = Annotated[
     float | bool | Literal["NaN", "Infinity", "-Infinity"] | list[JsonValue] | dict[str, JsonValue],
     Field(description="a number, or nested lists of numbers; non-finite ones as text; an object where it is empty"),
 ]
@@ -59,7 +59,7 @@ class RunContribution(BaseModel):
     source: str
     target: str
     port: int | str
-    value: Tensor
+    value: TensorJson
 
 
 class RunOutput(BaseModel):
@@ -67,11 +67,11 @@ class RunOutput(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     circuit: Annotated[str, Field(description="name of the circuit")]
-    outputs: Annotated[dict[str, Tensor], Field(description="the outputs, by reference")]
-    values: Annotated[dict[str, Tensor], Field(description="the values of nodes, by id: those asked for by --values, "
-                                                           "or of every node in schedule order")] = {}
-    gradients: Annotated[dict[str, Tensor], Field(description="the gradients asked for by --wrt, or that on every node "
-                                                              "that the sweep reached")] = {}
+    outputs: Annotated[dict[str, TensorJson], Field(description="the outputs, by reference")]
+    values: Annotated[dict[str, TensorJson], Field(
+        description="the values of nodes, by id: those asked for by --values, or of every node in schedule order")] = {}
+    gradients: Annotated[dict[str, TensorJson], Field(
+        description="the gradients asked for by --wrt, or that on every node that the sweep reached")] = {}
     contributions: Annotated[list[RunContribution], Field(description="of every edge, in the order of the sweep; where "
                                                                       "--of, --wrt and --values ask for nothing else")
                              ] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,21 +66,21 @@ def run_table(table: str, output: str, run: TableRun) -> None:
         MissingExtraError: pyarrow is needed and not installed.
     """
     circuit, plan, types = run.executor.circuit, run.question.plan, _result_types(run)
-    shown = "standard input" if table == "-" else printable(table, 1000)
-    function = _over_rows(run, shown)
-    with refuse_damage(shown), ExitStack() as stack:
-        reader = open_table(table, shown, circuit.limits, stack)
-        selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, shown,
+    place = "standard input" if table == "-" else printable(table, 1000)
+    function = _over_rows(run, place)
+    with refuse_damage(place), ExitStack() as stack:
+        reader = open_table(table, place, circuit.limits, stack)
+        selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, place,
                                           defaults=run.defaults)
         if unread:
-            print(f"note: {shown}: no input takes {unread}", file=sys.stderr)
-        summed = [name for name in plan.of if types[name].startswith("float")]
-        if len(summed) > 1 and plan.wrt:
-            weighted = bool(run.upstream or circuit.upstream)
-            print(f"note: {sum_of(summed, is_weighted=weighted)}; --of chooses one", file=sys.stderr)
-        kept = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
-        with _writer(output, {**kept, **types}) as write:
-            for batch in track(reader.batches(selection), f"rows of {shown}", reader.total):
+            print(f"note: {place}: no input takes {unread}", file=sys.stderr)
+        floats = [name for name in plan.of if types[name].startswith("float")]
+        if len(floats) > 1 and plan.wrt:
+            is_weighted = bool(run.upstream or circuit.upstream)
+            print(f"note: {sum_of(floats, is_weighted=is_weighted)}; --of chooses one", file=sys.stderr)
+        copies = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
+        with _writer(output, {**copies, **types}) as write:
+            for batch in track(reader.batches(selection), f"rows of {place}", reader.total):
                 columns = zip(function(batch, run.upstream), types.values(), strict=True)
                 write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
 
@@ -105,7 +105,6 @@ def _result_types(run: TableRun) -> dict[str, str]:
 
 
 # Rows -----------------------------------------------------------------------------------------------------------------
-
 
 def _over_rows(run: TableRun, table: str) -> BatchFunction:
     """The function for a batch: by an engine that takes all rows at once if there is one, else row by row.
@@ -141,7 +140,6 @@ def results(answer: tuple[Any, dict[str, Any]]) -> list[Any]:
 
 # Writing --------------------------------------------------------------------------------------------------------------
 
-
 @contextmanager
 def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """A function that writes columns; the file appears under its name when all are written.
@@ -149,12 +147,9 @@ def _writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequenc
     The kind of a column is a dtype, an Arrow type, or None for text.
     """
     form = form_of(output, [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")], "a table", "csv")
-    if output == "-":
-        with _csv(sys.stdout.buffer, list(kinds)) as write:
-            yield write
-        return
     if form == "csv":
-        with writer(output) as file, _csv(file, list(kinds)) as write:
+        target = nullcontext(sys.stdout.buffer) if output == "-" else writer(output)
+        with target as file, _csv(file, list(kinds)) as write:
             yield write
         return
     need_arrow(printable(output, 1000))

@@ -103,8 +103,8 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]
         colour = style.removeprefix("right").strip()
         table.add_column(heading, style=colour or None, justify="left" if colour == style else "right", overflow="fold")
     half = ROWS // 2
-    shown = rows if len(rows) <= ROWS else [*rows[:half], *rows[-half:]]
-    for i, row in enumerate(shown):
+    visible = rows if len(rows) <= ROWS else [*rows[:half], *rows[-half:]]
+    for i, row in enumerate(visible):
         if len(rows) > ROWS and i == half:
             table.add_row(f"… {len(rows) - ROWS} more; --json has them all")
         table.add_row(*(Text(cell) for cell in row))

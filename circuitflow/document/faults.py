@@ -15,7 +15,7 @@ from circuitflow.document.fit import FIT_PARTS
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import TAGS, Document, Edge
 from circuitflow.document.positions import Path, Place, locate, positions
-from circuitflow.document.writing import plain
+from circuitflow.document.writing import tidy
 from circuitflow.errors import DocumentError, Fault
 from circuitflow.text import listing, nearest, printable, short
 
@@ -38,7 +38,13 @@ _EXPECTED = {
     "string_type": "text",
     "string_unicode": "text without lone surrogates",
     "tuple_type": "a list",
+    "greater_than_equal": "{ge} or more",
+    "too_short": "{min_length} or more items",
+    "too_long": "at most {max_length} items",
+    "union_tag_not_found": "an object with 'data', 'file' or 'random'",
 }
+"""What stands where pydantic finds an error of a type, with the names of the error's context."""
+
 _KEYS = "letters, digits and underscores, not beginning with a digit"
 
 
@@ -59,7 +65,7 @@ class Source:
     limits: Limits = DEFAULT
 
 
-class _Found(NamedTuple):
+class _Finding(NamedTuple):
     place: Place
     message: str
     node: str | None
@@ -70,12 +76,12 @@ class Faults:
     """The faults found so far, in any number of documents."""
 
     def __init__(self) -> None:
-        self._found: dict[Source, list[_Found]] = {}
-        self._seen: set[tuple[Source, Place, int | None, str]] = set()
+        self._findings: dict[Source, list[_Finding]] = {}
+        self._places: set[tuple[Source, Place, int | None, str]] = set()
         self._suggestions = 0
 
     def __bool__(self) -> bool:
-        return bool(self._found)
+        return bool(self._findings)
 
     def add(self, source: Source, message: str, *path: str | int, node: str | None = None, key: bool = False,
             offset: int | None = None, lacks: str = "") -> None:
@@ -89,17 +95,17 @@ class Faults:
             DocumentError: there are too many to go on.
         """
         place = Place(path, key)
-        if (source, place, offset, lacks) in self._seen:
+        if (source, place, offset, lacks) in self._places:
             return
-        if len(self._seen) == MAX_FAULTS:
+        if len(self._places) == MAX_FAULTS:
             self.fail(Fault(f"more than {MAX_FAULTS} faults; the rest is not listed", file=source.name))
-        self._seen.add((source, place, offset, lacks))
-        self._found.setdefault(source, []).append(_Found(place, message, node, offset))
+        self._places.add((source, place, offset, lacks))
+        self._findings.setdefault(source, []).append(_Finding(place, message, node, offset))
 
-    def nearest(self, word: str, known: Collection[str], least: float = 0.6) -> str:
+    def nearest(self, word: str, spellings: Collection[str], least: float = 0.6) -> str:
         """A clause that suggests the nearest right spelling, or "" where nothing is near."""
         self._suggestions += 1
-        return nearest(word, known, least) if self._suggestions <= MAX_SUGGESTIONS else ""
+        return nearest(word, spellings, least) if self._suggestions <= MAX_SUGGESTIONS else ""
 
     def raise_if_any(self) -> None:
         """Raise them all as one error.
@@ -112,19 +118,19 @@ class Faults:
 
     def fail(self, *last: Fault) -> NoReturn:
         """Raise them all as one error, where there is nothing to go on with."""
-        raise DocumentError([*(fault for source in self._found for fault in self._located(source)), *last])
+        raise DocumentError([*(fault for source in self._findings for fault in self._with_places(source)), *last])
 
-    def _located(self, source: Source) -> Iterator[Fault]:
-        found = self._found[source]
+    def _with_places(self, source: Source) -> Iterator[Fault]:
+        findings = self._findings[source]
         if source.text is None:
-            for place, message, node, _ in found:
+            for place, message, node, _ in findings:
                 yield Fault(message, place.pointer, node, source.name)
             return
-        offsets = locate(source.text, [fault.place for fault in found if fault.offset is None])
-        placed = [(offsets[fault.place] if fault.offset is None else fault.offset, fault) for fault in found]
-        placed.sort(key=lambda pair: pair[0])
-        where = positions(source.text, (offset for offset, _ in placed))
-        for (_, (place, message, node, _)), at in zip(placed, where, strict=True):
+        offsets = locate(source.text, [fault.place for fault in findings if fault.offset is None])
+        by_offset = [(offsets[fault.place] if fault.offset is None else fault.offset, fault) for fault in findings]
+        by_offset.sort(key=lambda pair: pair[0])
+        where = positions(source.text, (offset for offset, _ in by_offset))
+        for (_, (place, message, node, _)), at in zip(by_offset, where, strict=True):
             yield Fault(message, place.pointer, node, source.name, *at)
 
 
@@ -148,7 +154,7 @@ def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
     last = path[-1] if path else "the document"
     name = printable(str(last), 60)
     where = f"item {name}" if isinstance(last, int) else f"'{name}'" if path else last
-    found, context = short(detail["input"]), detail.get("ctx", {})
+    content, context = short(detail["input"]), detail.get("ctx", {})
     match detail["type"]:
         case "missing":
             return f"'{name}' is missing"
@@ -157,40 +163,32 @@ def _explain(detail: ErrorDetails, path: Path, faults: Faults) -> str:
             hint = faults.nearest(name, keys) or f"; the keys here are {listing(keys, len(keys))}"
             return f"unknown key '{name}'{hint}"
         case "string_pattern_mismatch":
-            return f"{found} is not a name: expected {_KEYS}{'' if '.' not in context['pattern'] else ', or id.port'}"
+            return f"{content} is not a name: expected {_KEYS}{'' if '.' not in context['pattern'] else ', or id.port'}"
         case "string_too_long":
-            return f"{found} is too long: at most {context['max_length']} characters"
+            return f"{content} is too long: at most {context['max_length']} characters"
         case "literal_error" | "enum":
             words = context["expected"].replace(" or ", ", ")
-            written = detail["input"] if isinstance(detail["input"], str) else ""
-            hint = faults.nearest(written, words.replace("'", "").split(", "))
-            return f"{where} is {found}; expected {words}{hint}"
-        case "greater_than_equal":
-            return f"{where} is {found}; expected {context['ge']} or more"
+            word = detail["input"] if isinstance(detail["input"], str) else ""
+            hint = faults.nearest(word, words.replace("'", "").split(", "))
+            return f"{where} is {content}; expected {words}{hint}"
         case "greater_than":
-            return f"{where} is {found}; expected more than {plain(context['gt'])}"
+            return f"{where} is {content}; expected more than {tidy(context['gt'])}"
         case "less_than":
-            return f"{where} is {found}; expected less than {plain(context['lt'])}"
+            return f"{where} is {content}; expected less than {tidy(context['lt'])}"
         case "string_too_short":
             return f"{where} is empty; expected text"
-        case "too_short":
-            return f"{where} is {found}; expected {context['min_length']} or more items"
-        case "too_long":
-            return f"{where} is {found}; expected at most {context['max_length']} items"
-        case "union_tag_not_found":
-            return f"{where} is {found}; expected an object with 'data', 'file' or 'random'"
         case "recursion_depth_exceeded" | "recursion_loop":
             return f"{where} is nested too deep"
         case "string_type" if path[-2:-1] == ("outputs",):
-            return f"{where} is {found}; expected the id of a node"
+            return f"{where} is {content}; expected the id of a node"
         case "string_type" if _is_operand(path):
-            return f"{where} is {found}; expected the id of a node{_constant(detail['input'])}"
+            return f"{where} is {content}; expected the id of a node{_constant(detail['input'])}"
         case "list_type" if path[-1:] == ("inputs",):
-            return f"{where} is {found}; expected a list of ids, or an object from port to id"
+            return f"{where} is {content}; expected a list of ids, or an object from port to id"
         case kind if kind in _EXPECTED:
-            return f"{where} is {found}; expected {_EXPECTED[kind]}"
+            return f"{where} is {content}; expected {_EXPECTED[kind].format(**context)}"
         case _:  # our own validators say what they expect
-            return f"{where} is {found}; expected {detail['msg']}"
+            return f"{where} is {content}; expected {detail['msg']}"
 
 
 def _is_operand(path: Path) -> bool:
@@ -202,8 +200,8 @@ def _constant(value: Any) -> str:
     """The remedy for a number as an operand: a node of its own."""
     if not isinstance(value, int | float | list):
         return ""
-    shown = json.dumps(value) if isinstance(value, int | float) else "…"
-    return f'; a number stands in a node of its own, {{"id": "c", "gate": "constant", "value": {printable(shown, 40)}}}'
+    text = json.dumps(value) if isinstance(value, int | float) else "…"
+    return f'; a number stands in a node of its own, {{"id": "c", "gate": "constant", "value": {printable(text, 40)}}}'
 
 
 def _keys(detail: ErrorDetails, path: Path) -> list[str]:
@@ -231,17 +229,17 @@ def node_id(path: Path, raw: Any) -> str | None:
     return printable(name, 60) if isinstance(name, str) else None
 
 
-def expected(schema: Mapping[str, Any], count: str = "a") -> str:
-    """What a JSON Schema asks for, in words; `count` is "a" for one and a number, or "", for several."""
+def in_words(schema: Mapping[str, Any], count: str = "a") -> str:
+    """What a JSON Schema takes, in words; `count` is "a" for one and a number, or "", for several."""
     if "anyOf" in schema:
-        return " or ".join(expected(member) for member in schema["anyOf"])
+        return " or ".join(in_words(member) for member in schema["anyOf"])
     if "enum" in schema:
         return "one of " + listing(schema["enum"])
     least = f", {schema['minimum']} or more" if "minimum" in schema else ""
     least += f" of at most {schema['maxLength']} characters" if "maxLength" in schema else ""
     match schema.get("type"):
         case "array":
-            items = expected(schema["items"], str(schema.get("minItems", "")))
+            items = in_words(schema["items"], str(schema.get("minItems", "")))
             is_bounded = "maxItems" in schema and "minItems" not in schema
             most = f", at most {schema['maxItems']} of them" if is_bounded else ""
             return f"a list of {items}{most}" if count == "a" else f"{count} lists of {items}".lstrip()

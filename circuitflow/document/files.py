@@ -40,7 +40,7 @@ class Beside(NamedTuple):
     status: os.stat_result
 
     @property
-    def shown(self) -> str:
+    def name(self) -> str:
         """Its name, safe for a terminal."""
         return printable(self.path.name, 60)
 
@@ -71,11 +71,11 @@ def beside(folder: Path | None, name: str) -> Iterator[Beside]:
         ValueFaultError: the name is absolute or leads out of the folder, also through a link; or what is there is no
             regular file, or has other names too.
     """
-    shown = f"'{printable(name, 80)}'"
+    label = f"'{printable(name, 80)}'"
     if folder is None:
-        raise ValueFaultError(f"{shown} cannot be read: a document without a folder has no files beside it", "file")
+        raise ValueFaultError(f"{label} cannot be read: a document without a folder has no files beside it", "file")
     plain = check_name(name)
-    missing = ValueFaultError(f"{shown}: no such file beside the document", "file")
+    missing = ValueFaultError(f"{label}: no such file beside the document", "file")
     try:
         root = folder.resolve()
         path = (root / plain).resolve()
@@ -83,25 +83,25 @@ def beside(folder: Path | None, name: str) -> Iterator[Beside]:
     except (OSError, RuntimeError):
         raise missing from None
     if descriptor is None:
-        raise ValueFaultError(f"{shown} is not allowed: a link leads out of the document's folder", "file")
+        raise ValueFaultError(f"{label} is not allowed: a link leads out of the document's folder", "file")
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise missing
         if status.st_nlink > 1:
-            raise ValueFaultError(f"{shown} is not allowed: the file has {status.st_nlink} hard links, so it may "
+            raise ValueFaultError(f"{label} is not allowed: the file has {status.st_nlink} hard links, so it may "
                                   "belong elsewhere; copy it", "file")
         yield Beside(file, path, status)
 
 
-def verify(name: str, found: str, sha256: str | None) -> None:
+def verify(name: str, digest: str, sha256: str | None) -> None:
     """Compare the digest of a file with the one that a document names, if any, both in hexadecimal.
 
     Raises:
         ValueFaultError: they differ.
     """
-    if sha256 is not None and found != sha256.lower():
-        raise ValueFaultError(f"'{printable(name, 80)}' has the SHA-256 digest {found}; expected {sha256.lower()}",
+    if sha256 is not None and digest != sha256.lower():
+        raise ValueFaultError(f"'{printable(name, 80)}' has the SHA-256 digest {digest}; expected {sha256.lower()}",
                               "sha256")
 
 

@@ -49,7 +49,7 @@ class Limits:
                              "own calls nest with it")
 
     def __repr__(self) -> str:
-        return changed(self)
+        return in_short(self)
 
     @classmethod
     def of(cls, **limits: int) -> Limits:
@@ -66,11 +66,11 @@ class Limits:
         return cls(**limits)
 
 
-def changed(record: Any) -> str:
+def in_short(record: Any) -> str:
     """A record of numbers in short: the fields that are not at their defaults."""
-    given = [(field.name, getattr(record, field.name)) for field in fields(record)
-             if getattr(record, field.name) != field.default]
-    return f"{type(record).__name__}({', '.join(f'{name}={value}' for name, value in given)})"
+    values = [(field.name, getattr(record, field.name)) for field in fields(record)
+              if getattr(record, field.name) != field.default]
+    return f"{type(record).__name__}({', '.join(f'{name}={value}' for name, value in values)})"
 
 
 DEFAULT = Limits()
@@ -80,7 +80,7 @@ class Budget:
     """The bytes that the tensors of a run may take, and those that are counted so far."""
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
-        self.limits, self.spent = limits, 0
+        self.limits, self.total = limits, 0
 
     def spend(self, shape: tuple[int, ...], dtype: str) -> str | None:
         """Count one more tensor. Returns what is wrong with it, or None."""
@@ -90,10 +90,10 @@ class Budget:
         if size > limits.tensor_bytes:
             return (f"a {dtype} tensor of shape {printable(str(shape), 80)} takes {amount(size)}; at most "
                     f"{amount(limits.tensor_bytes)} are allowed (limit tensor_bytes)")
-        if self.spent + size > limits.run_bytes:
+        if self.total + size > limits.run_bytes:
             return (f"with a {dtype} tensor of shape {printable(str(shape), 80)} the values so far take "
-                    f"{amount(self.spent + size)}; at most {amount(limits.run_bytes)} are allowed (limit run_bytes)")
-        self.spent += size
+                    f"{amount(self.total + size)}; at most {amount(limits.run_bytes)} are allowed (limit run_bytes)")
+        self.total += size
         return None
 
 

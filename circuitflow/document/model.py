@@ -92,8 +92,8 @@ FANS = ("glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
 def _fan(value: str) -> str:
     if value in FANS:
         return value
-    known = ", ".join(f"'{name}'" for name in ("normal", "uniform", *FANS))
-    raise PydanticCustomError("enum", "a distribution", {"expected": known})
+    names = ", ".join(f"'{name}'" for name in ("normal", "uniform", *FANS))
+    raise PydanticCustomError("enum", "a distribution", {"expected": names})
 
 
 class RandomFan(_Random):

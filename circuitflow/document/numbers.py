@@ -77,7 +77,7 @@ def _native(value: Any, name: str, index: tuple[int, ...], inside: tuple[int, ..
                              "array")
         return [_native(item, name, (*index, i), (*inside, id(value))) for i, item in enumerate(value)]
     if isinstance(value, np.ndarray):
-        _refuse_kept_from_numpy(value, name)
+        _refuse_subclasses(value, name)
         if value.dtype != object:
             return _numeric(np.asarray(value), name)
         return _native(value.tolist(), name, index, inside) if value.ndim else _native(value[()], name, index, inside)
@@ -86,25 +86,25 @@ def _native(value: Any, name: str, index: tuple[int, ...], inside: tuple[int, ..
     if isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Decimal | Fraction):
-        return _rounded(value, f"{name}{_at(index)}")
+        return _round(value, f"{name}{_at(index)}")
     if not isinstance(value, type) and (is_foreign(value) or hasattr(value, "to_numpy")):
-        return _native(copied(value, f"{name}{_at(index)}"), name, index, inside)
+        return _native(copy_in(value, f"{name}{_at(index)}"), name, index, inside)
     raise no_value(value, f"{name}{_at(index)}")
 
 
-def as_array(value: Any, name: str, expected: str = "a number or a rectangular array of numbers") -> Any:
+def as_array(value: Any, name: str, expectation: str = "a number or a rectangular array of numbers") -> Any:
     """A value as an array of NumPy in the dtype of its numbers. Errors say its name and what is expected.
 
     Raises:
         InputError: it is no value, its lists are not rectangular, or documents do not have its dtype.
     """
-    found = native(value, name)
+    content = native(value, name)
     try:
-        array = np.asarray(found)
+        array = np.asarray(content)
     except ValueError:
         array = np.asarray(None)
     if array.dtype.kind not in _KINDS and array.dtype.name != "bfloat16":
-        raise InputError(f"{name} is {short(value)}; expected {expected}")
+        raise InputError(f"{name} is {short(value)}; expected {expectation}")
     if array.dtype.name == "bfloat16":
         return array.astype(np.float32)
     if array.dtype.name not in DTYPES:
@@ -119,9 +119,9 @@ def has_text(value: Any) -> bool:
 
 def no_value(value: Any, name: str) -> InputError:
     """The error for anything that is no value."""
-    found = "None" if value is None else f"a {_type(value)}"
+    what = "None" if value is None else f"a {_type(value)}"
     remedy = next((text for kind, text in _REMEDIES.items() if isinstance(value, kind)), "")
-    return InputError(f"{name} is {found}; expected a number, lists of numbers or an array{remedy}")
+    return InputError(f"{name} is {what}; expected a number, lists of numbers or an array{remedy}")
 
 
 def _numeric(array: Any, name: str) -> Any:
@@ -134,7 +134,7 @@ def _numeric(array: Any, name: str) -> Any:
     return array
 
 
-def _refuse_kept_from_numpy(value: Any, name: str) -> None:
+def _refuse_subclasses(value: Any, name: str) -> None:
     """Refuses subclasses with more than numbers, such as masks or units, which NumPy would drop."""
     if isinstance(value, np.ma.MaskedArray):
         if np.ma.is_masked(value):
@@ -145,7 +145,7 @@ def _refuse_kept_from_numpy(value: Any, name: str) -> None:
                          "array, so give numpy.asarray(…) of it if its numbers are meant")
 
 
-def _rounded(value: Decimal | Fraction, name: str) -> int | float:
+def _round(value: Decimal | Fraction, name: str) -> int | float:
     """A number of any precision as an integer, or as the nearest float. Overflow and underflow are refused."""
     try:
         number = float(value)
@@ -158,7 +158,7 @@ def _rounded(value: Decimal | Fraction, name: str) -> int | float:
     return int(value) if math.isfinite(number) and Fraction(value).denominator == 1 and number else number
 
 
-def copied(value: Any, name: str) -> Any:
+def copy_in(value: Any, name: str) -> Any:
     """An array of another library, or a table, as an array of NumPy. bfloat16 becomes float32.
 
     Raises:
@@ -230,16 +230,16 @@ def unfit(leaf: Any, dtype: str) -> str | None:
     return None
 
 
-def is_safe(found: str, dtype: str) -> bool:
+def is_safe(source: str, dtype: str) -> bool:
     """Whether every number of a dtype is one of another, 64-bit integers in float64 aside."""
-    if found == dtype:
+    if source == dtype:
         return True
-    if "bool" in (found, dtype):
+    if "bool" in (source, dtype):
         return False
-    if "bfloat16" in (found, dtype):
-        return (found, dtype) in (("bfloat16", "float32"), ("bfloat16", "float64"), ("int8", "bfloat16"),
-                                  ("uint8", "bfloat16"))
-    return found in DTYPES and bool(np.can_cast(found, dtype))
+    if "bfloat16" in (source, dtype):
+        return (source, dtype) in (("bfloat16", "float32"), ("bfloat16", "float64"), ("int8", "bfloat16"),
+                                   ("uint8", "bfloat16"))
+    return source in DTYPES and bool(np.can_cast(source, dtype))
 
 
 def refuse_lost(xp: Any, value: Any, cast: Any, dtype: str, name: str) -> None:
@@ -248,15 +248,15 @@ def refuse_lost(xp: Any, value: Any, cast: Any, dtype: str, name: str) -> None:
     Raises:
         InputError: with the first number that was rounded, and its position.
     """
-    found = str(value.dtype).rpartition(".")[2]
-    if found not in _BITS or not dtype.startswith("float") or bool(xp.all(xp.abs(cast) < 2.0**53)):
+    source = str(value.dtype).rpartition(".")[2]
+    if source not in _BITS or not dtype.startswith("float") or bool(xp.all(xp.abs(cast) < 2.0**53)):
         return
     with np.errstate(invalid="ignore"):
         back = xp.astype(cast, value.dtype)
     # What is rounded up to the end of the range does not fit back into it.
-    lost = (back != value) | (cast >= 2.0 ** _BITS[found])
-    if bool(xp.any(lost)):
-        index = tuple(int(axis[0]) for axis in xp.nonzero(lost)) if value.ndim else ()
+    is_lost = (back != value) | (cast >= 2.0 ** _BITS[source])
+    if bool(xp.any(is_lost)):
+        index = tuple(int(axis[0]) for axis in xp.nonzero(is_lost)) if value.ndim else ()
         raise InputError(f"{name}{_at(index)}: {unfit(int(value[index]), dtype)}")
 
 
@@ -289,7 +289,7 @@ def _flat(value: Any, dtype: str, name: str) -> tuple[tuple[int, ...], Sequence[
         level = list(chain.from_iterable(level))
 
 
-def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: str, shown: str) -> Any:
+def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: str, text: str) -> Any:
     """Plain numbers as an array; errors show the value in short."""
     kinds = set(map(type, leaves))
     if not kinds <= {bool, int, float}:
@@ -297,15 +297,15 @@ def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: st
         for i, leaf in enumerate(leaves):
             if isinstance(leaf, str):
                 beside = f", and there is {short(leaf)}{_at(np.unravel_index(i, shape))}" if shape else ""
-                raise InputError(f"{name} is {shown}; expected numbers of dtype {dtype}{beside}")
+                raise InputError(f"{name} is {text}; expected numbers of dtype {dtype}{beside}")
         kinds = set(map(type, leaves))
     if bool in kinds and len(kinds) > 1:
         raise InputError(f"{name} has booleans beside numbers; expected "
                          + ("booleans" if dtype == "bool" else f"numbers of dtype {dtype}"))
-    found = "bool" if bool in kinds else "int64" if kinds == {int} else "float64"
+    leaf_dtype = "bool" if bool in kinds else "int64" if kinds == {int} else "float64"
     whole = not dtype.startswith(("int", "uint")) or all(leaf % 1 == 0 for leaf in leaves)
-    if kinds and ((found == "bool") != (dtype == "bool") or not whole):
-        raise InputError(f"{name} is {found}; expected {dtype}, so cast it first")
+    if kinds and ((leaf_dtype == "bool") != (dtype == "bool") or not whole):
+        raise InputError(f"{name} is {leaf_dtype}; expected {dtype}, so cast it first")
     own = "float32" if dtype == "bfloat16" else dtype
     try:
         with np.errstate(over="ignore"):
@@ -321,8 +321,8 @@ def _numbers(leaves: Sequence[Any], shape: tuple[int, ...], dtype: str, name: st
 def _doubtful(leaves: Sequence[Any], kinds: set[type], array: Any) -> Sequence[int]:
     """Positions of numbers that the array may have changed; all of them where there is no array."""
     if array is not None and kinds == {float} and array.dtype.kind == "f":  # the array rounds as it should
-        kept, size = np.finfo(array.dtype), np.abs(np.array(leaves))
-        outside = (size > float(kept.max)) | ((size < float(kept.smallest_normal)) & (size != 0))
+        limits, size = np.finfo(array.dtype), np.abs(np.array(leaves))
+        outside = (size > float(limits.max)) | ((size < float(limits.smallest_normal)) & (size != 0))
         return [int(i) for i in np.flatnonzero(outside)]
     return () if array is not None and array.tolist() == leaves else range(len(leaves))
 

@@ -28,13 +28,13 @@ class Stream(io.FileIO):
     Only its first failure is raised: what is written afterwards is dropped, so that closing it is quiet.
 
     Attributes:
-        failed: whether something could not be written.
+        has_failed: whether something could not be written.
     """
 
     def __init__(self, descriptor: int, mode: str, name: str, *, remark: str = "", closefd: bool = True) -> None:
         """Take over a descriptor; the name is safe for a terminal, and the remark ends the message of a failure."""
         super().__init__(descriptor, mode, closefd=closefd)
-        self.shown, self.remark, self.failed = name, remark, False
+        self.label, self.remark, self.has_failed = name, remark, False
 
     def write(self, data: Any) -> int:
         """As `io.FileIO.write`.
@@ -42,13 +42,13 @@ class Stream(io.FileIO):
         Raises:
             InputError: it failed, for the first time.
         """
-        if self.failed:
+        if self.has_failed:
             return memoryview(data).nbytes
         try:
             return super().write(data)
         except OSError as error:
-            self.failed = True
-            raise InputError(f"{self.shown} cannot be written: {_reason(error)}{self.remark}") from None
+            self.has_failed = True
+            raise InputError(f"{self.label} cannot be written: {_reason(error)}{self.remark}") from None
 
     def readinto(self, buffer: Any) -> int:
         """As `io.FileIO.readinto`.
@@ -59,7 +59,7 @@ class Stream(io.FileIO):
         try:
             return super().readinto(buffer)
         except OSError as error:
-            raise InputError(f"{self.shown} cannot be read: {_reason(error)}") from None
+            raise InputError(f"{self.label} cannot be read: {_reason(error)}") from None
 
     def readall(self) -> bytes:
         """All that is left, by `readinto`."""
@@ -101,12 +101,12 @@ def writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         InputError: the file cannot be written; a regular file is left as it was.
     """
     name = os.fspath(path)
-    shown = f"'{printable(name, 1000)}'"
+    label = f"'{printable(name, 1000)}'"
     remark = "; the file is as it was"
-    with _told(shown, remark):
-        descriptor, old = _found(name, shown)
-        target = Path(_followed(name))
-        stream = None if descriptor is None else Stream(descriptor, "w", shown)
+    with _input_errors(label, remark):
+        descriptor, old = _destination(name, label)
+        target = Path(_follow_links(name))
+        stream = None if descriptor is None else Stream(descriptor, "w", label)
     if stream is not None:
         with io.BufferedWriter(stream) as file:
             yield file
@@ -114,30 +114,30 @@ def writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     # An incomplete file has no name where the system allows that, else a short one. A file that replaces another is
     # private until it has the mode of the old one.
     temporary = target.with_name(f".circuitflow.{os.urandom(8).hex()}.part")
-    mode, lost = 0o600 if old else 0o666, list[str]()
+    mode, losses = 0o600 if old else 0o666, list[str]()
     descriptor = _without_name(target.parent, mode)
     has_name = descriptor is None
-    with _removed(temporary) if has_name else nullcontext():
+    with _remove_at_end(temporary) if has_name else nullcontext():
         if descriptor is None:
-            with _told(shown, remark):
+            with _input_errors(label, remark):
                 descriptor = os.open(temporary, _NEW, mode)
-        with io.BufferedWriter(Stream(descriptor, "w", shown, remark=remark)) as file:
+        with io.BufferedWriter(Stream(descriptor, "w", label, remark=remark)) as file:
             yield file
             file.flush()
-            with _told(shown, remark):
-                lost = _keep(descriptor, target, old) if old else []
+            with _input_errors(label, remark):
+                losses = _keep(descriptor, target, old) if old else []
                 os.fsync(descriptor)
                 if not has_name:
-                    with _removed(temporary):
+                    with _remove_at_end(temporary):
                         # With a folder, which is of no account here, os.link follows links.
                         os.link(f"/proc/self/fd/{descriptor}", temporary, src_dir_fd=descriptor)
                         os.replace(temporary, target)
         if has_name:
-            with _told(shown, remark):
+            with _input_errors(label, remark):
                 os.replace(temporary, target)
     _flush_folder(target.parent)
-    if lost:
-        logging.getLogger("circuitflow").warning("%s is written, but %s", shown, " and ".join(lost))
+    if losses:
+        logging.getLogger("circuitflow").warning("%s is written, but %s", label, " and ".join(losses))
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
@@ -149,15 +149,15 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
 
 
 @contextmanager
-def _told(shown: str, remark: str) -> Iterator[None]:
+def _input_errors(label: str, remark: str) -> Iterator[None]:
     """Turn errors of the system into InputErrors."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"{shown} cannot be written: {_reason(error)}{remark}") from None
+        raise InputError(f"{label} cannot be written: {_reason(error)}{remark}") from None
 
 
-def _found(name: str, shown: str) -> tuple[int | None, os.stat_result | None]:
+def _destination(name: str, label: str) -> tuple[int | None, os.stat_result | None]:
     """A descriptor to write to, or else what is known of the regular file there, if any.
 
     Raises:
@@ -167,16 +167,16 @@ def _found(name: str, shown: str) -> tuple[int | None, os.stat_result | None]:
     if own is not None:
         return os.dup(own), None
     if not name or name.endswith(("/", os.sep)):
-        raise InputError(f"{shown} cannot be written: it names no file")
+        raise InputError(f"{label} cannot be written: it names no file")
     try:
         old = os.stat(name)
     except FileNotFoundError:
         return None, None
     if _is_written_to(old.st_mode):
-        return _opened(name, old, shown), None
+        return _open(name, old, label), None
     if not stat.S_ISREG(old.st_mode):
         kind = "folder" if stat.S_ISDIR(old.st_mode) else "socket" if stat.S_ISSOCK(old.st_mode) else "block device"
-        raise InputError(f"{shown} cannot be written: it is a {kind}; expected a file")
+        raise InputError(f"{label} cannot be written: it is a {kind}; expected a file")
     if not os.access(name, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return None, old
@@ -188,13 +188,13 @@ def _is_written_to(mode: int) -> bool:
 
 def _own_descriptor(name: str) -> int | None:
     """The descriptor of this process that a name such as /dev/stdout or /dev/fd/3 stands for."""
-    folder, last = os.path.split(_followed(name))
+    folder, last = os.path.split(_follow_links(name))
     if last.isdecimal() and _is_table_of_descriptors(folder):
         return int(last)
     return None
 
 
-def _followed(name: str) -> str:
+def _follow_links(name: str) -> str:
     """Follows links, up to the name of a descriptor; stops after 40, as links may form a circle."""
     for _ in range(40):
         folder, last = os.path.split(name)
@@ -208,7 +208,7 @@ def _is_table_of_descriptors(folder: str) -> bool:
     return os.path.realpath(folder) in ("/dev/fd", f"/proc/{os.getpid()}/fd")
 
 
-def _opened(name: str, known: os.stat_result, shown: str) -> int:
+def _open(name: str, status: os.stat_result, label: str) -> int:
     """Opens a named pipe or a device for writing; waits for a reader of the pipe."""
     end = time.monotonic() + PATIENCE
     while True:
@@ -217,14 +217,14 @@ def _opened(name: str, known: os.stat_result, shown: str) -> int:
             descriptor = os.open(name, _OLD)
             break
         except OSError as error:
-            if error.errno != errno.ENXIO or not stat.S_ISFIFO(known.st_mode):
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(status.st_mode):
                 raise
             if time.monotonic() > end:
-                raise InputError(f"{shown} cannot be written: nothing reads from this pipe") from None
+                raise InputError(f"{label} cannot be written: nothing reads from this pipe") from None
             time.sleep(0.02)
-    if not os.path.samestat(known, os.fstat(descriptor)):
+    if not os.path.samestat(status, os.fstat(descriptor)):
         os.close(descriptor)
-        raise InputError(f"{shown} cannot be written: it was exchanged meanwhile")
+        raise InputError(f"{label} cannot be written: it was exchanged meanwhile")
     os.set_blocking(descriptor, True)
     return descriptor
 
@@ -232,7 +232,7 @@ def _opened(name: str, known: os.stat_result, shown: str) -> int:
 _WRITING = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NEW = _WRITING | os.O_CREAT | os.O_EXCL
 _OLD = _WRITING | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-_unfinished: dict[Path, int] = {}
+_temporaries: dict[Path, int] = {}
 
 
 def _without_name(folder: Path, mode: int) -> int | None:
@@ -247,22 +247,22 @@ def _without_name(folder: Path, mode: int) -> int | None:
 
 
 @contextmanager
-def _removed(temporary: Path) -> Iterator[None]:
+def _remove_at_end(temporary: Path) -> Iterator[None]:
     """Remove a file at the end, if it still has this name; also where SIGTERM or SIGHUP ends the process."""
-    _unfinished[temporary] = os.getpid()  # a child that is forked meanwhile removes nothing
-    taken = []
+    _temporaries[temporary] = os.getpid()  # a child that is forked meanwhile removes nothing
+    signals = []
     if threading.current_thread() is threading.main_thread():
         # The handlers of the program stay.
-        taken = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
-        for number in taken:
+        signals = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+        for number in signals:
             signal.signal(number, _end)
     try:
         yield
     finally:
         with suppress(OSError):
             temporary.unlink()
-        del _unfinished[temporary]
-        for number in taken:
+        del _temporaries[temporary]
+        for number in signals:
             if signal.getsignal(number) is _end:
                 signal.signal(number, signal.SIG_DFL)
 
@@ -272,7 +272,7 @@ _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 
 def _end(number: int, _: Any) -> None:
     """Remove what is unfinished, and let the signal end the process."""
-    for temporary, process in list(_unfinished.items()):
+    for temporary, process in list(_temporaries.items()):
         if process == os.getpid():
             with suppress(OSError):
                 temporary.unlink()
@@ -282,28 +282,28 @@ def _end(number: int, _: Any) -> None:
 
 def _keep(descriptor: int, target: Path, old: os.stat_result) -> list[str]:
     """Copies owner, group, mode and attributes to a new file. Returns what the system refused, in words."""
-    mode, lost = stat.S_IMODE(old.st_mode), []
+    mode, losses = stat.S_IMODE(old.st_mode), []
     new = os.fstat(descriptor)
-    if new.st_gid != old.st_gid and not _allowed(os.fchown, descriptor, -1, old.st_gid):
+    if new.st_gid != old.st_gid and not _succeeds(os.fchown, descriptor, -1, old.st_gid):
         # The new group gets no more than everybody has.
         mode &= ~0o2070 | (mode & 0o007) << 3
-        lost.append(f"its group is {new.st_gid} now, not {old.st_gid}")
-    if new.st_uid != old.st_uid and not _allowed(os.fchown, descriptor, old.st_uid, -1):
+        losses.append(f"its group is {new.st_gid} now, not {old.st_gid}")
+    if new.st_uid != old.st_uid and not _succeeds(os.fchown, descriptor, old.st_uid, -1):
         mode &= ~0o4000
-        lost.append(f"its owner is {new.st_uid} now, not {old.st_uid}")
+        losses.append(f"its owner is {new.st_uid} now, not {old.st_uid}")
     attributes = _attributes(target)
     here = _attributes(descriptor)
     if _ACL in here and _ACL not in attributes:  # a default of the folder, for new files
-        _allowed(os.removexattr, descriptor, _ACL)
-    refused = [name for name, value in attributes.items()
-               if here.get(name) != value and not _allowed(os.setxattr, descriptor, name, value)]
-    if refused:
-        lost.append(f"without its attributes {', '.join(printable(name, 60) for name in refused)}")
-    if hasattr(os, "fchmod") and not _allowed(os.fchmod, descriptor, mode):
-        lost.append(f"its mode is {stat.S_IMODE(os.fstat(descriptor).st_mode):o} now, not {mode:o}")
+        _succeeds(os.removexattr, descriptor, _ACL)
+    refusals = [name for name, value in attributes.items()
+                if here.get(name) != value and not _succeeds(os.setxattr, descriptor, name, value)]
+    if refusals:
+        losses.append(f"without its attributes {', '.join(printable(name, 60) for name in refusals)}")
+    if hasattr(os, "fchmod") and not _succeeds(os.fchmod, descriptor, mode):
+        losses.append(f"its mode is {stat.S_IMODE(os.fstat(descriptor).st_mode):o} now, not {mode:o}")
     if old.st_nlink > 1:
-        lost.append(f"its other names ({old.st_nlink - 1} hard links) have the old contents")
-    return lost
+        losses.append(f"its other names ({old.st_nlink - 1} hard links) have the old contents")
+    return losses
 
 
 _ACL = "system.posix_acl_access"
@@ -313,14 +313,14 @@ def _attributes(file: Path | int) -> dict[str, bytes]:
     """The extended attributes of a file, access control lists among them, where the system has any."""
     if not hasattr(os, "listxattr"):
         return {}
-    found = {}
+    attributes = {}
     with suppress(OSError):
         for name in os.listxattr(file):
-            found[name] = os.getxattr(file, name)
-    return found
+            attributes[name] = os.getxattr(file, name)
+    return attributes
 
 
-def _allowed(function: Any, *arguments: Any) -> bool:
+def _succeeds(function: Any, *arguments: Any) -> bool:
     """Whether the system does it."""
     try:
         function(*arguments)

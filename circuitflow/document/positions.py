@@ -50,24 +50,24 @@ def positions(text: str, offsets: Iterable[int]) -> Iterator[Position]:
 
 def locate(text: str, places: Iterable[Place]) -> dict[Place, int]:
     """The offset of every place. For a path that leads nowhere, the offset of the longest part that leads somewhere."""
-    found: dict[Place, int] = {}
+    offsets: dict[Place, int] = {}
     pending = [(_space(text, 0), 0, list(places))]
     while pending:
         start, depth, here = pending.pop()
-        wanted: dict[str | int, list[Place]] = {}
+        by_step: dict[str | int, list[Place]] = {}
         for place in here:
-            found[place] = start
+            offsets[place] = start
             if len(place.path) > depth:
-                wanted.setdefault(place.path[depth], []).append(place)
-        if not wanted or text[start] not in "{[":
+                by_step.setdefault(place.path[depth], []).append(place)
+        if not by_step or text[start] not in "{[":
             continue
         for name, key, value in _members(text, start):
-            if below := wanted.pop(name, []):
-                found.update((place, key) for place in below if _is_key(place, depth))
+            if below := by_step.pop(name, []):
+                offsets.update((place, key) for place in below if _is_key(place, depth))
                 pending.append((value, depth + 1, [place for place in below if not _is_key(place, depth)]))
-            if not wanted:
+            if not by_step:
                 break
-    return found
+    return offsets
 
 
 def _is_key(place: Place, depth: int) -> bool:
@@ -95,12 +95,12 @@ def _space(text: str, start: int) -> int:
 
 
 class Token(NamedTuple):
-    """A scalar or a key of a JSON text, with its path; `repeated` for a key that its object has had before."""
+    """A scalar or a key of a JSON text, with its path; `is_repeat` for a key that its object has had before."""
 
     offset: int
     text: str
     path: Path
-    repeated: bool
+    is_repeat: bool
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -119,10 +119,10 @@ def tokens(text: str) -> Iterator[Token]:
         elif word == "," and keys[-1] is None:
             place[-1] += 1  # type: ignore[operator]
         elif word not in ",:":
-            seen, repeated = keys[-1] if keys else None, False
-            if seen is not None and before in "{,":
+            members, is_repeat = keys[-1] if keys else None, False
+            if members is not None and before in "{,":
                 place[-1] = name = scanstring(word, 1, False)[0]
-                repeated = name in seen
-                seen.add(name)
-            yield Token(match.start(), word, tuple(place), repeated)
+                is_repeat = name in members
+                members.add(name)
+            yield Token(match.start(), word, tuple(place), is_repeat)
         before = word

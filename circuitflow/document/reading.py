@@ -58,8 +58,7 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode):
                 return decode(name, up_to(limits.document_bytes + 1, file), Path(name).parent, faults, limits)
-            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            faults.add(source, f"is {kind}; expected a circuit document")
+            faults.add(source, "is not a regular file; expected a circuit document")
     except FileNotFoundError:
         faults.add(source, "no such file")
     except IsADirectoryError:
@@ -71,10 +70,10 @@ def read(path: str | os.PathLike[str], faults: Faults, limits: Limits = DEFAULT)
 
 def up_to(most: int, file: BinaryIO) -> bytes:
     """The first bytes of a file, read in pieces: a single read would allocate the most there may be."""
-    pieces, left = [], most
-    while left and (piece := file.read(min(left, _PIECE))):
+    pieces, rest = [], most
+    while rest and (piece := file.read(min(rest, _PIECE))):
         pieces.append(piece)
-        left -= len(piece)
+        rest -= len(piece)
     return b"".join(pieces)
 
 
@@ -85,8 +84,7 @@ def decode(name: str, data: bytes, folder: Path | None, faults: Faults, limits: 
         faults.add(source, f"is larger than {limits.document_bytes} bytes, the largest document that is read (limit "
                            "document_bytes)")
     elif data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
-        marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        encoding = "utf-16" if marked else "utf-16-be" if data[0] == 0 else "utf-16-le"
+        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-be" if data[0] == 0 else "utf-16-le"
         faults.add(Source(name, data.decode(encoding, errors="replace")),
                    "is UTF-16 or UTF-32 text, or not text at all; save it as UTF-8", offset=0)
     else:
@@ -121,19 +119,19 @@ def parse(source: Source, faults: Faults) -> Parsed | None:
             faults.add(source, f"'circuitflow' is \"{version}\"; expected {wrong_version[0]['msg']}", "circuitflow")
             return None
         paths = add_model_faults(faults, source, error, raw)
-    broken: set[positions.Path] = set()
+    stand_ins: set[positions.Path] = set()
     for path in paths if isinstance(raw, dict) else ():
-        if not any(path[:length] in broken for length in range(len(path))):  # else what held it is replaced already
-            broken.add(_mend(raw, path))
-    if any(path[-1] == "nodes" for path in broken):
+        if not any(path[:length] in stand_ins for length in range(len(path))):  # else what held it is replaced already
+            stand_ins.add(_mend(raw, path))
+    if any(path[-1] == "nodes" for path in stand_ins):
         return None
     try:
-        return Parsed(Document.model_validate(raw), source, frozenset(broken))
+        return Parsed(Document.model_validate(raw), source, frozenset(stand_ins))
     except ValidationError:
         return None
 
 
-def validated(raw: dict[str, Any]) -> Document:
+def validate(raw: dict[str, Any]) -> Document:
     """The document that a program made, as JSON has it.
 
     Raises:
@@ -159,7 +157,7 @@ def parse_as(adapter: TypeAdapter[T], source: Source, faults: Faults) -> T | Non
         return None
 
 
-def parsed_value(value: Any, beside: Source, name: str) -> Any:
+def parse_value(value: Any, beside: Source, name: str) -> Any:
     """The value of a node, a model or JSON, by the types of the document that it is to stand in.
 
     Raises:
@@ -169,9 +167,9 @@ def parsed_value(value: Any, beside: Source, name: str) -> Any:
     raw = value.model_dump(mode="python", exclude_unset=True) if isinstance(value, BaseModel) else value
     faults = Faults()
     source = Source(f"value of '{printable(name, 60)}'", dumps_value(raw), beside.folder, beside.limits)
-    found: Any = parse_as(TypeAdapter(Value), source, faults)
+    content: Any = parse_as(TypeAdapter(Value), source, faults)
     faults.raise_if_any()
-    return found
+    return content
 
 
 NAMELESS = "_"
@@ -200,8 +198,8 @@ def _mend(body: dict[str, Any], path: positions.Path) -> positions.Path:
             return path
         case ("nodes", int(i), *rest):
             node = body["nodes"][i]
-            named = isinstance(node, dict) and "id" in node and rest[:1] != ["id"]
-            body["nodes"][i] = {"id": node["id"] if named else NAMELESS, "gate": "input"}
+            has_id = isinstance(node, dict) and "id" in node and rest[:1] != ["id"]
+            body["nodes"][i] = {"id": node["id"] if has_id else NAMELESS, "gate": "input"}
             return path[:2]
         case ("edges", int(i), *_):
             body["edges"][i] = {"source": NAMELESS, "target": NAMELESS}
@@ -224,7 +222,6 @@ def _is_member(values: Any, place: str | int) -> bool:
 
 # JSON -----------------------------------------------------------------------------------------------------------------
 
-
 def parse_json(source: Source, text: str, faults: Faults) -> Any:
     """The JSON value of a text, or _NOTHING. What Python's parser accepts and JSON forbids is noted as a fault."""
     limits = source.limits
@@ -239,25 +236,25 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
         suspicious |= len(members) != len(pairs)
         return members
 
-    def forbidden(_: str) -> int:
+    def forbid(_: str) -> int:
         nonlocal suspicious
         suspicious = True
         return 0
 
     def number(digits: str) -> float:
         value = float(digits)
-        return forbidden(digits) if is_lost(digits, value) or len(digits) > limits.digits else value
+        return forbid(digits) if is_lost(digits, value) or len(digits) > limits.digits else value
 
     def integer(digits: str) -> int | float:
         if digits == "-0":  # an integer has no such zero
             return -0.0
-        return forbidden(digits) if len(digits) > limits.digits else int(digits)
+        return forbid(digits) if len(digits) > limits.digits else int(digits)
 
     if not text.isascii() and (lone := _LONE.search(text)):  # which a file cannot have, but a string of a program can
         faults.add(source, _LONE_SURROGATE, offset=lone.start())
         return _NOTHING
     try:
-        raw = json.loads(text, object_pairs_hook=unique, parse_constant=forbidden, parse_float=number,
+        raw = json.loads(text, object_pairs_hook=unique, parse_constant=forbid, parse_float=number,
                          parse_int=integer)
     except json.JSONDecodeError as error:
         offset, message = _syntax(text, error)
@@ -267,7 +264,7 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
         faults.add(source, "is nested too deep to be read")
         return _NOTHING
     if suspicious:
-        for token, message in _forbidden(text, limits):
+        for token, message in _violations(text, limits):
             node = node_id(token.path, raw)
             faults.add(source, f"node '{node}': {message}" if node else message, *token.path, node=node,
                        offset=token.offset)
@@ -296,12 +293,12 @@ def _has_long_text(text: str, limit: int) -> bool:
     return False
 
 
-def _forbidden(text: str, limits: Limits) -> Iterator[tuple[positions.Token, str]]:
+def _violations(text: str, limits: Limits) -> Iterator[tuple[positions.Token, str]]:
     """Repeated keys, lone surrogates, texts that are too long, and numbers that are too long, infinite or lost."""
     for token in positions.tokens(text):
         word = token.text
         digits = word.lstrip("-")
-        if token.repeated:
+        if token.is_repeat:
             yield token, f"key {printable(word, 60)} stands twice in one object; remove one of the two"
         elif digits in ("NaN", "Infinity"):
             yield token, f'{word} is not JSON; write "{word}" in quotes'
@@ -323,10 +320,10 @@ def _syntax(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
     offset = error.pos
     if error.msg.startswith("Illegal trailing comma"):
         offset += len(text[offset + 1 :]) - len(text[offset + 1 :].lstrip()) + 1
-    before, found = text[:offset].rstrip(), text[offset : offset + 1]
-    shown = f"'{printable(found)}'"
-    if before.endswith(",") and found in ("]", "}"):
-        return len(before) - 1, f"a comma too many before {shown}; remove it"
+    before, character = text[:offset].rstrip(), text[offset : offset + 1]
+    label = f"'{printable(character)}'"
+    if before.endswith(",") and character in ("]", "}"):
+        return len(before) - 1, f"a comma too many before {label}; remove it"
     if not text.strip():
         return 0, "the document is empty; expected a JSON object"
     if error.msg.startswith("Unterminated string"):
@@ -335,18 +332,18 @@ def _syntax(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
         return offset, "a control character inside text; write it as an escape such as \\n"
     if error.msg.startswith("Invalid \\"):
         return offset, "not an escape that JSON has; write \\\\ for a backslash"
-    if not found:
+    if not character:
         return offset, "the text ends in the middle of the document; a bracket is not closed"
     if error.msg.startswith("Extra data"):
-        return offset, f"{shown} after the end of the document; remove what follows it"
-    if found in "/#":
+        return offset, f"{label} after the end of the document; remove what follows it"
+    if character in "/#":
         return offset, "JSON has no comments; use a \"description\""
-    if found == "'":
+    if character == "'":
         return offset, "text stands in double quotes in JSON"
-    expected = {"Expecting ',' delimiter": "a comma is missing before",
+    meanings = {"Expecting ',' delimiter": "a comma is missing before",
                 "Expecting ':' delimiter": "a colon is missing before",
                 "Expecting property name": "a key in double quotes is expected in place of"}
-    for beginning, meaning in expected.items():
+    for beginning, meaning in meanings.items():
         if error.msg.startswith(beginning):
-            return offset, f"{meaning} {shown}"
-    return offset, f"a value is expected in place of {shown}"
+            return offset, f"{meaning} {label}"
+    return offset, f"a value is expected in place of {label}"

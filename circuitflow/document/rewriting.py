@@ -29,16 +29,16 @@ def _rewritten(body: _Body, rewrite: Callable[[Body], dict[str, Any]]) -> _Body:
     return body.model_copy(update={**rewrite(body), **({"circuits": circuits} if circuits else {})})
 
 
-def with_stored(document: Document, values: Mapping[str, Any], dtypes: Mapping[str, str]) -> Document:
+def with_new_values(document: Document, values: Mapping[str, Any], dtypes: Mapping[str, str]) -> Document:
     """The same circuit with other values of some of its inputs, parameters and constants, whose dtypes stay."""
     nodes = []
     for node in document.nodes:
         if node.id in values:
-            stored = {key: getattr(node, key) for key in node.model_fields_set} | {"value": values[node.id]}
-            says = getattr(stored["value"], "dtype", None) or (dtypes[node.id] == "bool" and stored["value"] != [])
-            if not says and stored.get("dtype") is None and dtypes[node.id] != (document.dtype or "float64"):
-                stored["dtype"] = dtypes[node.id]
-            node = type(node).model_construct(set(stored), **stored)
+            fields = {key: getattr(node, key) for key in node.model_fields_set} | {"value": values[node.id]}
+            says = getattr(fields["value"], "dtype", None) or (dtypes[node.id] == "bool" and fields["value"] != [])
+            if not says and fields.get("dtype") is None and dtypes[node.id] != (document.dtype or "float64"):
+                fields["dtype"] = dtypes[node.id]
+            node = type(node).model_construct(set(fields), **fields)
         nodes.append(node)
     return document.model_copy(update={"nodes": nodes})
 
@@ -61,16 +61,13 @@ def _inline(body: Body) -> dict[str, Any]:
         if not edges:
             nodes.append(node)
         elif sorted(str(edge.port) for edge in edges) == sorted(map(str, range(len(edges)))):
-            nodes.append(node.model_copy(update={"inputs": [e.source for e in sorted(edges, key=_position)]}))
+            nodes.append(node.model_copy(update={"inputs": [
+                edge.source for edge in sorted(edges, key=lambda edge: int(edge.port or 0))]}))
         elif edges[0].port is None:
             nodes.append(node.model_copy(update={"inputs": [edge.source for edge in edges]}))
         else:
             nodes.append(node.model_copy(update={"inputs": {str(edge.port): edge.source for edge in edges}}))
     return {"nodes": nodes, "edges": []}
-
-
-def _position(edge: Edge) -> int:
-    return int(edge.port or 0)
 
 
 def _outline(body: Body) -> dict[str, Any]:
@@ -82,7 +79,7 @@ def _outline(body: Body) -> dict[str, Any]:
             else:
                 edges += [Edge(source=source, target=node.id, port=int(port) if port.isdecimal() else port)
                           for port, source in node.inputs.items()]
-            written = {key: getattr(node, key) for key in node.model_fields_set if key != "inputs"}
-            node = type(node).model_construct(set(written), **written)
+            fields = {key: getattr(node, key) for key in node.model_fields_set if key != "inputs"}
+            node = type(node).model_construct(set(fields), **fields)
         nodes.append(node)
     return {"nodes": nodes, "edges": edges}

@@ -35,7 +35,7 @@ class GateForm(NamedTuple):
     attributes: type[BaseModel]
 
 
-class Form(NamedTuple):
+class KeySet(NamedTuple):
     """A set of keys beside those of every node, and the gates that have exactly these."""
 
     gates: dict[str, str]
@@ -72,34 +72,33 @@ def document_schema(gates: Mapping[str, GateForm]) -> Schema:
 
 # Dispatch on the gate -------------------------------------------------------------------------------------------------
 
-
-def _keys(properties: Schema, required: Iterable[str], generic: Schema) -> Schema:
+def _keys(properties: Schema, needs: Iterable[str], generic: Schema) -> Schema:
     """The keys of one kind of node. Keys that every node has are `true` here, since they are checked elsewhere."""
     return {"properties": {key: True if key in generic else value for key, value in properties.items()},
-            "required": [key for key in required if key not in generic]}
+            "required": [key for key in needs if key not in generic]}
 
 
-def _forms(keys: Mapping[str, Schema], documentation: Mapping[str, str]) -> list[Form]:
+def _forms(keys: Mapping[str, Schema], documentation: Mapping[str, str]) -> list[KeySet]:
     """Gates with the same keys together, in the order of the table."""
-    forms: dict[str, Form] = {}
+    forms: dict[str, KeySet] = {}
     for name, own in keys.items():
-        forms.setdefault(json.dumps(own), Form({}, own)).gates[name] = documentation[name]
+        forms.setdefault(json.dumps(own), KeySet({}, own)).gates[name] = documentation[name]
     return list(forms.values())
 
 
-def _by_gate(forms: Sequence[Form]) -> Schema:
+def _by_gate(forms: Sequence[KeySet]) -> Schema:
     """The keys that a gate allows: first the form of most gates, then the kinds of nodes, then all others."""
     common = max(forms, key=lambda form: len(form.gates))
     own = [form for form in forms if form is not common and not form.gates.keys().isdisjoint(NODES)]
     others = [form for form in forms if form is not common and form not in own]
     schema: Schema = {"properties": {"gate": {"enum": [gate for form in forms for gate in form.gates]}}}
     for part in filter(None, (others, own, [common])):
-        choices = [(list(form.gates), _allowed(form)) for form in part]
+        choices = [(list(form.gates), _node_schema(form)) for form in part]
         schema = _if_gate({"enum": _names(choices)}, _tree(choices, _if_gate), schema)
     return schema
 
 
-def _allowed(form: Form) -> Schema:
+def _node_schema(form: KeySet) -> Schema:
     """The schema of the nodes of one form, with documentation on the gate."""
     gate: Schema = {"description": next(iter(form.gates.values()))}
     if len(form.gates) > 1:
@@ -144,15 +143,15 @@ class Generator(GenerateJsonSchema):
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """No default of null: a key that is left out."""
-        generated = super().default_schema(schema)
-        if generated.get("default", ...) is None:
-            del generated["default"]
-        return generated
+        result = super().default_schema(schema)
+        if result.get("default", ...) is None:
+            del result["default"]
+        return result
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         """No keys beside those that have the pattern, which pydantic leaves open."""
-        generated = super().dict_schema(schema)
-        return {**generated, "additionalProperties": False} if "patternProperties" in generated else generated
+        result = super().dict_schema(schema)
+        return {**result, "additionalProperties": False} if "patternProperties" in result else result
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         """`anyOf` for `oneOf`: no value fits two members, so a validator may stop at the first that fits."""
@@ -163,9 +162,9 @@ class Generator(GenerateJsonSchema):
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         """Null as one more type, or as one more member of a union."""
-        generated = self.generate_inner(schema["schema"])
-        if "anyOf" in generated:
-            return {**generated, "anyOf": [*generated["anyOf"], {"type": "null"}]}
-        if "type" in generated and "enum" not in generated:
-            return {**generated, "type": [generated["type"], "null"]}
-        return {"anyOf": [generated, {"type": "null"}]}
+        result = self.generate_inner(schema["schema"])
+        if "anyOf" in result:
+            return {**result, "anyOf": [*result["anyOf"], {"type": "null"}]}
+        if "type" in result and "enum" not in result:
+            return {**result, "type": [result["type"], "null"]}
+        return {"anyOf": [result, {"type": "null"}]}

@@ -21,7 +21,6 @@ from circuitflow.text import listing, nearest, printable
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16",
            "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool"}
 
-
 Array = NDArray[np.generic]
 
 
@@ -45,12 +44,12 @@ class _Open:
     view: Any
     names: dict[str, None]
     digest: str = ""
-    loaded: dict[str, Array] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
 
     def load(self, name: str) -> Array:
-        if name not in self.loaded:
-            self.loaded[name] = self.view.get_tensor(name)
-        return self.loaded[name]
+        if name not in self.arrays:
+            self.arrays[name] = self.view.get_tensor(name)
+        return self.arrays[name]
 
 
 class TensorFiles:
@@ -64,7 +63,7 @@ class TensorFiles:
         """Begin without files; `nearest` suggests the nearest right spelling of a tensor's name."""
         self.limits, self._nearest = limits, nearest
         self._open: dict[tuple[int, int], _Open] = {}
-        self._headers = self._digested = 0
+        self._headers = self._digest_bytes = 0
 
     def tensor(self, folder: Path | None, value: TensorFile) -> Tensor:
         """The tensor that a value names, in a file of the document's folder that must have the digest, if any.
@@ -73,58 +72,58 @@ class TensorFiles:
             ValueFaultError: there is no such file, or it leads out of the folder, is no safetensors file, too large, or
                 has another digest; there is no such tensor, or it has a dtype that circuitflow does not have.
         """
-        with beside(folder, value.file) as found:
-            key = found.status.st_dev, found.status.st_ino  # which no other file has while this one is in use
+        with beside(folder, value.file) as source:
+            key = source.status.st_dev, source.status.st_ino  # which no other file has while this one is in use
             file = self._open.get(key)
             digest = file.digest if file else ""
             if value.sha256 is not None:
-                digest = digest or self._digest(found)
+                digest = digest or self._digest(source)
                 verify(value.file, digest, value.sha256)
             if file is None:
-                file = self._open[key] = self._read(found)
+                file = self._open[key] = self._read(source)
             file.digest = digest
-        shown = printable(value.tensor, 60)
+        name = printable(value.tensor, 60)
         if value.tensor not in file.names:
             hint = self._nearest(value.tensor, file.names) or f"; it has {listing(file.names)}"
-            raise ValueFaultError(f"no tensor '{shown}' in '{found.shown}'{hint}", "tensor")
+            raise ValueFaultError(f"no tensor '{name}' in '{source.name}'{hint}", "tensor")
         view = file.view.get_slice(value.tensor)
         dtype = view.get_dtype()
         if dtype not in _DTYPES:
-            raise ValueFaultError(f"tensor '{shown}' is {printable(dtype, 20)}; expected one of {listing(DTYPES)}",
+            raise ValueFaultError(f"tensor '{name}' is {printable(dtype, 20)}; expected one of {listing(DTYPES)}",
                                   "tensor")
         return Tensor(tuple(view.get_shape()), _DTYPES[dtype], lambda: file.load(value.tensor))
 
-    def _digest(self, found: Beside) -> str:
-        size, limit = self._digested + found.status.st_size, self.limits.run_bytes
+    def _digest(self, source: Beside) -> str:
+        size, limit = self._digest_bytes + source.status.st_size, self.limits.run_bytes
         if size > limit:
-            raise ValueFaultError(f"with '{found.shown}', digests of {amount(size)} are to be taken; at most "
+            raise ValueFaultError(f"with '{source.name}', digests of {amount(size)} are to be taken; at most "
                                   f"{amount(limit)} are read for them (limit run_bytes)", "file")
-        self._digested = size
-        return hashlib.file_digest(found.file, "sha256").hexdigest()
+        self._digest_bytes = size
+        return hashlib.file_digest(source.file, "sha256").hexdigest()
 
-    def _read(self, found: Beside) -> _Open:
+    def _read(self, source: Beside) -> _Open:
         """A file's header; the library checks that the data neither overlap nor miss."""
         from safetensors import SafetensorError, safe_open
 
-        found.file.seek(0)
-        size, limit = int.from_bytes(found.file.read(8), "little"), self.limits.header_bytes
-        if size < found.status.st_size:  # otherwise the library says that it is none, without reading it
+        source.file.seek(0)
+        size, limit = int.from_bytes(source.file.read(8), "little"), self.limits.header_bytes
+        if size < source.status.st_size:  # otherwise the library says that it is none, without reading it
             if self._headers + size > limit:
-                raise ValueFaultError(f"with '{found.shown}', the headers of tensor files take "
+                raise ValueFaultError(f"with '{source.name}', the headers of tensor files take "
                                       f"{amount(self._headers + size)}; at most {amount(limit)} are read "
                                       "(limit header_bytes)", "file")
             self._headers += size
         try:
-            view: Any = safe_open(_way_to(found), framework="numpy")
+            view: Any = safe_open(_way_to(source), framework="numpy")
         except (OSError, SafetensorError):
-            raise ValueFaultError(f"'{found.shown}' is not a safetensors file", "file") from None
+            raise ValueFaultError(f"'{source.name}' is not a safetensors file", "file") from None
         return _Open(view, dict.fromkeys(view.keys()))
 
 
-def _way_to(found: Beside) -> str:
+def _way_to(source: Beside) -> str:
     """A path to the open file, since the library takes paths only; the file's own path where there is no such path."""
     for folder in ("/proc/self/fd", "/dev/fd"):
-        path = f"{folder}/{found.file.fileno()}"
+        path = f"{folder}/{source.file.fileno()}"
         if os.path.exists(path):
             return path
-    return str(found.path)
+    return str(source.path)

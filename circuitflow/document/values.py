@@ -19,13 +19,13 @@ from circuitflow.document.model import (
     TensorFile,
     Value,
 )
-from circuitflow.document.numbers import copied, unfit
+from circuitflow.document.numbers import copy_in, unfit
 from circuitflow.document.tensors import Array, Tensor, TensorFiles
 from circuitflow.document.writing import spelled
 from circuitflow.text import short
 
 
-class Announced(NamedTuple):
+class Announcement(NamedTuple):
     """A tensor that is announced, before it is made.
 
     Attributes:
@@ -40,29 +40,29 @@ class Announced(NamedTuple):
 
 def to_array(value: Value, *, dtype: str | None, default: str, folder: Path | None,
              files: TensorFiles) -> Array:
-    """The read-only array that a value of a document stands for. Its size is counted already; see `announced`.
+    """The read-only array that a value of a document stands for. Its size is counted already; see `announce`.
 
     `dtype` is what the node declares, and `default` the document's dtype, for numbers that say none of their own.
 
     Raises:
         ValueFaultError: with the path of the place inside the value.
     """
-    wanted = getattr(value, "dtype", None) or dtype
+    own = getattr(value, "dtype", None) or dtype
     match value:
         case TensorData():
-            array = _data(value, wanted, default)
+            array = _data(value, own, default)
         case TensorFile():
             array = _tensor(value, dtype, folder, files).load()
         case RandomNormal() | RandomUniform() | RandomFan():
-            array = _random(value, wanted or default)
+            array = _random(value, own or default)
         case _:
-            array = _numbers(value, wanted, default)
+            array = _numbers(value, own, default)
     array.flags.writeable = False
     return array
 
 
-def announced(value: Value, *, dtype: str | None, default: str, folder: Path | None,
-              files: TensorFiles) -> Announced | None:
+def announce(value: Value, *, dtype: str | None, default: str, folder: Path | None,
+             files: TensorFiles) -> Announcement | None:
     """The tensor that a short form or a file stands for; None for numbers in full. Arguments are those of `to_array`.
 
     Raises:
@@ -75,12 +75,12 @@ def announced(value: Value, *, dtype: str | None, default: str, folder: Path | N
     match value:
         case TensorFile():
             tensor = _tensor(value, dtype, folder, files)
-            return Announced(tensor.shape, tensor.dtype, "tensor")
+            return Announcement(tensor.shape, tensor.dtype, "tensor")
         case TensorData(shape=list(shape)):
-            found = own or dtype or ("bool" if isinstance(value.data, bool) else default)
-            return Announced(tuple(shape), found, "shape")
+            result_dtype = own or dtype or ("bool" if isinstance(value.data, bool) else default)
+            return Announcement(tuple(shape), result_dtype, "shape")
         case RandomNormal(shape=shape) | RandomUniform(shape=shape) | RandomFan(shape=shape):
-            return Announced(tuple(shape), "float64", "shape")  # in which it is drawn
+            return Announcement(tuple(shape), "float64", "shape")  # in which it is drawn
     return None
 
 
@@ -104,8 +104,8 @@ def _tensor(value: TensorFile, dtype: str | None, folder: Path | None, files: Te
     tensor = files.tensor(folder, value)
     if value.shape is not None and tuple(value.shape) != tensor.shape:
         raise ValueFaultError(f"shape {tuple(value.shape)} is declared, the file has {tensor.shape}", "shape")
-    if (declared := value.dtype or dtype) and declared != tensor.dtype:
-        raise ValueFaultError(f"dtype {declared} is declared, the file has {tensor.dtype}", "tensor")
+    if (own := value.dtype or dtype) and own != tensor.dtype:
+        raise ValueFaultError(f"dtype {own} is declared, the file has {tensor.dtype}", "tensor")
     return tensor
 
 
@@ -183,7 +183,7 @@ def _non_finite(leaf: str, path: tuple[int, ...]) -> float:
 
 def from_array(value: Any) -> Any:
     """An array as a document has it: nested lists, with non-finite numbers as text."""
-    array = value if isinstance(value, np.ndarray) else copied(value, "a value")
+    array = value if isinstance(value, np.ndarray) else copy_in(value, "a value")
     if array.size == 0 and array.ndim > 1:  # lists alone cannot say the shape
         return {"data": [], "shape": list(array.shape), "dtype": str(array.dtype)}
     if array.dtype.kind == "f" and not np.isfinite(array).all():

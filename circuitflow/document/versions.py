@@ -17,17 +17,17 @@ def later_keys(node: Node) -> list[str]:
 
 def with_lowest_version(document: Document) -> Document:
     """The same document, stating the lowest version that can express it; likewise the documents inside of it."""
-    return document.model_copy(update=_lowered(document)[0])
+    return document.model_copy(update=_lower(document)[0])
 
 
-def _lowered(body: Body) -> tuple[dict[str, Any], str]:
+def _lower(body: Body) -> tuple[dict[str, Any], str]:
     """What to update in a body, and the version that it needs."""
-    needed = READABLE["fit" in body.model_fields_set or any(map(later_keys, body.nodes))]
+    least = READABLE["fit" in body.model_fields_set or any(map(later_keys, body.nodes))]
     circuits = dict(body.circuits or {})
     for name, inner in circuits.items():
         if isinstance(inner, Body):
-            update, version = _lowered(inner)
+            update, version = _lower(inner)
             circuits[name] = inner.model_copy(update=update)
-            needed = max(needed, version, key=READABLE.index)
+            least = max(least, version, key=READABLE.index)
     return {**({"circuits": circuits} if circuits else {}),
-            **({"circuitflow": needed} if body.circuitflow is not None else {})}, needed
+            **({"circuitflow": least} if body.circuitflow is not None else {})}, least

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.document.numbers import copied
+from circuitflow.document.numbers import copy_in
 from circuitflow.engines.contract import CompiledFunction
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
@@ -104,7 +104,7 @@ def in_memory(value: Any, name: str) -> Any:
     """
     if isinstance(value, list | tuple | np.ndarray) or not hasattr(value, "__array__"):
         return value
-    return copied(value, name)
+    return copy_in(value, name)
 
 
 def _in_one_row(arguments: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from circuitflow.document.limits import changed
+from circuitflow.document.limits import in_short
 from circuitflow.errors import InputError
 from circuitflow.text import short
 
@@ -24,8 +24,8 @@ class Thresholds:
         block_bytes: bytes that the intermediate results of a block of a batch, or of columns, may take.
         block_rows: fewest rows of a block of a batch.
         blocks: a batch of fewer blocks is not cut.
-        column_rows: most rows of a block of columns. A thread must have far more to do in a NumPy function than in
-            getting Python's lock back, which may take 50 µs: 2^14 take twice as long, 2^18 a fifth longer.
+        column_rows: most rows of a block. A thread must have far more to do in a NumPy function than in getting
+            Python's lock back, which may take 50 µs: 2^14 take twice as long, 2^18 a fifth longer.
         tape_bytes: bytes that the values and gradients of a block of rows on a tape may take.
 
     Raises:
@@ -44,7 +44,7 @@ class Thresholds:
     tape_bytes: int = 2**20
 
     def __repr__(self) -> str:
-        return changed(self)
+        return in_short(self)
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from circuitflow.document.faults import expected
+from circuitflow.document.faults import in_words
 from circuitflow.gates import FAMILIES, GATES, ArrayType, AtLeast, Gate, GateTable, ShapeError
 from circuitflow.gates.names import instead, names_in
-from circuitflow.gates.record import fill_in
+from circuitflow.gates.record import spell_out
 
 
 class Attribute(NamedTuple):
@@ -27,13 +27,13 @@ def operands(gate: Gate) -> str:
     """The operands of a gate in a few words; those that may be left out in brackets."""
     if isinstance(gate.operands, AtLeast):
         return f"{gate.operands.minimum} or more"
-    needed = len(gate.operands) - gate.optional
-    return ", ".join(name if i < needed else f"[{name}]" for i, name in enumerate(gate.operands))
+    least = len(gate.operands) - gate.optional
+    return ", ".join(name if i < least else f"[{name}]" for i, name in enumerate(gate.operands))
 
 
 def attributes(gate: Gate) -> list[Attribute]:
     """The attributes of a gate in words."""
-    return [Attribute(name, str(field["description"]), expected(field),
+    return [Attribute(name, str(field["description"]), in_words(field),
                       json.dumps(field["default"]) if "default" in field else "required")
             for name, field in gate.attributes.model_json_schema().get("properties", {}).items()]
 
@@ -46,7 +46,7 @@ def facts(gate: Gate) -> Iterator[tuple[str, str]]:
         return
     if outputs := _outputs(gate):
         yield "outputs", ", ".join(outputs)
-    yield "gradient", fill_in(note.gradient)
+    yield "gradient", spell_out(note.gradient)
     if note.kinks:
         yield "conventions", note.kinks
     if note.onnx:
@@ -72,13 +72,13 @@ def search(words: str, table: GateTable) -> list[str]:
     """The gates that have a text in their name, formula, summary, or in what they are called elsewhere."""
     text = words.casefold()
     remedy = instead(words, table) or ""
-    named = {*names_in(remedy), *re.findall(r"'(\w+)'", remedy)}
+    matches = {*names_in(remedy), *re.findall(r"'(\w+)'", remedy)}
 
     def has_text(name: str, gate: Gate) -> bool:
         note = gate.facets.note
         return text in " ".join([name, gate.formula, gate.summary, note.onnx, note.numpy, note.also]).casefold()
 
-    return [name for name, gate in table.items() if name in named or has_text(name, gate)]
+    return [name for name, gate in table.items() if name in matches or has_text(name, gate)]
 
 
 def page(table: GateTable = GATES) -> Iterator[str]:

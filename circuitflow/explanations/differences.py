@@ -14,6 +14,7 @@ import numpy as np
 
 from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
+from circuitflow.explanations.fits import fit_changes
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bodies import Definition, Operand, Site
 from circuitflow.graph.circuit import Circuit
@@ -83,6 +84,8 @@ class Difference:
 def diff(old: Circuit, new: Circuit) -> Difference:
     """The changes from one circuit to another.
 
+    Bounds of parameters and the fit count too, with its result; they say what the circuit is for.
+
     A node with a new id counts as renamed if it has the same meaning and the same neighbours: it reads the same nodes,
     or the same nodes read it. A source needs only a meaning that no other source has.
 
@@ -92,12 +95,12 @@ def diff(old: Circuit, new: Circuit) -> Difference:
     """
     changes: list[Change] = []
     pending = [("", old.definition, new.definition)]
-    compared: set[tuple[Definition, Definition]] = set()
+    pairs: set[tuple[Definition, Definition]] = set()
     meanings, first = _Meanings(), None
     for name, before, after in pending:  # grows by subcircuits that differ
-        if (before, after) in compared:
+        if (before, after) in pairs:
             continue
-        compared.add((before, after))
+        pairs.add((before, after))
         comparison = _Comparison(name, before, after, meanings)
         first = first or comparison
         changes += comparison.changes()
@@ -107,6 +110,7 @@ def diff(old: Circuit, new: Circuit) -> Difference:
         if values[0] != values[1]:
             was, now = (number(c.upstream[text], 4) if text in c.upstream else "" for c in (old, new))
             changes.append(Change("circuit", "", "", f"upstream of {text}", was, now))
+    changes += [Change("circuit", "", "", *change) for change in fit_changes(old.document.fit, new.document.fit)]
     assert first is not None  # noqa: S101
     return Difference(tuple(changes), first.before)
 
@@ -149,6 +153,11 @@ class _Meanings:
                 parts["shape"] = show(tuple(shape)), tuple(shape)
             if dtype is not None:
                 parts["dtype"] = dtype, dtype
+            for key, side in zip(("min", "max"), site.bounds or (), strict=False):
+                if np.any(np.isfinite(side)):
+                    parts[key] = number(side, 4), _array(side)
+            if getattr(node, "frozen", False):
+                parts["frozen"] = "yes", True
             return parts
         for name, value in site.attributes.items():
             parts[name] = json.dumps(value), json.dumps(value)
@@ -164,7 +173,7 @@ class _Comparison:
     """Two bodies side by side."""
 
     def __init__(self, name: str, old: Definition, new: Definition, meanings: _Meanings) -> None:
-        self.name, self.old, self.new, self.shared = name, old, new, meanings
+        self.name, self.old, self.new, self.digests = name, old, new, meanings
         self.outputs: dict[Definition, dict[str, tuple[str, ...]]] = {old: {}, new: {}}
         self.before = {id_: id_ for id_ in new.sites if id_ in old.sites}
         self.after = dict(self.before)
@@ -198,10 +207,10 @@ class _Comparison:
     def _match_sources(self) -> bool:
         """Pair sources without a partner whose meaning is unique. Returns whether there were any."""
         sides = []
-        for body, matched in ((self.old, self.after), (self.new, self.before)):
+        for body, partners in ((self.old, self.after), (self.new, self.before)):
             alike: dict[Hashable, list[str]] = defaultdict(list)
             for id_, site in body.sites.items():
-                if id_ not in matched and not site.operands:
+                if id_ not in partners and not site.operands:
                     alike[self.meanings[id(site)]].append(id_)
             sides.append(alike)
         pairs = [(sides[0][meaning][0], ids[0]) for meaning, ids in sides[1].items()
@@ -226,7 +235,7 @@ class _Comparison:
         outputs = [[Operand(output.node, output.position, 0) for output in body.outputs.values()]
                    for body in (self.old, self.new)]
         names = [self._reference(self.new, edge) for edge in outputs[1]]
-        if [self._reference(self.old, edge, renamed=True) for edge in outputs[0]] != names:
+        if [self._reference(self.old, edge, by_new_id=True) for edge in outputs[0]] != names:
             before = [self._reference(self.old, edge) for edge in outputs[0]]
             yield Change("circuit", self.name, "", "outputs", ", ".join(before), ", ".join(names))
         if self.old.dtype != self.new.dtype:
@@ -234,7 +243,7 @@ class _Comparison:
 
     def _node(self, id_: str, old: Site, new: Site) -> Iterator[Change]:
         if self.meanings[id(old)] != self.meanings[id(new)]:
-            parts = [self.shared.parts(site) for site in (old, new)]
+            parts = [self.digests.parts(site) for site in (old, new)]
             for what in dict.fromkeys((*parts[0], *parts[1])):
                 was, now = (side.get(what, ("", None)) for side in parts)
                 if was[1] != now[1]:
@@ -244,24 +253,24 @@ class _Comparison:
         edges = [{edge.port if site.bodies else i: edge for i, edge in enumerate(site.operands)} for site in (old, new)]
         for place in dict.fromkeys((*edges[0], *edges[1])):
             left, right = edges[0].get(place), edges[1].get(place)
-            before = self._reference(self.old, left, renamed=True) if left else ""
+            before = self._reference(self.old, left, by_new_id=True) if left else ""
             after = self._reference(self.new, right) if right else ""
             if before != after:
                 port = (right or left).port  # type: ignore[union-attr]
-                shown = self._reference(self.old, left) if left else ""
-                yield Change("rewired", self.name, id_, f"operand {port}", shown, after)
+                source = self._reference(self.old, left) if left else ""
+                yield Change("rewired", self.name, id_, f"operand {port}", source, after)
 
-    def _reference(self, body: Definition, edge: Operand, *, renamed: bool = False) -> str:
-        """The reference to the value of an edge; with `renamed`, by the new id of an old node."""
+    def _reference(self, body: Definition, edge: Operand, *, by_new_id: bool = False) -> str:
+        """The reference to the value of an edge; with `by_new_id`, by the new id of an old node."""
         if edge.source not in self.outputs[body]:  # once for each source: listing them for each of n readers takes n²
             self.outputs[body][edge.source] = tuple(body.sites[edge.source].outputs)
         outputs = self.outputs[body][edge.source]
-        name = self.after.get(edge.source, f"the old {edge.source}") if renamed else edge.source
+        name = self.after.get(edge.source, f"the old {edge.source}") if by_new_id else edge.source
         return f"{name}.{outputs[edge.output]}" if len(outputs) > 1 else name
 
     def _whole(self, body: Definition, site: Site) -> str:
         """A node in short."""
-        parts = self.shared.parts(site)
+        parts = self.digests.parts(site)
         if site.is_source:
             return " ".join([site.node.gate, *(text for what, (text, _) in parts.items() if what == "value")])
         return application(parts["gate"][0], (self._reference(body, edge) for edge in site.operands))
@@ -271,7 +280,7 @@ class _Comparison:
         for id_, was in self.before.items():
             old, new = self.old.sites[was], self.new.sites[id_]
             for key in old.bodies.keys() & new.bodies.keys():
-                if self.shared.digest(old.bodies[key]) != self.shared.digest(new.bodies[key]):
+                if self.digests.digest(old.bodies[key]) != self.digests.digest(new.bodies[key]):
                     name = new.node.circuits[key]  # type: ignore[union-attr]
                     yield f"{self.name}/{name}" if self.name else name, old.bodies[key], new.bodies[key]
 

@@ -13,7 +13,8 @@ import numpy as np
 from circuitflow.errors import InputError
 from circuitflow.explanations.expressions import sent_back, stage
 from circuitflow.gates import ArrayType, AtLeast
-from circuitflow.gates.record import fill_in
+from circuitflow.gates.integers import name_of
+from circuitflow.gates.record import spell_out
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.typed import Node
 from circuitflow.interpreter.result import Contribution, Result
@@ -109,7 +110,8 @@ class _Parts:
     def sources(self) -> Iterator[Stage]:
         for node in self.ran:
             if node.is_source:
-                label = f"{node.kind}: {printable(node.label, 60)}" if node.label else node.kind
+                kind = f"{node.kind}{_bounds_in_words(self.circuit, node.id)}"
+                label = f"{kind}: {printable(node.label, 60)}" if node.label else kind
                 yield Stage(node.id, "=", "", number(self.result.values[node.id]), label, node.id)
 
     def forward(self) -> Iterator[Stage]:
@@ -126,18 +128,18 @@ class _Parts:
 
     def backward(self) -> Iterator[Block]:
         so_far: dict[str, Any] = {}
-        arrived: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
 
         def arrive(name: str, right: str, value: Any) -> Stage:
             value = np.asarray(value)  # so that sums keep its precision
-            arrived[name] += 1
+            counts[name] += 1
             first = name not in so_far
             so_far[name] = value if first else so_far[name] + value
             remark = total = ""
             if self.arrivals[name] > 1:
                 remark = (f"the first of {self.arrivals[name]} that add up" if first else
                           f"so far {number(so_far[name])}")
-                if arrived[name] == self.arrivals[name]:
+                if counts[name] == self.arrivals[name]:
                     total = number(self.result.gradients[name])
                     remark = f"{name} forks, its contributions add up: {total}"
             left = self.circuit.gradient_name(name)
@@ -159,10 +161,10 @@ class _Parts:
         ports = [c.port for c in contributions]
         receiving = set(ports)
         receives = [edge.port in receiving for edge in node.operands]
-        types = [ArrayType(tuple(x.shape), _dtype(x)) for x in (self.result.values[name] for name in names)]
-        sent = sent_back(node, self.circuit.gates, names, types, node.names, receives,
-                         list(map(self.circuit.gradient_name, node.names)))
-        by_port = {edge.port: text for edge, text in zip(node.operands, sent, strict=True)}
+        types = [ArrayType(tuple(x.shape), name_of(x.dtype)) for x in (self.result.values[name] for name in names)]
+        texts = sent_back(node, self.circuit.gates, names, types, node.names, receives,
+                          list(map(self.circuit.gradient_name, node.names)))
+        by_port = {edge.port: text for edge, text in zip(node.operands, texts, strict=True)}
         return [by_port[port] or "" for port in ports]
 
     def _words(self, node: Node, contributions: Sequence[Contribution], rights: Sequence[str]) -> str:
@@ -229,18 +231,22 @@ def rule(circuit: Circuit, node: Node, *, formula: bool) -> str:
     for name in node.names:
         output = name.partition(".")[1:]
         names |= {"out" + "".join(output): name, "g" + "".join(output): circuit.gradient_name(name)}
-    words, expression = (fill_in(text, names) for text in (gate.facets.note.words, gate.facets.note.gradient))
+    words, expression = (spell_out(text, names) for text in (gate.facets.note.words, gate.facets.note.gradient))
     if not words:
         return f"{node.kind}: {expression or gate.summary}"
     return f"{node.kind} {words} ({expression})" if formula else f"{node.kind} {words}"
 
 
-def _dtype(x: Any) -> str:
-    return str(x.dtype).rpartition(".")[2]
+def _bounds_in_words(circuit: Circuit, name: str) -> str:
+    """Where a fit may move a parameter, in words; "" where nothing is said of it."""
+    words = " (frozen)" if name in circuit.frozen else ""
+    if name in circuit.bounds:
+        least, most = circuit.bounds[name]
+        sides = [(np.any(np.isfinite(least)), f"≥ {number(least)}"), (np.any(np.isfinite(most)), f"≤ {number(most)}")]
+        words = f" {', '.join(text for is_finite, text in sides if is_finite)}".rstrip() + words
+    return words
 
 
 def _norm(gradient: Any) -> float:
     with np.errstate(all="ignore"):
         return float(np.max(np.abs(np.asarray(gradient, np.float64)), initial=0.0))
-
-

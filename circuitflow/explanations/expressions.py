@@ -75,12 +75,12 @@ def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequenc
     if node.gate is None:
         return nothing
     writer = Writer(gates, "float64")
-    known: dict[str, Wire] = {}
+    wires: dict[str, Wire] = {}
 
     def port(name: str, type_: ArrayType) -> Wire:
-        if name not in known:
-            known[name] = writer.write(Record("input", {}, {}, name=name), [type_])[0]
-        return known[name]
+        if name not in wires:
+            wires[name] = writer.write(Record("input", {}, {}, name=name), [type_])[0]
+        return wires[name]
 
     operands = [port(name, type_) for name, type_ in zip(names, types, strict=True)]
     out_types = node.gate.shape(*types, **node.attributes)
@@ -90,22 +90,22 @@ def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequenc
                                                               strict=True))
     several = len(node.outputs) > 0
     try:
-        sent = node.gate.contributions(writer, arriving if several else arriving[0], out if several else out[0],
-                                       operands, receivers, node.attributes)
-        fitted = [None if wire is None else _fitted(writer, node, wire, operand)
-                  for wire, operand in zip(sent, operands, strict=True)]
+        contributions = node.gate.contributions(writer, arriving if several else arriving[0],
+                                                out if several else out[0], operands, receivers, node.attributes)
+        sums = [None if wire is None else _sum_to_operand(writer, node, wire, operand)
+                for wire, operand in zip(contributions, operands, strict=True)]
     # A rule looks at numbers, or needs a built-in gate that the table does not have.
     except (ShapeError, TypeError, AttributeError, InputError):
         return nothing
     return [_expression(writer, wire) if wire is not None and want else None
-            for wire, want in zip(fitted, receivers, strict=True)]
+            for wire, want in zip(sums, receivers, strict=True)]
 
 
-def _fitted(writer: Writer, node: Node, wire: Wire, operand: Wire) -> Wire:
+def _sum_to_operand(writer: Writer, node: Node, wire: Wire, operand: Wire) -> Wire:
     """What broadcasting stretched is summed, as the sweep does."""
     if node.gate is not None and node.gate.broadcasts and wire.shape != operand.shape:
-        summed: Wire = writer.sum_to_like(wire, operand)
-        return summed
+        result: Wire = writer.sum_to_like(wire, operand)
+        return result
     return wire
 
 

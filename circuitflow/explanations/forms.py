@@ -32,10 +32,10 @@ class ExplanationText(str):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What IPython shows: a page in a frame of its own, in which no script runs."""
-        shown = {"text": ("text/html", f"<pre>{html.escape(self)}</pre>"), "markdown": ("text/markdown", str(self)),
+        forms = {"text": ("text/html", f"<pre>{html.escape(self)}</pre>"), "markdown": ("text/markdown", str(self)),
                  "html": ("text/html", f'<iframe sandbox width="100%" height="600" srcdoc="{html.escape(self)}">'
                                        "</iframe>")}
-        return dict([("text/plain", str(self)), shown[self.form]])
+        return dict([("text/plain", str(self)), forms[self.form]])
 
 
 @checked
@@ -81,7 +81,7 @@ def to_text(content: Explanation) -> Iterator[str]:
             if block.heading:
                 yield f"  {block.heading}"
                 yield f"  · {block.words}"
-            yield from _aligned(block.stages, "      " if block.heading else "  ", left, code)
+            yield from _align(block.stages, "      " if block.heading else "  ", left, code)
     if content.meaning:
         yield f"\n{_MEANING}"
         yield from (f"  {sentence}" for sentence in content.meaning)
@@ -91,7 +91,7 @@ def _width(texts: Iterable[str], most: int) -> int:
     return min(max(map(len, texts), default=0), most)
 
 
-def _aligned(stages: Sequence[Stage], indent: str, left: int, code: int) -> Iterator[str]:
+def _align(stages: Sequence[Stage], indent: str, left: int, code: int) -> Iterator[str]:
     for s in stages:
         right = f"{s.right:<{code}} = " if s.right else ""
         yield f"{indent}{s.left:<{left}} {s.sign:>2} {right}{s.value}" + (f"  # {s.remark}" if s.remark else "")

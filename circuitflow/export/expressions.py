@@ -16,7 +16,7 @@ from circuitflow.engines.program.source import is_number, polynomial
 from circuitflow.engines.program.trace import Line, RuleCall, Value
 from circuitflow.errors import InputError
 from circuitflow.export.dialect import ARRAYS, CALLS, PYTHON
-from circuitflow.export.names import Names
+from circuitflow.export.names import PythonNames
 from circuitflow.export.signature import dimensions
 from circuitflow.gates.shapes import Size
 
@@ -30,14 +30,14 @@ class Expressions:
         names: the names of the file.
         variables: the variable that has the size of each named dimension.
         scalar: whether every value is a float or a truth value.
-        counted: the named dimensions that are read as numbers.
+        sizes: the named dimensions that are read as numbers.
     """
 
     lines: Mapping[int, Line]
-    names: Names
+    names: PythonNames
     variables: Mapping[str, str]
     scalar: bool
-    counted: set[str] = field(default_factory=set)
+    sizes: set[str] = field(default_factory=set)
 
     def number(self, x: Any) -> str:
         """A number that does not depend on the arguments; beside floats it is a float too."""
@@ -101,9 +101,9 @@ class Expressions:
         if isinstance(x, np.dtype | type):
             return self.names.dtype(x)
         if is_number(x):
-            typed = isinstance(x, np.generic | np.ndarray) and x.dtype not in {
+            has_type = isinstance(x, np.generic | np.ndarray) and x.dtype not in {
                 value.dtype for value in line.operands if isinstance(value, Value) and is_weak_beside(line.function)}
-            return self.names.typed(x) if typed else self.names.number(x)
+            return self.names.scalar(x) if has_type else self.names.number(x)
         if isinstance(x, Size):
             return f"({self._size(x)})"
         if isinstance(x, np.ndarray):
@@ -134,7 +134,7 @@ class Expressions:
     def _size(self, size: int | Size) -> str:
         if isinstance(size, int):
             return str(size)
-        self.counted.update(dimensions([size]))
+        self.sizes.update(dimensions([size]))
         return polynomial(size, self.variables.__getitem__)
 
 

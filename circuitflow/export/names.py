@@ -24,7 +24,7 @@ _BUILTINS = ("bool", "float", "map", "max", "print", "round", "slice", "IndexErr
 _RESERVED = frozenset({*keyword.kwlist, "__debug__", "__name__", *_MODULES, *_BUILTINS, *HELPERS})
 
 
-class Names:
+class PythonNames:
     """The names under construction.
 
     Attributes:
@@ -33,20 +33,20 @@ class Names:
 
     def __init__(self, module: str) -> None:
         self.module = module
-        self._taken = set(_RESERVED)
+        self._in_use = set(_RESERVED)
         self._suffixes: dict[str, int] = {}
         self._imports: set[str] = set()
         self._helpers: dict[str, str] = {}
         self._constants: dict[str, str] = {}
-        self._known: dict[Any, str] = {}
+        self._by_array: dict[Any, str] = {}
 
     def new(self, reference: str) -> str:
         """A name that nothing else has, as near to a reference as Python's grammar allows."""
         name = base = re.sub(r"\W", "_", reference, flags=re.ASCII)
-        while name in self._taken:
+        while name in self._in_use:
             self._suffixes[base] = self._suffixes.get(base, 1) + 1
             name = f"{base}_{self._suffixes[base]}"
-        self._taken.add(name)
+        self._in_use.add(name)
         return name
 
     def use(self, name: str) -> str:
@@ -67,10 +67,10 @@ class Names:
         """A name for an array: the same for equal arrays, or one that is near to a reference."""
         array = np.asarray(array)
         key = reference or (array.dtype, array.shape, array.tobytes())
-        if key not in self._known:
-            name = self._known[key] = self.new(reference or f"constant_{len(self._constants) + 1}")
-            self._constants[name] = "\n".join(filled(f"{name} = {self.use('np')}.", self._array(array)))
-        return self._known[key]
+        if key not in self._by_array:
+            name = self._by_array[key] = self.new(reference or f"constant_{len(self._constants) + 1}")
+            self._constants[name] = "\n".join(fill_lines(f"{name} = {self.use('np')}.", self._array(array)))
+        return self._by_array[key]
 
     def number(self, x: Any) -> str:
         """A number as an expression without a type, so that it takes that of the arrays beside it."""
@@ -82,7 +82,7 @@ class Names:
         text = repr(x)
         return f"({text})" if text.startswith("-") else text
 
-    def typed(self, x: Any) -> str:
+    def scalar(self, x: Any) -> str:
         """A number of NumPy as an expression of the same type."""
         return f"{self.dtype(x.dtype)}({_bare(self.number(x))})"
 
@@ -99,10 +99,10 @@ class Names:
         first = array.reshape(-1)[:1]
         if array.tobytes() == first.tobytes() * array.size:
             return f"full({array.shape!r}, {_bare(self.number(first[0]))}, {dtype})"
-        return f"array({self._nested(array.tolist())}, {dtype})"
+        return f"array({self._nest(array.tolist())}, {dtype})"
 
-    def _nested(self, x: Any) -> str:
-        return f"[{', '.join(map(self._nested, x))}]" if isinstance(x, list) else _bare(self.number(x))
+    def _nest(self, x: Any) -> str:
+        return f"[{', '.join(map(self._nest, x))}]" if isinstance(x, list) else _bare(self.number(x))
 
     def header(self) -> list[str]:
         """The parts of the file that stand before the function."""
@@ -116,7 +116,7 @@ def _bare(number: str) -> str:
     return number.removeprefix("(").removesuffix(")")
 
 
-def filled(head: str, rest: str) -> list[str]:
+def fill_lines(head: str, rest: str) -> list[str]:
     """A long statement in lines that a person can read, broken after its head: there it has brackets around it."""
     lines = textwrap.wrap(head.replace(" ", "\0") + rest, WIDTH, subsequent_indent="    ", break_long_words=False,
                           break_on_hyphens=False)

@@ -19,7 +19,7 @@ from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.staged.floats import scalar_program
 from circuitflow.errors import InputError
 from circuitflow.export.expressions import Expressions
-from circuitflow.export.names import Names, filled
+from circuitflow.export.names import PythonNames, fill_lines
 from circuitflow.export.signature import Argument, Signature, dimensions
 from circuitflow.gates.special import Check
 from circuitflow.graph.circuit import Circuit
@@ -74,11 +74,11 @@ class _Script:
         self.derived = derived
         stages = scalar_program(derived)
         self.scalar = stages is not None and not any(isinstance(line.function, RuleCall) for line in stages.lines)
-        self.numbered = ""  # why named dimensions have the sizes of the defaults
+        self.remark = ""  # why named dimensions have the sizes of the defaults
         self.variables: dict[str, str] = {}  # those that the sizes of named dimensions stand in
         self.stages: Program = stages if stages is not None and self.scalar else self._stages(signature)
-        self.names = Names("math" if self.scalar else "np")
-        self.arguments = list(signature.arguments(self.names, numbered=not self.variables))
+        self.names = PythonNames("math" if self.scalar else "np")
+        self.arguments = list(signature.arguments(self.names, as_numbers=not self.variables))
         self.variables = {name: self.names.new(name) for name in self.variables}
         locals_ = {id(self.stages.inputs[argument.id]): argument.parameter
                    for argument in self.arguments if argument.id in self.stages.inputs}
@@ -103,11 +103,11 @@ class _Script:
                 self.variables = dict.fromkeys(dimensions_, "")
                 return stages
             except Inseparable as reason:
-                self.numbered = printable(str(reason), 200)
+                self.remark = printable(str(reason), 200)
             missing = [name for name in dimensions_ if name not in signature.sizes]
             if missing:
                 raise InputError(f"dimension '{missing[0]}' has no size, and code for any size cannot be written "
-                                 f"({self.numbered}); give a value to an input that has it (--set)")
+                                 f"({self.remark}); give a value to an input that has it (--set)")
         return trace_program(derived.plan, arrays, derived.circuit.values, checked=True)
 
     def text(self) -> str:
@@ -121,14 +121,14 @@ class _Script:
         defaults = [argument.default_in(names) for argument in self.arguments]
         parameters = ", ".join(argument.parameter + (f"={default}" if default else "")
                                for argument, default in zip(self.arguments, defaults, strict=True))
-        function = [*filled(f"def {what}(", f"{'*, ' if parameters else ''}{parameters}):"),
+        function = [*fill_lines(f"def {what}(", f"{'*, ' if parameters else ''}{parameters}):"),
                     *(f"    {line}".rstrip() for line in (*self._docstring(), *self._conversions(), *body)),
                     *(f"    {line}" for line in _return(f"{value}, {gradients}" if derived.gradients else value))]
         if not self.scalar:
             function.insert(0, f'@{names.use("np.errstate")}(all="ignore")')
-        shown = (["value, gradients = value_and_grad()", "print(value)", "print(gradients)"]
-                 if derived.gradients else ["print(value())"])
-        runs = ['if __name__ == "__main__":', *(f"    {line}" for line in shown)] if all(defaults) else []
+        prints = (["value, gradients = value_and_grad()", "print(value)", "print(gradients)"]
+                  if derived.gradients else ["print(value())"])
+        runs = ['if __name__ == "__main__":', *(f"    {line}" for line in prints)] if all(defaults) else []
         parts = ['"""Straight-line code, a stage a line.\n\nWritten by circuitflow '
                  f'{version("circuitflow")}; it runs without it.\n"""', "\n".join(self._about()), *names.header(),
                  "\n" + "\n".join(function), "\n" + "\n".join(runs) if runs else ""]
@@ -143,46 +143,46 @@ class _Script:
         of, by = ", ".join(self.derived.values), ", ".join(self.derived.gradients)
         summary = f"The value of {of}, and its gradient with respect to {by}." if by else f"The value of {of}."
         notes = [f"{argument.parameter} is {argument.meaning}." for argument in self.arguments if argument.meaning]
-        if self.numbered:
-            notes.append(f"Named dimensions have the sizes of the defaults: {self.numbered}.")
+        if self.remark:
+            notes.append(f"Named dimensions have the sizes of the defaults: {self.remark}.")
         return [f'"""{summary}', "", *notes, '"""'] if notes else [f'"""{summary}"""']
 
     def _conversions(self) -> Iterator[str]:
         """Statements that make floats, truth values or arrays of the arguments that are read."""
         uses = self.stages.uses()
-        read = [argument for argument in self.arguments
-                if argument.id in self.stages.inputs and uses.get(id(self.stages.inputs[argument.id]))]
+        used_arguments = [argument for argument in self.arguments
+                          if argument.id in self.stages.inputs and uses.get(id(self.stages.inputs[argument.id]))]
         if self.variables:
-            yield from self._sized_conversions(read)
+            yield from self._sized_conversions(used_arguments)
             return
         if not self.scalar:
-            for argument in read:
+            for argument in used_arguments:
                 yield (f"{argument.parameter} = {self.names.use('as_array')}({argument.parameter!r}, "
                        f"{argument.parameter}, {argument.type.shape!r}, {self.names.dtype(argument.type.dtype)})")
             return
         for dtype, kind in (("float64", "float"), ("bool", "bool")):
-            parameters = [argument.parameter for argument in read if argument.type.dtype == dtype]
+            parameters = [argument.parameter for argument in used_arguments if argument.type.dtype == dtype]
             for some in (parameters[i : i + _TOGETHER] for i in range(0, len(parameters), _TOGETHER)):
                 together = ", ".join(some)
                 right = f"{self.names.use('map')}({self.names.use(kind)}, ({together}))"
                 yield f"{together} = {right if len(some) > 1 else f'{self.names.use(kind)}({together})'}"
 
-    def _sized_conversions(self, read: list[Argument]) -> Iterator[str]:
+    def _sized_conversions(self, used_arguments: list[Argument]) -> Iterator[str]:
         """Statements that make arrays of the arguments, and look up the sizes of named dimensions."""
         sizes = self.names.new("sizes")
         yield f"{sizes} = {{}}"
         for argument in self.arguments:
-            if argument in read or (argument.id in self.stages.inputs and is_named(argument.type.shape)):
+            if argument in used_arguments or (argument.id in self.stages.inputs and is_named(argument.type.shape)):
                 shape = tuple(size if isinstance(size, int) else str(size) for size in argument.type.shape)
                 yield (f"{argument.parameter} = {self.names.use('as_sized_array')}({argument.parameter!r}, "
                        f"{argument.parameter}, {shape!r}, {self.names.dtype(argument.type.dtype)}, {sizes})")
         yield from (f"{variable} = {sizes}[{name!r}]" for name, variable in self.variables.items()
-                    if name in self.expressions.counted)
+                    if name in self.expressions.sizes)
 
     def _body(self) -> Iterator[str]:
         """Statements, and comments that say which gate they are of."""
         part, comment, comment_above, last = None, "", None, None
-        pending, computed = list(self.stages.checks), set(map(id, self.stages.inputs.values()))
+        pending, ready = list(self.stages.checks), set(map(id, self.stages.inputs.values()))
         for line, statement in self.statements.texts(self.expressions.right, self.expressions.inlines):
             node: Node = line.stage
             is_forward = node.id in self.derived.question.circuit.nodes
@@ -195,8 +195,8 @@ class _Script:
             last = node
             yield f"{_tidy(statement)}" + (f"  # {comment}" if comment and comment != comment_above else "")
             comment_above = comment
-            computed.update(map(id, line.results))
-            while pending and computed.issuperset(map(id, values_in(pending[0][1][:2]))):
+            ready.update(map(id, line.results))
+            while pending and ready.issuperset(map(id, values_in(pending[0][1][:2]))):
                 yield from self._refusal(*pending.pop(0))
         for check in pending:
             yield from self._refusal(*check)
@@ -227,7 +227,7 @@ class _Script:
         x = np.asarray(x)
         if x.ndim:
             return f"{self.names.constant(x)}.copy()"
-        return self.expressions.number(x) if self.scalar and x.dtype in (np.float64, bool) else self.names.typed(x)
+        return self.expressions.number(x) if self.scalar and x.dtype in (np.float64, bool) else self.names.scalar(x)
 
     def _dictionary(self, items: Mapping[str, Any]) -> str:
         return "{" + ", ".join(f"{name!r}: {self._result(x)}" for name, x in items.items()) + "}"
@@ -239,5 +239,5 @@ def _tidy(statement: str) -> str:
 
 
 def _return(result: str) -> list[str]:
-    lines = filled("return (", f"{result})")
+    lines = fill_lines("return (", f"{result})")
     return lines if len(lines) > 1 else [f"return {result}"]

@@ -10,7 +10,7 @@ import numpy as np
 from circuitflow.document.numbers import as_array
 from circuitflow.engines.program.functions import is_named
 from circuitflow.engines.staged.derived import Derived
-from circuitflow.export.names import Names
+from circuitflow.export.names import PythonNames
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Size
 from circuitflow.interpreter.binding import concrete
@@ -40,7 +40,7 @@ class Argument(NamedTuple):
     type: ArrayType
     default: Any
 
-    def default_in(self, names: Names) -> str:
+    def default_in(self, names: PythonNames) -> str:
         """The text of the default, a number or the name of an array; "" where it has none."""
         if self.default is None or np.size(self.default) > LITERAL:
             return ""
@@ -67,30 +67,30 @@ class Signature:
         self._derived = derived
         question, circuit, plan = derived.question, derived.question.circuit, derived.question.plan
         inputs = {**{name: circuit.values[name] for name in derived.inputs if name in circuit.values}, **inputs}
-        seeded = {text: id_ for text, id_ in derived.upstream.items() if plan.active[plan.of[text]]}
-        upstream = {**{text: 1.0 for text, id_ in seeded.items() if derived.type_of(id_).shape == ()},
-                    **{text: question.upstream[text] for text in seeded if text in question.upstream}, **upstream}
+        outputs = {text: id_ for text, id_ in derived.upstream.items() if plan.active[plan.of[text]]}
+        upstream = {**{text: 1.0 for text, id_ in outputs.items() if derived.type_of(id_).shape == ()},
+                    **{text: question.upstream[text] for text in outputs if text in question.upstream}, **upstream}
         # An input that the question does not need may have another size of the same name.
-        needed = {name: id_ for name, id_ in derived.inputs.items() if name in plan.sources}
+        sources = {name: id_ for name, id_ in derived.inputs.items() if name in plan.sources}
         self.sizes = _sizes([(derived.type_of(id_), defaults[name]) for ids, defaults in (
-            (needed, inputs), (seeded, upstream)) for name, id_ in ids.items() if name in defaults])
+            (sources, inputs), (outputs, upstream)) for name, id_ in ids.items() if name in defaults])
         # What has no default is zeros meanwhile.
-        bound, seeds = question.bind(
+        arguments, seeds = question.bind(
             {**{name: self._zeros(id_) for name, id_ in derived.inputs.items() if name not in inputs}, **inputs},
-            {**{text: self._zeros(id_) for text, id_ in seeded.items() if text not in upstream}, **upstream})
-        self.arrays = derived.arrays(bound, seeds)
+            {**{text: self._zeros(id_) for text, id_ in outputs.items() if text not in upstream}, **upstream})
+        self.arrays = derived.arrays(arguments, seeds)
         self._rows = [*((id_, name, f"the {circuit.nodes[name].kind} {name}", inputs.get(name))
                         for name, id_ in derived.inputs.items()),
                       *((id_, f"d{text}", f"the upstream gradient on {text}", upstream.get(text))
-                        for text, id_ in seeded.items())]
+                        for text, id_ in outputs.items())]
 
-    def arguments(self, names: Names, *, numbered: bool) -> Iterator[Argument]:
-        """The arguments, named; where they are `numbered`, named dimensions have the sizes of the defaults."""
+    def arguments(self, names: PythonNames, *, as_numbers: bool) -> Iterator[Argument]:
+        """The arguments, named; with `as_numbers`, named dimensions have the sizes of the defaults."""
         for id_, name, meaning, default in self._rows:
             type_, array = self._derived.type_of(id_), self.arrays.get(id_)
             if default is not None:
                 default = Library.of({}).convert(default, type_, f"'{name}'") if array is None else array
-            if array is not None and numbered:
+            if array is not None and as_numbers:
                 type_ = ArrayType(array.shape, type_.dtype)
             parameter = names.new(name)
             yield Argument(id_, parameter, meaning if parameter != name else "", type_, default)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from circuitflow.errors import InputError
+from circuitflow.fit.files import TableFile
 from circuitflow.fit.tabular import column, column_names, is_table
 from circuitflow.gates.shapes import Size, show
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing, nearest, printable, short
 
-BLOCK_BYTES = 2**22
-"""About how many bytes the columns of a block of rows in memory take: its derivatives stay in the cache."""
+BLOCK_BYTES = 2**20
+"""About how many bytes the columns of a block of rows take: what is computed of them stays in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +68,9 @@ class Data:
 
         Args:
             circuit: the circuit.
-            data: a mapping from column to array; a table of pyarrow, pandas or polars; a list of them; or a function
-                that returns an iterator over them, called anew for every pass. None where the document has all values.
+            data: a mapping from column to array; a table of pyarrow, pandas or polars; a list of them; a function that
+                returns an iterator over them, called anew for every pass; or the path of a file, read block by block.
+                None where the document names a file, or has all values.
             columns: input id → column; an input without an entry takes the column of its own name.
             needed: the inputs to bind; all by default.
 
@@ -82,11 +85,12 @@ class Data:
                 raise InputError(f"columns: there is no input '{printable(name, 60)}'"
                                  f"{nearest(name, inputs) or f'; the inputs are {listing(inputs) or None}'}")
         inputs = {name: type_ for name, type_ in inputs.items() if needed is None or name in needed}
-        tables, in_memory = _tables(data)
+        table = _file(circuit, data)
+        tables, in_memory = _tables(None if table is not None else data)
         first = next(tables(), None)
         if first is None:
             raise InputError("data: there are no rows; expected a block of rows, or more")
-        names = column_names(first)
+        names = table.columns if table is not None else column_names(first)
         taken = {name: columns.get(name, name) for name in inputs if name in columns or name in names}
         for name, title in taken.items():
             if title not in names:
@@ -97,6 +101,12 @@ class Data:
             raise InputError(f"data: there is no column for input '{missing[0]}', and the document has no value for it"
                              f"{nearest(missing[0], names) or f'; the columns are {listing(names) or None}'}; name its "
                              f"column by columns={{'{missing[0]}': …}}")
+        if table is not None:
+            dtypes = {title: inputs[name].dtype for name, title in taken.items()}
+            tables, in_memory = lambda: table.batches(dtypes), False
+            first = next(tables(), None)
+            if first is None:
+                raise InputError(f"{table.shown}: there are no rows; expected one or more")
         leading = {str(type_.shape[0]) for name in taken if (type_ := inputs[name]).shape
                    and isinstance(type_.shape[0], Size)}
         if len(leading) > 1:
@@ -154,11 +164,21 @@ class Data:
         Raises:
             InputError: a column is missing in a block, or has another shape or what is no number.
         """
+        for block in self._held if self.in_memory else self._pass():
+            yield from self._parts(block)
+
+    @cached_property
+    def _held(self) -> list[Block]:
+        """The tables in memory, read once."""
+        return list(self._pass())
+
+    def _pass(self) -> Iterator[Block]:
+        """Table after table; those without rows are left out."""
         first = 0
         for table in self._tables():
             block = self._read(table, first)
             if block.rows:
-                yield from self._parts(block)
+                yield block
             first += block.rows
 
     def _read(self, table: Any, first: int) -> Block:
@@ -193,6 +213,14 @@ class Data:
             yield Block(block.first + start, min(most, block.rows - start), part)
 
 
+def _file(circuit: Circuit, data: Any) -> TableFile | None:
+    """The file of the data, if they are in one: the path given, or without data what the document names."""
+    if isinstance(data, str | os.PathLike):
+        return TableFile.at(data, circuit.limits)
+    fit = circuit.document.fit
+    return TableFile.of(circuit, fit.data) if data is None and fit is not None and fit.data is not None else None
+
+
 def _tables(data: Any) -> tuple[Callable[[], Iterator[Any]], bool]:
     """A function that begins a pass over the tables, and whether they are in memory."""
     if data is None:
@@ -204,10 +232,10 @@ def _tables(data: Any) -> tuple[Callable[[], Iterator[Any]], bool]:
     if isinstance(data, Iterator):
         raise InputError("data is an iterator, which can be read only once, and a fit reads it many times; give a "
                          "function that makes it, such as lambda: read_batches(path), or a list of its batches")
-    if isinstance(data, Iterable) and not isinstance(data, str | bytes):
+    if isinstance(data, Iterable) and not isinstance(data, bytes):
         return lambda: _checked(data), isinstance(data, list | tuple)
     raise InputError(f"data is {short(data)}; expected a mapping from column to array, a table of pyarrow, pandas or "
-                     "polars, a list of them, or a function that returns an iterator over them")
+                     "polars, a list of them, a function that returns an iterator over them, or a path")
 
 
 def _checked(batches: Any) -> Iterator[Any]:

@@ -23,11 +23,11 @@ class SlopesOfScalar:
     def __init__(self, circuit: Circuit, output: str, parameters: Parameters, data: Data, engine: str) -> None:
         self._evaluation = Evaluation(circuit, [output], parameters.ids, data, engine)
 
-    def __call__(self, block: Block, values: Values) -> tuple[Any, Any]:
-        """The values, of shape (rows,), and the gradients, of shape (size, rows)."""
+    def __call__(self, block: Block, values: Values) -> tuple[Any, list[Any]]:
+        """The values, of shape (rows,), and the gradients, of shape (elements, rows) for every parameter."""
         rows = block.rows if self._evaluation.over_rows else 1
         (output,), gradients = self._evaluation(block, values)
-        return output.reshape(rows), np.concatenate([np.reshape(x, (rows, -1)).T for x in gradients])
+        return output.reshape(rows), [np.reshape(x, (rows, -1)).T for x in gradients]
 
 
 class SlopesInReverse:
@@ -39,11 +39,11 @@ class SlopesInReverse:
         self._evaluation = Evaluation(blocks, list(blocks.outputs), [], data, engine)
         self._parameters = parameters
 
-    def __call__(self, block: Block, values: Values) -> tuple[Any, Any]:
-        """The elements, of shape (count,), and the Jacobian, of shape (size, count)."""
+    def __call__(self, block: Block, values: Values) -> tuple[Any, list[Any]]:
+        """The elements, of shape (count,), and the Jacobian: parts of its transpose, one upon the other."""
         output = self._value(block, values)[0][0].ravel()
         parts, _ = self._evaluation(block, values)
-        return output, np.concatenate([np.reshape(x, (output.size, -1)).T for x in parts])
+        return output, [np.reshape(x, (output.size, -1)).T for x in parts]
 
 
 class SlopesInForwardMode:
@@ -55,11 +55,11 @@ class SlopesInForwardMode:
         self._evaluation = Evaluation(tangent, list(tangent.outputs), [], data, engine)
         self._tangents = Tangents(circuit, tangent, parameters)
 
-    def __call__(self, block: Block, values: Values) -> tuple[Any, Any]:
-        """The elements, of shape (count,), and the Jacobian, of shape (size, count)."""
+    def __call__(self, block: Block, values: Values) -> tuple[Any, list[Any]]:
+        """The elements, of shape (count,), and the Jacobian: parts of its transpose, one upon the other."""
         output = self._value(block, values)[0][0].ravel()
-        return output, np.stack([self._evaluation(block, {**values, **tangent})[0][0].ravel()
-                                 for tangent in self._tangents.units()])
+        return output, [self._evaluation(block, {**values, **tangent})[0][0].reshape(1, -1)
+                        for tangent in self._tangents.units()]
 
 
 class Tangents:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.arguments import checked
+from circuitflow.document.fit import Column, Fit
 from circuitflow.errors import InputError
 from circuitflow.fit import findings
 from circuitflow.fit.data import Data
@@ -27,34 +28,35 @@ from circuitflow.text import listing
 def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         sigma: str | Mapping[str, str] | None = None, absolute_sigma: bool = False,
         columns: Mapping[str, str] | None = None, method: str | Mapping[str, Any] | None = None,
-        bounds: Mapping[str, Sequence[Any]] | None = None,
-        frozen: Collection[str] = (), start: Mapping[str, Any] | None = None, tolerance: float | None = None,
-        max_evaluations: int | None = None, seed: int = 0, engine: str = "auto",
+        bounds: Mapping[str, Sequence[Any]] | None = None, frozen: Collection[str] | None = None,
+        start: Mapping[str, Any] | None = None, tolerance: float | None = None,
+        max_evaluations: int | None = None, seed: int | None = None, engine: str = "auto",
         callback: Callback | None = None) -> FitResult:
     """Find the parameters of a circuit that make the sum of the squares of its residuals smallest.
 
-    Derivatives are exact. A circuit of one row has inputs that are columns: scalars or tensors, one for every row. A
-    circuit of a batch has inputs with a dimension of one name in front. Data that do not fit into memory come as a
-    function that returns an iterator over blocks: memory does not depend on the number of rows.
+    What is left out is taken from the key `fit` of the document, and bounds from its parameters. Derivatives are exact.
+    A circuit of one row has inputs that are columns: scalars or tensors, one for every row. A circuit of a batch has
+    inputs with a dimension of one name in front. Data that do not fit into memory come as a function that returns an
+    iterator over blocks: memory does not depend on the number of rows.
 
     Args:
         circuit: the circuit. All parameters that the residuals depend on are free; its other inputs keep the document's
             values, unless the data have them.
         data: a mapping from column to array, or to one value for all rows; a table of pyarrow, pandas or polars; a list
-            of these, or a function that returns an iterator over them, called for every pass. The blocks of a batch
-            must not depend on one another.
-        residuals: the reference of the residuals; by default the only output of the circuit.
+            of these; a function that returns an iterator over them, called for every pass; or the path of a CSV, JSON
+            Lines, Parquet or Arrow file. The blocks of a batch must not depend on one another.
+        residuals: the reference of the residuals; the only output of the circuit, where the document names none.
         sigma: standard deviations of the residuals, a reference or `{"column": name}`: residuals are divided by them.
         absolute_sigma: whether standard errors take sigma as it is. Otherwise only its ratios count, and its size is
             estimated from the residuals, as in `scipy.optimize.curve_fit`.
         columns: input id → column; an input without an entry takes the column of its own name.
         method: a name, or `{"name": …}` with options; by default `auto`, which chooses, restarts and polishes.
         bounds: parameter → (lower, upper), each a number, None, or nested lists of the parameter's shape.
-        frozen: parameters that keep their values.
-        start: values to start from instead of the document's.
+        frozen: parameters that keep their values, instead of those that the document freezes.
+        start: values instead of the document's, to start from or, if frozen, to keep.
         tolerance: relative changes of parameters and objective below which a method ends.
         max_evaluations: the most passes over the data.
-        seed: of starts that the default method draws if it fails from the start given.
+        seed: 0 by default; of starts that the default method draws if it fails from the start given.
         engine: "auto", "interpreter", "staged", "tape" or "jax", as for `Executor.compile`.
         callback: is told every better point, a `Step`.
 
@@ -62,18 +64,25 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         InputError: an argument, the data or the circuit do not fit together; the message says what to change.
         GateError: a gate could not be applied.
     """
-    if residuals is None:
-        if len(circuit.outputs) != 1:
-            raise InputError(f"residuals: the circuit has the outputs {listing(circuit.outputs)}; name the one to make "
-                             "small by residuals=…")
-        residuals = next(iter(circuit.outputs))
+    stated = circuit.document.fit or Fit()
+    residuals = residuals or stated.residuals or _only_output(circuit, stated)
+    sigma = sigma or ({"column": stated.sigma.column} if isinstance(stated.sigma, Column) else stated.sigma)
+    columns = {**(stated.columns or {}), **(columns or {})}
+    if method is None and stated.method is not None:
+        method = {"name": stated.method.name, **stated.method.options}
+    tolerance = stated.tolerance if tolerance is None else tolerance
+    max_evaluations = stated.max_evaluations if max_evaluations is None else max_evaluations
+    seed = stated.seed or 0 if seed is None else seed
     _check_numbers(tolerance, max_evaluations, seed)
     name, row, options = choose(method, "least squares", "auto")
+    frozen_ids = circuit.frozen if frozen is None else set(frozen)
+    if still := {name: value for name, value in (start or {}).items() if name in frozen_ids}:
+        circuit = circuit.with_values(still)
     prepared = weighted(circuit, residuals, sigma)
     parameters = Parameters.of(prepared.circuit, [prepared.residuals], bounds=bounds, frozen=frozen, start=start)
     output = prepared.circuit.find(prepared.residuals)
     needed = prepared.circuit.needed({output.node} if output is not None else set())
-    bound = Data.of(prepared.circuit, data, {**(columns or {}), **prepared.columns}, needed=needed)
+    bound = Data.of(prepared.circuit, data, {**columns, **prepared.columns}, needed=needed)
     problem = SumOfSquares(prepared.circuit, parameters, bound, prepared.residuals, robust=options.loss,  # type: ignore[attr-defined]
                            scale=options.f_scale, engine=engine)  # type: ignore[attr-defined]
     compares = comparison(circuit, residuals, parameters)
@@ -97,10 +106,20 @@ def _result(circuit: Circuit, problem: SumOfSquares, outcome: Any, name: str, co
                 *findings.of_freedom(good.degrees_of_freedom),
                 *findings.of_independence(durbin_watson(problem, x), reduced.total),
                 *findings.of_scales(parameters, reduced))
-    return FitResult(circuit.with_values(parameters.values(x)), parameters, problem.data, x, ~free, name,
+    return FitResult(circuit, parameters, problem.data, x, ~free, name,
                      outcome.status, outcome.converged, outcome.steps, reduced.objective, problem.evaluations,
                      problem.data.rows, warnings, errors.covariance, errors.standard_errors, good, compares,
                      problem.engine)
+
+
+def _only_output(circuit: Circuit, stated: Fit) -> str:
+    if stated.loss is not None:
+        raise InputError(f"the document says to minimise the loss '{stated.loss}'; least squares need residuals: name "
+                         "them by residuals=…")
+    if len(circuit.outputs) != 1:
+        raise InputError(f"residuals: the circuit has the outputs {listing(circuit.outputs)}; name the one to make "
+                         "small by residuals=…")
+    return next(iter(circuit.outputs))
 
 
 def _observed(problem: SumOfSquares, compares: Comparison | None, prepared: Weighted) -> Moments | None:

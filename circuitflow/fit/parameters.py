@@ -44,7 +44,8 @@ class Parameters:
 
     @classmethod
     def of(cls, circuit: Circuit, references: Collection[str], *, bounds: Bounds | None = None,
-           frozen: Collection[str] = (), start: Mapping[str, Any] | None = None) -> Parameters:
+           frozen: Collection[str] | None = None,
+           start: Mapping[str, Any] | None = None) -> Parameters:
         """The parameters that some nodes depend on, without the frozen ones.
 
         Those inside a call are not free: the document has one value for all calls of a subcircuit.
@@ -52,8 +53,8 @@ class Parameters:
         Args:
             circuit: the circuit.
             references: the nodes that a fit looks at, such as its residuals.
-            bounds: lower and upper bounds, by id.
-            frozen: ids of parameters that keep their values.
+            bounds: lower and upper bounds, by id, instead of the document's.
+            frozen: ids of parameters that keep their values; None for those that the document freezes.
             start: values to start from instead of the document's, by id.
 
         Raises:
@@ -62,19 +63,21 @@ class Parameters:
         bounds, start = bounds or {}, start or {}
         everyone = [name for name, node in circuit.nodes.items()
                     if node.kind == "parameter" and name in circuit.definition.sites]
-        for what, ids in (("bounds", bounds), ("frozen", frozen), ("start", start)):
+        for what, ids in (("bounds", bounds), ("frozen", frozen or ()), ("start", start)):
             for name in ids:
                 if name not in everyone:
                     raise InputError(f"{what}: there is no parameter '{printable(name, 60)}'"
                                      f"{nearest(name, everyone) or f'; there are {listing(everyone) or None}'}")
         needed = circuit.needed({output.node for text in references if (output := circuit.find(text)) is not None})
-        types = {name: circuit.nodes[name].types[0] for name in everyone if name in needed and name not in frozen
+        fixed = circuit.frozen if frozen is None else set(frozen)
+        types = {name: circuit.nodes[name].types[0] for name in everyone if name in needed and name not in fixed
                  and circuit.nodes[name].types[0].is_float}
         if not types:
             raise InputError(f"no parameter is free: {listing(references)} depends on "
                              f"{listing(name for name in everyone if name in needed) or 'none'}, and frozen are "
-                             f"{listing(frozen) or 'none'}; make an input a parameter, or free one")
-        vectors = [_vectors(circuit, name, type_, bounds.get(name), start.get(name)) for name, type_ in types.items()]
+                             f"{listing(sorted(fixed)) or 'none'}; make an input a parameter, or free one")
+        vectors = [_vectors(circuit, name, type_, bounds.get(name, circuit.bounds.get(name)),
+                            start.get(name)) for name, type_ in types.items()]
         names = tuple(element for name, type_ in types.items() for element in _elements(name, type_))
         begin, lower, upper = (np.concatenate(parts) for parts in zip(*vectors, strict=True))
         _check(names, begin, lower, upper)
@@ -146,9 +149,11 @@ def _check(names: Sequence[str], start: Vector, lower: Vector, upper: Vector) ->
     for name, x, low, high in zip(names, start.tolist(), lower.tolist(), upper.tolist(), strict=True):
         if not np.isfinite(x):
             raise InputError(f"parameter '{name}' starts at {x}; expected a finite number; give it another value")
-        if np.isnan(low) or np.isnan(high) or not low < high:
+        if low == high:
+            raise InputError(f"the bounds of parameter '{name}' are both {low:g}; freeze it to keep its value")
+        if not low < high:
             raise InputError(f"the bounds of parameter '{name}' are crossed: the lower is {low:g}, the upper {high:g}; "
-                             "exchange them, or freeze the parameter to keep its value")
+                             "exchange them")
         if not low <= x <= high:
             raise InputError(f"parameter '{name}' starts at {x:g}, outside of its bounds {low:g} to {high:g}; give it "
                              "another value, or move the bound")

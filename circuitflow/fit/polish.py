@@ -18,6 +18,10 @@ SINGULAR = 1e-11
 """Singular values of the scaled Jacobian below this part of the largest count as 0."""
 
 
+ROUNDING = 1e-14
+"""Less than this part of the residuals is not worth a step."""
+
+
 class Polished(NamedTuple):
     """The end of a polish.
 
@@ -55,6 +59,8 @@ def polish(driver: Driver, x: Vector) -> Polished:
     quick, gauss, newton, convex = True, 0, 0, True
     for _ in range(STEPS):
         model = linear_model(driver.reduced(x), free)
+        if model.left <= ROUNDING * abs(driver.reduced(x).rest):
+            break
         if quick:
             along = np.asarray(-model.right)
         else:

@@ -33,7 +33,7 @@ class FitResult:
     """What a fit found.
 
     Attributes:
-        circuit: the circuit with the values found stored in its document.
+        model: the circuit that was fitted, as it was.
         parameters: the free parameters; vectors and matrices have their elements in this order.
         data: the data that the parameters were fitted to.
         x: the values found, as a vector.
@@ -54,7 +54,7 @@ class FitResult:
         engine: the name of the engine.
     """
 
-    circuit: Circuit
+    model: Circuit
     parameters: Parameters
     data: Data
     x: Vector
@@ -72,6 +72,11 @@ class FitResult:
     goodness: Goodness | None = None
     compares: Comparison | None = None
     engine: str = "auto"
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """The circuit with the values found stored in its document."""
+        return self.model.with_values(self.values)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -125,9 +130,9 @@ class FitResult:
             InputError: there is no such node, the residuals are no difference, or the data do not fit.
         """
         node = self._node(of)
-        find_type(self.circuit, node, "of")
+        find_type(self.model, node, "of")
         rows = self._rows(node, data, columns)
-        look = Evaluation(self.circuit, [node], [], rows, self.engine)
+        look = Evaluation(self.model, [node], [], rows, self.engine)
         found = [look(block, self.values)[0][0] for block in rows.blocks()]
         return np.concatenate(found) if rows.columns else found[0]
 
@@ -142,13 +147,13 @@ class FitResult:
         """
         self._errors()
         node = self._node(of)
-        shape = find_type(self.circuit, node, "of").shape
+        shape = find_type(self.model, node, "of").shape
         rows = self._rows(node, data, columns)
-        needed = self.circuit.needed({self.circuit.find(node).node})  # type: ignore[union-attr]
+        needed = self.model.needed({self.model.find(node).node})  # type: ignore[union-attr]
         covariance = np.where(self.held[:, None] | self.held, 0.0, np.asarray(self.covariance))
         if needed.isdisjoint(self.parameters.ids):
             return np.zeros_like(self.predict(data, of=node, columns=columns))
-        problem = SumOfSquares(self.circuit, self.parameters, rows, node, engine=self.engine)
+        problem = SumOfSquares(self.model, self.parameters, rows, node, engine=self.engine)
         parts = []
         for _, slopes in problem.blocks(self.x):
             moved = np.any(slopes != 0, axis=1)
@@ -243,8 +248,8 @@ class FitResult:
         return self.compares.predicted
 
     def _rows(self, node: str, data: Any, columns: Mapping[str, str] | None) -> Data:
-        needed = self.circuit.needed({self.circuit.find(node).node})  # type: ignore[union-attr]
+        needed = self.model.needed({self.model.find(node).node})  # type: ignore[union-attr]
         if data is None:
             return self.data.only(needed)
         names = {name: title for name, title in (columns or self.data.columns).items() if name in needed}
-        return Data.of(self.circuit, data, names, needed=needed)
+        return Data.of(self.model, data, names, needed=needed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg.lapack import dgeqrf
 
+from circuitflow.engines.columns import in_blocks
 from circuitflow.errors import InputError
 from circuitflow.fit.data import Block, Data
 from circuitflow.fit.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
@@ -72,6 +74,7 @@ class SumOfSquares(Problem):
         if not 0 < scale < np.inf:
             raise InputError(f"f_scale is {scale}; expected a finite number above 0")
         self.residuals_of, self.robust, self.scale = residuals, robust, float(scale)
+        self._reduced: list[tuple[Vector, Reduced]] = []
 
     def residuals(self, x: Vector) -> Vector:
         """All residuals, row after row; float64 of shape (count,)."""
@@ -88,34 +91,38 @@ class SumOfSquares(Problem):
         values = self.parameters.values(x)
         for block in self.passes():
             residuals, slopes = self._slopes(block, values)
-            yield residuals.astype(np.float64, copy=False), slopes.astype(np.float64, copy=False)
+            yield residuals.astype(np.float64, copy=False), np.concatenate(slopes, dtype=np.float64)
 
     def check_start(self) -> None:
-        """Refuse a start from which no method can go on; one pass.
+        """Refuse a start from which no method can go on.
 
         Raises:
-            InputError: a residual is not finite, or there are fewer residuals than free elements.
+            InputError: a residual or its derivative is not finite, or there are fewer residuals than free elements.
         """
-        with np.errstate(all="ignore"):
-            total = 0
-            values = self.parameters.values(self.parameters.start)
-            for block in self.passes():
-                found = self._value(block, values)[0][0]
-                total += found.size
-                if not np.isfinite(found).all():
-                    raise self._not_finite(block, np.ravel(found))
-        if total < self.parameters.size:
-            raise InputError(f"data: there are {total} residuals for {self.parameters.size} free parameters "
+        start = self.parameters.start
+        reduced = self.reduce(start)
+        if not (np.isfinite(reduced.triangle).all() and np.isfinite(reduced.right).all()):
+            values = self.parameters.values(start)
+            with np.errstate(all="ignore"):
+                for block in self.passes():
+                    residuals, slopes = self._slopes(block, values)
+                    if not np.isfinite(residuals).all():
+                        raise self._not_finite(block, residuals, residuals.size, "")
+                    for name, slope in zip(self.parameters.names, np.concatenate(slopes), strict=True):
+                        if not np.isfinite(slope).all():
+                            raise self._not_finite(block, slope, residuals.size, f"the derivative by '{name}' of ")
+        if reduced.total < self.parameters.size:
+            raise InputError(f"data: there are {reduced.total} residuals for {self.parameters.size} free parameters "
                              f"({listing(self.parameters.names)}); expected as many or more; give more rows, or freeze "
                              "parameters")
 
-    def _not_finite(self, block: Block, residuals: Vector) -> InputError:
-        place = int(np.argmax(~np.isfinite(residuals)))
-        row = block.first + place * block.rows // residuals.size + 1
+    def _not_finite(self, block: Block, values: Vector, count: int, what: str) -> InputError:
+        place = int(np.argmax(~np.isfinite(values)))
+        row = block.first + place * block.rows // count + 1
         start = ", ".join(f"{name} = {x:g}" for name, x in
                           zip(self.parameters.names[:6], self.parameters.start, strict=False))
-        return InputError(f"residuals: '{printable(self.residuals_of, 60)}' is {residuals[place]} in row {row} at the "
-                          f"start, {start}; give other values to start from, or take the row out")
+        return InputError(f"residuals: {what}'{printable(self.residuals_of, 60)}' is {values[place]} in row {row} at "
+                          f"the start, {start}; give other values to start from, or take the row out")
 
     def objective(self, x: Vector) -> float:
         """½ Σ r², or the sum of the robust loss; from a forward pass alone."""
@@ -159,24 +166,48 @@ class SumOfSquares(Problem):
     def reduce(self, x: Vector) -> Reduced:
         """The sum of squares and its linear model, block by block: QR decompositions of [J r], one upon the other.
 
+        Blocks in memory are shared between the cores; sums do not depend on how. The last two points are remembered.
         The rows that a robust loss weighs down are scaled as in Triggs et al. 2000, "Bundle adjustment – a modern
         synthesis", as SciPy does.
         """
+        for point, reduced in self._reduced:
+            if np.array_equal(point, x):
+                return reduced
         size = self.parameters.size
-        top = np.zeros((size + 1, size + 1))
-        objective, count = 0.0, 0
+        values = self.parameters.values(x)
+        triangle, objective, total = np.zeros((0, size + 1)), 0.0, 0
+        blocks: Iterator[list[Block]] = iter([list(self.passes())]) if self.data.in_memory else (
+            [block] for block in self.passes())
+        for group in blocks:
+            parts: list[tuple[Matrix, float, int]] = [(triangle, objective, total)] * len(group)
+
+            def work(part: slice, group: list[Block] = group, parts: list[tuple[Matrix, float, int]] = parts) -> None:
+                parts[part.start] = self._part(group[part.start], values)
+            in_blocks(work, len(group), 1)
+            triangle = _triangle(np.concatenate([triangle, *(part[0] for part in parts)]).T.copy())
+            objective += math.fsum(part[1] for part in parts)
+            total += sum(part[2] for part in parts)
+        reduced = Reduced(objective, triangle[:size, :size], triangle[:size, size], float(triangle[size, size]), total)
+        self._reduced = [(x.copy(), reduced), *self._reduced[:1]]
+        return reduced
+
+    def _part(self, block: Block, values: dict[str, Any]) -> tuple[Matrix, float, int]:
+        """The triangle of a block, its part of the objective, and the number of its residuals."""
+        size = self.parameters.size
         with np.errstate(all="ignore"):
-            for residuals, slopes in self.blocks(x):
-                objective += self._cost(residuals)
-                count += residuals.size
-                if self.robust != "linear":
-                    residuals, slopes = _scaled(residuals, slopes, ROBUST[self.robust], self.scale)
-                stacked = np.empty((size + 1, size + 1 + residuals.size))
-                stacked[:, : size + 1] = top.T
-                stacked[:size, size + 1:] = slopes
-                stacked[size, size + 1:] = residuals
-                top = np.triu(dgeqrf(stacked.T, overwrite_a=1)[0][: size + 1])
-        return Reduced(objective, top[:size, :size], top[:size, size], float(top[size, size]), count)
+            residuals, slopes = self._slopes(block, values)
+            count = residuals.size
+            rows = np.zeros((size + 1, max(count, size + 1)))
+            rows[size, :count] = residuals
+            first = 0
+            for part in slopes:
+                rows[first : first + len(part), :count] = part
+                first += len(part)
+            residuals = rows[size, :count]
+            cost = self._cost(residuals)
+            if self.robust != "linear":
+                _scale(residuals, rows[:size, :count], ROBUST[self.robust], self.scale)
+            return _triangle(rows), cost, count
 
     def _cost(self, residuals: Vector) -> float:
         if self.robust == "linear":
@@ -189,7 +220,7 @@ class SumOfSquares(Problem):
         return Evaluation(self.circuit, [self.residuals_of], [], self.data, self.engine)
 
     @cached_property
-    def _slopes(self) -> Callable[[Block, dict[str, Any]], tuple[Any, Any]]:
+    def _slopes(self) -> Callable[[Block, dict[str, Any]], tuple[Any, list[Any]]]:
         """The cheaper way to the Jacobian: as many sweeps as residuals, or as many passes as parameters."""
         known = [size if isinstance(size, int) else self.parameters.size + 1 for size in self.shape]
         count = int(np.prod(known, dtype=np.int64))
@@ -204,9 +235,15 @@ class SumOfSquares(Problem):
         return Curvature(self.circuit, self.residuals_of, self.parameters, self.data, self.engine)
 
 
-def _scaled(residuals: Vector, slopes: Matrix, rho: Robust, scale: float) -> tuple[Vector, Matrix]:
-    """Residuals and derivatives whose sum of squares has the gradient of the robust loss, and nearly its Hessian."""
+def _triangle(rows: Matrix) -> Matrix:
+    """The triangle R of the QR decomposition of the transpose of an array, which is overwritten."""
+    return np.asarray(np.triu(dgeqrf(rows.T, overwrite_a=1)[0][: len(rows)]))
+
+
+def _scale(residuals: Vector, slopes: Matrix, rho: Robust, scale: float) -> None:
+    """Scale so that the sum of squares has the gradient of the robust loss, and nearly its Hessian."""
     z = (residuals / scale) ** 2
     _, first, second = rho(z)
     weight = np.sqrt(np.maximum(first + 2 * second * z, TINY))
-    return residuals * first / weight, slopes * weight
+    residuals *= first / weight
+    slopes *= weight

@@ -88,10 +88,15 @@ def moments(problem: SumOfSquares, observed: str, sigma: str | None) -> Moments:
     for block in problem.passes():
         outputs, _ = look(block, values)
         y = np.asarray(outputs[0], np.float64)
-        w = np.ones_like(y) if sigma is None else np.broadcast_to(1 / np.asarray(outputs[1], np.float64)**2, y.shape)
-        total = float(w.sum())
-        here = float((w * y).sum()) / total
-        about += float((w * (y - here)**2).sum()) + (here - mean)**2 * weight * total / (weight + total)
+        if sigma is None:
+            total, here = float(y.size), float(y.mean())
+            around = float(np.sum((y - here)**2))
+        else:
+            w = np.broadcast_to(1 / np.asarray(outputs[1], np.float64)**2, y.shape)
+            total = float(w.sum())
+            here = float((w * y).sum()) / total
+            around = float((w * (y - here)**2).sum())
+        about += around + (here - mean)**2 * weight * total / (weight + total)
         mean += (here - mean) * total / (weight + total)
         weight, count, low, high = weight + total, count + y.size, min(low, y.min()), max(high, y.max())
     return Moments(count, mean, about, bool(low == high))

@@ -22,7 +22,7 @@ def column_names(table: Any) -> list[str]:
     Raises:
         InputError: a name is no text.
     """
-    names = list(table) if isinstance(table, Mapping) else list(_columns(table) or ())
+    names = list(table) if isinstance(table, Mapping) else list(_columns(table))
     for name in names:
         if not isinstance(name, str):
             raise InputError(f"data: {short(name)} is the name of a column; expected text")

@@ -38,7 +38,7 @@ class Gain(Attributes):
     alpha: float = Field(1.0, description="gain inside the sigmoid")
 
 
-class Line(Attributes):
+class Ramp(Attributes):
     alpha: float = Field(0.2, description="slope of the line")
     beta: float = Field(0.5, description="value of the line at 0")
 
@@ -47,7 +47,7 @@ class Threshold(Attributes):
     alpha: float = Field(1.0, description="threshold; x itself above it, else 0")
 
 
-class Form(Attributes):
+class Approximation(Attributes):
     approximate: Literal["none", "tanh"] = Field(
         "none", description="none: with the error function; tanh: the approximation by tanh")
 
@@ -86,8 +86,8 @@ def _softmax(xp: Any, x: Any, *, axis: int) -> Any:
 
 def _log_softmax(xp: Any, x: Any, *, axis: int) -> Any:
     largest = xp.max(x, axis=axis, keepdims=True)
-    shifted = xp.where(x == largest, 0.0, x - largest)
-    return shifted - xp.log(total(xp, xp.exp(shifted), axis=axis, keepdims=True))
+    distance = xp.where(x == largest, 0.0, x - largest)
+    return distance - xp.log(total(xp, xp.exp(distance), axis=axis, keepdims=True))
 
 
 def _below(op: Any, x: Any) -> Any:
@@ -207,7 +207,7 @@ ACTIVATIONS = family({
                  forward=lambda xp, x, *, alpha: _exponential_below(xp, x, alpha, alpha),
                  backward=(lambda op, g, out, x, *, alpha: op.where(x > 0, g, g * op.exp(_below(op, x) / alpha)),)),
     "gelu": Gate("x Φ(x)", "The Gaussian error linear unit.",
-                 ("x",), floating, attributes=Form, symbol="gelu", reads=Reads.INPUTS,
+                 ("x",), floating, attributes=Approximation, symbol="gelu", reads=Reads.INPUTS,
                  forward=_gelu,
                  backward=(_gelu_backward,)),
     "softsign": Gate("x / (1 + |x|)", "A sigmoid with algebraic tails.",
@@ -223,7 +223,7 @@ ACTIVATIONS = family({
                  forward=_mish,
                  backward=(_mish_backward,)),
     "hard_sigmoid": Gate("min(max(alpha x + beta, 0), 1)", "A line clipped to [0, 1]; at both ends the slope is alpha.",
-                         ("x",), floating, attributes=Line, symbol="hσ", reads=Reads.INPUTS,
+                         ("x",), floating, attributes=Ramp, symbol="hσ", reads=Reads.INPUTS,
                          forward=lambda xp, x, *, alpha, beta: xp.clip(alpha * x + beta, 0.0, 1.0),
                          # Not of alpha x + beta, which compilers compute without rounding alpha x.
                          backward=(lambda op, g, out, x, *, alpha, beta: op.where(

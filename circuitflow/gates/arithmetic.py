@@ -6,12 +6,11 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from circuitflow.gates.factors import additive, divide_out, proportional, raised, squared
+from circuitflow.gates.factors import additive, divide_out, of_power, of_square, proportional
 from circuitflow.gates.integers import divisible, exact_by_element
 from circuitflow.gates.record import FIRST_OF_TIES, AtLeast, Attributes, Facets, Gate, Note, Reads, Ties, family
 from circuitflow.gates.shapes import elementwise, floating, has_signed_zeros, need_number, same
@@ -24,7 +23,7 @@ class Bounds(Attributes):
     max: float | None = Field(None, description="upper bound; none by default")
 
     @model_validator(mode="after")
-    def _ordered(self) -> Bounds:
+    def _check_order(self) -> Bounds:
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}")
         return self
@@ -40,50 +39,42 @@ def _mul_backward(op: Any, g: Any, out: Any, *xs: Any) -> tuple[Any, ...]:
     Three others or more may overflow before a 0 among them is reached, whose product is 0 all the same.
     """
     if len(xs) <= 3:
-        onward, joined = operator.mul, operator.mul
+        onward, join = operator.mul, operator.mul
     else:
         def onward(product: Any, x: Any) -> Any:
             return op.mul_no_nan(x, product)
 
-        def joined(b: Any, a: Any) -> Any:
+        def join(b: Any, a: Any) -> Any:
             return op.where(b == 0, op.mul_no_nan(b, a), op.mul_no_nan(a, b))
 
     before = list(itertools.accumulate(xs[:-1], onward))
     after = list(itertools.accumulate(xs[:0:-1], onward))[::-1]
-    return (g * after[0], *(g * joined(b, a) for b, a in zip(before, after[1:], strict=False)), g * before[-1])
+    return (g * after[0], *(g * join(b, a) for b, a in zip(before, after[1:], strict=False)), g * before[-1])
 
 
 def _route(op: Any, g: Any, out: Any, *xs: Any, ties: str) -> tuple[Any, ...]:
     """All of the gradient to the operands that are the output; where the output is NaN, to the NaN operands."""
     if ties == "share":
-        chosen = [op.equal_nan(x, out) for x in xs]
-        g = g / functools.reduce(operator.add, [op.where(c, op.ones_like(g), 0.0) for c in chosen])
-        return tuple(op.where(c, g, 0.0) for c in chosen)
-    sent = []
+        is_output = [op.equal_nan(x, out) for x in xs]
+        g = g / functools.reduce(operator.add, [op.where(c, op.ones_like(g), 0.0) for c in is_output])
+        return tuple(op.where(c, g, 0.0) for c in is_output)
+    gradients = []
     for x in xs[:-1]:
         here = op.equal_nan(x, out)
-        sent.append(op.where(here, g, 0.0))
+        gradients.append(op.where(here, g, 0.0))
         g = op.where(here, 0.0, g)
-    return (*sent, g)
+    return (*gradients, g)
 
 
-def _larger(xp: Any, x: Any, y: Any) -> Any:
-    """`maximum` of IEEE 754-2019, for which 0 is larger than -0; NumPy and torch give either."""
-    return _with_zeros(xp, xp.maximum(x, y), x, y, lambda: x + y)
-
-
-def _smaller(xp: Any, x: Any, y: Any) -> Any:
-    """`minimum` of IEEE 754-2019."""
-    return _with_zeros(xp, xp.minimum(x, y), x, y, lambda: -(-x - y))
-
-
-def _with_zeros(xp: Any, out: Any, x: Any, y: Any, of_zeros: Callable[[], Any]) -> Any:
+def _extreme(xp: Any, x: Any, y: Any, *, sign: int) -> Any:
+    """`maximum`, or with the sign -1 `minimum`, of IEEE 754-2019: 0 is larger than -0. NumPy and torch give either."""
+    out = (xp.maximum if sign > 0 else xp.minimum)(x, y)
     if not has_signed_zeros(out):
         return out
-    return xp.where((x == 0) & (y == 0), of_zeros(), out)
+    return xp.where((x == 0) & (y == 0), x + y if sign > 0 else -(-x - y), out)
 
 
-def _signed(x: Any) -> Any:
+def _number_type(x: Any) -> Any:
     need_number("x", x)
     return x
 
@@ -167,21 +158,21 @@ ARITHMETIC = family({
                 forward=add_all,
                 integers=exact_by_element,
                 backward=lambda op, g, out, *xs: (g,) * len(xs)).stating(Facets(neutral=0.0, loop="sum",
-                                                                                divided=additive)),
+                                                                                division=additive)),
     "sub": Gate("x - y", "The difference.",
                 ("x", "y"), elementwise, symbol="-", broadcasts=True,
                 forward=lambda xp, x, y: x - y,
                 integers=exact_by_element,
                 backward=(lambda op, g, out, x, y: g,
                           lambda op, g, out, x, y: -g),
-                ).stating(Facets(last_neutral=0.0, divided=additive,
+                ).stating(Facets(last_neutral=0.0, division=additive,
                                  equal=lambda op, type_, x, y: -y if x.fill == 0 and y.type == type_ else None)),
     "mul": Gate("x · y · …", "The product; the gradient on each operand is the gradient times the other operands.",
                 AtLeast(2), elementwise, symbol="*", broadcasts=True, reads=Reads.INPUTS,
                 forward=lambda xp, *xs: _product(xs),
                 integers=exact_by_element,
                 backward=_mul_backward,
-                ).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product", divided=proportional(None),
+                ).stating(Facets(neutral=1.0, equal=_mul_equal, loop="product", division=proportional(None),
                                  product=lambda op, at, *xs: op.mul_no_nan(
                                      xs[at], _product([*xs[:at], *xs[at + 1 :]])))),
     "div": Gate("x / y", "The quotient.",
@@ -190,12 +181,12 @@ ARITHMETIC = family({
                 backward=(lambda op, g, out, x, y: op.mul_no_nan(g, 1 / y),
                           lambda op, g, out, x, y: op.mul_no_nan(g, -out / y)),
                 ).stating(Facets(last_neutral=1.0, product=lambda op, at, x, y: op.mul_no_nan(x, 1 / y),
-                                 divided=proportional(1))),
+                                 division=proportional(1))),
     "neg": Gate("-x", "The negative.",
-                ("x",), _signed, symbol="-",
+                ("x",), _number_type, symbol="-",
                 forward=lambda xp, x: -x,
                 integers=exact_by_element,
-                backward=(lambda op, g, out, x: -g,)).stating(Facets(undoes_itself=True, divided=proportional(1))),
+                backward=(lambda op, g, out, x: -g,)).stating(Facets(undoes_itself=True, division=proportional(1))),
     "reciprocal": Gate("1 / x", "The reciprocal.",
                        ("x",), floating, symbol="1/x", reads=Reads.OUTPUT,
                        forward=lambda xp, x: 1 / x,
@@ -205,16 +196,16 @@ ARITHMETIC = family({
                 forward=_pow,
                 backward=(_pow_x,
                           _pow_y),
-                ).stating(Facets(last_neutral=1.0, divided=raised)),
+                ).stating(Facets(last_neutral=1.0, division=of_power)),
     "sqrt": Gate("√x", "The square root; its slope at 0 is infinite.",
                  ("x",), floating, symbol="√", reads=Reads.OUTPUT,
                  forward=lambda xp, x: xp.sqrt(x),
                  backward=(lambda op, g, out, x: op.mul_no_nan(g, 0.5 / out),)),
     "square": Gate("x²", "The square.",
-                   ("x",), _signed, symbol="x²", reads=Reads.INPUTS,
+                   ("x",), _number_type, symbol="x²", reads=Reads.INPUTS,
                    forward=lambda xp, x: x * x,
                    integers=exact_by_element,
-                   backward=(lambda op, g, out, x: 2 * g * x,)).stating(Facets(divided=squared)),
+                   backward=(lambda op, g, out, x: 2 * g * x,)).stating(Facets(division=of_square)),
     "hypot": Gate("√(x² + y²)", "The length of the hypotenuse, without overflow; its slope at (0, 0) is 0.",
                   ("x", "y"), floating, symbol="hypot", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                   forward=lambda xp, x, y: xp.hypot(x, y),
@@ -243,23 +234,23 @@ ARITHMETIC = family({
                  forward=mean,
                  backward=lambda op, g, out, *xs: (g / len(xs),) * len(xs)),
     "abs": Gate("|x|", "The absolute value; its slope at 0 is 0.",
-                ("x",), _signed, symbol="|x|", reads=Reads.INPUTS,
+                ("x",), _number_type, symbol="|x|", reads=Reads.INPUTS,
                 forward=lambda xp, x: xp.abs(x),
                 integers=exact_by_element,
                 backward=(lambda op, g, out, x: g * op.sign(x),)),
     "sign": Gate("sign x", "-1, 0 or 1; its slope is 0.",
-                 ("x",), _signed, symbol="sgn",
+                 ("x",), _number_type, symbol="sgn",
                  forward=lambda xp, x: xp.sign(x),
                  backward=(None,)),
     "max": Gate("max(x, y, …)", "The largest; routes the whole gradient to it.",
                 AtLeast(2), elementwise, attributes=Ties, symbol="max", broadcasts=True,
                 reads=Reads.INPUTS | Reads.OUTPUT,
-                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_larger, xp), xs),
+                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_extreme, xp, sign=1), xs),
                 backward=_route),
     "min": Gate("min(x, y, …)", "The smallest; routes the whole gradient to it.",
                 AtLeast(2), elementwise, attributes=Ties, symbol="min", broadcasts=True,
                 reads=Reads.INPUTS | Reads.OUTPUT,
-                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_smaller, xp), xs),
+                forward=lambda xp, *xs, ties: functools.reduce(functools.partial(_extreme, xp, sign=-1), xs),
                 backward=_route),
     "clip": Gate("min(max(x, min), max)", "x kept between two bounds; its slope is 1 from bound to bound, else 0.",
                  ("x",), floating, attributes=Bounds, symbol="clip", reads=Reads.INPUTS,
@@ -273,7 +264,7 @@ ARITHMETIC = family({
                        backward=(lambda op, g, out, x, y: op.mul_no_nan(g, y),
                                  lambda op, g, out, x, y: op.mul_no_nan(x, g)),
                        ).stating(Facets(equal=_mul_no_nan_equal, masks=lambda at, count: at == 1,
-                                        product=_mul_no_nan_product, divided=proportional(2))),
+                                        product=_mul_no_nan_product, division=proportional(2))),
     "mul_div_no_nan": Gate("x · y / z, 0 where x = 0 or z = 0",
                            "The product x · (y / z), and 0 where x or z is 0: what a length z sends to its side y. Its "
                            "derivative in y where z is 0 is infinite or NaN.",
@@ -283,7 +274,7 @@ ARITHMETIC = family({
                                      lambda op, g, out, x, y, z: op.mul_no_nan(g, x / z),
                                      lambda op, g, out, x, y, z: op.mul_no_nan(g, -out / z)),
                            ).stating(Facets(equal=_mul_div_no_nan_equal, product=_mul_div_no_nan_product,
-                                            divided=proportional(2))),
+                                            division=proportional(2))),
     "identity": Gate("x", "The operand itself.",
                      ("x",), same, symbol="id",
                      forward=lambda xp, x: x,

@@ -35,7 +35,7 @@ class Window(Steps):
     kernel_shape: list[_Positive] = Field(min_length=1, description="size of the window along every axis")
 
 
-class Filled(Window):
+class FilledWindow(Window):
     fill: Literal["zero", "lowest"] = Field(
         "zero", description="what stands around x where there are pads: 0, or -infinity")
 
@@ -44,7 +44,7 @@ class Groups(Steps):
     group: _Positive = Field(1, description="how many groups the channels are divided into")
 
 
-class Transposed(Groups):
+class Transposition(Groups):
     output_padding: list[Length] | None = Field(
         None, description="for every axis, how much longer the result is; 0 by default")
 
@@ -57,11 +57,11 @@ class Frame:
     def __init__(self, spatial: Sequence[Dimension], kernel_shape: Sequence[int], strides: list[int] | None,
                  pads: list[list[int]] | None, dilations: list[int] | None) -> None:
         rank = len(spatial)
-        for name, given in (("kernel_shape", kernel_shape), ("strides", strides), ("pads", pads),
-                            ("dilations", dilations)):
-            if given is not None and len(given) != rank:
+        for name, values in (("kernel_shape", kernel_shape), ("strides", strides), ("pads", pads),
+                             ("dilations", dilations)):
+            if values is not None and len(values) != rank:
                 raise ShapeError(f"needs {rank} in '{name}', one for every axis behind the first two; it has "
-                                 f"{len(given)}")
+                                 f"{len(values)}")
         if not rank or not all(isinstance(size, int) for size in spatial):
             raise ShapeError(f"needs axes of known size behind the first two, not {show(spatial)}")
         self.kernel = list(kernel_shape)
@@ -69,12 +69,12 @@ class Frame:
         self.pads = pads or [[0, 0]] * rank
         self.sizes = [size for size in spatial if isinstance(size, int)]
         extents = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
-        padded = [before + size + after for size, (before, after) in zip(self.sizes, self.pads, strict=True)]
-        if any(extent > size for extent, size in zip(extents, padded, strict=True)):
+        spans = [before + size + after for size, (before, after) in zip(self.sizes, self.pads, strict=True)]
+        if any(extent > size for extent, size in zip(extents, spans, strict=True)):
             raise ShapeError(f"needs a window no larger than what it moves over: it is {show(extents)}, over "
-                             f"{show(padded)}")
+                             f"{show(spans)}")
         self.windows = [(size - extent) // stride + 1
-                        for size, extent, stride in zip(padded, extents, self.strides, strict=True)]
+                        for size, extent, stride in zip(spans, extents, self.strides, strict=True)]
 
     def empty_window(self) -> str | None:
         """A window none of whose elements stands over x, in words; None where there is none.
@@ -109,7 +109,7 @@ def need_images(name: str, x: ArrayType) -> None:
         raise ShapeError(f"needs batch, channels and at least one more axis; {name} is {show(x.shape)}")
 
 
-def _unfolded(x: ArrayType, *, fill: str = "zero", **window: Any) -> ArrayType:
+def _unfold_type(x: ArrayType, *, fill: str = "zero", **window: Any) -> ArrayType:
     need_images("x", x)
     frame = Frame(x.shape[2:], **window)
     return ArrayType((*x.shape[:2], *frame.kernel, *frame.windows), x.dtype)
@@ -123,10 +123,10 @@ def unfold(xp: Any, x: Any, *, fill: str = "zero", **window: Any) -> Any:
     return xp.reshape(parts, (*x.shape[:2], *frame.kernel, *frame.windows))
 
 
-def _folded(x: ArrayType, like: ArrayType, **window: Any) -> ArrayType:
-    expected = _unfolded(like, **window).shape
-    if x.shape != expected:
-        raise ShapeError(f"needs x of shape {show(expected)}, the windows over like {show(like.shape)}; "
+def _fold_type(x: ArrayType, like: ArrayType, **window: Any) -> ArrayType:
+    shape = _unfold_type(like, **window).shape
+    if x.shape != shape:
+        raise ShapeError(f"needs x of shape {show(shape)}, the windows over like {show(like.shape)}; "
                          f"x is {show(x.shape)}")
     return ArrayType(like.shape, x.dtype)
 
@@ -302,11 +302,11 @@ def spatial(x: Any) -> list[int]:
 
 CONVOLUTION = family({
     "unfold": Gate("windows of x", "The windows that slide over images: (batch, channels, window, positions).",
-                   ("x",), _unfolded, attributes=Filled, symbol="unfold",
+                   ("x",), _unfold_type, attributes=FilledWindow, symbol="unfold",
                    forward=unfold,
                    backward=(lambda op, g, out, x, *, fill, **window: op.fold(g, x, **window),)),
     "fold": Gate("Σ windows", "Windows added up where they stood over images in the shape of another operand.",
-                 ("x", "like"), _folded, attributes=Window, symbol="fold",
+                 ("x", "like"), _fold_type, attributes=Window, symbol="fold",
                  forward=lambda xp, x, like, **window: _fold_to(xp, x, Frame(like.shape[2:], **window)),
                  backward=(lambda op, g, out, x, like, **window: op.unfold(g, **window), None)),
     "conv": Gate("x ⋆ w + b", "The convolution of neural networks, of 1 to 3 dimensions or more; b may be left "
@@ -316,7 +316,7 @@ CONVOLUTION = family({
                  backward=(_conv_x, _conv_w, _bias)),
     "conv_transpose": Gate("x ⋆ᵀ w + b", "The adjoint of a convolution, which spreads every element over a window; b "
                                          "may be left out.",
-                           ("x", "w", "b"), _conv_transpose_type, optional=1, attributes=Transposed, symbol="convᵀ",
+                           ("x", "w", "b"), _conv_transpose_type, optional=1, attributes=Transposition, symbol="convᵀ",
                            reads=Reads.INPUTS,
                            forward=_conv_transpose,
                            backward=(_conv_transpose_x, _conv_transpose_w, _bias)),

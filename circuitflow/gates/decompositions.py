@@ -22,10 +22,10 @@ def _symmetric(library: Any, x: Any) -> Any:
 
 
 def _cholesky_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
-    transposed = op.matrix_transpose(out)
-    product = op.matmul(transposed, g)
+    transpose = op.matrix_transpose(out)
+    product = op.matmul(transpose, g)
     lower = (op.trilu(product, upper=False) + op.trilu(product, upper=False, k=-1)) / 2
-    middle = op.matrix_transpose(op.solve(transposed, op.matrix_transpose(op.solve(transposed, lower))))
+    middle = op.matrix_transpose(op.solve(transpose, op.matrix_transpose(op.solve(transpose, lower))))
     return _symmetric(op, middle)
 
 
@@ -37,8 +37,8 @@ def _signs(xp: Any, vectors: Any) -> Any:
     large = size >= 0.5 * xp.max(size, axis=-2, keepdims=True)
     first = xp.argmax(xp.asarray(large, dtype=xp.int8), axis=-2, keepdims=True)
     row = xp.reshape(xp.arange(vectors.shape[-2]), (-1, 1))
-    chosen = xp.sum(xp.where(row == first, vectors, 0.0), axis=-2, keepdims=True, dtype=vectors.dtype)
-    return xp.where(chosen < 0, xp.asarray(-1.0, dtype=vectors.dtype), xp.asarray(1.0, dtype=vectors.dtype))
+    components = xp.sum(xp.where(row == first, vectors, 0.0), axis=-2, keepdims=True, dtype=vectors.dtype)
+    return xp.where(components < 0, xp.asarray(-1.0, dtype=vectors.dtype), xp.asarray(1.0, dtype=vectors.dtype))
 
 
 def _eigh(xp: Any, x: Any) -> tuple[Any, Any]:
@@ -77,7 +77,7 @@ def _closeness(x: Any) -> Closeness:
     return Closeness(1e-14, 1e-8, 1e-6) if "float64" in str(x.dtype) else Closeness(4e-6, 3e-4, 1e-2)
 
 
-def _undefined(op: Any, x: Any, value: Any) -> Any:
+def _without_derivative(op: Any, x: Any, value: Any) -> Any:
     """A value, or a number, whose derivative is infinite or NaN; x is what the derivative is taken by."""
     nothing = op.zeros_like(x)
     return op.stop_gradient(value) + op.mul_div_no_nan(nothing + 1.0, x, nothing)
@@ -106,13 +106,13 @@ def _mixing(op: Any, values: Any, turning: Any, slopes: Any) -> Any:
     bounds = _closeness(values)
     first, second = op.unsqueeze(values, axis=-1), op.unsqueeze(values, axis=-2)
     gap, scale = second - first, op.unsqueeze(_length_of(op, values, -1), axis=-1)
-    equal, mirrored = abs(gap) <= bounds.equal * scale, op.matrix_transpose(turning)
-    across, along = (turning - mirrored) / 2, (turning + mirrored) / 2
+    equal, mirror = abs(gap) <= bounds.equal * scale, op.matrix_transpose(turning)
+    across, along = (turning - mirror) / 2, (turning + mirror) / 2
     width = _length_of(op, turning, -2)
     alike = bounds.alike * (width + op.matrix_transpose(width)) + bounds.equal * _length_of(op, turning, [-2, -1])
     symmetric = abs(across) <= alike
     if slopes is None:  # what depends on the vectors alone, and not on the choice of them, is constant
-        between, one_ratio, settled = op.zeros_like(along), symmetric, symmetric
+        between, one_ratio, is_known = op.zeros_like(along), symmetric, symmetric
     else:
         p, s = op.diagonal(turning), slopes
         p1, p2, s1, s2 = (op.unsqueeze(y, axis=axis) for y in (p, s) for axis in (-1, -2))
@@ -122,21 +122,21 @@ def _mixing(op: Any, values: Any, turning: Any, slopes: Any) -> Any:
         noise = bounds.equal * op.unsqueeze(_length_of(op, s, -1), axis=-1)
         one_ratio = symmetric & (misfit <= bounds.alike * size + noise)
         one_ratio = one_ratio & ((abs(p1) + abs(p2) >= alike) | (abs(along) <= alike))
-        between, settled = ratio * along, one_ratio & (size <= noise)
+        between, is_known = ratio * along, one_ratio & (size <= noise)
     special = equal | ((abs(gap) <= bounds.near * scale) & one_ratio)
-    between = op.where(settled, 0.0, _undefined(op, gap, op.where(one_ratio, between, math.nan)))
-    found = op.where(special, between, across / op.where(special, 1.0, gap))
+    between = op.where(is_known, 0.0, _without_derivative(op, gap, op.where(one_ratio, between, math.nan)))
+    elsewhere = op.where(special, between, across / op.where(special, 1.0, gap))
     slopes = op.zeros_like(values) if slopes is None else slopes
-    return op.where(_on_diagonal_of(op, values, gap), op.unsqueeze(slopes, axis=-1), found)
+    return op.where(_on_diagonal_of(op, values, gap), op.unsqueeze(slopes, axis=-1), elsewhere)
 
 
 def _eigh_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
     (values, vectors), (g_values, g_vectors) = out, g
-    transposed = op.matrix_transpose(vectors)
+    transpose = op.matrix_transpose(vectors)
     if g_vectors is None:
-        return op.matmul(vectors * op.unsqueeze(g_values, axis=-2), transposed)
-    inner = _mixing(op, values, op.matmul(transposed, g_vectors), g_values)
-    return _symmetric(op, op.matmul(op.matmul(vectors, inner), transposed))
+        return op.matmul(vectors * op.unsqueeze(g_values, axis=-2), transpose)
+    inner = _mixing(op, values, op.matmul(transpose, g_vectors), g_values)
+    return _symmetric(op, op.matmul(op.matmul(vectors, inner), transpose))
 
 
 def _qr_type(x: ArrayType) -> tuple[ArrayType, ArrayType]:
@@ -161,8 +161,8 @@ def _qr_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
 def _tall_qr(op: Any, q: Any, r: Any, g_q: Any, g_r: Any) -> Any:
     m = op.matmul(r, op.matrix_transpose(g_r)) - op.matmul(op.matrix_transpose(g_q), q)
     lower = op.trilu(m, upper=False, k=-1)
-    mirrored = op.trilu(m, upper=False) + op.matrix_transpose(lower)
-    return op.matrix_transpose(op.solve(r, op.matrix_transpose(g_q + op.matmul(q, mirrored))))
+    mirror = op.trilu(m, upper=False) + op.matrix_transpose(lower)
+    return op.matrix_transpose(op.solve(r, op.matrix_transpose(g_q + op.matmul(q, mirror))))
 
 
 def _svd_type(x: ArrayType) -> tuple[ArrayType, ArrayType, ArrayType]:
@@ -187,20 +187,20 @@ def _svd_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
         """A quotient; where the length is 0, it is 0 if numerator and slope are, else they do not tell what it is."""
         none = length <= bounds.equal * scale
         quotient = numerator / op.where(none, 1.0, length)
-        settled = level & (abs(numerator) <= noise)
-        return op.where(none, op.where(settled, 0.0, _undefined(op, quotient, math.nan)), quotient)
+        is_known = level & (abs(numerator) <= noise)
+        return op.where(none, op.where(is_known, 0.0, _without_derivative(op, quotient, math.nan)), quotient)
 
-    turned, level = (left - right) / 2, op.unsqueeze(level, axis=-2)
+    half, level = (left - right) / 2, op.unsqueeze(level, axis=-2)
     both_level = (level & op.matrix_transpose(level)) | _on_diagonal_of(op, s, row + column)
-    inner = _mixing(op, s, left + right, g_s) + over(turned - op.matrix_transpose(turned), row + column, both_level)
-    sent = op.matmul(op.matmul(u, inner), vh)
+    inner = _mixing(op, s, left + right, g_s) + over(half - op.matrix_transpose(half), row + column, both_level)
+    inside = op.matmul(op.matmul(u, inner), vh)
     rows, columns = x.shape[-2:]
     if rows == columns:
-        return sent
+        return inside
     if rows > columns:
-        return sent + op.matmul(over(g_u - op.matmul(u, left), row, level), vh)
+        return inside + op.matmul(over(g_u - op.matmul(u, left), row, level), vh)
     outside = over(g_v - op.matmul(v, right), row, level)
-    return sent + op.matmul(u, op.matrix_transpose(outside))
+    return inside + op.matmul(u, op.matrix_transpose(outside))
 
 
 DECOMPOSITIONS = family({

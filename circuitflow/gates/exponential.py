@@ -15,7 +15,7 @@ from circuitflow.gates.special import LIBRARIES, special
 TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 
-class Order(Attributes):
+class DerivativeOrder(Attributes):
     n: int = Field(ge=0, description="order of the derivative of the digamma function")
 
 
@@ -97,7 +97,7 @@ EXPONENTIAL = family({
                    forward=_lgamma,
                    backward=(lambda op, g, out, x: op.mul_no_nan(g, op.polygamma(x, n=0)),)),
     "polygamma": Gate("ψ⁽ⁿ⁾(x)", "The derivatives of the logarithm of the gamma function; n = 0 is the first.",
-                      ("x",), lambda x, *, n: floating(x), attributes=Order, symbol="ψ", reads=Reads.INPUTS,
+                      ("x",), lambda x, *, n: floating(x), attributes=DerivativeOrder, symbol="ψ", reads=Reads.INPUTS,
                       forward=_polygamma,
                       backward=(lambda op, g, out, x, *, n: op.mul_no_nan(g, op.polygamma(x, n=n + 1)),)),
 }, {

@@ -3,7 +3,7 @@
 A backward rule multiplies by a length and divides by it again, as in the gradient of the square of a norm. Written
 without the length, that gradient is smooth where the length is 0, so its own derivatives are right there.
 
-The facet `divided` of a gate's row divides what the gate gives: `divided(op, record, factor, quotient)` gives a
+The facet `division` of a gate's row divides what the gate gives: `division(op, record, factor, quotient)` gives a
 function that writes the quotient, or None where the factor is not found. `quotient(x, factor)` does so for an operand.
 """
 
@@ -24,7 +24,7 @@ _Rule = Callable[[Any, Any, Any, _Quotient], _Writes | None]
 def divide_out(op: Any, product: Any, factor: Any) -> Any:
     """What times the factor is the product, or None where the factor is not found in it; then nothing is written."""
     budget, source = iter(range(_NODES)), factor
-    while _rule(op, source.record) is rearranged:
+    while _rule(op, source.record) is of_rearrangement:
         source = source.record.operands[0]
 
     def quotient(x: Any, factor: Any) -> _Writes | None:
@@ -42,7 +42,7 @@ def divide_out(op: Any, product: Any, factor: Any) -> Any:
 
 def _rule(op: Any, record: Any) -> _Rule | None:
     row = op.gates.get(record.gate)
-    return None if row is None else row.facets.divided
+    return None if row is None else row.facets.division
 
 
 def proportional(count: int | None) -> _Rule:
@@ -50,7 +50,7 @@ def proportional(count: int | None) -> _Rule:
     return functools.partial(_in_one, count=count)
 
 
-def rearranged(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
+def of_rearrangement(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
     """The elements of the first operand in another arrangement; that of a factor must be the same."""
     if factor.shape:
         if record.gate != factor.record.gate or record.attributes != factor.record.attributes:
@@ -59,7 +59,7 @@ def rearranged(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Write
     return _in_one(op, record, factor, quotient, count=1)
 
 
-def added_up(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
+def of_sum(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
     """Sums or means of elements of the first operand."""
     return None if factor.shape else _in_one(op, record, factor, quotient, count=1)
 
@@ -70,14 +70,14 @@ def additive(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes 
     return None if None in parts else lambda: _with_operands(op, record, *(part() for part in parts if part))
 
 
-def squared(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
+def of_square(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
     """The square of the operand."""
     (x,) = record.operands.values()
     part = quotient(x, factor)
     return None if part is None else lambda: x * part()
 
 
-def raised(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
+def of_power(op: Any, record: Any, factor: Any, quotient: _Quotient) -> _Writes | None:
     """The first operand to the power of the second, if that is a number from 1 on."""
     x, exponent = record.operands.values()
     part = quotient(x, factor) if exponent.fill >= 1 else None

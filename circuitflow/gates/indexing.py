@@ -9,27 +9,27 @@ from typing import Any, Literal
 from pydantic import Field
 
 from circuitflow.document.base import DType
-from circuitflow.gates.integers import from_front, positions
+from circuitflow.gates.integers import from_front, valid_positions
 from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, need_indices, promote, show
 from circuitflow.gates.special import need_in_range
-from circuitflow.gates.sums import added_at
+from circuitflow.gates.sums import add_at
 
 
-class Along(Attributes):
+class IndexAxis(Attributes):
     axis: int = Field(0, description="the axis that indices count along; negative indices count from its end")
 
 
-class Reduction(Attributes):
+class ScatterReduction(Attributes):
     reduction: Literal["none", "add"] = Field(
         "none", description="none: updates replace what is there; add: they are added to it")
 
 
-class Scatter(Reduction, Along):
+class Scatter(ScatterReduction, IndexAxis):
     """The axis that indices count along, and what becomes of the elements there."""
 
 
-class Order(Attributes):
+class SortOrder(Attributes):
     axis: int = Field(-1, description="the axis to sort along; the last by default")
     descending: bool = Field(False, description="the largest first")
 
@@ -45,30 +45,28 @@ class Depth(Attributes):
     dtype: DType = Field("float64", description="dtype of the result")
 
 
-def _gathered(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
+def _gather_type(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
     at = axis_of(axis, len(x.shape))
     need_indices(indices)
     return ArrayType((*x.shape[:at], *indices.shape, *x.shape[at + 1 :]), x.dtype)
 
 
-def _scattered(x: ArrayType, indices: ArrayType, updates: ArrayType, *, axis: int) -> ArrayType:
-    return _updated(x, updates, lambda: _gathered(x, indices, axis=axis), "{}, one slice of x for every index")
+def _scatter_type(part: Callable[..., ArrayType], what: str) -> Callable[..., ArrayType]:
+    """The shape rule of x with updates of the type of a part of x; `what` says in the error which shape that is."""
+    def rule(x: ArrayType, indices: ArrayType, updates: ArrayType, *, reduction: str = "add", **axis: int) -> ArrayType:
+        need_float("x", x)
+        need_float("updates", updates)
+        shape = part(x, indices, **axis).shape
+        if updates.shape != shape:
+            raise ShapeError(f"needs updates of {what.format(show(shape))}; updates is {show(updates.shape)}")
+        return ArrayType(x.shape, promote(x.dtype, updates.dtype))
 
-
-def _updated(x: ArrayType, updates: ArrayType, expected: Callable[[], ArrayType], what: str) -> ArrayType:
-    """X with updates, which must have the expected shape; `what` names it in the error."""
-    need_float("x", x)
-    need_float("updates", updates)
-    shape = expected().shape
-    if updates.shape != shape:
-        what = what.replace("{}", f"shape {show(shape)}")
-        raise ShapeError(f"needs updates of {what}; updates is {show(updates.shape)}")
-    return ArrayType(x.shape, promote(x.dtype, updates.dtype))
+    return rule
 
 
 def _from_front(xp: Any, indices: Any, size: int, axis: int) -> Any:
     """Indices in one row, counted from the front."""
-    return positions(xp, xp.reshape(indices, (-1,) if indices.ndim else (1,)), size, axis)
+    return valid_positions(xp, xp.reshape(indices, (-1,) if indices.ndim else (1,)), size, axis)
 
 
 def _gather(xp: Any, x: Any, indices: Any, *, axis: int) -> Any:
@@ -81,10 +79,10 @@ def _scatter_add(xp: Any, x: Any, indices: Any, updates: Any, *, axis: int) -> A
     axis %= x.ndim
     row = _from_front(xp, indices, x.shape[axis], axis)
     updates = xp.reshape(updates, (*x.shape[:axis], row.shape[0], *x.shape[axis + 1 :]))
-    return added_at(xp, x, axis, row, updates)
+    return add_at(xp, x, axis, row, updates)
 
 
-def _elements(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
+def _gather_elements_type(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
     """One element for every index: the shape of the indices, no larger than x along the other axes."""
     at = axis_of(axis, len(x.shape))
     need_indices(indices)
@@ -93,12 +91,6 @@ def _elements(x: ArrayType, indices: ArrayType, *, axis: int) -> ArrayType:
         raise ShapeError(f"needs indices of the shape of x {show(x.shape)} but along axis {axis}; "
                          f"indices is {show(indices.shape)}")
     return ArrayType(indices.shape, x.dtype)
-
-
-def _scattered_elements(x: ArrayType, indices: ArrayType, updates: ArrayType, *, axis: int,
-                        reduction: str) -> ArrayType:
-    what = f"the shape of indices {show(indices.shape)}"
-    return _updated(x, updates, lambda: _elements(x, indices, axis=axis), what)
 
 
 def _places(xp: Any, x: Any, indices: Any, axis: int) -> Any:
@@ -122,7 +114,7 @@ def _gather_elements(xp: Any, x: Any, indices: Any, *, axis: int) -> Any:
 def _scatter_elements(xp: Any, x: Any, indices: Any, updates: Any, *, axis: int, reduction: str) -> Any:
     places, flat = _places(xp, x, indices, axis % x.ndim), xp.reshape(x, (-1,))
     if reduction == "none":
-        flat = _emptied(xp, flat, places, xp.reshape(indices, (-1,)), "index {}")
+        flat = _clear(xp, flat, places, xp.reshape(indices, (-1,)), "index {}")
     return xp.reshape(_scatter_add(xp, flat, places, xp.reshape(updates, (-1,)), axis=0), x.shape)
 
 
@@ -134,27 +126,23 @@ def _scatter_elements_x(op: Any, g: Any, out: Any, x: Any, indices: Any, updates
     return op.scatter_elements(g, indices, op.zeros_like(updates), axis=axis, reduction="none")
 
 
-def _emptied(xp: Any, flat: Any, places: Any, shown: Any, name: str) -> Any:
+def _clear(xp: Any, flat: Any, places: Any, names: Any, name: str) -> Any:
     """Zeros at some positions along the first axis, the rest as it is; one that repeats is refused by its name."""
     hits = _scatter_add(xp, xp.zeros(flat.shape[:1], dtype=xp.float32), places,
                         xp.ones(places.shape, dtype=xp.float32), axis=0)
-    need_in_range(xp, xp.take(hits, places, axis=0) > 1, shown,
+    need_in_range(xp, xp.take(hits, places, axis=0) > 1, names,
                   f"{name} repeats, so it is not said which update stays; leave one, or add them (reduction: add)",
                   ValueError)
     return xp.where(xp.reshape(hits, (-1,) + (1,) * (flat.ndim - 1)) > 0, 0.0, flat)
 
 
-def _gathered_nd(x: ArrayType, indices: ArrayType) -> ArrayType:
+def _gather_nd_type(x: ArrayType, indices: ArrayType) -> ArrayType:
     need_indices(indices)
     depth = indices.shape[-1] if indices.shape else None
     if not isinstance(depth, int) or depth > len(x.shape):
         raise ShapeError(f"needs indices whose last axis holds at most {len(x.shape)} positions, one for each of the "
                          f"first axes of x {show(x.shape)}; indices is {show(indices.shape)}")
     return ArrayType((*indices.shape[:-1], *x.shape[depth:]), x.dtype)
-
-
-def _scattered_nd(x: ArrayType, indices: ArrayType, updates: ArrayType, *, reduction: str) -> ArrayType:
-    return _updated(x, updates, lambda: _gathered_nd(x, indices), "{}, a slice of x for every index")
 
 
 def _rows(xp: Any, x: Any, indices: Any) -> tuple[Any, Any]:
@@ -176,11 +164,11 @@ def _scatter_nd(xp: Any, x: Any, indices: Any, updates: Any, *, reduction: str) 
     flat, places = _rows(xp, x, indices)
     updates = xp.reshape(updates, (places.shape[0], *flat.shape[1:]))
     if reduction == "none":
-        flat = _emptied(xp, flat, places, places, "index {} of the flattened axes")
+        flat = _clear(xp, flat, places, places, "index {} of the flattened axes")
     return xp.reshape(_scatter_add(xp, flat, places, updates, axis=0), x.shape)
 
 
-def _best(x: ArrayType, *, k: int, axis: int, largest: bool) -> tuple[ArrayType, ArrayType]:
+def _top_k_type(x: ArrayType, *, k: int, axis: int, largest: bool) -> tuple[ArrayType, ArrayType]:
     need_float("x", x)
     at = axis_of(axis, len(x.shape))
     size = x.shape[at]
@@ -196,7 +184,7 @@ def _top_k(xp: Any, x: Any, *, k: int, axis: int, largest: bool) -> tuple[Any, A
     return _gather_elements(xp, x, order, axis=axis), order
 
 
-def _ordered(x: ArrayType, *, axis: int, descending: bool) -> ArrayType:
+def _sort_type(x: ArrayType, *, axis: int, descending: bool) -> ArrayType:
     need_float("x", x)
     axis_of(axis, len(x.shape))
     return x
@@ -223,27 +211,30 @@ def _one_hot(xp: Any, indices: Any, *, depth: int, dtype: str) -> Any:
 
 INDEXING = family({
     "gather": Gate("x[indices]", "Slices of x along an axis, by index.",
-                   ("x", "indices"), _gathered, attributes=Along, symbol="gather", reads=Reads.INPUTS,
+                   ("x", "indices"), _gather_type, attributes=IndexAxis, symbol="gather", reads=Reads.INPUTS,
                    forward=_gather,
                    backward=(lambda op, g, out, x, indices, *, axis:
                              op.scatter_add(op.zeros_like(x), indices, g, axis=axis), None)),
     "scatter_add": Gate("x + Σ updates", "x with slices added along an axis, by index; repeated indices add up.",
-                        ("x", "indices", "updates"), _scattered, attributes=Along, symbol="scatter",
-                        reads=Reads.INPUTS,
+                        ("x", "indices", "updates"),
+                        _scatter_type(_gather_type, "shape {}, one slice of x for every index"),
+                        attributes=IndexAxis, symbol="scatter", reads=Reads.INPUTS,
                         forward=_scatter_add,
                         backward=(lambda op, g, out, x, indices, updates, *, axis: g,
                                   None,
                                   lambda op, g, out, x, indices, updates, *, axis: op.gather(g, indices, axis=axis))),
     "gather_elements": Gate("x[…, indices[…], …]", "An element of x for every index along an axis.",
-                            ("x", "indices"), _elements, attributes=Along, symbol="gather", reads=Reads.INPUTS,
+                            ("x", "indices"), _gather_elements_type, attributes=IndexAxis, symbol="gather",
+                            reads=Reads.INPUTS,
                             forward=_gather_elements,
                             backward=(lambda op, g, out, x, indices, *, axis: op.scatter_elements(
                                 op.zeros_like(x), indices, g, axis=axis, reduction="add"), None)),
     "scatter_elements": Gate("x with updates at indices",
                              "x with elements replaced, or added to, along an axis. Indices that are replaced must not "
                              "repeat.",
-                             ("x", "indices", "updates"), _scattered_elements, attributes=Scatter, symbol="scatter",
-                             reads=Reads.INPUTS,
+                             ("x", "indices", "updates"),
+                             _scatter_type(_gather_elements_type, "the shape of indices {}"),
+                             attributes=Scatter, symbol="scatter", reads=Reads.INPUTS,
                              forward=_scatter_elements,
                              backward=(_scatter_elements_x,
                                        None,
@@ -251,32 +242,34 @@ INDEXING = family({
                                        op.gather_elements(g, indices, axis=axis))),
     "gather_nd": Gate("x[indices[0], indices[1], …]",
                       "Slices of x by position along several of its first axes, held by the last axis of the indices.",
-                      ("x", "indices"), _gathered_nd, symbol="gather", reads=Reads.INPUTS,
+                      ("x", "indices"), _gather_nd_type, symbol="gather", reads=Reads.INPUTS,
                       forward=_gather_nd,
                       backward=(lambda op, g, out, x, indices: op.scatter_nd(
                           op.zeros_like(x), indices, g, reduction="add"), None)),
     "scatter_nd": Gate("x with updates at indices",
                        "x with slices replaced, or added to, by position along several of its first axes. Indices that "
                        "are replaced must not repeat.",
-                       ("x", "indices", "updates"), _scattered_nd, attributes=Reduction, symbol="scatter",
-                       reads=Reads.INPUTS,
+                       ("x", "indices", "updates"),
+                       _scatter_type(_gather_nd_type, "shape {}, a slice of x for every index"),
+                       attributes=ScatterReduction, symbol="scatter", reads=Reads.INPUTS,
                        forward=_scatter_nd,
                        backward=(lambda op, g, out, x, indices, updates, *, reduction:
                                  g if reduction == "add" else op.scatter_nd(g, indices, op.zeros_like(updates)),
                                  None,
                                  lambda op, g, out, x, indices, updates, *, reduction: op.gather_nd(g, indices))),
     "top_k": Gate("the k largest of x", "The largest along an axis, in order, and where they stand.",
-                  ("x",), _best, attributes=Largest, outputs=("values", "indices"), symbol="top", reads=Reads.OUTPUT,
+                  ("x",), _top_k_type, attributes=Largest, outputs=("values", "indices"), symbol="top",
+                  reads=Reads.OUTPUT,
                   forward=_top_k,
                   backward=(lambda op, g, out, x, *, k, axis, largest: op.scatter_elements(
                       op.zeros_like(x), out[1], g[0], axis=axis, reduction="add"),)),
     "arg_sort": Gate("order of x", "The indices that sort x along an axis; equal elements keep their order.",
-                     ("x",), lambda x, **order: ArrayType(_ordered(x, **order).shape, "int64"), attributes=Order,
+                     ("x",), lambda x, **order: ArrayType(_sort_type(x, **order).shape, "int64"), attributes=SortOrder,
                      symbol="argsort",
                      forward=_arg_sort,
                      backward=(None,)),
     "sort": Gate("x in order", "The elements in order along an axis; the gradient goes back to where each came from.",
-                 ("x",), _ordered, attributes=Order, symbol="sort", reads=Reads.INPUTS,
+                 ("x",), _sort_type, attributes=SortOrder, symbol="sort", reads=Reads.INPUTS,
                  forward=lambda xp, x, **order: _gather_elements(xp, x, _arg_sort(xp, x, **order), axis=order["axis"]),
                  backward=(_sort_backward,)),
     "one_hot": Gate("[i = 0], [i = 1], …",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import builtins
 import functools
 import itertools
-from collections.abc import Callable
 from typing import Any
 
+from circuitflow.gates.record import Rule
 from circuitflow.gates.special import need_in_range
-
-Rule = Callable[..., Any]
 
 _DIGITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
 """How many bits of an integer a float keeps."""
@@ -46,8 +44,8 @@ def _exact(rule: Rule, xp: Any, *xs: Any, **attributes: Any) -> Any:
     out = rule(xp, *(xp.asarray(x, dtype=dtype) for x in xs), **attributes)
     near = rule(xp, *(xp.asarray(x, dtype=xp.float64) for x in xs), **attributes)
     least, end = limits(name_of(dtype))
-    lost = xp.abs(near - xp.asarray(out, dtype=xp.float64)) > (end - least) / 4
-    need_in_range(xp, lost, near, "{:.17g} " + _misfit(name_of(dtype), "the operands"), OverflowError)
+    is_lost = xp.abs(near - xp.asarray(out, dtype=xp.float64)) > (end - least) / 4
+    need_in_range(xp, is_lost, near, "{:.17g} " + _misfit(name_of(dtype), "the operands"), OverflowError)
     return out
 
 
@@ -79,8 +77,8 @@ def _divisible(rule: Rule, xp: Any, x: Any, y: Any) -> Any:
     need_in_range(xp, zero, y, "division by {}; give it another divisor, also where the result is not used",
                   ZeroDivisionError)
     # Processors fail for the least number and -1, and libraries for a 0 that is refused later.
-    signed = not name_of(y.dtype).startswith("u")
-    return rule(xp, x, xp.where(zero | (y == -1) if signed else zero, xp.ones_like(y), y))
+    is_signed = not name_of(y.dtype).startswith("u")
+    return rule(xp, x, xp.where(zero | (y == -1) if is_signed else zero, xp.ones_like(y), y))
 
 
 def cast(xp: Any, x: Any, new: str) -> Any:
@@ -101,14 +99,14 @@ def cast(xp: Any, x: Any, new: str) -> Any:
     out, (least, end) = xp.asarray(x, dtype=dtype), limits(old)
     if new not in _DIGITS:
         if limits(new)[0] > least or limits(new)[1] < end:
-            lost = (xp.asarray(out, dtype=x.dtype) != x) | ((out < 0) != (x < 0))
-            need_in_range(xp, lost, x, "{} " + _misfit(new, "it"), OverflowError)
+            is_lost = (xp.asarray(out, dtype=x.dtype) != x) | ((out < 0) != (x < 0))
+            need_in_range(xp, is_lost, x, "{} " + _misfit(new, "it"), OverflowError)
     elif end > 2 ** _DIGITS[new]:
         near = xp.asarray(out, dtype=xp.float64)  # what leaves the range does not fit back into it
-        lost = (xp.asarray(out, dtype=x.dtype) != x) | (near >= float(end)) | (near < float(least))
+        is_lost = (xp.asarray(out, dtype=x.dtype) != x) | (near >= float(end)) | (near < float(least))
         remedy = ("keep it an integer" if new == "float64" else
                   f"cast it to float64, where it is exact, and that to {new}, which rounds it")
-        need_in_range(xp, lost, x, f"{{}} is no {new} exactly; {remedy}", OverflowError)
+        need_in_range(xp, is_lost, x, f"{{}} is no {new} exactly; {remedy}", OverflowError)
     return out
 
 
@@ -117,19 +115,19 @@ def cast_like(xp: Any, x: Any, like: Any) -> Any:
     return xp.asarray(x, dtype=like.dtype) if is_plain(x.dtype, like.dtype) else cast(xp, x, name_of(like.dtype))
 
 
-def positions(xp: Any, indices: Any, size: int, axis: int) -> Any:
+def valid_positions(xp: Any, indices: Any, size: int, axis: int) -> Any:
     """Indices along an axis of a size, as positions from the front."""
-    found = from_front(xp, indices, size)
-    need_in_range(xp, (found < 0) | (found >= size), indices,
+    places = from_front(xp, indices, size)
+    need_in_range(xp, (places < 0) | (places >= size), indices,
                   f"index {{}} is out of range for axis {axis} of size {size}")
-    return found
+    return places
 
 
 def from_front(xp: Any, indices: Any, size: int) -> Any:
     """Indices as int64; negative ones count from the end. One that is out of range stays so."""
-    counted = xp.asarray(indices, dtype=xp.int64)
+    places = xp.asarray(indices, dtype=xp.int64)
     # Of unsigned numbers those alone are negative now that int64 does not hold.
-    return counted if name_of(indices.dtype).startswith("u") else xp.where(counted < 0, counted + size, counted)
+    return places if name_of(indices.dtype).startswith("u") else xp.where(places < 0, places + size, places)
 
 
 def _misfit(name: str, what: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.document.base import DType
-from circuitflow.gates.factors import rearranged
+from circuitflow.gates.factors import of_rearrangement
 from circuitflow.gates.integers import cast, cast_like
 from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, broadcast_shapes, count, divide, same, show
@@ -32,37 +32,33 @@ class NewType(Attributes):
         description="dtype of the result; bfloat16 where the array library has it")
 
 
-def _reshaped(x: ArrayType, *, shape: list[int]) -> ArrayType:
+def _reshape_type(x: ArrayType, *, shape: list[int]) -> ArrayType:
     total_size = count(x.shape)
-    known = math.prod(size for size in shape if size >= 0)
-    rest = divide(total_size, known) if shape.count(-1) == 1 else 1 if total_size == known else None
+    product = math.prod(size for size in shape if size >= 0)
+    rest = divide(total_size, product) if shape.count(-1) == 1 else 1 if total_size == product else None
     if rest is None or shape.count(-1) > 1:
         raise ShapeError(f"cannot turn shape {show(x.shape)}, {total_size} elements, into {show(shape)}")
     return ArrayType(tuple(rest if size == -1 else size for size in shape), x.dtype)
 
 
-def _reshaped_like(x: ArrayType, like: ArrayType) -> ArrayType:
+def _reshape_like_type(x: ArrayType, like: ArrayType) -> ArrayType:
     if count(x.shape) != count(like.shape):
         raise ShapeError(f"cannot turn shape {show(x.shape)} into {show(like.shape)}: the number of elements differs")
     return ArrayType(like.shape, x.dtype)
 
 
-def _expanded(x: ArrayType, *, shape: list[int]) -> ArrayType:
-    return ArrayType(broadcast_shapes(x.shape, tuple(shape)), x.dtype)
-
-
-def _expanded_like(x: ArrayType, like: ArrayType) -> ArrayType:
+def _expand_like_type(x: ArrayType, like: ArrayType) -> ArrayType:
     if broadcast_shapes(x.shape, like.shape) != like.shape:
         raise ShapeError(f"cannot broadcast x {show(x.shape)} to like {show(like.shape)}")
     return ArrayType(like.shape, x.dtype)
 
 
-def _unsqueezed(x: ArrayType, *, axis: int) -> ArrayType:
+def _unsqueeze_type(x: ArrayType, *, axis: int) -> ArrayType:
     at = axis_of(axis, len(x.shape) + 1)
     return ArrayType((*x.shape[:at], 1, *x.shape[at:]), x.dtype)
 
 
-def _squeezed(x: ArrayType, *, axis: int) -> ArrayType:
+def _squeeze_type(x: ArrayType, *, axis: int) -> ArrayType:
     at = axis_of(axis, len(x.shape))
     if x.shape[at] != 1:
         raise ShapeError(f"needs size 1 along axis {axis} of {show(x.shape)}, not {x.shape[at]}")
@@ -82,7 +78,7 @@ def _cast_to(xp: Any, x: Any, *, dtype: str) -> Any:
     return cast(xp, x, dtype)
 
 
-def _filled(fill: float) -> float:
+def _same_fill(fill: float) -> float:
     return fill
 
 
@@ -99,27 +95,28 @@ def _by_shape(gate: str) -> Any:
 
 SHAPES = family({
     "reshape": Gate("x", "The same elements in row-major order, in another shape.",
-                    ("x",), _reshaped, attributes=NewShape, symbol="reshape",
+                    ("x",), _reshape_type, attributes=NewShape, symbol="reshape",
                     forward=lambda xp, x, *, shape: xp.reshape(x, tuple(shape)),
                     backward=(lambda op, g, out, x, *, shape: op.reshape_like(g, x),),
-                    ).stating(Facets(keeps=True, fill=_filled, divided=rearranged, view=True)),
+                    ).stating(Facets(keeps=True, fill=_same_fill, division=of_rearrangement, view=True)),
     "reshape_like": Gate("x", "The same elements in row-major order, in the shape of another operand.",
-                         ("x", "like"), _reshaped_like, symbol="reshape",
+                         ("x", "like"), _reshape_like_type, symbol="reshape",
                          forward=lambda xp, x, like: xp.reshape(x, like.shape),
                          backward=(lambda op, g, out, x, like: op.reshape_like(g, x), None),
-                         ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_by_shape("reshape"),
-                                          divided=rearranged)),
+                         ).stating(Facets(keeps=True, reads_type=True, fill=_same_fill, equal=_by_shape("reshape"),
+                                          division=of_rearrangement)),
     "expand": Gate("x", "x broadcast with a shape.",
-                   ("x",), _expanded, attributes=Stretch, symbol="expand", broadcasts=True,
+                   ("x",), lambda x, *, shape: ArrayType(broadcast_shapes(x.shape, tuple(shape)), x.dtype),
+                   attributes=Stretch, symbol="expand", broadcasts=True,
                    forward=lambda xp, x, *, shape: xp.broadcast_to(x, broadcast_shapes(x.shape, tuple(shape))),
-                   backward=(lambda op, g, out, x, *, shape: g,)).stating(Facets(keeps=True, fill=_filled,
-                                                                                 divided=rearranged, view=True)),
+                   backward=(lambda op, g, out, x, *, shape: g,)).stating(Facets(keeps=True, fill=_same_fill,
+                                                                                 division=of_rearrangement, view=True)),
     "expand_like": Gate("x", "x broadcast to the shape of another operand.",
-                        ("x", "like"), _expanded_like, symbol="expand", broadcasts=True,
+                        ("x", "like"), _expand_like_type, symbol="expand", broadcasts=True,
                         forward=lambda xp, x, like: xp.broadcast_to(x, like.shape),
                         backward=(lambda op, g, out, x, like: g, None),
-                        ).stating(Facets(keeps=True, reads_type=True, fill=_filled, equal=_by_shape("expand"),
-                                         divided=rearranged)),
+                        ).stating(Facets(keeps=True, reads_type=True, fill=_same_fill, equal=_by_shape("expand"),
+                                         division=of_rearrangement)),
 }, {
     "reshape": Note("{g} in the shape of {x}", onnx="Reshape", numpy="reshape", also="view ravel unflatten newshape",
                     words="sends its gradient back in the old shape", example={"shape": [2, 2]}),
@@ -131,15 +128,15 @@ SHAPES = family({
 
 TYPES = family({
     "unsqueeze": Gate("x", "x with a new axis of size 1.",
-                      ("x",), _unsqueezed, attributes=OneAxis, symbol="unsqueeze",
+                      ("x",), _unsqueeze_type, attributes=OneAxis, symbol="unsqueeze",
                       forward=lambda xp, x, *, axis: xp.expand_dims(x, axis=axis),
                       backward=(lambda op, g, out, x, *, axis: op.squeeze(g, axis=axis),),
-                      ).stating(Facets(fill=_filled, divided=rearranged, view=True)),
+                      ).stating(Facets(fill=_same_fill, division=of_rearrangement, view=True)),
     "squeeze": Gate("x", "x without an axis of size 1.",
-                    ("x",), _squeezed, attributes=OneAxis, symbol="squeeze",
+                    ("x",), _squeeze_type, attributes=OneAxis, symbol="squeeze",
                     forward=lambda xp, x, *, axis: xp.squeeze(x, axis=axis),
                     backward=(lambda op, g, out, x, *, axis: op.unsqueeze(g, axis=axis),),
-                    ).stating(Facets(fill=_filled, divided=rearranged, view=True)),
+                    ).stating(Facets(fill=_same_fill, division=of_rearrangement, view=True)),
     "cast": Gate("x", "x in another dtype.",
                  ("x",), lambda x, *, dtype: ArrayType(x.shape, dtype), attributes=NewType, symbol="cast",
                  forward=_cast_to,
@@ -151,7 +148,7 @@ TYPES = family({
                       forward=cast_like,
                       backward=(lambda op, g, out, x, like: op.cast_like(g, x), None),
                       ).stating(Facets(equal=lambda op, type_, x, like: op.cast(x, dtype=type_.dtype),
-                                       divided=rearranged)),
+                                       division=of_rearrangement)),
     "zeros_like": Gate("0", "Zeros in the shape and dtype of x.",
                        ("x",), same, symbol="0",
                        forward=lambda xp, x: xp.zeros_like(x),

@@ -10,7 +10,7 @@ from circuitflow.gates.record import Facets, Gate, Note, Reads, family
 from circuitflow.gates.shapes import ArrayType, broadcast_shapes, elementwise, floating, need_bool, promote
 
 
-def _compared(x: ArrayType, y: ArrayType) -> ArrayType:
+def _comparison_type(x: ArrayType, y: ArrayType) -> ArrayType:
     return ArrayType(elementwise(x, y).shape, "bool")
 
 
@@ -25,7 +25,7 @@ def _logical(*types: ArrayType) -> ArrayType:
     return ArrayType(broadcast_shapes(*(x.shape for x in types)), "bool")
 
 
-def _tested(x: ArrayType) -> ArrayType:
+def _test_type(x: ArrayType) -> ArrayType:
     return ArrayType(floating(x).shape, "bool")
 
 
@@ -49,12 +49,12 @@ def _of_two(formula: str, summary: str, shape: Callable[..., ArrayType], symbol:
 
 LOGIC = family({
     "equal": _of_two("x = y", "Whether two numbers are equal.", _equal, "=", operator.eq),
-    "equal_nan": _of_two("x = y, or both NaN", "Whether two numbers are equal, NaN being equal to NaN.", _compared, "=",
-                         lambda x, y: (x == y) | ((x != x) & (y != y))),
-    "less": _of_two("x < y", "Whether x is less than y.", _compared, "<", operator.lt),
-    "less_or_equal": _of_two("x ≤ y", "Whether x is at most y.", _compared, "≤", operator.le),
-    "greater": _of_two("x > y", "Whether x is greater than y.", _compared, ">", operator.gt),
-    "greater_or_equal": _of_two("x ≥ y", "Whether x is at least y.", _compared, "≥", operator.ge),
+    "equal_nan": _of_two("x = y, or both NaN", "Whether two numbers are equal, NaN being equal to NaN.",
+                         _comparison_type, "=", lambda x, y: (x == y) | ((x != x) & (y != y))),
+    "less": _of_two("x < y", "Whether x is less than y.", _comparison_type, "<", operator.lt),
+    "less_or_equal": _of_two("x ≤ y", "Whether x is at most y.", _comparison_type, "≤", operator.le),
+    "greater": _of_two("x > y", "Whether x is greater than y.", _comparison_type, ">", operator.gt),
+    "greater_or_equal": _of_two("x ≥ y", "Whether x is at least y.", _comparison_type, "≥", operator.ge),
     "and": _of_two("x ∧ y", "Whether both are true.", _logical, "∧", operator.and_),
     "or": _of_two("x ∨ y", "Whether at least one is true.", _logical, "∨", operator.or_),
     "xor": _of_two("x ⊻ y", "Whether exactly one is true.", _logical, "⊻", operator.xor),
@@ -63,11 +63,11 @@ LOGIC = family({
                 forward=lambda xp, x: ~x,
                 backward=(None,)),
     "is_nan": Gate("x ≠ x", "Whether x is not a number.",
-                   ("x",), _tested, symbol="NaN?",
+                   ("x",), _test_type, symbol="NaN?",
                    forward=lambda xp, x: xp.isnan(x),
                    backward=(None,)),
     "is_inf": Gate("|x| = ∞", "Whether x is infinite.",
-                   ("x",), _tested, symbol="∞?",
+                   ("x",), _test_type, symbol="∞?",
                    forward=lambda xp, x: xp.isinf(x),
                    backward=(None,)),
     "where": Gate("x if condition else y", "x where the condition holds, else y; the gradient is routed there.",

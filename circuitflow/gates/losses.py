@@ -14,23 +14,23 @@ from circuitflow.gates.special import need_in_range
 from circuitflow.gates.sums import average, total
 
 
-class Reduction(Attributes):
+class LossReduction(Attributes):
     reduction: Literal["mean", "sum", "none"] = Field("mean", description="what becomes of the losses of the elements")
 
 
-class Ignored(Attributes):
+class IgnoredLabel(Attributes):
     ignore_index: int | None = Field(None, description="a label whose places count for nothing; none by default")
 
 
-class OfLabels(Ignored, Reduction):
+class OfLabels(IgnoredLabel, LossReduction):
     """What becomes of the losses, and which labels have none."""
 
 
-class Logits(Reduction):
+class Logits(LossReduction):
     logits: bool = Field(False, description="the prediction is what the logistic function makes a probability of")
 
 
-class Delta(Reduction):
+class Delta(LossReduction):
     delta: float = Field(1.0, gt=0, description="where the loss turns from quadratic to linear")
 
 
@@ -51,16 +51,16 @@ def _labels_type(x: ArrayType, labels: ArrayType, *, reduction: str, **_: Any) -
     return ArrayType(labels.shape if reduction == "none" else (), x.dtype)
 
 
-def _indicated(x: ArrayType, labels: ArrayType, **_: Any) -> ArrayType:
+def _indicator_type(x: ArrayType, labels: ArrayType, **_: Any) -> ArrayType:
     _labels_type(x, labels, reduction="none")
     return x
 
 
-def _reduced(xp: Any, losses: Any, reduction: str, counted: Any = None) -> Any:
+def _reduce(xp: Any, losses: Any, reduction: str, size: Any = None) -> Any:
     if reduction == "none":
         return losses
-    reduced = total if reduction == "sum" else functools.partial(average, size=counted)
-    return reduced(xp, losses, axis=tuple(range(losses.ndim)))
+    reduce = total if reduction == "sum" else functools.partial(average, size=size)
+    return reduce(xp, losses, axis=tuple(range(losses.ndim)))
 
 
 def _spread(op: Any, g: Any, x: Any, reduction: str) -> Any:
@@ -73,30 +73,30 @@ def _spread(op: Any, g: Any, x: Any, reduction: str) -> Any:
     return op.expand_like(g, x)
 
 
-def _chosen(xp: Any, labels: Any, classes: int, ignored: int | None, dtype: Any) -> Any:
+def _indicator(xp: Any, labels: Any, classes: int, ignore_index: int | None, dtype: Any) -> Any:
     """1 for the class of each label, 0 for all others and where a label is ignored: (batch, classes, …)."""
-    given, labels = labels, xp.asarray(labels, dtype=xp.int64)  # negative where int64 does not have the number
+    originals, labels = labels, xp.asarray(labels, dtype=xp.int64)  # negative where int64 does not have the number
     outside = (labels < 0) | (labels >= classes)
-    if ignored is not None:
-        outside = outside & (labels != ignored)
-    need_in_range(xp, outside, given, f"label {{}} is out of range for {classes} classes")
+    if ignore_index is not None:
+        outside = outside & (labels != ignore_index)
+    need_in_range(xp, outside, originals, f"label {{}} is out of range for {classes} classes")
     place = xp.reshape(xp.arange(classes, dtype=xp.int64), (classes, *(1,) * (labels.ndim - 1)))
     hot = xp.expand_dims(labels, axis=1) == place
-    if ignored is not None:
-        hot = hot & (xp.expand_dims(labels, axis=1) != ignored)
+    if ignore_index is not None:
+        hot = hot & (xp.expand_dims(labels, axis=1) != ignore_index)
     return xp.asarray(hot, dtype=dtype)
 
 
-def _of_labels(xp: Any, losses: Any, labels: Any, reduction: str, ignored: int | None) -> Any:
+def _of_labels(xp: Any, losses: Any, labels: Any, reduction: str, ignore_index: int | None) -> Any:
     """What becomes of the losses of labels, those of ignored ones left out."""
-    if ignored is None:
-        return _reduced(xp, losses, reduction)
-    counts = labels != ignored
-    return _reduced(xp, xp.where(counts, losses, 0.0), reduction, xp.sum(xp.asarray(counts, dtype=xp.float64)))
+    if ignore_index is None:
+        return _reduce(xp, losses, reduction)
+    counts = labels != ignore_index
+    return _reduce(xp, xp.where(counts, losses, 0.0), reduction, xp.sum(xp.asarray(counts, dtype=xp.float64)))
 
 
 def _negative_log_likelihood(xp: Any, x: Any, labels: Any, *, reduction: str, ignore_index: int | None) -> Any:
-    hot = _chosen(xp, labels, x.shape[1], ignore_index, x.dtype)
+    hot = _indicator(xp, labels, x.shape[1], ignore_index, x.dtype)
     return _of_labels(xp, -_at_labels(xp, hot, x), labels, reduction, ignore_index)
 
 
@@ -106,14 +106,14 @@ def _at_labels(xp: Any, hot: Any, x: Any) -> Any:
 
 def _cross_entropy(xp: Any, x: Any, labels: Any, *, reduction: str, ignore_index: int | None) -> Any:
     """By ln Σ e^(x - x[label]), where the small powers of other classes keep their digits beside that of the label."""
-    hot = _chosen(xp, labels, x.shape[1], ignore_index, x.dtype)
-    chosen = _at_labels(xp, hot, x)
+    hot = _indicator(xp, labels, x.shape[1], ignore_index, x.dtype)
+    scores = _at_labels(xp, hot, x)
     if 0 in x.shape:
-        return _of_labels(xp, chosen, labels, reduction, ignore_index)
+        return _of_labels(xp, scores, labels, reduction, ignore_index)
     largest = xp.max(x, axis=1, keepdims=True)
     others = total(xp, xp.where(hot > 0, 0.0, powers(xp, x, largest)), axis=1)
     largest = xp.squeeze(largest, axis=1)
-    below = xp.where(chosen == largest, 0.0, chosen - largest)
+    below = xp.where(scores == largest, 0.0, scores - largest)
     return _of_labels(xp, xp.log1p(others + xp.expm1(below)) - below, labels, reduction, ignore_index)
 
 
@@ -154,7 +154,7 @@ def _binary(xp: Any, x: Any, target: Any, *, reduction: str, logits: bool) -> An
         rest = 1 - target
         losses = -(xp.where(target == 0, 0.0, target * xp.log(xp.where(target == 0, 1.0, x)))
                    + xp.where(rest == 0, 0.0, rest * xp.log1p(xp.where(rest == 0, 0.0, -x))))
-    return _reduced(xp, losses, reduction)
+    return _reduce(xp, losses, reduction)
 
 
 def _binary_x(op: Any, g: Any, out: Any, x: Any, target: Any, *, reduction: str, logits: bool) -> Any:
@@ -173,7 +173,7 @@ def _binary_target(op: Any, g: Any, out: Any, x: Any, target: Any, *, reduction:
 def _huber(xp: Any, x: Any, target: Any, *, reduction: str, delta: float) -> Any:
     size = xp.abs(x - target)
     inside = xp.clip(size, None, delta)
-    return _reduced(xp, inside * (size - 0.5 * inside), reduction)
+    return _reduce(xp, inside * (size - 0.5 * inside), reduction)
 
 
 def _huber_x(op: Any, g: Any, out: Any, x: Any, target: Any, *, reduction: str, delta: float) -> Any:
@@ -186,9 +186,9 @@ def _ignores(at: int, count: int, *, ignore_index: int | None, **_: Any) -> bool
 
 LOSSES = family({
     "mean_squared_error": Gate("(x - target)²", "The squares of the differences, their mean by default.",
-                               ("x", "target"), _loss_type, attributes=Reduction, symbol="MSE", reads=Reads.INPUTS,
+                               ("x", "target"), _loss_type, attributes=LossReduction, symbol="MSE", reads=Reads.INPUTS,
                                forward=lambda xp, x, target, *, reduction:
-                                   _reduced(xp, (x - target) * (x - target), reduction),
+                                   _reduce(xp, (x - target) * (x - target), reduction),
                                backward=(lambda op, g, out, x, target, *, reduction:
                                          2 * _spread(op, g, x, reduction) * (x - target),
                                          lambda op, g, out, x, target, *, reduction:
@@ -216,10 +216,10 @@ LOSSES = family({
                                        forward=_cross_entropy,
                                        backward=(_cross_entropy_backward, None)).stating(Facets(masks=_ignores)),
     "label_indicator": Gate("[label = class]", "1 for the class of each label, 0 elsewhere, in the shape of x.",
-                            ("x", "labels"), _indicated, attributes=Ignored,
+                            ("x", "labels"), _indicator_type, attributes=IgnoredLabel,
                             symbol="1-hot",
                             forward=lambda xp, x, labels, *, ignore_index:
-                                _chosen(xp, labels, x.shape[1], ignore_index, x.dtype),
+                                _indicator(xp, labels, x.shape[1], ignore_index, x.dtype),
                             backward=(None, None)),
 }, {
     "mean_squared_error": Note("2 {g} ({x} - {target}) to {x}, averaged; the opposite to {target}",

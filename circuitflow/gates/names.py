@@ -229,27 +229,27 @@ def _table() -> Mapping[str, str]:
     return {_key(name): "" for name in UNLIKE.split()} | table
 
 
-def instead(word: str, known: Collection[str]) -> str | None:
+def instead(word: str, vocabulary: Collection[str]) -> str | None:
     """A clause with the name here for a name from elsewhere, with or without its module.
 
-    `known` are the gates, and the kinds of nodes where those may stand. "" where nothing here computes that; None for a
-    word that is no such name.
+    `vocabulary` has the gates, and the kinds of nodes where those may stand. "" where nothing here computes that; None
+    for a word that is no such name.
     """
     remedy = _table().get(_key(word))
     if remedy is None:
         return None
     text, _, remark = remedy.partition("  # ")
-    choices = [choice for choice in text.split(" or ") if choice in known or _is_written(choice, known)]
+    choices = [choice for choice in text.split(" or ") if choice in vocabulary or _is_expression(choice, vocabulary)]
     if not text or not choices:
         return ""
-    if all(choice in known for choice in choices):
+    if all(choice in vocabulary for choice in choices):
         return f"; here it is called {' or '.join(map(repr, choices))}"
     return f"; write {' or '.join(choices)}" + (f", {remark}" if remark else "")
 
 
-def _is_written(choice: str, known: Collection[str]) -> bool:
+def _is_expression(choice: str, vocabulary: Collection[str]) -> bool:
     """Whether a choice is an expression of gates that there are."""
-    return not choice.isidentifier() and all(name in known for name in names_in(choice))
+    return not choice.isidentifier() and all(name in vocabulary for name in names_in(choice))
 
 
 def of_elements(name: str, operands: int, table: GateTable) -> str:
@@ -263,7 +263,8 @@ def names_in(text: str) -> list[str]:
     return re.findall(r"\b([a-z]\w*)\(", text)
 
 
-def suggestion(word: str, known: Collection[str], near: Callable[[str, Collection[str], float], str] = nearest) -> str:
-    """A clause with the remedy for an unknown gate; `near` gives the nearest right spelling among what is `known`."""
-    found = instead(word, known)
-    return (near(word, known, _CLOSE) if found is None else found) or "; `circuitflow gates` lists them"
+def suggestion(word: str, vocabulary: Collection[str],
+               near: Callable[[str, Collection[str], float], str] = nearest) -> str:
+    """A clause with the remedy for an unknown gate; `near` gives the nearest right spelling among the `vocabulary`."""
+    remedy = instead(word, vocabulary)
+    return (near(word, vocabulary, _CLOSE) if remedy is None else remedy) or "; `circuitflow gates` lists them"

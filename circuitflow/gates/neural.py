@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from circuitflow.gates.products import matmul_kept
-from circuitflow.gates.record import Attributes, Facets, Gate, Note, Reads, family
+from circuitflow.gates.record import Attributes, Facets, Gate, Note, Reads, Rule, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_bool, need_float, promote, show
 from circuitflow.gates.sums import product, product_kept, total
 
@@ -25,14 +25,14 @@ class Scores(Attributes):
 
 # Dropout --------------------------------------------------------------------------------------------------------------
 
-def _dropped_type(x: ArrayType, seed: ArrayType, *, ratio: float) -> ArrayType:
+def _dropout_type(x: ArrayType, seed: ArrayType, *, ratio: float) -> ArrayType:
     need_float("x", x)
     if seed.shape or "int" not in seed.dtype:
         raise ShapeError(f"needs one integer as seed; it is {seed.dtype} {show(seed.shape)}")
     return x
 
 
-def _hashed(xp: Any, x: Any) -> Any:
+def _hash(xp: Any, x: Any) -> Any:
     """The finaliser of MurmurHash3 on 32 bits: every bit of the input changes half of the output's."""
     low = 0xFFFFFFFF
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
@@ -47,8 +47,8 @@ def _dropout(xp: Any, x: Any, seed: Any, *, ratio: float) -> Any:
     """
     place = xp.arange(math.prod(x.shape), dtype=xp.int64)
     seed = xp.reshape(xp.asarray(seed, dtype=xp.int64), (1,))
-    halves = _hashed(xp, (seed >> (32 * xp.arange(2, dtype=xp.int64))) & 0xFFFFFFFF)
-    number = _hashed(xp, (_hashed(xp, (place ^ halves[1:2]) & 0xFFFFFFFF) + halves[0:1]) & 0xFFFFFFFF)
+    halves = _hash(xp, (seed >> (32 * xp.arange(2, dtype=xp.int64))) & 0xFFFFFFFF)
+    number = _hash(xp, (_hash(xp, (place ^ halves[1:2]) & 0xFFFFFFFF) + halves[0:1]) & 0xFFFFFFFF)
     stays = xp.reshape(number >= int(ratio * 2**32), x.shape)
     return xp.where(stays, x / (1 - ratio), xp.zeros((), dtype=x.dtype))
 
@@ -82,19 +82,19 @@ def _factor(q: Any, scale: float | None) -> float:
 def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float | None, causal: bool) -> Any:
     """How much of every key a query takes; nothing of any where it sees none."""
     scores = _factor(q, scale) * product(xp, q, xp.matrix_transpose(k))
-    seen = mask
+    visible = mask
     if causal:
         below = xp.reshape(xp.arange(q.shape[-2]), (-1, 1)) >= xp.reshape(xp.arange(k.shape[-2]), (1, -1))
-        seen = below if seen is None else seen & below
+        visible = below if visible is None else visible & below
     if not scores.shape[-1]:
         return scores
-    if seen is not None:
-        scores = xp.where(seen, scores, xp.asarray(-math.inf, dtype=scores.dtype))
+    if visible is not None:
+        scores = xp.where(visible, scores, xp.asarray(-math.inf, dtype=scores.dtype))
     highest = float(xp.finfo(scores.dtype).max)
     largest = xp.clip(xp.max(scores, axis=-1, keepdims=True), -highest, highest)
     e = xp.exp(xp.clip(scores - largest, None, 0.0))  # equal infinities share evenly, all of -∞ have nothing
-    summed = total(xp, e, axis=-1, keepdims=True)
-    return e / xp.where(summed == 0, 1.0, summed)
+    sums = total(xp, e, axis=-1, keepdims=True)
+    return e / xp.where(sums == 0, 1.0, sums)
 
 
 def _attention(xp: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: float | None, causal: bool) -> Any:
@@ -102,14 +102,10 @@ def _attention(xp: Any, q: Any, k: Any, v: Any, mask: Any = None, *, scale: floa
     return (product if mask is None and not causal else product_kept)(xp, weights, v)
 
 
-def _attention_q(op: Any, g: Any, out: Any, q: Any, k: Any, v: Any, *mask: Any, **scores: Any) -> Any:
-    weights = op.attention_weights(q, k, *mask, **scores)
-    return _weights_q(op, op.matmul(g, op.matrix_transpose(v)), weights, q, k, *mask, **scores)
-
-
-def _attention_k(op: Any, g: Any, out: Any, q: Any, k: Any, v: Any, *mask: Any, **scores: Any) -> Any:
-    weights = op.attention_weights(q, k, *mask, **scores)
-    return _weights_k(op, op.matmul(g, op.matrix_transpose(v)), weights, q, k, *mask, **scores)
+def _of_attention(rule: Rule) -> Rule:
+    """A rule of the weights as one of attention."""
+    return lambda op, g, out, q, k, v, *mask, **scores: rule(
+        op, op.matmul(g, op.matrix_transpose(v)), op.attention_weights(q, k, *mask, **scores), q, k, *mask, **scores)
 
 
 def _weights_q(op: Any, g: Any, weights: Any, q: Any, k: Any, *mask: Any, scale: float | None, causal: bool) -> Any:
@@ -135,7 +131,7 @@ def _weights_type(q: ArrayType, k: ArrayType, mask: ArrayType | None = None, **s
 
 NEURAL = family({
     "dropout": Gate("x / (1 - ratio) or 0", "Elements dropped at random, by a seed: the same ones for the same seed.",
-                    ("x", "seed"), _dropped_type, attributes=Ratio, symbol="drop", reads=Reads.INPUTS,
+                    ("x", "seed"), _dropout_type, attributes=Ratio, symbol="drop", reads=Reads.INPUTS,
                     forward=_dropout,
                     backward=(lambda op, g, out, x, seed, *, ratio: op.dropout(g, seed, ratio=ratio), None)),
     "attention": Gate("softmax(scale q kᵀ) v", "Scaled dot-product attention; a mask of what is seen may be left out. "
@@ -143,7 +139,7 @@ NEURAL = family({
                       ("q", "k", "v", "mask"), _attention_type, optional=1, attributes=Scores, symbol="attend",
                       broadcasts=True, reads=Reads.INPUTS,
                       forward=_attention,
-                      backward=(_attention_q, _attention_k,
+                      backward=(_of_attention(_weights_q), _of_attention(_weights_k),
                                 lambda op, g, out, q, k, v, *mask, scale, causal: op.matmul(op.matrix_transpose(
                                     op.attention_weights(q, k, *mask, scale=scale, causal=causal)), g),
                                 None),

@@ -21,7 +21,7 @@ class Trailing(Epsilon):
     axis: int = Field(-1, description="first of the axes that are normalised together, to the last")
 
 
-class Grouped(Epsilon):
+class ChannelGroups(Epsilon):
     num_groups: int = Field(ge=1, description="how many groups the channels are divided into")
 
 
@@ -46,8 +46,8 @@ def _moments(xp: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any, Any
     scale = _scale(xp, x, axes)
     x = x / scale
     mean = _mean(xp, x, axes)
-    centred = x - mean
-    return scale, centred, mean, _mean(xp, centred * centred, axes)
+    distance = x - mean
+    return scale, distance, mean, _mean(xp, distance * distance, axes)
 
 
 def _deviation(op: Any, variance: Any, scale: Any, epsilon: float) -> Any:
@@ -59,21 +59,21 @@ def _deviation(op: Any, variance: Any, scale: Any, epsilon: float) -> Any:
                     op.sqrt(variance + epsilon / scale / scale))
 
 
-def _standardised(xp: Any, x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
-    scale, centred, _, variance = _moments(xp, x, axes)
-    return centred / _deviation(xp, variance, scale, epsilon)
+def _standardise(xp: Any, x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
+    scale, distance, _, variance = _moments(xp, x, axes)
+    return distance / _deviation(xp, variance, scale, epsilon)
 
 
 def _spread(op: Any, x: Any, axes: list[int], epsilon: float) -> tuple[Any, Any]:
     """The operand standardised along axes, and the reciprocal of what it was divided by."""
     scale = magnitude_of(op, x, axes)
     x = x / scale
-    centred = x - op.reduce_mean(x, axis=axes, keepdims=True)
-    inverse = 1 / _deviation(op, op.reduce_mean(op.square(centred), axis=axes, keepdims=True), scale, epsilon)
-    return centred * inverse, inverse / scale
+    distance = x - op.reduce_mean(x, axis=axes, keepdims=True)
+    inverse = 1 / _deviation(op, op.reduce_mean(op.square(distance), axis=axes, keepdims=True), scale, epsilon)
+    return distance * inverse, inverse / scale
 
 
-def _standardised_backward(op: Any, g: Any, x: Any, axes: list[int], epsilon: float) -> Any:
+def _standardise_backward(op: Any, g: Any, x: Any, axes: list[int], epsilon: float) -> Any:
     standard, inverse = _spread(op, x, axes, epsilon)
     mean = op.reduce_mean(g, axis=axes, keepdims=True)
     return inverse * (g - mean - standard * op.reduce_mean(g * standard, axis=axes, keepdims=True))
@@ -95,11 +95,11 @@ def _but_channels(x: Any) -> list[int]:
     return [0, *range(2, x.ndim)]
 
 
-def _need_channels(x: ArrayType, **given: ArrayType) -> None:
+def _need_channels(x: ArrayType, **vectors: ArrayType) -> None:
     need_float("x", x)
     if len(x.shape) < 2:
         raise ShapeError(f"needs batch and channels; x is {show(x.shape)}")
-    for name, y in given.items():
+    for name, y in vectors.items():
         need_float(name, y)
         if y.shape != (x.shape[1],):
             raise ShapeError(f"needs {name} of shape {show((x.shape[1],))}, one for every channel of x "
@@ -119,8 +119,8 @@ def _batch(xp: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, 
     scale, bias = xp.reshape(scale, shape), xp.reshape(bias, shape)
     if not training_mode:
         return (x - xp.reshape(mean, shape)) / xp.sqrt(xp.reshape(variance, shape) + epsilon) * scale + bias
-    size, centred, new_mean, new_variance = _moments(xp, x, tuple(_but_channels(x)))
-    y = centred / _deviation(xp, new_variance, size, epsilon) * scale + bias
+    size, distance, new_mean, new_variance = _moments(xp, x, tuple(_but_channels(x)))
+    y = distance / _deviation(xp, new_variance, size, epsilon) * scale + bias
     new_mean = xp.reshape(size * new_mean, mean.shape)
     new_variance = xp.reshape(size * (size * new_variance), variance.shape)
     return y, momentum * mean + (1 - momentum) * new_mean, momentum * variance + (1 - momentum) * new_variance
@@ -133,11 +133,11 @@ def _batch_x(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, mean: Any
     g_y, g_mean, g_variance = g
     axes = _but_channels(x)
     size = op.size(x, axis=axes)
-    sent = _standardised_backward(op, g_y * _channel(op, scale, x), x, axes, epsilon)
-    centred = x - op.reduce_mean(x, axis=axes, keepdims=True)
-    moved = _channel(op, (1 - momentum) * g_mean / size, x) + 2 * centred * _channel(
+    by_values = _standardise_backward(op, g_y * _channel(op, scale, x), x, axes, epsilon)
+    distance = x - op.reduce_mean(x, axis=axes, keepdims=True)
+    by_moments = _channel(op, (1 - momentum) * g_mean / size, x) + 2 * distance * _channel(
         op, (1 - momentum) * g_variance / size, x)
-    return sent + moved
+    return by_values + by_moments
 
 
 def _batch_scale(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *,
@@ -159,9 +159,9 @@ def _batch_variance(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, me
                     epsilon: float, training_mode: bool, momentum: float) -> Any:
     if training_mode:
         return momentum * g[2]
-    moved = op.reduce_sum(g * (x - _channel(op, mean, x)), axis=_but_channels(x))
+    sums = op.reduce_sum(g * (x - _channel(op, mean, x)), axis=_but_channels(x))
     power = variance + epsilon
-    return -0.5 * moved / power * scale / op.sqrt(power)
+    return -0.5 * sums / power * scale / op.sqrt(power)
 
 
 def _trailing(x: Any, axis: int) -> list[int]:
@@ -184,7 +184,7 @@ def _trailing_type(x: ArrayType, scale: ArrayType, bias: ArrayType | None = None
 
 
 def _layer(xp: Any, x: Any, scale: Any, bias: Any = None, *, axis: int, epsilon: float) -> Any:
-    y = _standardised(xp, x, tuple(_trailing(x, axis)), epsilon) * scale
+    y = _standardise(xp, x, tuple(_trailing(x, axis)), epsilon) * scale
     return y if bias is None else y + bias
 
 
@@ -216,24 +216,24 @@ def _group_type(x: ArrayType, scale: ArrayType, bias: ArrayType, *, num_groups: 
     return ArrayType(x.shape, promote(x.dtype, scale.dtype, bias.dtype))
 
 
-def _grouped(op: Any, x: Any, num_groups: int) -> Any:
+def _groups(op: Any, x: Any, num_groups: int) -> Any:
     return op.reshape(x, shape=[-1, num_groups, math.prod(x.shape[1:]) // num_groups])
 
 
 def _group(xp: Any, x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float) -> Any:
     groups = xp.reshape(x, (x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups))
     shape = _channel_shape(x)
-    standard = xp.reshape(_standardised(xp, groups, (2,), epsilon), x.shape)
+    standard = xp.reshape(_standardise(xp, groups, (2,), epsilon), x.shape)
     return standard * xp.reshape(scale, shape) + xp.reshape(bias, shape)
 
 
 def _group_x(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float) -> Any:
-    g = _grouped(op, g * _channel(op, scale, x), num_groups)
-    return op.reshape_like(_standardised_backward(op, g, _grouped(op, x, num_groups), [2], epsilon), x)
+    g = _groups(op, g * _channel(op, scale, x), num_groups)
+    return op.reshape_like(_standardise_backward(op, g, _groups(op, x, num_groups), [2], epsilon), x)
 
 
 def _group_scale(op: Any, g: Any, out: Any, x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float) -> Any:
-    standard = op.reshape_like(_spread(op, _grouped(op, x, num_groups), [2], epsilon)[0], x)
+    standard = op.reshape_like(_spread(op, _groups(op, x, num_groups), [2], epsilon)[0], x)
     return op.reduce_sum(g * standard, axis=_but_channels(x))
 
 
@@ -245,7 +245,7 @@ def _instance_type(x: ArrayType, scale: ArrayType, bias: ArrayType, *, epsilon: 
 
 def _instance(xp: Any, x: Any, scale: Any, bias: Any, *, epsilon: float) -> Any:
     shape = _channel_shape(x)
-    return _standardised(xp, x, tuple(spatial(x)), epsilon) * xp.reshape(scale, shape) + xp.reshape(bias, shape)
+    return _standardise(xp, x, tuple(spatial(x)), epsilon) * xp.reshape(scale, shape) + xp.reshape(bias, shape)
 
 
 _NORMALIZED = ("(h - avg h - z avg(h z)) / deviation to {x}, h = {scale} · {g}, z = {x} normalized; "
@@ -269,7 +269,7 @@ NORMALIZATION = family({
         ("x", "scale", "bias"), _trailing_type, optional=1, attributes=Trailing, symbol="norm", broadcasts=True,
         reads=Reads.INPUTS,
         forward=_layer,
-        backward=(lambda op, g, out, x, scale, *_, axis, epsilon: _standardised_backward(
+        backward=(lambda op, g, out, x, scale, *_, axis, epsilon: _standardise_backward(
                       op, g * scale, x, _trailing(x, axis), epsilon),
                   lambda op, g, out, x, *_, axis, epsilon: g * _spread(op, x, _trailing(x, axis), epsilon)[0],
                   lambda op, g, out, *_, **__: g)),
@@ -282,7 +282,7 @@ NORMALIZATION = family({
                   g * _rms_spread(op, x, _trailing(x, axis), epsilon)[0])),
     "group_normalization": Gate(
         "scale (x - x̄) / √(var x + epsilon) + bias", "Groups of channels standardised together, each channel scaled.",
-        ("x", "scale", "bias"), _group_type, attributes=Grouped, symbol="norm", reads=Reads.INPUTS,
+        ("x", "scale", "bias"), _group_type, attributes=ChannelGroups, symbol="norm", reads=Reads.INPUTS,
         forward=_group,
         backward=(_group_x, _group_scale,
                   lambda op, g, out, x, *_, **__: op.reduce_sum(g, axis=_but_channels(x)))),
@@ -290,7 +290,7 @@ NORMALIZATION = family({
         "scale (x - x̄) / √(var x + epsilon) + bias", "Every channel of every image standardised by itself.",
         ("x", "scale", "bias"), _instance_type, attributes=Epsilon, symbol="norm", reads=Reads.INPUTS,
         forward=_instance,
-        backward=(lambda op, g, out, x, scale, bias, *, epsilon: _standardised_backward(
+        backward=(lambda op, g, out, x, scale, bias, *, epsilon: _standardise_backward(
                       op, g * _channel(op, scale, x), x, spatial(x), epsilon),
                   lambda op, g, out, x, scale, bias, *, epsilon: op.reduce_sum(
                       g * _spread(op, x, spatial(x), epsilon)[0], axis=_but_channels(x)),

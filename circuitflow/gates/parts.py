@@ -20,11 +20,11 @@ from circuitflow.gates.shapes import (
     divide,
     promote,
     show,
-    summed,
+    sum_of_sizes,
 )
 
 
-class Along(Attributes):
+class JoinAxis(Attributes):
     axis: int = Field(0, description="the axis to join along")
 
 
@@ -69,14 +69,14 @@ class Margins(Attributes):
         description="for every axis, how many zeros before and after")
 
 
-def _joined(*types: ArrayType, axis: int) -> ArrayType:
+def _concat_type(*types: ArrayType, axis: int) -> ArrayType:
     first = types[0].shape
     at = axis_of(axis, len(first))
     for i, x in enumerate(types[1:], 1):
         if len(x.shape) != len(first) or (*x.shape[:at], *x.shape[at + 1 :]) != (*first[:at], *first[at + 1 :]):
             raise ShapeError(f"needs equal shapes but along axis {axis}: operand 0 is {show(first)}, "
                              f"operand {i} is {show(x.shape)}")
-    size = summed(x.shape[at] for x in types)
+    size = sum_of_sizes(x.shape[at] for x in types)
     return ArrayType((*first[:at], size, *first[at + 1 :]), promote(*(x.dtype for x in types)))
 
 
@@ -94,14 +94,14 @@ def _concat_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[An
                 *_concat_backward(op, op.slice_like(g, after, before, axis=axis), after, *second, axis=axis))
     starts = list(itertools.accumulate(sizes, initial=0))
     ends = list(itertools.accumulate(reversed(sizes), initial=0))
-    sent = []
+    gradients = []
     for i, x in enumerate(xs):
         before, after = starts[i], ends[len(xs) - 1 - i]
         if isinstance(before, int) and isinstance(after, int):
-            sent.append(op.slice(g, axis=axis, start=before, stop=-after or None))
+            gradients.append(op.slice(g, axis=axis, start=before, stop=-after or None))
         else:
-            sent.append(op.slice_like(g, x, *xs[:i], axis=axis))
-    return tuple(sent)
+            gradients.append(op.slice_like(g, x, *xs[:i], axis=axis))
+    return tuple(gradients)
 
 
 def _part_like_type(x: ArrayType, like: ArrayType, *before: ArrayType, axis: int) -> ArrayType:
@@ -142,7 +142,7 @@ def _split(xp: Any, x: Any, *, axis: int, sections: int | list[int]) -> tuple[An
                  for size, end in zip(sizes, ends, strict=True))
 
 
-def _stacked(*types: ArrayType, axis: int) -> ArrayType:
+def _stack_type(*types: ArrayType, axis: int) -> ArrayType:
     shape = types[0].shape
     for i, x in enumerate(types):
         if x.shape != shape:
@@ -151,21 +151,12 @@ def _stacked(*types: ArrayType, axis: int) -> ArrayType:
     return ArrayType((*shape[:at], len(types), *shape[at:]), promote(*(x.dtype for x in types)))
 
 
-def _stack_backward(op: Any, g: Any, out: Any, *xs: Any, axis: int) -> tuple[Any, ...]:
-    return tuple(op.squeeze(op.slice(g, axis=axis, start=i, stop=i + 1), axis=axis) for i in range(len(xs)))
-
-
-def _flipped(x: ArrayType, *, axis: int | list[int] | None) -> ArrayType:
+def _along(x: ArrayType, *, axis: int | list[int] | None, shift: int = 0) -> ArrayType:
     axes_of(axis, len(x.shape))
     return x
 
 
-def _rolled(x: ArrayType, *, axis: int, shift: int) -> ArrayType:
-    axis_of(axis, len(x.shape))
-    return x
-
-
-def _tiled(x: ArrayType, *, repeats: list[int]) -> ArrayType:
+def _tile_type(x: ArrayType, *, repeats: list[int]) -> ArrayType:
     if len(repeats) != len(x.shape):
         raise ShapeError(f"needs a number for every axis of x {show(x.shape)}, {len(x.shape)} of them; 'repeats' has "
                          f"{len(repeats)}")
@@ -181,7 +172,7 @@ def _tile_backward(op: Any, g: Any, out: Any, x: Any, *, repeats: list[int]) -> 
     return op.reduce_sum(op.reshape_like(g, template), axis=list(range(0, 2 * x.ndim, 2)))
 
 
-def _triangular(x: ArrayType, *, upper: bool, k: int) -> ArrayType:
+def _trilu_type(x: ArrayType, *, upper: bool, k: int) -> ArrayType:
     if len(x.shape) < 2:
         raise ShapeError(f"needs two dimensions or more; x is {show(x.shape)}")
     return x
@@ -201,7 +192,7 @@ def _ends(size: int, start: int, stop: int | None) -> tuple[int, int]:
     return start + size * (start < 0), size if stop is None else stop + size * (stop < 0)
 
 
-def _cut(x: ArrayType, *, axis: int, start: int, stop: int | None, step: int) -> ArrayType:
+def _slice_type(x: ArrayType, *, axis: int, start: int, stop: int | None, step: int) -> ArrayType:
     at = axis_of(axis, len(x.shape))
     size = x.shape[at]
     if isinstance(size, int):
@@ -227,14 +218,14 @@ def _range(size: int, start: int, stop: int | None, step: int) -> slice:
 
 
 def _slice(xp: Any, x: Any, *, axis: int, start: int, stop: int | None, step: int) -> Any:
-    chosen = _range(x.shape[axis], start, stop, step)
-    return x[(slice(None),) * (axis % x.ndim) + (chosen, ...)]
+    part = _range(x.shape[axis], start, stop, step)
+    return x[(slice(None),) * (axis % x.ndim) + (part, ...)]
 
 
-def _slice_scattered(x: ArrayType, updates: ArrayType, **part: Any) -> ArrayType:
-    expected = _cut(x, **part).shape
-    if updates.shape != expected:
-        raise ShapeError(f"needs updates of shape {show(expected)}, the part of x {show(x.shape)} that it replaces; "
+def _slice_scatter_type(x: ArrayType, updates: ArrayType, **part: Any) -> ArrayType:
+    shape = _slice_type(x, **part).shape
+    if updates.shape != shape:
+        raise ShapeError(f"needs updates of shape {show(shape)}, the part of x {show(x.shape)} that it replaces; "
                          f"updates is {show(updates.shape)}")
     return ArrayType(x.shape, promote(x.dtype, updates.dtype))
 
@@ -242,17 +233,17 @@ def _slice_scattered(x: ArrayType, updates: ArrayType, **part: Any) -> ArrayType
 def _slice_scatter(xp: Any, x: Any, updates: Any, *, axis: int, **part: Any) -> Any:
     """By positions, which every library can do: each takes its element of x or of the updates."""
     size, axis = x.shape[axis], axis % x.ndim
-    chosen = _range(size, **part)
+    span = _range(size, **part)
     before = xp.arange(size)
-    place = (before - chosen.start) // part["step"]
-    inside = (before >= chosen.start) & (before < chosen.stop) & ((before - chosen.start) % part["step"] == 0)
+    place = (before - span.start) // part["step"]
+    inside = (before >= span.start) & (before < span.stop) & ((before - span.start) % part["step"] == 0)
     if not updates.shape[axis]:
         return xp.asarray(x, dtype=xp.result_type(x, updates))
     spread = xp.take(updates, xp.clip(place, 0, updates.shape[axis] - 1), axis=axis)
     return xp.where(xp.reshape(inside, (size,) + (1,) * (x.ndim - axis - 1)), spread, x)
 
 
-def _padded_type(x: ArrayType, *, pad_width: list[list[int]]) -> ArrayType:
+def _pad_type(x: ArrayType, *, pad_width: list[list[int]]) -> ArrayType:
     if len(pad_width) != len(x.shape):
         raise ShapeError(f"needs one [before, after] for every axis of x {show(x.shape)}, "
                          f"{len(x.shape)} of them; 'pad_width' has {len(pad_width)}")
@@ -279,29 +270,29 @@ def _pad_backward(op: Any, g: Any, out: Any, x: Any, *, pad_width: list[list[int
 
 PARTS = family({
     "concat": Gate("x ‖ y ‖ …", "The operands one after the other along an axis.",
-                   AtLeast(1), _joined, attributes=Along, symbol="concat",
+                   AtLeast(1), _concat_type, attributes=JoinAxis, symbol="concat",
                    forward=lambda xp, *xs, axis: xp.concat(xs, axis=axis),
                    backward=_concat_backward),
     "slice": Gate("x[start:stop:step]", "A range of positions along an axis.",
-                  ("x",), _cut, attributes=Part, symbol="slice",
+                  ("x",), _slice_type, attributes=Part, symbol="slice",
                   forward=_slice,
                   backward=(lambda op, g, out, x, **part: op.slice_scatter(op.zeros_like(x), g, **part),),
                   ).stating(Facets(view=True)),
     "slice_scatter": Gate("x with x[start:stop:step] = updates", "x with a range of positions along an axis replaced.",
-                          ("x", "updates"), _slice_scattered, attributes=Part, symbol="slice",
+                          ("x", "updates"), _slice_scatter_type, attributes=Part, symbol="slice",
                           forward=_slice_scatter,
                           backward=(lambda op, g, out, x, updates, **part:
                                     op.slice_scatter(g, op.zeros_like(updates), **part),
                                     lambda op, g, out, x, updates, **part: op.slice(g, **part))),
     "slice_like": Gate("x[n:n + m]", "The part of x along an axis as long as a second operand, behind as much as all "
                                      "others are long.",
-                       AtLeast(2), _part_like_type, attributes=Along, symbol="slice",
+                       AtLeast(2), _part_like_type, attributes=JoinAxis, symbol="slice",
                        forward=_slice_like,
                        backward=lambda op, g, out, x, like, *before, axis: (
                            op.pad_like(g, x, *before, axis=axis), *(None,) * (1 + len(before)))),
     "pad_like": Gate("0 ‖ x ‖ 0", "Zeros in the shape of a second operand with x among them along an axis, behind as "
                                   "much as all others are long.",
-                     AtLeast(2), _part_like_type, attributes=Along, symbol="pad",
+                     AtLeast(2), _part_like_type, attributes=JoinAxis, symbol="pad",
                      forward=_pad_like,
                      backward=lambda op, g, out, x, like, *before, axis: (
                          op.slice_like(g, x, *before, axis=axis), *(None,) * (1 + len(before)))),
@@ -313,23 +304,24 @@ PARTS = family({
                   backward=(lambda op, g, out, x, *, axis, sections: op.concat(*g, axis=axis),),
                   ).stating(Facets(view=True)),
     "stack": Gate("[x, y, …]", "Operands of one shape side by side along a new axis.",
-                  AtLeast(1), _stacked, attributes=NewAxis, symbol="stack",
+                  AtLeast(1), _stack_type, attributes=NewAxis, symbol="stack",
                   forward=lambda xp, *xs, axis: xp.stack(xs, axis=axis),
-                  backward=_stack_backward),
+                  backward=lambda op, g, out, *xs, axis: tuple(
+                      op.squeeze(op.slice(g, axis=axis, start=i, stop=i + 1), axis=axis) for i in range(len(xs)))),
     "flip": Gate("x backwards", "The elements along axes in the opposite order.",
-                 ("x",), _flipped, attributes=Axes, symbol="flip",
+                 ("x",), _along, attributes=Axes, symbol="flip",
                  forward=lambda xp, x, *, axis: xp.flip(x, axis=axes_of(axis, x.ndim)),
                  backward=(lambda op, g, out, x, *, axis: op.flip(g, axis=axis),)).stating(Facets(view=True)),
     "roll": Gate("x shifted", "The elements shifted along an axis, those that leave at one end coming in at the other.",
-                 ("x",), _rolled, attributes=Shift, symbol="roll",
+                 ("x",), _along, attributes=Shift, symbol="roll",
                  forward=lambda xp, x, *, axis, shift: xp.roll(x, shift, axis=axis),
                  backward=(lambda op, g, out, x, *, axis, shift: op.roll(g, axis=axis, shift=-shift),)),
     "tile": Gate("x x x …", "x repeated along every axis.",
-                 ("x",), _tiled, attributes=Repeats, symbol="tile",
+                 ("x",), _tile_type, attributes=Repeats, symbol="tile",
                  forward=lambda xp, x, *, repeats: xp.tile(x, tuple(repeats)),
                  backward=(_tile_backward,)),
     "trilu": Gate("x above, or below, a diagonal", "The upper or lower triangle of matrices, zeros elsewhere.",
-                  ("x",), _triangular, attributes=Triangle, symbol="trilu",
+                  ("x",), _trilu_type, attributes=Triangle, symbol="trilu",
                   forward=lambda xp, x, *, upper, k: (xp.triu if upper else xp.tril)(x, k=k),
                   backward=(lambda op, g, out, x, *, upper, k: op.trilu(g, upper=upper, k=k),)),
     "flatten": Gate("x", "A matrix of the axes before one, and of those from it on.",
@@ -339,7 +331,7 @@ PARTS = family({
                     backward=(lambda op, g, out, x, *, axis: op.reshape_like(g, x),),
                     ).stating(Facets(keeps=True)),
     "pad": Gate("0 ‖ x ‖ 0", "x with zeros around it.",
-                ("x",), _padded_type, attributes=Margins, symbol="pad",
+                ("x",), _pad_type, attributes=Margins, symbol="pad",
                 forward=lambda xp, x, *, pad_width: with_margins(xp, x, pad_width),
                 backward=(_pad_backward,)),
 }, {

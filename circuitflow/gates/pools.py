@@ -14,11 +14,11 @@ from circuitflow.gates.shapes import ArrayType, ShapeError, show
 from circuitflow.gates.sums import average, total
 
 
-class Averaged(Window):
+class AverageWindow(Window):
     count_include_pad: bool = Field(False, description="count the zeros around x among the elements")
 
 
-def _pooled(x: ArrayType, *, count_include_pad: bool = False, **window: Any) -> ArrayType:
+def _pool_type(x: ArrayType, *, count_include_pad: bool = False, **window: Any) -> ArrayType:
     need_images("x", x)
     frame = Frame(x.shape[2:], **window)
     if empty := frame.empty_window():
@@ -54,12 +54,12 @@ def _global(x: ArrayType) -> ArrayType:
 
 POOLS = family({
     "max_pool": Gate("max of windows", "The largest in every window; the first of several takes the gradient.",
-                     ("x",), _pooled, attributes=Window, symbol="max", reads=Reads.INPUTS,
+                     ("x",), _pool_type, attributes=Window, symbol="max", reads=Reads.INPUTS,
                      forward=lambda xp, x, **window: xp.max(unfold(xp, x, fill="lowest", **window),
                                                             axis=tuple(spatial(x))),
                      backward=(_max_pool_backward,)),
     "average_pool": Gate("mean of windows", "The mean of every window.",
-                         ("x",), _pooled, attributes=Averaged, symbol="mean",
+                         ("x",), _pool_type, attributes=AverageWindow, symbol="mean",
                          forward=_average_pool,
                          backward=(_average_pool_backward,)),
     "global_max_pool": Gate("max of a channel", "The largest in every channel; the first of several has the gradient.",

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from circuitflow.gates.factors import rearranged
+from circuitflow.gates.factors import of_rearrangement
 from circuitflow.gates.integers import exact
 from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Note, Reads, family
 from circuitflow.gates.shapes import (
@@ -23,10 +23,10 @@ from circuitflow.gates.shapes import (
     promote,
     show,
 )
-from circuitflow.gates.sums import contracted, product, total
+from circuitflow.gates.sums import contract, product, total
 
 
-class Axes(Attributes):
+class AxisOrder(Attributes):
     axes: list[int] | None = Field(None, description="for every axis of the result, the operand's; reversed by default")
 
 
@@ -66,9 +66,9 @@ def _product_type(a: ArrayType, b: ArrayType) -> ArrayType:
     need_float("b", b)
     if not a.shape or not b.shape:
         raise ShapeError(f"needs vectors or matrices; a is {show(a.shape)}, b is {show(b.shape)}; use mul for a scalar")
-    inner, place = (b.shape[0], "first") if len(b.shape) == 1 else (b.shape[-2], "second to last")
+    inner = b.shape[0] if len(b.shape) == 1 else b.shape[-2]
     if a.shape[-1] != inner:
-        place = "first" if len(b.shape) <= 2 else place
+        place = "first" if len(b.shape) <= 2 else "second to last"
         raise ShapeError(f"needs the last dimension of a {show(a.shape)} to equal the {place} of b {show(b.shape)}: "
                          f"{a.shape[-1]} is not {inner}")
     batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -112,16 +112,12 @@ def _order(axes: list[int] | None, rank: int) -> tuple[int, ...]:
     return tuple(axis % rank for axis in axes)
 
 
-def _transposed(x: ArrayType, *, axes: list[int] | None) -> ArrayType:
-    return ArrayType(tuple(x.shape[axis] for axis in _order(axes, len(x.shape))), x.dtype)
-
-
 def _transpose_backward(op: Any, g: Any, out: Any, x: Any, *, axes: list[int] | None) -> Any:
     order = _order(axes, x.ndim)
     return op.transpose(g, axes=sorted(range(x.ndim), key=order.__getitem__))
 
 
-def _matrix_transposed(x: ArrayType) -> ArrayType:
+def _matrix_transpose_type(x: ArrayType) -> ArrayType:
     if len(x.shape) < 2:
         raise ShapeError(f"needs two dimensions or more; x is {show(x.shape)}")
     return ArrayType((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
@@ -134,7 +130,7 @@ def _gemm_type(a: ArrayType, b: ArrayType, c: ArrayType | None = None, *, alpha:
     for name, x in (("a", a), ("b", b)):
         if len(x.shape) != 2:
             raise ShapeError(f"needs matrices; {name} is {show(x.shape)}")
-    product = _product_type(_matrix_transposed(a) if trans_a else a, _matrix_transposed(b) if trans_b else b)
+    product = _product_type(_matrix_transpose_type(a) if trans_a else a, _matrix_transpose_type(b) if trans_b else b)
     if c is None:
         return product
     need_float("c", c)
@@ -144,8 +140,8 @@ def _gemm_type(a: ArrayType, b: ArrayType, c: ArrayType | None = None, *, alpha:
 
 
 def _gemm(xp: Any, a: Any, b: Any, c: Any = None, *, alpha: float, beta: float, trans_a: bool, trans_b: bool) -> Any:
-    scaled = alpha * product(xp, xp.matrix_transpose(a) if trans_a else a, xp.matrix_transpose(b) if trans_b else b)
-    return scaled if c is None else scaled + beta * c
+    result = alpha * product(xp, xp.matrix_transpose(a) if trans_a else a, xp.matrix_transpose(b) if trans_b else b)
+    return result if c is None else result + beta * c
 
 
 def _gemm_a(op: Any, g: Any, out: Any, a: Any, b: Any, *_: Any, alpha: float, trans_a: bool, trans_b: bool,
@@ -184,19 +180,20 @@ def _einsum_type(*types: ArrayType, equation: str) -> ArrayType:
     return ArrayType(tuple(sizes[letter] for letter in result), promote(*(x.dtype for x in types)))
 
 
-def _einsum_sent(op: Any, einsum: Any, g: Any, xs: Sequence[Any], equation: str) -> tuple[Any, ...]:
+def _einsum_backward(op: Any, einsum: Any, g: Any, xs: Sequence[Any], equation: str) -> tuple[Any, ...]:
     terms, result = _terms(equation)
-    sent = []
+    gradients = []
     for i, (term, x) in enumerate(zip(terms, xs, strict=True)):
         others = [(t, y) for k, (t, y) in enumerate(zip(terms, xs, strict=True)) if k != i]
-        known = set(result).union(*(t for t, _ in others))
-        kept = "".join(letter for letter in term if letter in known)
-        found = einsum(g, *(y for _, y in others), equation=f"{','.join([result, *(t for t, _ in others)])}->{kept}")
+        letters = set(result).union(*(t for t, _ in others))
+        inner = "".join(letter for letter in term if letter in letters)
+        equation = f"{','.join([result, *(t for t, _ in others)])}->{inner}"
+        gradient = einsum(g, *(y for _, y in others), equation=equation)
         for axis, letter in enumerate(term):
-            if letter not in known:  # summed away by itself
-                found = op.unsqueeze(found, axis=axis)
-        sent.append(op.expand_like(found, x))
-    return tuple(sent)
+            if letter not in letters:  # summed away by itself
+                gradient = op.unsqueeze(gradient, axis=axis)
+        gradients.append(op.expand_like(gradient, x))
+    return tuple(gradients)
 
 
 # Products in which zeros stay zeros -----------------------------------------------------------------------------------
@@ -254,9 +251,9 @@ def diagonal(xp: Any, x: Any, *, offset: int) -> Any:
 
 
 def _on_diagonal_type(x: ArrayType, like: ArrayType, *, offset: int) -> ArrayType:
-    expected = _diagonal_type(like, offset=offset).shape
-    if x.shape != expected:
-        raise ShapeError(f"needs x of shape {show(expected)}, the diagonal of like {show(like.shape)}; "
+    shape = _diagonal_type(like, offset=offset).shape
+    if x.shape != shape:
+        raise ShapeError(f"needs x of shape {show(shape)}, the diagonal of like {show(like.shape)}; "
                          f"x is {show(x.shape)}")
     return ArrayType(like.shape, x.dtype)
 
@@ -288,11 +285,13 @@ PRODUCTS = family({
                    forward=product,
                    backward=(_matmul_a, _matmul_b)).stating(Facets(product=lambda op, at, a, b: matmul_kept(op, a, b))),
     "transpose": Gate("xᵀ", "The axes in another order, reversed by default.",
-                      ("x",), _transposed, attributes=Axes, symbol="T",
+                      ("x",), lambda x, *, axes: ArrayType(
+                          tuple(x.shape[axis] for axis in _order(axes, len(x.shape))), x.dtype),
+                      attributes=AxisOrder, symbol="T",
                       forward=lambda xp, x, *, axes: xp.permute_dims(x, _order(axes, x.ndim)),
-                      backward=(_transpose_backward,)).stating(Facets(divided=rearranged, view=True)),
+                      backward=(_transpose_backward,)).stating(Facets(division=of_rearrangement, view=True)),
     "matrix_transpose": Gate("xᵀ", "The last two axes exchanged.",
-                             ("x",), _matrix_transposed, symbol="T",
+                             ("x",), _matrix_transpose_type, symbol="T",
                              forward=lambda xp, x: xp.matrix_transpose(x),
                              backward=(lambda op, g, out, x: op.matrix_transpose(g),),
                              ).stating(Facets(undoes_itself=True, view=True)),
@@ -308,15 +307,15 @@ PRODUCTS = family({
                             lambda op, g, out, a, b: op.matmul(a, g))),
     "einsum": Gate("Σ x y …", "A sum of products over indices that are named.",
                    AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
-                   forward=lambda xp, *xs, equation: contracted(xp, *_terms(equation), xs),
-                   backward=lambda op, g, out, *xs, equation: _einsum_sent(op, op.einsum, g, xs, equation),
+                   forward=lambda xp, *xs, equation: contract(xp, *_terms(equation), xs),
+                   backward=lambda op, g, out, *xs, equation: _einsum_backward(op, op.einsum, g, xs, equation),
                    ).stating(Facets(product=lambda op, at, *xs, equation: op.einsum_no_nan(*xs, equation=equation))),
     "einsum_no_nan": Gate("Σ x y …, 0 · ∞ = 0",
                           "A sum of products over indices that are named; 0 times an infinity or NaN is 0 in it: how "
                           "gradients stay away from what a mask left out.",
                           AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
-                          forward=lambda xp, *xs, equation: contracted(xp, *_terms(equation), xs, zeros_kept=True),
-                          backward=lambda op, g, out, *xs, equation: _einsum_sent(
+                          forward=lambda xp, *xs, equation: contract(xp, *_terms(equation), xs, zeros_kept=True),
+                          backward=lambda op, g, out, *xs, equation: _einsum_backward(
                               op, op.einsum_no_nan, g, xs, equation),
                           ).stating(Facets(masks=lambda at, count, *, equation: True)),
     "diagonal": Gate("x[i, i]", "A diagonal of matrices.",

@@ -19,7 +19,7 @@ from circuitflow.gates.shapes import ArrayType
 from circuitflow.text import short
 
 __all__ = ["FIRST_OF_TIES", "AtLeast", "Attributes", "Axes", "Facets", "Gate", "GateTable", "Length", "Note",
-           "Reads", "Ties", "family", "fill_in"]
+           "Reads", "Rule", "Ties", "family", "spell_out"]
 
 
 class Attributes(BaseModel):
@@ -105,7 +105,7 @@ class Note(NamedTuple):
 _NO_WORDS = Note("")
 
 
-def fill_in(text: str, names: Mapping[str, str] | None = None) -> str:
+def spell_out(text: str, names: Mapping[str, str] | None = None) -> str:
     """A text of a note with names in place of those in braces; by default with the gate's own.
 
     A clause is left out if one of its names is missing, as for an operand that may be left out.
@@ -146,7 +146,7 @@ class Facets:
         product: `product(op, position, *operands, **attributes)` gives something with the gate's value, but that the
             products of what is 0 at the position are 0, whatever the others are. A gate without it gives sums of
             elements of any operand that is a gradient, times finite numbers.
-        divided: how to divide what the gate gives by a factor, a rule of `circuitflow.gates.factors`.
+        division: how to divide what the gate gives by a factor, a rule of `circuitflow.gates.factors`.
         view: NumPy keeps the result in the memory of the operand, so that a change of one changes the other.
         note: the gate in words; without a gradient where there are none.
     """
@@ -161,7 +161,7 @@ class Facets:
     loop: Literal["sum", "product"] | None = None
     masks: Callable[..., bool] | None = None
     product: Rule | None = None
-    divided: Rule | None = None
+    division: Rule | None = None
     view: bool = False
     note: Note = _NO_WORDS
 

@@ -28,8 +28,8 @@ def _running(x: ArrayType, *, axis: int, reverse: bool) -> ArrayType:
 
 
 def _cum_sum(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
-    summed = xp.cumulative_sum(_from_end(xp, x, axis, reverse), axis=axis, dtype=wider(xp, x.dtype))
-    return _from_end(xp, xp.asarray(summed, dtype=x.dtype), axis, reverse)
+    sums = xp.cumulative_sum(_from_end(xp, x, axis, reverse), axis=axis, dtype=wider(xp, x.dtype))
+    return _from_end(xp, xp.asarray(sums, dtype=x.dtype), axis, reverse)
 
 
 def _cum_prod(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:

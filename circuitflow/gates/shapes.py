@@ -94,15 +94,15 @@ def _dimension(terms: list[tuple[tuple[str, ...], int]]) -> Dimension:
     total: dict[tuple[str, ...], int] = {}
     for names, factor in terms:
         total[names] = total.get(names, 0) + factor
-    kept = sorted(((names, factor) for names, factor in total.items() if factor), key=lambda t: (-len(t[0]), t[0]))
-    if not any(names for names, _ in kept):
-        return sum(factor for _, factor in kept)
-    if len(kept) > TERMS or any(len(names) > FACTORS or abs(factor) >= COEFFICIENT for names, factor in kept):
+    nonzero = sorted(((names, factor) for names, factor in total.items() if factor), key=lambda t: (-len(t[0]), t[0]))
+    if not any(names for names, _ in nonzero):
+        return sum(factor for _, factor in nonzero)
+    if len(nonzero) > TERMS or any(len(names) > FACTORS or abs(factor) >= COEFFICIENT for names, factor in nonzero):
         raise ShapeError(_TOO_LARGE)
-    return Size(tuple(kept))
+    return Size(tuple(nonzero))
 
 
-def summed(sizes: Iterable[Dimension]) -> Dimension:
+def sum_of_sizes(sizes: Iterable[Dimension]) -> Dimension:
     """Their sum, in time that grows as their number does."""
     return _dimension([term for size in sizes for term in _terms(size)])
 
@@ -146,10 +146,10 @@ def show(shape: Sequence[Dimension]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def allows(declared: Sequence[Dimension | str], shape: Shape) -> bool:
+def allows(declaration: Sequence[Dimension | str], shape: Shape) -> bool:
     """Whether a shape is one of those that a declared shape allows: what is no number in that stands for any size."""
-    return len(shape) == len(declared) and all(
-        expected == size for expected, size in zip(declared, shape, strict=True) if isinstance(expected, int))
+    return len(shape) == len(declaration) and all(
+        number == size for number, size in zip(declaration, shape, strict=True) if isinstance(number, int))
 
 
 def count(shape: Sequence[Dimension]) -> Dimension:
@@ -220,8 +220,8 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
             if result[i] == 1:
                 result[i] = size
             elif size not in (1, result[i]):
-                listed = " and ".join(map(show, shapes))
-                raise ShapeError(f"cannot broadcast shapes {listed}: {size} is not {result[i]}")
+                names = " and ".join(map(show, shapes))
+                raise ShapeError(f"cannot broadcast shapes {names}: {size} is not {result[i]}")
     return tuple(result)
 
 

@@ -26,13 +26,13 @@ def of_finite(xp: Any, compute: Callable[[Any], Any], x: Any) -> Any:
     if type(x).__module__ == "numpy" and xp.isfinite(x).all():  # the same sooner
         return compute(x)
     finite = xp.all(xp.isfinite(x), axis=(-2, -1), keepdims=True)
-    found = compute(xp.where(finite, x, xp.tril(xp.triu(xp.ones_like(x)))))
+    results = compute(xp.where(finite, x, xp.tril(xp.triu(xp.ones_like(x)))))
 
-    def marked(result: Any) -> Any:
+    def mask(result: Any) -> Any:
         trailing = result.ndim - x.ndim + 2
         return xp.where(finite[(..., *(0,) * (2 - trailing))], result, math.nan)
 
-    return tuple(map(marked, found)) if isinstance(found, tuple) else marked(found)
+    return tuple(map(mask, results)) if isinstance(results, tuple) else mask(results)
 
 
 def square(x: ArrayType) -> ArrayType:
@@ -46,7 +46,7 @@ def _of_square(x: ArrayType) -> ArrayType:
     return ArrayType(square(x).shape[:-2], x.dtype)
 
 
-def _scaled(op: Any, g: Any, matrix: Any) -> Any:
+def _scale(op: Any, g: Any, matrix: Any) -> Any:
     """A matrix times the scalar that belongs to it."""
     return op.unsqueeze(op.unsqueeze(g, axis=-1), axis=-1) * matrix
 
@@ -84,9 +84,9 @@ def _cofactor(xp: Any, x: Any, along: Any = None) -> Any:
     running = xp.concat([ones[..., None] + xp.zeros_like(running[..., :1]), running[..., :-1]], axis=-1)
     products = xp.where(upper, before[..., :, None] * running * after[..., None, :], 0.0)
     products = products + xp.matrix_transpose(products)
-    turned = xp.matmul(xp.matmul(xp.matrix_transpose(u), along), xp.matrix_transpose(vh))
-    on_diagonal = xp.matmul(products, diagonal(xp, turned, offset=0)[..., None])
-    inner = xp.where(place[:, None] == place[None, :], on_diagonal, -xp.matrix_transpose(turned) * products)
+    inside = xp.matmul(xp.matmul(xp.matrix_transpose(u), along), xp.matrix_transpose(vh))
+    on_diagonal = xp.matmul(products, diagonal(xp, inside, offset=0)[..., None])
+    inner = xp.where(place[:, None] == place[None, :], on_diagonal, -xp.matrix_transpose(inside) * products)
     return sign * xp.matmul(xp.matmul(u, inner), vh)
 
 
@@ -103,13 +103,13 @@ def _cofactor_x(op: Any, g: Any, out: Any, x: Any, along: Any = None) -> Any:
     on_g, on_along = inner(inverse, g), inner(inverse, along)
     twice = op.matmul(op.matmul(by_g, op.matrix_transpose(along)), inverse)
     twice = twice + op.matmul(op.matmul(by_along, op.matrix_transpose(g)), inverse)
-    return _scaled(op, op.det(x), _scaled(op, on_g * on_along - inner(by_along, g), inverse)
-                   - _scaled(op, on_g, by_along) - _scaled(op, on_along, by_g) + twice)
+    return _scale(op, op.det(x), _scale(op, on_g * on_along - inner(by_along, g), inverse)
+                  - _scale(op, on_g, by_along) - _scale(op, on_along, by_g) + twice)
 
 
 def _inv_backward(op: Any, g: Any, out: Any, x: Any) -> Any:
-    transposed = op.matrix_transpose(out)
-    return -op.matmul(op.matmul(transposed, g), transposed)
+    transpose = op.matrix_transpose(out)
+    return -op.matmul(op.matmul(transpose, g), transpose)
 
 
 def _solution(a: ArrayType, b: ArrayType) -> ArrayType:
@@ -120,8 +120,6 @@ def _solution(a: ArrayType, b: ArrayType) -> ArrayType:
     if rows != a.shape[-1]:
         raise ShapeError(f"needs as many rows of b {show(b.shape)} as a {show(a.shape)} has: {rows} is not "
                          f"{a.shape[-1]}")
-    if len(b.shape) == 1:
-        return ArrayType((*a.shape[:-2], *b.shape), promote(a.dtype, b.dtype))
     batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return ArrayType((*batch, *b.shape[-2:]), promote(a.dtype, b.dtype))
 
@@ -135,10 +133,10 @@ def _solve(xp: Any, a: Any, b: Any) -> Any:
 
 
 def _solve_b(op: Any, g: Any, out: Any, a: Any, b: Any) -> Any:
-    transposed = op.matrix_transpose(a)
+    transpose = op.matrix_transpose(a)
     if b.ndim > 1:
-        return op.solve(transposed, g)
-    return op.squeeze(op.solve(transposed, op.unsqueeze(g, axis=-1)), axis=-1)
+        return op.solve(transpose, g)
+    return op.squeeze(op.solve(transpose, op.unsqueeze(g, axis=-1)), axis=-1)
 
 
 def _solve_a(op: Any, g: Any, out: Any, a: Any, b: Any) -> Any:
@@ -152,7 +150,7 @@ SQUARE = family({
     "det": Gate("det x", "The determinant; its gradient, the cofactors, is exact for singular matrices.",
                 ("x",), _of_square, symbol="det", reads=Reads.INPUTS,
                 forward=lambda xp, x: of_finite(xp, xp.linalg.det, x),
-                backward=(lambda op, g, out, x: _scaled(op, g, op.cofactor(x)),)),
+                backward=(lambda op, g, out, x: _scale(op, g, op.cofactor(x)),)),
     "cofactor": Gate("det(x) x⁻ᵀ", "The cofactors of a matrix, also where it is singular; or their derivative along a "
                                    "direction, whose own gradient needs an inverse.",
                      ("x", "along"), _cofactors_type, optional=1, symbol="cof", reads=Reads.INPUTS,
@@ -165,7 +163,7 @@ SQUARE = family({
                     ("x",), lambda x: (_of_square(x), _of_square(x)), outputs=("sign", "logabsdet"), symbol="ln det",
                     reads=Reads.INPUTS,
                     forward=lambda xp, x: of_finite(xp, lambda x: tuple(xp.linalg.slogdet(x)), x),
-                    backward=(lambda op, g, out, x: _scaled(op, g[1], op.matrix_transpose(op.inv(x))),)),
+                    backward=(lambda op, g, out, x: _scale(op, g[1], op.matrix_transpose(op.inv(x))),)),
     "inv": Gate("x⁻¹", "The inverse of matrices.",
                 ("x",), square, symbol="x⁻¹", reads=Reads.OUTPUT,
                 forward=lambda xp, x: of_finite(xp, xp.linalg.inv, x),

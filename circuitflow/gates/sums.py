@@ -14,7 +14,7 @@ import itertools
 import math
 import operator
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates.shapes import Dimension, broadcast_shapes, count
@@ -33,6 +33,12 @@ TOGETHER = {True: 2**14, False: 2**8}
 
 TERMS = 2.0**64
 """More terms than any sum has."""
+
+ALL_ORDERS = 5
+"""So many operands are multiplied in the best of all orders, of which there are 180; more in a good one."""
+
+LITTLE = 2**20
+"""So many elements more in memory are never too many."""
 
 WIDE = 8
 """Slices of so many elements are faster to sort and add up than to add one by one."""
@@ -64,12 +70,12 @@ def average(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False, s
     def of(terms: Any) -> Any:
         return xp.sum(terms, axis=axis, keepdims=keepdims, dtype=dtype) / size
 
-    found = xp.asarray(of(x), dtype=x.dtype)
+    result = xp.asarray(of(x), dtype=x.dtype)
     if float(xp.finfo(dtype).max) / float(xp.finfo(x.dtype).max) > TERMS:  # no sum overflows
-        return found
-    if type(x).__module__ == "numpy" and xp.isfinite(found).all():  # the same sooner
-        return found
-    return xp.where(xp.isfinite(found), found, xp.asarray(of(x * (1 / TERMS)) * TERMS, dtype=x.dtype))
+        return result
+    if type(x).__module__ == "numpy" and xp.isfinite(result).all():  # the same sooner
+        return result
+    return xp.where(xp.isfinite(result), result, xp.asarray(of(x * (1 / TERMS)) * TERMS, dtype=x.dtype))
 
 
 def magnitude(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
@@ -101,23 +107,23 @@ def add_all(xp: Any, *xs: Any) -> Any:
     if len(xs) == 2:
         return xs[0] + xs[1]
     dtype = xp.result_type(*xs)
-    return xp.asarray(_added_in(xp, wider_for(xp, dtype, len(xs)), xs), dtype=dtype)
+    return xp.asarray(_add_in(xp, wider_for(xp, dtype, len(xs)), xs), dtype=dtype)
 
 
 def mean(xp: Any, *xs: Any) -> Any:
     """The mean of operands, element by element, also where their sum leaves the range of their dtype."""
     dtype = xp.result_type(*xs)
     sums = wider(xp, dtype)
-    summed = _added_in(xp, sums, xs)
+    out = _add_in(xp, sums, xs)
     if sums is not dtype:
-        return xp.asarray(summed / len(xs), dtype=dtype)
+        return xp.asarray(out / len(xs), dtype=dtype)
     # Terms are made smaller by a power of two that depends on a value: a constant one XLA would move.
     one = xp.asarray(1.0, dtype=dtype)
-    scale = xp.where(xp.isinf(summed) | xp.isnan(summed), 0.5 ** len(xs).bit_length(), one)
-    return _added_in(xp, dtype, [x * scale for x in xs]) / len(xs) / scale
+    scale = xp.where(xp.isinf(out) | xp.isnan(out), 0.5 ** len(xs).bit_length(), one)
+    return _add_in(xp, dtype, [x * scale for x in xs]) / len(xs) / scale
 
 
-def _added_in(xp: Any, dtype: Any, xs: Sequence[Any]) -> Any:
+def _add_in(xp: Any, dtype: Any, xs: Sequence[Any]) -> Any:
     return functools.reduce(operator.add, xs[1:], xp.asarray(xs[0], dtype=dtype))
 
 
@@ -142,7 +148,7 @@ def in_parts(xp: Any, a: Any, b: Any) -> Any:
     numbers = math.prod(broadcast_shapes(left.shape[:-2], right.shape[:-2])) * rows * columns
     is_long, last, together = size > longest(rows, columns), size - size % PART, TOGETHER[in_numpy] // max(1, numbers)
     ends = [*range(0, last, PART * max(1, together)), last, *([size] if last < size else [])]
-    summed: Any = None
+    out: Any = None
     for start, stop in itertools.pairwise(ends if is_long else [0, size]):
         x, y, parts = left[..., start:stop], right[..., start:stop, :], (stop - start) // PART
         if in_numpy:
@@ -153,10 +159,10 @@ def in_parts(xp: Any, a: Any, b: Any) -> Any:
             term = xp.sum(xp.matmul(x, y), axis=-3, dtype=xp.float64)
         else:
             term = xp.matmul(x, y)
-        summed = term if summed is None else xp.asarray(summed, dtype=xp.float64) + term
+        out = term if out is None else xp.asarray(out, dtype=xp.float64) + term
     if a.ndim == 1:
-        summed = summed[..., 0, :]
-    return xp.asarray(summed[..., 0] if b.ndim == 1 else summed, dtype=dtype)
+        out = out[..., 0, :]
+    return xp.asarray(out[..., 0] if b.ndim == 1 else out, dtype=dtype)
 
 
 def longest(rows: int, columns: int) -> int:
@@ -198,18 +204,18 @@ def _dense(xp: Any, x: Any) -> Any:
     return xp.ascontiguousarray(x)
 
 
-def contracted(xp: Any, terms: Sequence[str], result: str, xs: Sequence[Any], *, zeros_kept: bool = False) -> Any:
+def contract(xp: Any, terms: Sequence[str], result: str, xs: Sequence[Any], *, zeros_kept: bool = False) -> Any:
     """The sum of products over letters, as `einsum`; a term has a letter for every axis of its operand.
 
     If zeros are kept, 0 times an infinity or NaN is 0 in it.
     """
-    found = list(zip(terms, xs, strict=True))
+    factors = list(zip(terms, xs, strict=True))
     for first, last in _order(tuple(terms), result, tuple(tuple(x.shape) for x in xs)):
-        other, one = found.pop(last), found.pop(first)
-        kept = set(result).union(*(term for term, _ in found))
-        found.append(_multiplied(xp, zeros_kept, kept, _reduced(xp, kept.union(other[0]), *one),
-                                 _reduced(xp, kept.union(one[0]), *other)))
-    return _ordered(xp, *_reduced(xp, set(result), *found[0]), result)
+        other, one = factors.pop(last), factors.pop(first)
+        letters = set(result).union(*(term for term, _ in factors))
+        factors.append(_multiply(xp, zeros_kept, letters, _sum_out(xp, letters.union(other[0]), *one),
+                                 _sum_out(xp, letters.union(one[0]), *other)))
+    return _permute(xp, *_sum_out(xp, set(result), *factors[0]), result)
 
 
 Term = tuple[str, Any]
@@ -217,72 +223,117 @@ Term = tuple[str, Any]
 
 
 @functools.lru_cache(256)
-def _order(terms: tuple[str, ...], result: str, shapes: tuple[tuple[Dimension, ...], ...]) -> list[tuple[int, int]]:
-    """The operands that are multiplied, a pair at a time, by place; their shared goes to the end.
+def _order(terms: tuple[str, ...], result: str,
+           shapes: tuple[tuple[Dimension, ...], ...]) -> Sequence[tuple[int, int]]:
+    """The operands that are multiplied, a pair at a time, by place; their product goes to the end.
 
-    First go those whose shared has fewest elements beside their own. A size that is a name is taken for a middling one.
+    A named size counts as a middling one.
     """
     sizes = {letter: size if isinstance(size, int) else VECTOR
              for term, shape in zip(terms, shapes, strict=True) for letter, size in zip(term, shape, strict=True)}
+    return (_best_order if len(terms) <= ALL_ORDERS else _good_order)(terms, result, sizes)
 
-    def elements(letters: Iterable[str]) -> int:
-        return math.prod(map(sizes.__getitem__, letters))
 
+def _best_order(terms: tuple[str, ...], result: str, sizes: Mapping[str, int]) -> Sequence[tuple[int, int]]:
+    """Of all orders the one with fewest multiplications, but none that takes far more memory than it must."""
+    uses = Counter(result + "".join(terms))
+
+    def orders(left: Sequence[frozenset[str]]) -> Iterator[tuple[int, int, tuple[tuple[int, int], ...]]]:
+        """The elements of the largest that is computed, the multiplications, and the order."""
+        if len(left) < 2:
+            yield 0, 0, ()
+        for i, k in itertools.combinations(range(len(left)), 2):
+            rest, both = (*left[:i], *left[i + 1 : k], *left[k + 1 :]), left[i] | left[k]
+            shared = both & frozenset(result).union(*rest)
+            for largest, work, order in orders((*rest, shared)):
+                yield max(largest, _elements(shared, sizes)), work + _elements(both, sizes), ((i, k), *order)
+
+    letters = [frozenset(letter for letter in term if uses[letter] > 1) for term in terms]
+    candidates = list(orders(letters))
+    least = max(min(largest for largest, _, _ in candidates), *(_elements(term, sizes) for term in (*terms, result)))
+    return min((work, order) for largest, work, order in candidates if largest <= max(LITTLE, 4 * least))[1]
+
+
+def _good_order(terms: tuple[str, ...], result: str, sizes: Mapping[str, int]) -> Sequence[tuple[int, int]]:
+    """First go those whose product has fewest elements beside their own."""
     letters, uses = [set(term) for term in terms], Counter(result + "".join(terms))
     order = []
     while len(letters) > 1:
         best: tuple[Any, ...] = ()
         for (i, one), (k, other) in itertools.combinations(enumerate(letters), 2):
-            shared = {letter for letter in one | other if uses[letter] > (letter in one) + (letter in other)}
-            growth = elements(shared) - elements(one) - elements(other)
+            rest = {letter for letter in one | other if uses[letter] > (letter in one) + (letter in other)}
+            growth = _elements(rest, sizes) - _elements(one, sizes) - _elements(other, sizes)
             if not best or growth < best[0]:
-                best = growth, i, k, shared
-        _, i, k, shared = best
+                best = growth, i, k, rest
+        _, i, k, rest = best
         uses.subtract("".join((*letters.pop(k), *letters.pop(i))))
-        uses.update(shared)
-        letters.append(shared)
+        uses.update(rest)
+        letters.append(rest)
         order.append((i, k))
     return order
 
 
-def _reduced(xp: Any, kept: set[str], term: str, x: Any) -> Term:
+def _elements(letters: Iterable[str], sizes: Mapping[str, int]) -> int:
+    return math.prod(map(sizes.__getitem__, letters))
+
+
+def _sum_out(xp: Any, letters: set[str], term: str, x: Any) -> Term:
     """An operand summed over the letters that are not kept."""
-    axes = tuple(axis for axis, letter in enumerate(term) if letter not in kept)
-    return "".join(letter for letter in term if letter in kept), total(xp, x, axis=axes) if axes else x
+    axes = tuple(axis for axis, letter in enumerate(term) if letter not in letters)
+    return "".join(letter for letter in term if letter in letters), total(xp, x, axis=axes) if axes else x
 
 
-def _multiplied(xp: Any, zeros_kept: bool, kept: set[str], one: Term, other: Term) -> Term:
+def _multiply(xp: Any, zeros_kept: bool, letters: set[str], one: Term, other: Term) -> Term:
     """The product of two operands, summed over the letters of both that are not kept: a product of matrices."""
     (left, x), (right, y) = one, other
     both = [letter for letter in left if letter in right]
-    batch, inner = ("".join(letter for letter in both if (letter in kept) is is_kept) for is_kept in (True, False))
+    batch, inner = ("".join(letter for letter in both if (letter in letters) is is_kept) for is_kept in (True, False))
     rows, columns = ("".join(letter for letter in term if letter not in both) for term in (left, right))
     sizes = dict(zip(left + right, (*x.shape, *y.shape), strict=True))
+    if inner and not (rows and columns) and _is_across(xp, batch, one, other):
+        return _add_across(xp, zeros_kept, inner, *((other, one) if columns else (one, other)))
 
     def shape(*parts: str) -> tuple[Any, ...]:
         """The sizes of the batch, and so many elements for every part."""
         return (*map(sizes.__getitem__, batch), *(count([sizes[letter] for letter in part]) for part in parts))
 
     term = batch + rows + columns
-    x = _reshaped(xp, _ordered(xp, left, x, batch + rows + inner), shape(rows, inner))
-    y = _reshaped(xp, _ordered(xp, right, y, batch + inner + columns), shape(inner, columns))
-    if inner:
-        found = (product_kept if zeros_kept else product)(xp, x, y)
-    else:
-        found = xp.where((x == 0) | (y == 0), 0.0, x * y) if zeros_kept else x * y
-    return term, _reshaped(xp, found, shape(*rows, *columns))
+    x = _reshape(xp, _permute(xp, left, x, batch + rows + inner), shape(rows, inner))
+    y = _reshape(xp, _permute(xp, right, y, batch + inner + columns), shape(inner, columns))
+    out = (product_kept if zeros_kept else product)(xp, x, y) if inner else _by_element(xp, zeros_kept, x, y)
+    return term, _reshape(xp, out, shape(*rows, *columns))
 
 
-def _ordered(xp: Any, term: str, x: Any, wanted: str) -> Any:
+def _is_across(xp: Any, batch: str, one: Term, other: Term) -> bool:
+    """Whether both operands are likely to lie in memory so that terms of a sum are far apart, and sums side by side."""
+    (left, x), (right, y) = one, other
+    dtype, size = xp.result_type(x, y), x.shape[-1]
+    return (left[-1:] in batch and right[-1:] in batch and not (isinstance(size, int) and size < FEW)
+            and (dtype == xp.float32 or wider(xp, dtype) is dtype))
+
+
+def _add_across(xp: Any, zeros_kept: bool, inner: str, one: Term, other: Term) -> Term:
+    """As `_multiply`, element by element, where the first operand has all letters."""
+    (left, x), (right, y) = one, other
+    y = _permute(xp, right, y, "".join(letter for letter in left if letter in right))
+    y = _reshape(xp, y, tuple(size if letter in right else 1 for letter, size in zip(left, x.shape, strict=True)))
+    return _sum_out(xp, set(left).difference(inner), left, _by_element(xp, zeros_kept, x, y))
+
+
+def _by_element(xp: Any, zeros_kept: bool, x: Any, y: Any) -> Any:
+    return xp.where((x == 0) | (y == 0), 0.0, x * y) if zeros_kept else x * y
+
+
+def _permute(xp: Any, term: str, x: Any, order: str) -> Any:
     """An operand with its axes in another order."""
-    return x if term == wanted else xp.permute_dims(x, tuple(map(term.index, wanted)))
+    return x if term == order else xp.permute_dims(x, tuple(map(term.index, order)))
 
 
-def _reshaped(xp: Any, x: Any, shape: tuple[Any, ...]) -> Any:
+def _reshape(xp: Any, x: Any, shape: tuple[Any, ...]) -> Any:
     return x if x.shape == shape else xp.reshape(x, shape)
 
 
-def added_at(xp: Any, x: Any, axis: int, row: Any, updates: Any) -> Any:
+def add_at(xp: Any, x: Any, axis: int, row: Any, updates: Any) -> Any:
     """An array with slices added along an axis at a row of positions, which may repeat."""
     dtype = xp.result_type(x, updates)
     sums = wider_for(xp, dtype, row.shape[0])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from circuitflow.document.faults import expected
+from circuitflow.document.faults import in_words
 from circuitflow.gates import Gate
 from circuitflow.text import listing, nearest, printable, short
 
@@ -49,13 +49,13 @@ def fitted(name: str, gate: Gate, values: Mapping[str, Any], others: Collection[
                 message = f"{name} has no attribute '{printable(attribute, 60)}'{hint}"
                 misfits.append(Misfit(message, (attribute,), is_key=True))
             elif detail["type"] == "missing":
-                message = f"{name} needs the attribute '{attribute}': {expected(properties[attribute])}"
+                message = f"{name} needs the attribute '{attribute}': {in_words(properties[attribute])}"
                 misfits.append(Misfit(message, lacks=attribute))
             elif not attribute:
                 misfits.append(Misfit(f"{name}: {detail['ctx']['error']}"))
             else:
                 own = detail["type"] == "value_error"  # a rule of the attribute says what it expects
-                expectation = detail["ctx"]["error"] if own else expected(properties[attribute])
+                expectation = detail["ctx"]["error"] if own else in_words(properties[attribute])
                 message = f"'{attribute}' is {short(values[attribute])}; expected {expectation}"
                 misfits.append(Misfit(message, (attribute,)))
         return {}, misfits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,10 @@ from circuitflow.document.files import ValueFaultError
 from circuitflow.document.model import ParameterNode
 from circuitflow.document.tensors import Array, TensorFiles
 from circuitflow.document.values import to_array
-from circuitflow.document.writing import plain
+from circuitflow.document.writing import tidy
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bodies import Site
+from circuitflow.graph.typed import TypedBody
 
 
 def read_bounds(site: Site, node: ParameterNode, files: TensorFiles, faults: Faults) -> tuple[Array, Array] | None:
@@ -44,18 +44,19 @@ def read_bounds(site: Site, node: ParameterNode, files: TensorFiles, faults: Fau
     return lower, upper
 
 
-def check_start(sites: Iterable[Site]) -> None:
-    """Refuse values of parameters outside of their bounds; frozen parameters may have any.
+def check_start(circuit: TypedBody) -> None:
+    """Refuse values of parameters outside of their bounds, from which no fit can start; frozen ones may have any.
+
+    Loading does not look at this, because a run does not need it.
 
     Raises:
-        DocumentError: with every such parameter.
+        DocumentError: with every such parameter, each with its place.
     """
     faults = Faults()
-    for site in dict.fromkeys(sites):
-        node, array = site.node, site.array
-        if site.bounds is None or array is None or not isinstance(node, ParameterNode) or node.frozen:
+    for site in dict.fromkeys(node.site for node in circuit.nodes.values() if node.kind == "parameter"):
+        if site is None or site.bounds is None or site.array is None or getattr(site.node, "frozen", False):
             continue
-        lower, upper = site.bounds
+        array, (lower, upper) = site.array, site.bounds
         outside = np.argwhere(~(np.less_equal(lower, array) & np.less_equal(array, upper)))
         if len(outside):
             index = tuple(map(int, outside[0]))
@@ -89,7 +90,7 @@ def _side(site: Site, value: Any, key: str, default: float, files: TensorFiles, 
 
 
 def _number(value: Any) -> Any:
-    return plain(value.item())
+    return tidy(value.item())
 
 
 def _note(site: Site, faults: Faults, message: str, *path: str | int) -> None:

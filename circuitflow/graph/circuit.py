@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,8 @@ from circuitflow.document.faults import Faults, Source
 from circuitflow.document.limits import DEFAULT, Limits
 from circuitflow.document.model import Document
 from circuitflow.document.numbers import as_numpy, has_text
-from circuitflow.document.reading import Parsed, decode, parse, parsed_value, read
-from circuitflow.document.rewriting import with_stored
+from circuitflow.document.reading import Parsed, decode, parse, parse_value, read
+from circuitflow.document.rewriting import with_new_values
 from circuitflow.document.tensors import Array
 from circuitflow.document.values import from_array
 from circuitflow.document.writing import dumps as dump_document
@@ -27,8 +27,7 @@ from circuitflow.document.writing import tidy
 from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import allows, show
-from circuitflow.graph.bodies import define
-from circuitflow.graph.bounds import check_start
+from circuitflow.graph.bodies import Site, define
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carry, files, loaded_tensors
 from circuitflow.graph.checking import check_body
 from circuitflow.graph.collector import collector_paused
@@ -50,10 +49,6 @@ class Circuit(TypedBody):
         document: the document as it was written.
         body: the same body with its calls as they stand.
         upstream: the document's upstream gradients, by output.
-        bounds: of the parameters that have any, by id: the least and the largest value of every element. Both are
-            read-only arrays of the shape and dtype of the value; a side that the document leaves out is infinite. A run
-            does not look at them.
-        frozen: ids of the parameters that a fit leaves as they are. A run gives gradients on them as on all others.
     """
 
     @checked
@@ -125,14 +120,14 @@ class Circuit(TypedBody):
                                  "and constants can")
             type_ = node.types[0]
             if isinstance(value, BaseModel | dict) or has_text(value):  # as documents have it
-                stored[name] = parsed_value(value, self.definition.source, name)
+                stored[name] = parse_value(value, self.definition.source, name)
                 continue
             array = as_numpy(value, type_.dtype, shown)
             if not allows(type_.shape, array.shape):
                 raise InputError(f"{shown} has shape {show(array.shape)}; expected {show(type_.shape)}")
-            stored[name] = parsed_value(tidy(from_array(array)), self.definition.source, name)
+            stored[name] = parse_value(tidy(from_array(array)), self.definition.source, name)
         types = {name: self.nodes[name].types[0] for name in stored}
-        circuit = self.derived(with_stored(self.document, stored, {name: types[name].dtype for name in stored}))
+        circuit = self.derived(with_new_values(self.document, stored, {name: types[name].dtype for name in stored}))
         for name, type_ in types.items():
             if (new := circuit.nodes[name].types[0]) != type_:
                 raise InputError(f"'{name}' would become {new.dtype} {show(new.shape)}; expected {type_.dtype} "
@@ -166,20 +161,23 @@ class Circuit(TypedBody):
         super().__init__(root, MappingProxyType(body.expansion.nodes), gates, None)
         self.document, self.body = parsed.document, body
         self.upstream: Mapping[str, Array] = MappingProxyType(upstream)
-        parameters = [(node.id, node.site) for node in self.nodes.values() if node.kind == "parameter" and node.site]
-        self.bounds: Mapping[str, tuple[Array, Array]] = MappingProxyType(
-            {name: site.bounds for name, site in parameters if site.bounds is not None})
-        self.frozen = frozenset(name for name, site in parameters if getattr(site.node, "frozen", False))
 
-    def check_start(self) -> None:
-        """Refuse values of parameters outside of their bounds, from which no fit can start; frozen ones may have any.
+    @cached_property
+    def bounds(self) -> Mapping[str, tuple[Array, Array]]:
+        """The least and the largest value of every element of the parameters that have bounds, by id.
 
-        Loading does not look at this, because a run may.
-
-        Raises:
-            DocumentError: with every such parameter, each with its place.
+        Both are read-only arrays of the shape and dtype of the value. A side that the document leaves out is infinite.
+        A run does not look at them.
         """
-        check_start(node.site for node in self.nodes.values() if node.id in self.bounds and node.site)
+        return MappingProxyType({name: site.bounds for name, site in self._parameters() if site.bounds is not None})
+
+    @cached_property
+    def frozen(self) -> frozenset[str]:
+        """Ids of the parameters that a fit leaves as they are. A run gives gradients on them as on all others."""
+        return frozenset(name for name, site in self._parameters() if getattr(site.node, "frozen", False))
+
+    def _parameters(self) -> Iterator[tuple[str, Site]]:
+        return ((node.id, node.site) for node in self.nodes.values() if node.kind == "parameter" and node.site)
 
     @checked
     def upstream_name(self, reference: str) -> str | None:

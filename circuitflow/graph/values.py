@@ -12,7 +12,7 @@ from circuitflow.document.limits import Budget
 from circuitflow.document.model import ConstantNode, InputNode, ParameterNode, Value
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.tensors import Array, TensorFiles
-from circuitflow.document.values import announced, to_array
+from circuitflow.document.values import announce, to_array
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Shape, allows, show
 from circuitflow.graph.bodies import Definition
@@ -52,8 +52,8 @@ def read_values(values: Mapping[K, Datum], files: TensorFiles, faults: Faults) -
         if not isinstance(item.value, Model):
             continue
         try:
-            ahead = announced(item.value, dtype=item.dtype, default=item.default, folder=item.source.folder,
-                              files=files)
+            ahead = announce(item.value, dtype=item.dtype, default=item.default, folder=item.source.folder,
+                             files=files)
             if ahead is not None and item.output is not None:
                 _expect(item.output, ahead.shape, item.output.dtype)
         except ValueFaultError as fault:

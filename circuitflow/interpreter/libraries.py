@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.document.numbers import as_numpy, copied, is_foreign, is_safe, no_value, refuse_lost
+from circuitflow.document.numbers import as_numpy, copy_in, is_foreign, is_safe, no_value, refuse_lost
 from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.gates.shapes import ArrayType
 from circuitflow.gates.sums import PART, counted_product, longest, product
@@ -124,7 +124,7 @@ class Library(NamedTuple):
         """
         if self.like is None:
             return array
-        return copied(array, "the value")
+        return copy_in(array, "the value")
 
     def dtype(self, name: str) -> Any:
         """A dtype of this library; one that it does not have is refused.

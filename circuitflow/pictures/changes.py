@@ -28,15 +28,15 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
     inside = sorted({change.circuit for change in difference.changes if change.circuit})
     picture = Picture(f"{old.name} → {new.name}", notes=tuple(f"circuit {name} differs inside" for name in inside))
     keys: dict[str, str] = {}
-    gone: dict[str, str] = {}
+    removals: dict[str, str] = {}
     for id_, site in new.definition.sites.items():
         sign = (Sign.ADDED if id_ not in difference.before else Sign.CHANGED if id_ in notes else Sign.SAME)
         keys[id_] = _vertex(picture, site, sign, few(notes.get(id_, ())))
     for id_, site in old.definition.sites.items():
         if id_ not in after:
-            gone[id_] = _vertex(picture, site, Sign.REMOVED, [])
+            removals[id_] = _vertex(picture, site, Sign.REMOVED, [])
     now = _edges(new.definition, keys)
-    before = _edges(old.definition, {id_: keys[after[id_]] if id_ in after else gone[id_]
+    before = _edges(old.definition, {id_: keys[after[id_]] if id_ in after else removals[id_]
                                      for id_ in old.definition.sites})
     for edges, others, sign in ((now, set(before), Sign.ADDED), (before, set(now), Sign.REMOVED)):
         for edge in edges:

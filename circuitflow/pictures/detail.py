@@ -13,7 +13,7 @@ from circuitflow.graph.bodies import Definition
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.typed import Node
 from circuitflow.interpreter.result import Result
-from circuitflow.pictures.marks import mark, shape_mark
+from circuitflow.pictures.marks import shape_mark, value_mark
 from circuitflow.pictures.picture import Group, Kind, Link, Mark, Picture, Vertex
 from circuitflow.text import application, printable
 
@@ -51,22 +51,20 @@ class Callee(NamedTuple):
     name: str
 
 
-def callee_at(definition: Definition, path: str) -> Callee | None:
-    """The circuit that the call at a path applies; None for the path "" of the circuit itself."""
-    callee = None
+def callee_at(definition: Definition, path: str) -> Callee:
+    """The circuit that the call at a path applies; the path "" is that of the circuit itself, which has no name."""
+    callee = Callee(definition, "")
     for step in path.split("/") if path else ():
-        site = definition.sites[step]
+        site = callee.definition.sites[step]
         assert isinstance(site.node, CallNode) and site.callee is not None  # noqa: S101, PT018
         callee = Callee(site.callee, site.node.circuit)
-        definition = site.callee
     return callee
 
 
 def document_node(circuit: Circuit, name: str) -> DocumentNode:
     """The node of the document, also inside calls."""
     path, _, last = name.rpartition("/")
-    inner = callee_at(circuit.definition, path)
-    return (inner.definition if inner else circuit.definition).sites[last].node
+    return callee_at(circuit.definition, path).definition.sites[last].node
 
 
 def detail(circuit: Circuit, result: Result | None, depth: int) -> Picture:
@@ -80,10 +78,10 @@ class _Detail:
     def __init__(self, circuit: Circuit, result: Result | None, depth: int) -> None:
         self.circuit, self.result, self.depth = circuit, result, depth
         description = circuit.document.description
-        self.drawn = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
+        self.canvas = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
         self.gradients: Mapping[str, Any] = result.gradients if result else {}
         self.upstream: Mapping[str, Any] = result.upstream if result else {}
-        self.sent = {(c.source, c.target, c.port): c.value for c in result.contributions} if result else {}
+        self.contributions = {(c.source, c.target, c.port): c.value for c in result.contributions} if result else {}
         self.sizes = Counter(unit_of(name, depth) for name in circuit.nodes)
         self.units: dict[str, Vertex] = {}
         self.groups: dict[str, str] = {"": ""}
@@ -98,11 +96,11 @@ class _Detail:
             for output, name in enumerate(node.names):
                 if name in consumers:
                     self._wires(node, output, name, consumers[name])
-        return self.drawn
+        return self.canvas
 
     def _add(self, kind: Kind, lines: tuple[str, ...], **rest: Any) -> Vertex:
-        vertex = Vertex(f"n{len(self.drawn.vertices) + 1}", kind, lines, **rest)
-        self.drawn.vertices.append(vertex)
+        vertex = Vertex(f"n{len(self.canvas.vertices) + 1}", kind, lines, **rest)
+        self.canvas.vertices.append(vertex)
         return vertex
 
     def _vertex(self, node: Node, unit: str) -> Vertex:
@@ -110,33 +108,32 @@ class _Detail:
         group = self._group(path)
         if unit != node.id:
             inner = callee_at(self.circuit.definition, unit)
-            assert inner is not None  # noqa: S101
             return self._add(Kind.CIRCUIT, (last, inner.name, f"{self.sizes[unit]} nodes"),
                              tip=printable(inner.definition.body.description or "", TIP), group=group, node=unit)
         label = (printable(node.label, LABEL),) if node.label else ()
+        lines: tuple[str, ...]
         if node.is_source:
-            return self._add(Kind(node.kind), (last, *label), tip=_tip(node), group=group, node=node.id)
-        if self._is_port(node):
-            return self._add(Kind.PORT, (last,), tip=_tip(node), group=group, node=node.id)
-        if node.gate is None:
+            kind, lines = Kind(node.kind), (last, *label)
+        elif self._is_port(node):
+            kind, lines = Kind.PORT, (last,)
+        elif node.gate is None:
             names = " or ".join(document_node(self.circuit, node.id).circuits.values())  # type: ignore[union-attr]
-            return self._add(Kind.CIRCUIT, (last, f"{node.kind} {names}", *label), tip=_tip(node), group=group,
-                             node=node.id)
-        return self._add(Kind.GATE, (node.gate.symbol or node.kind, *label), tip=_tip(node), group=group, node=node.id)
+            kind, lines = Kind.CIRCUIT, (last, f"{node.kind} {names}", *label)
+        else:
+            kind, lines = Kind.GATE, (node.gate.symbol or node.kind, *label)
+        return self._add(kind, lines, tip=_tip(node), group=group, node=node.id)
 
     def _is_port(self, node: Node) -> bool:
         """Whether a node is an input of a call, which passes its operand on."""
         path, _, last = node.id.rpartition("/")
-        inner = callee_at(self.circuit.definition, path) if node.kind == IDENTITY else None
-        return inner is not None and last in inner.definition.inputs
+        return node.kind == IDENTITY and last in callee_at(self.circuit.definition, path).definition.inputs
 
     def _group(self, path: str) -> str:
         if path not in self.groups:
             parent, _, last = path.rpartition("/")
-            inner = callee_at(self.circuit.definition, path)
-            assert inner is not None  # noqa: S101
-            group = Group(f"g{len(self.groups)}", f"{last}: {inner.name}", self._group(parent))
-            self.drawn.groups.append(group)
+            name = callee_at(self.circuit.definition, path).name
+            group = Group(f"g{len(self.groups)}", f"{last}: {name}", self._group(parent))
+            self.canvas.groups.append(group)
             self.groups[path] = group.key
         return self.groups[path]
 
@@ -161,8 +158,8 @@ class _Detail:
         unit = unit_of(node.id, self.depth)
         vertex = self.units[unit]
         source = vertex.key
-        shown = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
-        marks = shown, self._value(node, output, name), _gradient(self.gradients, name)
+        label = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
+        marks = label, self._value(node, output, name), _gradient(self.gradients, name)
         if vertex.kind == Kind.PORT:  # its operand has the same marks
             marks = "", None, None
         if len(branches) == 1:
@@ -173,26 +170,26 @@ class _Detail:
             self._wire(source, fork.key, *marks, name, None)
             source = fork.key
         for branch in branches:
-            received = _gradient(self.sent, (name, *branch.edge)) if branch.edge else _gradient(self.upstream, name)
-            self._wire(source, branch.target, "", None, received, name, branch.edge)
+            gradient = (_gradient(self.contributions, (name, *branch.edge)) if branch.edge else
+                        _gradient(self.upstream, name))
+            self._wire(source, branch.target, "", None, gradient, name, branch.edge)
 
-    def _wire(self, source: str, target: str, shown: str, value: Mark | None, gradient: Mark | None, of: str,
+    def _wire(self, source: str, target: str, label: str, value: Mark | None, gradient: Mark | None, of: str,
               edge: tuple[str, str | int] | None) -> None:
-        key = f"w{len(self.drawn.wires) + 1}"
-        self.drawn.wires.append(Link(key, source, target, shown, value, gradient, of, (edge,) if edge else ()))
+        key = f"w{len(self.canvas.wires) + 1}"
+        self.canvas.wires.append(Link(key, source, target, label, value, gradient, of, (edge,) if edge else ()))
 
     def _value(self, node: Node, output: int, name: str) -> Mark | None:
         if self.result is None:
             return shape_mark(node.types[output])
-        return mark(self.result.values[name]) if name in self.result.values else None
+        return value_mark(self.result.values[name]) if name in self.result.values else None
 
 
 def _gradient(gradients: Mapping[Any, Any], key: Any) -> Mark | None:
-    return mark(gradients[key], is_gradient=True) if key in gradients else None
+    return value_mark(gradients[key], is_gradient=True) if key in gradients else None
 
 
 def _tip(node: Node) -> str:
     first = f"{node.id}{': ' if node.is_source else ' = '}{application(node.kind, (x.source for x in node.operands))}"
     formula = node.gate.formula if node.gate is not None else ""
     return "\n".join(filter(None, (first, formula, printable(node.label or "", TIP))))
-

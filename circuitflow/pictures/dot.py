@@ -24,7 +24,7 @@ _LOOKS = {Kind.INPUT: _PLAIN, Kind.CONSTANT: _PLAIN, Kind.OUTPUT: _PLAIN, Kind.P
 _WORDS = {Kind.CONSTANT: "<I>{}</I>", Kind.OUTPUT: "<B>{}</B>", Kind.CIRCUIT: "<B>{}</B>", Kind.BAND: "<B>{}</B>"}
 
 
-def escaped(value: str, limit: int = 200) -> str:
+def dot_text(value: str, limit: int = 200) -> str:
     """Any text for an HTML-like label: printable, without markup or escapes of Graphviz."""
     return html.escape(printable(value, limit)).replace("\\", "&#92;&#92;")
 
@@ -78,7 +78,7 @@ class _Dot:
 
     def _frame(self, group: Group) -> str:
         t = self.theme
-        return (f'graph [label=<{escaped(group.title)}>, labeljust=l, style="rounded,filled", color="{t.line}", '
+        return (f'graph [label=<{dot_text(group.title)}>, labeljust=l, style="rounded,filled", color="{t.line}", '
                 f'fillcolor="{t.group}", margin=10, id="{group.key}", tooltip=" "]')
 
     def _common(self, wire: Link) -> str:
@@ -94,8 +94,8 @@ class _Dot:
     def _vertex(self, vertex: Vertex) -> str:
         t = self.theme
         first, *rest = vertex.lines or ("",)
-        name = _WORDS.get(vertex.kind, "{}").format(escaped(first, 40))
-        small = "".join(f'<BR/><FONT POINT-SIZE="11" COLOR="{t.faint}">{escaped(line)}</FONT>' for line in rest)
+        name = _WORDS.get(vertex.kind, "{}").format(dot_text(first, 40))
+        small = "".join(f'<BR/><FONT POINT-SIZE="11" COLOR="{t.faint}">{dot_text(line)}</FONT>' for line in rest)
         looks = [_LOOKS[vertex.kind]]
         if vertex.kind == Kind.GATE and len(first) <= _ROUND and all(len(line) <= 2 * _ROUND for line in rest):
             looks = [_CIRCLE] + ["fixedsize=true"] * (not rest)
@@ -129,12 +129,12 @@ class _Dot:
 
     def _rows(self, mark: Mark | None, colour: str, name: str) -> list[str]:
         """The rows of a number, the one nearest to the wire last."""
-        shown = f'<FONT COLOR="{self.theme.faint}">{escaped(name, 40)}</FONT>' if name else ""
+        text = f'<FONT COLOR="{self.theme.faint}">{dot_text(name, 40)}</FONT>' if name else ""
         if mark is not None:
-            shown += ("&#160;" if name else "") + f'<FONT COLOR="{colour}">{escaped(mark.text)}</FONT>'
-        if not shown:
+            text += ("&#160;" if name else "") + f'<FONT COLOR="{colour}">{dot_text(mark.text)}</FONT>'
+        if not text:
             return []
-        rows = [f'<TR><TD HEIGHT="17"><FONT POINT-SIZE="12">&#160;{shown}&#160;</FONT></TD></TR>']
+        rows = [f'<TR><TD HEIGHT="17"><FONT POINT-SIZE="12">&#160;{text}&#160;</FONT></TD></TR>']
         if mark is not None and mark.strip:
             cells = "".join(f'<TD FIXEDSIZE="TRUE" WIDTH="7" HEIGHT="7" BGCOLOR="{self.theme.shade(x)}"></TD>'
                             for x in mark.strip)

@@ -45,7 +45,7 @@ def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", 
     return as_file(subject, picture(subject, depth), form, theme)
 
 
-def as_file(subject: Circuit | Result, drawn: Picture, form: str, theme: str) -> bytes:
+def as_file(subject: Circuit | Result, image: Picture, form: str, theme: str) -> bytes:
     """A picture of a subject as a file; see `draw`."""
     if form not in FORMS:
         raise InputError(f"there is no form '{printable(form, 20)}' of picture{nearest(form, FORMS)}; there are "
@@ -53,7 +53,7 @@ def as_file(subject: Circuit | Result, drawn: Picture, form: str, theme: str) ->
     if theme not in THEMES:
         raise InputError(f"there is no theme '{printable(theme, 20)}'{nearest(theme, THEMES)}; there are "
                          f"{', '.join(THEMES)}")
-    return FORMS[form](subject, drawn, THEMES[theme])
+    return FORMS[form](subject, image, THEMES[theme])
 
 
 def picture(subject: Circuit | Result, depth: int | None = None) -> Picture:
@@ -77,13 +77,13 @@ def picture(subject: Circuit | Result, depth: int | None = None) -> Picture:
     return overview(circuit, result) if fitting is None else detail(circuit, result, fitting)
 
 
-Form = Callable[[Circuit | Result, Picture, Theme], bytes]
+Renderer = Callable[[Circuit | Result, Picture, Theme], bytes]
 
-FORMS: dict[str, Form] = {
-    "svg": lambda subject, drawn, theme: to_svg(drawn, theme).encode(),
-    "png": lambda subject, drawn, theme: render(to_dot(drawn, theme, dpi=192), "png"),
-    "pdf": lambda subject, drawn, theme: render(to_dot(drawn, theme), "pdf"),
-    "html": lambda subject, drawn, theme: to_page(subject, drawn, theme).encode(),
-    "dot": lambda subject, drawn, theme: to_dot(drawn, theme).encode(),
-    "mmd": lambda subject, drawn, theme: "".join(f"{line}\n" for line in to_mermaid(drawn, theme)).encode(),
+FORMS: dict[str, Renderer] = {
+    "svg": lambda subject, image, theme: to_svg(image, theme).encode(),
+    "png": lambda subject, image, theme: render(to_dot(image, theme, dpi=192), "png"),
+    "pdf": lambda subject, image, theme: render(to_dot(image, theme), "pdf"),
+    "html": lambda subject, image, theme: to_page(subject, image, theme).encode(),
+    "dot": lambda subject, image, theme: to_dot(image, theme).encode(),
+    "mmd": lambda subject, image, theme: "".join(f"{line}\n" for line in to_mermaid(image, theme)).encode(),
 }

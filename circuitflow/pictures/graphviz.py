@@ -29,9 +29,9 @@ def render(dot: str, form: str) -> bytes:
     if find_spec("pygraphviz") is None:
         raise MissingExtraError("pictures are laid out by Graphviz: pip install 'circuitflow[draw]'; DOT and Mermaid "
                                 "(-o FILE.dot, -o FILE.mmd) need nothing")
-    done = subprocess.run([sys.executable, "-I", "-c", _PROGRAM, form], input=dot.encode(), capture_output=True,  # noqa: S603
-                          check=False)
-    if done.returncode or not done.stdout:
-        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    process = subprocess.run([sys.executable, "-I", "-c", _PROGRAM, form], input=dot.encode(), capture_output=True,  # noqa: S603
+                             check=False)
+    if process.returncode or not process.stdout:
+        last = process.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise CircuitflowError(f"Graphviz could not draw the picture: {last[:200]!r}")
-    return done.stdout
+    return process.stdout

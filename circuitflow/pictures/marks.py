@@ -19,7 +19,7 @@ EVERY = 1000
 """The most numbers of a tensor that are shown in full."""
 
 
-def mark(value: Any, *, is_gradient: bool = False) -> Mark:
+def value_mark(value: Any, *, is_gradient: bool = False) -> Mark:
     """The mark of a value, with its shape, or of a gradient, with its norm."""
     array = np.asarray(value)
     if array.ndim == 0:
@@ -71,7 +71,7 @@ def every(array: Any, most: int = EVERY) -> str:
     if array.ndim == 0 or not array.size:
         return full(array)
     length = array.shape[-1]
-    text = rows(array, shown=lambda x: repr(x.item()), columns=most, lines=max(1, most // length))
+    text = rows(array, to_text=lambda x: repr(x.item()), columns=most, lines=max(1, most // length))
     return f"{full(array).partition(': ')[0]}\n{text}"
 
 
@@ -87,6 +87,6 @@ def _strip(floats: Any) -> tuple[float, ...]:
     if not flat.size:
         return ()
     pieces = np.array_split(flat, min(CELLS, flat.size))
-    chosen = np.array([piece[np.argmax(np.abs(piece))] for piece in pieces])
-    largest = np.abs(chosen).max()
-    return tuple((chosen / largest).tolist()) if largest else (0.0,) * len(chosen)
+    peaks = np.array([piece[np.argmax(np.abs(piece))] for piece in pieces])
+    largest = np.abs(peaks).max()
+    return tuple((peaks / largest).tolist()) if largest else (0.0,) * len(peaks)

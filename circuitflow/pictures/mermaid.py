@@ -14,7 +14,7 @@ _SHAPES = {Kind.GATE: '(("{}"))', Kind.FORK: '(("{}"))', Kind.OUTPUT: '["{}"]', 
            Kind.BAND: '["{}"]'}
 
 
-def escaped(value: str, limit: int = 200) -> str:
+def mermaid_text(value: str, limit: int = 200) -> str:
     """Any text for a quoted label: printable, every character but letters, digits and spaces as its code."""
     return re.sub(r"[^\w .,]", lambda match: f"#{ord(match[0])};", printable(value, limit))
 
@@ -22,7 +22,7 @@ def escaped(value: str, limit: int = 200) -> str:
 def to_mermaid(picture: Picture, theme: Theme) -> Iterator[str]:
     """The lines of a Mermaid file."""
     yield "---"
-    yield f'title: "{escaped(picture.title)}"'
+    yield f'title: "{mermaid_text(picture.title)}"'
     yield "---"
     yield "flowchart LR"
     yield from _vertices(picture, "", "  ")
@@ -41,16 +41,17 @@ def to_mermaid(picture: Picture, theme: Theme) -> Iterator[str]:
 def _vertices(picture: Picture, group: str, indent: str) -> Iterator[str]:
     for vertex in picture.vertices:
         if vertex.group == group:
-            yield f"{indent}{vertex.key}{_SHAPES[vertex.kind].format('<br/>'.join(map(escaped, vertex.lines)) or ' ')}"
+            lines = "<br/>".join(map(mermaid_text, vertex.lines)) or " "
+            yield f"{indent}{vertex.key}{_SHAPES[vertex.kind].format(lines)}"
     for inner in picture.groups:
         if inner.parent == group:
-            yield f'{indent}subgraph {inner.key} ["{escaped(inner.title)}"]'
+            yield f'{indent}subgraph {inner.key} ["{mermaid_text(inner.title)}"]'
             yield from _vertices(picture, inner.key, indent + "  ")
             yield f"{indent}end"
 
 
 def _label(wire: Link) -> str:
     """The value above, the gradient below; each on a line of its own."""
-    above = " ".join(escaped(part) for part in (wire.name, wire.value.text if wire.value else "") if part)
-    below = escaped(wire.gradient.text) if wire.gradient else ""
+    above = " ".join(mermaid_text(part) for part in (wire.name, wire.value.text if wire.value else "") if part)
+    below = mermaid_text(wire.gradient.text) if wire.gradient else ""
     return "<br/>".join(part for part in (above, below) if part)

@@ -37,8 +37,8 @@ def register(shell: Any) -> None:
     plain.for_type_by_name("circuitflow.explanations.forms", "ExplanationText", _as_text)
 
 
-def _as_text(shown: object, printer: Any, _: bool) -> None:
-    printer.text(str(shown))
+def _as_text(value: object, printer: Any, _: bool) -> None:
+    printer.text(str(value))
 
 
 def circuit_as_html(circuit: Circuit) -> str:
@@ -78,9 +78,9 @@ def report_as_html(report: Report) -> str:
     return "\n".join([*_table(headings, rows), *(f"<p>{hypertext(line)}</p>" for line in verdicts)])
 
 
-def text_as_html(shown: object) -> str:
+def text_as_html(value: object) -> str:
     """Text in lines, with its alignment."""
-    return f"<pre>{chr(10).join(map(hypertext, str(shown).splitlines()))}</pre>"
+    return f"<pre>{chr(10).join(map(hypertext, str(value).splitlines()))}</pre>"
 
 
 def _image(subject: Circuit | Result) -> str:

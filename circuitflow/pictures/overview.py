@@ -50,9 +50,9 @@ def overview(circuit: Circuit, result: Result | None) -> Picture:
         value, gradient = _marks(result, names)
         picture.wires.append(Link(f"w{i + 1}", f"n{i + 1}", f"n{i + 2}", "", value, gradient))
     outputs = list(circuit.outputs if result is None else result.outputs)
-    shown = tuple(outputs[:_NAMES]) + ((f"{len(outputs) - _NAMES:,} others",) if len(outputs) > _NAMES else ())
+    first = tuple(outputs[:_NAMES]) + ((f"{len(outputs) - _NAMES:,} others",) if len(outputs) > _NAMES else ())
     last = len(bands) + 1
-    picture.vertices.append(Vertex(f"n{last + 1}", Kind.BAND, ("outputs", *shown)))
+    picture.vertices.append(Vertex(f"n{last + 1}", Kind.BAND, ("outputs", *first)))
     picture.wires.append(Link(f"w{last}", f"n{last}", f"n{last + 1}", "", Mark(_count(outputs))))
     return picture
 
@@ -62,8 +62,7 @@ def _kinds(circuit: Circuit, units: dict[str, str]) -> dict[str, str]:
     kinds: dict[str, str] = {}
     for name, unit in units.items():
         if unit not in kinds:
-            inner = callee_at(circuit.definition, unit) if unit != name else None
-            kinds[unit] = inner.name if inner else circuit.nodes[name].kind
+            kinds[unit] = callee_at(circuit.definition, unit).name if unit != name else circuit.nodes[name].kind
     return kinds
 
 
@@ -83,11 +82,11 @@ def _bands(levels: dict[str, int], kinds: dict[str, str]) -> list[range]:
     sizes = Counter(level for unit, level in levels.items() if kinds[unit] not in SOURCES)
     if not sizes:
         return []
-    total, done, start = sizes.total(), 0, min(sizes)
+    total, count, start = sizes.total(), 0, min(sizes)
     bands: list[range] = []
     for level in range(start, max(sizes) + 1):
-        done += sizes[level]
-        if done * BANDS >= total * (len(bands) + 1):
+        count += sizes[level]
+        if count * BANDS >= total * (len(bands) + 1):
             bands.append(range(start, level + 1))
             start = level + 1
     return bands

@@ -84,13 +84,13 @@ def _centre(part: ET.Element, colours: Mapping[str, str], line: str) -> None:
     else:
         centre = _middle(next(shape for shape in part if shape.tag != f"{{{_SVG}}}title"))
     for y, texts in rows.items():
-        shown = [text for text in texts if (text.text or "").strip()]
-        if not shown:
+        visible = [text for text in texts if (text.text or "").strip()]
+        if not visible:
             continue
         row = ET.SubElement(part, f"{{{_SVG}}}text", {
             "text-anchor": "middle", "x": f"{centre:.2f}", "y": y,
-            **{name: value for name, value in shown[0].items() if name.startswith("font")}})
-        for i, text in enumerate(shown):
+            **{name: value for name, value in visible[0].items() if name.startswith("font")}})
+        for i, text in enumerate(visible):
             fill = text.get("fill", "")
             span = ET.SubElement(row, f"{{{_SVG}}}tspan", {"fill": fill, "class": colours.get(fill, "text")})
             span.text = (" " if i else "") + (text.text or "").replace("\N{NO-BREAK SPACE}", " ").strip()

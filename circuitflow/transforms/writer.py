@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from circuitflow.document.writing import plain
+from circuitflow.document.writing import tidy
 from circuitflow.errors import InputError
 from circuitflow.gates import GATES, ArrayType, Gate, GateTable
 from circuitflow.gates.operators import BINARY, COMPARISON, PREFIXES, UNARY
@@ -231,7 +231,7 @@ class Writer:
         key = self._number(value, dtype)
         if key not in self._made:
             number = np.asarray(value, dtype)[()].item()
-            attributes: dict[str, Any] = {"value": plain(number)}
+            attributes: dict[str, Any] = {"value": tidy(number)}
             if dtype not in (self.dtype, "bool"):
                 attributes["dtype"] = dtype
             record = Record("constant", {}, attributes, stage=_NUMBERS.get(number, "c") if dtype != "bool" else "c")

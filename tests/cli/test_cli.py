@@ -446,7 +446,7 @@ def imported(*arguments: str) -> set[str]:
 def test_progress_is_shown_on_a_terminal_after_a_second(monkeypatch):
     from circuitflow.cli import progress
 
-    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "DELAY", 0.0)
     assert list(progress.track(range(3), "steps")) == [0, 1, 2]
     shown = []
 
@@ -469,7 +469,7 @@ def test_progress_is_shown_on_a_terminal_after_a_second(monkeypatch):
     with progress.waiting("loading"):
         while "loading …" not in "".join(shown):
             threading.Event().wait(0.01)
-    monkeypatch.setattr(progress, "PATIENCE", 3600.0)
+    monkeypatch.setattr(progress, "DELAY", 3600.0)
     assert list(progress.track(range(3), "too quick to show")) == [0, 1, 2]
     with progress.waiting("never shown"):
         pass

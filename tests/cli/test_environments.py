@@ -757,7 +757,7 @@ def test_a_stream_says_its_name_once(tmp_path):
     full = output.Stream(os.open("/dev/full", os.O_WRONLY), "w", "the disk")
     with pytest.raises(cf.InputError, match="^the disk cannot be written: No space left on device$"):
         full.write(b"abc")
-    assert full.failed
+    assert full.has_failed
     assert full.write(b"abc") == 3
     full.close()
     with output.Stream(os.open(tmp_path / "x", os.O_WRONLY | os.O_CREAT), "r",

@@ -62,7 +62,7 @@ def test_places_are_found_along_their_paths():
 
 
 def test_tokens_carry_their_paths():
-    assert [(t.text, t.path, t.repeated) for t in tokens('{"a": [1, {"b": NaN, "b": "c"}], "a": true} ')] == [
+    assert [(t.text, t.path, t.is_repeat) for t in tokens('{"a": [1, {"b": NaN, "b": "c"}], "a": true} ')] == [
         ('"a"', ("a",), False), ("1", ("a", 0), False), ('"b"', ("a", 1, "b"), False), ("NaN", ("a", 1, "b"), False),
         ('"b"', ("a", 1, "b"), True), ('"c"', ("a", 1, "b"), False), ('"a"', ("a",), True), ("true", ("a",), False)]
     assert [t.text for t in tokens("3")] == ["3"]

@@ -35,6 +35,8 @@ BEYOND_A_SCHEMA = {
     "exponential", "fault_in_file", "file_absolute", "file_backslash", "file_digest", "file_drive", "file_empty",
     "file_folder", "file_home", "file_hostile", "file_in_itself", "file_missing", "file_nul", "file_of_proc",
     "file_outside", "file_share", "file_up_and_down", "file_url", "files_in_a_circle", "files_in_a_circle_back",
+    "fit_file_outside", "fit_in_a_subcircuit", "fit_in_an_older_version", "fit_of_nothing", "fit_of_two_things",
+    "fit_of_unknown_names", "fit_result_lengths", "later_document_inside",
     "float_indices", "fractional_integer", "gap_between_ports", "inexact_integer", "infinity_token", "invalid_utf8",
     "lone_low_surrogate", "lone_surrogate", "many_digits", "matmul_shapes", "minus_infinity_token", "missing_comma",
     "mixed_dtypes", "mixed_ports", "mutual_recursion", "named_dimensions", "nan_token", "nested_too_deep",

@@ -11,6 +11,7 @@ from circuitflow.engines.program.fusing import OWN, product, select
 from circuitflow.engines.program.program import Program
 from circuitflow.engines.program.trace import Line, Trace, Value
 from circuitflow.engines.staged import buffers
+from circuitflow.engines.staged.blocks import Blocks
 from circuitflow.engines.staged.rows import Rows
 from circuitflow.interpreter.question import Question
 from support.documents import circuit
@@ -216,9 +217,10 @@ def test_buffers_of_few_sizes_are_kept():
     rows = Rows(Question(cf.Executor(made), None, None), cf.Thresholds(), fast=False)
     for count in range(1, 40):
         close(rows(x=np.full(count, 0.5))[0], np.full(count, np.sin(np.exp(0.5))))
-    (run,) = (cell.cell_contents for made in rows._fills.values() for cell in made.__closure__
-              if isinstance(cell.cell_contents, buffers.ArrayCode))
-    assert len(run._free) <= run.SIZES
+    (blocks,) = (cell.cell_contents for made in rows._fills.values() for cell in made.__closure__
+                 if isinstance(cell.cell_contents, Blocks))
+    (round_,) = blocks._rounds
+    assert 0 < len(round_.rows._free) <= round_.rows.SIZES
 
 
 def test_plans_are_made_and_checked():

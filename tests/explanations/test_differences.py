@@ -221,3 +221,64 @@ def test_numbers_that_look_the_same_in_short_are_told_exactly():
     assert told(old, new) == ["~ x: value: 0.0 → -0.0"]
     old, new = (circuit({"id": "x", "gate": "constant", "value": value}, "f = neg(x)") for value in (2.9, 2.9000000001))
     assert told(old, new) == ["~ x: value: 2.9 → 2.9000000001"]
+
+
+# Fits and bounds ----------------------------------------------------------------------------------------------------
+
+FIT = {"data": {"file": "decay.csv"}, "columns": {"x": "time"}, "residuals": "f", "tolerance": 1e-9,
+       "method": {"name": "trf"}}
+RESULT = {"status": "converged", "objective": 0.5, "evaluations": 3, "parameters": ["w"], "values": [1.5],
+          "standard_errors": [0.1], "covariance": [[0.01]], "warnings": ["w is at its bound"],
+          "digests": {"data": "a" * 64}}
+
+
+def fitted(fit, **parameter):
+    return circuit("x = 2", {"id": "w", "gate": "parameter", "value": 1, **parameter}, "f = mul(x, w)",
+                   circuitflow="1.1", **({"fit": fit} if fit else {}))
+
+
+def test_a_fit_is_told_key_by_key():
+    assert told(fitted(FIT), fitted(FIT)) == []
+    after = {**FIT, "columns": {"x": "t", "w": "s"}, "tolerance": 1e-8, "method": {"name": "lm", "scale": [1] * 99}}
+    with pytest.raises(cf.DocumentError):
+        fitted(after)
+    after["columns"].pop("w")
+    assert told(fitted(FIT), fitted(after)) == [
+        "~ fit: columns: x: time → t", "~ fit: method: name: trf → lm", "~ fit: tolerance: 1e-09 → 1e-08",
+        "~ fit: method: scale: none → a list of 99"]
+    assert told(fitted(None), fitted({"loss": "f"})) == ["~ fit: loss: none → f"]
+    assert told(fitted({"loss": "f"}), fitted(None)) == ["~ fit: loss: f → none"]
+
+
+def test_a_result_is_told_parameter_by_parameter():
+    before, after = fitted(FIT), fitted({**FIT, "result": RESULT}, value=1.5)
+    assert told(before, after) == [
+        "~ w: value: 1 → 1.5", "~ fit: result: w: none → 1.5 ± 0.1", "~ fit: result: status: none → converged",
+        "~ fit: result: objective: none → 0.5", "~ fit: result: evaluations: none → 3",
+        "~ fit: result: covariance: none → [[0.01]]", "~ fit: result: warnings: none → [\"w is at its bound\"]",
+        f"~ fit: result: digests: data: none → {'a' * 64}"]
+    near = {**RESULT, "values": [1.5 + 1e-12], "objective": 0.5 + 1e-13}
+    assert told(after, fitted({**FIT, "result": near}, value=1.5)) == [
+        "~ fit: result: w: 1.5 ± 0.1 → 1.500000000001 ± 0.1",
+        "~ fit: result: objective: 0.5 → 0.5000000000001"]
+    bare = {key: RESULT[key] for key in ("status", "objective", "evaluations", "parameters")}
+    assert told(fitted({**FIT, "result": {**bare, "values": [2]}}), fitted({**FIT, "result": bare})) == [
+        "~ fit: result: w: 2 → none"]
+
+
+def test_a_hostile_fit_is_escaped():
+    hostile = "\x1b[31m\u202e"
+    change = told(fitted({"loss": "f"}), fitted({"loss": "f", "method": {"name": hostile, hostile: hostile}}))
+    assert change == ["~ fit: method: name: none → \\x1b[31m\\u202e",
+                      "~ fit: method: \\x1b[31m\\u202e: none → \\x1b[31m\\u202e"]
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), [
+    ({}, {"min": 0, "max": 3}, ["~ w: min: none → 0", "~ w: max: none → 3"]),
+    ({"min": 0}, {"min": 0.0, "max": "Infinity"}, []),
+    ({"max": 2, "frozen": True}, {"max": 2, "frozen": False}, ["~ w: frozen: yes → none"]),
+    ({"value": [1, 2], "min": 0}, {"value": [1, 2], "min": [0, 0]}, []),
+    ({"value": [1, 2], "min": 0}, {"value": [1, 2], "min": [0, 1]}, ["~ w: min: [0, 0] → [0, 1]"]),
+])
+def test_bounds_are_told(old, new, expected):
+    assert told(fitted(None, **old), fitted(None, **new)) == expected

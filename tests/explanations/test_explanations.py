@@ -19,7 +19,7 @@ from circuitflow.explanations.explanation import explanation
 from circuitflow.explanations.expressions import Phrase, apply_gate, sent_back, stage
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.operators import BINARY, PREFIXES
-from circuitflow.gates.record import fill_in
+from circuitflow.gates.record import spell_out
 from circuitflow.graph.bodies import Operand
 from circuitflow.graph.typed import Node
 from circuitflow.interpreter.vocabulary import Vocabulary
@@ -295,9 +295,9 @@ def test_a_clause_about_an_operand_that_is_left_out_is_left_out():
              {"id": "f", "gate": "reduce_sum", "inputs": ["h"]}]
     text = cf.explain(cf.Executor(circuit(*nodes)).run())
     assert "  · conv: dh ⋆ᵀ kernel to image, the windows of image times dh to kernel\n" in text
-    assert fill_in("{g} to {x}; {g} to {y}", {"g": "df", "x": "u"}) == "df to u"
-    assert fill_in("{g.q} to {x}, {out}") == "g_q to x, out"
-    assert fill_in("{g} to {operands}") == "g to every operand"
+    assert spell_out("{g} to {x}; {g} to {y}", {"g": "df", "x": "u"}) == "df to u"
+    assert spell_out("{g.q} to {x}, {out}") == "g_q to x, out"
+    assert spell_out("{g} to {operands}") == "g to every operand"
 
 
 @pytest.mark.parametrize(("row", "words"), [(GATES["neg"], "conv turns the sign of its gradient"),
@@ -335,7 +335,7 @@ def test_a_large_array_is_cut_with_a_count():
     assert lines[-1] == " … 1,480 more rows"
     assert rows(np.zeros((1, 2000))).endswith(", … 1,988 more]]")
     for x in (array, np.random.RandomState(0).standard_normal((3, 2, 40)), np.arange(1000.0)):
-        whole = rows(x, columns=None, lines=None, shown=lambda x: repr(x.item()))
+        whole = rows(x, columns=None, lines=None, to_text=lambda x: repr(x.item()))
         assert max(map(len, whole.splitlines())) <= 100
         np.testing.assert_array_equal(json.loads(whole), x)
 
@@ -430,3 +430,16 @@ def test_a_row_is_written_with_its_own_sign_under_any_name():
     result = cf.Executor(cf.loads(document("x = 2", "y = 3", "h = mul(x, y)", "f = conv(h, y)"), gates=gates)).run()
     assert "mul(x, y)" in cf.explain(result)
     assert "h * y" in cf.explain(result)
+
+
+def test_bounds_stand_beside_what_was_given():
+    def parameter(name, value, **keys):
+        return {"id": name, "gate": "parameter", "value": value, **keys}
+
+    subject = circuit(parameter("a", 1, min=0), parameter("b", 2, min=-1, max=5, frozen=True),
+                      parameter("c", [1, 2], max=[3, 4]), parameter("d", 1, frozen=True, label="the offset"),
+                      "f = add(a, b, c, d)", circuitflow="1.1")
+    text = cf.explain(cf.Executor(subject).run(upstream={"f": [1, 1]}))
+    given = text.partition("Given\n")[2].partition("\n\n")[0]
+    assert [line.partition("# ")[2] for line in given.splitlines()] == [
+        "parameter ≥ 0", "parameter ≥ -1, ≤ 5 (frozen)", "parameter ≤ [3, 4]", "parameter (frozen): the offset"]

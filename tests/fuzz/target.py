@@ -25,11 +25,19 @@ import atheris
 
 with atheris.instrument_imports(include=["circuitflow"]):
     import circuitflow as cf
+    from circuitflow.graph.bounds import check_start
     from circuitflow.pictures.drawing import draw
     from circuitflow.pictures.overview import overview
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = [path.read_bytes() for path in sorted((ROOT / "circuits").glob("*.json"))]
+FITTED = json.dumps({"circuitflow": "1.1", "outputs": ["r"], "nodes": [
+    {"id": "x", "gate": "input", "value": 1}, {"id": "r", "gate": "mul", "inputs": ["x", "w"]},
+    {"id": "w", "gate": "parameter", "value": [1, 2], "min": [0, "-Infinity"], "max": 3, "frozen": True}],
+    "fit": {"data": {"file": "w"}, "columns": {"x": "t"}, "residuals": "r", "sigma": {"column": "s"},
+            "method": {"name": "trf", "loss": "huber"}, "tolerance": 1e-9, "seed": 0, "validation": {"fraction": 0.5},
+            "result": {"status": "ended", "objective": "NaN", "evaluations": 1, "parameters": ["w[0]"], "values": [1],
+                       "confidence": {"level": 0.5, "intervals": [[0, 1]]}, "covariance": [[1]]}}})
+EXAMPLES = [FITTED.encode(), *(path.read_bytes() for path in sorted((ROOT / "circuits").glob("*.json")))]
 FOLDER = tempfile.TemporaryDirectory()
 TENSOR = json.dumps({"circuitflow": "1.0",
                      "nodes": [{"id": "x", "gate": "input", "value": {"file": "w", "tensor": "W"}}], "outputs": ["x"]})
@@ -53,7 +61,7 @@ def use(circuit: cf.Circuit) -> None:
         lambda: draw(executor.run(), "dot"),
         lambda: draw(circuit, "mmd"), lambda: overview(circuit, executor.forward()), lambda: cf.gradient(circuit),
         lambda: executor.compile()(), lambda: cf.to_python(circuit),
-        lambda: cf.diff(circuit, circuit),
+        lambda: cf.diff(circuit, circuit), lambda: cf.diff(cf.loads(FITTED), circuit), lambda: check_start(circuit),
     )
     for step in steps:
         try:
@@ -87,7 +95,8 @@ def target(data: bytes) -> None:
 
 
 WORDS = [*cf.GATES, '"id"', '"gate"', '"inputs"', '"value"', '"shape"', '"dtype"', '"circuits"', '"outputs"', '"nodes"',
-         '"edges"', '"call"', '"scan"',
+         '"edges"', '"call"', '"scan"', '"min"', '"max"', '"frozen"', '"1.1"', '"fit"', '"residuals"', '"loss"',
+         '"columns"', '"method"', '"result"',
          '"upstream"', '"random"', '"normal"', '"NaN"', '"Infinity"', "float32", "int64", "1e308", "-0.0", "\\\\u0000",
          "\\\\ud800"]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.graph.bounds import check_start
 from support.documents import call, document, faults
 
 
@@ -94,13 +95,13 @@ def test_a_value_outside_is_no_start():
              parameter("d", 5, max=1, frozen=True), parameter("e", 1, min=1, max=1), parameter("f", 7)]
     circuit = cf.loads(bounded(*nodes))
     with pytest.raises(cf.DocumentError) as error:
-        circuit.check_start()
+        check_start(circuit)
     assert [fault.message for fault in error.value.faults] == [
         "node 'a': its value is 1; expected a start between 'min' 2 and 'max' Infinity",
         "node 'b': its value at [1] is 2; expected a start between 'min' -Infinity and 'max' 1",
         "node 'c': its value is NaN; expected a start between 'min' -Infinity and 'max' 3"]
     assert [fault.pointer for fault in error.value.faults] == [f"/nodes/{i}/value" for i in range(3)]
-    circuit.with_values({"a": 2, "b": [1, 1], "c": 3}).check_start()
+    check_start(circuit.with_values({"a": 2, "b": [1, 1], "c": 3}))
 
 
 def test_check_refuses_a_value_outside(circuitflow, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.gates import ShapeError, shapes
-from circuitflow.gates.shapes import Size, divide, promote, show, summed
+from circuitflow.gates.shapes import Size, divide, promote, show, sum_of_sizes
 from support.documents import circuit, document, faults
 from support.suite import ROOT
 
@@ -336,8 +336,8 @@ def test_sizes_are_polynomials():
 
 
 def test_polynomials_do_not_grow_without_end(monkeypatch):
-    many = summed(Size.named(f"n{i}") for i in range(999))
-    assert summed([2, many, many]) == 2 + many * 2
+    many = sum_of_sizes(Size.named(f"n{i}") for i in range(999))
+    assert sum_of_sizes([2, many, many]) == 2 + many * 2
     assert str(many) == " + ".join(f"n{i}" for i in sorted(range(999), key=str)[:12]) + " + …"
     large = math.prod([Size.named("n")] * 64)
     assert str(large) == "*".join(["n"] * 12) + "*…"

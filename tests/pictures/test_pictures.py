@@ -20,7 +20,7 @@ import circuitflow as cf
 from circuitflow.pictures import dot, drawing, graphviz, mermaid
 from circuitflow.pictures.detail import detail
 from circuitflow.pictures.drawing import picture
-from circuitflow.pictures.marks import brief, every, full, mark
+from circuitflow.pictures.marks import brief, every, full, value_mark
 from circuitflow.pictures.overview import overview
 from circuitflow.pictures.picture import Kind, Mark
 from circuitflow.pictures.theme import THEMES
@@ -88,16 +88,16 @@ def test_values_only_and_no_values():
 
 
 def test_a_tensor_shows_shape_norm_and_some_of_its_elements():
-    value = mark(np.array([[3.0, -4.0], [0.0, 0.0]]))
+    value = value_mark(np.array([[3.0, -4.0], [0.0, 0.0]]))
     assert (value.text, value.strip) == ("(2, 2)", (0.75, -1.0, 0.0, 0.0))
     assert value.full == "float64 (2, 2), -4 to 3, norm 5: [3, -4, 0, 0]"
-    assert mark(np.array([[3.0, -4.0], [0.0, 0.0]]), is_gradient=True).text == "‖·‖ 5.00"
-    assert mark(np.zeros((2, 3))).strip == (0.0,) * 6
-    assert mark(np.zeros((0, 3))) == Mark("(0, 3)", (), "float64 (0, 3), empty")
-    assert mark(np.array([1.0, -2.0])).text == "[1.00, -2.00]"
-    assert mark(np.array([[np.inf, np.nan, 1.0]])).strip == (1.0, 0.0, pytest.approx(0.0))
-    assert len(mark(np.arange(1000.0)).strip) == 8
-    assert mark(np.arange(1000.0)).strip[-1] == 1.0
+    assert value_mark(np.array([[3.0, -4.0], [0.0, 0.0]]), is_gradient=True).text == "‖·‖ 5.00"
+    assert value_mark(np.zeros((2, 3))).strip == (0.0,) * 6
+    assert value_mark(np.zeros((0, 3))) == Mark("(0, 3)", (), "float64 (0, 3), empty")
+    assert value_mark(np.array([1.0, -2.0])).text == "[1.00, -2.00]"
+    assert value_mark(np.array([[np.inf, np.nan, 1.0]])).strip == (1.0, 0.0, pytest.approx(0.0))
+    assert len(value_mark(np.arange(1000.0)).strip) == 8
+    assert value_mark(np.arange(1000.0)).strip[-1] == 1.0
     assert full(np.arange(100)).endswith("[0, 1, 2, 3, 4, 5, …]")
 
 
@@ -441,8 +441,8 @@ def test_hostile_text_stays_text(hostile):
 
 
 def test_text_is_escaped_by_one_function_for_each_destination():
-    assert dot.escaped('<a href="x">&\\N\u202e') == "&lt;a href=&quot;x&quot;&gt;&amp;&#92;&#92;N&#92;&#92;u202e"
-    assert mermaid.escaped('a "b" <c> #d; [e]') == "a #34;b#34; #60;c#62; #35;d#59; #91;e#93;"
+    assert dot.dot_text('<a href="x">&\\N\u202e') == "&lt;a href=&quot;x&quot;&gt;&amp;&#92;&#92;N&#92;&#92;u202e"
+    assert mermaid.mermaid_text('a "b" <c> #d; [e]') == "a #34;b#34; #60;c#62; #35;d#59; #91;e#93;"
 
 
 # Scale ----------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 import circuitflow as cf
-from circuitflow.engines.staged.blocks import Blocks
+from circuitflow.engines.staged.arrays import batch_code
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.tape.run import Taped
 from circuitflow.interpreter.question import Question
@@ -50,7 +50,7 @@ SMALL = cf.Thresholds(block_bytes=2**8)
 def batched(loaded, given, thresholds=SMALL):
     question = Question(cf.Executor(loaded), None, None)
     derived = Derived(question)
-    return Blocks(derived, derived.arrays(*question.bind(inputs_of(given), upstream_of(given))), thresholds)
+    return batch_code(derived, derived.arrays(*question.bind(inputs_of(given), upstream_of(given))), thresholds)
 
 
 def inputs_of(given):

@@ -35,9 +35,10 @@ class Program:
     checks: Sequence[tuple[Node, Check]] = ()
 
     def with_outputs(self, references: Sequence[str]) -> Program:
-        """The lines that some outputs need; these are its outputs, by position."""
+        """The lines that some outputs and the checks need; these are its outputs, by position."""
         outputs = {str(i): self.outputs[reference] for i, reference in enumerate(references)}
-        return Program(self.inputs, needed_lines(self.lines, outputs), outputs)
+        program = Program(self.inputs, self.lines, outputs, checks=self.checks)
+        return replace(program, lines=needed_lines(self.lines, program.results))
 
     @property
     def results(self) -> list[Any]:

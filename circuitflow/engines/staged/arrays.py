@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from circuitflow.engines.contract import Backed
+from circuitflow.engines.program.functions import is_named
 from circuitflow.engines.program.fusing import branch_free
 from circuitflow.engines.program.program import trace_program
-from circuitflow.engines.program.trace import Inseparable
-from circuitflow.engines.staged.blocks import Blocks, Refused
+from circuitflow.engines.program.trace import Inseparable, Value
+from circuitflow.engines.staged.blocks import Blocks, Refused, rows_of_block
 from circuitflow.engines.staged.buffers import ArrayCode
 from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError
+from circuitflow.gates.shapes import Size
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.question import Answer, Question
 
@@ -56,8 +60,50 @@ class Arrays(OfDerived, Backed):
     def _stage(self, arrays: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], list[Any]]:
         derived = self.derived
         try:
-            return Blocks(derived, arrays, self.thresholds)
+            return batch_code(derived, arrays, self.thresholds)
         except Inseparable as reason:
             _LOG.debug("not in blocks: %s", reason)
         stages = trace_program(derived.plan, arrays, derived.circuit.values)
-        return ArrayCode(branch_free(stages.with_outputs(derived.results), self.thresholds.selected_size))
+        code = ArrayCode(branch_free(stages.with_outputs(derived.results), self.thresholds.selected_size))
+        return lambda arrays: [*code(arrays).values()]
+
+
+def batch_code(derived: Derived, arrays: Mapping[str, Any], thresholds: Thresholds) -> Blocks:
+    """Code that takes a large batch in blocks.
+
+    Raises:
+        Inseparable: rows depend on one another, there is no batch, or it is small, or a gate refuses an operand.
+    """
+    name, sizes = _batch(derived, arrays)
+    rows = sizes.pop(name)
+    if rows < max(2, thresholds.blocks * thresholds.block_rows):  # rules tell sizes of 0 and 1 from others
+        raise Inseparable("a small batch")
+    shapes = {id_: tuple(size.substitute(sizes) if isinstance(size, Size) else size
+                         for size in derived.type_of(id_).shape) for id_ in arrays}
+    stages = derived.named_program(arrays, {id_: shape for id_, shape in shapes.items() if is_named(shape)})
+    if any(np.any(check.outside) for _, check in stages.checks if not isinstance(check.outside, Value)):
+        raise Inseparable("a gate refuses an operand")
+    stages = branch_free(stages, thresholds.selected_size)
+    block = rows_of_block(stages, thresholds, thresholds.block_rows)
+    if rows < thresholds.blocks * block:
+        raise Inseparable("a small batch")
+    return Blocks(stages.with_outputs(derived.results), block)
+
+
+def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    """The name of the one leading dimension of sources, and the sizes of all names.
+
+    Raises:
+        Inseparable: there is none, or there are several.
+    """
+    sizes: dict[str, int] = {}
+    leading: set[str] = set()
+    for name, array in arrays.items():
+        for i, (size, number) in enumerate(zip(derived.type_of(name).shape, array.shape, strict=True)):
+            if isinstance(size, Size):
+                sizes[str(size)] = number
+                if i == 0:
+                    leading.add(str(size))
+    if len(leading) != 1:
+        raise Inseparable("no batch, or several")
+    return leading.pop(), sizes

@@ -1,34 +1,33 @@
-"""Runs a batch in blocks when rows are independent or summed, so that only a block of them is in memory.
+"""Runs a program over rows, a block of them at a time, so that only a block of intermediate results is in memory.
 
-The stages are traced once for a batch of any size: its dimension is a name in every shape and number. The shapes alone
+The program is traced once for any number of rows: the dimension is a name in every shape and number. The shapes alone
 tell what each line does:
 
-- A value with the batch as one of its axes is *of rows*. Every function that has a shape rule for named sizes takes the
+- A value with the rows as one of its axes is *of rows*. Every function that has a shape rule for named sizes takes the
   positions of such an axis one by one (`functions.shape_of`), so a block of its rows comes of a block of the others.
 - A value without it that is made of values of rows is a *total*: the function reduces the axis, and `functions.PARTS`
   says how the totals of parts add up to that of the whole. Nothing is computed from a part.
 - Every other value is *whole*: it is computed once, from totals that are complete.
 
-So the stages go in rounds: first what is whole, then all blocks, for the totals and the rows that the round can give.
-Rows of an earlier round are computed again where a later one needs them. A size as a number is that of the whole batch;
-within the shape that a function is given it is that of the block.
+So the lines go in rounds: first what is whole, then all blocks, for the totals and the rows that the round can give.
+Rows of an earlier round are computed again where a later one needs them. A size as a number is that of all rows; within
+the shape that a function is given it is that of the block.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from circuitflow.engines.columns import in_blocks
 from circuitflow.engines.program.functions import PARTS, PRODUCTS, is_named
-from circuitflow.engines.program.fusing import branch_free
 from circuitflow.engines.program.program import Program, needed_lines
 from circuitflow.engines.program.trace import Inseparable, Line, Value, values_in
 from circuitflow.engines.staged.buffers import ArrayCode, allot, shape_for
-from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.gates.shapes import Shape, Size
 
@@ -37,8 +36,8 @@ class Refused(ValueError):  # noqa: N818
     """A gate refuses an operand."""
 
 
-ById = dict[int, Any]
-"""Arrays by the identity of their value."""
+Values = dict[Any, Any]
+"""Arrays by the name of an input, and by the identity of any other value."""
 
 
 class Round(NamedTuple):
@@ -46,127 +45,103 @@ class Round(NamedTuple):
 
     Attributes:
         whole: computes values that are whole.
-        rows: computes, for a block, rows that are asked for and totals.
-        outputs: the rows that are asked for, and their axis.
+        rows: computes, for a block, outputs with rows and totals.
+        into: the positions of these outputs, and their axes.
         totals: the lines that give totals.
-        checks: truth values among both that must be false.
+        checks: truth values among both that must be false, by identity.
     """
 
     whole: ArrayCode
     rows: ArrayCode
-    outputs: Mapping[int, int]
+    into: Sequence[tuple[int, int]]
     totals: Sequence[Line]
-    checks: frozenset[int]
+    checks: Sequence[int]
 
 
 class Blocks:
-    """Values and gradients of a batch, a block of rows at a time; safe to call from several threads at once."""
+    """A program over rows, a block of them at a time; safe to call from several threads at once.
 
-    def __init__(self, derived: Derived, arrays: Mapping[str, Any], thresholds: Thresholds) -> None:
-        """Tell what goes row by row; `Inseparable` if rows depend on one another, there is no batch, or it is small.
+    Attributes:
+        block: the number of rows of a block.
+    """
+
+    def __init__(self, program: Program, block: int) -> None:
+        """Sort the lines into rounds.
+
+        Args:
+            program: each of its values has at most one axis with a named size, which is that of the rows.
+            block: the number of rows of a block.
 
         Raises:
-            Inseparable: rows depend on one another, there is no batch, or it is small.
+            Inseparable: a value has several such axes, or one for more than the rows.
         """
-        name, sizes = _batch(derived, arrays)
-        self._count = sizes.pop(name)
-        if self._count < max(2, thresholds.blocks * thresholds.block_rows):  # rules tell sizes of 0 and 1 from others
-            raise Inseparable("a small batch")
-        shapes = {id_: tuple(size.substitute(sizes) if isinstance(size, Size) else size
-                             for size in derived.type_of(id_).shape) for id_ in arrays}
-        stages = self._stages = _stages(derived, arrays, {id_: x for id_, x in shapes.items() if is_named(x)},
-                                        thresholds)
-        self._axes = {id(value): _axis(value.shape) for value in stages.inputs.values() if is_named(value.shape)}
-        row_bytes = allot(stages).row_bytes()
-        self._block = max(thresholds.block_rows, thresholds.block_bytes // max(row_bytes, 1))
-        if self._count < thresholds.blocks * self._block:
-            raise Inseparable("a small batch")
-        self._outputs = [stages.outputs[reference] for reference in derived.results]
-        self._rounds = _rounds(stages, [x for x in self._outputs if isinstance(x, Value)],
-                               [check.outside for _, check in stages.checks if isinstance(check.outside, Value)])
+        self._axes = {name: _axis(value.shape) for name, value in program.inputs.items() if is_named(value.shape)}
+        self._outputs, self.block = list(program.outputs.values()), block
+        self._rounds = _rounds(program)
+        self._names = {id(value): name for name, value in program.inputs.items()}
+        self._others = [(i, x) for i, x in enumerate(self._outputs) if not _has_rows(x)]
         # Matrix products are spread over the cores by themselves.
-        self._alone = any(line.function in PRODUCTS for line in stages.lines)
+        self._alone = any(line.function in PRODUCTS for line in program.lines)
 
-    def __call__(self, arrays: Mapping[str, Any]) -> list[Any]:
-        """The outputs and gradients; `Refused` if a gate refuses an operand.
+    def __call__(self, arrays: Mapping[Any, Any]) -> list[Any]:
+        """The outputs; arguments and errors are those of `fill`."""
+        rows = next((arrays[name].shape[axis] for name, axis in self._axes.items()), 0)
+        new = {id(x): np.empty(shape_for(x.shape, rows), x.dtype) for x in self._outputs if _has_rows(x)}
+        others = self.fill(arrays, [new.get(id(x)) for x in self._outputs], rows)
+        return [new.get(id(x), others.get(i)) for i, x in enumerate(self._outputs)]
+
+    def fill(self, arrays: Mapping[Any, Any], results: Sequence[Any], rows: int) -> dict[int, Any]:
+        """Write the outputs with rows into results, at their position; gives the other outputs, by position.
 
         Raises:
             Refused: a gate refuses an operand.
         """
-        values: ById = {id(value): arrays[name] for name, value in self._stages.inputs.items()}
-        results: ById = {id(x): np.empty(shape_for(x.shape, self._count), x.dtype)
-                         for x in self._outputs if isinstance(x, Value) and is_named(x.shape)}
+        values: Values = {**arrays}
         for round_ in self._rounds:
-            values |= self._run(round_.whole, round_, values, 0)
-            values |= self._blocks(round_, values, results)
-        return [results[id(x)] if id(x) in results else values[id(x)] if isinstance(x, Value) else np.array(x)
-                for x in self._outputs]
+            if round_.whole.program.outputs:
+                values |= _run(round_, round_.whole, values, (), 0, rows)
+            if round_.rows.program.outputs:
+                values |= self._blocks(round_, values, results, rows)
+        return {i: values[self._names.get(id(x), id(x))] if isinstance(x, Value) else np.array(x)
+                for i, x in self._others}
 
-    def _blocks(self, round_: Round, values: ById, results: ById) -> ById:
-        """Compute the rows of a round into the results; gives the totals."""
-        totals = _Totals(round_.totals, self._block)
+    def _blocks(self, round_: Round, values: Values, results: Sequence[Any], rows: int) -> Values:
+        """Write the outputs of a round with rows; gives its totals."""
+        totals = _Totals(round_.totals, self.block) if round_.totals else None
 
         def work(part: slice) -> None:
-            rows = slice(part.start, min(part.stop, self._count))
-            block = {key: x[_at(self._axes[key], rows)] if key in self._axes else x for key, x in values.items()}
-            part_results = self._run(round_.rows, round_, block, rows.stop - rows.start)
-            totals.add(rows.start, part_results)
-            for key, axis in round_.outputs.items():
-                results[key][_at(axis, rows)] = part_results[key]
+            block = values | {name: values[name][_at(axis, part)] for name, axis in self._axes.items()}
+            into = [results[i][_at(axis, part)] for i, axis in round_.into]
+            parts = _run(round_, round_.rows, block, into, min(part.stop, rows) - part.start, rows)
+            if totals:
+                totals.add(part.start, parts)
 
-        if round_.rows.program.outputs:
-            in_blocks(work, self._count, self._block, alone=self._alone)
-        return totals.complete()
-
-    def _run(self, part: ArrayCode, round_: Round, arrays: ById, rows: int) -> ById:
-        outputs = part.program.outputs
-        part_results = dict(zip(outputs, part(arrays, block=rows, whole=self._count), strict=True))
-        if any(np.any(part_results[key]) for key in round_.checks.intersection(part_results)):
-            raise Refused
-        return part_results
+        in_blocks(work, rows, self.block, alone=self._alone)
+        return totals.complete() if totals else {}
 
 
-def _at(axis: int, rows: slice) -> tuple[slice, ...]:
-    return (*(slice(None),) * axis, rows)
+def rows_of_block(program: Program, thresholds: Thresholds, fewest: int) -> int:
+    """The number of rows whose intermediate results, and one output, take the bytes of a block, between limits."""
+    return min(thresholds.column_rows, max(fewest, thresholds.block_bytes // (allot(program).row_bytes() + 8)))
 
 
-def _batch(derived: Derived, arrays: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
-    """The name of the one leading dimension of sources, and the sizes of all names.
-
-    Raises:
-        Inseparable: there is none, or there are several.
-    """
-    sizes: dict[str, int] = {}
-    leading: set[str] = set()
-    for name, array in arrays.items():
-        for i, (size, number) in enumerate(zip(derived.type_of(name).shape, array.shape, strict=True)):
-            if isinstance(size, Size):
-                sizes[str(size)] = number
-                if i == 0:
-                    leading.add(str(size))
-    if len(leading) != 1:
-        raise Inseparable("no batch, or several")
-    return leading.pop(), sizes
+def _has_rows(output: Any) -> bool:
+    return isinstance(output, Value) and is_named(output.shape)
 
 
-def _stages(derived: Derived, arrays: Mapping[str, Any], shapes: Mapping[str, Shape],
-            thresholds: Thresholds) -> Program:
-    """The stages, every value of which has the batch as one axis or as none.
+def _run(round_: Round, code: ArrayCode, values: Values, results: Sequence[Any], block: int, rows: int) -> Values:
+    outputs = code(values, results, block=block, whole=rows)
+    if round_.checks and any(np.any(outputs[key]) for key in round_.checks if key in outputs):
+        raise Refused
+    return outputs
 
-    Raises:
-        Inseparable: a value has it otherwise, or there is no program for a batch of any size.
-    """
-    stages = branch_free(derived.named_program(arrays, shapes), thresholds.selected_size)
-    for value in (*stages.inputs.values(), *(value for line in stages.lines for value in line.results)):
-        if is_named(value.shape):
-            _axis(value.shape)
-    if any(np.any(check.outside) for _, check in stages.checks if not isinstance(check.outside, Value)):
-        raise Inseparable("a gate refuses an operand")
-    return stages
+
+def _at(axis: int, rows: slice) -> slice | tuple[slice, ...]:
+    return (*(slice(None),) * axis, rows) if axis else rows
 
 
 def _axis(shape: Shape) -> int:
-    """The axis of the rows; `Inseparable` if there are several, or one for more than the rows.
+    """The axis of the rows.
 
     Raises:
         Inseparable: there are several, or one for more than the rows.
@@ -177,39 +152,52 @@ def _axis(shape: Shape) -> int:
     return axes[0]
 
 
-def _rounds(stages: Program, outputs: Sequence[Value], checks: Sequence[Value]) -> list[Round]:
-    """The rounds, in order."""
+def _rounds(program: Program) -> list[Round]:
+    """The rounds, in order.
+
+    Raises:
+        Inseparable: a value has several axes of rows, or one for more than the rows.
+    """
     first_round: dict[int, int] = {}  # the round from which on a value is there
     parts: dict[tuple[str, int], list[Line]] = {}
-    for line in stages.lines:
+    for value in (x for line in program.lines for x in line.results if is_named(x.shape)):
+        _axis(value.shape)
+    for line in program.lines:
         operands = list(values_in((line.operands, line.keywords)))
         here = max((first_round.get(id(x), 0) for x in operands), default=0)
         gives_rows, takes_rows = (any(is_named(x.shape) for x in some) for some in (line.results, operands))
         kind = "rows" if gives_rows else "totals" if takes_rows else "whole"
         parts.setdefault((kind, here), []).append(line)
         first_round.update((id(x), here + (kind == "totals")) for x in line.results)
-    requested = {id(x): x for x in (*outputs, *checks)}
+    outputs = {i: x for i, x in enumerate(program.outputs.values()) if isinstance(x, Value)}
+    checks = {id(check.outside): check.outside for _, check in program.checks if isinstance(check.outside, Value)}
+    last = max((*(at for _, at in parts), *(first_round.get(id(x), 0) for x in (*outputs.values(), *checks.values()))),
+               default=0)
+    names = {id(value): name for name, value in program.inputs.items()}
     rounds, so_far = [], list[Line]()
-    for here in range(max((*(at for _, at in parts), *(first_round.get(key, 0) for key in requested)), default=0) + 1):
-        whole, rows, added = (parts.get((kind, here), []) for kind in ("whole", "rows", "totals"))
+    for here in range(last + 1):
+        whole, rows, totals = (parts.get((kind, here), []) for kind in ("whole", "rows", "totals"))
         so_far += rows
-        read = {id(x) for lines in parts.values() if lines is not whole for line in lines
-                for x in values_in((line.operands, line.keywords))}
-        kept = {id(x): x for line in whole for x in line.results if id(x) in requested or id(x) in read}
-        shown = {key: x for key, x in requested.items() if is_named(x.shape) and first_round.get(key, 0) == here}
+        readers = [(line.operands, line.keywords) for lines in parts.values() if lines is not whole for line in lines]
+        read = {id(x) for x in values_in([readers, list(outputs.values()), list(checks.values())])}
+        into, new_checks = ({key: x for key, x in values.items() if _has_rows(x) and first_round.get(id(x), 0) == here}
+                            for values in (outputs, checks))
         rounds.append(Round(
-            _code(whole, kept),
-            _code([*so_far, *added], shown | {id(line.results[0]): line.results[0] for line in added}),
-            {id(x): _axis(x.shape) for x in outputs if id(x) in shown}, added, frozenset(map(id, checks))))
+            _code(names, whole, {id(x): x for line in whole for x in line.results if id(x) in read}),
+            _code(names, [*so_far, *totals], new_checks | {id(x): x for line in totals for x in line.results}, into),
+            [(i, _axis(x.shape)) for i, x in into.items()], totals, list(checks)))
     return rounds
 
 
-def _code(lines: Sequence[Line], outputs: Mapping[int, Value]) -> ArrayCode:
-    """Lines, whose operands from elsewhere are inputs by their identity."""
-    lines = needed_lines(lines, outputs)
+def _code(names: Mapping[int, Any], lines: Sequence[Line], outputs: Mapping[int, Value],
+          into: Mapping[int, Value] = MappingProxyType({})) -> ArrayCode:
+    """Lines, whose operands from elsewhere are inputs; outputs by identity, and those written into arrays in order."""
+    in_place: dict[Any, Value] = {("result", i): x for i, x in into.items()}
+    lines = needed_lines(lines, [*outputs.values(), *into.values()])
     produced = {id(x) for line in lines for x in line.results}
-    read = (*values_in([(line.operands, line.keywords) for line in lines]), *outputs.values())
-    return ArrayCode(Program({id(x): x for x in read if id(x) not in produced}, lines, outputs))
+    read = values_in([[(line.operands, line.keywords) for line in lines], *outputs.values(), *into.values()])
+    inputs = {names.get(id(x), id(x)): x for x in read if id(x) not in produced}
+    return ArrayCode(Program(inputs, lines, {**in_place, **outputs}), list(in_place))
 
 
 class _Totals:
@@ -218,11 +206,11 @@ class _Totals:
     def __init__(self, lines: Sequence[Line], block: int) -> None:
         self._lines = {id(line.results[0]): line for line in lines}
         self._block, self._next = block, 0
-        self._sums: ById = {}
-        self._waiting: dict[int, ById] = {}
+        self._sums: Values = {}
+        self._waiting: dict[int, Values] = {}
         self._lock = threading.Lock()
 
-    def add(self, start: int, parts_of_block: ById) -> None:
+    def add(self, start: int, parts_of_block: Values) -> None:
         """The parts of the block that starts at a row; floats are added up in float64."""
         with self._lock, np.errstate(all="ignore"):
             self._waiting[start] = parts_of_block
@@ -232,7 +220,7 @@ class _Totals:
                     self._sums[key] = PARTS[line.function](self._sums[key], part) if self._next else part
                 self._next += self._block
 
-    def complete(self) -> ById:
+    def complete(self) -> Values:
         """The totals, in their dtypes."""
         with np.errstate(all="ignore"):
             return {key: np.asarray(x, self._lines[key].results[0].dtype)[()] for key, x in self._sums.items()}

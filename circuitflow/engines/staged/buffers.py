@@ -111,40 +111,41 @@ class ArrayCode:
 
     Attributes:
         program: what it does.
-        buffers: where it writes.
+        buffers: where it writes intermediate results.
     """
 
     SIZES = 4
     """Number of block sizes whose buffers are kept."""
 
-    def __init__(self, program: Program, *, into: bool = False) -> None:
-        """Compile; `into` has results written into arrays that are given, instead of new ones."""
+    def __init__(self, program: Program, into: Sequence[Any] = ()) -> None:
+        """Compile; `into` has the keys of outputs that a call writes into arrays of the caller's."""
         self.program = program
-        outputs = list(program.outputs.values())
         self.buffers = allot(program)
         # A literal is weak: it takes the dtype of the arrays beside it.
         source = Statements(program, lambda x: literal(np.asarray(x).item()))
         targets = {value: f"buffers[{i}]" for value, i in self.buffers.of.items()}
-        places = {id(x): f"results[{i}]" for i, x in reversed(list(enumerate(outputs)))} if into else {}
-        targets |= {id(line.results[0]): places[id(line.results[0])] for line in program.lines
-                    if id(line.results[0]) in places and writes_into(line)}
+        places = {key: f"results[{i}]" for i, key in enumerate(into)}
+        first = {id(program.outputs[key]): place for key, place in reversed(places.items())}
+        targets |= {id(line.results[0]): first[id(line.results[0])] for line in program.lines
+                    if id(line.results[0]) in first and writes_into(line)}
         lines = [text for _, text in source.texts(
             lambda line, text: _right(source, targets.get(id(line.results[0])), line, text))]
-        texts = [source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), "k") for x in outputs]
-        if into:
-            lines += [f"results[{i}][...] = {text}" for i, text in enumerate(texts)
-                      if targets.get(id(outputs[i])) != f"results[{i}]"]
+        texts = {key: source.name(x) if isinstance(x, Value) else source.bind(np.asarray(x), "k")
+                 for key, x in program.outputs.items()}
+        lines += [f"{place}[...] = {texts[key]}" for key, place in places.items()
+                  if targets.get(id(program.outputs[key])) != place]
+        new = ", ".join(f"{source.bind(key, 'k')}: {text}" for key, text in texts.items() if key not in into)
         body = ["def stages(inputs, buffers, results, block, whole):",
                 *(f"    {source.name(value)} = inputs[{source.bind(name, 'k')}]"
                   for name, value in program.inputs.items()),
                 *(f"    {line}" for line in lines),
-                f"    return [{'' if into else ', '.join(texts)}]"]
+                f"    return {{{new}}}"]
         self._run = define("\n".join(body), source.bound)
         self._free: dict[int, list[list[Any]]] = {}
 
     def __call__(self, arrays: Mapping[Any, Any], results: Sequence[Any] = (), *, block: int = 0,
-                 whole: int = 0) -> list[Any]:
-        """The outputs, of `block` rows out of the `whole` where a size is a name."""
+                 whole: int = 0) -> dict[Any, Any]:
+        """The outputs by key, except those written into `results`; of `block` rows out of the `whole`, if any."""
         if block not in self._free and len(self._free) >= self.SIZES:
             self._free.clear()
         free = self._free.setdefault(block, [])
@@ -153,7 +154,7 @@ class ArrayCode:
         except IndexError:
             buffers = [np.empty(shape_for(shape, block), dtype) for shape, dtype in self.buffers.kinds]
         with np.errstate(all="ignore"):
-            answer: list[Any] = self._run(arrays, buffers, results, block, whole)
+            answer: dict[Any, Any] = self._run(arrays, buffers, results, block, whole)
         free.append(buffers)
         return answer
 

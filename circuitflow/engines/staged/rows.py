@@ -1,4 +1,4 @@
-"""Runs a circuit of scalars over the rows of columns: in blocks that stay in cache, on all cores."""
+"""Runs a circuit of scalars over the rows of columns, on all cores: in blocks that stay in cache, or in one loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from circuitflow.engines.program.functions import BY_ELEMENT, is_elementwise
 from circuitflow.engines.program.fusing import branch_free
 from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.trace import Line, RuleCall, Trace, Value
-from circuitflow.engines.staged.buffers import ArrayCode
+from circuitflow.engines.staged.blocks import Blocks, rows_of_block
 from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import InputError
@@ -36,7 +36,7 @@ class Rows(OfDerived, OverRows):
 
     def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None, *,
                  fast: bool | None = None) -> None:
-        """Write the stages down; `fast` as for `Taped`, by default where numba also knows all functions.
+        """Write the stages down; `fast` as for `Taped`, by default where numba knows all functions.
 
         Raises:
             InputError: not every node is a float64 or a truth value, or a gate is no function of numbers.
@@ -50,10 +50,10 @@ class Rows(OfDerived, OverRows):
                 raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
                                  "applied to every row")
         self._stages = stages.with_outputs(derived.results)
-        knows = (len(self._stages.lines) <= thresholds.looped_lines
-                 and all(map(writable, self._stages.lines)))
+        lines = self._stages.lines
+        can_loop = is_there() and len(lines) <= thresholds.looped_lines and all(map(writable, lines))
         self.options = {"fast": fast}
-        self.fast = is_there() and knows if fast is None else fast
+        self.fast = can_loop if fast is None else fast
         self.way = f"staged, {'compiled' if self.fast else 'in blocks'}, over rows"
         self._fills: dict[frozenset[str], Fill] = {}
 
@@ -61,7 +61,7 @@ class Rows(OfDerived, OverRows):
         arrays = self.derived.arrays(bound, seeds)
         varying = frozenset(name for name, array in arrays.items() if array.ndim)
         if varying not in self._fills:
-            self._fills[varying] = (_loop if self.fast else _blocks)(self._stages, varying, self.thresholds)
+            self._fills[varying] = (_loop if self.fast else _in_blocks)(self._stages, varying, self.thresholds)
         self._fills[varying](arrays, results, rows)
 
 
@@ -70,24 +70,23 @@ def _is_by_row(line: Line) -> bool:
     return is_elementwise(line.function) or line.function in BY_ELEMENT
 
 
-def _blocks(stages: Program, columns: frozenset[str],
-            thresholds: Thresholds) -> Fill:
-    """NumPy over blocks, a thread for every core."""
-    run = ArrayCode(branch_free(_over(stages, columns), thresholds.selected_size), into=True)
-    block = min(thresholds.column_rows, max(FEWEST, thresholds.block_bytes // (run.buffers.row_bytes() + 8)))
+def _in_blocks(stages: Program, columns: frozenset[str], thresholds: Thresholds) -> Fill:
+    """NumPy over blocks that stay in cache, a thread for every core."""
+    program = branch_free(_over(stages, columns), thresholds.selected_size)
+    blocks = Blocks(program, rows_of_block(program, thresholds, FEWEST))
 
-    def call(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
-        def work(part: slice) -> None:
-            run({name: array[part] if name in columns else array for name, array in arrays.items()},
-                [result[part] for result in results], block=len(range(*part.indices(rows))))
+    def fill(arrays: Mapping[str, Any], results: Sequence[Any], rows: int) -> None:
+        for i, value in blocks.fill(arrays, results, rows).items():
+            results[i][...] = value
 
-        in_blocks(work, rows, block)
-
-    return call
+    return fill
 
 
 def _over(stages: Program, columns: frozenset[str]) -> Program:
-    """The same lines over columns of any length; computes nothing."""
+    """The same lines over columns of any length; computes nothing.
+
+    A trace of columns would have a column for every number that a rule makes like its operand.
+    """
     trace, shape = Trace(), (Size.named("rows"),)
     now: dict[int, Any] = {}
     inputs = {}
@@ -103,8 +102,7 @@ def _over(stages: Program, columns: frozenset[str]) -> Program:
     return Program(inputs, lines, {text: now.get(id(x), x) for text, x in stages.outputs.items()})
 
 
-def _loop(stages: Program, columns: frozenset[str],
-          thresholds: Thresholds) -> Fill:
+def _loop(stages: Program, columns: frozenset[str], thresholds: Thresholds) -> Fill:
     """One compiled loop over the rows; intermediate results stay in registers."""
     source, lines = COMPILED.statements(stages)
     names = {name: source.name(value) for name, value in stages.inputs.items()}
