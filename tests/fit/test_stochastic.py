@@ -133,7 +133,7 @@ def test_a_run_that_stops_anywhere_goes_on_to_the_same_bits():
 
 def test_a_state_of_another_method_is_refused():
     state = trained(epochs=1).state
-    with pytest.raises(cf.InputError, match="state of a run: 'optimiser/0/trace/W' is missing; expected float64"):
+    with pytest.raises(cf.InputError, match="state of a run: 'optimiser.*trace/W' is missing; expected float64"):
         trained(method="sgd", options={"momentum": 0.5}, state=state)
 
 
@@ -280,7 +280,7 @@ def test_a_number_that_is_not_finite_is_named_with_its_row_and_its_step(on_nan):
     y = np.arange(1, 41, dtype=np.float64)
     y[17] = 0.25
     step = next(i for i, batch in enumerate(Batches(Data.of(LOGARITHM, {"y": y}), 8, 5).epoch(0)) if 17 in batch.rows)
-    words = f"step {step + 1} (epoch 1): row 18: node 'l': in the forward pass, log gives nan"
+    words = f"step {step + 1} (epoch 1): row 18: node 'l': in the forward pass, log gives [nan] from s = [-0.2"
 
     def run(**options: Any) -> Any:
         return trained(LOGARITHM, {"y": y}, batch_size=8, epochs=2, on_nan=on_nan, frozen=(), **options)
@@ -320,7 +320,7 @@ def test_a_label_out_of_range_is_named_with_its_row():
     ({"batch_size": 0}, "batch_size is 0; expected a whole number, 1 or more"),
     ({"epochs": 2.5}, "epochs is 2.5; expected a whole number, 1 or more"),
     ({"options": {"patience": 0}}, "patience is 0; expected a whole number, 1 or more"),
-    ({"loss": "h"}, "loss: 'h' has shape (N, 4); expected a scalar, or one for each row, (N); sum it"),
+    ({"loss": "h"}, "loss: 'h' has shape (N, 4); expected a scalar, or one for each row, (N,); sum it"),
     ({"loss": "los"}, "loss: there is no node 'los'; did you mean 'loss'?"),
 ])
 def test_a_wrong_argument_is_refused_in_words(options, words):
