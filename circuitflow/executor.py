@@ -70,7 +70,7 @@ class Executor(Interpreter):
             InputError: an unknown reference, engine or device, or a circuit that the engine cannot take.
             MissingExtraError: the engine needs a package that is not installed.
         """
-        return self._function(of, wrt, engine, device, over_rows=False)
+        return self.function(Question(self, of, wrt), engine, device).value_and_grad
 
     @checked
     def vmap(self, of: References = None, wrt: References = None, *, engine: str = "auto",
@@ -84,9 +84,15 @@ class Executor(Interpreter):
 
         Arguments and errors are those of `compile`.
         """
-        return self._function(of, wrt, engine, device, over_rows=True)
+        return self.function(Question(self, of, wrt), engine, device, over_rows=True).value_and_grad
 
-    def _function(self, of: References, wrt: References, engine: str, device: Any, *, over_rows: bool) -> ValueAndGrad:
+    def function(self, question: Question, engine: str = "auto", device: Any = None, *,
+                 over_rows: bool = False) -> CompiledFunction:
+        """What `compile` or `vmap` makes of a question, as an object; its `answer` has lists instead of dictionaries.
+
+        Raises:
+            InputError, MissingExtraError: see `compile`.
+        """
         names = ("auto", *ENGINES)
         if engine not in names:
             raise InputError(f"there is no engine '{printable(engine, 60)}'{nearest(engine, names)}; there are "
@@ -95,7 +101,6 @@ class Executor(Interpreter):
         if device is not None and engine not in with_devices:
             raise InputError(f"the engine {engine} runs on the CPU; a device goes with the engine "
                              f"{' or '.join(with_devices)}")
-        question = Question(self, of, wrt)
 
         def make(name: str) -> CompiledFunction:
             maker = ENGINES[name].vmap if over_rows else ENGINES[name].compile
@@ -107,7 +112,7 @@ class Executor(Interpreter):
         if self.verify:
             function = Verified(function)
         _LOG.info("engine: %s", function.way)
-        return function.value_and_grad
+        return function
 
     def _preferred(self, question: Question, make: Callable[[str], CompiledFunction], *,
                    over_rows: bool) -> CompiledFunction:

@@ -24,7 +24,7 @@ from circuitflow.document.writing import dumps_value, tidy
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType, AtLeast, Gate, GateTable, ShapeError, of_elements, suggestion
 from circuitflow.gates.shapes import Size
-from circuitflow.graph.attributes import fitted
+from circuitflow.graph.attributes import fit_attributes
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.values import Datum, read_values
 from circuitflow.text import nearest, short
@@ -150,7 +150,7 @@ class Author(Writer):
         row = self.row(gate)
         wires = self._as_wires(operands)
         _count(gate, row, len(wires), self.gates)
-        complete, misfits = fitted(gate, row, {name: _as_json(value) for name, value in attributes.items()})
+        complete, misfits = fit_attributes(gate, row, {name: _as_json(value) for name, value in attributes.items()})
         if misfits:
             raise InputError("; ".join(misfit.message for misfit in misfits))
         try:
@@ -158,7 +158,7 @@ class Author(Writer):
         except ShapeError as error:
             raise InputError(f"{gate} {error}") from None
         outputs = row.output_names(complete)
-        record = Record(gate, dict(enumerate(wires)), self._given(row, complete), outputs, notes=self.notes)
+        record = Record(gate, dict(enumerate(wires)), self._changes(row, complete), outputs, notes=self.notes)
         results: Any = self.write(record, [types] if isinstance(types, ArrayType) else types)
         for wire in results if row.facets.view else ():
             wire.buffer = wires[0].buffer

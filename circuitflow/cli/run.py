@@ -13,7 +13,7 @@ import circuitflow as cf
 from circuitflow.cli.arguments import ForwardOnly, Json, Options, Request, arrays, assigned_values, split, with_options
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
-from circuitflow.cli.table import TableRun, results, run_table
+from circuitflow.cli.table import TableRun, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
 from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
@@ -172,12 +172,12 @@ class _Trace:
 def _run_engine(request: Request, executor: cf.Executor, engine: str, device: str | None, *,
                 forward: bool) -> cf.Result:
     """The outputs and gradients that a compiled engine computes."""
-    wrt = () if forward else request.wrt
-    plan = executor.plan(request.of, wrt)
-    answer = executor.compile(request.of, wrt, engine=engine, device=device)(request.inputs, upstream=request.upstream)
-    arrays = list(map(np.asarray, results(answer)))
-    values = dict(zip(plan.of, arrays, strict=False))
-    return cf.Result(request.circuit, values, values, dict(zip(plan.wrt, arrays[len(values):], strict=True)), [])
+    question = Question(executor, request.of, () if forward else request.wrt)
+    function = executor.function(question, engine, device)
+    answer = function.answer(*question.arguments(request.inputs, request.upstream, {}))
+    outputs, gradients = (dict(zip(references, map(np.asarray, arrays), strict=True))
+                          for references, arrays in zip((question.plan.of, question.plan.wrt), answer, strict=True))
+    return cf.Result(request.circuit, outputs, outputs, gradients, [])
 
 
 def _print_outputs(request: Request, result: cf.Result, *, full: bool) -> None:

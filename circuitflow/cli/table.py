@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from circuitflow.cli.output import form_of
 from circuitflow.cli.progress import track
 from circuitflow.cli.text import sum_of
 from circuitflow.document.output import writer
+from circuitflow.engines.contract import CompiledFunction
 from circuitflow.errors import CircuitflowError, GateError, InputError
 from circuitflow.interpreter.plan import output_of
 from circuitflow.interpreter.question import Question
@@ -28,8 +31,8 @@ from circuitflow.text import printable
 _LINES = 2**16
 """Lines that are converted to text at a time; more are slower."""
 
-BatchFunction = Callable[[Batch, Mapping[str, Any]], list[Any]]
-"""From a batch, and upstream gradients that are the same in every row, to a column for every output and gradient."""
+BatchFunction = Callable[[Batch], Sequence[Any]]
+"""From a batch to a column for every output and gradient."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def run_table(table: str, output: str, run: TableRun) -> None:
         copies = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
         with _writer(output, {**copies, **types}) as write:
             for batch in track(reader.batches(selection), f"rows of {place}", reader.total):
-                columns = zip(function(batch, run.upstream), types.values(), strict=True)
+                columns = zip(function(batch), types.values(), strict=True)
                 write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
 
 
@@ -111,31 +114,26 @@ def _over_rows(run: TableRun, table: str) -> BatchFunction:
 
     No engine takes rows of losses, reductions and arrays inside a circuit.
     """
-    of, wrt = run.question.of, run.question.wrt
+    make = partial(run.executor.function, run.question, run.engine, run.device)
+    inputs, upstream = run.question.arguments(run.inputs, run.upstream, {})
     try:
-        at_once = run.executor.vmap(of, wrt, engine=run.engine, device=run.device)
+        at_once = make(over_rows=True)
     except (InputError, GateError) as reason:
-        one = run.executor.compile(of, wrt, engine=run.engine, device=run.device)
+        one = make()
         logging.getLogger("circuitflow").info("row by row: %s", reason)
-        return lambda batch, upstream: _one_by_one(one, batch, run.inputs, upstream, table)
-    return lambda batch, upstream: results(at_once({**run.inputs, **batch.inputs}, upstream=upstream))
+        return lambda batch: _one_by_one(one, batch, inputs, upstream, table)
+    return lambda batch: [*chain(*at_once.answer({**inputs, **batch.inputs}, upstream))]
 
 
-def _one_by_one(one: Callable[..., Any], batch: Batch, inputs: Mapping[str, Any], upstream: Mapping[str, Any],
-                table: str) -> list[Any]:
+def _one_by_one(one: CompiledFunction, batch: Batch, inputs: Mapping[str, Any], upstream: Mapping[str, Any],
+                table: str) -> Sequence[Any]:
     rows = []
     for i, values in enumerate(zip(*(column.tolist() for column in batch.inputs.values()), strict=True)):
         try:
-            rows.append(results(one({**inputs, **dict(zip(batch.inputs, values, strict=True))}, upstream=upstream)))
+            rows.append([*chain(*one.answer({**inputs, **dict(zip(batch.inputs, values, strict=True))}, upstream))])
         except CircuitflowError as error:
             raise type(error)(f"{table}: row {batch.first + i}: {error}") from None
     return list(zip(*rows, strict=True))
-
-
-def results(answer: tuple[Any, dict[str, Any]]) -> list[Any]:
-    """The outputs, then the gradients, that a compiled function returns."""
-    value, gradients = answer
-    return [*(value.values() if isinstance(value, dict) else [value]), *gradients.values()]
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

@@ -41,8 +41,11 @@ def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _guarded(jaxpr: Any) -> Any:
-    """The operations of a function, with barriers."""
+def _guarded(jaxpr: Any, *, apart: bool = False) -> Any:
+    """The operations of a function, with barriers; also around all of them, to keep them apart from others.
+
+    The body of a loop is a function of its own. XLA puts that of a loop of one step in the place of the loop.
+    """
     jax: Any = import_module("jax")
     from jax.extend.core import Literal
 
@@ -51,12 +54,17 @@ def _guarded(jaxpr: Any) -> Any:
 
     def behind(xs: Sequence[Any]) -> list[Any]:
         """The same values, behind a barrier."""
+        if not xs:
+            return []
         types = [jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in xs]
         barrier = jax.make_jaxpr(lambda *xs: jax.lax.optimization_barrier(xs))(*types).eqns[0]  # a new one every time
         steps.append(barrier.replace(invars=list(xs)))
         return list(barrier.outvars)
 
+    inside = dict(zip(jaxpr.invars, behind(jaxpr.invars), strict=True)) if apart else {}
     for step in jaxpr.eqns:
+        if inside:
+            step = step.replace(invars=[x if isinstance(x, Literal) else inside.get(x, x) for x in step.invars])
         name, numbers = step.primitive.name, [isinstance(x, Literal) for x in step.invars]
         origins = [_Made() if is_number else makers.get(x, _Made())
                    for x, is_number in zip(step.invars, numbers, strict=True)]
@@ -64,9 +72,18 @@ def _guarded(jaxpr: Any) -> Any:
             operands = dict(enumerate(step.invars))
             operands.update(zip(kept, behind([operands[i] for i in kept]), strict=True))
             step = step.replace(invars=[*operands.values()])
+        if name == "scan":
+            body = step.params["jaxpr"]
+            body = body.replace(jaxpr=_guarded(body.jaxpr, apart=step.params["length"] == 1))
+            step = step.replace(params={**step.params, "jaxpr": body})
         steps.append(step)
-        makers[step.outvars[0]] = origins[0] if name in _LAYOUT else _Made(name, any(numbers))
-    return jaxpr.replace(eqns=steps)
+        for x in step.outvars[:1]:
+            makers[x] = origins[0] if name in _LAYOUT else _Made(name, any(numbers))
+    if apart:
+        ends = [x for x in jaxpr.outvars if not isinstance(x, Literal)]
+        inside.update(zip(ends, behind([inside.get(x, x) for x in ends]), strict=True))
+    return jaxpr.replace(eqns=steps, outvars=[x if isinstance(x, Literal) else inside.get(x, x)
+                                              for x in jaxpr.outvars])
 
 
 def _kept(name: str, origins: Sequence[_Made]) -> list[int]:

@@ -46,6 +46,50 @@ class OverRows(CompiledFunction):
         return results[: len(dtypes)], results[len(dtypes) :]
 
 
+Argument = tuple[int, str]
+"""0 and the id of an input, or 1 and the output that an upstream gradient is of."""
+
+
+def keyed(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> dict[Argument, Any]:
+    """Inputs and upstream gradients in one mapping."""
+    return {(is_upstream, name): x for is_upstream, values in enumerate((inputs, upstream))
+            for name, x in values.items()}
+
+
+def parted(arguments: Mapping[Argument, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inputs and upstream gradients in two mappings."""
+    inputs, upstream = ({name: x for (is_upstream, name), x in arguments.items() if is_upstream == i} for i in (0, 1))
+    return inputs, upstream
+
+
+def in_words(argument: Argument) -> str:
+    """An argument in an error."""
+    return f"{'upstream ' if argument[0] else ''}'{printable(argument[1], 60)}'"
+
+
+def is_column(array: Any, type_: ArrayType) -> bool:
+    """Whether an array, or a number, has one more axis than an argument of this type."""
+    return np.ndim(array) == len(type_.shape) + 1
+
+
+def bind_one_row(question: Question, arguments: Mapping[Argument, Any],
+                 columns: Mapping[Argument, Any], remedy: str) -> tuple[Bound, dict[int, Any], int]:
+    """What `Question.bind` gives and refuses, with zeros for columns; and the number of rows.
+
+    Raises:
+        InputError: what `Question.bind` refuses; columns of different lengths; or none, with the remedy.
+    """
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        listed = ", ".join(f"{in_words(key)} has {len(column)}" for key, column in columns.items())
+        raise InputError(f"columns of different lengths: {listed}")
+    zeros = {key: np.zeros(column.shape[1:], column.dtype) for key, column in columns.items()}
+    bound, seeds = question.bind(*parted({**arguments, **zeros}))
+    if not lengths:
+        raise InputError(f"no column is given; give at least one input {remedy}")
+    return bound, seeds, lengths.pop()
+
+
 def columns_in(question: Question, inputs: Mapping[str, Any],
                upstream: Mapping[str, Any]) -> tuple[Bound, dict[int, Any], int]:
     """What `Question.bind` gives and refuses, with columns where there are some, and the number of rows.
@@ -53,47 +97,26 @@ def columns_in(question: Question, inputs: Mapping[str, Any],
     Raises:
         InputError: an unknown name, a missing value, a wrong shape or dtype, columns of different lengths, or none.
     """
-    nodes = question.circuit.nodes
-    types = {name: node.types[0] for name, node in nodes.items() if node.is_argument}
-    columns = _converted(inputs, types, "'{}'")
-    upstream_columns = _converted(upstream, question.outputs, "upstream '{}'")
-    rows = count_rows(columns, upstream_columns)
-    bound, seeds = question.bind(_in_one_row(inputs, columns), _in_one_row(upstream, upstream_columns))
-    if rows is None:
-        raise InputError("no column is given; give at least one input a sequence of numbers, one for each row")
-    for text, column in upstream_columns.items():
+    arguments, nodes = keyed(inputs, upstream), question.circuit.nodes
+    columns: dict[Argument, Any] = {}
+    for key, value in arguments.items():
+        is_upstream, name = key
+        type_ = (question.outputs.get(name) if is_upstream else
+                 nodes[name].types[0] if name in nodes and nodes[name].is_argument else None)
+        words = in_words(key)
+        value = in_memory(value, words)
+        if type_ and isinstance(value, list | tuple | np.ndarray):  # binding refuses other names and shapes
+            array = Library.of({}).convert(value, type_, words)
+            if is_column(array, type_):
+                columns[key] = np.ascontiguousarray(array)
+    bound, seeds, rows = bind_one_row(question, arguments, columns, "a sequence of numbers, one for each row")
+    columns_of_inputs, columns_of_upstream = parted(columns)
+    for text, column in columns_of_upstream.items():
         slot = question.plan.of[text]
         if slot in seeds:  # outputs that are the same node have one gradient between them
             seeds[slot] = seeds[slot] + column
-    arrays = {name: columns.get(name, array) for name, array in bound.arrays.items()}
+    arrays = {name: columns_of_inputs.get(name, array) for name, array in bound.arrays.items()}
     return bound._replace(arrays=arrays), seeds, rows
-
-
-def count_rows(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> int | None:
-    """How many rows columns have, which are equally long; None where there is no column.
-
-    Raises:
-        InputError: they are not equally long.
-    """
-    lengths = {wording.format(printable(name, 60)): len(x) for wording, columns in
-               (("'{}'", inputs), ("upstream '{}'", upstream)) for name, x in columns.items()}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise InputError(f"columns of different lengths: {listed}")
-    return next(iter(lengths.values()), None)
-
-
-def _converted(arguments: Mapping[str, Any], types: Mapping[str, ArrayType], wording: str) -> dict[str, Any]:
-    """The columns among arguments, as arrays. Binding refuses what has another name or shape."""
-    columns: dict[str, Any] = {}
-    for name, value in arguments.items():
-        shown = wording.format(printable(name, 60))
-        value = in_memory(value, shown)
-        if name in types and isinstance(value, list | tuple | np.ndarray):
-            array = Library.of({}).convert(value, types[name], shown)
-            if array.ndim == len(types[name].shape) + 1:
-                columns[name] = np.ascontiguousarray(array)
-    return columns
 
 
 def in_memory(value: Any, name: str) -> Any:
@@ -105,10 +128,6 @@ def in_memory(value: Any, name: str) -> Any:
     if isinstance(value, list | tuple | np.ndarray) or not hasattr(value, "__array__"):
         return value
     return copy_in(value, name)
-
-
-def _in_one_row(arguments: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
-    return {**arguments, **{name: np.zeros(column.shape[1:], column.dtype) for name, column in columns.items()}}
 
 
 def new_columns(dtypes: Sequence[Any], rows: int) -> list[np.ndarray[Any, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.columns import is_column
 from circuitflow.engines.contract import CompiledFunction
 from circuitflow.errors import VerificationError
 from circuitflow.gates import ArrayType
@@ -83,7 +84,7 @@ class Verified(CompiledFunction):
 
 
 def _row(arguments: Mapping[str, Any], types: Mapping[str, ArrayType], row: int) -> dict[str, Any]:
-    return {name: value[row] if np.ndim(value) > len(types[name].shape) else value for name, value in arguments.items()}
+    return {name: value[row] if is_column(value, types[name]) else value for name, value in arguments.items()}
 
 
 def _largest(x: Any) -> float:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.barriers import as_written
-from circuitflow.engines.columns import count_rows, in_memory
+from circuitflow.engines.columns import Argument, bind_one_row, in_memory, in_words, is_column, keyed, parted
 from circuitflow.engines.contract import CompiledFunction
 from circuitflow.engines.processes import refuse_fork
+from circuitflow.engines.program.trace import origin
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError, MissingExtraError
 from circuitflow.gates import GateTable
@@ -23,9 +24,6 @@ from circuitflow.interpreter.plan import Plan
 from circuitflow.interpreter.question import Answer, Question
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import printable
-
-_Key = tuple[int, str]
-"""0 and the id of an input, or 1 and the output that an upstream gradient is of."""
 
 
 class Jitted(CompiledFunction):
@@ -58,11 +56,11 @@ class Jitted(CompiledFunction):
         self.way = "jax, over rows" if rows else "jax"
         self._device = _device(jax, device)
         circuit, plan = question.circuit, question.plan
-        outputs = _keyed({}, {text: type_ for text, type_ in question.outputs.items() if type_.is_float})
+        outputs = keyed({}, {text: type_ for text, type_ in question.outputs.items() if type_.is_float})
         sources = {name: node.types[0] for name, node in circuit.nodes.items() if node.is_source}
-        self._types = _keyed(sources, {}) | outputs
-        self._read = _keyed(plan.sources, {}).keys() | outputs.keys()
-        defaults = _keyed(circuit.values, question.upstream)
+        self._types = keyed(sources, {}) | outputs
+        self._read = keyed(plan.sources, {}).keys() | outputs.keys()
+        defaults = keyed(circuit.values, question.upstream)
         self._held = {key: self._put(defaults[key]) for key in self._read if key in defaults}
         self._sound: set[Any] = set()
         self._compiled: dict[Any, Any] = {}
@@ -76,9 +74,9 @@ class Jitted(CompiledFunction):
         """
         refuse_fork()
         library_of(inputs, upstream)  # refuses what is no array at all
-        arguments = {key: self._array(key, value) for key, value in _keyed(inputs, upstream).items()}
-        columns = frozenset(key for key, array in arguments.items() if self.over_rows and key in self._types
-                            and array.ndim > len(self._types[key].shape))
+        arguments = {key: self._array(key, value) for key, value in keyed(inputs, upstream).items()}
+        columns = frozenset(key for key, array in arguments.items()
+                            if self.over_rows and key in self._types and is_column(array, self._types[key]))
         kinds = tuple((key, array.shape, array.dtype) for key, array in arguments.items())
         if kinds not in self._sound:
             self._check(arguments, columns)
@@ -100,40 +98,41 @@ class Jitted(CompiledFunction):
         with self._jax.enable_x64(True):
             return self._jax.device_put(array, self._device)
 
-    def _array(self, key: _Key, value: Any) -> Any:
+    def _array(self, key: Argument, value: Any) -> Any:
         """An array on the device; zeros of the same shape for an argument that no answer needs."""
         if key not in self._read:
             return np.broadcast_to(np.zeros(()), _shape(value))
         if isinstance(value, self._jax.Array) and value.dtype == self._types[key].dtype:
             return value
-        shown = f"{'upstream ' if key[0] else ''}'{printable(key[1], 60)}'"
-        return self._put(Library.of({}).convert(in_memory(value, shown), self._types[key], shown))
+        name = in_words(key)
+        return self._put(Library.of({}).convert(in_memory(value, name), self._types[key], name))
 
-    def _check(self, arguments: Mapping[_Key, Any], columns: frozenset[_Key]) -> None:
+    def _check(self, arguments: Mapping[Argument, Any], columns: frozenset[Argument]) -> None:
         """Refuse arguments that the interpreter would refuse, and columns of different lengths."""
-        rows = count_rows(*_parted({key: x for key, x in arguments.items() if key in columns}))
-        self.question.bind(*_parted({key: np.broadcast_to(np.zeros((), x.dtype), x.shape[key in columns :])
-                                     for key, x in arguments.items()}))
-        if self.over_rows and rows is None:
-            raise InputError("no column is given; give at least one input one axis more than it has, for the rows")
+        shapes = {key: np.broadcast_to(np.zeros((), x.dtype), x.shape) for key, x in arguments.items()}
+        if self.over_rows:
+            bind_one_row(self.question, shapes, {key: shapes[key] for key in arguments if key in columns},
+                         "one axis more than it has, for the rows")
+        else:
+            self.question.bind(*parted(shapes))
 
-    def _compile(self, columns: frozenset[_Key]) -> Any:
+    def _compile(self, columns: frozenset[Argument]) -> Any:
         plan, jax, gates = self.question.plan, self._jax, self.question.circuit.gates
 
-        def passes(arrays: Mapping[_Key, Any]) -> tuple[list[Any], list[Any], list[Any]]:
-            inputs, upstream = _parted(arrays)
+        def passes(arrays: Mapping[Argument, Any]) -> tuple[list[Any], list[Any], list[Any]]:
+            inputs, upstream = parted(arrays)
             return two_passes(plan, gates, inputs, lambda text, value: upstream[text] if text in upstream else
                               jax.numpy.ones_like(value))
 
-        def over_rows(arrays: Mapping[_Key, Any]) -> Any:
+        def over_rows(arrays: Mapping[Argument, Any]) -> Any:
             return jax.vmap(passes, ({key: 0 if key in columns else None for key in arrays},))(arrays)
 
         return jax.jit(as_written(over_rows if columns else passes))
 
-    def _refuse(self, arguments: Mapping[_Key, Any], columns: frozenset[_Key], checks: Sequence[Any]) -> None:
+    def _refuse(self, arguments: Mapping[Argument, Any], columns: frozenset[Argument], checks: Sequence[Any]) -> None:
         """Have the interpreter say what is wrong, in the first row in which something is."""
         row = int(np.argmax(np.any(np.stack([np.asarray(check) for check in checks]), axis=0)))
-        self.question.interpret(*self.question.bind(*_parted(
+        self.question.interpret(*self.question.bind(*parted(
             {key: np.asarray(x)[row] if key in columns else np.asarray(x) for key, x in arguments.items()})))
 
 
@@ -160,24 +159,12 @@ def two_passes(plan: Plan, gates: GateTable, inputs: Mapping[str, Any],
         seeds = plan.seeds({text: upstream(text, values[slot]) for text, slot in plan.of.items() if plan.active[slot]})
         gradients, _ = reverse_sweep(plan, Vocabulary(xp, gates), values, seeds)
     except GateError as error:
-        if isinstance(error.__cause__, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
+        if isinstance(origin(error), jax.errors.JAXTypeError | jax.errors.JAXIndexError):
             raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which the "
                              "engine jax does not know when it compiles; choose another engine") from None
         raise
     return ([values[slot] for slot in plan.of.values()], [gradients[slot] for slot in plan.wrt.values()],
             [xp.any(check.outside) for check in checks])
-
-
-def _keyed(inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> dict[_Key, Any]:
-    """Inputs and upstream gradients in one mapping."""
-    return {(is_upstream, name): x for is_upstream, values in enumerate((inputs, upstream))
-            for name, x in values.items()}
-
-
-def _parted(arguments: Mapping[_Key, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inputs and upstream gradients in two mappings."""
-    inputs, upstream = ({name: x for (is_upstream, name), x in arguments.items() if is_upstream == i} for i in (0, 1))
-    return inputs, upstream
 
 
 def _shape(value: Any) -> tuple[int, ...]:

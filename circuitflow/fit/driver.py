@@ -67,7 +67,7 @@ class Driver:
         linear = self.problem.robust == "linear"
         with np.errstate(all="ignore"):
             return least_squares(self._residuals, start, self._jacobian, method=method, x_scale=x_scale, xtol=tolerance,
-                                 ftol=tolerance, gtol=tolerance, max_nfev=max(self._most, 1),
+                                 ftol=tolerance, gtol=tolerance, max_nfev=self._most + 1,
                                  **({} if method == "lm" else {"bounds": bounds}),
                                  **({} if linear else {"loss": self._loss}))
 

@@ -88,8 +88,10 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
     compares = comparison(circuit, residuals, parameters)
     observed = _observed(problem, compares, prepared)
     problem.check_start()
-    outcome = row.function(problem, options, Settings(tolerance, max_evaluations, seed, callback))
-    return _result(circuit, problem, outcome, name, compares, observed, absolute=absolute_sigma and sigma is not None)
+    with np.errstate(all="ignore"):
+        outcome = row.function(problem, options, Settings(tolerance, max_evaluations, seed, callback))
+        return _result(circuit, problem, outcome, name, compares, observed,
+                       absolute=absolute_sigma and sigma is not None)
 
 
 def _result(circuit: Circuit, problem: SumOfSquares, outcome: Any, name: str, compares: Comparison | None,

@@ -22,6 +22,9 @@ STARTS = 8
 """How many random starts follow where all methods failed from the start that was given."""
 
 
+UNDETERMINED = "converged, with parameters that the data do not determine"
+
+
 class LeastSquaresOptions(BaseModel):
     """Options of the methods of `scipy.optimize.least_squares`, by its names."""
 
@@ -76,8 +79,9 @@ def automatic(problem: SumOfSquares, options: LeastSquaresOptions, settings: Set
     """The default: Levenberg–Marquardt, within bounds the trust-region reflective method, restarted where it fails.
 
     An attempt counts as failed if it does not converge, ends where parameters are not determined (on a plateau), or
-    at a saddle. Then come the other methods, then random starts; the first sound end is taken, else the best. Two
-    attempts that end equally low, with parameters that are not determined, mean that the data do not determine them.
+    at a saddle. Then come the other methods, random starts, and the best point again; the first sound end is taken,
+    else the best. If two attempts end equally low, with parameters that are not determined there nor at any of the
+    random starts, the data do not determine them.
     The end is polished: Gauss–Newton steps, and Newton steps on the exact Hessian where these converge slowly.
     """
     most = settings.max_evaluations or EVALUATIONS
@@ -85,24 +89,26 @@ def automatic(problem: SumOfSquares, options: LeastSquaresOptions, settings: Set
     attempts: list[_Attempt] = []
     words: list[str] = []
     try:
-        for method, x_scale, start, name in _ladder(problem, options, settings.seed):
+        for method, x_scale, start, name in _ladder(driver, options, settings.seed):
             attempt = _attempt(driver, method, x_scale, start, settings.tolerance or 1e-10, name)
             words += attempt.words
             if attempt.sound:
                 return Outcome(attempt.x, True, "converged", tuple(words))
-            if attempt.singular and any(np.isclose(attempt.objective, other.objective, rtol=1e-6, atol=0)
-                                        for other in attempts if other.singular):
+            agree = attempt.singular and any(_equal(attempt, other) for other in attempts)
+            if agree and _is_flat(driver, settings.seed):
                 best = min([attempt, *attempts], key=lambda one: one.objective)
-                return Outcome(best.x, True, "converged, with parameters that the data do not determine", tuple(words))
+                return Outcome(best.x, True, UNDETERMINED, tuple(words))
             attempts.append(attempt)
     except Exhausted:
         return _exhausted(driver, problem, most, tuple(words))
     best = min(attempts, key=lambda one: one.objective)
-    return Outcome(best.x, False, "no method found a minimum; this is the best point of all attempts", tuple(words))
+    return Outcome(best.x, False, "not converged: no method found a minimum; this is the best point of all attempts",
+                   tuple(words))
 
 
-def _ladder(problem: SumOfSquares, options: LeastSquaresOptions, seed: int) -> Iterator[tuple[str, Any, Vector, str]]:
+def _ladder(driver: Driver, options: LeastSquaresOptions, seed: int) -> Iterator[tuple[str, Any, Vector, str]]:
     """Methods with scales and starts, in the order in which they are tried."""
+    problem = driver.problem
     start = _inside(problem.parameters, problem.parameters.start)
     first = _x_scale(options, problem)
     free = not problem.parameters.bounded and problem.robust == "linear"
@@ -111,12 +117,29 @@ def _ladder(problem: SumOfSquares, options: LeastSquaresOptions, seed: int) -> I
     yield "trf", first, start, "trf"
     yield "trf", np.maximum(np.abs(start), 1e-8), start, "trf with steps in proportion to the start"
     yield "dogbox", first, start, "dogbox"
-    random = np.random.default_rng(seed)
-    for number in range(1, STARTS + 1):
-        factors = np.exp(random.normal(0.0, 0.3 * number, start.size))
-        moved = np.where(start == 0, random.normal(0.0, 0.3 * number, start.size), start * factors)
-        moved = _inside(problem.parameters, moved)
+    for number, moved in enumerate(_drawn(problem.parameters, seed), 1):
         yield "lm" if free else "trf", first, moved, f"start {number} drawn by seed {seed}"
+    if driver.best is not None:
+        yield "lm" if free else "trf", first, driver.best, "the best point again"
+
+
+def _drawn(parameters: Parameters, seed: int) -> list[Vector]:
+    """Starts drawn around the one that was given, each further from it; zeros move by sums, others by factors."""
+    random, start = np.random.default_rng(seed), parameters.start
+    moves = [random.normal(0.0, 0.5 * number, start.size) for number in range(1, STARTS + 1)]
+    return [_inside(parameters, np.where(start == 0, move, start * np.exp(move))) for move in moves]
+
+
+def _equal(one: _Attempt, other: _Attempt) -> bool:
+    """Whether two attempts ended equally low, with parameters that are not determined."""
+    return other.singular and bool(np.isclose(one.objective, other.objective, rtol=1e-6, atol=0))
+
+
+def _is_flat(driver: Driver, seed: int) -> bool:
+    """Whether parameters are determined at none of the random starts."""
+    parameters = driver.problem.parameters
+    everything = np.ones(parameters.size, bool)
+    return not any(linear_model(driver.reduced(start), everything).full for start in _drawn(parameters, seed))
 
 
 def _attempt(driver: Driver, method: str, x_scale: Any, start: Vector, tolerance: float, name: str) -> _Attempt:

@@ -72,7 +72,7 @@ def choose(method: MethodSpec | None, kind: Kind, default: str) -> tuple[str, Me
         place = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             options = list(row.options.model_fields)
-            raise InputError(f"the method {name} has no option '{printable(place, 60)}'{nearest(place, options)}; its "
-                             f"options are {listing(options)}") from None
+            raise InputError(f"the method {name} has no option '{printable(place, 60)}'"
+                             f"{nearest(place, options) or f'; its options are {listing(options)}'}") from None
         raise InputError(f"method {name}: {place} is {short(stated[place])}; {first['msg'][:1].lower()}"
                          f"{printable(first['msg'][1:])}") from None

@@ -21,7 +21,8 @@ from circuitflow.fit.robust import ROBUST, Robust
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing, nearest, printable
 
-TINY = float(np.finfo(np.float64).eps)
+LEAST = 1e-4
+"""The least weight of a squared residual in the linear model, beside the slope of the robust loss."""
 
 
 class Reduced(NamedTuple):
@@ -152,14 +153,22 @@ class SumOfSquares(Problem):
         return triangle.T @ triangle + (bent + bent.T) / 2
 
     def curvature(self, x: Vector, directions: list[Vector]) -> Matrix:
-        """Σ r ∇²r times every direction, of shape (directions, size): what Gauss–Newton leaves out of the Hessian."""
+        """What RᵀR of the reduction leaves out of the exact Hessian, times every direction: (directions, size).
+
+        That is Σ r ∇²r; with a robust loss also what the reduction cannot have of residuals that count less and less.
+        """
         values = self.parameters.values(x)
         rho = ROBUST[self.robust]
         total = np.zeros((len(directions), self.parameters.size))
         for block in self.passes():
             weights = self._value(block, values)[0][0]
             if self.robust != "linear":
-                weights = weights * rho((weights / self.scale) ** 2)[1]
+                z = (weights / self.scale) ** 2
+                _, first, second = rho(z)
+                weights = weights * first
+                bent = np.ravel((1 - LEAST) * first + 2 * second * z)
+                slopes = np.concatenate(self._slopes(block, values)[1])[:, bent < 0]
+                total += np.stack(directions) @ (slopes * bent[bent < 0]) @ slopes.T
             total += [self._curvature(block, values, v, weights) for v in directions]
         return total
 
@@ -168,7 +177,7 @@ class SumOfSquares(Problem):
 
         Blocks in memory are shared between the cores; sums do not depend on how. The last two points are remembered.
         The rows that a robust loss weighs down are scaled as in Triggs et al. 2000, "Bundle adjustment – a modern
-        synthesis", as SciPy does.
+        synthesis", as SciPy does. The gradient is exact; the least weight keeps it from rounding.
         """
         for point, reduced in self._reduced:
             if np.array_equal(point, x):
@@ -244,6 +253,6 @@ def _scale(residuals: Vector, slopes: Matrix, rho: Robust, scale: float) -> None
     """Scale so that the sum of squares has the gradient of the robust loss, and nearly its Hessian."""
     z = (residuals / scale) ** 2
     _, first, second = rho(z)
-    weight = np.sqrt(np.maximum(first + 2 * second * z, TINY))
+    weight = np.sqrt(np.maximum(first + 2 * second * z, LEAST * first))
     residuals *= first / weight
     slopes *= weight

@@ -149,7 +149,7 @@ def goodness(squares: float, count: int, free: int, observed: Moments | None) ->
         observed: the moments of what was observed.
     """
     freedom = count - free
-    likelihood = count * math.log(squares / count) if squares > 0 else -math.inf
+    likelihood = count * math.log(squares / count) if squares / count > 0 else -math.inf
     r_squared = 1 - squares / observed.about_mean if observed is not None and observed.about_mean > 0 else None
     return Goodness(math.sqrt(squares / freedom) if freedom > 0 else math.nan, freedom, r_squared,
                     likelihood + 2 * free, likelihood + math.log(count) * free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -34,18 +35,38 @@ class Check(NamedTuple):
     error: type[Exception]
 
 
+class OwnProducts(ABC):
+    """A namespace with matrix products of its own, whose arrays may have no values to look at."""
+
+    @abstractmethod
+    def long_product(self, a: Any, b: Any) -> Any:
+        """As `circuitflow.gates.sums.in_parts`."""
+
+    @abstractmethod
+    def product_kept(self, a: Any, b: Any) -> Any:
+        """As `circuitflow.gates.sums.product_kept`."""
+
+
 class Namespace:
     """An array library for rules whose operands may have no values.
 
     Attributes:
+        library: the array library.
         checks: collects the conditions under which rules refuse operands; None where rules may look at values.
     """
 
     def __init__(self, library: Any, checks: list[Check] | None) -> None:
-        self._library, self.checks = library, checks
+        self.library, self.checks = library, checks
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._library, name)
+        return getattr(self.library, name)
+
+
+def own_products(xp: Any) -> OwnProducts | None:
+    """The products of a namespace's own, or of the library below it; None for a plain library."""
+    if isinstance(xp, OwnProducts):
+        return xp
+    return own_products(xp.library) if isinstance(xp, Namespace) else None
 
 
 def need_in_range(xp: Any, outside: Any, values: Any, message: str, error: type[Exception] = IndexError) -> None:

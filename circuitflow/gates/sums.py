@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates.shapes import Dimension, broadcast_shapes, count
+from circuitflow.gates.special import own_products
 
 VECTOR, MATRIX = 1024, 4096
 """Most terms of a product that goes in one: where it has few rows or few columns, and of others."""
@@ -128,14 +129,15 @@ def _add_in(xp: Any, dtype: Any, xs: Sequence[Any]) -> Any:
 
 
 def product(xp: Any, a: Any, b: Any) -> Any:
-    """The matrix product, as `matmul` of the array API standard. What a named size amounts to is found out in a run."""
+    """The matrix product, as `matmul` of the array API standard. The value of a named size is known in a run."""
     size = a.shape[-1]
     if isinstance(size, int) and size <= VECTOR:
         return xp.matmul(a, b)
     dtype = xp.result_type(a, b)
     if wider(xp, dtype) is dtype:
         return xp.matmul(a, b)
-    return xp.long_product(a, b) if hasattr(xp, "long_product") else in_parts(xp, a, b)
+    own = own_products(xp)
+    return own.long_product(a, b) if own else in_parts(xp, a, b)
 
 
 def in_parts(xp: Any, a: Any, b: Any) -> Any:
@@ -172,8 +174,9 @@ def longest(rows: int, columns: int) -> int:
 
 def product_kept(xp: Any, a: Any, b: Any) -> Any:
     """The matrix product in which 0 times an infinity or NaN is 0."""
-    if hasattr(xp, "product_kept"):
-        return xp.product_kept(a, b)
+    own = own_products(xp)
+    if own:
+        return own.product_kept(a, b)
     if type(a).__module__ == "numpy" and xp.isfinite(a).all() and xp.isfinite(b).all():
         return product(xp, a, b)
     return counted_product(xp, a, b)

@@ -28,8 +28,8 @@ class Misfit(NamedTuple):
     lacks: str = ""
 
 
-def fitted(name: str, gate: Gate, values: Mapping[str, Any], others: Collection[str] = (),
-           suggest: Callable[[str, Collection[str]], str] = nearest) -> tuple[dict[str, Any], list[Misfit]]:
+def fit_attributes(name: str, gate: Gate, values: Mapping[str, Any], others: Collection[str] = (),
+                   suggest: Callable[[str, Collection[str]], str] = nearest) -> tuple[dict[str, Any], list[Misfit]]:
     """The attributes of a gate with their defaults, or what does not fit.
 
     For suggestions, `others` are what else may stand beside them, and `suggest` gives a clause with the nearest

@@ -105,7 +105,9 @@ class Site:
 
 @dataclass(eq=False)
 class Definition:
-    """A body with its references resolved, and the definitions in scope. Types depend on the call, so it has none.
+    """A body with its references resolved, and the definitions in scope.
+
+    There is one for each body of a document. Types depend on the call, so it has none.
 
     Attributes:
         version: of the format, as the document that the body belongs to states it.
@@ -158,11 +160,11 @@ class _File:
 class _Files:
     """The files of subcircuits. Each is read once, so files that name one another do not loop."""
 
-    def __init__(self, root: Definition, carried: Mapping[str, tuple[int, str]] | None) -> None:
-        self._carried = carried
+    def __init__(self, root: Definition, texts: Mapping[str, tuple[int, str]] | None) -> None:
+        self._texts = texts
         self._files: dict[Path | int, _File] = {}
         if root.source.folder and root.body.circuits:
-            key = 0 if carried else (root.source.folder / Path(root.source.name).name).resolve()
+            key = 0 if texts else (root.source.folder / Path(root.source.name).name).resolve()
             self._files[key] = _File((root.source.text or "").encode(), root, is_read=True)
 
     def at(self, source: Source, name: str) -> _File:
@@ -171,13 +173,13 @@ class _Files:
         Raises:
             ValueFaultError: it cannot be read.
         """
-        if self._carried:
-            key, text = self._carried[place(source.folder, name)]
+        if self._texts:
+            key, text = self._texts[place(source.folder, name)]
             return self._files.setdefault(key, _File(text.encode()))
-        with beside(source.folder, name) as opened:
-            if opened.path not in self._files:
-                self._files[opened.path] = _File(up_to(source.limits.document_bytes + 1, opened.file))
-        return self._files[opened.path]
+        with beside(source.folder, name) as entry:
+            if entry.path not in self._files:
+                self._files[entry.path] = _File(up_to(source.limits.document_bytes + 1, entry.file))
+        return self._files[entry.path]
 
 
 def place(folder: Path | None, name: str) -> str:
@@ -185,14 +187,14 @@ def place(folder: Path | None, name: str) -> str:
     return os.path.normpath((folder or Path()) / name)
 
 
-def define(parsed: Parsed, faults: Faults, carried: Mapping[str, tuple[int, str]] | None = None) -> list[Definition]:
+def define(parsed: Parsed, faults: Faults, texts: Mapping[str, tuple[int, str]] | None = None) -> list[Definition]:
     """The definition of a document, and those of every subcircuit that it defines; faults are noted.
 
-    Where no file is to be opened, `carried` has the texts of all by place; each with a number of its own, 0 for the
+    Where no file is to be opened, `texts` has the texts of all by place, each with a number of its own: 0 for the
     document's own file.
     """
     root = _definition(parsed)
-    files = _Files(root, carried)
+    files = _Files(root, texts)
     definitions = [root]
     for definition in definitions:  # grows as subcircuits are found
         definitions += _subcircuits(definition, files, faults)

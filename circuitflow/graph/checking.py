@@ -13,7 +13,7 @@ from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import NAMELESS
 from circuitflow.document.versions import later_keys
 from circuitflow.gates import AtLeast, Gate, GateTable, of_elements, suggestion
-from circuitflow.graph.attributes import fitted
+from circuitflow.graph.attributes import fit_attributes
 from circuitflow.graph.bodies import NOTHING, SOURCES, Definition, Operand, Output, Site
 from circuitflow.graph.fitting import check_fit
 from circuitflow.graph.order import put_in_order
@@ -89,7 +89,7 @@ class _Checker:
                 self._operands(site, site.node, incoming.get(site.node.id, []))
         self._outputs()
         if "fit" in self.definition.body.model_fields_set:
-            check_fit(self.definition, self._resolved, self.faults)
+            check_fit(self.definition, self._resolve, self.faults)
         if in_order:
             self.definition.order = list(self.sites.values())
         else:
@@ -188,20 +188,21 @@ class _Checker:
                 self.fault(site, f"carry: circuit '{node.circuit}' has no output '{output}'{hint}", "carry", name)
             elif first.setdefault(output, name) != name:
                 self.fault(site, f"carry: output '{output}' is the next value of two inputs", "carry", name)
-        seen: set[str] = set()
+        names: set[str] = set()
         for i, name in enumerate(node.over):
             if name not in body.inputs:
                 hint = self.faults.nearest(name, body.inputs) or f"; it has {listing(body.inputs)}"
                 self.fault(site, f"over: circuit '{node.circuit}' has no input '{name}'{hint}", "over", i)
-            elif name in node.carry or name in seen:
+            elif name in node.carry or name in names:
                 what = "is carried" if name in node.carry else "stands twice"
                 self.fault(site, f"over: input '{name}' {what}; an input is carried or taken apart, once", "over", i)
-            seen.add(name)
+            names.add(name)
 
     def _attributes(self, site: Site, node: GateNode, gate: Gate) -> None:
         if not node.attributes and not gate.attributes.model_fields:
             return
-        site.attributes, misfits = fitted(node.gate, gate, node.attributes, GateNode.model_fields, self.faults.nearest)
+        site.attributes, misfits = fit_attributes(node.gate, gate, node.attributes, GateNode.model_fields,
+                                                  self.faults.nearest)
         for misfit in misfits:
             self.fault(site, misfit.message, *misfit.path, key=misfit.is_key, lacks=misfit.lacks)
 
@@ -254,9 +255,9 @@ class _Checker:
             return None
         ports, least = site.ports, _least(site)
         name = f"circuit '{site.node.circuit}'" if isinstance(site.node, CallNode) else site.node.gate
-        unported = [edge for edge in edges if edge.port is None]
-        if unported and len(unported) < len(edges):
-            self._at(site, unported[0].pointer, "some of its edges carry a port and some do not; give all of them one, "
+        portless = [edge for edge in edges if edge.port is None]
+        if portless and len(portless) < len(edges):
+            self._at(site, portless[0].pointer, "some of its edges carry a port and some do not; give all of them one, "
                                                 "or none")
             return None
         position = {name: i for i, name in enumerate(ports)}
@@ -274,14 +275,14 @@ class _Checker:
                 self._at(site, pointer, f"operand '{_port(ports, at)}' of {name} is given twice", "port")
                 return None
             places[at] = None
-        needed = len(ports) - (site.gate.optional if site.gate else 0)
-        wanted = range(max(least, len(edges)) if least is not None else max(needed, *(at + 1 for at in places), 0))
+        minimum = len(ports) - (site.gate.optional if site.gate else 0)
+        count = max(least, len(edges)) if least is not None else max(minimum, *(at + 1 for at in places), 0)
         inputs = site.callee.inputs.values() if site.callee else ()
         optional = {i for i, node in enumerate(inputs) if node.value is not None}
-        missing = [_port(ports, at) for at in wanted if at not in places and at not in optional]
+        missing = [_port(ports, at) for at in range(count) if at not in places and at not in optional]
         if missing:
-            written = isinstance(site.node, GateNode | SubcircuitNode) and site.node.inputs is not None
-            if edges or written or self.edges_are_whole:
+            has_inputs = isinstance(site.node, GateNode | SubcircuitNode) and site.node.inputs is not None
+            if edges or has_inputs or self.edges_are_whole:
                 which = of_elements(name, len(edges), self.gates) or (
                     f"; missing: {listing(missing)}" if edges else "")
                 self.fault(site, f"{name} takes {_takes(site)}; it has {len(edges) or 'none'}{which}",
@@ -298,15 +299,15 @@ class _Checker:
 
     def _reference(self, site: Site | None, text: str, pointer: Pointer) -> Output | None:
         """A reference resolved to a node and the position of its output, or None after a fault."""
-        found = self._resolved(text)
-        if isinstance(found, str) and site is None:
-            self.faults.add(self.definition.source, f"output '{text}': {found}", *pointer)
-        elif isinstance(found, str) and site is not None:
-            self.faults.add(self.definition.source, f"node '{site.node.id}': {found}", *pointer,
+        meaning = self._resolve(text)
+        if isinstance(meaning, str) and site is None:
+            self.faults.add(self.definition.source, f"output '{text}': {meaning}", *pointer)
+        elif isinstance(meaning, str) and site is not None:
+            self.faults.add(self.definition.source, f"node '{site.node.id}': {meaning}", *pointer,
                             *(["source"] if "edges" in pointer[-2:] else []), node=site.node.id)
-        return None if isinstance(found, str) else found
+        return None if isinstance(meaning, str) else meaning
 
-    def _resolved(self, text: str) -> Output | str | None:
+    def _resolve(self, text: str) -> Output | str | None:
         """What a reference means; the message of the fault where it means nothing; None after another fault."""
         if text in self.single:
             return Output(text, 0)
@@ -319,11 +320,11 @@ class _Checker:
         several = self._positions(source)
         if not source.sound or output in several or (not output and len(several) <= 1):
             return Output(name, several.get(output, 0))
-        listed = listing(f"{name}.{o}" for o in several)
+        names = listing(f"{name}.{o}" for o in several)
         if not output:
-            return f"'{name}' has several outputs; name one: {listed}"
+            return f"'{name}' has several outputs; name one: {names}"
         return f"'{name}' has no output '{printable(output, 60)}'" + (
-            f"; it has {listed}" if several else f"; it has one only, write '{name}'")
+            f"; it has {names}" if several else f"; it has one only, write '{name}'")
 
     def _positions(self, site: Site) -> Mapping[str, int]:
         """Where each of a node's outputs stands, if it has several."""

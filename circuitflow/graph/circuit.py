@@ -107,27 +107,27 @@ class Circuit(TypedBody):
             InputError: there is no such node, or the value does not fit it.
             DocumentError: a value as documents have it is not valid.
         """
-        stored: dict[str, Any] = {}
+        updates: dict[str, Any] = {}
         for name, value in values.items():
-            site, shown = self.definition.sites.get(name), f"'{printable(name, 60)}'"
+            site, label = self.definition.sites.get(name), f"'{printable(name, 60)}'"
             if site is None or name not in self.nodes:
                 inside = " inside a call; store it in the circuit that is called" if name in self.nodes else ""
-                raise InputError(f"there is no {shown} in the document of circuit '{printable(self.name, 60)}' itself"
+                raise InputError(f"there is no {label} in the document of circuit '{printable(self.name, 60)}' itself"
                                  + (inside or self.suggestion(name)))
             node = self.nodes[name]
             if not node.is_source:
-                raise InputError(f"{shown} cannot be given a value: it is computed, by {node.kind}; inputs, parameters "
+                raise InputError(f"{label} cannot be given a value: it is computed, by {node.kind}; inputs, parameters "
                                  "and constants can")
             type_ = node.types[0]
             if isinstance(value, BaseModel | dict) or has_text(value):  # as documents have it
-                stored[name] = parse_value(value, self.definition.source, name)
+                updates[name] = parse_value(value, self.definition.source, name)
                 continue
-            array = as_numpy(value, type_.dtype, shown)
+            array = as_numpy(value, type_.dtype, label)
             if not allows(type_.shape, array.shape):
-                raise InputError(f"{shown} has shape {show(array.shape)}; expected {show(type_.shape)}")
-            stored[name] = parse_value(tidy(from_array(array)), self.definition.source, name)
-        types = {name: self.nodes[name].types[0] for name in stored}
-        circuit = self.derived(with_new_values(self.document, stored, {name: types[name].dtype for name in stored}))
+                raise InputError(f"{label} has shape {show(array.shape)}; expected {show(type_.shape)}")
+            updates[name] = parse_value(tidy(from_array(array)), self.definition.source, name)
+        types = {name: self.nodes[name].types[0] for name in updates}
+        circuit = self.derived(with_new_values(self.document, updates, {name: types[name].dtype for name in updates}))
         for name, type_ in types.items():
             if (new := circuit.nodes[name].types[0]) != type_:
                 raise InputError(f"'{name}' would become {new.dtype} {show(new.shape)}; expected {type_.dtype} "
@@ -156,7 +156,7 @@ class Circuit(TypedBody):
         if bodies is None or not read_sources(bodies, beside, faults):
             faults.fail()
         body = Typing(gates, faults).body(root, {})
-        upstream = read_upstream(root, known_types(body), beside, faults)
+        upstream = read_upstream(root, known_types(body), beside, faults) if parsed.document.upstream else {}
         faults.raise_if_any()
         super().__init__(root, MappingProxyType(body.expansion.nodes), gates, None)
         self.document, self.body = parsed.document, body
@@ -199,7 +199,7 @@ class Circuit(TypedBody):
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph[str]:
-        """A frozen networkx `MultiDiGraph` of node ids, made when it is first asked for.
+        """A frozen networkx `MultiDiGraph` of node ids, made at its first use.
 
         Every edge has its port as key and the position of the source's output as `output`.
         """

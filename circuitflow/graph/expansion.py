@@ -38,16 +38,16 @@ def reachable_bodies(root: Definition, faults: Faults) -> list[Definition] | Non
     limits = root.source.limits
     sizes: dict[Definition, tuple[int, int]] = {}
     for definition in reversed(order):
-        called = [(site, *sizes[body]) for site, body in calls[definition]]
-        size = len(definition.sites) - len(called) + sum(count for _, count, _ in called)
-        depth = 1 + max((depth for _, _, depth in called), default=0)
+        applications = [(site, *sizes[body]) for site, body in calls[definition]]
+        size = len(definition.sites) - len(applications) + sum(count for _, count, _ in applications)
+        depth = 1 + max((depth for _, _, depth in applications), default=0)
         sizes[definition] = size, depth
         if size > limits.nodes or depth > limits.nesting + 1:
             message = (f"the circuit has {short(size)} nodes once every call is expanded; at most {limits.nodes} are "
                        "allowed (limit nodes)" if size > limits.nodes else
                        f"calls nest more than {limits.nesting} deep (limit nesting)")
-            if called:
-                largest = max(called, key=lambda call: call[1:])[0]
+            if applications:
+                largest = max(applications, key=lambda call: call[1:])[0]
                 faults.add(definition.source, f"node '{largest.node.id}': {message}", *largest.pointer,
                            node=largest.node.id)
             else:
@@ -71,34 +71,34 @@ def _note_recursion(root: Definition, calls: Mapping[Definition, Sequence[tuple[
 
 
 def outputs_of_call(root: Definition, path: str,
-                    expanded: Container[str] | None = None) -> dict[str | None, Output]:
+                    paths: Container[str] | None = None) -> dict[str | None, Output]:
     """The outputs of a call by name, a single one also without; none where there is no such call.
 
-    The path is `h`, or `outer/h` for a call inside a call. All calls are expanded, or those at the paths in `expanded`.
+    The path is `h`, or `outer/h` for a call inside a call. All calls are expanded, or those at some paths.
     """
     *outer, name = path.split("/")
     definition, call = root, ""
     for part in outer:
         site = definition.sites.get(part)
-        if site is None or site.callee is None or (expanded is not None and call + part not in expanded):
+        if site is None or site.callee is None or (paths is not None and call + part not in paths):
             return {}
         definition, call = site.callee, f"{call}{part}/"
     site = definition.sites.get(name)
     if site is None or site.callee is None:
         return {}
     outputs: dict[str | None, Output] = {
-        text: resolve(definition, call, name, i, expanded) for i, text in enumerate(site.callee.names)}
+        text: resolve(definition, call, name, i, paths) for i, text in enumerate(site.callee.names)}
     return {**outputs, None: next(iter(outputs.values()))} if len(outputs) == 1 else outputs
 
 
 def resolve(definition: Definition, call: str, name: str, position: int,
-            expanded: Container[str] | None = None) -> Output:
+            paths: Container[str] | None = None) -> Output:
     """The output, in the expanded circuit, that a reference in a body means.
 
-    Ids of the body begin with `call`. All calls are expanded, or those at the paths in `expanded`.
+    Ids of the body begin with `call`. All calls are expanded, or those at some paths.
     """
     site = definition.sites[name]
-    while site.callee is not None and (expanded is None or call + name in expanded):
+    while site.callee is not None and (paths is None or call + name in paths):
         definition, call = site.callee, f"{call}{name}/"
         name, position = definition.outputs[definition.names[position]]
         site = definition.sites[name]

@@ -113,7 +113,7 @@ class TypedBody:
     @cached_property
     def _expansion(self) -> TypedBody | None:
         """Not itself, so that no circle keeps it in memory."""
-        return expanded(self, None) if any(node.kind == "call" for node in self.nodes.values()) else None
+        return expanded(self, None) if "call" in [node.kind for node in self.nodes.values()] else None
 
     @checked
     def find(self, reference: str) -> Output | None:
@@ -188,18 +188,18 @@ class TypedBody:
 
     def unused(self) -> list[str]:
         """The nodes that reach no output, in topological order."""
-        used = self.needed({output.node for output in self.outputs.values()})
-        return [name for name in self.nodes if name not in used]
+        ancestors = self.needed({output.node for output in self.outputs.values()})
+        return [name for name in self.nodes if name not in ancestors]
 
     @checked
     def needed(self, names: set[str]) -> set[str]:
         """These nodes and their ancestors."""
-        used = set(names)
+        ancestors = set(names)
         for name in reversed(list(self.nodes)):
-            if name in used:
+            if name in ancestors:
                 for edge in self.nodes[name].operands:
-                    used.add(edge.source)
-        return used
+                    ancestors.add(edge.source)
+        return ancestors
 
 
 def expanded(body: TypedBody, paths: Collection[str] | None) -> TypedBody:

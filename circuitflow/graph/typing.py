@@ -39,7 +39,7 @@ class Typing:
         """
         key = definition, tuple(operands.items())
         if key not in self._bodies:
-            body = self._typed(definition, operands, path, budget or Budget(definition.source.limits))
+            body = self._infer(definition, operands, path, budget or Budget(definition.source.limits))
             # An input that has the type of its default is the same input.
             types = tuple((name, _type_of(body.nodes, Output(name, 0))) for name in definition.inputs)
             self._bodies[key] = self._bodies.setdefault((definition, types), body)
@@ -53,12 +53,12 @@ class Typing:
         assert site is not None  # noqa: S101
         self.faults.add(site.source, f"node '{name}': {message}", *site.pointer, *pointer, node=name)
 
-    def _typed(self, definition: Definition, inputs: Mapping[str, ArrayType], path: str, budget: Budget) -> TypedBody:
+    def _infer(self, definition: Definition, inputs: Mapping[str, ArrayType], path: str, budget: Budget) -> TypedBody:
         fault = partial(self._fault, path)
         nodes: dict[str, Node] = {}
         sizes: dict[str, Dimension] = {}
         # Of gates without attributes, by their operands: their outputs, and whether all of those are scalars.
-        known: dict[tuple[str, tuple[ArrayType, ...]], tuple[tuple[ArrayType, ...], bool]] = {}
+        outcomes: dict[tuple[str, tuple[ArrayType, ...]], tuple[tuple[ArrayType, ...], bool]] = {}
         for site in definition.order:
             if site.is_plain:
                 outputs: tuple[str, ...] = ()
@@ -76,8 +76,8 @@ class Typing:
             if not site.is_plain and (UNKNOWN in operands or not site.sound):
                 continue
             key = (node.kind, operands) if node.gate is not None and not node.attributes else None
-            if key in known:
-                node.types, is_scalar = known[key]
+            if key in outcomes:
+                node.types, is_scalar = outcomes[key]
                 if not is_scalar:
                     _spend(node, budget, fault)
                 continue
@@ -91,7 +91,7 @@ class Typing:
                 _gate(node, operands, fault)
             _spend(node, budget, fault)
             if key is not None and node.types and site.is_plain:
-                known[key] = node.types, not any(type_.shape for type_ in node.types)
+                outcomes[key] = node.types, not any(type_.shape for type_ in node.types)
         return TypedBody(definition, nodes, self.gates)
 
     def _call(self, site: Site, callee: Definition, nodes: dict[str, Node], path: str, budget: Budget) -> None:
@@ -139,7 +139,7 @@ class Typing:
                     for name, type_ in types.items()}, f"{path}{node.id}/")
                 node.attributes = {"circuit": body, **{key: getattr(site.node, key)
                                                        for key in ("carry", "over", "reverse", "cache")}}
-                node.types = _stacked(site.node, length, types, _output_types(body))
+                node.types = _scan_types(site.node, length, types, _output_types(body))
             else:
                 body = self._body_of_unit(site, "circuit", types, f"{path}{node.id}/")
                 node.attributes = {"circuit": body}
@@ -233,7 +233,7 @@ def _length(node: ScanNode, operands: Mapping[str, ArrayType]) -> Dimension:
     return length
 
 
-def _stacked(node: ScanNode, length: Dimension, operands: Mapping[str, ArrayType],
+def _scan_types(node: ScanNode, length: Dimension, operands: Mapping[str, ArrayType],
              types: Mapping[str, ArrayType]) -> tuple[ArrayType, ...]:
     """The types of a scan from those of its body."""
     if not _whole(types.values()):
@@ -253,35 +253,35 @@ def _in_words(type_: ArrayType) -> str:
 
 def _source(node: Node, site: Site, default: str, fault: Fault) -> None:
     assert isinstance(site.node, InputNode | ParameterNode | ConstantNode)  # noqa: S101
-    declared = site.node.shape if isinstance(site.node, InputNode) else None
+    sizes = site.node.shape if isinstance(site.node, InputNode) else None
     shape: Shape = site.array.shape if site.array is not None else ()
-    if declared is not None:
-        if site.array is not None and not allows(declared, shape):
-            fault(node, f"its value has shape {show(shape)}, its declared shape is {show(declared)}", "shape")
+    if sizes is not None:
+        if site.array is not None and not allows(sizes, shape):
+            fault(node, f"its value has shape {show(shape)}, its declared shape is {show(sizes)}", "shape")
             return
-        shape = tuple(Size.named(size) if isinstance(size, str) else size for size in declared)
-    dtype = _named(site.array.dtype) if site.array is not None else site.node.dtype or default
+        shape = tuple(Size.named(size) if isinstance(size, str) else size for size in sizes)
+    dtype = _dtype_name(site.array.dtype) if site.array is not None else site.node.dtype or default
     node.types = (ArrayType(shape, dtype),)
 
 
-_named = cache(str)  # for NumPy takes longer to name a dtype than all else takes here
+_dtype_name = cache(str)  # for NumPy takes longer to name a dtype than all else takes here
 
 
-def _operand(node: Node, declared: InputNode, type_: ArrayType, sizes: dict[str, Dimension], fault: Fault) -> None:
+def _operand(node: Node, declaration: InputNode, type_: ArrayType, sizes: dict[str, Dimension], fault: Fault) -> None:
     """Compare what a call gives to an input with what the input declares; equal names are equal sizes."""
     if type_ is UNKNOWN:
         return
     is_sound = True
-    if declared.dtype is not None and declared.dtype != type_.dtype:
+    if declaration.dtype is not None and declaration.dtype != type_.dtype:
         is_sound = False
-        fault(node, f"declared as {declared.dtype}, the call gives {type_.dtype}", "dtype")
-    if declared.shape is not None:
-        equal = allows(declared.shape, type_.shape) and all(
+        fault(node, f"declared as {declaration.dtype}, the call gives {type_.dtype}", "dtype")
+    if declaration.shape is not None:
+        equal = allows(declaration.shape, type_.shape) and all(
             sizes.setdefault(name, size) == size
-            for name, size in zip(declared.shape, type_.shape, strict=True) if isinstance(name, str))
+            for name, size in zip(declaration.shape, type_.shape, strict=True) if isinstance(name, str))
         if not equal:
             is_sound = False
-            where = "".join(f"; {name} is {sizes[name]}" for name in dict.fromkeys(declared.shape) if name in sizes)
-            fault(node, f"declared as {show(declared.shape)}, the call gives {show(type_.shape)}{where}", "shape")
+            where = "".join(f"; {name} is {sizes[name]}" for name in dict.fromkeys(declaration.shape) if name in sizes)
+            fault(node, f"declared as {show(declaration.shape)}, the call gives {show(type_.shape)}{where}", "shape")
     if is_sound:
         node.types = (type_,)

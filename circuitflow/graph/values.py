@@ -47,7 +47,7 @@ class Datum(NamedTuple):
 def read_values(values: Mapping[K, Datum], files: TensorFiles, faults: Faults) -> dict[K, Array] | None:
     """Read-only arrays, without those at fault; None, before the first is made, if together they exceed the limits."""
     budget = Budget(files.limits)
-    refused = set()
+    refusals = set()
     for key, item in values.items():
         if not isinstance(item.value, Model):
             continue
@@ -58,14 +58,14 @@ def read_values(values: Mapping[K, Datum], files: TensorFiles, faults: Faults) -
                 _expect(item.output, ahead.shape, item.output.dtype)
         except ValueFaultError as fault:
             _note(item, faults, str(fault), *fault.path)
-            refused.add(key)
+            refusals.add(key)
         else:
             if ahead is not None and (message := budget.spend(ahead.shape, ahead.dtype)):
                 _note(item, faults, message, ahead.key)
                 return None
     arrays = {}
     for key, item in values.items():
-        if key in refused:
+        if key in refusals:
             continue
         try:
             array = to_array(item.value, dtype=item.dtype, default=item.default, folder=item.source.folder, files=files)

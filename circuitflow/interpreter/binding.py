@@ -65,8 +65,8 @@ def bind(circuit: Circuit, plan: Plan, library: Library, inputs: Mapping[str, An
             raise InputError(f"'{name}' cannot be given a value: it is {what}; inputs and parameters can")
     missing = [name for name in plan.sources if name not in inputs and name not in circuit.values]
     if missing:
-        listed = ", ".join(f"'{name}' {_wording(circuit.nodes[name].types[0])}" for name in missing[:8])
-        raise InputError(f"no value for input {listed}{' and others' if len(missing) > 8 else ''}; it has no default, "
+        names = ", ".join(f"'{name}' {_wording(circuit.nodes[name].types[0])}" for name in missing[:8])
+        raise InputError(f"no value for input {names}{' and others' if len(missing) > 8 else ''}; it has no default, "
                          f"so give it one (--set {missing[0]}=…)")
     sizes: dict[str, int] = {}
     bound_by: dict[str, str] = {}
@@ -118,7 +118,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
     """The upstream gradients that the sweep begins with, by slot; those of the run win over the document.
 
     Raises:
-        InputError: one is missing, has a wrong shape or dtype, or belongs to no output that was asked for.
+        InputError: one is missing, has a wrong shape or dtype, or belongs to no output of the plan.
     """
     upstream = by_output(circuit, plan, upstream)
     seeds: dict[str, Any] = {}
@@ -153,7 +153,7 @@ def by_output(circuit: Circuit, plan: Plan, upstream: Mapping[str, Any]) -> dict
     """Upstream gradients by the references in the question, one for each output.
 
     Raises:
-        InputError: one belongs to no output that was asked for, or two to the same.
+        InputError: one belongs to no output of the plan, or two to the same.
     """
     gradients: dict[str, Any] = {}
     spellings: dict[str, str] = {}

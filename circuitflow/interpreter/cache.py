@@ -34,37 +34,37 @@ class FrugalPasses:
         segment: dict[int, int] = {}
         last: dict[int, int] = {}
         requested = {*plan.of.values(), *plan.wrt.values()}
-        self.kept = set(requested)
-        self.swept: set[int] = set()
+        self.lasting = set(requested)
+        self.sweep_reads: set[int] = set()
         for i, step in enumerate(plan.steps):
             outputs = step.slots
             segment.update(dict.fromkeys(outputs, i // self.size))
             last.update(dict.fromkeys((*step.operands, *outputs), i))
-            self.kept.update(slot for slot in step.operands if segment.get(slot, i // self.size) < i // self.size)
+            self.lasting.update(slot for slot in step.operands if segment.get(slot, i // self.size) < i // self.size)
             if step.receivers:
-                self.swept.update(step.operands if Reads.INPUTS in step.gate.reads else ())
-                self.swept.update(outputs if Reads.OUTPUT in step.gate.reads else ())
+                self.sweep_reads.update(step.operands if Reads.INPUTS in step.gate.reads else ())
+                self.sweep_reads.update(outputs if Reads.OUTPUT in step.gate.reads else ())
         self.ending: list[list[int]] = [[] for _ in plan.steps]
         for slot, i in last.items():
-            if slot in segment and slot not in self.kept:
+            if slot in segment and slot not in self.lasting:
                 self.ending[i].append(slot)
         self.again = self._again()
-        self.released = [[slot for slot in step.slots if slot not in requested] for step in plan.steps]
+        self.releases = [[slot for slot in step.slots if slot not in requested] for step in plan.steps]
 
     def _again(self) -> list[bool]:
         """Whether a gate is computed again: the sweep reads its output, or another that is computed again does."""
         again = [False] * len(self.plan.steps)
-        read = self.swept - self.kept
+        reads = self.sweep_reads - self.lasting
         for i in range(len(again) - 1, -1, -1):
             step = self.plan.steps[i]
-            again[i] = any(slot in read for slot in step.slots)
+            again[i] = any(slot in reads for slot in step.slots)
             if again[i]:
-                read.update(slot for slot in step.operands if slot not in self.kept)
+                reads.update(slot for slot in step.operands if slot not in self.lasting)
         return again
 
     def run(self, bound: Bound, op: Any, seeds: Mapping[int, Any],
             track: Track = untracked) -> tuple[list[Any], list[Any]]:
-        """The value and the gradient in every slot asked for; the other slots have no meaning.
+        """The value of every output and the gradient on every target, by slot; other slots have no meaning.
 
         Arguments and errors are those of `forward_pass` and `reverse_sweep`.
         """
@@ -87,7 +87,7 @@ class FrugalPasses:
             if plan.steps[i].receivers:
                 for _ in send_back(plan.steps[i], op, values, gradients):
                     pass
-            for slot in self.released[i]:
+            for slot in self.releases[i]:
                 values[slot] = gradients[slot] = None
         fill_in(plan, op, values, gradients)
         return values, [*map(plain, gradients)]
@@ -96,7 +96,7 @@ class FrugalPasses:
         """One gate; of what is read for the last time here only shape and dtype are kept."""
         apply(self.plan.steps[i], xp, values)
         for slot in self.ending[i]:
-            if not (for_sweep and slot in self.swept):
+            if not (for_sweep and slot in self.sweep_reads):
                 values[slot] = _hollow(xp, values[slot])
 
 

@@ -135,10 +135,10 @@ def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str 
         gradients, _ = reverse_sweep(plan, op, values, seeds)
         problem = _Problem(plan, values, seeds)
         targets = list(plan.wrt.items())
-        compared = [_compare(problem, group, gradients) for group in track(_groups(targets), "differences")]
-        wrong = any(row.worst.verdict == "wrong" for row in compared)
-        blamed = list(_blame(plan, op, values)) if wrong else []
-    return Report(compared, blamed, circuit.unused())
+        rows = [_compare(problem, group, gradients) for group in track(_groups(targets), "differences")]
+        wrong = any(row.worst.verdict == "wrong" for row in rows)
+        culprits = list(_blame(plan, op, values)) if wrong else []
+    return Report(rows, culprits, circuit.unused())
 
 
 def _groups(items: Sequence[T]) -> list[Sequence[T]]:
@@ -171,10 +171,10 @@ class _Problem:
 
     def after(self, slots: Iterable[int]) -> list[Step]:
         """The steps whose results change when these slots move."""
-        moved, steps = set(slots), []
+        moving, steps = set(slots), []
         for step in self.plan.steps:
-            if step.receivers and any(slot in moved and step.gate.reaches(i) for i, slot in enumerate(step.operands)):
-                moved.update(step.slots)
+            if step.receivers and any(slot in moving and step.gate.reaches(i) for i, slot in enumerate(step.operands)):
+                moving.update(step.slots)
                 steps.append(step)
         return steps
 
@@ -267,7 +267,7 @@ def compare(function: Callable[[float], float], slope: float, here: float | None
         size = max(abs(slope), abs(central))
         noise = 100 * EPSILON * max(abs(above), abs(below), abs(here)) / step + EPSILON / 2 / step * size
         if scale == 1.0 and (central == slope or abs(slope - central) <= TOLERANCE * size + noise < math.inf):
-            return _confirmed(slope, _Estimate(central, noise))
+            return _confirmation(slope, _Estimate(central, noise))
         if scale < 1 and not noise <= RESOLUTION * size:
             break
         moves |= not above == below == here
@@ -288,14 +288,14 @@ def compare(function: Callable[[float], float], slope: float, here: float | None
         size = max(abs(slope), abs(estimate.value))
         if estimate.slack <= max(TOLERANCE * size, sharpest.slack) and (
                 abs(slope - estimate.value) <= TOLERANCE * size + estimate.slack):
-            return _confirmed(slope, estimate)
+            return _confirmation(slope, estimate)
     size = max(abs(slope), abs(sharpest.value))
     fine = sorted(samples)
     kink = _is_kink(samples[fine[min(2, len(fine) - 1)]], samples[fine[0]], slope)
     return Comparison("kink" if kink else "wrong", slope, sharpest.value, abs(slope - sharpest.value) / size)
 
 
-def _confirmed(slope: float, estimate: _Estimate) -> Comparison:
+def _confirmation(slope: float, estimate: _Estimate) -> Comparison:
     if estimate.value == slope:
         return Comparison("ok", slope, slope, 0.0)
     size = max(abs(slope), abs(estimate.value))
@@ -338,23 +338,23 @@ def _blame(plan: Plan, op: Vocabulary, values: Sequence[Any]) -> Iterator[WrongR
         out = [*(values[slot] for slot in slots), *hidden]
         operands = [values[slot] for slot in step.operands]
         ends: tuple[Any, Any] = (tuple(upstream), tuple(out)) if step.outputs else (upstream[0], out[0])
-        sent = step.gate.contributions(op, *ends, operands, step.receivers, step.attributes)
+        contributions = step.gate.contributions(op, *ends, operands, step.receivers, step.attributes)
         slopes: dict[int, float] = {}
         directions: dict[int, Floats] = {}
-        for i, contribution in enumerate(sent):
+        for i, contribution in enumerate(contributions):
             if step.receivers[i]:
                 directions[i] = random.standard_normal(np.shape(operands[i]))
-                fitted = 0.0 if contribution is None else fit(step, i, op, contribution, operands[i])
-                slopes[i] = float(np.sum(fitted * directions[i]))
+                gradient = 0.0 if contribution is None else fit(step, i, op, contribution, operands[i])
+                slopes[i] = float(np.sum(gradient * directions[i]))
 
         def worst(some: Sequence[int], step: Step = step, operands: list[Any] = operands,
                   upstream: list[Floats] = upstream, slopes: dict[int, float] = slopes,
                   directions: dict[int, Floats] = directions) -> Comparison:
             def along(t: float) -> float:
-                moved = list(operands)
+                there = list(operands)
                 for i in some:
-                    moved[i] = moved[i] + t * directions[i]
-                result = step.gate.forward(np, *moved, **step.attributes)
+                    there[i] = there[i] + t * directions[i]
+                result = step.gate.forward(np, *there, **step.attributes)
                 return float(sum(np.sum(u * y) for u, y in
                                  zip(upstream, result if step.outputs else (result,), strict=True)))
 

@@ -36,7 +36,7 @@ class Interpreter:
         self._frugal: dict[tuple[Plan, str], FrugalPasses] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the schedules, which are made again when they are asked for."""
+        """Without the schedules, which are made again at the next question."""
         return {**self.__dict__, "_plans": {}, "_frugal": {}}
 
     @checked
@@ -64,7 +64,7 @@ class Interpreter:
                 1 for a scalar.
             cache: what is kept of the forward pass for the reverse sweep: "all" values, for looking; those "needed" by
                 a backward rule; or about the square root of so many, to "recompute" the others. With less than all the
-                result has the outputs and the gradients asked for alone.
+                result has only the outputs in `of` and the gradients in `wrt`.
             track: wraps the steps of each pass, for a progress bar.
             watch: is told every value and contribution as it comes about, where all are kept.
 
@@ -106,9 +106,9 @@ class Interpreter:
 
     def _result(self, plan: Plan, values: Sequence[Any], gradients: Sequence[Any],
                 contributions: Sequence[Contribution], seeds: Mapping[int, Any]) -> Result:
-        found = dict(zip(plan.names, gradients, strict=True)) | {
+        by_name = dict(zip(plan.names, gradients, strict=True)) | {
             text: gradients[slot] for text, slot in plan.wrt.items()}
         return Result(self.circuit, {text: values[slot] for text, slot in plan.of.items()},
                       dict(zip(plan.names, values, strict=True)),
-                      {name: gradient for name, gradient in found.items() if gradient is not None}, contributions,
+                      {name: gradient for name, gradient in by_name.items() if gradient is not None}, contributions,
                       {plan.names[slot]: seed for slot, seed in seeds.items()})

@@ -13,10 +13,11 @@ import numpy as np
 from circuitflow.document.numbers import as_numpy, copy_in, is_foreign, is_safe, no_value, refuse_lost
 from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.gates.shapes import ArrayType
+from circuitflow.gates.special import OwnProducts
 from circuitflow.gates.sums import PART, counted_product, longest, product
 
 
-class JaxNumpy:
+class JaxNumpy(OwnProducts):
     """`jax.numpy`, with our own functions where XLA's results are wrong.
 
     On a CPU, the largest or smallest of a row of a matrix loses a NaN (https://github.com/openxla/xla/issues/21461).
@@ -52,14 +53,14 @@ class JaxNumpy:
         def product(x: Any, y: Any) -> Any:
             return jnp.astype(jnp.matmul(x, y), jnp.float64)
 
-        def added(i: Any, summed: Any) -> Any:
-            return summed + product(lax.dynamic_slice_in_dim(left, i * PART, PART, -1),
+        def add(i: Any, total: Any) -> Any:
+            return total + product(lax.dynamic_slice_in_dim(left, i * PART, PART, -1),
                                     lax.dynamic_slice_in_dim(right, i * PART, PART, place))
 
         parts, rest = divmod(a.shape[-1], PART)
         start = a.shape[-1] - rest
         last = product(left[..., start:], right[start:] if b.ndim == 1 else right[..., start:, :])
-        return jnp.asarray(lax.fori_loop(0, parts, added, last), dtype=jnp.result_type(a, b))
+        return jnp.asarray(lax.fori_loop(0, parts, add, last), dtype=jnp.result_type(a, b))
 
     def product_kept(self, a: Any, b: Any) -> Any:
         """`circuitflow.gates.sums.product_kept`, which looks at numbers when it runs."""
@@ -68,6 +69,14 @@ class JaxNumpy:
         if not isinstance(is_finite, import_module("jax").core.Tracer):  # a known number, for which nothing is compiled
             return ways[not is_finite](a, b)
         return import_module("jax.lax").cond(is_finite, *ways, a, b)
+
+    def scan(self, step: Any, carry: Any, stacks: Any, *, reverse: bool) -> tuple[Any, Any]:
+        """`step(carry, position of each stack)` at every position gives the next carry, and results that are stacked.
+
+        The carry, the stacks and the results are arrays in tuples, lists and mappings; the step is compiled once.
+        """
+        last: tuple[Any, Any] = import_module("jax.lax").scan(step, carry, stacks, reverse=reverse)
+        return last
 
     def _with_nan(self, extreme: Any, x: Any, axes: Mapping[str, Any]) -> Any:
         if not self._jnp.issubdtype(x.dtype, self._jnp.floating):

@@ -16,7 +16,7 @@ from typing import Any
 from circuitflow.gates import GATES, Gate
 from circuitflow.gates.special import keep_zeros
 
-__all__ = ["Masked", "MaskedVocabulary", "contributions_of", "is_marked", "mark", "may_mask", "plain"]
+__all__ = ["Masked", "MaskedVocabulary", "contributions_of", "is_marked", "mark", "may_mask", "plain", "unmasked"]
 
 
 class Masked:
@@ -121,8 +121,13 @@ class MaskedVocabulary:
         if at is None:
             return function(*operands, **attributes)
         product, numbers = GATES[name].facets.product, map(plain, operands)
-        found = function(*numbers, **attributes) if product is None else product(self._op, at, *numbers, **attributes)
-        return tuple(Masked(self._op, x) for x in found) if isinstance(found, tuple) else Masked(self._op, found)
+        result = function(*numbers, **attributes) if product is None else product(self._op, at, *numbers, **attributes)
+        return tuple(Masked(self._op, x) for x in result) if isinstance(result, tuple) else Masked(self._op, result)
+
+
+def unmasked(op: Any) -> Any:
+    """A vocabulary that takes no marked gradients, and is faster."""
+    return op._op if isinstance(op, MaskedVocabulary) else op
 
 
 def contributions_of(kind: str, gate: Gate, op: Any, g: Any, out: Any, operands: Sequence[Any],
@@ -136,7 +141,7 @@ def contributions_of(kind: str, gate: Gate, op: Any, g: Any, out: Any, operands:
     if not is_marked(g) or (built_in is not None and gate.facets is built_in.facets):
         return gate.contributions(op, g, out, operands, receivers, attributes)
     upstream = tuple(map(plain, g)) if isinstance(g, tuple) else plain(g)
-    sent = gate.contributions(op, upstream, out, operands, receivers, attributes)
+    contributions = gate.contributions(op, upstream, out, operands, receivers, attributes)
     by_element = not isinstance(g, tuple)
     return [x if x is None else Masked(op, keep_zeros(op, upstream, x) if by_element and x.shape == g.shape else x)
-            for x in sent]
+            for x in contributions]

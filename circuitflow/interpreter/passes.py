@@ -122,17 +122,17 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
     try:
         if masks is not None or step.node.gate is None or is_marked(g):
             op = MaskedVocabulary(op)
-        sent = (contributions_of(step.node.kind, step.gate, op, g, out, operands, step.receivers, step.attributes)
+        parts = (contributions_of(step.node.kind, step.gate, op, g, out, operands, step.receivers, step.attributes)
                 if step.node.gate else step.gate.contributions(op, g, out, operands, step.receivers, step.attributes))
-        for i, contribution in enumerate(sent):
+        for i, contribution in enumerate(parts):
             if contribution is None or not step.receivers[i]:
                 continue
             if masks is not None and masks(i, len(operands), **step.attributes):
                 contribution = mark(op, contribution)
-            fitted = fit(step, i, op, contribution, operands[i])
+            share = fit(step, i, op, contribution, operands[i])
             slot = step.operands[i]
-            gradients[slot] = fitted if gradients[slot] is None else gradients[slot] + fitted
-            yield i, plain(fitted)
+            gradients[slot] = share if gradients[slot] is None else gradients[slot] + share
+            yield i, plain(share)
     except Exception as error:
         if isinstance(error, CircuitflowError) and getattr(error, "at", step) is not None:
             raise
@@ -140,7 +140,7 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
 
 
 def fill_in(plan: Plan, op: Any, values: Sequence[Any], gradients: list[Any]) -> None:
-    """A gradient of zeros on every node that is asked for and that none reached."""
+    """Put zeros where the plan needs a gradient and none arrived."""
     for slot in plan.wrt.values():
         if gradients[slot] is None:
             gradients[slot] = op.zeros_like(values[slot])
@@ -157,10 +157,10 @@ def _upstream(step: Step, op: Any, gradients: Sequence[Any], values: Sequence[An
     slots = range(step.output, step.output + step.outputs)
     if all(gradients[slot] is None for slot in slots):
         return None, None
-    arrived = [gradients[slot] for slot in slots]
+    upstream = [gradients[slot] for slot in slots]
     if step.node.gate is not None and not step.node.gate.partial:
-        arrived = [op.zeros_like(values[slot]) if g is None else g for slot, g in zip(slots, arrived, strict=True)]
-    return tuple(arrived), tuple(values[slot] for slot in slots)
+        upstream = [op.zeros_like(values[slot]) if g is None else g for slot, g in zip(slots, upstream, strict=True)]
+    return tuple(upstream), tuple(values[slot] for slot in slots)
 
 
 def fit(step: Step, i: int, op: Any, contribution: Any, operand: Any) -> Any:

@@ -14,7 +14,7 @@ from circuitflow.text import few, printable, short
 
 
 class Step(NamedTuple):
-    """One gate of a schedule: where its values stand, and which gradients one question asks of it.
+    """One gate of a schedule: where its values stand, and which gradients one question needs of it.
 
     Attributes:
         node: the node of the graph.
@@ -45,8 +45,8 @@ class Plan:
     """The schedule of one question; a circuit has one for each choice of outputs and gradients.
 
     Attributes:
-        of: the outputs asked for, by reference.
-        wrt: the nodes whose gradients are asked for.
+        of: the slots of the outputs, by reference.
+        wrt: the slots of the nodes to differentiate by, by reference.
         sources: inputs, parameters and constants, with their slots.
         steps: gates in topological order; the reverse sweep takes those with receivers, in the opposite order.
         names: what is in each slot: `id`, or `id.output` where a gate has several.
@@ -110,7 +110,7 @@ def make_plan(circuit: TypedBody, of: Sequence[str] | None, wrt: Sequence[str] |
     """
     results = {text: output_of(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
     targets = {text: _differentiable(circuit, text, output_of(circuit, text, "wrt")) for text in wrt or ()}
-    needed = circuit.needed({output.node for output in (*results.values(), *targets.values())})
+    ancestors = circuit.needed({output.node for output in (*results.values(), *targets.values())})
     first: dict[str, int] = {}
     reaching: dict[tuple[str, tuple[bool, ...]], tuple[bool, ...]] = {}
     names: list[str] = []
@@ -121,7 +121,7 @@ def make_plan(circuit: TypedBody, of: Sequence[str] | None, wrt: Sequence[str] |
     for output in targets.values():
         positions.setdefault(output.node, set()).add(output.position)
     for name, node in circuit.nodes.items():
-        if name not in needed:
+        if name not in ancestors:
             continue
         slot = first[name] = len(names)
         here = positions.get(name, ()) if positions else ()
@@ -144,31 +144,31 @@ def make_plan(circuit: TypedBody, of: Sequence[str] | None, wrt: Sequence[str] |
             names.append(name)
             steps.append(Step(node, gate, node.attributes, operands, slot, 0, receivers))
             continue
-        attributes, outputs, filled = node.attributes, node.outputs, node.names
+        attributes, outputs, labels = node.attributes, node.outputs, node.names
         if gate is None:
             assert unit_gate is not None  # noqa: S101
             gate, attributes = unit_gate(node, flowing), {}
             outputs = gate.output_names({})
-            filled = [*outputs] or filled
+            labels = [*outputs] or labels
         receivers = tuple(flow and gate.reaches(i) for i, flow in enumerate(flowing))
         flows = any(receivers)
         active += [type_.is_float and (flows or i in here) for i, type_ in enumerate(node.types)]
-        active += [False] * (len(filled) - len(node.types))
-        names += filled
+        active += [False] * (len(labels) - len(node.types))
+        names += labels
         steps.append(Step(node, gate, attributes, operands, slot, len(outputs), receivers if flows else ()))
     slots = {text: first[output.node] + output.position for text, output in results.items()}
     if wrt is None:
-        chosen = {name: slot for name, slot in sources.items() if active[slot]}
+        by = {name: slot for name, slot in sources.items() if active[slot]}
     else:
-        chosen = {text: first[output.node] + output.position for text, output in targets.items()}
-    return Plan(slots, chosen, sources, steps, names, active)
+        by = {text: first[output.node] + output.position for text, output in targets.items()}
+    return Plan(slots, by, sources, steps, names, active)
 
 
 def output_of(circuit: TypedBody, reference: str, option: str) -> Output:
-    """The output that a reference means; the error begins with `option`, what asked for it.
+    """The output that a reference means; `option` is where the reference stands, such as "wrt".
 
     Raises:
-        InputError: there is none; the message begins with what asked for it.
+        InputError: there is none; the message begins with the option.
     """
     output = circuit.find(reference)
     if output is None:

@@ -28,7 +28,7 @@ Answer = tuple[Sequence[Any], Sequence[Any]]
 
 
 class Question:
-    """The outputs and gradients asked of a circuit.
+    """One choice of outputs and gradients of a circuit.
 
     Attributes:
         interpreter: the interpreter of the circuit.
@@ -36,7 +36,7 @@ class Question:
         of, wrt: the references, in order; None for the default.
         plan: the schedule; its `of` and `wrt` have the references in order.
         sources: shape and dtype of every input, parameter and constant that an answer needs, by id.
-        outputs: shape and dtype of every output asked for, by reference.
+        outputs: shape and dtype of every output in `of`, by reference.
         upstream: the document's upstream gradients on them.
         scalar: whether every value is one float64 or truth value, so that answers are Python's numbers.
     """
@@ -83,21 +83,22 @@ class Question:
             name = printable(self.circuit.name, 60)
             raise InputError(f"circuit '{name}' is not one of float64 scalars alone, {remedy}")
 
-    def arguments(self, inputs: Any, upstream: Any, named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The inputs, and the upstream gradients, of a call `answer(inputs, upstream=…, **named)`.
+    def arguments(self, inputs: Any, upstream: Any,
+                  by_name: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The inputs, and the upstream gradients, of a call `answer(inputs, upstream=…, **by_name)`.
 
         An output of a call has two names, `h` and `h.y`. Its upstream gradient goes by the one that `of` has.
 
         Raises:
             InputError: one of the two is no mapping, an input is given twice, or an upstream gradient belongs to no
-                output that was asked for.
+                output in `of`.
         """
         need_mappings(inputs, upstream)
         inputs, upstream = dict(inputs or {}), dict(upstream or {})
-        twice = [name for name in named if name in inputs]
+        twice = [name for name in by_name if name in inputs]
         if twice:
             raise InputError(f"'{printable(twice[0], 60)}' is given twice: in the mapping and by name; give it once")
-        return inputs | named, by_output(self.circuit, self.plan, upstream) if upstream else upstream
+        return inputs | by_name, by_output(self.circuit, self.plan, upstream) if upstream else upstream
 
     def bind(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> tuple[Bound, dict[int, Any]]:
         """An array for every source, and the upstream gradients that the sweep begins with, by slot of the plan.

@@ -65,9 +65,9 @@ class Result:
 
     Attributes:
         circuit: the circuit that ran.
-        outputs: the outputs asked for, by reference.
+        outputs: the outputs of the run, by reference.
         values: the value of every node that ran, by id (`id.output` where a gate has several), in schedule order.
-        gradients: the gradient on every node that the reverse sweep reached, and by reference those asked for; in the
+        gradients: the gradient on every node that the reverse sweep reached, and by reference those of `wrt`; in the
             shape and dtype of the node's value.
         contributions: the gradient along every edge, in the order of the sweep.
         upstream: the gradients that the sweep began with, by the node they arrive on.
@@ -184,10 +184,10 @@ class Result:
                     break
 
     def _in_reverse_sweep(self) -> Iterator[tuple[NonFinite, bool]]:
-        seen = set()  # a node may send a hundred thousand contributions; only the first one counts
+        senders = set()  # a node may send a hundred thousand contributions; only the first one counts
         for contribution in self.contributions:
-            if contribution.target not in seen and not _finite(contribution.value):
-                seen.add(contribution.target)
+            if contribution.target not in senders and not _finite(contribution.value):
+                senders.add(contribution.target)
                 node = self.circuit.nodes[contribution.target]
                 upstream = {self.circuit.gradient_name(name): self.gradients[name] for name in node.names
                             if name in self.gradients}

@@ -29,7 +29,7 @@ class Derivation:
     """The forward part of a circuit written down, ready for reverse sweeps.
 
     Attributes:
-        plan: what is asked: outputs, and the nodes to differentiate by.
+        plan: the schedule: outputs, and the nodes to differentiate by.
         sources: inputs and parameters, by id: those of the primal, and seeds.
         forward: what is in every slot of the plan.
         names: the ids that are taken.
@@ -74,7 +74,7 @@ class Derivation:
                                                 differentiated_ids(self.plan))
 
     def outputs(self) -> dict[str, Wire]:
-        """The outputs asked for."""
+        """The outputs of the plan."""
         return {text: self.forward.wires[slot] for text, slot in self.plan.of.items()}
 
     def seed(self, hint: str, type_: ArrayType, description: str, **attributes: Any) -> Wire:
@@ -116,9 +116,9 @@ class Derivation:
             like = self.writer.oldest(like)
             record.gate, record.operands, record.attributes, record.notes = "zeros_like", {0: like}, {}, {}
             after.setdefault(id(like.record), []).append(record)
-        moved = {id(record) for records in after.values() for record in records}
-        kept = [record for record in self.writer.records if id(record) not in moved]
-        self.writer.records = [record for one in kept for record in (one, *reversed(after.get(id(one), ())))]
+        hollows = {id(record) for records in after.values() for record in records}
+        rest = [record for record in self.writer.records if id(record) not in hollows]
+        self.writer.records = [record for one in rest for record in (one, *reversed(after.get(id(one), ())))]
 
     def with_name(self, wire: Wire, hint: str) -> Wire:
         """A node of its own for a wire."""
@@ -133,7 +133,7 @@ class Derivation:
         return name_gradients(self.writer, self.plan.names, gradients, requested, self.names, label, what)
 
     def finish(self, outputs: Iterable[Wire], name: str, description: str, *, without: Iterable[str] = (),
-               kept: Iterable[Wire] = ()) -> Circuit:
+               also: Iterable[Wire] = ()) -> Circuit:
         """The circuit with these outputs, the inputs of the primal, some of them left out, and other nodes to keep."""
         left_out, outputs = set(without), list(outputs)
         if not outputs:
@@ -141,7 +141,7 @@ class Derivation:
         outputs = list({id(wire.record): wire for wire in outputs}.values())
         interface = [wire.record for name, wire in self.sources.items() if name not in left_out]
         records = finish_records(self.writer, self.names, [*(wire.record for wire in outputs), *interface,
-                                                           *(wire.record for wire in kept)])
+                                                           *(wire.record for wire in also)])
         nodes, primal = list(as_nodes(records)), self.circuit.document
         document = {
             "$schema": primal.schema_, "circuitflow": primal.circuitflow, "name": name, "description": description,

@@ -128,9 +128,8 @@ def _jacobian(circuit: Circuit, of: References, wrt: References, what: str, titl
             outputs[text, name] = derivation.with_name(block, f"d{text}_d{name}")
     if not outputs:
         raise InputError(f"circuit '{printable(circuit.name, 60)}' has no floating-point output to differentiate")
-    asked = ", ".join(derivation.plan.of)
-    return derivation.finish(outputs.values(), title,
-                             f"the derivatives of {asked} by {', '.join(derivation.plan.wrt)}")
+    return derivation.finish(outputs.values(), title, f"the derivatives of {', '.join(derivation.plan.of)} by "
+                                                      f"{', '.join(derivation.plan.wrt)}")
 
 
 @checked
@@ -164,21 +163,21 @@ def _rows(derivation: Derivation, text: str, wire: Wire) -> dict[str, Wire]:
                     if (gradient := gradients[slot]) is not None)
         return list(rows.values())
 
-    records, results, captured = writer.closure(write, seed)
+    records, results, captures = writer.closure(write, seed)
     unique = Names().unique
     names = [unique(f"d{name}") for name in rows]
-    stacked: dict[str, Wire] = {}
+    stacks: dict[str, Wire] = {}
     if rows:
         circuit = subcircuits.add(f"row_of_d{text}", close_over(writer, records, results, names))
         types = [ArrayType((flat.shape[0], *x.shape), x.dtype) for x in rows.values()]
-        outputs = writer.apply("scan", {"row": identity, **captured}, {"circuit": circuit, "over": ["row"]},
+        outputs = writer.apply("scan", {"row": identity, **captures}, {"circuit": circuit, "over": ["row"]},
                                tuple(names), types)
-        stacked = dict(zip(rows, outputs, strict=True))
+        stacks = dict(zip(rows, outputs, strict=True))
     blocks = {}
     for name, slot in derivation.plan.wrt.items():
         x = derivation.forward.wires[slot]
         product = _outer(writer, wire, x)
-        blocks[name] = writer.reshape_like(stacked[name], product) if name in stacked else writer.zeros_like(product)
+        blocks[name] = writer.reshape_like(stacks[name], product) if name in stacks else writer.zeros_like(product)
     return blocks
 
 
@@ -186,8 +185,8 @@ def _outer(writer: Writer, x: Wire, y: Wire) -> Wire:
     """Something of the shape of x followed by that of y, to read the shape of; it depends on them for that alone."""
     sizes, dtype = (*x.shape, *y.shape), promote(x.dtype, y.dtype)
     if all(isinstance(size, int) for size in sizes):
-        known: Wire = writer.expand(writer.constant(0.0, dtype), shape=list(sizes))
-        return known
+        zeros: Wire = writer.expand(writer.constant(0.0, dtype), shape=list(sizes))
+        return zeros
     for _ in y.shape:
         x = writer.unsqueeze(x, axis=-1)
     return x * y
@@ -197,7 +196,7 @@ class Reverse(NamedTuple):
     """A reverse sweep as a circuit, and what its nodes are called.
 
     Attributes:
-        circuit: outputs are those of the primal, if they were asked for, and the gradients.
+        circuit: its outputs are the gradients, after those of the primal if it has them.
         sources: the inputs and parameters of the primal, by how the primal calls them.
         values: the outputs of the primal, by how the primal calls them.
         upstream: the inputs for upstream gradients, by output of the primal.
@@ -222,14 +221,15 @@ def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, 
     To be differentiated again it has the nodes that it is differentiated by, though a gradient need not read them.
     """
     derivation = Derivation(circuit, of, wrt)
-    stored = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True).get("upstream") or {}
+    fields = circuit.document.model_dump(mode="python", include={"upstream"}, exclude_unset=True)
+    upstream = fields.get("upstream") or {}
     seeds = {}
     for text, wire in derivation.outputs().items():
         if not wire.type.is_float:
             continue
         output = circuit.upstream_name(text)
         if seeded or output is not None or wire.shape:
-            value = {"value": stored[output]} if output is not None and not seeded else {}
+            value = {"value": upstream[output]} if output is not None and not seeded else {}
             seeds[text] = derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}", **value)
         else:
             seeds[text] = derivation.writer.constant(1.0, wire.dtype)
@@ -240,7 +240,7 @@ def reverse(circuit: Circuit, of: References, wrt: References, *, values: bool, 
     of, by = " + ".join(derivation.plan.of), ", ".join(derivation.plan.wrt)
     circuit = derivation.finish([*primal.values(), *outputs.values()], f"gradient_of_{derivation.circuit.name}",
                                 f"the gradient of {of} with respect to {by}",
-                                kept=[derivation.forward.wires[slot] for slot in derivation.plan.wrt.values()]
+                                also=[derivation.forward.wires[slot] for slot in derivation.plan.wrt.values()]
                                 if again else ())
     on_nodes: dict[str, Any] = {name: gradients[slot] for slot, name in enumerate(derivation.plan.names)}
     return Reverse(circuit,

@@ -65,8 +65,8 @@ def with_name(writer: Writer, wire: Wire, name: str, notes: Mapping[str, Any] = 
 def finish_records(writer: Writer, names: Names, outputs: Iterable[Record]) -> list[Record]:
     """The records that outputs need, with names. Sums of sums become one sum."""
     outputs = list(outputs)
-    needed = needed_records(outputs)
-    records = _with_longer_sums(writer, [record for record in writer.records if record in needed], outputs)
+    ancestors = needed_records(outputs)
+    records = _with_longer_sums(writer, [record for record in writer.records if record in ancestors], outputs)
     _name(records, names)
     return records
 
@@ -116,12 +116,12 @@ def _with_longer_sums(writer: Writer, records: Sequence[Record], outputs: Iterab
         for wire in record.operands.values():
             uses[id(wire.record)] = uses.get(id(wire.record), 0) + 1
     terms: dict[int, list[Wire]] = {}
-    merged: set[int] = set()
+    inner: set[int] = set()
     for record in records:
         if record.gate in sums:
             first, *rest = record.operands.values()
             if first.record.gate == record.gate and first.record.name is None and uses[id(first.record)] == 1:
-                merged.add(id(first.record))
+                inner.add(id(first.record))
                 terms[id(record)] = terms.pop(id(first.record))  # one list grows, so the time is linear
                 terms[id(record)] += rest
             else:
@@ -129,4 +129,4 @@ def _with_longer_sums(writer: Writer, records: Sequence[Record], outputs: Iterab
     for record in records:
         if id(record) in terms:
             record.operands = dict(enumerate(terms[id(record)]))
-    return [record for record in records if id(record) not in merged]
+    return [record for record in records if id(record) not in inner]

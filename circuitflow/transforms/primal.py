@@ -32,9 +32,9 @@ def site(node: Node) -> Site:
 
 def circuits(node: Node) -> Mapping[str, str]:
     """What the document calls the circuits that a node applies, by key."""
-    applied = site(node).node
-    assert isinstance(applied, SubcircuitNode)  # noqa: S101
-    return applied.circuits
+    unit = site(node).node
+    assert isinstance(unit, SubcircuitNode)  # noqa: S101
+    return unit.circuits
 
 
 def source(writer: Writer, node: Node, name: str, folder: Path | None) -> Wire:
@@ -66,8 +66,8 @@ def _fill(node: Node) -> float:
 def port(writer: Writer, node: Node, name: str, *, declared: bool) -> Wire:
     """Write an input of a subcircuit, with its declared shape and dtype or without."""
     attributes, notes = _split(node)
-    kept = {key: value for key, value in attributes.items() if declared and key in ("shape", "dtype")}
-    return writer.write(Record("input", {}, kept, name=name, notes=notes), [node.types[0]])[0]
+    declaration = {key: value for key, value in attributes.items() if declared and key in ("shape", "dtype")}
+    return writer.write(Record("input", {}, declaration, name=name, notes=notes), [node.types[0]])[0]
 
 
 def gate(writer: Writer, node: Node, name: str, operands: Sequence[Wire]) -> tuple[Wire, ...]:

@@ -14,7 +14,7 @@ from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.masked import Masked, plain
 from circuitflow.interpreter.passes import marked_sweep
 from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
-from circuitflow.interpreter.units import arrivals
+from circuitflow.interpreter.scans import arrivals
 from circuitflow.text import application
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, finish_records, name_gradients
@@ -74,10 +74,10 @@ class Subcircuits:
 
     def applied_by(self, nodes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """The bodies that nodes need, oldest first."""
-        def applied(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
+        def circuits(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
             return [node[key] for node in nodes for key in ("circuit", "then", "else") if key in node]
 
-        names = reachable(applied(nodes), lambda name: applied(self.bodies[name]["nodes"]))
+        names = reachable(circuits(nodes), lambda name: circuits(self.bodies[name]["nodes"]))
         return {name: body for name, body in self.bodies.items() if name in names}
 
     def add(self, hint: str, body: dict[str, Any]) -> str:
@@ -103,14 +103,14 @@ class Subcircuits:
             elif node.gate is not None:
                 wires[node.id] = primal.gate(writer, node, ids[node.id], operands)
             else:
-                named = dict(zip(ports(node), operands, strict=True))
+                by_port = dict(zip(ports(node), operands, strict=True))
                 more = node.attributes["carry"] if node.kind == "scan" and node.id in differentiated_ids else {}
                 circuits = {key: self.primal(node.attributes[key], name, tuple(more))
                             for key, name in primal.circuits(node).items()}
                 before = list(_before(node.attributes["circuit"], more).values()) if more else ()
-                length = named[node.attributes["over"][0]].shape[0] if more else 0
-                types = [ArrayType((length, *named[name].shape), named[name].dtype) for name in more]
-                outputs = primal.application(writer, node, ids[node.id], named, circuits, before, types)
+                length = by_port[node.attributes["over"][0]].shape[0] if more else 0
+                types = [ArrayType((length, *by_port[name].shape), by_port[name].dtype) for name in more]
+                outputs = primal.application(writer, node, ids[node.id], by_port, circuits, before, types)
                 wires[node.id] = outputs[: len(node.types)]
                 carries[node.id] = dict(zip(more, outputs[len(node.types) :], strict=True))
         return Forward([wire for node in nodes for wire in wires[node.id]], carries)
@@ -128,8 +128,8 @@ class Subcircuits:
             for name, output in before.items():
                 writer.row(IDENTITY)
                 writer.write(Record(IDENTITY, {0: inputs[name]}, {}, name=output), [inputs[name].type])
-            described = {"description": body.definition.body.description} if body.definition.body.description else {}
-            self.bodies[self._primals[key]] = {**described, "nodes": list(as_nodes(writer.records)),
+            notes = {"description": body.definition.body.description} if body.definition.body.description else {}
+            self.bodies[self._primals[key]] = {**notes, "nodes": list(as_nodes(writer.records)),
                                                "outputs": [*body.outputs, *before.values()]}
         return self._primals[key]
 
@@ -137,14 +137,14 @@ class Subcircuits:
 
     def sweep(self, writer: Writer, plan: Plan, forward: Forward, seeds: Mapping[int, Gradient]) -> list[Gradient]:
         """Write the reverse sweep; returns the gradient in every slot, None where none arrives."""
-        def narrated(steps: Sequence[Step], _: str) -> Iterator[Step]:
+        def narrate(steps: Sequence[Step], _: str) -> Iterator[Step]:
             for step in steps:
                 origin = application(step.node.kind, (edge.source for edge in step.node.operands), 4)
                 writer.stage, writer.notes = step.node.id, {"description": f"from {step.node.id} = {origin}"}
                 yield step
 
         writer.carries = forward.carries
-        gradients, _ = marked_sweep(plan, writer, forward.wires, seeds, narrated)
+        gradients, _ = marked_sweep(plan, writer, forward.wires, seeds, narrate)
         writer.stage, writer.notes = "", {}
         return gradients
 
@@ -173,22 +173,22 @@ class Subcircuits:
         upstream = {text: writer.port(names.unique(f"d{text}"), forward.wires[slot].type)
                     for text, slot in plan.of.items() if plan.active[slot]}
         seeds = plan.seeds({text: Masked(writer, wire) if text in masked else wire for text, wire in upstream.items()})
-        marked = self.sweep(writer, plan, forward, seeds)
-        gradients: list[Wire | None] = [*map(plain, marked)]
+        sweep = self.sweep(writer, plan, forward, seeds)
+        gradients: list[Wire | None] = [*map(plain, sweep)]
         requested = {name: gradients[slot] for name, slot in plan.wrt.items()}
-        sent = {name: wire for name, wire in requested.items() if wire is not None}
-        if not sent:
+        sends = {name: wire for name, wire in requested.items() if wire is not None}
+        if not sends:
             return Pullback("", {}, {}, {}, {})
-        outputs = name_gradients(writer, plan.names, gradients, sent, names, lambda name: f"d{name}", "gradient on")
+        outputs = name_gradients(writer, plan.names, gradients, sends, names, lambda name: f"d{name}", "gradient on")
         records = finish_records(writer, names, [wire.record for wire in outputs.values()])
-        kept = set(map(id, records))
+        members = set(map(id, records))
         name = self.add(f"{hint}_gradient", {"description": f"the gradient of {hint}", "nodes": list(as_nodes(records)),
                                              "outputs": [wire.reference for wire in outputs.values()]})
-        read = {name: wire for name, wire in inputs.items() if id(wire.record) in kept}
-        seeded = {text: wire for text, wire in upstream.items() if id(wire.record) in kept}
-        return Pullback(name, _references(read), _references(seeded), _references(outputs),
-                        {wire.reference: wire.type for wires in (read, seeded, outputs) for wire in wires.values()},
-                        frozenset(name for name, slot in plan.wrt.items() if isinstance(marked[slot], Masked)))
+        reads = {name: wire for name, wire in inputs.items() if id(wire.record) in members}
+        starts = {text: wire for text, wire in upstream.items() if id(wire.record) in members}
+        return Pullback(name, _references(reads), _references(starts), _references(outputs),
+                        {wire.reference: wire.type for wires in (reads, starts, outputs) for wire in wires.values()},
+                        frozenset(name for name, slot in plan.wrt.items() if isinstance(sweep[slot], Masked)))
 
 
 def _references(wires: Mapping[str, Wire]) -> dict[str, str]:

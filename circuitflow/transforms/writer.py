@@ -88,7 +88,7 @@ class Wire:
 
 
 class Writer:
-    """Writes the nodes of one body; as `op` it is the vocabulary of backward rules.
+    """Writes the nodes of one body before they have names; as `op` it is the vocabulary of backward rules.
 
     It shares common subexpressions and simplifies as it writes.
     """
@@ -102,7 +102,7 @@ class Writer:
         self.carries: Mapping[str, Mapping[str, Wire]] = {}
         self.stage = ""
         self.numbers = itertools.count()
-        self._made: dict[Any, tuple[Wire, ...]] = {}
+        self._results: dict[Any, tuple[Wire, ...]] = {}
         self._ancestors: dict[ArrayType, dict[Record, Wire | None]] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -116,8 +116,8 @@ class Writer:
         self.records.append(record)
         wires = tuple(self.wire(self, record, i, type_, fill) for i, type_ in enumerate(types))
         if attributes is not None:
-            given = self._given(self.gates[record.gate], attributes)
-            self._made.setdefault(self._key(record.gate, tuple(record.operands.values()), given), wires)
+            changes = self._changes(self.gates[record.gate], attributes)
+            self._results.setdefault(self._key(record.gate, tuple(record.operands.values()), changes), wires)
         return wires
 
     def row(self, gate: str) -> Gate:
@@ -148,31 +148,31 @@ class Writer:
         wires = self._as_wires(operands)
         if row.facets.reads_type:
             wires = (*wires[:-1], self.oldest(wires[-1]))
-        known = dict(row.attributes.model_validate(attributes)) if row.attributes.model_fields else {}
-        types = row.shape(*(wire.type for wire in wires), **known)
+        settings = dict(row.attributes.model_validate(attributes)) if row.attributes.model_fields else {}
+        types = row.shape(*(wire.type for wire in wires), **settings)
         if isinstance(types, ArrayType):
-            for simpler in self._simpler(gate, row, wires, known, types):
+            for simpler in self._simpler(gate, row, wires, settings, types):
                 if simpler is not None and simpler.type == types:
                     return simpler
-        given = self._given(row, known)
-        key = self._key(gate, wires, given)
-        if key not in self._made:
-            outputs = row.output_names(known)
-            record = Record(gate, dict(enumerate(wires)), given, outputs, self.stage, notes=self.notes)
+        changes = self._changes(row, settings)
+        key = self._key(gate, wires, changes)
+        if key not in self._results:
+            outputs = row.output_names(settings)
+            record = Record(gate, dict(enumerate(wires)), changes, outputs, self.stage, notes=self.notes)
             fill = row.facets.fill(wires[0].fill) if row.facets.fill is not None else math.nan
-            self._made[key] = self.write(record, [types] if isinstance(types, ArrayType) else types, fill)
-        made = self._made[key]
-        return made if made[0].record.outputs else made[0]
+            self._results[key] = self.write(record, [types] if isinstance(types, ArrayType) else types, fill)
+        results = self._results[key]
+        return results if results[0].record.outputs else results[0]
 
     def apply(self, gate: str, operands: Mapping[str, Wire], attributes: Mapping[str, Any], outputs: tuple[str, ...],
               types: Sequence[ArrayType]) -> tuple[Wire, ...]:
         """Apply subcircuits; an equal application is shared."""
         key = self._key(gate, tuple(operands.values()), {**attributes, "": list(operands)})
-        if key not in self._made:
+        if key not in self._results:
             record = Record(gate, operands, attributes, outputs if len(outputs) > 1 else (), self.stage,
                             notes=self.notes)
-            self._made[key] = self.write(record, types)
-        return self._made[key]
+            self._results[key] = self.write(record, types)
+        return self._results[key]
 
     def closure(self, write: Callable[[], Sequence[Wire]],
                 seed: Wire) -> tuple[list[Record], list[Wire], dict[str, Wire]]:
@@ -182,7 +182,7 @@ class Writer:
         beginning with their inputs; what comes of them; and what the inputs other than the seed stand for here, by
         name. What does not depend on the seed stays here.
         """
-        made, start = dict(self._made), len(self.records)
+        before, start = dict(self._results), len(self.records)
         results = write()
         depends = {id(seed.record)}
         for record in self.records[start:]:
@@ -190,34 +190,34 @@ class Writer:
                 depends.add(id(record))
         inside = [record for record in self.records if id(record) in depends and record is not seed.record]
         self.records = [record for record in self.records if id(record) not in depends]
-        self._made = {key: wires for key, wires in self._made.items()
-                      if key in made or id(wires[0].record) not in depends}
+        self._results = {key: wires for key, wires in self._results.items()
+                      if key in before or id(wires[0].record) not in depends}
         ports: dict[tuple[int, int], Wire] = {}
-        captured: dict[str, Wire] = {}
+        captures: dict[str, Wire] = {}
 
         def inner(wire: Wire) -> Wire:
             if id(wire.record) in depends:
                 return wire
             key = id(wire.record), wire.position
             if key not in ports:
-                name = f"given_{len(captured)}"
+                name = f"given_{len(captures)}"
                 ports[key] = Wire(self, Record("input", {}, {}, name=name), 0, wire.type)
-                captured[name] = wire
+                captures[name] = wire
             return ports[key]
 
         for record in inside:
             record.operands = {port: inner(wire) for port, wire in record.operands.items()}
         results = [inner(wire) for wire in results]
-        return [seed.record, *(port.record for port in ports.values()), *inside], list(results), captured
+        return [seed.record, *(port.record for port in ports.values()), *inside], list(results), captures
 
     def port(self, name: str, type_: ArrayType) -> Wire:
         """An input of a subcircuit, which takes its type from the application."""
         return self.write(Record("input", {}, {}, name=name), [type_])[0]
 
     def know(self, wire: Wire) -> None:
-        """Use a scalar constant wherever a rule asks for its number."""
+        """Use a scalar constant wherever a rule needs its number."""
         if not (wire.shape or math.isnan(wire.fill)):
-            self._made.setdefault(self._number(wire.fill, wire.dtype), (wire,))
+            self._results.setdefault(self._number(wire.fill, wire.dtype), (wire,))
 
     @staticmethod
     def _number(value: Any, dtype: str) -> Any:
@@ -229,15 +229,15 @@ class Writer:
             wire: Wire = self.cast(self.constant(value, "float32"), dtype=dtype)
             return wire
         key = self._number(value, dtype)
-        if key not in self._made:
+        if key not in self._results:
             number = np.asarray(value, dtype)[()].item()
             attributes: dict[str, Any] = {"value": tidy(number)}
             if dtype not in (self.dtype, "bool"):
                 attributes["dtype"] = dtype
             record = Record("constant", {}, attributes, stage=_NUMBERS.get(number, "c") if dtype != "bool" else "c")
             fill = float(number) if float(number) == number else math.nan  # a float may not hold an integer
-            self._made[key] = self.write(record, [ArrayType((), dtype)], fill)
-        return self._made[key][0]
+            self._results[key] = self.write(record, [ArrayType((), dtype)], fill)
+        return self._results[key][0]
 
     def _as_wires(self, operands: Sequence[Any]) -> tuple[Wire, ...]:
         """Numbers take the dtype of the wires beside them."""
@@ -252,19 +252,19 @@ class Writer:
         It stands in where only shape and dtype are read. As an ancestor it depends on nothing that the wire does not
         depend on. An output of a call does not depend on every operand, so the search ends there.
         """
-        found = self._ancestors.setdefault(wire.type, {})
+        eldest = self._ancestors.setdefault(wire.type, {})
         pending = [wire.record]
         while pending:
             record = pending[-1]
             operands = record.operands.values() if record.gate != "call" else ()
-            missing = [x.record for x in operands if x.record not in found]
+            missing = [x.record for x in operands if x.record not in eldest]
             pending += missing
             if not missing:
                 pending.pop()
                 fitting = [x for x in operands if x.type == wire.type]
-                fitting += [older for x in operands if (older := found[x.record]) is not None]
-                found[record] = min(fitting, key=lambda x: x.order, default=None)
-        oldest = found[wire.record]
+                fitting += [older for x in operands if (older := eldest[x.record]) is not None]
+                eldest[record] = min(fitting, key=lambda x: x.order, default=None)
+        oldest = eldest[wire.record]
         return wire if oldest is None else oldest
 
     def _simpler(self, gate: str, row: Gate, wires: Sequence[Wire], attributes: Mapping[str, Any],
@@ -274,7 +274,7 @@ class Writer:
         The facets of the gate's row say which apply. None changes the result: 0 · x stays, because it is not 0 for
         every x.
         """
-        yield self._folded(row, wires, attributes, type_)
+        yield self._fold(row, wires, attributes, type_)
         facets = row.facets
         if facets.neutral is not None:
             rest = [x for x in wires if x.fill != facets.neutral]
@@ -291,7 +291,7 @@ class Writer:
         if facets.equal is not None:
             yield facets.equal(self, type_, *wires, **attributes)
 
-    def _folded(self, row: Gate, wires: Sequence[Wire], attributes: Mapping[str, Any], type_: ArrayType) -> Wire | None:
+    def _fold(self, row: Gate, wires: Sequence[Wire], attributes: Mapping[str, Any], type_: ArrayType) -> Wire | None:
         """The constant that a gate of constants is."""
         if type_.shape or any(wire.shape or math.isnan(wire.fill) for wire in wires):
             return None
@@ -306,7 +306,7 @@ class Writer:
         return None if np.isnan(value) else self.constant(value, type_.dtype)
 
     @staticmethod
-    def _given(row: Gate, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    def _changes(row: Gate, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """The attributes that differ from their defaults."""
         return {name: value for name, value in attributes.items()
                 if name not in row.defaults or value != row.defaults[name]}

@@ -45,7 +45,7 @@ class Dialect:
         """The right side of a line; `text` writes its operands."""
         x = text(line.operands[0])
         if bounds := _bounds(line):
-            low, high = (None if bound is None else text(bound) for bound in bounds)
+            low, high = (None if limit is None else text(limit) for limit in bounds)
             where = self.forms["where"]
             rest = x if high is None else f"({where.format(f'{x} > {high}', high, x)})"
             return rest if low is None else where.format(f"{x} < {low}", low, rest)
@@ -139,7 +139,7 @@ def _kind(x: Any) -> str | None:
 
 
 def _bounds(line: Line) -> tuple[Any, Any] | None:
-    """The bounds of a clip; also of a maximum or minimum with a number, of which it is not asked whether it is NaN."""
+    """The bounds of a clip; also of a maximum or minimum with a number, that is not NaN."""
     if line.function is np.clip:
         return line.operands[1], line.operands[2]
     if line.function in (np.maximum, np.minimum) and is_number(line.operands[1]) and math.isfinite(line.operands[1]):

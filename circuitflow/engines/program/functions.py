@@ -27,12 +27,12 @@ def leaves(operands: Any) -> Iterator[Any]:
         yield operands
 
 
-def mapped(change: Callable[[Any], Any], operands: Any) -> Any:
+def map_leaves(change: Callable[[Any], Any], operands: Any) -> Any:
     """Operands, each of them changed."""
     if isinstance(operands, Mapping):
-        return {name: mapped(change, x) for name, x in operands.items()}
+        return {name: map_leaves(change, x) for name, x in operands.items()}
     if type(operands) in (tuple, list):
-        return type(operands)(mapped(change, x) for x in operands)
+        return type(operands)(map_leaves(change, x) for x in operands)
     return change(operands)
 
 
@@ -110,7 +110,7 @@ def dtype_of(function: Function, operands: Sequence[Any], keywords: Mapping[str,
     if function in _ARRANGING:
         return np.result_type(*map(one, leaves(operands[0])))
     with np.errstate(all="ignore"):
-        return np.asarray(function(*mapped(one, operands), **keywords)).dtype
+        return np.asarray(function(*map_leaves(one, operands), **keywords)).dtype
 
 
 def is_named(shape: Shape) -> bool:
@@ -195,8 +195,8 @@ def _getitem(x: Any, key: Any) -> Shape | None:
     parts = list(key) if isinstance(key, tuple) else [key]
     at = next((i for i, part in enumerate(parts) if part is Ellipsis), None)
     if at is not None:
-        used = sum(part is not None and part is not Ellipsis for part in parts)
-        parts[at : at + 1] = [slice(None)] * (len(shape) - used)
+        indices = sum(part is not None and part is not Ellipsis for part in parts)
+        parts[at : at + 1] = [slice(None)] * (len(shape) - indices)
     result: list[Any] = []
     for part in parts:
         if part is None:

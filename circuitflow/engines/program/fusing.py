@@ -19,9 +19,9 @@ from circuitflow.gates.shapes import Shape
 _INTEGERS = {"float64": np.int64, "float32": np.int32}
 
 
-def _is_large(shape: Shape, selected: int) -> bool:
+def _is_large(shape: Shape, least: int) -> bool:
     """Whether there are enough elements; blocks of rows have."""
-    return shape != () and (is_named(shape) or int(np.prod(shape)) >= selected)  # type: ignore[arg-type]
+    return shape != () and (is_named(shape) or int(np.prod(shape)) >= least)  # type: ignore[arg-type]
 
 
 def is_zero(x: Any) -> bool:
@@ -60,10 +60,10 @@ OWN = (select, product)
 """Functions of this module that lines call. They go element by element and give new arrays."""
 
 
-def branch_free(program: Program, selected: int) -> Program:
+def branch_free(program: Program, least: int) -> Program:
     """The program with `select` for `where`, and `product` for the three lines that it stands for.
 
-    Where a result has fewer elements than `selected`, a plain `where` is as fast.
+    Where a result has fewer elements than `least`, a plain `where` is as fast.
     """
     line_of = {id(result): line for line in program.lines for result in line.results}
     uses = program.uses()
@@ -74,7 +74,7 @@ def branch_free(program: Program, selected: int) -> Program:
 
     def without(line: Line) -> Line:
         result = line.results[0]
-        if line.function is not np.where or not _is_large(result.shape, selected):
+        if line.function is not np.where or not _is_large(result.shape, least):
             return line
         condition, x, y = line.operands
         test, times = alone(condition, np.equal), alone(y, np.multiply)

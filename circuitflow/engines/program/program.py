@@ -13,12 +13,14 @@ from circuitflow.gates.special import Check
 from circuitflow.graph.reachable import reachable
 from circuitflow.graph.typed import Node
 from circuitflow.interpreter.passes import blame
-from circuitflow.interpreter.plan import Plan
+from circuitflow.interpreter.plan import Plan, Step
+
+RuleOf = Callable[[Step, Sequence[Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Straight-line code: what the gates of a plan come to, for engines that write source.
+    """Straight-line code: the NumPy calls that the gates of a plan come to, for engines that write source.
 
     Attributes:
         inputs: all inputs, by id or another key; also those that no output needs.
@@ -55,6 +57,7 @@ class Program:
 
 def trace_program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any],
                   allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False,
+                  rule_of: RuleOf = lambda step, operands: step.gate.forward,
                   shapes: Mapping[str, tuple[int | Size, ...]] = MappingProxyType({})) -> Program:
     """Trace the forward pass of a plan.
 
@@ -65,6 +68,7 @@ def trace_program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str
         allowed: whether a line may stand there; a rule that needs others is a line of its own.
         checked: whether the program has the conditions under which rules refuse operands; else such a rule is a line
             of its own.
+        rule_of: gives the rule of a step, for operands that are values, arrays and numbers.
         shapes: those of inputs and parameters that have a named size, by id.
 
     Raises:
@@ -81,7 +85,8 @@ def trace_program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str
     for step in plan.steps:
         trace.stage = step.node
         try:
-            out = trace.apply(step.gate.forward, *[slots[slot] for slot in step.operands], **step.attributes)
+            operands = [slots[slot] for slot in step.operands]
+            out = trace.apply(rule_of(step, operands), *operands, **step.attributes)
         except Inseparable as reason:
             raise Inseparable(f"{step.node.id}: {step.node.kind}: {reason}") from None
         except Exception as error:

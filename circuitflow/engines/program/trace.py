@@ -23,14 +23,14 @@ from circuitflow.engines.program.functions import (
     is_shaped,
     leaves,
     long_product,
-    mapped,
+    map_leaves,
     product_kept,
     shape_of,
 )
 from circuitflow.errors import GateError
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Shape, Size, count
-from circuitflow.gates.special import Check, Namespace
+from circuitflow.gates.special import Check, Namespace, OwnProducts
 
 
 class Untraceable(TypeError):  # noqa: N818
@@ -88,17 +88,21 @@ class Trace:
             with np.errstate(all="ignore"):
                 return rule(self.namespace, *operands, **attributes)
         except (TypeError, AttributeError, GateError) as error:
-            origin = _origin(error)
-            if isinstance(origin, Inseparable):
-                raise origin from None
-            if not isinstance(origin, TypeError | AttributeError):
+            first = origin(error)
+            if isinstance(first, Inseparable):
+                raise first from None
+            if not isinstance(first, TypeError | AttributeError):
                 raise
             del self.lines[start:]
             self._results_of = {key: entry for key, entry in self._results_of.items() if entry[0] < start}
             self.checks.clear()  # the one line makes its checks itself
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
-        return self._record(RuleCall(rule, np, **attributes), operands, {})
+        return self.call(RuleCall(rule, np, **attributes), operands)
+
+    def call(self, function: RuleCall, operands: Sequence[Any]) -> Any:
+        """The results of a function of arrays, which becomes a single line."""
+        return self._record(function, operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.
@@ -123,7 +127,7 @@ class Trace:
             return self._record_named(function, operands, keywords)
         if _is_square(function, operands):
             function, operands = np.multiply, (operands[0], operands[0])
-        sample = _sample_result(function, mapped(_sample, operands), mapped(_sample, keywords))
+        sample = _sample_result(function, map_leaves(_sample, operands), map_leaves(_sample, keywords))
         several = isinstance(sample, tuple | list)
         samples = sample if several else [sample]
         if function in _SHAPE_ALONE:
@@ -144,7 +148,7 @@ class Trace:
             return self.record(np.broadcast_to, (fill, x.shape), {})
         if function in _SHAPE_ALONE:
             return function(*(np.empty((0,) * x.ndim, x.dtype) if isinstance(x, Value) else x for x in operands))
-        types = [mapped(_type, x) for x in operands]
+        types = [map_leaves(_type, x) for x in operands]
         shape = None if any(values_in(keywords)) else shape_of(function, types, keywords)
         if shape is None:
             raise Inseparable(getattr(function, "__name__", "its rule needs sizes as numbers"))
@@ -161,7 +165,7 @@ class Trace:
         return tuple(results) if several else results[0]
 
 
-def _origin(error: BaseException) -> BaseException:
+def origin(error: BaseException) -> BaseException:
     """The error of a gate inside of a unit, which the unit's error is raised from."""
     while isinstance(error, GateError) and error.__cause__ is not None:
         error = error.__cause__
@@ -232,7 +236,7 @@ class Value(NDArrayOperatorsMixin):
     __bool__ = __float__ = __int__ = __index__ = __iter__ = __len__ = __array__ = _depends
 
 
-class _NumPy(Namespace):
+class _NumPy(Namespace, OwnProducts):
     """NumPy, with functions that NumPy's protocols leave out. The value of a named size is a line too."""
 
     def __init__(self, trace: Trace, checks: list[Check] | None) -> None:
@@ -251,6 +255,10 @@ class _NumPy(Namespace):
         """`numpy.broadcast_to`, also to a named size."""
         here: Any = np.broadcast_to
         return self._trace.record(here, (x, shape), {}) if is_named(shape) else here(x, shape)
+
+    def called(self, function: RuleCall, operands: Sequence[Any]) -> Any:
+        """The results of a function of arrays, as one line."""
+        return self._trace.call(function, operands)
 
     def long_product(self, x: Any, y: Any) -> Any:
         """`circuitflow.gates.sums.in_parts` of values, as one line."""

@@ -17,6 +17,7 @@ from circuitflow.engines.program.trace import Inseparable, Value
 from circuitflow.engines.staged.blocks import Blocks, Refused, rows_of_block
 from circuitflow.engines.staged.buffers import ArrayCode
 from circuitflow.engines.staged.derived import Derived, OfDerived
+from circuitflow.engines.staged.loops import with_loops
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError
 from circuitflow.gates.shapes import Size
@@ -63,7 +64,8 @@ class Arrays(OfDerived, Backed):
             return batch_code(derived, arrays, self.thresholds)
         except Inseparable as reason:
             _LOG.debug("not in blocks: %s", reason)
-        stages = trace_program(derived.plan, arrays, derived.circuit.values)
+        stages = trace_program(derived.plan, arrays, derived.circuit.values,
+                               rule_of=with_loops(self.thresholds.selected_size))
         code = ArrayCode(branch_free(stages.with_outputs(derived.results), self.thresholds.selected_size))
         return lambda arrays: [*code(arrays).values()]
 

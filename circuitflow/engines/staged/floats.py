@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from types import MethodType
 from typing import Any
 
@@ -30,6 +30,21 @@ def scalar_program(derived: Derived) -> Program | None:
     return trace_program(derived.plan, derived.zeros(), derived.circuit.values, writable)
 
 
+def float_line(source: Statements, line: Line, text: Callable[[Any], str]) -> str:
+    """The right side of a line of floats; a rule that has no line is called on arrays."""
+    if not isinstance(line.function, RuleCall):
+        return FLOATS.expression(line, text)
+    called = line.function
+
+    def apply(*operands: Any) -> Any:
+        """A rule that has no line, in NumPy."""
+        with np.errstate(all="ignore"):
+            results = called(*(np.asarray(x)[()] for x in operands))
+        return tuple(x.item() for x in results) if line.several else results.item()
+
+    return f"{source.bind(apply, 'f')}({', '.join(map(text, line.operands))})"
+
+
 class Staged(OfDerived, Backed):
     """Answers a question to a circuit of scalars by a plain function of floats, `value_and_grad`.
 
@@ -52,7 +67,7 @@ class Staged(OfDerived, Backed):
         program = program.with_outputs(self.derived.results)
         self._source = Statements(program, float_literal)
         self._names = {id_: self._source.name(value) for id_, value in program.inputs.items()}
-        self._body = [text for _, text in self._source.texts(self._right, FLOATS.inlines)]
+        self._body = [text for _, text in self._source.texts(partial(float_line, self._source), FLOATS.inlines)]
         results = [self._source.text(x) for x in program.outputs.values()]
         count = len(self.derived.values)
         self._values, self._gradients = results[:count], results[count:]
@@ -65,19 +80,6 @@ class Staged(OfDerived, Backed):
         lines = [f"def stages({', '.join(self._names.values())}):", *(f"    {line}" for line in self._body),
                  f"    return [{', '.join(self._values)}], [{', '.join(self._gradients)}]"]
         return define("\n".join(lines), {**NAMES, **self._source.bound})
-
-    def _right(self, line: Line, text: Callable[[Any], str]) -> str:
-        if not isinstance(line.function, RuleCall):
-            return FLOATS.expression(line, text)
-        called = line.function
-
-        def apply(*operands: Any) -> Any:
-            """A rule that has no line, in NumPy."""
-            with np.errstate(all="ignore"):
-                results = called(*(np.asarray(x)[()] for x in operands))
-            return tuple(x.item() for x in results) if line.several else results.item()
-
-        return f"{self._source.bind(apply, 'f')}({', '.join(map(text, line.operands))})"
 
     @cached_property
     def _keywords(self) -> dict[str, Any]:

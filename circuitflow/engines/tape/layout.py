@@ -56,7 +56,7 @@ def tape(question: Question, *, fast: bool) -> Tape:
     truth = [False] * len(plan.names)
     for name, slot in plan.sources.items():
         truth[slot] = question.sources[name].dtype == "bool"
-    reached, masked = _arrivals(plan)
+    arrives, masked = _arrivals(plan)
     codes: dict[tuple[Any, ...], int] = {}  # by what the gates of an operation share
     operations: list[Step] = []
     lists: tuple[list[int], ...] = [], [], [], []
@@ -64,7 +64,7 @@ def tape(question: Question, *, fast: bool) -> Tape:
     for step in plan.steps:
         operands, output = step.operands, step.output
         is_truth = truth[output] = step.node.types[0].dtype == "bool"
-        receivers = step.receivers if reached[output] else ()
+        receivers = step.receivers if arrives[output] else ()
         attributes = tuple((name, _frozen(x)) for name, x in sorted(step.attributes.items())) if step.attributes else ()
         if len(operands) > UNROLLED and (loop := loop_of(step)):
             signature: Any = loop, any(receivers)
@@ -90,19 +90,19 @@ def _arrivals(plan: Plan) -> tuple[list[bool], list[bool]]:
 
     Where none arrives, no rule may turn 0 into NaN.
     """
-    reached, masked = [False] * len(plan.names), [False] * len(plan.names)
+    arrives, masked = [False] * len(plan.names), [False] * len(plan.names)
     for slot in plan.of.values():
-        reached[slot] = True
+        arrives[slot] = True
     for step in reversed(plan.steps):
-        if reached[step.output]:
+        if arrives[step.output]:
             masks, count, is_masked = step.gate.facets.masks, len(step.operands), masked[step.output]
-            for i, want in enumerate(step.receivers):
-                if want:
+            for i, receives in enumerate(step.receivers):
+                if receives:
                     slot = step.operands[i]
-                    reached[slot] = True
+                    arrives[slot] = True
                     if is_masked or (masks is not None and masks(i, count, **step.attributes)):
                         masked[slot] = True
-    return reached, masked
+    return arrives, masked
 
 
 def _laid_out(plan: Plan, operations: Sequence[Step], truths: Sequence[bool], masked: Sequence[bool], codes: Any,
@@ -161,8 +161,8 @@ def _put_in_runs(codes: Any, waiting: Any, starts: Any, readers: Any, top: Any, 
         if waiting[i] == 0:
             below[i], top[codes[i]] = top[codes[i]], i
             height[codes[i]] += 1
-    done = 0
-    while done < len(codes):
+    count = 0
+    while count < len(codes):
         code = 0
         for other in range(len(top)):
             if height[other] > height[code]:
@@ -171,8 +171,8 @@ def _put_in_runs(codes: Any, waiting: Any, starts: Any, readers: Any, top: Any, 
             i = top[code]
             top[code] = below[i]
             height[code] -= 1
-            order[done] = i
-            done += 1
+            order[count] = i
+            count += 1
             for at in range(starts[i], starts[i + 1]):
                 reader = readers[at]
                 waiting[reader] -= 1

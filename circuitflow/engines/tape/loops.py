@@ -75,8 +75,8 @@ def _statements(tape: Tape, step: Step, gates: GateTable, dialect: Dialect,
 
     try:
         truth, truths = tape.truths[step.output], [tape.truths[slot] for slot in step.operands]
-        ahead, (result,) = _traced(forward, truth, truths, dialect, row)
-        back, contributions = _traced(backward, truth, truths, dialect, row)
+        ahead, (result,) = _trace(forward, truth, truths, dialect, row)
+        back, contributions = _trace(backward, truth, truths, dialect, row)
     except (TypeError, AttributeError):
         raise Untaped(f"the tape cannot take {kind}, which is no operation on floats; choose another engine"
                       ) from None
@@ -84,7 +84,7 @@ def _statements(tape: Tape, step: Step, gates: GateTable, dialect: Dialect,
             [*back, *(f"d[i{i}{row}] += {text}" for i, text in enumerate(contributions) if text)])
 
 
-def _traced(rule: Callable[..., Sequence[Any]], truth: bool, truths: Sequence[bool], dialect: Dialect,
+def _trace(rule: Callable[..., Sequence[Any]], truth: bool, truths: Sequence[bool], dialect: Dialect,
             row: str) -> tuple[list[str], list[str]]:
     """Statements for a rule of the gradient, the value and the operands; and its results, "" for None."""
     trace = Trace(writable)

@@ -34,7 +34,7 @@ class _Laid(CompiledFunction):
         self._value_slots = [self._slots[slot] for slot in plan.of.values()]
         self._gradient_slots = [self._slots[slot] for slot in plan.wrt.values()]
 
-    def _seeded(self, seeds: Mapping[int, Any]) -> np.ndarray[Any, Any]:
+    def _seed_slots(self, seeds: Mapping[int, Any]) -> np.ndarray[Any, Any]:
         """The slots of upstream gradients."""
         return np.array([self._slots[slot] for slot in seeds], np.int64)
 
@@ -52,7 +52,7 @@ class Taped(_Laid, Backed):
         Raises:
             InputError: not every node is a float64 or a truth value.
             Untaped: a gate cannot be written down as operations on floats.
-            MissingExtraError: numba is asked for, and not installed.
+            MissingExtraError: `fast` is true and numba is not installed.
         """
         self.options = {"fast": fast}
         self.fast = is_there() if fast is None else fast
@@ -81,13 +81,13 @@ class Taped(_Laid, Backed):
         if (self._defaults is None or upstream or not self._floats.issuperset(inputs)
                 or not {*map(type, inputs.values())} <= {float}):
             return super().answer(inputs, upstream)
-        start, seeded, seeds = self._defaults
+        start, seed_slots, seeds = self._defaults
         if inputs:
             start = start.copy()
             for name, value in inputs.items():
                 start[self._at[name]] = value
         try:
-            return self._run(start, seeded, seeds)
+            return self._run(start, seed_slots, seeds)
         except self.raises:
             return self.question.interpret(*self.question.bind(inputs, upstream))
 
@@ -96,7 +96,7 @@ class Taped(_Laid, Backed):
 
     def _numbers(self, bound: Bound, seeds: Mapping[int, Any]) -> tuple[Any, Any, Any]:
         """The arguments of the loops."""
-        return (np.array([bound.arrays[name].item() for name in self._at]), self._seeded(seeds),
+        return (np.array([bound.arrays[name].item() for name in self._at]), self._seed_slots(seeds),
                 np.array([*seeds.values()], float))
 
 
@@ -115,7 +115,7 @@ class TapedRows(_Laid, OverRows):
     def fill(self, bound: Bound, seeds: Mapping[int, Any], results: Sequence[Any], rows: int) -> None:
         start, upstream = (_RowsOf(list(values)) for values in
                            ((bound.arrays[name] for name in self.question.plan.sources), seeds.values()))
-        slots, tape = self._seeded(seeds), self._tape
+        slots, tape = self._seed_slots(seeds), self._tape
         places = [*((0, slot) for slot in self._value_slots), *((1, slot) for slot in self._gradient_slots)]
 
         def work(part: slice) -> None:
@@ -143,12 +143,12 @@ class _RowsOf:
             place[i] = column[part]
 
 
-def _loops_in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
-    loops = [python_loops(laid, step, gates) for step in laid.operations]
-    rows, operands = laid.rows.tolist(), laid.operands.tolist()
+def _loops_in_python(layout: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
+    loops = [python_loops(layout, step, gates) for step in layout.operations]
+    rows, operands = layout.rows.tolist(), layout.operands.tolist()
     ahead, back = [], []
-    for (code, start, at), (_, stop, end) in pairwise(laid.runs.tolist()):
-        step, slots, (forward, backward) = laid.operations[code], range(start, stop), loops[code]
+    for (code, start, at), (_, stop, end) in pairwise(layout.runs.tolist()):
+        step, slots, (forward, backward) = layout.operations[code], range(start, stop), loops[code]
         arity = len(step.operands)
         columns = ([[operands[rows[k] : rows[k + 1]] for k in slots]] if loop_of(step) else
                    [operands[at + i : end : arity] for i in range(arity)])
@@ -156,15 +156,15 @@ def _loops_in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradie
         if step.receivers:
             back.append((backward, slots[::-1], [column[::-1] for column in columns]))
     back.reverse()
-    size = len(laid.rows) - 1
+    size = len(layout.rows) - 1
 
-    def run(start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> tuple[list[float], list[float]]:
+    def run(start: np.ndarray[Any, Any], seed_slots: Any, seeds: Any) -> tuple[list[float], list[float]]:
         v = start.tolist()
         v += [0.0] * (size - len(v))
         for loop, slots, columns in ahead:
             loop(v, slots, *columns)
         d = [0.0] * size
-        for slot, seed in zip(seeded.tolist(), seeds.tolist(), strict=True):
+        for slot, seed in zip(seed_slots.tolist(), seeds.tolist(), strict=True):
             d[slot] = seed
         for loop, slots, columns in back:
             loop(v, d, slots, *columns)
@@ -173,20 +173,20 @@ def _loops_in_python(laid: Tape, gates: GateTable, values: Sequence[int], gradie
     return run
 
 
-def _loops_compiled(laid: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
-    loop = compile_passes(laid, gates)
+def _loops_compiled(layout: Tape, gates: GateTable, values: Sequence[int], gradients: Sequence[int]) -> Loops:
+    loop = compile_passes(layout, gates)
     pool: list[Any] = []
-    runs, rows, operands = laid.runs, laid.rows, laid.operands
-    shape, at_values, at_gradients = (2, len(laid.rows) - 1), np.asarray(values), np.asarray(gradients, np.int64)
+    runs, rows, operands = layout.runs, layout.rows, layout.operands
+    shape, at_values, at_gradients = (2, len(layout.rows) - 1), np.asarray(values), np.asarray(gradients, np.int64)
 
-    def run(start: np.ndarray[Any, Any], seeded: Any, seeds: Any) -> tuple[list[float], list[float]]:
+    def run(start: np.ndarray[Any, Any], seed_slots: Any, seeds: Any) -> tuple[list[float], list[float]]:
         try:
             numbers = pool.pop()
         except IndexError:
             numbers = np.empty(shape)
         v, d = numbers
         v[: len(start)] = start
-        loop(runs, rows, operands, numbers, seeded, seeds)
+        loop(runs, rows, operands, numbers, seed_slots, seeds)
         results = v.take(at_values).tolist(), d.take(at_gradients).tolist()
         pool.append(numbers)
         return results
