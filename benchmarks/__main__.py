@@ -2,9 +2,9 @@
 
     python -m benchmarks [PART …]
 
-Parts are calls, dags, columns, networks, recurrent, mixtures, training, memory and loading; all by default. Without
-parts the README's table is written. A ratio is the median over rounds of our time to the peer's in the same round. A
-time is a median too.
+Parts are calls, dags, columns, networks, recurrent, mixtures, training, memory, loading and fitting; all by default.
+Without parts the README's table is written. A ratio is the median over rounds of our time to the peer's in the same
+round. A time is a median too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 
 from benchmarks.measure import compare, table
 
-PARTS = ("calls", "dags", "columns", "networks", "recurrent", "mixtures", "training", "memory", "loading")
+PARTS = ("calls", "dags", "columns", "networks", "recurrent", "mixtures", "training", "memory", "loading",
+         "fitting")
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
@@ -48,7 +49,7 @@ def main() -> None:
             result = subprocess.run([sys.executable, "-m", "benchmarks", part, "--memory", str(i)],  # noqa: S603
                                     capture_output=True, text=True, check=True)
             memory[case.work] = float(result.stdout)
-    peers = ("numpy", "numba", "torch", "jax", "casadi", "autograd")
+    peers = ("numpy", "scipy", "numba", "torch", "jax", "casadi", "autograd")
     where = (f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
              + ", ".join(f"{name} {version(name).partition('+')[0]}" for name in peers))
     text = f"By `python -m benchmarks` on {where}:\n\n{table(lines, memory)}"

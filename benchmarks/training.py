@@ -10,12 +10,12 @@ import numpy as np
 
 import circuitflow as cf
 from benchmarks.measure import Case
-from circuitflow.fit.batches import Batches
-from circuitflow.fit.data import Data
-from circuitflow.fit.optimisers import make_optimiser
-from circuitflow.fit.parameters import Parameters
-from circuitflow.fit.step import Objective
-from circuitflow.fit.stochastic import Training
+from circuitflow.fitting.batches import Batches
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.optimisers import make_optimiser
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.step import Objective
+from circuitflow.fitting.stochastic import Training
 
 EPOCHS, BATCH, STEP, SEED = 5, 32, 1e-3, 0
 """Epochs of a call, rows of a batch, the step size, and the seed for the order of the rows."""

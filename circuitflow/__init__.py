@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from circuitflow.explanations.differences import Difference, diff
     from circuitflow.explanations.forms import explain
     from circuitflow.export.python import to_python
-    from circuitflow.fit.fit import fit
-    from circuitflow.fit.result import FitResult
+    from circuitflow.fitting.fit import fit
+    from circuitflow.fitting.result import FitResult
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Facets, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
     from circuitflow.interpreter.check import check
@@ -105,8 +105,8 @@ _EXPORTS = {
     "circuitflow.interpreter.check": ("check",),
     "circuitflow.executor": ("Executor",),
     "circuitflow.export.python": ("to_python",),
-    "circuitflow.fit.fit": ("fit",),
-    "circuitflow.fit.result": ("FitResult",),
+    "circuitflow.fitting.fit": ("fit",),
+    "circuitflow.fitting.result": ("FitResult",),
     "circuitflow.engines.thresholds": ("Thresholds",),
     "circuitflow.interpreter.result": ("Contribution", "NonFinite", "Result"),
     "circuitflow.explanations.differences": ("Difference", "diff"),

@@ -86,6 +86,7 @@ class Executor(Interpreter):
         """
         return self.function(Question(self, of, wrt), engine, device, over_rows=True).value_and_grad
 
+    @checked
     def function(self, question: Question, engine: str = "auto", device: Any = None, *,
                  over_rows: bool = False) -> CompiledFunction:
         """What `compile` or `vmap` makes of a question, as an object; its `answer` has lists instead of dictionaries.

@@ -23,7 +23,7 @@ WAY: dict[str, tuple[str, str, list[str]]] = {
     "Tape": ("engines", "tape", ["Plan"]),
     "Jitted": ("engines", "xla", ["Plan"]),
     "function": ("executor", "", ["Jitted", "Tape", "Staged"]),
-    "FitResult": ("fit", "", ["function"]),
+    "FitResult": ("fitting", "", ["function"]),
     "code": ("export", "python", ["Program"]),
     "Explanation": ("explanations", "", ["Result"]),
     "Picture": ("pictures", "", ["Result"]),

@@ -240,7 +240,8 @@ def test_a_whole_document_may_stand_under_circuits_and_means_there_what_it_means
         cf.loads(outer(whole(nodes=[{"id": "a", "gate": "input"},
                                     {"id": "y", "gate": "call", "circuit": "helper", "inputs": ["a"]}])))
     with pytest.raises(cf.DocumentError,
-                       match="'circuitflow' is \"2.0\"; expected \"1.0\", the format that this circuitflow reads"):
+                       match="'circuitflow' is \"2.0\"; expected \"1.0\" or \"1.1\", the formats that this "
+                             "circuitflow reads"):
         cf.loads(outer(whole(circuitflow="2.0")))
 
 

@@ -28,7 +28,7 @@ FORBIDDEN = {
     "engines": {"pydantic", "networkx", "typer", "rich"},
     "executor": {"pydantic", "networkx", "typer", "rich"},
     "tables": {"pydantic", "networkx", "typer", "rich"},
-    "fit": {"networkx", "typer", "rich"},
+    "fitting": {"networkx", "typer", "rich"},
     "export": {"pydantic", "networkx", "typer", "rich"},
     "authoring": {"networkx", "typer", "rich"},
     "explanations": {"pydantic", "networkx", "typer", "rich"},

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.interpreter.question import Question
 from support.slices import few
 from support.suite import ROOT
 
@@ -106,6 +107,9 @@ def functions():
                     {"name": "n", "description": "d", "dtype": "float64", "gates": cf.GATES, "folder": "."}),
         "check": (cf.check, {"circuit": circuit, "inputs": {"x": 1.0}, **whole, "upstream": {"f": 1.0}}),
         "diff": (cf.diff, {"old": circuit, "new": array}),
+        "fit": (cf.fit, {"circuit": circuit, "data": {"x": [1.0, 2.0]}, "residuals": "f", "sigma": None,
+                         "columns": None, "method": "auto", "bounds": {"z": (-9, 9)}, "frozen": (), "start": None,
+                         "tolerance": None, "max_evaluations": 10, "seed": 0, "engine": "auto", "callback": None}),
         "draw": (cf.draw, {"subject": circuit, "form": "mmd", "theme": "light", "depth": 0}),
         "explain": (cf.explain, {"result": executor.run(), "form": "text"}),
         "to_python": (cf.to_python, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0}}),
@@ -128,6 +132,8 @@ def functions():
             f"{kind} forward": (runs.forward, {"inputs": {"x": 1.0}, "of": "f"}), f"{kind} plan": (runs.plan, whole),
             f"{kind} compile": (runs.compile, {**whole, "engine": "auto", "device": None}),
             f"{kind} vmap": (runs.vmap, {**whole, "engine": "auto", "device": None}),
+            f"{kind} function": (runs.function, {"question": Question(runs, "f", "x"), "engine": "auto", "device": None,
+                                                 "over_rows": False}),
             f"{kind} with_values": (made.with_values, {"values": {"x": 1.0}}),
             f"{kind} find": (made.find, {"reference": "x"}), f"{kind} names_of": (made.names_of, {"name": "x"}),
             f"{kind} operand_names": (made.operand_names, {"node": made.nodes["x"]}),
@@ -184,7 +190,7 @@ def authored():
 EXCEPT = {
     "Document": "a pydantic model, whose own errors are pydantic's", "Attributes": "likewise",
     **dict.fromkeys(("ArrayType", "AtLeast", "Facets", "Contribution", "NonFinite", "Result", "Difference", "Fault",
-                     "Reads"), "a record, which holds what it is given"),
+                     "FitResult", "Reads"), "a record, which holds what it is given"),
     **dict.fromkeys(("CircuitflowError", "DocumentError", "GateError", "InputError", "MissingExtraError", "ShapeError",
                      "UnknownNameError", "VerificationError"), "an error"), "GATES": "data",
 }

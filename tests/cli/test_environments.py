@@ -645,7 +645,7 @@ def test_what_is_unfinished_is_that_of_this_process(tmp_path, monkeypatch):
     mine, parents, lost = tmp_path / "mine", tmp_path / "parents", tmp_path / "lost"
     mine.touch()
     parents.touch()
-    monkeypatch.setattr(output, "_unfinished", {mine: os.getpid(), lost: os.getpid(), parents: os.getppid()})
+    monkeypatch.setattr(output, "_temporaries", {mine: os.getpid(), lost: os.getpid(), parents: os.getppid()})
     raised = []
     monkeypatch.setattr(signal, "raise_signal", raised.append)
     before = signal.getsignal(signal.SIGTERM)

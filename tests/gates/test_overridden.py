@@ -11,6 +11,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.engines.table import ENGINES
+from circuitflow.engines.tape.layout import loop_of
 from circuitflow.engines.tape.loops import Untaped
 from circuitflow.engines.tape.run import Taped
 from circuitflow.gates import GATES, AtLeast, Facets
@@ -213,7 +214,7 @@ def test_facets_of_ones_own_are_used():
     assert not [node for node in gradient.nodes.values() if node.kind == "zeros_like" or len(node.operands) > 2]
     assert cf.Executor(gradient).forward().outputs["dx0"] == cf.Executor(circuit).run().gradients["x0"] == 3
     taped = Taped(Question(Interpreter(circuit), None, None), cf.Thresholds(), fast=False)
-    assert [operation.loop for operation in taped._tape.operations if operation.kind == "plus"] == ["sum"]
+    assert [loop_of(step) for step in taped._tape.operations if step.node.kind == "plus"] == ["sum"]
     assert taped()[0] == 7
 
 

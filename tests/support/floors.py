@@ -7,7 +7,7 @@ import ast
 from support.suite import ROOT
 
 FLOORS = ["text", "errors", "arguments", "document", "gates", "graph", "interpreter", "transforms", "engines",
-          "executor", "tables", "fit", "export", "authoring", "explanations", "pictures", "cli"]
+          "executor", "tables", "fitting", "export", "authoring", "explanations", "pictures", "cli"]
 PACKAGE = ROOT / "circuitflow"
 
 

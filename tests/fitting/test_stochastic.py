@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.fit import batches
-from circuitflow.fit.batches import Batches
-from circuitflow.fit.data import Data
-from circuitflow.fit.modes import as_seed, fresh_seed
-from circuitflow.fit.optimisers import make_optimiser
-from circuitflow.fit.parameters import Parameters
-from circuitflow.fit.step import Objective
-from circuitflow.fit.stochastic import Training, train
-from circuitflow.fit.training_state import TrainingState
+from circuitflow.fitting import batches
+from circuitflow.fitting.batches import Batches
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.modes import as_seed, fresh_seed
+from circuitflow.fitting.optimisers import make_optimiser
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.step import Objective
+from circuitflow.fitting.stochastic import Training, train
+from circuitflow.fitting.training_state import TrainingState
 
 optax = pytest.importorskip("optax")
 
@@ -330,6 +330,6 @@ def test_a_wrong_argument_is_refused_in_words(options, words):
 
 
 def test_without_optax_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr("circuitflow.fit.optimisers.find_spec", lambda name: None)
+    monkeypatch.setattr("circuitflow.fitting.optimisers.find_spec", lambda name: None)
     with pytest.raises(cf.MissingExtraError, match=r"stochastic methods need `pip install 'circuitflow\[train\]'`"):
         trained()

@@ -9,11 +9,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from circuitflow.errors import InputError
-from circuitflow.fit.driver import Driver, Exhausted
-from circuitflow.fit.outcome import Outcome, Settings
-from circuitflow.fit.parameters import Parameters, Vector
-from circuitflow.fit.polish import linear_model, polish
-from circuitflow.fit.squares import SumOfSquares
+from circuitflow.fitting.driver import Driver, Exhausted
+from circuitflow.fitting.outcome import Outcome, Settings
+from circuitflow.fitting.parameters import Parameters, Vector
+from circuitflow.fitting.polish import linear_model, polish
+from circuitflow.fitting.squares import SumOfSquares
 
 EVALUATIONS = 2_000
 """The most passes over the data, unless another number is given."""

@@ -10,16 +10,16 @@ import numpy as np
 from circuitflow.arguments import checked
 from circuitflow.document.fit import Column, Fit
 from circuitflow.errors import InputError
-from circuitflow.fit import findings
-from circuitflow.fit.data import Data
-from circuitflow.fit.methods import choose
-from circuitflow.fit.outcome import Callback, Settings
-from circuitflow.fit.parameters import Parameters
-from circuitflow.fit.polish import held
-from circuitflow.fit.result import FitResult
-from circuitflow.fit.squares import SumOfSquares
-from circuitflow.fit.statistics import Moments, durbin_watson, goodness, moments, uncertainty
-from circuitflow.fit.weights import Comparison, Weighted, comparison, weighted
+from circuitflow.fitting import findings
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.methods import choose
+from circuitflow.fitting.outcome import Callback, Settings
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.polish import held
+from circuitflow.fitting.result import FitResult
+from circuitflow.fitting.squares import SumOfSquares
+from circuitflow.fitting.statistics import Moments, durbin_watson, goodness, moments, uncertainty
+from circuitflow.fitting.weights import Comparison, Weighted, comparison, weighted
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing
 

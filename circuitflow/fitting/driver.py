@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, least_squares
 
-from circuitflow.fit.outcome import Settings, Step
-from circuitflow.fit.parameters import Vector
-from circuitflow.fit.squares import Reduced, SumOfSquares
+from circuitflow.fitting.outcome import Settings, Step
+from circuitflow.fitting.parameters import Vector
+from circuitflow.fitting.squares import Reduced, SumOfSquares
 
 HUGE = 1e100
 """A residual for a point at which the residuals are not finite: SciPy rejects the step."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from circuitflow.fit.parameters import Vector
+from circuitflow.fitting.parameters import Vector
 
 
 class Step(NamedTuple):

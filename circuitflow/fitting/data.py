@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.errors import InputError
-from circuitflow.fit.files import TableFile
-from circuitflow.fit.tabular import column, column_names, is_table
+from circuitflow.fitting.files import TableFile
+from circuitflow.fitting.tabular import column, column_names, is_table
 from circuitflow.gates.shapes import Size, show
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing, nearest, printable, short

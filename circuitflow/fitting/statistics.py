@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from circuitflow.fit.evaluation import Evaluation
-from circuitflow.fit.parameters import Mask, Vector
-from circuitflow.fit.polish import SINGULAR
-from circuitflow.fit.problem import Matrix
-from circuitflow.fit.squares import Reduced, SumOfSquares
+from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.parameters import Mask, Vector
+from circuitflow.fitting.polish import SINGULAR
+from circuitflow.fitting.problem import Matrix
+from circuitflow.fitting.squares import Reduced, SumOfSquares
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.executor import Executor
-from circuitflow.fit.data import Block, Data
+from circuitflow.fitting.data import Block, Data
 from circuitflow.graph.circuit import Circuit
 
 Answers = tuple[list[Any], list[Any]]

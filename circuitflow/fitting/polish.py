@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from circuitflow.fit.driver import Driver
-from circuitflow.fit.parameters import Mask, Parameters, Vector
-from circuitflow.fit.problem import Matrix
-from circuitflow.fit.squares import Reduced
+from circuitflow.fitting.driver import Driver
+from circuitflow.fitting.parameters import Mask, Parameters, Vector
+from circuitflow.fitting.problem import Matrix
+from circuitflow.fitting.squares import Reduced
 
 STEPS = 20
 """The most steps of a polish."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.fit.data import Block, Data
-from circuitflow.fit.evaluation import Evaluation
-from circuitflow.fit.parameters import Parameters, Vector
+from circuitflow.fitting.data import Block, Data
+from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.graph.circuit import Circuit
 from circuitflow.transforms.derivatives import jacobian, jvp, reverse
 

@@ -9,9 +9,9 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.document.fit import Result
-from circuitflow.fit.data import Data
-from circuitflow.fit.parameters import Parameters
-from circuitflow.fit.squares import SumOfSquares
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.squares import SumOfSquares
 
 X = np.linspace(0, 5, 40)
 NOISE = np.random.default_rng(3).normal(0, 0.05, 40)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from support.nist import MODELS, digits, read
+from benchmarks.nist import MODELS, digits, read
 
 ROUNDED = "Lanczos1"
 """Its residuals are 1e-13 of its data: the decimals that float64 cannot hold are a thousandth of them. What is left of

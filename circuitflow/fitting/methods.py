@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from circuitflow.errors import InputError
-from circuitflow.fit.least_squares import LeastSquaresOptions, automatic, by_scipy
-from circuitflow.fit.outcome import Outcome
+from circuitflow.fitting.least_squares import LeastSquaresOptions, automatic, by_scipy
+from circuitflow.fitting.outcome import Outcome
 from circuitflow.text import listing, nearest, printable, short
 
 Kind = Literal["least squares"]

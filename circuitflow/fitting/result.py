@@ -14,13 +14,13 @@ import scipy
 
 from circuitflow.arguments import checked
 from circuitflow.errors import InputError
-from circuitflow.fit.data import Data
-from circuitflow.fit.evaluation import Evaluation
-from circuitflow.fit.parameters import Mask, Parameters, Vector
-from circuitflow.fit.problem import Matrix, find_type
-from circuitflow.fit.squares import SumOfSquares
-from circuitflow.fit.statistics import Goodness, correlation, intervals
-from circuitflow.fit.weights import Comparison
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.parameters import Mask, Parameters, Vector
+from circuitflow.fitting.problem import Matrix, find_type
+from circuitflow.fitting.squares import SumOfSquares
+from circuitflow.fitting.statistics import Goodness, correlation, intervals
+from circuitflow.fitting.weights import Comparison
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import number, printable
 

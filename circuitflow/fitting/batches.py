@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.errors import InputError
-from circuitflow.fit.data import Data
-from circuitflow.fit.modes import fresh_seed
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.modes import fresh_seed
 
 MEMORY = 2**28
 """Bytes of columns that are kept in memory."""

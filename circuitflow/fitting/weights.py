@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from circuitflow.document.model import GateNode, InputNode
 from circuitflow.errors import InputError
-from circuitflow.fit.parameters import Parameters
-from circuitflow.fit.problem import find_type
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.problem import find_type
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import short
 

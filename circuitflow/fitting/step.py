@@ -15,11 +15,11 @@ import numpy as np
 from circuitflow.engines.barriers import as_written
 from circuitflow.engines.xla import two_passes
 from circuitflow.errors import InputError
-from circuitflow.fit.data import Data
-from circuitflow.fit.modes import as_seed, evaluation, fresh_seed, seeds_of, statistics_of
-from circuitflow.fit.optimisers import Optimiser
-from circuitflow.fit.parameters import Parameters
-from circuitflow.fit.problem import find_type
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.modes import as_seed, evaluation, fresh_seed, seeds_of, statistics_of
+from circuitflow.fitting.optimisers import Optimiser
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.problem import find_type
 from circuitflow.gates import GateTable
 from circuitflow.gates.shapes import Size, show
 from circuitflow.graph.circuit import Circuit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.fit.optimisers import CHAINED, OPTIMISERS, SCHEDULES, make_optimiser, make_schedule
+from circuitflow.fitting.optimisers import CHAINED, OPTIMISERS, SCHEDULES, make_optimiser, make_schedule
 
 optax = pytest.importorskip("optax")
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.errors import GateError
-from circuitflow.fit.modes import as_seed, fresh_seed
-from circuitflow.fit.step import Objective
+from circuitflow.fitting.modes import as_seed, fresh_seed
+from circuitflow.fitting.step import Objective
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.passes import forward_pass, reverse_sweep
 from circuitflow.interpreter.result import Result

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import circuitflow as cf
-from support.suite import ROOT
+
+FOLDER = Path(__file__).parent.parent / "tests/fitting/nist"
 
 _GAUSS = "b1*exp(-b2*x) + b3*exp(-((x - b4)**2)/b5**2) + b6*exp(-((x - b7)**2)/b8**2)"
 _LANCZOS = "b1*exp(-b2*x) + b3*exp(-b4*x) + b5*exp(-b6*x)"
@@ -76,7 +78,7 @@ class Set:
 
 def read(name: str) -> Set:
     """Read a file of NIST."""
-    lines = (ROOT / f"tests/fit/nist/{name}.dat").read_text(encoding="ascii").splitlines()
+    lines = (FOLDER / f"{name}.dat").read_text(encoding="ascii").splitlines()
     rows = {match[1]: [float(x) for x in match[2].split()] for line in lines[40:58]
             if (match := re.match(r"\s*(b\d+)\s*=(.*)", line))}
     squares = next(float(line.partition(":")[2]) for line in lines if line.startswith("Residual Sum of Squares"))

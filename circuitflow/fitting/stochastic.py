@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from circuitflow.errors import GateError, InputError
-from circuitflow.fit.batches import Batch, Batches
-from circuitflow.fit.data import Data
-from circuitflow.fit.optimisers import Optimiser, load_optax, make_optimiser
-from circuitflow.fit.parameters import Parameters
-from circuitflow.fit.replay import words_of_failure
-from circuitflow.fit.step import Objective, Report, State, make_step, report_of
-from circuitflow.fit.training_state import TrainingState, flattened, restored
+from circuitflow.fitting.batches import Batch, Batches
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.optimisers import Optimiser, load_optax, make_optimiser
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.replay import words_of_failure
+from circuitflow.fitting.step import Objective, Report, State, make_step, report_of
+from circuitflow.fitting.training_state import TrainingState, flattened, restored
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing, nearest, short
 

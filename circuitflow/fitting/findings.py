@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from circuitflow.fit.parameters import Mask, Parameters, Vector
-from circuitflow.fit.squares import Reduced
+from circuitflow.fitting.parameters import Mask, Parameters, Vector
+from circuitflow.fitting.squares import Reduced
 from circuitflow.text import few
 
 APART = 1e6

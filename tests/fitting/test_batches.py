@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.fit import batches
-from circuitflow.fit.batches import Batches
-from circuitflow.fit.data import Data
+from circuitflow.fitting import batches
+from circuitflow.fitting.batches import Batches
+from circuitflow.fitting.data import Data
 
 CIRCUIT = cf.loads("""{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": "square",
                        "inputs": ["x"]}], "outputs": ["y"]}""")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.errors import InputError
-from circuitflow.fit.data import Block, Data
-from circuitflow.fit.parameters import Parameters, Vector
+from circuitflow.fitting.data import Block, Data
+from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import nearest, printable

@@ -12,12 +12,12 @@ from scipy.linalg.lapack import dgeqrf
 
 from circuitflow.engines.columns import in_blocks
 from circuitflow.errors import InputError
-from circuitflow.fit.data import Block, Data
-from circuitflow.fit.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
-from circuitflow.fit.evaluation import Evaluation
-from circuitflow.fit.parameters import Parameters, Vector
-from circuitflow.fit.problem import Matrix, Problem, find_type
-from circuitflow.fit.robust import ROBUST, Robust
+from circuitflow.fitting.data import Block, Data
+from circuitflow.fitting.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
+from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.parameters import Parameters, Vector
+from circuitflow.fitting.problem import Matrix, Problem, find_type
+from circuitflow.fitting.robust import ROBUST, Robust
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing, nearest, printable
 
