@@ -18,7 +18,6 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.rerun import as_before
 from circuitflow.text import listing, nearest, printable, short
 
-
 OF_A_LOSS = ("reduction", "constraints", "starts")
 """Keys of a fit that go with a loss."""
 

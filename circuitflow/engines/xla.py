@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,10 +15,12 @@ from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.program.trace import origin
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.errors import GateError, InputError, MissingExtraError
+from circuitflow.gates import GateTable
 from circuitflow.gates.special import Check, Namespace
 from circuitflow.interpreter.binding import Bound, library_of
 from circuitflow.interpreter.libraries import JaxNumpy, Library
 from circuitflow.interpreter.passes import forward_pass, reverse_sweep
+from circuitflow.interpreter.plan import Plan
 from circuitflow.interpreter.question import Answer, Question
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import printable
@@ -82,14 +84,8 @@ class Jitted(CompiledFunction):
         if columns not in self._compiled:
             self._compiled[columns] = self._compile(columns & self._read)
         with self._jax.enable_x64(True):
-            try:
-                values, gradients, checks = self._compiled[columns](
-                    self._held | {key: array for key, array in arguments.items() if key in self._read})
-            except GateError as error:
-                if isinstance(origin(error), self._jax.errors.JAXTypeError | self._jax.errors.JAXIndexError):
-                    raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which "
-                                     "the engine jax does not know when it compiles; choose another engine") from None
-                raise
+            values, gradients, checks = self._compiled[columns](
+                self._held | {key: array for key, array in arguments.items() if key in self._read})
             if checks and any(bool(check.any() if check.ndim else check) for check in checks):
                 self._refuse(arguments, columns, checks)
             if columns and not columns & self._read:  # every row is the same: no answer needs a column
@@ -124,15 +120,9 @@ class Jitted(CompiledFunction):
         plan, jax, gates = self.question.plan, self._jax, self.question.circuit.gates
 
         def passes(arrays: Mapping[Argument, Any]) -> tuple[list[Any], list[Any], list[Any]]:
-            checks: list[Check] = []
-            xp = Namespace(JaxNumpy(), checks)
             inputs, upstream = parted(arrays)
-            values = forward_pass(plan, Bound(xp, inputs, {}))
-            seeds = plan.seeds({text: upstream[text] if text in upstream else xp.ones_like(values[slot])
-                                for text, slot in plan.of.items() if plan.active[slot]})
-            gradients, _ = reverse_sweep(plan, Vocabulary(xp, gates), values, seeds)
-            return ([values[slot] for slot in plan.of.values()], [gradients[slot] for slot in plan.wrt.values()],
-                    [xp.any(check.outside) for check in checks])
+            return two_passes(plan, gates, inputs, lambda text, value: upstream[text] if text in upstream else
+                              jax.numpy.ones_like(value))
 
         def over_rows(arrays: Mapping[Argument, Any]) -> Any:
             return jax.vmap(passes, ({key: 0 if key in columns else None for key in arrays},))(arrays)
@@ -144,6 +134,37 @@ class Jitted(CompiledFunction):
         row = int(np.argmax(np.any(np.stack([np.asarray(check) for check in checks]), axis=0)))
         self.question.interpret(*self.question.bind(*parted(
             {key: np.asarray(x)[row] if key in columns else np.asarray(x) for key, x in arguments.items()})))
+
+
+def two_passes(plan: Plan, gates: GateTable, inputs: Mapping[str, Any],
+               upstream: Callable[[str, Any], Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Both passes on JAX arrays, to be traced: outputs, gradients, and whether each check of a gate refuses a value.
+
+    Args:
+        plan: the schedule.
+        gates: the table of the circuit's gates.
+        inputs: an array for every source of the plan.
+        upstream: the upstream gradient on an output, from its reference and its value; None for none.
+
+    Raises:
+        InputError: a gate depends on a value.
+        GateError: a gate could not be applied to values of the shapes that reached it.
+    """
+    import jax
+
+    checks: list[Check] = []
+    xp = Namespace(JaxNumpy(), checks)
+    try:
+        values = forward_pass(plan, Bound(xp, inputs, {}))
+        seeds = plan.seeds({text: upstream(text, values[slot]) for text, slot in plan.of.items() if plan.active[slot]})
+        gradients, _ = reverse_sweep(plan, Vocabulary(xp, gates), values, seeds)
+    except GateError as error:
+        if isinstance(origin(error), jax.errors.JAXTypeError | jax.errors.JAXIndexError):
+            raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which the "
+                             "engine jax does not know when it compiles; choose another engine") from None
+        raise
+    return ([values[slot] for slot in plan.of.values()], [gradients[slot] for slot in plan.wrt.values()],
+            [xp.any(check.outside) for check in checks])
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -86,6 +86,15 @@ class Circuit(TypedBody):
         return Circuit._of(Parsed(document, source), self.gates, Faults(), tensors=self._tensors)
 
     @checked
+    def with_gates(self, gates: GateTable) -> Circuit:
+        """The circuit of the same document with another table of gates.
+
+        Raises:
+            DocumentError: with every fault that was found.
+        """
+        return Circuit._of(Parsed(self.document, self.definition.source), gates, Faults(), tensors=self._tensors)
+
+    @checked
     def with_values(self, values: Mapping[str, Any]) -> Circuit:
         """The circuit with other values stored in its document, such as those that a fit found.
 

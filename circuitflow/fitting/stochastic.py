@@ -1,0 +1,327 @@
+"""Stochastic methods: minibatches, Optax's optimisers, and our rules under JAX.
+
+Parameters and the state of the optimiser stay on the device. A step is one compiled function. The host reads the report
+of a step a few steps later, so that it prepares batches while the device computes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from circuitflow.errors import GateError, InputError
+from circuitflow.fitting.batches import Batch, Batches
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.optimisers import Optimiser, load_optax, make_optimiser
+from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.replay import words_of_failure
+from circuitflow.fitting.step import Objective, Report, State, make_step, report_of
+from circuitflow.fitting.training_state import TrainingState, flattened, restored
+from circuitflow.graph.circuit import Circuit
+from circuitflow.text import listing, nearest, short
+
+LAG = 8
+"""How many steps the device may be ahead of the host."""
+
+ON_NAN = ("stop", "skip", "raise")
+"""What is done when a loss or a gradient is not finite, or a gate refuses a value."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told after each step, and once more after each epoch.
+
+    Attributes:
+        step: how many steps were taken, from 1.
+        epoch: the epoch in progress, from 0.
+        position: how many batches of the epoch were taken.
+        steps: how many batches the epoch has; None where it is not known.
+        rows: how many rows the last batch has.
+        loss, gradient_norm: of the last batch.
+        metrics: the other outputs of the last batch, averaged over its rows.
+        record: the record of the epoch that has just ended, as in `TrainingState.history`; None after a step.
+        state: gives the whole state of the run.
+    """
+
+    step: int
+    epoch: int
+    position: int
+    steps: int | None
+    rows: int
+    loss: float
+    gradient_norm: float
+    metrics: Mapping[str, float]
+    record: Mapping[str, float] | None
+    state: Callable[[], TrainingState]
+
+
+Callback = Callable[[Progress], object]
+"""Told of every step; the run ends after the step when it returns True."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a run found.
+
+    Attributes:
+        status: how it ended, in words.
+        values: parameters and running statistics by id: of the best epoch by validation, or the last without it.
+        state: the whole state, to go on from.
+        metrics: the names of the metrics.
+    """
+
+    status: str
+    values: Mapping[str, Any]
+    state: TrainingState
+    metrics: tuple[str, ...]
+
+
+def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, reduction: str = "mean",
+          method: str = "adam", options: Mapping[str, Any] | None = None, schedule: Mapping[str, Any] | None = None,
+          batch_size: int = 32, epochs: int = 10, seed: int = 0, validation: float | Data | None = None,
+          on_nan: str = "stop", callback: Callback | None = None, state: TrainingState | None = None) -> Trained:
+    """Minimise a loss over minibatches.
+
+    Args:
+        circuit: the circuit.
+        data: the rows.
+        parameters: the free parameters, their start and their bounds; updates are clipped to the bounds.
+        loss: a scalar for each row; in a circuit of a batch also one that is reduced over the batch already.
+        reduction: of a loss for each row: "mean" or "sum".
+        method: one of `optimisers.OPTIMISERS`.
+        options: those of `optimisers.make_optimiser`, and `patience`: the run ends when so many epochs brought no
+            better loss.
+        schedule: of the step size; see `optimisers.make_schedule`.
+        batch_size: the most rows of a batch. The last batch of an epoch has the rows that are left.
+        epochs: how many times the data is gone through, in all.
+        seed: of the order of rows, of held-out rows, and with the document's seeds of gates that draw.
+        validation: the fraction of the rows that is held out, or other rows.
+        on_nan: when a number is not finite, "stop" ends the run before that step, "skip" leaves the step out, "raise"
+            raises.
+        callback: see `Callback`.
+        state: where another run was; it goes on from there, to the same bits as if it had not stopped.
+
+    Raises:
+        InputError: an option does not fit.
+        GateError: a number is not finite and `on_nan` is "raise".
+        MissingExtraError: the extra `train` is not installed.
+    """
+    load_optax()
+    if on_nan not in ON_NAN:
+        raise InputError(f"on_nan is {short(on_nan)}{nearest(str(on_nan), ON_NAN)}; expected one of {listing(ON_NAN)}")
+    if reduction not in ("mean", "sum"):
+        raise InputError(f"reduction is {short(reduction)}; expected 'mean' or 'sum'")
+    options = dict(options or {})
+    patience = options.pop("patience", None)
+    for name, value, least in (("batch_size", batch_size, 1), ("epochs", epochs, 1), ("patience", patience, 1),
+                               ("seed", seed, 0)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**32):
+            raise InputError(f"{name} is {short(value)}; expected a whole number, {least} or more")
+    fraction = 0.0 if validation is None or isinstance(validation, Data) else validation
+    optimiser = make_optimiser(method, options, schedule, seed)
+    training = Training(Objective(circuit, loss, reduction, parameters, data, seed), optimiser,
+                        Batches(data, batch_size, seed, fraction), on_nan=on_nan, patience=patience, epochs=epochs,
+                        validation=Batches(validation, batch_size, seed) if isinstance(validation, Data) else None)
+    return training.run(state, callback)
+
+
+class Training:
+    """A run, compiled: from a state to a later one."""
+
+    def __init__(self, objective: Objective, optimiser: Optimiser, batches: Batches, *, epochs: int, on_nan: str,
+                 patience: int | None, validation: Batches | None = None) -> None:
+        import jax
+
+        self._jax, self._objective, self._optimiser, self._batches = jax, objective, optimiser, batches
+        self._epochs, self._on_nan, self._patience = epochs, on_nan, patience
+        self._validation = validation or (batches if batches.holds_out else None)
+        step, evaluate = make_step(objective, optimiser, skips=on_nan == "skip"), objective.evaluate()
+
+        def step_from(state: State, held: Any, table: Any, rows: Any) -> Any:
+            return step(state, held, _rows_of(table, rows))
+
+        def evaluate_from(parameters: Any, running: Any, held: Any, table: Any, rows: Any) -> Any:
+            return evaluate(parameters, running, held, _rows_of(table, rows))
+
+        with jax.enable_x64(True):
+            self._held = jax.device_put(dict(objective.fixed))
+            self._tables = {id(source): None if source.table is None else jax.device_put(source.table)
+                            for source in (batches, self._validation) if source is not None}
+            self._step, self._step_from = (jax.jit(f, donate_argnums=0) for f in (step, step_from))
+            self._evaluate, self._evaluate_from = jax.jit(evaluate), jax.jit(evaluate_from)
+
+    def begin(self) -> TrainingState:
+        """The state before the first step."""
+        with self._jax.enable_x64(True):
+            start = self._objective.start()
+            parameters = {name: self._jax.numpy.array(x) for name, x in start["parameters"].items()}
+            arrays = {**flattened(parameters, "parameters"), **flattened(start["running"], "running"),
+                      **flattened(self._optimiser.transformation.init(parameters), "optimiser")}
+            if self._optimiser.average is not None:
+                arrays |= flattened(parameters, "average")
+        return TrainingState(arrays)
+
+    def run(self, state: TrainingState | None = None, callback: Callback | None = None) -> Trained:
+        """Go on from a state to the end.
+
+        Raises:
+            GateError: a number is not finite and that is to be raised.
+            InputError: the state belongs to another run, or the data cannot be read.
+        """
+        with self._jax.enable_x64(True):
+            run = _Run(self, state or self.begin(), callback)
+            status = self._ended(run.progress)
+            while status is None:
+                status = run.epoch() or self._ended(run.progress)
+            final = run.state()
+        return Trained(status, final.values(best=self._validation is not None), final, tuple(self._objective.metrics))
+
+    def _ended(self, progress: TrainingState) -> str | None:
+        """Why a run is over between two epochs, in words; None if it goes on."""
+        epoch = progress.epoch
+        if self._patience is not None and progress.best and not progress.position and (
+                epoch - progress.best["epoch"] >= self._patience):
+            which = "validation loss" if self._validation else "loss"
+            return (f"stopped after {epoch} epochs: no better {which} for {self._patience}; the best was "
+                    f"{progress.best['loss']:.6g}, after epoch {int(progress.best['epoch'])}")
+        return f"trained for {epoch} epochs, {progress.step} steps" if epoch >= self._epochs else None
+
+    def to_device(self, state: TrainingState) -> State:
+        """The state of a step."""
+        jnp = self._jax.numpy
+        start = self._objective.start()
+        inner = self._jax.eval_shape(self._optimiser.transformation.init, start["parameters"])
+        average = start["parameters"] if self._optimiser.average is not None else {}
+        return {"parameters": restored(start["parameters"], "parameters", state.arrays),
+                "running": restored(start["running"], "running", state.arrays),
+                "average": restored(average, "average", state.arrays),
+                "optimiser": restored(inner, "optimiser", state.arrays),
+                "step": jnp.array(state.step, jnp.int64), "failed": jnp.array(-1, jnp.int64)}
+
+    def step(self, state: State, batch: Batch) -> tuple[State, Any]:
+        """One step; the state that goes in is gone."""
+        if batch.columns is not None:
+            stepped: tuple[State, Any] = self._step(state, self._held, dict(batch.columns))
+        else:
+            stepped = self._step_from(state, self._held, self._tables[id(self._batches)], batch.rows)
+        return stepped
+
+    def validate(self, state: State) -> dict[str, float]:
+        """The loss and the metrics over the rows that are held out; empty without validation."""
+        source = self._validation
+        if source is None:
+            return {}
+        arguments, table = (state["average"] or state["parameters"], state["running"], self._held), id(source)
+        parts, rows = [], []
+        for batch in source.held_out():
+            rows.append(len(batch.rows))
+            parts.append(self._evaluate(*arguments, dict(batch.columns)) if batch.columns is not None else
+                         self._evaluate_from(*arguments, self._tables[table], batch.rows))
+        if not rows:
+            raise InputError("validation: there are no rows; expected one or more")
+        weights = np.array(rows, np.float64)
+        numbers = np.stack([np.asarray(part) for part in parts])
+        means = weights @ numbers / weights.sum()
+        if self._objective.reduction == "sum":
+            means[0] = numbers[:, 0].sum()
+        names = ["loss", *self._objective.metrics]
+        return {f"validation_{name}": float(x) for name, x in zip(names, means, strict=True)}
+
+    def failure(self, state: State, batch: Batch, progress: TrainingState) -> str:
+        """What was not finite in a step that was refused, in words."""
+        arrays = {**self._objective.fixed, **flattened(state["parameters"], ""), **flattened(state["running"], "")}
+        return (f"step {progress.step + 1} (epoch {progress.epoch + 1}): "
+                + words_of_failure(self._objective, arrays, batch.rows, self._batches.columns(batch), progress.step))
+
+
+class _Run:
+    """A run in progress: the state on the device, and what the host knows of it."""
+
+    def __init__(self, training: Training, state: TrainingState, callback: Callback | None) -> None:
+        self._training, self._callback = training, callback
+        self.progress = TrainingState({}, **state.numbers)
+        self._best = {key: array for key, array in state.arrays.items() if key.startswith("best/")}
+        self._device = training.to_device(state)
+        self._waiting: deque[tuple[Batch, Any]] = deque()
+
+    def state(self) -> TrainingState:
+        """The whole state, copied from the device."""
+        device = self._device
+        arrays = {name: array for part in ("parameters", "running", "average", "optimiser")
+                  for name, array in flattened(device[part], part).items()}
+        return TrainingState({**arrays, **self._best}, **self.progress.numbers)
+
+    def epoch(self) -> str | None:
+        """Take the steps of an epoch that are left; how the run ended, if it did."""
+        training, progress = self._training, self.progress
+        for batch in training._batches.epoch(progress.epoch, progress.position):
+            self._device, numbers = training.step(self._device, batch)
+            self._waiting.append((batch, numbers))
+            while len(self._waiting) > (0 if self._callback else LAG):
+                if (status := self._note()) is not None:
+                    return status
+        while self._waiting:
+            if (status := self._note()) is not None:
+                return status
+        return self._close()
+
+    def _note(self) -> str | None:
+        """Take account of the earliest step that is not yet; how the run ends, if it does."""
+        batch, numbers = self._waiting.popleft()
+        report, progress, training = report_of(numbers), self.progress, self._training
+        if report.failed:
+            self._waiting.clear()
+            words = training.failure(self._device, batch, progress)
+            if training._on_nan == "raise":
+                raise GateError(words)
+            return f"stopped before {words}"
+        rows = len(batch.rows)
+        progress.step, progress.position = progress.step + 1, progress.position + 1
+        progress.skipped += not report.applied
+        if report.applied:
+            weight = rows if training._objective.reduction == "mean" else 1
+            for name, value in (("rows", rows), ("loss", weight * report.loss),
+                                *((name, rows * x) for name, x in self._metrics(report).items())):
+                progress.sums[name] = progress.sums.get(name, 0.0) + value
+            progress.sums["gradient_norm"] = report.gradient_norm
+        return self._tell(report, rows, None)
+
+    def _close(self) -> str | None:
+        """End an epoch: validate, write its record, keep the best."""
+        progress, training = self.progress, self._training
+        sums, rows = progress.sums, progress.sums.get("rows", 0)
+        record = {"epoch": progress.epoch + 1, "step": progress.step, "rows": rows,
+                  "loss": sums.get("loss", np.nan) / (rows if training._objective.reduction == "mean" else 1),
+                  "gradient_norm": sums.get("gradient_norm", np.nan),
+                  **{name: sums.get(name, np.nan) / rows for name in training._objective.metrics}}
+        record |= training.validate(self._device)
+        monitored = record.get("validation_loss", record["loss"])
+        if monitored < progress.best.get("loss", np.inf):
+            progress.best = {"epoch": progress.epoch + 1, "loss": monitored}
+            device = self._device
+            self._best = {**flattened(device["average"] or device["parameters"], "best/parameters"),
+                          **flattened(device["running"], "best/running")}
+        progress.history.append(record)
+        progress.epoch, progress.position, progress.sums = progress.epoch + 1, 0, {}
+        return self._tell(None, 0, record)
+
+    def _metrics(self, report: Report) -> dict[str, float]:
+        return dict(zip(self._training._objective.metrics, report.metrics, strict=True))
+
+    def _tell(self, report: Report | None, rows: int, record: Mapping[str, float] | None) -> str | None:
+        if self._callback is None:
+            return None
+        progress = self.progress
+        told = Progress(progress.step, progress.epoch, progress.position, self._training._batches.steps, rows,
+                        report.loss if report else record["loss"],  # type: ignore[index]
+                        report.gradient_norm if report else record["gradient_norm"],  # type: ignore[index]
+                        self._metrics(report) if report else {}, record, self.state)
+        return f"stopped by the callback after step {progress.step}" if self._callback(told) is True else None
+
+
+def _rows_of(table: Any, rows: Any) -> Any:
+    return {name: column.at[rows].get(mode="promise_in_bounds") for name, column in table.items()}
