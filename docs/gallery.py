@@ -20,6 +20,9 @@ CLASSICS = DOCS.parent / "circuits" / "classics"
 NOTES = ["product", "patterns", "fork", "square", "sigmoid_neuron", "sigmoid_neuron_fused", "staged", "matrix_product"]
 """The circuits of the Stanford notes, which lie in `circuits/`."""
 
+PARTS = {"kepler": "newton", "kalman": "step", "lenses": "lens", "lstm": "cell", "pendulum": "step", "pid": "step"}
+"""The subcircuits that have a picture of their own, by circuit."""
+
 BEGINNING = """\
 # Gallery
 
@@ -213,6 +216,9 @@ def section(name: str) -> Iterator[str]:
                 *lines(f"[{name}.json](../circuits/classics/{name}.json): {document['description']}"), "",
                 *lines(f"{source['author']}, {title}, {source['year']}."), "",
                 f"![{about['title']}](gallery/{name}.svg)", ""]
+    if part := PARTS.get(name):
+        yield from [*lines(f"Inside, `{part}`: {document['circuits'][part]['description']}"), "",
+                    f"![{part}](gallery/{name}_{part}.svg)", ""]
     if "printed" in about:
         yield from [*figures(result, about["printed"]), ""]
     yield from [*lines(f"**{about['question']}** {ANSWERS[name](result)}"), ""]
@@ -232,8 +238,16 @@ def page() -> str:
 
 
 def picture(name: str) -> bytes:
-    """The picture of one circuit, its calls closed, as SVG."""
+    """The picture of a classic circuit, its calls closed, as SVG."""
     return cf.draw(run(name), depth=0)
+
+
+def picture_of_part(name: str) -> bytes:
+    """The picture of a subcircuit, without values."""
+    circuits = json.loads((CLASSICS / f"{name}.json").read_text(encoding="utf-8"))["circuits"]
+    body = circuits.pop(PARTS[name])
+    text = json.dumps({"circuitflow": "1.0", **body, **({"circuits": circuits} if circuits else {})})
+    return cf.draw(cf.loads(text), depth=0)
 
 
 if __name__ == "__main__":
@@ -241,3 +255,5 @@ if __name__ == "__main__":
     (DOCS / "gallery").mkdir(exist_ok=True)
     for circuit in ANSWERS:
         (DOCS / "gallery" / f"{circuit}.svg").write_bytes(picture(circuit))
+    for circuit, inside in PARTS.items():
+        (DOCS / "gallery" / f"{circuit}_{inside}.svg").write_bytes(picture_of_part(circuit))

@@ -214,4 +214,7 @@ def test_a_picture_is_what_the_script_draws(file):
         return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip())
                 for e in ET.fromstring(svg).iter()]
 
-    assert parts((ROOT / f"docs/gallery/{file.stem}.svg").read_bytes()) == parts(GALLERY["picture"](file.stem))
+    name, folder = file.stem, ROOT / "docs/gallery"
+    assert parts((folder / f"{name}.svg").read_bytes()) == parts(GALLERY["picture"](name))
+    if inside := GALLERY["PARTS"].get(name):
+        assert parts((folder / f"{name}_{inside}.svg").read_bytes()) == parts(GALLERY["picture_of_part"](name))
