@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import runpy
 from decimal import Decimal
 from xml.etree import ElementTree as ET
 
+import jsonschema
 import numpy as np
 import pytest
 from mpmath import mp
@@ -45,6 +47,12 @@ def test_a_classic_is_in_canonical_layout_checks_and_says_where_it_comes_from(fi
     report = cf.check(circuit)
     assert report.ok
     assert not report.unused
+
+
+def test_the_schema_takes_every_classic():
+    schema = jsonschema.Draft202012Validator(json.loads((ROOT / "schemas/circuit.schema.json").read_text()))
+    for file in FILES:
+        schema.validate(json.loads(file.read_text(encoding="utf-8")))
 
 
 @every_file
