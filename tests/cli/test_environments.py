@@ -117,6 +117,7 @@ COMMAND_LINES = {
     "grad -o -": ["grad", STAGED, "-o", "-"], "grad -o /dev/stdout": ["grad", STAGED, "-o", "/dev/stdout"],
     "new": ["new", "f = x"], "new -": ["new", "-"], "new --set": ["new", "f = x", "--set", "x=1"],
     "export": ["export", STAGED], "diff": ["diff", STAGED, STAGED, "--json"], "fmt": ["fmt", STAGED],
+    "examples": ["examples"], "examples olah": ["examples", "olah"],
     "gates": ["gates"], "schema": ["schema"], "--help": ["--help"], "--version": ["--version"],
     "run --set": ["run", STAGED, "--set", "x=1"],
 }
