@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
+from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,6 +47,16 @@ def circuit():
     (3.0, "data is 3.0; expected a mapping from column to array"),
     ([3.0], "3.0 is one of the batches; expected a mapping"),
     (lambda: [GOOD, {"t": T}], "the block after row 4 has no column 'y'; expected the columns of the first"),
+    (lambda: GOOD, "the function gives an object with 't', 'y'; expected an iterator over mappings"),
+    (lambda: None, "the function gives null; expected an iterator over mappings"),
+    (lambda: [{"t": [], "y": []}], "there are no rows; expected one or more, in every pass"),
+    (partial(lambda rows: rows, iter([GOOD, GOOD])), "one pass had 4 rows and another"),
+    ([{"t": t, "y": y} for t, y in zip(T, Y, strict=True)], "several blocks, each with one value of 't', 'y'"),
+    ([GOOD, {"t": T, "y": 3.0}], "column 'y' has shape (); expected (rows,) for input 'y'"),
+    ({"t": T, "y": np.ma.array(Y, mask=[0, 0, 1, 0])}, "column 'y' is missing: NaN or null in row 3"),
+    ({"t": T, "y": [Decimal(1), Decimal(2), datetime.time(), 1]}, "column 'y' has a value of type time in row 3"),
+    ({"t": T, "y": {1, 2}}, "column 'y' has a value of type set in row 1; expected numbers"),
+    ({"t": T, "y": [1, 2, 3, 10**400]}, "column 'y' has items of different shapes, or of no number"),
     (lambda: [GOOD, {"t": T, "y": [Y] * 4}], "column 'y' has shape (4, 4); expected (rows,) for input 'y'"),
     (lambda: [GOOD, {"t": T, "y": [1.0, 2.0, float("nan"), 1.0]}], "column 'y' is missing: NaN or null in row 7"),
     ({"t": [-5000.0, *T[1:]], "y": Y}, "residuals: 'r' is -inf in row 1 at the start, a = 1, b = 2, c = 0.5; give"),
