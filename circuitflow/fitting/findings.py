@@ -14,6 +14,9 @@ from circuitflow.text import few
 APART = 1e6
 """The ratio of the largest slope to the smallest above which parameters count as badly scaled."""
 
+TINY = 1e-150
+"""Residuals below this size have squares with fewer digits than others, or none."""
+
 DEVIATIONS = 3.3
 """Standard deviations from 2 of the Durbin–Watson statistic that count: one in a thousand by chance."""
 
@@ -54,6 +57,13 @@ def of_scales(parameters: Parameters, reduced: Reduced) -> Iterator[str]:
             yield (f"the residuals change {slopes[large] / slopes[small]:.0e} times as much with parameter "
                    f"'{parameters.names[large]}' as with '{parameters.names[small]}'; measure them, or the data, in "
                    "other units")
+
+
+def of_underflow(reduced: Reduced) -> Iterator[str]:
+    """Residuals whose squares are 0 to float64, or nearly, though they are not."""
+    if 0 < max(float(np.max(np.abs(reduced.right), initial=0.0)), abs(reduced.rest)) < TINY:
+        yield ("the residuals are so small that their squares are not numbers of float64 any more: standard errors and "
+               "what else is computed of squares are wrong; measure the data in other units")
 
 
 def of_independence(statistic: float | None, count: int) -> Iterator[str]:

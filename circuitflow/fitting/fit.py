@@ -19,8 +19,8 @@ from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.rerun import as_before
 from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.squares import SumOfSquares
-from circuitflow.fitting.statistics import Moments, durbin_watson, goodness, moments, uncertainty
-from circuitflow.fitting.weights import Comparison, Weighted, comparison, weighted
+from circuitflow.fitting.statistics import Moments, durbin_watson, goodness, moments, uncertainty, variance
+from circuitflow.fitting.weights import Comparison, Weighted, check_sigma, comparison, weighted
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing
 
@@ -56,7 +56,8 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         likelihood: whether the loss is a negative log-likelihood; then the inverse of its Hessian is the covariance.
         constraints: reference → "nonnegative" or "zero" in every row; for a loss.
         sigma: standard deviations of the residuals, a reference or `{"column": name}`.
-        absolute_sigma: whether sigma counts as it is, or only its ratios.
+        absolute_sigma: whether sigma counts as it is, or only its ratios. With a robust loss the covariance then is
+            that of a negative log-likelihood, else Huber's.
         columns: input → column, where the names differ.
         method: a name, or `{"name": …}` with options. By default `auto` chooses, restarts and polishes; for a loss
             `smooth` does.
@@ -118,6 +119,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
     problem = SumOfSquares(prepared.circuit, parameters, bound, prepared.residuals, robust=options.loss,  # type: ignore[attr-defined]
                            scale=options.f_scale, engine=engine)  # type: ignore[attr-defined]
     compares = comparison(circuit, residuals, parameters)
+    check_sigma(problem, prepared, sigma)
     observed = _observed(problem, compares, prepared)
     problem.check_start()
     with np.errstate(all="ignore"):
@@ -131,19 +133,21 @@ def _result(circuit: Circuit, problem: SumOfSquares, outcome: Any, name: str, co
     parameters = problem.parameters
     x, free = parameters.held(outcome.x, problem.reduce(outcome.x).gradient)
     reduced = problem.reduce(x)
-    squares = float(reduced.right @ reduced.right + reduced.rest**2)
-    good = goodness(squares, reduced.total, int(np.sum(free)), observed)
-    errors = uncertainty(reduced, free, 1.0 if absolute else good.residual_standard_deviation**2)
+    plain = problem.plain.reduce(x)
+    good = goodness(plain.squares, plain.total, int(np.sum(free)), observed)
+    errors = uncertainty(reduced, free, 1.0) if absolute else uncertainty(
+        plain, free, variance(problem, x, plain.squares, plain.total, int(np.sum(free))))
     warnings = (*findings.of_end(converged=outcome.converged, status=outcome.status),
                 *findings.of_bounds(parameters, x, free),
                 *findings.of_rank(parameters, errors.undetermined),
                 *findings.of_freedom(good.degrees_of_freedom),
                 *findings.of_independence(durbin_watson(problem, x), reduced.total),
-                *findings.of_scales(parameters, reduced))
+                *findings.of_scales(parameters, reduced),
+                *findings.of_underflow(plain))
     return FitResult(circuit, parameters, problem.data, x, ~free, name,
                      outcome.status, outcome.converged, outcome.steps, reduced.objective, problem.evaluations,
                      problem.data.rows, warnings, errors.covariance, errors.standard_errors, good, compares,
-                     problem.engine)
+                     problem.engine, absolute)
 
 
 def _check_keys(stated: Fit) -> None:
@@ -169,7 +173,8 @@ def _observed(problem: SumOfSquares, compares: Comparison | None, prepared: Weig
     """
     if compares is None:
         return None
-    found = moments(problem, compares.observed, prepared.sigma)
+    with np.errstate(all="ignore"):
+        found = moments(problem, compares.observed, prepared.sigma)
     if found.constant and found.count > 1:
         raise InputError(f"data: what was observed, '{compares.observed}', is constant: {found.mean:g} in all "
                          f"{found.count} rows; there is nothing to fit; check its column")

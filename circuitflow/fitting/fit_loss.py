@@ -69,6 +69,9 @@ class LossFit:
         bound = Data.of(circuit, data, self.columns, needed=needed)
         constraints = Constraints.of(circuit, parameters, bound, self.constraints, self.engine)
         check_traits(self.name, parameters, constraints)
+        if constraints is not None and self.likelihood:
+            raise InputError("likelihood: standard errors from a Hessian need a minimum without constraints; leave the "
+                             "constraints out, or likelihood")
         if self.starts > 1 and self.name in GLOBAL:
             raise InputError(f"the method {self.name} draws points of its own; leave starts out, or take a "
                              "local method")

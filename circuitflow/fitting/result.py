@@ -54,6 +54,7 @@ class FitResult:
         goodness: how well the fit describes the data; None for a loss.
         compares: what residuals compare; None where that is not known.
         engine: the name of the engine.
+        absolute: whether standard deviations of the residuals counted as they are, not only their ratios.
     """
 
     model: Circuit
@@ -74,6 +75,7 @@ class FitResult:
     goodness: Goodness | None = None
     compares: Comparison | None = None
     engine: str = "auto"
+    absolute: bool = False
 
     @cached_property
     def circuit(self) -> Circuit:
@@ -106,7 +108,9 @@ class FitResult:
 
     @checked
     def intervals(self, level: float = 0.95) -> Any:
-        """Confidence intervals of the elements by Student's t, of a likelihood by the normal distribution: (size, 2).
+        """Confidence intervals of the elements by Student's t, of shape (size, 2).
+
+        They are by the normal distribution for a likelihood, and where standard deviations of residuals are absolute.
 
         Raises:
             InputError: the fit has none, or the level is not between 0 and 1.
@@ -114,7 +118,8 @@ class FitResult:
         if not 0 < level < 1:
             raise InputError(f"level is {level}; expected a number between 0 and 1, such as 0.95")
         errors = self._errors()
-        return intervals(self.x, errors, math.inf if self.goodness is None else self.goodness.degrees_of_freedom, level)
+        freedom = math.inf if self.goodness is None or self.absolute else self.goodness.degrees_of_freedom
+        return intervals(self.x, errors, freedom, level)
 
     def predict(self, data: Any = None, *, of: str | None = None, columns: Mapping[str, str] | None = None) -> Any:
         """What the fitted circuit computes for rows.

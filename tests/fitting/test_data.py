@@ -69,8 +69,9 @@ def test_a_missing_value_is_missing_in_every_dtype(line):
 
 def test_a_structured_array_and_an_archive_have_columns(line, tmp_path):
     np.savez(tmp_path / "rows.npz", x=X, y=Y)
-    for table in (np.rec.fromarrays([X, Y], names="x,y"), np.load(tmp_path / "rows.npz")):
-        np.testing.assert_allclose(cf.fit(line, table).x, RIGHT, rtol=1e-12)
+    with np.load(tmp_path / "rows.npz") as archive:
+        for table in (np.rec.fromarrays([X, Y], names="x,y"), archive):
+            np.testing.assert_allclose(cf.fit(line, table).x, RIGHT, rtol=1e-12)
 
 
 def test_columns_of_one_name_are_refused(line):

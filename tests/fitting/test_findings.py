@@ -79,6 +79,20 @@ def test_an_exact_fit():
     assert found.converged
 
 
+@pytest.mark.parametrize("factor", [1e-170, 1e-300])
+def test_squares_that_are_0_though_the_residuals_are_not(factor):
+    found = fit("r = y - m*x", {"m": 0.0}, {"x": X, "y": factor * (X + NOISE)})
+    assert found.values["m"] == pytest.approx(factor * X @ (X + NOISE) / (X @ X), rel=1e-13, abs=0)
+    assert "the residuals are so small that their squares are not numbers of float64 any more" in warnings(found)
+
+
+def test_a_column_whose_square_is_0_is_determined():
+    found = fit("r = y - m*x", {"m": 0.0}, {"x": 1e-200 * X, "y": X + NOISE})
+    right = fit("r = y - m*x", {"m": 0.0}, {"x": X, "y": X + NOISE})
+    assert found.x[0] == pytest.approx(1e200 * right.x[0])
+    assert not found.warnings
+
+
 @pytest.mark.parametrize("method", ["auto", "trf"])
 def test_a_limit_of_evaluations(method):
     found = fit("r = y - a*exp(-b*x)", {"a": 1.0, "b": 3.0}, {"x": X, "y": 2 * np.exp(-0.3 * X) + NOISE}, method=method,
