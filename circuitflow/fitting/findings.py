@@ -9,7 +9,7 @@ import numpy as np
 
 from circuitflow.fitting.parameters import Mask, Parameters, Vector
 from circuitflow.fitting.squares import Reduced
-from circuitflow.text import few
+from circuitflow.text import few, listing
 
 APART = 1e6
 """The ratio of the largest slope to the smallest above which parameters count as badly scaled."""
@@ -30,6 +30,14 @@ def of_bounds(parameters: Parameters, x: Vector, free: Mask) -> Iterator[str]:
         side, bound = ("lower", parameters.lower[i]) if x[i] <= parameters.lower[i] else ("upper", parameters.upper[i])
         yield (f"parameter '{parameters.names[i]}' ends at its {side} bound {bound:g}: the data would move it further; "
                "it has no standard error, and those of the others hold it there")
+
+
+def of_calls(parameters: Parameters) -> Iterator[str]:
+    """Parameters inside calls, which look as if they were fitted."""
+    if parameters.inside:
+        what = "its value" if len(parameters.inside) == 1 else "their values"
+        yield (f"inside calls {listing(parameters.inside)} kept {what}: to fit one, make it an input of the "
+               "subcircuit; to keep it, freeze it there")
 
 
 def of_rank(parameters: Parameters, undetermined: Sequence[Vector]) -> Iterator[str]:

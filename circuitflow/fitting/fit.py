@@ -138,6 +138,7 @@ def _result(circuit: Circuit, problem: SumOfSquares, outcome: Any, name: str, co
     errors = uncertainty(reduced, free, 1.0) if absolute else uncertainty(
         plain, free, variance(problem, x, plain.squares, plain.total, int(np.sum(free))))
     warnings = (*findings.of_end(converged=outcome.converged, status=outcome.status),
+                *findings.of_calls(parameters),
                 *findings.of_bounds(parameters, x, free),
                 *findings.of_rank(parameters, errors.undetermined),
                 *findings.of_freedom(good.degrees_of_freedom),

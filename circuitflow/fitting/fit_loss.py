@@ -13,6 +13,7 @@ from circuitflow.errors import InputError
 from circuitflow.fitting import loss_findings as findings
 from circuitflow.fitting.constraints import Constraints
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.findings import of_calls
 from circuitflow.fitting.loss import Loss, Reduction
 from circuitflow.fitting.methods import Method
 from circuitflow.fitting.minimize import GLOBAL, check_traits
@@ -92,7 +93,7 @@ class LossFit:
             x, free = parameters.held(outcome.x, problem.gradient(outcome.x))
         else:
             x, free = outcome.x, (outcome.x > parameters.lower) & (outcome.x < parameters.upper)
-        warnings = [*findings.of_end(converged=outcome.converged, status=outcome.status),
+        warnings = [*findings.of_end(converged=outcome.converged, status=outcome.status), *of_calls(parameters),
                     *findings.of_bounds(parameters, x, free)]
         covariance = errors = None
         hessian = None

@@ -55,6 +55,7 @@ def circuit():
     ([GOOD, {"t": T, "y": 3.0}], "column 'y' has shape (); expected (rows,) for input 'y'"),
     ({"t": T, "y": np.ma.array(Y, mask=[0, 0, 1, 0])}, "column 'y' is missing: NaN or null in row 3"),
     ({"t": T, "y": [Decimal(1), Decimal(2), datetime.time(), 1]}, "column 'y' has a value of type time in row 3"),
+    ({"t": T, "y": [[1.0]]}, "column 'y' has shape (1, 1); input 'y' has shape (), so expected (rows,), or that"),
     ({"t": T, "y": {1, 2}}, "column 'y' has a value of type set in row 1; expected numbers"),
     ({"t": T, "y": [1, 2, 3, 10**400]}, "column 'y' has items of different shapes, or of no number"),
     (lambda: [GOOD, {"t": T, "y": [Y] * 4}], "column 'y' has shape (4, 4); expected (rows,) for input 'y'"),

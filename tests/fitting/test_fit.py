@@ -204,6 +204,17 @@ def test_rows_batches_and_blocks_give_the_same_on_every_engine(table, engine):
         assert found.data.digest == right.data.digest
 
 
+def test_elements_of_a_parameter_have_bounds_of_their_own():
+    x = np.random.default_rng(1).normal(size=(12, 3))
+    circuit = cf.new("r = y - matmul(x, w)", {"w": [0.0, 0.0, 0.0]}, parameters=["w"], shapes={"x": [3]})
+    y = x @ [1.0, -2.0, 0.5]
+    rest = np.linalg.lstsq(x[:, [0, 2]], y + x[:, 1])[0]
+    for lower in ([None, -1, None], [-np.inf, -1.0, -np.inf]):
+        found = cf.fit(circuit, {"x": x, "y": y}, bounds={"w": (lower, None)})
+        np.testing.assert_allclose(found.x, [rest[0], -1.0, rest[1]], rtol=1e-9)
+        assert found.held.tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize("engine", ["auto", "jax"])
 def test_tensors_of_a_row_and_tensor_parameters(engine):
     """Residuals of three elements a row, of a matrix and a vector; and a scalar residual of a vector."""
