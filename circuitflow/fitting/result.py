@@ -236,14 +236,15 @@ class FitResult:
         errors = self.standard_errors
         if errors is None and parameters.size > ELEMENTS:
             return self._table_of_parameters()
-        header = ["parameter", "value", "standard error", "95 % interval", "start", "bound"]
+        header = ["parameter", "value", *(("standard error", "95 % interval") if errors is not None else ()), "start",
+                  "bound"]
         ends = self.intervals() if errors is not None else None
         body = []
         for i, name in enumerate(parameters.names):
             bound = "" if not self.held[i] else "lower" if self.x[i] <= parameters.lower[i] else "upper"
-            body.append([printable(name, 60), f"{self.x[i]:.8g}", "" if errors is None else f"{errors[i]:.4g}",
-                         "" if ends is None else f"{ends[i, 0]:.6g} to {ends[i, 1]:.6g}", f"{parameters.start[i]:.6g}",
-                         bound])
+            sure = [] if errors is None or ends is None else [
+                f"{errors[i]:.4g}", f"{ends[i, 0]:.6g} to {ends[i, 1]:.6g}"]
+            body.append([printable(name, 60), f"{self.x[i]:.8g}", *sure, f"{parameters.start[i]:.6g}", bound])
         return header, body
 
     def _table_of_parameters(self) -> tuple[list[str], list[list[str]]]:

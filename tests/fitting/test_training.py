@@ -101,6 +101,21 @@ def test_other_rows_for_validation_and_rows_one_by_one():
     assert row.metrics.keys() == {"loss", "size", "validation_loss", "validation_size"}
 
 
+def test_lists_in_a_file_are_tensors_of_rows_and_are_streamed(tmp_path, monkeypatch):
+    pa = pytest.importorskip("pyarrow")
+    pq, path, data = pytest.importorskip("pyarrow.parquet"), tmp_path / "rows.parquet", table()
+    pq.write_table(pa.table({"x": pa.FixedSizeListArray.from_arrays(data["x"].ravel(), 3), "y": data["y"]}), path)
+    monkeypatch.setattr("circuitflow.tables.opening.NUMBERS", 60)  # twenty rows at a time
+    monkeypatch.setattr("circuitflow.fitting.batches.MEMORY", 0)
+    options = {"loss": "l", "method": "adam", "epochs": 2, "batch_size": 70}
+    streamed = cf.fit(circuit_of(), path, **options)
+    monkeypatch.undo()
+    whole = cf.fit(circuit_of(), data, **options)
+    assert streamed.values["W"] == pytest.approx(whole.values["W"], rel=1e-12)
+    assert streamed.to_dict()["digests"] == whole.to_dict()["digests"]
+    assert streamed.metrics == pytest.approx(whole.metrics, rel=1e-12)
+
+
 NORMALISED = [*NODES[:5], *({"id": name, "gate": "constant", "value": [value] * 20}
                             for name, value in (("scale", 1), ("bias", 0), ("mean", 0), ("variance", 1))),
               {"id": "n", "gate": "batch_normalization", "inputs": ["p", "scale", "bias", "mean", "variance"],
