@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.document.fit import DataFile
 from circuitflow.errors import InputError
 from circuitflow.fitting.files import TableFile
 from circuitflow.fitting.tabular import column, column_names, hint, is_table
@@ -70,8 +71,8 @@ class Data:
         Args:
             circuit: the circuit.
             data: a mapping from column to array; a table of pyarrow, pandas or polars; a list of them; a function that
-                returns an iterator over them, called anew for every pass; or the path of a file, read block by block.
-                None where the document names a file, or has all values.
+                returns an iterator over them, called anew for every pass; or the path of a file, or an entry of the
+                document that names one, read block by block. None where the document names a file, or has all values.
             columns: input id → column; an input without an entry takes the column of its own name.
             needed: the inputs to bind; all by default.
 
@@ -244,6 +245,8 @@ class Data:
 
 def _file(circuit: Circuit, data: Any) -> TableFile | None:
     """The file of the data, if they are in one: the path given, or without data what the document names."""
+    if isinstance(data, DataFile):
+        return TableFile.of(circuit, data)
     if isinstance(data, str | os.PathLike):
         return TableFile.at(data, circuit.limits)
     fit = circuit.document.fit

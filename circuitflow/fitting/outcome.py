@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from circuitflow.fitting.parameters import Vector
 
@@ -27,7 +27,8 @@ class Step(NamedTuple):
     x: Vector
 
 
-Callback = Callable[[Step], object]
+Callback = Callable[[Any], object]
+"""Told of every `Step`, or in training of every `Progress`."""
 
 
 @dataclass(frozen=True)

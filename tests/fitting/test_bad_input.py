@@ -208,25 +208,34 @@ def test_a_file_that_changes_between_passes_is_refused(circuit, tmp_path):
     ("schedule", {"name": "cosine"}), ("validation", {"fraction": 0.5})])
 def test_what_a_document_says_is_never_left_out_without_a_word(circuit, key, value):
     document = json.loads(cf.dumps(circuit)) | {"circuitflow": "1.1", "fit": {"residuals": "r", key: value}}
-    message = f"^the document's fit has '{key}', which neither least squares nor a loss takes; remove it$"
+    message = (f"^fit: '{key}' goes with a loss and stochastic methods, such as adam; the method is auto, for least "
+               f"squares; leave '{key}' out, or take another method$")
     with pytest.raises(cf.InputError, match=message):
         cf.fit(cf.loads(json.dumps(document)), GOOD)
 
 
 @pytest.mark.parametrize(("key", "value"), [("constraints", {"r": "nonnegative"}), ("starts", 3), ("reduction", "sum")])
 def test_what_goes_with_a_loss_is_refused_for_residuals(circuit, key, value):
-    with pytest.raises(cf.InputError, match=f"^fit: '{key}' needs a loss, and residuals are fitted; name the loss"):
+    message = f"^fit: '{key}' goes with a loss.*; the method is auto, for least squares; leave '{key}' out, or take"
+    with pytest.raises(cf.InputError, match=message):
         cf.fit(circuit, GOOD, residuals="r", **{key: value})
     document = json.loads(cf.dumps(circuit)) | {"circuitflow": "1.1", "fit": {"residuals": "r", key: value}}
     if key != "reduction":
-        with pytest.raises(cf.InputError, match=f"'{key}' needs a loss"):
+        with pytest.raises(cf.InputError, match=message):
             cf.fit(cf.loads(json.dumps(document)), GOOD)
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("tolerance", 1e-3), ("max_evaluations", 3), ("starts", 2), ("likelihood", True), ("constraints", {"f": "zero"}),
+    ("sigma", "t"), ("absolute_sigma", True)])
+def test_what_does_not_go_with_training_is_refused(circuit, key, value):
+    with pytest.raises(cf.InputError, match=f"^fit: '{key}' goes with .*; the method is adam, for a loss; leave"):
+        cf.fit(circuit, GOOD, loss="r", method="adam", **{key: value})
 
 
 def test_every_key_of_a_fit_is_used_or_refused(circuit):
     from circuitflow.document.fit import Fit
-    from circuitflow.fitting.fit import _KEYS
+    from circuitflow.fitting.request import COMMON, TAKEN
 
-    refused = {"batch_size", "epochs", "schedule", "validation"}
-    assert _KEYS | refused == set(Fit.model_fields)
-    assert not _KEYS & refused
+    assert not COMMON & TAKEN.keys()
+    assert COMMON | (TAKEN.keys() - {"absolute_sigma", "likelihood", "on_nan"}) == set(Fit.model_fields)

@@ -250,8 +250,8 @@ BOX = dict.fromkeys("xy", (-2, 2))
 @pytest.mark.parametrize(("keys", "words"), [
     ({"loss": "g"}, "loss: there is no node 'g'"),
     ({"loss": "f", "residuals": "f"}, "exclude one another"),
-    ({"loss": "f", "sigma": "f"}, "sigma goes with residuals"),
-    ({"residuals": "f", "constraints": {"f": "zero"}}, "'constraints' needs a loss"),
+    ({"loss": "f", "sigma": "f"}, "fit: 'sigma' goes with residuals; the method is smooth"),
+    ({"residuals": "f", "constraints": {"f": "zero"}}, "'constraints' goes with a loss"),
     ({"loss": "f", "reduction": "max"}, "reduction is \"max\""),
     ({"loss": "f", "constraints": {"q": "zero"}}, "constraints: there is no node 'q'"),
     ({"loss": "f", "constraints": {"f": "positive"}}, "'f' is \"positive\"; expected \"nonnegative\" or \"zero\""),
