@@ -44,6 +44,9 @@ def fit_loss(request: Request) -> FitResult:
         raise InputError(f"the method {name} draws points of its own; leave starts out, or take a local method")
     problem = Loss(circuit, parameters, data, request.reference, reduction=request.reduction or "mean",
                    engine=request.engine)
+    if request.likelihood and request.reduction is None and problem.is_of_batch:
+        raise InputError(f"likelihood: '{request.reference}' is one number for all rows of a batch; say by reduction "
+                         "whether it is their \"sum\" or their \"mean\"")
     problem.check_start()
     if constraints is not None:
         constraints.check_start(parameters.start)
@@ -52,9 +55,10 @@ def fit_loss(request: Request) -> FitResult:
 
     def minimise(settings: Settings) -> Outcome:
         return function(problem, request.options, settings, constraints)
-    outcome = minimise(request.settings) if starts == 1 else best_of_starts(
-        problem, minimise, request.settings, starts, constraints)
-    return _result(request, problem, outcome, constraints)
+    with np.errstate(all="ignore"):
+        outcome = minimise(request.settings) if starts == 1 else best_of_starts(
+            problem, minimise, request.settings, starts, constraints)
+        return _result(request, problem, outcome, constraints)
 
 
 def _result(request: Request, problem: Loss, outcome: Outcome, constraints: Constraints | None) -> FitResult:
@@ -72,6 +76,9 @@ def _result(request: Request, problem: Loss, outcome: Outcome, constraints: Cons
     if hessian is not None and np.isfinite(hessian).all():
         bent = spectrum(hessian[np.ix_(free, free)])
         warnings += findings.of_hessian(parameters, bent, free)
+        if outcome.converged:
+            warnings += findings.of_rest(bent, problem.gradient(x)[free], problem.objective(x),
+                                         problem.objective(parameters.start))
         warnings += findings.of_scales(parameters.names, np.sqrt(np.maximum(np.diag(hessian), 0)))
         if request.likelihood:
             covariance = np.full_like(hessian, np.nan)

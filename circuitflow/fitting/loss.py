@@ -158,6 +158,11 @@ class Loss(Problem):
                 yield replace(block, first=block.first + first, rows=min(most, block.rows - first), columns=columns)
 
     @property
+    def is_of_batch(self) -> bool:
+        """Whether the loss is one number for all rows of a batch."""
+        return bool(self.data.batch) and not self._each
+
+    @property
     def _is_mean_of_batches(self) -> bool:
         return self.reduction == "mean" and not self._each and not self._slopes.over_rows
 

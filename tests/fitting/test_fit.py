@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import curve_fit, least_squares
 
 import circuitflow as cf
+from circuitflow.fitting.methods import METHODS
+from circuitflow.fitting.minimize import GLOBAL
 
 DECAY = "r = y - (a + b*exp(-c*t))"
 STARTS = {"a": 1.0, "b": 2.0, "c": 0.5}
@@ -155,13 +157,18 @@ def test_a_callback_cannot_change_the_fit(keys, loss):
         assert found.steps == right.steps
 
 
-@pytest.mark.parametrize("keys", [{}, {"method": "trf"}, {"method": "dogbox"}])
-@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_what_a_callback_raises_ends_the_fit(table, keys, error):
+@pytest.mark.parametrize("name", ["auto", "lm", "trf", "dogbox", "smooth", "L-BFGS-B", "trust-exact", "SLSQP",
+                                  "differential_evolution", "dual_annealing"])
+@pytest.mark.parametrize("error", [ValueError, TypeError, KeyboardInterrupt])
+def test_what_a_callback_raises_ends_the_fit(table, name, error):
+    loss = {"loss": "l"} if METHODS[name].kind == "a loss" else {"residuals": "r"}
+    bounds = dict.fromkeys(STARTS, (0, 5)) if name in GLOBAL else None
+
     def callback(step):
         raise error("mine")
-    with pytest.raises(error, match="mine"):
-        cf.fit(decay(), table, callback=callback, **keys)
+    with pytest.raises(error, match="^mine$"):
+        cf.fit(cf.new(f"{DECAY}\nl = r*r", STARTS, parameters=list(STARTS)), table, callback=callback, method=name,
+               bounds=bounds, **loss)
 
 
 @pytest.mark.parametrize("name", ["lm", "trf", "dogbox"])
