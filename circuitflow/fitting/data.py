@@ -125,12 +125,13 @@ class Data:
             depth = len(type_.shape)
             if str(type_.shape[0]) == batch if batch and depth else not batch and array.ndim == depth + 1:
                 varying[name] = title
-            elif array.ndim == depth:
+            elif array.ndim == depth and all(size == expected for size, expected in
+                                             zip(array.shape, type_.shape, strict=True) if isinstance(expected, int)):
                 fixed[name], titles[name] = array, title
             else:
-                rows = "(rows, …)" if not batch else ""
+                rows = "" if batch else f"{show(('rows', *type_.shape))}, or "  # type: ignore[arg-type]
                 raise InputError(f"data: column '{printable(title, 60)}' has shape {array.shape}; input '{name}' has "
-                                 f"shape {show(type_.shape)}, so expected that, {rows or 'for all rows'}, or one value")
+                                 f"shape {show(type_.shape)}, so expected {rows}that shape for all rows")
         if fixed and not varying and any(True for _ in islice(tables(), 1, None)):
             raise InputError("data: there are several blocks, each with one value of "
                              f"{listing(sorted(titles.values()))}; expected arrays with the rows in front")
