@@ -180,11 +180,11 @@ def _write_document(result: FitResult, data: str | None, output: str) -> None:
             raise InputError(f"parameters of more than {IN_PLACE} elements need a tensor file beside the document; "
                              "write it to a file by -o FILE")
         write(folder / fitted.tensor_file, fitted.tensors)
+    emit_document(fitted.document, output)
     if table is None and result.data.columns:
         sys.stdout.flush()
         print("note: the data lie neither beside nor below the document, which does not name them; give them again "
               "when you fit it again", file=sys.stderr)
-    emit_document(fitted.document, output)
 
 
 def _data_file(result: FitResult, data: str | None, folder: Path | None) -> DataFile | None:

@@ -45,7 +45,7 @@ class Watch:
         self._bar: Any = None
         self._task: Any = None
         self._begin = time.monotonic()
-        self._shown = self._begin + DELAY - INTERVAL
+        self._shown = self._begin
         self._old: Any = None
 
     def __enter__(self) -> Self:

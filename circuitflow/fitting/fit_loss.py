@@ -8,6 +8,7 @@ from circuitflow.errors import InputError
 from circuitflow.fitting import loss_findings as findings
 from circuitflow.fitting.constraints import Constraints
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.findings import of_calls
 from circuitflow.fitting.loss import Loss
 from circuitflow.fitting.minimize import GLOBAL, check_traits
 from circuitflow.fitting.newton import FEW, spectrum
@@ -35,6 +36,9 @@ def fit_loss(request: Request) -> FitResult:
     data = Data.of(circuit, request.data, request.columns, needed=needed)
     constraints = Constraints.of(circuit, parameters, data, request.constraints, request.engine)
     check_traits(name, parameters, constraints)
+    if constraints is not None and request.likelihood:
+        raise InputError("likelihood: standard errors from a Hessian need a minimum without constraints; leave the "
+                         "constraints out, or likelihood")
     starts = request.starts or 1
     if starts > 1 and name in GLOBAL:
         raise InputError(f"the method {name} draws points of its own; leave starts out, or take a local method")
@@ -59,7 +63,7 @@ def _result(request: Request, problem: Loss, outcome: Outcome, constraints: Cons
         x, free = parameters.held(outcome.x, problem.gradient(outcome.x))
     else:
         x, free = outcome.x, (outcome.x > parameters.lower) & (outcome.x < parameters.upper)
-    warnings = [*findings.of_end(converged=outcome.converged, status=outcome.status),
+    warnings = [*findings.of_end(converged=outcome.converged, status=outcome.status), *of_calls(parameters),
                 *findings.of_bounds(parameters, x, free)]
     covariance = errors = None
     hessian = None

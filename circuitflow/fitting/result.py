@@ -65,6 +65,8 @@ class FitResult:
             are averages over its steps, each with the values before it.
         predictor: the circuit that predicts, if it is not the model: after training it has the running statistics, and
             gates use them and drop nothing.
+        absolute: whether standard deviations of the residuals counted as they are, not only their ratios. With a robust
+            loss the covariance then is that of a negative log-likelihood, else Huber's.
     """
 
     model: Circuit
@@ -89,6 +91,7 @@ class FitResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Mapping[str, float], ...] = ()
     predictor: Circuit | None = None
+    absolute: bool = False
 
     @cached_property
     def circuit(self) -> Circuit:
@@ -121,7 +124,9 @@ class FitResult:
 
     @checked
     def intervals(self, level: float = 0.95) -> Any:
-        """Confidence intervals of the elements by Student's t, of a likelihood by the normal distribution: (size, 2).
+        """Confidence intervals of the elements by Student's t, of shape (size, 2).
+
+        They are by the normal distribution for a likelihood, and where standard deviations of residuals are absolute.
 
         Raises:
             InputError: the fit has none, or the level is not between 0 and 1.
@@ -129,7 +134,8 @@ class FitResult:
         if not 0 < level < 1:
             raise InputError(f"level is {level}; expected a number between 0 and 1, such as 0.95")
         errors = self._errors()
-        return intervals(self.x, errors, math.inf if self.goodness is None else self.goodness.degrees_of_freedom, level)
+        freedom = math.inf if self.goodness is None or self.absolute else self.goodness.degrees_of_freedom
+        return intervals(self.x, errors, freedom, level)
 
     def predict(self, data: Any = None, *, of: str | None = None, columns: Mapping[str, str] | None = None) -> Any:
         """What the fitted circuit computes for rows.

@@ -264,6 +264,7 @@ BOX = dict.fromkeys("xy", (-2, 2))
     ({"loss": "f", "method": {"name": "trust-krylov", "initial_trust_radius": 1e9}}, "initial trust radius"),
     ({"loss": "f", "method": {"name": "L-BFGS-B", "maxcro": 3}}, "did you mean 'maxcor'"),
     ({"loss": "f", "method": "lm"}, "the method lm is for least squares"),
+    ({"loss": "f", "likelihood": True, "constraints": {"f": "zero"}}, "likelihood: standard errors from a Hessian"),
     ({"loss": "f", "starts": 0}, "starts is 0")])
 def test_bad_options_are_named(keys, words):
     with pytest.raises(cf.InputError) as error:
