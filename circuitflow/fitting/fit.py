@@ -48,8 +48,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         likelihood: whether the loss is a negative log-likelihood; then there are standard errors.
         constraints: reference → "nonnegative" or "zero" in every row; for a loss.
         sigma: standard deviations of the residuals, a reference or `{"column": name}`.
-        absolute_sigma: whether sigma counts as it is, or only its ratios. With a robust loss the covariance then is
-            that of a negative log-likelihood, else Huber's.
+        absolute_sigma: whether sigma counts as it is, or only its ratios.
         columns: input → column, where the names differ.
         method: a name, or `{"name": …}` with options; `auto` by default. Optimisers of Optax, such as `adam`, train.
         bounds: parameter → (lower, upper), each a number, None, or nested lists of its shape.

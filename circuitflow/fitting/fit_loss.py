@@ -36,6 +36,9 @@ def fit_loss(request: Request) -> FitResult:
     data = Data.of(circuit, request.data, request.columns, needed=needed)
     constraints = Constraints.of(circuit, parameters, data, request.constraints, request.engine)
     check_traits(name, parameters, constraints)
+    if constraints is not None and request.likelihood:
+        raise InputError("likelihood: standard errors from a Hessian need a minimum without constraints; leave the "
+                         "constraints out, or likelihood")
     starts = request.starts or 1
     if constraints is not None and request.likelihood:
         raise InputError("likelihood: standard errors from a Hessian need a minimum without constraints; leave the "

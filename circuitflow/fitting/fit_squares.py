@@ -62,7 +62,7 @@ def _result(request: Request, problem: SumOfSquares, outcome: Outcome, compares:
     return FitResult(request.circuit, parameters, problem.data, x, ~free, request.name,
                      outcome.status, outcome.converged, outcome.steps, reduced.objective, problem.evaluations,
                      problem.data.rows, warnings, errors.covariance, errors.standard_errors, good, compares,
-                     problem.engine, absolute)
+                     problem.engine, absolute=absolute)
 
 
 def _observed(problem: SumOfSquares, compares: Comparison | None, prepared: Weighted) -> Moments | None:

@@ -58,7 +58,6 @@ class FitResult:
         goodness: how well the fit describes the data; None for a loss.
         compares: what residuals compare; None where that is not known.
         engine: the name of the engine.
-        absolute: whether standard deviations of the residuals counted as they are, not only their ratios.
         running: of training: running statistics that are no free parameters, by id.
         metrics: of training: the loss and the other outputs, averaged over the rows, with the values found; over rows
             of the validation as `validation_…`.
@@ -66,6 +65,8 @@ class FitResult:
             are averages over its steps, each with the values before it.
         predictor: the circuit that predicts, if it is not the model: after training it has the running statistics, and
             gates use them and drop nothing.
+        absolute: whether standard deviations of the residuals counted as they are, not only their ratios. With a robust
+            loss the covariance then is that of a negative log-likelihood, else Huber's.
     """
 
     model: Circuit
@@ -86,11 +87,11 @@ class FitResult:
     goodness: Goodness | None = None
     compares: Comparison | None = None
     engine: str = "auto"
-    absolute: bool = False
     running: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Mapping[str, float], ...] = ()
     predictor: Circuit | None = None
+    absolute: bool = False
 
     @cached_property
     def circuit(self) -> Circuit:

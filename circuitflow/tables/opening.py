@@ -94,7 +94,7 @@ def _rows(metadata: Any, names: Sequence[str]) -> int:
             column = group.column(j)
             if metadata.schema.column(j).max_repetition_level and column.path_in_schema.partition(".")[0] in names:
                 numbers += column.num_values
-    return max(1, min(BATCH, NUMBERS * metadata.num_rows // max(numbers, 1)))
+    return max(1, min(BATCH, NUMBERS * int(metadata.num_rows) // max(numbers, 1)))
 
 
 @contextmanager
