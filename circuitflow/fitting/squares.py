@@ -124,7 +124,8 @@ class SumOfSquares(Problem):
                              f"{self._start_in_words()}; measure the data in other units, or give other values to "
                              "start from")
         if reduced.total < self.parameters.size:
-            raise InputError(f"data: there are {reduced.total} residuals for {self.parameters.size} free parameters "
+            count = "is 1 residual" if reduced.total == 1 else f"are {reduced.total} residuals"
+            raise InputError(f"data: there {count} for {self.parameters.size} free parameters "
                              f"({listing(self.parameters.names)}); expected as many or more; give more rows, or freeze "
                              "parameters")
 
