@@ -17,7 +17,7 @@ from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
 from circuitflow.interpreter.scans import arrivals
 from circuitflow.text import application
 from circuitflow.transforms import primal
-from circuitflow.transforms.naming import Names, as_nodes, finish_records, name_gradients
+from circuitflow.transforms.naming import Names, as_body, as_nodes, finish_records, name_gradients
 from circuitflow.transforms.writer import Record, Wire, Writer
 
 Gradient = Wire | Masked | None
@@ -182,8 +182,8 @@ class Subcircuits:
         outputs = name_gradients(writer, plan.names, gradients, sends, names, lambda name: f"d{name}", "gradient on")
         records = finish_records(writer, names, [wire.record for wire in outputs.values()])
         members = set(map(id, records))
-        name = self.add(f"{hint}_gradient", {"description": f"the gradient of {hint}", "nodes": list(as_nodes(records)),
-                                             "outputs": [wire.reference for wire in outputs.values()]})
+        name = self.add(f"{hint}_gradient", {"description": f"the gradient of {hint}",
+                                             **as_body(records, outputs.values())})
         reads = {name: wire for name, wire in inputs.items() if id(wire.record) in members}
         starts = {text: wire for text, wire in upstream.items() if id(wire.record) in members}
         return Pullback(name, _references(reads), _references(starts), _references(outputs),

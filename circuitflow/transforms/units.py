@@ -10,7 +10,7 @@ from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.masked import is_marked, mark, may_mask, plain
 from circuitflow.interpreter.plan import UnitGate
 from circuitflow.transforms import primal
-from circuitflow.transforms.naming import Names, as_nodes, finish_records, with_name
+from circuitflow.transforms.naming import Names, as_body, finish_records, with_name
 from circuitflow.transforms.subcircuits import Gradient, Pullback, Subcircuits
 from circuitflow.transforms.writer import Wire, Writer
 
@@ -173,4 +173,4 @@ def _body(writer: Writer, inputs: Wires, results: Wires, outputs: Mapping[str, s
     ends = [with_name(writer, wire, outputs[name]) for name, wire in results.items()]
     names = Names(record.name for record in writer.records if record.name is not None)
     records = finish_records(writer, names, [wire.record for wire in (*inputs.values(), *ends)])
-    return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in ends]}
+    return as_body(records, ends)

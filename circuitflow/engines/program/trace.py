@@ -98,11 +98,7 @@ class Trace:
             self.checks.clear()  # the one line makes its checks itself
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
-        return self.call(RuleCall(rule, np, **attributes), operands)
-
-    def call(self, function: RuleCall, operands: Sequence[Any]) -> Any:
-        """The results of a function of arrays, which becomes a single line."""
-        return self._record(function, operands, {})
+        return self.write(RuleCall(rule, np, **attributes), operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.
@@ -116,12 +112,13 @@ class Trace:
         key = _key(function, operands, keywords)
         if key in self._results_of:
             return self._results_of[key][1]
-        result = self._record(function, operands, keywords)
+        result = self.write(function, operands, keywords)
         if key is not None:
             self._results_of[key] = (len(self.lines) - 1, result)
         return result
 
-    def _record(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    def write(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+        """As `record`; the call is a line of its own, whatever was recorded before."""
         if any(isinstance(x, Size) or (isinstance(x, Value) and is_named(x.shape))
                for x in leaves((operands, keywords))):
             return self._record_named(function, operands, keywords)
@@ -258,7 +255,7 @@ class _NumPy(Namespace, OwnProducts):
 
     def called(self, function: RuleCall, operands: Sequence[Any]) -> Any:
         """The results of a function of arrays, as one line."""
-        return self._trace.call(function, operands)
+        return self._trace.write(function, operands, {})
 
     def long_product(self, x: Any, y: Any) -> Any:
         """`circuitflow.gates.sums.in_parts` of values, as one line."""
