@@ -115,10 +115,10 @@ class Executor(Interpreter):
                    over_rows: bool) -> CompiledFunction:
         """The function that "auto" chooses."""
         conditions, last = PREFERRED_OVER_ROWS if over_rows else PREFERRED
-        chosen = next((name for name, suits in conditions.items() if suits(question, self.thresholds)), last)
-        if chosen != last:
+        choice = next((name for name, suits in conditions.items() if suits(question, self.thresholds)), last)
+        if choice != last:
             try:
-                return make(chosen)
+                return make(choice)
             except (InputError, GateError) as reason:  # a rule that cannot be written down, or be of floats
-                _LOG.debug("no %s: %s", chosen, reason)
+                _LOG.debug("no %s: %s", choice, reason)
         return make(last)

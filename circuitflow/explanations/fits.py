@@ -42,8 +42,8 @@ def _result_words(result: Result) -> Iterator[_Words]:
     for name, value, error in zip(names, values, errors, strict=True):
         if value is not None:
             pairs = zip(_texts(value), _texts(error), strict=True)
-            shown, exact = (f"{one}{'' if error is None else f' ± {other}'}" for one, other in pairs)
-            yield f"fit: result: {printable(name, 60)}", (shown, exact)
+            text, exact = (f"{one}{'' if error is None else f' ± {other}'}" for one, other in pairs)
+            yield f"fit: result: {printable(name, 60)}", (text, exact)
     aside = {"parameters", "values", "standard_errors"}
     yield from _parts("fit: result", result.model_dump(exclude=aside, exclude_none=True))
 

@@ -14,8 +14,8 @@ from circuitflow.transforms.writer import Record, Wire, Writer
 class Names:
     """Gives out ids, each once."""
 
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken)
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._in_use = set(names)
         self._numbers: dict[str, int] = {}
 
     def unique(self, hint: str) -> str:
@@ -25,10 +25,10 @@ class Names:
     def free(self, base: str) -> str:
         """A name as it is, or with the first number that is free."""
         name = base
-        while name in self._taken:
+        while name in self._in_use:
             self._numbers[base] = self._numbers.get(base, 1) + 1
             name = f"{base}_{self._numbers[base]}"
-        self._taken.add(name)
+        self._in_use.add(name)
         return name
 
 

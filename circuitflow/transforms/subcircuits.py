@@ -121,7 +121,7 @@ class Subcircuits:
         if key not in self._primals:
             self._primals[key] = self._names.unique(f"{hint}_with_carry" if also else hint)
             writer, ids = Writer(self.gates, self.dtype), primal.ids(body)
-            inputs = {name: primal.port(writer, body.nodes[name], ids[name], declared=True)
+            inputs = {name: primal.port(writer, body.nodes[name], ids[name], with_type=True)
                       for name in body.inputs}
             self.forward(writer, body, list(body.nodes.values()), inputs)
             before = _before(body, also)
@@ -166,7 +166,7 @@ class Subcircuits:
         writer, ids = Writer(self.gates, self.dtype), primal.ids(body)
         plan = make_plan(body, [text for text in body.outputs if text in of],
                          [name for name in body.inputs if name in wrt], self._rules(self))
-        inputs = {name: primal.port(writer, body.nodes[name], ids[name], declared=False)
+        inputs = {name: primal.port(writer, body.nodes[name], ids[name], with_type=False)
                   for name in body.inputs if name in plan.sources}
         forward = self.forward(writer, body, planned_nodes(body, plan), inputs, differentiated_ids(plan))
         names = Names(ids.values())

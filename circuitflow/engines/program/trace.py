@@ -67,16 +67,16 @@ class Trace:
     Attributes:
         lines: what was recorded.
         stage: what the next lines belong to.
-        allowed: whether a line may be recorded.
+        allows: whether a line may be recorded.
         checks: conditions on values under which rules refuse operands.
         namespace: what rules compute with.
     """
 
-    def __init__(self, allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False) -> None:
+    def __init__(self, allows: Callable[[Line], bool] = lambda line: True, *, checked: bool = False) -> None:
         """An empty trace; if checked it collects conditions, else a rule that has one is a line of its own."""
         self.lines: list[Line] = []
         self.stage: Any = None
-        self.allowed = allowed
+        self.allows = allows
         self.checks: list[Check] = []
         self.namespace = _NumPy(self, self.checks if checked else None)
         self._results_of: dict[Any, Any] = {}
@@ -156,7 +156,7 @@ class Trace:
     def _line(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any], results: Sequence[Value],
               several: bool) -> Any:
         line = Line(function, tuple(operands), keywords, tuple(results), several, self.stage)
-        if not (isinstance(function, RuleCall) or self.allowed(line)):
+        if not (isinstance(function, RuleCall) or self.allows(line)):
             raise Untraceable(getattr(function, "__name__", ""))
         self.lines.append(line)
         return tuple(results) if several else results[0]
@@ -253,7 +253,7 @@ class _NumPy(Namespace, OwnProducts):
         here: Any = np.broadcast_to
         return self._trace.record(here, (x, shape), {}) if is_named(shape) else here(x, shape)
 
-    def called(self, function: RuleCall, operands: Sequence[Any]) -> Any:
+    def call(self, function: RuleCall, operands: Sequence[Any]) -> Any:
         """The results of a function of arrays, as one line."""
         return self._trace.write(function, operands, {})
 
