@@ -15,6 +15,7 @@ from circuitflow.document.fit import Fit
 from circuitflow.document.model import ParameterNode
 from circuitflow.document.rewriting import with_fit
 from circuitflow.errors import InputError
+from circuitflow.fitting.methods import kind_of
 from circuitflow.fitting.rerun import as_before
 from circuitflow.text import listing, nearest, printable, short
 
@@ -110,7 +111,8 @@ class Settings:
             if len(circuit.outputs) != 1:
                 raise InputError(f"the circuit has the outputs {listing(circuit.outputs)}; name what is made small by "
                                  "--residuals or --loss")
-            entries["residuals"] = next(iter(circuit.outputs))
+            kind = kind_of(self.method or (entries.get("method") or {}).get("name"))
+            entries["loss" if kind == "a loss" else "residuals"] = next(iter(circuit.outputs))
         sigma = self.sigma if self.sigma_column is None else {"column": self.sigma_column}
         limits = dict(_pair(x, "--constraint", "c=nonnegative") for x in self.constraints)
         entries |= {key: value for key, value in {

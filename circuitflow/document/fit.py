@@ -109,8 +109,11 @@ class Result(Model):
     objective: Annotated[Number, Field(description="what was minimised, at the values")]
     evaluations: Annotated[int, Field(ge=0)]
     rows: Annotated[int | None, Field(ge=0)] = None
+    metrics: Annotated[dict[Annotated[str, StringConstraints(max_length=MAX_TEXT)], Number] | None, Field(
+        description="after training: the loss and other outputs, averaged over the rows, by name; validation_… over "
+                    "those of the validation")] = None
     parameters: Annotated[list[Name] | None, Field(
-        description="names of the elements that were free: a, w[0, 1]")] = None
+        description="names of the elements that were free, or moved in training: a, w[0, 1]")] = None
     start: Annotated[dict[Id, Annotated[Any, AfterValidator(json_value)]] | None, Field(
         description="where the fit began: values of parameters as the document had them, by id")] = None
     values: list[Number] | None = None

@@ -111,5 +111,5 @@ class Descent:
             self.best, self.best_objective, self._violation = x, value, violation
             self._steps += 1
             if self._settings.callback is not None:
-                self._settings.callback(Step(self._steps, self.problem.evaluations, value, norm, x))
+                self._settings.callback(Step(self._steps, self.problem.evaluations, value, norm, x.copy()))
         self.history.append(self.best_objective)

@@ -50,6 +50,12 @@ class Reduced(NamedTuple):
         """The gradient of the objective, Jᵀ r."""
         return np.asarray(self.triangle.T @ self.right)
 
+    @property
+    def squares(self) -> float:
+        """Σ r², of residuals that a robust loss has scaled; infinite where it overflows."""
+        with np.errstate(over="ignore"):
+            return float(self.right @ self.right + np.square(self.rest))
+
 
 class SumOfSquares(Problem):
     """Half the sum of the squares of residuals over all rows, or of a robust loss of them.
@@ -98,7 +104,8 @@ class SumOfSquares(Problem):
         """Refuse a start from which no method can go on.
 
         Raises:
-            InputError: a residual or its derivative is not finite, or there are fewer residuals than free elements.
+            InputError: a residual, its derivative or the sum of squares is not finite, or there are fewer residuals
+                than free elements.
         """
         start = self.parameters.start
         reduced = self.reduce(start)
@@ -112,6 +119,10 @@ class SumOfSquares(Problem):
                     for name, slope in zip(self.parameters.names, np.concatenate(slopes), strict=True):
                         if not np.isfinite(slope).all():
                             raise self._not_finite(block, slope, residuals.size, f"the derivative by '{name}' of ")
+        if not np.isfinite([reduced.objective, reduced.squares]).all():
+            raise InputError(f"residuals: the squares of '{printable(self.residuals_of, 60)}' overflow at the start, "
+                             f"{self._start_in_words()}; measure the data in other units, or give other values to "
+                             "start from")
         if reduced.total < self.parameters.size:
             raise InputError(f"data: there are {reduced.total} residuals for {self.parameters.size} free parameters "
                              f"({listing(self.parameters.names)}); expected as many or more; give more rows, or freeze "
@@ -120,10 +131,29 @@ class SumOfSquares(Problem):
     def _not_finite(self, block: Block, values: Vector, count: int, what: str) -> InputError:
         place = int(np.argmax(~np.isfinite(values)))
         row = block.first + place * block.rows // count + 1
-        start = ", ".join(f"{name} = {x:g}" for name, x in
-                          zip(self.parameters.names[:6], self.parameters.start, strict=False))
         return InputError(f"residuals: {what}'{printable(self.residuals_of, 60)}' is {values[place]} in row {row} at "
-                          f"the start, {start}; give other values to start from, or take the row out")
+                          f"the start, {self._start_in_words()}; give other values to start from, or take the row out")
+
+    def _start_in_words(self) -> str:
+        return ", ".join(f"{name} = {x:g}" for name, x in
+                         zip(self.parameters.names[:6], self.parameters.start, strict=False))
+
+    @cached_property
+    def plain(self) -> SumOfSquares:
+        """The sum of the squares of the same residuals, without a robust loss."""
+        return self if self.robust == "linear" else SumOfSquares(
+            self.circuit, self.parameters, self.data, self.residuals_of, engine=self.engine)
+
+    def influence(self, x: Vector) -> tuple[float, float, float]:
+        """Of the robust loss at all residuals: Σψ², Σψ′ and Σψ′², for ψ the slope of the loss of a residual."""
+        values, sums = self.parameters.values(x), np.zeros(3)
+        for block in self.passes():
+            residuals = np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False)
+            z = (residuals / self.scale) ** 2
+            _, first, second = ROBUST[self.robust](z)
+            slope, bent = residuals * first, first + 2 * second * z
+            sums += slope @ slope, bent.sum(), bent @ bent
+        return tuple(sums.tolist())  # type: ignore[return-value]
 
     def objective(self, x: Vector) -> float:
         """½ Σ r², or the sum of the robust loss; from a forward pass alone."""
@@ -160,6 +190,8 @@ class SumOfSquares(Problem):
         values = self.parameters.values(x)
         rho = ROBUST[self.robust]
         total = np.zeros((len(directions), self.parameters.size))
+        if self._curvature.is_zero and self.robust == "linear":
+            return total
         for block in self.passes():
             weights = self._value(block, values)[0][0]
             if self.robust != "linear":

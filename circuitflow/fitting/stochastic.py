@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class Progress:
         rows: how many rows the last batch has.
         loss, gradient_norm: of the last batch.
         metrics: the other outputs of the last batch, averaged over its rows.
+        epochs: how many epochs the run has at most.
         record: the record of the epoch that has just ended, as in `TrainingState.history`; None after a step.
         state: gives the whole state of the run.
     """
@@ -55,6 +57,7 @@ class Progress:
     loss: float
     gradient_norm: float
     metrics: Mapping[str, float]
+    epochs: int
     record: Mapping[str, float] | None
     state: Callable[[], TrainingState]
 
@@ -69,15 +72,20 @@ class Trained:
 
     Attributes:
         status: how it ended, in words.
+        is_complete: whether all epochs are done, or patience ended the run.
         values: parameters and running statistics by id: of the best epoch by validation, or the last without it.
         state: the whole state, to go on from.
         metrics: the names of the metrics.
+        measure: gives the loss and the metrics with the values, over the rows that were trained on, and over those of
+            the validation as `validation_…`.
     """
 
     status: str
+    is_complete: bool
     values: Mapping[str, Any]
     state: TrainingState
     metrics: tuple[str, ...]
+    measure: Callable[[], Mapping[str, float]]
 
 
 def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, reduction: str = "mean",
@@ -174,11 +182,22 @@ class Training:
         """
         with self._jax.enable_x64(True):
             run = _Run(self, state or self.begin(), callback)
-            status = self._ended(run.progress)
+            status, early = self._ended(run.progress), None
             while status is None:
-                status = run.epoch() or self._ended(run.progress)
+                early = run.epoch()
+                status = early or self._ended(run.progress)
             final = run.state()
-        return Trained(status, final.values(best=self._validation is not None), final, tuple(self._objective.metrics))
+        values = final.values(best=self._validation is not None)
+        return Trained(status, early is None, values, final, tuple(self._objective.names),
+                       partial(self.measure, values))
+
+    def measure(self, values: Mapping[str, Any]) -> dict[str, float]:
+        """The loss and the metrics with some values; see `Trained.measure`."""
+        with self._jax.enable_x64(True):
+            running = {name: values[name] for name in self._objective.statistics}
+            parameters = {name: values[name] for name in self._objective.wrt}
+            return {**self._means(self._batches, parameters, running, ""), **self._means(
+                self._validation, parameters, running, "validation_")}
 
     def _ended(self, progress: TrainingState) -> str | None:
         """Why a run is over between two epochs, in words; None if it goes on."""
@@ -212,12 +231,15 @@ class Training:
 
     def validate(self, state: State) -> dict[str, float]:
         """The loss and the metrics over the rows that are held out; empty without validation."""
-        source = self._validation
+        return self._means(self._validation, state["average"] or state["parameters"], state["running"], "validation_")
+
+    def _means(self, source: Batches | None, parameters: Any, running: Any, prefix: str) -> dict[str, float]:
+        """The loss and the metrics over rows for training or validation, by name; empty without rows."""
         if source is None:
             return {}
-        arguments, table = (state["average"] or state["parameters"], state["running"], self._held), id(source)
+        arguments, table = (parameters, running, self._held), id(source)
         parts, rows = [], []
-        for batch in source.held_out():
+        for batch in source.in_order(out=bool(prefix) and source.holds_out):
             rows.append(len(batch.rows))
             parts.append(self._evaluate(*arguments, dict(batch.columns)) if batch.columns is not None else
                          self._evaluate_from(*arguments, self._tables[table], batch.rows))
@@ -228,8 +250,8 @@ class Training:
         means = weights @ numbers / weights.sum()
         if self._objective.reduction == "sum":
             means[0] = numbers[:, 0].sum()
-        names = ["loss", *self._objective.metrics]
-        return {f"validation_{name}": float(x) for name, x in zip(names, means, strict=True)}
+        names = ["loss", *self._objective.names]
+        return {f"{prefix}{name}": float(x) for name, x in zip(names, means, strict=True)}
 
     def failure(self, state: State, batch: Batch, progress: TrainingState) -> str:
         """What was not finite in a step that was refused, in words."""
@@ -272,7 +294,8 @@ class _Run:
     def _note(self) -> str | None:
         """Take account of the earliest step that is not yet; how the run ends, if it does."""
         batch, numbers = self._waiting.popleft()
-        report, progress, training = report_of(numbers), self.progress, self._training
+        progress, training = self.progress, self._training
+        report = report_of(numbers, len(training._objective.metrics))
         if report.failed:
             self._waiting.clear()
             words = training.failure(self._device, batch, progress)
@@ -288,16 +311,19 @@ class _Run:
                                 *((name, rows * x) for name, x in self._metrics(report).items())):
                 progress.sums[name] = progress.sums.get(name, 0.0) + value
             progress.sums["gradient_norm"] = report.gradient_norm
+            for name, norm in zip(training._objective.wrt, report.norms, strict=True):
+                progress.gradient_norms[name] = max(norm, progress.gradient_norms.get(name, 0.0))
         return self._tell(report, rows, None)
 
     def _close(self) -> str | None:
         """End an epoch: validate, write its record, keep the best."""
         progress, training = self.progress, self._training
         sums, rows = progress.sums, progress.sums.get("rows", 0)
+        whole = rows or np.nan
         record = {"epoch": progress.epoch + 1, "step": progress.step, "rows": rows,
-                  "loss": sums.get("loss", np.nan) / (rows if training._objective.reduction == "mean" else 1),
+                  "loss": sums.get("loss", np.nan) / (whole if training._objective.reduction == "mean" else 1),
                   "gradient_norm": sums.get("gradient_norm", np.nan),
-                  **{name: sums.get(name, np.nan) / rows for name in training._objective.metrics}}
+                  **{name: sums.get(name, np.nan) / whole for name in training._objective.names}}
         record |= training.validate(self._device)
         monitored = record.get("validation_loss", record["loss"])
         if monitored < progress.best.get("loss", np.inf):
@@ -310,7 +336,7 @@ class _Run:
         return self._tell(None, 0, record)
 
     def _metrics(self, report: Report) -> dict[str, float]:
-        return dict(zip(self._training._objective.metrics, report.metrics, strict=True))
+        return dict(zip(self._training._objective.names, report.metrics, strict=True))
 
     def _tell(self, report: Report | None, rows: int, record: Mapping[str, float] | None) -> str | None:
         if self._callback is None:
@@ -319,7 +345,7 @@ class _Run:
         told = Progress(progress.step, progress.epoch, progress.position, self._training._batches.steps, rows,
                         report.loss if report else record["loss"],  # type: ignore[index]
                         report.gradient_norm if report else record["gradient_norm"],  # type: ignore[index]
-                        self._metrics(report) if report else {}, record, self.state)
+                        self._metrics(report) if report else {}, self._training._epochs, record, self.state)
         return f"stopped by the callback after step {progress.step}" if self._callback(told) is True else None
 
 

@@ -250,8 +250,8 @@ BOX = dict.fromkeys("xy", (-2, 2))
 @pytest.mark.parametrize(("keys", "words"), [
     ({"loss": "g"}, "loss: there is no node 'g'"),
     ({"loss": "f", "residuals": "f"}, "exclude one another"),
-    ({"loss": "f", "sigma": "f"}, "sigma goes with residuals"),
-    ({"residuals": "f", "constraints": {"f": "zero"}}, "'constraints' needs a loss"),
+    ({"loss": "f", "sigma": "f"}, "fit: 'sigma' goes with residuals; the method is smooth"),
+    ({"residuals": "f", "constraints": {"f": "zero"}}, "'constraints' goes with a loss"),
     ({"loss": "f", "reduction": "max"}, "reduction is \"max\""),
     ({"loss": "f", "constraints": {"q": "zero"}}, "constraints: there is no node 'q'"),
     ({"loss": "f", "constraints": {"f": "positive"}}, "'f' is \"positive\"; expected \"nonnegative\" or \"zero\""),
@@ -264,6 +264,7 @@ BOX = dict.fromkeys("xy", (-2, 2))
     ({"loss": "f", "method": {"name": "trust-krylov", "initial_trust_radius": 1e9}}, "initial trust radius"),
     ({"loss": "f", "method": {"name": "L-BFGS-B", "maxcro": 3}}, "did you mean 'maxcor'"),
     ({"loss": "f", "method": "lm"}, "the method lm is for least squares"),
+    ({"loss": "f", "likelihood": True, "constraints": {"f": "zero"}}, "likelihood: standard errors from a Hessian"),
     ({"loss": "f", "starts": 0}, "starts is 0")])
 def test_bad_options_are_named(keys, words):
     with pytest.raises(cf.InputError) as error:
