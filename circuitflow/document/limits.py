@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.arguments import need_choice
 from circuitflow.errors import InputError
-from circuitflow.text import nearest, printable, short
+from circuitflow.text import printable, short
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,11 +59,8 @@ class Limits:
         Raises:
             InputError: there is no such limit, or it is no whole number, 1 or more.
         """
-        names = [field.name for field in fields(cls)]
         for name in limits:
-            if name not in names:
-                raise InputError(f"there is no limit '{printable(name, 40)}'{nearest(name, names)}; there are "
-                                 f"{', '.join(names)}")
+            need_choice("limit", name, [field.name for field in fields(cls)], limit=40)
         return cls(**limits)
 
 

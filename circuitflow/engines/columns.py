@@ -166,21 +166,21 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bo
         blocks.share()
     finally:
         blocks.close()
-    if blocks.failed:
-        raise min(blocks.failed, key=itemgetter(0))[1]
+    if blocks.errors:
+        raise min(blocks.errors, key=itemgetter(0))[1]
 
 
 class _Blocks:
     """The blocks of one call that are still to be done.
 
     Attributes:
-        failed: the errors, with the first row of each block.
+        errors: those of the work, with the first row of each block.
     """
 
     def __init__(self, work: Callable[[slice], None], parts: Sequence[slice]) -> None:
-        self.failed: list[tuple[int, BaseException]] = []
+        self.errors: list[tuple[int, BaseException]] = []
         self._work: Callable[[slice], None] | None = work
-        self._left = deque(parts)
+        self._parts = deque(parts)
         self._lock, self._is_over = Lock(), Lock()
         self._is_over.acquire()
         self._helpers, self._is_closed = 0, False
@@ -188,16 +188,16 @@ class _Blocks:
     def share(self) -> None:
         """Do one block after the other until none is left."""
         work = self._work
-        while work and self._left:
+        while work and self._parts:
             try:
-                part = self._left.popleft()
+                part = self._parts.popleft()
             except IndexError:  # another thread took the last
                 return
             try:
                 work(part)
             except BaseException as error:  # raised in the calling thread
-                self._left.clear()
-                self.failed.append((part.start, error))
+                self._parts.clear()
+                self.errors.append((part.start, error))
 
     def help(self) -> None:
         """Do the same in another thread; a thread that comes too late does nothing."""
@@ -213,7 +213,7 @@ class _Blocks:
 
     def close(self) -> None:
         """Wait for the helpers, whatever interrupts the waiting: they write into arrays of the caller's."""
-        self._left.clear()
+        self._parts.clear()
         with self._lock:
             self._is_closed, waits = True, self._helpers > 0
         if waits:
@@ -238,9 +238,9 @@ def _threads(process: int) -> tuple[SimpleQueue[_Blocks], int]:
             queue.get().help()
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for started in range(cores - 1):
+    for number in range(cores - 1):
         try:
-            Thread(target=serve, name=f"circuitflow {started}", daemon=True).start()
+            Thread(target=serve, name=f"circuitflow {number}", daemon=True).start()
         except RuntimeError:
-            return queue, started
+            return queue, number
     return queue, cores - 1

@@ -10,7 +10,7 @@ from circuitflow.document.numbers import is_foreign
 from circuitflow.errors import InputError
 from circuitflow.gates.shapes import ArrayType, Size, show
 from circuitflow.graph.circuit import Circuit
-from circuitflow.interpreter.libraries import Library
+from circuitflow.interpreter.libraries import Library, precise
 from circuitflow.interpreter.plan import Plan
 from circuitflow.text import nearest, printable, short
 
@@ -48,6 +48,19 @@ def need_mappings(inputs: Any, upstream: Any) -> None:
         for name in values or {}:
             if not isinstance(name, str):
                 raise InputError(f"{what}: {short(name)} is no id; expected a mapping by id, such as {example}")
+
+
+def bind_call(circuit: Circuit, plan: Plan, inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None, *,
+              explicit: bool) -> tuple[Library, Bound, dict[int, Any]]:
+    """The library of what a run is given, the values of every source, and the upstream gradients, by slot.
+
+    Arguments and errors are those of `library_of`, `bind` and `upstream_gradients`.
+    """
+    library = library_of(inputs, upstream)
+    with precise(library.xp):
+        bound = bind(circuit, plan, library, inputs or {})
+        seeds = upstream_gradients(circuit, plan, library, bound.sizes, upstream or {}, explicit=explicit)
+    return library, bound, seeds
 
 
 def bind(circuit: Circuit, plan: Plan, library: Library, inputs: Mapping[str, Any]) -> Bound:
@@ -136,7 +149,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         elif circuit.upstream and (name := circuit.upstream_name(text)):
             seed = library.move(circuit.upstream[name])
         elif shape == ():
-            seed = library.one(type_)
+            seed = library.convert(1.0, type_, "1")
         else:
             raise InputError(
                 f"'{text}' has shape {show(shape)}, so its gradients need the upstream gradient on it: give one of "

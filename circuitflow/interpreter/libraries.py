@@ -147,10 +147,6 @@ class Library(NamedTuple):
                              "such as torch or JAX")
         return dtype
 
-    def one(self, type_: ArrayType) -> Any:
-        """The scalar 1."""
-        return self.convert(1.0, type_, "1")
-
     def convert(self, value: Any, expected: ArrayType, name: str) -> Any:
         """A value as an array of the expected dtype: numbers and lists take it, arrays must be safe to cast.
 
