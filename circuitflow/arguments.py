@@ -51,7 +51,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             hints.update(_hints(function, signature))
         for argument, value in (*zip(positions, args, strict=False), *kwargs.items()):
             default, hint = hints.get(argument, (value, None))
-            if value is not default and not fits(value, hint):
+            if value is not default and type(value) is not hint and not fits(value, hint):
                 raise InputError(f"{name}: {argument} is {short(value)}; expected {expected(hint)}")
         return function(*args, **kwargs)
 

@@ -72,7 +72,7 @@ def is_column(array: Any, type_: ArrayType) -> bool:
     return np.ndim(array) == len(type_.shape) + 1
 
 
-def bind_one_row(question: Question, arguments: Mapping[Argument, Any],
+def bind_one_row(question: Question, inputs: Mapping[str, Any], upstream: Mapping[str, Any],
                  columns: Mapping[Argument, Any], remedy: str) -> tuple[Bound, dict[int, Any], int]:
     """What `Question.bind` gives and refuses, with zeros for columns; and the number of rows.
 
@@ -83,8 +83,10 @@ def bind_one_row(question: Question, arguments: Mapping[Argument, Any],
     if len(lengths) > 1:
         listed = ", ".join(f"{in_words(key)} has {len(column)}" for key, column in columns.items())
         raise InputError(f"columns of different lengths: {listed}")
-    zeros = {key: np.zeros(column.shape[1:], column.dtype) for key, column in columns.items()}
-    bound, seeds = question.bind(*parted({**arguments, **zeros}))
+    row = dict(inputs), dict(upstream)
+    for (is_upstream, name), column in columns.items():
+        row[is_upstream][name] = np.zeros(column.shape[1:], column.dtype)
+    bound, seeds = question.bind(*row)
     if not lengths:
         raise InputError(f"no column is given; give at least one input {remedy}")
     return bound, seeds, lengths.pop()
@@ -97,25 +99,25 @@ def columns_in(question: Question, inputs: Mapping[str, Any],
     Raises:
         InputError: an unknown name, a missing value, a wrong shape or dtype, columns of different lengths, or none.
     """
-    arguments, nodes = keyed(inputs, upstream), question.circuit.nodes
+    nodes, library = question.circuit.nodes, Library.of({})
     columns: dict[Argument, Any] = {}
-    for key, value in arguments.items():
+    for key, value in keyed(inputs, upstream).items():
         is_upstream, name = key
         type_ = (question.outputs.get(name) if is_upstream else
                  nodes[name].types[0] if name in nodes and nodes[name].is_argument else None)
         words = in_words(key)
         value = in_memory(value, words)
         if type_ and isinstance(value, list | tuple | np.ndarray):  # binding refuses other names and shapes
-            array = Library.of({}).convert(value, type_, words)
+            array = library.convert(value, type_, words)
             if is_column(array, type_):
                 columns[key] = np.ascontiguousarray(array)
-    bound, seeds, rows = bind_one_row(question, arguments, columns, "a sequence of numbers, one for each row")
-    columns_of_inputs, columns_of_upstream = parted(columns)
-    for text, column in columns_of_upstream.items():
-        slot = question.plan.of[text]
-        if slot in seeds:  # outputs that are the same node have one gradient between them
-            seeds[slot] = seeds[slot] + column
-    arrays = {name: columns_of_inputs.get(name, array) for name, array in bound.arrays.items()}
+    bound, seeds, rows = bind_one_row(question, inputs, upstream, columns, "a sequence of numbers, one for each row")
+    arrays = dict(bound.arrays)
+    for (is_upstream, name), column in columns.items():
+        if not is_upstream and name in arrays:
+            arrays[name] = column
+        elif is_upstream and (slot := question.plan.of[name]) in seeds:
+            seeds[slot] = seeds[slot] + column  # outputs that are the same node have one gradient between them
     return bound._replace(arrays=arrays), seeds, rows
 
 

@@ -111,7 +111,7 @@ class Jitted(CompiledFunction):
         """Refuse arguments that the interpreter would refuse, and columns of different lengths."""
         shapes = {key: np.broadcast_to(np.zeros((), x.dtype), x.shape) for key, x in arguments.items()}
         if self.over_rows:
-            bind_one_row(self.question, shapes, {key: shapes[key] for key in arguments if key in columns},
+            bind_one_row(self.question, *parted(shapes), {key: shapes[key] for key in arguments if key in columns},
                          "one axis more than it has, for the rows")
         else:
             self.question.bind(*parted(shapes))

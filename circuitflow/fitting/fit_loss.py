@@ -48,6 +48,9 @@ def _fit(request: Request, parameters: Parameters, data: Data, answers: Journal 
         raise InputError("likelihood: standard errors from a Hessian need a minimum without constraints; leave the "
                          "constraints out, or likelihood")
     starts = request.starts or 1
+    if constraints is not None and request.likelihood:
+        raise InputError("likelihood: standard errors from a Hessian need a minimum without constraints; leave the "
+                         "constraints out, or likelihood")
     if starts > 1 and name in GLOBAL:
         raise InputError(f"the method {name} draws points of its own; leave starts out, or take a local method")
     problem = Loss(circuit, parameters, data, request.reference, reduction=request.reduction or "mean",

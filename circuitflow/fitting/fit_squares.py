@@ -55,11 +55,11 @@ def _result(request: Request, problem: SumOfSquares, outcome: Outcome, compares:
     parameters = problem.parameters
     x, free = parameters.held(outcome.x, problem.reduce(outcome.x).gradient)
     reduced = problem.reduce(x)
-    plain = problem.plain.reduce(x)
-    good = goodness(plain.squares, plain.total, int(np.sum(free)), observed)
+    plain, count = problem.plain.reduce(x), int(np.sum(free))
+    good = goodness(plain.squares, plain.total, count, observed)
     absolute = request.absolute_sigma and request.sigma is not None
     errors = uncertainty(reduced, free, 1.0) if absolute else uncertainty(
-        plain, free, variance(problem, x, plain.squares, plain.total, int(np.sum(free))))
+        plain, free, variance(problem, x, plain.squares, plain.total, count))
     warnings = (*findings.of_end(converged=outcome.converged, status=outcome.status),
                 *findings.of_calls(parameters),
                 *findings.of_bounds(parameters, x, free),

@@ -8,6 +8,7 @@ import numpy as np
 
 from circuitflow.errors import InputError
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.findings import of_calls
 from circuitflow.fitting.modes import evaluation
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.problem import find_type
@@ -68,12 +69,12 @@ def _validation(request: Request, data: Data, needed: Any) -> float | Data | Non
 def _result(request: Request, parameters: Parameters, data: Data, trained: Trained) -> FitResult:
     x, state, measures = parameters.vector(trained.values), trained.state, dict(trained.measure())
     free = (x > parameters.lower) & (x < parameters.upper)
-    warnings = of_training(trained, parameters, x, validates=request.validation is not None)
+    warnings = *of_calls(parameters), *of_training(trained, parameters, x, validates=request.validation is not None)
     running = {name: value for name, value in trained.values.items() if name not in parameters.types}
     steps: tuple[str, ...] = ()
     if request.validation is not None and state.best:
         steps = (f"the values are those after epoch {state.best['epoch']:g}, by the validation loss",)
     return FitResult(request.circuit, parameters, data, x, ~free, request.name, trained.status, trained.is_complete,
-                     steps, measures["loss"], state.epoch, data.rows, tuple(warnings), engine="jax", running=running,
+                     steps, measures["loss"], state.epoch, data.rows, warnings, engine="jax", running=running,
                      metrics=measures, history=tuple(state.history),
                      predictor=evaluation(request.circuit.with_values(running)))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from circuitflow.document.limits import Budget
+from circuitflow.document.numbers import is_foreign
 from circuitflow.errors import InputError
 from circuitflow.gates.shapes import ArrayType, Size, show
 from circuitflow.graph.circuit import Circuit
@@ -30,8 +31,9 @@ def library_of(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | N
         MissingExtraError: arrays other than NumPy's need the extra `arrays`.
     """
     need_mappings(inputs, upstream)
-    return Library.of({**{f"'{printable(name, 60)}'": value for name, value in (inputs or {}).items()},
-                       **{f"upstream '{printable(name, 60)}'": value for name, value in (upstream or {}).items()}})
+    return Library.of({f"{what}'{printable(name, 60)}'": value
+                       for what, values in (("", inputs), ("upstream ", upstream))
+                       for name, value in (values or {}).items() if is_foreign(value)})
 
 
 def need_mappings(inputs: Any, upstream: Any) -> None:
@@ -41,7 +43,7 @@ def need_mappings(inputs: Any, upstream: Any) -> None:
         InputError: one of them is none.
     """
     for what, values, example in (("inputs", inputs, "{'x': 1.0}"), ("upstream", upstream, "{'f': 1.0}")):
-        if not isinstance(values, Mapping | None):
+        if values is not None and not isinstance(values, Mapping):
             raise InputError(f"{what} is {short(values)}; expected a mapping by id, such as {example}")
         for name in values or {}:
             if not isinstance(name, str):
@@ -123,9 +125,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
     upstream = by_output(circuit, plan, upstream)
     seeds: dict[str, Any] = {}
     for text, slot in plan.of.items():
-        output = circuit.find(text)
-        assert output is not None  # noqa: S101
-        type_ = circuit.type_of(output)
+        type_ = plan.outputs[text]
         if not type_.is_float and (explicit or text in upstream):
             raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
         if not plan.active[slot] and text not in upstream:
@@ -133,7 +133,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         shape = concrete(type_, sizes)
         if text in upstream:
             seed = library.convert(upstream[text], type_, f"upstream '{text}'")
-        elif name := circuit.upstream_name(text):
+        elif circuit.upstream and (name := circuit.upstream_name(text)):
             seed = library.move(circuit.upstream[name])
         elif shape == ():
             seed = library.one(type_)

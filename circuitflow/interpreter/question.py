@@ -52,11 +52,7 @@ class Question:
         self.plan = interpreter.plan(of, wrt)
         nodes = self.circuit.nodes
         self.sources = {name: nodes[name].types[0] for name in self.plan.sources}
-        self.outputs: dict[str, ArrayType] = {}
-        for text in self.plan.of:
-            output = self.circuit.find(text)
-            assert output is not None  # noqa: S101
-            self.outputs[text] = self.circuit.type_of(output)
+        self.outputs: Mapping[str, ArrayType] = self.plan.outputs
         self.upstream = {text: self.circuit.upstream[name] for text in self.outputs
                          if (name := self.circuit.upstream_name(text)) is not None}
         for text, type_ in self.outputs.items():
