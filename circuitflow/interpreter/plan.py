@@ -163,8 +163,8 @@ def make_plan(circuit: TypedBody, of: Sequence[str] | None, wrt: Sequence[str] |
         by = {name: slot for name, slot in sources.items() if active[slot]}
     else:
         by = {text: first[output.node] + output.position for text, output in targets.items()}
-    outputs = {text: circuit.type_of(output) for text, output in results.items()}
-    return Plan(slots, by, outputs, sources, steps, names, active)
+    types = {text: circuit.type_of(output) for text, output in results.items()}
+    return Plan(slots, by, types, sources, steps, names, active)
 
 
 def output_of(circuit: TypedBody, reference: str, option: str) -> Output:
