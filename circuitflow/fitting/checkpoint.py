@@ -179,7 +179,7 @@ def _compare(stored: Mapping[str, str], identity: Mapping[str, str], label: str)
     """
     differences = [f"{printable(name, 60)} is {printable(stored.get(name, 'none'), 100)} there and "
                    f"{printable(identity.get(name, 'none'), 100)} here"
-                   for name in sorted({*stored, *identity}) if stored.get(name) != identity.get(name)]
+                   for name in dict.fromkeys([*identity, *stored]) if stored.get(name) != identity.get(name)]
     if differences:
         more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
         raise InputError(f"checkpoint: '{label}' belongs to another fit: {'; '.join(differences[:3])}{more}; fit "
