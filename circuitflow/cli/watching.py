@@ -66,7 +66,7 @@ class Watch:
             Interruption: Ctrl-C was pressed.
         """
         now = time.monotonic()
-        if self.last is None and isinstance(step, Progress):  # the records of a run that was interrupted come first
+        if self.last is None and isinstance(step, Progress) and step.epoch:  # the records of a run that was interrupted come first
             self.records += step.state().history[:-1 if step.record is not None else None]
         if isinstance(step, Step):
             self.steps.append(step)
