@@ -66,6 +66,8 @@ class Watch:
             Interruption: Ctrl-C was pressed.
         """
         now = time.monotonic()
+        if self.last is None and isinstance(step, Progress) and step.epoch:  # an earlier run was interrupted
+            self.records += step.state().history[:-1 if step.record is not None else None]
         if isinstance(step, Step):
             self.steps.append(step)
         elif step.record is not None:

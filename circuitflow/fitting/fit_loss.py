@@ -6,9 +6,11 @@ import numpy as np
 
 from circuitflow.errors import InputError
 from circuitflow.fitting import loss_findings as findings
+from circuitflow.fitting.checkpoint import journal
 from circuitflow.fitting.constraints import Constraints
 from circuitflow.fitting.data import Data
 from circuitflow.fitting.findings import of_calls
+from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.loss import Loss
 from circuitflow.fitting.minimize import GLOBAL, check_traits
 from circuitflow.fitting.newton import FEW, spectrum
@@ -26,7 +28,7 @@ def fit_loss(request: Request) -> FitResult:
     Raises:
         InputError: a reference, the data, the start or the method do not fit.
     """
-    circuit, name = request.circuit, request.name
+    circuit = request.circuit
     references = [request.reference, *request.constraints]
     for text, what in zip(references, ("loss", *("constraints" for _ in request.constraints)), strict=True):
         find_type(circuit, text, what)
@@ -34,7 +36,13 @@ def fit_loss(request: Request) -> FitResult:
     outputs = [circuit.find(text) for text in references]
     needed = circuit.needed({output.node for output in outputs if output is not None})
     data = Data.of(circuit, request.data, request.columns, needed=needed)
-    constraints = Constraints.of(circuit, parameters, data, request.constraints, request.engine)
+    with journal(request, data) as answers:
+        return _fit(request, parameters, data, answers)
+
+
+def _fit(request: Request, parameters: Parameters, data: Data, answers: Journal | None) -> FitResult:
+    circuit, name = request.circuit, request.name
+    constraints = Constraints.of(circuit, parameters, data, request.constraints, request.engine, answers)
     check_traits(name, parameters, constraints)
     if constraints is not None and request.likelihood:
         raise InputError("likelihood: standard errors from a Hessian need a minimum without constraints; leave the "
@@ -46,7 +54,7 @@ def fit_loss(request: Request) -> FitResult:
     if starts > 1 and name in GLOBAL:
         raise InputError(f"the method {name} draws points of its own; leave starts out, or take a local method")
     problem = Loss(circuit, parameters, data, request.reference, reduction=request.reduction or "mean",
-                   engine=request.engine)
+                   engine=request.engine, journal=answers)
     if request.likelihood and request.reduction is None and problem.is_of_batch:
         raise InputError(f"likelihood: '{request.reference}' is one number for all rows of a batch; say by reduction "
                          "whether it is their \"sum\" or their \"mean\"")

@@ -6,7 +6,9 @@ import numpy as np
 
 from circuitflow.errors import InputError
 from circuitflow.fitting import findings
+from circuitflow.fitting.checkpoint import journal
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.outcome import Outcome
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.request import Request
@@ -22,16 +24,23 @@ def fit_squares(request: Request) -> FitResult:
     Raises:
         InputError: a reference, the data, the start or the method do not fit.
     """
-    circuit, options = request.circuit, request.options
+    circuit = request.circuit
     prepared = weighted(circuit, request.reference, request.sigma)
     parameters = Parameters.of(prepared.circuit, [prepared.residuals], bounds=request.bounds, frozen=request.frozen,
                                start=request.start)
     output = prepared.circuit.find(prepared.residuals)
     needed = prepared.circuit.needed({output.node} if output is not None else set())
     data = Data.of(prepared.circuit, request.data, {**request.columns, **prepared.columns}, needed=needed)
+    with journal(request, data) as answers:
+        return _fit(request, prepared, parameters, data, answers)
+
+
+def _fit(request: Request, prepared: Weighted, parameters: Parameters, data: Data,
+         answers: Journal | None) -> FitResult:
+    options = request.options
     problem = SumOfSquares(prepared.circuit, parameters, data, prepared.residuals, robust=options.loss,  # type: ignore[attr-defined]
-                           scale=options.f_scale, engine=request.engine)  # type: ignore[attr-defined]
-    compares = comparison(circuit, request.reference, parameters)
+                           scale=options.f_scale, engine=request.engine, journal=answers)  # type: ignore[attr-defined]
+    compares = comparison(request.circuit, request.reference, parameters)
     check_sigma(problem, prepared, request.sigma)
     observed = _observed(problem, compares, prepared)
     problem.check_start()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from circuitflow.errors import InputError
+from circuitflow.fitting.checkpoint import STATE, checkpoint
 from circuitflow.fitting.data import Data
 from circuitflow.fitting.findings import of_calls
 from circuitflow.fitting.modes import evaluation
@@ -14,6 +16,7 @@ from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.problem import find_type
 from circuitflow.fitting.request import Request
 from circuitflow.fitting.result import FitResult
+from circuitflow.fitting.state_file import read_state, write_state
 from circuitflow.fitting.stochastic import Trained, train
 from circuitflow.fitting.training_findings import of_training
 from circuitflow.text import listing, short
@@ -38,10 +41,14 @@ def fit_training(request: Request) -> FitResult:
     data = Data.of(circuit, request.data, request.columns, needed=needed)
     numbers: dict[str, Any] = {"batch_size": request.batch_size, "epochs": request.epochs, "on_nan": request.on_nan,
                                "reduction": request.reduction}
-    trained = train(circuit, data, parameters, loss, method=request.name,
-                    options={**(request.options.model_extra or {}), **request.options.model_dump(exclude_unset=True)},
-                    schedule=request.schedule, seed=request.seed, validation=_validation(request, data, needed),
-                    callback=request.callback, **{name: value for name, value in numbers.items() if value is not None})
+    validation = _validation(request, data, needed)
+    with checkpoint(request, data, validation) as folder:
+        state = None if folder is None else read_state(folder / STATE)
+        keeper = None if folder is None else partial(write_state, folder / STATE)
+        trained = train(circuit, data, parameters, loss, method=request.name, options={
+            **(request.options.model_extra or {}), **request.options.model_dump(exclude_unset=True)},
+            schedule=request.schedule, seed=request.seed, validation=validation, callback=request.callback, state=state,
+            keeper=keeper, **{name: value for name, value in numbers.items() if value is not None})
     return _result(request, parameters, data, trained)
 
 

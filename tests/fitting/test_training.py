@@ -59,13 +59,13 @@ def test_every_entry_of_the_document_counts_and_an_argument_more(monkeypatch):
     found, plain = cf.fit(circuit, data), circuit_of()
     stated = {name: FIT[name] for name in ("reduction", "seed", "batch_size", "epochs", "schedule")}
     stated |= {"validation": 0.2, "method": "adam", "options": {"average": 0.9, "patience": 3}}
-    assert told[0] == {**stated, "callback": None}
+    assert told[0] == {**stated, "callback": None, "state": None, "keeper": None}
     expected = train(plain, Data.of(plain, data), Parameters.of(plain, ["l"]), "l", **stated)
     assert found.values["W"].tobytes() == expected.values["W"].tobytes()
     others = {"seed": 4, "batch_size": 20, "epochs": 1, "validation": 0.4, "reduction": "sum", "on_nan": "skip"}
     cf.fit(circuit, data, **others, schedule={"name": "constant_schedule", "value": 0.01}, method="sgd")
     assert told[1] == {**others, "schedule": {"name": "constant_schedule", "value": 0.01}, "method": "sgd",
-                       "options": {}, "callback": None}
+                       "options": {}, "callback": None, "state": None, "keeper": None}
 
 
 def test_a_result_has_the_best_values_with_their_loss_and_metrics():
