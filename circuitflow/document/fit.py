@@ -44,8 +44,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class DataFile(Model):
     """A table beside or below the document."""
 
-    file: Annotated[Name, Field(description="path of a .csv, .tsv, .jsonl, .parquet or .arrow file, relative to the "
-                                            "document")]
+    file: Annotated[Name, Field(description="path of a .csv, .tsv, .jsonl, .parquet, .arrow or .safetensors file, "
+                                            "relative to the document")]
     sha256: Sha256 | None = None
 
 

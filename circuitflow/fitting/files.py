@@ -16,7 +16,8 @@ from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.tables.opening import open_table, refuse_damage
-from circuitflow.tables.reader import Selection
+from circuitflow.tables.reader import Reader, Selection
+from circuitflow.tables.tensors import ENDING, TensorColumns
 from circuitflow.text import duplicate, listing, nearest, printable
 
 
@@ -85,7 +86,10 @@ class TableFile:
             for batch in reader.batches(Selection(wanted, (), lists=True)):
                 yield dict(batch.inputs)
 
-    def _reader(self, stack: ExitStack) -> Any:
+    def _reader(self, stack: ExitStack) -> Reader:
+        if self.name.lower().endswith(ENDING):
+            path = self.name if self.folder is None else str(self.folder / self.name)
+            return TensorColumns(self._open(stack), path, self.shown, self.limits)
         return open_table(self.name, self.shown, self.limits, stack, self._open(stack))
 
     def _open(self, stack: ExitStack) -> BinaryIO:

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import circuitflow as cf
 from circuitflow.fitting import fit_training
@@ -101,14 +102,20 @@ def test_other_rows_for_validation_and_rows_one_by_one():
     assert row.metrics.keys() == {"loss", "size", "validation_loss", "validation_size"}
 
 
-def test_lists_in_a_file_are_tensors_of_rows_and_are_streamed(tmp_path, monkeypatch):
-    pa = pytest.importorskip("pyarrow")
-    pq, path, data = pytest.importorskip("pyarrow.parquet"), tmp_path / "rows.parquet", table()
-    pq.write_table(pa.table({"x": pa.FixedSizeListArray.from_arrays(data["x"].ravel(), 3), "y": data["y"]}), path)
+@pytest.mark.parametrize("ending", ["parquet", "safetensors"])
+def test_tensors_of_rows_are_streamed_from_a_file(tmp_path, monkeypatch, ending):
+    path, data = tmp_path / f"rows.{ending}", table()
+    if ending == "parquet":
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pa.table({"x": pa.FixedSizeListArray.from_arrays(data["x"].ravel(), 3), "y": data["y"]}), path)
+    else:
+        save_file(data, path)
     monkeypatch.setattr("circuitflow.tables.opening.NUMBERS", 60)  # twenty rows at a time
+    monkeypatch.setattr("circuitflow.tables.tensors.BYTES", 640)
     monkeypatch.setattr("circuitflow.fitting.batches.MEMORY", 0)
     options = {"loss": "l", "method": "adam", "epochs": 2, "batch_size": 70}
     streamed = cf.fit(circuit_of(), path, **options)
+    assert len(list(streamed.data.blocks())) == 4
     monkeypatch.undo()
     whole = cf.fit(circuit_of(), data, **options)
     assert streamed.values["W"] == pytest.approx(whole.values["W"], rel=1e-12)
