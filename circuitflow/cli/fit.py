@@ -58,8 +58,12 @@ def command(
     residuals: Annotated[str | None, _one("--residuals", "REF", "Make the sum of its squares smallest.")] = None,
     sigma: Annotated[str | None, _one("--sigma", "REF", "Divide the residuals by this node.")] = None,
     sigma_column: Annotated[str | None, _one("--sigma-column", "COLUMN", "Divide residuals by this column.")] = None,
+    absolute_sigma: Annotated[bool, typer.Option("--absolute-sigma", help="Take sigma as it is, not only its ratios.")
+                              ] = False,
     loss: Annotated[str | None, _one("--loss", "REF", "Make this smallest.")] = None,
     reduction: Annotated[str | None, _one("--reduction", "NAME", "Of the loss over rows: mean or sum.")] = None,
+    likelihood: Annotated[bool, typer.Option("--likelihood", help="The loss is a negative log-likelihood: give "
+                                                                  "standard errors.")] = False,
     constraint: Annotated[list[str], _list("--constraint", "REF=KIND", "What must be nonnegative, or zero.")],
     method: Annotated[str | None, _one("--method", "NAME", f"{_METHODS}; by minibatches Optax's {_OPTIMISERS}. "
                                                              "auto by default.")] = None,
@@ -105,7 +109,8 @@ def command(
     Example: circuitflow fit circuits/decay.json
     """
     numbers = {"tolerance": tolerance, "max_evaluations": max_evaluations, "seed": seed, "starts": starts,
-               "batch_size": batch_size, "epochs": epochs}
+               "batch_size": batch_size, "epochs": epochs, "absolute_sigma": absolute_sigma or None,
+               "likelihood": likelihood or None}
     settings = Settings(columns=columns, residuals=residuals, sigma=sigma, sigma_column=sigma_column, loss=loss,
                         reduction=reduction, constraints=constraint, method=method, method_options=option, least=least,
                         most=most, freeze=freeze, free=free, start=start, schedule=schedule,

@@ -21,6 +21,7 @@ from circuitflow.fitting.problem import find_type
 from circuitflow.fitting.request import Request
 from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.starts import best_of_starts
+from circuitflow.fitting.statistics import of_likelihood
 
 
 def fit_loss(request: Request) -> FitResult:
@@ -83,8 +84,7 @@ def _result(request: Request, problem: Loss, outcome: Outcome, constraints: Cons
         x, free = outcome.x, (outcome.x > parameters.lower) & (outcome.x < parameters.upper)
     warnings = [*findings.of_end(converged=outcome.converged, status=outcome.status), *of_calls(parameters),
                 *findings.of_bounds(parameters, x, free)]
-    covariance = errors = None
-    hessian = None
+    covariance = errors = hessian = criteria = None
     if constraints is None and (request.likelihood or free.sum() <= FEW):
         hessian = problem.hessian(x)
     if hessian is not None and np.isfinite(hessian).all():
@@ -101,10 +101,11 @@ def _result(request: Request, problem: Loss, outcome: Outcome, constraints: Cons
                 half = bent.vectors / np.sqrt(bent.values) / bent.scale[:, None]
                 covariance[np.ix_(free, free)] = half @ half.T / whole
             errors = np.sqrt(np.diag(covariance))
+            criteria = of_likelihood(whole * problem.objective(x), problem.data.rows, int(free.sum()))
     else:
         slope = problem.gradient(parameters.start)
         norms = np.array([np.linalg.norm(slope[part]) for part in parameters.slices()])
         warnings += findings.of_scales(parameters.ids, norms)
     return FitResult(request.circuit, parameters, problem.data, x, ~free, request.name, outcome.status,
                      outcome.converged, outcome.steps, problem.objective(x), problem.evaluations, problem.data.rows,
-                     tuple(warnings), covariance, errors, engine=problem.engine)
+                     tuple(warnings), covariance, errors, engine=problem.engine, criteria=criteria)

@@ -21,7 +21,7 @@ from circuitflow.fitting.evaluation import Evaluation
 from circuitflow.fitting.parameters import Mask, Parameters, Vector
 from circuitflow.fitting.problem import Matrix, find_type
 from circuitflow.fitting.squares import SumOfSquares
-from circuitflow.fitting.statistics import Goodness, correlation, intervals
+from circuitflow.fitting.statistics import Criteria, Goodness, correlation, intervals
 from circuitflow.fitting.weights import Comparison
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import number, printable
@@ -58,6 +58,7 @@ class FitResult:
         goodness: how well the fit describes the data; None for a loss.
         compares: what residuals compare; None where that is not known.
         engine: the name of the engine.
+        criteria: for comparing models, of a likelihood.
         running: of training: running statistics that are no free parameters, by id.
         metrics: of training: the loss and the other outputs, averaged over the rows, with the values found; over rows
             of the validation as `validation_…`.
@@ -87,6 +88,7 @@ class FitResult:
     goodness: Goodness | None = None
     compares: Comparison | None = None
     engine: str = "auto"
+    criteria: Criteria | None = None
     running: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Mapping[str, float], ...] = ()
@@ -216,6 +218,8 @@ class FitResult:
             if self.goodness.r_squared is not None:
                 result["r_squared"] = self.goodness.r_squared
             result |= {"aic": self.goodness.aic, "bic": self.goodness.bic}
+        if self.criteria is not None:
+            result |= self.criteria._asdict()
         versions = {"circuitflow": __import__("circuitflow").__version__, "python": platform.python_version(),
                     "numpy": np.__version__, "scipy": scipy.__version__}
         if self.metrics:
@@ -272,7 +276,8 @@ class FitResult:
                       ("degrees of freedom", str(good.degrees_of_freedom))]
             if good.r_squared is not None:
                 found.append(("R²", f"{good.r_squared:.6g}"))
-            found += [("AIC", f"{good.aic:.6g}"), ("BIC", f"{good.bic:.6g}")]
+        if (compared := self.criteria or good) is not None:
+            found += [("AIC", f"{compared.aic:.6g}"), ("BIC", f"{compared.bic:.6g}")]
         return found
 
     def _errors(self) -> Vector:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
@@ -165,6 +165,22 @@ class Goodness:
     r_squared: float | None
     aic: float
     bic: float
+
+
+class Criteria(NamedTuple):
+    """For comparing models of the same data by their likelihoods: the smaller, the better.
+
+    Attributes:
+        aic, bic: 2k − 2 ln L, and with k ln n: Akaike 1974 and Schwarz 1978; k counts the free elements, n the rows.
+    """
+
+    aic: float
+    bic: float
+
+
+def of_likelihood(negative_logarithm: float, rows: int, free: int) -> Criteria:
+    """The criteria from −ln L of all rows."""
+    return Criteria(2 * free + 2 * negative_logarithm, math.log(rows) * free + 2 * negative_logarithm)
 
 
 def goodness(squares: float, count: int, free: int, observed: Moments | None) -> Goodness:

@@ -238,4 +238,4 @@ def test_every_key_of_a_fit_is_used_or_refused(circuit):
     from circuitflow.fitting.request import COMMON, TAKEN
 
     assert not COMMON & TAKEN.keys()
-    assert COMMON | (TAKEN.keys() - {"absolute_sigma", "likelihood", "on_nan"}) == set(Fit.model_fields)
+    assert COMMON | (TAKEN.keys() - {"on_nan"}) == set(Fit.model_fields)

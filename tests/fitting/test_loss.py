@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -230,23 +231,26 @@ PUBLISHED = {
     "logistic": ("l = log1p(exp(a + b*t)) - y*(a + b*t)", {
         "t": [66, 70, 69, 68, 67, 72, 73, 70, 57, 63, 70, 78, 67, 53, 67, 75, 70, 81, 76, 79, 75, 76, 58],
         "y": [0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1]},
-        [15.0429, -0.2322], [7.3786, 0.1082]),
+        [15.0429, -0.2322], [7.3786, 0.1082], 24.315),
     # Dobson 1990, "An introduction to generalized linear models", page 93, as in R's help of glm.
     "poisson": ("e = a + b*o + c*p + d*t + f*u\nl = exp(e) - y*e", {
         "y": [18, 17, 15, 20, 10, 20, 25, 13, 12], "o": [0, 1, 0] * 3, "p": [0, 0, 1] * 3,
         "t": [0] * 3 + [1] * 3 + [0] * 3, "u": [0] * 6 + [1] * 3},
-        [3.0445, -0.4543, -0.2930, 0, 0], [0.1709, 0.2022, 0.1927, 0.2, 0.2])}
+        [3.0445, -0.4543, -0.2930, 0, 0], [0.1709, 0.2022, 0.1927, 0.2, 0.2], 56.76)}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_maximum_likelihood_is_that_of_published_examples(name, reduction):
-    text, data, values, errors = PUBLISHED[name]
+    text, data, values, errors, aic = PUBLISHED[name]
     names = list("abcdf")[:len(values)]
     found = cf.fit(cf.new(text, dict.fromkeys(names, 0.0), parameters=names), data, loss="l", reduction=reduction,
                    likelihood=True)
     np.testing.assert_allclose(found.x, values, rtol=0, atol=5e-5)
     np.testing.assert_allclose(found.standard_errors, errors, rtol=0, atol=5e-5)
+    shared = 2 * sum(math.lgamma(y + 1) for y in data["y"])  # of ln L, which does not depend on parameters
+    assert found.criteria.aic + shared == pytest.approx(aic, abs=5e-3)
+    assert found.to_dict()["bic"] - found.criteria.aic == pytest.approx((math.log(len(data["y"])) - 2) * len(values))
     assert not found.warnings
 
 
