@@ -39,10 +39,7 @@ class Limits:
     run_bytes: int = 2**36
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"limit {field.name} is {short(value)}; expected a whole number, 1 or more")
+        need_counts(self, "limit {} is {}; expected a whole number, 1 or more")
         if self.digits > (most := sys.get_int_max_str_digits() or self.digits):
             raise InputError(f"limit digits is {self.digits}; Python reads numbers of at most {most}")
         if self.nesting > 100:
@@ -62,6 +59,18 @@ class Limits:
         for name in limits:
             need_choice("limit", name, [field.name for field in fields(cls)], limit=40)
         return cls(**limits)
+
+
+def need_counts(record: Any, message: str) -> None:
+    """Refuse a record of numbers one of which is no whole number from 1; the message has its name and its value.
+
+    Raises:
+        InputError: with the message.
+    """
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(message.format(field.name, short(value)))
 
 
 def in_short(record: Any) -> str:

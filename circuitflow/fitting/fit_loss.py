@@ -12,7 +12,8 @@ from circuitflow.fitting.data import Data
 from circuitflow.fitting.findings import of_calls
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.loss import Loss
-from circuitflow.fitting.minimize import GLOBAL, check_traits
+from circuitflow.fitting.memory import check_memory
+from circuitflow.fitting.minimize import GLOBAL, check_traits, working_memory
 from circuitflow.fitting.newton import FEW, spectrum
 from circuitflow.fitting.outcome import Outcome, Settings
 from circuitflow.fitting.parameters import Parameters
@@ -33,6 +34,11 @@ def fit_loss(request: Request) -> FitResult:
     for text, what in zip(references, ("loss", *("constraints" for _ in request.constraints)), strict=True):
         find_type(circuit, text, what)
     parameters = Parameters.of(circuit, references, bounds=request.bounds, frozen=request.frozen, start=request.start)
+    numbers, words = working_memory(request.name, request.options, parameters.size)
+    if request.likelihood or request.constraints:
+        numbers, words = max((parameters.size**2, ""), (numbers, words))
+    check_memory(numbers, f"method {request.name}: {words or 'the square'} of {parameters.size} free elements",
+                 "make it less, freeze parameters, or take L-BFGS-B or training", circuit.limits)
     outputs = [circuit.find(text) for text in references]
     needed = circuit.needed({output.node for output in outputs if output is not None})
     data = Data.of(circuit, request.data, request.columns, needed=needed)
@@ -48,9 +54,6 @@ def _fit(request: Request, parameters: Parameters, data: Data, answers: Journal 
         raise InputError("likelihood: standard errors from a Hessian need a minimum without constraints; leave the "
                          "constraints out, or likelihood")
     starts = request.starts or 1
-    if constraints is not None and request.likelihood:
-        raise InputError("likelihood: standard errors from a Hessian need a minimum without constraints; leave the "
-                         "constraints out, or likelihood")
     if starts > 1 and name in GLOBAL:
         raise InputError(f"the method {name} draws points of its own; leave starts out, or take a local method")
     problem = Loss(circuit, parameters, data, request.reference, reduction=request.reduction or "mean",

@@ -9,6 +9,7 @@ from circuitflow.fitting import findings
 from circuitflow.fitting.checkpoint import journal
 from circuitflow.fitting.data import Data
 from circuitflow.fitting.journal import Journal
+from circuitflow.fitting.memory import check_memory
 from circuitflow.fitting.outcome import Outcome
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.request import Request
@@ -28,6 +29,8 @@ def fit_squares(request: Request) -> FitResult:
     prepared = weighted(circuit, request.reference, request.sigma)
     parameters = Parameters.of(prepared.circuit, [prepared.residuals], bounds=request.bounds, frozen=request.frozen,
                                start=request.start)
+    check_memory(parameters.size**2, f"method {request.name}: the square of {parameters.size} free elements",
+                 "freeze parameters, or minimise a loss by L-BFGS-B or by training", circuit.limits)
     output = prepared.circuit.find(prepared.residuals)
     needed = prepared.circuit.needed({output.node} if output is not None else set())
     data = Data.of(prepared.circuit, request.data, {**request.columns, **prepared.columns}, needed=needed)

@@ -133,6 +133,9 @@ GLOBAL: Mapping[str, Traits] = {
 ACTIVE = 1e-6
 """An inequality is active within this distance from 0, and a gradient of this size relative to others counts as 0."""
 
+SQUARE = frozenset({"trust-exact", "SLSQP", "trust-constr"})
+"""Methods that keep a matrix of all elements by all."""
+
 DEFAULT = Traits(bounds=True, constraints=True)
 
 
@@ -155,6 +158,18 @@ def check_traits(name: str, parameters: Parameters, constraints: Constraints | N
         if not ends.all():
             raise InputError(f"the method {name} searches between bounds, and parameter "
                              f"'{parameters.names[int(np.argmin(ends))]}' is open; give it a lower and an upper bound")
+
+
+def working_memory(name: str, options: BaseModel, size: int) -> tuple[int, str]:
+    """How many numbers a method keeps for so many elements, and the words for what it keeps of them."""
+    if name in SQUARE:
+        return size**2, "the square"
+    if isinstance(options, LimitedMemoryOptions) and options.maxcor is not None:
+        return 2 * options.maxcor * (size + 2 * options.maxcor), f"maxcor = {options.maxcor} steps"
+    if isinstance(options, EvolutionOptions):
+        members = options.popsize or 15
+        return members * size**2, f"popsize = {members} members for each"
+    return size, "the vector"
 
 
 def local(name: str) -> Callable[..., Outcome]:

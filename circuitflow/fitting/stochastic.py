@@ -18,6 +18,7 @@ import numpy as np
 from circuitflow.errors import GateError, InputError
 from circuitflow.fitting.batches import Batch, Batches
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.memory import check_memory
 from circuitflow.fitting.optimisers import Optimiser, load_optax, make_optimiser
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.replay import words_of_failure
@@ -174,10 +175,13 @@ class Training:
     def begin(self) -> TrainingState:
         """The state before the first step."""
         with self._jax.enable_x64(True):
-            start = self._objective.start()
+            start, init = self._objective.start(), self._optimiser.transformation.init
+            kept = self._jax.eval_shape(init, start["parameters"])
+            check_memory(sum(x.size for x in self._jax.tree.leaves(kept)), "what the optimiser keeps of the parameters",
+                         "take another optimiser, or other options", self._objective.circuit.limits)
             parameters = {name: self._jax.numpy.array(x) for name, x in start["parameters"].items()}
             arrays = {**flattened(parameters, "parameters"), **flattened(start["running"], "running"),
-                      **flattened(self._optimiser.transformation.init(parameters), "optimiser")}
+                      **flattened(init(parameters), "optimiser")}
             if self._optimiser.average is not None:
                 arrays |= flattened(parameters, "average")
         return TrainingState(arrays)
