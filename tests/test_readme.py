@@ -61,6 +61,7 @@ INSTEAD = {
     "python tests/fuzz/engines.py --seconds 60": "python tests/fuzz/engines.py --seconds 1 --comparisons 3",
     "python tests/fuzz/engines.py --seconds 600 --jobs 2": "python tests/fuzz/engines.py --seconds 1 --jobs 2 "
                                                            "--comparisons 3",
+    "python tests/fuzz/kills.py --kills 200": "python tests/fuzz/kills.py --help",
     "python tests/fuzz/calls.py --seconds 600": "python tests/fuzz/calls.py --seconds 0",
     "circuitflow --install-completion": "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 circuitflow "
                                         "--install-completion bash",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.history import history, history_of_training
 from circuitflow.fitting.methods import METHODS
 from circuitflow.fitting.optimisers import SCHEDULES
+from circuitflow.fitting.outcome import Step
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.plots import PLOTS, plot
 from circuitflow.fitting.result import FitResult
@@ -56,8 +58,12 @@ def command(
     residuals: Annotated[str | None, _one("--residuals", "REF", "Make the sum of its squares smallest.")] = None,
     sigma: Annotated[str | None, _one("--sigma", "REF", "Divide the residuals by this node.")] = None,
     sigma_column: Annotated[str | None, _one("--sigma-column", "COLUMN", "Divide residuals by this column.")] = None,
+    absolute_sigma: Annotated[bool, typer.Option("--absolute-sigma", help="Take sigma as it is, not only its ratios.")
+                              ] = False,
     loss: Annotated[str | None, _one("--loss", "REF", "Make this smallest.")] = None,
     reduction: Annotated[str | None, _one("--reduction", "NAME", "Of the loss over rows: mean or sum.")] = None,
+    likelihood: Annotated[bool, typer.Option("--likelihood", help="The loss is a negative log-likelihood: give "
+                                                                  "standard errors.")] = False,
     constraint: Annotated[list[str], _list("--constraint", "REF=KIND", "What must be nonnegative, or zero.")],
     method: Annotated[str | None, _one("--method", "NAME", f"{_METHODS}; by minibatches Optax's {_OPTIMISERS}. "
                                                              "auto by default.")] = None,
@@ -89,6 +95,8 @@ def command(
     history_file: Annotated[str | None, _one("--history", "OUT", "Write the steps, or the epochs of training, "
                                                                  "to a .parquet, .arrow or .csv file.")] = None,
     plot_file: Annotated[str | None, _one("--plot", "OUT", "Draw the fit: .svg, .png, .pdf or .html.")] = None,
+    checkpoint: Annotated[str | None, _one("--checkpoint", "FOLDER", "Keep there what is computed. The same command "
+                                                                     "goes on from it, to the same bits.")] = None,
     json: Json = False,
     limit: Limit,
     gates: Gates = None,
@@ -101,7 +109,8 @@ def command(
     Example: circuitflow fit circuits/decay.json
     """
     numbers = {"tolerance": tolerance, "max_evaluations": max_evaluations, "seed": seed, "starts": starts,
-               "batch_size": batch_size, "epochs": epochs}
+               "batch_size": batch_size, "epochs": epochs, "absolute_sigma": absolute_sigma or None,
+               "likelihood": likelihood or None}
     settings = Settings(columns=columns, residuals=residuals, sigma=sigma, sigma_column=sigma_column, loss=loss,
                         reduction=reduction, constraints=constraint, method=method, method_options=option, least=least,
                         most=most, freeze=freeze, free=free, start=start, schedule=schedule,
@@ -115,14 +124,15 @@ def command(
     fit = circuit.document.fit
     with Watch(None if fit is None else fit.max_evaluations) as watch:
         try:
-            result = cf.fit(circuit, data, engine=engine, callback=watch, on_nan=on_nan)  # type: ignore[arg-type]
+            result = cf.fit(circuit, data, engine=engine, callback=watch, on_nan=on_nan,  # type: ignore[arg-type]
+                            checkpoint=checkpoint)
         except Interruption:
-            _write_history(history_file, watch, circuit)
-            _say_how_to_go_on(watch, circuit)
+            _write_history(history_file, watch.steps, watch.records, circuit)
+            _say_how_to_go_on(watch, circuit, checkpoint)
             raise typer.Exit(130) from None
     if output is not None:
         _write_document(result, data, output)
-    _write_history(history_file, watch, circuit)
+    _write_history(history_file, watch.steps, result.history, circuit)
     if plot_file is not None and form is not None:
         emit(plot_file, plot(result, watch.steps, form))
     if json:
@@ -204,11 +214,11 @@ def _data_file(result: FitResult, data: str | None, folder: Path | None) -> Data
     return DataFile(file=path.relative_to(folder.resolve()).as_posix(), sha256=digest)
 
 
-def _write_history(output: str | None, watch: Watch, circuit: cf.Circuit) -> None:
+def _write_history(output: str | None, steps: Sequence[Step], records: Sequence[Mapping[str, float]],
+                   circuit: cf.Circuit) -> None:
     if output is None:
         return
-    columns = history_of_training(watch.records) if isinstance(watch.last, Progress) else history(
-        watch.steps, _parameters(circuit).names)
+    columns = history_of_training(records) if records else history(steps, _parameters(circuit).names)
     with table_writer(output, {name: str(column.dtype) for name, column in columns.items()}) as writing:
         writing(list(columns.values()))
 
@@ -218,16 +228,18 @@ def _parameters(circuit: cf.Circuit) -> Parameters:
     return Parameters.of(circuit, [text for text in (fit and fit.residuals, fit and fit.loss) if text])
 
 
-def _say_how_to_go_on(watch: Watch, circuit: cf.Circuit) -> None:
-    """Say where the fit is, and how it starts there."""
-    if isinstance(watch.last, Progress):
-        print(f"interrupted after step {watch.last.step}, in epoch {watch.last.epoch + 1}: loss {watch.last.loss:.8g}; "
-              "no document is written", file=sys.stderr)
-        return
-    step, parameters = watch.steps[-1], _parameters(circuit)
-    print(f"interrupted after step {step.number}: objective {step.objective:.8g}; no document is written",
-          file=sys.stderr)
-    if parameters.size <= IN_PLACE:
+def _say_how_to_go_on(watch: Watch, circuit: cf.Circuit, checkpoint: str | None) -> None:
+    """Say where the fit is, and how it goes on from there."""
+    last = watch.last
+    if isinstance(last, Progress):
+        print(f"interrupted after step {last.step}, in epoch {last.epoch + 1}: loss {last.loss:.8g}; no document is "
+              "written", file=sys.stderr)
+    elif last is not None:
+        print(f"interrupted after step {last.number}: objective {last.objective:.8g}; no document is written",
+              file=sys.stderr)
+    if checkpoint is not None:
+        print("to go on from there, give the same command", file=sys.stderr)
+    elif isinstance(last, Step) and (parameters := _parameters(circuit)).size <= IN_PLACE:
         starts = " ".join(f"--start '{name}={dumps_value(value.tolist())}'" for name, value in
-                          parameters.values(step.x).items())
+                          parameters.values(last.x).items())
         print(f"to go on from there, give the same command with {starts}", file=sys.stderr)

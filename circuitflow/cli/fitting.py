@@ -19,8 +19,11 @@ from circuitflow.fitting.methods import kind_of
 from circuitflow.fitting.rerun import as_before
 from circuitflow.text import listing, nearest, printable, short
 
-OF_A_LOSS = ("reduction", "constraints", "starts")
+OF_A_LOSS = ("reduction", "likelihood", "constraints", "starts")
 """Keys of a fit that go with a loss."""
+
+OF_RESIDUALS = ("residuals", "sigma", "absolute_sigma")
+"""Keys that go with residuals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,7 @@ class Settings:
             entries = {key: x for key, x in entries.items() if key not in ("loss", *OF_A_LOSS)}
             entries["residuals"] = self.residuals
         if self.loss is not None:
-            entries = {key: x for key, x in entries.items() if key not in ("residuals", "sigma")} | {"loss": self.loss}
+            entries = {key: x for key, x in entries.items() if key not in OF_RESIDUALS} | {"loss": self.loss}
         if not entries.keys() & {"residuals", "loss"}:
             if len(circuit.outputs) != 1:
                 raise InputError(f"the circuit has the outputs {listing(circuit.outputs)}; name what is made small by "

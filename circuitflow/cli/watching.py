@@ -66,6 +66,8 @@ class Watch:
             Interruption: Ctrl-C was pressed.
         """
         now = time.monotonic()
+        if self.last is None and isinstance(step, Progress) and step.epoch:  # an earlier run was interrupted
+            self.records += step.state().history[:-1 if step.record is not None else None]
         if isinstance(step, Step):
             self.steps.append(step)
         elif step.record is not None:
@@ -105,7 +107,7 @@ class Watch:
                  f"{progress.gradient_norm:.3g}")
         if self.records and "validation_loss" in self.records[-1]:
             words += f", validation loss {self.records[-1]['validation_loss']:.6g}"
-        if self._first is not None and (seconds := time.monotonic() - self._first[0]) > 0:
+        if self._first is not None and self._rows and (seconds := time.monotonic() - self._first[0]) > 0:
             words += f", {self._rows / seconds:.3g} rows a second"
             if (taken := _epochs(progress) - self._first[1]) > 0:
                 words += f", {max(progress.epochs - _epochs(progress), 0) / taken * seconds:.0f} s left"

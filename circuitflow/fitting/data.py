@@ -18,7 +18,7 @@ from circuitflow.fitting.files import TableFile
 from circuitflow.fitting.tabular import column, column_names, hint, is_table
 from circuitflow.gates.shapes import Size, show
 from circuitflow.graph.circuit import Circuit
-from circuitflow.text import listing, nearest, printable, repeated, short
+from circuitflow.text import duplicate, listing, nearest, printable, short
 
 BLOCK_BYTES = 2**20
 """About how many bytes the columns of a block of rows take: what is computed of them stays in the cache."""
@@ -98,7 +98,7 @@ class Data:
             if title not in names:
                 raise InputError(f"data: there is no column '{printable(title, 60)}' for input '{name}'"
                                  f"{nearest(title, names) or f'; the columns are {listing(names) or None}'}")
-        twice = repeated(name for name in names if name in taken.values())
+        twice = duplicate(name for name in names if name in taken.values())
         if twice is not None and table is None:
             raise InputError(f"data: column '{printable(twice, 60)}' stands twice; rename one of the two")
         missing = [name for name in inputs if name not in taken and name not in circuit.values]
@@ -125,12 +125,13 @@ class Data:
             depth = len(type_.shape)
             if str(type_.shape[0]) == batch if batch and depth else not batch and array.ndim == depth + 1:
                 varying[name] = title
-            elif array.ndim == depth:
+            elif array.ndim == depth and all(size == expected for size, expected in
+                                             zip(array.shape, type_.shape, strict=True) if isinstance(expected, int)):
                 fixed[name], titles[name] = array, title
             else:
-                rows = "(rows, …)" if not batch else ""
+                rows = "" if batch else f"{show(('rows', *type_.shape))}, or "  # type: ignore[arg-type]
                 raise InputError(f"data: column '{printable(title, 60)}' has shape {array.shape}; input '{name}' has "
-                                 f"shape {show(type_.shape)}, so expected that, {rows or 'for all rows'}, or one value")
+                                 f"shape {show(type_.shape)}, so expected {rows}that shape for all rows")
         if fixed and not varying and any(True for _ in islice(tables(), 1, None)):
             raise InputError("data: there are several blocks, each with one value of "
                              f"{listing(sorted(titles.values()))}; expected arrays with the rows in front")

@@ -16,8 +16,9 @@ from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.tables.opening import open_table, refuse_damage
-from circuitflow.tables.reader import Selection
-from circuitflow.text import listing, nearest, printable, repeated
+from circuitflow.tables.reader import Reader, Selection
+from circuitflow.tables.tensors import ENDING, TensorColumns
+from circuitflow.text import duplicate, listing, nearest, printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +80,16 @@ class TableFile:
                 if name not in names:
                     raise InputError(f"{self.shown}: there is no column '{printable(name, 60)}'"
                                      f"{nearest(name, names) or f'; its columns are {listing(names) or None}'}")
-            if (twice := repeated(name for name in names if name in dtypes)) is not None:
+            if (twice := duplicate(name for name in names if name in dtypes)) is not None:
                 raise InputError(f"{self.shown}: column '{printable(twice, 60)}' stands twice; rename one of the two")
             wanted = {name: (names.index(name), dtype) for name, dtype in dtypes.items()}
-            for batch in reader.batches(Selection(wanted, ())):
+            for batch in reader.batches(Selection(wanted, (), lists=True)):
                 yield dict(batch.inputs)
 
-    def _reader(self, stack: ExitStack) -> Any:
+    def _reader(self, stack: ExitStack) -> Reader:
+        if self.name.lower().endswith(ENDING):
+            path = self.name if self.folder is None else str(self.folder / self.name)
+            return TensorColumns(self._open(stack), path, self.shown, self.limits)
         return open_table(self.name, self.shown, self.limits, stack, self._open(stack))
 
     def _open(self, stack: ExitStack) -> BinaryIO:

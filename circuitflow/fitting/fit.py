@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -24,16 +25,17 @@ _WAYS: Mapping[Way, Callable[[Request], FitResult]] = {
 
 @checked
 def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
-        loss: str | None = None, reduction: Literal["mean", "sum"] | None = None, likelihood: bool = False,
+        loss: str | None = None, reduction: Literal["mean", "sum"] | None = None, likelihood: bool | None = None,
         constraints: Mapping[str, str] | None = None,
-        sigma: str | Mapping[str, str] | None = None, absolute_sigma: bool = False,
+        sigma: str | Mapping[str, str] | None = None, absolute_sigma: bool | None = None,
         columns: Mapping[str, str] | None = None, method: str | Mapping[str, Any] | None = None,
         bounds: Mapping[str, Sequence[Any]] | None = None, frozen: Collection[str] | None = None,
         start: Mapping[str, Any] | None = None, tolerance: float | None = None,
         max_evaluations: int | None = None, starts: int | None = None, seed: int | None = None,
         batch_size: int | None = None, epochs: int | None = None, schedule: str | Mapping[str, Any] | None = None,
         validation: Any = None, on_nan: Literal["stop", "skip", "raise"] | None = None, engine: str = "auto",
-        callback: Callable[[Any], object] | None = None) -> FitResult:
+        callback: Callable[[Any], object] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None) -> FitResult:
     """Find the parameters of a circuit that make the squares of its residuals, or a loss, smallest.
 
     What is left out is taken from the key `fit` of the document; if it was fitted, the fit begins where that one began.
@@ -65,6 +67,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         on_nan: "stop" (by default) before a training step that is not finite, "skip" it, or "raise".
         engine: "auto", "interpreter", "staged", "tape" or "jax".
         callback: is told every better point, a `Step`; in training each step and epoch, a `Progress`; True ends it.
+        checkpoint: a folder from which the same call goes on if this one is interrupted.
 
     Raises:
         InputError: an argument, the data or the circuit do not fit together; the message says what to change.
@@ -98,13 +101,15 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         callback=callback, bounds=bounds, frozen=frozen, start=start, reference=loss or residuals or "", name=name,
         method=row, options=options, tolerance=stated.tolerance if tolerance is None else tolerance,
         max_evaluations=stated.max_evaluations if max_evaluations is None else max_evaluations,
-        seed=stated.seed or 0 if seed is None else seed, sigma=sigma, absolute_sigma=absolute_sigma,
-        reduction=reduction, likelihood=likelihood,
+        seed=stated.seed or 0 if seed is None else seed, sigma=sigma,
+        absolute_sigma=bool(stated.absolute_sigma if absolute_sigma is None else absolute_sigma),
+        reduction=reduction, likelihood=bool(stated.likelihood if likelihood is None else likelihood),
         constraints=dict(stated.constraints or {}) if constraints is None else constraints,
         starts=stated.starts if starts is None else starts,
         batch_size=stated.batch_size if batch_size is None else batch_size,
         epochs=stated.epochs if epochs is None else epochs,
-        schedule={"name": schedule} if isinstance(schedule, str) else schedule, validation=validation, on_nan=on_nan)
+        schedule={"name": schedule} if isinstance(schedule, str) else schedule, validation=validation, on_nan=on_nan,
+        checkpoint=checkpoint)
     return _WAYS[request.way](request)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from circuitflow.errors import InputError
+from circuitflow.fitting.checkpoint import STATE, checkpoint
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.findings import of_calls
 from circuitflow.fitting.modes import evaluation
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.problem import find_type
 from circuitflow.fitting.request import Request
 from circuitflow.fitting.result import FitResult
+from circuitflow.fitting.state_file import read_state, write_state
 from circuitflow.fitting.stochastic import Trained, train
 from circuitflow.fitting.training_findings import of_training
 from circuitflow.text import listing, short
@@ -37,10 +41,14 @@ def fit_training(request: Request) -> FitResult:
     data = Data.of(circuit, request.data, request.columns, needed=needed)
     numbers: dict[str, Any] = {"batch_size": request.batch_size, "epochs": request.epochs, "on_nan": request.on_nan,
                                "reduction": request.reduction}
-    trained = train(circuit, data, parameters, loss, method=request.name,
-                    options={**(request.options.model_extra or {}), **request.options.model_dump(exclude_unset=True)},
-                    schedule=request.schedule, seed=request.seed, validation=_validation(request, data, needed),
-                    callback=request.callback, **{name: value for name, value in numbers.items() if value is not None})
+    validation = _validation(request, data, needed)
+    with checkpoint(request, data, validation) as folder:
+        state = None if folder is None else read_state(folder / STATE)
+        keeper = None if folder is None else partial(write_state, folder / STATE)
+        trained = train(circuit, data, parameters, loss, method=request.name, options={
+            **(request.options.model_extra or {}), **request.options.model_dump(exclude_unset=True)},
+            schedule=request.schedule, seed=request.seed, validation=validation, callback=request.callback, state=state,
+            keeper=keeper, **{name: value for name, value in numbers.items() if value is not None})
     return _result(request, parameters, data, trained)
 
 
@@ -68,12 +76,12 @@ def _validation(request: Request, data: Data, needed: Any) -> float | Data | Non
 def _result(request: Request, parameters: Parameters, data: Data, trained: Trained) -> FitResult:
     x, state, measures = parameters.vector(trained.values), trained.state, dict(trained.measure())
     free = (x > parameters.lower) & (x < parameters.upper)
-    warnings = of_training(trained, parameters, x, validates=request.validation is not None)
+    warnings = *of_calls(parameters), *of_training(trained, parameters, x, validates=request.validation is not None)
     running = {name: value for name, value in trained.values.items() if name not in parameters.types}
     steps: tuple[str, ...] = ()
     if request.validation is not None and state.best:
         steps = (f"the values are those after epoch {state.best['epoch']:g}, by the validation loss",)
     return FitResult(request.circuit, parameters, data, x, ~free, request.name, trained.status, trained.is_complete,
-                     steps, measures["loss"], state.epoch, data.rows, tuple(warnings), engine="jax", running=running,
+                     steps, measures["loss"], state.epoch, data.rows, warnings, engine="jax", running=running,
                      metrics=measures, history=tuple(state.history),
                      predictor=evaluation(request.circuit.with_values(running)))

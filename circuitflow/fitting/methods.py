@@ -120,7 +120,7 @@ def choose(method: MethodSpec | None, kind: Kind) -> tuple[str, Method, BaseMode
     those = listing(names, len(names))
     if not isinstance(name, str) or name not in METHODS:
         shown = f"'{printable(name, 60)}'" if isinstance(name, str) else short(name)
-        raise InputError(f"there is no method {shown}{nearest(str(name), METHODS)}; there are {those}")
+        raise InputError(f"there is no method {shown}{nearest(str(name), METHODS) or f'; there are {those}'}")
     row = METHODS[name]
     if row.kind != kind:
         raise InputError(f"the method {name} is for {row.kind}; expected one for {kind}: {those}")

@@ -17,7 +17,7 @@ class Step(NamedTuple):
         evaluations: passes over the data so far.
         objective: what is minimised, at the point.
         gradient_norm: the Euclidean norm of its gradient.
-        x: the parameters, as a vector.
+        x: the parameters, as a vector of its own.
     """
 
     number: int

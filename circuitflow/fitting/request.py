@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -47,6 +48,7 @@ class Request:
         sigma, absolute_sigma: of residuals.
         reduction, likelihood, constraints, starts: of a loss.
         batch_size, epochs, schedule, validation, on_nan: of stochastic methods.
+        checkpoint: the folder that keeps what was computed.
     """
 
     circuit: Circuit
@@ -75,6 +77,7 @@ class Request:
     schedule: Mapping[str, Any] | None
     validation: Any
     on_nan: str | None
+    checkpoint: str | os.PathLike[str] | None
 
     def __post_init__(self) -> None:
         """Refuse what the way does not take: to pass over it would be a silent wrong answer.

@@ -21,7 +21,7 @@ from circuitflow.fitting.evaluation import Evaluation
 from circuitflow.fitting.parameters import Mask, Parameters, Vector
 from circuitflow.fitting.problem import Matrix, find_type
 from circuitflow.fitting.squares import SumOfSquares
-from circuitflow.fitting.statistics import Goodness, correlation, intervals
+from circuitflow.fitting.statistics import Criteria, Goodness, correlation, intervals
 from circuitflow.fitting.weights import Comparison
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import number, printable
@@ -58,6 +58,7 @@ class FitResult:
         goodness: how well the fit describes the data; None for a loss.
         compares: what residuals compare; None where that is not known.
         engine: the name of the engine.
+        criteria: for comparing models, of a likelihood.
         running: of training: running statistics that are no free parameters, by id.
         metrics: of training: the loss and the other outputs, averaged over the rows, with the values found; over rows
             of the validation as `validation_…`.
@@ -65,6 +66,8 @@ class FitResult:
             are averages over its steps, each with the values before it.
         predictor: the circuit that predicts, if it is not the model: after training it has the running statistics, and
             gates use them and drop nothing.
+        absolute: whether standard deviations of the residuals counted as they are, not only their ratios. With a robust
+            loss the covariance then is that of a negative log-likelihood, else Huber's.
     """
 
     model: Circuit
@@ -85,10 +88,12 @@ class FitResult:
     goodness: Goodness | None = None
     compares: Comparison | None = None
     engine: str = "auto"
+    criteria: Criteria | None = None
     running: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Mapping[str, float], ...] = ()
     predictor: Circuit | None = None
+    absolute: bool = False
 
     @cached_property
     def circuit(self) -> Circuit:
@@ -121,7 +126,9 @@ class FitResult:
 
     @checked
     def intervals(self, level: float = 0.95) -> Any:
-        """Confidence intervals of the elements by Student's t, of a likelihood by the normal distribution: (size, 2).
+        """Confidence intervals of the elements by Student's t, of shape (size, 2).
+
+        They are by the normal distribution for a likelihood, and where standard deviations of residuals are absolute.
 
         Raises:
             InputError: the fit has none, or the level is not between 0 and 1.
@@ -129,7 +136,8 @@ class FitResult:
         if not 0 < level < 1:
             raise InputError(f"level is {level}; expected a number between 0 and 1, such as 0.95")
         errors = self._errors()
-        return intervals(self.x, errors, math.inf if self.goodness is None else self.goodness.degrees_of_freedom, level)
+        freedom = math.inf if self.goodness is None or self.absolute else self.goodness.degrees_of_freedom
+        return intervals(self.x, errors, freedom, level)
 
     def predict(self, data: Any = None, *, of: str | None = None, columns: Mapping[str, str] | None = None) -> Any:
         """What the fitted circuit computes for rows.
@@ -210,6 +218,8 @@ class FitResult:
             if self.goodness.r_squared is not None:
                 result["r_squared"] = self.goodness.r_squared
             result |= {"aic": self.goodness.aic, "bic": self.goodness.bic}
+        if self.criteria is not None:
+            result |= self.criteria._asdict()
         versions = {"circuitflow": __import__("circuitflow").__version__, "python": platform.python_version(),
                     "numpy": np.__version__, "scipy": scipy.__version__}
         if self.metrics:
@@ -236,14 +246,15 @@ class FitResult:
         errors = self.standard_errors
         if errors is None and parameters.size > ELEMENTS:
             return self._table_of_parameters()
-        header = ["parameter", "value", "standard error", "95 % interval", "start", "bound"]
+        header = ["parameter", "value", *(("standard error", "95 % interval") if errors is not None else ()), "start",
+                  "bound"]
         ends = self.intervals() if errors is not None else None
         body = []
         for i, name in enumerate(parameters.names):
             bound = "" if not self.held[i] else "lower" if self.x[i] <= parameters.lower[i] else "upper"
-            body.append([printable(name, 60), f"{self.x[i]:.8g}", "" if errors is None else f"{errors[i]:.4g}",
-                         "" if ends is None else f"{ends[i, 0]:.6g} to {ends[i, 1]:.6g}", f"{parameters.start[i]:.6g}",
-                         bound])
+            sure = [] if errors is None or ends is None else [
+                f"{errors[i]:.4g}", f"{ends[i, 0]:.6g} to {ends[i, 1]:.6g}"]
+            body.append([printable(name, 60), f"{self.x[i]:.8g}", *sure, f"{parameters.start[i]:.6g}", bound])
         return header, body
 
     def _table_of_parameters(self) -> tuple[list[str], list[list[str]]]:
@@ -265,7 +276,8 @@ class FitResult:
                       ("degrees of freedom", str(good.degrees_of_freedom))]
             if good.r_squared is not None:
                 found.append(("R²", f"{good.r_squared:.6g}"))
-            found += [("AIC", f"{good.aic:.6g}"), ("BIC", f"{good.bic:.6g}")]
+        if (compared := self.criteria or good) is not None:
+            found += [("AIC", f"{compared.aic:.6g}"), ("BIC", f"{compared.bic:.6g}")]
         return found
 
     def _errors(self) -> Vector:

@@ -218,8 +218,8 @@ def make_step(objective: Objective, optimiser: Optimiser, *, skips: bool) -> Cal
         parameters = state["parameters"]
         loss, metrics, running, gradients, refused = objective.slopes(parameters, state["running"], held, columns,
                                                                       state["step"])
-        squares = [jnp.sum(jnp.square(g.astype(jnp.float64))) for g in gradients.values()]
-        norm, norms = jnp.sqrt(sum(squares, jnp.zeros((), jnp.float64))), map(jnp.sqrt, squares)
+        squares = jnp.array([jnp.sum(jnp.square(g.astype(jnp.float64))) for g in gradients.values()], jnp.float64)
+        norm = jnp.sqrt(jnp.sum(squares))
         updates, inner = optimiser.transformation.update(
             gradients, state["optimiser"], parameters, value=loss, grad=gradients,
             value_fn=_value_of(objective, state["running"], held, columns, state["step"]))
@@ -234,7 +234,8 @@ def make_step(objective: Objective, optimiser: Optimiser, *, skips: bool) -> Cal
         after = {"parameters": moved, "running": running, "optimiser": inner, "average": average}
         kept = jax.tree.map(lambda new, old: _chosen(applied, new, old), after, before)
         failed = state["failed"] if skips else jnp.where(sound | (state["failed"] >= 0), state["failed"], state["step"])
-        report = jnp.stack([x.astype(jnp.float64) for x in (loss, norm, applied, failed >= 0, *metrics, *norms)])
+        numbers = jnp.stack([x.astype(jnp.float64) for x in (loss, norm, applied, failed >= 0, *metrics)])
+        report = jnp.concatenate([numbers, jnp.sqrt(squares)])
         return {**kept, "step": state["step"] + 1, "failed": failed}, report
 
     return step

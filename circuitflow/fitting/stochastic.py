@@ -6,6 +6,7 @@ of a step a few steps later, so that it prepares batches while the device comput
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from circuitflow.errors import GateError, InputError
 from circuitflow.fitting.batches import Batch, Batches
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.memory import check_memory
 from circuitflow.fitting.optimisers import Optimiser, load_optax, make_optimiser
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.replay import words_of_failure
@@ -27,6 +29,9 @@ from circuitflow.text import listing, nearest, short
 
 LAG = 8
 """How many steps the device may be ahead of the host."""
+
+INTERVAL = 2.0
+"""Seconds between two states that are kept."""
 
 ON_NAN = ("stop", "skip", "raise")
 """What is done when a loss or a gradient is not finite, or a gate refuses a value."""
@@ -65,6 +70,9 @@ class Progress:
 Callback = Callable[[Progress], object]
 """Told of every step; the run ends after the step when it returns True."""
 
+Keeper = Callable[[TrainingState], None]
+"""Keeps a state from which the run may go on."""
+
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -91,7 +99,8 @@ class Trained:
 def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, reduction: str = "mean",
           method: str = "adam", options: Mapping[str, Any] | None = None, schedule: Mapping[str, Any] | None = None,
           batch_size: int = 32, epochs: int = 10, seed: int = 0, validation: float | Data | None = None,
-          on_nan: str = "stop", callback: Callback | None = None, state: TrainingState | None = None) -> Trained:
+          on_nan: str = "stop", callback: Callback | None = None, state: TrainingState | None = None,
+          keeper: Keeper | None = None) -> Trained:
     """Minimise a loss over minibatches.
 
     Args:
@@ -112,6 +121,7 @@ def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, re
             raises.
         callback: see `Callback`.
         state: where another run was; it goes on from there, to the same bits as if it had not stopped.
+        keeper: is given the state every two seconds, at the end, and when the callback raises.
 
     Raises:
         InputError: an option does not fit.
@@ -134,7 +144,7 @@ def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, re
     training = Training(Objective(circuit, loss, reduction, parameters, data, seed), optimiser,
                         Batches(data, batch_size, seed, fraction), on_nan=on_nan, patience=patience, epochs=epochs,
                         validation=Batches(validation, batch_size, seed) if isinstance(validation, Data) else None)
-    return training.run(state, callback)
+    return training.run(state, callback, keeper)
 
 
 class Training:
@@ -165,15 +175,19 @@ class Training:
     def begin(self) -> TrainingState:
         """The state before the first step."""
         with self._jax.enable_x64(True):
-            start = self._objective.start()
+            start, init = self._objective.start(), self._optimiser.transformation.init
+            kept = self._jax.eval_shape(init, start["parameters"])
+            check_memory(sum(x.size for x in self._jax.tree.leaves(kept)), "what the optimiser keeps of the parameters",
+                         "take another optimiser, or other options", self._objective.circuit.limits)
             parameters = {name: self._jax.numpy.array(x) for name, x in start["parameters"].items()}
             arrays = {**flattened(parameters, "parameters"), **flattened(start["running"], "running"),
-                      **flattened(self._optimiser.transformation.init(parameters), "optimiser")}
+                      **flattened(init(parameters), "optimiser")}
             if self._optimiser.average is not None:
                 arrays |= flattened(parameters, "average")
         return TrainingState(arrays)
 
-    def run(self, state: TrainingState | None = None, callback: Callback | None = None) -> Trained:
+    def run(self, state: TrainingState | None = None, callback: Callback | None = None,
+            keeper: Keeper | None = None) -> Trained:
         """Go on from a state to the end.
 
         Raises:
@@ -181,12 +195,14 @@ class Training:
             InputError: the state belongs to another run, or the data cannot be read.
         """
         with self._jax.enable_x64(True):
-            run = _Run(self, state or self.begin(), callback)
+            run = _Run(self, state or self.begin(), callback, keeper)
             status, early = self._ended(run.progress), None
             while status is None:
                 early = run.epoch()
                 status = early or self._ended(run.progress)
             final = run.state()
+        if keeper is not None:
+            keeper(final)
         values = final.values(best=self._validation is not None)
         return Trained(status, early is None, values, final, tuple(self._objective.names),
                        partial(self.measure, values))
@@ -263,8 +279,10 @@ class Training:
 class _Run:
     """A run in progress: the state on the device, and what the host knows of it."""
 
-    def __init__(self, training: Training, state: TrainingState, callback: Callback | None) -> None:
-        self._training, self._callback = training, callback
+    def __init__(self, training: Training, state: TrainingState, callback: Callback | None,
+                 keeper: Keeper | None) -> None:
+        self._training, self._callback, self._keeper = training, callback, keeper
+        self._kept = time.monotonic()
         self.progress = TrainingState({}, **state.numbers)
         self._best = {key: array for key, array in state.arrays.items() if key.startswith("best/")}
         self._device = training.to_device(state)
@@ -286,10 +304,27 @@ class _Run:
             while len(self._waiting) > (0 if self._callback else LAG):
                 if (status := self._note()) is not None:
                     return status
+            if self._is_due() and (status := self._note_all()) is not None:
+                return status
+        return self._note_all() or self._close()
+
+    def _note_all(self) -> str | None:
+        """Take account of all steps, and keep the state if it is time to; how the run ends, if it does."""
         while self._waiting:
             if (status := self._note()) is not None:
                 return status
-        return self._close()
+        if self._is_due():
+            self._keep()
+        return None
+
+    def _is_due(self) -> bool:
+        return self._keeper is not None and time.monotonic() - self._kept >= INTERVAL
+
+    def _keep(self) -> None:
+        """Keep the state, which holds all steps that the device has taken: none is waiting."""
+        if self._keeper is not None:
+            self._keeper(self.state())
+            self._kept = time.monotonic()
 
     def _note(self) -> str | None:
         """Take account of the earliest step that is not yet; how the run ends, if it does."""
@@ -346,7 +381,12 @@ class _Run:
                         report.loss if report else record["loss"],  # type: ignore[index]
                         report.gradient_norm if report else record["gradient_norm"],  # type: ignore[index]
                         self._metrics(report) if report else {}, self._training._epochs, record, self.state)
-        return f"stopped by the callback after step {progress.step}" if self._callback(told) is True else None
+        try:
+            ends = self._callback(told) is True
+        except BaseException:
+            self._keep()
+            raise
+        return f"stopped by the callback after step {progress.step}" if ends else None
 
 
 def _rows_of(table: Any, rows: Any) -> Any:

@@ -105,13 +105,16 @@ def _array(values: Any) -> Any:
     if hasattr(values, "combine_chunks"):  # a chunked column of pyarrow
         values = values.combine_chunks()
     if hasattr(values, "null_count") and hasattr(values, "flatten") and hasattr(values.type, "list_size"):
+        if values.null_count:
+            return np.fromiter(values.to_pylist(), object, len(values))
         return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), values.type.list_size)
     if hasattr(values, "null_count") and hasattr(values, "is_valid"):  # an array of pyarrow
         return values.to_numpy(zero_copy_only=False)
     if hasattr(values, "to_numpy"):
         return values.to_numpy()
     if hasattr(values, "detach"):  # torch
-        return values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        return (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
     try:
         return np.asarray(values)
     except ValueError:  # ragged lists

@@ -55,6 +55,7 @@ def circuit():
     ([GOOD, {"t": T, "y": 3.0}], "column 'y' has shape (); expected (rows,) for input 'y'"),
     ({"t": T, "y": np.ma.array(Y, mask=[0, 0, 1, 0])}, "column 'y' is missing: NaN or null in row 3"),
     ({"t": T, "y": [Decimal(1), Decimal(2), datetime.time(), 1]}, "column 'y' has a value of type time in row 3"),
+    ({"t": T, "y": [[1.0]]}, "column 'y' has shape (1, 1); input 'y' has shape (), so expected (rows,), or that"),
     ({"t": T, "y": {1, 2}}, "column 'y' has a value of type set in row 1; expected numbers"),
     ({"t": T, "y": [1, 2, 3, 10**400]}, "column 'y' has items of different shapes, or of no number"),
     (lambda: [GOOD, {"t": T, "y": [Y] * 4}], "column 'y' has shape (4, 4); expected (rows,) for input 'y'"),
@@ -77,6 +78,8 @@ def test_data(circuit, data, message, tmp_path, monkeypatch):
     ({"sigma": "q"}, "sigma: there is no node 'q'"),
     ({"sigma": {"column": "sd"}}, "there is no column 'sd' for input 'sigma'"),
     ({"sigma": {"colum": "sd"}}, "sigma is an object with 'colum'; expected a reference to a node, or {'column': …}"),
+    ({"sigma": "t"}, "sigma: 't' is 0.0 in row 1; expected standard deviations, which are above 0; take the row out"),
+    ({"start": {"a": 1e200}}, "the squares of 'r' overflow at the start, a = 1e+200, b = 2, c = 0.5; measure the data"),
     ({"bounds": {"c": (2, 1)}}, "the bounds of parameter 'c' are crossed: the lower is 2, the upper 1; exchange them"),
     ({"bounds": {"c": (1, 1)}}, "the bounds of parameter 'c' are both 1; freeze it to keep its value"),
     ({"bounds": {"c": (1, 2)}}, "parameter 'c' starts at 0.5, outside of its bounds 1 to 2; give it another value"),
@@ -104,6 +107,27 @@ def test_data(circuit, data, message, tmp_path, monkeypatch):
 def test_options(circuit, keys, message):
     with pytest.raises(cf.InputError, match=re.escape(message)):
         cf.fit(circuit, GOOD, **keys)
+
+
+@pytest.mark.parametrize(("deviation", "message"), [
+    (0.0, "sigma: column 'sd' is 0.0 in row 3; expected standard deviations"),
+    (-1.0, "sigma: column 'sd' is -1.0 in row 3; expected standard deviations"),
+    (np.nan, "column 'sd' is missing: NaN or null in row 3"), (np.inf, "column 'sd' is inf in row 3")])
+@pytest.mark.parametrize("expression", ["r = y - a*t", "r = y**2 - a*t"])
+def test_standard_deviations_are_above_0(expression, deviation, message):
+    sd = [1.0, 1.0, deviation, 1.0]
+    with pytest.raises(cf.InputError, match=re.escape(message)):
+        cf.fit(cf.new(expression, {"a": 1.0}, parameters=["a"]), lambda: [
+            {name: column[part] for name, column in {**GOOD, "sd": sd}.items()} for part in (slice(1), slice(1, 4))],
+            sigma={"column": "sd"})
+
+
+@pytest.mark.parametrize("factor", [1e160, 1e300])
+@pytest.mark.parametrize("column", ["t", "y"])
+def test_numbers_whose_squares_are_no_numbers_are_refused(circuit, factor, column):
+    line = cf.new("r = y - a*t", {"a": 1.0}, parameters=["a"])
+    with pytest.raises(cf.InputError, match="the squares of 'r' overflow at the start, a = 1; measure the data"):
+        cf.fit(line, {**GOOD, column: factor * np.array(GOOD[column])})
 
 
 def test_residuals_must_be_named_where_there_are_several_outputs_and_be_floats():
@@ -214,4 +238,4 @@ def test_every_key_of_a_fit_is_used_or_refused(circuit):
     from circuitflow.fitting.request import COMMON, TAKEN
 
     assert not COMMON & TAKEN.keys()
-    assert COMMON | (TAKEN.keys() - {"absolute_sigma", "likelihood", "on_nan"}) == set(Fit.model_fields)
+    assert COMMON | (TAKEN.keys() - {"on_nan"}) == set(Fit.model_fields)

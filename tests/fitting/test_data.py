@@ -67,10 +67,31 @@ def test_a_missing_value_is_missing_in_every_dtype(line):
             cf.fit(line, frame)
 
 
+def test_vectors_of_every_kind_are_the_numbers_that_they_say():
+    pa, pd, pl = (pytest.importorskip(name) for name in ("pyarrow", "pandas", "polars"))
+    circuit = cf.new("r = y - reduce_sum(x*w)", {"w": [0.0, 0.0]}, parameters=["w"], shapes={"x": [2]})
+    x = np.stack([X, np.ones(8)], axis=1)
+    fixed = pa.FixedSizeListArray.from_arrays(x.ravel(), 2)
+    for column in (np.asfortranarray(x), x.tolist(), list(x), pd.Series(x.tolist()), pd.Series(list(x)), pl.Series(x),
+                   pl.Series(x.tolist()), fixed, pa.chunked_array([fixed.slice(0, 3), fixed.slice(3)]),
+                   pa.array(x.tolist()), pa.FixedShapeTensorArray.from_numpy_ndarray(x)):
+        np.testing.assert_allclose(cf.fit(circuit, {"x": column, "y": Y}).x, RIGHT, rtol=1e-12)
+    for items in ([[1.0, 2.0], None, *x[2:].tolist()], [[1.0, 2.0], [1.0, None], *x[2:].tolist()]):
+        with pytest.raises(cf.InputError, match="column 'x' is missing: NaN or null in row 2"):
+            cf.fit(circuit, {"x": pa.array(items, pa.list_(pa.float64(), 2)), "y": Y})
+
+
+def test_tensors_of_torch_are_the_numbers_that_they_say(line):
+    torch = pytest.importorskip("torch")
+    for x in (torch.tensor(X, requires_grad=True), torch.tensor(X).bfloat16(), torch.tensor(X).int()):
+        np.testing.assert_allclose(cf.fit(line, {"x": x, "y": torch.tensor(Y)}).x, RIGHT, rtol=1e-12)
+
+
 def test_a_structured_array_and_an_archive_have_columns(line, tmp_path):
     np.savez(tmp_path / "rows.npz", x=X, y=Y)
-    for table in (np.rec.fromarrays([X, Y], names="x,y"), np.load(tmp_path / "rows.npz")):
-        np.testing.assert_allclose(cf.fit(line, table).x, RIGHT, rtol=1e-12)
+    with np.load(tmp_path / "rows.npz") as archive:
+        for table in (np.rec.fromarrays([X, Y], names="x,y"), archive):
+            np.testing.assert_allclose(cf.fit(line, table).x, RIGHT, rtol=1e-12)
 
 
 def test_columns_of_one_name_are_refused(line):

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import circuitflow as cf
 from circuitflow.fitting import fit_training
@@ -59,13 +60,13 @@ def test_every_entry_of_the_document_counts_and_an_argument_more(monkeypatch):
     found, plain = cf.fit(circuit, data), circuit_of()
     stated = {name: FIT[name] for name in ("reduction", "seed", "batch_size", "epochs", "schedule")}
     stated |= {"validation": 0.2, "method": "adam", "options": {"average": 0.9, "patience": 3}}
-    assert told[0] == {**stated, "callback": None}
+    assert told[0] == {**stated, "callback": None, "state": None, "keeper": None}
     expected = train(plain, Data.of(plain, data), Parameters.of(plain, ["l"]), "l", **stated)
     assert found.values["W"].tobytes() == expected.values["W"].tobytes()
     others = {"seed": 4, "batch_size": 20, "epochs": 1, "validation": 0.4, "reduction": "sum", "on_nan": "skip"}
     cf.fit(circuit, data, **others, schedule={"name": "constant_schedule", "value": 0.01}, method="sgd")
     assert told[1] == {**others, "schedule": {"name": "constant_schedule", "value": 0.01}, "method": "sgd",
-                       "options": {}, "callback": None}
+                       "options": {}, "callback": None, "state": None, "keeper": None}
 
 
 def test_a_result_has_the_best_values_with_their_loss_and_metrics():
@@ -99,6 +100,27 @@ def test_other_rows_for_validation_and_rows_one_by_one():
     batch = cf.fit(circuit_of(), data, loss="l", method="adam", epochs=2, validation=lambda: iter([table(20)]))
     assert row.metrics == pytest.approx(batch.metrics, rel=1e-12)
     assert row.metrics.keys() == {"loss", "size", "validation_loss", "validation_size"}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "safetensors"])
+def test_tensors_of_rows_are_streamed_from_a_file(tmp_path, monkeypatch, ending):
+    path, data = tmp_path / f"rows.{ending}", table()
+    if ending == "parquet":
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pa.table({"x": pa.FixedSizeListArray.from_arrays(data["x"].ravel(), 3), "y": data["y"]}), path)
+    else:
+        save_file(data, path)
+    monkeypatch.setattr("circuitflow.tables.opening.NUMBERS", 60)  # twenty rows at a time
+    monkeypatch.setattr("circuitflow.tables.tensors.BYTES", 640)
+    monkeypatch.setattr("circuitflow.fitting.batches.MEMORY", 0)
+    options = {"loss": "l", "method": "adam", "epochs": 2, "batch_size": 70}
+    streamed = cf.fit(circuit_of(), path, **options)
+    assert len(list(streamed.data.blocks())) == 4
+    monkeypatch.undo()
+    whole = cf.fit(circuit_of(), data, **options)
+    assert streamed.values["W"] == pytest.approx(whole.values["W"], rel=1e-12)
+    assert streamed.to_dict()["digests"] == whole.to_dict()["digests"]
+    assert streamed.metrics == pytest.approx(whole.metrics, rel=1e-12)
 
 
 NORMALISED = [*NODES[:5], *({"id": name, "gate": "constant", "value": [value] * 20}
