@@ -1,4 +1,4 @@
-"""The pages of docs/ are true: what they show is what their commands print, and their scripts run."""
+"""README and the pages of docs/ are true: what they show is what their commands print, and their scripts run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from support.pages import checkout, rerun
 from support.suite import ROOT
 
 GENERATED = {"gates.md", "conventions.md", "gallery.md"}  # by commands, with tests of their own
-PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in GENERATED)
-NAMES = [str(path.relative_to(ROOT / "docs")) for path in PAGES]
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in GENERATED)]
+NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
