@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.gates.parts import with_margins
-from circuitflow.gates.record import Attributes, Gate, Length, Note, Reads, family
+from circuitflow.gates.record import Attributes, Gate, Length, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, promote, show
 from circuitflow.gates.sums import product, wider_for
 
@@ -324,10 +324,11 @@ CONVOLUTION = family({
     "unfold": Note("{g} folded back to {x}", numpy="lib.stride_tricks.sliding_window_view",
                    also="im2col extract_patches as_windows", example={"kernel_shape": [2]}),
     "fold": Note("{g} unfolded to {x}", onnx="Col2Im", also="col2im", example={"kernel_shape": [1]}),
-    "conv": Note("{g} ⋆ᵀ {w} to {x}, the windows of {x} times {g} to {w}, the sum of {g} to {b}", onnx="Conv",
+    "conv": Note("{g} ⋆ᵀ {w} to {x}, the windows of {x} times {g} to {w}, the sum of {g} to {b}",
+                 onnx=Onnx("Conv", "strides pads dilations group"),
                  also="conv1d conv2d conv3d convolution convolve correlate cross_correlation depthwise_conv"),
     "conv_transpose": Note("{g} ⋆ {w} to {x}, the windows of {g} times {x} to {w}, the sum of {g} to {b}",
-                           onnx="ConvTranspose",
+                           onnx=Onnx("ConvTranspose", "strides pads dilations group output_padding"),
                            also="conv_transpose1d conv_transpose2d conv_transpose3d conv1d_transpose "
                                 "conv2d_transpose conv3d_transpose deconv deconvolution"),
 })

@@ -27,7 +27,7 @@ from circuitflow.document.writing import tidy
 from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import allows, show
-from circuitflow.graph.bodies import Site, define
+from circuitflow.graph.bodies import Site, define, place
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carry, files, loaded_tensors
 from circuitflow.graph.checking import check_body
 from circuitflow.graph.collector import collector_paused
@@ -74,6 +74,18 @@ class Circuit(TypedBody):
         circuit = cls.__new__(cls)
         circuit._build(parsed, gates, faults, **files)
         return circuit
+
+    @classmethod
+    def with_tensors(cls, document: Document, tensors: Mapping[tuple[str, str], Array], *,
+                     limits: Limits = DEFAULT) -> Circuit:
+        """The circuit of a document whose tensor files are in memory: arrays by the name of the file and of the tensor.
+
+        Raises:
+            DocumentError: with every fault that was found.
+        """
+        source = Source(document.name or "<document>", None, None, limits)
+        return cls._of(Parsed(document, source), GATES, Faults(),
+                       tensors={(place(None, file), name): array for (file, name), array in tensors.items()})
 
     @checked
     def derived(self, document: Document) -> Circuit:
