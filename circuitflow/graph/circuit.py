@@ -75,18 +75,6 @@ class Circuit(TypedBody):
         circuit._build(parsed, gates, faults, **files)
         return circuit
 
-    @classmethod
-    def with_tensors(cls, document: Document, tensors: Mapping[tuple[str, str], Array], *,
-                     limits: Limits = DEFAULT) -> Circuit:
-        """The circuit of a document whose tensor files are in memory: arrays by the name of the file and of the tensor.
-
-        Raises:
-            DocumentError: with every fault that was found.
-        """
-        source = Source(document.name or "<document>", None, None, limits)
-        return cls._of(Parsed(document, source), GATES, Faults(),
-                       tensors={(place(None, file), name): array for (file, name), array in tensors.items()})
-
     @checked
     def derived(self, document: Document) -> Circuit:
         """The circuit of a document made from this one: the same gates, folder and limits, and the tensors loaded here.
@@ -276,6 +264,17 @@ def loads(text: str | bytes, *, gates: GateTable = GATES, folder: str | os.PathL
         source = (Source("<document>", text, beside, limits) if isinstance(text, str) else
                   decode("<document>", text, beside, faults, limits))
         return _parsed(source, gates, faults)
+
+
+def with_tensors(document: Document, tensors: Mapping[tuple[str, str], Array], *, limits: Limits = DEFAULT) -> Circuit:
+    """The circuit of a document whose tensor files are in memory: arrays by the name of the file and of the tensor.
+
+    Raises:
+        DocumentError: with every fault that was found.
+    """
+    source = Source(document.name or "<document>", None, None, limits)
+    return Circuit._of(Parsed(document, source), GATES, Faults(),
+                       tensors={(place(None, file), name): array for (file, name), array in tensors.items()})
 
 
 def _unpickled(cls: type[Circuit], parts: Carried) -> Circuit:

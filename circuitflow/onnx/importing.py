@@ -21,7 +21,7 @@ from circuitflow.document.writing import tidy
 from circuitflow.errors import CircuitflowError, DocumentError, Fault, InputError
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.shapes import ShapeError, Size
-from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.circuit import Circuit, with_tensors
 from circuitflow.onnx.calls import Call, Refusal, Value
 from circuitflow.onnx.folding import fold, value_of
 from circuitflow.onnx.functions import body_of
@@ -58,7 +58,7 @@ class Import:
     @property
     def circuit(self) -> Circuit:
         """The circuit, without files."""
-        return Circuit.with_tensors(self.document, {(self.file, name): array for name, array in self.tensors.items()})
+        return with_tensors(self.document, {(self.file, name): array for name, array in self.tensors.items()})
 
 
 def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int] | None = None,
@@ -81,7 +81,7 @@ def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int]
     return _Importer(model, stem, dims or {}, values or {}).result()
 
 
-class _TooMany(InputError):
+class _TooManyError(InputError):
     """A model comes to more nodes than are allowed."""
 
 
@@ -195,7 +195,7 @@ class _Importer:
         for node in nodes:
             self.count += 1
             if self.count > self.model.limits.nodes:
-                raise _TooMany(f"'{self.model.file}' comes to more than {self.model.limits.nodes} nodes, with the "
+                raise _TooManyError(f"'{self.model.file}' comes to more than {self.model.limits.nodes} nodes, with the "
                                "bodies of its functions (limit nodes)")
             missing = [name for name in node.inputs if name not in self.values]
             if missing:
@@ -205,7 +205,7 @@ class _Importer:
                 continue
             try:
                 self._node(node)
-            except _TooMany:
+            except _TooManyError:
                 raise
             except (Refusal, InputError, ShapeError, Unreadable) as error:
                 self.lost.update(node.outputs)
