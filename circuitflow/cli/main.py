@@ -24,7 +24,7 @@ COMMANDS = {
     "grad": "Write the gradient as a circuit document.",
     "new": "Write a document from an expression.",
     "import": "Write a document from an ONNX model, its weights beside it.",
-    "export": "Write staged code in Python that runs without circuitflow.",
+    "export": "Write Python or an ONNX model that runs without circuitflow.",
     "diff": "Show what changed between two documents, by meaning.",
     "fmt": "Write a document in its canonical layout.",
     "gates": "List the gates: operands, attributes, formulas.",

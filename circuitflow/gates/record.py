@@ -76,7 +76,9 @@ class Onnx:
         settings: attributes of the operator that the gate has none for, and their values that mean the gate.
         since: the first version of the operator that means the gate.
         dtypes: the kinds of operands for which it means the gate: f, i, u and b, as NumPy calls them.
-        is_exact: whether it keeps the gate's conventions at ties and edges, so that it is written for the gate.
+        written: the floats for which it is written in place of the gate: f for float32, d for float64. The lines of the
+            gate's rule are written where it would not keep the gate's conventions at ties and edges, or ONNX Runtime
+            does not have it.
     """
 
     operator: str
@@ -84,7 +86,7 @@ class Onnx:
     settings: Mapping[str, Any] = field(default_factory=dict)
     since: int = 1
     dtypes: str = "fiub"
-    is_exact: bool = True
+    written: str = "fd"
 
     def __str__(self) -> str:
         return self.operator

@@ -73,7 +73,8 @@ RUNNING = family({
                      backward=(_cum_prod_backward,)),
 }, {
     "cum_sum": Note("the running sum of {g} in the opposite direction to {x}",
-                    kinks="float32 is accumulated in float64", onnx=Onnx("CumSum", "axis@1 reverse", {"exclusive": 0}),
+                    kinks="float32 is accumulated in float64",
+                    onnx=Onnx("CumSum", "axis@1 reverse", {"exclusive": 0}, written=""),
                     numpy="cumulative_sum", also="cumsum"),
     "cum_prod": Note("the products of the others, summed as they run, times {g} to {x}",
                      kinks="exact where elements are 0", onnx=Onnx("CumProd", "axis@1 reverse", {"exclusive": 0}),

@@ -174,7 +174,7 @@ SQUARE = family({
                   backward=(_solve_a, _solve_b),
                   ).stating(Facets(product=lambda op, at, a, b: _kept_by_matrix(op, op.solve(a, b), b))),
 }, {
-    "det": Note("{g} times the cofactors of {x}", kinks="exact for singular matrices", onnx=Onnx("Det"),
+    "det": Note("{g} times the cofactors of {x}", kinks="exact for singular matrices", onnx=Onnx("Det", written="f"),
                 numpy="linalg.det",
                 also="determinant"),
     "cofactor": Note("the derivative of the cofactors of {x} in the direction {g} to {x}; to {along} too",

@@ -114,7 +114,7 @@ class _Importer:
         for name, array in graph.tensors.items():
             self.values[name] = Value(name, str(array.dtype), array, is_parameter=array.dtype.kind == "f")
         for port in graph.inputs:
-            if port.name in graph.tensors:
+            if port.name in graph.tensors and not self.model.has_defaults:
                 continue
             if port.name in constants:
                 self.values[port.name] = value_of(port.name, np.asarray(constants[port.name]))
@@ -131,7 +131,9 @@ class _Importer:
         shape = [self._size(size, f"{port.name}_{axis}") for axis, size in enumerate(port.shape)]
         id_ = self._id(port.name)
         attributes: dict[str, Any] = {"shape": shape}
-        if port.dtype != self.author.dtype:
+        if (value := self.model.graph.tensors.get(port.name)) is not None:
+            attributes |= self._content(id_, value)
+        elif port.dtype != self.author.dtype:
             attributes["dtype"] = port.dtype
         sizes = tuple(Size.named(size) if isinstance(size, str) else size for size in shape)
         notes = {**self._label(port.name, id_), **({"description": port.note} if port.note else {})}
@@ -338,7 +340,7 @@ class _Importer:
         content, file = self._file()
         return Import(self._document(records, outputs), self.tensors, content, file)
 
-    def _output(self, port: Port, value: Value) -> Wire:
+    def _output(self, port: Port, value: Value) -> Any:
         """An output, with a node that is called as the model calls it."""
         wire = self._materialize(value)
         record = wire.record

@@ -99,6 +99,8 @@ class Model:
         limits: how large things may be.
         functions: its own functions, as the package has them, by domain and name.
         files: the places of the files that its tensors lie in.
+        has_defaults: whether an initializer of the name of an input is a default for it: from version 4 of the format
+            on. Before, every initializer is listed among the inputs.
     """
 
     graph: Graph
@@ -108,6 +110,7 @@ class Model:
     limits: Limits
     functions: Mapping[tuple[str, str], Any]
     files: frozenset[str] = frozenset()
+    has_defaults: bool = False
 
     @property
     def opset(self) -> int:
@@ -164,7 +167,7 @@ def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limi
     functions = {(function.domain, function.name): function for function in model.functions}
     return Model(graph, opsets, file, {printable(key, 60): printable(text, limits.text)
                                        for key, text in texts.items() if text}, limits, functions,
-                 frozenset(reader.files))
+                 frozenset(reader.files), model.ir_version >= 4)
 
 
 def body_graph(function: Any, node: ModelNode, limits: Limits) -> Graph:
