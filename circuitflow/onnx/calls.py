@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from circuitflow.gates.shapes import Dimension, Size, show
 from circuitflow.onnx.library import DTYPES, default, schema, type_name
 from circuitflow.onnx.reading import ModelNode
 from circuitflow.text import printable
+from circuitflow.transforms.naming import Names, close_over
 
 if TYPE_CHECKING:
     from circuitflow.authoring.author import Author
@@ -53,6 +54,42 @@ class Value:
         return self.array is not None and self.array.dtype == object
 
 
+class Body:
+    """The body of a unit of a node, under construction.
+
+    Attributes:
+        w: writes the body; it has every gate as a method.
+    """
+
+    def __init__(self, outer: Author, circuits: dict[str, Any]) -> None:
+        self.w: Any = type(outer)(outer.gates, outer.dtype)
+        self._outer, self._circuits = outer, circuits
+
+    def port(self, name: str, type_: ArrayType) -> Wire:
+        """An input of the body."""
+        wire: Wire = self.w.port(name, type_)
+        return wire
+
+    def add(self, hint: str, outputs: Mapping[str, Wire]) -> str:
+        """Put the body among the circuits of the document, with outputs by name; gives its name there."""
+        body = close_over(self.w, list(self.w.records), list(outputs.values()), list(outputs))
+        body = {**({"dtype": self._outer.dtype} if self._outer.dtype != "float64" else {}), **body}
+        for name, other in self._circuits.items():
+            if other == body:
+                return name
+        name = Names(self._circuits).unique(hint)
+        self._circuits[name] = body
+        return name
+
+    def scan(self, hint: str, operands: Mapping[str, Any], outputs: Mapping[str, Wire], carry: Mapping[str, str],
+             over: Sequence[str], types: Mapping[str, ArrayType], *, reverse: bool) -> Sequence[Wire]:
+        """Apply the body at every position of a leading axis; `types` are those of the outputs of the node."""
+        attributes: dict[str, Any] = {"circuit": self.add(hint, outputs), "carry": dict(carry), "over": list(over),
+                                      **({"reverse": True} if reverse else {})}
+        wires = {name: self._outer.as_wire(x) for name, x in operands.items()}
+        return self._outer.apply("scan", wires, attributes, tuple(types), list(types.values()))
+
+
 class Call:
     """One node of a model, and the document that it is written into.
 
@@ -66,8 +103,9 @@ class Call:
     """
 
     def __init__(self, node: ModelNode, opset: int, values: Sequence[Value | None], author: Author,
-                 materialize: Callable[[Value], Wire]) -> None:
+                 materialize: Callable[[Value], Wire], circuits: dict[str, Any]) -> None:
         self.node, self.opset, self.w = node, opset, author
+        self._circuits = circuits
         self._values, self._materialize = values, materialize
         self._read: set[str] = set()
         self._seen: set[int] = set()
@@ -76,6 +114,10 @@ class Call:
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def body(self) -> Body:
+        """The body of a unit, to be written."""
+        return Body(self.w, self._circuits)
 
     @property
     def outputs(self) -> int:

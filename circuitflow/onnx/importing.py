@@ -97,6 +97,7 @@ class _Importer:
         self.faults: list[str] = [*model.graph.faults]
         self.tensors: dict[str, Any] = {}
         self.entries: dict[str, dict[str, Any]] = {}  # what the document says of each of these
+        self.circuits: dict[str, Any] = {}
         self.used_dims: dict[str, str] = {}
         self.depth = self.count = 0
         self._begin(model.graph, constants)
@@ -215,7 +216,7 @@ class _Importer:
 
     def _node(self, node: ModelNode) -> None:
         call = Call(node, self.model.opset, [self.values[name] for name in node.inputs], self.author,
-                    self._materialize)
+                    self._materialize, self.circuits)
         start = len(self.author.records)
         results = self._results(call)
         if results is None:
@@ -386,7 +387,7 @@ class _Importer:
         body = {"circuitflow": READABLE[-1], "name": printable(model.graph.name, 200) or None,
                 "description": description or None,
                 "dtype": self.author.dtype if self.author.dtype != "float64" else None,
-                "nodes": list(as_nodes(records)),
+                "circuits": self.circuits or None, "nodes": list(as_nodes(records)),
                 "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
                 "metadata": {"onnx": {"opset": model.opset, **{key: text for key, text in model.metadata.items()
                                                                if key != "description"}}}}

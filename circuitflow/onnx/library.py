@@ -56,6 +56,8 @@ def default(operator: str, opset: int, attribute: str) -> Any:
     if attribute not in attributes or not attributes[attribute].default_value.type:
         return None
     value = library().helper.get_attribute_value(attributes[attribute].default_value)
+    if isinstance(value, list):
+        return [text.decode() if isinstance(text, bytes) else text for text in value]
     return value.decode() if isinstance(value, bytes) else value
 
 
