@@ -13,7 +13,7 @@ from circuitflow.gates.shapes import Dimension, Size, show
 from circuitflow.onnx.library import DTYPES, default, schema, type_name
 from circuitflow.onnx.reading import ModelNode
 from circuitflow.text import printable
-from circuitflow.transforms.naming import Names, close_over
+from circuitflow.transforms.naming import Names, close_over, needed_records
 
 if TYPE_CHECKING:
     from circuitflow.authoring.author import Author
@@ -70,9 +70,15 @@ class Body:
         wire: Wire = self.w.port(name, type_)
         return wire
 
+    def wires(self, values: Sequence[Value]) -> list[Wire]:
+        """Values of the body as wires; those that are known become constants."""
+        return [self.w.as_wire(value.array) if value.wire is None else value.wire for value in values]
+
     def add(self, hint: str, outputs: Mapping[str, Wire]) -> str:
         """Put the body among the circuits of the document, with outputs by name; gives its name there."""
-        body = close_over(self.w, list(self.w.records), list(outputs.values()), list(outputs))
+        needs = needed_records([wire.record for wire in outputs.values()])
+        records = [record for record in self.w.records if record in needs or record.gate == "input"]
+        body = close_over(self.w, records, list(outputs.values()), list(outputs))
         body = {**({"dtype": self._outer.dtype} if self._outer.dtype != "float64" else {}), **body}
         for name, other in self._circuits.items():
             if other == body:
@@ -82,7 +88,7 @@ class Body:
         return name
 
     def scan(self, hint: str, operands: Mapping[str, Any], outputs: Mapping[str, Wire], carry: Mapping[str, str],
-             over: Sequence[str], types: Mapping[str, ArrayType], *, reverse: bool) -> Sequence[Wire]:
+             over: Sequence[str], types: Mapping[str, ArrayType], *, reverse: bool) -> Sequence[Any]:
         """Apply the body at every position of a leading axis; `types` are those of the outputs of the node."""
         attributes: dict[str, Any] = {"circuit": self.add(hint, outputs), "carry": dict(carry), "over": list(over),
                                       **({"reverse": True} if reverse else {})}

@@ -24,6 +24,8 @@ def fold(call: Call) -> list[Any] | None:
     if rule is None or not len(call):
         return None
     values = [call.value(i) for i in range(len(call)) if call.has(i)]
+    if operator == "CastLike":  # which needs the type of its second operand alone
+        values = values[:1]
     if any(value.array is None or value.is_parameter or value.array.size > LARGEST for value in values):
         return None
     if any(value.dtype.startswith("float") and value.array.size > FEW for value in values):
@@ -120,6 +122,11 @@ def _cast(call: Call, x: Any) -> Any:
     if x.dtype == object:
         return x if dtype in ("int64", "int32") else None
     return x.astype(dtype)
+
+
+def _as_type(call: Call, x: Any) -> Any:
+    call.attribute("saturate")
+    return x.astype(call.type(1).dtype)
 
 
 def _gather(call: Call, x: Any, indices: Any) -> Any:
@@ -225,7 +232,9 @@ def _where(call: Call, condition: Any, x: Any, y: Any) -> Any:
 def _split(call: Call, x: Any, *_: Any) -> Any:
     axis, sizes = call.attribute("axis", 0), call.setting("split", 1)
     if sizes is None:
-        return None
+        part = -(-x.shape[axis] // len(call.node.outputs))
+        sizes = [part] * len(call.node.outputs)
+    call.attribute("num_outputs")
     return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
 
 
@@ -247,6 +256,7 @@ _RULES: Mapping[str, Callable[..., Any]] = {
     "Where": _where,
     "Identity": lambda call, x: x,
     "Cast": _cast,
+    "CastLike": lambda call, x: None if x.dtype == object else _as_type(call, x),
     "Gather": _gather,
     "Concat": _concat,
     "Unsqueeze": _unsqueeze,

@@ -7,7 +7,7 @@ from typing import Any
 
 from circuitflow.gates.shapes import Size
 from circuitflow.onnx.calls import Value
-from circuitflow.onnx.library import NUMBERS, library, schema
+from circuitflow.onnx.library import NUMBERS, default, library, schema
 from circuitflow.onnx.reading import Graph, Model, ModelNode, Unreadable, body_graph
 
 
@@ -16,7 +16,10 @@ def body_of(model: Model, node: ModelNode, operands: Sequence[Value | None]) -> 
     function = model.functions.get((node.domain, node.operator))
     if function is None and node.domain == "":
         function = _own_body(model, node, operands)
-    return None if function is None else body_graph(function, node, model.limits)
+    description = schema(node.operator, model.opset) if node.domain == "" else None
+    names = description.attributes if description is not None else ()
+    defaults = {name: default(node.operator, model.opset, name) for name in names}
+    return None if function is None else body_graph(function, node, model.limits, defaults)
 
 
 def _own_body(model: Model, node: ModelNode, operands: Sequence[Value | None]) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from circuitflow.authoring.author import Author
 from circuitflow.authoring.wires import AuthoredWire as Wire
-from circuitflow.document.base import ID, READABLE
+from circuitflow.document.base import READABLE
 from circuitflow.document.model import Document
 from circuitflow.document.reading import validate
 from circuitflow.document.values import from_array
@@ -22,12 +22,14 @@ from circuitflow.errors import CircuitflowError, DocumentError, Fault, InputErro
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.shapes import ShapeError, Size
 from circuitflow.graph.circuit import Circuit, with_tensors
-from circuitflow.onnx.calls import Call, Refusal, Value
+from circuitflow.onnx.calls import Body, Call, Refusal, Value
 from circuitflow.onnx.folding import fold, value_of
 from circuitflow.onnx.functions import body_of
 from circuitflow.onnx.mapped import gates_by_operator, read
+from circuitflow.onnx.naming import common_dtype, identifier
 from circuitflow.onnx.operators.table import OPERATORS
 from circuitflow.onnx.reading import Graph, Model, ModelNode, Port, Unreadable
+from circuitflow.onnx.units import UNITS, graph_of
 from circuitflow.text import printable
 from circuitflow.transforms.naming import Names, as_nodes, needed_records
 from circuitflow.transforms.writer import Record
@@ -90,13 +92,14 @@ class _Importer:
 
     def __init__(self, model: Model, stem: str, dims: Mapping[str, int], constants: Mapping[str, Any]) -> None:
         self.model, self.stem, self.dims = model, stem, dims
-        self.author = Author(GATES, _common_dtype(model.graph))
+        self.author = Author(GATES, common_dtype(model.graph))
         self.names = Names()
         self.values: dict[str, Value | None] = {"": None}
         self.lost: set[str] = set()  # values of nodes that are refused
         self.faults: list[str] = [*model.graph.faults]
         self.tensors: dict[str, Any] = {}
         self.entries: dict[str, dict[str, Any]] = {}  # what the document says of each of these
+        self.kept: set[str] = set()  # tensors that bodies of units read
         self.circuits: dict[str, Any] = {}
         self.used_dims: dict[str, str] = {}
         self.depth = self.count = 0
@@ -150,13 +153,13 @@ class _Importer:
             return size
         name = size or fallback
         if name not in self.used_dims:
-            self.used_dims[name] = _identifier(name, self.used_dims.values())
+            self.used_dims[name] = identifier(name, self.used_dims.values())
         given = self.dims.get(name, self.dims.get(self.used_dims[name]))
         self.used_dims.setdefault(self.used_dims[name], self.used_dims[name])
         return self.used_dims[name] if given is None else given
 
     def _id(self, name: str) -> str:
-        return self.names.unique(_identifier(name))
+        return self.names.unique(identifier(name))
 
     @staticmethod
     def _label(name: str, id_: str) -> dict[str, str]:
@@ -179,6 +182,7 @@ class _Importer:
 
     def _content(self, id_: str, array: Any) -> dict[str, Any]:
         if array.size > INLINE:
+            id_ = Names(self.tensors).unique(id_)  # bodies of units have ids of their own
             self.tensors[id_] = array
             self.entries[id_] = {"tensor": id_}
             return {"value": self.entries[id_]}
@@ -238,7 +242,7 @@ class _Importer:
             else:
                 self._call_it(name, result, start)
                 self.values[name] = Value(name, result.type.dtype, wire=result)
-        base = _identifier(next(filter(None, names), node.operator))
+        base = identifier(next(filter(None, names), node.operator))
         for record in self.author.records[start:]:
             if record.name is None and not (record.gate == "constant" and not record.notes):
                 record.name = self.names.unique(f"{base}_{record.gate}")
@@ -260,8 +264,10 @@ class _Importer:
         if node.domain == "":
             if (arrays := fold(call)) is not None:
                 return [*arrays, *[None] * (call.outputs - len(arrays))]
-            if node.operator == "If":
+            if node.operator == "If" and call.value(0).array is not None:
                 return self._branch(call)
+            if node.operator in UNITS:
+                return UNITS[node.operator](call, self)
             if node.operator in OPERATORS:
                 return _as_list(OPERATORS[node.operator](call))
             if node.operator in gates_by_operator():
@@ -276,10 +282,8 @@ class _Importer:
     def _branch(self, call: Call) -> list[Any]:
         """The values of the branch of an `If` whose condition is known."""
         condition = bool(call.numbers(0, "condition").reshape(-1)[0])
-        branches = {key: call.attribute(f"{key}_branch") for key in ("then", "else")}
+        branches = {key: graph_of(call, f"{key}_branch") for key in ("then", "else")}
         graph = branches["then" if condition else "else"]
-        if not isinstance(graph, Graph):
-            raise Refusal("has no graph for a branch")
         for name, array in graph.tensors.items():
             self.values[name] = Value(name, str(array.dtype), array, is_parameter=array.dtype.kind == "f")
         faults = len(self.faults)
@@ -287,6 +291,39 @@ class _Importer:
         if len(self.faults) > faults:
             raise Refusal("has a branch with faults of its own")
         return [self.values.get(port.name) for port in graph.outputs]
+
+    # What units need, as `Scope` has it
+
+    def outer(self, name: str) -> Value | None:
+        """The value of a name."""
+        return self.values.get(name)
+
+    def wire_of(self, value: Value) -> Any:
+        """The wire of a value."""
+        return self._materialize(value)
+
+    def inside(self, graph: Graph, body: Body, values: dict[str, Value | None]) -> list[Value]:
+        """Write a graph into a body; gives the values of its outputs."""
+        child = copy.copy(self)
+        child.author, child.names, child.lost, child.faults = body.w, Names(), set(), []
+        before = set(self.tensors)
+        child.values = {"": None, **values, **{
+            name: Value(name, str(array.dtype), array) for name, array in graph.tensors.items()}}
+        child.depth += 1
+        if child.depth > self.model.limits.nesting:
+            raise Refusal(f"is nested more than {self.depth} deep (limit nesting)")
+        child.graph(graph.nodes)
+        self.count = child.count
+        if child.faults:
+            raise Refusal(f"in its graph: {child.faults[0]}")
+        results = []
+        for port in graph.outputs:
+            value = child.values.get(port.name)
+            if value is None:
+                raise Refusal(f"has no value '{printable(port.name, 60)}' in its graph")
+            results.append(value)
+        self.kept |= self.tensors.keys() - before
+        return results
 
     def _inline(self, node: ModelNode, body: Graph) -> None:
         """Write the body of a function in the place of a node."""
@@ -345,7 +382,7 @@ class _Importer:
         """An output, with a node that is called as the model calls it."""
         wire = self._materialize(value)
         record = wire.record
-        id_ = _identifier(port.name)
+        id_ = identifier(port.name)
         if record.outputs or (record.name != id_ and record.notes.get("label") != printable(port.name, 1000)):
             id_ = self._id(port.name)
             record = Record("identity", {0: wire}, {}, name=id_, notes=self._label(port.name, id_))
@@ -366,7 +403,8 @@ class _Importer:
         for record in records:
             if record.name is None:
                 record.name = self.names.unique(record.stage or record.gate)
-        used = {record.name for record in records}
+        values = [record.attributes.get("value") for record in records]
+        used = {value["tensor"] for value in values if isinstance(value, dict) and "tensor" in value} | self.kept
         self.tensors = {name: np.ascontiguousarray(array) for name, array in self.tensors.items() if name in used}
         return records
 
@@ -400,26 +438,3 @@ class _Importer:
 
 def _as_list(results: Any) -> list[Any]:
     return list(results) if isinstance(results, list | tuple) else [results]
-
-
-def _identifier(name: str, taken: Any = ()) -> str:
-    """A name as an id: letters, digits and underscores."""
-    id_ = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_" if not name.startswith("_") else " ")[:100]
-    id_ = id_ if re.fullmatch(ID, id_) else f"v_{id_}".rstrip("_")
-    base, number = id_, 2
-    while id_ in taken:
-        id_, number = f"{base}_{number}", number + 1
-    return id_
-
-
-def _common_dtype(graph: Graph) -> str:
-    """The dtype that most of the floats of a graph have."""
-    dtypes = [*_dtypes(graph)]
-    return "float64" if dtypes.count("float64") > dtypes.count("float32") else "float32"
-
-
-def _dtypes(graph: Graph) -> Iterator[str | None]:
-    yield from (port.dtype for port in graph.inputs)
-    yield from (str(array.dtype) for array in graph.tensors.values())
-    yield from (str(value.dtype) for node in graph.nodes for value in node.attributes.values()
-                if isinstance(value, np.ndarray))

@@ -170,14 +170,16 @@ def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limi
                  frozenset(reader.files), model.ir_version >= 4)
 
 
-def body_graph(function: Any, node: ModelNode, limits: Limits) -> Graph:
+def body_graph(function: Any, node: ModelNode, limits: Limits, defaults: Mapping[str, Any]) -> Graph:
     """The body of a function, with the attributes of the node that applies it in the places that refer to them.
+
+    Those that it does not have are those of the function, or else the defaults.
 
     Raises:
         Unreadable: a part of it cannot be read.
     """
-    defaults = {attribute.name: attribute for attribute in function.attribute_proto}
-    own = _Reader(None, limits, {**{name: (None, attribute) for name, attribute in defaults.items()},
+    own = _Reader(None, limits, {**{name: (value, None) for name, value in defaults.items()},
+                                 **{attribute.name: (None, attribute) for attribute in function.attribute_proto},
                                  **{name: (value, None) for name, value in node.attributes.items()}})
     nodes = [own.node(inner, 0) for inner in function.node]
     if own.faults:

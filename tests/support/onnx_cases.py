@@ -62,6 +62,14 @@ def imported(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> tuple[Import,
             name: x for name, x in inputs.items() if name not in known}
 
 
+@functools.cache
+def outcomes() -> Mapping[str, Outcome]:
+    """What becomes of every case, by its name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {case.name: outcome(case) for case in cases()}
+
+
 def outcome(case: Any) -> Outcome:
     """Import a case, run it on its data, and compare."""
     for data in case.data_sets:

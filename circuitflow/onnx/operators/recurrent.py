@@ -116,7 +116,8 @@ def recurrent(call: Call) -> Any:
     call.attribute("output_sequence")
     functions = _functions(call, cell, len(backward))
     x = w.transpose(call[0], axes=[1, 0, 2]) if batch_first else call[0]
-    sequences, ends = [], [[] for _ in range(cell.states)]
+    sequences: list[Any] = []
+    ends: list[list[Any]] = [[] for _ in range(cell.states)]
     for number, reverse in enumerate(backward):
         stack, states = _direction(call, cell, x, size, number, functions[number], reverse=reverse,
                                    batch_first=batch_first)
@@ -181,7 +182,7 @@ def _direction(call: Call, cell: Cell, x: Any, size: int, number: int, functions
     inside = body.port("x", step)
     before = [body.port(name, type_) for name in names]
     operands = {"x": parts, **dict(zip(names, states, strict=True)), "r": matrix}
-    arguments = [body.port("r", matrix.type)]
+    arguments: list[Any] = [body.port("r", matrix.type)]
     for name, wire in (("b", bias), ("p", own(7) if call.has(7) else None)):
         operands |= {name: wire} if wire is not None else {}
         arguments.append(body.port(name, wire.type) if wire is not None else None)
