@@ -11,7 +11,7 @@ import numpy as np
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Size, show
 from circuitflow.onnx.library import DTYPES, default, schema, type_name
-from circuitflow.onnx.reading import ModelNode
+from circuitflow.onnx.reading import Graph, ModelNode
 from circuitflow.text import printable
 from circuitflow.transforms.naming import Names, close_over, needed_records
 
@@ -130,6 +130,26 @@ class Call:
         """How many outputs the model reads."""
         return max((i + 1 for i, name in enumerate(self.node.outputs) if name), default=0)
 
+    def check(self) -> None:
+        """Refuse a number of inputs, or attributes of a kind, that the operator does not take.
+
+        Raises:
+            Refusal: it does not take them.
+        """
+        description = schema(self.node.operator, self.opset) if self.node.domain == "" else None
+        if description is None:
+            return
+        if not description.min_input <= len(self) <= description.max_input:
+            raise Refusal(f"has {len(self)} inputs; expected {description.min_input} to {description.max_input}")
+        for i in range(min(description.min_input, len(description.inputs))):
+            if not self.has(i) and description.inputs[i].option.name == "Single":
+                raise Refusal(f"needs its input {i}, '{description.inputs[i].name}'")
+        for name, value in self.node.attributes.items():
+            if name in description.attributes:
+                kind = description.attributes[name].type.name
+                if not is_of_kind(value, kind):
+                    raise Refusal(f"has a {type(value).__name__} for its attribute '{name}'; expected {kind.lower()}")
+
     # Inputs
 
     def has(self, position: int) -> bool:
@@ -239,6 +259,18 @@ class Call:
             if value is not None and i not in self._seen:
                 return f"has an input {i}, '{printable(value.name, 60)}', which is not understood"
         return None
+
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "INT": int, "FLOAT": (int, float), "STRING": str, "TENSOR": np.ndarray, "GRAPH": Graph}
+"""The types of attributes, by ONNX's name for their kind."""
+
+
+def is_of_kind(value: Any, kind: str) -> bool:
+    """Whether an attribute is of a kind, or a list of one."""
+    if kind.endswith("S") and kind != "TENSORS":
+        return isinstance(value, list) and all(is_of_kind(item, kind[:-1]) for item in value)
+    return kind not in _KINDS or isinstance(value, _KINDS[kind])
 
 
 def _dims(names: Sequence[str]) -> str:

@@ -216,12 +216,18 @@ class _Importer:
                 raise
             except (Refusal, InputError, ShapeError, Unreadable) as error:
                 self.lost.update(node.outputs)
-                self.faults.append(f"{node.label} {error}")
+                self.faults.append(f"{node.label} {printable(str(error), 1000)}")
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                # What an operator takes is more than its schema says; its function is written for what it takes.
+                self.lost.update(node.outputs)
+                self.faults.append(f"{node.label} has inputs or attributes that do not fit it: "
+                                   f"{printable(str(error), 200)}")
 
     def _node(self, node: ModelNode) -> None:
         call = Call(node, self.model.opset, [self.values[name] for name in node.inputs], self.author,
                     self._materialize, self.circuits)
         start = len(self.author.records)
+        call.check()
         results = self._results(call)
         if results is None:
             return
@@ -343,7 +349,7 @@ class _Importer:
         if len(self.faults) > faults:
             inside = self.faults[faults:]
             del self.faults[faults:]
-            raise Refusal(f"by its own body: {inside[0]}")
+            raise Refusal(f"by its own body: {inside[0].rpartition(' by its own body: ')[2]}")
         for name, value in results.items():
             if name:
                 if value is None:

@@ -151,7 +151,7 @@ def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limi
         model = onnx.ModelProto.FromString(content)
     except DecodeError:
         raise InputError(f"'{file}' is no ONNX model") from None
-    opsets = {"" if entry.domain in DOMAINS else entry.domain: entry.version for entry in model.opset_import}
+    opsets = {"" if entry.domain in DOMAINS else _text(entry.domain): entry.version for entry in model.opset_import}
     opset = opsets.get("", 0)
     newest = onnx.defs.onnx_opset_version()
     if not model.HasField("graph"):
@@ -160,11 +160,13 @@ def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limi
         raise InputError(f"'{file}' has opset {opset}; expected {OLDEST} to {newest}"
                          + ("; a newer package onnx may know it" if opset > newest else
                             "; onnx.version_converter makes newer models of older ones"))
-    texts = {"producer": f"{model.producer_name} {model.producer_version}".strip(), "domain": model.domain,
-             "description": model.doc_string, **{entry.key: entry.value for entry in model.metadata_props}}
+    texts = {"producer": f"{_text(model.producer_name)} {_text(model.producer_version)}".strip(),
+             "domain": _text(model.domain),
+             "description": _text(model.doc_string),
+             **{_text(entry.key): _text(entry.value) for entry in model.metadata_props}}
     reader = _Reader(folder, limits)
     graph = reader.graph(model.graph, 0)
-    functions = {(function.domain, function.name): function for function in model.functions}
+    functions = {(_text(function.domain), _text(function.name)): function for function in model.functions}
     return Model(graph, opsets, file, {printable(key, 60): printable(text, limits.text)
                                        for key, text in texts.items() if text}, limits, functions,
                  frozenset(reader.files), model.ir_version >= 4)
@@ -179,13 +181,18 @@ def body_graph(function: Any, node: ModelNode, limits: Limits, defaults: Mapping
         Unreadable: a part of it cannot be read.
     """
     own = _Reader(None, limits, {**{name: (value, None) for name, value in defaults.items()},
-                                 **{attribute.name: (None, attribute) for attribute in function.attribute_proto},
+                                 **{_text(attribute.name): (None, attribute) for attribute in function.attribute_proto},
                                  **{name: (value, None) for name, value in node.attributes.items()}})
     nodes = [own.node(inner, 0) for inner in function.node]
     if own.faults:
         raise Unreadable(f"has a body that cannot be read: {own.faults[0]}")
-    return Graph(function.name, [Port(name, None, None, "") for name in function.input],
-                 [Port(name, None, None, "") for name in function.output], {}, nodes)
+    return Graph(_text(function.name), [Port(_text(name), None, None, "") for name in function.input],
+                 [Port(_text(name), None, None, "") for name in function.output], {}, nodes)
+
+
+def _text(text: str | bytes) -> str:
+    """A text of a model; the package gives bytes where it is no UTF-8."""
+    return text if isinstance(text, str) else text.decode(errors="replace")
 
 
 class _Reader:
@@ -209,33 +216,35 @@ class _Reader:
         tensors = {}
         for tensor in graph.initializer:
             try:
-                tensors[tensor.name] = self.tensor(tensor)
+                tensors[_text(tensor.name)] = self.tensor(tensor)
             except Unreadable as error:
-                self.faults.append(f"initializer '{printable(tensor.name, 80)}' {error}")
-        self.faults += [f"initializer '{printable(tensor.values.name, 80)}' is sparse; expected a dense one"
+                self.faults.append(f"initializer '{printable(_text(tensor.name), 80)}' {error}")
+        self.faults += [f"initializer '{printable(_text(tensor.values.name), 80)}' is sparse; expected a dense one"
                         for tensor in graph.sparse_initializer]
         nodes = [self.node(node, depth) for node in graph.node]
-        return Graph(graph.name, [*map(_port, graph.input)], [*map(_port, graph.output)], tensors, nodes,
-                     graph.doc_string, self.faults)
+        return Graph(_text(graph.name), [*map(_port, graph.input)], [*map(_port, graph.output)], tensors, nodes,
+                     _text(graph.doc_string), self.faults)
 
     def node(self, node: Any, depth: int) -> ModelNode:
-        name = node.name or next(iter(node.output), "") or node.op_type
+        operator = _text(node.op_type)
+        name = _text(node.name or next(iter(node.output), "") or operator)
         attributes = {}
         for attribute in node.attribute:
             try:
                 if attribute.ref_attr_name and self.references is not None:
-                    value, other = self.references.get(attribute.ref_attr_name, (None, None))
+                    value, other = self.references.get(_text(attribute.ref_attr_name), (None, None))
                     if value is None and other is not None:
                         value = self.attribute(other, depth)
                     if value is not None:
-                        attributes[attribute.name] = value
+                        attributes[_text(attribute.name)] = value
                 else:
-                    attributes[attribute.name] = self.attribute(attribute, depth)
+                    attributes[_text(attribute.name)] = self.attribute(attribute, depth)
             except Unreadable as error:
-                self.faults.append(f"node '{printable(name, 80)}' ({printable(node.op_type, 40)}): attribute "
-                                   f"'{printable(attribute.name, 40)}' {error}")
-        domain = "" if node.domain in DOMAINS else node.domain
-        return ModelNode(node.op_type, domain, name, list(node.input), list(node.output), attributes, node.doc_string)
+                self.faults.append(f"node '{printable(name, 80)}' ({printable(operator, 40)}): attribute "
+                                   f"'{printable(_text(attribute.name), 40)}' {error}")
+        domain = "" if node.domain in DOMAINS else _text(node.domain)
+        return ModelNode(operator, domain, name, [*map(_text, node.input)], [*map(_text, node.output)], attributes,
+                         _text(node.doc_string))
 
     def attribute(self, attribute: Any, depth: int) -> Any:
         onnx = library()
@@ -283,7 +292,7 @@ class _Reader:
             raise Unreadable(f"has another number of elements than its shape {shape} says") from None
 
     def _external(self, tensor: Any, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> Any:
-        entries = {entry.key: entry.value for entry in tensor.external_data}
+        entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
         try:
             offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
         except ValueError:
@@ -318,11 +327,13 @@ def _of_bytes(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], size
 def _port(value: Any) -> Port:
     kind = value.type.WhichOneof("value") or "value of unknown type"
     if kind != "tensor_type":
-        return Port(value.name, None, None, kind.removesuffix("_type").replace("_", " "), value.doc_string)
+        what = kind.removesuffix("_type").replace("_", " ")
+        return Port(_text(value.name), None, None, what, _text(value.doc_string))
     tensor = value.type.tensor_type
     shape = None
     if tensor.HasField("shape"):
-        shape = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or None
+        shape = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else
+                      _text(dim.dim_param) or None
                       for dim in tensor.shape.dim)
-    return Port(value.name, DTYPES.get(tensor.elem_type), shape, f"tensor of {type_name(tensor.elem_type)}",
-                value.doc_string)
+    return Port(_text(value.name), DTYPES.get(tensor.elem_type), shape, f"tensor of {type_name(tensor.elem_type)}",
+                _text(value.doc_string))

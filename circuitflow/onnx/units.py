@@ -106,6 +106,8 @@ def scan(call: Call, scope: Scope) -> list[Any]:
         raise Refusal("is of version 8, which has a batch of its own; expected 9 or later")
     graph, w = graph_of(call, "body"), call.w
     number = call.attribute("num_scan_inputs")
+    if not 1 <= number <= len(call):
+        raise Refusal(f"has num_scan_inputs {number} of {len(call)} inputs")
     states = len(call) - number
     outputs = len(graph.outputs) - states
     axes = call.attribute("scan_input_axes") or [0] * number

@@ -171,6 +171,27 @@ def test_functions_inside_of_functions_are_counted():
         import_model(plain)
 
 
+@pytest.mark.parametrize(("node", "message"), [
+    (("Transpose", "x", "y", {"perm": [0, 0]}), "transpose names an axis twice"),
+    (("Transpose", "x", "y", {"perm": 1.5}), "has a float for its attribute 'perm'; expected ints"),
+    (("MaxPool", "x", "y", {"kernel_shape": [2**40, 1]}), "max_pool needs batch, channels"),
+    (("Mul", "x", "y"), "has 1 inputs; expected 2 to 2"), (("Mul", "x,", "y"), "needs its input 1, 'B'"),
+    (("LRN", "x", "y", {"size": 2**62}), "has the size 4611686018427387904 over 3 channels"),
+    (("Split", "x", "a,b", {"axis": 5}), "has inputs or attributes that do not fit it"),
+    (("Cast", "x", "y", {"to": 99}), "needs the type type 99")])
+def test_what_does_not_fit_an_operator_is_refused(node, message):
+    with pytest.raises(cf.DocumentError) as caught:
+        imported(model([node], [port("x", 2, 3)], [port(node[2].split(",")[0], 2)]))
+    assert message in caught.value.faults[0].message
+
+
+def test_text_that_is_no_text_does_not_reach_the_terminal():
+    content = model([("Relu", "x", "yyyy")], [port("x", 2)], [port("yyyy", 2)]).SerializeToString()
+    circuit = import_model(model_of(content.replace(b"yyyy", b"\xff\x1b[2"), "m.onnx")).circuit
+    assert list(circuit.outputs) == ["v_2"]
+    assert circuit.nodes["v_2"].label == "\ufffd\\x1b[2"
+
+
 # Graphs inside of nodes ----------------------------------------------------------------------------------------------
 
 def branch(operator, name):

@@ -158,11 +158,12 @@ def split(call: Call) -> Any:
     """Parts along an axis."""
     axis, sizes = call.attribute("axis", 0), call.setting("split", 1)
     parts = len(call.node.outputs)
-    number = call.attribute("num_outputs")
+    if call.attribute("num_outputs", parts) != parts:
+        raise Refusal(f"has {parts} outputs, and num_outputs {call.attribute('num_outputs')}")
     if sizes is None:
         size = call.numbers_of(call.shape(0))[axis]
-        part = -(-size // (number or parts))
-        sizes = [max(0, min(part, size - i * part)) for i in range(number or parts)]
+        part = -(-size // parts)
+        sizes = [max(0, min(part, size - i * part)) for i in range(parts)]
     return call.w.split(call[0], axis=axis, sections=[int(size) for size in sizes])
 
 

@@ -71,6 +71,8 @@ def lrn(call: Call) -> Any:
     """Divided by a power of the squares of neighbouring channels."""
     w, x, size = call.w, call[0], call.attribute("size")
     channels = call.numbers_of(call.shape(0)[1:2])[0]
+    if not 1 <= size <= 2 * channels + 1:  # neighbours beyond the channels count for nothing
+        raise Refusal(f"has the size {size} over {channels} channels")
     before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
     squares = w.pad(w.square(x), pad_width=[[0, 0], [before, after], *[[0, 0]] * (x.ndim - 2)])
     parts = [w.slice(squares, axis=1, start=i, stop=i + channels) for i in range(size)]

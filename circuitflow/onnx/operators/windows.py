@@ -144,9 +144,9 @@ def max_pool(call: Call) -> Any:
     if order:
         raise Refusal("gives positions in column-major order; expected storage_order 0")
     sizes = call.sizes(0)
-    where = np.arange(math.prod(sizes), dtype=np.float64).reshape(sizes)
-    if where.size > 2**24:
-        raise Refusal(f"gives positions among {where.size} elements; expected at most {2**24}")
+    if (total := math.prod(sizes)) > 2**24:
+        raise Refusal(f"gives positions among {total} elements; expected at most {2**24}")
+    where = np.arange(total, dtype=np.float64).reshape(sizes)
     axes = list(range(2, x.ndim))
     windows = w.unfold(w.stop_gradient(x), fill="lowest", **window.window)
     places = w.unfold(where, **window.window)
