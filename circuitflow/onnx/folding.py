@@ -258,6 +258,7 @@ _RULES: Mapping[str, Callable[..., Any]] = {
     "Cast": _cast,
     "CastLike": lambda call, x: None if x.dtype == object else _as_type(call, x),
     "Gather": _gather,
+    "Transpose": lambda call, x: np.transpose(x, call.attribute("perm")),
     "Concat": _concat,
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,

@@ -151,7 +151,7 @@ class _Importer:
         """A size as a document has it: a number, or the name of a dimension."""
         if isinstance(size, int):
             return size
-        name = size or fallback
+        name = fallback if size in (None, "", "?") else str(size)  # by which some exporters mean any size
         if name not in self.used_dims:
             self.used_dims[name] = identifier(name, self.used_dims.values())
         given = self.dims.get(name, self.dims.get(self.used_dims[name]))
@@ -285,8 +285,8 @@ class _Importer:
         self._inline(node, body)
         return None
 
-    def _branch(self, call: Call) -> list[Any]:
-        """The values of the branch of an `If` whose condition is known."""
+    def _branch(self, call: Call) -> list[Any] | None:
+        """The values of the branch of an `If` whose condition is known; None where the branch has faults."""
         condition = bool(call.numbers(0, "condition").reshape(-1)[0])
         branches = {key: graph_of(call, f"{key}_branch") for key in ("then", "else")}
         graph = branches["then" if condition else "else"]
@@ -294,8 +294,9 @@ class _Importer:
             self.values[name] = Value(name, str(array.dtype), array, is_parameter=array.dtype.kind == "f")
         faults = len(self.faults)
         self.graph(graph.nodes)
-        if len(self.faults) > faults:
-            raise Refusal("has a branch with faults of its own")
+        if len(self.faults) > faults or any(port.name in self.lost for port in graph.outputs):
+            self.lost.update(call.node.outputs)  # which is told already
+            return None
         return [self.values.get(port.name) for port in graph.outputs]
 
     # What units need, as `Scope` has it
