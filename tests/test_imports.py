@@ -29,8 +29,9 @@ FORBIDDEN = {
     "executor": {"pydantic", "networkx", "typer", "rich"},
     "tables": {"pydantic", "networkx", "typer", "rich"},
     "fitting": {"networkx", "typer", "rich"},
-    "export": {"pydantic", "networkx", "typer", "rich"},
     "authoring": {"networkx", "typer", "rich"},
+    "onnx": {"pydantic", "networkx", "typer", "rich"},
+    "export": {"pydantic", "networkx", "typer", "rich"},
     "explanations": {"pydantic", "networkx", "typer", "rich"},
     "pictures": {"pydantic", "networkx", "typer", "rich"},
 }

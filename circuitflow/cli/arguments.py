@@ -32,7 +32,8 @@ from circuitflow.gates import GateTable
 from circuitflow.graph.values import Datum, read_values
 from circuitflow.text import nearest, printable, short
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document; - reads standard input.",
+File = Annotated[str, typer.Argument(metavar="FILE", help="A circuit document, or an ONNX model; - reads a "
+                                                          "document from standard input.",
                                      show_default=False)]
 Set = Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", default_factory=list, show_default=False,
                                         help="Value of an input or parameter: a number, JSON, or a file of JSON.")]
@@ -130,7 +131,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def load_circuit(file: str, limit: list[str], gates: str | None = None) -> cf.Circuit:
-    """The circuit in a file.
+    """The circuit in a file; of an ONNX model, that which `import` writes.
 
     Raises:
         DocumentError: the circuit is not valid.
@@ -138,6 +139,12 @@ def load_circuit(file: str, limit: list[str], gates: str | None = None) -> cf.Ci
     """
     limits, table = limits_of(limit), table_of(gates)
     with waiting(f"loading {printable(file, 60)}"):
+        if file.lower().endswith(".onnx"):
+            from circuitflow.onnx.importing import import_model
+            from circuitflow.onnx.reading import read_model
+
+            circuit = import_model(read_model(file, limits)).circuit
+            return circuit if gates is None else circuit.with_gates(table)
         return cf.load(file, limits=limits, gates=table)
 
 

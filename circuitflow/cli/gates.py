@@ -94,6 +94,6 @@ def _as_object(name: str, gate: Gate) -> dict[str, Any]:
         "operands": {"at_least": gate.operands.minimum} if isinstance(gate.operands, AtLeast) else list(gate.operands),
         "optional": gate.optional,
         "attributes": gate.attributes.model_json_schema().get("properties", {}),
-        **({"gradient": spell_out(note.gradient), "kinks": note.kinks, "onnx": note.onnx, "numpy": note.numpy,
+        **({"gradient": spell_out(note.gradient), "kinks": note.kinks, "onnx": str(note.onnx), "numpy": note.numpy,
             "also": note.also, "words": spell_out(note.words), "routes": note.routes} if note.gradient else {}),
     }

@@ -50,7 +50,7 @@ def facts(gate: Gate) -> Iterator[tuple[str, str]]:
     if note.kinks:
         yield "conventions", note.kinks
     if note.onnx:
-        yield "ONNX", note.onnx
+        yield "ONNX", str(note.onnx)
     if note.numpy:
         yield "NumPy or SciPy", note.numpy
     if note.also:
@@ -76,7 +76,7 @@ def search(words: str, table: GateTable) -> list[str]:
 
     def has_text(name: str, gate: Gate) -> bool:
         note = gate.facets.note
-        return text in " ".join([name, gate.formula, gate.summary, note.onnx, note.numpy, note.also]).casefold()
+        return text in " ".join([name, gate.formula, gate.summary, str(note.onnx), note.numpy, note.also]).casefold()
 
     return [name for name, gate in table.items() if name in matches or has_text(name, gate)]
 

@@ -1,12 +1,14 @@
-"""The table of languages that a circuit can be exported to."""
+"""The table of forms that a circuit can be exported to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from circuitflow.export.python import to_python
+from circuitflow.onnx.exporting import to_onnx
 
-TARGETS: Mapping[str, Callable[..., str]] = {
+TARGETS: Mapping[str, Callable[..., str | bytes]] = {
     "python": to_python,
+    "onnx": to_onnx,
 }
-"""Takes the arguments of `to_python`, and gives the text of a file. A new target is a row here."""
+"""Takes the arguments of `to_python`, and gives the contents of a file. A new target is a row here."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
+from circuitflow.gates.record import Attributes, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, broadcast_shapes, floating, need_float, show
 from circuitflow.gates.special import special
 from circuitflow.gates.sums import total
@@ -239,34 +239,43 @@ ACTIVATIONS = family({
                              backward=(lambda op, g, out, x, *, alpha: op.where(x > alpha, g, 0.0),)),
 }, {
     "sigmoid": Note("{g} · {out} (1 - {out}) to {x}",
-                    kinks="1 - out by 1 / (1 + e^x), exact where the output is rounded to 1", onnx="Sigmoid",
+                    kinks="1 - out by 1 / (1 + e^x), exact where the output is rounded to 1",
+                    onnx=Onnx("Sigmoid", written=""),
                     numpy="scipy.special.expit", also="logistic expit sigma σ",
                     words="scales its gradient by {out} (1 - {out}): a quarter at most, almost 0 where it is "
                           "saturated"),
-    "relu": Note("{g} to {x} where it is above 0, else 0", kinks="0 at 0", onnx="Relu", also="rectifier ramp",
+    "relu": Note("{g} to {x} where it is above 0, else 0", kinks="0 at 0", onnx=Onnx("Relu"), also="rectifier ramp",
                  words="lets its gradient through where its operand is above 0 and stops it elsewhere"),
-    "softplus": Note("{g} · σ({x}) to {x}", kinks="exact at ±1000", onnx="Softplus",
+    "softplus": Note("{g} · σ({x}) to {x}", kinks="exact at ±1000", onnx=Onnx("Softplus", written=""),
                      words="scales its gradient by the sigmoid of its operand"),
     "softmax": Note("{out} · ({g} - Σ {g} {out}) to {x}", kinks="shifted by the largest, so nothing overflows",
-                    onnx="Softmax", numpy="scipy.special.softmax",
+                    onnx=Onnx("Softmax", "axis", since=13, written=""), numpy="scipy.special.softmax",
                     words="sends each score what is above the average of the gradient, weighted by the probability"),
     "log_softmax": Note("{g} - softmax({x}) · Σ {g} to {x}", kinks="shifted by the largest, so nothing overflows",
-                        onnx="LogSoftmax", numpy="scipy.special.log_softmax"),
+                        onnx=Onnx("LogSoftmax", "axis", since=13, written=""), numpy="scipy.special.log_softmax"),
     "log_sigmoid": Note("{g} · σ(-{x}) to {x}", kinks="exact at ±1000", numpy="scipy.special.log_expit",
                         also="log_expit"),
-    "leaky_relu": Note("{g} to {x} where it is above 0, {alpha} {g} elsewhere", kinks="alpha at 0", onnx="LeakyRelu"),
+    "leaky_relu": Note("{g} to {x} where it is above 0, {alpha} {g} elsewhere", kinks="alpha at 0",
+                       onnx=Onnx("LeakyRelu", "alpha", written="f")),
     "prelu": Note("{g} to {x} where it is above 0, {slope} · {g} elsewhere; {g} · {x} to {slope} where {x} is not "
-                  "above 0", kinks="the slope at 0", onnx="PRelu"),
-    "elu": Note("{g} to {x} where it is above 0, {alpha} e^{x} {g} elsewhere", kinks="alpha at 0", onnx="Elu"),
-    "selu": Note("λ {g} to {x} where it is above 0, λ α e^{x} {g} elsewhere", kinks="λ α at 0", onnx="Selu"),
-    "celu": Note("{g} to {x} where it is above 0, e^({x}/{alpha}) {g} elsewhere", kinks="1 at 0", onnx="Celu"),
-    "gelu": Note("{g} · (Φ({x}) + {x} φ({x})) to {x}", kinks="by erfc, exact far below 0", onnx="Gelu"),
-    "softsign": Note("{g} / (1 + |{x}|)² to {x}", kinks="1 at 0", onnx="Softsign"),
-    "swish": Note("{g} · (s + {alpha} {x} s (1 - s)) to {x}, s = σ({alpha} {x})", onnx="Swish", also="silu"),
-    "mish": Note("{g} · (t + {x} (1 - t²) σ({x})) to {x}, t = tanh(softplus {x})", onnx="Mish"),
-    "hard_sigmoid": Note("{alpha} {g} to {x} on the line, else 0", kinks="alpha at both ends", onnx="HardSigmoid"),
+                  "above 0", kinks="the slope at 0", onnx=Onnx("PRelu", written="f")),
+    "elu": Note("{g} to {x} where it is above 0, {alpha} e^{x} {g} elsewhere", kinks="alpha at 0",
+                onnx=Onnx("Elu", "alpha", written="f")),
+    "selu": Note("λ {g} to {x} where it is above 0, λ α e^{x} {g} elsewhere", kinks="λ α at 0",
+                 onnx=Onnx("Selu", settings={"alpha": SELU_ALPHA, "gamma": SELU_SCALE}, written="f")),
+    "celu": Note("{g} to {x} where it is above 0, e^({x}/{alpha}) {g} elsewhere", kinks="1 at 0",
+                 onnx=Onnx("Celu", "alpha", written="f")),
+    "gelu": Note("{g} · (Φ({x}) + {x} φ({x})) to {x}", kinks="by erfc, exact far below 0",
+                 onnx=Onnx("Gelu", "approximate", written="")),
+    "softsign": Note("{g} / (1 + |{x}|)² to {x}", kinks="1 at 0", onnx=Onnx("Softsign", written="")),
+    "swish": Note("{g} · (s + {alpha} {x} s (1 - s)) to {x}, s = σ({alpha} {x})",
+                  onnx=Onnx("Swish", "alpha", written=""),
+                  also="silu"),
+    "mish": Note("{g} · (t + {x} (1 - t²) σ({x})) to {x}, t = tanh(softplus {x})", onnx=Onnx("Mish", written="")),
+    "hard_sigmoid": Note("{alpha} {g} to {x} on the line, else 0", kinks="alpha at both ends",
+                         onnx=Onnx("HardSigmoid", "alpha beta", written="")),
     "hard_swish": Note("to {x} 0 up to -3, {g} from 3 on, {g} ({x}/3 + 1/2) between", kinks="0 at -3, 1 at 3",
-                       onnx="HardSwish", also="hard_silu"),
+                       onnx=Onnx("HardSwish", written=""), also="hard_silu"),
     "thresholded_relu": Note("{g} to {x} where it is above {alpha}, else 0", kinks="0 at the threshold",
-                             onnx="ThresholdedRelu"),
+                             onnx=Onnx("ThresholdedRelu", "alpha", written="f")),
 })

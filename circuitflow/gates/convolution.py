@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.gates.parts import with_margins
-from circuitflow.gates.record import Attributes, Gate, Length, Note, Reads, family
+from circuitflow.gates.record import Attributes, Gate, Length, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, need_shape, promote, show
 from circuitflow.gates.sums import product, wider_for
 
@@ -235,7 +235,7 @@ def sum_to_channels(op: Any, g: Any, out: Any, *_: Any, **__: Any) -> Any:
     return op.reduce_sum(g, axis=[0, *range(2, g.ndim)])
 
 
-def _transposed_frame(spatial: Sequence[Dimension], kernel: Sequence[int], strides: list[int] | None,
+def transposed_frame(spatial: Sequence[Dimension], kernel: Sequence[int], strides: list[int] | None,
                       pads: list[list[int]] | None, dilations: list[int] | None,
                       output_padding: list[int] | None) -> Frame:
     """The frame over the result, whose windows are the positions of the operand.
@@ -269,12 +269,12 @@ def _conv_transpose_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None,
         raise ShapeError(f"needs kernels w (in channels, out channels / group, …) with in channels {x.shape[1]} and "
                          f"group {group}; w is {show(w.shape)}")
     need_one_a_channel("b", b, kernel[1] * group)
-    frame = _transposed_frame(x.shape[2:], kernel[2:], **steps)
+    frame = transposed_frame(x.shape[2:], kernel[2:], **steps)
     return ArrayType((x.shape[0], kernel[1] * group, *frame.sizes), promote(x.dtype, w.dtype))
 
 
 def _conv_transpose(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -> Any:
-    frame, op = _transposed_frame(x.shape[2:], w.shape[2:], **steps), _Arrays(xp)
+    frame, op = transposed_frame(x.shape[2:], w.shape[2:], **steps), _Arrays(xp)
     columns = product(xp, xp.matrix_transpose(_kernels(op, w, group)), _by_group(op, x, group))
     channels = w.shape[1] * group
     windows = xp.reshape(columns, (x.shape[0], channels, *frame.kernel, *frame.windows))
@@ -322,10 +322,11 @@ CONVOLUTION = family({
     "unfold": Note("{g} folded back to {x}", numpy="lib.stride_tricks.sliding_window_view",
                    also="im2col extract_patches as_windows", example={"kernel_shape": [2]}),
     "fold": Note("{g} unfolded to {x}", onnx="Col2Im", also="col2im", example={"kernel_shape": [1]}),
-    "conv": Note("{g} ⋆ᵀ {w} to {x}, the windows of {x} times {g} to {w}, the sum of {g} to {b}", onnx="Conv",
+    "conv": Note("{g} ⋆ᵀ {w} to {x}, the windows of {x} times {g} to {w}, the sum of {g} to {b}",
+                 onnx=Onnx("Conv", "strides pads dilations group", written="f"),
                  also="conv1d conv2d conv3d convolution convolve correlate cross_correlation depthwise_conv"),
     "conv_transpose": Note("{g} ⋆ {w} to {x}, the windows of {g} times {x} to {w}, the sum of {g} to {b}",
-                           onnx="ConvTranspose",
+                           onnx=Onnx("ConvTranspose", "strides pads dilations group output_padding", written="f"),
                            also="conv_transpose1d conv_transpose2d conv_transpose3d conv1d_transpose "
                                 "conv2d_transpose conv3d_transpose deconv deconvolution"),
 })

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
+from circuitflow.gates.record import Attributes, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import floating
 from circuitflow.gates.special import LIBRARIES, special
 
@@ -101,16 +101,18 @@ EXPONENTIAL = family({
                       forward=_polygamma,
                       backward=(lambda op, g, out, x, *, n: op.mul_no_nan(g, op.polygamma(x, n=n + 1)),)),
 }, {
-    "exp": Note("{g} · {out} to {x}", kinks="a gradient of 0 stays 0 where out is infinite", onnx="Exp", numpy="exp",
+    "exp": Note("{g} · {out} to {x}", kinks="a gradient of 0 stays 0 where out is infinite", onnx=Onnx("Exp"),
+                numpy="exp",
                 also="exponential exponent e^x", words="scales its gradient by its own output"),
     "expm1": Note("{g} · e^{x} to {x}", kinks="exact far below 0", numpy="expm1", also="exp_minus_1"),
-    "log": Note("{g} / {x} to {x}", kinks="infinite at 0, but a gradient of 0 stays 0", onnx="Log", numpy="log",
+    "log": Note("{g} / {x} to {x}", kinks="infinite at 0, but a gradient of 0 stays 0", onnx=Onnx("Log"), numpy="log",
                 also="ln natural_log loge logarithm", words="divides its gradient by its operand"),
     "log1p": Note("{g} / (1 + {x}) to {x}", kinks="infinite at -1, but a gradient of 0 stays 0", numpy="log1p",
                   also="log_plus_1"),
     "log_add_exp": Note("{g} · e^({x} - {out}) to {x}, {g} · e^({y} - {out}) to {y}",
                         kinks="half each where both are equally infinite", numpy="logaddexp"),
-    "erf": Note("{g} · 2/√π · e^-{x}² to {x}", onnx="Erf", numpy="scipy.special.erf", also="error_function"),
+    "erf": Note("{g} · 2/√π · e^-{x}² to {x}", onnx=Onnx("Erf", written="f"), numpy="scipy.special.erf",
+                also="error_function"),
     "erfc": Note("-{g} · 2/√π · e^-{x}² to {x}", numpy="scipy.special.erfc", also="complementary_error_function"),
     "lgamma": Note("{g} · polygamma({x}), n = 0 to {x}", kinks="-∞ at 0, the side where it is defined",
                    numpy="scipy.special.gammaln", also="log_gamma"),

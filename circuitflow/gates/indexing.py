@@ -10,7 +10,7 @@ from pydantic import Field
 
 from circuitflow.document.base import DType
 from circuitflow.gates.integers import from_front, valid_positions
-from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
+from circuitflow.gates.record import Attributes, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_float, need_indices, promote, show
 from circuitflow.gates.special import need_in_range
 from circuitflow.gates.sums import add_at
@@ -279,18 +279,21 @@ INDEXING = family({
                     backward=(None,)),
 }, {
     "gather": Note("every slice of {g} added where it came from in {x}", kinks="repeated indices add up",
-                   onnx="Gather", numpy="take", also="take index_select embedding lookup index embedding_lookup"),
+                   onnx=Onnx("Gather", "axis"), numpy="take",
+                   also="take index_select embedding lookup index embedding_lookup"),
     "scatter_add": Note("{g} to {x}; to {updates} the slices of {g} at {indices}", kinks="repeated indices add up",
                         numpy="add.at", also="index_add segment_sum"),
     "gather_elements": Note("every element of {g} added where it came from in {x}", kinks="repeated indices add up",
-                            onnx="GatherElements", numpy="take_along_axis", also="take_along_dim"),
+                            onnx=Onnx("GatherElements", "axis"), numpy="take_along_axis", also="take_along_dim"),
     "scatter_elements": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at {indices}",
-                             kinks="indices that are replaced must not repeat", onnx="ScatterElements",
+                             kinks="indices that are replaced must not repeat",
+                             onnx=Onnx("ScatterElements", "axis reduction", written=""),
                              numpy="put_along_axis", also="scatter put"),
     "gather_nd": Note("every slice of {g} added where it came from in {x}", kinks="repeated indices add up",
-                      onnx="GatherND"),
+                      onnx=Onnx("GatherND")),
     "scatter_nd": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at {indices}",
-                       kinks="indices that are replaced must not repeat", onnx="ScatterND",
+                       kinks="indices that are replaced must not repeat",
+                       onnx=Onnx("ScatterND", "reduction", written=""),
                        also="index_put scatter_update tensor_scatter_update"),
     "top_k": Note("{g.values}, put where they came from in {x}", kinks="of equal elements the first", onnx="TopK",
                   also="kthlargest", example={"k": 1}),

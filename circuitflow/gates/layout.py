@@ -10,7 +10,7 @@ from pydantic import Field
 from circuitflow.document.base import DType
 from circuitflow.gates.factors import of_rearrangement
 from circuitflow.gates.integers import cast, cast_like
-from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, family
+from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, Onnx, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, broadcast_shapes, count, divide, same, show
 
 
@@ -118,10 +118,12 @@ SHAPES = family({
                         ).stating(Facets(keeps=True, reads_type=True, fill=_same_fill, equal=_by_shape("expand"),
                                          division=of_rearrangement)),
 }, {
-    "reshape": Note("{g} in the shape of {x}", onnx="Reshape", numpy="reshape", also="view ravel unflatten newshape",
+    "reshape": Note("{g} in the shape of {x}", onnx=Onnx("Reshape", "shape@1", written=""), numpy="reshape",
+                    also="view ravel unflatten newshape",
                     words="sends its gradient back in the old shape", example={"shape": [2, 2]}),
     "reshape_like": Note("{g} in the shape of {x}", numpy="reshape", also="view_as reshape_as"),
-    "expand": Note("{g}, summed over what was stretched, to {x}", onnx="Expand", numpy="broadcast_to",
+    "expand": Note("{g}, summed over what was stretched, to {x}", onnx=Onnx("Expand", "shape@1", written=""),
+                   numpy="broadcast_to",
                    also="broadcast", example={"shape": [2, 1]}),
     "expand_like": Note("{g}, summed over what was stretched, to {x}", numpy="broadcast_to", also="expand_as"),
 })
@@ -164,12 +166,14 @@ TYPES = family({
                       backward=(None,),
                       ).stating(Facets(reads_type=True, fill=lambda _: 1.0, equal=_number(1.0))),
 }, {
-    "unsqueeze": Note("{g} in the shape of {x}", onnx="Unsqueeze", numpy="expand_dims",
+    "unsqueeze": Note("{g} in the shape of {x}", onnx=Onnx("Unsqueeze", "axis=axes@1"), numpy="expand_dims",
                       also="expand_dim add_axis newaxis", example={"axis": 0}),
-    "squeeze": Note("{g} in the shape of {x}", onnx="Squeeze", numpy="squeeze", also="drop_axis", example={"axis": 0}),
+    "squeeze": Note("{g} in the shape of {x}", onnx=Onnx("Squeeze", "axis=axes@1"), numpy="squeeze", also="drop_axis",
+                    example={"axis": 0}),
     "cast": Note("{g} in the dtype of {x}, if both are floating-point", onnx="Cast", numpy="astype",
                  also="to_dtype astype type_as convert convert_type", example={"dtype": "int64"}),
-    "cast_like": Note("{g} in the dtype of {x}, if both are floating-point", onnx="CastLike", numpy="astype"),
+    "cast_like": Note("{g} in the dtype of {x}, if both are floating-point", onnx=Onnx("CastLike", written=""),
+                      numpy="astype"),
     "zeros_like": Note(numpy="zeros_like", also="zeroslike"),
     "eye_like": Note(onnx="EyeLike", numpy="eye"),
     "ones_like": Note(numpy="ones_like"),

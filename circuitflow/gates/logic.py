@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from circuitflow.gates.record import Facets, Gate, Note, Reads, family
+from circuitflow.gates.record import Facets, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, broadcast_shapes, elementwise, floating, need_bool, promote
 
 
@@ -78,23 +78,25 @@ LOGIC = family({
                             lambda op, g, out, condition, x, y: op.where(condition, 0.0, g)),
                   ).stating(Facets(equal=_where_equal, masks=lambda at, count: True)),
 }, {
-    "equal": Note(onnx="Equal", numpy="equal", also="eq equals is_equal ==", notation="=="),
+    "equal": Note(onnx=Onnx("Equal"), numpy="equal", also="eq equals is_equal ==", notation="=="),
     "equal_nan": Note(kinks="NaN equals NaN", notation="=="),
-    "less": Note(onnx="Less", numpy="less", also="lt less_than <", notation="<"),
-    "less_or_equal": Note(onnx="LessOrEqual", numpy="less_equal", also="le lte leq less_than_or_equal <= ≤",
+    "less": Note(onnx=Onnx("Less"), numpy="less", also="lt less_than <", notation="<"),
+    "less_or_equal": Note(onnx=Onnx("LessOrEqual"), numpy="less_equal", also="le lte leq less_than_or_equal <= ≤",
                           notation="<="),
-    "greater": Note(onnx="Greater", numpy="greater", also="gt greater_than >", notation=">"),
-    "greater_or_equal": Note(onnx="GreaterOrEqual", numpy="greater_equal",
+    "greater": Note(onnx=Onnx("Greater"), numpy="greater", also="gt greater_than >", notation=">"),
+    "greater_or_equal": Note(onnx=Onnx("GreaterOrEqual"), numpy="greater_equal",
                              also="ge gte geq greater_than_or_equal >= ≥", notation=">="),
-    "and": Note(onnx="And", numpy="logical_and", also="bitwise_and & && ∧", notation="&"),
-    "or": Note(onnx="Or", numpy="logical_or", also="bitwise_or | || ∨", notation="|"),
-    "xor": Note(onnx="Xor", numpy="logical_xor", also="bitwise_xor exclusive_or ⊕", notation="^"),
-    "not": Note(onnx="Not", numpy="logical_not",
+    "and": Note(onnx=Onnx("And"), numpy="logical_and", also="bitwise_and & && ∧", notation="&"),
+    "or": Note(onnx=Onnx("Or"), numpy="logical_or", also="bitwise_or | || ∨", notation="|"),
+    "xor": Note(onnx=Onnx("Xor"), numpy="logical_xor", also="bitwise_xor exclusive_or ⊕", notation="^"),
+    "not": Note(onnx=Onnx("Not"), numpy="logical_not",
                 also="invert bitwise_not bitwise_invert logical_negation ~ ! ¬", notation="~{}"),
-    "is_nan": Note(onnx="IsNaN", numpy="isnan"),
-    "is_inf": Note(onnx="IsInf", numpy="isinf", also="is_infinite"),
+    "is_nan": Note(onnx=Onnx("IsNaN"), numpy="isnan"),
+    "is_inf": Note(onnx=Onnx("IsInf", settings={"detect_negative": 1, "detect_positive": 1}), numpy="isinf",
+                   also="is_infinite"),
     "where": Note("{g} to {x} where {condition} is true, to {y} elsewhere",
-                  kinks="what the other branch computes never leaks, infinite or NaN", onnx="Where", numpy="where",
+                  kinks="what the other branch computes never leaks, infinite or NaN", onnx=Onnx("Where"),
+                  numpy="where",
                   also="select if_else ternary iff choose piecewise switch",
                   words="routes its gradient to the operand that was chosen"),
 })

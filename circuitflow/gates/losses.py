@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from circuitflow.gates.activations import powers
-from circuitflow.gates.record import Attributes, Facets, Gate, Note, Reads, family
+from circuitflow.gates.record import Attributes, Facets, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, floating, need_float, need_indices, show
 from circuitflow.gates.special import need_in_range
 from circuitflow.gates.sums import average, total
@@ -230,9 +230,11 @@ LOSSES = family({
                                  "{target}) / (1 - {x}) - {target} / {x} for a probability; its slope in {target} to "
                                  "{target}", kinks="0 · ln 0 is 0", also="bce bce_loss binary_crossentropy log_loss"),
     "negative_log_likelihood_loss": Note("-{g} to {x} at {labels}", kinks="ignored labels send nothing",
-                                         onnx="NegativeLogLikelihoodLoss", also="nll nll_loss"),
+                                         onnx=Onnx("NegativeLogLikelihoodLoss", "reduction ignore_index", written=""),
+                                         also="nll nll_loss"),
     "softmax_cross_entropy_loss": Note("{g} (softmax({x}) - 1 at {labels}) to {x}",
-                                       kinks="ignored labels send nothing", onnx="SoftmaxCrossEntropyLoss",
+                                       kinks="ignored labels send nothing",
+                                       onnx=Onnx("SoftmaxCrossEntropyLoss", "reduction ignore_index", written=""),
                                        also="cross_entropy cross_entropy_loss sparse_categorical_crossentropy "
                                             "softmax_cross_entropy sparse_softmax_cross_entropy",
                                        words="sends the scores the probabilities minus 1 at the label"),

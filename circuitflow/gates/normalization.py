@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from circuitflow.gates.convolution import need_images, need_one_a_channel, spatial, sum_to_channels
-from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
+from circuitflow.gates.record import Attributes, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, count, divide, need_float, promote, show
 from circuitflow.gates.sums import magnitude, magnitude_of, total
 
@@ -295,14 +295,20 @@ NORMALIZATION = family({
     "batch_normalization": Note("(h - avg h - z avg(h z)) / deviation to {x} in training mode, else h / deviation, "
                                 "h = {scale} · {g}, z = {x} normalized; the sum of {g} z to {scale}; the sum of {g} to "
                                 "{bias}; minus the sum of h / deviation to {mean} and of h z / (2 deviation²) to "
-                                "{variance} outside of training mode", onnx="BatchNormalization",
+                                "{variance} outside of training mode",
+                                onnx=Onnx("BatchNormalization", "epsilon momentum training_mode", since=9),
                                 also="batch_norm batch_norm1d batch_norm2d batch_norm3d"),
-    "layer_normalization": Note(_NORMALIZED + _BIAS, kinks="0 where all are equal", onnx="LayerNormalization",
+    "layer_normalization": Note(_NORMALIZED + _BIAS, kinks="0 where all are equal",
+                                onnx=Onnx("LayerNormalization", "axis epsilon", {"stash_type": 1}, written=""),
                                 also="layer_norm"),
     "rms_normalization": Note("(h - z avg(h z)) / rms to {x}, h = {scale} · {g}, z = {x} normalized; the sum of {g} z "
-                              "to {scale}", onnx="RMSNormalization", also="rms_norm"),
+                              "to {scale}",
+                              onnx=Onnx("RMSNormalization", "axis epsilon", {"stash_type": 1}, written=""),
+                              also="rms_norm"),
     "group_normalization": Note(f"as layer_normalization, group by group: {_NORMALIZED}{_BIAS}",
-                                onnx="GroupNormalization", also="group_norm", example={"num_groups": 1}),
+                                onnx=Onnx("GroupNormalization", "num_groups epsilon", {"stash_type": 1}, since=21,
+                                           written=""),
+                                also="group_norm", example={"num_groups": 1}),
     "instance_normalization": Note(f"as layer_normalization, channel by channel: {_NORMALIZED}{_BIAS}",
-                                   onnx="InstanceNormalization", also="instance_norm"),
+                                   onnx=Onnx("InstanceNormalization", "epsilon", written=""), also="instance_norm"),
 })

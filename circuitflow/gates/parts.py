@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from circuitflow.gates.record import AtLeast, Attributes, Axes, Facets, Gate, Length, Note, family
+from circuitflow.gates.record import AtLeast, Attributes, Axes, Facets, Gate, Length, Note, Onnx, family
 from circuitflow.gates.shapes import (
     ArrayType,
     Dimension,
@@ -333,7 +333,7 @@ PARTS = family({
                 forward=lambda xp, x, *, pad_width: with_margins(xp, x, pad_width),
                 backward=(_pad_backward,)),
 }, {
-    "concat": Note("the part of {g} that came from it to {operands}", onnx="Concat", numpy="concatenate",
+    "concat": Note("the part of {g} that came from it to {operands}", onnx=Onnx("Concat", "axis"), numpy="concatenate",
                    also="cat concatenate hstack append join dstack"),
     "slice": Note("{g} in its place among zeros to {x}", onnx="Slice", also="narrow getitem slicing",
                   example={"start": 1}),
@@ -348,9 +348,10 @@ PARTS = family({
     "stack": Note("its slice of {g} to {operands}", numpy="stack", also="vstack row_stack pack"),
     "flip": Note("{g} turned round again to {x}", numpy="flip", also="reverse"),
     "roll": Note("{g} shifted back to {x}", numpy="roll", also="circshift shift", example={"shift": 1}),
-    "tile": Note("{g}, summed over the repetitions, to {x}", onnx="Tile", numpy="tile", example={"repeats": [2]}),
-    "trilu": Note("the same triangle of {g} to {x}", onnx="Trilu", numpy="triu, tril"),
-    "flatten": Note("{g} in the shape of {x}", onnx="Flatten"),
+    "tile": Note("{g}, summed over the repetitions, to {x}", onnx=Onnx("Tile", "repeats@1"), numpy="tile",
+                 example={"repeats": [2]}),
+    "trilu": Note("the same triangle of {g} to {x}", onnx=Onnx("Trilu", "k@1 upper"), numpy="triu, tril"),
+    "flatten": Note("{g} in the shape of {x}", onnx=Onnx("Flatten", "axis")),
     "pad": Note("the part of {g} where {x} stands", onnx="Pad", numpy="pad", also="zero_pad zero_padding",
                 example={"pad_width": [[1, 1]]}),
 })

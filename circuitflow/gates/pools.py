@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from circuitflow.gates.convolution import Frame, Window, need_images, spatial, unfold
-from circuitflow.gates.record import Gate, Note, Reads, family
+from circuitflow.gates.record import Gate, Note, Onnx, Reads, family
 from circuitflow.gates.reductions import restore
 from circuitflow.gates.shapes import ArrayType, ShapeError, show
 from circuitflow.gates.sums import average, total
@@ -74,15 +74,19 @@ POOLS = family({
                                     g / op.size(x, axis=spatial(x)), x),)),
 }, {
     "max_pool": Note("{g} goes to the largest of each window of {x}", kinks="of several the first, in row-major order",
-                     onnx="MaxPool", also="max_pool1d max_pool2d max_pool3d max_pooling",
+                     onnx=Onnx("MaxPool", "kernel_shape strides pads dilations", {"ceil_mode": 0, "storage_order": 0}),
+                     also="max_pool1d max_pool2d max_pool3d max_pooling",
                      example={"kernel_shape": [2]}),
     "average_pool": Note("{g} / n to every element of a window of {x}",
-                         kinks="what stands around x counts only if asked", onnx="AveragePool",
+                         kinks="what stands around x counts only if asked",
+                         onnx=Onnx("AveragePool", "kernel_shape strides pads dilations count_include_pad",
+                                   {"ceil_mode": 0}, written="f"),
                          also="avg_pool avg_pool1d avg_pool2d avg_pool3d average_pooling mean_pool",
                          example={"kernel_shape": [2]}),
     "global_max_pool": Note("{g} goes to the largest of a channel of {x}",
-                            kinks="of several the first, in row-major order", onnx="GlobalMaxPool",
+                            kinks="of several the first, in row-major order", onnx=Onnx("GlobalMaxPool", written="f"),
                             also="global_max_pooling adaptive_max_pool"),
-    "global_average_pool": Note("{g} / n to every element of a channel of {x}", onnx="GlobalAveragePool",
+    "global_average_pool": Note("{g} / n to every element of a channel of {x}",
+                                onnx=Onnx("GlobalAveragePool", written="f"),
                                 also="global_avg_pool global_average_pooling"),
 })

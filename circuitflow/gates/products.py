@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from circuitflow.gates.factors import of_rearrangement
 from circuitflow.gates.integers import exact
-from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Note, Reads, family
+from circuitflow.gates.record import AtLeast, Attributes, Facets, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import (
     ArrayType,
     Dimension,
@@ -332,18 +332,21 @@ PRODUCTS = family({
                   integers=exact,
                   backward=(_trace_backward,)),
 }, {
-    "matmul": Note("{g} @ {b}ᵀ to {a}, {a}ᵀ @ {g} to {b}", onnx="MatMul", numpy="matmul",
+    "matmul": Note("{g} @ {b}ᵀ to {a}, {a}ᵀ @ {g} to {b}", onnx=Onnx("MatMul", written=""), numpy="matmul",
                    also="mm bmm dot inner vdot matrix_multiply mat_mul multi_dot @",
                    words="sends each operand the gradient times the other operand, transposed", notation="@"),
-    "transpose": Note("{g} with the axes put back to {x}", onnx="Transpose", numpy="transpose",
+    "transpose": Note("{g} with the axes put back to {x}", onnx=Onnx("Transpose", "axes=perm"), numpy="transpose",
                       also="permute permute_dims moveaxis movedim swapaxes swapdims rollaxis t",
                       words="sends its gradient back with the axes put back"),
     "matrix_transpose": Note("{g}ᵀ to {x}", numpy="matrix_transpose", also="mt adjoint matrix_adjoint",
                              notation="{}.mT"),
-    "gemm": Note("{alpha} {g} @ {b}ᵀ to {a}, {alpha} {a}ᵀ @ {g} to {b}, {beta} {g} to {c}", onnx="Gemm",
+    "gemm": Note("{alpha} {g} @ {b}ᵀ to {a}, {alpha} {a}ᵀ @ {g} to {b}, {beta} {g} to {c}",
+                 onnx=Onnx("Gemm", "alpha beta trans_a=transA trans_b=transB", written=""),
                  also="addmm baddbmm addmv"),
     "outer": Note("{g} @ {b} to {a}, {a} @ {g} to {b}", numpy="outer", also="ger tensor_product"),
-    "einsum": Note("the sum of products of {g} and all others to {operands}", onnx="Einsum", numpy="einsum",
+    "einsum": Note("the sum of products of {g} and all others to {operands}",
+                   onnx=Onnx("Einsum", "equation", written=""),
+                   numpy="einsum",
                    also="tensordot", example={"equation": "i,i->"}),
     "einsum_no_nan": Note("as einsum, by the same gate",
                           kinks="0 · ∞ and 0 · NaN are 0", example={"equation": "i,i->"}),

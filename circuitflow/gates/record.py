@@ -18,7 +18,7 @@ from circuitflow.errors import GateError
 from circuitflow.gates.shapes import ArrayType
 from circuitflow.text import short
 
-__all__ = ["FIRST_OF_TIES", "AtLeast", "Attributes", "Axes", "Facets", "Gate", "GateTable", "Length", "Note",
+__all__ = ["FIRST_OF_TIES", "AtLeast", "Attributes", "Axes", "Facets", "Gate", "GateTable", "Length", "Note", "Onnx",
            "Reads", "Rule", "Ties", "family", "spell_out"]
 
 
@@ -64,6 +64,34 @@ class Reads(Flag):
 Rule = Callable[..., Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Onnx:
+    """The ONNX operator of a gate: how it is read and written. Operands stand in the gate's order.
+
+    Attributes:
+        operator: its name in ONNX's own domain.
+        attributes: the gate's attributes, separated by spaces. One that ONNX names otherwise stands as `axes=perm`; one
+            that is an input there has its place, as `axis=axes@1`: in early versions it is an attribute. Pairs of
+            [before, after] are written as ONNX writes pads.
+        settings: attributes of the operator that the gate has none for, and their values that mean the gate.
+        since: the first version of the operator that means the gate.
+        dtypes: the kinds of operands for which it means the gate: f, i, u and b, as NumPy calls them.
+        written: the floats for which it is written in place of the gate: f for float32, d for float64. The lines of the
+            gate's rule are written where it would not keep the gate's conventions at ties and edges, or ONNX Runtime
+            does not have it.
+    """
+
+    operator: str
+    attributes: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    since: int = 1
+    dtypes: str = "fiub"
+    written: str = "fd"
+
+    def __str__(self) -> str:
+        return self.operator
+
+
 class Note(NamedTuple):
     """The words of a gate for the catalogue and for explanations.
 
@@ -74,7 +102,8 @@ class Note(NamedTuple):
     Attributes:
         gradient: the backward rule as a formula for each operand; "" where nothing is said of the gate.
         kinks: the conventions where the function has no derivative, or its formula no value.
-        onnx: the ONNX operator, or "".
+        onnx: the ONNX operator as an `Onnx`; its name alone where it differs from the gate in more than that tells; or
+            "".
         numpy: the functions in NumPy or SciPy, or "".
         also: what it is called in torch, Keras and elsewhere, by operators and in plain words, separated by spaces.
         words: the rule as a clause that the gate's name begins, for those who read no formulas, or "".
@@ -87,7 +116,7 @@ class Note(NamedTuple):
 
     gradient: str = "none flows"
     kinks: str = ""
-    onnx: str = ""
+    onnx: Onnx | str = ""
     numpy: str = ""
     also: str = ""
     words: str = ""
@@ -99,7 +128,7 @@ class Note(NamedTuple):
     @property
     def names(self) -> list[str]:
         """What the gate is called elsewhere, one by one."""
-        return [*self.onnx.split(), *self.numpy.replace(",", "").split(), *self.also.split()]
+        return [*str(self.onnx).split(), *self.numpy.replace(",", "").split(), *self.also.split()]
 
 
 _NO_WORDS = Note("")

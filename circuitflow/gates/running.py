@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from circuitflow.gates.integers import exact
-from circuitflow.gates.record import Attributes, Gate, Note, Reads, family
+from circuitflow.gates.record import Attributes, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, axis_of, need_number
 from circuitflow.gates.sums import wider
 
@@ -73,8 +73,11 @@ RUNNING = family({
                      backward=(_cum_prod_backward,)),
 }, {
     "cum_sum": Note("the running sum of {g} in the opposite direction to {x}",
-                    kinks="float32 is accumulated in float64", onnx="CumSum", numpy="cumulative_sum", also="cumsum"),
+                    kinks="float32 is accumulated in float64",
+                    onnx=Onnx("CumSum", "axis@1 reverse", {"exclusive": 0}, written=""),
+                    numpy="cumulative_sum", also="cumsum"),
     "cum_prod": Note("the products of the others, summed as they run, times {g} to {x}",
-                     kinks="exact where elements are 0", onnx="CumProd", numpy="cumulative_prod",
+                     kinks="exact where elements are 0", onnx=Onnx("CumProd", "axis@1 reverse", {"exclusive": 0}),
+                     numpy="cumulative_prod",
                      also="cumprod cumproduct"),
 })

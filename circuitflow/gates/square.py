@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from circuitflow.gates.products import diagonal
-from circuitflow.gates.record import Facets, Gate, Note, Reads, family
+from circuitflow.gates.record import Facets, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_float, promote, show
 from circuitflow.gates.special import keep_zeros
 
@@ -174,7 +174,8 @@ SQUARE = family({
                   backward=(_solve_a, _solve_b),
                   ).stating(Facets(product=lambda op, at, a, b: _kept_by_matrix(op, op.solve(a, b), b))),
 }, {
-    "det": Note("{g} times the cofactors of {x}", kinks="exact for singular matrices", onnx="Det", numpy="linalg.det",
+    "det": Note("{g} times the cofactors of {x}", kinks="exact for singular matrices", onnx=Onnx("Det", written="f"),
+                numpy="linalg.det",
                 also="determinant"),
     "cofactor": Note("the derivative of the cofactors of {x} in the direction {g} to {x}; to {along} too",
                      kinks="exact for singular matrices; with a direction it needs an inverse where it is "

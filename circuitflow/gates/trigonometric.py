@@ -6,7 +6,7 @@ import functools
 import math
 from typing import Any
 
-from circuitflow.gates.record import Gate, Note, Reads, family
+from circuitflow.gates.record import Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import floating
 
 _SINC_SERIES = [(-1) ** k * 2 * k / math.factorial(2 * k + 1) for k in range(1, 12)]
@@ -95,26 +95,32 @@ TRIGONOMETRIC = family({
                  forward=_sinc,
                  backward=(_sinc_backward,)),
 }, {
-    "sin": Note("{g} · cos {x} to {x}", onnx="Sin", numpy="sin", also="sine"),
-    "cos": Note("-{g} · sin {x} to {x}", onnx="Cos", numpy="cos", also="cosine"),
-    "tan": Note("{g} · (1 + {out}²) to {x}", onnx="Tan", numpy="tan", also="tangent tg"),
-    "asin": Note("{g} / √(1 - {x}²) to {x}", kinks="infinite at ±1, but a gradient of 0 stays 0", onnx="Asin",
+    "sin": Note("{g} · cos {x} to {x}", onnx=Onnx("Sin"), numpy="sin", also="sine"),
+    "cos": Note("-{g} · sin {x} to {x}", onnx=Onnx("Cos"), numpy="cos", also="cosine"),
+    "tan": Note("{g} · (1 + {out}²) to {x}", onnx=Onnx("Tan", written="f"), numpy="tan", also="tangent tg"),
+    "asin": Note("{g} / √(1 - {x}²) to {x}", kinks="infinite at ±1, but a gradient of 0 stays 0",
+                 onnx=Onnx("Asin", written="f"),
                  numpy="arcsin", also="arc_sin arcsine"),
-    "acos": Note("-{g} / √(1 - {x}²) to {x}", kinks="infinite at ±1, but a gradient of 0 stays 0", onnx="Acos",
+    "acos": Note("-{g} / √(1 - {x}²) to {x}", kinks="infinite at ±1, but a gradient of 0 stays 0",
+                 onnx=Onnx("Acos", written="f"),
                  numpy="arccos", also="arc_cos arccosine"),
-    "atan": Note("{g} / (1 + {x}²) to {x}", onnx="Atan", numpy="arctan", also="arc_tan arctg arctangent"),
+    "atan": Note("{g} / (1 + {x}²) to {x}", onnx=Onnx("Atan", written="f"), numpy="arctan",
+                 also="arc_tan arctg arctangent"),
     "atan2": Note("{g} · {x} / r² to {y}, -{g} · {y} / r² to {x}, r² = {x}² + {y}²",
                   kinks="0 at the origin; no square leaves the range", numpy="arctan2", also="arctan_2"),
-    "sinh": Note("{g} · cosh {x} to {x}", onnx="Sinh", numpy="sinh", also="sh"),
-    "cosh": Note("{g} · sinh {x} to {x}", onnx="Cosh", numpy="cosh", also="ch"),
+    "sinh": Note("{g} · cosh {x} to {x}", onnx=Onnx("Sinh", written="f"), numpy="sinh", also="sh"),
+    "cosh": Note("{g} · sinh {x} to {x}", onnx=Onnx("Cosh", written="f"), numpy="cosh", also="ch"),
     "tanh": Note("{g} · (1 - {out}²) to {x}", kinks="by 1 / cosh², exact where the output is rounded to ±1",
-                 onnx="Tanh", numpy="tanh", also="th tanhf",
+                 onnx=Onnx("Tanh"), numpy="tanh", also="th tanhf",
                  words="scales its gradient by 1 - {out}²: all of it at 0, almost 0 where it is saturated"),
-    "asinh": Note("{g} / √(1 + {x}²) to {x}", kinks="no square leaves the range", onnx="Asinh", numpy="arcsinh",
+    "asinh": Note("{g} / √(1 + {x}²) to {x}", kinks="no square leaves the range", onnx=Onnx("Asinh", written="f"),
+                  numpy="arcsinh",
                   also="arsinh"),
-    "acosh": Note("{g} / √({x}² - 1) to {x}", kinks="infinite at 1, but a gradient of 0 stays 0", onnx="Acosh",
+    "acosh": Note("{g} / √({x}² - 1) to {x}", kinks="infinite at 1, but a gradient of 0 stays 0",
+                  onnx=Onnx("Acosh", written="f"),
                   numpy="arccosh", also="arcosh"),
-    "atanh": Note("{g} / (1 - {x}²) to {x}", kinks="infinite at ±1, but a gradient of 0 stays 0", onnx="Atanh",
+    "atanh": Note("{g} / (1 - {x}²) to {x}", kinks="infinite at ±1, but a gradient of 0 stays 0",
+                  onnx=Onnx("Atanh", written="f"),
                   numpy="arctanh", also="artanh"),
     "sinc": Note("{g} · (cos π{x} - {out}) / {x} to {x}", kinks="by a series near 0, exact there; 0 at integers",
                  numpy="sinc"),

@@ -27,7 +27,7 @@ from circuitflow.document.writing import tidy
 from circuitflow.errors import InputError
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import allows, show
-from circuitflow.graph.bodies import Site, define
+from circuitflow.graph.bodies import Site, define, place
 from circuitflow.graph.carried import Carried, LoadedTensors, Tensors, carry, files, loaded_tensors
 from circuitflow.graph.checking import check_body
 from circuitflow.graph.collector import collector_paused
@@ -264,6 +264,17 @@ def loads(text: str | bytes, *, gates: GateTable = GATES, folder: str | os.PathL
         source = (Source("<document>", text, beside, limits) if isinstance(text, str) else
                   decode("<document>", text, beside, faults, limits))
         return _parsed(source, gates, faults)
+
+
+def with_tensors(document: Document, tensors: Mapping[tuple[str, str], Array], *, limits: Limits = DEFAULT) -> Circuit:
+    """The circuit of a document whose tensor files are in memory: arrays by the name of the file and of the tensor.
+
+    Raises:
+        DocumentError: with every fault that was found.
+    """
+    source = Source(document.name or "<document>", None, None, limits)
+    return Circuit._of(Parsed(document, source), GATES, Faults(),
+                       tensors={(place(None, file), name): array for (file, name), array in tensors.items()})
 
 
 def _unpickled(cls: type[Circuit], parts: Carried) -> Circuit:

@@ -1,0 +1,234 @@
+"""Circuits as models."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from circuitflow.arguments import checked
+from circuitflow.document.model import NODES
+from circuitflow.engines.program.functions import is_named
+from circuitflow.engines.program.trace import Inseparable, Trace, Value
+from circuitflow.engines.staged.derived import Derived
+from circuitflow.errors import GateError, InputError
+from circuitflow.gates import ArrayType
+from circuitflow.gates.shapes import Size, allows, show
+from circuitflow.gates.sums import counted_product
+from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.collector import collector_paused
+from circuitflow.interpreter.interpreter import Interpreter
+from circuitflow.interpreter.plan import Step
+from circuitflow.interpreter.question import Question, References
+from circuitflow.onnx.gates import Application, write_gate
+from circuitflow.onnx.library import newest
+from circuitflow.onnx.lowered_elements import ELEMENTS
+from circuitflow.onnx.lowered_reductions import REDUCTIONS
+from circuitflow.onnx.lowered_shapes import SHAPES
+from circuitflow.onnx.lowering import Lowering, Unwritable
+from circuitflow.onnx.writing import GraphWriter, model_bytes, port
+from circuitflow.text import few, printable
+
+OPSET = 21
+"""The opset that is written by default."""
+
+LEAST = 18
+"""The oldest opset that is written."""
+
+LARGEST = 2**31 - 2**20
+"""Most bytes of a model: its file format has no room for more."""
+
+
+@collector_paused()
+@checked
+def to_onnx(circuit: Circuit, of: References = None, wrt: References = None, *,
+            inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
+            opset: int = OPSET) -> bytes:
+    """An ONNX model of values and gradients, which ONNX Runtime runs.
+
+    Its outputs are those of the circuit by their names, then the gradients in order, on `x` as `dx`, with a number if
+    the circuit has a node of that name. Inputs with defaults have
+    them in the model; parameters are initializers. An upstream gradient on `f` is the input `df`. Values keep their
+    ids. Conventions at ties and edges are those of circuitflow; operands that a gate refuses at a run, such as an index
+    that is out of range or a sum of integers that does not fit, are not refused.
+
+    Args:
+        circuit: the circuit.
+        of: the outputs to compute and differentiate; all of the document's by default.
+        wrt: the nodes to differentiate by, none for `()`; all floating-point inputs and parameters by default.
+        inputs: defaults of the inputs and values of the parameters, by id, in place of the document's.
+        upstream: likewise of the upstream gradients, by output.
+        opset: 18 or later.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        InputError: an unknown reference; or nodes that ONNX has no way to say, all of them at once.
+        MissingExtraError: onnx is not installed.
+    """
+    if not LEAST <= opset <= newest():
+        raise InputError(f"opset {opset} is not written; expected {LEAST} to {newest()}")
+    question = Question(Interpreter(circuit), of, wrt)
+    inputs, upstream = question.arguments(inputs, upstream, {})
+    derived = Derived(question)
+    if not derived.takes(upstream):
+        derived = Derived(question, seeded=True)
+    return _Exporter(derived, opset, inputs, upstream).model()
+
+
+class _Exporter:
+    """One model under construction."""
+
+    def __init__(self, derived: Derived, opset: int, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> None:
+        self.derived, self.plan = derived, derived.plan
+        self.writer = GraphWriter(opset)
+        self.low = Lowering(self.writer, {**ELEMENTS, **REDUCTIONS, **SHAPES})
+        self.trace = Trace(checked=True)
+        namespace: Any = self.trace.namespace
+        namespace.product_kept = functools.partial(counted_product, namespace)
+        self.lines = 0
+        self._kept: list[Value] = []
+        self.faults: list[str] = []
+        self.ports: list[Any] = []
+        self.slots: list[Any] = [None] * len(self.plan.names)
+        self._sources(inputs, upstream)
+
+    def _sources(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> None:
+        """The inputs, parameters and constants."""
+        question, circuit = self.derived.question, self.derived.circuit
+        own = {id_: name for name, id_ in self.derived.inputs.items()}
+        seeds = {id_: text for text, id_ in self.derived.upstream.items()}
+        unknown = [name for name in inputs if name not in self.derived.inputs]
+        if unknown:
+            raise InputError(f"there is no input or parameter '{printable(unknown[0], 60)}'"
+                             + question.circuit.suggestion(unknown[0]))
+        order = {**dict.fromkeys(own), **dict.fromkeys(seeds), **dict.fromkeys(self.plan.sources)}
+        for id_ in order:
+            if id_ not in self.plan.sources and id_ not in own:
+                continue
+            node = circuit.nodes.get(id_)
+            type_ = node.types[0] if node is not None else question.circuit.nodes[own[id_]].types[0]
+            kind = "input" if id_ in seeds else question.circuit.nodes[own[id_]].kind if id_ in own else "constant"
+            if id_ in seeds:
+                value = upstream.get(seeds[id_], question.upstream.get(seeds[id_]))
+            else:
+                value = inputs.get(own.get(id_, ""), circuit.values.get(id_))
+            self._source(id_, kind, type_, value)
+
+    def _source(self, id_: str, kind: str, type_: ArrayType, value: Any) -> None:
+        array = None if value is None else np.asarray(value, type_.dtype)
+        if array is not None and not allows(type_.shape, array.shape):
+            raise InputError(f"'{printable(id_, 60)}' has shape {show(array.shape)}; expected {show(type_.shape)}")
+        slot = self.plan.sources.get(id_)
+        if kind == "constant":
+            if slot is not None and array is not None:
+                self.slots[slot] = array
+            return
+        if kind == "input":
+            self.ports.append(port(id_, type_.dtype, type_.shape))
+            for axis, size in enumerate(type_.shape):
+                if isinstance(size, Size):
+                    self.writer.sizes.setdefault(str(size), (id_, axis))
+        if array is not None:
+            self.writer.tensors[id_] = array
+        if slot is not None:
+            self.slots[slot] = self._value(type_, id_)
+
+    def _value(self, type_: ArrayType, name: str) -> Value:
+        """A value of a type; nothing is computed for it."""
+        dtype = np.dtype(type_.dtype)
+        shape: Any = type_.shape
+        sample = None if is_named(shape) else np.broadcast_to(np.zeros((), dtype), shape)
+        value = Value(self.trace, shape, dtype, sample)
+        self.low.names[id(value)] = name
+        self._kept.append(value)  # names go by identity
+        return value
+
+    def model(self) -> bytes:
+        """The bytes of the model."""
+        for step in self.plan.steps:
+            try:
+                self._step(step)
+            except (Unwritable, Inseparable) as error:
+                reason = str(error) if isinstance(error, Unwritable) else (
+                    f"needs numbers for named dimensions ({error}); give the inputs shapes of numbers")
+                self.faults.append(f"node '{printable(step.node.id, 60)}': {step.node.kind} {printable(reason, 200)}")
+                self._put(step, [self._value(type_, "") for type_ in step.node.types])
+        if self.faults:
+            raise InputError("ONNX has no way to say " + "; ".join(few(self.faults)))
+        outputs = [self._output(text, id_) for text, id_ in (
+            *self.derived.values.items(), *((id_, id_) for id_ in self.derived.gradients.values()))]
+        document = self.derived.question.circuit.document
+        if (size := sum(array.nbytes for array in self.writer.tensors.values())) > LARGEST:
+            raise InputError(f"the tensors take {size} bytes; a file of ONNX has room for {LARGEST}")
+        return model_bytes(self.writer, document.name or "circuit", self.ports, outputs, document.description or "",
+                           {"circuitflow": version("circuitflow")})
+
+    def _step(self, step: Step) -> None:
+        node, self.writer.stage = step.node, step.node.id
+        if node.kind in NODES:
+            raise Unwritable("has a subcircuit that runs as a unit; models of these are not written")
+        operands = [self.slots[slot] for slot in step.operands]
+        start = len(self.writer.nodes)
+        if any(isinstance(x, Value) for x in operands):
+            names = [self.low.name(x) for x in operands]
+            types = [ArrayType(x.shape, str(x.dtype)) for x in operands]
+            written = write_gate(node.kind, step.gate, Application(self.low, names, types, node.types,
+                                                                   step.attributes))
+        else:
+            written = None
+        if written is not None:
+            self._put(step, [self._value(type_, name) for type_, name in zip(node.types, written, strict=True)])
+        else:
+            self.trace.stage = node
+            try:
+                out = self.trace.apply(step.gate.forward, *operands, **step.attributes)
+            except GateError as error:
+                raise Unwritable(str(error)) from None
+            except (ValueError, ArithmeticError, IndexError) as error:
+                raise Unwritable(f"refuses its operands: {error}") from None
+            self.trace.checks.clear()
+            new, self.lines = self.trace.lines[self.lines :], len(self.trace.lines)
+            for line in new:
+                self.low.write(line)
+            self._put(step, list(out) if step.outputs else [out])
+        self._name(step, start)
+
+    def _put(self, step: Step, values: Sequence[Any]) -> None:
+        self.slots[step.output : step.output + (step.outputs or 1)] = values
+
+    def _name(self, step: Step, start: int) -> None:
+        """Call what the step gives as the circuit calls it, where it is new."""
+        for slot in step.slots:
+            value = self.slots[slot]
+            old = self.low.names.get(id(value), "") if isinstance(value, Value) else ""
+            name = self.plan.names[slot]
+            nodes = self.writer.nodes[start:]
+            if not any(old in node.output for node in nodes) or name == old:
+                continue
+            for node in nodes:
+                for ends in (node.input, node.output):
+                    for i, end in enumerate(ends):
+                        if end == old:
+                            ends[i] = name
+            for key, other in self.low.names.items():
+                if other == old:
+                    self.low.names[key] = name
+
+    def _output(self, text: str, id_: str) -> Any:
+        """An output of the model, called so."""
+        slot = self.plan.of[id_]
+        value = self.slots[slot]
+        if isinstance(value, Value):
+            name, type_ = self.low.names[id(value)], ArrayType(value.shape, str(value.dtype))
+        else:
+            array = np.asarray(value)
+            name, type_ = self.writer.constant(array), ArrayType(array.shape, str(array.dtype))
+        if name != text:
+            self.writer.add("Identity", name, names=[text])
+        return port(text, type_.dtype, type_.shape)
+

@@ -1,0 +1,1 @@
+"""Operators that are compositions of gates, or gates whose attributes differ: how each is written."""

@@ -1,0 +1,339 @@
+"""A model file as plain nodes, checked: it comes from a stranger, and nothing that it says is executed or trusted."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuitflow.document.files import ValueFaultError, beside
+from circuitflow.document.limits import DEFAULT, Limits, amount
+from circuitflow.errors import InputError
+from circuitflow.onnx.library import DOMAINS, DTYPES, library, type_name
+from circuitflow.text import printable
+
+OLDEST = 7
+"""The oldest opset that is read."""
+
+
+class Unreadable(ValueError):  # noqa: N818
+    """A part of a model cannot be read; the message continues the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or an output of a graph.
+
+    Attributes:
+        name: its name.
+        dtype: of its elements; None where circuitflow has no such values.
+        shape: sizes, names of dimensions and None for unknown ones; None where not even their number is known.
+        kind: what it is, for people.
+        note: what the model says of it.
+    """
+
+    name: str
+    dtype: str | None
+    shape: tuple[int | str | None, ...] | None
+    kind: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelNode:
+    """One application of an operator.
+
+    Attributes:
+        operator, domain: what is applied.
+        name: of the node, or of its first output.
+        inputs, outputs: names of values; "" for one that is left out.
+        attributes: numbers, texts, lists of them, arrays and graphs.
+        note: what the model says of it.
+    """
+
+    operator: str
+    domain: str
+    name: str
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    attributes: Mapping[str, Any]
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        """The node in an error."""
+        return f"node '{printable(self.name, 80)}' ({printable(self.operator, 40)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph: nodes in order, and the values that they begin with.
+
+    Attributes:
+        faults: what cannot be read, each with its place.
+    """
+
+    name: str
+    inputs: Sequence[Port]
+    outputs: Sequence[Port]
+    tensors: Mapping[str, Any]
+    nodes: Sequence[ModelNode]
+    note: str = ""
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as plain data.
+
+    Attributes:
+        graph: its graph.
+        opsets: the opset of each domain.
+        file: its name, for errors.
+        metadata: what the model says of itself.
+        limits: how large things may be.
+        functions: its own functions, as the package has them, by domain and name.
+        files: the places of the files that its tensors lie in.
+        has_defaults: whether an initializer of the name of an input is a default for it: from version 4 of the format
+            on. Before, every initializer is listed among the inputs.
+    """
+
+    graph: Graph
+    opsets: Mapping[str, int]
+    file: str
+    metadata: Mapping[str, str]
+    limits: Limits
+    functions: Mapping[tuple[str, str], Any]
+    files: frozenset[str] = frozenset()
+    has_defaults: bool = False
+
+    @property
+    def opset(self) -> int:
+        """That of ONNX's own operators."""
+        return self.opsets.get("", 1)
+
+
+def read_model(path: str | os.PathLike[str], limits: Limits = DEFAULT) -> Model:
+    """The model in a file; tensors in files of their own lie beside or below it.
+
+    Raises:
+        InputError: it cannot be read, is too large, or is no model.
+        MissingExtraError: onnx is not installed.
+    """
+    library()
+    name = os.fspath(path)
+    label = printable(name, 200)
+    try:
+        with open(name, "rb") as file:
+            content = file.read(limits.document_bytes + 1)
+    except OSError as error:
+        raise InputError(f"'{label}' cannot be read: {error.strerror}") from None
+    if len(content) > limits.document_bytes:
+        raise InputError(f"'{label}' is larger than {amount(limits.document_bytes)} (limit document_bytes)")
+    return model_of(content, label, Path(name).parent, limits)
+
+
+def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limits = DEFAULT) -> Model:
+    """The model that bytes are, called `file` in errors; `folder` has its tensor files.
+
+    Raises:
+        InputError: they are no model, or one of another time.
+    """
+    onnx = library()
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.ModelProto.FromString(content)
+    except DecodeError:
+        raise InputError(f"'{file}' is no ONNX model") from None
+    opsets = {"" if entry.domain in DOMAINS else _text(entry.domain): entry.version for entry in model.opset_import}
+    opset = opsets.get("", 0)
+    newest = onnx.defs.onnx_opset_version()
+    if not model.HasField("graph"):
+        raise InputError(f"'{file}' is no ONNX model: it has no graph")
+    if not OLDEST <= opset <= newest:
+        raise InputError(f"'{file}' has opset {opset}; expected {OLDEST} to {newest}"
+                         + ("; a newer package onnx may know it" if opset > newest else
+                            "; onnx.version_converter makes newer models of older ones"))
+    texts = {"producer": f"{_text(model.producer_name)} {_text(model.producer_version)}".strip(),
+             "domain": _text(model.domain),
+             "description": _text(model.doc_string),
+             **{_text(entry.key): _text(entry.value) for entry in model.metadata_props}}
+    reader = _Reader(folder, limits)
+    graph = reader.graph(model.graph, 0)
+    functions = {(_text(function.domain), _text(function.name)): function for function in model.functions}
+    return Model(graph, opsets, file, {printable(key, 60): printable(text, limits.text)
+                                       for key, text in texts.items() if text}, limits, functions,
+                 frozenset(reader.files), model.ir_version >= 4)
+
+
+def body_graph(function: Any, node: ModelNode, limits: Limits, defaults: Mapping[str, Any]) -> Graph:
+    """The body of a function, with the attributes of the node that applies it in the places that refer to them.
+
+    Those that it does not have are those of the function, or else the defaults.
+
+    Raises:
+        Unreadable: a part of it cannot be read.
+    """
+    own = _Reader(None, limits, {**{name: (value, None) for name, value in defaults.items()},
+                                 **{_text(attribute.name): (None, attribute) for attribute in function.attribute_proto},
+                                 **{name: (value, None) for name, value in node.attributes.items()}})
+    nodes = [own.node(inner, 0) for inner in function.node]
+    if own.faults:
+        raise Unreadable(f"has a body that cannot be read: {own.faults[0]}")
+    return Graph(_text(function.name), [Port(_text(name), None, None, "") for name in function.input],
+                 [Port(_text(name), None, None, "") for name in function.output], {}, nodes)
+
+
+def _text(text: str | bytes) -> str:
+    """A text of a model; the package gives bytes where it is no UTF-8."""
+    return text if isinstance(text, str) else text.decode(errors="replace")
+
+
+class _Reader:
+    """Reads the parts of one model; what is wrong is noted, and reading goes on."""
+
+    def __init__(self, folder: Path | None, limits: Limits,
+                 attributes: Mapping[str, tuple[Any, Any]] | None = None) -> None:
+        """Begin; in the body of a function the node's attributes, or the function's own, stand for references."""
+        self.folder, self.limits, self.references = folder, limits, attributes
+        self.faults: list[str] = []
+        self.count = self.bytes = 0
+        self.files: set[str] = set()
+
+    def graph(self, graph: Any, depth: int) -> Graph:
+        if depth > self.limits.nesting:
+            raise InputError(f"graphs are nested more than {self.limits.nesting} deep (limit nesting)")
+        self.count += len(graph.node) + len(graph.initializer)
+        if self.count > self.limits.nodes:
+            raise InputError(f"the model has {self.count} nodes or more; at most {self.limits.nodes} are allowed "
+                             "(limit nodes)")
+        tensors = {}
+        for tensor in graph.initializer:
+            try:
+                tensors[_text(tensor.name)] = self.tensor(tensor)
+            except Unreadable as error:
+                self.faults.append(f"initializer '{printable(_text(tensor.name), 80)}' {error}")
+        self.faults += [f"initializer '{printable(_text(tensor.values.name), 80)}' is sparse; expected a dense one"
+                        for tensor in graph.sparse_initializer]
+        nodes = [self.node(node, depth) for node in graph.node]
+        return Graph(_text(graph.name), [*map(_port, graph.input)], [*map(_port, graph.output)], tensors, nodes,
+                     _text(graph.doc_string), self.faults)
+
+    def node(self, node: Any, depth: int) -> ModelNode:
+        operator = _text(node.op_type)
+        name = _text(node.name or next(iter(node.output), "") or operator)
+        attributes = {}
+        for attribute in node.attribute:
+            try:
+                if attribute.ref_attr_name and self.references is not None:
+                    value, other = self.references.get(_text(attribute.ref_attr_name), (None, None))
+                    if value is None and other is not None:
+                        value = self.attribute(other, depth)
+                    if value is not None:
+                        attributes[_text(attribute.name)] = value
+                else:
+                    attributes[_text(attribute.name)] = self.attribute(attribute, depth)
+            except Unreadable as error:
+                self.faults.append(f"node '{printable(name, 80)}' ({printable(operator, 40)}): attribute "
+                                   f"'{printable(_text(attribute.name), 40)}' {error}")
+        domain = "" if node.domain in DOMAINS else _text(node.domain)
+        return ModelNode(operator, domain, name, [*map(_text, node.input)], [*map(_text, node.output)], attributes,
+                         _text(node.doc_string))
+
+    def attribute(self, attribute: Any, depth: int) -> Any:
+        onnx = library()
+        kinds = onnx.AttributeProto
+        if attribute.ref_attr_name:
+            raise Unreadable("refers to an attribute of a function, and is in none")
+        match attribute.type:
+            case kinds.FLOAT | kinds.INT | kinds.FLOATS | kinds.INTS:
+                value = onnx.helper.get_attribute_value(attribute)
+                return value if isinstance(value, int | float) else list(value)
+            case kinds.STRING:
+                return attribute.s.decode(errors="replace")
+            case kinds.STRINGS:
+                return [text.decode(errors="replace") for text in attribute.strings]
+            case kinds.TENSOR:
+                return self.tensor(attribute.t)
+            case kinds.GRAPH:
+                return self.graph(attribute.g, depth + 1)
+        raise Unreadable(f"is of the kind {kinds.AttributeType.Name(attribute.type).lower()}, which circuitflow does "
+                         "not have")
+
+    def tensor(self, tensor: Any) -> Any:
+        """A tensor as an array."""
+        onnx = library()
+        if tensor.data_type not in DTYPES:
+            raise Unreadable(f"is of the type {type_name(tensor.data_type)}; expected one of {', '.join(NAMES)}")
+        dtype, shape = np.dtype(DTYPES[tensor.data_type]), tuple(tensor.dims)
+        if any(size < 0 for size in shape) or len(shape) > 64:
+            raise Unreadable(f"has the shape {printable(str(shape), 80)}; expected at most 64 sizes of 0 or more")
+        size = math.prod(shape) * dtype.itemsize
+        if size > self.limits.tensor_bytes:
+            raise Unreadable(f"has {amount(size)}; at most {amount(self.limits.tensor_bytes)} are allowed (limit "
+                             "tensor_bytes)")
+        self.bytes += size
+        if self.bytes > self.limits.run_bytes:
+            raise Unreadable(f"would be part of {amount(self.bytes)}; at most {amount(self.limits.run_bytes)} are "
+                             "allowed (limit run_bytes)")
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return self._external(tensor, dtype, shape, size)
+        if tensor.HasField("raw_data"):
+            return _of_bytes(tensor.raw_data, dtype, shape, size)
+        try:
+            return onnx.numpy_helper.to_array(tensor)
+        except (ValueError, TypeError):
+            raise Unreadable(f"has another number of elements than its shape {shape} says") from None
+
+    def _external(self, tensor: Any, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> Any:
+        entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
+        try:
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
+        except ValueError:
+            raise Unreadable("says where it lies in another file by something that is no number") from None
+        if length != size or offset < 0:
+            raise Unreadable(f"lies at {offset} in another file with {length} bytes; its shape says {size} bytes")
+        try:
+            with beside(self.folder, entries.get("location", "").removeprefix("./")) as source:
+                if offset + size > source.status.st_size:
+                    raise Unreadable(f"ends at {offset + size} in '{source.name}'; that has {source.status.st_size} "
+                                     "bytes")
+                self.files.add(str(source.path))
+                source.file.seek(offset)
+                content = source.file.read(size)
+        except ValueFaultError as error:
+            raise Unreadable(f"lies in another file: {error}") from None
+        return _of_bytes(content, dtype, shape, size)
+
+
+NAMES = tuple(DTYPES.values())
+"""The dtypes that tensors may have."""
+
+
+def _of_bytes(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> Any:
+    if len(content) != size:
+        raise Unreadable(f"has {len(content)} bytes; its shape {shape} says {size}")
+    if dtype.kind == "b":  # of which a byte is 0 or 1
+        return (np.frombuffer(content, np.uint8) != 0).reshape(shape)
+    return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
+
+
+def _port(value: Any) -> Port:
+    kind = value.type.WhichOneof("value") or "value of unknown type"
+    if kind != "tensor_type":
+        what = kind.removesuffix("_type").replace("_", " ")
+        return Port(_text(value.name), None, None, what, _text(value.doc_string))
+    tensor = value.type.tensor_type
+    shape = None
+    if tensor.HasField("shape"):
+        shape = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else
+                      _text(dim.dim_param) or None
+                      for dim in tensor.shape.dim)
+    return Port(_text(value.name), DTYPES.get(tensor.elem_type), shape, f"tensor of {type_name(tensor.elem_type)}",
+                _text(value.doc_string))

@@ -1,0 +1,151 @@
+"""A graph of ONNX under construction: nodes, and tensors that are written once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from circuitflow.gates.shapes import Dimension, Size
+from circuitflow.onnx.library import NUMBERS, library
+
+
+class GraphWriter:
+    """Writes the nodes of one graph. Every value is a name.
+
+    Attributes:
+        opset: of the model.
+        nodes: what is written so far.
+        tensors: constants and parameters, by name.
+        sizes: where a named dimension is read: the input and its axis.
+        stage: how the next values are called, unless they are given a name.
+    """
+
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
+        self.nodes: list[Any] = []
+        self.tensors: dict[str, Any] = {}
+        self.sizes: dict[str, tuple[str, int]] = {}
+        self.stage = ""
+        self._constants: dict[Any, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._size_values: dict[Any, str] = {}
+
+    def fresh(self) -> str:
+        """A name for a value inside of a stage; ids have no slash."""
+        number = self._numbers[self.stage] = self._numbers.get(self.stage, 0) + 1
+        return f"{self.stage}/{number}"
+
+    def add(self, operator: str, *inputs: str, outputs: int = 1, names: Sequence[str] = (), **attributes: Any) -> Any:
+        """A node; the name of its output, or a list where there are several."""
+        names = list(names) or [self.fresh() for _ in range(outputs)]
+        given = {name: value for name, value in attributes.items() if value is not None}
+        self.nodes.append(library().helper.make_node(operator, list(inputs), names, **given))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, value: Any, dtype: Any = None) -> str:
+        """A tensor that is written once."""
+        array = np.asarray(value, dtype)
+        key = str(array.dtype), array.shape, array.tobytes()
+        if key not in self._constants:
+            name = f"constant/{len(self._constants)}"
+            self._constants[key] = name
+            if array.dtype.kind == "f":  # initializers that are floats are parameters
+                self.nodes.append(library().helper.make_node(
+                    "Constant", [], [name], value=library().numpy_helper.from_array(array)))
+            else:
+                self.tensors[name] = array
+        return self._constants[key]
+
+    def cast(self, x: str, dtype: Any) -> str:
+        """A value in another dtype."""
+        result: str = self.add("Cast", x, to=NUMBERS[str(np.dtype(dtype))])
+        return result
+
+    def shape(self, sizes: Sequence[Dimension]) -> str:
+        """A vector of sizes, numbers or named."""
+        if all(not isinstance(size, Size) for size in sizes):
+            return self.constant(np.asarray(sizes, np.int64).reshape(-1))
+        result: str = self.add("Concat", *(self.size(size) for size in sizes), axis=0)
+        return result
+
+    def size(self, size: Dimension) -> str:
+        """A size as a vector of one element."""
+        if not isinstance(size, Size):
+            return self.constant([size], np.int64)
+        key = size.terms
+        if key not in self._size_values:
+            total = None
+            for names, factor in size.terms:
+                term = self.constant([factor], np.int64)
+                for name in names:
+                    term = self.add("Mul", term, self._named(name))
+                total = term if total is None else self.add("Add", total, term)
+            assert total is not None  # noqa: S101
+            self._size_values[key] = total
+        return self._size_values[key]
+
+    def _named(self, name: str) -> str:
+        key = ("", name)
+        if key not in self._size_values:
+            source, axis = self.sizes[name]
+            self._size_values[key] = self.add("Shape", source, start=axis, end=axis + 1)
+        return self._size_values[key]
+
+    def reshape(self, x: str, shape: Sequence[Dimension]) -> str:
+        """A value in another shape."""
+        allow = 1 if any(not isinstance(size, Size) and size == 0 for size in shape) else None
+        result: str = self.add("Reshape", x, self.shape(shape), allowzero=allow)
+        return result
+
+    def function(self, dtype: Any) -> Formulas:
+        """Arithmetic of values of a dtype."""
+        return Formulas(self, np.dtype(dtype))
+
+
+class Formulas:
+    """Arithmetic on names of values of one dtype; numbers become constants."""
+
+    def __init__(self, writer: GraphWriter, dtype: np.dtype[Any]) -> None:
+        self.writer, self.dtype = writer, dtype
+
+    def __call__(self, operator: str, *operands: Any, **attributes: Any) -> str:
+        result: str = self.writer.add(operator, *(
+            x if isinstance(x, str) else self.writer.constant(x, self.dtype) for x in operands), **attributes)
+        return result
+
+    def where(self, condition: str, x: Any, y: Any) -> str:
+        """A choice by element."""
+        names = (v if isinstance(v, str) else self.writer.constant(v, self.dtype) for v in (x, y))
+        result: str = self.writer.add("Where", condition, *names)
+        return result
+
+    def horner(self, x: str, coefficients: Sequence[float]) -> str:
+        """A polynomial, the highest power first."""
+        total: Any = coefficients[0]
+        for i, c in enumerate(coefficients[1:]):
+            total = self("Add", self("Mul", x, total) if i or not isinstance(total, str) else total, c)
+        return str(total)
+
+
+def model_bytes(writer: GraphWriter, name: str, inputs: Sequence[Any], outputs: Sequence[Any], description: str,
+                metadata: Mapping[str, str]) -> bytes:
+    """The model of a graph."""
+    onnx = library()
+    helper = onnx.helper
+    tensors = [onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+               for name, array in writer.tensors.items()]
+    graph = helper.make_graph(writer.nodes, name, list(inputs), list(outputs), tensors, doc_string=description)
+    opsets = [helper.make_opsetid("", writer.opset)]
+    model = helper.make_model(graph, opset_imports=opsets, producer_name="circuitflow",
+                              ir_version=helper.find_min_ir_version_for(opsets))
+    helper.set_model_props(model, dict(metadata))
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def port(name: str, dtype: str, shape: Sequence[Dimension]) -> Any:
+    """An input or output of a graph; a size that is computed has no name."""
+    return library().helper.make_tensor_value_info(name, NUMBERS[dtype], [
+        size if not isinstance(size, Size) else str(size) for size in shape])

@@ -1,0 +1,166 @@
+"""Circuits as ONNX models give the same numbers in ONNX Runtime, gradients too."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import circuitflow as cf
+from circuitflow.onnx.exporting import to_onnx
+from support.commands import circuitflow  # noqa: F401
+from support.edge_points import GIVEN, POINTS, as_array
+from support.gate_examples import EXAMPLES, Example
+from support.onnx_models import imported
+from support.suite import ROOT
+
+NOT_IN_ONNX = {"lgamma", "polygamma", "cofactor", "slogdet", "inv", "solve", "cholesky", "eigh", "qr", "svd", "det",
+               "cum_prod"}
+"""Gates of which ONNX has neither the value nor a way to compute it; `det` and `cum_prod` have no gradient, or need a
+later opset."""
+
+
+def run(content, **inputs):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return dict(zip([out.name for out in session.get_outputs()], session.run(None, inputs), strict=True))
+
+
+def circuit_of(example, dtype):
+    c = cf.build(dtype=dtype)
+    operands = [np.asarray(x) for x in example.operands]
+    operands = [x.astype(dtype) if x.dtype.kind == "f" else x for x in operands]
+    wires = [c.input(f"x{i}", x, dtype=str(x.dtype)) for i, x in enumerate(operands)]
+    out = getattr(c, example.gate)(*wires, **example.attributes)
+    for i, wire in enumerate(out if isinstance(out, tuple) else [out]):
+        c.output(wire, f"f{i}")
+    return c.circuit
+
+
+def upstream_of(circuit):
+    types = {name: circuit.type_of(output) for name, output in circuit.outputs.items()}
+    return {name: np.linspace(0.5, 1.5, int(np.prod(type_.shape))).reshape(type_.shape).astype(type_.dtype)
+            for name, type_ in types.items() if type_.is_float}
+
+
+def differences(circuit, upstream, rtol, atol):
+    """What ONNX Runtime gives that the interpreter does not, by name."""
+    result = cf.Executor(circuit).run(upstream=upstream) if upstream else cf.Executor(circuit).forward()
+    values = run(to_onnx(circuit, wrt=None if upstream else (), upstream=upstream or None))
+    expected = dict(result.outputs)
+    if upstream:
+        arguments = [node.id for node in circuit.nodes.values() if node.id in result.gradients
+                     and node.is_argument]
+        expected |= {f"gradient on {name}": result.gradients[name] for name in arguments}
+    return {name: (value, x) for (name, x), value in zip(expected.items(), values.values(), strict=True)
+            if x is not None and (value.shape != np.shape(x) or value.dtype != np.asarray(x).dtype
+                                  or not np.allclose(value, x, rtol=rtol, atol=atol, equal_nan=True))}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance", "every"), [("float64", 1e-9, 1), ("float32", 1e-4, 3)])
+def test_values_and_gradients_of_every_gate_are_those_of_the_interpreter(dtype, tolerance, every):
+    wrong, refused = {}, set()
+    for example in EXAMPLES[::every]:
+        if example.gate in ("cast", "cast_like") and dtype == "float64":
+            continue  # whose upstream gradients have another dtype
+        circuit = circuit_of(example, dtype)
+        try:
+            if found := differences(circuit, upstream_of(circuit), tolerance, tolerance):
+                wrong[str(example)] = found
+        except cf.InputError as error:
+            assert str(error).startswith("ONNX has no way to say node"), (str(example), str(error))
+            refused.add(example.gate)
+    assert wrong == {}
+    assert refused <= NOT_IN_ONNX
+
+
+def test_the_conventions_at_ties_and_edges_are_kept():
+    wrong = {}
+    for gate, operands, *_ in POINTS:
+        if gate in NOT_IN_ONNX:
+            continue
+        circuit = circuit_of(Example(gate, tuple(as_array(x) for x in operands), GIVEN.get(gate, {})), "float64")
+        ones = {name: np.ones(circuit.type_of(output).shape) for name, output in circuit.outputs.items()
+                if circuit.type_of(output).is_float}
+        if found := differences(circuit, ones, 1e-9, 1e-320):
+            wrong[gate, operands] = found
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("name", ["sigmoid_neuron", "staged", "attention", "tie", "hessian_of_staged"])
+def test_gradients_of_gradients(name):
+    gradient = cf.gradient(cf.load(ROOT / f"circuits/{name}.json"))
+    assert differences(gradient, upstream_of(gradient), 1e-6, 1e-9) == {}
+
+
+def test_named_dimensions_stay_open():
+    with cf.build("mlp", dtype="float32") as c:
+        x = c.input("x", shape=["batch", 3])
+        w = c.parameter("w", np.arange(12).reshape(3, 4) / 10)
+        c.output(c.reduce_mean(c.softmax(x @ w, axis=1) ** 2), "f")
+    circuit = c.circuit
+    content = to_onnx(circuit)
+    for batch in (1, 5):
+        data = np.random.default_rng(0).standard_normal((batch, 3)).astype(np.float32)
+        result = cf.Executor(circuit).run({"x": data})
+        values = run(content, x=data)
+        assert np.allclose(values["f"], result.outputs["f"], rtol=1e-5)
+        assert np.allclose(values["dw"], result.gradients["w"], rtol=1e-4, atol=1e-7)
+        assert np.allclose(values["dx"], result.gradients["x"], rtol=1e-4, atol=1e-7)
+
+
+def test_a_model_that_was_written_is_read_again():
+    circuit = cf.load(ROOT / "circuits/sigmoid_neuron.json")
+    content = to_onnx(circuit, wrt=())
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    again = imported(onnx.load_from_string(content)).circuit
+    assert {node.id: node.kind for node in again.nodes.values() if node.is_argument} == {
+        node.id: node.kind for node in circuit.nodes.values() if node.is_argument}
+    one, two = cf.Executor(circuit).run(), cf.Executor(again).run()
+    for name, g in one.gradients.items():
+        if name in again.nodes and name in circuit.inputs:
+            assert np.allclose(two.gradients[name], g, rtol=1e-12), name
+
+
+def test_what_onnx_cannot_say_is_refused_all_at_once():
+    c = cf.build()
+    x = c.input("x", 2.0)
+    c.output(c.lgamma(x), "f")
+    c.output(c.inv(c.reshape(x, shape=[1, 1])), "g")
+    with pytest.raises(cf.InputError) as caught:
+        to_onnx(c.circuit, wrt=())
+    assert str(caught.value) == (
+        "ONNX has no way to say node 'f': lgamma comes to gammaln, which ONNX does not have; node 'g': inv comes to "
+        "inv, which ONNX does not have")
+    with pytest.raises(cf.InputError, match="opset 17 is not written; expected 18 to"):
+        to_onnx(c.circuit, opset=17)
+
+
+def test_units_with_subcircuits_are_refused():
+    document = {"circuitflow": "1.0", "circuits": {
+        "step": {"nodes": [{"id": "s", "gate": "input"}, {"id": "x", "gate": "input"},
+                           {"id": "t", "gate": "add", "inputs": ["s", "x"]}], "outputs": ["t"]}},
+        "nodes": [{"id": "a", "gate": "input", "value": 0.0}, {"id": "xs", "gate": "input", "value": [1.0, 2.0]},
+                  {"id": "out", "gate": "scan", "circuit": "step", "carry": {"s": "t"}, "over": ["x"],
+                   "inputs": {"s": "a", "x": "xs"}}], "outputs": ["out"]}
+    with pytest.raises(cf.InputError, match="node 'out': scan has a subcircuit that runs as a unit"):
+        to_onnx(cf.loads(json.dumps(document)), wrt=())
+
+
+def test_the_command_writes_a_model(tmp_path, circuitflow):  # noqa: F811
+    path = tmp_path / "f.onnx"
+    done = circuitflow("export", "circuits/staged.json", "--to", "onnx", "--set", "x=2", "--opset", "20",
+                       "-o", str(path))
+    assert (done.status, done.out, done.err) == (0, "", "")
+    model = onnx.load(path)
+    assert model.opset_import[0].version == 20
+    result = cf.Executor(cf.load(ROOT / "circuits/staged.json")).run({"x": 2.0})
+    values = run(path.read_bytes())
+    assert np.allclose(values["dx"], result.gradients["x"])
+    assert circuitflow("export", "circuits/staged.json", "--opset", "20").err.startswith("error: --opset is of ONNX")
+    assert circuitflow("import", str(path)).status == 0

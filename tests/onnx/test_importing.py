@@ -1,0 +1,321 @@
+"""ONNX models become documents with the same values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import circuitflow as cf
+from circuitflow.document.limits import Limits
+from circuitflow.onnx.importing import import_model
+from circuitflow.onnx.reading import model_of, read_model
+from support.commands import circuitflow  # noqa: F401
+from support.onnx_cases import outcomes
+from support.onnx_models import FLOAT, imported, model, port, tensor
+from support.onnx_page import page
+from support.suite import ROOT
+
+X = np.array([[1.0, -2.0, 3.0], [0.5, 0.0, -1.0]], np.float32)
+
+
+def affine(**rest):
+    return model([("MatMul", "x,w", "h"), ("Add", "h,b", "layer/out:0"), ("Relu", "layer/out:0", "y")],
+                 [port("x", "batch", 3)], [port("y", "batch", 2)],
+                 [tensor("w", np.arange(6).reshape(3, 2) / 10), tensor("b", [1, -1])], **rest)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_operator_of_the_backend_tests_is_wrong():
+    results = outcomes()
+    assert {name: result for name, result in results.items() if result.status == "wrong"} == {}
+    assert sum(result.status == "passed" for result in results.values()) >= 1392
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_says_what_is_so():
+    """`CIRCUITFLOW_GOLDEN=write` writes it. Another version of onnx has other tests."""
+    path = ROOT / "docs/onnx.md"
+    if os.environ.get("CIRCUITFLOW_GOLDEN") == "write":
+        path.write_text(page(), encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    if f"onnx {onnx.__version__}," in text:
+        assert text == page()
+
+
+def test_a_model_is_a_document_that_a_person_reads():
+    result = imported(affine(producer_name="maker", doc_string="what it is for"))
+    document = json.loads(cf.dumps(result.document))
+    assert result.tensors == {}
+    assert document["description"] == "what it is for"
+    assert document["metadata"] == {"onnx": {"opset": 21, "producer": "maker"}}
+    assert document["dtype"] == "float32"
+    assert document["nodes"] == [
+        {"id": "x", "gate": "input", "shape": ["batch", 3]},
+        {"id": "w", "gate": "parameter", "value": [[0, 0.10000000149011612], [0.20000000298023224, 0.30000001192092896],
+                                                   [0.4000000059604645, 0.5]]},
+        {"id": "h", "gate": "matmul", "inputs": ["x", "w"]},
+        {"id": "b", "gate": "parameter", "value": [1, -1]},
+        {"id": "layer_out_0", "gate": "add", "inputs": ["h", "b"], "label": "layer/out:0"},
+        {"id": "y", "gate": "relu", "inputs": ["layer_out_0"]}]
+    result = cf.Executor(result.circuit).run({"x": X}, upstream={"y": np.ones((2, 2), np.float32)})
+    assert np.allclose(result.outputs["y"], np.maximum(X @ np.arange(6).reshape(3, 2) / 10 + [1, -1], 0))
+    assert result.gradients["b"].tolist() == [2, 0]
+
+
+def test_large_weights_lie_in_a_file_beside_the_document(tmp_path, circuitflow):  # noqa: F811
+    proto = model([("MatMul", "x,w", "y")], [port("x", 4)], [port("y", 5)], [tensor("w", np.ones((4, 5)))])
+    path = tmp_path / "net.onnx"
+    path.write_bytes(proto.SerializeToString())
+    assert circuitflow("import", str(path)).err == ("error: the weights are too many for a document alone; name a file "
+                                                    "for it with -o, and they are written beside it\n")
+    assert circuitflow("import", str(path), "-o", str(path)).status == 2
+    done = circuitflow("import", str(path), "-o", str(tmp_path / "net.json"))
+    assert (done.status, done.err) == (0, "")
+    (weights,) = (name for name in os.listdir(tmp_path) if name.endswith(".safetensors"))
+    content = (tmp_path / weights).read_bytes()
+    assert weights == f"net.{hashlib.sha256(content).hexdigest()[:12]}.safetensors"
+    circuit = cf.load(tmp_path / "net.json")
+    assert cf.Executor(circuit).forward({"x": np.ones(4, np.float32)}).outputs["y"].tolist() == [4] * 5
+
+
+def test_named_dimensions_keep_their_names_or_get_sizes(tmp_path, circuitflow):  # noqa: F811
+    proto = model([("Shape", "x", "s"), ("Gather", "s,zero", "n"), ("Unsqueeze", "n,axes", "n1"),
+                   ("Concat", "n1,rest", "t", {"axis": 0}), ("Reshape", "x,t", "y")],
+                  [port("x", "batch", 4, 6)], [port("y", "batch", 24)],
+                  [tensor("zero", 0, np.int64), tensor("axes", [0], np.int64), tensor("rest", [-1], np.int64)])
+    circuit = imported(proto).circuit
+    assert [str(size) for size in circuit.nodes["y"].types[0].shape] == ["batch", "24"]
+    assert set(circuit.nodes) == {"x", "y"}
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    out = json.loads(circuitflow("import", str(path), "--dim", "batch=7").out)
+    assert out["nodes"][0]["shape"] == [7, 4, 6]
+    assert "no dimension 'bitch' in" in circuitflow("import", str(path), "--dim", "bitch=7").err
+    assert circuitflow("import", str(path), "--dim", "batch").err.startswith("error: --dim batch: expected NAME=N")
+
+
+def test_several_named_sizes_survive_a_reshape():
+    proto = model([("Shape", "x", "s"), ("Slice", "s,zero,two", "bt"), ("Concat", "bt,heads", "t", {"axis": 0}),
+                   ("Reshape", "x,t", "y")], [port("x", "b", "t", 6)], [port("y", "b", "t", 2, 3)],
+                  [tensor("zero", [0], np.int64), tensor("two", [2], np.int64), tensor("heads", [2, 3], np.int64)])
+    circuit = imported(proto).circuit
+    assert [str(size) for size in circuit.nodes["y"].types[0].shape] == ["b", "t", "2", "3"]
+    x = np.arange(48, dtype=np.float32).reshape(2, 4, 6)
+    assert cf.Executor(circuit).forward({"x": x}).outputs["y"].tolist() == x.reshape(2, 4, 2, 3).tolist()
+
+
+def test_a_value_that_sizes_depend_on_is_given(tmp_path, circuitflow):  # noqa: F811
+    proto = model([("Reshape", "x,shape", "y")], [port("x", 6), port("shape", 2, dtype=TensorProto.INT64)],
+                  [port("y", None, None)])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    assert circuitflow("import", str(path)).err == (
+        f"{path}: node 'y' (Reshape) needs to know its input 'shape' (shape) before a run, since sizes or gates depend "
+        "on it; make it an initializer of the model, or give it by --set if it is an input\n")
+    document = json.loads(circuitflow("import", str(path), "--set", "shape=[2,3]").out)
+    assert document["nodes"][-1]["shape"] == [2, 3]
+    assert "there is no input 'shop'" in circuitflow("import", str(path), "--set", "shop=[2,3]").err
+
+
+def test_every_fault_is_told_at_once():
+    proto = model([("Relu", "x", "a"), ("BitShift", "x,x", "b", {"direction": "LEFT"}), ("Relu", "b", "c"),
+                   helper.make_node("Foo", ["a"], ["d"], domain="my.ops"),
+                   ("Relu", "x", "e", {"slope": 1.0}), ("Relu", "nowhere", "f")],
+                  [port("x", 2), port("t", 2, dtype=TensorProto.STRING), port("u", 2, dtype=TensorProto.BFLOAT16)],
+                  [port("a", 2), port("c", 2), port("z", 2)])
+    with pytest.raises(cf.DocumentError) as caught:
+        imported(proto)
+    assert [fault.message for fault in caught.value.faults] == [
+        "input 't' is a tensor of string; expected a tensor of numbers or booleans, with a shape",
+        "input 'u' is a tensor of bfloat16; expected a tensor of numbers or booleans, with a shape",
+        "node 'b' (BitShift) has no gate: circuitflow does not have this operator",
+        "node 'd' (Foo) has no gate: circuitflow does not have this operator of the domain 'my.ops'",
+        "node 'e' (Relu) has the attribute 'slope', which is not understood",
+        "node 'f' (Relu) reads 'nowhere', which is no earlier value",
+        "output 'z' is no value of the graph"]
+
+
+def test_functions_of_a_model_stand_in_the_place_of_their_nodes():
+    body = helper.make_function("my", "Twice", ["v"], ["r"], [
+        helper.make_node("Constant", [], ["k"], value=tensor("", 2.0)),
+        helper.make_node("Mul", ["v", "k"], ["s"]), helper.make_node("Elu", ["s"], ["r"])],
+        [helper.make_opsetid("", 21)], [])
+    alpha = onnx.AttributeProto(name="alpha", ref_attr_name="a", type=onnx.AttributeProto.FLOAT)
+    body.node[2].attribute.append(alpha)
+    body.attribute.append("a")
+    node = helper.make_node("Twice", ["x"], ["y"], domain="my", a=0.5)
+    proto = model([node], [port("x", 2)], [port("y", 2)], functions=[body])
+    proto.opset_import.append(helper.make_opsetid("my", 1))
+    out = cf.Executor(imported(proto).circuit).forward({"x": np.array([1, -1], np.float32)}).outputs
+    assert np.allclose(next(iter(out.values())), [2, 0.5 * np.expm1(-2)])
+
+
+def test_functions_inside_of_functions_are_counted():
+    body = helper.make_function("my", "Loop", ["v"], ["r"], [
+        helper.make_node("Loop", ["v"], ["s"], domain="my"), helper.make_node("Loop", ["s"], ["r"], domain="my")],
+        [helper.make_opsetid("my", 1)], [])
+    proto = model([helper.make_node("Loop", ["x"], ["y"], domain="my")], [port("x", 2)], [port("y", 2)],
+                  functions=[body])
+    proto.opset_import.append(helper.make_opsetid("my", 1))
+    with pytest.raises(cf.DocumentError, match=r"more than 64 deep \(limit nesting\)"):
+        imported(proto)
+    plain = model_of(proto.SerializeToString(), "m.onnx", None, Limits.of(nodes=50))
+    with pytest.raises(cf.InputError, match="comes to more than 50 nodes"):
+        import_model(plain)
+
+
+@pytest.mark.parametrize(("node", "message"), [
+    (("Transpose", "x", "y", {"perm": [0, 0]}), "transpose names an axis twice"),
+    (("Transpose", "x", "y", {"perm": 1.5}), "has a float for its attribute 'perm'; expected ints"),
+    (("MaxPool", "x", "y", {"kernel_shape": [2**40, 1]}), "max_pool needs batch, channels"),
+    (("Mul", "x", "y"), "has 1 inputs; expected 2 to 2"), (("Mul", "x,", "y"), "needs its input 1, 'B'"),
+    (("LRN", "x", "y", {"size": 2**62}), "has the size 4611686018427387904 over 3 channels"),
+    (("Split", "x", "a,b", {"axis": 5}), "has inputs or attributes that do not fit it"),
+    (("Cast", "x", "y", {"to": 99}), "needs the type type 99")])
+def test_what_does_not_fit_an_operator_is_refused(node, message):
+    with pytest.raises(cf.DocumentError) as caught:
+        imported(model([node], [port("x", 2, 3)], [port(node[2].split(",")[0], 2)]))
+    assert message in caught.value.faults[0].message
+
+
+def test_text_that_is_no_text_does_not_reach_the_terminal():
+    content = model([("Relu", "x", "yyyy")], [port("x", 2)], [port("yyyy", 2)]).SerializeToString()
+    circuit = import_model(model_of(content.replace(b"yyyy", b"\xff\x1b[2"), "m.onnx")).circuit
+    assert list(circuit.outputs) == ["v_2"]
+    assert circuit.nodes["v_2"].label == "\ufffd\\x1b[2"
+
+
+# Graphs inside of nodes ----------------------------------------------------------------------------------------------
+
+def branch(operator, name):
+    return helper.make_graph([helper.make_node(operator, ["x", "w"], [name])], name, [], [port(name, 2)])
+
+
+def test_a_branch_is_chosen_at_a_run_and_gradients_flow_through_it():
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch("Mul", "t"), else_branch=branch("Add", "e"))
+    circuit = imported(model([node], [port("c", dtype=TensorProto.BOOL), port("x", 2)], [port("y", 2)],
+                             [tensor("w", [3, 4])])).circuit
+    for choice, value, slope in ((True, [3, 8], [3, 4]), (False, [4, 6], [1, 1])):
+        result = cf.Executor(circuit).run({"c": choice, "x": np.array([1, 2], np.float32)},
+                                          upstream={"y": np.ones(2, np.float32)})
+        assert result.outputs["y"].tolist() == value
+        assert result.gradients["x"].tolist() == slope
+
+
+def test_a_loop_of_so_many_steps_is_a_scan():
+    ports = [port("i", dtype=TensorProto.INT64), port("go", dtype=TensorProto.BOOL), port("s", 2)]
+    body = helper.make_graph([helper.make_node("Identity", ["go"], ["still"]),
+                              helper.make_node("Mul", ["s", "w"], ["t"]), helper.make_node("Neg", ["t"], ["out"])],
+                             "body", ports, [port("still", dtype=TensorProto.BOOL), port("t", 2), port("out", 2)])
+    node = helper.make_node("Loop", ["n", "", "x"], ["last", "all"], body=body)
+    circuit = imported(model([node], [port("x", 2)], [port("last", 2), port("all", 3, 2)],
+                             [tensor("n", 3, np.int64), tensor("w", [2, 3])])).circuit
+    result = cf.Executor(circuit).run({"x": np.array([1, 1], np.float32)}, of="last",
+                                      upstream={"last": np.ones(2, np.float32)})
+    assert result.outputs["last"].tolist() == [8, 27]
+    assert result.gradients["x"].tolist() == [8, 27]
+    assert cf.Executor(circuit).forward({"x": np.array([1, 1], np.float32)}).outputs["all"].tolist() == [
+        [-2, -3], [-4, -9], [-8, -27]]
+    body.node[0].CopyFrom(helper.make_node("Less", ["i", "i"], ["still"]))
+    with pytest.raises(cf.DocumentError, match=r"node 'last' \(Loop\) may end before its last step"):
+        imported(model([helper.make_node("Loop", ["n", "", "x"], ["last", "all"], body=body)], [port("x", 2)],
+                       [port("last", 2)], [tensor("n", 3, np.int64), tensor("w", [2, 3])]))
+
+
+def test_large_constants_inside_of_a_scan_lie_in_the_file_too():
+    table = helper.make_node("Constant", [], ["k"], value=tensor("", np.arange(40).reshape(20, 2)))
+    body = helper.make_graph([table, helper.make_node("ReduceSum", ["k"], ["r"], keepdims=0),
+                              helper.make_node("Add", ["s", "v"], ["u"]), helper.make_node("Add", ["u", "r"], ["t"])],
+                             "body", [port("s"), port("v")], [port("t")])
+    node = helper.make_node("Scan", ["x", "xs"], ["y"], body=body, num_scan_inputs=1)
+    result = imported(model([node], [port("x"), port("xs", 3)], [port("y")]))
+    assert len(result.tensors) == 1
+    out = cf.Executor(result.circuit).forward({"x": np.float32(1), "xs": np.ones(3, np.float32)}).outputs
+    assert float(next(iter(out.values()))) == 1 + 3 * (1 + 780)
+
+
+# Files from strangers -------------------------------------------------------------------------------------------------
+
+def external(location, **entries):
+    weights = TensorProto(name="w", data_type=FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": location, **entries}.items():
+        weights.external_data.add(key=key, value=value)
+    return model([("Mul", "x,w", "y")], [port("x", 2)], [port("y", 2)], [weights])
+
+
+def read_in(folder, proto, limits=Limits()):  # noqa: B008
+    (folder / "m.onnx").write_bytes(proto.SerializeToString())
+    return read_model(folder / "m.onnx", limits)
+
+
+def test_tensors_lie_beside_the_model(tmp_path):
+    (tmp_path / "w.bin").write_bytes(b"junk" + np.array([2, 3], "<f4").tobytes())
+    graph = read_in(tmp_path, external("./w.bin", offset="4", length="8")).graph
+    assert graph.tensors["w"].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(("location", "entries", "message"), [
+    ("../w.bin", {}, "is not allowed"), ("/etc/passwd", {}, "is not allowed"), ("link", {}, "a link leads out"),
+    ("none", {}, "no such file"), ("", {}, "is not allowed"),
+    ("w.bin", {"length": "4"}, "lies at 0 in another file with 4 bytes; its shape says 8 bytes"),
+    ("w.bin", {"offset": "-1"}, "lies at -1"), ("w.bin", {"offset": "99999999999999999999"}, "ends at 100000000000"),
+    ("w.bin", {"offset": "x"}, "is no number")])
+def test_tensors_lie_nowhere_else(tmp_path, location, entries, message):
+    (tmp_path / "w.bin").write_bytes(b"12345678")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    faults = read_in(tmp_path, external(location, **entries)).graph.faults
+    assert len(faults) == 1
+    assert faults[0].startswith("initializer 'w' ")
+    assert message in faults[0]
+
+
+def test_sizes_that_a_model_states_are_not_trusted(tmp_path):
+    huge = TensorProto(name="w", data_type=FLOAT, dims=[2**40, 2**20], raw_data=b"1234")
+    negative = TensorProto(name="v", data_type=FLOAT, dims=[-1], raw_data=b"1234")
+    few = TensorProto(name="u", data_type=FLOAT, dims=[7], raw_data=b"1234")
+    loose = TensorProto(name="t", data_type=FLOAT, dims=[7], float_data=[1.0])
+    quarter = TensorProto(name="s", data_type=TensorProto.INT4, dims=[1])
+    proto = model([("Relu", "x", "y")], [port("x", 2)], [port("y", 2)], [huge, negative, few, loose, quarter])
+    faults = read_in(tmp_path, proto).graph.faults
+    assert [fault.split("; ")[0] for fault in faults] == [
+        "initializer 'w' has 4.295e+09 GiB", "initializer 'v' has the shape (-1,)", "initializer 'u' has 4 bytes",
+        "initializer 't' has another number of elements than its shape (7,) says",
+        "initializer 's' is of the type int4"]
+    assert "limit tensor_bytes" in faults[0]
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"\xff\xff\xff", "is no ONNX model"), (b"", "it has no graph"), (b"{}", "is no ONNX model"),
+    (affine(opset=6).SerializeToString(), "has opset 6; expected 7 to"),
+    (affine(opset=99).SerializeToString(), "a newer package onnx may know it")])
+def test_what_is_no_model_of_our_time_is_refused(content, message):
+    with pytest.raises(cf.InputError, match=message):
+        model_of(content, "m.onnx")
+
+
+def test_files_and_graphs_have_limits(tmp_path):
+    with pytest.raises(cf.InputError, match="larger than 10 bytes"):
+        read_in(tmp_path, affine(), Limits.of(document_bytes=10))
+    with pytest.raises(cf.InputError, match="at most 3 are allowed"):
+        read_in(tmp_path, affine(), Limits.of(nodes=3))
+    with pytest.raises(cf.InputError, match="cannot be read: No such file"):
+        read_model(tmp_path / "none.onnx")
+    graph = helper.make_graph([], "g", [], [port("y", 2)])
+    for _ in range(5):
+        node = helper.make_node("If", ["c"], ["y"], then_branch=graph, else_branch=graph)
+        graph = helper.make_graph([node], "g", [port("c", dtype=TensorProto.BOOL)], [port("y", 2)])
+    with pytest.raises(cf.InputError, match="nested more than 3 deep"):
+        read_in(tmp_path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), Limits.of(nesting=3))
+
+
+def test_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(cf.MissingExtraError, match=r"circuitflow\[onnx\]"):
+        read_model("m.onnx")

@@ -1,0 +1,98 @@
+"""The tests of operators that come with the package onnx, and what becomes of one."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+
+import circuitflow as cf
+from circuitflow.onnx.importing import Import, import_model
+from circuitflow.onnx.reading import model_of
+
+RTOL, ATOL = 1e-3, 1e-7
+"""The tolerances of ONNX's own runner."""
+
+
+class Outcome(NamedTuple):
+    """What becomes of a case: "passed", "refused" or "wrong", with the reason."""
+
+    status: str
+    reason: str = ""
+
+
+@functools.cache
+def cases() -> Sequence[Any]:
+    """All cases of single operators, and of the bodies of operators."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        return list(collect_testcases(None))
+
+
+def imported(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> tuple[Import, dict[str, Any]]:
+    """The import of a model and the inputs that are left, where those that sizes depend on are constants."""
+    plain = model_of(model.SerializeToString(), "model.onnx")
+    dims = {}
+    for port in plain.graph.inputs:
+        for axis, size in enumerate(port.shape or ()):
+            if not isinstance(size, int):
+                dims[size or f"{port.name}_{axis}"] = np.shape(inputs[port.name])[axis]
+    try:
+        return import_model(plain, dims=dims), dict(inputs)
+    except cf.DocumentError as error:
+        known = {name: x for name, x in inputs.items() if not isinstance(x, list | type(None)) and (
+            np.asarray(x).dtype.kind in "iub" or np.size(x) < 10 or f"input '{name}'" in str(error))}
+        if not known or "needs to know" not in str(error):
+            raise
+        dims = {}
+        for port in plain.graph.inputs:
+            if port.name not in known:
+                for axis, size in enumerate(port.shape or ()):
+                    if not isinstance(size, int):
+                        dims[size or f"{port.name}_{axis}"] = np.shape(inputs[port.name])[axis]
+        return import_model(plain, dims=dims, values=known), {
+            name: x for name, x in inputs.items() if name not in known}
+
+
+@functools.cache
+def outcomes() -> Mapping[str, Outcome]:
+    """What becomes of every case, by its name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {case.name: outcome(case) for case in cases()}
+
+
+def outcome(case: Any) -> Outcome:
+    """Import a case, run it on its data, and compare."""
+    for data in case.data_sets:
+        inputs, expected = data
+        names = [port.name for port in case.model.graph.input]
+        by_name = dict(zip(names, inputs, strict=False))
+        try:
+            result, rest = imported(case.model, by_name)
+            circuit = result.circuit
+            ids = {node.label or node.id: node.id for node in circuit.nodes.values() if node.kind == "input"}
+            values = cf.Executor(circuit).forward({ids[name]: x for name, x in rest.items()}).outputs
+        except cf.CircuitflowError as error:
+            return Outcome("refused", str(error).splitlines()[0].removeprefix("model.onnx: "))
+        except Exception as error:
+            return Outcome("wrong", f"{type(error).__name__}: {error}")
+        outputs = list(values.values())
+        by_label = {circuit.nodes[name].label or name: value for name, value in values.items() if name in circuit.nodes}
+        for i, (port, want) in enumerate(zip(case.model.graph.output, expected, strict=True)):
+            got = np.asarray(by_label.get(port.name, outputs[i] if i < len(outputs) else None))
+            want = np.asarray(want)
+            if got.dtype != want.dtype or got.shape != want.shape:
+                return Outcome("wrong", f"{port.name}: {got.dtype} {got.shape} is not {want.dtype} {want.shape}")
+            if not np.allclose(got.astype(float), want.astype(float), rtol=getattr(case, "rtol", RTOL) or RTOL,
+                               atol=getattr(case, "atol", ATOL) or ATOL, equal_nan=True):
+                return Outcome("wrong", f"{port.name}: {got.ravel()[:4]} is not {want.ravel()[:4]}")
+    return Outcome("passed")
