@@ -36,7 +36,7 @@ except ImportError:  # a system without such locks
     fcntl = None  # type: ignore[assignment]
 
 FIT, JOURNAL, STATE, LOCK = "fit.json", "journal", "state.safetensors", "lock"
-PACKAGES = ("circuitflow", "numpy", "scipy", "numba", "jax", "optax")
+PACKAGES = ("circuitflow", "numpy", "scipy", "numba", "jax", "jaxlib", "optax")
 """Packages that decide about the last bits."""
 
 LONG = 200
@@ -107,9 +107,12 @@ def _locked(path: Path, label: str) -> Iterator[None]:
         if fcntl is not None:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise InputError(f"checkpoint: another fit is using '{label}'; wait for it, or give another "
                                  "folder") from None
+            except OSError as error:
+                raise InputError(f"checkpoint: '{label}' cannot be locked: {error.strerror}; give a folder on another "
+                                 "file system") from None
         yield
     finally:
         os.close(descriptor)

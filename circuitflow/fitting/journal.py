@@ -28,6 +28,9 @@ HEADER = b"circuitflow journal 1\n"
 DIGEST = 16
 """Bytes of a digest."""
 
+LENGTH = 8
+"""Bytes of a length."""
+
 SYNCED = 1.0
 """The most seconds until an answer is on disk."""
 
@@ -69,7 +72,10 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         with self._file:
-            self._sync()
+            try:
+                self._sync()
+            except OSError as error:
+                raise self._failure(error) from None
 
     def recall(self, question: Sequence[bytes], shapes: Sequence[Shape], compute: Callable[[], Sequence[Any]]
                ) -> list[Any]:
@@ -83,7 +89,7 @@ class Journal:
             return self._read(key, shapes)
         answer = [np.array(x, np.float64, order="C") for x in compute()]
         content = key + save({str(i): x for i, x in enumerate(answer)})
-        record = len(content).to_bytes(4) + blake2b(content, digest_size=DIGEST).digest() + content
+        record = len(content).to_bytes(LENGTH) + blake2b(content, digest_size=DIGEST).digest() + content
         try:
             self._end = self._file.seek(0, os.SEEK_END)
             view = memoryview(record)
@@ -122,13 +128,13 @@ class Journal:
         if start != HEADER:
             self._file.truncate(0)
             self._file.write(HEADER)
-        while end + 4 + DIGEST <= size:
-            head = self._exactly(4 + DIGEST)
-            length = int.from_bytes(head[:4])
+        while end + LENGTH + DIGEST <= size:
+            head = self._exactly(LENGTH + DIGEST)
+            length = int.from_bytes(head[:LENGTH])
             if not DIGEST <= length <= size - end - len(head):
                 break
             content = self._exactly(length)
-            if blake2b(content, digest_size=DIGEST).digest() != head[4:]:
+            if blake2b(content, digest_size=DIGEST).digest() != head[LENGTH:]:
                 break
             self._places[content[:DIGEST]] = end + len(head) + DIGEST, length - DIGEST
             end += len(head) + length

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.training_state import TrainingState
 from circuitflow.text import printable
 
-NUMBERS, DTYPES = "circuitflow", "dtypes"
-"""Keys of the metadata: the numbers, and dtypes that NumPy's files do not have."""
+NUMBERS, DTYPES, DIGEST = "circuitflow", "dtypes", "sha256"
+"""Keys of the metadata: the numbers, dtypes that NumPy's files do not have, and the digest of the arrays."""
 
 SHORT = ("bfloat16",)
 """Dtypes that are stored as the bits of integers."""
@@ -53,7 +55,17 @@ def write_state(path: Path, state: TrainingState) -> None:
         if str(array.dtype) in SHORT:
             dtypes[name], array = str(array.dtype), array.view(np.uint16)
         arrays[name] = np.array(array, order="C")
-    write(path, save(arrays, {NUMBERS: json.dumps(state.numbers), DTYPES: json.dumps(dtypes)}))
+    write(path, save(arrays, {NUMBERS: json.dumps(state.numbers), DTYPES: json.dumps(dtypes),
+                              DIGEST: _digest(arrays)}))
+
+
+def _digest(arrays: Mapping[str, Any]) -> str:
+    """SHA-256 of arrays: it shows damage of a disk, not the hand of a stranger."""
+    whole = sha256()
+    for name in sorted(arrays):
+        whole.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        whole.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return whole.hexdigest()
 
 
 def read_state(path: Path) -> TrainingState | None:
@@ -64,13 +76,15 @@ def read_state(path: Path) -> TrainingState | None:
     """
     if not path.exists():
         return None
-    damage = f"checkpoint: '{printable(str(path), 200)}' was written by no training; give a new folder"
+    damage = f"checkpoint: '{printable(str(path), 200)}' is damaged, or was written by no training; give a new folder"
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         numbers, dtypes = json.loads(metadata.get(NUMBERS, "")), json.loads(metadata.get(DTYPES, ""))
         checked = _NUMBERS.validate_python(numbers)
+        if metadata.get(DIGEST) != _digest(arrays):
+            raise InputError(damage)
         for name, dtype in dtypes.items():
             if dtype not in SHORT:
                 raise InputError(damage)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import random
 import resource
 import shutil
@@ -204,6 +206,19 @@ def test_a_disk_that_is_full_loses_nothing(tmp_path):
     assert outcome(FITS["squares"], checkpoint=tmp_path) == undisturbed
 
 
+@pytest.mark.parametrize(("place", "function", "code", "words"), [
+    ("journal.os", "fsync", errno.ENOSPC, "cannot be read and written: No space left on device; what was computed "),
+    ("checkpoint.fcntl", "flock", errno.ENOLCK, "cannot be locked: No locks available; give a folder on another ")])
+def test_what_a_system_refuses_is_said_in_words(tmp_path, monkeypatch, place, function, code, words):
+    cf.fit(DECAY, checkpoint=tmp_path)
+
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+    monkeypatch.setattr(f"circuitflow.fitting.{place}.{function}", refuse)
+    with pytest.raises(cf.InputError, match=words):
+        cf.fit(DECAY, checkpoint=tmp_path)
+
+
 def test_two_fits_do_not_share_a_folder(tmp_path):
     def again(step):
         with pytest.raises(cf.InputError, match="another fit is using"):
@@ -260,8 +275,22 @@ def test_a_state_that_no_training_wrote_is_refused(tmp_path, prepare):
     pytest.importorskip("optax")
     train(checkpoint=tmp_path)
     prepare(tmp_path)
-    with pytest.raises(cf.InputError, match="was written by no training; give a new folder"):
+    with pytest.raises(cf.InputError, match="is damaged, or was written by no training; give a new folder"):
         train(checkpoint=tmp_path)
+
+
+def test_a_state_that_a_disk_has_damaged_is_refused(tmp_path):
+    pytest.importorskip("optax")
+    train(checkpoint=tmp_path)
+    path = tmp_path / "state.safetensors"
+    content = path.read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    for place in (begin, begin + 11, len(content) - 1):
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(cf.InputError, match="is damaged"):
+            train(checkpoint=tmp_path)
 
 
 # The command ------------------------------------------------------------------------------------------------------
