@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -99,6 +100,13 @@ class Trace:
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
         return self.call(RuleCall(rule, np, **attributes), operands)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Lines recorded inside may share results of before; lines recorded later do not share theirs."""
+        before = dict(self._results_of)
+        yield
+        self._results_of = before
 
     def call(self, function: RuleCall, operands: Sequence[Any]) -> Any:
         """The results of a function of arrays, which becomes a single line."""
