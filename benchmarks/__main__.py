@@ -1,9 +1,9 @@
-"""Runs everything side by side, prints the table and writes it into the README.
+"""Runs everything side by side, prints the table and writes it into docs/explanation/performance.md.
 
     python -m benchmarks [PART …]
 
 Parts are calls, dags, columns, networks, recurrent, mixtures, training, memory, loading and fitting; all by default.
-Without parts the README's table is written. A ratio is the median over rounds of our time to the peer's in the same
+Without parts the page's table is written. A ratio is the median over rounds of our time to the peer's in the same
 round. A time is a median too.
 """
 
@@ -55,9 +55,9 @@ def main() -> None:
     text = f"By `python -m benchmarks` on {where}:\n\n{table(lines, memory)}"
     print(text)
     if not arguments.parts:
-        readme = ROOT / "README.md"
-        before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-        readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        page = ROOT / "docs/explanation/performance.md"
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def _peak(part: str, wanted: int) -> float:

@@ -6,7 +6,7 @@
     result = cf.Executor(circuit).run({"x": -2.0})
     result.outputs["f"], result.values["q"], result.gradients["x"], result.contribution("q", "f")
 
-README.md tells the rest.
+README.md and docs/ tell the rest.
 """
 
 import sys

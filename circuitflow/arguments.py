@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union
 
 from circuitflow.errors import InputError
-from circuitflow.text import listing, short
+from circuitflow.text import listing, nearest, printable, short
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +51,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             hints.update(_hints(function, signature))
         for argument, value in (*zip(positions, args, strict=False), *kwargs.items()):
             default, hint = hints.get(argument, (value, None))
-            if value is not default and not fits(value, hint):
+            if value is not default and type(value) is not hint and not fits(value, hint):
                 raise InputError(f"{name}: {argument} is {short(value)}; expected {expected(hint)}")
         return function(*args, **kwargs)
 
@@ -97,6 +97,18 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is not None and issubclass(kind, Iterable) and isinstance(value, Collection):
         return all(fits(item, inner[0]) for item in value)
     return True
+
+
+def need_choice(kind: str, word: str, choices: Iterable[str], *, limit: int = 60, of: str = "") -> None:
+    """Refuse a word that is not one of the choices; `limit` is how much of it the error shows.
+
+    Raises:
+        InputError: "there is no kind 'word' of …", with the nearest and all of the choices.
+    """
+    choices = list(choices)
+    if word not in choices:
+        raise InputError(f"there is no {kind} '{printable(word, limit)}'{of}{nearest(word, choices)}; there are "
+                         f"{', '.join(choices)}")
 
 
 def expected(hint: Any) -> str:

@@ -18,17 +18,6 @@ from dataclasses import dataclass
 
 from circuitflow.text import excerpt, printable
 
-__all__ = [
-    "CircuitflowError",
-    "DocumentError",
-    "Fault",
-    "GateError",
-    "InputError",
-    "MissingExtraError",
-    "UnknownNameError",
-    "VerificationError",
-]
-
 
 class CircuitflowError(Exception):
     """Base of every error that circuitflow raises on purpose."""

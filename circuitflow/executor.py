@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from circuitflow.arguments import checked
+from circuitflow.arguments import checked, need_choice
 from circuitflow.engines.contract import CompiledFunction, ValueAndGrad
 from circuitflow.engines.table import ENGINES, PREFERRED, PREFERRED_OVER_ROWS
 from circuitflow.engines.thresholds import Thresholds
@@ -15,7 +15,6 @@ from circuitflow.errors import GateError, InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
-from circuitflow.text import nearest, printable
 
 _LOG = logging.getLogger("circuitflow")
 
@@ -94,10 +93,7 @@ class Executor(Interpreter):
         Raises:
             InputError, MissingExtraError: see `compile`.
         """
-        names = ("auto", *ENGINES)
-        if engine not in names:
-            raise InputError(f"there is no engine '{printable(engine, 60)}'{nearest(engine, names)}; there are "
-                             f"{', '.join(names)}")
+        need_choice("engine", engine, ("auto", *ENGINES))
         with_devices = [name for name, row in ENGINES.items() if row.devices]
         if device is not None and engine not in with_devices:
             raise InputError(f"the engine {engine} runs on the CPU; a device goes with the engine "
@@ -119,10 +115,10 @@ class Executor(Interpreter):
                    over_rows: bool) -> CompiledFunction:
         """The function that "auto" chooses."""
         conditions, last = PREFERRED_OVER_ROWS if over_rows else PREFERRED
-        chosen = next((name for name, suits in conditions.items() if suits(question, self.thresholds)), last)
-        if chosen != last:
+        choice = next((name for name, suits in conditions.items() if suits(question, self.thresholds)), last)
+        if choice != last:
             try:
-                return make(chosen)
+                return make(choice)
             except (InputError, GateError) as reason:  # a rule that cannot be written down, or be of floats
-                _LOG.debug("no %s: %s", chosen, reason)
+                _LOG.debug("no %s: %s", choice, reason)
         return make(last)

@@ -88,7 +88,7 @@ def few(words: Iterable[str], most: int = 12) -> list[str]:
     return first if len(first) <= most else [*first[:most], "…"]
 
 
-def repeated(words: Iterable[str]) -> str | None:
+def duplicate(words: Iterable[str]) -> str | None:
     """The first word that stands twice, or None."""
     earlier: set[str] = set()
     for word in words:

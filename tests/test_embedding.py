@@ -282,7 +282,7 @@ def test_every_command_takes_a_gate_table(own):
             "draw": ["c.json", "--no-values", "-o", "c.mmd"], "grad": ["c.json"], "new": ["f = cube(x)"],
             "export": ["c.json"], "fit": ["c.json"],
             "diff": ["c.json", "c.json"], "fmt": ["c.json", "--set", "x=3"], "gates": ["cube"], "schema": []}
-    assert ways.keys() == COMMANDS.keys()
+    assert ways.keys() == COMMANDS.keys() - {"examples"}
     for command, arguments in ways.items():
         run = own(command, *arguments, "--gates", "own_gates:TABLE")
         assert run.returncode == 0, (command, run.stderr)
@@ -430,12 +430,14 @@ def checked_by_mypy(folder, sources):
 
 
 def scripts():
-    return {f"script_{i}": text for i,
-            text in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL))}
+    """Those of README and the guides, a page at a time."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
+    blocks = {page.stem: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in pages}
+    return {f"script_{name}": "\n\n".join(texts) for name, texts in blocks.items() if texts}
 
 
 @pytest.mark.long
-def test_the_scripts_of_the_readme_and_every_operator_type_check(tmp_path):
+def test_the_scripts_of_the_pages_and_every_operator_type_check(tmp_path):
     lines = [f"reveal_type(x {sign} y)\nreveal_type({'x' if operator.binding == 1 else '2.0'} {sign} x)" for sign,
              operator in BINARY.items()]
     lines += [f"reveal_type({sign}x)" for sign in PREFIXES] + ["reveal_type(abs(x))", "reveal_type(x != y)"]
@@ -447,7 +449,7 @@ def test_the_scripts_of_the_readme_and_every_operator_type_check(tmp_path):
 
 
 @pytest.mark.long
-def test_pyright_takes_the_scripts_of_the_readme(tmp_path):
+def test_pyright_takes_the_scripts_of_the_pages(tmp_path):
     program = pathlib.Path(sys.executable).with_name("basedpyright")
     if not program.exists():
         pytest.skip("basedpyright is not installed: pip install 'circuitflow[lint]'")

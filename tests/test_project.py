@@ -19,10 +19,11 @@ from support.slices import alike
 from support.suite import GUARD, ROOT
 
 TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks", "circuitflow",
-       "circuits",
-       "docs", "pyproject.toml", "schemas", "tests"}
+       "circuits", "docs", "mkdocs.yml", "pyproject.toml", "schemas", "tests"}
 MADE = {"build", "dist", "__pycache__", "circuitflow.egg-info"}
-PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "docs/architecture.md", "docs/stability.md"]
+PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md",
+         *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))
+           if path.name not in ("gates.md", "conventions.md"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")

@@ -135,6 +135,7 @@ def functions():
             f"{kind} function": (runs.function, {"question": Question(runs, "f", "x"), "engine": "auto", "device": None,
                                                  "over_rows": False}),
             f"{kind} with_values": (made.with_values, {"values": {"x": 1.0}}),
+            f"{kind} with_gates": (made.with_gates, {"gates": cf.GATES}),
             f"{kind} find": (made.find, {"reference": "x"}), f"{kind} names_of": (made.names_of, {"name": "x"}),
             f"{kind} operand_names": (made.operand_names, {"node": made.nodes["x"]}),
             f"{kind} gradient_name": (made.gradient_name, {"reference": "x"}),

@@ -401,7 +401,7 @@ class _Text:
 
     def _remedy(self, line: int, column: int) -> str:
         """What to write at a syntax error."""
-        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        text = self._line(line)
         if instead := _CHARACTERS.get(text[column : column + 1]):
             return f"write {instead}"
         if (beside := re.match(r"\d([A-Za-z_]\w*|\()", text[column:])) and not keyword.iskeyword(beside[1]):
@@ -416,13 +416,14 @@ class _Text:
 
     def _refuse(self, node: ast.AST, message: str) -> NoReturn:
         line, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
-        text = self.lines[line - 1] if line <= len(self.lines) else ""
-        self.faults.append(self._at(line, len(text.encode()[:offset].decode(errors="ignore")), message))
+        self.faults.append(self._at(line, len(self._line(line).encode()[:offset].decode(errors="ignore")), message))
         raise _Skip
 
     def _at(self, line: int, column: int, message: str) -> Fault:
-        text = self.lines[line - 1] if line <= len(self.lines) else ""
-        return Fault(message, "", None, FILE, line, column + 1, text)
+        return Fault(message, "", None, FILE, line, column + 1, self._line(line))
+
+    def _line(self, line: int) -> str:
+        return self.lines[line - 1] if line <= len(self.lines) else ""
 
     def _fail(self, message: str) -> NoReturn:
         raise DocumentError([Fault(message, file=FILE)])

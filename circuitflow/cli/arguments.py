@@ -26,7 +26,7 @@ from circuitflow.document.model import Value
 from circuitflow.document.positions import Path as Pointer
 from circuitflow.document.reading import is_lost, parse_as, read
 from circuitflow.document.tensors import TensorFiles
-from circuitflow.document.writing import spelled
+from circuitflow.document.writing import spell
 from circuitflow.errors import InputError
 from circuitflow.gates import GateTable
 from circuitflow.graph.values import Datum, read_values
@@ -247,7 +247,7 @@ def _number(text: str) -> str | None:
         return json.dumps(int(text))
     with suppress(ValueError):
         value = float(text)
-        return text if "inf" not in text.casefold() and is_lost(text, value) else json.dumps(spelled(value))
+        return text if "inf" not in text.casefold() and is_lost(text, value) else json.dumps(spell(value))
     return None
 
 

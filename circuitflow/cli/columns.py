@@ -8,7 +8,7 @@ import circuitflow as cf
 from circuitflow.errors import InputError
 from circuitflow.gates.shapes import show
 from circuitflow.tables.reader import Selection
-from circuitflow.text import listing, nearest, printable, repeated
+from circuitflow.text import duplicate, listing, nearest, printable
 
 
 def match_columns(circuit: cf.Circuit, names: Sequence[str], requirements: Collection[str], fixed: Collection[str],
@@ -52,7 +52,7 @@ def match_columns(circuit: cf.Circuit, names: Sequence[str], requirements: Colle
             raise InputError(f"{table}: there is no column '{printable(name, 60)}' to keep{nearest(name, names)}; "
                              f"{contents}")
     uses = {*matches, *keep}
-    if (twice := repeated(name for name in names if name in uses)) is not None:
+    if (twice := duplicate(name for name in names if name in uses)) is not None:
         raise InputError(f"{table}: column '{printable(twice, 60)}' stands twice; rename one of the two")
     selection = Selection({name: (positions[name], sources[name].types[0].dtype) for name in matches},
                           [positions[name] for name in keep])

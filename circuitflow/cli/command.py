@@ -8,7 +8,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from circuitflow.errors import InputError
-from circuitflow.text import printable, repeated
+from circuitflow.text import duplicate, printable
 
 
 class Command(TyperCommand):
@@ -22,7 +22,7 @@ class Command(TyperCommand):
             if count > 1 and not (option.multiple or getattr(option, "is_flag", False)):
                 raise InputError(f"{name} is given twice; it takes one value, so give it once")
             if option.multiple and "=" in (option.metavar or ""):
-                twice = repeated(value.partition("=")[0] for value in values[option.name])
+                twice = duplicate(value.partition("=")[0] for value in values[option.name])
                 if twice is not None:
                     raise InputError(f"{name} {printable(twice, 60)}=… is given twice; give it once")
         return super().parse_args(ctx, args)

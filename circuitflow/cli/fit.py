@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,16 +24,19 @@ from circuitflow.document.fit import DataFile
 from circuitflow.document.output import is_stream, write
 from circuitflow.document.writing import dumps_value
 from circuitflow.errors import InputError
-from circuitflow.fitting.history import history
+from circuitflow.fitting.history import history, history_of_training
 from circuitflow.fitting.methods import METHODS
+from circuitflow.fitting.optimisers import SCHEDULES
 from circuitflow.fitting.outcome import Step
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.plots import PLOTS, plot
 from circuitflow.fitting.result import FitResult
+from circuitflow.fitting.stochastic import Progress
 from circuitflow.fitting.writing import IN_PLACE, fitted_document, result_entry
 from circuitflow.text import printable
 
-_METHODS = "; ".join(f"{name}, {method.words}" for name, method in METHODS.items())
+_METHODS = "; ".join(f"{name}, {method.words}" for name, method in METHODS.items() if not method.is_stochastic)
+_OPTIMISERS = ", ".join(name for name, method in METHODS.items() if method.is_stochastic)
 
 
 def _list(option: str, metavar: str, text: str) -> Any:
@@ -54,10 +58,15 @@ def command(
     residuals: Annotated[str | None, _one("--residuals", "REF", "Make the sum of its squares smallest.")] = None,
     sigma: Annotated[str | None, _one("--sigma", "REF", "Divide the residuals by this node.")] = None,
     sigma_column: Annotated[str | None, _one("--sigma-column", "COLUMN", "Divide residuals by this column.")] = None,
+    absolute_sigma: Annotated[bool, typer.Option("--absolute-sigma", help="Take sigma as it is, not only its ratios.")
+                              ] = False,
     loss: Annotated[str | None, _one("--loss", "REF", "Make this smallest.")] = None,
     reduction: Annotated[str | None, _one("--reduction", "NAME", "Of the loss over rows: mean or sum.")] = None,
+    likelihood: Annotated[bool, typer.Option("--likelihood", help="The loss is a negative log-likelihood: give "
+                                                                  "standard errors.")] = False,
     constraint: Annotated[list[str], _list("--constraint", "REF=KIND", "What must be nonnegative, or zero.")],
-    method: Annotated[str | None, _one("--method", "NAME", f"{_METHODS}. auto by default.")] = None,
+    method: Annotated[str | None, _one("--method", "NAME", f"{_METHODS}; by minibatches Optax's {_OPTIMISERS}. "
+                                                             "auto by default.")] = None,
     option: Annotated[list[str], _list("--option", "KEY=VALUE", "An option of the method, such as loss=huber.")],
     least: Annotated[list[str], _list("--min", "ID=VALUE", "The least value of a parameter.")],
     most: Annotated[list[str], _list("--max", "ID=VALUE", "The largest value of a parameter.")],
@@ -71,31 +80,37 @@ def command(
     starts: Annotated[int | None, _one("--starts", "N", "How many starts are drawn.")] = None,
     batch_size: Annotated[int | None, _one("--batch-size", "N", "Rows of a step of a stochastic method.")] = None,
     epochs: Annotated[int | None, _one("--epochs", "N", "Passes of a stochastic method over the rows.")] = None,
-    schedule: Annotated[str | None, _one("--schedule", "NAME", "How the step size changes.")] = None,
+    schedule: Annotated[str | None, _one("--schedule", "NAME", f"How the step size changes: {', '.join(SCHEDULES)}."
+                                         )] = None,
     schedule_option: Annotated[list[str], _list("--schedule-option", "KEY=VALUE", "An option of the schedule.")],
     validation: Annotated[str | None, _one("--validation", "FILE|X", "Rows to validate with: a file beside or below "
                                                                      "the document, or a fraction of them.")] = None,
+    on_nan: Annotated[str | None, _one("--on-nan", "NAME", "Of a training step that is not finite: stop before it "
+                                                           "(by default), skip it, or raise an error.")] = None,
     engine: Annotated[str, typer.Option(help="auto, interpreter, staged, tape or jax.")] = "auto",
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                help="Document to write, with the values found and `fit.result`. "
                                                     f"Parameters of more than {IN_PLACE} elements go into a "
                                                     "safetensors file beside it.")] = None,
-    history_file: Annotated[str | None, _one("--history", "OUT", "Write the steps to a .parquet, .arrow or .csv "
-                                                                 "file.")] = None,
+    history_file: Annotated[str | None, _one("--history", "OUT", "Write the steps, or the epochs of training, "
+                                                                 "to a .parquet, .arrow or .csv file.")] = None,
     plot_file: Annotated[str | None, _one("--plot", "OUT", "Draw the fit: .svg, .png, .pdf or .html.")] = None,
+    checkpoint: Annotated[str | None, _one("--checkpoint", "FOLDER", "Keep there what is computed. The same command "
+                                                                     "goes on from it, to the same bits.")] = None,
     json: Json = False,
     limit: Limit,
     gates: Gates = None,
 ) -> None:
     """Find the parameters of a circuit from data.
 
-    What is left out is taken from the key `fit` of the document. The exit status is 0 at a minimum, 1 if the fit ended
-    elsewhere, 130 after Ctrl-C.
+    What is left out is taken from the key `fit` of the document. The exit status is 0 at a minimum or at the end of a
+    training, 1 if the fit ended elsewhere, 130 after Ctrl-C.
 
     Example: circuitflow fit circuits/decay.json
     """
     numbers = {"tolerance": tolerance, "max_evaluations": max_evaluations, "seed": seed, "starts": starts,
-               "batch_size": batch_size, "epochs": epochs}
+               "batch_size": batch_size, "epochs": epochs, "absolute_sigma": absolute_sigma or None,
+               "likelihood": likelihood or None}
     settings = Settings(columns=columns, residuals=residuals, sigma=sigma, sigma_column=sigma_column, loss=loss,
                         reduction=reduction, constraints=constraint, method=method, method_options=option, least=least,
                         most=most, freeze=freeze, free=free, start=start, schedule=schedule,
@@ -109,14 +124,15 @@ def command(
     fit = circuit.document.fit
     with Watch(None if fit is None else fit.max_evaluations) as watch:
         try:
-            result = cf.fit(circuit, data, engine=engine, callback=watch)
+            result = cf.fit(circuit, data, engine=engine, callback=watch, on_nan=on_nan,  # type: ignore[arg-type]
+                            checkpoint=checkpoint)
         except Interruption:
-            _write_history(history_file, watch.steps, circuit)
-            _say_how_to_go_on(watch.steps[-1], circuit)
+            _write_history(history_file, watch.steps, watch.records, circuit)
+            _say_how_to_go_on(watch, circuit, checkpoint)
             raise typer.Exit(130) from None
     if output is not None:
         _write_document(result, data, output)
-    _write_history(history_file, watch.steps, circuit)
+    _write_history(history_file, watch.steps, result.history, circuit)
     if plot_file is not None and form is not None:
         emit(plot_file, plot(result, watch.steps, form))
     if json:
@@ -152,8 +168,9 @@ def _keep_apart(outputs: list[str | None], sources: list[str]) -> None:
 
 
 def _refuse_other_folder(circuit: cf.Circuit, output: str | None) -> None:
-    folder = circuit.definition.source.folder or Path()
-    if output not in (None, "-") and not is_stream(output) and circuit.files and (
+    folder, fit = circuit.definition.source.folder or Path(), circuit.document.fit
+    reads = bool(circuit.files) or (fit is not None and isinstance(fit.validation, DataFile))
+    if output not in (None, "-") and not is_stream(output) and reads and (
             _folder(output) != Path(os.path.realpath(folder))):
         raise InputError(f"the document reads files beside '{printable(str(folder), 200)}'; write it to that folder")
 
@@ -173,11 +190,11 @@ def _write_document(result: FitResult, data: str | None, output: str) -> None:
             raise InputError(f"parameters of more than {IN_PLACE} elements need a tensor file beside the document; "
                              "write it to a file by -o FILE")
         write(folder / fitted.tensor_file, fitted.tensors)
+    emit_document(fitted.document, output)
     if table is None and result.data.columns:
         sys.stdout.flush()
         print("note: the data lie neither beside nor below the document, which does not name them; give them again "
               "when you fit it again", file=sys.stderr)
-    emit_document(fitted.document, output)
 
 
 def _data_file(result: FitResult, data: str | None, folder: Path | None) -> DataFile | None:
@@ -197,10 +214,11 @@ def _data_file(result: FitResult, data: str | None, folder: Path | None) -> Data
     return DataFile(file=path.relative_to(folder.resolve()).as_posix(), sha256=digest)
 
 
-def _write_history(output: str | None, steps: list[Step], circuit: cf.Circuit) -> None:
+def _write_history(output: str | None, steps: Sequence[Step], records: Sequence[Mapping[str, float]],
+                   circuit: cf.Circuit) -> None:
     if output is None:
         return
-    columns = history(steps, _parameters(circuit).names)
+    columns = history_of_training(records) if records else history(steps, _parameters(circuit).names)
     with table_writer(output, {name: str(column.dtype) for name, column in columns.items()}) as writing:
         writing(list(columns.values()))
 
@@ -210,12 +228,18 @@ def _parameters(circuit: cf.Circuit) -> Parameters:
     return Parameters.of(circuit, [text for text in (fit and fit.residuals, fit and fit.loss) if text])
 
 
-def _say_how_to_go_on(step: Step, circuit: cf.Circuit) -> None:
-    """Say where the fit is, and how it starts there."""
-    parameters = _parameters(circuit)
-    print(f"interrupted after step {step.number}: objective {step.objective:.8g}; no document is written",
-          file=sys.stderr)
-    if parameters.size <= IN_PLACE:
+def _say_how_to_go_on(watch: Watch, circuit: cf.Circuit, checkpoint: str | None) -> None:
+    """Say where the fit is, and how it goes on from there."""
+    last = watch.last
+    if isinstance(last, Progress):
+        print(f"interrupted after step {last.step}, in epoch {last.epoch + 1}: loss {last.loss:.8g}; no document is "
+              "written", file=sys.stderr)
+    elif last is not None:
+        print(f"interrupted after step {last.number}: objective {last.objective:.8g}; no document is written",
+              file=sys.stderr)
+    if checkpoint is not None:
+        print("to go on from there, give the same command", file=sys.stderr)
+    elif isinstance(last, Step) and (parameters := _parameters(circuit)).size <= IN_PLACE:
         starts = " ".join(f"--start '{name}={dumps_value(value.tolist())}'" for name, value in
-                          parameters.values(step.x).items())
+                          parameters.values(last.x).items())
         print(f"to go on from there, give the same command with {starts}", file=sys.stderr)

@@ -15,11 +15,15 @@ from circuitflow.document.fit import Fit
 from circuitflow.document.model import ParameterNode
 from circuitflow.document.rewriting import with_fit
 from circuitflow.errors import InputError
+from circuitflow.fitting.methods import kind_of
 from circuitflow.fitting.rerun import as_before
 from circuitflow.text import listing, nearest, printable, short
 
-OF_A_LOSS = ("reduction", "constraints", "starts")
+OF_A_LOSS = ("reduction", "likelihood", "constraints", "starts")
 """Keys of a fit that go with a loss."""
+
+OF_RESIDUALS = ("residuals", "sigma", "absolute_sigma")
+"""Keys that go with residuals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +109,13 @@ class Settings:
             entries = {key: x for key, x in entries.items() if key not in ("loss", *OF_A_LOSS)}
             entries["residuals"] = self.residuals
         if self.loss is not None:
-            entries = {key: x for key, x in entries.items() if key not in ("residuals", "sigma")} | {"loss": self.loss}
+            entries = {key: x for key, x in entries.items() if key not in OF_RESIDUALS} | {"loss": self.loss}
         if not entries.keys() & {"residuals", "loss"}:
             if len(circuit.outputs) != 1:
                 raise InputError(f"the circuit has the outputs {listing(circuit.outputs)}; name what is made small by "
                                  "--residuals or --loss")
-            entries["residuals"] = next(iter(circuit.outputs))
+            kind = kind_of(self.method or (entries.get("method") or {}).get("name"))
+            entries["loss" if kind == "a loss" else "residuals"] = next(iter(circuit.outputs))
         sigma = self.sigma if self.sigma_column is None else {"column": self.sigma_column}
         limits = dict(_pair(x, "--constraint", "c=nonnegative") for x in self.constraints)
         entries |= {key: value for key, value in {

@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "Write Python or an ONNX model that runs without circuitflow.",
     "diff": "Show what changed between two documents, by meaning.",
     "fmt": "Write a document in its canonical layout.",
+    "examples": "List the examples that come with circuitflow, or copy them.",
     "gates": "List the gates: operands, attributes, formulas.",
     "schema": "Write the JSON Schema of documents, for your editor.",
 }

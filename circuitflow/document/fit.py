@@ -44,8 +44,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class DataFile(Model):
     """A table beside or below the document."""
 
-    file: Annotated[Name, Field(description="path of a .csv, .tsv, .jsonl, .parquet or .arrow file, relative to the "
-                                            "document")]
+    file: Annotated[Name, Field(description="path of a .csv, .tsv, .jsonl, .parquet, .arrow or .safetensors file, "
+                                            "relative to the document")]
     sha256: Sha256 | None = None
 
 
@@ -109,8 +109,11 @@ class Result(Model):
     objective: Annotated[Number, Field(description="what was minimised, at the values")]
     evaluations: Annotated[int, Field(ge=0)]
     rows: Annotated[int | None, Field(ge=0)] = None
+    metrics: Annotated[dict[Annotated[str, StringConstraints(max_length=MAX_TEXT)], Number] | None, Field(
+        description="after training: the loss and other outputs, averaged over the rows, by name; validation_… over "
+                    "those of the validation")] = None
     parameters: Annotated[list[Name] | None, Field(
-        description="names of the elements that were free: a, w[0, 1]")] = None
+        description="names of the elements that were free, or moved in training: a, w[0, 1]")] = None
     start: Annotated[dict[Id, Annotated[Any, AfterValidator(json_value)]] | None, Field(
         description="where the fit began: values of parameters as the document had them, by id")] = None
     values: list[Number] | None = None
@@ -147,8 +150,12 @@ class Fit(Model):
         description="columns by input; an input that is not here takes the column of its own name")] = None
     residuals: Annotated[Reference | None, Field(description="least squares of this")] = None
     sigma: Annotated[Sigma | None, Field(description="standard deviations that the residuals are divided by")] = None
+    absolute_sigma: Annotated[bool | None, Field(
+        description="whether sigma counts as it is: false, which is the default, takes only its ratios")] = None
     loss: Annotated[Reference | None, Field(description="minimise this")] = None
     reduction: Annotated[Literal["mean", "sum"] | None, Field(description="of the loss over rows: mean")] = None
+    likelihood: Annotated[bool | None, Field(
+        description="whether the loss is a negative log-likelihood, which gives standard errors: false")] = None
     constraints: Annotated[dict[Reference, Literal["nonnegative", "zero"]] | None, Field(
         description="what must be 0 or more, or 0, by reference")] = None
     method: Annotated[Method | None, Field(description="chosen where it is left out")] = None

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.arguments import need_choice
 from circuitflow.errors import InputError
-from circuitflow.text import nearest, printable, short
+from circuitflow.text import printable, short
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,10 +39,7 @@ class Limits:
     run_bytes: int = 2**36
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"limit {field.name} is {short(value)}; expected a whole number, 1 or more")
+        need_counts(self, "limit {} is {}; expected a whole number, 1 or more")
         if self.digits > (most := sys.get_int_max_str_digits() or self.digits):
             raise InputError(f"limit digits is {self.digits}; Python reads numbers of at most {most}")
         if self.nesting > 100:
@@ -58,12 +56,21 @@ class Limits:
         Raises:
             InputError: there is no such limit, or it is no whole number, 1 or more.
         """
-        names = [field.name for field in fields(cls)]
         for name in limits:
-            if name not in names:
-                raise InputError(f"there is no limit '{printable(name, 40)}'{nearest(name, names)}; there are "
-                                 f"{', '.join(names)}")
+            need_choice("limit", name, [field.name for field in fields(cls)], limit=40)
         return cls(**limits)
+
+
+def need_counts(record: Any, message: str) -> None:
+    """Refuse a record of numbers one of which is no whole number from 1; the message has its name and its value.
+
+    Raises:
+        InputError: with the message.
+    """
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(message.format(field.name, short(value)))
 
 
 def in_short(record: Any) -> str:

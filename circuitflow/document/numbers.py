@@ -197,6 +197,8 @@ def as_numpy(value: Any, dtype: str, name: str) -> Any:
         return np.asarray(value)
     if dtype == "float64" and (type(value) is float or (type(value) is int and abs(value) <= 2**53)):
         return np.asarray(value, np.float64)
+    if dtype == "float64" and isinstance(value, list | tuple) and set(map(type, value)) == {float}:
+        return np.array(value)  # as what follows gives it, in half the time
     value = native(value, name)
     if isinstance(value, np.ndarray | np.generic):
         return _array(value, "float32" if dtype == "bfloat16" else dtype, name)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from circuitflow.document.limits import DEFAULT, Limits, amount
 from circuitflow.document.model import TensorFile
 from circuitflow.text import listing, nearest, printable
 
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16",
-           "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool"}
+DTYPE_OF_FORMAT = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16",
+                   "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool"}
+"""Our dtypes by the names of the format."""
 
 Array = NDArray[np.generic]
 
@@ -88,10 +89,10 @@ class TensorFiles:
             raise ValueFaultError(f"no tensor '{name}' in '{source.name}'{hint}", "tensor")
         view = file.view.get_slice(value.tensor)
         dtype = view.get_dtype()
-        if dtype not in _DTYPES:
+        if dtype not in DTYPE_OF_FORMAT:
             raise ValueFaultError(f"tensor '{name}' is {printable(dtype, 20)}; expected one of {listing(DTYPES)}",
                                   "tensor")
-        return Tensor(tuple(view.get_shape()), _DTYPES[dtype], lambda: file.load(value.tensor))
+        return Tensor(tuple(view.get_shape()), DTYPE_OF_FORMAT[dtype], lambda: file.load(value.tensor))
 
     def _digest(self, source: Beside) -> str:
         size, limit = self._digest_bytes + source.status.st_size, self.limits.run_bytes
@@ -114,16 +115,16 @@ class TensorFiles:
                                       "(limit header_bytes)", "file")
             self._headers += size
         try:
-            view: Any = safe_open(_way_to(source), framework="numpy")
+            view: Any = safe_open(path_to(source.file, str(source.path)), framework="numpy")
         except (OSError, SafetensorError):
             raise ValueFaultError(f"'{source.name}' is not a safetensors file", "file") from None
         return _Open(view, dict.fromkeys(view.keys()))
 
 
-def _way_to(source: Beside) -> str:
-    """A path to the open file, since the library takes paths only; the file's own path where there is no such path."""
+def path_to(file: BinaryIO, path: str) -> str:
+    """A path to an open file, since the library takes paths only; the file's own path where there is no such path."""
     for folder in ("/proc/self/fd", "/dev/fd"):
-        path = f"{folder}/{source.file.fileno()}"
-        if os.path.exists(path):
-            return path
-    return str(source.path)
+        descriptor = f"{folder}/{file.fileno()}"
+        if os.path.exists(descriptor):
+            return descriptor
+    return path

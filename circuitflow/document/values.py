@@ -21,7 +21,7 @@ from circuitflow.document.model import (
 )
 from circuitflow.document.numbers import copy_in, unfit
 from circuitflow.document.tensors import Array, Tensor, TensorFiles
-from circuitflow.document.writing import spelled
+from circuitflow.document.writing import spell
 from circuitflow.text import short
 
 
@@ -187,5 +187,5 @@ def from_array(value: Any) -> Any:
     if array.size == 0 and array.ndim > 1:  # lists alone cannot say the shape
         return {"data": [], "shape": list(array.shape), "dtype": str(array.dtype)}
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return spelled(array.tolist())
+        return spell(array.tolist())
     return array.tolist()

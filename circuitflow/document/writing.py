@@ -36,16 +36,16 @@ def dumps_value(value: Any) -> str:
         InputError: it is nothing that JSON can say.
     """
     try:
-        return json.dumps(spelled(value), ensure_ascii=False, allow_nan=False)
+        return json.dumps(spell(value), ensure_ascii=False, allow_nan=False)
     except (TypeError, RecursionError):
         raise InputError(f"{short(value)} is no value: expected a number, nested lists of numbers, an array, or an "
                          "object with 'data', 'file' or 'random'") from None
 
 
-def spelled(value: Any) -> Any:
-    """Numbers that are not finite as documents have them, by name, in lists too."""
+def spell(value: Any) -> Any:
+    """Spell numbers that are not finite as documents have them, by name, in lists too."""
     if isinstance(value, list | tuple):
-        return list(map(spelled, value))
+        return list(map(spell, value))
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
@@ -56,7 +56,7 @@ def tidy(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return list(map(tidy, value))
     if not isinstance(value, float) or not math.isfinite(value):
-        return spelled(value)
+        return spell(value)
     is_whole = value.is_integer() and abs(value) < 2**53 and (value or math.copysign(1, value) > 0)
     return int(value) if is_whole else value
 

@@ -33,15 +33,15 @@ def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function of JAX arrays, with barriers; for `jax.jit` to compile."""
     import jax
 
-    def guarded(*arguments: Any) -> Any:
+    def with_barriers(*arguments: Any) -> Any:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        results = jax.core.eval_jaxpr(_guarded(closed.jaxpr), closed.consts, *jax.tree.leaves(arguments))
+        results = jax.core.eval_jaxpr(_with_barriers(closed.jaxpr), closed.consts, *jax.tree.leaves(arguments))
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
-    return guarded
+    return with_barriers
 
 
-def _guarded(jaxpr: Any, *, apart: bool = False) -> Any:
+def _with_barriers(jaxpr: Any, *, apart: bool = False) -> Any:
     """The operations of a function, with barriers; also around all of them, to keep them apart from others.
 
     The body of a loop is a function of its own. XLA puts that of a loop of one step in the place of the loop.
@@ -68,13 +68,13 @@ def _guarded(jaxpr: Any, *, apart: bool = False) -> Any:
         name, numbers = step.primitive.name, [isinstance(x, Literal) for x in step.invars]
         origins = [_Made() if is_number else makers.get(x, _Made())
                    for x, is_number in zip(step.invars, numbers, strict=True)]
-        if kept := _kept(name, origins):
+        if conflicts := _conflicts(name, origins):
             operands = dict(enumerate(step.invars))
-            operands.update(zip(kept, behind([operands[i] for i in kept]), strict=True))
+            operands.update(zip(conflicts, behind([operands[i] for i in conflicts]), strict=True))
             step = step.replace(invars=[*operands.values()])
         if name == "scan":
             body = step.params["jaxpr"]
-            body = body.replace(jaxpr=_guarded(body.jaxpr, apart=step.params["length"] == 1))
+            body = body.replace(jaxpr=_with_barriers(body.jaxpr, apart=step.params["length"] == 1))
             step = step.replace(params={**step.params, "jaxpr": body})
         steps.append(step)
         for x in step.outvars[:1]:
@@ -86,7 +86,7 @@ def _guarded(jaxpr: Any, *, apart: bool = False) -> Any:
                                               for x in jaxpr.outvars])
 
 
-def _kept(name: str, origins: Sequence[_Made]) -> list[int]:
+def _conflicts(name: str, origins: Sequence[_Made]) -> list[int]:
     """The operands of an operation that must not be rewritten together with it."""
     group = next((group for group in (_SCALING, _SHIFTING) if name in group), ())
     powers = group is _SCALING and all(maker.name == "exp" for maker in origins)  # e^x · e^y is no e^(x + y)

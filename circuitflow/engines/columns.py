@@ -72,7 +72,7 @@ def is_column(array: Any, type_: ArrayType) -> bool:
     return np.ndim(array) == len(type_.shape) + 1
 
 
-def bind_one_row(question: Question, arguments: Mapping[Argument, Any],
+def bind_one_row(question: Question, inputs: Mapping[str, Any], upstream: Mapping[str, Any],
                  columns: Mapping[Argument, Any], remedy: str) -> tuple[Bound, dict[int, Any], int]:
     """What `Question.bind` gives and refuses, with zeros for columns; and the number of rows.
 
@@ -83,8 +83,10 @@ def bind_one_row(question: Question, arguments: Mapping[Argument, Any],
     if len(lengths) > 1:
         listed = ", ".join(f"{in_words(key)} has {len(column)}" for key, column in columns.items())
         raise InputError(f"columns of different lengths: {listed}")
-    zeros = {key: np.zeros(column.shape[1:], column.dtype) for key, column in columns.items()}
-    bound, seeds = question.bind(*parted({**arguments, **zeros}))
+    row = dict(inputs), dict(upstream)
+    for (is_upstream, name), column in columns.items():
+        row[is_upstream][name] = np.zeros(column.shape[1:], column.dtype)
+    bound, seeds = question.bind(*row)
     if not lengths:
         raise InputError(f"no column is given; give at least one input {remedy}")
     return bound, seeds, lengths.pop()
@@ -97,25 +99,25 @@ def columns_in(question: Question, inputs: Mapping[str, Any],
     Raises:
         InputError: an unknown name, a missing value, a wrong shape or dtype, columns of different lengths, or none.
     """
-    arguments, nodes = keyed(inputs, upstream), question.circuit.nodes
+    nodes, library = question.circuit.nodes, Library.of({})
     columns: dict[Argument, Any] = {}
-    for key, value in arguments.items():
+    for key, value in keyed(inputs, upstream).items():
         is_upstream, name = key
         type_ = (question.outputs.get(name) if is_upstream else
                  nodes[name].types[0] if name in nodes and nodes[name].is_argument else None)
         words = in_words(key)
         value = in_memory(value, words)
         if type_ and isinstance(value, list | tuple | np.ndarray):  # binding refuses other names and shapes
-            array = Library.of({}).convert(value, type_, words)
+            array = library.convert(value, type_, words)
             if is_column(array, type_):
                 columns[key] = np.ascontiguousarray(array)
-    bound, seeds, rows = bind_one_row(question, arguments, columns, "a sequence of numbers, one for each row")
-    columns_of_inputs, columns_of_upstream = parted(columns)
-    for text, column in columns_of_upstream.items():
-        slot = question.plan.of[text]
-        if slot in seeds:  # outputs that are the same node have one gradient between them
-            seeds[slot] = seeds[slot] + column
-    arrays = {name: columns_of_inputs.get(name, array) for name, array in bound.arrays.items()}
+    bound, seeds, rows = bind_one_row(question, inputs, upstream, columns, "a sequence of numbers, one for each row")
+    arrays = dict(bound.arrays)
+    for (is_upstream, name), column in columns.items():
+        if not is_upstream and name in arrays:
+            arrays[name] = column
+        elif is_upstream and (slot := question.plan.of[name]) in seeds:
+            seeds[slot] = seeds[slot] + column  # outputs that are the same node have one gradient between them
     return bound._replace(arrays=arrays), seeds, rows
 
 
@@ -164,21 +166,21 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bo
         blocks.share()
     finally:
         blocks.close()
-    if blocks.failed:
-        raise min(blocks.failed, key=itemgetter(0))[1]
+    if blocks.errors:
+        raise min(blocks.errors, key=itemgetter(0))[1]
 
 
 class _Blocks:
     """The blocks of one call that are still to be done.
 
     Attributes:
-        failed: the errors, with the first row of each block.
+        errors: those of the work, with the first row of each block.
     """
 
     def __init__(self, work: Callable[[slice], None], parts: Sequence[slice]) -> None:
-        self.failed: list[tuple[int, BaseException]] = []
+        self.errors: list[tuple[int, BaseException]] = []
         self._work: Callable[[slice], None] | None = work
-        self._left = deque(parts)
+        self._parts = deque(parts)
         self._lock, self._is_over = Lock(), Lock()
         self._is_over.acquire()
         self._helpers, self._is_closed = 0, False
@@ -186,16 +188,16 @@ class _Blocks:
     def share(self) -> None:
         """Do one block after the other until none is left."""
         work = self._work
-        while work and self._left:
+        while work and self._parts:
             try:
-                part = self._left.popleft()
+                part = self._parts.popleft()
             except IndexError:  # another thread took the last
                 return
             try:
                 work(part)
             except BaseException as error:  # raised in the calling thread
-                self._left.clear()
-                self.failed.append((part.start, error))
+                self._parts.clear()
+                self.errors.append((part.start, error))
 
     def help(self) -> None:
         """Do the same in another thread; a thread that comes too late does nothing."""
@@ -211,7 +213,7 @@ class _Blocks:
 
     def close(self) -> None:
         """Wait for the helpers, whatever interrupts the waiting: they write into arrays of the caller's."""
-        self._left.clear()
+        self._parts.clear()
         with self._lock:
             self._is_closed, waits = True, self._helpers > 0
         if waits:
@@ -236,9 +238,9 @@ def _threads(process: int) -> tuple[SimpleQueue[_Blocks], int]:
             queue.get().help()
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for started in range(cores - 1):
+    for number in range(cores - 1):
         try:
-            Thread(target=serve, name=f"circuitflow {started}", daemon=True).start()
+            Thread(target=serve, name=f"circuitflow {number}", daemon=True).start()
         except RuntimeError:
-            return queue, started
+            return queue, number
     return queue, cores - 1

@@ -35,13 +35,13 @@ def keep(function: Any, *sources: Any) -> Any:
     """
     try:
         texts = [source if isinstance(source, str) else getsource(source) for source in sources]
-        function._cache = _kept(texts)
+        function._cache = _cache_of(texts)
     except Exception as error:  # a version of numba that has changed, or no source to compare
         _LOG.debug("machine code is not kept: %r", error)
     return function
 
 
-def _kept(texts: list[str]) -> Any:
+def _cache_of(texts: list[str]) -> Any:
     """The cache that numba reads before it compiles, and writes afterwards."""
     import llvmlite
     import numba

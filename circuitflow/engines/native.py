@@ -81,9 +81,9 @@ def _columns() -> dict[str, Callable[..., Any]]:
     def read(typing: Any, column: Any, row: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer, alignment = place(context, builder, column, *arguments)
-            loaded = builder.load(pointer, **alignment)
-            mark(loaded, "columns read", ())
-            return context.data_model_manager[column.dtype].from_data(builder, loaded)
+            load = builder.load(pointer, **alignment)
+            mark(load, "columns read", ())
+            return context.data_model_manager[column.dtype].from_data(builder, load)
 
         return column.dtype(column, types.intp), generate
 
@@ -91,8 +91,8 @@ def _columns() -> dict[str, Callable[..., Any]]:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer, alignment = place(context, builder, column, arguments[0], arguments[2])
             data = context.data_model_manager[column.dtype].as_data(builder, arguments[3])
-            stored = builder.store(data, pointer, **alignment)
-            mark(stored, f"result {number.literal_value}",
+            store = builder.store(data, pointer, **alignment)
+            mark(store, f"result {number.literal_value}",
                  ["columns read", *(f"result {i}" for i in range(number.literal_value))])
             return context.get_dummy_value()
 

@@ -17,7 +17,7 @@ from circuitflow.engines.xla import Jitted
 from circuitflow.interpreter.question import Question
 
 
-def _staged(question: Question, thresholds: Thresholds) -> CompiledFunction:
+def _compile_staged(question: Question, thresholds: Thresholds) -> CompiledFunction:
     derived = Derived(question)
     stages = scalar_program(derived)
     if stages is None:
@@ -27,7 +27,7 @@ def _staged(question: Question, thresholds: Thresholds) -> CompiledFunction:
 
 ENGINES: Mapping[str, Engine] = {
     "interpreter": Engine("the gates one by one", Interpreted),
-    "staged": Engine("straight-line code", _staged, Rows),
+    "staged": Engine("straight-line code", _compile_staged, Rows),
     "tape": Engine("loops over many scalar gates", Taped, TapedRows),
     "jax": Engine("compiled by XLA", Jitted, partial(Jitted, rows=True), devices="cpu or gpu"),
 }

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from circuitflow.document.limits import in_short
-from circuitflow.errors import InputError
-from circuitflow.text import short
+from circuitflow.document.limits import in_short, need_counts
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,7 +45,4 @@ class Thresholds:
         return in_short(self)
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
-            size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise InputError(f"thresholds: {name} is {short(size)}; expected a whole number from 1")
+        need_counts(self, "thresholds: {} is {}; expected a whole number from 1")

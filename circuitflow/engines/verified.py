@@ -68,15 +68,15 @@ class Verified(CompiledFunction):
             gradients, contributions = reverse_sweep(plan, Vocabulary(bound.xp, self.question.circuit.gates), values,
                                                      seeds)
         operands = {slot: step.operands for step in plan.steps for slot in step.slots}
-        sent: dict[str, float] = {}
+        most_sent: dict[str, float] = {}
         for contribution in contributions:
-            sent[contribution.source] = max(sent.get(contribution.source, 0.0), _largest(contribution.value))
+            most_sent[contribution.source] = max(most_sent.get(contribution.source, 0.0), _largest(contribution.value))
         for text, slot in plan.of.items():
             largest = max(_largest(values[i]) for i in (slot, *operands.get(slot, ())))
             yield f"output '{printable(text, 60)}'", np.asarray(values[slot]), largest
         for name, slot in plan.wrt.items():
             gradient = np.asarray(gradients[slot])
-            largest = max(_largest(gradient), sent.get(plan.names[slot], 0.0))
+            largest = max(_largest(gradient), most_sent.get(plan.names[slot], 0.0))
             yield f"the gradient on '{printable(name, 60)}'", gradient, largest
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -59,9 +59,9 @@ class Jitted(CompiledFunction):
         outputs = keyed({}, {text: type_ for text, type_ in question.outputs.items() if type_.is_float})
         sources = {name: node.types[0] for name, node in circuit.nodes.items() if node.is_source}
         self._types = keyed(sources, {}) | outputs
-        self._read = keyed(plan.sources, {}).keys() | outputs.keys()
+        self._reads = keyed(plan.sources, {}).keys() | outputs.keys()
         defaults = keyed(circuit.values, question.upstream)
-        self._held = {key: self._put(defaults[key]) for key in self._read if key in defaults}
+        self._defaults = {key: self._put(defaults[key]) for key in self._reads if key in defaults}
         self._sound: set[Any] = set()
         self._compiled: dict[Any, Any] = {}
 
@@ -82,13 +82,13 @@ class Jitted(CompiledFunction):
             self._check(arguments, columns)
             self._sound.add(kinds)
         if columns not in self._compiled:
-            self._compiled[columns] = self._compile(columns & self._read)
+            self._compiled[columns] = self._compile(columns & self._reads)
         with self._jax.enable_x64(True):
             values, gradients, checks = self._compiled[columns](
-                self._held | {key: array for key, array in arguments.items() if key in self._read})
+                self._defaults | {key: array for key, array in arguments.items() if key in self._reads})
             if checks and any(bool(check.any() if check.ndim else check) for check in checks):
                 self._refuse(arguments, columns, checks)
-            if columns and not columns & self._read:  # every row is the same: no answer needs a column
+            if columns and not columns & self._reads:  # every row is the same: no answer needs a column
                 rows = len(arguments[min(columns)])
                 values, gradients = ([self._jax.numpy.broadcast_to(x, (rows, *x.shape)) for x in results]
                                      for results in (values, gradients))
@@ -100,7 +100,7 @@ class Jitted(CompiledFunction):
 
     def _array(self, key: Argument, value: Any) -> Any:
         """An array on the device; zeros of the same shape for an argument that no answer needs."""
-        if key not in self._read:
+        if key not in self._reads:
             return np.broadcast_to(np.zeros(()), _shape(value))
         if isinstance(value, self._jax.Array) and value.dtype == self._types[key].dtype:
             return value
@@ -111,7 +111,7 @@ class Jitted(CompiledFunction):
         """Refuse arguments that the interpreter would refuse, and columns of different lengths."""
         shapes = {key: np.broadcast_to(np.zeros((), x.dtype), x.shape) for key, x in arguments.items()}
         if self.over_rows:
-            bind_one_row(self.question, shapes, {key: shapes[key] for key in arguments if key in columns},
+            bind_one_row(self.question, *parted(shapes), {key: shapes[key] for key in arguments if key in columns},
                          "one axis more than it has, for the rows")
         else:
             self.question.bind(*parted(shapes))

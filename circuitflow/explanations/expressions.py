@@ -10,7 +10,7 @@ from circuitflow.gates import ArrayType, Gate, GateTable, ShapeError
 from circuitflow.gates.operators import BINARY, COMPARISON, POWER, PREFIXES, UNARY
 from circuitflow.graph.typed import Node
 from circuitflow.text import application, printable
-from circuitflow.transforms.writer import Record, Wire, Writer
+from circuitflow.transforms.writer import Wire, Writer
 
 GATES, CHARACTERS = 12, 60
 """A longer rule is told in words alone."""
@@ -79,7 +79,7 @@ def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequenc
 
     def port(name: str, type_: ArrayType) -> Wire:
         if name not in wires:
-            wires[name] = writer.write(Record("input", {}, {}, name=name), [type_])[0]
+            wires[name] = writer.port(name, type_)
         return wires[name]
 
     operands = [port(name, type_) for name, type_ in zip(names, types, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from circuitflow.document.fit import Fit, Result
 from circuitflow.text import number, printable, short
@@ -13,22 +13,17 @@ _LONGEST = 60
 """The longest text of a value that is shown exactly, in characters."""
 
 
-class FitChange(NamedTuple):
-    """One thing that differs: what, and what it was and is, in short; "" for nothing."""
+def fit_changes(old: Fit | None, new: Fit | None) -> Iterator[tuple[str, str, str]]:
+    """The changes of a fit: its keys in the order of the format, then its result, parameter by parameter.
 
-    what: str
-    was: str
-    now: str
-
-
-def fit_changes(old: Fit | None, new: Fit | None) -> Iterator[FitChange]:
-    """The changes of a fit: its keys in the order of the format, then its result, parameter by parameter."""
+    Each is what differs, and what it was and is, in short; "" for nothing.
+    """
     before, after = (dict(_words(fit)) if fit is not None else {} for fit in (old, new))
     for what in dict.fromkeys((*before, *after)):
         was, now = before.get(what, ("", None)), after.get(what, ("", None))
         if was[1] != now[1]:
             is_seen = was[0] != now[0] or max(len(was[1] or ""), len(now[1] or "")) > _LONGEST
-            yield FitChange(what, *((was[0], now[0]) if is_seen else (was[1] or "", now[1] or "")))
+            yield (what, was[0], now[0]) if is_seen else (what, was[1] or "", now[1] or "")
 
 
 _Words = tuple[str, tuple[str, str]]
@@ -47,8 +42,8 @@ def _result_words(result: Result) -> Iterator[_Words]:
     for name, value, error in zip(names, values, errors, strict=True):
         if value is not None:
             pairs = zip(_texts(value), _texts(error), strict=True)
-            shown, exact = (f"{one}{'' if error is None else f' ± {other}'}" for one, other in pairs)
-            yield f"fit: result: {printable(name, 60)}", (shown, exact)
+            text, exact = (f"{one}{'' if error is None else f' ± {other}'}" for one, other in pairs)
+            yield f"fit: result: {printable(name, 60)}", (text, exact)
     aside = {"parameters", "values", "standard_errors"}
     yield from _parts("fit: result", result.model_dump(exclude=aside, exclude_none=True))
 

@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
-from circuitflow.arguments import checked
-from circuitflow.errors import InputError
+from circuitflow.arguments import checked, need_choice
 from circuitflow.explanations.explanation import Block, Explanation, Stage, explanation
 from circuitflow.interpreter.result import Result
-from circuitflow.text import nearest, printable
+from circuitflow.text import printable
 
 
 class ExplanationText(str):
@@ -49,9 +48,7 @@ def explain(result: Result, form: str = "text") -> str:
     Raises:
         InputError: there is no such form, or the result does not have the value of every node.
     """
-    if form not in FORMS:
-        raise InputError(f"there is no form '{printable(form, 20)}' of explanation{nearest(form, FORMS)}; there are "
-                         f"{', '.join(FORMS)}")
+    need_choice("form", form, FORMS, limit=20, of=" of explanation")
     return ExplanationText("\n".join(FORMS[form](explanation(result))) + "\n", form)
 
 

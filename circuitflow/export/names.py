@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.export.dialect import HELPERS, NEEDED, OF_ARRAYS
+from circuitflow.transforms.naming import Names
 
 WIDTH = 110
 """Longest line of arguments, constants and results."""
@@ -33,8 +34,7 @@ class PythonNames:
 
     def __init__(self, module: str) -> None:
         self.module = module
-        self._in_use = set(_RESERVED)
-        self._suffixes: dict[str, int] = {}
+        self._names = Names(_RESERVED)
         self._imports: set[str] = set()
         self._helpers: dict[str, str] = {}
         self._constants: dict[str, str] = {}
@@ -42,12 +42,7 @@ class PythonNames:
 
     def new(self, reference: str) -> str:
         """A name that nothing else has, as near to a reference as Python's grammar allows."""
-        name = base = re.sub(r"\W", "_", reference, flags=re.ASCII)
-        while name in self._in_use:
-            self._suffixes[base] = self._suffixes.get(base, 1) + 1
-            name = f"{base}_{self._suffixes[base]}"
-        self._in_use.add(name)
-        return name
+        return self._names.free(re.sub(r"\W", "_", reference, flags=re.ASCII))
 
     def use(self, name: str) -> str:
         """A helper, a function of Python, or what a module has, such as `np.linalg.det`."""

@@ -101,12 +101,12 @@ class Batches:
         for start in range(skip * self.size, len(order), self.size):
             yield Batch(order[start:start + self.size], None)
 
-    def held_out(self) -> Iterator[Batch]:
-        """The rows that are held out, in order; all rows where no fraction is held out."""
+    def in_order(self, *, out: bool) -> Iterator[Batch]:
+        """The rows in order: those that are held out, or the others."""
         if self.table is None:
-            yield from prefetched(self._in_order())
+            yield from prefetched(self._in_order(out=out))
             return
-        rows = self._out if self._fraction else self._training
+        rows = self._out if out else self._training
         for start in range(0, len(rows), self.size):
             yield Batch(rows[start:start + self.size], None)
 
@@ -132,8 +132,8 @@ class Batches:
             else:
                 yield Batch(rows, block.columns)
 
-    def _in_order(self) -> Iterator[Batch]:
-        for block in self._blocks(out=self.holds_out):
+    def _in_order(self, *, out: bool) -> Iterator[Batch]:
+        for block in self._blocks(out=out):
             yield from _cut(block, self.size)
 
     def _pooled(self, number: int, skip: int) -> Iterator[Batch]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.data import Data
 from circuitflow.fitting.derivatives import Curvature
 from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.journal import Journal, Shape
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.problem import Matrix, find_type
 from circuitflow.fitting.squares import SumOfSquares
@@ -34,27 +35,38 @@ class Constraint:
     """
 
     def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, reference: str,
-                 kind: ConstraintKind, engine: str) -> None:
+                 kind: ConstraintKind, engine: str, journal: Journal | None) -> None:
         output = circuit.find(reference)
         assert output is not None  # noqa: S101
         self.reference, self.kind = reference, kind
         self._parameters = parameters
         self._data = data.only(circuit.needed({output.node}))
-        self._elements = SumOfSquares(circuit, parameters, self._data, reference, engine=engine)
+        self._elements = SumOfSquares(circuit, parameters, self._data, reference, engine=engine, journal=journal)
         self._value = Evaluation(circuit, [reference], [], self._data, engine)
         self._curvature = Curvature(circuit, reference, parameters, self._data, engine)
         self._dtype = circuit.type_of(output).dtype
 
     def values(self, x: Vector) -> Vector:
         """All elements, of shape (count,)."""
-        return self._elements.residuals(x)
+        values: Vector = self._recall("values", [x], (-1,), lambda: self._elements.residuals(x))
+        return values
 
     def jacobian(self, x: Vector) -> Matrix:
         """Their derivatives by the parameters, of shape (count, size)."""
-        return self._elements.jacobian(x)
+        slopes: Matrix = self._recall("slopes", [x], (-1, x.size), lambda: self._elements.jacobian(x))
+        return slopes
 
     def hessian(self, x: Vector, multipliers: Vector) -> Matrix:
         """The sum of the elements' Hessians, each times its multiplier."""
+        bent: Matrix = self._recall("curvature", [x, multipliers], (x.size, x.size),
+                                    lambda: self._bend(x, multipliers))
+        return bent
+
+    def _recall(self, question: str, points: list[Vector], shape: Shape, compute: Callable[[], Any]) -> Any:
+        return self._elements.recall(f"{question} of constraint {self.reference}", points, [shape],
+                                     lambda: [compute()])[0]
+
+    def _bend(self, x: Vector, multipliers: Vector) -> Matrix:
         values, first = self._parameters.values(x), 0
         total = np.zeros((x.size, x.size))
         for block in self._data.blocks():
@@ -74,7 +86,7 @@ class Constraints:
 
     @classmethod
     def of(cls, circuit: Circuit, parameters: Parameters, data: Data, stated: Mapping[str, Any],
-           engine: str) -> Constraints | None:
+           engine: str, journal: Journal | None = None) -> Constraints | None:
         """The constraints by reference; None where there are none.
 
         Raises:
@@ -91,7 +103,7 @@ class Constraints:
             output = circuit.find(reference)
             if output is not None and circuit.needed({output.node}).isdisjoint(parameters.ids):
                 raise InputError(f"constraints: '{printable(reference, 60)}' depends on no free parameter; take it out")
-            parts.append(Constraint(circuit, parameters, data, reference, kind, engine))
+            parts.append(Constraint(circuit, parameters, data, reference, kind, engine, journal))
         return cls(parts) if parts else None
 
     def check_start(self, x: Vector) -> None:

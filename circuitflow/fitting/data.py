@@ -6,18 +6,19 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from types import MappingProxyType
+from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from circuitflow.document.fit import DataFile
 from circuitflow.errors import InputError
 from circuitflow.fitting.files import TableFile
-from circuitflow.fitting.tabular import column, column_names, is_table
+from circuitflow.fitting.tabular import column, column_names, hint, is_table
 from circuitflow.gates.shapes import Size, show
 from circuitflow.graph.circuit import Circuit
-from circuitflow.text import listing, nearest, printable, short
+from circuitflow.text import duplicate, listing, nearest, printable, short
 
 BLOCK_BYTES = 2**20
 """About how many bytes the columns of a block of rows take: what is computed of them stays in the cache."""
@@ -59,6 +60,7 @@ class Data:
     in_memory: bool
     _dtypes: Mapping[str, str]
     _shapes: Mapping[str, tuple[Any, ...]]
+    _titles: Mapping[str, str]
     _tables: Callable[[], Iterator[Any]]
 
     @classmethod
@@ -69,8 +71,8 @@ class Data:
         Args:
             circuit: the circuit.
             data: a mapping from column to array; a table of pyarrow, pandas or polars; a list of them; a function that
-                returns an iterator over them, called anew for every pass; or the path of a file, read block by block.
-                None where the document names a file, or has all values.
+                returns an iterator over them, called anew for every pass; or the path of a file, or an entry of the
+                document that names one, read block by block. None where the document names a file, or has all values.
             columns: input id → column; an input without an entry takes the column of its own name.
             needed: the inputs to bind; all by default.
 
@@ -96,6 +98,9 @@ class Data:
             if title not in names:
                 raise InputError(f"data: there is no column '{printable(title, 60)}' for input '{name}'"
                                  f"{nearest(title, names) or f'; the columns are {listing(names) or None}'}")
+        twice = duplicate(name for name in names if name in taken.values())
+        if twice is not None and table is None:
+            raise InputError(f"data: column '{printable(twice, 60)}' stands twice; rename one of the two")
         missing = [name for name in inputs if name not in taken and name not in circuit.values]
         if missing:
             raise InputError(f"data: there is no column for input '{missing[0]}', and the document has no value for it"
@@ -103,7 +108,7 @@ class Data:
                              f"column by columns={{'{missing[0]}': …}}")
         if table is not None:
             dtypes = {title: inputs[name].dtype for name, title in taken.items()}
-            tables, in_memory = lambda: table.batches(dtypes), False
+            tables, in_memory = partial(table.batches, dtypes), False
             first = next(tables(), None)
             if first is None:
                 raise InputError(f"{table.shown}: there are no rows; expected one or more")
@@ -113,31 +118,42 @@ class Data:
             raise InputError(f"data: the inputs have the leading dimensions {listing(sorted(leading))}; expected one "
                              "name, that of the rows of the batch")
         batch = next(iter(leading), "")
-        varying, fixed = {}, {}
+        varying, fixed, titles = {}, {}, {}
         for name, title in taken.items():
             type_ = inputs[name]
             array = column(first, title, type_.dtype)
             depth = len(type_.shape)
             if str(type_.shape[0]) == batch if batch and depth else not batch and array.ndim == depth + 1:
                 varying[name] = title
-            elif array.ndim == depth:
-                fixed[name] = array
+            elif array.ndim == depth and all(size == expected for size, expected in
+                                             zip(array.shape, type_.shape, strict=True) if isinstance(expected, int)):
+                fixed[name], titles[name] = array, title
             else:
-                rows = "(rows, …)" if not batch else ""
+                rows = "" if batch else f"{show(('rows', *type_.shape))}, or "  # type: ignore[arg-type]
                 raise InputError(f"data: column '{printable(title, 60)}' has shape {array.shape}; input '{name}' has "
-                                 f"shape {show(type_.shape)}, so expected that, {rows or 'for all rows'}, or one value")
-        bound = cls(batch, MappingProxyType(varying), MappingProxyType(fixed), in_memory,
-                    {name: inputs[name].dtype for name in varying},
+                                 f"shape {show(type_.shape)}, so expected {rows}that shape for all rows")
+        if fixed and not varying and any(True for _ in islice(tables(), 1, None)):
+            raise InputError("data: there are several blocks, each with one value of "
+                             f"{listing(sorted(titles.values()))}; expected arrays with the rows in front")
+        bound = cls(batch, varying, fixed, in_memory, {name: inputs[name].dtype for name in taken},
                     {name: tuple(inputs[name].shape) if batch else (None, *inputs[name].shape) for name in varying},
-                    tables if varying else lambda: iter([{}]))
-        if in_memory and varying and not bound.rows:
-            raise InputError("data: there are no rows; expected one or more")
+                    titles, tables if varying else _no_columns)
+        if in_memory:
+            next(bound.blocks())  # refuses what is wrong in any of them
         return bound
 
     def only(self, inputs: Collection[str]) -> Data:
         """The same data for some of the inputs."""
-        columns = MappingProxyType({name: title for name, title in self.columns.items() if name in inputs})
-        return replace(self, columns=columns, _tables=self._tables if columns else lambda: iter([{}]))
+        columns = {name: title for name, title in self.columns.items() if name in inputs}
+        return replace(self, columns=columns, _tables=self._tables if columns else _no_columns)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Data:
+        """Data is not changed, so a copy shares it."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle has: tables in memory, or the path of a file. Of a function it has nothing."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_held", "_known")}
 
     @cached_property
     def rows(self) -> int:
@@ -173,18 +189,32 @@ class Data:
         return list(self._pass())
 
     def _pass(self) -> Iterator[Block]:
-        """Table after table; those without rows are left out."""
+        """Table after table; those without rows are left out.
+
+        Raises:
+            InputError: there are no rows, or not as many as in the pass before.
+        """
         first = 0
         for table in self._tables():
             block = self._read(table, first)
             if block.rows:
                 yield block
             first += block.rows
+        known = self.__dict__.setdefault("_known", first)
+        if first != known:
+            raise InputError(f"data: one pass had {known} rows and another has {first}; a function that gives data "
+                             "must begin anew, and give the same rows, each time that it is called")
+        if not first:
+            raise InputError("data: there are no rows; expected one or more, in every pass over them")
 
     def _read(self, table: Any, first: int) -> Block:
         if not self.columns:
             return Block(0, 1, {})
         names, columns, lengths = column_names(table), {}, {}
+        for name, title in self._titles.items():
+            if title in names and not np.array_equal(column(table, title, self._dtypes[name], first), self.fixed[name]):
+                raise InputError(f"data: column '{printable(title, 60)}' has one value for all rows, and another in "
+                                 f"the block after row {first}; expected an array with the rows in front")
         for name, title in self.columns.items():
             if title not in names:
                 raise InputError(f"data: the block after row {first} has no column '{printable(title, 60)}'; expected "
@@ -215,6 +245,8 @@ class Data:
 
 def _file(circuit: Circuit, data: Any) -> TableFile | None:
     """The file of the data, if they are in one: the path given, or without data what the document names."""
+    if isinstance(data, DataFile):
+        return TableFile.of(circuit, data)
     if isinstance(data, str | os.PathLike):
         return TableFile.at(data, circuit.limits)
     fit = circuit.document.fit
@@ -224,23 +256,49 @@ def _file(circuit: Circuit, data: Any) -> TableFile | None:
 def _tables(data: Any) -> tuple[Callable[[], Iterator[Any]], bool]:
     """A function that begins a pass over the tables, and whether they are in memory."""
     if data is None:
-        return lambda: iter([{}]), True
+        return _no_columns, True
     if is_table(data):
-        return lambda: iter([data]), True
+        return partial(_checked, [data]), True
     if callable(data):
-        return lambda: _checked(data()), False
+        return _Called(data), False
     if isinstance(data, Iterator):
         raise InputError("data is an iterator, which can be read only once, and a fit reads it many times; give a "
                          "function that makes it, such as lambda: read_batches(path), or a list of its batches")
     if isinstance(data, Iterable) and not isinstance(data, bytes):
-        return lambda: _checked(data), isinstance(data, list | tuple)
+        return partial(_checked, data), isinstance(data, list | tuple)
     raise InputError(f"data is {short(data)}; expected a mapping from column to array, a table of pyarrow, pandas or "
-                     "polars, a list of them, a function that returns an iterator over them, or a path")
+                     f"polars, a list of them, a function that returns an iterator over them, or a path{hint(data)}")
+
+
+def _no_columns() -> Iterator[Any]:
+    """One table without columns."""
+    return iter([{}])
+
+
+@dataclass(frozen=True)
+class _Called:
+    """A function of the caller that gives tables. A pickle does not have it."""
+
+    function: Callable[[], Any]
+
+    def __call__(self) -> Iterator[Any]:
+        tables = self.function()
+        if is_table(tables) or not isinstance(tables, Iterable) or isinstance(tables, str | bytes):
+            raise InputError(f"data: the function gives {short(tables)}; expected an iterator over mappings from "
+                             "column to array, or over tables of pyarrow, pandas or polars")
+        return _checked(tables)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Called, (_refuse_lost,)
+
+
+def _refuse_lost() -> Any:
+    raise InputError("data: these came from a function, which a pickle does not have; give rows by data=…")
 
 
 def _checked(batches: Any) -> Iterator[Any]:
     for batch in batches:
         if not is_table(batch):
             raise InputError(f"data: {short(batch)} is one of the batches; expected a mapping from column to array, or "
-                             "a table of pyarrow, pandas or polars")
+                             f"a table of pyarrow, pandas or polars{hint(batch)}")
         yield batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,11 @@ class Tangents:
         self._parameters = parameters
         self._names = {name: added_input(before, after, f"{name}_dot") for name in parameters.ids}
 
+    @property
+    def names(self) -> Collection[str]:
+        """The ids of the inputs."""
+        return self._names.values()
+
     def along(self, v: Vector) -> dict[str, Any]:
         """The tangents for a direction."""
         return {self._names[name]: value for name, value in self._parameters.values(v).items()}
@@ -79,7 +84,11 @@ class Tangents:
 
 
 class Curvature:
-    """The Hessian of an output, weighted by an upstream gradient, times a vector: forward mode over reverse mode."""
+    """The Hessian of an output, weighted by an upstream gradient, times a vector: forward mode over reverse mode.
+
+    Attributes:
+        is_zero: whether the output is linear in the parameters, as the circuit of its Hessian shows.
+    """
 
     def __init__(self, circuit: Circuit, output: str, parameters: Parameters, data: Data, engine: str) -> None:
         first = reverse(circuit, output, parameters.ids, values=False, seeded=True, again=True)
@@ -87,6 +96,9 @@ class Curvature:
         self._upstream = first.upstream[output]
         self._tangents = Tangents(first.circuit, second, parameters)
         self._evaluation = Evaluation(second, list(second.outputs), [], data, engine)
+        self._size = parameters.size
+        self.is_zero = second.needed({output.node for output in second.outputs.values()}).isdisjoint(
+            self._tangents.names)
 
     def __call__(self, block: Block, values: Values, v: Vector, upstream: Any) -> Vector:
         """The product for a block, summed over its rows.
@@ -97,6 +109,8 @@ class Curvature:
             v: the vector.
             upstream: the weight of every element of the output, in its shape, over rows with the rows in front.
         """
+        if self.is_zero:
+            return np.zeros(self._size)
         outputs, _ = self._evaluation(block, {**values, **self._tangents.along(v)}, {self._upstream: upstream})
         if self._evaluation.over_rows:
             outputs = [x.sum(axis=0, dtype=np.float64) for x in outputs]

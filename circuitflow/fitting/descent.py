@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -29,6 +31,7 @@ class Descent:
         best: the best point so far.
         best_objective: its objective.
         history: the best objective after every evaluation of a value.
+        raised: what an evaluation or the callback raised, if one did.
     """
 
     def __init__(self, problem: Problem, settings: Settings, most: int, constraints: Constraints | None = None) -> None:
@@ -36,6 +39,7 @@ class Descent:
         self.best = problem.parameters.start
         self.best_objective = math.inf
         self.history: list[float] = []
+        self.raised: BaseException | None = None
         self._settings, self._most, self._steps = settings, most, 0
         self._worst, self._violation = -math.inf, math.inf
         self._point: Vector | None = None
@@ -48,13 +52,13 @@ class Descent:
             Exhausted: it would need one evaluation more than allowed.
         """
         if self._point is None or not np.array_equal(x, self._point):
-            self._count()
-            x = np.array(x, np.float64)
-            slope = self.problem.gradient(x)
-            value = self._finite(self.problem.objective(x))
-            self._point, self._value = x, value
-            self._slope = slope if np.isfinite(slope).all() else np.zeros_like(slope)
-            self._compare(x, value, float(np.linalg.norm(slope)))
+            with self._counted():
+                x = np.array(x, np.float64)
+                slope = self.problem.gradient(x)
+                value = self._finite(self.problem.objective(x))
+                self._point, self._value = x, value
+                self._slope = slope if np.isfinite(slope).all() else np.zeros_like(slope)
+                self._compare(x, value, float(np.linalg.norm(slope)))
         return self._value, self._slope.copy()
 
     def value(self, x: Vector) -> float:
@@ -67,22 +71,22 @@ class Descent:
 
     def value_alone(self, x: Vector) -> float:
         """The objective, for a minimiser that asks for no gradient."""
-        self._count()
-        x = np.array(x, np.float64)
-        value = self._finite(self.problem.objective(x))
-        self._compare(x, value, math.nan)
+        with self._counted():
+            x = np.array(x, np.float64)
+            value = self._finite(self.problem.objective(x))
+            self._compare(x, value, math.nan)
         return value
 
     def hvp(self, x: Vector, v: Vector) -> Vector:
         """The Hessian times a vector; 0 where that is not finite."""
-        self._count()
-        product = self.problem.hvp(np.array(x, np.float64), np.array(v, np.float64))
+        with self._counted():
+            product = self.problem.hvp(np.array(x, np.float64), np.array(v, np.float64))
         return product if np.isfinite(product).all() else np.zeros_like(product)
 
     def hessian(self, x: Vector) -> Matrix:
         """The Hessian; it counts as one evaluation."""
-        self._count()
-        matrix = self.problem.hessian(np.array(x, np.float64))
+        with self._counted():
+            matrix = self.problem.hessian(np.array(x, np.float64))
         return matrix if np.isfinite(matrix).all() else np.zeros_like(matrix)
 
     def fall(self) -> float:
@@ -92,10 +96,16 @@ class Descent:
             return 0.0
         return (finite[-1 - len(finite) // 10] - finite[-1]) / (finite[0] - finite[-1])
 
-    def _count(self) -> None:
-        if self.evaluations >= self._most:
-            raise Exhausted
-        self.evaluations += 1
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            if self.evaluations >= self._most:
+                raise Exhausted
+            self.evaluations += 1
+            yield
+        except BaseException as error:
+            self.raised = error
+            raise
 
     def _finite(self, value: float) -> float:
         """The value, or a worse one than all before in its place."""
@@ -111,5 +121,5 @@ class Descent:
             self.best, self.best_objective, self._violation = x, value, violation
             self._steps += 1
             if self._settings.callback is not None:
-                self._settings.callback(Step(self._steps, self.problem.evaluations, value, norm, x))
+                self._settings.callback(Step(self._steps, self.problem.evaluations, value, norm, x.copy()))
         self.history.append(self.best_objective)

@@ -92,4 +92,4 @@ class Driver:
         self._steps += 1
         if self._settings.callback is not None:
             norm = float(np.linalg.norm(reduced.gradient))
-            self._settings.callback(Step(self._steps, self.problem.evaluations, reduced.objective, norm, x))
+            self._settings.callback(Step(self._steps, self.problem.evaluations, reduced.objective, norm, x.copy()))

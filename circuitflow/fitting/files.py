@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from circuitflow.document.files import ValueFaultError, beside, verify
@@ -15,8 +16,9 @@ from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.tables.opening import open_table, refuse_damage
-from circuitflow.tables.reader import Selection
-from circuitflow.text import listing, nearest, printable, repeated
+from circuitflow.tables.reader import Reader, Selection
+from circuitflow.tables.tensors import ENDING, TensorColumns
+from circuitflow.text import duplicate, listing, nearest, printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,48 +29,33 @@ class TableFile:
         name: its name, of which the ending tells the format.
         shown: the name in errors.
         limits: how large things in it may be.
+        of_document: whether a document names it; then it lies beside or below that document.
+        folder: that of the document; None for a text.
+        sha256: the digest that it must have, if any; it is compared when the table is first opened.
     """
 
     name: str
     shown: str
     limits: Limits
-    _open: Callable[[ExitStack], BinaryIO]
+    of_document: bool = False
+    folder: Path | None = None
+    sha256: str | None = None
+    _first: list[tuple[int, ...]] = field(default_factory=list)
 
     @classmethod
     def at(cls, path: str | os.PathLike[str], limits: Limits) -> TableFile:
         """The table at a path."""
-        name = os.fspath(path)
-        first: list[tuple[int, ...]] = []
-        shown = printable(name, 200)
-
-        def opened(stack: ExitStack) -> BinaryIO:
-            file: BinaryIO = stack.enter_context(open(name, "rb"))  # noqa: SIM115
-            _refuse_change(first, os.fstat(file.fileno()), shown)
-            return file
-        return cls(name, shown, limits, opened)
+        return cls(os.fspath(path), printable(os.fspath(path), 200), limits)
 
     @classmethod
     def of(cls, circuit: Circuit, file: DataFile) -> TableFile:
-        """The table that a document names, beside or below it; its digest is compared once.
+        """The table that a document names, beside or below it."""
+        return cls(file.file, printable(file.file, 200), circuit.limits, of_document=True,
+                   folder=circuit.definition.source.folder, sha256=file.sha256)
 
-        Raises:
-            InputError: when it is opened: there is no such file, or its digest is another.
-        """
-        folder = circuit.definition.source.folder
-        first: list[tuple[int, ...]] = []
-        shown = printable(file.file, 200)
-
-        def opened(stack: ExitStack) -> BinaryIO:
-            try:
-                found = stack.enter_context(beside(folder, file.file))
-                if not first and file.sha256 is not None:
-                    verify(file.file, hashlib.file_digest(found.file, "sha256").hexdigest(), file.sha256)
-                    found.file.seek(0)
-            except ValueFaultError as error:
-                raise InputError(f"data: {error}") from None
-            _refuse_change(first, found.status, shown)
-            return found.file
-        return cls(file.file, shown, circuit.limits, opened)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy may be read on another day or machine, so it compares with its own first opening."""
+        return TableFile, (self.name, self.shown, self.limits, self.of_document, self.folder, self.sha256)
 
     @property
     def columns(self) -> list[str]:
@@ -93,14 +80,38 @@ class TableFile:
                 if name not in names:
                     raise InputError(f"{self.shown}: there is no column '{printable(name, 60)}'"
                                      f"{nearest(name, names) or f'; its columns are {listing(names) or None}'}")
-            if (twice := repeated(name for name in names if name in dtypes)) is not None:
+            if (twice := duplicate(name for name in names if name in dtypes)) is not None:
                 raise InputError(f"{self.shown}: column '{printable(twice, 60)}' stands twice; rename one of the two")
             wanted = {name: (names.index(name), dtype) for name, dtype in dtypes.items()}
-            for batch in reader.batches(Selection(wanted, ())):
+            for batch in reader.batches(Selection(wanted, (), lists=True)):
                 yield dict(batch.inputs)
 
-    def _reader(self, stack: ExitStack) -> Any:
+    def _reader(self, stack: ExitStack) -> Reader:
+        if self.name.lower().endswith(ENDING):
+            path = self.name if self.folder is None else str(self.folder / self.name)
+            return TensorColumns(self._open(stack), path, self.shown, self.limits)
         return open_table(self.name, self.shown, self.limits, stack, self._open(stack))
+
+    def _open(self, stack: ExitStack) -> BinaryIO:
+        """The file, the same as before.
+
+        Raises:
+            InputError: there is none beside the document, its digest is another, or it was changed.
+        """
+        if not self.of_document:
+            file: BinaryIO = stack.enter_context(open(self.name, "rb"))  # noqa: SIM115
+            status = os.fstat(file.fileno())
+        else:
+            try:
+                found = stack.enter_context(beside(self.folder, self.name))
+                if not self._first and self.sha256 is not None:
+                    verify(self.name, hashlib.file_digest(found.file, "sha256").hexdigest(), self.sha256)
+                    found.file.seek(0)
+            except ValueFaultError as error:
+                raise InputError(f"data: {error}") from None
+            file, status = found.file, found.status
+        _refuse_change(self._first, status, self.shown)
+        return file
 
 
 def _refuse_change(first: list[tuple[int, ...]], status: os.stat_result, shown: str) -> None:

@@ -9,10 +9,13 @@ import numpy as np
 
 from circuitflow.fitting.parameters import Mask, Parameters, Vector
 from circuitflow.fitting.squares import Reduced
-from circuitflow.text import few
+from circuitflow.text import few, listing
 
 APART = 1e6
 """The ratio of the largest slope to the smallest above which parameters count as badly scaled."""
+
+TINY = 1e-150
+"""Residuals below this size have squares with fewer digits than others, or none."""
 
 DEVIATIONS = 3.3
 """Standard deviations from 2 of the Durbin–Watson statistic that count: one in a thousand by chance."""
@@ -27,6 +30,14 @@ def of_bounds(parameters: Parameters, x: Vector, free: Mask) -> Iterator[str]:
         side, bound = ("lower", parameters.lower[i]) if x[i] <= parameters.lower[i] else ("upper", parameters.upper[i])
         yield (f"parameter '{parameters.names[i]}' ends at its {side} bound {bound:g}: the data would move it further; "
                "it has no standard error, and those of the others hold it there")
+
+
+def of_calls(parameters: Parameters) -> Iterator[str]:
+    """Parameters inside calls, which look as if they were fitted."""
+    if parameters.inside:
+        what = "its value" if len(parameters.inside) == 1 else "their values"
+        yield (f"inside calls {listing(parameters.inside)} kept {what}: to fit one, make it an input of the "
+               "subcircuit; to keep it, freeze it there")
 
 
 def of_rank(parameters: Parameters, undetermined: Sequence[Vector]) -> Iterator[str]:
@@ -54,6 +65,13 @@ def of_scales(parameters: Parameters, reduced: Reduced) -> Iterator[str]:
             yield (f"the residuals change {slopes[large] / slopes[small]:.0e} times as much with parameter "
                    f"'{parameters.names[large]}' as with '{parameters.names[small]}'; measure them, or the data, in "
                    "other units")
+
+
+def of_underflow(reduced: Reduced) -> Iterator[str]:
+    """Residuals whose squares are 0 to float64, or nearly, though they are not."""
+    if 0 < max(float(np.max(np.abs(reduced.right), initial=0.0)), abs(reduced.rest)) < TINY:
+        yield ("the residuals are so small that their squares are not numbers of float64 any more: standard errors and "
+               "what else is computed of squares are wrong; measure the data in other units")
 
 
 def of_independence(statistic: float | None, count: int) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""The steps of a fit as columns of a table. It has no clock times, so that the same fit leaves the same table."""
+"""The steps or epochs of a fit as columns of a table. It has no clock times: the same fit leaves the same table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,3 +28,14 @@ def history(steps: Sequence[Step], names: Sequence[str]) -> dict[str, Any]:
         points = np.array([step.x for step in steps], np.float64).reshape(len(steps), len(names))
         columns |= {f"parameter {name}": column for name, column in zip(names, points.T, strict=True)}
     return columns
+
+
+def history_of_training(records: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Columns by name: epoch, step, rows, loss, gradient norm, metrics, and those of the validation.
+
+    Args:
+        records: those of a training run, in order; see `FitResult.history`.
+    """
+    names = records[0] if records else ("epoch", "step", "rows", "loss", "gradient_norm")
+    return {name: np.array([record[name] for record in records],
+                           np.int64 if name in ("epoch", "step", "rows") else np.float64) for name in names}

@@ -15,6 +15,7 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.data import Block, Data
 from circuitflow.fitting.derivatives import Curvature
 from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.problem import Matrix, Problem, find_type
 from circuitflow.fitting.weights import free_name
@@ -45,13 +46,13 @@ class Loss(Problem):
     """
 
     def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, loss: str, *,
-                 reduction: Reduction = "mean", engine: str = "auto") -> None:
+                 reduction: Reduction = "mean", engine: str = "auto", journal: Journal | None = None) -> None:
         """Set up.
 
         Raises:
             InputError: an unknown reference or engine, or a loss of another shape.
         """
-        super().__init__(circuit, parameters, data, engine)
+        super().__init__(circuit, parameters, data, engine, journal)
         self.loss_of, self.reduction = loss, reduction
         type_ = find_type(circuit, loss, "loss")
         self._dtype = type_.dtype
@@ -61,6 +62,7 @@ class Loss(Problem):
             raise InputError(f"loss: '{printable(loss, 60)}' has shape {show(type_.shape)}; expected {expected}: one "
                              "number to minimise; reduce it, as by reduce_sum or reduce_mean")
         self._scalar_circuit, self._scalar = _summed(circuit, loss) if self._each else (circuit, loss)
+        self._name = f"{loss} {reduction}"
         self._kept: list[tuple[Vector, float, Vector]] = []
         self._bent: tuple[Vector, Matrix] | None = None
 
@@ -69,18 +71,26 @@ class Loss(Problem):
         for point, value, _ in self._kept:
             if np.array_equal(point, x):
                 return value
-        values, parts = self.parameters.values(x), []
-        with np.errstate(all="ignore"):
-            for block in self._parts():
-                (output,), _ = self._value(block, values)
-                parts.append(self._weight(block) * float(output.sum(dtype=np.float64)))
-        return _total(parts) * self._factor
+        def compute() -> list[float]:
+            values, parts = self.parameters.values(x), []
+            with np.errstate(all="ignore"):
+                for block in self._parts():
+                    (output,), _ = self._value(block, values)
+                    parts.append(self._weight(block) * float(output.sum(dtype=np.float64)))
+            return [_total(parts) * self._factor]
+        return float(self.recall(f"objective {self._name}", [x], [()], compute)[0])
 
     def gradient(self, x: Vector) -> Vector:
         """Its gradient, from a reverse sweep that gives the value as well."""
         for point, _, gradient in self._kept:
             if np.array_equal(point, x):
                 return gradient.copy()
+        value, gradient = self.recall(f"gradient {self._name}", [x], [(), (self.parameters.size,)],
+                                      lambda: self._sweep(x))
+        self._kept = [(x.copy(), float(value), gradient), *self._kept[:REMEMBERED - 1]]
+        return np.asarray(gradient.copy())
+
+    def _sweep(self, x: Vector) -> tuple[float, Vector]:
         values, parts, total = self.parameters.values(x), [], np.zeros(self.parameters.size)
         with np.errstate(all="ignore"):
             for block in self._parts():
@@ -90,9 +100,7 @@ class Loss(Problem):
                 if self._slopes.over_rows:
                     gradients = [part.sum(axis=0, dtype=np.float64) for part in gradients]
                 total += weight * np.concatenate([np.ravel(part) for part in gradients], dtype=np.float64)
-            gradient = total * self._factor
-        self._kept = [(x.copy(), _total(parts) * self._factor, gradient), *self._kept[:REMEMBERED - 1]]
-        return np.asarray(gradient.copy())
+            return _total(parts) * self._factor, np.asarray(total * self._factor)
 
     def hvp(self, x: Vector, v: Vector) -> Vector:
         """Its exact Hessian times a vector."""
@@ -138,6 +146,12 @@ class Loss(Problem):
         return ""
 
     def _curve(self, x: Vector, directions: list[Vector]) -> Matrix:
+        shape = (len(directions), self.parameters.size)
+        products: Matrix = self.recall(f"curvature {self._name}", [x, *directions], [shape],
+                                       lambda: [self._bend(x, directions)])[0]
+        return products
+
+    def _bend(self, x: Vector, directions: list[Vector]) -> Matrix:
         values, total = self.parameters.values(x), np.zeros((len(directions), self.parameters.size))
         with np.errstate(all="ignore"):
             for block in self._parts():
@@ -156,6 +170,11 @@ class Loss(Problem):
             for first in range(0, block.rows, most):
                 columns = {name: column[first:first + most] for name, column in block.columns.items()}
                 yield replace(block, first=block.first + first, rows=min(most, block.rows - first), columns=columns)
+
+    @property
+    def is_of_batch(self) -> bool:
+        """Whether the loss is one number for all rows of a batch."""
+        return bool(self.data.batch) and not self._each
 
     @property
     def _is_mean_of_batches(self) -> bool:

@@ -11,6 +11,9 @@ from circuitflow.fitting.newton import Spectrum
 from circuitflow.fitting.parameters import Mask, Parameters, Vector
 from circuitflow.text import few
 
+UNFINISHED = 1e-3
+"""The part of the loss, or of its fall, by which a Newton step may lower it at the end of a fit."""
+
 
 def of_end(*, converged: bool, status: str) -> Iterator[str]:
     """A fit that did not end at a minimum."""
@@ -38,6 +41,19 @@ def of_hessian(parameters: Parameters, bent: Spectrum, free: Mask) -> Iterator[s
         what = ("falls further" if value < -bent.zero else
                 "stays as it is, to the second order: it is not determined; freeze one of them, or take it out")
         yield f"the Hessian is not positive definite; when one moves {moves}, the loss {what}"
+
+
+def of_rest(bent: Spectrum, slope: Vector, value: float, first: float) -> Iterator[str]:
+    """A loss that a Newton step would still lower: some methods stop at gradients that are small in their units.
+
+    The fall that the quadratic model promises, ½ gᵀH⁻¹g, is compared with the loss, and with its fall since the start.
+    """
+    steep = bent.values > bent.zero
+    along = bent.vectors.T[steep] @ (slope / bent.scale)
+    left = float(np.sum(along**2 / bent.values[steep])) / 2
+    if left > UNFINISHED * max(abs(value), first - value):
+        yield (f"the method stopped early: a Newton step would still lower the loss of {value:.4g} by {left:.2g}; give "
+               "a smaller tolerance, or leave the method out")
 
 
 def of_scales(names: Sequence[str], slopes: Vector) -> Iterator[str]:

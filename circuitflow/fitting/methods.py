@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from circuitflow.errors import InputError
 from circuitflow.fitting.least_squares import LeastSquaresOptions, automatic, by_scipy
@@ -22,6 +22,7 @@ from circuitflow.fitting.minimize import (
     local,
 )
 from circuitflow.fitting.minimize import automatic as smooth
+from circuitflow.fitting.optimisers import OPTIMISERS
 from circuitflow.fitting.outcome import Outcome
 from circuitflow.text import listing, nearest, printable, short
 
@@ -37,13 +38,28 @@ class Method:
         words: what it does, for help.
         kind: what it minimises.
         function: takes a problem, the options and `Settings`, for a loss the constraints too, and gives an `Outcome`.
+            None for an optimiser of Optax: `stochastic.train` takes minibatches and looks the optimiser up by its name.
         options: the model of its options.
     """
 
     words: str
     kind: Kind
-    function: Callable[..., Outcome]
+    function: Callable[..., Outcome] | None
     options: type[BaseModel]
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether it takes minibatches."""
+        return self.function is None
+
+
+class OptimiserOptions(BaseModel):
+    """Options of Optax's optimisers: `optimisers.make_optimiser` holds them to the signature of the function."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    patience: Annotated[int | None, Field(ge=1, description="the run ends when so many epochs brought no better "
+                                                            "loss")] = None
 
 
 METHODS: Mapping[str, Method] = {
@@ -74,29 +90,40 @@ METHODS: Mapping[str, Method] = {
                                      EvolutionOptions),
     "dual_annealing": Method("SciPy's global search by annealing between bounds; then the default method", "a loss",
                              globally("dual_annealing"), AnnealingOptions),
+    **{name: Method(words, "a loss", None, OptimiserOptions) for name, words in OPTIMISERS.items()},
 }
-"""A new method is a row here."""
+"""A new method is a row here, or among Optax's optimisers."""
+
+DEFAULTS: Mapping[Kind, str] = {"least squares": "auto", "a loss": "smooth"}
+"""The method that is taken where none is named."""
 
 MethodSpec = str | Mapping[str, Any]
 """The name of a method, or `{"name": …}` with its options."""
 
 
-def choose(method: MethodSpec | None, kind: Kind, default: str) -> tuple[str, Method, BaseModel]:
-    """A method by name and options, checked: its name, its row and its options. "auto" is the default.
+def kind_of(method: MethodSpec | None) -> Kind | None:
+    """What a method minimises; None where the name does not say."""
+    name = method if isinstance(method, str) else (method or {}).get("name")
+    return METHODS[name].kind if isinstance(name, str) and name in METHODS and name != "auto" else None
+
+
+def choose(method: MethodSpec | None, kind: Kind) -> tuple[str, Method, BaseModel]:
+    """A method by name and options, checked: its name, its row and its options. "auto" is the default of the kind.
 
     Raises:
         InputError: there is no such method or option, an option is not valid, or the method minimises something else.
     """
     stated = {"name": method} if isinstance(method, str) else dict(method or {})
-    name = stated.pop("name", default)
-    name = default if name == "auto" else name
-    of_kind = [known for known, row in METHODS.items() if row.kind == kind]
+    name = stated.pop("name", "auto")
+    name = DEFAULTS[kind] if name == "auto" else name
+    names = [known for known, row in METHODS.items() if row.kind == kind]
+    those = listing(names, len(names))
     if not isinstance(name, str) or name not in METHODS:
         shown = f"'{printable(name, 60)}'" if isinstance(name, str) else short(name)
-        raise InputError(f"there is no method {shown}{nearest(str(name), METHODS)}; there are {listing(of_kind)}")
+        raise InputError(f"there is no method {shown}{nearest(str(name), METHODS) or f'; there are {those}'}")
     row = METHODS[name]
     if row.kind != kind:
-        raise InputError(f"the method {name} is for {row.kind}; expected one for {kind}: {listing(of_kind)}")
+        raise InputError(f"the method {name} is for {row.kind}; expected one for {kind}: {those}")
     try:
         return name, row, row.options(**stated)
     except ValidationError as error:

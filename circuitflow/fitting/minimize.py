@@ -133,6 +133,9 @@ GLOBAL: Mapping[str, Traits] = {
 ACTIVE = 1e-6
 """An inequality is active within this distance from 0, and a gradient of this size relative to others counts as 0."""
 
+SQUARE = frozenset({"trust-exact", "SLSQP", "trust-constr"})
+"""Methods that keep a matrix of all elements by all."""
+
 DEFAULT = Traits(bounds=True, constraints=True)
 
 
@@ -155,6 +158,18 @@ def check_traits(name: str, parameters: Parameters, constraints: Constraints | N
         if not ends.all():
             raise InputError(f"the method {name} searches between bounds, and parameter "
                              f"'{parameters.names[int(np.argmin(ends))]}' is open; give it a lower and an upper bound")
+
+
+def working_memory(name: str, options: BaseModel, size: int) -> tuple[int, str]:
+    """How many numbers a method keeps for so many elements, and the words for what it keeps of them."""
+    if name in SQUARE:
+        return size**2, "the square"
+    if isinstance(options, LimitedMemoryOptions) and options.maxcor is not None:
+        return 2 * options.maxcor * (size + 2 * options.maxcor), f"maxcor = {options.maxcor} steps"
+    if isinstance(options, EvolutionOptions):
+        members = options.popsize or 15
+        return members * size**2, f"popsize = {members} members for each"
+    return size, "the vector"
 
 
 def local(name: str) -> Callable[..., Outcome]:
@@ -215,7 +230,7 @@ def _unconstrained(descent: Descent, start: Vector, settings: Settings, words: l
     x = start
     for _ in range(3):
         before = descent.evaluations
-        result = _run(descent, "L-BFGS-B", x, tolerance, {})
+        result = _run(descent, "L-BFGS-B", x, tolerance, {}, _unit(descent))
         words.append(f"L-BFGS-B: {descent.evaluations - before} evaluations")
         end = newton(descent, np.asarray(result.x, np.float64), tolerance)
         words += end.words
@@ -235,7 +250,8 @@ def _constrained(descent: Descent, settings: Settings, words: list[str]) -> Outc
     x, success, status = descent.best, False, ""
     for name in ("SLSQP", "trust-constr"):
         before = descent.evaluations
-        result = _run(descent, name, x, settings.tolerance or (1e-14 if name == "SLSQP" else 1e-10), {})
+        result = _run(descent, name, x, settings.tolerance or (1e-14 if name == "SLSQP" else 1e-10), {},
+                      _unit(descent))
         words.append(f"{name}: {descent.evaluations - before} evaluations")
         success, status, _ = _end(descent, name, result)
         end = np.asarray(result.x, np.float64)
@@ -271,28 +287,40 @@ def _is_stationary(descent: Descent, x: Vector) -> bool:
     return bool(np.linalg.norm(rest) <= ACTIVE * np.linalg.norm(slope))
 
 
+def _unit(descent: Descent) -> float:
+    """The power of 2 that brings the largest slope at the start to about 1: SciPy's tolerances know no units."""
+    slope = float(np.max(np.abs(descent.gradient(descent.problem.parameters.start)), initial=0.0))
+    return 2.0**-math.frexp(slope)[1] if 0 < slope < math.inf else 1.0
+
+
 def _run(descent: Descent, name: str, start: Vector, tolerance: float | None,
-         stated: Mapping[str, Any]) -> OptimizeResult:
-    """One run of a method of `scipy.optimize.minimize`."""
+         stated: Mapping[str, Any], unit: float = 1.0) -> OptimizeResult:
+    """One run of a method of `scipy.optimize.minimize`, on the loss times a unit."""
     traits, parameters, keys = LOCAL[name], descent.problem.parameters, dict[str, Any]()
     options: dict[str, Any] = dict(stated)
     if name == "L-BFGS-B":
         slope = float(np.max(np.abs(descent.gradient(start)), initial=0.0))
         options |= {"maxfun": 10**9, "maxiter": 10**9}
         if tolerance is not None:
-            options |= {"ftol": tolerance * min(abs(descent.value(start)), 1.0), "gtol": min(tolerance * slope, 1e-5)}
+            options |= {"ftol": tolerance * min(abs(descent.value(start)) * unit, 1.0),
+                        "gtol": min(tolerance * slope * unit, 1e-5)}
     else:
         options["maxiter"] = 10_000
     if traits.curvature:
-        keys[traits.curvature] = descent.hvp if traits.curvature == "hessp" else descent.hessian
+        bent: Callable[..., Any] = descent.hvp if traits.curvature == "hessp" else descent.hessian
+        keys[traits.curvature] = lambda *point: bent(*point) * unit
     if traits.bounds and parameters.bounded:
         keys["bounds"] = Bounds(parameters.lower, parameters.upper)
     if descent.constraints is not None:
         keys["constraints"] = (descent.constraints.for_slsqp() if name == "SLSQP" else
                                descent.constraints.for_trust_region())
-    with _quiet(name):
-        return minimize(descent.value, np.clip(start, parameters.lower, parameters.upper), method=name,
-                        jac=descent.gradient, tol=None if name == "L-BFGS-B" else tolerance, options=options, **keys)
+    with _quiet(descent, name):
+        result = minimize(lambda x: descent.value(x) * unit, np.clip(start, parameters.lower, parameters.upper),
+                          method=name, jac=lambda x: descent.gradient(x) * unit,
+                          tol=None if name == "L-BFGS-B" else tolerance, options=options, **keys)
+    if not (np.isfinite(result.x).all() and math.isfinite(descent.problem.objective(result.x))):
+        result.update(x=descent.best, success=False, message="a step led to where the loss is not finite")
+    return result
 
 
 def _search(descent: Descent, name: str, settings: Settings, stated: dict[str, Any]) -> OptimizeResult:
@@ -300,7 +328,7 @@ def _search(descent: Descent, name: str, settings: Settings, stated: dict[str, A
     ends = Bounds(parameters.lower, parameters.upper)
     random = np.random.default_rng(settings.seed)
     if name == "dual_annealing":
-        with _quiet(name):
+        with _quiet(descent, name):
             return dual_annealing(descent.value_alone, list(zip(parameters.lower, parameters.upper, strict=True)),
                                   seed=random, x0=parameters.start, maxfun=10**9, **stated)
     if isinstance(stated.get("mutation"), list):
@@ -309,21 +337,26 @@ def _search(descent: Descent, name: str, settings: Settings, stated: dict[str, A
         stated["constraints"] = descent.constraints.for_trust_region()
     if settings.tolerance is not None:
         stated["tol"] = settings.tolerance
-    with _quiet(name):
+    with _quiet(descent, name):
         return differential_evolution(descent.value_alone, ends, seed=random, x0=parameters.start, polish=False,
                                       **stated)
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Leaves out SciPy's warnings, and turns its refusal of an option into an error of ours."""
+def _quiet(descent: Descent, name: str) -> Iterator[None]:
+    """Leaves out SciPy's warnings, and turns its refusal of an option into an error of ours.
+
+    What was raised in an evaluation is raised as it was: SciPy makes another error of some.
+    """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             yield
-        except CircuitflowError:
-            raise
-        except ValueError as error:
+        except Exception as error:
+            if descent.raised is not None:
+                raise descent.raised from None
+            if isinstance(error, CircuitflowError) or not isinstance(error, ValueError):
+                raise
             raise InputError(f"method {name}: {printable(str(error))}") from error
 
 

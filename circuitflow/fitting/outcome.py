@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from circuitflow.fitting.parameters import Vector
 
@@ -17,7 +17,7 @@ class Step(NamedTuple):
         evaluations: passes over the data so far.
         objective: what is minimised, at the point.
         gradient_norm: the Euclidean norm of its gradient.
-        x: the parameters, as a vector.
+        x: the parameters, as a vector of its own.
     """
 
     number: int
@@ -27,7 +27,8 @@ class Step(NamedTuple):
     x: Vector
 
 
-Callback = Callable[[Step], object]
+Callback = Callable[[Any], object]
+"""Told of every `Step`, or in training of every `Progress`."""
 
 
 @dataclass(frozen=True)

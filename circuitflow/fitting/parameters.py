@@ -22,7 +22,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 """Marks elements of a vector."""
 
 Bounds = Mapping[str, Sequence[Any]]
-"""Parameter → (lower, upper): each a number, None for no bound, or nested lists of the parameter's shape."""
+"""Parameter → (lower, upper): each a number, None for no bound, or nested lists of these in the parameter's shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,7 @@ class Parameters:
         names: the name of every element, such as "a" or "w[0, 1]".
         start: where a fit starts: the document's values, unless others are given.
         lower, upper: the bounds of every element; −∞ and ∞ where there is none.
+        inside: those that are not free because they lie inside calls, and that the document does not freeze.
     """
 
     types: Mapping[str, ArrayType]
@@ -41,6 +42,7 @@ class Parameters:
     start: Vector
     lower: Vector
     upper: Vector
+    inside: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, circuit: Circuit, references: Collection[str], *, bounds: Bounds | None = None,
@@ -65,6 +67,9 @@ class Parameters:
                     if node.kind == "parameter" and name in circuit.definition.sites]
         for what, ids in (("bounds", bounds), ("frozen", frozen or ()), ("start", start)):
             for name in ids:
+                if name not in everyone and name in circuit.nodes and circuit.nodes[name].kind == "parameter":
+                    raise InputError(f"{what}: parameter '{printable(name, 60)}' lies inside a call, where it keeps "
+                                     "its value; make it an input of the subcircuit")
                 if name not in everyone:
                     raise InputError(f"{what}: there is no parameter '{printable(name, 60)}'"
                                      f"{nearest(name, everyone) or f'; there are {listing(everyone) or None}'}")
@@ -81,7 +86,9 @@ class Parameters:
         names = tuple(element for name, type_ in types.items() for element in _elements(name, type_))
         begin, lower, upper = (np.concatenate(parts) for parts in zip(*vectors, strict=True))
         _check(names, begin, lower, upper)
-        return cls(types, names, begin, lower, upper)
+        inside = tuple(name for name, node in circuit.nodes.items() if node.kind == "parameter" and name in needed
+                       and name not in circuit.definition.sites and name not in circuit.frozen)
+        return cls(types, names, begin, lower, upper, inside)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -146,7 +153,7 @@ def _vectors(circuit: Circuit, name: str, type_: ArrayType, bounds: Sequence[Any
     if isinstance(bounds, str) or not isinstance(bounds, Sequence) or len(bounds) != 2:
         raise InputError(f"bounds of '{name}' are {short(bounds)}; expected a pair, (lower, upper), with None for none")
     value = circuit.values[name] if start is None else start
-    ends = [np.full(shape, open_) if bound is None else as_numpy(bound, "float64", f"{side} bound of '{name}'")
+    ends = [as_numpy(_opened(bound, open_), "float64", f"{side} bound of '{name}'")
             for bound, open_, side in zip(bounds, (-np.inf, np.inf), ("lower", "upper"), strict=True)]
     arrays = [as_numpy(value, "float64", f"the start of '{name}'"), *ends]
     for array, what in zip(arrays, ("the start", "the lower bound", "the upper bound"), strict=True):
@@ -154,6 +161,13 @@ def _vectors(circuit: Circuit, name: str, type_: ArrayType, bounds: Sequence[Any
             raise InputError(f"{what} of '{name}' has shape {array.shape}; expected {shape}, the parameter's")
     begin, lower, upper = (np.ravel(np.broadcast_to(array, shape)).astype(np.float64) for array in arrays)
     return begin, lower, upper
+
+
+def _opened(bound: Any, open_: float) -> Any:
+    """A bound, or nested lists of them, with infinity in place of None."""
+    if isinstance(bound, list | tuple):
+        return [_opened(part, open_) for part in bound]
+    return open_ if bound is None else bound
 
 
 def _check(names: Sequence[str], start: Vector, lower: Vector, upper: Vector) -> None:

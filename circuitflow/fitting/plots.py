@@ -1,4 +1,4 @@
-"""Pictures of a fit, by matplotlib: the curve with its band, predictions beside observations, residuals, steps."""
+"""Pictures of a fit, by matplotlib: the curve with its band, predictions beside observations, residuals, losses."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from scipy.stats import t as student
 
 from circuitflow.errors import MissingExtraError
 from circuitflow.fitting.outcome import Step
+from circuitflow.fitting.plots_of_training import draw_training, set_log
 from circuitflow.fitting.result import FitResult
 from circuitflow.text import printable
 
@@ -35,9 +36,9 @@ def plot(result: FitResult, steps: Sequence[Step], form: str) -> bytes:
     """A picture of a fit.
 
     Residuals that compare a prediction of one scalar column with what was observed have the curve with its 95 %
-    confidence band, and the residuals below. Predictions of several columns are drawn beside what was observed. Without
-    such a comparison, the objective is drawn by step. Text of the document and the data is drawn as it is, without
-    markup.
+    confidence band, and the residuals below. Predictions of several columns are drawn beside what was observed. A
+    training run has its losses and metrics by epoch and, for classes, the confusion matrix. Without any of these, the
+    objective is drawn by step. Text of the document and the data is drawn as it is, without markup.
 
     Args:
         result: the fit.
@@ -55,7 +56,9 @@ def plot(result: FitResult, steps: Sequence[Step], form: str) -> bytes:
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # letters that the font lacks are drawn as boxes
         figure = Figure(figsize=(7.0, 5.5), layout="constrained")
-        if result.compares is None:
+        if result.history:
+            draw_training(result, figure)
+        elif result.compares is None:
             _draw_steps(figure.subplots(), steps)
         elif (name := _only_column(result)) is not None:
             _draw_curve(result, name, *_two(figure))
@@ -157,7 +160,7 @@ def _draw_steps(axes: Any, steps: Sequence[Step]) -> None:
     objective = [step.objective for step in steps]
     axes.plot([step.evaluations for step in steps], objective, "o-", color=_CURVE, markersize=3)
     if objective and min(objective) > 0:
-        axes.set_yscale("log")
+        set_log(axes)
     axes.set_xlabel("passes over the data")
     axes.set_ylabel("objective")
 

@@ -111,12 +111,19 @@ def linear_model(reduced: Reduced, free: Mask) -> LinearModel:
     columns = reduced.triangle[:, free]
     if not (np.isfinite(columns).all() and np.isfinite(reduced.right).all()):
         return LinearModel(np.zeros((columns.shape[1], 1)), np.full(1, np.inf), False)
-    lengths = np.linalg.norm(columns, axis=0)
-    unit = np.where(lengths > 0, lengths, 1)
+    size = lengths(columns)
+    unit = np.where(size > 0, size, 1)
     left, values, right = np.linalg.svd(columns / unit, full_matrices=False)
     rank = int(np.sum(values > SINGULAR * values[:1]))
     inverse = right[:rank].T / values[:rank] / unit[:, None]
     return LinearModel(inverse, left[:, :rank].T @ reduced.right, rank == values.size)
+
+
+def lengths(columns: Matrix) -> Vector:
+    """The lengths of columns; their squares may lie beyond float64."""
+    largest = np.max(np.abs(columns), axis=0, initial=0.0)
+    unit = np.where(largest > 0, largest, 1)
+    return np.asarray(np.linalg.norm(columns / unit, axis=0) * unit)
 
 
 def _is_end(reduced: Reduced, free: Mask, x: Vector) -> bool:

@@ -6,8 +6,9 @@ import html
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,13 @@ from circuitflow.fitting.evaluation import Evaluation
 from circuitflow.fitting.parameters import Mask, Parameters, Vector
 from circuitflow.fitting.problem import Matrix, find_type
 from circuitflow.fitting.squares import SumOfSquares
-from circuitflow.fitting.statistics import Goodness, correlation, intervals
+from circuitflow.fitting.statistics import Criteria, Goodness, correlation, intervals
 from circuitflow.fitting.weights import Comparison
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import number, printable
+
+ELEMENTS = 50
+"""The most elements, without standard errors, that a table shows one by one; of more it shows parameters."""
 
 MOST_CORRELATED = 100
 """The most elements for which correlations are written into a document."""
@@ -41,7 +45,7 @@ class FitResult:
         held: marks the elements that ended at a bound.
         method: the name of the method.
         status: how it ended, in words.
-        converged: whether it ended at a minimum.
+        converged: whether it ended at a minimum; of training, whether it came to its end.
         steps: what was done, in words, in order.
         objective: what was minimised, at the end; for residuals half their sum of squares, or of a robust loss.
         evaluations: passes over the data.
@@ -54,6 +58,16 @@ class FitResult:
         goodness: how well the fit describes the data; None for a loss.
         compares: what residuals compare; None where that is not known.
         engine: the name of the engine.
+        criteria: for comparing models, of a likelihood.
+        running: of training: running statistics that are no free parameters, by id.
+        metrics: of training: the loss and the other outputs, averaged over the rows, with the values found; over rows
+            of the validation as `validation_…`.
+        history: of training: a record for each epoch, with the same names; losses and metrics of the rows for training
+            are averages over its steps, each with the values before it.
+        predictor: the circuit that predicts, if it is not the model: after training it has the running statistics, and
+            gates use them and drop nothing.
+        absolute: whether standard deviations of the residuals counted as they are, not only their ratios. With a robust
+            loss the covariance then is that of a negative log-likelihood, else Huber's.
     """
 
     model: Circuit
@@ -74,6 +88,12 @@ class FitResult:
     goodness: Goodness | None = None
     compares: Comparison | None = None
     engine: str = "auto"
+    criteria: Criteria | None = None
+    running: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[Mapping[str, float], ...] = ()
+    predictor: Circuit | None = None
+    absolute: bool = False
 
     @cached_property
     def circuit(self) -> Circuit:
@@ -82,8 +102,8 @@ class FitResult:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The parameters found, by id, in their shapes."""
-        return self.parameters.values(self.x)
+        """The parameters found, and running statistics, by id, in their shapes."""
+        return {**self.parameters.values(self.x), **self.running}
 
     @property
     def errors(self) -> dict[str, Any]:
@@ -106,7 +126,9 @@ class FitResult:
 
     @checked
     def intervals(self, level: float = 0.95) -> Any:
-        """Confidence intervals of the elements by Student's t, of a likelihood by the normal distribution: (size, 2).
+        """Confidence intervals of the elements by Student's t, of shape (size, 2).
+
+        They are by the normal distribution for a likelihood, and where standard deviations of residuals are absolute.
 
         Raises:
             InputError: the fit has none, or the level is not between 0 and 1.
@@ -114,7 +136,8 @@ class FitResult:
         if not 0 < level < 1:
             raise InputError(f"level is {level}; expected a number between 0 and 1, such as 0.95")
         errors = self._errors()
-        return intervals(self.x, errors, math.inf if self.goodness is None else self.goodness.degrees_of_freedom, level)
+        freedom = math.inf if self.goodness is None or self.absolute else self.goodness.degrees_of_freedom
+        return intervals(self.x, errors, freedom, level)
 
     def predict(self, data: Any = None, *, of: str | None = None, columns: Mapping[str, str] | None = None) -> Any:
         """What the fitted circuit computes for rows.
@@ -133,8 +156,9 @@ class FitResult:
         node = self._node(of)
         find_type(self.model, node, "of")
         rows = self._rows(node, data, columns)
-        look = Evaluation(self.model, [node], [], rows, self.engine)
-        found = [look(block, self.values)[0][0] for block in rows.blocks()]
+        look = Evaluation(self.predictor or self.model, [node], [], rows, self.engine)
+        values = self.parameters.values(self.x)
+        found = [look(block, values)[0][0] for block in rows.blocks()]
         return np.concatenate(found) if rows.columns else found[0]
 
     def error_of(self, of: str | None = None, data: Any = None, *, columns: Mapping[str, str] | None = None) -> Any:
@@ -194,10 +218,14 @@ class FitResult:
             if self.goodness.r_squared is not None:
                 result["r_squared"] = self.goodness.r_squared
             result |= {"aic": self.goodness.aic, "bic": self.goodness.bic}
-        version = __import__("circuitflow").__version__
-        return result | {"warnings": list(self.warnings), "digests": {"data": self.data.digest},
-                         "versions": {"circuitflow": version, "python": platform.python_version(),
-                                      "numpy": np.__version__, "scipy": scipy.__version__}}
+        if self.criteria is not None:
+            result |= self.criteria._asdict()
+        versions = {"circuitflow": __import__("circuitflow").__version__, "python": platform.python_version(),
+                    "numpy": np.__version__, "scipy": scipy.__version__}
+        if self.metrics:
+            result["metrics"] = dict(self.metrics)
+            versions |= {name: version(name) for name in ("jax", "optax")}
+        return result | {"warnings": list(self.warnings), "digests": {"data": self.data.digest}, "versions": versions}
 
     def __repr__(self) -> str:
         found = ", ".join(f"{printable(name, 40)} = {number(x)}" for name, x in
@@ -215,25 +243,41 @@ class FitResult:
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         parameters = self.parameters
-        header = ["parameter", "value", "standard error", "95 % interval", "start", "bound"]
         errors = self.standard_errors
+        if errors is None and parameters.size > ELEMENTS:
+            return self._table_of_parameters()
+        header = ["parameter", "value", *(("standard error", "95 % interval") if errors is not None else ()), "start",
+                  "bound"]
         ends = self.intervals() if errors is not None else None
         body = []
         for i, name in enumerate(parameters.names):
             bound = "" if not self.held[i] else "lower" if self.x[i] <= parameters.lower[i] else "upper"
-            body.append([printable(name, 60), f"{self.x[i]:.8g}", "" if errors is None else f"{errors[i]:.4g}",
-                         "" if ends is None else f"{ends[i, 0]:.6g} to {ends[i, 1]:.6g}", f"{parameters.start[i]:.6g}",
-                         bound])
+            sure = [] if errors is None or ends is None else [
+                f"{errors[i]:.4g}", f"{ends[i, 0]:.6g} to {ends[i, 1]:.6g}"]
+            body.append([printable(name, 60), f"{self.x[i]:.8g}", *sure, f"{parameters.start[i]:.6g}", bound])
+        return header, body
+
+    def _table_of_parameters(self) -> tuple[list[str], list[list[str]]]:
+        """One row for each parameter, with the root mean square of its elements."""
+        header = ["parameter", "elements", "root mean square", "start", "at a bound"]
+        body = []
+        for name, part in zip(self.parameters.ids, self.parameters.slices(), strict=True):
+            here, start, held = self.x[part], self.parameters.start[part], int(self.held[part].sum())
+            sizes = [f"{math.sqrt(np.mean(np.square(x))):.6g}" if x.size else "" for x in (here, start)]
+            body.append([printable(name, 60), str(here.size), *sizes, str(held) if held else ""])
         return header, body
 
     def _measures(self) -> Sequence[tuple[str, str]]:
         found = [("objective", f"{self.objective:.8g}")]
+        found += [(printable(name, 60).replace("_", " ", name.startswith("validation_")), f"{value:.6g}")
+                  for name, value in self.metrics.items() if name != "loss"]
         if (good := self.goodness) is not None:
             found += [("residual standard deviation", f"{good.residual_standard_deviation:.6g}"),
                       ("degrees of freedom", str(good.degrees_of_freedom))]
             if good.r_squared is not None:
                 found.append(("R²", f"{good.r_squared:.6g}"))
-            found += [("AIC", f"{good.aic:.6g}"), ("BIC", f"{good.bic:.6g}")]
+        if (compared := self.criteria or good) is not None:
+            found += [("AIC", f"{compared.aic:.6g}"), ("BIC", f"{compared.bic:.6g}")]
         return found
 
     def _errors(self) -> Vector:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.data import Block, Data
 from circuitflow.fitting.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
 from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.journal import Journal, Shape
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.problem import Matrix, Problem, find_type
 from circuitflow.fitting.robust import ROBUST, Robust
@@ -50,6 +51,12 @@ class Reduced(NamedTuple):
         """The gradient of the objective, Jᵀ r."""
         return np.asarray(self.triangle.T @ self.right)
 
+    @property
+    def squares(self) -> float:
+        """Σ r², of residuals that a robust loss has scaled; infinite where it overflows."""
+        with np.errstate(over="ignore"):
+            return float(self.right @ self.right + np.square(self.rest))
+
 
 class SumOfSquares(Problem):
     """Half the sum of the squares of residuals over all rows, or of a robust loss of them.
@@ -61,13 +68,14 @@ class SumOfSquares(Problem):
     """
 
     def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, residuals: str, *,
-                 robust: str = "linear", scale: float = 1.0, engine: str = "auto") -> None:
+                 robust: str = "linear", scale: float = 1.0, engine: str = "auto",
+                 journal: Journal | None = None) -> None:
         """Set up.
 
         Raises:
             InputError: an unknown reference, loss or engine, or a scale that is not positive.
         """
-        super().__init__(circuit, parameters, data, engine)
+        super().__init__(circuit, parameters, data, engine, journal)
         self.shape = find_type(circuit, residuals, "residuals").shape
         if robust not in ROBUST:
             raise InputError(f"loss: there is no robust loss '{printable(robust, 60)}'{nearest(robust, ROBUST)}; there "
@@ -98,7 +106,8 @@ class SumOfSquares(Problem):
         """Refuse a start from which no method can go on.
 
         Raises:
-            InputError: a residual or its derivative is not finite, or there are fewer residuals than free elements.
+            InputError: a residual, its derivative or the sum of squares is not finite, or there are fewer residuals
+                than free elements.
         """
         start = self.parameters.start
         reduced = self.reduce(start)
@@ -112,25 +121,53 @@ class SumOfSquares(Problem):
                     for name, slope in zip(self.parameters.names, np.concatenate(slopes), strict=True):
                         if not np.isfinite(slope).all():
                             raise self._not_finite(block, slope, residuals.size, f"the derivative by '{name}' of ")
+        if not np.isfinite([reduced.objective, reduced.squares]).all():
+            raise InputError(f"residuals: the squares of '{printable(self.residuals_of, 60)}' overflow at the start, "
+                             f"{self._start_in_words()}; measure the data in other units, or give other values to "
+                             "start from")
         if reduced.total < self.parameters.size:
-            raise InputError(f"data: there are {reduced.total} residuals for {self.parameters.size} free parameters "
+            count = "is 1 residual" if reduced.total == 1 else f"are {reduced.total} residuals"
+            raise InputError(f"data: there {count} for {self.parameters.size} free parameters "
                              f"({listing(self.parameters.names)}); expected as many or more; give more rows, or freeze "
                              "parameters")
 
     def _not_finite(self, block: Block, values: Vector, count: int, what: str) -> InputError:
         place = int(np.argmax(~np.isfinite(values)))
         row = block.first + place * block.rows // count + 1
-        start = ", ".join(f"{name} = {x:g}" for name, x in
-                          zip(self.parameters.names[:6], self.parameters.start, strict=False))
         return InputError(f"residuals: {what}'{printable(self.residuals_of, 60)}' is {values[place]} in row {row} at "
-                          f"the start, {start}; give other values to start from, or take the row out")
+                          f"the start, {self._start_in_words()}; give other values to start from, or take the row out")
+
+    def _start_in_words(self) -> str:
+        return ", ".join(f"{name} = {x:g}" for name, x in
+                         zip(self.parameters.names[:6], self.parameters.start, strict=False))
+
+    @cached_property
+    def plain(self) -> SumOfSquares:
+        """The sum of the squares of the same residuals, without a robust loss."""
+        return self if self.robust == "linear" else SumOfSquares(
+            self.circuit, self.parameters, self.data, self.residuals_of, engine=self.engine, journal=self.journal)
+
+    def influence(self, x: Vector) -> tuple[float, float, float]:
+        """Of the robust loss at all residuals: Σψ², Σψ′ and Σψ′², for ψ the slope of the loss of a residual."""
+        def compute() -> list[Vector]:
+            values, sums = self.parameters.values(x), np.zeros(3)
+            for block in self.passes():
+                residuals = np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False)
+                z = (residuals / self.scale) ** 2
+                _, first, second = ROBUST[self.robust](z)
+                slope, bent = residuals * first, first + 2 * second * z
+                sums += slope @ slope, bent.sum(), bent @ bent
+            return [sums]
+        return tuple(self._recall("influence", [x], [(3,)], compute)[0].tolist())
 
     def objective(self, x: Vector) -> float:
         """½ Σ r², or the sum of the robust loss; from a forward pass alone."""
-        values = self.parameters.values(x)
-        with np.errstate(all="ignore"):
-            return sum(self._cost(np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False))
-                       for block in self.passes())
+        def compute() -> list[float]:
+            values = self.parameters.values(x)
+            with np.errstate(all="ignore"):
+                return [sum(self._cost(np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False))
+                            for block in self.passes())]
+        return float(self._recall("objective", [x], [()], compute)[0])
 
     def gradient(self, x: Vector) -> Vector:
         """Its gradient Jᵀ r, with the weights of a robust loss."""
@@ -157,9 +194,17 @@ class SumOfSquares(Problem):
 
         That is Σ r ∇²r; with a robust loss also what the reduction cannot have of residuals that count less and less.
         """
+        shape = (len(directions), self.parameters.size)
+        curvature: Matrix = self._recall("curvature", [x, *directions], [shape],
+                                         lambda: [self._bend(x, directions)])[0]
+        return curvature
+
+    def _bend(self, x: Vector, directions: list[Vector]) -> Matrix:
         values = self.parameters.values(x)
         rho = ROBUST[self.robust]
         total = np.zeros((len(directions), self.parameters.size))
+        if self._curvature.is_zero and self.robust == "linear":
+            return total
         for block in self.passes():
             weights = self._value(block, values)[0][0]
             if self.robust != "linear":
@@ -183,6 +228,18 @@ class SumOfSquares(Problem):
             if np.array_equal(point, x):
                 return reduced
         size = self.parameters.size
+        objective, triangle, right, rest, total = self._recall(
+            "reduction", [x], [(), (size, size), (size,), (), ()], lambda: self._reduce(x))
+        reduced = Reduced(float(objective), triangle, right, float(rest), int(total))
+        self._reduced = [(x.copy(), reduced), *self._reduced[:1]]
+        return reduced
+
+    def _recall(self, question: str, points: list[Vector], shapes: list[Shape],
+                compute: Callable[[], Sequence[Any]]) -> list[Any]:
+        return self.recall(f"{question} {self.residuals_of} {self.robust} {self.scale}", points, shapes, compute)
+
+    def _reduce(self, x: Vector) -> Reduced:
+        size = self.parameters.size
         values = self.parameters.values(x)
         triangle, objective, total = np.zeros((0, size + 1)), 0.0, 0
         blocks: Iterator[list[Block]] = iter([list(self.passes())]) if self.data.in_memory else (
@@ -196,9 +253,7 @@ class SumOfSquares(Problem):
             triangle = _triangle(np.concatenate([triangle, *(part[0] for part in parts)]).T.copy())
             objective += math.fsum(part[1] for part in parts)
             total += sum(part[2] for part in parts)
-        reduced = Reduced(objective, triangle[:size, :size], triangle[:size, size], float(triangle[size, size]), total)
-        self._reduced = [(x.copy(), reduced), *self._reduced[:1]]
-        return reduced
+        return Reduced(objective, triangle[:size, :size], triangle[:size, size], float(triangle[size, size]), total)
 
     def _part(self, block: Block, values: dict[str, Any]) -> tuple[Matrix, float, int]:
         """The triangle of a block, its part of the objective, and the number of its residuals."""

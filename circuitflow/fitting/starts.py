@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.problem import Problem
 
 
-def draw_starts(parameters: Parameters, count: int, seed: int) -> list[Vector]:
+def draw_starts(parameters: Parameters, count: int, seed: int) -> Iterator[Vector]:
     """The start of the parameters, and others drawn by a seed.
 
     An element with bounds on both sides is drawn uniformly between them. Any other is drawn from a normal distribution
@@ -27,11 +27,10 @@ def draw_starts(parameters: Parameters, count: int, seed: int) -> list[Vector]:
         spread[part] = np.sqrt(np.mean(start[part]**2)) or 1.0
     closed = np.isfinite(parameters.lower) & np.isfinite(parameters.upper)
     low, high = np.where(closed, parameters.lower, 0.0), np.where(closed, parameters.upper, 1.0)
-    starts = [start]
+    yield start
     for _ in range(count - 1):
         inside, about = random.uniform(low, high), random.normal(start, spread)
-        starts.append(np.asarray(np.clip(np.where(closed, inside, about), parameters.lower, parameters.upper)))
-    return starts
+        yield np.asarray(np.clip(np.where(closed, inside, about), parameters.lower, parameters.upper))
 
 
 def best_of_starts(problem: Problem, minimise: Callable[[Settings], Outcome], settings: Settings, count: int,

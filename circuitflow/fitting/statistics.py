@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
 
 from circuitflow.fitting.evaluation import Evaluation
 from circuitflow.fitting.parameters import Mask, Vector
-from circuitflow.fitting.polish import SINGULAR
+from circuitflow.fitting.polish import SINGULAR, lengths
 from circuitflow.fitting.problem import Matrix
 from circuitflow.fitting.squares import Reduced, SumOfSquares
 
@@ -21,8 +21,8 @@ class Uncertainty:
     """The covariance of the parameters, from the linear model at the minimum.
 
     Attributes:
-        covariance: s² (JᵀJ)⁻¹, of shape (size, size); s² is 1 where standard deviations are absolute. Rows of elements
-            held at a bound, or that the data do not determine, are NaN.
+        covariance: s² (JᵀJ)⁻¹, of shape (size, size). Rows of elements held at a bound, or that the data do not
+            determine, are NaN.
         standard_errors: square roots of its diagonal; infinite where the data do not determine an element.
         undetermined: directions, of length 1 in elements scaled by their columns, that leave the residuals as they are.
     """
@@ -42,7 +42,7 @@ def uncertainty(reduced: Reduced, free: Mask, variance: float) -> Uncertainty:
     """
     size = free.size
     covariance, errors = np.full((size, size), np.nan), np.full(size, np.nan)
-    scale = np.linalg.norm(reduced.triangle[:, free], axis=0)
+    scale = lengths(reduced.triangle[:, free])
     unit = np.where(scale > 0, scale, 1)
     _, values, directions = np.linalg.svd(reduced.triangle[:, free] / unit)
     null = values <= SINGULAR * max(values[0], 1e-300) if values.size else np.zeros(0, bool)
@@ -58,6 +58,32 @@ def uncertainty(reduced: Reduced, free: Mask, variance: float) -> Uncertainty:
         way[free] = direction / unit
         ways.append(way)
     return Uncertainty(covariance, errors, tuple(ways))
+
+
+def variance(problem: SumOfSquares, x: Vector, squares: float, count: int, free: int) -> float:
+    """s², by which (JᵀJ)⁻¹ becomes the covariance; NaN without degrees of freedom.
+
+    For squares it is Σr² / (n − p). For a robust loss with the slope ψ it is k² [Σψ² / (n − p)] / (mean ψ′)², where
+    k = 1 + (p/n) var ψ′ / (mean ψ′)² (Huber 1981, "Robust Statistics", section 7.6, equation 6.5); NaN where the mean
+    of ψ′ is not positive.
+
+    Args:
+        problem: the problem.
+        x: the minimum.
+        squares: Σr².
+        count: n, the number of residuals.
+        free: p, the number of elements that are not held at a bound.
+    """
+    if count <= free:
+        return math.nan
+    if problem.robust == "linear":
+        return squares / (count - free)
+    slopes, bent, bent_squares = problem.influence(x)
+    mean = bent / count
+    if not mean > 0:
+        return math.nan
+    k = 1 + free / count * (bent_squares / count - mean**2) / mean**2
+    return k**2 * slopes / (count - free) / mean**2
 
 
 @dataclass(frozen=True)
@@ -84,22 +110,23 @@ def moments(problem: SumOfSquares, observed: str, sigma: str | None) -> Moments:
     """
     look = Evaluation(problem.circuit, [observed, *([sigma] if sigma else [])], [], problem.data, problem.engine)
     values = problem.parameters.values(problem.parameters.start)
-    count, weight, mean, about, low, high = 0, 0.0, 0.0, 0.0, math.inf, -math.inf
+    count, low, high = 0, math.inf, -math.inf
+    weight = mean = about = np.float64(0)  # overflow gives ∞, where that of a float is an error
     for block in problem.passes():
         outputs, _ = look(block, values)
         y = np.asarray(outputs[0], np.float64)
         if sigma is None:
-            total, here = float(y.size), float(y.mean())
+            total, here = np.float64(y.size), y.mean()
             around = float(np.sum((y - here)**2))
         else:
             w = np.broadcast_to(1 / np.asarray(outputs[1], np.float64)**2, y.shape)
-            total = float(w.sum())
-            here = float((w * y).sum()) / total
+            total = w.sum()
+            here = (w * y).sum() / total
             around = float((w * (y - here)**2).sum())
         about += around + (here - mean)**2 * weight * total / (weight + total)
         mean += (here - mean) * total / (weight + total)
         weight, count, low, high = weight + total, count + y.size, min(low, y.min()), max(high, y.max())
-    return Moments(count, mean, about, bool(low == high))
+    return Moments(count, float(mean), float(about), bool(low == high))
 
 
 def durbin_watson(problem: SumOfSquares, x: Vector) -> float | None:
@@ -125,7 +152,8 @@ class Goodness:
     """How well a fit describes the data.
 
     Attributes:
-        residual_standard_deviation: √(Σr² / degrees of freedom); NaN without any.
+        residual_standard_deviation: √(Σr² / degrees of freedom), also where a robust loss was minimised; NaN without
+            any.
         degrees_of_freedom: residuals less free elements that are not held at a bound.
         r_squared: 1 − Σr² / Σ(y − ȳ)², weighted; None where it is not known what was observed.
         aic, bic: n ln(Σr²/n) + 2k, and with k ln n: Akaike 1974 and Schwarz 1978 for normal residuals, without terms
@@ -137,6 +165,22 @@ class Goodness:
     r_squared: float | None
     aic: float
     bic: float
+
+
+class Criteria(NamedTuple):
+    """For comparing models of the same data by their likelihoods: the smaller, the better.
+
+    Attributes:
+        aic, bic: 2k − 2 ln L, and with k ln n: Akaike 1974 and Schwarz 1978; k counts the free elements, n the rows.
+    """
+
+    aic: float
+    bic: float
+
+
+def of_likelihood(negative_logarithm: float, rows: int, free: int) -> Criteria:
+    """The criteria from −ln L of all rows."""
+    return Criteria(2 * free + 2 * negative_logarithm, math.log(rows) * free + 2 * negative_logarithm)
 
 
 def goodness(squares: float, count: int, free: int, observed: Moments | None) -> Goodness:

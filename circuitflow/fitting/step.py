@@ -41,6 +41,7 @@ class Report(NamedTuple):
         applied: whether the update was made.
         failed: whether this step or one before was refused.
         metrics: the other outputs, averaged over the rows of the batch.
+        norms: the norms of the gradients on the parameters one by one.
     """
 
     loss: float
@@ -48,6 +49,11 @@ class Report(NamedTuple):
     applied: bool
     failed: bool
     metrics: tuple[float, ...]
+    norms: tuple[float, ...]
+
+
+_OWN = ("epoch", "step", "rows", "loss", "gradient_norm")
+"""Names of numbers that training writes of itself."""
 
 
 class Objective:
@@ -94,6 +100,11 @@ class Objective:
                       if name not in varying}
 
     @property
+    def names(self) -> list[str]:
+        """The names of the metrics: the outputs' own, unless training writes another number under that name."""
+        return [f"output {text}" if text in _OWN or text.startswith("validation_") else text for text in self.metrics]
+
+    @property
     def outputs(self) -> list[str]:
         """The references that a step computes."""
         return [self.loss, *self.metrics, *self.statistics.values()]
@@ -107,7 +118,7 @@ class Objective:
         """The parameters and running statistics that training starts from, as arrays of NumPy."""
         values = self.parameters.values(self.parameters.start)
         return {"parameters": {name: values[name] for name in self.wrt},
-                "running": {name: np.array(self.circuit.values[name]) for name in self.statistics}}
+                "running": {name: np.array(values.get(name, self.circuit.values[name])) for name in self.statistics}}
 
     def slopes(self, parameters: Any, running: Any, held: Any, columns: Any, step: Any) -> Any:
         """The loss, metrics, moved statistics, gradients and whether a gate refused a value; traced by JAX."""
@@ -207,8 +218,8 @@ def make_step(objective: Objective, optimiser: Optimiser, *, skips: bool) -> Cal
         parameters = state["parameters"]
         loss, metrics, running, gradients, refused = objective.slopes(parameters, state["running"], held, columns,
                                                                       state["step"])
-        squares = [jnp.sum(jnp.square(g.astype(jnp.float64))) for g in gradients.values()]
-        norm = jnp.sqrt(sum(squares, jnp.zeros((), jnp.float64)))
+        squares = jnp.array([jnp.sum(jnp.square(g.astype(jnp.float64))) for g in gradients.values()], jnp.float64)
+        norm = jnp.sqrt(jnp.sum(squares))
         updates, inner = optimiser.transformation.update(
             gradients, state["optimiser"], parameters, value=loss, grad=gradients,
             value_fn=_value_of(objective, state["running"], held, columns, state["step"]))
@@ -223,16 +234,17 @@ def make_step(objective: Objective, optimiser: Optimiser, *, skips: bool) -> Cal
         after = {"parameters": moved, "running": running, "optimiser": inner, "average": average}
         kept = jax.tree.map(lambda new, old: _chosen(applied, new, old), after, before)
         failed = state["failed"] if skips else jnp.where(sound | (state["failed"] >= 0), state["failed"], state["step"])
-        report = jnp.stack([x.astype(jnp.float64) for x in (loss, norm, applied, failed >= 0, *metrics)])
+        numbers = jnp.stack([x.astype(jnp.float64) for x in (loss, norm, applied, failed >= 0, *metrics)])
+        report = jnp.concatenate([numbers, jnp.sqrt(squares)])
         return {**kept, "step": state["step"] + 1, "failed": failed}, report
 
     return step
 
 
-def report_of(numbers: Any) -> Report:
-    """The report of a step from its numbers."""
-    loss, norm, applied, failed, *metrics = np.asarray(numbers).tolist()
-    return Report(loss, norm, bool(applied), bool(failed), tuple(metrics))
+def report_of(numbers: Any, metrics: int) -> Report:
+    """The report of a step from its numbers, with so many metrics."""
+    loss, norm, applied, failed, *others = np.asarray(numbers).tolist()
+    return Report(loss, norm, bool(applied), bool(failed), tuple(others[:metrics]), tuple(others[metrics:]))
 
 
 def _chosen(applied: Any, new: Any, old: Any) -> Any:

@@ -6,9 +6,11 @@ of a step a few steps later, so that it prepares batches while the device comput
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from circuitflow.errors import GateError, InputError
 from circuitflow.fitting.batches import Batch, Batches
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.memory import check_memory
 from circuitflow.fitting.optimisers import Optimiser, load_optax, make_optimiser
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.replay import words_of_failure
@@ -26,6 +29,9 @@ from circuitflow.text import listing, nearest, short
 
 LAG = 8
 """How many steps the device may be ahead of the host."""
+
+INTERVAL = 2.0
+"""Seconds between two states that are kept."""
 
 ON_NAN = ("stop", "skip", "raise")
 """What is done when a loss or a gradient is not finite, or a gate refuses a value."""
@@ -43,6 +49,7 @@ class Progress:
         rows: how many rows the last batch has.
         loss, gradient_norm: of the last batch.
         metrics: the other outputs of the last batch, averaged over its rows.
+        epochs: how many epochs the run has at most.
         record: the record of the epoch that has just ended, as in `TrainingState.history`; None after a step.
         state: gives the whole state of the run.
     """
@@ -55,12 +62,16 @@ class Progress:
     loss: float
     gradient_norm: float
     metrics: Mapping[str, float]
+    epochs: int
     record: Mapping[str, float] | None
     state: Callable[[], TrainingState]
 
 
 Callback = Callable[[Progress], object]
 """Told of every step; the run ends after the step when it returns True."""
+
+Keeper = Callable[[TrainingState], None]
+"""Keeps a state from which the run may go on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,21 +80,27 @@ class Trained:
 
     Attributes:
         status: how it ended, in words.
+        is_complete: whether all epochs are done, or patience ended the run.
         values: parameters and running statistics by id: of the best epoch by validation, or the last without it.
         state: the whole state, to go on from.
         metrics: the names of the metrics.
+        measure: gives the loss and the metrics with the values, over the rows that were trained on, and over those of
+            the validation as `validation_…`.
     """
 
     status: str
+    is_complete: bool
     values: Mapping[str, Any]
     state: TrainingState
     metrics: tuple[str, ...]
+    measure: Callable[[], Mapping[str, float]]
 
 
 def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, reduction: str = "mean",
           method: str = "adam", options: Mapping[str, Any] | None = None, schedule: Mapping[str, Any] | None = None,
           batch_size: int = 32, epochs: int = 10, seed: int = 0, validation: float | Data | None = None,
-          on_nan: str = "stop", callback: Callback | None = None, state: TrainingState | None = None) -> Trained:
+          on_nan: str = "stop", callback: Callback | None = None, state: TrainingState | None = None,
+          keeper: Keeper | None = None) -> Trained:
     """Minimise a loss over minibatches.
 
     Args:
@@ -104,6 +121,7 @@ def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, re
             raises.
         callback: see `Callback`.
         state: where another run was; it goes on from there, to the same bits as if it had not stopped.
+        keeper: is given the state every two seconds, at the end, and when the callback raises.
 
     Raises:
         InputError: an option does not fit.
@@ -126,7 +144,7 @@ def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, re
     training = Training(Objective(circuit, loss, reduction, parameters, data, seed), optimiser,
                         Batches(data, batch_size, seed, fraction), on_nan=on_nan, patience=patience, epochs=epochs,
                         validation=Batches(validation, batch_size, seed) if isinstance(validation, Data) else None)
-    return training.run(state, callback)
+    return training.run(state, callback, keeper)
 
 
 class Training:
@@ -157,15 +175,19 @@ class Training:
     def begin(self) -> TrainingState:
         """The state before the first step."""
         with self._jax.enable_x64(True):
-            start = self._objective.start()
+            start, init = self._objective.start(), self._optimiser.transformation.init
+            kept = self._jax.eval_shape(init, start["parameters"])
+            check_memory(sum(x.size for x in self._jax.tree.leaves(kept)), "what the optimiser keeps of the parameters",
+                         "take another optimiser, or other options", self._objective.circuit.limits)
             parameters = {name: self._jax.numpy.array(x) for name, x in start["parameters"].items()}
             arrays = {**flattened(parameters, "parameters"), **flattened(start["running"], "running"),
-                      **flattened(self._optimiser.transformation.init(parameters), "optimiser")}
+                      **flattened(init(parameters), "optimiser")}
             if self._optimiser.average is not None:
                 arrays |= flattened(parameters, "average")
         return TrainingState(arrays)
 
-    def run(self, state: TrainingState | None = None, callback: Callback | None = None) -> Trained:
+    def run(self, state: TrainingState | None = None, callback: Callback | None = None,
+            keeper: Keeper | None = None) -> Trained:
         """Go on from a state to the end.
 
         Raises:
@@ -173,12 +195,25 @@ class Training:
             InputError: the state belongs to another run, or the data cannot be read.
         """
         with self._jax.enable_x64(True):
-            run = _Run(self, state or self.begin(), callback)
-            status = self._ended(run.progress)
+            run = _Run(self, state or self.begin(), callback, keeper)
+            status, early = self._ended(run.progress), None
             while status is None:
-                status = run.epoch() or self._ended(run.progress)
+                early = run.epoch()
+                status = early or self._ended(run.progress)
             final = run.state()
-        return Trained(status, final.values(best=self._validation is not None), final, tuple(self._objective.metrics))
+        if keeper is not None:
+            keeper(final)
+        values = final.values(best=self._validation is not None)
+        return Trained(status, early is None, values, final, tuple(self._objective.names),
+                       partial(self.measure, values))
+
+    def measure(self, values: Mapping[str, Any]) -> dict[str, float]:
+        """The loss and the metrics with some values; see `Trained.measure`."""
+        with self._jax.enable_x64(True):
+            running = {name: values[name] for name in self._objective.statistics}
+            parameters = {name: values[name] for name in self._objective.wrt}
+            return {**self._means(self._batches, parameters, running, ""), **self._means(
+                self._validation, parameters, running, "validation_")}
 
     def _ended(self, progress: TrainingState) -> str | None:
         """Why a run is over between two epochs, in words; None if it goes on."""
@@ -212,12 +247,15 @@ class Training:
 
     def validate(self, state: State) -> dict[str, float]:
         """The loss and the metrics over the rows that are held out; empty without validation."""
-        source = self._validation
+        return self._means(self._validation, state["average"] or state["parameters"], state["running"], "validation_")
+
+    def _means(self, source: Batches | None, parameters: Any, running: Any, prefix: str) -> dict[str, float]:
+        """The loss and the metrics over rows for training or validation, by name; empty without rows."""
         if source is None:
             return {}
-        arguments, table = (state["average"] or state["parameters"], state["running"], self._held), id(source)
+        arguments, table = (parameters, running, self._held), id(source)
         parts, rows = [], []
-        for batch in source.held_out():
+        for batch in source.in_order(out=bool(prefix) and source.holds_out):
             rows.append(len(batch.rows))
             parts.append(self._evaluate(*arguments, dict(batch.columns)) if batch.columns is not None else
                          self._evaluate_from(*arguments, self._tables[table], batch.rows))
@@ -228,8 +266,8 @@ class Training:
         means = weights @ numbers / weights.sum()
         if self._objective.reduction == "sum":
             means[0] = numbers[:, 0].sum()
-        names = ["loss", *self._objective.metrics]
-        return {f"validation_{name}": float(x) for name, x in zip(names, means, strict=True)}
+        names = ["loss", *self._objective.names]
+        return {f"{prefix}{name}": float(x) for name, x in zip(names, means, strict=True)}
 
     def failure(self, state: State, batch: Batch, progress: TrainingState) -> str:
         """What was not finite in a step that was refused, in words."""
@@ -241,8 +279,10 @@ class Training:
 class _Run:
     """A run in progress: the state on the device, and what the host knows of it."""
 
-    def __init__(self, training: Training, state: TrainingState, callback: Callback | None) -> None:
-        self._training, self._callback = training, callback
+    def __init__(self, training: Training, state: TrainingState, callback: Callback | None,
+                 keeper: Keeper | None) -> None:
+        self._training, self._callback, self._keeper = training, callback, keeper
+        self._kept = time.monotonic()
         self.progress = TrainingState({}, **state.numbers)
         self._best = {key: array for key, array in state.arrays.items() if key.startswith("best/")}
         self._device = training.to_device(state)
@@ -264,15 +304,33 @@ class _Run:
             while len(self._waiting) > (0 if self._callback else LAG):
                 if (status := self._note()) is not None:
                     return status
+            if self._is_due() and (status := self._note_all()) is not None:
+                return status
+        return self._note_all() or self._close()
+
+    def _note_all(self) -> str | None:
+        """Take account of all steps, and keep the state if it is time to; how the run ends, if it does."""
         while self._waiting:
             if (status := self._note()) is not None:
                 return status
-        return self._close()
+        if self._is_due():
+            self._keep()
+        return None
+
+    def _is_due(self) -> bool:
+        return self._keeper is not None and time.monotonic() - self._kept >= INTERVAL
+
+    def _keep(self) -> None:
+        """Keep the state, which holds all steps that the device has taken: none is waiting."""
+        if self._keeper is not None:
+            self._keeper(self.state())
+            self._kept = time.monotonic()
 
     def _note(self) -> str | None:
         """Take account of the earliest step that is not yet; how the run ends, if it does."""
         batch, numbers = self._waiting.popleft()
-        report, progress, training = report_of(numbers), self.progress, self._training
+        progress, training = self.progress, self._training
+        report = report_of(numbers, len(training._objective.metrics))
         if report.failed:
             self._waiting.clear()
             words = training.failure(self._device, batch, progress)
@@ -288,16 +346,19 @@ class _Run:
                                 *((name, rows * x) for name, x in self._metrics(report).items())):
                 progress.sums[name] = progress.sums.get(name, 0.0) + value
             progress.sums["gradient_norm"] = report.gradient_norm
+            for name, norm in zip(training._objective.wrt, report.norms, strict=True):
+                progress.gradient_norms[name] = max(norm, progress.gradient_norms.get(name, 0.0))
         return self._tell(report, rows, None)
 
     def _close(self) -> str | None:
         """End an epoch: validate, write its record, keep the best."""
         progress, training = self.progress, self._training
         sums, rows = progress.sums, progress.sums.get("rows", 0)
+        whole = rows or np.nan
         record = {"epoch": progress.epoch + 1, "step": progress.step, "rows": rows,
-                  "loss": sums.get("loss", np.nan) / (rows if training._objective.reduction == "mean" else 1),
+                  "loss": sums.get("loss", np.nan) / (whole if training._objective.reduction == "mean" else 1),
                   "gradient_norm": sums.get("gradient_norm", np.nan),
-                  **{name: sums.get(name, np.nan) / rows for name in training._objective.metrics}}
+                  **{name: sums.get(name, np.nan) / whole for name in training._objective.names}}
         record |= training.validate(self._device)
         monitored = record.get("validation_loss", record["loss"])
         if monitored < progress.best.get("loss", np.inf):
@@ -310,7 +371,7 @@ class _Run:
         return self._tell(None, 0, record)
 
     def _metrics(self, report: Report) -> dict[str, float]:
-        return dict(zip(self._training._objective.metrics, report.metrics, strict=True))
+        return dict(zip(self._training._objective.names, report.metrics, strict=True))
 
     def _tell(self, report: Report | None, rows: int, record: Mapping[str, float] | None) -> str | None:
         if self._callback is None:
@@ -319,8 +380,13 @@ class _Run:
         told = Progress(progress.step, progress.epoch, progress.position, self._training._batches.steps, rows,
                         report.loss if report else record["loss"],  # type: ignore[index]
                         report.gradient_norm if report else record["gradient_norm"],  # type: ignore[index]
-                        self._metrics(report) if report else {}, record, self.state)
-        return f"stopped by the callback after step {progress.step}" if self._callback(told) is True else None
+                        self._metrics(report) if report else {}, self._training._epochs, record, self.state)
+        try:
+            ends = self._callback(told) is True
+        except BaseException:
+            self._keep()
+            raise
+        return f"stopped by the callback after step {progress.step}" if ends else None
 
 
 def _rows_of(table: Any, rows: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,15 @@ from circuitflow.text import printable, short
 
 
 def is_table(value: Any) -> bool:
-    """Whether a value has named columns: a mapping, or a table of pyarrow, pandas or polars."""
-    return isinstance(value, Mapping) or (not isinstance(value, type) and _columns(value) is not None)
+    """Whether a value has named columns: a mapping, a table of pyarrow, pandas or polars, or a structured array."""
+    if isinstance(value, type) or _is_lazy(value):
+        return False
+    return isinstance(value, Mapping) or _columns(value) is not None
+
+
+def hint(value: Any) -> str:
+    """The words for what makes a table of a value, if that is known."""
+    return "; call its collect()" if _is_lazy(value) else ""
 
 
 def column_names(table: Any) -> list[str]:
@@ -38,7 +47,11 @@ def column(table: Any, name: str, dtype: str, first: int = 0) -> Any:
         InputError: text, a missing value, NaN, an infinity, or a number that the dtype does not hold.
     """
     what = f"data: column '{printable(name, 60)}'"
-    array = _array(table[name] if isinstance(table, Mapping) else _get(table, name))
+    values = table[name] if isinstance(table, Mapping) else _get(table, name)
+    array = _array(values)
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        row, _ = _first(array, np.ma.getmaskarray(values))
+        raise _missing(what, first + row)
     if array.dtype.kind == "O":
         array = _of_objects(array, what, first)
     if array.dtype.kind == "b" and dtype == "bool":
@@ -50,21 +63,38 @@ def column(table: Any, name: str, dtype: str, first: int = 0) -> Any:
         raise InputError(f"{what} has {kind}{example}; expected {dtype}; convert it to numbers, or take another column")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row, value = _first(array, ~np.isfinite(array))
-        words = "missing: NaN or null" if np.isnan(value) else f"{value}"
-        raise InputError(f"{what} is {words} in row {first + row + 1}; expected a finite number; fill it in, or take "
+        if np.isnan(value):
+            raise _missing(what, first + row)
+        raise InputError(f"{what} is {value} in row {first + row + 1}; expected a finite number; fill it in, or take "
                          "the row out")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(dtype, copy=False)
+    if np.dtype(dtype).kind == "f" and cast.dtype != array.dtype and not np.isfinite(cast).all():
+        row, value = _first(array, ~np.isfinite(cast))
+        raise InputError(f"{what} is {value} in row {first + row + 1}, more than {dtype} holds; measure it in other "
+                         "units")
     if np.dtype(dtype).kind != "f" and not np.array_equal(cast, array):
         row, value = _first(array, cast != array)
         raise InputError(f"{what} is {value} in row {first + row + 1}; expected {dtype}")
     return cast
 
 
+def _is_lazy(value: Any) -> bool:
+    """Whether a value is a query, as polars' LazyFrame, that has columns only when it is run."""
+    return hasattr(value, "collect_schema") and hasattr(value, "collect")
+
+
+def _missing(what: str, row: int) -> InputError:
+    return InputError(f"{what} is missing: NaN or null in row {row + 1}; expected a finite number; fill it in, or take "
+                      "the row out")
+
+
 def _columns(table: Any) -> Any:
-    """The names of the columns: `column_names` is pyarrow's, `columns` that of pandas and polars."""
-    names = getattr(table, "column_names", None)
-    return names if names is not None else getattr(table, "columns", None)
+    """The names of the columns: pyarrow's, those of pandas and polars, or those of a structured array."""
+    for value, attribute in ((table, "column_names"), (table, "columns"), (getattr(table, "dtype", None), "names")):
+        if (names := getattr(value, attribute, None)) is not None:
+            return names
+    return None
 
 
 def _get(table: Any, name: str) -> Any:
@@ -75,13 +105,16 @@ def _array(values: Any) -> Any:
     if hasattr(values, "combine_chunks"):  # a chunked column of pyarrow
         values = values.combine_chunks()
     if hasattr(values, "null_count") and hasattr(values, "flatten") and hasattr(values.type, "list_size"):
+        if values.null_count:
+            return np.fromiter(values.to_pylist(), object, len(values))
         return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), values.type.list_size)
     if hasattr(values, "null_count") and hasattr(values, "is_valid"):  # an array of pyarrow
         return values.to_numpy(zero_copy_only=False)
     if hasattr(values, "to_numpy"):
         return values.to_numpy()
     if hasattr(values, "detach"):  # torch
-        return values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        return (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
     try:
         return np.asarray(values)
     except ValueError:  # ragged lists
@@ -92,15 +125,19 @@ def _of_objects(array: Any, what: str, first: int) -> Any:
     """Objects as numbers: the first that is none is an error of its own."""
     items = array.tolist()
     for row, item in enumerate(items if array.ndim else [items]):
-        if item is None:
-            raise InputError(f"{what} is missing: NaN or null in row {first + row + 1}; expected a finite number; fill "
-                             "it in, or take the row out")
+        if item is None or type(item).__name__ in ("NAType", "NaTType"):
+            raise _missing(what, first + row)
         if isinstance(item, str | bytes):
             raise InputError(f"{what} has text, {short(item)} in row {first + row + 1}; expected numbers; convert it, "
                              "or take another column")
+        if not isinstance(item, Real | Decimal | np.ndarray | np.generic | list | tuple):
+            raise InputError(f"{what} has a value of type {printable(type(item).__name__, 60)} in row "
+                             f"{first + row + 1}; expected numbers; convert it, or take another column")
     try:
         numbers = np.array(items)
-    except ValueError:
+        if numbers.dtype.kind == "O":  # decimals, fractions, integers beyond 64 bits
+            numbers = np.array(items, np.float64)
+    except (TypeError, ValueError, OverflowError):
         numbers = array
     if numbers.dtype.kind not in "biuf":
         raise InputError(f"{what} has items of different shapes, or of no number; expected one number, or an array of "

@@ -25,6 +25,7 @@ class TrainingState:
         epoch: how many epochs were finished.
         position: how many batches of the epoch in progress were taken.
         skipped: how many steps changed nothing because a number was not finite.
+        gradient_norms: the largest norm of the gradient on each parameter so far, by id.
         sums: of the epoch in progress, weighted by rows: `rows`, `loss` and each metric; `gradient_norm` is the last.
         history: a record for each epoch: `epoch`, `step`, `rows`, `loss`, `gradient_norm`, metrics, and
             `validation_loss` and `validation_…` where there is validation.
@@ -36,6 +37,7 @@ class TrainingState:
     epoch: int = 0
     position: int = 0
     skipped: int = 0
+    gradient_norms: dict[str, float] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
@@ -44,7 +46,8 @@ class TrainingState:
     def numbers(self) -> dict[str, Any]:
         """All but the arrays, as JSON can have it, apart from numbers that are not finite."""
         return {"step": self.step, "epoch": self.epoch, "position": self.position, "skipped": self.skipped,
-                "sums": dict(self.sums), "history": [dict(record) for record in self.history], "best": dict(self.best)}
+                "gradient_norms": dict(self.gradient_norms), "sums": dict(self.sums),
+                "history": [dict(record) for record in self.history], "best": dict(self.best)}
 
     def part(self, name: str) -> dict[str, Any]:
         """The arrays under a name, without it: `part("parameters")` has those of the parameters by id."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from circuitflow.document.model import GateNode, InputNode
 from circuitflow.errors import InputError
+from circuitflow.fitting.evaluation import Evaluation
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.problem import find_type
+from circuitflow.fitting.squares import SumOfSquares
 from circuitflow.graph.circuit import Circuit
-from circuitflow.text import short
+from circuitflow.text import printable, short
 
 Sigma = str | Mapping[str, str]
 """Standard deviations of the residuals: a reference to a node, or `{"column": name}`."""
@@ -57,6 +61,27 @@ def weighted(circuit: Circuit, residuals: str, sigma: Sigma | None) -> Weighted:
     nodes.append(GateNode(id=name, gate="div", inputs=[residuals, divisor]))
     document = circuit.document.model_copy(update={"nodes": nodes, "outputs": [*circuit.document.outputs, name]})
     return Weighted(circuit.derived(document), name, divisor, columns)
+
+
+def check_sigma(problem: SumOfSquares, prepared: Weighted, stated: Sigma | None) -> None:
+    """Refuse standard deviations that are not above 0, at the start.
+
+    Raises:
+        InputError: one is not; the message names the column or node, and the row.
+    """
+    if prepared.sigma is None:
+        return
+    look = Evaluation(problem.circuit, [prepared.sigma], [], problem.data, problem.engine)
+    values = problem.parameters.values(problem.parameters.start)
+    shown = f"column '{printable(stated['column'], 60)}'" if isinstance(stated, Mapping) else f"'{prepared.sigma}'"
+    for block in problem.passes():
+        sizes = look(block, values)[0][0]
+        wrong = ~(sizes > 0)
+        if wrong.any():
+            place = int(np.argmax(wrong))
+            row = block.first + place * block.rows // sizes.size + 1
+            raise InputError(f"sigma: {shown} is {np.ravel(sizes)[place]} in row {row}; expected standard deviations, "
+                             "which are above 0; take the row out, or give it another one")
 
 
 class Comparison(NamedTuple):

@@ -13,6 +13,7 @@ from circuitflow.document.fit import DataFile, Fit, Result
 from circuitflow.document.model import Document, TensorFile
 from circuitflow.document.rewriting import with_fit, with_new_values
 from circuitflow.document.writing import dumps
+from circuitflow.fitting.parameters import element_name
 from circuitflow.fitting.result import FitResult
 from circuitflow.graph.circuit import Circuit
 
@@ -20,7 +21,7 @@ IN_PLACE = 64
 """The most elements of a parameter whose values stand in the document; those of others stand in a tensor file."""
 
 LISTED = 1000
-"""The most elements that a result lists one by one."""
+"""The most elements that a result lists one by one; of more it lists those whose values stand in the document."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,13 @@ def result_entry(result: FitResult) -> dict[str, Any]:
     entry["digests"] = {"document": document_digest(result.model), **entry["digests"]}
     entry["start"] = _starts(result)
     if result.parameters.size > LISTED:
-        for key in ("parameters", "values", "standard_errors", "confidence", "covariance", "correlation"):
+        for key in ("standard_errors", "confidence", "covariance", "correlation"):
             entry.pop(key, None)
+    values = {name: np.asarray(value) for name, value in result.values.items()}
+    if result.parameters.size > LISTED or result.running:
+        few = {name: value for name, value in values.items() if value.size <= IN_PLACE}
+        entry["parameters"] = [element_name(name, index) for name, x in few.items() for index in np.ndindex(x.shape)]
+        entry["values"] = [x for value in few.values() for x in value.ravel().tolist()]
     return Result.model_validate(entry).model_dump(mode="python", exclude_unset=True)
 
 
@@ -89,9 +95,9 @@ def document_digest(circuit: Circuit) -> str:
 
 
 def _starts(result: FitResult) -> dict[str, Any]:
-    """The values of the free parameters as the document had them before."""
+    """The values of the free parameters, and of running statistics, as the document had them before."""
     nodes = {node.id: node for node in result.model.document.nodes}
-    starts = {name: getattr(nodes[name], "value", None) for name in result.parameters.ids}
+    starts = {name: getattr(nodes[name], "value", None) for name in result.values}
     return {name: value.model_dump(mode="python", exclude_unset=True) if isinstance(value, BaseModel) else value
             for name, value in starts.items()}
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from circuitflow.gates.parts import with_margins
 from circuitflow.gates.record import Attributes, Gate, Length, Note, Onnx, Reads, family
-from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, promote, show
+from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, need_shape, promote, show
 from circuitflow.gates.sums import product, wider_for
 
 _Positive = Annotated[int, Field(ge=1)]
@@ -124,10 +124,7 @@ def unfold(xp: Any, x: Any, *, fill: str = "zero", **window: Any) -> Any:
 
 
 def _fold_type(x: ArrayType, like: ArrayType, **window: Any) -> ArrayType:
-    shape = _unfold_type(like, **window).shape
-    if x.shape != shape:
-        raise ShapeError(f"needs x of shape {show(shape)}, the windows over like {show(like.shape)}; "
-                         f"x is {show(x.shape)}")
+    need_shape("x", x, _unfold_type(like, **window).shape, f"the windows over like {show(like.shape)}")
     return ArrayType(like.shape, x.dtype)
 
 
@@ -154,7 +151,7 @@ def _conv_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None, *, group:
     if x.shape[1] != kernel[1] * group or kernel[0] % group:
         raise ShapeError(f"needs kernels w (out channels, in channels / group, …) with in channels {x.shape[1]} and "
                          f"group {group}; w is {show(w.shape)}")
-    _need_bias(b, kernel[0])
+    need_one_a_channel("b", b, kernel[0])
     frame = Frame(x.shape[2:], kernel[2:], **steps)
     return ArrayType((x.shape[0], kernel[0], *frame.windows), promote(x.dtype, w.dtype))
 
@@ -170,11 +167,11 @@ def _sizes_of_kernels(x: ArrayType, w: ArrayType) -> list[int]:
     return sizes
 
 
-def _need_bias(b: ArrayType | None, channels: int) -> None:
-    if b is not None:
-        need_float("b", b)
-        if b.shape != (channels,):
-            raise ShapeError(f"needs b of shape ({channels},), one for every channel; b is {show(b.shape)}")
+def need_one_a_channel(name: str, y: ArrayType | None, channels: Dimension, of: str = "") -> None:
+    """Refuse an operand that is there and is not a number for every channel; `of` says what the channels are of."""
+    if y is not None:
+        need_float(name, y)
+        need_shape(name, y, (channels,), f"one for every channel{of}")
 
 
 def _columns(op: Any, x: Any, w: Any, group: int, like: Any = None, **steps: Any) -> Any:
@@ -233,7 +230,8 @@ def _conv_w(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, **st
     return op.reshape_like(op.reduce_sum(op.matmul(_by_group(op, g, group), columns), axis=0), w)
 
 
-def _bias(op: Any, g: Any, out: Any, *_: Any, **__: Any) -> Any:
+def sum_to_channels(op: Any, g: Any, out: Any, *_: Any, **__: Any) -> Any:
+    """The gradient on one number for every channel that was added to images."""
     return op.reduce_sum(g, axis=[0, *range(2, g.ndim)])
 
 
@@ -270,7 +268,7 @@ def _conv_transpose_type(x: ArrayType, w: ArrayType, b: ArrayType | None = None,
     if x.shape[1] != kernel[0] or kernel[0] % group:
         raise ShapeError(f"needs kernels w (in channels, out channels / group, …) with in channels {x.shape[1]} and "
                          f"group {group}; w is {show(w.shape)}")
-    _need_bias(b, kernel[1] * group)
+    need_one_a_channel("b", b, kernel[1] * group)
     frame = transposed_frame(x.shape[2:], kernel[2:], **steps)
     return ArrayType((x.shape[0], kernel[1] * group, *frame.sizes), promote(x.dtype, w.dtype))
 
@@ -313,13 +311,13 @@ CONVOLUTION = family({
                               "out.",
                  ("x", "w", "b"), _conv_type, optional=1, attributes=Groups, symbol="conv", reads=Reads.INPUTS,
                  forward=_conv,
-                 backward=(_conv_x, _conv_w, _bias)),
+                 backward=(_conv_x, _conv_w, sum_to_channels)),
     "conv_transpose": Gate("x ⋆ᵀ w + b", "The adjoint of a convolution, which spreads every element over a window; b "
                                          "may be left out.",
                            ("x", "w", "b"), _conv_transpose_type, optional=1, attributes=Transposition, symbol="convᵀ",
                            reads=Reads.INPUTS,
                            forward=_conv_transpose,
-                           backward=(_conv_transpose_x, _conv_transpose_w, _bias)),
+                           backward=(_conv_transpose_x, _conv_transpose_w, sum_to_channels)),
 }, {
     "unfold": Note("{g} folded back to {x}", numpy="lib.stride_tricks.sliding_window_view",
                    also="im2col extract_patches as_windows", example={"kernel_shape": [2]}),

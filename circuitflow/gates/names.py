@@ -15,8 +15,6 @@ from circuitflow.gates.record import GateTable
 from circuitflow.gates.table import GATES
 from circuitflow.text import nearest
 
-__all__ = ["KINDS", "RECIPES", "instead", "names_in", "of_elements", "suggestion"]
-
 _CLOSE = 0.75
 """Least similarity of a word to a gate's name at which it counts as a misspelling of it."""
 

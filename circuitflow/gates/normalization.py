@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from circuitflow.gates.convolution import need_images, spatial
+from circuitflow.gates.convolution import need_images, need_one_a_channel, spatial, sum_to_channels
 from circuitflow.gates.record import Attributes, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, count, divide, need_float, promote, show
 from circuitflow.gates.sums import magnitude, magnitude_of, total
@@ -100,10 +100,7 @@ def _need_channels(x: ArrayType, **vectors: ArrayType) -> None:
     if len(x.shape) < 2:
         raise ShapeError(f"needs batch and channels; x is {show(x.shape)}")
     for name, y in vectors.items():
-        need_float(name, y)
-        if y.shape != (x.shape[1],):
-            raise ShapeError(f"needs {name} of shape {show((x.shape[1],))}, one for every channel of x "
-                             f"{show(x.shape)}; {name} is {show(y.shape)}")
+        need_one_a_channel(name, y, x.shape[1], f" of x {show(x.shape)}")
 
 
 def _batch_type(x: ArrayType, scale: ArrayType, bias: ArrayType, mean: ArrayType, variance: ArrayType, *,
@@ -284,8 +281,7 @@ NORMALIZATION = family({
         "scale (x - x̄) / √(var x + epsilon) + bias", "Groups of channels standardised together, each channel scaled.",
         ("x", "scale", "bias"), _group_type, attributes=ChannelGroups, symbol="norm", reads=Reads.INPUTS,
         forward=_group,
-        backward=(_group_x, _group_scale,
-                  lambda op, g, out, x, *_, **__: op.reduce_sum(g, axis=_but_channels(x)))),
+        backward=(_group_x, _group_scale, sum_to_channels)),
     "instance_normalization": Gate(
         "scale (x - x̄) / √(var x + epsilon) + bias", "Every channel of every image standardised by itself.",
         ("x", "scale", "bias"), _instance_type, attributes=Epsilon, symbol="norm", reads=Reads.INPUTS,
@@ -294,7 +290,7 @@ NORMALIZATION = family({
                       op, g * _channel(op, scale, x), x, spatial(x), epsilon),
                   lambda op, g, out, x, scale, bias, *, epsilon: op.reduce_sum(
                       g * _spread(op, x, spatial(x), epsilon)[0], axis=_but_channels(x)),
-                  lambda op, g, out, x, *_, **__: op.reduce_sum(g, axis=_but_channels(x)))),
+                  sum_to_channels)),
 }, {
     "batch_normalization": Note("(h - avg h - z avg(h z)) / deviation to {x} in training mode, else h / deviation, "
                                 "h = {scale} · {g}, z = {x} normalized; the sum of {g} z to {scale}; the sum of {g} to "

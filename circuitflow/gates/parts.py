@@ -18,6 +18,7 @@ from circuitflow.gates.shapes import (
     axis_of,
     count,
     divide,
+    need_shape,
     promote,
     show,
     sum_of_sizes,
@@ -223,10 +224,7 @@ def _slice(xp: Any, x: Any, *, axis: int, start: int, stop: int | None, step: in
 
 
 def _slice_scatter_type(x: ArrayType, updates: ArrayType, **part: Any) -> ArrayType:
-    shape = _slice_type(x, **part).shape
-    if updates.shape != shape:
-        raise ShapeError(f"needs updates of shape {show(shape)}, the part of x {show(x.shape)} that it replaces; "
-                         f"updates is {show(updates.shape)}")
+    need_shape("updates", updates, _slice_type(x, **part).shape, f"the part of x {show(x.shape)} that it replaces")
     return ArrayType(x.shape, promote(x.dtype, updates.dtype))
 
 

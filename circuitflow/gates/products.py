@@ -20,6 +20,7 @@ from circuitflow.gates.shapes import (
     broadcast_shapes,
     need_float,
     need_number,
+    need_shape,
     promote,
     show,
 )
@@ -251,10 +252,7 @@ def diagonal(xp: Any, x: Any, *, offset: int) -> Any:
 
 
 def _on_diagonal_type(x: ArrayType, like: ArrayType, *, offset: int) -> ArrayType:
-    shape = _diagonal_type(like, offset=offset).shape
-    if x.shape != shape:
-        raise ShapeError(f"needs x of shape {show(shape)}, the diagonal of like {show(like.shape)}; "
-                         f"x is {show(x.shape)}")
+    need_shape("x", x, _diagonal_type(like, offset=offset).shape, f"the diagonal of like {show(like.shape)}")
     return ArrayType(like.shape, x.dtype)
 
 

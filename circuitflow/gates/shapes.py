@@ -211,6 +211,12 @@ def need_bool(name: str, x: ArrayType) -> None:
         raise ShapeError(f"needs booleans; {name} is {x.dtype}")
 
 
+def need_shape(name: str, x: ArrayType, shape: Shape, what: str) -> None:
+    """Refuse an operand of another shape; `what` says what the shape is."""
+    if x.shape != shape:
+        raise ShapeError(f"needs {name} of shape {show(shape)}, {what}; {name} is {show(x.shape)}")
+
+
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """The common shape by NumPy's rules: aligned at the last dimension, a size of 1 stretches."""
     rank = max(map(len, shapes))

@@ -113,7 +113,7 @@ class TypedBody:
     @cached_property
     def _expansion(self) -> TypedBody | None:
         """Not itself, so that no circle keeps it in memory."""
-        return expanded(self, None) if "call" in [node.kind for node in self.nodes.values()] else None
+        return expand(self, None) if "call" in [node.kind for node in self.nodes.values()] else None
 
     @checked
     def find(self, reference: str) -> Output | None:
@@ -202,12 +202,12 @@ class TypedBody:
         return ancestors
 
 
-def expanded(body: TypedBody, paths: Collection[str] | None) -> TypedBody:
+def expand(body: TypedBody, paths: Collection[str] | None) -> TypedBody:
     """A body with the calls at some paths expanded, or all of them where that is None."""
-    return TypedBody(body.definition, {node.id: node for node in _expanded(body, paths)}, body.gates, paths)
+    return TypedBody(body.definition, {node.id: node for node in _expanded_nodes(body, paths)}, body.gates, paths)
 
 
-def _expanded(root: TypedBody, paths: Collection[str] | None) -> Iterator[Node]:
+def _expanded_nodes(root: TypedBody, paths: Collection[str] | None) -> Iterator[Node]:
     """The nodes of a body in topological order, those of a call in its place."""
     pending: list[tuple[TypedBody, str, Mapping[str | int, Operand], Iterator[Node]]] = [
         (root, "", {}, iter(root.nodes.values()))]

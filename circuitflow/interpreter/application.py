@@ -53,16 +53,16 @@ class Application:
         return [values[slot] for slot in self.plan.of.values()]
 
     def backward(self, op: Any, operands: Mapping[str, Any], upstream: Mapping[str, Any],
-                 kept: Mapping[int, Any] | None = None) -> dict[str, Any]:
+                 overrides: Mapping[int, Any] | None = None) -> dict[str, Any]:
         """The gradients on the operands, from those on the outputs; None is the absence of one.
 
-        Values are computed again, except those that are kept, by slot.
+        Values are computed again, except those of the overrides, by slot.
         """
         seeds = self.plan.seeds(upstream)
         if not seeds:
             return dict.fromkeys(self.wrt)
         values = self.forward(op.xp, operands)
-        for slot, value in (kept or {}).items():
+        for slot, value in (overrides or {}).items():
             values[slot] = value
         gradients: list[Any] = [None] * len(values)
         for slot, seed in seeds.items():

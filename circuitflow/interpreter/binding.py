@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from circuitflow.document.limits import Budget
+from circuitflow.document.numbers import is_foreign
 from circuitflow.errors import InputError
 from circuitflow.gates.shapes import ArrayType, Size, show
 from circuitflow.graph.circuit import Circuit
-from circuitflow.interpreter.libraries import Library
+from circuitflow.interpreter.libraries import Library, precise
 from circuitflow.interpreter.plan import Plan
 from circuitflow.text import nearest, printable, short
 
@@ -30,8 +31,9 @@ def library_of(inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | N
         MissingExtraError: arrays other than NumPy's need the extra `arrays`.
     """
     need_mappings(inputs, upstream)
-    return Library.of({**{f"'{printable(name, 60)}'": value for name, value in (inputs or {}).items()},
-                       **{f"upstream '{printable(name, 60)}'": value for name, value in (upstream or {}).items()}})
+    return Library.of({f"{what}'{printable(name, 60)}'": value
+                       for what, values in (("", inputs), ("upstream ", upstream))
+                       for name, value in (values or {}).items() if is_foreign(value)})
 
 
 def need_mappings(inputs: Any, upstream: Any) -> None:
@@ -41,11 +43,24 @@ def need_mappings(inputs: Any, upstream: Any) -> None:
         InputError: one of them is none.
     """
     for what, values, example in (("inputs", inputs, "{'x': 1.0}"), ("upstream", upstream, "{'f': 1.0}")):
-        if not isinstance(values, Mapping | None):
+        if values is not None and not isinstance(values, Mapping):
             raise InputError(f"{what} is {short(values)}; expected a mapping by id, such as {example}")
         for name in values or {}:
             if not isinstance(name, str):
                 raise InputError(f"{what}: {short(name)} is no id; expected a mapping by id, such as {example}")
+
+
+def bind_call(circuit: Circuit, plan: Plan, inputs: Mapping[str, Any] | None, upstream: Mapping[str, Any] | None, *,
+              explicit: bool) -> tuple[Library, Bound, dict[int, Any]]:
+    """The library of what a run is given, the values of every source, and the upstream gradients, by slot.
+
+    Arguments and errors are those of `library_of`, `bind` and `upstream_gradients`.
+    """
+    library = library_of(inputs, upstream)
+    with precise(library.xp):
+        bound = bind(circuit, plan, library, inputs or {})
+        seeds = upstream_gradients(circuit, plan, library, bound.sizes, upstream or {}, explicit=explicit)
+    return library, bound, seeds
 
 
 def bind(circuit: Circuit, plan: Plan, library: Library, inputs: Mapping[str, Any]) -> Bound:
@@ -123,9 +138,7 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
     upstream = by_output(circuit, plan, upstream)
     seeds: dict[str, Any] = {}
     for text, slot in plan.of.items():
-        output = circuit.find(text)
-        assert output is not None  # noqa: S101
-        type_ = circuit.type_of(output)
+        type_ = plan.outputs[text]
         if not type_.is_float and (explicit or text in upstream):
             raise InputError(f"'{text}' is {type_.dtype}; integers and booleans have no gradient")
         if not plan.active[slot] and text not in upstream:
@@ -133,10 +146,10 @@ def upstream_gradients(circuit: Circuit, plan: Plan, library: Library, sizes: Ma
         shape = concrete(type_, sizes)
         if text in upstream:
             seed = library.convert(upstream[text], type_, f"upstream '{text}'")
-        elif name := circuit.upstream_name(text):
+        elif circuit.upstream and (name := circuit.upstream_name(text)):
             seed = library.move(circuit.upstream[name])
         elif shape == ():
-            seed = library.one(type_)
+            seed = library.convert(1.0, type_, "1")
         else:
             raise InputError(
                 f"'{text}' has shape {show(shape)}, so its gradients need the upstream gradient on it: give one of "

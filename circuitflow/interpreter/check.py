@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from circuitflow.arguments import checked
 from circuitflow.graph.circuit import Circuit
-from circuitflow.interpreter.binding import Bound, bind, library_of, upstream_gradients
+from circuitflow.interpreter.binding import Bound, bind_call
 from circuitflow.interpreter.interpreter import Interpreter
-from circuitflow.interpreter.libraries import Library, precise
+from circuitflow.interpreter.libraries import Library
 from circuitflow.interpreter.passes import Track, fit, forward_pass, reverse_sweep, untracked
 from circuitflow.interpreter.plan import Plan, Step
 from circuitflow.interpreter.vocabulary import Vocabulary
@@ -123,10 +123,7 @@ def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str 
           track: Track = untracked) -> Report:
     """Compare every gradient with central differences, in NumPy; terms and errors are those of `Interpreter.run`."""
     plan = Interpreter(circuit).plan(of, wrt)
-    library = library_of(inputs, upstream)
-    with precise(library.xp):
-        bound = bind(circuit, plan, library, inputs or {})
-        seeds = upstream_gradients(circuit, plan, library, bound.sizes, upstream or {}, explicit=of is not None)
+    library, bound, seeds = bind_call(circuit, plan, inputs, upstream, explicit=of is not None)
     seeds = {slot: _wide(library, seed) for slot, seed in seeds.items()}
     with np.errstate(all="ignore"):
         wide = Bound(np, {name: _wide(library, array) for name, array in bound.arrays.items()}, bound.sizes)

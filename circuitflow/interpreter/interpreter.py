@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.arguments import checked
-from circuitflow.errors import InputError
+from circuitflow.arguments import checked, need_choice
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
-from circuitflow.interpreter.binding import bind, library_of, upstream_gradients
+from circuitflow.interpreter.binding import bind, bind_call, library_of
 from circuitflow.interpreter.cache import CACHES, FrugalPasses
 from circuitflow.interpreter.libraries import precise
 from circuitflow.interpreter.passes import Track, Watch, forward_pass, reverse_sweep, untracked
@@ -19,7 +18,6 @@ from circuitflow.interpreter.plan import Plan, make_plan, references
 from circuitflow.interpreter.result import Contribution, Result
 from circuitflow.interpreter.units import unit_gate
 from circuitflow.interpreter.vocabulary import Vocabulary
-from circuitflow.text import nearest, printable
 
 
 class Interpreter:
@@ -72,15 +70,10 @@ class Interpreter:
             InputError: an unknown id or cache, a missing value or upstream gradient, a wrong shape or dtype.
             GateError: a gate could not be applied to the values that reached it.
         """
-        if cache not in CACHES:
-            raise InputError(f"there is no cache '{printable(cache, 60)}'{nearest(cache, CACHES)}; there are "
-                             f"{', '.join(CACHES)}")
+        need_choice("cache", cache, CACHES)
         plan = self.plan(of, wrt)
-        library = library_of(inputs, upstream)
+        library, bound, seeds = bind_call(self.circuit, plan, inputs, upstream, explicit=of is not None)
         with precise(library.xp), np.errstate(all="ignore"):
-            bound = bind(self.circuit, plan, library, inputs or {})
-            seeds = upstream_gradients(self.circuit, plan, library, bound.sizes, upstream or {},
-                                       explicit=of is not None)
             op = Vocabulary(bound.xp, self.circuit.gates)
             if cache != "all":
                 if (plan, cache) not in self._frugal:

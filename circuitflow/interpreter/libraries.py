@@ -141,14 +141,11 @@ class Library(NamedTuple):
         Raises:
             InputError: the library does not have it.
         """
-        if not hasattr(self.xp, name):
+        dtype = getattr(self.xp, name, None)
+        if dtype is None:
             raise InputError(f"{self.xp.__name__.rpartition('.')[2]} has no {name}; give arrays of a library that has, "
                              "such as torch or JAX")
-        return getattr(self.xp, name)
-
-    def one(self, type_: ArrayType) -> Any:
-        """The scalar 1."""
-        return self.xp.asarray(self.move(np.ones((), np.float32)), dtype=self.dtype(type_.dtype))
+        return dtype
 
     def convert(self, value: Any, expected: ArrayType, name: str) -> Any:
         """A value as an array of the expected dtype: numbers and lists take it, arrays must be safe to cast.

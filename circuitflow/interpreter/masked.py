@@ -16,8 +16,6 @@ from typing import Any
 from circuitflow.gates import GATES, Gate
 from circuitflow.gates.special import keep_zeros
 
-__all__ = ["Masked", "MaskedVocabulary", "contributions_of", "is_marked", "mark", "may_mask", "plain", "unmasked"]
-
 
 class Masked:
     """A gradient, an array or a wire, that may have zeros of a mask.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from circuitflow.errors import InputError
-from circuitflow.gates import Gate
+from circuitflow.gates import ArrayType, Gate
 from circuitflow.graph.bodies import Output
 from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.text import few, printable, short
@@ -47,6 +47,7 @@ class Plan:
     Attributes:
         of: the slots of the outputs, by reference.
         wrt: the slots of the nodes to differentiate by, by reference.
+        outputs: shape and dtype of every output in `of`.
         sources: inputs, parameters and constants, with their slots.
         steps: gates in topological order; the reverse sweep takes those with receivers, in the opposite order.
         names: what is in each slot: `id`, or `id.output` where a gate has several.
@@ -55,6 +56,7 @@ class Plan:
 
     of: Mapping[str, int]
     wrt: Mapping[str, int]
+    outputs: Mapping[str, ArrayType]
     sources: Mapping[str, int]
     steps: Sequence[Step]
     names: Sequence[str]
@@ -161,7 +163,8 @@ def make_plan(circuit: TypedBody, of: Sequence[str] | None, wrt: Sequence[str] |
         by = {name: slot for name, slot in sources.items() if active[slot]}
     else:
         by = {text: first[output.node] + output.position for text, output in targets.items()}
-    return Plan(slots, by, sources, steps, names, active)
+    types = {text: circuit.type_of(output) for text, output in results.items()}
+    return Plan(slots, by, types, sources, steps, names, active)
 
 
 def output_of(circuit: TypedBody, reference: str, option: str) -> Output:

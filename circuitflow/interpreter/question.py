@@ -11,7 +11,7 @@ import numpy as np
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.graph.typed import TypedBody
-from circuitflow.interpreter.binding import Bound, bind, by_output, library_of, need_mappings, upstream_gradients
+from circuitflow.interpreter.binding import Bound, bind_call, by_output, need_mappings
 from circuitflow.interpreter.cache import FrugalPasses
 from circuitflow.interpreter.libraries import precise
 from circuitflow.interpreter.plan import Plan, references
@@ -52,11 +52,7 @@ class Question:
         self.plan = interpreter.plan(of, wrt)
         nodes = self.circuit.nodes
         self.sources = {name: nodes[name].types[0] for name in self.plan.sources}
-        self.outputs: dict[str, ArrayType] = {}
-        for text in self.plan.of:
-            output = self.circuit.find(text)
-            assert output is not None  # noqa: S101
-            self.outputs[text] = self.circuit.type_of(output)
+        self.outputs: Mapping[str, ArrayType] = self.plan.outputs
         self.upstream = {text: self.circuit.upstream[name] for text in self.outputs
                          if (name := self.circuit.upstream_name(text)) is not None}
         for text, type_ in self.outputs.items():
@@ -106,10 +102,8 @@ class Question:
         Raises:
             InputError: an unknown name, a missing value, a wrong shape or dtype.
         """
-        library = library_of(inputs, upstream)
-        with precise(library.xp):
-            bound = bind(self.circuit, self.plan, library, inputs)
-            return bound, upstream_gradients(self.circuit, self.plan, library, bound.sizes, upstream, explicit=False)
+        _, bound, seeds = bind_call(self.circuit, self.plan, inputs, upstream, explicit=False)
+        return bound, seeds
 
     def interpret(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
         """The answer of the reference interpreter.

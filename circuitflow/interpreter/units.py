@@ -28,9 +28,9 @@ def _unit(node: Node, receivers: Sequence[bool]) -> Gate:
         return tuple(application.outputs(application.forward(xp, dict(zip(ports, operands, strict=True)))))
 
     def backward(op: Any, g: Any, out: Any, *operands: Any) -> list[Any]:
-        sent = application.backward(op, dict(zip(ports, operands, strict=True)),
+        contributions = application.backward(op, dict(zip(ports, operands, strict=True)),
                                     dict(zip(application.plan.of, g, strict=True)))
-        return [sent.get(port) for port in ports]
+        return [contributions.get(port) for port in ports]
 
     return as_gate(node, forward, backward)
 
@@ -43,20 +43,20 @@ def _choice(node: Node, receivers: Sequence[bool]) -> Gate:
                 for key, body in node.attributes.items()}
     order = list(node.attributes["then"].outputs)
 
-    def chosen(operands: Sequence[Any]) -> tuple[Application, dict[str, Any], list[str]]:
+    def choose(operands: Sequence[Any]) -> tuple[Application, dict[str, Any], list[str]]:
         inputs = dict(zip(ports, operands, strict=True))
         branch = branches["then" if bool(inputs["condition"]) else "else"]
         return branch, {name: inputs[name] for name in branch.body.inputs}, list(branch.body.outputs)
 
     def forward(xp: Any, *operands: Any) -> tuple[Any, ...]:
-        branch, inputs, names = chosen(operands)
+        branch, inputs, names = choose(operands)
         outputs = dict(zip(names, branch.outputs(branch.forward(xp, inputs)), strict=True))
         return tuple(outputs[name] for name in order)
 
     def backward(op: Any, g: Any, out: Any, *operands: Any) -> list[Any]:
-        branch, inputs, names = chosen(operands)
+        branch, inputs, names = choose(operands)
         upstream = dict(zip(order, g, strict=True))
-        sent = branch.backward(op, inputs, {name: upstream[name] for name in names})
-        return [mark(op, sent.get(port)) for port in ports]
+        contributions = branch.backward(op, inputs, {name: upstream[name] for name in names})
+        return [mark(op, contributions.get(port)) for port in ports]
 
     return as_gate(node, forward, backward)

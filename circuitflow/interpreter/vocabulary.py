@@ -15,12 +15,16 @@ class Vocabulary:
     """`op.matmul(a, b)`, `op.reduce_sum(x, axis=1)`: each gate's forward rule, on arrays of one namespace."""
 
     def __init__(self, xp: Any, gates: GateTable) -> None:
-        self.xp = xp
-        for name, gate in {**gates, **GATES}.items():
-            setattr(self, name, _function(xp, gate))
+        self.xp, self._gates = xp, gates
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"there is no gate '{name}' in the table")
+        """The function of a gate, made at its first use: a rule reads a few of all gates."""
+        gate = GATES.get(name) or self._gates.get(name)
+        if gate is None:
+            raise AttributeError(f"there is no gate '{name}' in the table")
+        function = _function(self.xp, gate)
+        setattr(self, name, function)
+        return function
 
 
 def _function(xp: Any, gate: Gate) -> Any:

@@ -8,7 +8,7 @@ from circuitflow.errors import InputError
 from circuitflow.explanations.differences import Difference
 from circuitflow.graph.bodies import Definition, Site
 from circuitflow.graph.circuit import Circuit
-from circuitflow.pictures.picture import MOST, Kind, Link, Picture, Sign, Vertex
+from circuitflow.pictures.picture import MOST, Kind, Picture, Sign
 from circuitflow.text import few
 
 
@@ -41,8 +41,7 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
     for edges, others, sign in ((now, set(before), Sign.ADDED), (before, set(now), Sign.REMOVED)):
         for edge in edges:
             if sign is Sign.ADDED or edge not in others:
-                picture.wires.append(Link(f"w{len(picture.wires) + 1}", edge[0], edge[2],
-                                          sign=Sign.SAME if edge in others else sign))
+                picture.connect(edge[0], edge[2], sign=Sign.SAME if edge in others else sign)
     nodes, wires = len(picture.vertices), len(picture.wires)
     if not MOST.holds(nodes, wires):
         raise InputError(f"the picture of the changes has {nodes} nodes and {wires} wires, which nobody could read: at "
@@ -52,7 +51,6 @@ def changes(old: Circuit, new: Circuit, difference: Difference) -> Picture:
 
 
 def _vertex(picture: Picture, site: Site, sign: Sign, notes: list[str]) -> str:
-    key = f"n{len(picture.vertices) + 1}"
     node = site.node
     if site.is_source:
         kind, lines = Kind(node.gate), (node.id, *notes)
@@ -60,8 +58,7 @@ def _vertex(picture: Picture, site: Site, sign: Sign, notes: list[str]) -> str:
         kind, lines = Kind.CIRCUIT, (node.id, node.gate, *notes)
     else:
         kind, lines = Kind.GATE, (site.gate.symbol or node.gate, node.id, *notes)
-    picture.vertices.append(Vertex(key, kind, lines, tip=f"{node.id}: {sign}", node=node.id, sign=sign))
-    return key
+    return picture.add(kind, lines, tip=f"{node.id}: {sign}", node=node.id, sign=sign).key
 
 
 def _edges(definition: Definition, keys: Mapping[str, str]) -> list[tuple[str, int, str, str]]:

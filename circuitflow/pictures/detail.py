@@ -14,7 +14,7 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.typed import Node
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.marks import shape_mark, value_mark
-from circuitflow.pictures.picture import Group, Kind, Link, Mark, Picture, Vertex
+from circuitflow.pictures.picture import Group, Kind, Mark, Picture, Vertex
 from circuitflow.text import application, printable
 
 LABEL = 40
@@ -98,17 +98,12 @@ class _Detail:
                     self._wires(node, output, name, consumers[name])
         return self.canvas
 
-    def _add(self, kind: Kind, lines: tuple[str, ...], **rest: Any) -> Vertex:
-        vertex = Vertex(f"n{len(self.canvas.vertices) + 1}", kind, lines, **rest)
-        self.canvas.vertices.append(vertex)
-        return vertex
-
     def _vertex(self, node: Node, unit: str) -> Vertex:
         path, _, last = unit.rpartition("/")
         group = self._group(path)
         if unit != node.id:
             inner = callee_at(self.circuit.definition, unit)
-            return self._add(Kind.CIRCUIT, (last, inner.name, f"{self.sizes[unit]} nodes"),
+            return self.canvas.add(Kind.CIRCUIT, (last, inner.name, f"{self.sizes[unit]} nodes"),
                              tip=printable(inner.definition.body.description or "", TIP), group=group, node=unit)
         label = (printable(node.label, LABEL),) if node.label else ()
         lines: tuple[str, ...]
@@ -121,7 +116,7 @@ class _Detail:
             kind, lines = Kind.CIRCUIT, (last, f"{node.kind} {names}", *label)
         else:
             kind, lines = Kind.GATE, (node.gate.symbol or node.kind, *label)
-        return self._add(kind, lines, tip=_tip(node), group=group, node=node.id)
+        return self.canvas.add(kind, lines, tip=_tip(node), group=group, node=node.id)
 
     def _is_port(self, node: Node) -> bool:
         """Whether a node is an input of a call, which passes its operand on."""
@@ -150,7 +145,7 @@ class _Detail:
         for text in self.result.outputs if self.result else self.circuit.outputs:
             origin = self.circuit.find(text)
             assert origin is not None  # noqa: S101
-            end = self._add(Kind.OUTPUT, (text,), tip="output")
+            end = self.canvas.add(Kind.OUTPUT, (text,), tip="output")
             consumers.setdefault(nodes[origin.node].name_of(origin.position), []).append(Branch(end.key, None))
         return consumers
 
@@ -166,7 +161,7 @@ class _Detail:
             self._wire(source, branches[0].target, *marks, name, branches[0].edge)
             return
         if vertex.kind != Kind.PORT:
-            fork = self._add(Kind.FORK, (), tip=f"{name} forks: contributions add", group=vertex.group, node=node.id)
+            fork = self.canvas.add(Kind.FORK, tip=f"{name} forks: contributions add", group=vertex.group, node=node.id)
             self._wire(source, fork.key, *marks, name, None)
             source = fork.key
         for branch in branches:
@@ -176,8 +171,8 @@ class _Detail:
 
     def _wire(self, source: str, target: str, label: str, value: Mark | None, gradient: Mark | None, of: str,
               edge: tuple[str, str | int] | None) -> None:
-        key = f"w{len(self.canvas.wires) + 1}"
-        self.canvas.wires.append(Link(key, source, target, label, value, gradient, of, (edge,) if edge else ()))
+        self.canvas.connect(source, target, name=label, value=value, gradient=gradient, of=of,
+                            edges=(edge,) if edge else ())
 
     def _value(self, node: Node, output: int, name: str) -> Mark | None:
         if self.result is None:

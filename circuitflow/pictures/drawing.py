@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from circuitflow.arguments import checked
+from circuitflow.arguments import checked, need_choice
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
@@ -17,7 +17,6 @@ from circuitflow.pictures.page import to_page
 from circuitflow.pictures.picture import MOST, UNASKED, Picture
 from circuitflow.pictures.svg import to_svg
 from circuitflow.pictures.theme import THEMES, Theme
-from circuitflow.text import nearest, printable
 
 
 @checked
@@ -47,12 +46,8 @@ def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", 
 
 def as_file(subject: Circuit | Result, image: Picture, form: str, theme: str) -> bytes:
     """A picture of a subject as a file; see `draw`."""
-    if form not in FORMS:
-        raise InputError(f"there is no form '{printable(form, 20)}' of picture{nearest(form, FORMS)}; there are "
-                         f"{', '.join(FORMS)}")
-    if theme not in THEMES:
-        raise InputError(f"there is no theme '{printable(theme, 20)}'{nearest(theme, THEMES)}; there are "
-                         f"{', '.join(THEMES)}")
+    need_choice("form", form, FORMS, limit=20, of=" of picture")
+    need_choice("theme", theme, THEMES, limit=20)
     return FORMS[form](subject, image, THEMES[theme])
 
 

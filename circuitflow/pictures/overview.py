@@ -17,7 +17,7 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import callee_at, unit_of
 from circuitflow.pictures.marks import brief, norm
-from circuitflow.pictures.picture import Kind, Link, Mark, Picture, Vertex
+from circuitflow.pictures.picture import Kind, Mark, Picture
 from circuitflow.text import number, printable
 
 BANDS = 8
@@ -44,16 +44,14 @@ def overview(circuit: Circuit, result: Result | None) -> Picture:
         lines = [f"{count:,} {printable(kind, 40)}" for kind, count in counts[:_NAMES]]
         if len(counts) > _NAMES:
             lines.append(f"{sum(count for _, count in counts[_NAMES:]):,} others")
-        picture.vertices.append(Vertex(f"n{band + 2}", Kind.BAND, (title, *lines), tip="\n".join(
-            f"{count:,} {kind}" for kind, count in counts[:40])))
+        picture.add(Kind.BAND, (title, *lines), tip="\n".join(f"{count:,} {kind}" for kind, count in counts[:40]))
     for i, names in enumerate(_crossings(circuit, units, place, len(bands))):
         value, gradient = _marks(result, names)
-        picture.wires.append(Link(f"w{i + 1}", f"n{i + 1}", f"n{i + 2}", "", value, gradient))
+        picture.connect(f"n{i + 1}", f"n{i + 2}", value=value, gradient=gradient)
     outputs = list(circuit.outputs if result is None else result.outputs)
     first = tuple(outputs[:_NAMES]) + ((f"{len(outputs) - _NAMES:,} others",) if len(outputs) > _NAMES else ())
     last = len(bands) + 1
-    picture.vertices.append(Vertex(f"n{last + 1}", Kind.BAND, ("outputs", *first)))
-    picture.wires.append(Link(f"w{last}", f"n{last}", f"n{last + 1}", "", Mark(_count(outputs))))
+    picture.connect(f"n{last}", picture.add(Kind.BAND, ("outputs", *first)).key, value=Mark(_count(outputs)))
     return picture
 
 

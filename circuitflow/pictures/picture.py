@@ -146,3 +146,12 @@ class Picture:
     wires: list[Link] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+
+    def add(self, kind: Kind, lines: tuple[str, ...] = (), **rest: Any) -> Vertex:
+        """A new vertex; arguments are the attributes of `Vertex`."""
+        self.vertices.append(Vertex(f"n{len(self.vertices) + 1}", kind, lines, **rest))
+        return self.vertices[-1]
+
+    def connect(self, source: str, target: str, **rest: Any) -> None:
+        """Add a wire; arguments are the attributes of `Link`."""
+        self.wires.append(Link(f"w{len(self.wires) + 1}", source, target, **rest))

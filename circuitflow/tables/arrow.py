@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -35,7 +36,8 @@ class ArrowColumns(Reader):
         for batch in self._read([self.names[position] for position in positions]):
             batch.validate(full=True)  # pyarrow does not check the offsets in a file, and reads beyond its memory
             columns = {position: self._plain(batch.column(self.names[position])) for position in positions}
-            inputs = {name: self._numbers(columns[position], dtype, position, first)
+            inputs = {name: self._tensor(columns[position], dtype, position, first) if selection.lists else
+                      self._numbers(columns[position], dtype, position, first)
                       for name, (position, dtype) in selection.inputs.items()}
             yield Batch(first, batch.num_rows, inputs, [columns[position] for position in selection.kept])
             first += batch.num_rows
@@ -46,8 +48,35 @@ class ArrowColumns(Reader):
 
         return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
-    def _numbers(self, column: Any, dtype: str, position: int, first: int) -> Any:
-        """A column as an array of a dtype. Only floats may be rounded, to a smaller float."""
+    def _tensor(self, column: Any, dtype: str, position: int, first: int) -> Any:
+        """A column of numbers, or of lists of one length, as an array of a dtype."""
+        import pyarrow as pa
+
+        shape = [len(column)]
+        while (fixed := pa.types.is_fixed_size_list(column.type)) or pa.types.is_list(column.type) or (
+                pa.types.is_large_list(column.type)):
+            width = math.prod(shape[1:])
+            if column.null_count:
+                row = first + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))) // max(width, 1)
+                self._refuse(row, position, "there is no list; write one, or take the row out")
+            if fixed:
+                size = column.type.list_size
+            else:
+                lengths = np.asarray(column.value_lengths())
+                size = int(lengths[0]) if len(lengths) else 0
+                if np.any(lengths != size):
+                    other = int(np.argmax(lengths != size))
+                    self._refuse(first + other // max(width, 1), position,
+                                 f"a list of {lengths[other]}; expected {size}, as before it")
+            shape.append(size)
+            column = self._plain(column.flatten())
+        return self._numbers(column, dtype, position, first, math.prod(shape[1:])).reshape(shape)
+
+    def _numbers(self, column: Any, dtype: str, position: int, first: int, width: int = 1) -> Any:
+        """A column as an array of a dtype. Only floats may be rounded, to a smaller float.
+
+        Each row has `width` numbers; `first` is the number of the first row.
+        """
         import pyarrow as pa
 
         types = pa.types
@@ -57,15 +86,15 @@ class ArrowColumns(Reader):
             raise InputError(f"{self._file}: column '{self._shown(position)}' is "
                              f"{printable(str(column.type), 60)}; expected {dtype}, so {remedy}")
         if column.null_count:
-            self._refuse(first + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))), position,
-                         "there is no value; write one, or take the row out")
+            place = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+            self._refuse(first + place // width, position, "there is no value; write one, or take the row out")
         array = column.to_numpy(zero_copy_only=False)
         with np.errstate(over="ignore", invalid="ignore"):
             cast = array.astype(dtype, copy=False)
         if array.dtype != dtype:
             for i in np.flatnonzero(_is_doubtful(array, cast)):
                 if message := unfit(array[i].item(), dtype):
-                    self._refuse(first + int(i), position, message)
+                    self._refuse(first + int(i) // width, position, message)
         return cast
 
     def _refuse(self, row: int, position: int, what: str) -> NoReturn:

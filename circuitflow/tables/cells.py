@@ -11,7 +11,7 @@ import numpy as np
 from circuitflow.document.limits import Limits
 from circuitflow.document.numbers import unfit
 from circuitflow.document.reading import is_lost
-from circuitflow.document.writing import spelled
+from circuitflow.document.writing import spell
 from circuitflow.text import printable
 
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
@@ -145,5 +145,5 @@ def words(array: Any) -> list[str]:
         return list(map(str, array.tolist()))
     texts = [repr(x).removesuffix(".0") for x in array.tolist()]
     for i in np.flatnonzero(~np.isfinite(array)):
-        texts[i] = spelled(float(array[i]))
+        texts[i] = spell(float(array[i]))
     return texts

@@ -11,7 +11,7 @@ from circuitflow.document.base import NON_FINITE
 from circuitflow.tables.cells import CellError, numbers
 from circuitflow.tables.lines import Lines, undecoded
 from circuitflow.tables.reader import ROWS, Batch, Selection, TextReader
-from circuitflow.text import listing, nearest, printable, repeated, short
+from circuitflow.text import duplicate, listing, nearest, printable, short
 
 
 class _Literal(str):
@@ -27,7 +27,7 @@ class _Refused(Exception):  # noqa: N818
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        twice = repeated(key for key, _ in pairs)
+        twice = duplicate(key for key, _ in pairs)
         raise _Refused(f"key '{printable(str(twice), 60)}' stands twice; take one of the two out")
     return members
 

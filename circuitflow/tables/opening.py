@@ -6,9 +6,9 @@ import gzip
 import os
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError, MissingExtraError
@@ -26,6 +26,9 @@ _LINES = (".jsonl", ".ndjson")
 
 BATCH = 2**18
 """Rows of a Parquet file that are read, computed and written at a time."""
+
+NUMBERS = 2**22
+"""Numbers in lists of a Parquet file that are read at a time."""
 
 
 def need_arrow(name: str) -> None:
@@ -59,7 +62,7 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack, file: B
 
         parquet = pq.ParquetFile(file or _file(table, stack))
         return ArrowColumns(parquet.schema_arrow, -(-parquet.metadata.num_rows // BATCH),
-                            lambda names: parquet.iter_batches(BATCH, columns=names), shown)
+                            lambda names: parquet.iter_batches(_rows(parquet.metadata, names), columns=names), shown)
     if ending.endswith(ARROW):
         need_arrow(shown)
         import pyarrow as pa
@@ -80,6 +83,18 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack, file: B
     if plain.endswith(_LINES):
         return JsonLines(lines)
     return Delimited(lines, stack, "\t" if plain.endswith(".tsv") else None)
+
+
+def _rows(metadata: Any, names: Sequence[str]) -> int:
+    """How many rows of a Parquet file are read at a time: fewer where rows have lists."""
+    numbers = 0
+    for i in range(metadata.num_row_groups):
+        group = metadata.row_group(i)
+        for j in range(group.num_columns):
+            column = group.column(j)
+            if metadata.schema.column(j).max_repetition_level and column.path_in_schema.partition(".")[0] in names:
+                numbers += column.num_values
+    return max(1, min(BATCH, NUMBERS * int(metadata.num_rows) // max(numbers, 1)))
 
 
 @contextmanager

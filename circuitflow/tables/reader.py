@@ -37,10 +37,12 @@ class Selection(NamedTuple):
     Attributes:
         inputs: the position of a column and the dtype that it is read as, by input.
         kept: the positions of the columns that are copied to the result.
+        lists: whether lists of one length are read too, nested or not: the array has an axis for each level.
     """
 
     inputs: Mapping[str, tuple[int, str]]
     kept: Sequence[int]
+    lists: bool = False
 
     @property
     def positions(self) -> list[int]:

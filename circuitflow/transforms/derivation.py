@@ -11,7 +11,7 @@ from circuitflow.document.versions import with_lowest_version
 from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
-from circuitflow.graph.typed import expanded
+from circuitflow.graph.typed import expand
 from circuitflow.interpreter.masked import plain
 from circuitflow.interpreter.plan import make_plan, output_of, references
 from circuitflow.interpreter.units import unit_gate
@@ -56,7 +56,7 @@ class Derivation:
                 # An output of a call may be read inside the call too: the gradient on it needs the nodes there.
                 paths.update(_calls(output.node))
         if paths:
-            body = expanded(circuit.body, paths)
+            body = expand(circuit.body, paths)
         self.subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder,
                                        gradients_of_units)
         self.writer = Writer(circuit.gates, circuit.definition.dtype)

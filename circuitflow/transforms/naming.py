@@ -14,17 +14,21 @@ from circuitflow.transforms.writer import Record, Wire, Writer
 class Names:
     """Gives out ids, each once."""
 
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = set(taken)
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._in_use = set(names)
         self._numbers: dict[str, int] = {}
 
     def unique(self, hint: str) -> str:
-        """A name, or the name with the first number that is free."""
-        base = name = hint.replace("/", "_").replace(".", "_")[:100]
-        while name in self._taken:
+        """A name for a node, or the name with the first number that is free."""
+        return self.free(hint.replace("/", "_").replace(".", "_")[:100])
+
+    def free(self, base: str) -> str:
+        """A name as it is, or with the first number that is free."""
+        name = base
+        while name in self._in_use:
             self._numbers[base] = self._numbers.get(base, 1) + 1
             name = f"{base}_{self._numbers[base]}"
-        self._taken.add(name)
+        self._in_use.add(name)
         return name
 
 
@@ -80,7 +84,7 @@ def close_over(writer: Writer, records: Sequence[Record], results: Sequence[Wire
     records = [*records, *writer.records[start:]]
     del writer.records[start:]
     _name(records, names)
-    return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in ends]}
+    return as_body(records, ends)
 
 
 def _name(records: Iterable[Record], names: Names) -> None:
@@ -100,6 +104,11 @@ def as_nodes(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
             by_position = all(isinstance(port, int) for port in record.operands)
             node["inputs"] = list(references.values()) if by_position else references
         yield {**node, **record.notes}
+
+
+def as_body(records: Iterable[Record], outputs: Iterable[Wire]) -> dict[str, Any]:
+    """Records with names as a body of a document, with these outputs."""
+    return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in outputs]}
 
 
 def needed_records(outputs: Iterable[Record]) -> Collection[Record]:

@@ -63,10 +63,10 @@ def _fill(node: Node) -> float:
     return float(number) if float(number) == number else float("nan")
 
 
-def port(writer: Writer, node: Node, name: str, *, declared: bool) -> Wire:
+def port(writer: Writer, node: Node, name: str, *, with_type: bool) -> Wire:
     """Write an input of a subcircuit, with its declared shape and dtype or without."""
     attributes, notes = _split(node)
-    declaration = {key: value for key, value in attributes.items() if declared and key in ("shape", "dtype")}
+    declaration = {key: value for key, value in attributes.items() if with_type and key in ("shape", "dtype")}
     return writer.write(Record("input", {}, declaration, name=name, notes=notes), [node.types[0]])[0]
 
 

@@ -17,7 +17,7 @@ from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
 from circuitflow.interpreter.scans import arrivals
 from circuitflow.text import application
 from circuitflow.transforms import primal
-from circuitflow.transforms.naming import Names, as_nodes, finish_records, name_gradients
+from circuitflow.transforms.naming import Names, as_body, as_nodes, finish_records, name_gradients
 from circuitflow.transforms.writer import Record, Wire, Writer
 
 Gradient = Wire | Masked | None
@@ -121,7 +121,7 @@ class Subcircuits:
         if key not in self._primals:
             self._primals[key] = self._names.unique(f"{hint}_with_carry" if also else hint)
             writer, ids = Writer(self.gates, self.dtype), primal.ids(body)
-            inputs = {name: primal.port(writer, body.nodes[name], ids[name], declared=True)
+            inputs = {name: primal.port(writer, body.nodes[name], ids[name], with_type=True)
                       for name in body.inputs}
             self.forward(writer, body, list(body.nodes.values()), inputs)
             before = _before(body, also)
@@ -166,7 +166,7 @@ class Subcircuits:
         writer, ids = Writer(self.gates, self.dtype), primal.ids(body)
         plan = make_plan(body, [text for text in body.outputs if text in of],
                          [name for name in body.inputs if name in wrt], self._rules(self))
-        inputs = {name: primal.port(writer, body.nodes[name], ids[name], declared=False)
+        inputs = {name: primal.port(writer, body.nodes[name], ids[name], with_type=False)
                   for name in body.inputs if name in plan.sources}
         forward = self.forward(writer, body, planned_nodes(body, plan), inputs, differentiated_ids(plan))
         names = Names(ids.values())
@@ -182,8 +182,8 @@ class Subcircuits:
         outputs = name_gradients(writer, plan.names, gradients, sends, names, lambda name: f"d{name}", "gradient on")
         records = finish_records(writer, names, [wire.record for wire in outputs.values()])
         members = set(map(id, records))
-        name = self.add(f"{hint}_gradient", {"description": f"the gradient of {hint}", "nodes": list(as_nodes(records)),
-                                             "outputs": [wire.reference for wire in outputs.values()]})
+        name = self.add(f"{hint}_gradient", {"description": f"the gradient of {hint}",
+                                             **as_body(records, outputs.values())})
         reads = {name: wire for name, wire in inputs.items() if id(wire.record) in members}
         starts = {text: wire for text, wire in upstream.items() if id(wire.record) in members}
         return Pullback(name, _references(reads), _references(starts), _references(outputs),

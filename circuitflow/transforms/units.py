@@ -10,7 +10,7 @@ from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.masked import is_marked, mark, may_mask, plain
 from circuitflow.interpreter.plan import UnitGate
 from circuitflow.transforms import primal
-from circuitflow.transforms.naming import Names, as_nodes, finish_records, with_name
+from circuitflow.transforms.naming import Names, as_body, finish_records, with_name
 from circuitflow.transforms.subcircuits import Gradient, Pullback, Subcircuits
 from circuitflow.transforms.writer import Wire, Writer
 
@@ -29,13 +29,13 @@ def gradients_of_units(subcircuits: Subcircuits) -> UnitGate:
 
         def backward(writer: Writer, g: Any, out: Any, *operands: Wire) -> list[Gradient]:
             outputs = list(next(node.attributes[key] for key in primal.circuits(node)).outputs)
-            arrived = {name: wire for name, wire in zip(outputs, g if node.outputs else (g,), strict=True)
+            arrivals = {name: wire for name, wire in zip(outputs, g if node.outputs else (g,), strict=True)
                        if wire is not None}
-            upstream = {name: plain(wire) for name, wire in arrived.items()}
-            masked = {name for name, wire in arrived.items() if is_marked(wire)}
-            named = dict(zip(names, operands, strict=True))
-            sent, zeros = differentiate(subcircuits, writer, node, wrt, named, upstream, masked)
-            return [mark(writer, sent.get(name)) if name in zeros else sent.get(name) for name in names]
+            upstream = {name: plain(wire) for name, wire in arrivals.items()}
+            masked = {name for name, wire in arrivals.items() if is_marked(wire)}
+            by_name = dict(zip(names, operands, strict=True))
+            parts, zeros = differentiate(subcircuits, writer, node, wrt, by_name, upstream, masked)
+            return [mark(writer, parts.get(name)) if name in zeros else parts.get(name) for name in names]
 
         return Gate(node.kind, "", tuple(names), ArrayType, backward, backward, outputs=node.outputs)
 
@@ -71,7 +71,7 @@ def _if(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[st
     """
     names = Names(operands)
     seed_names = {text: names.unique(f"d{text}") for text in upstream}
-    sent = {name: names.unique(f"d{name}") for name in wrt}
+    ids = {name: names.unique(f"d{name}") for name in wrt}
     outer: dict[str, Wire] = {"condition": operands["condition"]}
     circuits = {}
     for key, name in primal.circuits(node).items():
@@ -83,12 +83,12 @@ def _if(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[st
         seeds = {text: inner.port(port, upstream[text].type) for text, port in seed_names.items()}
         gradients = _apply(inner, "call", pullback, ports, seeds, wrt)
         results = {port: gradients[port] if port in gradients else inner.zeros_like(ports[port]) for port in wrt}
-        body = _body(inner, {**ports, **seeds}, results, sent)
+        body = _body(inner, {**ports, **seeds}, results, ids)
         circuits[key] = subcircuits.add(f"{name}_gradient_of_{node.id}", body)
         outer |= {port: operands[port] for port in ports}
     outer |= {port: upstream[text] for text, port in seed_names.items()}
-    chosen = writer.apply("if", outer, circuits, tuple(sent.values()), [operands[name].type for name in wrt])
-    return dict(zip(wrt, chosen, strict=True)), wrt
+    outputs = writer.apply("if", outer, circuits, tuple(ids.values()), [operands[name].type for name in wrt])
+    return dict(zip(wrt, outputs, strict=True)), wrt
 
 
 def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[str], operands: Wires,
@@ -98,19 +98,19 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[
     A carry on which no gradient arrives at any position is left out. One on which a gradient arrives at some positions
     carries zeros at the others, as of a mask.
     """
-    applied: TypedBody = node.attributes["circuit"]
+    body: TypedBody = node.attributes["circuit"]
     carry: Mapping[str, str] = node.attributes["carry"]
     over = dict.fromkeys(node.attributes["over"])
     first = next(iter(over))
     hint = primal.circuits(node)["circuit"]
     floats, everywhere = subcircuits.arrivals(
-        applied, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
+        body, {name: carry[name] for name in carry if operands[name].type.is_float}, upstream)
     arriving = list(dict.fromkeys([*upstream, *(carry[name] for name in floats)]))
-    is_masked = may_mask(applied) or bool(masked) or not everywhere
-    pullback = subcircuits.pullback(applied, hint, dict.fromkeys([*wrt, *floats]), arriving,
+    is_masked = may_mask(body) or bool(masked) or not everywhere
+    pullback = subcircuits.pullback(body, hint, dict.fromkeys([*wrt, *floats]), arriving,
                                     arriving if is_masked else ())
-    summed = dict.fromkeys(name for name in wrt
-                           if name in pullback.sends and name not in carry and name not in over)
+    sums = dict.fromkeys(name for name in wrt
+                         if name in pullback.sends and name not in carry and name not in over)
 
     names = Names([*operands, *pullback.types])
     inner = Writer(writer.gates, writer.dtype)
@@ -132,28 +132,28 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[
              for name in pullback.reads}
     last = {output: name for name, output in carry.items()}
     seeds: dict[str, Wire] = {}
-    carried: dict[str, str] = {}
+    carry_ids: dict[str, str] = {}
     for text in arriving:
         if text in last:
             start = upstream.get(text)
-            name = carried[last[text]] = names.unique(f"d{last[text]}_after")
+            name = carry_ids[last[text]] = names.unique(f"d{last[text]}_after")
             seeds[text] = port(name, writer.zeros_like(operands[last[text]]) if start is None else start, sliced=False)
         else:
             seeds[text] = port(names.unique(f"d{text}_here"), upstream[text], sliced=True)
     totals = {name: port(names.unique(f"d{name}_after"), writer.zeros_like(operands[name]), sliced=False)
-              for name in summed}
+              for name in sums}
     if not along:  # A scan needs one operand to know its length.
         port(first, operands[first], sliced=True)
     gradients = _apply(inner, "call", pullback, reads, seeds, pullback.sends)
     results = {name: gradients[name] if name in gradients else inner.zeros_like(seeds[carry[name]]) for name in floats}
     results |= {name: gradients[name] for name in wrt if name in gradients and name in over}
-    results |= {name: totals[name] + gradients[name] for name in summed}
-    sent = {name: names.unique(f"d{name}_sum" if name in summed else f"d{name}_sent") for name in results}
-    circuit = subcircuits.add(f"{hint}_gradient_step", _body(inner, inputs, results, sent))
+    results |= {name: totals[name] + gradients[name] for name in sums}
+    ids = {name: names.unique(f"d{name}_sum" if name in sums else f"d{name}_sent") for name in results}
+    circuit = subcircuits.add(f"{hint}_gradient_step", _body(inner, inputs, results, ids))
     attributes: dict[str, Any] = {
         "circuit": circuit,
-        "carry": {**{carried[name]: sent[name] for name in floats},
-                  **{totals[name].reference: sent[name] for name in summed}},
+        "carry": {**{carry_ids[name]: ids[name] for name in floats},
+                  **{totals[name].reference: ids[name] for name in sums}},
         "over": along,
     }
     if not node.attributes["reverse"]:
@@ -163,7 +163,7 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[
     length = operands[first].shape[0]
     types = [ArrayType((length, *step[name].shape), step[name].dtype) if name in over else operands[name].type
              for name in results]
-    stacked = writer.apply("scan", outer, attributes, tuple(sent.values()), types)
+    stacked = writer.apply("scan", outer, attributes, tuple(ids.values()), types)
     sends = {name: wire for name, wire in zip(results, stacked, strict=True) if name in wrt}
     return sends, wrt if is_masked else ()
 
@@ -173,4 +173,4 @@ def _body(writer: Writer, inputs: Wires, results: Wires, outputs: Mapping[str, s
     ends = [with_name(writer, wire, outputs[name]) for name, wire in results.items()]
     names = Names(record.name for record in writer.records if record.name is not None)
     records = finish_records(writer, names, [wire.record for wire in (*inputs.values(), *ends)])
-    return {"nodes": list(as_nodes(records)), "outputs": [wire.reference for wire in ends]}
+    return as_body(records, ends)

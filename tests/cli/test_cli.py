@@ -66,7 +66,7 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
     for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"),
                          ("new", "--parameters"), ("diff", "--json"), ("grad", "--values"), ("export", "--to"),
-                         ("fmt", "--check"), ("gates", "--json"),
+                         ("fmt", "--check"), ("examples", "--output"), ("gates", "--json"),
                          ("fit", "--residuals"), ("schema", "run")]:
         assert f"  {name} " in program
         out = circuitflow(name, "--help").out

@@ -32,7 +32,7 @@ from support.suite import GUARD, ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descriptors, devices and owners as Linux has them")
 STAGED = str(ROOT / "circuits/staged.json")
-FITTED = str(ROOT / "circuits/decay.json")
+FIT = ["decay.json", "decay.csv"]  # which lie in the folder of every case
 AS_ROOT = os.getuid() == 0
 IS_OPEN = not AS_ROOT or all(folder.stat().st_mode & 0o005 == 0o005 for path in (ROOT, Path(typer.__file__))
                              for folder in path.resolve().parents)
@@ -43,7 +43,7 @@ WRITERS = {
     "run": (["run", STAGED, "--table", "rows.csv", "--engine", "staged", "-o"], ".csv"),
     "run parquet": (["run", STAGED, "--table", "rows.csv", "--engine", "staged", "-o"], ".parquet"),
     "run arrow": (["run", STAGED, "--table", "rows.csv", "--engine", "staged", "-o"], ".arrow"),
-    "fit": (["fit", FITTED, "-o"], ".json"),
+    "fit": (["fit", FIT[0], "-o"], ".json"),
     "grad": (["grad", STAGED, "-o"], ".json"), "new": (["new", "f = x * y", "-o"], ".json"),
     "export": (["export", STAGED, "-o"], ".py"),
     "explain": (["explain", STAGED, "-o"], ".txt"), "draw": (["draw", STAGED, "-o"], ".mmd"),
@@ -71,6 +71,8 @@ class Cases:
         folder = self.folder / f"{len(self.cases)}"
         folder.mkdir()
         (folder / "rows.csv").write_text(ROWS)
+        for name in FIT:
+            (folder / name).write_bytes((ROOT / "circuits" / name).read_bytes())
         if prepare is not None:
             prepare(folder)
         report = self.folder / f"{len(self.cases)}"
@@ -110,11 +112,12 @@ COMMAND_LINES = {
     "run --table": ["run", STAGED, "--table", "rows.csv", "--engine", "staged"],
     "run --table -": ["run", STAGED, "--table", "-", "--engine", "staged"],
     "run -v": ["run", STAGED, "-v"], "check": ["check", STAGED], "explain": ["explain", STAGED],
-    "fit": ["fit", FITTED],
+    "fit": ["fit", FIT[0]],
     "draw": ["draw", STAGED, "-o", "/dev/fd/1"], "grad": ["grad", STAGED],
     "grad -o -": ["grad", STAGED, "-o", "-"], "grad -o /dev/stdout": ["grad", STAGED, "-o", "/dev/stdout"],
     "new": ["new", "f = x"], "new -": ["new", "-"], "new --set": ["new", "f = x", "--set", "x=1"],
     "export": ["export", STAGED], "diff": ["diff", STAGED, STAGED, "--json"], "fmt": ["fmt", STAGED],
+    "examples": ["examples"], "examples olah": ["examples", "olah"],
     "gates": ["gates"], "schema": ["schema"], "--help": ["--help"], "--version": ["--version"],
     "run --set": ["run", STAGED, "--set", "x=1"],
 }
@@ -144,12 +147,12 @@ def test_closed_and_full_streams_and_a_folder_that_is_gone(cases, half):
         closed = environment.get("closed", ())
         no_output = 1 in closed or environment.get("stdout") == "/dev/full"
         fails = no_output or (0 in closed and name in STDIN) or ("gone" in environment
-                                                                 and "rows.csv" in COMMAND_LINES[name])
+                                                                 and {"rows.csv", FIT[0]} & {*COMMAND_LINES[name]})
         note = (name, environment, outcome)
         assert outcome[0] == (2 if fails else 0), note
         assert b"Traceback" not in outcome[2], note
         if 2 not in closed and environment.get("stderr") is None and name not in SPEAKING:
-            assert (outcome[2].count(b"\n"), outcome[2] != b"") == (int(fails), fails), note
+            assert (outcome[2].count(b"\n"), outcome[2] != b"") == (bool(fails), bool(fails)), note
         if not fails:
             assert outcome[1], note
 
@@ -285,7 +288,7 @@ def test_every_command_that_writes_on_every_target(cases, half):
     for target, command in half:
         (prepare, renamed, _, more), (arguments, ending) = TARGETS[target], WRITERS[command]
         if (more.get("nobody")
-            and (command.startswith("run") or not IS_OPEN)) or (target == "another owner's" and not AS_ROOT):
+            and (command.startswith(("run", "fit")) or not IS_OPEN)) or (target == "another owner's" and not AS_ROOT):
             continue  # packages may be where only this user can import them; only root gives files away
         name = f"out{ending}"
         folder = cases.add([*arguments, renamed(name)], prepare(name), **more)
@@ -293,6 +296,8 @@ def test_every_command_that_writes_on_every_target(cases, half):
             (folder / name).write_bytes(OLD)
         if command.startswith("run") and more.get("gone"):
             cases.cases[-1]["arguments"][3] = str(folder / "rows.csv")
+        if command == "fit" and more.get("gone"):
+            cases.cases[-1]["arguments"][1] = str(folder / FIT[0])
         before.append((target, command, folder, renamed(name), {path.name: path.lstat() for path in folder.iterdir()}))
     for (target, command, folder, name, had), outcome in zip(before, cases.run(), strict=True):
         status = TARGETS[target][2]
@@ -305,6 +310,9 @@ def test_every_command_that_writes_on_every_target(cases, half):
             continue
         if target == "file of others" and AS_ROOT:  # the warning that the owner is another one now
             assert outcome[2].endswith(b"its group is 65534 now, not 0 and its owner is 65534 now, not 0\n"), note
+            outcome = (*outcome[:2], b"")
+        if target == "link elsewhere" and command == "fit":  # the document is written away from its data
+            assert outcome[2].startswith(b"note: the data lie neither beside nor below the document"), note
             outcome = (*outcome[:2], b"")
         no_traceback(outcome, note)
         assert outcome[0] == status, note
@@ -322,7 +330,7 @@ def test_every_command_that_writes_on_every_target(cases, half):
             assert outcome[1], note
         elif target != "null device":
             assert place.read_bytes() not in (b"", OLD), note
-            assert outcome[1] == b"", note
+            assert (outcome[1] == b"") == (command != "fit"), note  # a fit shows its table as well
         if target == "new" and command != "fmt":
             assert place.stat().st_mode & 0o777 == 0o644, note
         if target == "link elsewhere":

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import circuitflow as cf
@@ -140,3 +141,26 @@ def test_plots_and_history(circuitflow, folder, form):
     assert steps[0]["parameter a"] == "0"
     objectives = [float(step["objective"]) for step in steps]
     assert objectives == sorted(objectives, reverse=True)
+
+
+def test_what_standard_errors_mean_stands_in_the_document(circuitflow, folder):
+    (folder / "counts.csv").write_text("y\n3\n5\n4\n8\n")
+    (folder / "poisson.json").write_text(cf.dumps(cf.new("l = exp(a) - y * a", {"a": 1.0}, parameters=["a"])))
+    first, second = folder / "first.json", folder / "second.json"
+    arguments = (str(folder / "poisson.json"), str(folder / "counts.csv"), "--loss", "l", "--likelihood")
+    assert circuitflow("fit", *arguments, "-o", str(first)).status == 0
+    assert json.loads(first.read_text())["fit"]["likelihood"] is True
+    assert entry(first)["values"] == pytest.approx([np.log(5)])
+    assert entry(first)["standard_errors"] == pytest.approx([1 / np.sqrt(20)])  # 1 / √(n mean)
+    assert circuitflow("fit", str(first), "-o", str(second)).status == 0
+    assert second.read_bytes() == first.read_bytes()
+    decay = (str(folder / "decay.json"), "--sigma-column", "signal", "-o")
+    errors = []
+    for more in ((), ("--absolute-sigma",)):
+        circuitflow("fit", *decay, str(first), *more)
+        assert json.loads(first.read_text())["fit"].get("absolute_sigma", False) is bool(more)
+        circuitflow("fit", str(first), "-o", str(second))
+        assert entry(second)["standard_errors"] == entry(first)["standard_errors"]
+        errors.append(entry(first)["standard_errors"][0])
+    assert errors[0] != errors[1]
+    assert circuitflow("fit", *arguments, "--absolute-sigma").status == 2

@@ -93,7 +93,7 @@ def test_the_program_of_a_scan_does_not_grow_with_its_length(attributes):
 
     def program(length: int) -> list[str]:
         with jax.enable_x64(True):
-            arrays = {**function._held, (0, "xs"): np.ones(length)}
+            arrays = {**function._defaults, (0, "xs"): np.ones(length)}
             return operations(jax.make_jaxpr(compiled)(arrays).jaxpr)
 
     found = program(16)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
+from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,6 +47,17 @@ def circuit():
     (3.0, "data is 3.0; expected a mapping from column to array"),
     ([3.0], "3.0 is one of the batches; expected a mapping"),
     (lambda: [GOOD, {"t": T}], "the block after row 4 has no column 'y'; expected the columns of the first"),
+    (lambda: GOOD, "the function gives an object with 't', 'y'; expected an iterator over mappings"),
+    (lambda: None, "the function gives null; expected an iterator over mappings"),
+    (lambda: [{"t": [], "y": []}], "there are no rows; expected one or more, in every pass"),
+    (partial(lambda rows: rows, iter([GOOD, GOOD])), "one pass had 4 rows and another"),
+    ([{"t": t, "y": y} for t, y in zip(T, Y, strict=True)], "several blocks, each with one value of 't', 'y'"),
+    ([GOOD, {"t": T, "y": 3.0}], "column 'y' has shape (); expected (rows,) for input 'y'"),
+    ({"t": T, "y": np.ma.array(Y, mask=[0, 0, 1, 0])}, "column 'y' is missing: NaN or null in row 3"),
+    ({"t": T, "y": [Decimal(1), Decimal(2), datetime.time(), 1]}, "column 'y' has a value of type time in row 3"),
+    ({"t": T, "y": [[1.0]]}, "column 'y' has shape (1, 1); input 'y' has shape (), so expected (rows,), or that"),
+    ({"t": T, "y": {1, 2}}, "column 'y' has a value of type set in row 1; expected numbers"),
+    ({"t": T, "y": [1, 2, 3, 10**400]}, "column 'y' has items of different shapes, or of no number"),
     (lambda: [GOOD, {"t": T, "y": [Y] * 4}], "column 'y' has shape (4, 4); expected (rows,) for input 'y'"),
     (lambda: [GOOD, {"t": T, "y": [1.0, 2.0, float("nan"), 1.0]}], "column 'y' is missing: NaN or null in row 7"),
     ({"t": [-5000.0, *T[1:]], "y": Y}, "residuals: 'r' is -inf in row 1 at the start, a = 1, b = 2, c = 0.5; give"),
@@ -64,6 +78,8 @@ def test_data(circuit, data, message, tmp_path, monkeypatch):
     ({"sigma": "q"}, "sigma: there is no node 'q'"),
     ({"sigma": {"column": "sd"}}, "there is no column 'sd' for input 'sigma'"),
     ({"sigma": {"colum": "sd"}}, "sigma is an object with 'colum'; expected a reference to a node, or {'column': …}"),
+    ({"sigma": "t"}, "sigma: 't' is 0.0 in row 1; expected standard deviations, which are above 0; take the row out"),
+    ({"start": {"a": 1e200}}, "the squares of 'r' overflow at the start, a = 1e+200, b = 2, c = 0.5; measure the data"),
     ({"bounds": {"c": (2, 1)}}, "the bounds of parameter 'c' are crossed: the lower is 2, the upper 1; exchange them"),
     ({"bounds": {"c": (1, 1)}}, "the bounds of parameter 'c' are both 1; freeze it to keep its value"),
     ({"bounds": {"c": (1, 2)}}, "parameter 'c' starts at 0.5, outside of its bounds 1 to 2; give it another value"),
@@ -91,6 +107,27 @@ def test_data(circuit, data, message, tmp_path, monkeypatch):
 def test_options(circuit, keys, message):
     with pytest.raises(cf.InputError, match=re.escape(message)):
         cf.fit(circuit, GOOD, **keys)
+
+
+@pytest.mark.parametrize(("deviation", "message"), [
+    (0.0, "sigma: column 'sd' is 0.0 in row 3; expected standard deviations"),
+    (-1.0, "sigma: column 'sd' is -1.0 in row 3; expected standard deviations"),
+    (np.nan, "column 'sd' is missing: NaN or null in row 3"), (np.inf, "column 'sd' is inf in row 3")])
+@pytest.mark.parametrize("expression", ["r = y - a*t", "r = y**2 - a*t"])
+def test_standard_deviations_are_above_0(expression, deviation, message):
+    sd = [1.0, 1.0, deviation, 1.0]
+    with pytest.raises(cf.InputError, match=re.escape(message)):
+        cf.fit(cf.new(expression, {"a": 1.0}, parameters=["a"]), lambda: [
+            {name: column[part] for name, column in {**GOOD, "sd": sd}.items()} for part in (slice(1), slice(1, 4))],
+            sigma={"column": "sd"})
+
+
+@pytest.mark.parametrize("factor", [1e160, 1e300])
+@pytest.mark.parametrize("column", ["t", "y"])
+def test_numbers_whose_squares_are_no_numbers_are_refused(circuit, factor, column):
+    line = cf.new("r = y - a*t", {"a": 1.0}, parameters=["a"])
+    with pytest.raises(cf.InputError, match="the squares of 'r' overflow at the start, a = 1; measure the data"):
+        cf.fit(line, {**GOOD, column: factor * np.array(GOOD[column])})
 
 
 def test_residuals_must_be_named_where_there_are_several_outputs_and_be_floats():
@@ -171,25 +208,34 @@ def test_a_file_that_changes_between_passes_is_refused(circuit, tmp_path):
     ("schedule", {"name": "cosine"}), ("validation", {"fraction": 0.5})])
 def test_what_a_document_says_is_never_left_out_without_a_word(circuit, key, value):
     document = json.loads(cf.dumps(circuit)) | {"circuitflow": "1.1", "fit": {"residuals": "r", key: value}}
-    message = f"^the document's fit has '{key}', which neither least squares nor a loss takes; remove it$"
+    message = (f"^fit: '{key}' goes with a loss and stochastic methods, such as adam; the method is auto, for least "
+               f"squares; leave '{key}' out, or take another method$")
     with pytest.raises(cf.InputError, match=message):
         cf.fit(cf.loads(json.dumps(document)), GOOD)
 
 
 @pytest.mark.parametrize(("key", "value"), [("constraints", {"r": "nonnegative"}), ("starts", 3), ("reduction", "sum")])
 def test_what_goes_with_a_loss_is_refused_for_residuals(circuit, key, value):
-    with pytest.raises(cf.InputError, match=f"^fit: '{key}' needs a loss, and residuals are fitted; name the loss"):
+    message = f"^fit: '{key}' goes with a loss.*; the method is auto, for least squares; leave '{key}' out, or take"
+    with pytest.raises(cf.InputError, match=message):
         cf.fit(circuit, GOOD, residuals="r", **{key: value})
     document = json.loads(cf.dumps(circuit)) | {"circuitflow": "1.1", "fit": {"residuals": "r", key: value}}
     if key != "reduction":
-        with pytest.raises(cf.InputError, match=f"'{key}' needs a loss"):
+        with pytest.raises(cf.InputError, match=message):
             cf.fit(cf.loads(json.dumps(document)), GOOD)
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("tolerance", 1e-3), ("max_evaluations", 3), ("starts", 2), ("likelihood", True), ("constraints", {"f": "zero"}),
+    ("sigma", "t"), ("absolute_sigma", True)])
+def test_what_does_not_go_with_training_is_refused(circuit, key, value):
+    with pytest.raises(cf.InputError, match=f"^fit: '{key}' goes with .*; the method is adam, for a loss; leave"):
+        cf.fit(circuit, GOOD, loss="r", method="adam", **{key: value})
 
 
 def test_every_key_of_a_fit_is_used_or_refused(circuit):
     from circuitflow.document.fit import Fit
-    from circuitflow.fitting.fit import _KEYS
+    from circuitflow.fitting.request import COMMON, TAKEN
 
-    refused = {"batch_size", "epochs", "schedule", "validation"}
-    assert _KEYS | refused == set(Fit.model_fields)
-    assert not _KEYS & refused
+    assert not COMMON & TAKEN.keys()
+    assert COMMON | (TAKEN.keys() - {"on_nan"}) == set(Fit.model_fields)

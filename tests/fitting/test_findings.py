@@ -79,6 +79,20 @@ def test_an_exact_fit():
     assert found.converged
 
 
+@pytest.mark.parametrize("factor", [1e-170, 1e-300])
+def test_squares_that_are_0_though_the_residuals_are_not(factor):
+    found = fit("r = y - m*x", {"m": 0.0}, {"x": X, "y": factor * (X + NOISE)})
+    assert found.values["m"] == pytest.approx(factor * X @ (X + NOISE) / (X @ X), rel=1e-13, abs=0)
+    assert "the residuals are so small that their squares are not numbers of float64 any more" in warnings(found)
+
+
+def test_a_column_whose_square_is_0_is_determined():
+    found = fit("r = y - m*x", {"m": 0.0}, {"x": 1e-200 * X, "y": X + NOISE})
+    right = fit("r = y - m*x", {"m": 0.0}, {"x": X, "y": X + NOISE})
+    assert found.x[0] == pytest.approx(1e200 * right.x[0])
+    assert not found.warnings
+
+
 @pytest.mark.parametrize("method", ["auto", "trf"])
 def test_a_limit_of_evaluations(method):
     found = fit("r = y - a*exp(-b*x)", {"a": 1.0, "b": 3.0}, {"x": X, "y": 2 * np.exp(-0.3 * X) + NOISE}, method=method,
@@ -174,3 +188,41 @@ def test_residuals_that_are_no_difference_predict_what_is_named():
     with pytest.raises(cf.InputError, match="it is not known what the fit predicts"):
         found.predict()
     assert found.predict(of="f").shape == (40,)
+
+
+def test_a_parameter_inside_a_call_keeps_its_value_and_that_is_said():
+    def circuit(**keys):
+        cell = {"nodes": [{"id": "u", "gate": "input"}, {"id": "b", "gate": "parameter", "value": 2.0, **keys},
+                          {"id": "o", "gate": "mul", "inputs": ["b", "u"]}], "outputs": ["o"]}
+        nodes = [{"id": "x", "gate": "input"}, {"id": "y", "gate": "input"},
+                 {"id": "a", "gate": "parameter", "value": 1.0},
+                 {"id": "c", "gate": "call", "circuit": "cell", "inputs": {"u": "x"}},
+                 {"id": "f", "gate": "mul", "inputs": ["a", "c"]}, {"id": "r", "gate": "sub", "inputs": ["y", "f"]},
+                 {"id": "l", "gate": "square", "inputs": ["r"]}]
+        return cf.loads(json.dumps({"circuitflow": "1.1", "nodes": nodes, "circuits": {"cell": cell},
+                                    "outputs": ["r"]}))
+    data = {"x": X, "y": X + NOISE}
+    pytest.importorskip("optax")
+    for keys in ({"residuals": "r"}, {"loss": "l"}, {"loss": "l", "method": "sgd", "epochs": 1}):
+        assert "inside calls 'c/b' kept its value: to fit one, make it an input" in warnings(
+            cf.fit(circuit(), data, **keys))
+        assert "inside calls" not in warnings(cf.fit(circuit(frozen=True), data, **keys))
+    for keys in ({"bounds": {"c/b": (0, 1)}}, {"frozen": ["c/b"]}, {"start": {"c/b": 1.0}}):
+        with pytest.raises(cf.InputError, match="parameter 'c/b' lies inside a call, where it keeps its value; make"):
+            cf.fit(circuit(), data, **keys)
+
+
+def test_the_curvature_of_what_is_linear_in_the_parameters_is_not_computed():
+    """The Hessian of residuals that are linear costs no pass over the data: rows of tensors are read one by one."""
+    for text, linear in (("r = y - reduce_sum(w*x)", True), ("r = y - reduce_sum(exp(w*x))", False),
+                         ("r = y - reduce_sum(w*x)*w", False)):
+        circuit = cf.new(text, {"w": [1.0, 2.0]}, parameters=["w"], shapes={"x": [2]})
+        parameters = Parameters.of(circuit, ["r"])
+        data = Data.of(circuit, {"x": np.stack([X, X**2], axis=1), "y": X})
+        problem = SumOfSquares(circuit, parameters, data, "r")
+        x, v = parameters.start, np.array([1.0, -1.0])
+        before = problem.evaluations
+        bent = problem.curvature(x, [v])[0]
+        assert (problem.evaluations == before) == linear
+        slopes = [problem.jacobian(x + h * v) for h in (1e-6, -1e-6)]
+        np.testing.assert_allclose(bent, (slopes[0] - slopes[1]).T @ problem.residuals(x) / 2e-6, rtol=1e-6, atol=1e-8)

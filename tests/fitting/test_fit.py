@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import curve_fit, least_squares
 
 import circuitflow as cf
+from circuitflow.fitting.methods import METHODS
+from circuitflow.fitting.minimize import GLOBAL
 
 DECAY = "r = y - (a + b*exp(-c*t))"
 STARTS = {"a": 1.0, "b": 2.0, "c": 0.5}
@@ -108,6 +110,65 @@ def test_robust_losses_are_those_of_scipy(table, loss, name):
     assert found.converged
     np.testing.assert_allclose(found.x, right.x, rtol=1e-5)
     assert found.objective == pytest.approx(right.cost, rel=1e-9)
+    # Huber 1981, equation 7.6.5, from the loss itself: its slope by differences, and the Jacobian in closed form.
+    b, c = found.x[1:]
+    t, r, s, h = table["t"], y - model(table["t"], *found.x), 0.05, 1e-6
+    rho = {"soft_l1": lambda r: s * s * (np.sqrt(1 + (r / s)**2) - 1), "cauchy": lambda r: s * s / 2 * np.log1p(
+        (r / s)**2), "arctan": lambda r: s * s / 2 * np.arctan((r / s)**2), "huber": lambda r: np.where(
+            abs(r) <= s, r * r / 2, s * abs(r) - s * s / 2)}[loss]
+    psi, bent = (rho(r + h) - rho(r - h)) / (2 * h), (rho(r + h) - 2 * rho(r) + rho(r - h)) / h**2
+    k = 1 + 3 / 60 * np.var(bent) / np.mean(bent)**2
+    slopes = np.stack([np.ones(60), np.exp(-c * t), -b * t * np.exp(-c * t)], axis=1)
+    covariance = k**2 * (psi @ psi / 57) / np.mean(bent)**2 * np.linalg.inv(slopes.T @ slopes)
+    np.testing.assert_allclose(found.covariance, covariance, rtol=1e-3)
+    assert found.goodness.residual_standard_deviation == pytest.approx(np.sqrt(r @ r / 57), rel=1e-6)
+    assert found.goodness.r_squared == pytest.approx(1 - r @ r / np.sum((y - y.mean())**2), rel=1e-6)
+
+
+def test_a_robust_loss_has_no_errors_without_a_minimum_of_its_own(table):
+    """At two groups of rows far apart the mean of ψ′ is negative: the point is no minimum, and has no errors."""
+    circuit = cf.new("r = y - a", {"a": 0.0}, parameters=["a"])
+    found = cf.fit(circuit, {"y": [-5.0, -4.0, 4.0, 5.0]}, method={"name": "trf", "loss": "cauchy"})
+    assert np.isnan(found.standard_errors[0])
+
+
+def test_absolute_standard_deviations_give_intervals_of_the_normal_distribution():
+    found = cf.fit(cf.new("r = y - a", {"a": 0.0}, parameters=["a"]), {"y": [1.0], "sd": [0.5]},
+                   sigma={"column": "sd"}, absolute_sigma=True)
+    np.testing.assert_allclose(found.intervals(), [[1 - 0.979981992, 1 + 0.979981992]], rtol=1e-7)
+
+
+@pytest.mark.parametrize(("keys", "loss"), [
+    ({}, False), ({"method": "trf"}, False), ({}, True), ({"method": "SLSQP"}, True), ({"method": "trust-exact"}, True),
+    ({"method": "differential_evolution", "bounds": {"m": (0, 5), "k": (0, 5)}}, True), ({"starts": 3}, True)])
+def test_a_callback_cannot_change_the_fit(keys, loss):
+    circuit = cf.new("l = (y - (m*x + k))**2" if loss else "l = y - (m*x + k)", {"m": 0.0, "k": 0.0},
+                     parameters=["m", "k"])
+    data, what = {"x": np.arange(5.0), "y": [1.0, 3.1, 4.9, 7.2, 9.0]}, {"loss" if loss else "residuals": "l"}
+    inner = []
+
+    def callback(step):
+        step.x[:] = 99.0
+        if not inner:
+            inner.append(cf.fit(circuit, data, **what, **keys))  # a fit within a fit is another one
+    right = cf.fit(circuit, data, **what, **keys)
+    for found in (cf.fit(circuit, data, callback=callback, **what, **keys), inner[0]):
+        np.testing.assert_array_equal(found.x, right.x)
+        assert found.steps == right.steps
+
+
+@pytest.mark.parametrize("name", ["auto", "lm", "trf", "dogbox", "smooth", "L-BFGS-B", "trust-exact", "SLSQP",
+                                  "differential_evolution", "dual_annealing"])
+@pytest.mark.parametrize("error", [ValueError, TypeError, KeyboardInterrupt])
+def test_what_a_callback_raises_ends_the_fit(table, name, error):
+    loss = {"loss": "l"} if METHODS[name].kind == "a loss" else {"residuals": "r"}
+    bounds = dict.fromkeys(STARTS, (0, 5)) if name in GLOBAL else None
+
+    def callback(step):
+        raise error("mine")
+    with pytest.raises(error, match="^mine$"):
+        cf.fit(cf.new(f"{DECAY}\nl = r*r", STARTS, parameters=list(STARTS)), table, callback=callback, method=name,
+               bounds=bounds, **loss)
 
 
 @pytest.mark.parametrize("name", ["lm", "trf", "dogbox"])
@@ -148,6 +209,17 @@ def test_rows_batches_and_blocks_give_the_same_on_every_engine(table, engine):
         np.testing.assert_allclose(found.predict(), right.predict(), rtol=1e-12)
         assert found.rows == 60
         assert found.data.digest == right.data.digest
+
+
+def test_elements_of_a_parameter_have_bounds_of_their_own():
+    x = np.random.default_rng(1).normal(size=(12, 3))
+    circuit = cf.new("r = y - matmul(x, w)", {"w": [0.0, 0.0, 0.0]}, parameters=["w"], shapes={"x": [3]})
+    y = x @ [1.0, -2.0, 0.5]
+    rest = np.linalg.lstsq(x[:, [0, 2]], y + x[:, 1])[0]
+    for lower in ([None, -1, None], [-np.inf, -1.0, -np.inf]):
+        found = cf.fit(circuit, {"x": x, "y": y}, bounds={"w": (lower, None)})
+        np.testing.assert_allclose(found.x, [rest[0], -1.0, rest[1]], rtol=1e-9)
+        assert found.held.tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("engine", ["auto", "jax"])

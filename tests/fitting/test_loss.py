@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -184,10 +185,73 @@ def test_rastrigin(keys):
     assert again.evaluations == found.evaluations
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("scale", [1e-200, 1e-12, 1.0, 1e12, 1e200])
 def test_the_unit_of_the_loss_does_not_matter(scale):
     circuit = cf.new("f = s*((1 - x)**2 + 100*(y - x*x)**2)", {"x": -1.2, "y": 1.0, "s": scale}, parameters=["x", "y"])
     np.testing.assert_allclose(cf.fit(circuit, loss="f").x, 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["L-BFGS-B", "trust-krylov", "trust-exact", "Newton-CG", "SLSQP", "trust-constr"])
+@pytest.mark.parametrize("scale", [1e-100, 1e200])
+def test_a_method_that_stops_early_by_its_units_is_noticed(name, scale):
+    circuit = cf.new("f = s*((x - 3)**2 + (y + 1)**2)", {"x": 0.0, "y": 0.0, "s": scale}, parameters=["x", "y"])
+    try:
+        found = cf.fit(circuit, loss="f", method=name)
+    except cf.InputError as error:  # SciPy's own check of the Hessian
+        assert "must not contain infs or NaNs" in str(error)
+        return
+    assert np.isfinite(found.x).all()
+    assert np.isfinite(found.objective)
+    if not np.allclose(found.x, [3, -1]):
+        assert any("stopped early: a Newton step would still" in x or "not converged" in x for x in found.warnings)
+
+
+def test_of_one_number_for_a_batch_it_is_said_whether_it_is_a_sum():
+    """As a mean over n rows, a sum of log-likelihoods would have standard errors too small by √n."""
+    y = np.random.default_rng(1).normal(size=30)
+    circuit = cf.new("l = reduce_sum((y - m)**2)/2", {"m": 0.0}, parameters=["m"], shapes={"y": ["N"]})
+    with pytest.raises(cf.InputError, match="'l' is one number for all rows of a batch; say by reduction"):
+        cf.fit(circuit, {"y": y}, loss="l", likelihood=True)
+    found = cf.fit(circuit, {"y": y}, loss="l", likelihood=True, reduction="sum")
+    assert found.standard_errors[0] == pytest.approx(1 / np.sqrt(30))
+
+
+@pytest.mark.parametrize("method", ["smooth", "differential_evolution", "dual_annealing"])
+def test_data_that_change_in_a_search_are_refused_in_our_words(sample, method):
+    rows = [50] * 4 + [49] * 1000
+
+    def batches():
+        yield {"y": sample["y"][:rows.pop(0)]}
+    with pytest.raises(cf.InputError, match="one pass had 50 rows and another has 49"):
+        cf.fit(normal(), batches, loss="l", method=method, bounds={"m": (-5, 5), "s": (-3, 3)})
+
+
+PUBLISHED = {
+    # Dalal, Fowlkes and Hoadley 1989, "Risk analysis of the space shuttle": distress of O-rings by temperature (°F).
+    "logistic": ("l = log1p(exp(a + b*t)) - y*(a + b*t)", {
+        "t": [66, 70, 69, 68, 67, 72, 73, 70, 57, 63, 70, 78, 67, 53, 67, 75, 70, 81, 76, 79, 75, 76, 58],
+        "y": [0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1]},
+        [15.0429, -0.2322], [7.3786, 0.1082], 24.315),
+    # Dobson 1990, "An introduction to generalized linear models", page 93, as in R's help of glm.
+    "poisson": ("e = a + b*o + c*p + d*t + f*u\nl = exp(e) - y*e", {
+        "y": [18, 17, 15, 20, 10, 20, 25, 13, 12], "o": [0, 1, 0] * 3, "p": [0, 0, 1] * 3,
+        "t": [0] * 3 + [1] * 3 + [0] * 3, "u": [0] * 6 + [1] * 3},
+        [3.0445, -0.4543, -0.2930, 0, 0], [0.1709, 0.2022, 0.1927, 0.2, 0.2], 56.76)}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_maximum_likelihood_is_that_of_published_examples(name, reduction):
+    text, data, values, errors, aic = PUBLISHED[name]
+    names = list("abcdf")[:len(values)]
+    found = cf.fit(cf.new(text, dict.fromkeys(names, 0.0), parameters=names), data, loss="l", reduction=reduction,
+                   likelihood=True)
+    np.testing.assert_allclose(found.x, values, rtol=0, atol=5e-5)
+    np.testing.assert_allclose(found.standard_errors, errors, rtol=0, atol=5e-5)
+    shared = 2 * sum(math.lgamma(y + 1) for y in data["y"])  # of ln L, which does not depend on parameters
+    assert found.criteria.aic + shared == pytest.approx(aic, abs=5e-3)
+    assert found.to_dict()["bic"] - found.criteria.aic == pytest.approx((math.log(len(data["y"])) - 2) * len(values))
+    assert not found.warnings
 
 
 def test_many_parameters_are_polished_by_products_with_the_hessian():
@@ -250,8 +314,8 @@ BOX = dict.fromkeys("xy", (-2, 2))
 @pytest.mark.parametrize(("keys", "words"), [
     ({"loss": "g"}, "loss: there is no node 'g'"),
     ({"loss": "f", "residuals": "f"}, "exclude one another"),
-    ({"loss": "f", "sigma": "f"}, "sigma goes with residuals"),
-    ({"residuals": "f", "constraints": {"f": "zero"}}, "'constraints' needs a loss"),
+    ({"loss": "f", "sigma": "f"}, "fit: 'sigma' goes with residuals; the method is smooth"),
+    ({"residuals": "f", "constraints": {"f": "zero"}}, "'constraints' goes with a loss"),
     ({"loss": "f", "reduction": "max"}, "reduction is \"max\""),
     ({"loss": "f", "constraints": {"q": "zero"}}, "constraints: there is no node 'q'"),
     ({"loss": "f", "constraints": {"f": "positive"}}, "'f' is \"positive\"; expected \"nonnegative\" or \"zero\""),
@@ -264,6 +328,7 @@ BOX = dict.fromkeys("xy", (-2, 2))
     ({"loss": "f", "method": {"name": "trust-krylov", "initial_trust_radius": 1e9}}, "initial trust radius"),
     ({"loss": "f", "method": {"name": "L-BFGS-B", "maxcro": 3}}, "did you mean 'maxcor'"),
     ({"loss": "f", "method": "lm"}, "the method lm is for least squares"),
+    ({"loss": "f", "likelihood": True, "constraints": {"f": "zero"}}, "likelihood: standard errors from a Hessian"),
     ({"loss": "f", "starts": 0}, "starts is 0")])
 def test_bad_options_are_named(keys, words):
     with pytest.raises(cf.InputError) as error:

@@ -157,7 +157,7 @@ def test_validation_measures_the_held_out_rows_and_the_best_epoch_is_kept():
     assert found.status.startswith(f"stopped after {len(history)} epochs: no better validation loss for 2")
     bound = Data.of(circuit, table())
     rows = Batches(bound, 70, 5, 0.3)
-    held = rows.columns(next(rows.held_out()))
+    held = rows.columns(next(rows.in_order(out=True)))
     values = cf.Executor(circuit).forward({**held, **found.values}, of=["loss", "size"]).values
     record = history[int(found.state.best["epoch"]) - 1]
     assert record["validation_loss"] == pytest.approx(values["loss"].mean(), rel=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -426,6 +427,17 @@ def test_a_gate_of_ones_own_is_a_row_in_a_table_passed_in():
     assert faults(document("x = 2", "f = cube(x)")) == ["node 'f': there is no gate \"cube\"; write x ** 3"]
     with pytest.raises(TypeError):
         cf.GATES["cube"] = CUBE
+
+
+def test_the_same_document_with_another_table_of_gates():
+    c = circuit("x = 2", {"id": "w", "gate": "parameter", "value": [1, 2]}, "f = cube(x)", "g = add(f, w)",
+                gates={**cf.GATES, "cube": CUBE})
+    square = dataclasses.replace(CUBE, forward=lambda xp, x: x * x)
+    other = c.with_gates({**cf.GATES, "cube": square})
+    assert [cf.Executor(x).forward().values["g"].tolist() for x in (c, other)] == [[9, 10], [5, 6]]
+    assert other.document is c.document
+    with pytest.raises(cf.DocumentError, match=r"node 'f': there is no gate \"cube\""):
+        c.with_gates(cf.GATES)
 
 
 @pytest.mark.parametrize("gate", ["__class__", "os.system", "numpy", "__import__"])

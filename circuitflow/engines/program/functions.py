@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -130,10 +131,14 @@ def _axes(axis: Any, shape: Shape) -> Any:
     return axes_of(list(axis) if isinstance(axis, tuple) else axis, len(shape))
 
 
+def _by_gate(name: str, *operands: Any, **attributes: Any) -> Shape:
+    """The shape rule of a gate, of floats."""
+    result: Any = GATES[name].shape(*(ArrayType(_shape(x), "float64") for x in operands), **attributes)
+    return tuple(result.shape)
+
+
 def _reduction(x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Shape:
-    shape = _shape(x)
-    axes = _axes(axis, shape)
-    return tuple(1 if i in axes else size for i, size in enumerate(shape) if keepdims or i not in axes)
+    return _by_gate("reduce_sum", x, axis=_axes(axis, _shape(x)), keepdims=keepdims)
 
 
 def _whole_reduction(x: Any, *, axis: Any = None, keepdims: bool = False) -> Shape | None:
@@ -145,11 +150,6 @@ def _along(x: Any, *, axis: Any = None, **_: Any) -> Shape | None:
     """The shape rule of a function that mixes the positions of an axis."""
     shape = _shape(x)
     return None if any(isinstance(shape[a], Size) for a in _axes(axis, shape)) else shape
-
-
-def _matmul(x: Any, y: Any) -> Shape:
-    product: Any = GATES["matmul"].shape(*(ArrayType(_shape(operand), "float64") for operand in (x, y)))
-    return tuple(product.shape)
 
 
 def _reshape(x: Any, shape: Any) -> Shape | None:
@@ -170,17 +170,6 @@ def _reshape(x: Any, shape: Any) -> Shape | None:
 
 def _broadcast_to(x: Any, shape: Any) -> Shape | None:
     return tuple(shape) if broadcast_shapes(_shape(x), tuple(shape)) == tuple(shape) else None
-
-
-def _transpose(x: Any, axes: Any = None) -> Shape:
-    shape = _shape(x)
-    return tuple(shape[a] for a in (axes if axes is not None else range(len(shape))[::-1]))
-
-
-def _expand_dims(x: Any, axis: Any, size: int = 1) -> Shape:
-    shape = _shape(x)
-    at = axis_of(axis, len(shape) + 1)
-    return (*shape[:at], size, *shape[at:])
 
 
 def _squeeze(x: Any, axis: Any) -> Shape | None:
@@ -223,11 +212,6 @@ def _concatenate(xs: Any, axis: Any = 0) -> Shape | None:
     return (*before, sum(shape[axis] for shape in shapes), *after)
 
 
-def _stack(xs: Any, axis: Any = 0) -> Shape | None:
-    shapes = [_shape(x) for x in xs]
-    return _expand_dims(xs[0], axis, len(xs)) if all(shape == shapes[0] for shape in shapes) else None
-
-
 _ARRANGING = (np.reshape, np.broadcast_to, np.transpose, np.matrix_transpose, np.expand_dims, np.squeeze,
               operator.getitem, np.concatenate, np.stack)
 
@@ -240,16 +224,16 @@ _RULES: Mapping[Function, Callable[..., Shape | None]] = {
     **dict.fromkeys((np.sum, np.max, np.min, np.any, np.all), _reduction),
     **dict.fromkeys((np.prod, np.argmax, np.argmin), _whole_reduction),
     **dict.fromkeys((np.flip, np.cumulative_sum, np.cumulative_prod), _along),
-    **dict.fromkeys(PRODUCTS, _matmul),
+    **dict.fromkeys(PRODUCTS, partial(_by_gate, "matmul")),
     np.reshape: _reshape,
     np.broadcast_to: _broadcast_to,
-    np.transpose: _transpose,
-    np.matrix_transpose: lambda x: (*_shape(x)[:-2], _shape(x)[-1], _shape(x)[-2]),
-    np.expand_dims: _expand_dims,
+    np.transpose: lambda x, axes=None: _by_gate("transpose", x, axes=axes),
+    np.matrix_transpose: partial(_by_gate, "matrix_transpose"),
+    np.expand_dims: lambda x, axis: _by_gate("unsqueeze", x, axis=axis),
     np.squeeze: _squeeze,
     operator.getitem: _getitem,
     np.concatenate: _concatenate,
-    np.stack: _stack,
+    np.stack: lambda xs, axis=0: _by_gate("stack", *xs, axis=axis),
 }
 
 _SHAPED = frozenset({

@@ -56,7 +56,7 @@ class Program:
 
 
 def trace_program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str, Any],
-                  allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False,
+                  allows: Callable[[Line], bool] = lambda line: True, *, checked: bool = False,
                   rule_of: RuleOf = lambda step, operands: step.gate.forward,
                   shapes: Mapping[str, tuple[int | Size, ...]] = MappingProxyType({})) -> Program:
     """Trace the forward pass of a plan.
@@ -65,7 +65,7 @@ def trace_program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str
         plan: the schedule.
         samples: an array like each input and parameter, by id.
         constants: the arrays of the other sources, by id.
-        allowed: whether a line may stand there; a rule that needs others is a line of its own.
+        allows: whether a line may stand there; a rule that needs others is a line of its own.
         checked: whether the program has the conditions under which rules refuse operands; else such a rule is a line
             of its own.
         rule_of: gives the rule of a step, for operands that are values, arrays and numbers.
@@ -75,7 +75,7 @@ def trace_program(plan: Plan, samples: Mapping[str, Any], constants: Mapping[str
         Inseparable: a rule does something with a named size that is not known to take its positions one by one.
         GateError: a gate could not be applied to operands like these.
     """
-    trace = Trace(allowed, checked=checked)
+    trace = Trace(allows, checked=checked)
     inputs = {name: Value(trace, shapes[name], sample.dtype) if name in shapes else Value.like(trace, sample)
               for name, sample in samples.items()}
     checks: list[tuple[Node, Check]] = []
@@ -106,5 +106,5 @@ def needed_lines(lines: Sequence[Line], outputs: Any) -> list[Line]:
     def origins(operands: Any) -> list[int]:
         return [places[id(value)] for value in values_in(operands) if id(value) in places]
 
-    needed = reachable(origins(outputs), lambda i: origins((lines[i].operands, lines[i].keywords)))
-    return [lines[i] for i in sorted(needed)]
+    positions = reachable(origins(outputs), lambda i: origins((lines[i].operands, lines[i].keywords)))
+    return [lines[i] for i in sorted(positions)]

@@ -68,16 +68,16 @@ class Trace:
     Attributes:
         lines: what was recorded.
         stage: what the next lines belong to.
-        allowed: whether a line may be recorded.
+        allows: whether a line may be recorded.
         checks: conditions on values under which rules refuse operands.
         namespace: what rules compute with.
     """
 
-    def __init__(self, allowed: Callable[[Line], bool] = lambda line: True, *, checked: bool = False) -> None:
+    def __init__(self, allows: Callable[[Line], bool] = lambda line: True, *, checked: bool = False) -> None:
         """An empty trace; if checked it collects conditions, else a rule that has one is a line of its own."""
         self.lines: list[Line] = []
         self.stage: Any = None
-        self.allowed = allowed
+        self.allows = allows
         self.checks: list[Check] = []
         self.namespace = _NumPy(self, self.checks if checked else None)
         self._results_of: dict[Any, Any] = {}
@@ -99,7 +99,7 @@ class Trace:
             self.checks.clear()  # the one line makes its checks itself
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
-        return self.call(RuleCall(rule, np, **attributes), operands)
+        return self.write(RuleCall(rule, np, **attributes), operands, {})
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -107,10 +107,6 @@ class Trace:
         before = dict(self._results_of)
         yield
         self._results_of = before
-
-    def call(self, function: RuleCall, operands: Sequence[Any]) -> Any:
-        """The results of a function of arrays, which becomes a single line."""
-        return self._record(function, operands, {})
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.
@@ -124,12 +120,13 @@ class Trace:
         key = _key(function, operands, keywords)
         if key in self._results_of:
             return self._results_of[key][1]
-        result = self._record(function, operands, keywords)
+        result = self.write(function, operands, keywords)
         if key is not None:
             self._results_of[key] = (len(self.lines) - 1, result)
         return result
 
-    def _record(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    def write(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+        """As `record`; the call is a line of its own, whatever was recorded before."""
         if any(isinstance(x, Size) or (isinstance(x, Value) and is_named(x.shape))
                for x in leaves((operands, keywords))):
             return self._record_named(function, operands, keywords)
@@ -167,7 +164,7 @@ class Trace:
     def _line(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any], results: Sequence[Value],
               several: bool) -> Any:
         line = Line(function, tuple(operands), keywords, tuple(results), several, self.stage)
-        if not (isinstance(function, RuleCall) or self.allowed(line)):
+        if not (isinstance(function, RuleCall) or self.allows(line)):
             raise Untraceable(getattr(function, "__name__", ""))
         self.lines.append(line)
         return tuple(results) if several else results[0]
@@ -264,9 +261,9 @@ class _NumPy(Namespace, OwnProducts):
         here: Any = np.broadcast_to
         return self._trace.record(here, (x, shape), {}) if is_named(shape) else here(x, shape)
 
-    def called(self, function: RuleCall, operands: Sequence[Any]) -> Any:
+    def call(self, function: RuleCall, operands: Sequence[Any]) -> Any:
         """The results of a function of arrays, as one line."""
-        return self._trace.call(function, operands)
+        return self._trace.write(function, operands, {})
 
     def long_product(self, x: Any, y: Any) -> Any:
         """`circuitflow.gates.sums.in_parts` of values, as one line."""

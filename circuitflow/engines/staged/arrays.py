@@ -48,14 +48,14 @@ class Arrays(OfDerived, Backed):
     def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
         arrays = self.derived.arrays(bound, seeds)
         key = tuple(array.shape for array in arrays.values())
-        staged = self._codes.get(key)
-        if staged is None:
-            staged = self._stage(arrays)
+        code = self._codes.get(key)
+        if code is None:
+            code = self._stage(arrays)
             with self._lock:
                 if len(self._codes) >= self.KEPT:
                     del self._codes[next(iter(self._codes))]
-                self._codes[key] = staged
-        results, count = staged(arrays), len(self.question.plan.of)
+                self._codes[key] = code
+        results, count = code(arrays), len(self.question.plan.of)
         return results[:count], results[count:]
 
     def _stage(self, arrays: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], list[Any]]:

@@ -179,11 +179,11 @@ def _rounds(program: Program) -> list[Round]:
         whole, rows, totals = (parts.get((kind, here), []) for kind in ("whole", "rows", "totals"))
         so_far += rows
         readers = [(line.operands, line.keywords) for lines in parts.values() if lines is not whole for line in lines]
-        read = {id(x) for x in values_in([readers, list(outputs.values()), list(checks.values())])}
+        reads = {id(x) for x in values_in([readers, list(outputs.values()), list(checks.values())])}
         into, new_checks = ({key: x for key, x in values.items() if _has_rows(x) and first_round.get(id(x), 0) == here}
                             for values in (outputs, checks))
         rounds.append(Round(
-            _code(names, whole, {id(x): x for line in whole for x in line.results if id(x) in read}),
+            _code(names, whole, {id(x): x for line in whole for x in line.results if id(x) in reads}),
             _code(names, [*so_far, *totals], new_checks | {id(x): x for line in totals for x in line.results}, into),
             [(i, _axis(x.shape)) for i, x in into.items()], totals, list(checks)))
     return rounds
@@ -195,8 +195,8 @@ def _code(names: Mapping[int, Any], lines: Sequence[Line], outputs: Mapping[int,
     in_place: dict[Any, Value] = {("result", i): x for i, x in into.items()}
     lines = needed_lines(lines, [*outputs.values(), *into.values()])
     produced = {id(x) for line in lines for x in line.results}
-    read = values_in([[(line.operands, line.keywords) for line in lines], *outputs.values(), *into.values()])
-    inputs = {names.get(id(x), id(x)): x for x in read if id(x) not in produced}
+    reads = values_in([[(line.operands, line.keywords) for line in lines], *outputs.values(), *into.values()])
+    inputs = {names.get(id(x), id(x)): x for x in reads if id(x) not in produced}
     return ArrayCode(Program(inputs, lines, {**in_place, **outputs}), list(in_place))
 
 

@@ -67,7 +67,7 @@ def roots(program: Program) -> dict[int, frozenset[int]]:
 def allot(program: Program) -> Buffers:
     """A buffer for every result that can have one."""
     memory = roots(program)
-    kept = frozenset[int]().union(*(memory.get(id(x), ()) for x in values_in(list(program.outputs.values()))))
+    lasting = frozenset[int]().union(*(memory.get(id(x), ()) for x in values_in(list(program.outputs.values()))))
     last: dict[int, int] = {}
     for position, line in enumerate(program.lines):
         for x in (*values_in((line.operands, line.keywords)), *line.results):
@@ -86,7 +86,7 @@ def allot(program: Program) -> Buffers:
     for position, line in enumerate(program.lines):
         ended = [root for root in ending.get(position, ()) if root in of]
         result = line.results[0]
-        takes = writes_into(line) and id(result) not in kept
+        takes = writes_into(line) and id(result) not in lasting
         if takes and is_elementwise(line.function):
             release(ended)
             ended = []

@@ -81,10 +81,10 @@ class Derived:
     def arrays(self, bound: Bound, seeds: Mapping[int, Any]) -> dict[str, Any]:
         """An array for every source except constants, by its id in the gradient circuit."""
         arrays = {self.inputs[name]: array for name, array in bound.arrays.items() if name in self.inputs}
-        remaining = dict(seeds)
+        rest = dict(seeds)
         for text, id_ in self.upstream.items():
             # Outputs that are the same node have one gradient between them.
-            seed = remaining.pop(self.question.plan.of[text], None)
+            seed = rest.pop(self.question.plan.of[text], None)
             if seed is None:
                 type_ = self.circuit.nodes[id_].types[0]
                 seed = np.zeros(concrete(type_, bound.sizes), type_.dtype)

@@ -34,12 +34,12 @@ def float_line(source: Statements, line: Line, text: Callable[[Any], str]) -> st
     """The right side of a line of floats; a rule that has no line is called on arrays."""
     if not isinstance(line.function, RuleCall):
         return FLOATS.expression(line, text)
-    called = line.function
+    rule = line.function
 
     def apply(*operands: Any) -> Any:
         """A rule that has no line, in NumPy."""
         with np.errstate(all="ignore"):
-            results = called(*(np.asarray(x)[()] for x in operands))
+            results = rule(*(np.asarray(x)[()] for x in operands))
         return tuple(x.item() for x in results) if line.several else results.item()
 
     return f"{source.bind(apply, 'f')}({', '.join(map(text, line.operands))})"

@@ -36,7 +36,7 @@ def with_loops(selected: int) -> Callable[[Step, Sequence[Any]], Callable[..., A
         if node.gate is not None or node.kind != "scan" or not any(isinstance(x, Value) for x in operands):
             return step.gate.forward
         loop = RuleCall(Loop(node, operands, selected))
-        return lambda xp, *operands: xp.called(loop, operands)
+        return lambda xp, *operands: xp.call(loop, operands)
 
     return rule
 

@@ -65,16 +65,16 @@ def test_an_epoch_goes_on_from_its_middle(place, skip):
 
 def test_rows_that_are_held_out_are_never_trained_on(place):
     source = made(rows=1000, held_out=0.2)
-    held, trained = flat(source.held_out()), flat(source.epoch(0))
+    held, trained = flat(source.in_order(out=True)), flat(source.epoch(0))
     assert held == sorted(held)
     assert sorted(held + trained) == list(range(1000))
     assert len(held) == 200 if place == "memory" else 150 < len(held) < 250
-    assert held == flat(made(rows=1000, held_out=0.2).held_out())
-    assert held != flat(made(rows=1000, held_out=0.2, seed=9).held_out())
+    assert held == flat(made(rows=1000, held_out=0.2).in_order(out=True))
+    assert held != flat(made(rows=1000, held_out=0.2, seed=9).in_order(out=True))
 
 
 def test_without_a_fraction_validation_goes_over_all_rows(place):
-    assert flat(made().held_out()) == list(range(103))
+    assert flat(made().in_order(out=False)) == list(range(103))
 
 
 def test_a_pool_holds_so_many_rows_and_mixes_them(monkeypatch):

@@ -1,0 +1,51 @@
+"""README and the pages of docs/ are true: what they show is what their commands print, and their scripts run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import circuitflow as cf
+from support.pages import checkout, rerun
+from support.suite import ROOT
+
+GENERATED = {"gates.md", "conventions.md", "gallery.md"}  # by commands, with tests of their own
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in GENERATED)]
+NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_a_page_shows_what_is_printed(path, tmp_path, monkeypatch):
+    page = path.read_text(encoding="utf-8")
+    copy = checkout(tmp_path)
+    monkeypatch.chdir(copy)
+    again = rerun(page, copy)
+    if os.environ.get("CIRCUITFLOW_GOLDEN") == "write":
+        path.write_text(again, encoding="utf-8")
+    assert again == page
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_documents_of_a_page_load(path):
+    for text in re.findall(r"^```json\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        if '"circuitflow"' in text:
+            cf.loads(text)
+
+
+def test_the_idea_fits_into_200_lines():
+    lines = (ROOT / "docs/in_200_lines.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 200
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+    """Links lead somewhere, every page stands in the navigation, every name of the API exists."""
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install 'circuitflow[docs]'")
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+                          cwd=ROOT, capture_output=True, text=True, check=False,
+                          env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "reference/python/index.html").stat().st_size > 10_000
