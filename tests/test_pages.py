@@ -13,7 +13,7 @@ import circuitflow as cf
 from support.pages import checkout, rerun
 from support.suite import ROOT
 
-GENERATED = {"gates.md", "conventions.md", "gallery.md"}  # by commands, with tests of their own
+GENERATED = {"gates.md", "conventions.md", "gallery.md", "onnx.md"}  # by commands, with tests of their own
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in GENERATED)]
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 

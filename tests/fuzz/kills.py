@@ -1,6 +1,6 @@
 """Kills fits at random moments, starts them again, and compares what they leave with what an undisturbed fit leaves.
 
-    python tests/fuzz/kills.py [--kills 200] [--seed 0]
+    python tests/fuzz/kills.py [squares] [loss] [training] [--kills 200] [--seed 0]
 
 The fits are least squares over many rows, a loss with starts, and a training. A kill is SIGKILL. The document and the
 history must be those of the undisturbed fit, byte by byte.
@@ -58,6 +58,7 @@ def left(folder: Path, output: str) -> list[bytes]:
 def main() -> int:
     """The program; its exit status is 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("fits", nargs="*", help="all by default")
     parser.add_argument("--kills", type=int, default=200, help="of every fit")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -65,6 +66,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for name, command in prepare(folder).items():
+            if arguments.fits and name not in arguments.fits:
+                continue
             begin = time.monotonic()
             if start(folder, command, "whole").wait() not in (0, 1):
                 raise SystemExit(f"{name}: the undisturbed fit failed")
