@@ -20,11 +20,13 @@ from circuitflow.gates.shapes import Size, allows, show
 from circuitflow.gates.sums import counted_product
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
+from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.interpreter import Interpreter
-from circuitflow.interpreter.plan import Step
+from circuitflow.interpreter.plan import Step, make_plan
 from circuitflow.interpreter.question import Question, References
+from circuitflow.interpreter.units import unit_gate
 from circuitflow.onnx.gates import Application, write_gate
-from circuitflow.onnx.library import newest
+from circuitflow.onnx.library import library, newest
 from circuitflow.onnx.lowered_elements import ELEMENTS
 from circuitflow.onnx.lowered_reductions import REDUCTIONS
 from circuitflow.onnx.lowered_shapes import SHAPES
@@ -95,6 +97,7 @@ class _Exporter:
         self.faults: list[str] = []
         self.ports: list[Any] = []
         self.slots: list[Any] = [None] * len(self.plan.names)
+        self.prefix = ""  # of names inside of units
         self._sources(inputs, upstream)
 
     def _sources(self, inputs: Mapping[str, Any], upstream: Mapping[str, Any]) -> None:
@@ -169,11 +172,13 @@ class _Exporter:
                            {"circuitflow": version("circuitflow")})
 
     def _step(self, step: Step) -> None:
-        node, self.writer.stage = step.node, step.node.id
-        if node.kind in NODES:
-            raise Unwritable("has a subcircuit that runs as a unit; models of these are not written")
+        node, self.writer.stage = step.node, self.prefix + step.node.id
         operands = [self.slots[slot] for slot in step.operands]
         start = len(self.writer.nodes)
+        if node.kind in NODES:
+            self._put(step, self._unit(step, operands))
+            self._name(step, start)
+            return
         if any(isinstance(x, Value) for x in operands):
             names = [self.low.name(x) for x in operands]
             types = [ArrayType(x.shape, str(x.dtype)) for x in operands]
@@ -198,6 +203,78 @@ class _Exporter:
             self._put(step, list(out) if step.outputs else [out])
         self._name(step, start)
 
+    # Units: the graphs of their bodies are inside of a node
+
+    def _unit(self, step: Step, operands: Sequence[Any]) -> list[Any]:
+        """The values of a node with subcircuits."""
+        node, attributes = step.node, step.node.attributes
+        values = {str(edge.port): x for edge, x in zip(node.operands, operands, strict=True)}
+        if node.kind == "checkpoint":  # nothing is kept for a sweep that is written out
+            return self._body(attributes["circuit"], values, "")
+        if node.kind == "if":
+            graphs = {f"{key}_branch": self._graph(attributes[key], values, key)[0] for key in ("then", "else")}
+            out = self.writer.add("If", self.low.name(values["condition"]), names=self._fresh(node), **graphs)
+        else:
+            out = self._scan(node, attributes, values)
+        return [self._value(type_, name) for type_, name in zip(
+            node.types, [out] if isinstance(out, str) else out, strict=True)]
+
+    def _fresh(self, node: Node) -> list[str]:
+        return [self.writer.fresh() for _ in node.types]
+
+    def _scan(self, node: Node, attributes: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+        """A `Scan`: its states first, then what it stacks; other operands are those of the graph outside."""
+        body, carry, over = attributes["circuit"], attributes["carry"], list(attributes["over"])
+        inside, ports = dict(values), []
+        for name in [*carry, *over]:
+            x = values[name]
+            shape = x.shape[1:] if name in over else x.shape
+            type_ = ArrayType(tuple(shape), str(x.dtype))
+            inner = f"{self.writer.stage}/{name}"
+            inside[name] = self._value(type_, inner)
+            ports.append(port(inner, type_.dtype, type_.shape))
+        texts = list(body.outputs)
+        order = [*(texts.index(carry[name]) for name in carry),
+                 *(i for i, text in enumerate(texts) if text not in carry.values())]
+        graph, _ = self._graph(body, inside, "body", ports, order)
+        backward = int(attributes["reverse"])
+        names = [self.writer.fresh() for _ in order]
+        self.writer.add("Scan", *(self.low.name(values[name]) for name in [*carry, *over]), names=names, body=graph,
+                        num_scan_inputs=len(over), scan_input_directions=[backward] * len(over),
+                        scan_output_directions=[backward] * (len(order) - len(carry)) or None)
+        return [names[order.index(i)] for i in range(len(order))]
+
+    def _graph(self, body: TypedBody, values: Mapping[str, Any], key: str, ports: Sequence[Any] = (),
+               order: Sequence[int] | None = None) -> tuple[Any, list[Any]]:
+        """The graph of a body, with its outputs in an order."""
+        outer, prefix = self.writer.stage, f"{self.writer.stage}/{key}/"
+        with self.writer.inside() as nodes, self.trace.aside():
+            results = self._body(body, values, prefix)
+            self.writer.stage = f"{prefix}out"
+            outputs = []
+            for i in order if order is not None else range(len(results)):
+                x = results[i]
+                name = self.writer.add("Identity", self.low.name(x))  # it may be a value from outside
+                outputs.append(port(name, str(x.dtype), x.shape))
+        self.writer.stage = outer
+        return library().helper.make_graph(nodes, prefix.rstrip("/"), list(ports), outputs), results
+
+    def _body(self, body: TypedBody, values: Mapping[str, Any], prefix: str) -> list[Any]:
+        """Write the nodes of a body; gives its outputs."""
+        whole = body.expansion
+        outer = self.plan, self.slots, self.prefix, self.writer.stage
+        self.plan = make_plan(whole, None, (), unit_gate)
+        self.slots = [None] * len(self.plan.names)
+        self.prefix = prefix or f"{self.writer.stage}/"
+        for name, slot in self.plan.sources.items():
+            self.slots[slot] = values[name] if name in values else whole.values[name][()]
+        try:
+            for step in self.plan.steps:
+                self._step(step)
+            return [self.slots[slot] for slot in self.plan.of.values()]
+        finally:
+            self.plan, self.slots, self.prefix, self.writer.stage = outer
+
     def _put(self, step: Step, values: Sequence[Any]) -> None:
         self.slots[step.output : step.output + (step.outputs or 1)] = values
 
@@ -206,7 +283,7 @@ class _Exporter:
         for slot in step.slots:
             value = self.slots[slot]
             old = self.low.names.get(id(value), "") if isinstance(value, Value) else ""
-            name = self.plan.names[slot]
+            name = self.prefix + self.plan.names[slot]
             nodes = self.writer.nodes[start:]
             if not any(old in node.output for node in nodes) or name == old:
                 continue

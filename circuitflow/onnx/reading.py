@@ -128,14 +128,8 @@ def read_model(path: str | os.PathLike[str], limits: Limits = DEFAULT) -> Model:
     library()
     name = os.fspath(path)
     label = printable(name, 200)
-    try:
-        with open(name, "rb") as file:
-            content = file.read(limits.document_bytes + 1)
-    except OSError as error:
-        raise InputError(f"'{label}' cannot be read: {error.strerror}") from None
-    if len(content) > limits.document_bytes:
-        raise InputError(f"'{label}' is larger than {amount(limits.document_bytes)} (limit document_bytes)")
-    return model_of(content, label, Path(name).parent, limits)
+    folder = Path(name).parent
+    return _model(_proto(_content(name, label, limits), label), label, folder, limits)
 
 
 def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limits = DEFAULT) -> Model:
@@ -144,13 +138,33 @@ def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limi
     Raises:
         InputError: they are no model, or one of another time.
     """
+    return _model(_proto(content, file), file, folder, limits)
+
+
+def _content(name: str, label: str, limits: Limits) -> bytes:
+    try:
+        with open(name, "rb") as file:
+            content = file.read(limits.document_bytes + 1)
+    except OSError as error:
+        raise InputError(f"'{label}' cannot be read: {error.strerror}") from None
+    if len(content) > limits.document_bytes:
+        raise InputError(f"'{label}' is larger than {amount(limits.document_bytes)} (limit document_bytes)")
+    return content
+
+
+def _proto(content: bytes, file: str) -> Any:
     onnx = library()
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.ModelProto.FromString(content)
+        return onnx.ModelProto.FromString(content)
     except DecodeError:
         raise InputError(f"'{file}' is no ONNX model") from None
+
+
+def _model(model: Any, file: str, folder: Path | None, limits: Limits) -> Model:
+    """The model that the package has read. Nothing of it is kept, since a part would keep it whole in memory."""
+    onnx = library()
     opsets = {"" if entry.domain in DOMAINS else _text(entry.domain): entry.version for entry in model.opset_import}
     opset = opsets.get("", 0)
     newest = onnx.defs.onnx_opset_version()
@@ -166,7 +180,8 @@ def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limi
              **{_text(entry.key): _text(entry.value) for entry in model.metadata_props}}
     reader = _Reader(folder, limits)
     graph = reader.graph(model.graph, 0)
-    functions = {(_text(function.domain), _text(function.name)): function for function in model.functions}
+    functions = {(_text(function.domain), _text(function.name)): onnx.FunctionProto.FromString(
+        function.SerializeToString()) for function in model.functions}
     return Model(graph, opsets, file, {printable(key, 60): printable(text, limits.text)
                                        for key, text in texts.items() if text}, limits, functions,
                  frozenset(reader.files), model.ir_version >= 4)

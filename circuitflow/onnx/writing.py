@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class GraphWriter:
     def __init__(self, opset: int) -> None:
         self.opset = opset
         self.nodes: list[Any] = []
+        self._first: list[Any] = []  # constants and sizes, which graphs inside of nodes read too
         self.tensors: dict[str, Any] = {}
         self.sizes: dict[str, tuple[str, int]] = {}
         self.stage = ""
@@ -42,7 +44,7 @@ class GraphWriter:
         names = list(names) or [self.fresh() for _ in range(outputs)]
         given = {name: value for name, value in attributes.items() if value is not None}
         self.nodes.append(library().helper.make_node(operator, list(inputs), names, **given))
-        return names[0] if outputs == 1 else names
+        return names[0] if len(names) == 1 else names
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """A tensor that is written once."""
@@ -52,7 +54,7 @@ class GraphWriter:
             name = f"constant/{len(self._constants)}"
             self._constants[key] = name
             if array.dtype.kind == "f":  # initializers that are floats are parameters
-                self.nodes.append(library().helper.make_node(
+                self._first.append(library().helper.make_node(
                     "Constant", [], [name], value=library().numpy_helper.from_array(array)))
             else:
                 self.tensors[name] = array
@@ -77,14 +79,34 @@ class GraphWriter:
         key = size.terms
         if key not in self._size_values:
             total = None
-            for names, factor in size.terms:
-                term = self.constant([factor], np.int64)
-                for name in names:
-                    term = self.add("Mul", term, self._named(name))
-                total = term if total is None else self.add("Add", total, term)
+            with self._at_the_beginning():
+                for names, factor in size.terms:
+                    term = self.constant([factor], np.int64)
+                    for name in names:
+                        term = self.add("Mul", term, self._named(name))
+                    total = term if total is None else self.add("Add", total, term)
             assert total is not None  # noqa: S101
             self._size_values[key] = total
         return self._size_values[key]
+
+    @contextmanager
+    def _at_the_beginning(self) -> Iterator[None]:
+        """Write nodes before all others."""
+        nodes, self.nodes = self.nodes, self._first
+        yield
+        self.nodes = nodes
+
+    @contextmanager
+    def inside(self) -> Iterator[list[Any]]:
+        """Write the nodes of a graph inside of a node."""
+        nodes, self.nodes = self.nodes, []
+        yield self.nodes
+        self.nodes = nodes
+
+    @property
+    def all_nodes(self) -> list[Any]:
+        """The nodes of the whole graph, in order."""
+        return [*self._first, *self.nodes]
 
     def _named(self, name: str) -> str:
         key = ("", name)
@@ -136,7 +158,7 @@ def model_bytes(writer: GraphWriter, name: str, inputs: Sequence[Any], outputs: 
     helper = onnx.helper
     tensors = [onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
                for name, array in writer.tensors.items()]
-    graph = helper.make_graph(writer.nodes, name, list(inputs), list(outputs), tensors, doc_string=description)
+    graph = helper.make_graph(writer.all_nodes, name, list(inputs), list(outputs), tensors, doc_string=description)
     opsets = [helper.make_opsetid("", writer.opset)]
     model = helper.make_model(graph, opset_imports=opsets, producer_name="circuitflow",
                               ir_version=helper.find_min_ir_version_for(opsets))

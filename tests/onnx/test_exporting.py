@@ -141,15 +141,40 @@ def test_what_onnx_cannot_say_is_refused_all_at_once():
         to_onnx(c.circuit, opset=17)
 
 
-def test_units_with_subcircuits_are_refused():
+def test_scans_and_choices_are_graphs_inside_of_nodes():
+    """What both branches compute of values from outside is computed in each."""
+    half = {"nodes": [{"id": "x", "gate": "input"}, {"id": "e", "gate": "exp", "inputs": ["x"]},
+                      {"id": "two", "gate": "constant", "value": 2.0}]}
     document = {"circuitflow": "1.0", "circuits": {
-        "step": {"nodes": [{"id": "s", "gate": "input"}, {"id": "x", "gate": "input"},
-                           {"id": "t", "gate": "add", "inputs": ["s", "x"]}], "outputs": ["t"]}},
-        "nodes": [{"id": "a", "gate": "input", "value": 0.0}, {"id": "xs", "gate": "input", "value": [1.0, 2.0]},
-                  {"id": "out", "gate": "scan", "circuit": "step", "carry": {"s": "t"}, "over": ["x"],
-                   "inputs": {"s": "a", "x": "xs"}}], "outputs": ["out"]}
-    with pytest.raises(cf.InputError, match="node 'out': scan has a subcircuit that runs as a unit"):
-        to_onnx(cf.loads(json.dumps(document)), wrt=())
+        "cell": {"nodes": [{"id": "s", "gate": "input"}, {"id": "x", "gate": "input"}, {"id": "w", "gate": "input"},
+                           {"id": "sw", "gate": "mul", "inputs": ["s", "w"]},
+                           {"id": "t", "gate": "add", "inputs": ["sw", "x"]},
+                           {"id": "y", "gate": "tanh", "inputs": ["t"]}], "outputs": ["t", "y"]},
+        "up": {**half, "nodes": [*half["nodes"], {"id": "f", "gate": "mul", "inputs": ["e", "two"]}], "outputs": ["f"]},
+        "down": {**half, "nodes": [*half["nodes"], {"id": "f", "gate": "sub", "inputs": ["e", "two"]}],
+                 "outputs": ["f"]},
+        "kept": {"nodes": [{"id": "x", "gate": "input"}, {"id": "s", "gate": "sinh", "inputs": ["x"]}],
+                 "outputs": ["s"]}},
+        "nodes": [{"id": "a", "gate": "input", "value": 0.3}, {"id": "w", "gate": "parameter", "value": 0.5},
+                  {"id": "xs", "gate": "input", "value": [1.0, 2.0, -0.7]},
+                  {"id": "out", "gate": "scan", "circuit": "cell", "carry": {"s": "t"}, "over": ["x"], "reverse": True,
+                   "inputs": {"s": "a", "x": "xs", "w": "w"}},
+                  {"id": "c", "gate": "greater", "inputs": ["a", "w"]},
+                  {"id": "e", "gate": "if", "then": "up", "else": "down", "inputs": {"condition": "c", "x": "out.t"}},
+                  {"id": "k", "gate": "checkpoint", "circuit": "kept", "inputs": {"x": "e"}}],
+        "outputs": ["k", "out.y"]}
+    for value in (0.3, 0.9):
+        document["nodes"][0]["value"] = value
+        circuit = cf.loads(json.dumps(document))
+        assert differences(circuit, upstream_of(circuit), 1e-9, 1e-12) == {}
+        again = imported(onnx.load_from_string(to_onnx(circuit, wrt=()))).circuit
+        assert {"scan", "if"} <= {node.kind for node in again.nodes.values()}
+        ones = {name: np.ones(circuit.type_of(output).shape) for name, output in circuit.outputs.items()}
+        one = cf.Executor(circuit).run(upstream=ones)
+        two = cf.Executor(again).run(upstream=dict(zip(again.outputs, ones.values(), strict=True)))
+        for x, y in zip(one.outputs.values(), two.outputs.values(), strict=True):
+            assert np.allclose(x, y, rtol=1e-12)
+        assert all(np.allclose(one.gradients[name], two.gradients[name], rtol=1e-9) for name in ("a", "w", "xs"))
 
 
 def test_the_command_writes_a_model(tmp_path, circuitflow):  # noqa: F811

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -99,6 +100,13 @@ class Trace:
         if all(not isinstance(operand, Value) for operand in operands):  # wrong for these sizes, so it says why
             return rule(np, *operands, **attributes)
         return self.write(RuleCall(rule, np, **attributes), operands, {})
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Lines recorded inside may share results of before; lines recorded later do not share theirs."""
+        before = dict(self._results_of)
+        yield
+        self._results_of = before
 
     def record(self, function: Callable[..., Any], operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """The result of a call on values: a value, a tuple of them, or what does not depend on values.

@@ -69,7 +69,7 @@ def lp_normalization(call: Call) -> Any:
     if p not in (1, 2):
         raise Refusal(f"has p {p}; expected 1 or 2")
     norm = w.emit("reduce_l1" if p == 1 else "reduce_l2", x, axis=call.attribute("axis"), keepdims=True)
-    return w.mul_div_no_nan(w.ones_like(x), x, norm)
+    return w.div(x, w.where(w.equal(norm, 0.0), 1.0, norm))
 
 
 def global_lp_pool(call: Call) -> Any:

@@ -11,12 +11,16 @@ from circuitflow.onnx.operators.indexing import INDEXING
 from circuitflow.onnx.operators.layout import LAYOUT
 from circuitflow.onnx.operators.linear import LINEAR
 from circuitflow.onnx.operators.normalization import NORMALIZATION
+from circuitflow.onnx.operators.quantizing import QUANTIZING
 from circuitflow.onnx.operators.recurrent import RECURRENT
 from circuitflow.onnx.operators.reductions import REDUCTIONS
 from circuitflow.onnx.operators.resizing import RESIZING
+from circuitflow.onnx.operators.sampling import SAMPLING
+from circuitflow.onnx.operators.spectral import SPECTRAL
 from circuitflow.onnx.operators.windows import WINDOWS
 
 OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **ELEMENTWISE, **LAYOUT, **REDUCTIONS, **INDEXING, **WINDOWS, **NORMALIZATION, **LINEAR, **RECURRENT, **RESIZING,
+    **QUANTIZING, **SPECTRAL, **SAMPLING,
 }
 """Functions that write a node of an operator as gates. They give a wire, a value or a known array, or several."""
