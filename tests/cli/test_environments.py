@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,14 @@ import circuitflow as cf
 from circuitflow.cli.main import COMMANDS
 from circuitflow.document import output
 from circuitflow.document.output import is_stream, write, writer
+from circuitflow.onnx.exporting import to_onnx
 from support.slices import alike, halves
 from support.suite import GUARD, ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descriptors, devices and owners as Linux has them")
 STAGED = str(ROOT / "circuits/staged.json")
 FIT = ["decay.json", "decay.csv"]  # which lie in the folder of every case
+MODEL = "model.onnx"  # as this
 AS_ROOT = os.getuid() == 0
 IS_OPEN = not AS_ROOT or all(folder.stat().st_mode & 0o005 == 0o005 for path in (ROOT, Path(typer.__file__))
                              for folder in path.resolve().parents)
@@ -44,6 +47,7 @@ WRITERS = {
     "run parquet": (["run", STAGED, "--table", "rows.csv", "--engine", "staged", "-o"], ".parquet"),
     "run arrow": (["run", STAGED, "--table", "rows.csv", "--engine", "staged", "-o"], ".arrow"),
     "fit": (["fit", FIT[0], "-o"], ".json"),
+    "import": (["import", MODEL, "-o"], ".json"),
     "grad": (["grad", STAGED, "-o"], ".json"), "new": (["new", "f = x * y", "-o"], ".json"),
     "export": (["export", STAGED, "-o"], ".py"),
     "explain": (["explain", STAGED, "-o"], ".txt"), "draw": (["draw", STAGED, "-o"], ".mmd"),
@@ -61,6 +65,12 @@ def test_every_command_that_writes_is_here():
             if {"output", "write"} & set(signature.parameters)} == {name.split()[0] for name in WRITERS}
 
 
+@cache
+def model():
+    """An ONNX model of one product."""
+    return to_onnx(cf.new("f = x * y", {"x": 1, "y": 2}), wrt=[])
+
+
 class Cases:
     """Cases, each in a folder of its own, which run together."""
 
@@ -73,6 +83,7 @@ class Cases:
         (folder / "rows.csv").write_text(ROWS)
         for name in FIT:
             (folder / name).write_bytes((ROOT / "circuits" / name).read_bytes())
+        (folder / MODEL).write_bytes(model())
         if prepare is not None:
             prepare(folder)
         report = self.folder / f"{len(self.cases)}"
@@ -112,7 +123,7 @@ COMMAND_LINES = {
     "run --table": ["run", STAGED, "--table", "rows.csv", "--engine", "staged"],
     "run --table -": ["run", STAGED, "--table", "-", "--engine", "staged"],
     "run -v": ["run", STAGED, "-v"], "check": ["check", STAGED], "explain": ["explain", STAGED],
-    "fit": ["fit", FIT[0]],
+    "fit": ["fit", FIT[0]], "import": ["import", MODEL],
     "draw": ["draw", STAGED, "-o", "/dev/fd/1"], "grad": ["grad", STAGED],
     "grad -o -": ["grad", STAGED, "-o", "-"], "grad -o /dev/stdout": ["grad", STAGED, "-o", "/dev/stdout"],
     "new": ["new", "f = x"], "new -": ["new", "-"], "new --set": ["new", "f = x", "--set", "x=1"],
@@ -146,8 +157,8 @@ def test_closed_and_full_streams_and_a_folder_that_is_gone(cases, half):
     for (name, environment), outcome in zip(noted, cases.run(), strict=True):
         closed = environment.get("closed", ())
         no_output = 1 in closed or environment.get("stdout") == "/dev/full"
-        fails = no_output or (0 in closed and name in STDIN) or ("gone" in environment
-                                                                 and {"rows.csv", FIT[0]} & {*COMMAND_LINES[name]})
+        fails = no_output or (0 in closed and name in STDIN) or (
+            "gone" in environment and {"rows.csv", FIT[0], MODEL} & {*COMMAND_LINES[name]})
         note = (name, environment, outcome)
         assert outcome[0] == (2 if fails else 0), note
         assert b"Traceback" not in outcome[2], note
@@ -287,8 +298,8 @@ def test_every_command_that_writes_on_every_target(cases, half):
     before = []
     for target, command in half:
         (prepare, renamed, _, more), (arguments, ending) = TARGETS[target], WRITERS[command]
-        if (more.get("nobody")
-            and (command.startswith(("run", "fit")) or not IS_OPEN)) or (target == "another owner's" and not AS_ROOT):
+        imports = command.startswith(("run", "fit", "import"))
+        if (more.get("nobody") and (imports or not IS_OPEN)) or (target == "another owner's" and not AS_ROOT):
             continue  # packages may be where only this user can import them; only root gives files away
         name = f"out{ending}"
         folder = cases.add([*arguments, renamed(name)], prepare(name), **more)
@@ -296,8 +307,8 @@ def test_every_command_that_writes_on_every_target(cases, half):
             (folder / name).write_bytes(OLD)
         if command.startswith("run") and more.get("gone"):
             cases.cases[-1]["arguments"][3] = str(folder / "rows.csv")
-        if command == "fit" and more.get("gone"):
-            cases.cases[-1]["arguments"][1] = str(folder / FIT[0])
+        if command in ("fit", "import") and more.get("gone"):
+            cases.cases[-1]["arguments"][1] = str(folder / arguments[1])
         before.append((target, command, folder, renamed(name), {path.name: path.lstat() for path in folder.iterdir()}))
     for (target, command, folder, name, had), outcome in zip(before, cases.run(), strict=True):
         status = TARGETS[target][2]
