@@ -282,7 +282,7 @@ def test_every_command_takes_a_gate_table(own):
             "draw": ["c.json", "--no-values", "-o", "c.mmd"], "grad": ["c.json"], "new": ["f = cube(x)"],
             "export": ["c.json"], "fit": ["c.json"],
             "diff": ["c.json", "c.json"], "fmt": ["c.json", "--set", "x=3"], "gates": ["cube"], "schema": []}
-    assert ways.keys() == COMMANDS.keys() - {"examples"}
+    assert ways.keys() == COMMANDS.keys() - {"examples", "import"}
     for command, arguments in ways.items():
         run = own(command, *arguments, "--gates", "own_gates:TABLE")
         assert run.returncode == 0, (command, run.stderr)
@@ -423,7 +423,8 @@ def checked_by_mypy(folder, sources):
     pytest.importorskip("mypy")
     for name, source in sources.items():
         (folder / f"{name}.py").write_text(source)
-    done = subprocess.run([sys.executable, "-m", "mypy", "--config-file=", "--cache-dir", str(ROOT / ".mypy_cache"),
+    done = subprocess.run([sys.executable, "-m", "mypy", "--config-file=",
+                           "--disable-error-code=import-untyped", "--cache-dir", str(ROOT / ".mypy_cache"),
                            *(f"{name}.py" for name in sources)], cwd=folder,
                           env={**os.environ, "MYPYPATH": str(ROOT)}, capture_output=True, text=True, check=False)
     return done.stdout

@@ -54,7 +54,7 @@ INSTEAD = {
     "python -m mkdocs serve": "test -f mkdocs.yml",
     "python tests/fuzz/onnx_nodes.py": "test -f tests/fuzz/onnx_nodes.py",  # tests/onnx does it
     "python tests/fuzz/onnx_models.py --seconds 600": "test -f tests/fuzz/onnx_models.py",
-    "circuitflow fit circuits/spiral.json --checkpoint run": "circuitflow fit --help",  # test_pages runs it
+    "circuitflow fit circuits/spiral.json --checkpoint run": "circuitflow fit --help",  # test_documentation runs it
 }
 
 
