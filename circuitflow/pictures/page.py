@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -62,8 +63,10 @@ def _steps(subject: Circuit | Result, picture: Picture) -> Iterator[dict[str, An
     content, stages = explanation(subject), _Stages(picture)
     for stage in (*content.sources, *content.forward):
         yield stages.forward(stage)
+    counts = Counter(stage.of for block in content.backward for stage in block.stages)
     for block in content.backward:
-        yield stages.backward(block)
+        alone = [stage.of for stage in block.stages if counts[stage.of] == 1]
+        yield stages.backward(block, alone)
         for stage in block.stages:
             if stage.total:
                 yield stages.fork(stage)
@@ -98,12 +101,15 @@ class _Stages:
         return {"phase": "forward pass", "at": self.at(stage.of.partition(".")[0]), "lines": [_line(stage)],
                 "values": self.values.get(stage.of, [])}
 
-    def backward(self, block: Block) -> dict[str, Any]:
+    def backward(self, block: Block, alone: list[str]) -> dict[str, Any]:
+        """A block; what gets one contribution in all, `alone`, has its total at once, though its value forks."""
+        totals = [key for name in alone for key in self.totals.get(name, [])]
         if not block.node:
             return {"phase": "reverse sweep", "at": [], "lines": list(map(_line, block.stages)),
-                    "gradients": [key for stage in block.stages for key in self.arrivals.get(stage.of, [])]}
+                    "gradients": [key for stage in block.stages for key in self.arrivals.get(stage.of, [])]
+                    + totals}
         return {"phase": "reverse sweep", "at": self.at(block.node), "heading": block.heading, "words": block.words,
-                "lines": list(map(_line, block.stages)), "gradients": self.contributions.get(block.node, [])}
+                "lines": list(map(_line, block.stages)), "gradients": self.contributions.get(block.node, []) + totals}
 
     def fork(self, stage: Stage) -> dict[str, Any]:
         return {"phase": "reverse sweep, a fork", "at": self.at(stage.of.partition(".")[0]),
