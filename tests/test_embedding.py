@@ -266,6 +266,10 @@ def own(tmp_path):
      / "c.json").write_text(json.dumps({"circuitflow": "1.0",
                                         "nodes": [{"id": "x", "gate": "input", "value": 2},
                                                   {"id": "f", "gate": "cube", "inputs": ["x"]}], "outputs": ["f"]}))
+    (tmp_path / "fit.json").write_text(json.dumps({"circuitflow": "1.0", "nodes": [
+        {"id": "x", "gate": "parameter", "value": 1}, {"id": "cube", "gate": "cube", "inputs": ["x"]},
+        {"id": "eight", "gate": "constant", "value": 8}, {"id": "r", "gate": "sub", "inputs": ["cube", "eight"]}],
+        "outputs": ["r"]}))
 
     def run(*arguments):
         return subprocess.run([sys.executable, "-P", "-m", "circuitflow", *arguments], cwd=tmp_path,
@@ -280,7 +284,7 @@ def test_every_command_takes_a_gate_table(own):
 
     ways = {"run": ["c.json"], "check": ["c.json"], "explain": ["c.json"],
             "draw": ["c.json", "--no-values", "-o", "c.mmd"], "grad": ["c.json"], "new": ["f = cube(x)"],
-            "export": ["c.json"], "fit": ["c.json"],
+            "export": ["c.json"], "fit": ["fit.json", "-o", "-"],
             "diff": ["c.json", "c.json"], "fmt": ["c.json", "--set", "x=3"], "gates": ["cube"], "schema": []}
     assert ways.keys() == COMMANDS.keys() - {"examples", "import"}
     for command, arguments in ways.items():
