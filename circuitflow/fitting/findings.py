@@ -55,16 +55,20 @@ def of_rank(parameters: Parameters, undetermined: Sequence[Vector]) -> Iterator[
                    f"moves {moves}; freeze one of them, or take it out")
 
 
-def of_scales(parameters: Parameters, reduced: Reduced) -> Iterator[str]:
-    """Slopes of very different sizes."""
-    slopes = np.linalg.norm(reduced.triangle, axis=0)
+def of_scales(what: str, names: Sequence[str], slopes: Vector) -> Iterator[str]:
+    """Slopes, or roots of curvatures, of very different sizes; those of 0 do not count.
+
+    Args:
+        what: what changes, as the subject of a sentence with its verb.
+        names: of what it changes with.
+        slopes: their sizes.
+    """
     some = np.flatnonzero(slopes > 0)
     if some.size > 1:
         large, small = some[np.argmax(slopes[some])], some[np.argmin(slopes[some])]
         if slopes[large] > APART * slopes[small]:
-            yield (f"the residuals change {slopes[large] / slopes[small]:.0e} times as much with parameter "
-                   f"'{parameters.names[large]}' as with '{parameters.names[small]}'; measure them, or the data, in "
-                   "other units")
+            yield (f"{what} {slopes[large] / slopes[small]:.0e} times as much with parameter '{names[large]}' as with "
+                   f"'{names[small]}'; measure them, or the data, in other units")
 
 
 def of_underflow(reduced: Reduced) -> Iterator[str]:

@@ -9,7 +9,7 @@ from circuitflow.fitting import loss_findings as findings
 from circuitflow.fitting.checkpoint import journal
 from circuitflow.fitting.constraints import Constraints
 from circuitflow.fitting.data import Data
-from circuitflow.fitting.findings import of_calls
+from circuitflow.fitting.findings import of_calls, of_scales
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.loss import Loss
 from circuitflow.fitting.memory import check_memory
@@ -35,10 +35,9 @@ def fit_loss(request: Request) -> FitResult:
     for text, what in zip(references, ("loss", *("constraints" for _ in request.constraints)), strict=True):
         find_type(circuit, text, what)
     parameters = Parameters.of(circuit, references, bounds=request.bounds, frozen=request.frozen, start=request.start)
-    numbers, words = working_memory(request.name, request.options, parameters.size)
-    if request.likelihood or request.constraints:
-        numbers, words = max((parameters.size**2, ""), (numbers, words))
-    check_memory(numbers, f"method {request.name}: {words or 'the square'} of {parameters.size} free elements",
+    numbers, words = working_memory(request.name, request.options, parameters.size,
+                                    needs_square=request.likelihood or bool(request.constraints))
+    check_memory(numbers, f"method {request.name}: {words} of {parameters.size} free elements",
                  "make it less, freeze parameters, or take L-BFGS-B or training", circuit.limits)
     outputs = [circuit.find(text) for text in references]
     needed = circuit.needed({output.node for output in outputs if output is not None})
@@ -93,7 +92,7 @@ def _result(request: Request, problem: Loss, outcome: Outcome, constraints: Cons
         if outcome.converged:
             warnings += findings.of_rest(bent, problem.gradient(x)[free], problem.objective(x),
                                          problem.objective(parameters.start))
-        warnings += findings.of_scales(parameters.names, np.sqrt(np.maximum(np.diag(hessian), 0)))
+        warnings += of_scales("the loss changes", parameters.names, np.sqrt(np.maximum(np.diag(hessian), 0)))
         if request.likelihood:
             covariance = np.full_like(hessian, np.nan)
             whole = problem.data.rows if problem.reduction == "mean" else 1
@@ -105,7 +104,7 @@ def _result(request: Request, problem: Loss, outcome: Outcome, constraints: Cons
     else:
         slope = problem.gradient(parameters.start)
         norms = np.array([np.linalg.norm(slope[part]) for part in parameters.slices()])
-        warnings += findings.of_scales(parameters.ids, norms)
+        warnings += of_scales("the loss changes", parameters.ids, norms)
     return FitResult(request.circuit, parameters, problem.data, x, ~free, request.name, outcome.status,
                      outcome.converged, outcome.steps, problem.objective(x), problem.evaluations, problem.data.rows,
                      tuple(warnings), covariance, errors, engine=problem.engine, criteria=criteria)

@@ -69,7 +69,7 @@ def _result(request: Request, problem: SumOfSquares, outcome: Outcome, compares:
                 *findings.of_rank(parameters, errors.undetermined),
                 *findings.of_freedom(good.degrees_of_freedom),
                 *findings.of_independence(durbin_watson(problem, x), reduced.total),
-                *findings.of_scales(parameters, reduced),
+                *findings.of_scales("the residuals change", parameters.names, np.linalg.norm(reduced.triangle, axis=0)),
                 *findings.of_underflow(plain))
     return FitResult(request.circuit, parameters, problem.data, x, ~free, request.name,
                      outcome.status, outcome.converged, outcome.steps, reduced.objective, problem.evaluations,

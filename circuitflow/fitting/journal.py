@@ -91,7 +91,7 @@ class Journal:
         content = key + save({str(i): x for i, x in enumerate(answer)})
         record = len(content).to_bytes(LENGTH) + blake2b(content, digest_size=DIGEST).digest() + content
         try:
-            self._end = self._file.seek(0, os.SEEK_END)
+            end = self._file.seek(0, os.SEEK_END)
             view = memoryview(record)
             while view:
                 view = view[self._file.write(view):]
@@ -99,7 +99,7 @@ class Journal:
                 self._sync()
         except OSError as error:
             raise self._failure(error) from None
-        self._places[key] = self._end + len(record) - len(content) + DIGEST, len(content) - DIGEST
+        self._places[key] = end + len(record) - len(content) + DIGEST, len(content) - DIGEST
         return answer
 
     def _read(self, key: bytes, shapes: Sequence[Shape]) -> list[Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from circuitflow.fitting.findings import APART
 from circuitflow.fitting.newton import Spectrum
 from circuitflow.fitting.parameters import Mask, Parameters, Vector
 from circuitflow.text import few
@@ -54,14 +53,3 @@ def of_rest(bent: Spectrum, slope: Vector, value: float, first: float) -> Iterat
     if left > UNFINISHED * max(abs(value), first - value):
         yield (f"the method stopped early: a Newton step would still lower the loss of {value:.4g} by {left:.2g}; give "
                "a smaller tolerance, or leave the method out")
-
-
-def of_scales(names: Sequence[str], slopes: Vector) -> Iterator[str]:
-    """Slopes, or roots of curvatures, by name, of very different sizes; those of 0 do not count."""
-    some = np.flatnonzero(slopes > 0)
-    if some.size > 1:
-        large, small = some[np.argmax(slopes[some])], some[np.argmin(slopes[some])]
-        if slopes[large] > APART * slopes[small]:
-            yield (f"the loss changes {slopes[large] / slopes[small]:.0e} times as much with parameter "
-                   f"'{names[large]}' as with '{names[small]}'; measure them, or the data, in "
-                   "other units")

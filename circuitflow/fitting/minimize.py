@@ -160,16 +160,20 @@ def check_traits(name: str, parameters: Parameters, constraints: Constraints | N
                              f"'{parameters.names[int(np.argmin(ends))]}' is open; give it a lower and an upper bound")
 
 
-def working_memory(name: str, options: BaseModel, size: int) -> tuple[int, str]:
-    """How many numbers a method keeps for so many elements, and the words for what it keeps of them."""
-    if name in SQUARE:
-        return size**2, "the square"
+def working_memory(name: str, options: BaseModel, size: int, *, needs_square: bool) -> tuple[int, str]:
+    """How many numbers a fit of so many elements keeps, and the words for what it keeps of them.
+
+    `needs_square` says that the fit keeps a matrix of all elements by all, whatever the method.
+    """
+    parts = [(size, "the vector")]
+    if needs_square or name in SQUARE:
+        parts.append((size**2, "the square"))
     if isinstance(options, LimitedMemoryOptions) and options.maxcor is not None:
-        return 2 * options.maxcor * (size + 2 * options.maxcor), f"maxcor = {options.maxcor} steps"
+        parts.append((2 * options.maxcor * (size + 2 * options.maxcor), f"maxcor = {options.maxcor} steps"))
     if isinstance(options, EvolutionOptions):
-        members = options.popsize or 15
-        return members * size**2, f"popsize = {members} members for each"
-    return size, "the vector"
+        members = options.popsize or 15  # as SciPy's default
+        parts.append((members * size**2, f"popsize = {members} members for each"))
+    return max(parts)
 
 
 def local(name: str) -> Callable[..., Outcome]:

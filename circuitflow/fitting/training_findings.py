@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from circuitflow.fitting.loss_findings import of_bounds, of_scales
+from circuitflow.fitting.findings import of_scales
+from circuitflow.fitting.loss_findings import of_bounds
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.stochastic import Trained
 from circuitflow.text import listing
@@ -59,4 +60,4 @@ def _of_norms(norms: Mapping[str, float]) -> Iterator[str]:
         one = len(still) == 1
         yield (f"the gradient on {'parameter' if one else 'parameters'} {listing(still)} was 0 at every step: "
                f"{'it' if one else 'they'} did not move; is a gate before the loss dead, or flat?")
-    yield from of_scales(list(norms), np.array(list(norms.values())))
+    yield from of_scales("the loss changes", list(norms), np.array(list(norms.values())))
