@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import shutil
@@ -34,6 +35,22 @@ HOOKS = [dict(re.findall(r"^[- ] (\w+): (.*)$", hook, re.MULTILINE)) for hook in
 def test_the_top_level_is_tidy():
     names = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert names - MADE == TOP
+
+
+def test_tests_import_what_the_extra_test_installs():
+    """A package that only a developer's machine has fails elsewhere: a test asks for it by `importorskip`."""
+    requirements = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    installed = {re.match(r"[\w-]+", line)[0].lower().replace("-", "_") for line in requirements}
+    installed |= {"circuitflow", "benchmarks", "torch"}  # torch: support/libraries.py skips what needs it
+    paths = list((ROOT / "tests").rglob("*.py"))
+    own = {path.stem for path in paths} | {path.parent.name for path in paths}
+    for path in [path for path in paths if "fuzz" not in path.parts]:
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            names = ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
+                     [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else [])
+            for top in {name.split(".")[0] for name in names} - own - sys.stdlib_module_names:
+                assert top.lower() in installed or f'importorskip("{top}' in text, f"{path}:{node.lineno} imports {top}"
 
 
 @pytest.mark.parametrize("page", PAGES)

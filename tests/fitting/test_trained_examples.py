@@ -53,15 +53,17 @@ def test_the_spiral_needs_two_layers():
     assert 0.45 < accuracy(cf.fit(linear, rows, loss="loss").circuit, rows, "arm") < 0.6
 
 
+def test_the_digits_are_those_of_scikit_learn():
+    datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed: pip install scikit-learn")
+    table, digits = Batches(Data.of(load("digits")), 32, 0, 0.2).table, datasets.load_digits()
+    assert np.array_equal(table["image"], digits.images)
+    assert np.array_equal(table["digit"], digits.target)
+
+
 @pytest.mark.long
 def test_digits():
-    from sklearn.datasets import load_digits
-
-    circuit, digits = load("digits"), load_digits()
-    data = Data.of(circuit)
-    rows = Batches(data, 32, 0, 0.2)
-    assert np.array_equal(rows.table["image"], digits.images)
-    assert np.array_equal(rows.table["digit"], digits.target)
+    circuit = load("digits")
+    rows = Batches(Data.of(circuit), 32, 0, 0.2)
     held = np.concatenate([batch.rows for batch in rows.in_order(out=True)])
     columns = {name: column[held] for name, column in rows.table.items()}
     assert accuracy(circuit, columns, "digit") == circuit.document.fit.result.metrics["validation_correct"] >= 0.98
