@@ -13,7 +13,7 @@ from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
 from circuitflow.document.faults import Faults
-from circuitflow.document.output import is_stream, write
+from circuitflow.document.output import is_stream, writer
 from circuitflow.document.tensors import TensorFiles
 from circuitflow.errors import InputError
 from circuitflow.graph.values import Datum, read_values
@@ -48,7 +48,8 @@ def command(
         if output is None or output == "-" or is_stream(output):
             raise InputError("the weights are too many for a document alone; name a file for it with -o, and they are "
                              "written beside it")
-        write(os.path.join(os.path.dirname(os.path.realpath(output)), result.file), result.content)
+        with writer(os.path.join(os.path.dirname(os.path.realpath(output)), result.file)) as tensors:
+            result.content.write(tensors)
     emit_document(result.document, output)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +28,7 @@ from circuitflow.onnx.mapped import gates_by_operator, read
 from circuitflow.onnx.naming import common_dtype, identifier
 from circuitflow.onnx.operators.table import OPERATORS
 from circuitflow.onnx.reading import Graph, Model, ModelNode, Port, Unreadable
+from circuitflow.onnx.storing import TensorContent
 from circuitflow.onnx.units import UNITS, graph_of
 from circuitflow.text import printable
 from circuitflow.transforms.naming import Names, as_nodes, needed_records
@@ -48,13 +48,13 @@ class Import:
     Attributes:
         document: the document.
         tensors: its large tensors, by name.
-        content: of the safetensors file that the document names; empty where it names none.
+        content: of the safetensors file that the document names, if it names one.
         file: the name of that file. A digest is part of it, so it never replaces a file with other contents.
     """
 
     document: Document
     tensors: Mapping[str, Any]
-    content: bytes
+    content: TensorContent
     file: str
 
     @property
@@ -415,15 +415,12 @@ class _Importer:
         self.tensors = {name: np.ascontiguousarray(array) for name, array in self.tensors.items() if name in used}
         return records
 
-    def _file(self) -> tuple[bytes, str]:
-        """The contents and the name of the file for large tensors; what stands for them in the document names it."""
-        from safetensors.numpy import save
-
-        content = save(self.tensors) if self.tensors else b""
-        digest = hashlib.sha256(content).hexdigest()
-        file = f"{self.stem}.{digest[:12]}.safetensors"
+    def _file(self) -> tuple[TensorContent, str]:
+        """The content and the name of the file for large tensors; what stands for them in the document names it."""
+        content = TensorContent(self.tensors)
+        file = f"{self.stem}.{content.sha256[:12]}.safetensors"
         for entry in self.entries.values():
-            entry.update(file=file, sha256=digest)
+            entry.update(file=file, sha256=content.sha256)
         return content, file
 
     def _document(self, records: Sequence[Record], outputs: Sequence[Wire]) -> Document:
