@@ -49,7 +49,7 @@ class Import:
         document: the document.
         tensors: its large tensors, by name.
         content: of the safetensors file that the document names, if it names one.
-        file: the name of that file. A digest is part of it, so it never replaces a file with other contents.
+        file: the name of that file.
     """
 
     document: Document
@@ -418,7 +418,7 @@ class _Importer:
     def _file(self) -> tuple[TensorContent, str]:
         """The content and the name of the file for large tensors; what stands for them in the document names it."""
         content = TensorContent(self.tensors)
-        file = f"{self.stem}.{content.sha256[:12]}.safetensors"
+        file = content.file(self.stem)
         for entry in self.entries.values():
             entry.update(file=file, sha256=content.sha256)
         return content, file

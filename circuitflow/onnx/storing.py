@@ -25,11 +25,12 @@ class TensorContent:
 
     Attributes:
         sha256: the digest of the content, in hexadecimal.
+        places: the first byte and the number of bytes of each tensor, by name.
     """
 
     def __init__(self, tensors: Mapping[str, Any]) -> None:
         self._arrays: list[Any] = []
-        header, at = {}, 0
+        header, at = dict[str, dict[str, Any]](), 0
         for name, array in sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0])):
             plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
             header[name] = {"dtype": FORMAT_OF_DTYPE[str(array.dtype)], "shape": list(array.shape),
@@ -43,6 +44,12 @@ class TensorContent:
         for piece in self._pieces():
             digest.update(piece)
         self.sha256 = digest.hexdigest()
+        start = len(self._header)
+        self.places = {name: (start + entry["data_offsets"][0], tensors[name].nbytes) for name, entry in header.items()}
+
+    def file(self, stem: str) -> str:
+        """A name for the file. A part of the digest is in it, so it never replaces a file with other contents."""
+        return f"{stem}.{self.sha256[:12]}.safetensors"
 
     def _pieces(self) -> Iterator[Any]:
         yield self._header
