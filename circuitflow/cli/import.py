@@ -31,6 +31,9 @@ def command(
                                                    show_default=False,
                                                    help="Value of an input that becomes a constant, such as one that "
                                                         "a shape is read from: a number, JSON, or a file of JSON.")],
+    most_steps: Annotated[int | None, typer.Option(metavar="N", min=1, show_default=False,
+                                                   help="Most steps of a loop that ends by a condition alone; a run "
+                                                        "that needs more is refused.")] = None,
     limit: Limit,
     output: NewDocument = None,
 ) -> None:
@@ -43,7 +46,8 @@ def command(
         model = read_model(file, limits)
         apart(output, [file, *model.files, *assigned_values(assignments)])
         stem = Path(file if output in (None, "-") else str(output)).stem
-        result = import_model(model, stem=stem, dims=dict(map(_size, dims)), values=_values(assignments, model))
+        result = import_model(model, stem=stem, dims=dict(map(_size, dims)), values=_values(assignments, model),
+                              most_steps=most_steps)
     if result.tensors:
         if output is None or output == "-" or is_stream(output):
             raise InputError("the weights are too many for a document alone; name a file for it with -o, and they are "

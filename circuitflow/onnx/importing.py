@@ -29,7 +29,7 @@ from circuitflow.onnx.naming import common_dtype, identifier
 from circuitflow.onnx.operators.table import OPERATORS
 from circuitflow.onnx.reading import Graph, Model, ModelNode, Port, Unreadable
 from circuitflow.onnx.storing import TensorContent
-from circuitflow.onnx.units import UNITS, graph_of
+from circuitflow.onnx.units import MOST, UNITS, graph_of
 from circuitflow.text import printable
 from circuitflow.transforms.naming import Names, as_nodes, needed_records
 from circuitflow.transforms.writer import Record
@@ -64,7 +64,7 @@ class Import:
 
 
 def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int] | None = None,
-                 values: Mapping[str, Any] | None = None) -> Import:
+                 values: Mapping[str, Any] | None = None, most_steps: int | None = None) -> Import:
     """A model as a document of the same values, with gradients.
 
     Floats of initializers become parameters, other tensors constants. Ids are made of the names of values; where an id
@@ -75,12 +75,15 @@ def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int]
         stem: the beginning of the name of the file for large tensors.
         dims: sizes for named dimensions.
         values: for inputs, by name: constants in their place, which sizes and gates may depend on.
+        most_steps: of a loop that ends by a condition alone; a run that needs more is refused.
 
     Raises:
         DocumentError: with every node that no document says.
-        InputError: there is no such dimension or input.
+        InputError: there is no such dimension or input; or so many steps are not allowed.
     """
-    return _Importer(model, stem, dims or {}, values or {}).result()
+    if most_steps is not None and not 1 <= most_steps <= MOST:
+        raise InputError(f"a loop cannot have {most_steps} steps at most; expected 1 to {MOST}")
+    return _Importer(model, stem, dims or {}, values or {}, most_steps).result()
 
 
 class _TooManyError(InputError):
@@ -90,8 +93,9 @@ class _TooManyError(InputError):
 class _Importer:
     """One document under construction."""
 
-    def __init__(self, model: Model, stem: str, dims: Mapping[str, int], constants: Mapping[str, Any]) -> None:
-        self.model, self.stem, self.dims = model, stem, dims
+    def __init__(self, model: Model, stem: str, dims: Mapping[str, int], constants: Mapping[str, Any],
+                 most_steps: int | None) -> None:
+        self.model, self.stem, self.dims, self.most_steps = model, stem, dims, most_steps
         self.author = Author(GATES, common_dtype(model.graph))
         self.names = Names()
         self.values: dict[str, Value | None] = {"": None}
