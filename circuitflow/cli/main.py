@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from circuitflow import __version__
 from circuitflow.cli.command import Command
 from circuitflow.cli.streams import prepare
 from circuitflow.errors import CircuitflowError, DocumentError, VerificationError
@@ -35,9 +36,7 @@ COMMANDS = {
 
 def _version(is_set: bool) -> None:
     if is_set:
-        from importlib.metadata import version
-
-        typer.echo(f"circuitflow {version('circuitflow')}")
+        typer.echo(f"circuitflow {__version__}")
         raise typer.Exit
 
 
