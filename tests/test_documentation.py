@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import circuitflow as cf
+from circuitflow.gates import FAMILIES
 from support.pages import checkout, rerun
 from support.suite import ROOT
 
@@ -64,10 +65,22 @@ def test_the_idea_fits_into_200_lines():
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):
-    """Links lead somewhere, every page stands in the navigation, every name of the API exists."""
+    """Links lead somewhere, every page stands in the navigation, every name of the API exists. Gates have formulas and
+    pictures. Nothing is loaded from elsewhere."""
     pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install 'circuitflow[docs]'")
     done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
                           cwd=ROOT, capture_output=True, text=True, check=False,
                           env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "reference/python/index.html").stat().st_size > 10_000
+    for family, gates in FAMILIES.items():
+        page = (tmp_path / "gates" / family / "index.html").read_text(encoding="utf-8")
+        assert page.count('display="block"') == len(gates)
+        for name in gates:
+            assert f'<h2 id="{name}">' in page
+            assert f'src="../{name}.light.svg#only-light"' in page
+            assert (tmp_path / "gates" / f"{name}.dark.svg").exists()
+    for path in tmp_path.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        assert "arithmatex" not in page, path
+        assert not re.search(r"<(?:script|img|iframe)[^>]* src=\"https?:|<link[^>]*stylesheet[^>]*https?:", page), path
