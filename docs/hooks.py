@@ -47,15 +47,23 @@ def on_files(files: Files, *, config: Any) -> Files:
     """Add the circuits that the pages link, and the pages of gates with their pictures."""
     for path in sorted([*ROOT.glob("circuits/*.json"), *ROOT.glob("circuits/classics/*.json")]):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
+    for path in sorted(ROOT.glob("docs/gallery/*.svg")):
+        content = in_the_dark(path.read_text(encoding="utf-8"))
+        files.append(File.generated(config, f"gallery/{path.stem}.dark.svg", content=content))
     for name, content in gate_files().items():
         files.append(File.generated(config, f"gates/{name}", content=content))
     return files
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Lead links to circuits to those of the site; in place of all gates on one page, an index of them."""
+    """Lead links to circuits to those of the site, and give each picture a dark twin.
+
+    All gates on one page give way to an index of them.
+    """
     if page.file.src_uri == "gates.md":
         return "\n".join(index())
+    markdown = re.sub(r"!\[([^\]]*)\]\(([\w./]*?)(\.light)?\.svg\)",
+                      r"![\1](\2\3.svg#only-light)\n![\1](\2.dark.svg#only-dark)", markdown)
     return markdown.replace("](../circuits/", "](circuits/")
 
 
@@ -66,7 +74,9 @@ def on_page_content(content: str, **_: Any) -> str:
 
 def mathml(match: re.Match[str]) -> str:
     """A formula on a line of its own, or within one."""
-    return str(convert(html.unescape(match[3]), display="block" if match[2] == "[" else "inline"))
+    written: str = convert(html.unescape(match[3]), display="block" if match[2] == "[" else "inline")
+    written = re.sub(r"(?<!<msup>)(<mi>[a-z]{2,}</mi>)(?=<m[in])", r'\1<mspace width="0.167em"/>', written)  # ln x
+    return written.replace("<math ", '<math displaystyle="true" ', 1)  # fractions that can be read
 
 
 # The pages of gates ---------------------------------------------------------------------------------------------------
@@ -105,9 +115,14 @@ def run(name: str) -> cf.Result:
 
 
 def picture(name: str) -> dict[str, str]:
-    """The picture of a gate's example, by theme. The dark one has the same lines in other colours."""
+    """The picture of a gate's example, by theme."""
     light = cf.draw(run(name)).decode()
-    return {"light": light, "dark": re.sub("#[0-9a-f]{6}", lambda match: COLOURS[match[0]], light)}
+    return {"light": light, "dark": in_the_dark(light)}
+
+
+def in_the_dark(svg: str) -> str:
+    """A light picture in the colours of the dark theme."""
+    return re.sub("#[0-9a-f]{6}", lambda match: COLOURS[match[0]], svg)
 
 
 def section(name: str) -> Iterator[str]:

@@ -131,7 +131,8 @@ def example(name: str, table: GateTable = GATES) -> str:
     gate = table[name]
     note = gate.facets.note
     ports = gate.operands if not isinstance(gate.operands, AtLeast) else tuple("xyz"[: max(2, gate.operands.minimum)])
-    for numbers in (_FLOATS, _TRUTHS) if note.gradient else ():
+    floats = _FLOATS[1:] if {"axis", "axes"} & gate.attributes.model_fields.keys() else _FLOATS
+    for numbers in (floats, _TRUTHS) if note.gradient else ():
         for values in itertools.product(*(_candidates(port, numbers) for port in ports)):
             try:
                 types = gate.shape(*map(_type, ports, values), **{**gate.defaults, **note.example})
