@@ -22,8 +22,10 @@ Target = StrEnum("Target", [*TARGETS])  # type: ignore[misc]
 def command(
     options: Options,
     *,
-    to: Annotated[Target, typer.Option(help="Python, or a model for ONNX Runtime.")] = Target["python"],
-    opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators, 18 or later; 21 by default.",
+    to: Annotated[Target, typer.Option(metavar="NAME", help="python, or onnx: a model for ONNX Runtime.")
+                  ] = Target["python"],
+    opset: Annotated[int | None, typer.Option(metavar="N",
+                                              help="Version of ONNX's operators, 18 or later; 21 by default.",
                                               show_default=False)] = None,
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
     output: OutputFile = None,
