@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -44,6 +45,30 @@ def shared(folder: Path, exports, *flags: str) -> ctypes.CDLL:
                      f"int call_{x.file.prefix}_{function.name}({parameters})\n{{\n"
                      f"    return {x.file.prefix}_{function.name}({arguments});\n}}\n")
     return ctypes.CDLL(str(compile_c(folder, text, "-shared", "-fPIC", *(flags or ["-O1"]), output="library.so")))
+
+
+def programs(folder: Path, exports, *flags: str) -> dict[int, str]:
+    """Run the test vectors of several exported files in one program; gives what they printed where numbers differ."""
+    text = "#include <stdio.h>\n"
+    for x in exports:
+        guard = f"{x.file.prefix.upper()}_TEST"
+        text += f"#define {guard}\n#define main main_{x.file.prefix}\n{x.header}#undef main\n"
+    text += "int main(void)\n{\n"
+    for x in exports:
+        text += f'    printf("%d\\n", main_{x.file.prefix}());\n'
+    program = compile_c(folder, text + "    return 0;\n}\n", *flags)
+    done = subprocess.run([program], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[:4000]
+    wrong, lines = {}, []
+    count = 0
+    for line in done.stdout.splitlines():
+        lines.append(line)
+        if re.fullmatch("[01]", line):
+            if line != "0" or lines[-2].startswith("0 of"):
+                wrong[count] = "\n".join(lines)
+            count, lines = count + 1, []
+    assert count == len(exports)
+    return wrong
 
 
 @functools.cache

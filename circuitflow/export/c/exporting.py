@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -86,6 +87,9 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
     signature = Signature(derived, inputs, upstream)
     document = circuit.document
     prefix = identifier(name or document.name or "circuit").rstrip("_")
+    if header is not None and not re.fullmatch(r"[\w.+-]+", header, re.ASCII):
+        raise InputError(f"'{printable(header, 100)}' cannot stand in an #include; choose a name of letters, digits, "
+                         "'.', '+', '-' and '_'")
     file = CFile(prefix, [document.name or "", document.description or ""])
     builder = Builder(file.language, RULES, _convert(dtype), CNames)
     references = {id_: reference for reference, id_ in (*derived.inputs.items(), *(

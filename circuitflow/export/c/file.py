@@ -51,8 +51,11 @@ class CFile:
         head = [self._comment(functions), "#include <math.h>\n#include <stdint.h>\n#ifndef __cplusplus\n"
                 "#include <stdbool.h>\n#endif"]
         values = [self._defaults(struct) for struct in (builder.parameters, builder.inputs)]
-        tables = [self._table(name, array) for name, array in builder.tables.arrays.items()]
-        inside = [_CONTRACT, *tables, *self._helpers(), *bodies]
+        words = set(re.findall(r"\w+", "\n".join(bodies)))
+        tables = [self._table(name, array) for name, array in builder.tables.arrays.items() if name in words]
+        helpers = [self.language.helpers[name].replace("@", f"{self.prefix}_") for name in self.language.used
+                   if self.language.helper_name(name) in words]
+        inside = [_CONTRACT, *tables, *helpers, *bodies]
         tests = [] if cases is None else [main_of(self.prefix, self._value, builder, functions, cases,
                                                   bool(self.pools.sizes))]
         guard = f"{self.prefix.upper()}_H"
@@ -120,7 +123,7 @@ class CFile:
         lines, line = [], ""
         for text in texts:
             if len(line) + len(text) > WIDTH:
-                lines.append(line)
+                lines.append(line.rstrip())
                 line = ""
             line += f"{text}, "
         return "\n    ".join([*lines, line.removesuffix(", ")])
@@ -128,9 +131,6 @@ class CFile:
     def _table(self, name: str, array: Any) -> str:
         return (f"static const {TYPES[array.dtype.name]} {name}[{array.size}] = {{\n    "
                 f"{self._numbers(array, array.dtype)}\n}};")
-
-    def _helpers(self) -> list[str]:
-        return [self.language.helpers[name].replace("@", f"{self.prefix}_") for name in self.language.used]
 
     # Functions --------------------------------------------------------------------------------------------------------
 
@@ -191,8 +191,8 @@ The functions keep nothing between calls, so any number of threads may call them
 def _about(member: Member) -> str:
     """What a member is, where its name and type do not say it."""
     shape = " x ".join(map(str, member.shape)) if len(member.shape) > 1 else ""
-    name = plain(member.reference, 100) if member.reference != member.name else ""
-    words = ", ".join(text for text in (name, plain(member.meaning, 200), shape) if text)
+    words = plain(member.meaning, 200) or (plain(member.reference, 100) if member.reference != member.name else "")
+    words = ", ".join(text for text in (words, shape) if text)
     return f" /* {words} */" if words else ""
 
 

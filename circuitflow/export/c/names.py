@@ -28,18 +28,20 @@ RESERVED = frozenset({*_KEYWORDS, *_FLOATING, *"ijklmnpqrstuv"})
 """Words of C and C++, names of their libraries, and what exported functions use."""
 
 
+_MACRO = re.compile("[A-Z][A-Z0-9_]*[A-Z][A-Z0-9_]*")
+
+
 def identifier(reference: str) -> str:
     """A reference as an identifier; the same reference gives the same one.
 
     What no identifier may have becomes an underscore. An underscore follows a reserved word, and what looks like a
-    macro, a type or a name of the compiler: capitals alone, `_t` at the end, an underscore at the beginning.
+    macro or a type: two capitals or more and no other letters, or `_t` at the end. An `n` stands before a digit or an
+    underscore at the beginning.
     """
     word = re.sub(r"\W", "_", reference, flags=re.ASCII)
-    if not word or word[0].isdigit():
+    if not word or word[0].isdigit() or word[0] == "_":
         word = f"n{word}"
-    if word.startswith("_"):
-        word = f"n{word}"
-    if word in RESERVED or word.endswith("_t") or (len(word) > 1 and not any(c.islower() for c in word)):
+    if word in RESERVED or word.endswith("_t") or _MACRO.fullmatch(word):
         word += "_"
     return re.sub("__+", "_", word)[:60]
 

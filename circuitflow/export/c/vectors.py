@@ -15,7 +15,7 @@ from circuitflow.interpreter.question import Question
 SCALES = (1.0, 0.5, -1.25)
 """What the default inputs are multiplied by, for a vector each."""
 
-_DIFFERS = """static int {p}_differs(double x, double expected, double scale)
+_DIFFERS = """static inline int {p}_differs(double x, double expected, double scale)
 {{
     const double error = fabs(x - expected);
     if (x == expected || (x != x && expected != expected) || error <= {tolerance} * scale) {{

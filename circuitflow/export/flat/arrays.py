@@ -21,7 +21,7 @@ class Storage:
 
     buffer: Buffer
     strides: tuple[int, ...]
-    offset: int = 0
+    offset: Index = ZERO
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +51,11 @@ class Array:
         shape = tuple(shape)
         if self.storage is not None:
             zeros = indices((ZERO,) * len(shape))
-            offset = place(zeros, self.storage.strides, self.storage.offset).start
+            offset = place(zeros, self.storage.strides, self.storage.offset)
             strides = []
             for axis in range(len(shape)):
                 one = indices(tuple(Index(int(i == axis)) for i in range(len(shape))))
-                strides.append(place(one, self.storage.strides, self.storage.offset).start - offset)
+                strides.append(place(one, self.storage.strides, self.storage.offset).start - offset.start)
             return stored(self.storage.buffer, shape, tuple(strides), offset)
         return Array(shape, self.dtype, lambda code, at: self.at(code, indices(at)), None, self.depth)
 
@@ -104,7 +104,8 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], lis
     return None if rest else groups
 
 
-def stored(buffer: Buffer, shape: Sequence[int], strides: tuple[int, ...] | None = None, offset: int = 0) -> Array:
+def stored(buffer: Buffer, shape: Sequence[int], strides: tuple[int, ...] | None = None,
+           offset: Index = ZERO) -> Array:
     """An array that lies in memory, densely by default."""
     shape = tuple(shape)
     steps = strides_of(shape) if strides is None else strides

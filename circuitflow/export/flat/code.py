@@ -129,9 +129,9 @@ class Code:
         self.parts[-1].lines.append(Statement("    " * self._depth + "}"))
 
     @contextmanager
-    def loop(self, size: int, *, backwards: bool = False) -> Iterator[Index]:
-        """A loop over the positions of an axis."""
-        if size == 1:
+    def loop(self, size: int, *, backwards: bool = False, always: bool = False) -> Iterator[Index]:
+        """A loop over the positions of an axis; of one position none, unless there has to be one `always`."""
+        if size == 1 and not always:
             yield Index()
             return
         level = self._depth - 1

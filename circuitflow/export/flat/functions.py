@@ -17,7 +17,7 @@ from circuitflow.export.flat.code import Code
 from circuitflow.export.flat.language import DType, Expr, Language, Unwritable
 from circuitflow.export.flat.lowering import Lowering, Rules, Tables
 from circuitflow.export.flat.memory import Buffer
-from circuitflow.export.flat.rules import rule_of
+from circuitflow.export.flat.units import rule_of
 from circuitflow.export.origins import origin_of
 from circuitflow.export.signature import Argument
 from circuitflow.graph.typed import Node

@@ -64,9 +64,9 @@ def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def place(indices: Iterable[Index], strides: Iterable[int], offset: int = 0) -> Index:
+def place(indices: Iterable[Index], strides: Iterable[int], offset: Index = ZERO) -> Index:
     """The position in memory of an element."""
-    at = Index(offset)
+    at = offset
     for index, stride in zip(indices, strides, strict=True):
         at = at.plus(index.times(stride))
     return at

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from circuitflow.export.flat.language import BOOL, DType, Expr, Language, Unwrit
 from circuitflow.export.flat.memory import Buffer
 from circuitflow.gates.special import Check
 from circuitflow.graph.typed import Node
+from circuitflow.text import application
 
 Rules = Mapping[Any, Callable[..., Any]]
 """What writes a line, by its function of NumPy: takes the lowering, the line, its operands and keywords, and gives the
@@ -126,15 +127,16 @@ class Lowering:
         uses, reader = self._uses.get(id(value), 0), self._readers.get(id(value))
         if x.depth and (uses > 1 or x.depth >= DEEPEST or id(value) in self.homes or (
                 not x.shape and (reader is None or reader.stage is not line.stage))):
-            x = self.stored(x, self._hint(value, line), self.homes.get(id(value)))
+            x = self.stored(x, self.hint_of(value, line), self.homes.get(id(value)))
         self._arrays[id(value)] = x
 
-    def _hint(self, value: Value, line: Line) -> str:
+    def hint_of(self, value: Value, line: Line) -> str:
+        """What a result of a line is called."""
         return self._names.get(id(value)) or f"{line.stage.id}_part"
 
     def hint(self, line: Line) -> str:
         """What the first result of a line is called."""
-        return self._hint(line.results[0], line)
+        return self.hint_of(line.results[0], line)
 
     def home(self, line: Line) -> Array | None:
         """Where the first result of a line has to be stored, if it has a place of its own."""
@@ -159,6 +161,14 @@ class Lowering:
             return
         with self.nest(outside.shape) as at, self.code.block(f"if ({outside.at(self.code, at).text}) {{"):
             self.code.line(self._refusal(node))
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Lines of a body, whose comments are those of its own nodes."""
+        about, stage = self._about, self._stage
+        self._about = lambda node: application(node.kind, (edge.source for edge in node.operands))
+        yield
+        self._about, self._stage = about, stage
 
     # Arrays -----------------------------------------------------------------------------------------------------------
 

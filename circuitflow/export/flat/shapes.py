@@ -12,7 +12,7 @@ import numpy as np
 from circuitflow.engines.program.trace import Line, Value
 from circuitflow.export.flat.arrays import Array, broadcast, computed, transposed
 from circuitflow.export.flat.code import Code
-from circuitflow.export.flat.indices import ZERO, Index, Indices
+from circuitflow.export.flat.indices import ZERO, Index, Indices, place
 from circuitflow.export.flat.language import INT64, Expr, Unwritable
 from circuitflow.export.flat.lowering import Lowering, Rules
 
@@ -214,11 +214,8 @@ def _sorted_order(low: Lowering, line: Line, x: Any, *, axis: int = -1, **_: Any
 
 def _start(x: Array, at: Indices) -> Index:
     """Where a row of a dense array lies."""
-    total = Index()
     assert x.storage is not None  # noqa: S101
-    for index, stride in zip(at, x.storage.strides, strict=True):
-        total = total.plus(index.times(stride))
-    return total
+    return place(at, x.storage.strides, x.storage.offset)
 
 
 def _full(low: Lowering, line: Line, shape: Any, fill: Any, dtype: Any) -> Array:
