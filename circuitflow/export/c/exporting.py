@@ -17,7 +17,7 @@ from circuitflow.export.c.names import CNames, identifier
 from circuitflow.export.c.vectors import vectors
 from circuitflow.export.flat.functions import Builder, Function
 from circuitflow.export.flat.rules import RULES
-from circuitflow.export.signature import Signature
+from circuitflow.export.signature import Signature, dimensions
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.interpreter.interpreter import Interpreter
@@ -96,12 +96,13 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
         (f"d{text}", id_) for text, id_ in derived.upstream.items()))}
     kinds = {id_: circuit.nodes[reference].kind for reference, id_ in derived.inputs.items()}
     for argument in signature.arguments(CNames(), as_numbers=True):
-        if argument.type.dtype not in TYPES:
+        if argument.type.dtype not in TYPES and dtype is None:
             raise InputError(f"'{printable(references[argument.id], 60)}' is {argument.type.dtype}, which C does not "
                              "have; choose --dtype float32 or float64")
-        missing = [size for size in argument.type.shape if not isinstance(size, int)]
+        missing = [size for size in dimensions(derived.type_of(argument.id).shape) if size not in signature.sizes]
         if missing:
-            raise InputError(f"dimension '{missing[0]}' has no size; give a value to an input that has it (--set)")
+            raise InputError(f"dimension '{missing[0]}' has no size, and C needs one; give a value to an input that "
+                             "has it (--set)")
         builder.add(argument, kinds.get(argument.id, "input"), references[argument.id])
     values = builder.struct("outputs")
     primal = Derived(Question(question.interpreter, question.of, ())) if derived.gradients else derived
@@ -113,7 +114,7 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
         functions.append(builder.function("value_and_grad", derived, signature.arrays,
                                           {id_: id_ for id_ in references},
                                           {"values": values, "gradients": builder.struct("gradients")}))
-    cases = list(vectors(question, inputs, upstream)) if tests else None
+    cases = list(vectors(derived, builder, inputs, upstream)) if tests else None
     return Exported(*file.texts(builder, functions, cases, header=header), file, builder, functions)
 
 

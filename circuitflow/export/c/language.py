@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.export.c.helpers import HELPERS
-from circuitflow.export.flat.language import DType, Expr, Language
+from circuitflow.export.flat.language import DType, Expr, Language, Unwritable
 from circuitflow.text import printable
 
 TYPES = {"float64": "double", "float32": "float", "bool": "bool",
@@ -76,6 +76,8 @@ class C(Language):
         self.prefix = prefix
 
     def type_name(self, dtype: DType) -> str:
+        if dtype.name not in TYPES:
+            raise Unwritable(f"has numbers of {dtype.name}, which C does not have")
         return TYPES[dtype.name]
 
     def helper_name(self, name: str) -> str:

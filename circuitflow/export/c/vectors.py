@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.engines.staged.derived import Derived
 from circuitflow.errors import CircuitflowError
 from circuitflow.export.flat.functions import Builder, Function, Member, Struct
-from circuitflow.interpreter.question import Question
 
 SCALES = (1.0, 0.5, -1.25)
 """What the default inputs are multiplied by, for a vector each."""
@@ -26,25 +26,52 @@ _DIFFERS = """static inline int {p}_differs(double x, double expected, double sc
 }}"""
 
 
-def vectors(question: Question, inputs: Mapping[str, Any],
-            upstream: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], list[Any], list[Any]]]:
-    """Inputs by id, values and gradients; those that a gate refuses are left out."""
-    values = {**question.circuit.values, **inputs}
-    names = [name for name, node in question.circuit.nodes.items() if node.kind == "input" and name in values]
-    seen = set()
+class Vector(NamedTuple):
+    """A call and its results.
+
+    Attributes:
+        arguments: numbers of the members of parameters and inputs, by their keys there.
+        values, gradients: what the interpreter gives, in order.
+    """
+
+    arguments: Mapping[str, Any]
+    values: Sequence[Any]
+    gradients: Sequence[Any]
+
+
+def vectors(derived: Derived, builder: Builder, inputs: Mapping[str, Any],
+            upstream: Mapping[str, Any]) -> Iterator[Vector]:
+    """Calls with the defaults, and with inputs that are multiples of them; those that a gate refuses are left out.
+
+    An argument without a default has other numbers.
+    """
+    question, seen = derived.question, set[bytes]()
+    seeds = {id_: text for text, id_ in derived.upstream.items()}
+    members = {**builder.parameters.members, **builder.inputs.members}
+    plain = {key: _numbers(member) if member.default is None else member.default for key, member in members.items()}
     for scale in SCALES:
-        here = {name: np.asarray(values[name]) for name in names}
-        here = {name: (x * scale).astype(x.dtype) if x.dtype.kind == "f" else x for name, x in here.items()}
-        key = tuple(x.tobytes() for x in here.values())
-        if key in seen:
+        here = {key: (x * x.dtype.type(scale) if key in builder.inputs.members and key not in seeds
+                      and x.dtype.kind == "f" else x) for key, x in plain.items()}
+        contents = b"".join(x.tobytes() for x in here.values())
+        if contents in seen:
             continue
-        seen.add(key)
+        seen.add(contents)
+        arguments = {reference: here[id_].astype(question.circuit.nodes[reference].types[0].dtype)
+                     for reference, id_ in derived.inputs.items()}
+        sent = {text: here[id_].astype(derived.type_of(id_).dtype) for id_, text in seeds.items() if id_ in here}
         with suppress(CircuitflowError):
-            bound, seeds = question.bind({**inputs, **here}, upstream)
-            yield here, *question.interpret(bound, seeds)
+            bound, starts = question.bind({**inputs, **arguments}, {**upstream, **sent})
+            yield Vector(here, *question.interpret(bound, starts))
 
 
-def main_of(prefix: str, literal: Any, builder: Builder, functions: Sequence[Function], cases: Sequence[Any],
+def _numbers(member: Member) -> Any:
+    """Numbers for an argument that has none."""
+    size = int(np.prod(member.shape))
+    numbers = np.linspace(0.9, -0.4, size) if member.dtype.kind == "f" else np.zeros(size)
+    return numbers.astype(member.dtype).reshape(member.shape)
+
+
+def main_of(prefix: str, literal: Any, builder: Builder, functions: Sequence[Function], cases: Sequence[Vector],
             work: bool) -> str:
     """The text of `main`, for programs that define `PREFIX_TEST`.
 
@@ -59,26 +86,25 @@ def main_of(prefix: str, literal: Any, builder: Builder, functions: Sequence[Fun
     single = any(member.dtype == np.float32 for struct in functions[-1].structs for member in struct.members.values())
     statics = [f"    static {prefix}_{struct.name} {struct.name};"
                for struct in functions[-1].structs[2:] if struct.members]
-    statics += [f"    static {prefix}_work work;"] if work else []
+    statics = [*statics, *[f"    static {prefix}_work work;"] * work] if cases else []
     lines = ["    int faults = 0;"]
-    for i, (inputs, values, gradients) in enumerate(cases):
+    for i, (arguments, values, gradients) in enumerate(cases):
         lines.append("    {")
-        for struct, changed in ((builder.parameters, {}), (builder.inputs, inputs)):
+        for struct in (builder.parameters, builder.inputs):
             if not struct.members:
                 continue
             type_ = f"{prefix}_{struct.name}"
-            if struct.has_defaults and (i == 0 or not changed):
+            if struct.has_defaults and (i == 0 or struct is builder.parameters):
                 lines.append(f"        const {type_} *const {struct.name} = &{prefix}_default_{struct.name};")
             else:
-                items = ", ".join(literal(member, changed.get(member.reference, member.default))
-                                  for member in struct.members.values())
-                lines.append(f"        static const {type_} vector = {{{items}}};")
-                lines.append(f"        const {type_} *const {struct.name} = &vector;")
+                items = ", ".join(literal(member, arguments[key]) for key, member in struct.members.items())
+                lines.append(f"        static const {type_} {struct.name}_here = {{{items}}};")
+                lines.append(f"        const {type_} *const {struct.name} = &{struct.name}_here;")
         for function in functions:
             names = [f"{'&' if i > 1 else ''}{struct.name}" for i, struct in enumerate(function.structs)
                      if struct.members]
-            arguments = ", ".join(names + ["&work"] * work)
-            lines.append(f"        faults += {prefix}_{function.name}({arguments}) != 0;")
+            call = ", ".join(names + ["&work"] * work)
+            lines.append(f"        faults += {prefix}_{function.name}({call}) != 0;")
             results = [values, gradients][: len(function.structs) - 2]
             for struct, expected in zip(function.structs[2:], results, strict=True):
                 lines += _comparisons(prefix, struct, expected, literal)

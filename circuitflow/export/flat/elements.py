@@ -23,6 +23,7 @@ def common(xs: Sequence[Any]) -> DType:
 
 def by_element(low: Lowering, name: str, dtype: DType, shape: Sequence[int], xs: Sequence[Array]) -> Array:
     """A function of elements of one dtype."""
+    low.language.form(name, dtype)
     operands = [low.wide(x, shape) for x in xs]
 
     def at(code: Code, indices: Indices) -> Expr:

@@ -81,8 +81,8 @@ class Language(ABC):
         self.used[name] = None
         return f"{self.helper_name(name)}({', '.join(operands)})"
 
-    def apply(self, name: str, dtype: DType, operands: Sequence[Expr]) -> Expr:
-        """A function of NumPy or SciPy, by name, of operands of a dtype.
+    def form(self, name: str, dtype: DType) -> str:
+        """How a function of operands of a dtype is written.
 
         Raises:
             Unwritable: there is no form for it.
@@ -90,7 +90,12 @@ class Language(ABC):
         kind = {"float64": "d", "float32": "f", "bool": "b"}.get(dtype.name, dtype.kind)
         form = self.forms.get(name, {}).get(kind)
         if form is None:
-            raise Unwritable(f"comes to {name} of {dtype.name}, which cannot be written")
+            raise Unwritable(f"comes to {name} of {dtype.name}, which has no form")
+        return form
+
+    def apply(self, name: str, dtype: DType, operands: Sequence[Expr]) -> Expr:
+        """A function of NumPy or SciPy, by name, of operands of a dtype; errors are those of `form`."""
+        form = self.form(name, dtype)
         is_atom = form.startswith("=")
         parts = [x.text if is_atom else str(x) for x in operands]
         text = form.removeprefix("=").format(*parts, type=self.type_name(dtype))
@@ -103,4 +108,8 @@ class Language(ABC):
 
     @abstractmethod
     def type_name(self, dtype: DType) -> str:
-        """What a dtype is called; "" in a language without types."""
+        """What a dtype is called; "" in a language without types.
+
+        Raises:
+            Unwritable: there is no such type.
+        """

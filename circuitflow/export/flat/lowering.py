@@ -114,6 +114,8 @@ class Lowering:
             function, keywords = function.func, {**function.keywords}
         rule = self._rules.get(function) or self._rules.get(type(function))
         try:
+            for value in line.results:
+                self.language.type_name(value.dtype)
             if rule is None:
                 raise Unwritable(f"comes to {getattr(function, '__name__', 'a rule of its own')}, which has no form")
             out = rule(self, line, *line.operands, **keywords)

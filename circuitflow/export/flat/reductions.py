@@ -31,7 +31,7 @@ def fold_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array | None, s
         return target
     with low.nest([x.shape[axis] for axis in kept]) as at:
         total = code.new_name(hint if target is None else "total")
-        code.line(code.language.variable(total, dtype, start))
+        code.line(code.language.variable(total, dtype, start), total)
         code.own(total, dtype)
         if 0 not in x.shape:
             with low.nest([x.shape[axis] for axis in axes]) as inner:
@@ -95,8 +95,8 @@ def _position(name: str) -> Callable[..., Array]:
             if 0 in kept:
                 return _kept(out, result.shape)
             best, place = code.new_name("best"), code.new_name("place")
-            code.line(code.language.variable(best, source.dtype, element(Index())))
-            code.line(code.language.variable(place, INT64, low.language.literal(0, INT64)))
+            code.line(code.language.variable(best, source.dtype, element(Index())), best)
+            code.line(code.language.variable(place, INT64, low.language.literal(0, INT64)), place)
             with code.loop(source.shape[at]) as i:
                 here = code.local(element(i), source.dtype, "here")
                 better = low.element(name, here, Expr(best), dtype=source.dtype)
@@ -122,7 +122,7 @@ def _cumulative(name: str, start: int) -> Callable[..., Array]:
         if out.size:
             with low.nest(kept) as others:
                 total = code.new_name("total")
-                code.line(code.language.variable(total, own, low.language.literal(start, own)))
+                code.line(code.language.variable(total, own, low.language.literal(start, own)), total)
                 with code.loop(source.shape[at]) as i:
                     indices = (*others[:at], i, *others[at:])
                     element = low.element(name, Expr(total), source.at(code, indices), dtype=own)
@@ -189,7 +189,7 @@ def _multiply(low: Lowering, x: Array, y: Array, out: Array, sums: DType, *, zer
             return
         with code.loop(columns) as j:
             total = code.new_name("total")
-            code.line(code.language.variable(total, sums, low.language.literal(0, sums)))
+            code.line(code.language.variable(total, sums, low.language.literal(0, sums)), total)
             if size:
                 with code.loop(size) as k:
                     product_ = term(element(x, (*batch, row, k)), element(y, (*batch, k, j)))

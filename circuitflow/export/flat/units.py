@@ -30,8 +30,8 @@ def rule_of(convert: Convert) -> Callable[[Step, Sequence[Any]], Callable[..., A
             return lambda xp, *operands, **attributes: step.gate.forward(Writing(xp), *operands, **attributes)
         ports = [str(edge.port) for edge in node.operands]
         if node.kind == "checkpoint":
-            return lambda xp, *operands: _inline(xp, node.attributes["circuit"], dict(zip(ports, operands, strict=True)),
-                                                 node.id, convert)
+            body = node.attributes["circuit"]
+            return lambda xp, *operands: _inline(xp, body, dict(zip(ports, operands, strict=True)), node.id, convert)
         if node.kind == "if" and not isinstance(operands[ports.index("condition")], Value):
             branch = node.attributes["then" if bool(operands[ports.index("condition")]) else "else"]
             return lambda xp, *operands: _inline(xp, branch, dict(zip(ports, operands, strict=True)), node.id, convert)
@@ -157,7 +157,7 @@ def loop(low: Lowering, line: Line, *operands: Any) -> list[Array]:
             low.run(program, {name: here[name] for name in program.inputs})
             for name, stack in stacks.items():
                 low.copy(low.array(program.outputs[name], stack.dtype), at_position(stack, t))
-            following = {name: _apart(low, low.array(program.outputs[output], carries[name].dtype), f"next_{name}")
+            following = {name: low.stored(low.array(program.outputs[output], carries[name].dtype), f"next_{name}")
                          for name, output in unit.carry.items()}
             for name, x in following.items():
                 low.copy(x, carries[name])
@@ -172,14 +172,9 @@ def _carry(low: Lowering, x: Array, hint: str) -> Array:
         low.copy(x, out)
         return out
     name = low.code.new_name(hint)
-    low.code.line(low.language.variable(name, x.dtype, x.at(low.code, ())))
+    low.code.line(low.language.variable(name, x.dtype, x.at(low.code, ())), name)
     low.code.own(name, x.dtype)
     return variable(x.dtype, name)
-
-
-def _apart(low: Lowering, x: Array, hint: str) -> Array:
-    """An array whose elements do not change when a carry does."""
-    return low.stored(x, hint)
 
 
 def at_position(x: Array, t: Index) -> Array:
