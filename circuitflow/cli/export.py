@@ -51,15 +51,16 @@ def command(
         raise InputError("a model is no text; name a file for it with -o")
     request = options.request(forward=forward)
     apart(output, request.sources)
-    arguments = (request.circuit, request.of, () if forward else request.wrt)
-    values: dict[str, Any] = {"inputs": request.inputs, "upstream": request.upstream}
+    arguments: dict[str, Any] = {
+        "circuit": request.circuit, "of": request.of, "wrt": () if forward else request.wrt, "inputs": request.inputs,
+        "upstream": request.upstream, **more}
     with waiting(f"writing {printable(options.file, 60)} as {to}"):
         if to == "c" and output is not None and output.endswith(".c"):
             header = Path(output).with_suffix(".h")
             apart(str(header), request.sources)
-            files = export(*arguments, **values, **more, header=header.name)
+            files = export(**arguments, header=header.name)
             emit(str(header), files.header)
             content: str | bytes = files.source
         else:
-            content = TARGETS[to](*arguments, **values, **more)
+            content = TARGETS[to](**arguments)
     emit(output, content)

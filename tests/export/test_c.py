@@ -268,3 +268,15 @@ def test_what_has_no_size_or_no_type_is_refused():
     with pytest.raises(cf.InputError, match="'x' is float16, which C does not have; choose --dtype float32 or float64"):
         cf.to_c(half)
     assert "float x;" in cf.to_c(half, dtype="float32")
+
+
+def test_the_guide_leads_to_a_program(tmp_path, circuitflow):  # noqa: F811
+    """The program of the page prints what the page says, and the page shows parts of the file as it is."""
+    page = (ROOT / "docs/guides/export_code.md").read_text()
+    command, = re.findall(r"^\$ circuitflow (export .*-o neuron\.h)$", page, re.MULTILINE)
+    assert circuitflow(*command.replace("neuron.h", str(tmp_path / "neuron.h")).split()).status == 0
+    shown, program = re.findall(r"^```c\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    header = (tmp_path / "neuron.h").read_text()
+    assert all(line in header.splitlines() for line in shown.splitlines())
+    done = subprocess.run([compile_c(tmp_path, program)], capture_output=True, text=True, check=True)
+    assert f"```text\n{done.stdout}```" in page

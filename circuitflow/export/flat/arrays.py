@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from circuitflow.export.flat.code import LONG, Code
 from circuitflow.export.flat.indices import ZERO, Index, Indices, place, strides_of
@@ -46,7 +47,7 @@ class Array:
         """How many elements it has."""
         return math.prod(self.shape)
 
-    def viewed(self, shape: Sequence[int], indices: Callable[[Indices], Indices]) -> Array:
+    def viewed(self, shape: Sequence[Any], indices: Callable[[Indices], Indices]) -> Array:
         """A view: the element at a position is that of this array at the position `indices` gives, which is linear."""
         shape = tuple(shape)
         if self.storage is not None:
@@ -59,7 +60,7 @@ class Array:
             return stored(self.storage.buffer, shape, tuple(strides), offset)
         return Array(shape, self.dtype, lambda code, at: self.at(code, indices(at)), None, self.depth)
 
-    def reshaped(self, shape: Sequence[int]) -> Array | None:
+    def reshaped(self, shape: Sequence[Any]) -> Array | None:
         """The same elements in another shape; None where their places are no linear function of the position."""
         shape = tuple(shape)
         if shape == self.shape:
@@ -104,7 +105,7 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], lis
     return None if rest else groups
 
 
-def stored(buffer: Buffer, shape: Sequence[int], strides: tuple[int, ...] | None = None,
+def stored(buffer: Buffer, shape: Sequence[Any], strides: tuple[int, ...] | None = None,
            offset: Index = ZERO) -> Array:
     """An array that lies in memory, densely by default."""
     shape = tuple(shape)
@@ -113,7 +114,7 @@ def stored(buffer: Buffer, shape: Sequence[int], strides: tuple[int, ...] | None
                  Storage(buffer, steps, offset))
 
 
-def splat(shape: Sequence[int], dtype: DType, x: Expr) -> Array:
+def splat(shape: Sequence[Any], dtype: DType, x: Expr) -> Array:
     """An array that has the same element everywhere, which needs no computing."""
     return Array(tuple(shape), dtype, lambda code, at: x)
 
@@ -123,7 +124,7 @@ def variable(dtype: DType, name: str) -> Array:
     return Array((), dtype, lambda code, at: code.read(name))
 
 
-def computed(shape: Sequence[int], dtype: DType, operands: Sequence[Array],
+def computed(shape: Sequence[Any], dtype: DType, operands: Sequence[Array],
              at: Callable[[Code, Indices], Expr]) -> Array:
     """An array whose elements are computed of those of operands where they are read."""
     def element(code: Code, indices: Indices) -> Expr:
@@ -134,7 +135,7 @@ def computed(shape: Sequence[int], dtype: DType, operands: Sequence[Array],
     return Array(tuple(shape), dtype, element, None, depth)
 
 
-def broadcast(x: Array, shape: Sequence[int]) -> Array:
+def broadcast(x: Array, shape: Sequence[Any]) -> Array:
     """A view of another shape, by NumPy's rules."""
     shape = tuple(shape)
     if x.shape == shape:

@@ -21,7 +21,7 @@ def common(xs: Sequence[Any]) -> DType:
     return np.result_type(*(np.empty((), x.dtype) if isinstance(x, Value | np.ndarray | np.generic) else x for x in xs))
 
 
-def by_element(low: Lowering, name: str, dtype: DType, shape: Sequence[int], xs: Sequence[Array]) -> Array:
+def by_element(low: Lowering, name: str, dtype: DType, shape: Sequence[Any], xs: Sequence[Array]) -> Array:
     """A function of elements of one dtype."""
     low.language.form(name, dtype)
     operands = [low.wide(x, shape) for x in xs]
@@ -42,7 +42,7 @@ _LOGICAL = ("logical_and", "logical_or", "logical_xor", "logical_not")
 def ufunc(low: Lowering, line: Line, *xs: Any) -> Array:
     """A universal function."""
     name, (result, *_) = line.function.__name__, line.results
-    if line.keywords or line.function.signature is not None:
+    if line.keywords or getattr(line.function, "signature", None) is not None:
         raise Unwritable(f"comes to {name} with options, which cannot be written")
     if name in _LOGICAL:
         dtype = BOOL

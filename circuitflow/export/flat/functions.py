@@ -189,9 +189,9 @@ class Builder:
             for text, id_ in references.items():
                 struct, x = outputs[kind], program.outputs[id_]
                 if text not in struct.members:
-                    shape, dtype = np.shape(x) if not isinstance(x, Value) else x.shape, x.dtype
+                    shape: Any = x.shape
                     words = f"the gradient on {text}" if kind == "gradients" else ""
-                    struct.members[text] = Member(struct.new_name(text), words, tuple(shape), dtype, None, text)
+                    struct.members[text] = Member(struct.new_name(text), words, tuple(shape), x.dtype, None, text)
                 results.append((struct, text, x))
         return results
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Index(NamedTuple):
@@ -55,7 +55,7 @@ Indices = tuple[Index, ...]
 ZERO = Index()
 
 
-def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+def strides_of(shape: Sequence[Any]) -> tuple[int, ...]:
     """How many elements apart neighbours along each axis lie where the last axis is dense."""
     strides, step = [], 1
     for size in reversed(shape):

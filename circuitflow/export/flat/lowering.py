@@ -109,7 +109,8 @@ class Lowering:
             self._stage = node
             self.code.break_part()
             self.code.remark(self._about(node))
-        function, keywords = line.function, line.keywords
+        function: Any = line.function
+        keywords = line.keywords
         if isinstance(function, RuleCall):
             function, keywords = function.func, {**function.keywords}
         rule = self._rules.get(function) or self._rules.get(type(function))
@@ -194,7 +195,7 @@ class Lowering:
         """An array whose elements may be read again and again: they lie in memory, or need no computing."""
         return self.stored(x, "part") if x.depth else x
 
-    def wide(self, x: Array, shape: Sequence[int]) -> Array:
+    def wide(self, x: Array, shape: Sequence[Any]) -> Array:
         """An operand of a result of some shape: it is computed first where that reads its elements several times."""
         size = 1
         for n in shape:
@@ -210,7 +211,7 @@ class Lowering:
         self.copy(x, out)
         return out
 
-    def room(self, shape: Sequence[int], dtype: DType, hint: str) -> Array:
+    def room(self, shape: Sequence[Any], dtype: DType, hint: str) -> Array:
         """Memory for an array."""
         out = Array(tuple(shape), dtype, lambda code, at: Expr(""))
         return stored(self.code.buffer(dtype, max(1, out.size), hint), shape)
@@ -225,7 +226,7 @@ class Lowering:
         """Set an element in memory."""
         self.code.line(f"{out.at(self.code, at).text} = {x.text};")
 
-    def nest(self, shape: Sequence[int]) -> _Nest:
+    def nest(self, shape: Sequence[Any]) -> _Nest:
         """Loops over all positions of a shape, the last axis innermost."""
         return _Nest(self.code, shape)
 
@@ -241,7 +242,7 @@ class Lowering:
 class _Nest(ExitStack):
     """Loops over all positions of a shape; an axis without positions has none inside."""
 
-    def __init__(self, code: Code, shape: Sequence[int]) -> None:
+    def __init__(self, code: Code, shape: Sequence[Any]) -> None:
         super().__init__()
         self._code, self._shape = code, shape
 

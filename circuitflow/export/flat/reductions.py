@@ -44,7 +44,7 @@ def fold_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array | None, s
     return target if target is not None else variable(dtype, total)
 
 
-def _kept(x: Array, shape: Sequence[int]) -> Array:
+def _kept(x: Array, shape: Sequence[Any]) -> Array:
     """A reduced array in the shape of the result, where axes may be kept with size 1."""
     out = x.reshaped(shape)
     return out if out is not None else broadcast(x, shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from circuitflow.export.flat.language import INT64, Expr, Unwritable
 from circuitflow.export.flat.lowering import Lowering, Rules
 
 
-def reshape(low: Lowering, x: Array, shape: Sequence[int]) -> Array:
+def reshape(low: Lowering, x: Array, shape: Sequence[Any]) -> Array:
     """An array in another shape: a view where its places allow that, else a copy."""
     shape = tuple(shape)
     if math.prod(shape) == 0:
@@ -75,9 +76,9 @@ def _getitem(low: Lowering, line: Line, x: Any, key: Any) -> Array:
         if isinstance(part, slice):
             first, last, step = part.indices(size)
             shape.append(len(range(first, last, step)))
-            makers.append(lambda at, place=place, first=first, step=step: at[place].times(step).shifted(first))
+            makers.append(partial(_in_steps, place, first, step))
         elif isinstance(part, int | np.integer):
-            makers.append(lambda at, position=int(part) % size: Index(position))
+            makers.append(partial(_at_number, int(part) % size))
         elif isinstance(part, Value | np.ndarray) and len(parts) == 1 and part.ndim == 1:
             return _take(low, line, x, part, axis=0)
         else:
@@ -86,15 +87,31 @@ def _getitem(low: Lowering, line: Line, x: Any, key: Any) -> Array:
     return array.viewed(shape, lambda at: tuple(make(at) for make in makers))
 
 
+def _in_steps(axis: int, first: int, step: int, at: Indices) -> Index:
+    return at[axis].times(step).shifted(first)
+
+
+def _at_number(number: int, at: Indices) -> Index:
+    return Index(number)
+
+
+def _shift(axis: int, by: int, at: Indices) -> Indices:
+    """Positions some elements on along an axis."""
+    return (*at[:axis], at[axis].shifted(by), *at[axis + 1 :])
+
+
+def _insert(axis: int, number: int, at: Indices) -> Indices:
+    """Positions with another along a new axis."""
+    return (*at[:axis], Index(number), *at[axis:])
+
+
 def _concatenate(low: Lowering, line: Line, xs: Any, axis: int = 0) -> Array:
     result = line.results[0]
     out = low.home(line) or low.room(result.shape, result.dtype, low.hint(line))
     axis, start = axis % len(result.shape), 0
     for x in xs:
         array = low.array(x, result.dtype)
-        begin = start
-        low.copy(array, out.viewed(array.shape, lambda at, begin=begin: (
-            *at[:axis], at[axis].shifted(begin), *at[axis + 1 :])))
+        low.copy(array, out.viewed(array.shape, partial(_shift, axis, start)))
         start += array.shape[axis]
     return out
 
@@ -105,7 +122,7 @@ def _stack(low: Lowering, line: Line, xs: Any, axis: int = 0) -> Array:
     axis %= len(result.shape)
     for i, x in enumerate(xs):
         array = low.array(x, result.dtype)
-        low.copy(array, out.viewed(array.shape, lambda at, i=i: (*at[:axis], Index(i), *at[axis:])))
+        low.copy(array, out.viewed(array.shape, partial(_insert, axis, i)))
     return out
 
 
@@ -137,7 +154,7 @@ def _flip(low: Lowering, line: Line, x: Any, axis: Any = None) -> Array:
 def _roll(low: Lowering, line: Line, x: Any, shift: int, axis: int) -> Array:
     array, result = low.ready(low.array(x)), line.results[0]
     axis %= len(result.shape)
-    size = result.shape[axis]
+    size: Any = result.shape[axis]
     by = -int(shift) % size if size else 0
     if not by:
         return array
@@ -145,7 +162,7 @@ def _roll(low: Lowering, line: Line, x: Any, shift: int, axis: int) -> Array:
 
     def part(whole: Array, start: int, length: int) -> Array:
         shape = (*whole.shape[:axis], length, *whole.shape[axis + 1 :])
-        return whole.viewed(shape, lambda at: (*at[:axis], at[axis].shifted(start), *at[axis + 1 :]))
+        return whole.viewed(shape, partial(_shift, axis, start))
 
     low.copy(part(array, by, size - by), part(out, 0, size - by))
     low.copy(part(array, 0, by), part(out, size - by, by))
@@ -155,11 +172,11 @@ def _roll(low: Lowering, line: Line, x: Any, shift: int, axis: int) -> Array:
 def _tile(low: Lowering, line: Line, x: Any, repeats: Any) -> Array:
     """A copy in which the axis of repetitions stands before each axis."""
     array, result = low.ready(low.array(x)), line.results[0]
-    sizes = (1,) * (len(result.shape) - len(array.shape)) + array.shape
+    sizes: tuple[Any, ...] = (1,) * (len(result.shape) - len(array.shape)) + array.shape
     out = low.home(line) or low.room(result.shape, result.dtype, low.hint(line))
     source = array.reshaped(sizes)
     assert source is not None  # noqa: S101
-    times = tuple(n // size if size else 0 for n, size in zip(result.shape, sizes, strict=True))
+    times: tuple[Any, ...] = tuple(n // size if size else 0 for n, size in zip(result.shape, sizes, strict=True))
     if out.size:
         with low.nest([n for pair in zip(times, sizes, strict=True) for n in pair]) as at:
             inner = at[1::2]
