@@ -78,17 +78,22 @@ class Derivation:
         return {text: self.forward.wires[slot] for text, slot in self.plan.of.items()}
 
     def seed(self, hint: str, type_: ArrayType, description: str, **attributes: Any) -> Wire:
-        """A new input: the derivative that a sweep begins with. No input can declare a composed size.
+        """A new input: the derivative that a sweep begins with, which keeps the named dimensions of what it is of.
+
+        No input can declare a composed size, so a value keeps its own shape there.
 
         Raises:
-            InputError: its shape has a size that is composed of named dimensions, which no input can declare.
+            InputError: it has no value, and its shape has a size that is composed of named dimensions.
         """
+        shape = [size if isinstance(size, int) else str(size) for size in type_.shape]
+        composed = [size for size in shape if isinstance(size, str) and not size.isidentifier()]
         if "value" not in attributes:
-            attributes["shape"] = [size if isinstance(size, int) else str(size) for size in type_.shape]
-            for size in attributes["shape"]:
-                if isinstance(size, str) and not size.isidentifier():
-                    raise InputError(f"the {description} needs an input with the dimension {size}, which none can "
-                                     "declare; give the circuit a dimension of its own for it")
+            if composed:
+                raise InputError(f"the {description} needs an input with the dimension {composed[0]}, which none can "
+                                 "declare; give the circuit a dimension of its own for it")
+            attributes["shape"] = shape
+        elif not composed and any(isinstance(size, str) for size in shape):
+            attributes["shape"] = shape
         own = attributes["value"].get("dtype") if isinstance(attributes.get("value"), dict) else None
         if type_.dtype != self.writer.dtype and own is None:
             attributes["dtype"] = type_.dtype

@@ -160,6 +160,10 @@ def test_named_dimensions_stay():
         agrees(c, {"x": np.random.RandomState(size).standard_normal((size, 3))})
     free = cf.gradient(circuit({"id": "x", "gate": "input", "shape": ["batch", 3]}, "f = exp(x)"))
     assert nodes(free)["df"]["shape"] == ["batch", 3]
+    agrees(circuit({"id": "x", "gate": "input", "shape": ["n"], "value": [1, 2, 3]}, "q = tanh(x)", "f = mul(q, x)",
+                   upstream={"f": [1, 1, 2]}))
+    agrees(circuit({"id": "x", "gate": "input", "shape": ["n"], "value": [1, 2]}, "f = concat(x, x)",
+                   upstream={"f": [1, 1, 2, 1]}))
     with pytest.raises(cf.InputError, match=r"the upstream gradient on f needs an input with the dimension 2\*batch, "
                                             r"which none can declare"):
         cf.gradient(circuit({"id": "x", "gate": "input", "shape": ["batch"]}, "f = concat(x, x)"))
