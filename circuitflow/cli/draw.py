@@ -24,7 +24,7 @@ def command(
                                               help="Only the forward pass, without gradients.")] = False,
     no_values: Annotated[bool, typer.Option("--no-values", help="Only the structure, with the shapes of tensors.")
                          ] = False,
-    depth: Annotated[int | None, typer.Option(min=0, show_default=False,
+    depth: Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False,
                                               help="Levels of calls to draw open: 0 draws every call closed. By "
                                                    "default, as many as there is room for.")] = None,
     theme: ThemeName = "light",

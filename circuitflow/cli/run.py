@@ -40,12 +40,15 @@ def command(
                                               help="With --json: print the values of these nodes, beside outputs "
                                                    "(--of) and gradients (--wrt). Without any of the three, --json "
                                                    "prints everything.")],
-    engine: Annotated[str, typer.Option(help=f"auto, {_ENGINES}. Without a table, auto is the interpreter, the only "
+    engine: Annotated[str, typer.Option(metavar="NAME",
+                                        help=f"auto, {_ENGINES}. Without a table, auto is the interpreter, the only "
                                              "engine that shows every node.")] = "auto",
-    device: Annotated[str | None, typer.Option(help=_DEVICES, show_default=False)] = None,
-    cache: Annotated[str, typer.Option(help="What the interpreter keeps for the reverse sweep: all values; needed, "
-                                            "those that a backward rule reads; or recompute, about the square root of "
-                                            "as many. Without all, only outputs and gradients are shown.")] = "all",
+    device: Annotated[str | None, typer.Option(metavar="NAME", help=_DEVICES, show_default=False)] = None,
+    cache: Annotated[str, typer.Option(metavar="NAME",
+                                       help="What the interpreter keeps for the reverse sweep. all: every value. "
+                                            "needed: the values that a backward rule reads. recompute: about the "
+                                            "square root of their number; it computes the others again. With needed "
+                                            "or recompute, only outputs and gradients are shown.")] = "all",
     table: Annotated[str | None, typer.Option(metavar="ROWS", show_default=False,
                                               help="Run once for every row of a table, whose columns have the names "
                                                    "of inputs: .parquet, .arrow, .csv, .tsv or .jsonl, text also as "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from circuitflow.export.python import to_python
-from circuitflow.onnx.exporting import to_onnx
+from circuitflow.onnx.exporting import Export, to_model
 
-TARGETS: Mapping[str, Callable[..., str | bytes]] = {
+TARGETS: Mapping[str, Callable[..., str | Export]] = {
     "python": to_python,
-    "onnx": to_onnx,
+    "onnx": to_model,
 }
-"""Takes the arguments of `to_python`, and gives the contents of a file. A new target is a row here."""
+"""Takes the arguments of `to_python`, and gives the text of a file, or a model. A new target is a row here."""
