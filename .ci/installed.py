@@ -84,7 +84,7 @@ def try_readme(environment: Path, outside: Path) -> int:
     """Run the commands of README.md on the copied examples; what needs an extra says which, as README.md does."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     lines = re.findall(r"^(?: {4}|\$ )((?:circuitflow|printf) .*)$", readme, re.MULTILINE)
-    lines += re.findall(r"`(circuitflow [a-z]+ [^`]*)`", readme)
+    lines += re.findall(r"`(?:pip [^`]* && )?(circuitflow [a-z]+ [^`]*)`", readme)
     lines += re.findall(r"^ {4}pip .* && (circuitflow .*)$", readme, re.MULTILINE)
     count = 0
     for line in lines:
