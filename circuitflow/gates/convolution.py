@@ -16,6 +16,7 @@ from pydantic import Field
 from circuitflow.gates.parts import with_margins
 from circuitflow.gates.record import Attributes, Gate, Length, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, need_shape, promote, show
+from circuitflow.gates.special import Namespace
 from circuitflow.gates.sums import product, wider_for
 
 _Positive = Annotated[int, Field(ge=1)]
@@ -129,6 +130,8 @@ def _fold_type(x: ArrayType, like: ArrayType, **window: Any) -> ArrayType:
 
 
 def _fold_to(xp: Any, x: Any, frame: Frame) -> Any:
+    if isinstance(xp, Namespace) and hasattr(xp, "fold"):
+        return xp.fold(x, frame)
     rank = len(frame.kernel)
     shape = (*x.shape[:2], *(before + size + after for size, (before, after) in
                              zip(frame.sizes, frame.pads, strict=True)))
