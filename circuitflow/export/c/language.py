@@ -13,7 +13,9 @@ from circuitflow.text import printable
 
 TYPES = {"float64": "double", "float32": "float", "bool": "bool",
          **{name: f"{name}_t" for bits in (8, 16, 32, 64) for name in (f"int{bits}", f"uint{bits}")}}
-"""The type of a dtype."""
+"""The type of a dtype, by its name."""
+
+_TYPES = {np.dtype(name): type_ for name, type_ in TYPES.items()}
 
 _MATH = {"absolute": "fabs", "power": "pow", "gammaln": "lgamma", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
          "rint": "rint", **{name: name.replace("arc", "a") for name in (
@@ -76,9 +78,9 @@ class C(Language):
         self.prefix = prefix
 
     def type_name(self, dtype: DType) -> str:
-        if dtype.name not in TYPES:
+        if dtype not in _TYPES:
             raise Unwritable(f"has numbers of {dtype.name}, which C does not have")
-        return TYPES[dtype.name]
+        return _TYPES[dtype]
 
     def helper_name(self, name: str) -> str:
         return f"{self.prefix}_{name}"
@@ -111,17 +113,17 @@ class C(Language):
         if old == new:
             return x
         if new.kind == "b":
-            return Expr(f"{x} != 0")._replace(is_atom=False)
+            return Expr(f"{x} != 0", is_atom=False)
         if old.kind == "f" and new.kind in "iu":
-            return Expr(f"({TYPES[new.name]})" + self.call(f"to_{'u' if new.kind == 'u' else ''}int64",
+            return Expr(f"({_TYPES[new]})" + self.call(f"to_{'u' if new.kind == 'u' else ''}int64",
                                                             x.text), is_atom=False)
-        return Expr(f"({TYPES[new.name]}){x}", is_atom=False)
+        return Expr(f"({_TYPES[new]}){x}", is_atom=False)
 
     def constant(self, name: str, dtype: DType, x: Expr | None) -> str:
-        return f"const {TYPES[dtype.name]} {name} = {x.text};" if x else f"{TYPES[dtype.name]} {name};"
+        return f"const {_TYPES[dtype]} {name} = {x.text};" if x else f"{_TYPES[dtype]} {name};"
 
     def variable(self, name: str, dtype: DType, x: Expr) -> str:
-        return f"{TYPES[dtype.name]} {name} = {x.text};"
+        return f"{_TYPES[dtype]} {name} = {x.text};"
 
     def loop(self, variable: str, size: int, *, backwards: bool = False) -> str:
         if backwards:
@@ -139,7 +141,7 @@ def plain(text: str, limit: int = 1000) -> str:
     stands as its number.
     """
     shown = printable(text, limit).replace("\\", "<U+005C>")
-    shown = "".join(c if c.isascii() else f"<U+{ord(c):04X}>" for c in shown)
+    shown = shown if shown.isascii() else "".join(c if c.isascii() else f"<U+{ord(c):04X}>" for c in shown)
     return shown.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("??", "? ?").strip("*/ ")
 
 

@@ -150,7 +150,7 @@ class Code:
     def own(self, name: str, dtype: DType) -> Expr:
         """A local variable that was declared."""
         if self._depth == 1:
-            self._owners[name] = self.parts[-1], Buffer(name, dtype, 1, self._statements)
+            self._owners[name] = self.parts[-1], Buffer(name, dtype, 1, self._statements, is_own=False)
         return Expr(name)
 
     def read(self, name: str) -> Expr:
@@ -179,13 +179,13 @@ class Code:
 
     def buffer(self, dtype: DType, size: int, hint: str) -> Buffer:
         """Room in the workspace."""
-        buffer = Buffer(self.new_name(hint), dtype, size, self._statements, self._statements)
+        buffer = Buffer(self.new_name(hint), dtype, size, self._statements, self._statements, is_own=False)
         self.buffers.append(buffer)
         return buffer
 
     def element(self, buffer: Buffer, at: Index) -> Expr:
         """An element in memory, to be read or assigned to."""
-        if buffer.first is not None:
+        if not buffer.is_own:
             buffer.last = self._statements
             self.parts[-1].buffers[buffer.name] = buffer
         return Expr(f"{buffer.name}[{at.text}]")

@@ -148,8 +148,7 @@ class Builder:
             return f"return {number};"
 
         low = Lowering(code, self.tables, self._rules, about, refusal)
-        uses = program.uses()
-        inputs = {id_: self._argument(code, ids[id_], uses.get(id(value), 0)) for id_, value in program.inputs.items()}
+        inputs = {id_: self._argument(code, ids[id_]) for id_ in program.inputs}
         results = self._results(derived, program, outputs)
         for struct, key, x in results:
             array = self._member(struct, key)
@@ -166,10 +165,10 @@ class Builder:
                 low.copy(array, target)
         return Function(name, code, [self.parameters, self.inputs, *outputs.values()])
 
-    def _argument(self, code: Code, key: str, uses: int) -> Array:
+    def _argument(self, code: Code, key: str) -> Array:
         struct = self.parameters if key in self.parameters.members else self.inputs
         member, text = struct.members[key], struct.element(key)
-        if member.shape or not uses:
+        if member.shape:
             return stored(Buffer(text, member.dtype, int(np.prod(member.shape))), member.shape)
         return variable(member.dtype, code.local(Expr(text), member.dtype, member.reference).text)
 

@@ -13,6 +13,9 @@ DType = np.dtype[Any]
 BOOL, INT64, FLOAT64 = np.dtype(bool), np.dtype(np.int64), np.dtype(np.float64)
 
 
+_KINDS = {FLOAT64: "d", np.dtype(np.float32): "f", BOOL: "b"}
+
+
 class Unwritable(ValueError):  # noqa: N818
     """A line has no form; the message continues the node and the gate."""
 
@@ -87,7 +90,7 @@ class Language(ABC):
         Raises:
             Unwritable: there is no form for it.
         """
-        kind = {"float64": "d", "float32": "f", "bool": "b"}.get(dtype.name, dtype.kind)
+        kind = _KINDS.get(dtype) or dtype.kind
         form = self.forms.get(name, {}).get(kind)
         if form is None:
             raise Unwritable(f"comes to {name} of {dtype.name}, which has no form")
