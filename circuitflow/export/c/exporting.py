@@ -27,7 +27,6 @@ from circuitflow.text import printable
 DTYPES = ("float64", "float32")
 
 
-@collector_paused()
 @checked
 def to_c(circuit: Circuit, of: References = None, wrt: References = None, *,
          inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
@@ -72,6 +71,7 @@ class Exported(NamedTuple):
     functions: Sequence[Function]
 
 
+@collector_paused()
 def export(circuit: Circuit, of: References = None, wrt: References = None, *,
            inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
            name: str | None = None, dtype: str | None = None, tests: bool = False,
