@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from circuitflow.export.c.helpers import HELPERS
+from circuitflow.export.flat.comments import plain
 from circuitflow.export.flat.language import DType, Expr, Language, Unwritable
-from circuitflow.text import printable
+from circuitflow.graph.typed import Node
 
 TYPES = {"float64": "double", "float32": "float", "bool": "bool",
          **{name: f"{name}_t" for bits in (8, 16, 32, 64) for name in (f"int{bits}", f"uint{bits}")}}
@@ -71,6 +72,8 @@ class C(Language):
 
     forms: Mapping[str, Mapping[str, str]] = _forms()
     helpers = HELPERS
+    arrow = "->"
+    part = 400
 
     def __init__(self, prefix: str) -> None:
         """The language for a file all of whose names begin with a prefix."""
@@ -130,19 +133,14 @@ class C(Language):
             return f"for (int {variable} = {size - 1}; {variable} >= 0; {variable}--) {{"
         return f"for (int {variable} = 0; {variable} < {size}; {variable}++) {{"
 
+    def refusal(self, number: int, node: Node) -> str:
+        return f"return {number};"
+
+    def address(self, name: str, at: str) -> str:
+        return name if at == "0" else f"{name} + {at}"
+
     def comment(self, text: str) -> str:
         return f"/* {plain(text)} */"
-
-
-def plain(text: str, limit: int = 1000) -> str:
-    """Text that may stand in a comment: letters of ASCII that neither end it nor begin another.
-
-    A character that has another meaning for some compiler, such as a backslash or the question marks of trigraphs,
-    stands as its number.
-    """
-    shown = printable(text, limit).replace("\\", "<U+005C>")
-    shown = shown if shown.isascii() else "".join(c if c.isascii() else f"<U+{ord(c):04X}>" for c in shown)
-    return shown.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("??", "? ?").strip("*/ ")
 
 
 def _is_far(size: float) -> bool:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.graph.typed import Node
+
 DType = np.dtype[Any]
 
 BOOL, INT64, FLOAT64 = np.dtype(bool), np.dtype(np.int64), np.dtype(np.float64)
@@ -43,10 +45,14 @@ class Language(ABC):
             floats of 32 and 64 bits, i and u for integers, b for truth values. `{0}` is the first operand, and each
             operand stands in a form once. A form that begins with "=" is a call, which needs no parentheses.
         helpers: functions that the file defines where it uses them, by name; a form calls one as `@name(`.
+        arrow: what stands between a struct and its member.
+        part: statements of a function before the next begins, where compilers need much time for long ones.
     """
 
     forms: Mapping[str, Mapping[str, str]]
     helpers: Mapping[str, str]
+    arrow: str
+    part: int
 
     def __init__(self) -> None:
         self.used: dict[str, None] = {}
@@ -74,6 +80,14 @@ class Language(ABC):
     @abstractmethod
     def comment(self, text: str) -> str:
         """A comment; the text may be anything."""
+
+    @abstractmethod
+    def refusal(self, number: int, node: Node) -> str:
+        """A statement that ends the function because a node, which has a number, refuses its operands."""
+
+    @abstractmethod
+    def address(self, name: str, at: str) -> str:
+        """The place in memory of an element, for a helper; `at` is "0" for the first."""
 
     @abstractmethod
     def helper_name(self, name: str) -> str:
