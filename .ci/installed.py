@@ -56,12 +56,12 @@ def try_python(python: str, wheel: Path, source: Path, work: Path, version: str)
     tools = re.search(r'^requires = \["(.*)"\]$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     environments = {kind: work / kind for kind in ("wheel", "source")}
     for environment in environments.values():
-        run([python, "-m", "venv", str(environment)])
-    run([pip(environments["wheel"]), "download", "--quiet", "--dest", str(wheels), str(wheel), tools])
+        run([python, "-m", "venv", "--without-pip", str(environment)])
+    run([*pip(environments["wheel"]), "download", "--quiet", "--dest", str(wheels), str(wheel), tools])
     (wheels / wheel.name).unlink()  # or the source distribution would not be what is installed
     for kind, path in (("wheel", wheel), ("source", source)):
         environment = environments[kind]
-        run([*ALONE, pip(environment), "install", "--quiet", "--no-compile", str(path)], **offline(wheels))
+        run([*ALONE, *pip(environment), "install", "--quiet", "--no-compile", str(path)], **offline(wheels))
         outside = work / f"outside of {kind}"  # a space in a path shows what is not quoted
         outside.mkdir()
         run([*ALONE, program(environment), "examples", "--output", "circuits"], cwd=outside)
@@ -110,8 +110,9 @@ def assert_same(comparison: filecmp.dircmp[str]) -> None:
         assert_same(folder)
 
 
-def pip(environment: Path) -> str:
-    return str(environment / "bin/pip")
+def pip(environment: Path) -> list[str]:
+    """The pip of this Python, at work in an environment, which then needs none of its own."""
+    return [sys.executable, "-m", "pip", "--python", str(environment)]
 
 
 def program(environment: Path) -> str:

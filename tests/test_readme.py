@@ -132,6 +132,12 @@ def test_every_limit_is_the_one_in_the_code():
         assert re.search(rf"^\\| `{limit.name}` \\| {re.escape(shown)} \\|", LIMITS_PAGE, re.MULTILINE), limit.name
 
 
+def test_the_page_on_performance_has_the_sizes_at_which_engines_change():
+    page = (ROOT / "docs/explanation/performance.md").read_text(encoding="utf-8")
+    sizes = cf.Thresholds()
+    assert (f"up to {sizes.staged_operands:,} operands of scalars, {sizes.staged_array_operands:,} of arrays") in page
+
+
 @pytest.mark.parametrize(("shown", "name"), re.findall(r"^\| .* \| ([\d,]+) \| `([\w.]+)` \|$", LIMITS_PAGE,
                                                        re.MULTILINE))
 def test_every_fixed_limit_is_the_one_in_the_code(shown, name):

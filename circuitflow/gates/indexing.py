@@ -241,7 +241,8 @@ INDEXING = family({
                                        lambda op, g, out, x, indices, updates, *, axis, reduction:
                                        op.gather_elements(g, indices, axis=axis))),
     "gather_nd": Gate("x[indices[0], indices[1], …]",
-                      "Slices of x by position along several of its first axes, held by the last axis of the indices.",
+                      "Slices of x by position. The last axis of the indices holds a position along each of the first "
+                      "axes of x.",
                       ("x", "indices"), _gather_nd_type, symbol="gather", reads=Reads.INPUTS,
                       forward=_gather_nd,
                       backward=(lambda op, g, out, x, indices: op.scatter_nd(

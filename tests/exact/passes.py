@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.corpus import WAYS, cases, outcome  # noqa: E402
+from support.corpus import WAYS, cases, outcomes  # noqa: E402
 
 
 def page() -> Iterator[str]:
@@ -30,8 +30,7 @@ def page() -> Iterator[str]:
     others: dict[str, list[str]] = {}
     for way in WAYS:
         counts, refused[way], others[way] = defaultdict(int), defaultdict(int), []
-        for case in every:
-            status, _ = outcome(way, case)
+        for case, status, _ in outcomes(way, every):
             counts[status] += 1
             if status == "refused":
                 refused[way][case.file] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import subprocess
 import threading
 
@@ -13,9 +14,9 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.export.c.exporting import export
-from circuitflow.export.c.language import plain
 from circuitflow.export.c.names import RESERVED, CNames, identifier
-from support.c_programs import call, compile_c, needs_gcc, programs, shared
+from circuitflow.export.flat.comments import plain
+from support.c_programs import FLAGS, call, compile_c, needs_gcc, programs, shared
 from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit
 from support.edge_points import GIVEN, POINTS, as_array
@@ -280,3 +281,47 @@ def test_the_guide_leads_to_a_program(tmp_path, circuitflow):  # noqa: F811
     assert all(line in header.splitlines() for line in shown.splitlines())
     done = subprocess.run([compile_c(tmp_path, program)], capture_output=True, text=True, check=True)
     assert f"```text\n{done.stdout}```" in page
+
+
+MEASURED = ["sigmoid_neuron", "staged", "rnn", "attention", "spiral", "conv_net", "hessian_of_staged"]
+
+
+def measured(folder, compiler, *flags):
+    """The bytes of code and numbers of a file, and the most of the stack that one of its functions takes."""
+    subprocess.run([compiler, *FLAGS, *flags, "-fstack-usage", "-c", folder / "m.c", "-o", folder / "m.o"], check=True)
+    size = subprocess.run([compiler.replace("gcc", "size"), folder / "m.o"], capture_output=True, text=True, check=True)
+    stack = [int(line.split("\t")[1]) for line in (folder / "m.su").read_text().splitlines()]
+    return sum(map(int, size.stdout.splitlines()[1].split()[:3])), max(stack)
+
+
+def test_sizes_are_below_those_that_the_header_states(tmp_path):
+    """On x86-64, and on a Cortex-M4 where there is a compiler for it; the neuron takes less than 2 kB there."""
+    for name in MEASURED:
+        exported = export(cf.load(ROOT / f"circuits/{name}.json"), name="m", dtype="float32", header="m.h")
+        (tmp_path / "m.h").write_text(exported.header)
+        (tmp_path / "m.c").write_text(exported.source)
+        code, stack, constants, work = (int(text.replace(",", "")) for text in re.search(
+            r"less than ([\d,]+) bytes of code and\W+([\d,]+) of stack, beside those of math.h. There are ([\d,]+) "
+            r"bytes of constants and ([\d,]+) of workspace", exported.header).groups())
+        used = measured(tmp_path, "gcc", "-O2")
+        assert (used[0] < code + constants, used[1] < stack) == (True, True), (name, used, code, stack)
+        assert sum(size * dtype.itemsize for dtype, size in exported.file.pools.sizes.items()) == work
+        if shutil.which("arm-none-eabi-gcc"):
+            used = measured(tmp_path, "arm-none-eabi-gcc", "-Os", *CORTEX_M4)
+            assert (used[0] < code + constants, used[1] < stack) == (True, True), (name, used, code, stack)
+            assert name != "sigmoid_neuron" or used[0] < 2000
+
+
+CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]
+
+
+@pytest.mark.skipif(not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-arm")),
+                    reason="gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-user are not installed")
+def test_programs_run_on_arm(tmp_path):
+    """For a Cortex-M4 they are linked; they run under the emulator for a Cortex-A9, which has its system calls."""
+    (tmp_path / "m.c").write_text(cf.to_c(cf.load(ROOT / "circuits/rnn.json"), name="m", dtype="float32", tests=True))
+    for target in (CORTEX_M4, ["-mcpu=cortex-a9", "-marm"]):
+        subprocess.run(["arm-none-eabi-gcc", *FLAGS, "-Os", *target, "--specs=rdimon.specs", "-DM_TEST",
+                        tmp_path / "m.c", "-o", tmp_path / "m", "-lm"], check=True)
+    done = subprocess.run(["qemu-arm", tmp_path / "m"], capture_output=True, check=True, timeout=60)
+    assert b" vectors, 0 numbers wrong\n" in done.stdout

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 import circuitflow as cf
+from circuitflow.export.c.exporting import export
 from circuitflow.onnx.exporting import to_onnx
+from support.c_programs import call, shared
 from support.exported import written
 from support.suite import ROOT
 
@@ -160,17 +164,50 @@ def in_onnx(case: Case) -> Sections:
     return {"outputs": outputs, "gradients": dict(zip(case.wrt, answers, strict=True))}
 
 
-WAYS: dict[str, Way] = {
-    "interpreter": interpreted, "derivatives as documents": second, "staged code": compiled("staged"),
-    "the engine jax": compiled("jax"), "Python": exported, "ONNX Runtime": in_onnx,
+def in_c(cases: Sequence[Case]) -> Iterator[Sections | cf.CircuitflowError]:
+    """C99, all cases in one library."""
+    exports: list[Any] = []
+    for i, case in enumerate(cases):
+        try:
+            exports.append(export(case.circuit(), None, case.wrt, inputs=case.inputs(),
+                                  upstream=case.upstream() or None, name=f"case{i}"))
+        except (cf.InputError, cf.GateError) as error:
+            exports.append(error)
+    with TemporaryDirectory() as folder:
+        library = shared(Path(folder), [x for x in exports if not isinstance(x, cf.CircuitflowError)], "-O0")
+        for x in exports:
+            if isinstance(x, cf.CircuitflowError):
+                yield x
+            else:
+                status, structs = call(library, x, x.functions[-1])
+                assert status == 0
+                yield dict(zip(("outputs", "gradients"), structs, strict=False))
+
+
+def each(way: Way) -> Callable[[Sequence[Case]], Iterator[Sections | cf.CircuitflowError]]:
+    """A way that takes one case as one that takes many."""
+    def ways(cases: Sequence[Case]) -> Iterator[Sections | cf.CircuitflowError]:
+        for case in cases:
+            try:
+                yield way(case)
+            except (cf.InputError, cf.GateError) as error:
+                yield error
+
+    return ways
+
+
+WAYS = {
+    "interpreter": each(interpreted), "derivatives as documents": each(second), "staged code": each(compiled("staged")),
+    "the engine jax": each(compiled("jax")), "Python": each(exported), "ONNX Runtime": each(in_onnx), "C": in_c,
 }
+"""What takes cases and gives the sections that it computes of each, or its refusal."""
 
 
-def outcome(way: str, case: Case) -> tuple[str, str]:
-    """ "passed", "refused" or "other", and what was said."""
-    try:
-        sections = WAYS[way](case)
-    except (cf.InputError, cf.GateError) as error:
-        return "refused", str(error)
-    texts = [text for section, answers in sections.items() for text in case.differences(section, answers)]
-    return ("other", texts[0]) if texts else ("passed", "")
+def outcomes(way: str, cases: Sequence[Case]) -> Iterator[tuple[Case, str, str]]:
+    """Every case: "passed", "refused" or "other", and what was said."""
+    for case, answer in zip(cases, WAYS[way](cases), strict=True):
+        if isinstance(answer, cf.CircuitflowError):
+            yield case, "refused", str(answer)
+        else:
+            texts = [text for section, answers in answer.items() for text in case.differences(section, answers)]
+            yield case, "other" if texts else "passed", "".join(texts[:1])

@@ -22,12 +22,11 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
-from circuitflow.text import printable
+from circuitflow.text import number, printable
 
 DTYPES = ("float64", "float32")
 
 
-@collector_paused()
 @checked
 def to_c(circuit: Circuit, of: References = None, wrt: References = None, *,
          inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
@@ -72,6 +71,7 @@ class Exported(NamedTuple):
     functions: Sequence[Function]
 
 
+@collector_paused()
 def export(circuit: Circuit, of: References = None, wrt: References = None, *,
            inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
            name: str | None = None, dtype: str | None = None, tests: bool = False,
@@ -119,9 +119,23 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
 
 
 def _convert(dtype: str | None) -> Any:
-    """Gives arrays of floats a dtype."""
+    """Gives arrays of floats a dtype. The largest number of a dtype, and the smallest normal one, become those of it.
+
+    Rules of gradients compare with them, so that nothing overflows.
+    """
     def convert(array: Any) -> Any:
         array = np.asarray(array)
-        return array.astype(dtype) if dtype is not None and array.dtype.kind == "f" else array
+        if dtype is None or array.dtype.kind != "f" or array.dtype == dtype:
+            return array
+        old, new = np.finfo(array.dtype), np.finfo(dtype)
+        with np.errstate(all="ignore"):
+            out = array.astype(dtype)
+            for limit in ("max", "smallest_normal"):
+                is_limit = np.abs(array) == getattr(old, limit)
+                out = np.where(is_limit, np.copysign(getattr(new, limit), array), out).astype(dtype)
+        if np.any(np.isinf(out) & np.isfinite(array)):
+            raise InputError(f"{number(array[np.isinf(out) & np.isfinite(array)].flat[0])} does not fit {dtype}; "
+                             "choose another --dtype")
+        return out
 
     return convert

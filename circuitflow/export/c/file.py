@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.export.c.language import TYPES, C, plain
+from circuitflow.export.c.language import TYPES, C
 from circuitflow.export.c.vectors import main_of
 from circuitflow.export.flat.code import Code, Part
+from circuitflow.export.flat.comments import plain
 from circuitflow.export.flat.functions import Builder, Function, Member, Struct
 from circuitflow.export.flat.memory import Buffer, Pools
 
 WIDTH = 100
+"""Longest line of numbers."""
+
+CODE, STACK = (256, 32), (128, 4)
+"""The largest sizes in bytes, of a file and of a function, and the largest share of a line. Tests measure them."""
 
 _CONTRACT = """#if defined(__clang__) || !defined(__GNUC__)
 #pragma STDC FP_CONTRACT OFF /* gcc: -std=c99 or -ffp-contract=off says the same */
@@ -48,7 +53,7 @@ class CFile:
         bodies = [self._function(function, storage) for function in functions]
         structs = list({id(s): s for function in functions for s in function.structs if s.members}.values())
         declarations = [*map(self._struct, structs), self._workspace(), self._codes(builder)]
-        head = [self._comment(functions), "#include <math.h>\n#include <stdint.h>\n#ifndef __cplusplus\n"
+        head = [self._comment(bodies, builder), "#include <math.h>\n#include <stdint.h>\n#ifndef __cplusplus\n"
                 "#include <stdbool.h>\n#endif"]
         values = [self._defaults(struct) for struct in (builder.parameters, builder.inputs)]
         words = set(re.findall(r"\w+", "\n".join(bodies)))
@@ -70,10 +75,20 @@ class CFile:
 
     # Declarations -----------------------------------------------------------------------------------------------------
 
-    def _comment(self, functions: Sequence[Function]) -> str:
+    def _comment(self, bodies: Sequence[str], builder: Builder) -> str:
         lines = [plain(text) for text in self._title if text]
         lines += ["", f"Written by circuitflow {plain(version('circuitflow'))}; it needs no library but math.h.", ""]
-        lines += _USE.format(p=self.prefix, P=self.prefix.upper()).splitlines()
+        lines += [*_USE.splitlines(), ""]
+        count = sum(text.count("\n") for text in bodies)
+        longest = max(part.count("\n") for text in bodies for part in text.split("\n}\n"))
+        numbers = [*builder.tables.arrays.values(), *(
+            member.default for struct in (builder.parameters, builder.inputs) if struct.has_defaults
+            for member in struct.members.values())]
+        work = sum(size * dtype.itemsize for dtype, size in self.pools.sizes.items())
+        code, stack = CODE[0] + CODE[1] * count, STACK[0] + STACK[1] * longest
+        lines += [f"By gcc -O2 on x86-64, and by gcc -Os on a Cortex-M4: less than {code:,} bytes of code and",
+                  f"{stack:,} of stack, beside those of math.h. There are "
+                  f"{sum(x.nbytes for x in numbers):,} bytes of constants and {work:,} of workspace."]
         return "/*\n" + "\n".join(f" * {line}".rstrip() for line in lines) + "\n */"
 
     def _struct(self, struct: Struct) -> str:

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from circuitflow.export.c.helpers import HELPERS
+from circuitflow.export.flat.comments import plain
 from circuitflow.export.flat.language import DType, Expr, Language, Unwritable
-from circuitflow.text import printable
+from circuitflow.graph.typed import Node
 
 TYPES = {"float64": "double", "float32": "float", "bool": "bool",
          **{name: f"{name}_t" for bits in (8, 16, 32, 64) for name in (f"int{bits}", f"uint{bits}")}}
-"""The type of a dtype."""
+"""The type of a dtype, by its name."""
+
+_TYPES = {np.dtype(name): type_ for name, type_ in TYPES.items()}
 
 _MATH = {"absolute": "fabs", "power": "pow", "gammaln": "lgamma", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
          "rint": "rint", **{name: name.replace("arc", "a") for name in (
@@ -69,6 +72,8 @@ class C(Language):
 
     forms: Mapping[str, Mapping[str, str]] = _forms()
     helpers = HELPERS
+    arrow = "->"
+    part = 400
 
     def __init__(self, prefix: str) -> None:
         """The language for a file all of whose names begin with a prefix."""
@@ -76,9 +81,9 @@ class C(Language):
         self.prefix = prefix
 
     def type_name(self, dtype: DType) -> str:
-        if dtype.name not in TYPES:
+        if dtype not in _TYPES:
             raise Unwritable(f"has numbers of {dtype.name}, which C does not have")
-        return TYPES[dtype.name]
+        return _TYPES[dtype]
 
     def helper_name(self, name: str) -> str:
         return f"{self.prefix}_{name}"
@@ -111,36 +116,31 @@ class C(Language):
         if old == new:
             return x
         if new.kind == "b":
-            return Expr(f"{x} != 0")._replace(is_atom=False)
+            return Expr(f"{x} != 0", is_atom=False)
         if old.kind == "f" and new.kind in "iu":
-            return Expr(f"({TYPES[new.name]})" + self.call(f"to_{'u' if new.kind == 'u' else ''}int64",
+            return Expr(f"({_TYPES[new]})" + self.call(f"to_{'u' if new.kind == 'u' else ''}int64",
                                                             x.text), is_atom=False)
-        return Expr(f"({TYPES[new.name]}){x}", is_atom=False)
+        return Expr(f"({_TYPES[new]}){x}", is_atom=False)
 
     def constant(self, name: str, dtype: DType, x: Expr | None) -> str:
-        return f"const {TYPES[dtype.name]} {name} = {x.text};" if x else f"{TYPES[dtype.name]} {name};"
+        return f"const {_TYPES[dtype]} {name} = {x.text};" if x else f"{_TYPES[dtype]} {name};"
 
     def variable(self, name: str, dtype: DType, x: Expr) -> str:
-        return f"{TYPES[dtype.name]} {name} = {x.text};"
+        return f"{_TYPES[dtype]} {name} = {x.text};"
 
     def loop(self, variable: str, size: int, *, backwards: bool = False) -> str:
         if backwards:
             return f"for (int {variable} = {size - 1}; {variable} >= 0; {variable}--) {{"
         return f"for (int {variable} = 0; {variable} < {size}; {variable}++) {{"
 
+    def refusal(self, number: int, node: Node) -> str:
+        return f"return {number};"
+
+    def address(self, name: str, at: str) -> str:
+        return name if at == "0" else f"{name} + {at}"
+
     def comment(self, text: str) -> str:
         return f"/* {plain(text)} */"
-
-
-def plain(text: str, limit: int = 1000) -> str:
-    """Text that may stand in a comment: letters of ASCII that neither end it nor begin another.
-
-    A character that has another meaning for some compiler, such as a backslash or the question marks of trigraphs,
-    stands as its number.
-    """
-    shown = printable(text, limit).replace("\\", "<U+005C>")
-    shown = "".join(c if c.isascii() else f"<U+{ord(c):04X}>" for c in shown)
-    return shown.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("??", "? ?").strip("*/ ")
 
 
 def _is_far(size: float) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from circuitflow.export.flat.identifiers import Identifiers
+
 _WORDS = """
     auto break case char const continue default do double else enum extern float for goto if inline int long register
     restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm fortran
@@ -46,18 +48,8 @@ def identifier(reference: str) -> str:
     return re.sub("__+", "_", word)[:60]
 
 
-class CNames:
-    """Gives out identifiers, each once."""
+class CNames(Identifiers):
+    """Gives out identifiers of C, each once."""
 
     def __init__(self) -> None:
-        self._in_use: set[str] = set()
-        self._numbers: dict[str, int] = {}
-
-    def new(self, reference: str) -> str:
-        """An identifier that nothing else has."""
-        base = name = identifier(reference)
-        while name in self._in_use:
-            self._numbers[base] = self._numbers.get(base, 1) + 1
-            name = f"{base.removesuffix('_')}_{self._numbers[base]}"
-        self._in_use.add(name)
-        return name
+        super().__init__(identifier)

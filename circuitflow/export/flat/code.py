@@ -12,9 +12,6 @@ from circuitflow.export.flat.indices import Index
 from circuitflow.export.flat.language import INT64, DType, Expr, Language
 from circuitflow.export.flat.memory import Buffer
 
-PART = 400
-"""Statements of a function before the next begins: compilers need much time for long ones."""
-
 LONG = 120
 """Longest expression, in characters, that stands in another."""
 
@@ -108,7 +105,7 @@ class Code:
 
     def break_part(self) -> None:
         """Begin a new part where this one is long."""
-        if self._depth == 1 and len(self.parts[-1].lines) >= PART:
+        if self._depth == 1 and len(self.parts[-1].lines) >= self.language.part:
             self.parts.append(Part())
             self._memos = [{}]
 
@@ -150,7 +147,7 @@ class Code:
     def own(self, name: str, dtype: DType) -> Expr:
         """A local variable that was declared."""
         if self._depth == 1:
-            self._owners[name] = self.parts[-1], Buffer(name, dtype, 1, self._statements)
+            self._owners[name] = self.parts[-1], Buffer(name, dtype, 1, self._statements, is_own=False)
         return Expr(name)
 
     def read(self, name: str) -> Expr:
@@ -179,13 +176,13 @@ class Code:
 
     def buffer(self, dtype: DType, size: int, hint: str) -> Buffer:
         """Room in the workspace."""
-        buffer = Buffer(self.new_name(hint), dtype, size, self._statements, self._statements)
+        buffer = Buffer(self.new_name(hint), dtype, size, self._statements, self._statements, is_own=False)
         self.buffers.append(buffer)
         return buffer
 
     def element(self, buffer: Buffer, at: Index) -> Expr:
         """An element in memory, to be read or assigned to."""
-        if buffer.first is not None:
+        if not buffer.is_own:
             buffer.last = self._statements
             self.parts[-1].buffers[buffer.name] = buffer
         return Expr(f"{buffer.name}[{at.text}]")
@@ -193,4 +190,4 @@ class Code:
     def address(self, buffer: Buffer, at: Index) -> str:
         """Where an element lies in memory."""
         self.element(buffer, at)
-        return f"{buffer.name} + {at.text}" if at.terms or at.start else buffer.name
+        return self.language.address(buffer.name, at.text)

@@ -50,11 +50,13 @@ class Struct:
     Attributes:
         name: what the code calls the one that a function gets, such as "inputs".
         new_name: gives its members names.
+        arrow: what stands between it and a member.
         members: by what the circuit calls them.
     """
 
     name: str
     new_name: Callable[[str], str]
+    arrow: str
     members: dict[str, Member] = field(default_factory=dict)
 
     @property
@@ -64,7 +66,7 @@ class Struct:
 
     def element(self, key: str) -> str:
         """A member as the code of a function names it."""
-        return f"{self.name}->{self.members[key].name}"
+        return f"{self.name}{self.arrow}{self.members[key].name}"
 
 
 @dataclass
@@ -102,11 +104,11 @@ class Builder:
 
     def struct(self, name: str) -> Struct:
         """A struct without members."""
-        return Struct(name, self._new_names().new)
+        return Struct(name, self._new_names().new, self.language.arrow)
 
     def add(self, argument: Argument, kind: str, reference: str) -> None:
         """An argument: a parameter, or an input or upstream gradient."""
-        sample = self._convert(np.empty(argument.type.shape, argument.type.dtype))
+        sample = self._convert(np.zeros(argument.type.shape, argument.type.dtype))
         default = None if argument.default is None else self._convert(np.asarray(argument.default))
         struct = self.parameters if kind == "parameter" else self.inputs
         struct.members[argument.id] = Member(struct.new_name(reference), argument.meaning, sample.shape, sample.dtype,
@@ -144,12 +146,10 @@ class Builder:
             return origin_of(derived, node.id)
 
         def refusal(node: Node) -> str:
-            number = self.refusals.setdefault(node.id, len(self.refusals) + 1)
-            return f"return {number};"
+            return self.language.refusal(self.refusals.setdefault(node.id, len(self.refusals) + 1), node)
 
         low = Lowering(code, self.tables, self._rules, about, refusal)
-        uses = program.uses()
-        inputs = {id_: self._argument(code, ids[id_], uses.get(id(value), 0)) for id_, value in program.inputs.items()}
+        inputs = {id_: self._argument(code, ids[id_]) for id_ in program.inputs}
         results = self._results(derived, program, outputs)
         for struct, key, x in results:
             array = self._member(struct, key)
@@ -166,10 +166,10 @@ class Builder:
                 low.copy(array, target)
         return Function(name, code, [self.parameters, self.inputs, *outputs.values()])
 
-    def _argument(self, code: Code, key: str, uses: int) -> Array:
+    def _argument(self, code: Code, key: str) -> Array:
         struct = self.parameters if key in self.parameters.members else self.inputs
         member, text = struct.members[key], struct.element(key)
-        if member.shape or not uses:
+        if member.shape:
             return stored(Buffer(text, member.dtype, int(np.prod(member.shape))), member.shape)
         return variable(member.dtype, code.local(Expr(text), member.dtype, member.reference).text)
 

@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.graph.typed import Node
+
 DType = np.dtype[Any]
 
 BOOL, INT64, FLOAT64 = np.dtype(bool), np.dtype(np.int64), np.dtype(np.float64)
+
+
+_KINDS = {FLOAT64: "d", np.dtype(np.float32): "f", BOOL: "b"}
 
 
 class Unwritable(ValueError):  # noqa: N818
@@ -40,10 +45,14 @@ class Language(ABC):
             floats of 32 and 64 bits, i and u for integers, b for truth values. `{0}` is the first operand, and each
             operand stands in a form once. A form that begins with "=" is a call, which needs no parentheses.
         helpers: functions that the file defines where it uses them, by name; a form calls one as `@name(`.
+        arrow: what stands between a struct and its member.
+        part: statements of a function before the next begins, where compilers need much time for long ones.
     """
 
     forms: Mapping[str, Mapping[str, str]]
     helpers: Mapping[str, str]
+    arrow: str
+    part: int
 
     def __init__(self) -> None:
         self.used: dict[str, None] = {}
@@ -73,6 +82,14 @@ class Language(ABC):
         """A comment; the text may be anything."""
 
     @abstractmethod
+    def refusal(self, number: int, node: Node) -> str:
+        """A statement that ends the function because a node, which has a number, refuses its operands."""
+
+    @abstractmethod
+    def address(self, name: str, at: str) -> str:
+        """The place in memory of an element, for a helper; `at` is "0" for the first."""
+
+    @abstractmethod
     def helper_name(self, name: str) -> str:
         """What a helper is called in the file."""
 
@@ -87,7 +104,7 @@ class Language(ABC):
         Raises:
             Unwritable: there is no form for it.
         """
-        kind = {"float64": "d", "float32": "f", "bool": "b"}.get(dtype.name, dtype.kind)
+        kind = _KINDS.get(dtype) or dtype.kind
         form = self.forms.get(name, {}).get(kind)
         if form is None:
             raise Unwritable(f"comes to {name} of {dtype.name}, which has no form")

@@ -89,14 +89,16 @@ class Lowering:
             if isinstance(x, Value):
                 self._names.setdefault(id(x), reference)
         for line in program.lines:
-            for value in {id(value): value for value in values_in((line.operands, line.keywords))}.values():
-                self._uses[id(value)] = self._uses.get(id(value), 0) + 1
-                self._readers[id(value)] = line
+            for key in set(map(id, values_in((line.operands, line.keywords)))):
+                self._uses[key] = self._uses.get(key, 0) + 1
+                self._readers[key] = line
         for value in values_in(program.results):
             self._uses[id(value)] = self._uses.get(id(value), 0) + 2
         pending, ready = list(program.checks), {id(value) for value in program.inputs.values()}
         for line in program.lines:
             self._line(line)
+            if not pending:
+                continue
             ready.update(map(id, line.results))
             while pending and ready.issuperset(map(id, values_in(pending[0][1][:1]))):
                 self.refuse(*pending.pop(0))
