@@ -32,7 +32,7 @@ def bit_shift(call: Call) -> Any:
 
 def bit_cast(call: Call) -> Any:
     """The same bits as numbers of another dtype of as many."""
-    x = np.ascontiguousarray(call.numbers(0, "no gate works on bits")).reshape(call.shape(0))
+    x = np.ascontiguousarray(call.numbers(0, "no gate works on bits")).reshape(call.sizes(0))
     dtype = np.dtype(call.dtype(call.attribute("to")))
     if dtype.itemsize != x.dtype.itemsize:
         raise Refusal(f"makes {dtype} of {x.dtype}; expected a dtype of as many bits")
