@@ -161,7 +161,7 @@ def test_a_large_circuit_over_rows_is_on_a_tape(monkeypatch, caplog):
     executor = cf.Executor(random_scalars(1), thresholds=cf.Thresholds(looped_operands=10))
     with caplog.at_level("INFO", "circuitflow"):
         found = executor.vmap()(x0=[0.1, 0.2])
-        monkeypatch.setattr("circuitflow.engines.table.is_there", lambda: False)
+        monkeypatch.setattr("circuitflow.engines.table._has_compiled_loops", lambda: False)
         monkeypatch.setattr("circuitflow.engines.staged.rows.is_there", lambda: False)
         close(executor.vmap()(x0=[0.1, 0.2]), found)
     assert caplog.messages == ["engine: tape, compiled, over rows", "engine: staged, in blocks, over rows"]
