@@ -451,10 +451,10 @@ WAYS: dict[str, Way] = {
                                       refusals=(SIZES, OWN, NOTHING), lenient=True),
     "export": Way(exported, share=0.5, refusals=(SIZES, OWN, r"is no line of Python", r"without a size", NOTHING),
                   lenient=True),
-    "C": Way(in_c, share=0.05, refusals=(SIZES, NOTHING, OWN, r"comes to|has numbers of|which C does not have|has no size|"
-                                         r"leave it out"), lenient=True),
-    "ONNX Runtime": Way(in_onnx, share=0.05, refusals=(SIZES, NOTHING, OWN, r"ONNX has no way to say"), elsewhere=True,
-                        lenient=True),
+    "C": Way(in_c, share=0.05, refusals=(SIZES, NOTHING, OWN, r"comes to|has numbers of|which C does not have|"
+                                         r"has no size|leave it out"), lenient=True),
+    "ONNX Runtime": Way(in_onnx, share=0.05, refusals=(SIZES, NOTHING, OWN, r"ONNX has no way to say"),
+                        elsewhere=True, lenient=True),
     "table": Way(table, share=0.01, refusals=(NOT_SCALAR, r"is no scalar", r"upstream", r"would stand twice"),
                  over_rows=True),
     "differentiated by JAX": Way(in_jax, share=0.1, flushes=True, elsewhere=True, lenient=True),
