@@ -39,7 +39,7 @@ def command(
     if opset is not None and to != "onnx":
         raise InputError("--opset is of ONNX; it has no meaning beside --to python")
     if to == "onnx" and output in (None, "-") and sys.stdout.isatty():
-        raise InputError("a model is no text; name a file for it with -o")
+        raise InputError("an ONNX model is not text; write it to a file with -o")
     request = options.request(forward=forward)
     apart(output, request.sources)
     with waiting(f"writing {printable(options.file, 60)} as {to}"):

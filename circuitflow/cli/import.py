@@ -46,8 +46,8 @@ def command(
         result = import_model(model, stem=stem, dims=dict(map(_size, dims)), values=_values(assignments, model))
     if result.tensors:
         if output is None or output == "-" or is_stream(output):
-            raise InputError("the weights are too many for a document alone; name a file for it with -o, and they are "
-                             "written beside it")
+            raise InputError("there are more weights than a document holds; write it to a file with -o, and they go "
+                             "into a tensor file beside it")
         write(os.path.join(os.path.dirname(os.path.realpath(output)), result.file), result.content)
     emit_document(result.document, output)
 
