@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from circuitflow.executor import Executor
     from circuitflow.explanations.differences import Difference, diff
     from circuitflow.explanations.forms import explain
+    from circuitflow.export.c.exporting import to_c
     from circuitflow.export.python import to_python
     from circuitflow.fitting.fit import fit
     from circuitflow.fitting.result import FitResult
@@ -86,6 +87,7 @@ __all__ = [
     "load",
     "loads",
     "new",
+    "to_c",
     "to_python",
     "trace",
     "vjp",
@@ -104,6 +106,7 @@ _EXPORTS = {
                            "MissingExtraError", "UnknownNameError", "VerificationError"),
     "circuitflow.interpreter.check": ("check",),
     "circuitflow.executor": ("Executor",),
+    "circuitflow.export.c.exporting": ("to_c",),
     "circuitflow.export.python": ("to_python",),
     "circuitflow.fitting.fit": ("fit",),
     "circuitflow.fitting.result": ("FitResult",),

@@ -49,6 +49,7 @@ INSTEAD = {
     ".ci/run": "test -x .ci/run",
     "ruff check .": "grep -q ruff pyproject.toml",
     "mypy": "grep -q mypy pyproject.toml",
+    "python .ci/installed.py": "test -f .ci/installed.py",
     "python tests/fuzz/target.py --seconds 3600": "test -f tests/fuzz/target.py",
     "python tests/fuzz/engines.py --seconds 600 --jobs 2": "python tests/fuzz/engines.py --seconds 1 --jobs 2 "
                                                            "--comparisons 3",
@@ -184,12 +185,14 @@ def test_the_page_of_options_is_written_from_the_help_of_the_commands():
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_picture_is_what_the_command_draws(theme):
+@pytest.mark.parametrize("walk", [False, True], ids=["still", "walk"])
+def test_the_picture_is_what_the_command_draws(theme, walk):
     """All but the places, which depend on the fonts of the machine."""
     def parts(svg):
         return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip())
                 for e in ET.fromstring(svg).iter()]
 
     result = cf.Executor(cf.load(ROOT / "circuits/sigmoid_neuron.json")).run()
-    assert f"docs/sigmoid_neuron.{theme}.svg" in README
-    assert parts((ROOT / f"docs/sigmoid_neuron.{theme}.svg").read_bytes()) == parts(cf.draw(result, theme=theme))
+    path = f"docs/sigmoid_neuron.{'walk.' * walk}{theme}.svg"
+    assert f'"{path}"' in README
+    assert parts((ROOT / path).read_bytes()) == parts(cf.draw(result, theme=theme, walk=walk))

@@ -28,6 +28,8 @@ def command(
                                               help="Levels of calls to draw open: 0 draws every call closed. By "
                                                    "default, as many as there is room for.")] = None,
     theme: ThemeName = "light",
+    walk: Annotated[bool, typer.Option("--walk", help="An SVG that plays the sweep, without a script: values appear "
+                                                      "forward, then gradients backward.")] = False,
 ) -> None:
     """Draw the circuit: values in green, gradients in red.
 
@@ -41,5 +43,5 @@ def command(
     except InputError as error:
         raise InputError(f"{error}; --no-values draws the structure alone") from None
     with waiting("drawing"):
-        content = draw(subject, form, theme=theme, depth=depth)
+        content = draw(subject, form, theme=theme, depth=depth, walk=walk)
     emit(output, content)

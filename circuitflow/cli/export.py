@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -11,38 +12,59 @@ import typer
 from circuitflow.cli.arguments import Options, OutputFile, with_options
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.progress import waiting
+from circuitflow.document.output import is_stream, writer
 from circuitflow.errors import InputError
 from circuitflow.export.targets import TARGETS
 from circuitflow.text import printable
 
-Target = StrEnum("Target", [*TARGETS])  # type: ignore[misc]
+Language = StrEnum("Language", [*TARGETS])  # type: ignore[misc]
 
 
 @with_options
 def command(
     options: Options,
     *,
-    to: Annotated[Target, typer.Option(metavar="NAME", help="python, or onnx: a model for ONNX Runtime.")
-                  ] = Target["python"],
+    to: Annotated[Language, typer.Option(metavar="NAME", help="python; onnx: a model for ONNX Runtime; or c: C99.")
+                  ] = Language["python"],
     opset: Annotated[int | None, typer.Option(metavar="N",
                                               help="Version of ONNX's operators, 18 or later; 21 by default.",
                                               show_default=False)] = None,
+    beside: Annotated[bool | None, typer.Option("--weights-beside/--weights-inside", show_default=False,
+                                                help="Whether a model's weights lie in a file beside it; by default "
+                                                     "from 512 MiB on.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the names of a C file begin with; the "
+                                                                  "document's name by default.",
+                                             show_default=False)] = None,
+    dtype: Annotated[str | None, typer.Option(metavar="DTYPE", help="Floats of a C file: float64 or float32; as in the "
+                                                                    "document by default.", show_default=False)] = None,
+    tests: Annotated[bool, typer.Option("--tests", help="Give a C file a main with test vectors.")] = False,
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
     output: OutputFile = None,
 ) -> None:
-    """Write what runs without circuitflow: staged code, one simple line for each stage, or an ONNX model.
+    """Write what runs without circuitflow: staged code, one simple line for each stage, C, or an ONNX model.
 
     The values of --set and --inputs become the defaults of its arguments.
 
     Example: circuitflow export circuits/staged.json -o staged.py
     """
-    if opset is not None and to != "onnx":
-        raise InputError("--opset is of ONNX; it has no meaning beside --to python")
+    target = TARGETS[to]
+    settings = {"opset": opset, "weights_beside": beside, "name": name, "dtype": dtype, "tests": tests or None}
+    more = {option: value for option, value in settings.items() if value is not None}
+    for option in more:
+        if option not in target.options:
+            others = ", ".join(other for other, row in TARGETS.items() if option in row.options)
+            raise InputError(f"--{option.replace('_', '-')} is of --to {others}; it has no meaning beside --to {to}")
     if to == "onnx" and output in (None, "-") and sys.stdout.isatty():
         raise InputError("an ONNX model is not text; write it to a file with -o")
     request = options.request(forward=forward)
     apart(output, request.sources)
+    file = None if output in (None, "-") or is_stream(str(output)) else output
     with waiting(f"writing {printable(options.file, 60)} as {to}"):
-        content = TARGETS[to](request.circuit, request.of, () if forward else request.wrt, inputs=request.inputs,
-                              upstream=request.upstream, **({} if opset is None else {"opset": opset}))
-    emit(output, content)
+        files = target.files(file, circuit=request.circuit, of=request.of, wrt=() if forward else request.wrt,
+                             inputs=request.inputs, upstream=request.upstream, **more)
+    for other, write in files.beside.items():
+        place = os.path.join(os.path.dirname(os.path.realpath(str(file))), other)
+        apart(place, request.sources)
+        with writer(place) as stream:
+            write(stream)
+    emit(output, files.content)

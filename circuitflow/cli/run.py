@@ -13,7 +13,6 @@ import circuitflow as cf
 from circuitflow.cli.arguments import ForwardOnly, Json, Options, Request, arrays, assigned_values, split, with_options
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
-from circuitflow.cli.table import TableRun, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
 from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
@@ -104,6 +103,8 @@ def command(
     if fast and values:
         raise InputError("--values goes with the interpreter, which has the value of every node")
     if table is not None:
+        from circuitflow.cli.table import TableRun, run_table
+
         if json:
             raise InputError("--table writes a table; leave out --json")
         question = Question(executor, request.of, () if forward else request.wrt)

@@ -20,6 +20,7 @@ from circuitflow.engines.staged.floats import scalar_program
 from circuitflow.errors import InputError
 from circuitflow.export.expressions import Expressions
 from circuitflow.export.names import PythonNames, fill_lines
+from circuitflow.export.origins import origin_of
 from circuitflow.export.signature import Argument, Signature, dimensions
 from circuitflow.gates.special import Check
 from circuitflow.graph.circuit import Circuit
@@ -191,7 +192,7 @@ class _Script:
                 yield "# forward pass" if is_forward else "# reverse sweep"
             if node is not last:
                 comment = (application(node.kind, (edge.source for edge in node.operands)) if is_forward else
-                           self._origin(node.id))
+                           origin_of(self.derived, node.id))
             last = node
             yield f"{_tidy(statement)}" + (f"  # {comment}" if comment and comment != comment_above else "")
             comment_above = comment
@@ -208,17 +209,6 @@ class _Script:
         yield f"if {self.names.use('np.any')}({outside}):"
         yield (f"    raise {self.names.use(check.error.__name__)}({message!r}.format("
                f"{self.names.use('np.extract')}({outside}, {values})[0]))")
-
-    def _origin(self, name: str) -> str:
-        """What the gradient document says of a node: the gate that it goes back through."""
-        definition, text = self.derived.circuit.definition, ""
-        for step in name.split("/"):
-            site = definition.sites.get(step)
-            if site is None:
-                return text
-            text = site.node.description or text
-            definition = site.callee or definition
-        return printable(text, 200)
 
     def _result(self, x: Any) -> str:
         """A value, or what does not depend on the arguments: never an array that the file keeps."""

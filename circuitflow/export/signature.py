@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,6 +21,13 @@ LITERAL = 1000
 
 _ANY = 3
 """The size, while the lines are written, of a dimension that no default gives one."""
+
+
+class Namer(Protocol):
+    """Gives out names."""
+
+    def new(self, reference: str) -> str:
+        """A name that nothing else has, as near to a reference as a language allows."""
 
 
 class Argument(NamedTuple):
@@ -84,7 +91,7 @@ class Signature:
                       *((id_, f"d{text}", f"the upstream gradient on {text}", upstream.get(text))
                         for text, id_ in outputs.items())]
 
-    def arguments(self, names: PythonNames, *, as_numbers: bool) -> Iterator[Argument]:
+    def arguments(self, names: Namer, *, as_numbers: bool) -> Iterator[Argument]:
         """The arguments, named; with `as_numbers`, named dimensions have the sizes of the defaults."""
         for id_, name, meaning, default in self._rows:
             type_, array = self._derived.type_of(id_), self.arrays.get(id_)

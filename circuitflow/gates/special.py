@@ -50,6 +50,9 @@ class OwnProducts(ABC):
 class Namespace:
     """An array library for rules whose operands may have no values.
 
+    One may have `add_at` and `fold` of its own, which take the arguments of `sums.add_at` and of the gate's rule: a
+    rule that writes into an array calls these.
+
     Attributes:
         library: the array library.
         checks: collects the conditions under which rules refuse operands; None where rules may look at values.

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates.shapes import Dimension, broadcast_shapes, count
-from circuitflow.gates.special import own_products
+from circuitflow.gates.special import Namespace, own_products
 
 VECTOR, MATRIX = 1024, 4096
 """Most terms of a product that goes in one: where it has few rows or few columns, and of others."""
@@ -338,6 +338,8 @@ def _reshape(xp: Any, x: Any, shape: tuple[Any, ...]) -> Any:
 
 def add_at(xp: Any, x: Any, axis: int, row: Any, updates: Any) -> Any:
     """An array with slices added along an axis at a row of positions, which may repeat."""
+    if isinstance(xp, Namespace) and hasattr(xp, "add_at"):
+        return xp.add_at(x, axis, row, updates)
     dtype = xp.result_type(x, updates)
     sums = wider_for(xp, dtype, row.shape[0])
     before = (slice(None),) * axis

@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,12 @@ Function = Callable[..., Any]
 
 def leaves(operands: Any) -> Iterator[Any]:
     """Operands one by one, tuples, lists and mappings taken apart."""
-    inside = operands.values() if isinstance(operands, Mapping) else operands
-    if inside is not operands or type(operands) in (tuple, list):
-        for x in inside:
+    kind = type(operands)
+    if kind is tuple or kind is list:
+        for x in operands:
+            yield from leaves(x)
+    elif kind is dict or kind is MappingProxyType:
+        for x in operands.values():
             yield from leaves(x)
     else:
         yield operands
@@ -116,7 +120,7 @@ def dtype_of(function: Function, operands: Sequence[Any], keywords: Mapping[str,
 
 def is_named(shape: Shape) -> bool:
     """Whether a shape has a size that is no number."""
-    return any(isinstance(size, Size) for size in shape)
+    return bool(shape) and any(isinstance(size, Size) for size in shape)
 
 
 def _shape(x: Any) -> Shape:

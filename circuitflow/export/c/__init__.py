@@ -1,0 +1,1 @@
+"""Circuits as C99: values and gradients, without dynamic memory."""

@@ -1,0 +1,1 @@
+"""A traced circuit as loops over flat memory: one lowering, which languages without arrays print."""

@@ -1,0 +1,197 @@
+"""The functions of an exported file, lowered: the value, and the value and gradients, for sizes that are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from circuitflow.engines.program.program import Program, trace_program
+from circuitflow.engines.program.trace import Value
+from circuitflow.engines.staged.derived import Derived
+from circuitflow.errors import InputError
+from circuitflow.export.flat.arrays import Array, stored, variable
+from circuitflow.export.flat.code import Code
+from circuitflow.export.flat.language import DType, Expr, Language, Unwritable
+from circuitflow.export.flat.lowering import Lowering, Rules, Tables
+from circuitflow.export.flat.memory import Buffer
+from circuitflow.export.flat.units import rule_of
+from circuitflow.export.origins import origin_of
+from circuitflow.export.signature import Argument
+from circuitflow.graph.typed import Node
+from circuitflow.text import application, printable
+
+
+class Member(NamedTuple):
+    """A number or an array of a struct.
+
+    Attributes:
+        name: what the file calls it.
+        meaning: what it is.
+        shape, dtype: its own.
+        default: its value; None where it has none.
+        reference: what the circuit calls it.
+    """
+
+    name: str
+    meaning: str
+    shape: tuple[int, ...]
+    dtype: DType
+    default: Any = None
+    reference: str = ""
+
+
+@dataclass
+class Struct:
+    """Numbers and arrays that go together.
+
+    Attributes:
+        name: what the code calls the one that a function gets, such as "inputs".
+        new_name: gives its members names.
+        arrow: what stands between it and a member.
+        members: by what the circuit calls them.
+    """
+
+    name: str
+    new_name: Callable[[str], str]
+    arrow: str
+    members: dict[str, Member] = field(default_factory=dict)
+
+    @property
+    def has_defaults(self) -> bool:
+        """Whether every member has a value."""
+        return bool(self.members) and all(member.default is not None for member in self.members.values())
+
+    def element(self, key: str) -> str:
+        """A member as the code of a function names it."""
+        return f"{self.name}{self.arrow}{self.members[key].name}"
+
+
+@dataclass
+class Function:
+    """A function, lowered.
+
+    Attributes:
+        name: its name, such as "value_and_grad".
+        code: its statements.
+        structs: what it takes and fills in, in order.
+    """
+
+    name: str
+    code: Code
+    structs: Sequence[Struct]
+
+
+class Builder:
+    """Lowers functions of one circuit.
+
+    Attributes:
+        language: how they are spelled.
+        tables: the constant arrays of all functions.
+        parameters, inputs: what functions take.
+        refusals: the number of each node that may refuse its operands, by id.
+    """
+
+    def __init__(self, language: Language, rules: Rules, convert: Callable[[Any], Any],
+                 new_names: Callable[[], Any]) -> None:
+        """No arguments yet; `convert` gives an array the dtype of the file, `new_names` new local names."""
+        self.language, self._rules, self._convert, self._new_names = language, rules, convert, new_names
+        self.tables = Tables(lambda hint: language.helper_name(f"{hint}_{len(self.tables.arrays) + 1}"))
+        self.parameters, self.inputs = self.struct("parameters"), self.struct("inputs")
+        self.refusals: dict[str, int] = {}
+
+    def struct(self, name: str) -> Struct:
+        """A struct without members."""
+        return Struct(name, self._new_names().new, self.language.arrow)
+
+    def add(self, argument: Argument, kind: str, reference: str) -> None:
+        """An argument: a parameter, or an input or upstream gradient."""
+        sample = self._convert(np.zeros(argument.type.shape, argument.type.dtype))
+        default = None if argument.default is None else self._convert(np.asarray(argument.default))
+        struct = self.parameters if kind == "parameter" else self.inputs
+        struct.members[argument.id] = Member(struct.new_name(reference), argument.meaning, sample.shape, sample.dtype,
+                                             default, reference)
+
+    def function(self, name: str, derived: Derived, arrays: Mapping[str, Any], ids: Mapping[str, str],
+                 outputs: Mapping[str, Struct]) -> Function:
+        """A function of the stages of a gradient circuit.
+
+        Args:
+            name: its name.
+            derived: the gradient circuit, or the primal.
+            arrays: an array like each of its sources but constants, by id there.
+            ids: the keys of `parameters` and `inputs` that these are.
+            outputs: for each struct that it fills in, by "values" and "gradients".
+
+        Raises:
+            InputError: a line has no form.
+        """
+        samples = {id_: self._convert(np.asarray(array)) for id_, array in arrays.items()}
+        constants = {id_: self._convert(array) for id_, array in derived.circuit.values.items()}
+        program = trace_program(derived.plan, samples, constants, checked=True, rule_of=rule_of(self._convert))
+        names = self._new_names()
+        code = Code(self.language, names.new)
+        is_forward = derived.question.circuit.nodes.__contains__
+        part: list[bool] = []
+
+        def about(node: Node) -> str:
+            forward = is_forward(node.id)
+            if part != [forward] and derived.gradients:
+                part[:] = [forward]
+                code.heading("forward pass" if forward else "reverse sweep")
+            if forward:
+                return application(node.kind, (edge.source for edge in node.operands))
+            return origin_of(derived, node.id)
+
+        def refusal(node: Node) -> str:
+            return self.language.refusal(self.refusals.setdefault(node.id, len(self.refusals) + 1), node)
+
+        low = Lowering(code, self.tables, self._rules, about, refusal)
+        inputs = {id_: self._argument(code, ids[id_]) for id_ in program.inputs}
+        results = self._results(derived, program, outputs)
+        for struct, key, x in results:
+            array = self._member(struct, key)
+            if isinstance(x, Value) and x.shape and id(x) not in low.homes:
+                low.homes[id(x)] = array
+        try:
+            low.run(program, inputs)
+        except Unwritable as error:
+            raise InputError(f"{printable(str(error), 300)}; leave it out by --of and --wrt") from None
+        code.remark("")
+        for struct, key, x in results:
+            array, target = low.array(x), self._member(struct, key)
+            if array.storage is None or array.storage.buffer.name != struct.element(key):
+                low.copy(array, target)
+        return Function(name, code, [self.parameters, self.inputs, *outputs.values()])
+
+    def _argument(self, code: Code, key: str) -> Array:
+        struct = self.parameters if key in self.parameters.members else self.inputs
+        member, text = struct.members[key], struct.element(key)
+        if member.shape:
+            return stored(Buffer(text, member.dtype, int(np.prod(member.shape))), member.shape)
+        return variable(member.dtype, code.local(Expr(text), member.dtype, member.reference).text)
+
+    def _member(self, struct: Struct, key: str) -> Array:
+        member, text = struct.members[key], struct.element(key)
+        if member.shape:
+            return stored(Buffer(text, member.dtype, int(np.prod(member.shape))), member.shape)
+        return Array((), member.dtype, lambda code, at: Expr(text))
+
+    def _results(self, derived: Derived, program: Program,
+                 outputs: Mapping[str, Struct]) -> list[tuple[Struct, str, Any]]:
+        """What goes to each member of the structs that a function fills in."""
+        results = []
+        for kind, references in (("values", derived.values), ("gradients", derived.gradients)):
+            if kind not in outputs:
+                continue
+            for text, id_ in references.items():
+                struct, x = outputs[kind], program.outputs[id_]
+                if text not in struct.members:
+                    shape: Any = x.shape
+                    words = f"the gradient on {text}" if kind == "gradients" else ""
+                    struct.members[text] = Member(struct.new_name(text), words, tuple(shape), x.dtype, None, text)
+                results.append((struct, text, x))
+        return results
+

@@ -1,0 +1,327 @@
+"""Circuits as C: they compile without warnings, run clean under sanitizers, and give the interpreter's numbers."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+
+import circuitflow as cf
+from circuitflow.export.c.exporting import export
+from circuitflow.export.c.names import RESERVED, CNames, identifier
+from circuitflow.export.flat.comments import plain
+from support.c_programs import FLAGS, call, compile_c, needs_gcc, programs, shared
+from support.commands import circuitflow  # noqa: F401
+from support.documents import circuit
+from support.edge_points import GIVEN, POINTS, as_array
+from support.example_circuits import circuit_of
+from support.gate_examples import EXAMPLES, Example
+from support.hostile import HOSTILE, HOSTILE_NAMES
+from support.suite import ROOT
+
+pytestmark = needs_gcc
+
+NOT_IN_C = {"det", "cofactor", "slogdet", "inv", "solve", "cholesky", "eigh", "qr", "svd", "lgamma", "polygamma"}
+"""Gates of which a value or a gradient comes to a function that C has no form for."""
+
+SANITIZERS = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+CASES = {f"{i} {example}": example for i, example in enumerate(EXAMPLES)}
+FIRST_AND_LAST = {name for gate in {example.gate for example in EXAMPLES} for cases in [
+    [name for name, example in CASES.items() if example.gate == gate]] for name in (cases[0], cases[-1])}
+
+
+def agreed(subjects, folder, *flags, **options):
+    """The subjects that can be exported, after their functions gave the interpreter's numbers, and the others."""
+    exports, refused = {}, {}
+    for name, subject in subjects.items():
+        try:
+            exports[name] = export(subject, name=f"m{len(exports)}", tests=True, **options)
+        except cf.InputError as error:
+            refused[name] = str(error)
+    wrong = programs(folder, list(exports.values()), *flags)
+    assert {name: wrong[i] for i, name in enumerate(exports) if i in wrong} == {}
+    return list(exports), refused
+
+
+@pytest.mark.parametrize(("names", "dtype"), [
+    pytest.param(sorted(FIRST_AND_LAST), None, id="two of a gate"),
+    pytest.param(sorted(FIRST_AND_LAST), "float32", id="float32", marks=pytest.mark.long),
+    pytest.param(sorted(CASES), None, id="all", marks=pytest.mark.long)])
+def test_every_gate_and_its_gradient(names, dtype, tmp_path):
+    done, refused = agreed({name: circuit_of(CASES[name]) for name in names}, tmp_path, *SANITIZERS, dtype=dtype)
+    assert {CASES[name].gate for name in refused} <= NOT_IN_C
+    for reason in refused.values():
+        assert re.match(r"node '[\w/]+': \w+ comes to \w+.*; leave it out by --of and --wrt$", reason)
+    assert len(done) > 9 * len(refused)
+
+
+def test_the_conventions_at_ties_and_edges_are_kept(tmp_path):
+    subjects = {f"{i} {gate} {operands}": circuit_of(Example(gate, tuple(map(as_array, operands)), GIVEN.get(gate, {})))
+                for i, (gate, operands, *_) in enumerate(POINTS) if gate not in NOT_IN_C}
+    done, refused = agreed(subjects, tmp_path, "-O0")
+    assert (len(done), refused) == (len(subjects), {})
+
+
+def test_the_examples(tmp_path):
+    """Scans, networks and convolutions, values and gradients, as C and as C++."""
+    subjects = {path.stem: cf.load(path) for path in [*(ROOT / "circuits").glob("*.json"),
+                                                      *(ROOT / "circuits/classics").glob("*.json")]
+                if path.stem not in ("mlp", "digits")}
+    done, refused = agreed(subjects, tmp_path, *SANITIZERS)
+    assert (len(done) > 30, list(refused)) == (True, ["newton_step"])
+    text = cf.to_c(subjects["pendulum"], tests=True)
+    program = compile_c(tmp_path, f"#define PENDULUM_TEST\n{text}", "-O1", language="c++")
+    assert subprocess.run([program], capture_output=True, check=True).stdout == b"3 of 3 vectors, 0 numbers wrong\n"
+
+
+UNITS = {"circuits": {
+    "cell": {"nodes": [{"id": "s", "gate": "input"}, {"id": "x", "gate": "input"}, {"id": "w", "gate": "input"},
+                       {"id": "sw", "gate": "mul", "inputs": ["s", "w"]},
+                       {"id": "t", "gate": "add", "inputs": ["sw", "x"]},
+                       {"id": "y", "gate": "tanh", "inputs": ["t"]}], "outputs": ["t", "y"]},
+    "up": {"nodes": [{"id": "x", "gate": "input"}, {"id": "f", "gate": "exp", "inputs": ["x"]}], "outputs": ["f"]},
+    "down": {"nodes": [{"id": "x", "gate": "input"}, {"id": "f", "gate": "sinh", "inputs": ["x"]}], "outputs": ["f"]}},
+    "nodes": [
+        {"id": "a", "gate": "input", "value": 0.3}, {"id": "w", "gate": "parameter", "value": 0.5},
+        {"id": "xs", "gate": "input", "value": [1.0, 2.0, -0.7]},
+        {"id": "out", "gate": "scan", "circuit": "cell", "carry": {"s": "t"}, "over": ["x"], "reverse": True,
+         "inputs": {"s": "a", "x": "xs", "w": "w"}},
+        {"id": "c", "gate": "greater", "inputs": ["a", "w"]},
+        {"id": "e", "gate": "if", "then": "up", "else": "down", "inputs": {"condition": "c", "x": "out.t"}},
+        {"id": "k", "gate": "checkpoint", "circuit": "down", "inputs": {"x": "e"}}],
+    "outputs": ["k", "out.y"], "upstream": {"out.y": [0.5, 1.0, 2.0]}}
+
+
+def test_scans_choices_and_checkpoints(tmp_path):
+    """The test vectors take both branches; a scan of matrices, whose carry is swapped with another, is here too."""
+    swap = {"nodes": [{"id": "p", "gate": "input", "shape": [2]}, {"id": "q", "gate": "input", "shape": [2]},
+                      {"id": "x", "gate": "input", "shape": [2]}, {"id": "m", "gate": "add", "inputs": ["q", "x"]},
+                      {"id": "n", "gate": "identity", "inputs": ["p"]}], "outputs": ["m", "n"]}
+    swapped = {"circuitflow": "1.0", "circuits": {"swap": swap}, "nodes": [
+        {"id": "p", "gate": "input", "value": [1.0, 2.0]}, {"id": "q", "gate": "input", "value": [5.0, -3.0]},
+        {"id": "xs", "gate": "input", "value": [[1.0, 0.5], [0.25, 2.0], [3.0, 4.0]]},
+        {"id": "s", "gate": "scan", "circuit": "swap", "carry": {"p": "m", "q": "n"}, "over": ["x"],
+         "inputs": {"p": "p", "q": "q", "x": "xs"}},
+        {"id": "f", "gate": "mul", "inputs": ["s.m", "s.n"]}, {"id": "g", "gate": "reduce_sum", "inputs": ["f"]}],
+        "outputs": ["g"]}
+    subjects = {"units": cf.loads(json.dumps({"circuitflow": "1.0", **UNITS})), "swap": cf.loads(json.dumps(swapped))}
+    second = {f"{name}, second": cf.gradient(subject) for name, subject in subjects.items()}
+    assert agreed({**subjects, **second}, tmp_path, *SANITIZERS) == ([*subjects, *second], {})
+    assert "for (int i = 2; i >= 0; i--)" in cf.to_c(subjects["units"])
+
+
+def test_sums_products_quotients_and_roots_have_the_bits_of_python(tmp_path):
+    subject = cf.new("f = sqrt(a * b + c / (a - d)) / (b + sqrt(c)) - a * d; g = (a + b + c) * f",
+                     {"a": 3.3, "b": 0.7, "c": 1e-3, "d": -5.5}, outputs=["f", "g"])
+    exported = export(subject, name="bits")
+    library = shared(tmp_path, [exported], "-O3", "-march=native")
+    run = cf.Executor(subject).compile(engine="interpreter")
+    source = random.Random(7)
+    for _ in range(200):
+        inputs = {name: source.uniform(0, 9) * 10.0 ** source.randint(-9, 9) for name in "abc"} | {"d": -1.5}
+        status, (values, gradients) = call(library, exported, exported.functions[1], inputs)
+        expected, slopes = run(**inputs)
+        assert status == 0
+        assert {name: float(x).hex() for name, x in values.items()} == {name: x.hex() for name, x in expected.items()}
+        assert {name: float(x).hex() for name, x in gradients.items()} == {name: x.hex() for name, x in slopes.items()}
+
+
+def test_what_a_gate_refuses_is_a_status(tmp_path):
+    """No memory out of range is read before."""
+    with cf.build() as c:
+        i, n = c.input("i", [0, 2], dtype="int64"), c.input("n", [3, 4], dtype="int8")
+        c.output(c.gather(c.input("x", [1.0, 2.0, 3.0]), i), "taken")
+        c.output(c.add(n, n), "doubled")
+    exported = export(c.circuit, name="m")
+    library = shared(tmp_path, [exported])
+    for function in exported.functions:
+        assert call(library, exported, function)[0] == 0
+        assert call(library, exported, function, {"i": [0, 3]})[0] == 1
+        assert call(library, exported, function, {"n": [3, 100]})[0] == 2
+    assert " *   1: taken\n *   2: doubled\n" in exported.header
+    with pytest.raises(cf.GateError, match="node 'f': gather: index 4 is out of bounds for axis 0 with size 1"):
+        cf.to_c(circuit({"id": "x", "gate": "input", "value": [1.0]},
+                        {"id": "i", "gate": "constant", "value": [4], "dtype": "int64"},
+                        {"id": "f", "gate": "gather", "inputs": ["x", "i"]}))
+    with pytest.raises(cf.InputError, match="node 'f': mod refuses its operands, whatever the inputs are"):
+        cf.to_c(circuit({"id": "x", "gate": "input", "value": 1, "dtype": "int64"},
+                        {"id": "i", "gate": "constant", "value": 0, "dtype": "int64"}, "f = mod(x, i)"), wrt=())
+
+
+def hostile_circuit(names, texts):
+    nodes = [{"id": name, "gate": "input", "value": 0.5 + i, "label": texts[i % len(texts)],
+              "description": texts[(i + 1) % len(texts)]} for i, name in enumerate(names)]
+    nodes += [{"id": f"{name}s", "gate": "sin", "inputs": [name], "description": texts[i % len(texts)]}
+              for i, name in enumerate(names)]
+    return cf.loads(json.dumps({
+        "circuitflow": "1.0", "name": texts[0][:50], "description": "".join(texts), "nodes": [
+            *nodes, {"id": "f", "gate": "add", "inputs": [f"{name}s" for name in names]}], "outputs": ["f"]}))
+
+
+TRAPS = ["*/ int evil; /*", "/*/", "*\\\n/", "??/\n*/", "*??/\n/", "// \\", "\\u002a/", '"; #include <evil>', "%d%n",
+         "/**//**/", "* /*/ /", "\u2028*/", "*\u200b/", "??" * 9, "*" * 50 + "/", "#define main evil"]
+
+
+def test_no_text_leaves_a_comment_and_no_name_means_anything_else(tmp_path):
+    """Names of C, of its libraries and of exported functions are names of nodes here; texts try to end comments."""
+    names = [*HOSTILE_NAMES, *"ijxw", "double", "restrict", "inline", "y0", "NAN", "INFINITY", "sinf", "linux", "bool",
+             "true", "main", "uint8_t", "work", "total", "outputs", "parameters", "_Bool", "__x", "x__y",
+             "EOF", "errno", "new", "this", "namespace", "alignas", "m_default_inputs", "isnan", "NULL", "fmin", "at"]
+    exported = export(hostile_circuit(names, [*TRAPS, *HOSTILE]), name="m", tests=True)
+    for language in ("c", "c++"):
+        text = f"#define M_TEST\n{exported.header}"
+        program = compile_c(tmp_path, text, "-O0", "-trigraphs", language=language)
+        assert b"3 of 3 vectors, 0 numbers wrong" in subprocess.run([program], capture_output=True, check=True).stdout
+    comments = re.sub(r"/\*.*?\*/", "", exported.header, flags=re.DOTALL)
+    assert "evil" not in comments
+    assert exported.header.isascii()
+
+
+def test_names_are_predictable_and_tell_what_they_were():
+    assert [identifier(text) for text in ("w0", "class", "sin", "NAN", "a.b", "int8_t", "3d", "_x", "W1", "h/dot")] == [
+        "w0", "class_", "sin_", "NAN_", "a_b", "int8_t_", "n3d", "n_x", "W1", "h_dot"]
+    names = CNames()
+    assert [names.new(text) for text in ("a-b", "a.b", "class", "class_", "a_b_2")] == [
+        "a_b", "a_b_2", "class_", "class_2", "a_b_2_2"]
+    assert "    double class_; /* the input class */\n" in cf.to_c(circuit("class = 2.0", "f = exp(class)"))
+    assert all(identifier(word) == f"{word}_" for word in RESERVED)
+
+
+def test_any_text_is_plain_in_a_comment():
+    source = random.Random(3)
+    for _ in range(2000):
+        text = "".join(source.choice("*/?\\ \n<>ä\u2028\x00x") for _ in range(source.randint(0, 12)))
+        shown = plain(text)
+        assert shown.isascii()
+        assert shown.isprintable()
+        assert not re.search(r"\*/|/\*|\?\?|\\|\*$|^/", shown), (text, shown)
+
+
+def test_threads_and_two_models_in_one_program(tmp_path):
+    """Functions share nothing: a model that is called by eight threads gives each its own results."""
+    subjects = [cf.load(ROOT / f"circuits/{name}.json") for name in ("rnn", "staged")]
+    exports = [export(subject, name=f"m{i}") for i, subject in enumerate(subjects)]
+    library = shared(tmp_path, exports, "-O2")
+    inputs = [{"x": 0.25 * i, "y": 1.0 - i} for i in range(8)]
+    run = cf.Executor(subjects[1]).compile()
+    expected = [run(**values)[1] for values in inputs]
+    alone = call(library, exports[0], exports[0].functions[1])[1]
+    wrong = []
+
+    def work(i):
+        for _ in range(50):
+            _, (_, slopes) = call(library, exports[1], exports[1].functions[1], inputs[i])
+            _, both = call(library, exports[0], exports[0].functions[1])
+            if not (np.allclose(list(slopes.values()), list(expected[i].values()), rtol=1e-14)
+                    and all(np.array_equal(both[1][name], alone[1][name]) for name in alone[1])):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_large_circuit_is_split_into_functions(tmp_path):
+    """Numbers cross from one function to the next in the workspace; ten thousand gates come to no longer lines."""
+    source = random.Random(5)
+    nodes = ["x = 0.5", "y = 0.25", *(f"n{i} = {source.choice(['add', 'mul', 'sub'])}(n{source.randint(0, i - 1)}, "
+                                      f"n{source.randint(max(0, i - 9), i - 1)})" if i > 1 else
+                                      f"n{i} = tanh({'xy'[i]})" for i in range(1500))]
+    nodes.append("f = tanh(n1499)")
+    subject = circuit(*nodes)
+    exported = export(subject, name="m", tests=True)
+    assert exported.header.count("static int m_value_and_grad_part_") > 5
+    assert programs(tmp_path, [exported], "-O0") == {}
+
+
+def test_the_command_writes_a_pair_of_files(tmp_path, circuitflow):  # noqa: F811
+    path = tmp_path / "neuron.c"
+    done = circuitflow("export", "circuits/sigmoid_neuron.json", "--to", "c", "--name", "neuron", "--tests", "--dtype",
+                       "float32", "-o", str(path))
+    assert (done.status, done.out, done.err) == (0, "", "")
+    program = tmp_path / "neuron"
+    subprocess.run(["gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-DNEURON_TEST", str(path), "-o",
+                    program, "-lm"], check=True)
+    assert subprocess.run([program], capture_output=True, check=True).stdout == b"3 of 3 vectors, 0 numbers wrong\n"
+    assert "float w0;" in (tmp_path / "neuron.h").read_text()
+    for arguments, message in {
+            ("--tests",): "--tests is of --to c; it has no meaning beside --to python",
+            ("--to", "c", "--dtype", "float16"): "dtype 'float16' is not written; expected one of float64, float32",
+            ("--to", "c", "-o", str(tmp_path / "a b.c")): "'a b.h' cannot stand in an #include"}.items():
+        done = circuitflow("export", "circuits/sigmoid_neuron.json", *arguments)
+        assert (done.status, done.out) == (2, "")
+        assert message in done.err
+
+
+def test_what_has_no_size_or_no_type_is_refused():
+    with pytest.raises(cf.InputError, match=r"dimension 'batch' has no size, and C needs one; give a value to "):
+        cf.to_c(circuit({"id": "x", "gate": "input", "shape": ["batch"]}, "f = reduce_sum(x)"))
+    half = circuit({"id": "x", "gate": "input", "dtype": "float16", "value": 1.0}, "f = exp(x)")
+    with pytest.raises(cf.InputError, match="'x' is float16, which C does not have; choose --dtype float32 or float64"):
+        cf.to_c(half)
+    assert "float x;" in cf.to_c(half, dtype="float32")
+
+
+def test_the_guide_leads_to_a_program(tmp_path, circuitflow):  # noqa: F811
+    """The program of the page prints what the page says, and the page shows parts of the file as it is."""
+    page = (ROOT / "docs/guides/export_code.md").read_text()
+    command, = re.findall(r"^\$ circuitflow (export .*-o neuron\.h)$", page, re.MULTILINE)
+    assert circuitflow(*command.replace("neuron.h", str(tmp_path / "neuron.h")).split()).status == 0
+    shown, program = re.findall(r"^```c\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    header = (tmp_path / "neuron.h").read_text()
+    assert all(line in header.splitlines() for line in shown.splitlines())
+    done = subprocess.run([compile_c(tmp_path, program)], capture_output=True, text=True, check=True)
+    assert f"```text\n{done.stdout}```" in page
+
+
+MEASURED = ["sigmoid_neuron", "staged", "rnn", "attention", "spiral", "conv_net", "hessian_of_staged"]
+
+
+def measured(folder, compiler, *flags):
+    """The bytes of code and numbers of a file, and the most of the stack that one of its functions takes."""
+    subprocess.run([compiler, *FLAGS, *flags, "-fstack-usage", "-c", folder / "m.c", "-o", folder / "m.o"], check=True)
+    size = subprocess.run([compiler.replace("gcc", "size"), folder / "m.o"], capture_output=True, text=True, check=True)
+    stack = [int(line.split("\t")[1]) for line in (folder / "m.su").read_text().splitlines()]
+    return sum(map(int, size.stdout.splitlines()[1].split()[:3])), max(stack)
+
+
+def test_sizes_are_below_those_that_the_header_states(tmp_path):
+    """On x86-64, and on a Cortex-M4 where there is a compiler for it; the neuron takes less than 2 kB there."""
+    for name in MEASURED:
+        exported = export(cf.load(ROOT / f"circuits/{name}.json"), name="m", dtype="float32", header="m.h")
+        (tmp_path / "m.h").write_text(exported.header)
+        (tmp_path / "m.c").write_text(exported.source)
+        code, stack, constants, work = (int(text.replace(",", "")) for text in re.search(
+            r"less than ([\d,]+) bytes of code and\W+([\d,]+) of stack, beside those of math.h. There are ([\d,]+) "
+            r"bytes of constants and ([\d,]+) of workspace", exported.header).groups())
+        used = measured(tmp_path, "gcc", "-O2")
+        assert (used[0] < code + constants, used[1] < stack) == (True, True), (name, used, code, stack)
+        assert sum(size * dtype.itemsize for dtype, size in exported.file.pools.sizes.items()) == work
+        if shutil.which("arm-none-eabi-gcc"):
+            used = measured(tmp_path, "arm-none-eabi-gcc", "-Os", *CORTEX_M4)
+            assert (used[0] < code + constants, used[1] < stack) == (True, True), (name, used, code, stack)
+            assert name != "sigmoid_neuron" or used[0] < 2000
+
+
+CORTEX_M4 = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]
+
+
+@pytest.mark.skipif(not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-arm")),
+                    reason="gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-user are not installed")
+def test_programs_run_on_arm(tmp_path):
+    """For a Cortex-M4 they are linked; they run under the emulator for a Cortex-A9, which has its system calls."""
+    (tmp_path / "m.c").write_text(cf.to_c(cf.load(ROOT / "circuits/rnn.json"), name="m", dtype="float32", tests=True))
+    for target in (CORTEX_M4, ["-mcpu=cortex-a9", "-marm"]):
+        subprocess.run(["arm-none-eabi-gcc", *FLAGS, "-Os", *target, "--specs=rdimon.specs", "-DM_TEST",
+                        tmp_path / "m.c", "-o", tmp_path / "m", "-lm"], check=True)
+    done = subprocess.run(["qemu-arm", tmp_path / "m"], capture_output=True, check=True, timeout=60)
+    assert b" vectors, 0 numbers wrong\n" in done.stdout
