@@ -29,8 +29,9 @@ def command(
                                             help="Size of a named dimension; otherwise it keeps its name.")],
     assignments: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", default_factory=list,
                                                    show_default=False,
-                                                   help="Value of an input that becomes a constant, such as one that "
-                                                        "a shape is read from: a number, JSON, or a file of JSON.")],
+                                                   help="Value of an input: a number, JSON, or a file of JSON. The "
+                                                        "input becomes a constant. An input that a shape depends on "
+                                                        "needs one.")],
     most_steps: Annotated[int | None, typer.Option(metavar="N", min=1, show_default=False,
                                                    help="Most steps of a loop that ends by a condition alone; a run "
                                                         "that needs more is refused.")] = None,
