@@ -642,7 +642,8 @@ def page(torch: str) -> Iterator[str]:
            " The upstream gradient is 1, and attributes have their defaults (`polygamma` has n = 1, `clip` goes from "
            "-1 to 1). Operands are exact, results have 6 digits. Where JAX or torch gives something else, its result "
            "stands beside ours, with our reason. A value or slope is NaN, although it has a limit, where computing the "
-           "limit would make all other points more than 3 % slower: the values of `softsign` and of `hard_swish` at -∞, the slopes of `gelu` at ±∞ and "
+           "limit would make all other points more than 3 % slower: the values of `softsign` and of `hard_swish` at "
+           "-∞, the slopes of `gelu` at ±∞ and "
            "that of `hypot` in an infinite operand. `tests/test_conventions.py` checks the table.")
     yield ""
     yield f"JAX {jax.__version__}, torch {torch}."
