@@ -107,7 +107,7 @@ class Way:
 SIZES = r"known size|which none can declare"
 NOTHING = r"there is nothing to differentiate by"
 OWN = r"needs the built-in gate .* and the table of gates has a row of its own of that name"
-NOT_SCALAR = r"is not one of float64 scalars alone|is no function of numbers|the tape cannot take"
+NOT_SCALAR = r"has values that are not float64 scalars|cannot be applied row by row|the tape cannot take"
 
 
 def compiled(engine: str) -> Callable[[Case, cf.Circuit], Ask]:
