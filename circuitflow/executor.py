@@ -10,7 +10,6 @@ from circuitflow.arguments import checked, need_choice
 from circuitflow.engines.contract import CompiledFunction, ValueAndGrad
 from circuitflow.engines.table import ENGINES, PREFERRED, PREFERRED_OVER_ROWS
 from circuitflow.engines.thresholds import Thresholds
-from circuitflow.engines.verified import Verified
 from circuitflow.errors import GateError, InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.interpreter import Interpreter
@@ -107,6 +106,8 @@ class Executor(Interpreter):
 
         function = make(engine) if engine != "auto" else self._preferred(question, make, over_rows=over_rows)
         if self.verify:
+            from circuitflow.engines.verified import Verified
+
             function = Verified(function)
         _LOG.info("engine: %s", function.way)
         return function

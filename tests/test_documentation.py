@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import pytest
 
 import circuitflow as cf
+from circuitflow.gates import FAMILIES
 from support.pages import checkout, rerun
 from support.suite import ROOT
 
@@ -36,16 +38,49 @@ def test_documents_of_a_page_load(path):
             cf.loads(text)
 
 
+def test_the_cells_of_the_guide_to_notebooks_show_what_it_says(tmp_path):
+    """A cell ends with what it shows: a picture and a table, words, or a page."""
+    pytest.importorskip("pygraphviz")
+    page = (ROOT / "docs/guides/notebooks.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    program = ("import json, sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
+               "shell = InteractiveShell.instance()\n"
+               f"for cell in {cells!r}:\n"
+               "    result = shell.run_cell(cell).result\n"
+               "    html = shell.display_formatter.format(result)[0].get('text/html', '')\n"
+               "    print(json.dumps([html]), file=sys.stderr)")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path)})
+    shown = [json.loads(line)[0] for line in done.stderr.splitlines() if line.startswith("[")]
+    assert len(shown) == len(cells), done.stderr
+    picture = ["<img alt=\"circuit circuit\""]
+    for html, parts in zip(shown, [[*picture, "<table>"], picture, ["Reverse sweep"], ["<iframe"], [], picture],
+                           strict=True):
+        assert all(part in html for part in parts), html[:200]
+
+
 def test_the_idea_fits_into_200_lines():
     lines = (ROOT / "docs/in_200_lines.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 200
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):
-    """Links lead somewhere, every page stands in the navigation, every name of the API exists."""
+    """Links lead somewhere, every page stands in the navigation, every name of the API exists. Gates have formulas and
+    pictures. Nothing is loaded from elsewhere."""
     pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install 'circuitflow[docs]'")
     done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
                           cwd=ROOT, capture_output=True, text=True, check=False,
                           env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "reference/python/index.html").stat().st_size > 10_000
+    for family, gates in FAMILIES.items():
+        page = (tmp_path / "gates" / family / "index.html").read_text(encoding="utf-8")
+        assert page.count('display="block"') == len(gates)
+        for name in gates:
+            assert f'<h2 id="{name}">' in page
+            assert f'src="../{name}.light.svg#only-light"' in page
+            assert (tmp_path / "gates" / f"{name}.dark.svg").exists()
+    for path in tmp_path.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        assert "arithmatex" not in page, path
+        assert not re.search(r"<(?:script|img|iframe)[^>]* src=\"https?:|<link[^>]*stylesheet[^>]*https?:", page), path

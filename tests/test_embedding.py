@@ -320,7 +320,7 @@ def test_what_is_no_gate_table_is_refused(own, given, message):
 def test_the_page_has_gates_of_ones_own(own):
     page = own("gates", "--page", "--gates", "own_gates:TABLE").stdout
     assert page.startswith("# The gates\n\n172 gates in 15 families;")
-    assert "\n## Own\n\n### cube: x³\n\n" in page
+    assert "\n## Own\n\n### cube\n\n$$x^{3}$$\n\n" in page
 
 
 # Notebooks and processes

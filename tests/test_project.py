@@ -19,13 +19,16 @@ from circuitflow.document.base import READABLE
 from support.slices import alike
 from support.suite import GUARD, ROOT
 
-TOP = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks", "circuitflow",
-       "circuits", "docs", "mkdocs.yml", "pyproject.toml", "schemas", "tests"}
+# CITATION.cff is where GitHub, Zenodo and reference managers look for it.
+TOP = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks",
+       "circuitflow", "circuits", "docs", "mkdocs.yml", "pyproject.toml", "schemas", "tests"}
 MADE = {"build", "dist", "__pycache__", "circuitflow.egg-info"}
 PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md",
          *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))
            if path.name not in ("gates.md", "conventions.md"))]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT, TOOLS = map(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8")).get, ("project", "tool"))
+TOWNCRIER = TOOLS["towncrier"]
+KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
 HOOKS = [dict(re.findall(r"^[- ] (\w+): (.*)$", hook, re.MULTILINE)) for hook in
@@ -68,12 +71,79 @@ def test_what_a_page_names_is_there(page):
 def test_the_changelog_keeps_its_form():
     """As https://keepachangelog.com/en/1.1.0/ has it: the newest version first, changes by kind."""
     versions = re.findall(r"^## \[([^\]]+)\](?: - (\d{4}-\d\d-\d\d))?$", CHANGELOG, re.MULTILINE)
-    assert versions[0] == ("Unreleased", "")
-    assert all(date for _, date in versions[1:])
-    kinds = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    assert versions
+    assert all(bool(date) == (name != "Unreleased") for name, date in versions)
     for part in re.split(r"^## .*$", CHANGELOG, flags=re.MULTILINE)[1:]:
         headings = re.findall(r"^### (.*)$", part, re.MULTILINE)
-        assert headings == [kind for kind in kinds if kind in headings]
+        assert headings == [kind for kind in KINDS if kind in headings]
+
+
+def test_every_change_has_the_name_that_a_release_collects():
+    assert [kind["name"] for kind in TOWNCRIER["type"]] == KINDS
+    assert [kind["directory"] for kind in TOWNCRIER["type"]] == [kind.lower() for kind in KINDS]
+    for path in (ROOT / TOWNCRIER["directory"]).iterdir():
+        if path.name != ".gitkeep":
+            assert re.fullmatch(rf"(\+[a-z0-9_]+|\d+)\.({'|'.join(KINDS).lower()})\.md", path.name), path.name
+            text = path.read_text(encoding="utf-8")
+            assert re.match(r"[A-Z`]", text), path.name
+            assert text.endswith(".\n"), path.name
+            assert max(map(len, text.splitlines())) <= 130, path.name
+
+
+def test_a_release_collects_the_changes(tmp_path):
+    pytest.importorskip("towncrier", reason="the extra release collects changes")
+    for name in ("pyproject.toml", TOWNCRIER["filename"]):
+        shutil.copy(ROOT / name, tmp_path)
+    changes = tmp_path / TOWNCRIER["directory"]
+    changes.mkdir(parents=True)
+    for name, text in {"+a_b.fixed.md": "A fix.", "12.added.md": "One thing.\nIn two lines.", "+c.added.md": "More."
+                       }.items():
+        (changes / name).write_text(text + "\n")
+    subprocess.run([sys.executable, "-m", "towncrier", "build", "--keep", "--version", "9.8.7", "--date", "2030-01-02"],
+                   cwd=tmp_path, check=True, capture_output=True, timeout=GUARD)
+    text = (tmp_path / TOWNCRIER["filename"]).read_text(encoding="utf-8")
+    new = """## [9.8.7] - 2030-01-02
+
+### Added
+
+- One thing.
+  In two lines.
+- More.
+
+### Fixed
+
+- A fix.
+"""
+    before, marker, after = CHANGELOG.partition(TOWNCRIER["start_string"])
+    assert re.sub(r"\n{3,}", "\n\n", text) == f"{before}{marker}\n{new}{after}"
+
+
+def test_the_citation_names_this_version():
+    """Its keys are those of https://github.com/citation-file-format/citation-file-format, version 1.2.0."""
+    yaml = pytest.importorskip("yaml", reason="the extra docs brings it")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation.pop("cff-version") == "1.2.0"
+    assert citation.pop("type") == "software"
+    assert citation.pop("version") == cf.__version__
+    assert citation.pop("license") == PROJECT["license"]
+    assert citation.pop("title") == PROJECT["name"]
+    assert citation.pop("authors") == [{"name": "The circuitflow authors"}]
+    keywords = citation.pop("keywords")
+    assert len(set(keywords)) == len(keywords)
+    assert set(citation) == {"abstract", "message"}
+    assert all(isinstance(text, str) and text for text in [*citation.values(), *keywords])
+
+
+def test_the_version_stands_in_one_place():
+    assert "version" not in PROJECT
+    assert PROJECT["dynamic"] == ["version"]
+    assert TOOLS["hatch"]["version"] == {"path": "circuitflow/__init__.py"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", cf.__version__)
+
+
+def test_a_source_distribution_has_the_whole_project():
+    """Whoever packages it runs the tests from there."""
+    assert {*TOOLS["hatch"]["build"]["targets"]["sdist"]["include"]} == {f"/{name}" for name in TOP}
 
 
 def test_the_new_places_of_modules_are_there():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pkgutil
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from typing import get_args
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -20,7 +23,7 @@ from support.suite import GUARD, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS_PAGE = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
-DOCUMENT_PAGE = (ROOT / "docs/reference/document.md").read_text(encoding="utf-8")
+LIMITS_PAGE = (ROOT / "docs/reference/limits.md").read_text(encoding="utf-8")
 PROSE = re.sub(r"^```.*?^```", "", README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
                flags=re.DOTALL | re.MULTILINE)
 PROGRAMS = ("circuitflow", "pip", "python", "printf", "ruff", "mypy", ".ci/run")
@@ -46,6 +49,7 @@ INSTEAD = {
     ".ci/run": "test -x .ci/run",
     "ruff check .": "grep -q ruff pyproject.toml",
     "mypy": "grep -q mypy pyproject.toml",
+    "python .ci/installed.py": "test -f .ci/installed.py",
     "python tests/fuzz/target.py --seconds 3600": "test -f tests/fuzz/target.py",
     "python tests/fuzz/engines.py --seconds 600 --jobs 2": "python tests/fuzz/engines.py --seconds 1 --jobs 2 "
                                                            "--comparisons 3",
@@ -125,16 +129,70 @@ def test_the_readme_is_short():
 def test_every_limit_is_the_one_in_the_code():
     for limit in dataclasses.fields(cf.Limits):
         shown = f"{limit.default >> 30} GiB" if limit.name.endswith("bytes") else f"{limit.default:,}"
-        assert re.search(rf"^\\| `{limit.name}` \\| {re.escape(shown)} \\|", DOCUMENT_PAGE, re.MULTILINE), limit.name
+        assert re.search(rf"^\\| `{limit.name}` \\| {re.escape(shown)} \\|", LIMITS_PAGE, re.MULTILINE), limit.name
+
+
+def test_the_page_on_performance_has_the_sizes_at_which_engines_change():
+    page = (ROOT / "docs/explanation/performance.md").read_text(encoding="utf-8")
+    sizes = cf.Thresholds()
+    assert (f"up to {sizes.staged_operands:,} operands of scalars, {sizes.staged_array_operands:,} of arrays") in page
+
+
+@pytest.mark.parametrize(("shown", "name"), re.findall(r"^\| .* \| ([\d,]+) \| `([\w.]+)` \|$", LIMITS_PAGE,
+                                                       re.MULTILINE))
+def test_every_fixed_limit_is_the_one_in_the_code(shown, name):
+    value = pkgutil.resolve_name(f"circuitflow.{name}")
+    if name == "document.base.Id":
+        value = get_args(value)[1].max_length
+    assert f"{value:,}" == shown
+
+
+def test_the_page_of_errors_has_every_class_and_its_status(circuitflow, monkeypatch):
+    """A command raises each, and what it ends with is what the table says."""
+    page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `cf\.(\w+)` \| (.*) \| (\d) \|$", page, re.MULTILINE)
+    classes = [name for name in cf.__all__ if isinstance(getattr(cf, name), type)
+               and issubclass(getattr(cf, name), cf.CircuitflowError)]
+    assert sorted(name for name, _, _ in rows) == sorted(classes)
+    for name, parents, status in rows:
+        error = getattr(cf, name)
+        bases = {f"`{'' if base.__module__ == 'builtins' else 'cf.'}{base.__name__}`" for base in error.__bases__}
+        assert set(parents.split(", ")) == bases - {"`cf.CircuitflowError`"}
+
+        def raises(*_, error=error, **__):
+            raise error("no" if error is not cf.DocumentError else [cf.Fault("no")])
+
+        monkeypatch.setattr(cf, "load", raises)
+        assert circuitflow("run", "circuits/product.json").status == int(status)
+        assert name == "CircuitflowError" or re.search(rf"^## .*{name}$", page, re.MULTILINE)
+
+
+def test_the_message_of_a_missing_extra_is_the_one_shown(circuitflow, monkeypatch):
+    from circuitflow.pictures import graphviz
+
+    monkeypatch.setattr(graphviz, "find_spec", lambda name: None)
+    page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+    assert f"```text\n{circuitflow('draw', 'circuits/staged.json').err}```" in page
+
+
+def test_the_page_of_options_is_written_from_the_help_of_the_commands():
+    """A new option is on the page, or this fails."""
+    written = runpy.run_path(str(ROOT / "docs/options.py"))["page"]()
+    page = ROOT / "docs/reference/options.md"
+    if os.environ.get("CIRCUITFLOW_GOLDEN") == "write":
+        page.write_text(written, encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == written
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_picture_is_what_the_command_draws(theme):
+@pytest.mark.parametrize("walk", [False, True], ids=["still", "walk"])
+def test_the_picture_is_what_the_command_draws(theme, walk):
     """All but the places, which depend on the fonts of the machine."""
     def parts(svg):
         return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip())
                 for e in ET.fromstring(svg).iter()]
 
     result = cf.Executor(cf.load(ROOT / "circuits/sigmoid_neuron.json")).run()
-    assert f"docs/sigmoid_neuron.{theme}.svg" in README
-    assert parts((ROOT / f"docs/sigmoid_neuron.{theme}.svg").read_bytes()) == parts(cf.draw(result, theme=theme))
+    path = f"docs/sigmoid_neuron.{'walk.' * walk}{theme}.svg"
+    assert f'"{path}"' in README
+    assert parts((ROOT / path).read_bytes()) == parts(cf.draw(result, theme=theme, walk=walk))

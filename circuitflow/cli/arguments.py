@@ -53,7 +53,7 @@ Gates = Annotated[str | None, typer.Option("--gates", metavar="MODULE:TABLE", sh
                                                 "is imported, so it is code that you trust.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ForwardOnly = Annotated[bool, typer.Option("--forward", help="Only the forward pass, without gradients.")]
-ThemeName = Annotated[str, typer.Option(help="Colours of the picture: light or dark.")]
+ThemeName = Annotated[str, typer.Option(metavar="NAME", help="Colours of the picture: light or dark.")]
 OutputFile = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                 help="File to write; standard output by default.")]
 NewDocument = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,

@@ -24,10 +24,12 @@ def command(
                                               help="Only the forward pass, without gradients.")] = False,
     no_values: Annotated[bool, typer.Option("--no-values", help="Only the structure, with the shapes of tensors.")
                          ] = False,
-    depth: Annotated[int | None, typer.Option(min=0, show_default=False,
+    depth: Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False,
                                               help="Levels of calls to draw open: 0 draws every call closed. By "
                                                    "default, as many as there is room for.")] = None,
     theme: ThemeName = "light",
+    walk: Annotated[bool, typer.Option("--walk", help="An SVG that plays the sweep, without a script: values appear "
+                                                      "forward, then gradients backward.")] = False,
 ) -> None:
     """Draw the circuit: values in green, gradients in red.
 
@@ -41,5 +43,5 @@ def command(
     except InputError as error:
         raise InputError(f"{error}; --no-values draws the structure alone") from None
     with waiting("drawing"):
-        content = draw(subject, form, theme=theme, depth=depth)
+        content = draw(subject, form, theme=theme, depth=depth, walk=walk)
     emit(output, content)

@@ -29,7 +29,7 @@ def _complete(incomplete: str) -> list[str]:
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, autocompletion=_complete,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, autocompletion=_complete,
                                                help="An example; all of them by default.")] = None,
     folder: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR", show_default=False,
                                                help="Folder to copy to, made if it is not there. Files that are there "

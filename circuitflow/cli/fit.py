@@ -35,7 +35,7 @@ from circuitflow.fitting.stochastic import Progress
 from circuitflow.fitting.writing import IN_PLACE, fitted_document, result_entry
 from circuitflow.text import printable
 
-_METHODS = "; ".join(f"{name}, {method.words}" for name, method in METHODS.items() if not method.is_stochastic)
+_METHODS = ", ".join(f"{name} ({method.words})" for name, method in METHODS.items() if not method.is_stochastic)
 _OPTIMISERS = ", ".join(name for name, method in METHODS.items() if method.is_stochastic)
 
 
@@ -49,45 +49,47 @@ def _one(option: str, metavar: str, text: str) -> Any:
 
 def command(
     file: File,
-    data: Annotated[str | None, typer.Argument(metavar="[DATA]", show_default=False,
+    data: Annotated[str | None, typer.Argument(metavar="DATA", show_default=False,
                                                help="The rows: .csv, .tsv, .jsonl, .parquet or .arrow. By default the "
                                                     "file that the document names.")] = None,
     *,
     columns: Annotated[list[str], _list("--columns", "INPUT=COLUMN", "The column of an input; the one of its own name "
                                                                      "by default.")],
-    residuals: Annotated[str | None, _one("--residuals", "REF", "Make the sum of its squares smallest.")] = None,
-    sigma: Annotated[str | None, _one("--sigma", "REF", "Divide the residuals by this node.")] = None,
-    sigma_column: Annotated[str | None, _one("--sigma-column", "COLUMN", "Divide residuals by this column.")] = None,
-    absolute_sigma: Annotated[bool, typer.Option("--absolute-sigma", help="Take sigma as it is, not only its ratios.")
-                              ] = False,
-    loss: Annotated[str | None, _one("--loss", "REF", "Make this smallest.")] = None,
-    reduction: Annotated[str | None, _one("--reduction", "NAME", "Of the loss over rows: mean or sum.")] = None,
-    likelihood: Annotated[bool, typer.Option("--likelihood", help="The loss is a negative log-likelihood: give "
-                                                                  "standard errors.")] = False,
-    constraint: Annotated[list[str], _list("--constraint", "REF=KIND", "What must be nonnegative, or zero.")],
-    method: Annotated[str | None, _one("--method", "NAME", f"{_METHODS}; by minibatches Optax's {_OPTIMISERS}. "
-                                                             "auto by default.")] = None,
+    residuals: Annotated[str | None, _one("--residuals", "REF", "The node whose sum of squares is minimised.")] = None,
+    sigma: Annotated[str | None, _one("--sigma", "REF", "The node that the residuals are divided by.")] = None,
+    sigma_column: Annotated[str | None, _one("--sigma-column", "COLUMN",
+                                               "The column that the residuals are divided by.")] = None,
+    absolute_sigma: Annotated[bool, typer.Option("--absolute-sigma", help="The sizes of sigma count, not only their "
+                                                                          "ratios.")] = False,
+    loss: Annotated[str | None, _one("--loss", "REF", "The node that is minimised.")] = None,
+    reduction: Annotated[str | None, _one("--reduction", "NAME", "How rows make one loss: mean or sum.")] = None,
+    likelihood: Annotated[bool, typer.Option("--likelihood", help="The loss is a negative log-likelihood, so "
+                                                                  "there are standard errors.")] = False,
+    constraint: Annotated[list[str], _list("--constraint", "REF=KIND", "A node that must be nonnegative, or zero.")],
+    method: Annotated[str | None, _one("--method", "NAME", f"{_METHODS}, or by minibatches Optax's {_OPTIMISERS}. "
+                                                           "auto by default.")] = None,
     option: Annotated[list[str], _list("--option", "KEY=VALUE", "An option of the method, such as loss=huber.")],
     least: Annotated[list[str], _list("--min", "ID=VALUE", "The least value of a parameter.")],
     most: Annotated[list[str], _list("--max", "ID=VALUE", "The largest value of a parameter.")],
     freeze: Annotated[list[str], _list("--freeze", "ID,…", "Parameters that keep their values.")],
     free: Annotated[list[str], _list("--free", "ID,…", "Parameters that are free although the document freezes them.")],
     start: Annotated[list[str], _list("--start", "ID=VALUE", "Where a parameter starts.")],
-    tolerance: Annotated[float | None, _one("--tolerance", "X", "Relative changes of parameters and objective below "
-                                                                "which the fit ends.")] = None,
-    max_evaluations: Annotated[int | None, _one("--max-evaluations", "N", "The most passes over the data.")] = None,
-    seed: Annotated[int | None, _one("--seed", "N", "Of everything that is drawn.")] = None,
-    starts: Annotated[int | None, _one("--starts", "N", "How many starts are drawn.")] = None,
-    batch_size: Annotated[int | None, _one("--batch-size", "N", "Rows of a step of a stochastic method.")] = None,
-    epochs: Annotated[int | None, _one("--epochs", "N", "Passes of a stochastic method over the rows.")] = None,
+    tolerance: Annotated[float | None, _one("--tolerance", "X", "The fit ends when parameters and objective change "
+                                                                "by less than this, relative to their size.")] = None,
+    max_evaluations: Annotated[int | None, _one("--max-evaluations", "N",
+                                                "The largest number of passes over the data.")] = None,
+    seed: Annotated[int | None, _one("--seed", "N", "Seed of all random numbers.")] = None,
+    starts: Annotated[int | None, _one("--starts", "N", "Number of starting points, drawn at random.")] = None,
+    batch_size: Annotated[int | None, _one("--batch-size", "N", "Number of rows in a step by minibatches.")] = None,
+    epochs: Annotated[int | None, _one("--epochs", "N", "Number of passes over the rows by minibatches.")] = None,
     schedule: Annotated[str | None, _one("--schedule", "NAME", f"How the step size changes: {', '.join(SCHEDULES)}."
                                          )] = None,
     schedule_option: Annotated[list[str], _list("--schedule-option", "KEY=VALUE", "An option of the schedule.")],
     validation: Annotated[str | None, _one("--validation", "FILE|X", "Rows to validate with: a file beside or below "
                                                                      "the document, or a fraction of them.")] = None,
-    on_nan: Annotated[str | None, _one("--on-nan", "NAME", "Of a training step that is not finite: stop before it "
-                                                           "(by default), skip it, or raise an error.")] = None,
-    engine: Annotated[str, typer.Option(help="auto, interpreter, staged, tape or jax.")] = "auto",
+    on_nan: Annotated[str | None, _one("--on-nan", "NAME", "What happens if a step of a training is not finite: "
+                                                           "stop before it (by default), skip it, or raise.")] = None,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="auto, interpreter, staged, tape or jax.")] = "auto",
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                help="Document to write, with the values found and `fit.result`. "
                                                     f"Parameters of more than {IN_PLACE} elements go into a "
@@ -95,8 +97,9 @@ def command(
     history_file: Annotated[str | None, _one("--history", "OUT", "Write the steps, or the epochs of training, "
                                                                  "to a .parquet, .arrow or .csv file.")] = None,
     plot_file: Annotated[str | None, _one("--plot", "OUT", "Draw the fit: .svg, .png, .pdf or .html.")] = None,
-    checkpoint: Annotated[str | None, _one("--checkpoint", "FOLDER", "Keep there what is computed. The same command "
-                                                                     "goes on from it, to the same bits.")] = None,
+    checkpoint: Annotated[str | None, _one("--checkpoint", "FOLDER", "Folder that keeps what is computed. The same "
+                                                                     "command continues from it and gives the "
+                                                                     "same bits.")] = None,
     json: Json = False,
     limit: Limit,
     gates: Gates = None,

@@ -26,7 +26,7 @@ def _complete(incomplete: str) -> list[tuple[str, str]]:
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, autocompletion=_complete,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, autocompletion=_complete,
                                                help="A gate, a kind of nodes, or a word to search for; "
                                                     "all gates by default.")] = None,
     json: Json = False,

@@ -13,7 +13,7 @@ from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
 from circuitflow.document.faults import Faults
-from circuitflow.document.output import is_stream, write
+from circuitflow.document.output import is_stream, writer
 from circuitflow.document.tensors import TensorFiles
 from circuitflow.errors import InputError
 from circuitflow.graph.values import Datum, read_values
@@ -31,6 +31,9 @@ def command(
                                                    show_default=False,
                                                    help="Value of an input that becomes a constant, such as one that "
                                                         "a shape is read from: a number, JSON, or a file of JSON.")],
+    most_steps: Annotated[int | None, typer.Option(metavar="N", min=1, show_default=False,
+                                                   help="Most steps of a loop that ends by a condition alone; a run "
+                                                        "that needs more is refused.")] = None,
     limit: Limit,
     output: NewDocument = None,
 ) -> None:
@@ -43,12 +46,14 @@ def command(
         model = read_model(file, limits)
         apart(output, [file, *model.files, *assigned_values(assignments)])
         stem = Path(file if output in (None, "-") else str(output)).stem
-        result = import_model(model, stem=stem, dims=dict(map(_size, dims)), values=_values(assignments, model))
+        result = import_model(model, stem=stem, dims=dict(map(_size, dims)), values=_values(assignments, model),
+                              most_steps=most_steps)
     if result.tensors:
         if output is None or output == "-" or is_stream(output):
             raise InputError("the weights are too many for a document alone; name a file for it with -o, and they are "
                              "written beside it")
-        write(os.path.join(os.path.dirname(os.path.realpath(output)), result.file), result.content)
+        with writer(os.path.join(os.path.dirname(os.path.realpath(output)), result.file)) as tensors:
+            result.content.write(tensors)
     emit_document(result.document, output)
 
 

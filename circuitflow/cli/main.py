@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import os
 import signal
@@ -10,9 +12,11 @@ from typing import Annotated
 
 import typer
 
+from circuitflow import __version__
 from circuitflow.cli.command import Command
 from circuitflow.cli.streams import prepare
 from circuitflow.errors import CircuitflowError, DocumentError, VerificationError
+from circuitflow.graph.collector import collector_paused
 from circuitflow.text import printable
 
 COMMANDS = {
@@ -35,9 +39,7 @@ COMMANDS = {
 
 def _version(is_set: bool) -> None:
     if is_set:
-        from importlib.metadata import version
-
-        typer.echo(f"circuitflow {version('circuitflow')}")
+        typer.echo(f"circuitflow {__version__}")
         raise typer.Exit
 
 
@@ -57,7 +59,8 @@ def _app(arguments: list[str]) -> typer.Typer:
     choice = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in COMMANDS.items():
         if name == choice:
-            module = importlib.import_module(f"circuitflow.cli.{name}")
+            with collector_paused():
+                module = importlib.import_module(f"circuitflow.cli.{name}")
             app.command(name, short_help=summary, cls=getattr(module, "Command", Command))(module.command)
         else:
             app.command(name, short_help=summary)(lambda: None)
@@ -75,6 +78,7 @@ def main() -> None:
     """Run the program. Exit status: 0 done, 1 the answer is no, 2 bad input of any kind."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `circuitflow … | head` ends quietly
+    atexit.register(gc.freeze)  # a process that ends need not search its objects for garbage once more
     prepare()
     try:
         try:

@@ -53,8 +53,8 @@ def command(
                                               help="Shape of an input: sizes and names of dimensions.")],
     of: Annotated[list[str], typer.Option("--of", metavar="ID,…", default_factory=list, show_default=False,
                                           help="The outputs; by default, the stages that no other stage reads.")],
-    name: Annotated[str | None, typer.Option(help="Name of the document.", show_default=False)] = None,
-    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the document.", show_default=False)] = None,
+    dtype: Annotated[str, typer.Option(metavar="NAME", help="float64 or float32.")] = "float64",
     output: NewDocument = None,
     gates: Gates = None,
 ) -> None:

@@ -13,7 +13,6 @@ import circuitflow as cf
 from circuitflow.cli.arguments import ForwardOnly, Json, Options, Request, arrays, assigned_values, split, with_options
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
-from circuitflow.cli.table import TableRun, run_table
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
 from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
@@ -41,12 +40,15 @@ def command(
                                               help="With --json: print the values of these nodes, beside outputs "
                                                    "(--of) and gradients (--wrt). Without any of the three, --json "
                                                    "prints everything.")],
-    engine: Annotated[str, typer.Option(help=f"auto, {_ENGINES}. Without a table, auto is the interpreter, the only "
+    engine: Annotated[str, typer.Option(metavar="NAME",
+                                        help=f"auto, {_ENGINES}. Without a table, auto is the interpreter, the only "
                                              "engine that shows every node.")] = "auto",
-    device: Annotated[str | None, typer.Option(help=_DEVICES, show_default=False)] = None,
-    cache: Annotated[str, typer.Option(help="What the interpreter keeps for the reverse sweep: all values; needed, "
-                                            "those that a backward rule reads; or recompute, about the square root of "
-                                            "as many. Without all, only outputs and gradients are shown.")] = "all",
+    device: Annotated[str | None, typer.Option(metavar="NAME", help=_DEVICES, show_default=False)] = None,
+    cache: Annotated[str, typer.Option(metavar="NAME",
+                                       help="What the interpreter keeps for the reverse sweep. all: every value. "
+                                            "needed: the values that a backward rule reads. recompute: about the "
+                                            "square root of their number; it computes the others again. With needed "
+                                            "or recompute, only outputs and gradients are shown.")] = "all",
     table: Annotated[str | None, typer.Option(metavar="ROWS", show_default=False,
                                               help="Run once for every row of a table, whose columns have the names "
                                                    "of inputs: .parquet, .arrow, .csv, .tsv or .jsonl, text also as "
@@ -100,6 +102,8 @@ def command(
     if fast and values:
         raise InputError("--values goes with the interpreter, which has the value of every node")
     if table is not None:
+        from circuitflow.cli.table import TableRun, run_table
+
         if json:
             raise InputError("--table writes a table; leave out --json")
         question = Question(executor, request.of, () if forward else request.wrt)

@@ -23,7 +23,8 @@ class Which(StrEnum):
     RUN = "run"
 
 
-def command(which: Annotated[Which, typer.Argument(help="Of circuit documents, or of what `run --json` prints.")]
+def command(which: Annotated[Which, typer.Argument(metavar="document|run",
+                                                   help="Of circuit documents, or of what `run --json` prints.")]
             = Which.DOCUMENT,
             output: OutputFile = None,
             gates: Gates = None) -> None:

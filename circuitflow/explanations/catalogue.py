@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from circuitflow.document.faults import in_words
+from circuitflow.explanations import tex
 from circuitflow.gates import FAMILIES, GATES, ArrayType, AtLeast, Gate, GateTable, ShapeError
 from circuitflow.gates.names import instead, names_in
 from circuitflow.gates.record import spell_out
@@ -82,19 +85,26 @@ def search(words: str, table: GateTable) -> list[str]:
 
 
 def page(table: GateTable = GATES) -> Iterator[str]:
-    """The catalogue as a page of Markdown."""
+    """The catalogue as a page of Markdown, with formulas in TeX between dollar signs."""
     groups = {family: gates for family, gates in families(table).items() if gates}
     yield "# The gates\n"
     yield (f"{len(table)} gates in {len(groups)} families; `circuitflow gates` lists them, `circuitflow gates NAME` "
-           "shows one. In the rules, g is the upstream gradient. What holds at ties, zeros and the ends of the range "
+           "shows one. In the rules, $g$ is the upstream gradient. What holds at ties, zeros and the ends of the range "
            "of floats is in [conventions.md](conventions.md), point by point. Written by `circuitflow gates --page`.")
     for family, gates in groups.items():
         yield f"\n## {family.capitalize()}"
-        for name, gate in gates.items():
-            yield f"\n### {name}: {gate.formula}\n"
-            yield f"{gate.summary}\n"
-            yield from (f"- {heading}: {text}" for heading, text in facts(gate))
-            yield from details("attribute", attributes(gate), example(name, table))
+        for name in gates:
+            yield from ["", f"### {name}", "", *entry(name, table)]
+            yield from details("attribute", attributes(table[name]), example(name, table))
+
+
+def entry(name: str, table: GateTable = GATES) -> Iterator[str]:
+    """What there is to say of a gate, in Markdown: the formula, the sentence, and what stands in its note."""
+    gate = table[name]
+    yield f"$${tex.formula(gate)}$$\n"
+    yield f"{gate.summary}\n"
+    for heading, text in facts(gate):
+        yield f"- {heading}: {tex.gradient(gate) if heading == 'gradient' else text}"
 
 
 def details(heading: str, rows: Sequence[Attribute], document: str) -> Iterator[str]:
@@ -108,6 +118,7 @@ def details(heading: str, rows: Sequence[Attribute], document: str) -> Iterator[
 
 # Examples -------------------------------------------------------------------------------------------------------------
 
+_SCALARS = (0.5, 0.8, 0.3)
 _FLOATS: list[Any] = [0.5, [1, 2, 3, 4], [1, 2], [[2, 1], [1, 3]], [[[1, 2, 4]]], [1], [[[1, 1]]], [[1]],
                       [[[[1, 2, 4]]]]]
 _TRUTHS: list[Any] = [True, [True, False]]
@@ -120,19 +131,36 @@ def example(name: str, table: GateTable = GATES) -> str:
     gate = table[name]
     note = gate.facets.note
     ports = gate.operands if not isinstance(gate.operands, AtLeast) else tuple("xyz"[: max(2, gate.operands.minimum)])
-    for numbers in (_FLOATS, _TRUTHS) if note.gradient else ():
+    floats = _FLOATS[1:] if {"axis", "axes"} & gate.attributes.model_fields.keys() else _FLOATS
+    for numbers in (floats, _TRUTHS) if note.gradient else ():
         for values in itertools.product(*(_candidates(port, numbers) for port in ports)):
             try:
-                gate.shape(*map(_type, ports, values), **{**gate.defaults, **note.example})
+                types = gate.shape(*map(_type, ports, values), **{**gate.defaults, **note.example})
             except ShapeError:
                 continue
+            values = tuple(_SCALARS[i % 3] if value == 0.5 else value for i, value in enumerate(values))
+            if values == (0.5,) and not _is_defined(gate, 0.5):
+                values = (1.5,)
             nodes: list[dict[str, Any]] = [{"id": port, "gate": "input", "value": value,
                                             **({"dtype": "int64"} if port in _WHOLE else {})}
                                            for port, value in zip(ports, values, strict=True)]
             nodes.append({"id": "f", "gate": name, "inputs": list(ports), **note.example})
             outputs = [f"f.{output}" for output in _outputs(gate)] or ["f"]
-            return document_of(map(json.dumps, nodes), outputs)
+            arrays = {output: {"data": 1, "shape": list(type_.shape)} for output, type_ in
+                      zip(outputs, (types,) if isinstance(types, ArrayType) else types, strict=True)
+                      if type_.is_float and type_.shape}
+            return document_of(map(json.dumps, nodes), outputs, upstream=arrays)
     return ""
+
+
+def _is_defined(gate: Gate, x: float) -> bool:
+    """Whether a function of one number has a value there; the gate of a program's own may say anything."""
+    with np.errstate(all="ignore"):
+        try:
+            out = gate.forward(np, np.float64(x), **{**gate.defaults, **gate.facets.note.example})
+            return bool(np.all(np.isfinite(out)))
+        except Exception:
+            return True
 
 
 def _candidates(port: str, numbers: list[Any]) -> list[Any]:
@@ -147,10 +175,12 @@ def _type(port: str, value: Any) -> ArrayType:
     return ArrayType(tuple(shape), "bool" if isinstance(value, bool) else "int64" if port in _WHOLE else "float64")
 
 
-def document_of(nodes: Iterable[str], outputs: Sequence[str], circuits: str = "") -> str:
+def document_of(nodes: Iterable[str], outputs: Sequence[str], circuits: str = "", *,
+                upstream: Mapping[str, Any] | None = None) -> str:
     """The text of a document, from the JSON of its nodes and of the members of its `circuits`."""
     lines = ",\n".join(f"    {node}" for node in nodes)
     inner = ",\n".join(f"    {line}" for line in circuits.strip().splitlines())
     before = f'  "circuits": {{\n{inner}\n  }},\n' if inner else ""
+    after = f',\n  "upstream": {json.dumps(upstream)}' if upstream else ""
     return (f'{{\n  "circuitflow": "1.0",\n{before}  "nodes": [\n{lines}\n  ],\n'
-            f'  "outputs": {json.dumps(outputs)}\n}}')
+            f'  "outputs": {json.dumps(outputs)}{after}\n}}')

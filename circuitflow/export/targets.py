@@ -1,18 +1,76 @@
-"""The table of forms that a circuit can be exported to."""
+"""Everything that a circuit can be exported to: a row for each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
-from circuitflow.export.c.exporting import to_c
-from circuitflow.export.javascript.exporting import to_javascript
+from circuitflow.errors import InputError
+from circuitflow.export.c import exporting as c
+from circuitflow.export.javascript import exporting as javascript
 from circuitflow.export.python import to_python
-from circuitflow.onnx.exporting import to_onnx
+from circuitflow.onnx.exporting import to_model
 
-TARGETS: Mapping[str, Callable[..., str | bytes]] = {
-    "python": to_python,
-    "onnx": to_onnx,
-    "c": to_c,
-    "javascript": to_javascript,
+
+class Files(NamedTuple):
+    """What is written.
+
+    Attributes:
+        content: of the file that was asked for.
+        beside: what writes each file beside it, by name.
+    """
+
+    content: str | bytes
+    beside: Mapping[str, Callable[[BinaryIO], object]] = {}
+
+
+class Target(NamedTuple):
+    """A language or format.
+
+    Attributes:
+        files: takes the file to write, None for a stream, and by name the arguments of `to_python` and the options.
+        options: what it has to choose besides, as at the command line.
+    """
+
+    files: Callable[..., Files]
+    options: tuple[str, ...] = ()
+
+
+def _python(output: str | None, **arguments: Any) -> Files:
+    return Files(to_python(**arguments))
+
+
+def _onnx(output: str | None, *, weights_beside: bool | None = None, **arguments: Any) -> Files:
+    """A model, and large tensors in a file beside it."""
+    if weights_beside and output is None:
+        raise InputError("weights beside a model need a file for it; name one with -o")
+    model = to_model(**arguments, stem=Path(output or "weights").stem, beside=weights_beside if output else False)
+    return Files(model.content, {} if model.tensors is None else {model.file: model.tensors.write})
+
+
+def _c(output: str | None, **arguments: Any) -> Files:
+    """A header; beside a file of functions, `x.c`, the header that it includes, `x.h`."""
+    if output is None or not output.endswith(".c"):
+        return Files(c.export(**arguments).header)
+    header = Path(output).with_suffix(".h").name
+    texts = c.export(**arguments, header=header)
+    return Files(texts.source, {header: lambda file: file.write(texts.header.encode())})
+
+
+def _javascript(output: str | None, **arguments: Any) -> Files:
+    """A module; beside a file `x.js` or `x.mjs` its types, `x.d.ts` or `x.d.mts`."""
+    texts = javascript.export(**arguments)
+    path = Path(output or "")
+    if path.suffix not in (".js", ".mjs"):
+        return Files(texts.module)
+    types = path.with_suffix(f".d.{path.suffix[1:].replace('j', 't')}").name
+    return Files(texts.module, {types: lambda file: file.write(texts.declarations.encode())})
+
+
+TARGETS: Mapping[str, Target] = {
+    "python": Target(_python),
+    "onnx": Target(_onnx, ("opset", "weights_beside")),
+    "c": Target(_c, ("name", "dtype", "tests")),
+    "javascript": Target(_javascript, ("dtype",)),
 }
-"""Takes the arguments of `to_python`, and gives the contents of a file. A new target is a row here."""

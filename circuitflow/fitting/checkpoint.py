@@ -73,11 +73,13 @@ def checkpoint(request: Request, data: Data, validation: Data | float | None = N
                              "empty folder")
     with _locked(folder / LOCK, label):
         identity = _identity(request, data, validation)
-        if FIT in names:
+        names = os.listdir(folder)  # again: another fit may have ended before this one had the lock
+        computed = {JOURNAL, STATE}.intersection(names)
+        if FIT in names and computed:
             _compare(_read(folder / FIT, label), identity, label)
-        elif set(names) - {LOCK}:
+        elif computed:
             raise InputError(f"checkpoint: '{label}' has no '{FIT}'; give a new or empty folder")
-        else:
+        else:  # new, or of a fit that was refused before it computed anything
             write(folder / FIT, json.dumps(identity, indent=2, ensure_ascii=False) + "\n")
         yield folder
 

@@ -128,8 +128,8 @@ class SumOfSquares(Problem):
         if reduced.total < self.parameters.size:
             count = "is 1 residual" if reduced.total == 1 else f"are {reduced.total} residuals"
             raise InputError(f"data: there {count} for {self.parameters.size} free parameters "
-                             f"({listing(self.parameters.names)}); expected as many or more; give more rows, or freeze "
-                             "parameters")
+                             f"({listing(self.parameters.names)}); expected as many or more; give a table of more "
+                             "rows, or freeze parameters")
 
     def _not_finite(self, block: Block, values: Vector, count: int, what: str) -> InputError:
         place = int(np.argmax(~np.isfinite(values)))

@@ -274,7 +274,7 @@ ACTIVATIONS = family({
     "mish": Note("{g} · (t + {x} (1 - t²) σ({x})) to {x}, t = tanh(softplus {x})", onnx=Onnx("Mish", written="")),
     "hard_sigmoid": Note("{alpha} {g} to {x} on the line, else 0", kinks="alpha at both ends",
                          onnx=Onnx("HardSigmoid", "alpha beta", written="")),
-    "hard_swish": Note("to {x} 0 up to -3, {g} from 3 on, {g} ({x}/3 + 1/2) between", kinks="0 at -3, 1 at 3",
+    "hard_swish": Note("0 to {x} up to -3, {g} from 3 on, {g} ({x}/3 + 1/2) between", kinks="0 at -3, 1 at 3",
                        onnx=Onnx("HardSwish", written=""), also="hard_silu"),
     "thresholded_relu": Note("{g} to {x} where it is above {alpha}, else 0", kinks="0 at the threshold",
                              onnx=Onnx("ThresholdedRelu", "alpha", written="f")),

@@ -257,8 +257,8 @@ ARITHMETIC = family({
                  forward=lambda xp, x, *, min, max: xp.clip(x, min, max),  # noqa: A006
                  backward=(_clip_backward,)),
     "mul_no_nan": Gate("x · y, 0 where x = 0",
-                       "The product, and 0 where x is 0 even if y is infinite or NaN: how rules with a steep slope "
-                       "keep a gradient of 0 at 0.",
+                       "The product, but 0 where x is 0, even if y is infinite or NaN. Backward rules use it, so a "
+                       "gradient of 0 stays 0 where a slope is infinite.",
                        ("x", "y"), floating, symbol="*", broadcasts=True, reads=Reads.INPUTS,
                        forward=lambda xp, x, y: xp.where(x == 0, 0.0, x * y),
                        backward=(lambda op, g, out, x, y: op.mul_no_nan(g, y),
@@ -266,8 +266,8 @@ ARITHMETIC = family({
                        ).stating(Facets(equal=_mul_no_nan_equal, masks=lambda at, count: at == 1,
                                         product=_mul_no_nan_product, division=proportional(2))),
     "mul_div_no_nan": Gate("x · y / z, 0 where x = 0 or z = 0",
-                           "The product x · (y / z), and 0 where x or z is 0: what a length z sends to its side y. Its "
-                           "derivative in y where z is 0 is infinite or NaN.",
+                           "x · (y / z), but 0 where x or z is 0: the gradient that a length z sends to its side y. "
+                           "Where z is 0, its derivative in y is infinite or NaN.",
                            ("x", "y", "z"), floating, symbol="*", broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                            forward=_mul_div_no_nan,
                            backward=(lambda op, g, out, x, y, z: op.mul_div_no_nan(g, y, z),
@@ -315,7 +315,7 @@ ARITHMETIC = family({
                    words="scales its gradient by twice its operand"),
     "hypot": Note("{g} · {x} / {out} to {x}, {g} · {y} / {out} to {y}", kinks="0 at the origin", numpy="hypot",
                   also="hypotenuse"),
-    "mod": Note("{g} to {x}, -{g} ⌊{x} / {y}⌋ to {y}", kinks="as between the jumps",
+    "mod": Note("{g} to {x}, -{g} ⌊{x} / {y}⌋ to {y}", kinks="at a jump, the slope beside it",
                 onnx=Onnx("Mod", settings={"fmod": 0}, dtypes="iu"), numpy="remainder",
                 also="modulo modulus floor_mod remainder rem %", notation="%"),
     "floor": Note(kinks="0 also at the jumps", onnx=Onnx("Floor"), numpy="floor", also="round_down"),

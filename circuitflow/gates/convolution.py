@@ -120,8 +120,30 @@ def unfold(xp: Any, x: Any, *, fill: str = "zero", **window: Any) -> Any:
     """The windows over images, as the gate `unfold`."""
     frame = Frame(x.shape[2:], **window)
     x = with_margins(xp, x, [(0, 0), (0, 0), *frame.pads], 0.0 if fill == "zero" else -math.inf)
-    parts = xp.stack([x[(slice(None), slice(None), *place)] for place in frame.places()], axis=2)
+    if math.prod(frame.kernel) > MANY and math.prod(frame.windows) < FEW:
+        row = xp.reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
+        parts = xp.take(row, xp.reshape(_positions(xp, frame), (-1,)), axis=2)
+    else:
+        parts = xp.stack([x[(slice(None), slice(None), *place)] for place in frame.places()], axis=2)
     return xp.reshape(parts, (*x.shape[:2], *frame.kernel, *frame.windows))
+
+
+MANY, FEW = 32, 1024
+"""A large window that stands at few places is taken by index, since a slice for each of its elements takes long."""
+
+
+def _positions(xp: Any, frame: Frame) -> Any:
+    """The position of every element of every window in the row of the padded axes: (window, positions)."""
+    rank = len(frame.kernel)
+    total: Any = None
+    for axis, (size, (before, after), k, s, d, n) in enumerate(zip(
+            frame.sizes, frame.pads, frame.kernel, frame.strides, frame.dilations, frame.windows, strict=True)):
+        shape = [1] * (2 * rank)
+        shape[axis], shape[rank + axis] = k, n
+        own = xp.reshape(xp.expand_dims(d * xp.arange(k, dtype=xp.int64), axis=1) + s * xp.arange(n, dtype=xp.int64),
+                         tuple(shape))
+        total = own if total is None else total * (before + size + after) + own
+    return total
 
 
 def _fold_type(x: ArrayType, like: ArrayType, **window: Any) -> ArrayType:
@@ -206,7 +228,13 @@ class _Arrays:
         self.xp = xp
 
     def unfold(self, x: Any, **window: Any) -> Any:
-        return unfold(self.xp, x, **window)
+        """The windows, without a copy where each has one element."""
+        frame = Frame(x.shape[2:], **window)
+        if math.prod(frame.kernel) > 1 or any(map(any, frame.pads)):
+            return unfold(self.xp, x, **window)
+        (place,) = frame.places()
+        part = x if frame.windows == frame.sizes else x[(slice(None), slice(None), *place)]
+        return self.xp.reshape(part, (*x.shape[:2], *frame.kernel, *frame.windows))
 
     def reshape(self, x: Any, *, shape: list[int]) -> Any:
         if -1 in shape and 0 in x.shape:  # nothing to divide by

@@ -225,16 +225,19 @@ DECOMPOSITIONS = family({
                 backward=(_svd_backward,)),
 }, {
     "cholesky": Note("L⁻ᵀ Φ(Lᵀ {g}) L⁻¹ to {x}, made symmetric; L is {out}, Φ the lower triangle with half the "
-                     "diagonal", kinks="of the mean of x and its transpose", numpy="linalg.cholesky"),
+                     "diagonal", kinks="the gradient is that of the mean of x and its transpose",
+                     numpy="linalg.cholesky"),
     "eigh": Note("v (diag {g.eigenvalues} + F ∘ vᵀ {g.eigenvectors}) vᵀ to {x}, made symmetric; v are the "
                  "eigenvectors, F has 1 / (λ_j - λ_i)",
-                 kinks="among equal eigenvalues that of v f(λ) vᵀ, NaN for what depends on the choice of vectors or is "
-                       "more than one such function; the first large component of a vector is positive",
+                 kinks="where eigenvalues are equal, the gradient of v f(λ) vᵀ is right, and that of what depends on "
+                       "the choice of vectors, or combines several such functions, is NaN; the first large component "
+                       "of a vector is positive",
                  numpy="linalg.eigh", also="eigvalsh"),
     "qr": Note("({g.q} + q copyltu(r {g.r}ᵀ - {g.q}ᵀ q)) r⁻ᵀ to {x}", kinks="the diagonal of r is positive",
                numpy="linalg.qr"),
     "svd": Note("u (F ∘ …) vh to {x}, as Townsend has it; F has 1 / (s_j² - s_i²)",
-                kinks="among equal values that of u f(s) vh, NaN for what depends on the choice of vectors or is more "
-                      "than one such function; the first large component of a column of u is positive",
+                kinks="where values are equal, the gradient of u f(s) vh is right, and that of what depends on the "
+                      "choice of vectors, or combines several such functions, is NaN; the first large component of a "
+                      "column of u is positive",
                 numpy="linalg.svd", also="svdvals"),
 })

@@ -114,7 +114,7 @@ EXPONENTIAL = family({
     "erf": Note("{g} · 2/√π · e^-{x}² to {x}", onnx=Onnx("Erf", written="f"), numpy="scipy.special.erf",
                 also="error_function"),
     "erfc": Note("-{g} · 2/√π · e^-{x}² to {x}", numpy="scipy.special.erfc", also="complementary_error_function"),
-    "lgamma": Note("{g} · polygamma({x}), n = 0 to {x}", kinks="-∞ at 0, the side where it is defined",
+    "lgamma": Note("{g} · ψ({x}) to {x}", kinks="-∞ at 0, the slope from above",
                    numpy="scipy.special.gammaln", also="log_gamma"),
-    "polygamma": Note("{g} times the next polygamma at {x} to {x}", numpy="scipy.special.polygamma", example={"n": 1}),
+    "polygamma": Note("{g} · ψ⁽ⁿ⁺¹⁾({x}) to {x}", numpy="scipy.special.polygamma", example={"n": 1}),
 })

@@ -241,7 +241,8 @@ INDEXING = family({
                                        lambda op, g, out, x, indices, updates, *, axis, reduction:
                                        op.gather_elements(g, indices, axis=axis))),
     "gather_nd": Gate("x[indices[0], indices[1], …]",
-                      "Slices of x by position along several of its first axes, held by the last axis of the indices.",
+                      "Slices of x by position. The last axis of the indices holds a position along each of the first "
+                      "axes of x.",
                       ("x", "indices"), _gather_nd_type, symbol="gather", reads=Reads.INPUTS,
                       forward=_gather_nd,
                       backward=(lambda op, g, out, x, indices: op.scatter_nd(
@@ -285,13 +286,13 @@ INDEXING = family({
                         numpy="add.at", also="index_add segment_sum"),
     "gather_elements": Note("every element of {g} added where it came from in {x}", kinks="repeated indices add up",
                             onnx=Onnx("GatherElements", "axis"), numpy="take_along_axis", also="take_along_dim"),
-    "scatter_elements": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at {indices}",
+    "scatter_elements": Note("{g} to {x}, but 0 where it was replaced; {g} at {indices} to {updates}",
                              kinks="indices that are replaced must not repeat",
                              onnx=Onnx("ScatterElements", "axis reduction", written=""),
                              numpy="put_along_axis", also="scatter put"),
     "gather_nd": Note("every slice of {g} added where it came from in {x}", kinks="repeated indices add up",
                       onnx=Onnx("GatherND")),
-    "scatter_nd": Note("{g} to {x}, but 0 where it was replaced; to {updates} {g} at {indices}",
+    "scatter_nd": Note("{g} to {x}, but 0 where it was replaced; {g} at {indices} to {updates}",
                        kinks="indices that are replaced must not repeat",
                        onnx=Onnx("ScatterND", "reduction", written=""),
                        also="index_put scatter_update tensor_scatter_update"),

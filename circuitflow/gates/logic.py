@@ -95,7 +95,7 @@ LOGIC = family({
     "is_inf": Note(onnx=Onnx("IsInf", settings={"detect_negative": 1, "detect_positive": 1}), numpy="isinf",
                    also="is_infinite"),
     "where": Note("{g} to {x} where {condition} is true, to {y} elsewhere",
-                  kinks="what the other branch computes never leaks, infinite or NaN", onnx=Onnx("Where"),
+                  kinks="the branch that is not taken gets 0, even if it is infinite or NaN", onnx=Onnx("Where"),
                   numpy="where",
                   also="select if_else ternary iff choose piecewise switch",
                   words="routes its gradient to the operand that was chosen"),

@@ -15,11 +15,11 @@ from circuitflow.gates.sums import average, total
 
 
 class LossReduction(Attributes):
-    reduction: Literal["mean", "sum", "none"] = Field("mean", description="what becomes of the losses of the elements")
+    reduction: Literal["mean", "sum", "none"] = Field("mean", description="how the losses of the elements are combined")
 
 
 class IgnoredLabel(Attributes):
-    ignore_index: int | None = Field(None, description="a label whose places count for nothing; none by default")
+    ignore_index: int | None = Field(None, description="a label that is ignored; none by default")
 
 
 class OfLabels(IgnoredLabel, LossReduction):
@@ -27,7 +27,8 @@ class OfLabels(IgnoredLabel, LossReduction):
 
 
 class Logits(LossReduction):
-    logits: bool = Field(False, description="the prediction is what the logistic function makes a probability of")
+    logits: bool = Field(False, description="the prediction is a logit, which the logistic function makes a "
+                                            "probability")
 
 
 class Delta(LossReduction):
@@ -204,7 +205,7 @@ LOSSES = family({
                                  ("x", "target"), _loss_type, attributes=Logits, symbol="BCE", reads=Reads.INPUTS,
                                  forward=_binary,
                                  backward=(_binary_x, _binary_target)),
-    "negative_log_likelihood_loss": Gate("-x[label]", "What log-probabilities (batch, classes, …) say against labels.",
+    "negative_log_likelihood_loss": Gate("-x[label]", "Minus the log-probability (batch, classes, …) of each label.",
                                          ("x", "labels"), _labels_type, attributes=OfLabels, symbol="NLL",
                                          reads=Reads.INPUTS,
                                          forward=_negative_log_likelihood,

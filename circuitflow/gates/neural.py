@@ -20,7 +20,7 @@ class Ratio(Attributes):
 
 class Scores(Attributes):
     scale: float | None = Field(None, description="factor of the products; 1 / √(size of a key) by default")
-    causal: bool = Field(False, description="a query sees no key behind its own position")
+    causal: bool = Field(False, description="a query sees no key after its own position")
 
 
 # Dropout --------------------------------------------------------------------------------------------------------------
@@ -134,8 +134,8 @@ NEURAL = family({
                     ("x", "seed"), _dropout_type, attributes=Ratio, symbol="drop", reads=Reads.INPUTS,
                     forward=_dropout,
                     backward=(lambda op, g, out, x, seed, *, ratio: op.dropout(g, seed, ratio=ratio), None)),
-    "attention": Gate("softmax(scale q kᵀ) v", "Scaled dot-product attention; a mask of what is seen may be left out. "
-                                               "A query that sees nothing gives 0.",
+    "attention": Gate("softmax(scale q kᵀ) v", "Scaled dot-product attention; a mask says what a query sees, and may "
+                                               "be left out. A query that sees nothing gives 0.",
                       ("q", "k", "v", "mask"), _attention_type, optional=1, attributes=Scores, symbol="attend",
                       broadcasts=True, reads=Reads.INPUTS,
                       forward=_attention,
@@ -144,7 +144,8 @@ NEURAL = family({
                                     op.attention_weights(q, k, *mask, scale=scale, causal=causal)), g),
                                 None),
                       ).stating(Facets(masks=lambda at, count, *, causal, **_: causal or count == 4)),
-    "attention_weights": Gate("softmax(scale q kᵀ)", "How much of every key a query takes; a mask may be left out.",
+    "attention_weights": Gate("softmax(scale q kᵀ)", "The weight that each query gives to each key; a mask may be left "
+                                                     "out.",
                               ("q", "k", "mask"), _weights_type, optional=1, attributes=Scores, symbol="attend",
                               broadcasts=True, reads=Reads.INPUTS | Reads.OUTPUT,
                               forward=lambda xp, q, k, mask=None, *, scale, causal:

@@ -27,8 +27,9 @@ class ChannelGroups(Epsilon):
 
 class Training(Epsilon):
     training_mode: bool = Field(
-        False, description="use mean and variance of the batch; those given are moved towards them and come out too")
-    momentum: float = Field(0.9, ge=0, le=1, description="how much of a mean or variance given stays")
+        False, description="use the mean and variance of the batch, move the operands mean and variance towards them, "
+                           "and give both as outputs")
+    momentum: float = Field(0.9, ge=0, le=1, description="share of the old mean and variance that is kept")
 
 
 def _mean(xp: Any, x: Any, axes: tuple[int, ...]) -> Any:
@@ -252,7 +253,7 @@ _BIAS = "; the sum of {g} to {bias}"
 NORMALIZATION = family({
     "batch_normalization": Gate(
         "scale (x - mean) / √(variance + epsilon) + bias",
-        "Every channel standardised by a mean and a variance: those given or, in training mode, the batch's own.",
+        "Every channel standardised by a mean and a variance: the operands, or in training mode those of the batch.",
         ("x", "scale", "bias", "mean", "variance"), _batch_type, attributes=Training, symbol="norm",
         outputs=lambda *, training_mode, **_: ("y", "mean", "variance") if training_mode else (),
         reads=Reads.INPUTS,

@@ -34,7 +34,7 @@ class Part(Attributes):
     start: int = Field(0, description="first position; negative ones count from the end")
     stop: int | None = Field(
         None, description="position after the last; negative ones count from the end; the end by default")
-    step: int = Field(1, ge=1, description="take every so many-th")
+    step: int = Field(1, ge=1, description="distance between the positions that are taken")
 
 
 class Sections(Attributes):
@@ -282,14 +282,14 @@ PARTS = family({
                           backward=(lambda op, g, out, x, updates, **part:
                                     op.slice_scatter(g, op.zeros_like(updates), **part),
                                     lambda op, g, out, x, updates, **part: op.slice(g, **part))),
-    "slice_like": Gate("x[n:n + m]", "The part of x along an axis as long as a second operand, behind as much as all "
-                                     "others are long.",
+    "slice_like": Gate("x[n:n + m]", "A part of x along an axis: as long as the second operand, and behind a part as "
+                                     "long as all other operands together.",
                        AtLeast(2), _part_like_type, attributes=JoinAxis, symbol="slice",
                        forward=_slice_like,
                        backward=lambda op, g, out, x, like, *before, axis: (
                            op.pad_like(g, x, *before, axis=axis), *(None,) * (1 + len(before)))),
-    "pad_like": Gate("0 ‖ x ‖ 0", "Zeros in the shape of a second operand with x among them along an axis, behind as "
-                                  "much as all others are long.",
+    "pad_like": Gate("0 ‖ x ‖ 0", "x among zeros, in the shape of the second operand. Along an axis, x stands behind a "
+                                  "part as long as all other operands together.",
                      AtLeast(2), _part_like_type, attributes=JoinAxis, symbol="pad",
                      forward=_pad_like,
                      backward=lambda op, g, out, x, like, *before, axis: (
@@ -310,7 +310,7 @@ PARTS = family({
                  ("x",), _along, attributes=Axes, symbol="flip",
                  forward=lambda xp, x, *, axis: xp.flip(x, axis=axes_of(axis, x.ndim)),
                  backward=(lambda op, g, out, x, *, axis: op.flip(g, axis=axis),)).stating(Facets(view=True)),
-    "roll": Gate("x shifted", "The elements shifted along an axis, those that leave at one end coming in at the other.",
+    "roll": Gate("x shifted", "The elements shifted along an axis. Those that leave at one end come in at the other.",
                  ("x",), _along, attributes=Shift, symbol="roll",
                  forward=lambda xp, x, *, axis, shift: xp.roll(x, shift, axis=axis),
                  backward=(lambda op, g, out, x, *, axis, shift: op.roll(g, axis=axis, shift=-shift),)),
@@ -322,7 +322,7 @@ PARTS = family({
                   ("x",), _trilu_type, attributes=Triangle, symbol="trilu",
                   forward=lambda xp, x, *, upper, k: (xp.triu if upper else xp.tril)(x, k=k),
                   backward=(lambda op, g, out, x, *, upper, k: op.trilu(g, upper=upper, k=k),)),
-    "flatten": Gate("x", "A matrix of the axes before one, and of those from it on.",
+    "flatten": Gate("x", "A matrix: the axes before an axis become rows, the others columns.",
                     ("x",), lambda x, *, axis: ArrayType(_matrix_shape(x.shape, axis), x.dtype), attributes=Cut,
                     symbol="flatten",
                     forward=lambda xp, x, *, axis: xp.reshape(x, _matrix_shape(x.shape, axis)),

@@ -78,7 +78,7 @@ POOLS = family({
                      also="max_pool1d max_pool2d max_pool3d max_pooling",
                      example={"kernel_shape": [2]}),
     "average_pool": Note("{g} / n to every element of a window of {x}",
-                         kinks="what stands around x counts only if asked",
+                         kinks="zeros around x count only with count_include_pad",
                          onnx=Onnx("AveragePool", "kernel_shape strides pads dilations count_include_pad",
                                    {"ceil_mode": 0}, written="f"),
                          also="avg_pool avg_pool1d avg_pool2d avg_pool3d average_pooling mean_pool",

@@ -28,7 +28,8 @@ from circuitflow.gates.sums import contract, product, total
 
 
 class AxisOrder(Attributes):
-    axes: list[int] | None = Field(None, description="for every axis of the result, the operand's; reversed by default")
+    axes: list[int] | None = Field(None, description="for every axis of the result, the axis of the operand; reversed "
+                                                     "by default")
 
 
 class General(Attributes):
@@ -309,8 +310,8 @@ PRODUCTS = family({
                    backward=lambda op, g, out, *xs, equation: _einsum_backward(op, op.einsum, g, xs, equation),
                    ).stating(Facets(product=lambda op, at, *xs, equation: op.einsum_no_nan(*xs, equation=equation))),
     "einsum_no_nan": Gate("Σ x y …, 0 · ∞ = 0",
-                          "A sum of products over indices that are named; 0 times an infinity or NaN is 0 in it: how "
-                          "gradients stay away from what a mask left out.",
+                          "A sum of products over named indices, in which 0 times an infinity or NaN is 0. So no "
+                          "gradient comes from what a mask left out.",
                           AtLeast(1), _einsum_type, attributes=Equation, symbol="Σ", reads=Reads.INPUTS,
                           forward=lambda xp, *xs, equation: contract(xp, *_terms(equation), xs, zeros_kept=True),
                           backward=lambda op, g, out, *xs, equation: _einsum_backward(

@@ -41,8 +41,8 @@ class Ties(Attributes):
         "first", description="first: the first of the tied takes the whole gradient; share: they split it evenly")
 
 
-FIRST_OF_TIES = ("of several equal ones the first takes all of it; with ties: share they split it; a NaN output goes "
-                 "to the NaN")
+FIRST_OF_TIES = ("the first of several equal ones takes the whole gradient; with ties: share they split it; where the "
+                 "output is NaN, the NaN takes it")
 """What a note says of kinks where a gate has `Ties`."""
 
 

@@ -259,7 +259,7 @@ REDUCTIONS = family({
                        integers=exact,
                        backward=(lambda op, g, out, x, *, axis, keepdims: restore(op, g, x, axis, keepdims),),
                        ).stating(Facets(division=of_sum)),
-    "reduce_mean": Gate("Σ x / n", "The mean along axes, without overflow; that of no elements is NaN.",
+    "reduce_mean": Gate("Σ x / n", "The mean along axes, without overflow; the mean of no elements is NaN.",
                         ("x",), _mean_type, attributes=Reduction, symbol="mean",
                         forward=lambda xp, x, *, axis, keepdims:
                             average(xp, x, axis=axes_of(axis, x.ndim), keepdims=keepdims),
@@ -303,7 +303,8 @@ REDUCTIONS = family({
                                reads=Reads.INPUTS | Reads.OUTPUT,
                                forward=_log_sum_exp,
                                backward=(_log_sum_exp_backward,)),
-    "reduce_var": Gate("Σ (x - x̄)² / (n - ddof)", "The variance along axes; NaN or infinite where n is not above ddof.",
+    "reduce_var": Gate("Σ (x - x̄)² / (n - ddof)", "The variance along axes; NaN or infinite where n is not above "
+                                                   "ddof.",
                        ("x",), _mean_type, attributes=Spread, symbol="var", reads=Reads.INPUTS,
                        forward=_var,
                        backward=(lambda op, g, out, x, *, axis, keepdims, ddof: (

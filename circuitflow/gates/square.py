@@ -178,9 +178,8 @@ SQUARE = family({
                 numpy="linalg.det",
                 also="determinant"),
     "cofactor": Note("the derivative of the cofactors of {x} in the direction {g} to {x}; to {along} too",
-                     kinks="exact for singular matrices; with a direction it needs an inverse where it is "
-                           "differentiated by {x}"),
-    "slogdet": Note("the inverse of {x}, transposed, times {g.logabsdet}", kinks="none by the sign",
+                     kinks="exact for singular matrices; with a direction, its derivative in x needs an inverse"),
+    "slogdet": Note("the inverse of {x}, transposed, times {g.logabsdet}", kinks="the sign sends no gradient",
                     numpy="linalg.slogdet", also="logdet"),
     "inv": Note("-{out}ᵀ {g} {out}ᵀ to {x}", onnx="Inverse", numpy="linalg.inv", also="inverse matrix_inverse"),
     "solve": Note("{a}⁻ᵀ {g} to {b}, minus that times {out}ᵀ to {a}", numpy="linalg.solve",

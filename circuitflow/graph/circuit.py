@@ -8,9 +8,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 from pydantic import BaseModel
 
 from circuitflow.arguments import checked
@@ -36,6 +35,9 @@ from circuitflow.graph.typed import TypedBody
 from circuitflow.graph.typing import Typing, known_types
 from circuitflow.graph.values import read_sources, read_upstream
 from circuitflow.text import printable
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 NO_TENSORS: Tensors = MappingProxyType({})
 
@@ -203,6 +205,8 @@ class Circuit(TypedBody):
 
         Every edge has its port as key and the position of the source's output as `output`.
         """
+        import networkx as nx  # a third of the time that a run takes to start
+
         graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
         with collector_paused():
             graph.add_nodes_from(self.nodes)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-import networkx as nx
-
 from circuitflow.document.faults import Faults
 from circuitflow.document.model import SubcircuitNode
 from circuitflow.graph.bodies import Definition, Output, Site
@@ -59,6 +57,8 @@ def reachable_bodies(root: Definition, faults: Faults) -> list[Definition] | Non
 def _note_recursion(root: Definition, calls: Mapping[Definition, Sequence[tuple[Site, Definition]]],
                     faults: Faults) -> None:
     """Note a circle of calls."""
+    import networkx as nx  # a document without a circle does not wait for it
+
     graph: nx.MultiDiGraph[Definition] = nx.MultiDiGraph()
     graph.add_edges_from((caller, body, {"site": site}) for caller, sites in calls.items() for site, body in sites)
     cycle = [(caller, graph.edges[caller, callee, key]["site"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection
 
-import networkx as nx
-
 from circuitflow.document.faults import Faults
 from circuitflow.graph.bodies import Definition, Site
 from circuitflow.text import circle
@@ -52,6 +50,8 @@ def _is_in_order(sites: Collection[Site]) -> bool:
 
 def _note_cycles(definition: Definition, stuck: Collection[Site], faults: Faults) -> None:
     """Note a fault for every set of nodes that reach one another."""
+    import networkx as nx  # a document without a cycle does not wait for it
+
     rank = {site.node.id: i for i, site in enumerate(stuck)}
     graph = nx.DiGraph((operand.source, site.node.id) for site in stuck for operand in site.operands
                        if operand.source in rank)

@@ -65,6 +65,10 @@ class Body:
         self.w: Any = type(outer)(outer.gates, outer.dtype)
         self._outer, self._circuits = outer, circuits
 
+    def body(self) -> Body:
+        """The body of a unit inside of this one, to be written."""
+        return Body(self.w, self._circuits)
+
     def port(self, name: str, type_: ArrayType) -> Wire:
         """An input of the body."""
         wire: Wire = self.w.port(name, type_)
@@ -105,13 +109,14 @@ class Call:
         node: the node.
         opset: of the model.
         w: the document under construction; it has every gate as a method.
+        circuits: of the document.
         version: of the operator in this opset.
     """
 
     def __init__(self, node: ModelNode, opset: int, values: Sequence[Value | None], author: Author,
                  materialize: Callable[[Value], Wire], circuits: dict[str, Any]) -> None:
         self.node, self.opset, self.w = node, opset, author
-        self._circuits = circuits
+        self.circuits = circuits
         self._values, self._materialize = values, materialize
         self._read: set[str] = set()
         self._seen: set[int] = set()
@@ -123,7 +128,7 @@ class Call:
 
     def body(self) -> Body:
         """The body of a unit, to be written."""
-        return Body(self.w, self._circuits)
+        return Body(self.w, self.circuits)
 
     @property
     def outputs(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -31,6 +32,7 @@ from circuitflow.onnx.lowered_elements import ELEMENTS
 from circuitflow.onnx.lowered_reductions import REDUCTIONS
 from circuitflow.onnx.lowered_shapes import SHAPES
 from circuitflow.onnx.lowering import Lowering, Unwritable
+from circuitflow.onnx.storing import TensorContent
 from circuitflow.onnx.writing import GraphWriter, model_bytes, port
 from circuitflow.text import few, printable
 
@@ -43,8 +45,29 @@ LEAST = 18
 LARGEST = 2**31 - 2**20
 """Most bytes of a model: its file format has no room for more."""
 
+BESIDE = 2**29
+"""Bytes of all tensors together from which on they lie in a file beside the model, unless told otherwise."""
 
-@collector_paused()
+SMALL = 1024
+"""Bytes of a tensor that always lies in the model: ONNX Runtime reads sizes and axes from there."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A circuit as a model, and its tensors if they lie in a file beside it.
+
+    Attributes:
+        content: of the model.
+        tensors: the content of that file, of the format safetensors, which is one for external data too; None where all
+            tensors are in the model.
+        file: the name of that file.
+    """
+
+    content: bytes
+    tensors: TensorContent | None = None
+    file: str = ""
+
+
 @checked
 def to_onnx(circuit: Circuit, of: References = None, wrt: References = None, *,
             inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
@@ -69,7 +92,32 @@ def to_onnx(circuit: Circuit, of: References = None, wrt: References = None, *,
         The bytes of the file.
 
     Raises:
-        InputError: an unknown reference; or nodes that ONNX has no way to say, all of them at once.
+        InputError: an unknown reference; or nodes that ONNX has no way to say, all of them at once; or tensors of 2 GiB
+            and more, which `to_model` puts into a file beside it.
+        MissingExtraError: onnx is not installed.
+    """
+    return to_model(circuit, of, wrt, inputs=inputs, upstream=upstream, opset=opset, beside=False).content
+
+
+@collector_paused()
+@checked
+def to_model(circuit: Circuit, of: References = None, wrt: References = None, *,
+             inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
+             opset: int = OPSET, stem: str = "weights", beside: bool | None = None) -> Export:
+    """An ONNX model as `to_onnx` gives it, with tensors in a file beside it.
+
+    Args:
+        circuit: the circuit.
+        of: as for `to_onnx`, likewise `wrt`, `inputs`, `upstream` and `opset`.
+        wrt: see there.
+        inputs: see there.
+        upstream: see there.
+        opset: see there.
+        stem: the beginning of the name of that file.
+        beside: whether tensors of more than 1 KiB lie there; from 512 MiB of all together on by default.
+
+    Raises:
+        InputError: as for `to_onnx`.
         MissingExtraError: onnx is not installed.
     """
     if not LEAST <= opset <= newest():
@@ -79,7 +127,7 @@ def to_onnx(circuit: Circuit, of: References = None, wrt: References = None, *,
     derived = Derived(question)
     if not derived.takes(upstream):
         derived = Derived(question, seeded=True)
-    return _Exporter(derived, opset, inputs, upstream).model()
+    return _Exporter(derived, opset, inputs, upstream).model(stem, beside)
 
 
 class _Exporter:
@@ -151,8 +199,8 @@ class _Exporter:
         self._kept.append(value)  # names go by identity
         return value
 
-    def model(self) -> bytes:
-        """The bytes of the model."""
+    def model(self, stem: str, beside: bool | None) -> Export:
+        """The model, and the file beside it."""
         for step in self.plan.steps:
             try:
                 self._step(step)
@@ -166,10 +214,22 @@ class _Exporter:
         outputs = [self._output(text, id_) for text, id_ in (
             *self.derived.values.items(), *((id_, id_) for id_ in self.derived.gradients.values()))]
         document = self.derived.question.circuit.document
-        if (size := sum(array.nbytes for array in self.writer.tensors.values())) > LARGEST:
-            raise InputError(f"the tensors take {size} bytes; a file of ONNX has room for {LARGEST}")
-        return model_bytes(self.writer, document.name or "circuit", self.ports, outputs, document.description or "",
-                           {"circuitflow": version("circuitflow")})
+        tensors = self._beside(beside)
+        file = "" if tensors is None else tensors.file(stem)
+        content = model_bytes(self.writer, document.name or "circuit", self.ports, outputs, document.description or "",
+                              {"circuitflow": version("circuitflow")}, tensors, file)
+        return Export(content, tensors, file)
+
+    def _beside(self, beside: bool | None) -> TensorContent | None:
+        """The tensors in a file beside the model, if there are any."""
+        size = sum(array.nbytes for array in self.writer.tensors.values())
+        if beside is None:
+            beside = size >= BESIDE
+        if not beside and size > LARGEST:
+            raise InputError(f"the tensors take {size} bytes; a file of ONNX has room for {LARGEST}; put them into a "
+                             "file beside it (to_model, or --weights-beside)")
+        large = {name: array for name, array in self.writer.tensors.items() if array.nbytes > SMALL}
+        return TensorContent(large) if beside and large else None
 
     def _step(self, step: Step) -> None:
         node, self.writer.stage = step.node, self.prefix + step.node.id

@@ -247,6 +247,7 @@ _RULES: Mapping[str, Callable[..., Any]] = {
     "Floor": lambda call, x: np.asarray(np.floor(x), x.dtype),
     "Ceil": lambda call, x: np.asarray(np.ceil(x), x.dtype),
     "Equal": _equal,
+    "Relu": _of_numbers(lambda x: np.maximum(x, x.dtype.type(0))),
     "Not": _of_numbers(np.logical_not), "And": _of_numbers(np.logical_and), "Or": _of_numbers(np.logical_or),
     "Xor": _of_numbers(np.logical_xor), "Less": _of_numbers(np.less), "LessOrEqual": _of_numbers(np.less_equal),
     "Greater": _of_numbers(np.greater), "GreaterOrEqual": _of_numbers(np.greater_equal), "Abs": _of_numbers(np.abs),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +28,8 @@ from circuitflow.onnx.mapped import gates_by_operator, read
 from circuitflow.onnx.naming import common_dtype, identifier
 from circuitflow.onnx.operators.table import OPERATORS
 from circuitflow.onnx.reading import Graph, Model, ModelNode, Port, Unreadable
-from circuitflow.onnx.units import UNITS, graph_of
+from circuitflow.onnx.storing import TensorContent
+from circuitflow.onnx.units import MOST, UNITS, graph_of
 from circuitflow.text import printable
 from circuitflow.transforms.naming import Names, as_nodes, needed_records
 from circuitflow.transforms.writer import Record
@@ -48,13 +48,13 @@ class Import:
     Attributes:
         document: the document.
         tensors: its large tensors, by name.
-        content: of the safetensors file that the document names; empty where it names none.
-        file: the name of that file. A digest is part of it, so it never replaces a file with other contents.
+        content: of the safetensors file that the document names, if it names one.
+        file: the name of that file.
     """
 
     document: Document
     tensors: Mapping[str, Any]
-    content: bytes
+    content: TensorContent
     file: str
 
     @property
@@ -64,7 +64,7 @@ class Import:
 
 
 def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int] | None = None,
-                 values: Mapping[str, Any] | None = None) -> Import:
+                 values: Mapping[str, Any] | None = None, most_steps: int | None = None) -> Import:
     """A model as a document of the same values, with gradients.
 
     Floats of initializers become parameters, other tensors constants. Ids are made of the names of values; where an id
@@ -75,12 +75,15 @@ def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int]
         stem: the beginning of the name of the file for large tensors.
         dims: sizes for named dimensions.
         values: for inputs, by name: constants in their place, which sizes and gates may depend on.
+        most_steps: of a loop that ends by a condition alone; a run that needs more is refused.
 
     Raises:
         DocumentError: with every node that no document says.
-        InputError: there is no such dimension or input.
+        InputError: there is no such dimension or input; or so many steps are not allowed.
     """
-    return _Importer(model, stem, dims or {}, values or {}).result()
+    if most_steps is not None and not 1 <= most_steps <= MOST:
+        raise InputError(f"a loop cannot have {most_steps} steps at most; expected 1 to {MOST}")
+    return _Importer(model, stem, dims or {}, values or {}, most_steps).result()
 
 
 class _TooManyError(InputError):
@@ -90,8 +93,9 @@ class _TooManyError(InputError):
 class _Importer:
     """One document under construction."""
 
-    def __init__(self, model: Model, stem: str, dims: Mapping[str, int], constants: Mapping[str, Any]) -> None:
-        self.model, self.stem, self.dims = model, stem, dims
+    def __init__(self, model: Model, stem: str, dims: Mapping[str, int], constants: Mapping[str, Any],
+                 most_steps: int | None) -> None:
+        self.model, self.stem, self.dims, self.most_steps = model, stem, dims, most_steps
         self.author = Author(GATES, common_dtype(model.graph))
         self.names = Names()
         self.values: dict[str, Value | None] = {"": None}
@@ -415,15 +419,12 @@ class _Importer:
         self.tensors = {name: np.ascontiguousarray(array) for name, array in self.tensors.items() if name in used}
         return records
 
-    def _file(self) -> tuple[bytes, str]:
-        """The contents and the name of the file for large tensors; what stands for them in the document names it."""
-        from safetensors.numpy import save
-
-        content = save(self.tensors) if self.tensors else b""
-        digest = hashlib.sha256(content).hexdigest()
-        file = f"{self.stem}.{digest[:12]}.safetensors"
+    def _file(self) -> tuple[TensorContent, str]:
+        """The content and the name of the file for large tensors; what stands for them in the document names it."""
+        content = TensorContent(self.tensors)
+        file = content.file(self.stem)
         for entry in self.entries.values():
-            entry.update(file=file, sha256=digest)
+            entry.update(file=file, sha256=content.sha256)
         return content, file
 
     def _document(self, records: Sequence[Record], outputs: Sequence[Wire]) -> Document:

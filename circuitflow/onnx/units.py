@@ -15,9 +15,22 @@ from circuitflow.text import printable
 MOST = 2**20
 """Most steps of a loop."""
 
+ENDLESS = 2**63
+"""Steps of a loop that nothing counts."""
+
+
+class _EndsEarly(Refusal):
+    """A loop may end before its last step."""
+
 
 class Scope(Protocol):
-    """What writes the nodes of a graph: the values that are known by name, and the nodes written so far."""
+    """What writes the nodes of a graph: the values that are known by name, and the nodes written so far.
+
+    Attributes:
+        most_steps: how many steps a loop has at most that nothing else counts; None if that is not said.
+    """
+
+    most_steps: int | None
 
     def inside(self, graph: Graph, body: Body, values: dict[str, Value | None]) -> list[Value]:
         """Write a graph into a body, where some values are known; gives those of its outputs."""
@@ -126,20 +139,103 @@ def scan(call: Call, scope: Scope) -> list[Any]:
 
 
 def loop(call: Call, scope: Scope) -> list[Any]:
-    """A `Loop` of so many steps, known before a run, that nothing ends early."""
+    """A `Loop`: of so many steps, known before a run, or as long as a condition holds that its steps compute."""
     graph = graph_of(call, "body")
-    if call.has(1) and not bool(np.all(call.numbers(1, "condition"))):
+    first = call.value(1) if call.has(1) else None
+    if first is not None and first.array is not None and not bool(np.all(call.numbers(1, "condition"))):
         raise Refusal("has a condition that is false at once")
-    if not call.has(0):
-        raise Refusal("has no number of steps; expected one that is known before a run")
-    steps = int(call.numbers(0, "number of steps").reshape(()))
-    if not 0 <= steps <= MOST:
+    total = call.value(0) if call.has(0) else None
+    is_counted = total is not None and total.array is not None
+    steps = int(call.numbers(0, "number of steps").reshape(())) if is_counted else ENDLESS
+    is_endless = steps > MOST
+    if is_endless:
+        if scope.most_steps is None:
+            raise Refusal("needs to know its number of steps before a run; say by --most-steps N how many there are at "
+                          "most, or give the input that it comes from by --set")
+        steps = scope.most_steps
+    if steps < 0:
         raise Refusal(f"has {steps} steps; expected 0 to {MOST}")
-    known = {graph.inputs[1].name: Value(graph.inputs[1].name, "bool", np.asarray(True))}
     count = call.w.as_wire(np.arange(steps, dtype=np.int64))
     states = [call[i] for i in range(2, len(call))]
-    results, stacked = _apply(call, scope, graph, states, [count], [1], known)
-    return [*results, *stacked]
+    is_open = is_endless or (first is not None and first.array is None)
+    if not is_open:
+        known = {graph.inputs[1].name: Value(graph.inputs[1].name, "bool", np.asarray(True))}
+        before = dict(call.circuits)
+        try:
+            results, stacked = _apply(call, scope, graph, states, [count], [1], known)
+        except _EndsEarly:
+            call.circuits.clear()  # of what the attempt has written
+            call.circuits.update(before)
+        else:
+            return [*results, *stacked]
+    go = call[1] if first is not None else call.w.as_wire(np.asarray(True))
+    limit = None if is_counted or total is None else call[0]
+    return _until(call, scope, graph, states, count, (go, limit), is_endless=is_endless)
+
+
+def _until(call: Call, scope: Scope, graph: Graph, states: Sequence[Any], count: Any, ends: tuple[Any, Any], *,
+           is_endless: bool) -> list[Any]:
+    """A scan of a loop whose steps do nothing once its condition is false, by an `if` inside.
+
+    Where the number of steps is a promise alone, a run that breaks it is refused: it takes its results by an index that
+    is out of range.
+    """
+    if len(graph.outputs) != 1 + len(states) or len(graph.inputs) != 2 + len(states):
+        raise Refusal("gives a value of each step, and how many there are is not known before a run")
+    w, (go, limit) = call.w, ends
+    for axis in range(go.ndim - 1, -1, -1):
+        go = w.squeeze(go, axis=axis)
+    if limit is not None:
+        limit = w.reshape(limit, shape=[])
+        go = w.emit("and", go, w.greater(limit, np.int64(0)))
+    body, capture = call.body(), Capture(scope)
+    values = capture.values(graph, body)
+    at, is_on = body.port("at", ArrayType((), "int64")), body.port("is_on", go.type)
+    ports = [body.port(f"state_{i}", state.type) for i, state in enumerate(states)]
+    step, rest = body.body(), body.body()
+    operands = dict[str, Any]()
+
+    def inner(name: str, wire: Any) -> Value:
+        """A value of the scan's body inside of the step."""
+        key = f"value_{len(operands)}"
+        operands[key] = wire
+        return Value(name, wire.type.dtype, wire=step.port(key, wire.type))
+
+    inside: dict[str, Value | None] = {
+        name: inner(name, value.wire) if value is not None and value.wire is not None else value
+        for name, value in values.items()}
+    names = [port.name for port in graph.inputs]
+    inside[names[0]] = inner(names[0], at)
+    inside[names[1]] = Value(names[1], "bool", np.asarray(True))
+    inside |= {name: inner(name, port) for name, port in zip(names[2:], ports, strict=True)}
+    stop, *after = step.wires(scope.inside(graph, step, inside))
+    for axis in range(stop.ndim - 1, -1, -1):
+        stop = step.w.squeeze(stop, axis=axis)
+    for i, (wire, state) in enumerate(zip(after, states, strict=True)):
+        if wire.type != state.type:
+            raise Refusal(f"changes the shape or dtype of state_{i}, which no scan does")
+    same = [rest.port(f"same_{i}", state.type) for i, state in enumerate(states)]
+    results = [f"out_{i}" for i in range(len(states))]
+    types = [go.type, *(state.type for state in states)]
+    branches = {
+        "then": step.add("loop_step", dict(zip(["is_on", *results], [stop, *after], strict=True))),
+        "else": rest.add("loop_rest", dict(zip(["is_on", *results], [rest.w.as_wire(np.asarray(False)), *same],
+                                               strict=True)))}
+    on, *after = body.w.apply("if", {"condition": is_on, **operands,
+                                     **{f"same_{i}": port for i, port in enumerate(ports)}},
+                              branches, ("is_on", *results), types)
+    if limit is not None:
+        end = body.port("end", limit.type)
+        capture.operands["end"] = limit
+        on = body.w.emit("and", on, body.w.less(body.w.add(at, np.int64(1)), end))
+    nexts = {"is_on_next": on, **{f"state_{i}_next": wire for i, wire in enumerate(after)}}
+    last, *out = body.scan("loop", {"at": count, "is_on": go, **{f"state_{i}": x for i, x in enumerate(states)},
+                                    **capture.operands}, nexts, {name.removesuffix("_next"): name for name in nexts},
+                           ["at"], dict(zip(nexts, types, strict=True)), reverse=False)
+    if is_endless:
+        last = w.reshape(w.cast(last, dtype="int64"), shape=[1])
+        out = [w.squeeze(w.gather(w.unsqueeze(x, axis=0), last), axis=0) for x in out]
+    return out
 
 
 def _apply(call: Call, scope: Scope, graph: Graph, states: Sequence[Any], stacks: Sequence[Any], skip: Sequence[int],
@@ -165,7 +261,7 @@ def _apply(call: Call, scope: Scope, graph: Graph, states: Sequence[Any], stacks
     if is_loop:
         stop, inside = inside[0], inside[1:]
         if stop.array is None or not bool(np.all(stop.array)):
-            raise Refusal("may end before its last step; expected a condition that stays true")
+            raise _EndsEarly("may end before its last step")
     wires = body.wires(inside)
     carried = [name for name, is_stack in names if not is_stack]
     outputs = {**{f"{name}_next": wire for name, wire in zip(carried, wires, strict=False)},

@@ -10,6 +10,7 @@ import numpy as np
 
 from circuitflow.gates.shapes import Dimension, Size
 from circuitflow.onnx.library import NUMBERS, library
+from circuitflow.onnx.storing import TensorContent
 
 
 class GraphWriter:
@@ -152,19 +153,31 @@ class Formulas:
 
 
 def model_bytes(writer: GraphWriter, name: str, inputs: Sequence[Any], outputs: Sequence[Any], description: str,
-                metadata: Mapping[str, str]) -> bytes:
-    """The model of a graph."""
+                metadata: Mapping[str, str], tensors: TensorContent | None = None, file: str = "") -> bytes:
+    """The model of a graph; tensors that have a place in a file are read from there."""
     onnx = library()
     helper = onnx.helper
-    tensors = [onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-               for name, array in writer.tensors.items()]
-    graph = helper.make_graph(writer.all_nodes, name, list(inputs), list(outputs), tensors, doc_string=description)
+    places = tensors.places if tensors is not None else {}
+    initializers = [
+        _external(name, array, file, *places[name]) if name in places else
+        onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        for name, array in writer.tensors.items()]
+    graph = helper.make_graph(writer.all_nodes, name, list(inputs), list(outputs), initializers, doc_string=description)
     opsets = [helper.make_opsetid("", writer.opset)]
     model = helper.make_model(graph, opset_imports=opsets, producer_name="circuitflow",
                               ir_version=helper.find_min_ir_version_for(opsets))
     helper.set_model_props(model, dict(metadata))
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _external(name: str, array: Any, file: str, offset: int, length: int) -> Any:
+    """A tensor that lies in another file."""
+    kinds = library().TensorProto
+    tensor = kinds(name=name, dims=array.shape, data_type=NUMBERS[str(array.dtype)], data_location=kinds.EXTERNAL)
+    for key, value in (("location", file), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
 
 
 def port(name: str, dtype: str, shape: Sequence[Dimension]) -> Any:

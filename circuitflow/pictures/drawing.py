@@ -17,10 +17,12 @@ from circuitflow.pictures.page import to_page
 from circuitflow.pictures.picture import MOST, UNASKED, Picture
 from circuitflow.pictures.svg import to_svg
 from circuitflow.pictures.theme import THEMES, Theme
+from circuitflow.pictures.walk import to_walk
 
 
 @checked
-def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", depth: int | None = None) -> bytes:
+def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", depth: int | None = None,
+         walk: bool = False) -> bytes:
     """The classic picture, left to right: on every wire the value above in green and the gradient below in red.
 
     Where a value forks, the branches show what each of them contributes to the gradient. Tensors show their shape, the
@@ -32,15 +34,20 @@ def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", 
         form: "svg", "png", "pdf", "html" (a page of its own, to walk through the sweep), "dot" or "mmd" (Mermaid).
         theme: "light" or "dark".
         depth: how deep calls are drawn open; by default as deep as there is room for.
+        walk: an SVG that plays the sweep: values appear forward, then gradients backward.
 
     Returns:
         The file's contents; text is UTF-8.
 
     Raises:
-        InputError: there is no such form or theme, or too much to be drawn at that depth.
+        InputError: there is no such form or theme, too much to be drawn at that depth, or nothing to walk through.
         MissingExtraError: the form needs pygraphviz, which is not installed.
         CircuitflowError: Graphviz could not draw it.
     """
+    need_choice("theme", theme, THEMES, limit=20)
+    if walk:
+        need_choice("form", form, ("svg",), limit=20, of=" of a walk")
+        return to_walk(subject, picture(subject, depth), THEMES[theme]).encode()
     return as_file(subject, picture(subject, depth), form, theme)
 
 

@@ -12,7 +12,7 @@ from circuitflow.pictures.picture import Picture
 from circuitflow.pictures.theme import Theme
 from circuitflow.text import printable
 
-_SVG = "http://www.w3.org/2000/svg"
+SVG = "http://www.w3.org/2000/svg"
 
 
 def to_svg(picture: Picture, theme: Theme) -> str:
@@ -22,26 +22,26 @@ def to_svg(picture: Picture, theme: Theme) -> str:
 
 def svg(picture: Picture, theme: Theme) -> ET.Element:
     """The element of a picture; its parts have the keys of vertices and wires as ids."""
-    ET.register_namespace("", _SVG)
+    ET.register_namespace("", SVG)
     root = ET.fromstring(render(to_dot(picture, theme), "svg"))  # noqa: S314
     root.set("role", "img")
     tips = {vertex.key: vertex.tip for vertex in picture.vertices}
     for wire in picture.wires:
         tips[wire.key] = "\n".join(f"{word}: {mark.full}" for word, mark in wire.marks)
     colours = {theme.value: "value", theme.gradient: "gradient", theme.faint: "name"}
-    graph = root.find(f"{{{_SVG}}}g")
+    graph = root.find(f"{{{SVG}}}g")
     assert graph is not None  # noqa: S101
-    for part in graph.findall(f"{{{_SVG}}}g"):
+    for part in graph.findall(f"{{{SVG}}}g"):
         _unwrap(part)
         _retitle(part, tips)
-        if part.find(f"{{{_SVG}}}text") is not None and part.get("class", "").startswith("node"):
+        if part.find(f"{{{SVG}}}text") is not None and part.get("class", "").startswith("node"):
             _centre(part, colours, theme.line)
-    old = graph.find(f"{{{_SVG}}}title")
+    old = graph.find(f"{{{SVG}}}title")
     if old is not None:
         graph.remove(old)
     for i, (name, text) in enumerate((("title", picture.title), ("desc", "\n".join(picture.notes)))):
         if text:
-            element = ET.Element(f"{{{_SVG}}}{name}")
+            element = ET.Element(f"{{{SVG}}}{name}")
             element.text = printable(text, 400)
             root.insert(i, element)
     return root
@@ -49,17 +49,17 @@ def svg(picture: Picture, theme: Theme) -> ET.Element:
 
 def _unwrap(part: ET.Element) -> None:
     """Move the shapes out of the links that Graphviz makes for tooltips."""
-    for wrapper in part.findall(f"{{{_SVG}}}g"):
+    for wrapper in part.findall(f"{{{SVG}}}g"):
         at = list(part).index(wrapper)
         part.remove(wrapper)
-        link = wrapper.find(f"{{{_SVG}}}a")
+        link = wrapper.find(f"{{{SVG}}}a")
         for child in reversed(list(link if link is not None else ())):
             part.insert(at, child)
 
 
 def _retitle(part: ET.Element, tips: Mapping[str, str]) -> None:
     """Replace the title of a part, which browsers show, by its tip."""
-    title = part.find(f"{{{_SVG}}}title")
+    title = part.find(f"{{{SVG}}}title")
     if title is None:
         return
     tip = tips.get(part.get("id", ""), "")
@@ -72,27 +72,27 @@ def _retitle(part: ET.Element, tips: Mapping[str, str]) -> None:
 def _centre(part: ET.Element, colours: Mapping[str, str], line: str) -> None:
     """Join the texts of a row to one centred text, so that no font can push them apart."""
     rows: dict[str, list[ET.Element]] = {}
-    for text in part.findall(f"{{{_SVG}}}text"):
+    for text in part.findall(f"{{{SVG}}}text"):
         part.remove(text)
         rows.setdefault(text.get("y", ""), []).append(text)
     if "wire" in part.get("class", ""):
         wire = next(shape for shape in part if shape.get("fill") == line)
         centre = _middle(wire)
-        for cell in part.findall(f"{{{_SVG}}}polygon"):
+        for cell in part.findall(f"{{{SVG}}}polygon"):
             if cell is not wire:
                 cell.set("class", "value" if _top(cell) < _top(wire) else "gradient")
     else:
-        centre = _middle(next(shape for shape in part if shape.tag != f"{{{_SVG}}}title"))
+        centre = _middle(next(shape for shape in part if shape.tag != f"{{{SVG}}}title"))
     for y, texts in rows.items():
         visible = [text for text in texts if (text.text or "").strip()]
         if not visible:
             continue
-        row = ET.SubElement(part, f"{{{_SVG}}}text", {
+        row = ET.SubElement(part, f"{{{SVG}}}text", {
             "text-anchor": "middle", "x": f"{centre:.2f}", "y": y,
             **{name: value for name, value in visible[0].items() if name.startswith("font")}})
         for i, text in enumerate(visible):
             fill = text.get("fill", "")
-            span = ET.SubElement(row, f"{{{_SVG}}}tspan", {"fill": fill, "class": colours.get(fill, "text")})
+            span = ET.SubElement(row, f"{{{SVG}}}tspan", {"fill": fill, "class": colours.get(fill, "text")})
             span.text = (" " if i else "") + (text.text or "").replace("\N{NO-BREAK SPACE}", " ").strip()
 
 

@@ -257,7 +257,7 @@ class Writer:
         while pending:
             record = pending[-1]
             operands = record.operands.values() if record.gate != "call" else ()
-            missing = [x.record for x in operands if x.record not in eldest]
+            missing = {x.record: None for x in operands if x.record not in eldest}  # a call is read once, not by output
             pending += missing
             if not missing:
                 pending.pop()

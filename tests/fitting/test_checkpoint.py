@@ -238,6 +238,17 @@ def bits(result):
     return json.dumps([result.to_dict(), result.history, result.metrics]), result.x.tobytes()
 
 
+def test_a_training_that_was_refused_leaves_its_folder_to_the_next(tmp_path, monkeypatch):
+    """As where the extra is installed only after the first try, which changes the versions that a fit goes with."""
+    with monkeypatch.context() as patch:
+        patch.setattr("circuitflow.fitting.optimisers.find_spec", lambda _: None)
+        patch.setattr(checkpoints, "version", lambda _: "0")
+        with pytest.raises(cf.MissingExtraError):
+            train(checkpoint=tmp_path)
+    assert (tmp_path / "fit.json").exists()
+    assert bits(train(checkpoint=tmp_path)) == bits(train())
+
+
 def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     pytest.importorskip("optax")
     undisturbed = bits(train())

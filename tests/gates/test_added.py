@@ -91,7 +91,11 @@ def test_it_is_explained_and_drawn():
 def test_the_catalogue_and_the_schema_have_it():
     told = "\n".join(page(TABLE))
     assert f"{len(GATES) + 1} gates in 15 families" in told
-    assert "### logit: ln(x / (1 - x))" in told
+    assert r"""### logit
+
+$$\ln\left(\frac{x}{1 - x}\right)$$
+""" in told
+    assert r"- gradient: $\frac{g}{x \, (1 - x)}$ to $x$" in told
     assert dict(facts(TABLE["logit"]))["gradient"] == "g / (x (1 - x)) to x"
     assert search("log_odds", TABLE) == ["logit"]
     assert cf.Executor(cf.loads(example("logit", TABLE), gates=TABLE)).forward().outputs["f"] == 0

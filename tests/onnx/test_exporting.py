@@ -190,3 +190,35 @@ def test_the_command_writes_a_model(tmp_path, circuitflow):  # noqa: F811
     refusal = circuitflow("export", "circuits/staged.json", "--opset", "20").err
     assert refusal.startswith("error: --opset is of --to onnx; it has no meaning beside --to python")
     assert circuitflow("import", str(path)).status == 0
+
+
+def test_weights_lie_beside_a_model(tmp_path, circuitflow, monkeypatch):  # noqa: F811
+    with cf.build("layer", dtype="float32") as c:
+        w = c.parameter("w", np.arange(600).reshape(20, 30) / 100)
+        c.output(c.input("x", np.ones((2, 20))) @ w + c.parameter("b", [0.5]), "f")
+    document = tmp_path / "layer.json"
+    document.write_text(cf.dumps(c.circuit.document))
+    path = tmp_path / "net.onnx"
+    arguments = "export", str(document), "--to", "onnx", "--forward", "-o", str(path)
+    assert circuitflow(*arguments, "--weights-beside").err == ""
+    (weights,) = tmp_path.glob("net.*.safetensors")
+    assert path.stat().st_size < 2000 < 2400 < weights.stat().st_size
+    result = cf.Executor(c.circuit).run(upstream={"f": np.ones((2, 30))})
+    assert np.allclose(run(path)["f"], result.outputs["f"])
+    assert circuitflow("import", str(path), "-o", str(tmp_path / "again.json")).err == ""
+    again = cf.load(tmp_path / "again.json")
+    assert np.array_equal(cf.Executor(again).forward().outputs["f"], result.outputs["f"])
+    assert np.array_equal(again.values["w"], c.circuit.values["w"])
+
+    weights.unlink()
+    assert circuitflow(*arguments).err == ""
+    assert np.allclose(run(path)["f"], result.outputs["f"])
+    monkeypatch.setattr("circuitflow.onnx.exporting.BESIDE", 2000)
+    assert circuitflow(*arguments, "--weights-inside").err == ""
+    assert [*tmp_path.glob("net.*")] == [path]
+    assert circuitflow(*arguments).err == ""
+    assert [*tmp_path.glob("net.*.safetensors")] == [weights]
+    monkeypatch.setattr("circuitflow.onnx.exporting.LARGEST", 2000)
+    with pytest.raises(cf.InputError, match="the tensors take 5148 bytes; a file of ONNX has room for 2000; put them"):
+        to_onnx(c.circuit)
+    assert "need a file for it; name one with -o" in circuitflow(*arguments[:-2], "--weights-beside").err

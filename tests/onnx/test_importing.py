@@ -224,9 +224,59 @@ def test_a_loop_of_so_many_steps_is_a_scan():
     assert cf.Executor(circuit).forward({"x": np.array([1, 1], np.float32)}).outputs["all"].tolist() == [
         [-2, -3], [-4, -9], [-8, -27]]
     body.node[0].CopyFrom(helper.make_node("Less", ["i", "i"], ["still"]))
-    with pytest.raises(cf.DocumentError, match=r"node 'last' \(Loop\) may end before its last step"):
+    with pytest.raises(cf.DocumentError, match=r"node 'last' \(Loop\) gives a value of each step, and how many"):
         imported(model([helper.make_node("Loop", ["n", "", "x"], ["last", "all"], body=body)], [port("x", 2)],
                        [port("last", 2)], [tensor("n", 3, np.int64), tensor("w", [2, 3])]))
+
+
+def newton(count):
+    """The square root of a by Newton's steps from x on, until its square is near a, at most `count` steps."""
+    nodes = [("Div", "a,s", "q"), ("Add", "s,q", "sum"), ("Mul", "sum,half", "t"), ("Mul", "t,t", "square"),
+             ("Sub", "square,a", "e"), ("Abs", "e", "size"), ("Greater", "size,near", "go_on")]
+    f64 = {"dtype": TensorProto.DOUBLE}
+    body = helper.make_graph([helper.make_node(name, x.split(","), [y]) for name, x, y in nodes], "body",
+                             [port("i", dtype=TensorProto.INT64), port("go", dtype=TensorProto.BOOL), port("s", **f64)],
+                             [port("go_on", dtype=TensorProto.BOOL), port("t", **f64)])
+    node = helper.make_node("Loop", [count, "start" if count == "m" else "", "x"], ["y"], body=body)
+    more = [port("m", 1, dtype=TensorProto.INT64), port("start", dtype=TensorProto.BOOL)] if count == "m" else []
+    tensors = [tensor("half", 0.5, np.float64), tensor("near", 1e-3, np.float64), tensor("n", 9, np.int64)]
+    return model([node], [port("a", **f64), port("x", **f64), *more], [port("y", **f64)], tensors)
+
+
+def steps_of_newton(a, x, most):
+    for _ in range(most):
+        x = (x + a / x) / 2
+        if abs((x * x - a).real) <= 1e-3:
+            break
+    return x
+
+
+@pytest.mark.parametrize(("count", "most_steps"), [("n", None), ("", 20), ("m", 20)])
+def test_a_loop_that_its_data_end_takes_as_many_steps(count, most_steps):
+    """Gradients too are those of as many steps: beside derivatives by a complex step."""
+    circuit = imported(newton(count), most_steps=most_steps).circuit
+    for a, x, bound in ((2.0, 1.0, 9), (100.0, 3.0, 9), (100.0, 3.0, 2), (100.0, 3.0, 0)):
+        inputs, most = {"a": a, "x": x}, 9
+        if count == "m":
+            inputs |= {"m": np.array([bound]), "start": True}
+            most = bound
+        result = cf.Executor(circuit).run(inputs)
+        assert np.isclose(result.outputs["y"], steps_of_newton(a, x, most), rtol=1e-14)
+        assert np.isclose(result.gradients["a"], steps_of_newton(a + 1e-30j, x, most).imag / 1e-30, rtol=1e-12)
+        assert np.isclose(result.gradients["x"], steps_of_newton(a, x + 1e-30j, most).imag / 1e-30, rtol=1e-12)
+
+
+def test_a_loop_without_an_end_needs_one(tmp_path, circuitflow):  # noqa: F811
+    with pytest.raises(cf.DocumentError, match="say by --most-steps N how many there are at most"):
+        imported(newton(""))
+    circuit = imported(newton(""), most_steps=3).circuit
+    assert np.isclose(cf.Executor(circuit).forward({"a": 2.0, "x": 1.0}).outputs["y"], 2**0.5, rtol=1e-5)
+    with pytest.raises(cf.GateError, match="index 1 is out of range"):
+        cf.Executor(circuit).forward({"a": 100.0, "x": 3.0})
+    with pytest.raises(cf.InputError, match="expected 1 to 1048576"):
+        imported(newton(""), most_steps=2**21)
+    (tmp_path / "m.onnx").write_bytes(newton("").SerializeToString())
+    assert circuitflow("import", str(tmp_path / "m.onnx"), "--most-steps", "3").status == 0
 
 
 def test_large_constants_inside_of_a_scan_lie_in_the_file_too():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from circuitflow.onnx.calls import Call, Refusal
 
-ADDING = {"none": "none", "add": "add"}
-"""Reductions of updates, by ONNX's name."""
+PAIRS = 2**24
+"""Most pairs of a place and an update, all of which a product or an extreme of updates at places looks at."""
 
 
 def gather_elements(call: Call) -> Any:
@@ -33,8 +34,10 @@ def _cut(call: Call, x: Any, axis: int) -> Any:
 def scatter_elements(call: Call) -> Any:
     """Elements replaced, or added to."""
     axis, w, x = call.attribute("axis"), call.w, call[0]
-    reduction = _reduction(call)
+    reduction = call.attribute("reduction", "none")
     indices, updates = call[1], call[2]
+    if reduction in COMBINING:
+        return _combined_elements(call, axis, reduction)
     if not all(isinstance(size, int) for size in (*x.type.shape, *indices.type.shape)):
         return w.scatter_elements(x, indices, updates, axis=axis, reduction=reduction)
     part = _cut(call, x, axis)
@@ -52,16 +55,72 @@ def scatter_elements(call: Call) -> Any:
     return out
 
 
-def _reduction(call: Call) -> str:
-    reduction = call.attribute("reduction", "none")
-    if reduction not in ADDING:
-        raise Refusal(f"has the reduction {reduction}; expected one of {', '.join(ADDING)}")
-    return ADDING[reduction]
+COMBINING = {"mul": ("mul", "reduce_prod", 1.0), "max": ("max", "reduce_max", -math.inf),
+             "min": ("min", "reduce_min", math.inf)}
+"""Of a reduction of updates: the gate of two numbers, of many, and the number that changes nothing."""
+
+
+def _combined_elements(call: Call, axis: int, reduction: str) -> Any:
+    """Elements multiplied by updates, or the extremes of both."""
+    w, x, sizes, part = call.w, call[0], call.sizes(0), call.sizes(1)
+    if math.prod(part) > PAIRS:
+        raise Refusal(f"has updates of the shape {part} with the reduction {reduction}; expected at most {PAIRS}")
+    places = np.zeros(part, np.int64)  # of the other axes, in the flattened x
+    steps = [math.prod(sizes[other + 1 :]) for other in range(len(sizes))]
+    for other, size in enumerate(part):
+        if other != axis % len(sizes):
+            shape = [1] * len(sizes)
+            shape[other] = size
+            places = places + np.arange(size).reshape(shape) * steps[other]
+    own = w.mul(_from_front(w, call[1], sizes[axis]), np.int64(steps[axis % len(sizes)]))
+    flat = _combined(w, w.reshape(x, shape=[-1]), w.reshape(w.add(own, places), shape=[-1]),
+                     w.reshape(call[2], shape=[-1]), reduction)
+    return w.reshape(flat, shape=sizes)
+
+
+def _from_front(w: Any, indices: Any, size: int) -> Any:
+    """Indices counted from the front."""
+    if size > PAIRS:
+        raise Refusal(f"has {size} places along an axis; expected at most {PAIRS}")
+    indices = indices if indices.type.dtype == "int64" else w.cast(indices, dtype="int64")
+    return w.gather(np.arange(size, dtype=np.int64), indices)  # which refuses what is out of range
+
+
+def _combined(w: Any, rows: Any, places: Any, updates: Any, reduction: str) -> Any:
+    """Rows combined with updates, each of which has a place along the first axis."""
+    gate, of_many, neutral = COMBINING[reduction]
+    (count, *rest), (number,) = rows.type.shape, places.type.shape
+    if count * number * math.prod(rest) > PAIRS:
+        raise Refusal(f"has {number} updates of {count} places with the reduction {reduction}; expected at most "
+                      f"{PAIRS} pairs of elements")
+    if not rows.type.is_float:
+        raise Refusal(f"of {rows.type.dtype} has the reduction {reduction}; expected floats")
+    if not number:
+        return rows
+    hits = w.equal(w.unsqueeze(places, axis=1), np.arange(count, dtype=np.int64))
+    for _ in rest:
+        hits = w.unsqueeze(hits, axis=-1)
+    chosen = w.where(hits, w.unsqueeze(updates, axis=1), neutral)
+    return w.emit(gate, rows, w.emit(of_many, chosen, axis=0))
 
 
 def scatter_nd(call: Call) -> Any:
-    """Slices replaced, or added to."""
-    return call.w.scatter_nd(call[0], call[1], call[2], reduction=_reduction(call))
+    """Slices replaced, added to, multiplied, or the extremes of both."""
+    w, x, indices, updates = call.w, call[0], call[1], call[2]
+    reduction = call.attribute("reduction", "none")
+    if reduction not in COMBINING:
+        return w.scatter_nd(x, indices, updates, reduction=reduction)
+    sizes, (*outer, depth) = call.sizes(0), call.sizes(1)
+    place: Any = None
+    for axis in range(depth):
+        index = w.squeeze(w.slice(indices, axis=-1, start=axis, stop=axis + 1), axis=-1)
+        own = _from_front(w, index, sizes[axis])
+        place = own if place is None else w.add(w.mul(place, np.int64(sizes[axis])), own)
+    if place is None:
+        raise Refusal("has indices of no axes")
+    rows = w.reshape(x, shape=[math.prod(sizes[:depth]), *sizes[depth:]])
+    updates = w.reshape(updates, shape=[math.prod(outer), *sizes[depth:]])
+    return w.reshape(_combined(w, rows, w.reshape(place, shape=[-1]), updates, reduction), shape=sizes)
 
 
 def gather_nd(call: Call) -> Any:
@@ -83,6 +142,25 @@ def top_k(call: Call) -> Any:
     k = int(call.numbers(1, "k").reshape(())) if call.version >= 10 else call.attribute("k")
     call.attribute("sorted")
     return call.w.top_k(call[0], k=k, axis=call.attribute("axis"), largest=bool(call.attribute("largest", 1)))
+
+
+def tensor_scatter(call: Call) -> Any:
+    """A cache with updates along an axis, from a place for every entry of the first axis on; round its end if asked."""
+    w, cache, updates, mode = call.w, call[0], call[1], call.attribute("mode")
+    sizes, part = call.sizes(0), call.sizes(1)
+    rank, axis = len(sizes), call.attribute("axis") % len(sizes)
+    if mode not in ("linear", "circular") or axis == 0:
+        raise Refusal(f"has the mode {mode} and the axis {axis}; expected linear or circular, and another axis")
+    shape = [1] * rank
+    shape[axis] = part[axis]
+    place: Any = np.arange(part[axis], dtype=np.int64).reshape(shape)
+    if call.has(2):
+        place = w.add(w.reshape(call[2], shape=[-1, *[1] * (rank - 1)]), place)
+        place = w.mod(place, np.int64(sizes[axis])) if mode == "circular" else place
+        place = w.expand(place, shape=part) if place.type.shape != tuple(part) else place
+    else:
+        place = w.expand(w.as_wire(place), shape=part)
+    return w.scatter_elements(cache, place, updates, axis=axis)
 
 
 def one_hot(call: Call) -> Any:
@@ -111,8 +189,28 @@ def compress(call: Call) -> Any:
     return call.w.gather(x, np.flatnonzero(condition).astype(np.int64), axis=axis or 0)
 
 
+def non_zero(call: Call) -> Any:
+    """The positions of what is not 0, known before a run: a row for every axis."""
+    x = call.numbers(0, "of which the number of positions depends")
+    return np.stack(np.nonzero(np.atleast_1d(x))).astype(np.int64)[: max(x.ndim, 1)]
+
+
+def unique(call: Call) -> list[Any]:
+    """The elements, or slices along an axis, without what repeats; known before a run, but gradients flow."""
+    axis, x = call.attribute("axis"), call.numbers(0, "of which the number of results depends")
+    _, first, places, counts = np.unique(x, return_index=True, return_inverse=True, return_counts=True, axis=axis)
+    places = places.reshape(-1)
+    if not call.attribute("sorted"):  # then in the order of their first positions
+        order = np.argsort(first)
+        ranks = np.argsort(order)
+        first, places, counts = first[order], ranks[places], counts[order]
+    rows = call[0] if axis is not None else call.w.reshape(call[0], shape=[-1])
+    values = call.w.gather(rows, first.astype(np.int64), axis=axis or 0)
+    return [values, *(y.astype(np.int64) for y in (first, places, counts))]
+
+
 INDEXING: Mapping[str, Callable[[Call], Any]] = {
     "GatherElements": gather_elements, "GatherND": gather_nd, "Scatter": scatter_elements,
     "ScatterElements": scatter_elements, "ScatterND": scatter_nd, "TopK": top_k, "OneHot": one_hot,
-    "Compress": compress,
+    "Compress": compress, "TensorScatter": tensor_scatter, "NonZero": non_zero, "Unique": unique,
 }

@@ -39,7 +39,45 @@ def einsum(call: Call) -> Any:
         plain = left.replace(",", "").replace("...", "")
         result = ("..." if "..." in left else "") + "".join(
             letter for letter in sorted(set(plain)) if plain.count(letter) == 1)
-    return call.w.einsum(*call.all(), equation=f"{','.join(terms)}->{result.replace('...', letters)}")
+    operands = call.all()
+    for i, term in enumerate(terms):
+        operands[i], terms[i] = _without_repeats(call.w, operands[i], term)
+    return call.w.einsum(*operands, equation=f"{','.join(terms)}->{result.replace('...', letters)}")
 
 
-LINEAR: Mapping[str, Callable[[Call], Any]] = {"Gemm": gemm, "Einsum": einsum, "MatMul": read}
+def _without_repeats(w: Any, x: Any, term: str) -> tuple[Any, str]:
+    """An operand and its letters, where the diagonal stands for two axes of one letter."""
+    for letter in term:
+        while term.count(letter) > 1:
+            one, two = [i for i, other in enumerate(term) if other == letter][:2]
+            x = w.diagonal(w.transpose(x, axes=[*(i for i in range(len(term)) if i not in (one, two)), one, two]))
+            term = "".join(other for i, other in enumerate(term) if i not in (one, two)) + letter
+    return x, term
+
+
+def matmul_integer(call: Call) -> Any:
+    """The product of integers less their zero points, as 32-bit integers."""
+    w = call.w
+    return w.cast(w.matmul(*(shifted(call, i, i + 2, axis) for i, axis in ((0, -2), (1, -1)))), dtype="int32")
+
+
+def shifted(call: Call, at: int, zero: int, axis: int | None = None) -> Any:
+    """Integers less their zero point, as float64, which holds products and sums of them exactly.
+
+    The zero point is one number, or one for each position of an axis.
+    """
+    w = call.w
+    x = w.cast(call[at], dtype="float64")
+    if not call.has(zero):
+        return x
+    y = w.cast(call[zero], dtype="float64")
+    if y.ndim == 1 and y.type.shape == (1,):
+        y = w.squeeze(y, axis=0)
+    elif y.ndim == 1 and axis is not None:
+        for _ in range(-1 - axis if axis < 0 else x.ndim - 1 - axis):
+            y = w.unsqueeze(y, axis=-1)
+    return w.sub(x, y)
+
+
+LINEAR: Mapping[str, Callable[[Call], Any]] = {"Gemm": gemm, "Einsum": einsum, "MatMul": read,
+                                             "MatMulInteger": matmul_integer}

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from circuitflow.onnx.calls import Call, Refusal
+from circuitflow.onnx.operators.linear import shifted
+from circuitflow.onnx.operators.windows import frame
 
 
 def _spread(call: Call, y: Any, x: Any) -> Any:
@@ -57,4 +59,52 @@ def quantize(call: Call) -> Any:
     return w.cast(w.clip(y, min=float(limits.min), max=float(limits.max)), dtype=dtype)
 
 
-QUANTIZING: Mapping[str, Callable[[Call], Any]] = {"DequantizeLinear": dequantize, "QuantizeLinear": quantize}
+def conv_integer(call: Call) -> Any:
+    """The convolution of integers less their zero points, as 32-bit integers."""
+    return call.w.cast(_convolved(call, shifted(call, 0, 2), shifted(call, 1, 3, 0)), dtype="int32")
+
+
+def _convolved(call: Call, x: Any, weight: Any, at: int = 1) -> Any:
+    kernel = call.attribute("kernel_shape") or call.sizes(at)[2:]
+    group = call.attribute("group")
+    return call.w.conv(x, weight, **frame(call, kernel, call.shape(0)[2:]).steps,
+                       **({"group": group} if group != 1 else {}))
+
+
+def quantized_product(call: Call) -> Any:
+    """The product of two quantized matrices, quantized."""
+    return _requantized(call, call.w.matmul(shifted(call, 0, 2, -2), shifted(call, 3, 5, -1)), [])
+
+
+def quantized_conv(call: Call) -> Any:
+    """The convolution of quantized images, quantized; a bias has the scale of the product."""
+    w, out = call.w, _convolved(call, shifted(call, 0, 2), shifted(call, 3, 5, 0), 3)
+    ones = [1] * (out.ndim - 2)
+    if call.has(8):
+        out = w.add(out, w.reshape(w.cast(call[8], dtype="float64"), shape=[-1, *ones]))
+    return _requantized(call, out, ones)
+
+
+def _requantized(call: Call, y: Any, ones: list[int]) -> Any:
+    """An exact product times its scales, rounded, and kept in the range of the integers; no gradient flows through."""
+    w, dtype = call.w, call.type(7).dtype
+    if "int" not in dtype:
+        raise Refusal(f"gives {dtype}; expected integers")
+    scales = []
+    for at in (1, 4, 6):
+        scale = w.cast(call[at], dtype="float64") if call.type(at).dtype != "float64" else call[at]
+        if scale.ndim == 1 and scale.type.shape != (1,):
+            if not ones or at != 4:
+                raise Refusal("has a scale for each row or column; expected one number")
+            scale = w.reshape(scale, shape=[-1, *ones])
+        scales.append(w.squeeze(scale, axis=0) if scale.ndim == 1 else scale)
+    y = w.round(w.mul(y, w.div(w.mul(scales[0], scales[1]), scales[2])))
+    zero = w.cast(call[7], dtype="float64")
+    y = w.add(y, w.squeeze(zero, axis=0) if zero.ndim else zero)
+    limits = np.iinfo(dtype)
+    return w.cast(w.clip(y, min=float(limits.min), max=float(limits.max)), dtype=dtype)
+
+
+QUANTIZING: Mapping[str, Callable[[Call], Any]] = {
+    "DequantizeLinear": dequantize, "QuantizeLinear": quantize, "ConvInteger": conv_integer,
+    "QLinearConv": quantized_conv, "QLinearMatMul": quantized_product}

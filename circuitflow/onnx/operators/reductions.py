@@ -30,11 +30,32 @@ def _reduce(call: Call) -> Any:
     if operator == "ReduceLogSum":
         return w.log(w.reduce_sum(x, **where))
     gate = gates_by_operator()[operator]
+    if operator in ("ReduceMax", "ReduceMin") and _is_of_none(x, axes):
+        return _extreme_of_none(w, x, axes, largest=operator == "ReduceMin", keepdims=keepdims)
     if x.type.dtype == "bool":
         return w.cast(w.emit(gate, w.cast(x, dtype="int32"), **where), dtype="bool")
     if not x.type.is_float and operator in ("ReduceL1", "ReduceSumSquare"):
         return w.reduce_sum(w.abs(x) if operator == "ReduceL1" else w.square(x), **where)
     return w.emit(gate, x, **where)
+
+
+def _is_of_none(x: Any, axes: list[int] | None) -> bool:
+    shape = x.type.shape
+    return any(shape[axis] == 0 for axis in (range(len(shape)) if axes is None else axes))
+
+
+def _extreme_of_none(w: Any, x: Any, axes: list[int] | None, *, largest: bool, keepdims: bool) -> Any:
+    """What the least or largest of nothing is: the largest, or the least, of all numbers."""
+    rank = len(x.type.shape)
+    gone = set(range(rank)) if axes is None else {axis % rank for axis in axes}
+    shape = [1 if i in gone else size for i, size in enumerate(x.type.shape) if keepdims or i not in gone]
+    if not all(isinstance(size, int) for size in shape):
+        raise Refusal("is of no elements, and has named dimensions; give them sizes by --dim NAME=N")
+    dtype = np.dtype(x.type.dtype)
+    extremes = (False, True) if dtype.kind == "b" else (-np.inf, np.inf) if dtype.kind == "f" else (
+        np.iinfo(dtype).min, np.iinfo(dtype).max)
+    extreme = w.as_wire(np.asarray(extremes[largest], dtype))
+    return w.expand(extreme, shape=shape) if shape else extreme
 
 
 def _of_one(call: Call, x: Any) -> Any:

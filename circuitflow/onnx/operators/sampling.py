@@ -31,8 +31,8 @@ def grid_sample(call: Call) -> Any:
         u = w.reshape(w.squeeze(w.slice(grid, axis=-1, start=at, stop=at + 1), axis=-1), shape=[-1, math.prod(places)])
         u = w.add(u, 1.0)
         u = w.mul(u, (size - 1) / 2) if corners else w.div(w.sub(w.mul(u, float(size)), 1.0), 2.0)
-        axes.append([_neighbour(w, place, weight, size, padding, corners=corners)
-                     for place, weight in _neighbours(w, u, mode)])
+        axes.append([neighbour(w, place, weight, size, padding, corners=corners)
+                     for place, weight in neighbours(w, u, mode)])
     flat = w.reshape(x, shape=[-1, channels, math.prod(sizes)])
     terms = []
     for choice in itertools.product(*axes):
@@ -48,7 +48,7 @@ def grid_sample(call: Call) -> Any:
     return w.reshape(out, shape=[-1, channels, *places])
 
 
-def _neighbours(w: Any, u: Any, mode: str) -> list[tuple[Any, Any]]:
+def neighbours(w: Any, u: Any, mode: str) -> list[tuple[Any, Any]]:
     """The positions that a place lies between, each with its weight; halves are rounded to even numbers."""
     if mode == "nearest":
         return [(w.round(u), None)]
@@ -70,7 +70,7 @@ def _far(w: Any, t: Any) -> Any:
     return w.add(w.mul(w.add(w.mul(w.sub(w.mul(t, CUBIC), 5 * CUBIC), t), 8 * CUBIC), t), -4 * CUBIC)
 
 
-def _neighbour(w: Any, place: Any, weight: Any, size: int, padding: str, *, corners: bool) -> tuple[Any, Any]:
+def neighbour(w: Any, place: Any, weight: Any, size: int, padding: str, *, corners: bool) -> tuple[Any, Any]:
     """A position inside of the axis for one that may be outside, and its weight."""
     if padding == "reflection":
         low, span = (0.0, size - 1.0) if corners else (-0.5, float(size))

@@ -14,6 +14,7 @@ from circuitflow.onnx.operators.normalization import NORMALIZATION
 from circuitflow.onnx.operators.quantizing import QUANTIZING
 from circuitflow.onnx.operators.recurrent import RECURRENT
 from circuitflow.onnx.operators.reductions import REDUCTIONS
+from circuitflow.onnx.operators.regions import REGIONS
 from circuitflow.onnx.operators.resizing import RESIZING
 from circuitflow.onnx.operators.sampling import SAMPLING
 from circuitflow.onnx.operators.spectral import SPECTRAL
@@ -21,6 +22,6 @@ from circuitflow.onnx.operators.windows import WINDOWS
 
 OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **ELEMENTWISE, **LAYOUT, **REDUCTIONS, **INDEXING, **WINDOWS, **NORMALIZATION, **LINEAR, **RECURRENT, **RESIZING,
-    **QUANTIZING, **SPECTRAL, **SAMPLING,
+    **QUANTIZING, **SPECTRAL, **SAMPLING, **REGIONS,
 }
 """Functions that write a node of an operator as gates. They give a wire, a value or a known array, or several."""

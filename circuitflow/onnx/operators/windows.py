@@ -96,16 +96,21 @@ def conv_transpose(call: Call) -> Any:
             total = s * (size - 1) + extra + (k - 1) * d + 1 - end
             small = total // 2
             pairs.append([small, total - small] if auto == "SAME_UPPER" else [total - small, small])
-    cut = [[max(0, -before), max(0, -after)] for before, after in pairs]
+    beyond = [[max(0, -before), max(0, -after)] for before, after in pairs]
     pairs = [[max(0, before), max(0, after)] for before, after in pairs]
     steps = Frame(kernel, strides, dilations, pairs).steps
     large = [max(0, extra - max(s, d) + 1) for extra, s, d in zip(more, strides, dilations, strict=True)]
-    padding = [extra - beyond for extra, beyond in zip(more, large, strict=True)]
-    if any(map(any, cut)) or any(large):
-        raise Refusal(f"has a result larger than its windows by {[*cut, *large]}; no gate says that")
+    padding = [extra - rest for extra, rest in zip(more, large, strict=True)]
+    beyond = [[before, after + rest] for (before, after), rest in zip(beyond, large, strict=True)]
+    w, is_larger = call.w, any(map(any, beyond))
     bias = [call[2]] if call.has(2) else []
-    return call.w.conv_transpose(call[0], call[1], *bias, **steps, **({"group": group} if group != 1 else {}),
-                                 **({"output_padding": padding} if any(padding) else {}))
+    out = w.conv_transpose(call[0], call[1], *(bias if not is_larger else []), **steps,
+                           **({"group": group} if group != 1 else {}),
+                           **({"output_padding": padding} if any(padding) else {}))
+    if not is_larger:
+        return out
+    out = w.pad(out, pad_width=[[0, 0], [0, 0], *beyond])
+    return w.add(out, w.reshape(bias[0], shape=[-1, *[1] * rank])) if bias else out
 
 
 def _pool_frame(call: Call) -> tuple[Frame, list[int]]:
@@ -137,16 +142,20 @@ def max_pool(call: Call) -> Any:
     w, window, x = call.w, _wider(own, beyond), call[0]
     order = call.attribute("storage_order", 0)
     if not x.type.is_float:
-        raise Refusal(f"of {x.type.dtype} has no gate; expected floats")
+        if call.outputs > 1 or np.dtype(x.type.dtype).itemsize > 4:
+            raise Refusal(f"of {x.type.dtype} has no gate; expected floats")
+        return w.cast(w.max_pool(w.cast(x, dtype="float64"), **window.window), dtype=x.type.dtype)
     out = w.max_pool(x, **window.window)
     if call.outputs < 2:
         return out
-    if order:
-        raise Refusal("gives positions in column-major order; expected storage_order 0")
     sizes = call.sizes(0)
     if (total := math.prod(sizes)) > 2**24:
         raise Refusal(f"gives positions among {total} elements; expected at most {2**24}")
-    where = np.arange(total, dtype=np.float64).reshape(sizes)
+    inner = sizes[2:]
+    plane = np.arange(math.prod(inner)).reshape(inner[::-1] if order else inner)
+    plane = plane.T if order else plane  # in column-major order the first of the axes of an image goes fastest
+    images = np.arange(math.prod(sizes[:2])).reshape(*sizes[:2], *[1] * len(inner))
+    where = (images * plane.size + plane).astype(np.float64)
     axes = list(range(2, x.ndim))
     windows = w.unfold(w.stop_gradient(x), fill="lowest", **window.window)
     places = w.unfold(where, **window.window)
