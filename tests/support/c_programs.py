@@ -12,7 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.gate_examples import EXAMPLES
+
 FLAGS = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
+
+FIRST_AND_LAST = {place for gate in {example.gate for example in EXAMPLES} for places in [
+    [i for i, example in enumerate(EXAMPLES) if example.gate == gate]] for place in (places[0], places[-1])}
+"""The places of two examples of every gate."""
 
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
 
