@@ -57,7 +57,7 @@ def command(
             others = ", ".join(other for other, row in TARGETS.items() if option in row.options)
             raise InputError(f"--{option.replace('_', '-')} is of --to {others}; it has no meaning beside --to {to}")
     if to == "onnx" and output in (None, "-") and sys.stdout.isatty():
-        raise InputError("a model is no text; name a file for it with -o")
+        raise InputError("an ONNX model is not text; write it to a file with -o")
     request = options.request(forward=forward)
     apart(output, request.sources)
     file = None if output in (None, "-") or is_stream(str(output)) else output

@@ -73,8 +73,8 @@ def test_large_weights_lie_in_a_file_beside_the_document(tmp_path, circuitflow):
     proto = model([("MatMul", "x,w", "y")], [port("x", 4)], [port("y", 5)], [tensor("w", np.ones((4, 5)))])
     path = tmp_path / "net.onnx"
     path.write_bytes(proto.SerializeToString())
-    assert circuitflow("import", str(path)).err == ("error: the weights are too many for a document alone; name a file "
-                                                    "for it with -o, and they are written beside it\n")
+    assert circuitflow("import", str(path)).err == ("error: there are more weights than a document holds; write it to "
+                                                    "a file with -o, and they go into a tensor file beside it\n")
     assert circuitflow("import", str(path), "-o", str(path)).status == 2
     done = circuitflow("import", str(path), "-o", str(tmp_path / "net.json"))
     assert (done.status, done.err) == (0, "")

@@ -9,6 +9,7 @@ from circuitflow.onnx.calls import Call
 from circuitflow.onnx.operators.elementwise import ELEMENTWISE
 from circuitflow.onnx.operators.indexing import INDEXING
 from circuitflow.onnx.operators.layout import LAYOUT
+from circuitflow.onnx.operators.learning import DOMAIN, LEARNING
 from circuitflow.onnx.operators.linear import LINEAR
 from circuitflow.onnx.operators.normalization import NORMALIZATION
 from circuitflow.onnx.operators.quantizing import QUANTIZING
@@ -25,3 +26,6 @@ OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **QUANTIZING, **SPECTRAL, **SAMPLING, **REGIONS,
 }
 """Functions that write a node of an operator as gates. They give a wire, a value or a known array, or several."""
+
+BY_DOMAIN: Mapping[str, Mapping[str, Callable[[Call], Any]]] = {"": OPERATORS, DOMAIN: LEARNING}
+"""The same by domain and operator."""
