@@ -12,7 +12,7 @@ import onnx
 from circuitflow.gates import GATES
 from circuitflow.gates.record import Onnx
 from circuitflow.onnx.mapped import gates_by_operator
-from circuitflow.onnx.operators.table import OPERATORS
+from circuitflow.onnx.operators.table import KNOWN, OPERATORS
 from support.onnx_cases import cases, outcomes
 
 BODIES = "(bodies)"
@@ -78,7 +78,7 @@ def _read_as(name: str) -> str:
     if gate is not None:
         return f"`{gate}`" + (", or a composition" if name in OPERATORS else "")
     if name in OPERATORS:
-        return "a composition"
+        return "known values alone" if name in KNOWN else "a composition"
     description = onnx.defs.get_schema(name)
     has_body = description.has_function or description.has_context_dependent_function
     return "its own body" if has_body else "a branch, if known" if name == "If" else ""
