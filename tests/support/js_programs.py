@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuitflow.export.flat.vectors import vectors
+from circuitflow.export.flat.vectors import scale_of, vectors
 
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 
@@ -90,12 +90,12 @@ def differences(folder: Path, exports, rtol: float):
         for vector in vectors(low.derived, low.builder, low.inputs, low.upstream):
             for function in exported.functions:
                 calls.append((exported, function, vector.arguments))
-                expected.append((i, function, [vector.values, vector.gradients][: len(function.structs) - 2]))
+                expected.append((i, function, [vector.values, vector.gradients][: len(function.structs) - 2], vector))
     order = sorted(range(len(calls)), key=lambda n: expected[n][0])
     results = node(folder, [calls[n] for n in order])
     wrong = {}
     for n, result in zip(order, results, strict=True):
-        i, function, structs = expected[n]
+        i, function, structs, vector = expected[n]
         if isinstance(result, str):
             wrong[i] = result
             continue
@@ -104,10 +104,8 @@ def differences(folder: Path, exports, rtol: float):
                 got = np.asarray([float(y) if not isinstance(y, str) else float(y.replace("Infinity", "inf"))
                                   for y in members[member.name]])
                 wanted = np.asarray(x, float).reshape(-1)
-                finite = np.abs(wanted[np.isfinite(wanted)])
-                scale = finite.max() if finite.size else 0.0
-                if got.shape != wanted.shape or not np.allclose(got, wanted, rtol=0, atol=rtol * scale,
-                                                                equal_nan=True):
+                tolerance = rtol * scale_of(wanted, vector)
+                if got.shape != wanted.shape or not np.allclose(got, wanted, rtol=0, atol=tolerance, equal_nan=True):
                     wrong[i] = f"{function.name} {member.name}: {got} is not {wanted}"
     return wrong
 

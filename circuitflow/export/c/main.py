@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.export.flat.functions import Builder, Function, Member, Struct
-from circuitflow.export.flat.vectors import Vector
+from circuitflow.export.flat.vectors import Vector, scale_of
 
 _DIFFERS = """static inline int {p}_differs(double x, double expected, double scale)
 {{
@@ -38,7 +38,7 @@ def main_of(prefix: str, literal: Any, builder: Builder, functions: Sequence[Fun
                for struct in functions[-1].structs[2:] if struct.members]
     statics = [*statics, *[f"    static {prefix}_work work;"] * work] if cases else []
     lines = ["    int faults = 0;"]
-    for i, (arguments, values, gradients) in enumerate(cases):
+    for i, vector in enumerate(cases):
         lines.append("    {")
         for struct in (builder.parameters, builder.inputs):
             if not struct.members:
@@ -47,7 +47,7 @@ def main_of(prefix: str, literal: Any, builder: Builder, functions: Sequence[Fun
             if struct.has_defaults and (i == 0 or struct is builder.parameters):
                 lines.append(f"        const {type_} *const {struct.name} = &{prefix}_default_{struct.name};")
             else:
-                items = ", ".join(literal(member, arguments[key]) for key, member in struct.members.items())
+                items = ", ".join(literal(member, vector.arguments[key]) for key, member in struct.members.items())
                 lines.append(f"        static const {type_} {struct.name}_here = {{{items}}};")
                 lines.append(f"        const {type_} *const {struct.name} = &{struct.name}_here;")
         for function in functions:
@@ -55,9 +55,9 @@ def main_of(prefix: str, literal: Any, builder: Builder, functions: Sequence[Fun
                      if struct.members]
             call = ", ".join(names + ["&work"] * work)
             lines.append(f"        faults += {prefix}_{function.name}({call}) != 0;")
-            results = [values, gradients][: len(function.structs) - 2]
+            results = [vector.values, vector.gradients][: len(function.structs) - 2]
             for struct, expected in zip(function.structs[2:], results, strict=True):
-                lines += _comparisons(prefix, struct, expected, literal)
+                lines += _comparisons(prefix, struct, expected, literal, vector)
         lines.append("    }")
     differs = _DIFFERS.format(p=prefix, tolerance="1e-4" if single else "1e-12")
     return "\n".join([f"#ifdef {prefix.upper()}_TEST", "#include <stdio.h>\n", f"{differs}\n",
@@ -66,13 +66,12 @@ def main_of(prefix: str, literal: Any, builder: Builder, functions: Sequence[Fun
                       f"{len(cases)}, faults);", "    return faults != 0;", "}", "#endif"])
 
 
-def _comparisons(prefix: str, struct: Struct, expected: Sequence[Any], literal: Any) -> Iterator[str]:
+def _comparisons(prefix: str, struct: Struct, expected: Sequence[Any], literal: Any, vector: Vector) -> Iterator[str]:
     for i, (member, x) in enumerate(zip(struct.members.values(), expected, strict=True)):
         numbers = np.asarray(x, np.float64)
         if not numbers.size:
             continue
-        finite = np.abs(numbers[np.isfinite(numbers)])
-        scale = literal(Member("", "", (), np.dtype(float)), float(finite.max()) if finite.size else 0.0)
+        scale = literal(Member("", "", (), np.dtype(float)), scale_of(numbers, vector))
         if not member.shape:
             number = literal(Member("", "", (), np.dtype(float)), numbers)
             yield f"        faults += {prefix}_differs((double){struct.name}.{member.name}, {number}, {scale});"

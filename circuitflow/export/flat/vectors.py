@@ -59,3 +59,15 @@ def _numbers(member: Member) -> Any:
     size = int(np.prod(member.shape))
     numbers = np.linspace(0.9, -0.4, size) if member.dtype.kind == "f" else np.zeros(size)
     return numbers.astype(member.dtype).reshape(member.shape)
+
+
+def scale_of(numbers: Any, vector: Vector) -> float:
+    """What the error of some results is relative to: the largest of them, or a thousandth of the largest of all.
+
+    Results that are nothing but rounding errors of others are thus right.
+    """
+    def largest(x: Any) -> float:
+        finite = np.abs(np.asarray(x, np.float64))
+        return float(np.max(finite[np.isfinite(finite)], initial=0.0))
+
+    return max(largest(numbers), *(largest(x) / 1000 for x in (*vector.values, *vector.gradients)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+from circuitflow.export.flat.routines import ROUTINES, Routine
 
 _BODIES = {
     "maximum": ("a, b", "the larger of two numbers; NaN where one is", "return a > b || a !== a ? a : b;"),
@@ -44,7 +47,20 @@ _BODIES = {
   order.set(places);""") for kind in "df"},
 }
 
+
+
+def _routine(name: str, routine: Routine) -> str:
+    """A routine as JavaScript has it."""
+    body = re.sub(r"\b(const )?(int|double) (?=\w+ = )", lambda match: match[1] or "let ", routine.body)
+    body = re.sub(r"\b(hypot|sqrt|log)\(", r"Math.\1(", body).replace("fabs(", "Math.abs(")
+    body = re.sub(r"([!=])= ", r"\1== ", re.sub(r"\b(\d+)\.0\b", r"\1", body))
+    lines = (re.sub("^(    )+", lambda match: "  " * (len(match[0]) // 4), line) for line in body.splitlines())
+    inside = "\n".join(line for line in lines if line.strip())
+    return f"/* {routine.words} */\nfunction {name}_({', '.join([*routine.arrays, *routine.sizes])}) {{\n{inside}\n}}"
+
+
 HELPERS: Mapping[str, str] = {
+    **{name: _routine(name, routine) for name, routine in ROUTINES.items()}, **{
     name: f"/* {words} */\nfunction {name}_({operands}) {{\n  {body}\n}}"
-    for name, (operands, words, body) in _BODIES.items()}
+    for name, (operands, words, body) in _BODIES.items()}}
 """Their source, by name. Each name has an underscore behind it, which no other name ends with but a reserved word."""
