@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from circuitflow.export.flat.vectors import scale_of, vectors
+from support.suite import GUARD
 
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 
