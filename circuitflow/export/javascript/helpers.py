@@ -48,7 +48,7 @@ _BODIES = {
     return 0;
   }
   let rest = 0;
-  for (let n = Math.ceil(200 / (x * x)) + 4; n > 0; n--) {
+  for (let n = Math.ceil(300 / (x * x)) + 30; n > 0; n--) {
     rest = n / 2 / (x + rest);
   }
   return 0.5641895835477563 * gauss_(x) / (x + rest);"""),
