@@ -36,9 +36,9 @@ def command(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the names of a C file begin with; the "
                                                                   "document's name by default.",
                                              show_default=False)] = None,
-    dtype: Annotated[str | None, typer.Option(metavar="DTYPE", help="Floats of C or JavaScript: float64 or float32; as "
-                                                                    "in the document by default.",
-                                              show_default=False)] = None,
+    dtype: Annotated[str | None, typer.Option(metavar="DTYPE", show_default=False,
+                                              help="Floats of C or JavaScript: float64 or float32; as in the document "
+                                                   "by default.")] = None,
     tests: Annotated[bool, typer.Option("--tests", help="Give a C file a main with test vectors.")] = False,
     step: Annotated[str | None, typer.Option(metavar="METHOD", help="Give a C file a step of learning: sgd or adam.",
                                              show_default=False)] = None,

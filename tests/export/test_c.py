@@ -24,7 +24,7 @@ from support.example_circuits import circuit_of
 from support.gate_examples import EXAMPLES, Example
 from support.hostile import HOSTILE, HOSTILE_NAMES
 from support.hostile_circuits import TRAPS, hostile_circuit
-from support.suite import ROOT
+from support.suite import GUARD, ROOT
 from support.unit_circuits import SWAPPED, UNITS
 
 pytestmark = needs_gcc
@@ -282,7 +282,7 @@ def test_programs_run_on_arm(tmp_path):
     for target in (CORTEX_M4, ["-mcpu=cortex-a9", "-marm"]):
         subprocess.run(["arm-none-eabi-gcc", *FLAGS, "-Os", *target, "--specs=rdimon.specs", "-DM_TEST",
                         tmp_path / "m.c", "-o", tmp_path / "m", "-lm"], check=True)
-    done = subprocess.run(["qemu-arm", tmp_path / "m"], capture_output=True, check=True, timeout=60)
+    done = subprocess.run(["qemu-arm", tmp_path / "m"], capture_output=True, check=True, timeout=GUARD)
     assert b" vectors, 0 numbers wrong\n" in done.stdout
 
 

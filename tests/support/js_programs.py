@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from circuitflow.export.flat.vectors import scale_of, vectors
+from support.suite import GUARD
 
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 
@@ -71,7 +72,7 @@ def node(folder: Path, calls):
             "swapped": bool(parameters.members) and not parameters.has_defaults})
     (folder / "cases.json").write_text(json.dumps(cases))
     done = subprocess.run(["node", "--disallow-code-generation-from-strings", str(folder / "harness.mjs"),
-                           str(folder / "cases.json")], capture_output=True, text=True, timeout=300, check=False)
+                           str(folder / "cases.json")], capture_output=True, text=True, timeout=GUARD, check=False)
     assert done.returncode == 0, done.stderr[:3000]
     return json.loads(done.stdout)
 

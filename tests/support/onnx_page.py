@@ -45,7 +45,8 @@ def _lines() -> Iterator[str]:
            "writes opset 18 and later. Of the "
            f"{total.total():,} tests of operators that come with onnx {onnx.__version__}, {total['passed']:,} give the "
            f"values that they state, {total['refused']} are refused, and {total['wrong']} are wrong; their tolerances "
-           "are those of ONNX's own runner. Every refusal names the node, the operator and the reason, below by its "
+           "are those of ONNX's own runner. Inputs that sizes or bits depend on are given before the run, as `--set` "
+           "does. Every refusal names the node, the operator and the reason, below by its "
            "most frequent one. An attribute that is not understood is refused, never passed over. Written by "
            "`python tests/fuzz/onnx_nodes.py --page`.")
     yield ""
