@@ -322,8 +322,9 @@ def test_a_step_of_learning_on_the_device(tmp_path):
         exported = export(subject, wrt=names, name="m", step=method, header="m.h")
         (tmp_path / "m.h").write_text(exported.header)
         (tmp_path / "m.c").write_text(exported.source)
-        prints = "\n".join(f'    for (int i = 0; i < {max(1, subject.values[name].size)}; i++) {{ printf("%.17g\\n", '
-                           f"(&parameters.{name}{'[0]' if subject.values[name].ndim else ''})[i]); }}" for name in names)
+        prints = "\n".join(
+            f'    for (int i = 0; i < {max(1, subject.values[name].size)}; i++) {{ printf("%.17g\\n", '
+            f"(&parameters.{name}{'[0]' if subject.values[name].ndim else ''})[i]); }}" for name in names)
         main = f"""#include <stdio.h>
 #include "m.c"
 int main(void)
@@ -356,3 +357,14 @@ int main(void)
         cf.to_c(circuit("x = 1.0", "f = exp(x)"), step="sgd")
     with pytest.raises(cf.InputError, match="step 'momentum' is not written; expected one of sgd, adam"):
         cf.to_c(subject, step="momentum")
+
+
+def test_what_nothing_reads_gives_no_warning(tmp_path):
+    """An id that is the name of a struct, and a carry that no step of a gradient reads."""
+    subject = circuit("x = 2", {"id": "w", "gate": "parameter", "value": 3}, "inputs = sin(w)")
+    body = {"nodes": [{"id": "h", "gate": "input"}, {"id": "x", "gate": "input"},
+                      {"id": "after", "gate": "tanh", "inputs": ["x"]}], "outputs": ["after"]}
+    scan = circuit("h = 1", "x = [1, 2]", {"id": "f", "gate": "scan", "circuit": "b", "carry": {"h": "after"},
+                                           "over": ["x"], "inputs": {"h": "h", "x": "x"}}, circuits={"b": body})
+    done, refused = agreed({"struct": subject, "carry": scan, "again": cf.gradient(scan)}, tmp_path, "-O0")
+    assert (len(done), refused) == (3, {})

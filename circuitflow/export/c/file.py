@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -190,8 +191,7 @@ class CFile:
                   for name, buffer in part.reads.items()]
         lines += statements
         lines += [f"    {self._slot(buffer)} = {name};" for name, buffer in part.writes.items()]
-        text = "\n".join(lines)
-        unused = [f"    (void){name};" for name in names if not re.search(rf"\b{name}\b", text)]
+        unused = [f"    (void){name};" for name in _unread("\n".join(lines), names)]
         return "\n".join([*lines, *unused])
 
     def _place(self, buffer: Buffer) -> str:
@@ -219,3 +219,10 @@ def _join(parts: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _unread(text: str, parameters: Sequence[str]) -> list[str]:
+    """The parameters and variables of a function that nothing reads, for compilers that warn of them."""
+    code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    declaration = re.compile(rf"^    (?:{'|'.join(TYPES.values())}) (\w+)(?= = |;)", re.MULTILINE)
+    variables = declaration.findall(code)
+    words = Counter(re.findall(r"\b[A-Za-z_]\w*\b(?! = )", declaration.sub("", code)))
+    return [name for name in [*parameters, *variables] if not words[name]]
