@@ -322,8 +322,9 @@ def test_a_step_of_learning_on_the_device(tmp_path):
         exported = export(subject, wrt=names, name="m", step=method, header="m.h")
         (tmp_path / "m.h").write_text(exported.header)
         (tmp_path / "m.c").write_text(exported.source)
-        prints = "\n".join(f'    for (int i = 0; i < {max(1, subject.values[name].size)}; i++) {{ printf("%.17g\\n", '
-                           f"(&parameters.{name}{'[0]' if subject.values[name].ndim else ''})[i]); }}" for name in names)
+        prints = "\n".join(
+            f'    for (int i = 0; i < {max(1, subject.values[name].size)}; i++) {{ printf("%.17g\\n", '
+            f"(&parameters.{name}{'[0]' if subject.values[name].ndim else ''})[i]); }}" for name in names)
         main = f"""#include <stdio.h>
 #include "m.c"
 int main(void)
