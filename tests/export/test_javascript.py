@@ -29,7 +29,7 @@ from support.unit_circuits import SWAPPED, UNITS
 
 pytestmark = needs_node
 
-NOT_IN_JAVASCRIPT = {"lgamma", "polygamma", "dropout"}
+NOT_IN_JAVASCRIPT = {"dropout"}
 """Gates of which a value or a gradient comes to a function that JavaScript has no form for."""
 
 

@@ -87,7 +87,8 @@ def _whole() -> dict[str, str]:
 
 def _routine(name: str, routine: Routine) -> str:
     """A routine as C has it."""
-    parameters = ", ".join([*(f"double *{array}" for array in routine.arrays), *(f"int {n}" for n in routine.sizes)])
+    parameters = ", ".join([*(f"double *{array}" for array in routine.arrays), *(f"int {n}" for n in routine.sizes),
+                            *(f"double {x}" for x in routine.numbers)])
     body = "\n".join(line for line in routine.body.splitlines() if line.strip())
     return f"/* {routine.words} */\nstatic inline {routine.result} @{name}({parameters})\n{{\n{body}\n}}"
 

@@ -34,7 +34,7 @@ _NARROW = {"int8": "({0}) << 24 >> 24", "int16": "({0}) << 16 >> 16", "int32": "
 """A whole number as one of a dtype, which keeps its last bits."""
 
 _HELPED = {"maximum": 2, "minimum": 2, "at_least": 2, "at_most": 2, "remainder": 2, "logaddexp": 2, "power": 2,
-           "sign": 1, "rint": 1, "erf": 1, "erfc": 1}
+           "sign": 1, "rint": 1, "erf": 1, "erfc": 1, "psi": 1}
 """Functions that helpers compute, and how many operands they have."""
 
 
@@ -47,6 +47,7 @@ def _forms() -> dict[str, dict[str, str]]:
         forms[name] = {"d": f"=Math.{function}({operands})"}
     for name, count in _HELPED.items():
         forms[name] = {"d": f"=@{name}({', '.join(f'{{{i}}}' for i in range(count))})"}
+    forms["_zeta"], forms["gammaln"] = {"d": "=@zeta({0}, {1})"}, {"d": "=@lgamma({0})"}
     forms["negative"], forms["reciprocal"] = {"d": "-{0}"}, {"d": "1 / {0}"}
     for rounded in forms.values():
         form = rounded["d"]
