@@ -116,6 +116,8 @@ class Symbols:
                 return term
         if len(operands) > OPERANDS:
             operands = [*operands[:OPERANDS - 2], Sign("…"), operands[-1]]
+        if not operands and not attributes:
+            return Word(expression.name)
         function = Operator(printable(expression.name, 60))
         return terms.applied(function, [*operands, *(_attribute(key, value) for key, value in attributes.items())])
 
@@ -193,7 +195,8 @@ def _axes(value: Any) -> Term | None:
     if value is None:
         return None
     axes = value if isinstance(value, list | tuple) else [value]
-    return Word(f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}")
+    numbers = terms.listed([numeral(str(axis)) for axis in axes])
+    return terms.row([Word("axis " if len(axes) == 1 else "axes "), numbers])
 
 
 def _attribute(key: str, value: Any) -> Term:

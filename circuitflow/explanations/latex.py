@@ -14,12 +14,12 @@ from circuitflow.text import printable
 
 GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta", "θ": "theta",
          "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho",
-         "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "phi", "χ": "chi", "ψ": "psi", "ω": "omega", "Γ": "Gamma",
+         "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "varphi", "χ": "chi", "ψ": "psi", "ω": "omega", "Γ": "Gamma",
          "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi", "Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi",
          "Ω": "Omega"}
 """Greek letters and their names."""
 
-_OPERATORS = {"Σ": r"\sum", "Π": r"\prod", "φ": r"\varphi", "d": r"\mathrm{d}", "e": r"\mathrm{e}"} | {
+_OPERATORS = {"Σ": r"\sum", "Π": r"\prod", "d": r"\mathrm{d}", "e": r"\mathrm{e}"} | {
     name: rf"\{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "ln", "max", "min", "det", "arg")}
 _SIGNS = {terms.TIMES: r"\,", terms.APPLY: "", "·": r"\cdot", "⊙": r"\odot", "⋆": r"\star", "∘": r"\circ", "±": r"\pm",
           "≠": r"\neq", "≤": r"\leq", "≥": r"\geq", "∧": r"\wedge", "∨": r"\vee", "⊻": r"\veebar", "¬": r"\neg",
@@ -92,7 +92,7 @@ def _letter(character: str) -> str:
 
 def _name(text: str, *, bold: bool) -> str:
     if text in GREEK:
-        return rf"\boldsymbol{{\{GREEK[text]}}}" if bold else rf"\{'varphi' if text == 'φ' else GREEK[text]}"
+        return rf"\boldsymbol{{\{GREEK[text]}}}" if bold else rf"\{GREEK[text]}"
     if bold:
         return rf"\mathbf{{{_upright(text)}}}"
     return text if len(text) == 1 and text.isascii() and text.isalpha() else rf"\mathrm{{{_upright(text)}}}"
