@@ -2,9 +2,9 @@
 
     python -m benchmarks [PART …]
 
-Parts are calls, dags, columns, networks, recurrent, mixtures, training, memory, loading, models and fitting; all by
-default. Without parts the page's table is written. A ratio is the median over rounds of our time to the peer's in the
-same round. A time is a median too.
+Parts are calls, dags, columns, networks, recurrent, mixtures, training, memory, loading, models, exported and
+fitting; all by default. Without parts the page's table is written. A ratio is the median over rounds of our time to
+the peer's in the same round. A time is a median too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 from benchmarks.measure import compare, table
 
 PARTS = ("calls", "dags", "columns", "networks", "recurrent", "mixtures", "training", "memory", "loading", "models",
-         "fitting")
+         "exported", "fitting")
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from circuitflow.explanations.differences import Difference, diff
     from circuitflow.explanations.forms import explain
     from circuitflow.export.c.exporting import to_c
+    from circuitflow.export.javascript.exporting import to_javascript
     from circuitflow.export.python import to_python
     from circuitflow.fitting.fit import fit
     from circuitflow.fitting.result import FitResult
@@ -88,6 +89,7 @@ __all__ = [
     "loads",
     "new",
     "to_c",
+    "to_javascript",
     "to_python",
     "trace",
     "vjp",
@@ -107,6 +109,7 @@ _EXPORTS = {
     "circuitflow.interpreter.check": ("check",),
     "circuitflow.executor": ("Executor",),
     "circuitflow.export.c.exporting": ("to_c",),
+    "circuitflow.export.javascript.exporting": ("to_javascript",),
     "circuitflow.export.python": ("to_python",),
     "circuitflow.fitting.fit": ("fit",),
     "circuitflow.fitting.result": ("FitResult",),

@@ -34,7 +34,8 @@ def spelling(parameter: Any) -> str:
     """An argument or an option as one writes it."""
     if parameter.param_type_name == "argument":
         return f"`{parameter.metavar}`" + ("" if parameter.required else ", if any")
-    names = ", ".join(f"`{name}`" for name in sorted(parameter.opts, key=len, reverse=True))
+    names = ", ".join(f"`{name}`" for name in [*sorted(parameter.opts, key=len, reverse=True),
+                                               *parameter.secondary_opts])
     return names if parameter.is_flag else f"{names} `{parameter.metavar}`"
 
 

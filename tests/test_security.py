@@ -508,7 +508,8 @@ def test_limits_are_whole_numbers_with_names():
         cf.Limits(nodes=True)
     with pytest.raises(cf.InputError, match="limit digits is 5000; Python reads numbers of at most 4300"):
         cf.Limits(digits=5000)
-    with pytest.raises(cf.InputError, match="limit nesting is 101; at most 100, for what is inside runs inside"):
+    with pytest.raises(cf.InputError, match="limit nesting is 101; at most 100, because Python's own calls nest with "
+                                            "each level"):
         cf.Limits(nesting=101)
     for arguments, message in [("node=3", "there is no limit 'node'; did you mean 'nodes'?; there are document_bytes, "
                                           "header_bytes"), ("nodes", "--limit nodes: expected NAME=N, such as"),

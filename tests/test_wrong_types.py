@@ -113,6 +113,8 @@ def functions():
         "draw": (cf.draw, {"subject": circuit, "form": "mmd", "theme": "light", "depth": 0}),
         "explain": (cf.explain, {"result": executor.run(), "form": "text"}),
         "to_python": (cf.to_python, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0}}),
+        "to_javascript": (cf.to_javascript, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0},
+                                             "dtype": "float32"}),
         "to_c": (cf.to_c, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0}, "name": "n",
                            "dtype": "float32", "tests": True}),
         "Executor": (cf.Executor, {"circuit": circuit, "verify": False, "thresholds": cf.Thresholds()}),

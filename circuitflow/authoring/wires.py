@@ -213,8 +213,8 @@ class AuthoredWire(NDArrayOperatorsMixin, Wire):
 
     def _depends(self, what: str = "a value", remedy: str = "") -> NoReturn:
         raise InputError(f"this asks for {what} of a wire ({self.type.dtype} {show(self.shape)}), which is known only "
-                         f"when the circuit runs: {remedy}choose between values with np.where, and keep out of the "
-                         "circuit what decides which gates there are")
+                         f"when the circuit runs: {remedy}choose between values with np.where, and decide outside of "
+                         "the circuit which gates there are")
 
     def __bool__(self) -> bool:
         self._depends("the truth")

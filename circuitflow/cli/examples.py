@@ -32,9 +32,9 @@ def command(
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, autocompletion=_complete,
                                                help="An example; all of them by default.")] = None,
     folder: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR", show_default=False,
-                                               help="Folder to copy to, made if it is not there. Files that are there "
-                                                    "are never replaced. Without it, the examples are listed, and the "
-                                                    "one called NAME is printed.")] = None,
+                                               help="Folder to copy to; it is made if it does not exist, and no file "
+                                                    "in it is replaced. Without this option, the examples are listed, "
+                                                    "or the one called NAME is printed.")] = None,
 ) -> None:
     """List the examples that come with circuitflow, or copy them.
 

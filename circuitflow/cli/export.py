@@ -24,7 +24,8 @@ Language = StrEnum("Language", [*TARGETS])  # type: ignore[misc]
 def command(
     options: Options,
     *,
-    to: Annotated[Language, typer.Option(metavar="NAME", help="python; onnx: a model for ONNX Runtime; or c: C99.")
+    to: Annotated[Language, typer.Option(metavar="NAME", help="python; onnx: a model for ONNX Runtime; c: C99; or "
+                                                                  "javascript: an ES module.")
                   ] = Language["python"],
     opset: Annotated[int | None, typer.Option(metavar="N",
                                               help="Version of ONNX's operators, 18 or later; 21 by default.",
@@ -35,13 +36,14 @@ def command(
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the names of a C file begin with; the "
                                                                   "document's name by default.",
                                              show_default=False)] = None,
-    dtype: Annotated[str | None, typer.Option(metavar="DTYPE", help="Floats of a C file: float64 or float32; as in the "
-                                                                    "document by default.", show_default=False)] = None,
+    dtype: Annotated[str | None, typer.Option(metavar="DTYPE", show_default=False,
+                                              help="Floats of C or JavaScript: float64 or float32; as in the document "
+                                                   "by default.")] = None,
     tests: Annotated[bool, typer.Option("--tests", help="Give a C file a main with test vectors.")] = False,
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
     output: OutputFile = None,
 ) -> None:
-    """Write what runs without circuitflow: staged code, one simple line for each stage, C, or an ONNX model.
+    """Write what runs without circuitflow: staged code, a line for each stage, C, JavaScript, or an ONNX model.
 
     The values of --set and --inputs become the defaults of its arguments.
 
@@ -55,7 +57,7 @@ def command(
             others = ", ".join(other for other, row in TARGETS.items() if option in row.options)
             raise InputError(f"--{option.replace('_', '-')} is of --to {others}; it has no meaning beside --to {to}")
     if to == "onnx" and output in (None, "-") and sys.stdout.isatty():
-        raise InputError("a model is no text; name a file for it with -o")
+        raise InputError("an ONNX model is not text; write it to a file with -o")
     request = options.request(forward=forward)
     apart(output, request.sources)
     file = None if output in (None, "-") or is_stream(str(output)) else output

@@ -112,8 +112,8 @@ class Settings:
             entries = {key: x for key, x in entries.items() if key not in OF_RESIDUALS} | {"loss": self.loss}
         if not entries.keys() & {"residuals", "loss"}:
             if len(circuit.outputs) != 1:
-                raise InputError(f"the circuit has the outputs {listing(circuit.outputs)}; name what is made small by "
-                                 "--residuals or --loss")
+                raise InputError(f"the circuit has the outputs {listing(circuit.outputs)}; name the one to minimise "
+                                 "by --residuals or --loss")
             kind = kind_of(self.method or (entries.get("method") or {}).get("name"))
             entries["loss" if kind == "a loss" else "residuals"] = next(iter(circuit.outputs))
         sigma = self.sigma if self.sigma_column is None else {"column": self.sigma_column}

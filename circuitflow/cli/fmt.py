@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Write a document in its canonical layout: one node and one edge a line.
 
-    It states the lowest version of the format that can express it.
+    The document then states the lowest version of the format that has all of its keys.
 
     Example: circuitflow fmt --write circuits/product.json
     """

@@ -52,7 +52,7 @@ def command(
     remedy = instead(name, [*table, *NODES]) if name is not None and name not in table else None
     if name is not None and not names and not remedy:
         hint = suggestion(name, [*table, *NODES])
-        raise InputError(f"there is no gate '{printable(name, 60)}', and none that has it in its words{hint}")
+        raise InputError(f"there is no gate '{printable(name, 60)}', and no gate whose description has it{hint}")
     if remedy and not json:
         console().print(f"{printable(str(name), 60)}: {remedy.removeprefix('; ')}", style="bold")
     if json:

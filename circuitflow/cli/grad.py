@@ -37,8 +37,8 @@ def command(
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)
     if file.lower().endswith(".onnx") and gradient.files:
-        raise InputError(f"the weights of '{printable(file)}' are too many for a document alone; write them by "
-                         "`circuitflow import` first, and take the gradient of that document")
+        raise InputError(f"'{printable(file)}' has more weights than a document holds; run `circuitflow import` "
+                         "first, and take the gradient of the document that it writes")
     folder = circuit.definition.source.folder or Path()
     if output not in (None, "-") and not is_stream(output) and gradient.files and (
             os.path.dirname(os.path.realpath(output)) != os.path.realpath(folder)):

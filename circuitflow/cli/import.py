@@ -29,8 +29,9 @@ def command(
                                             help="Size of a named dimension; otherwise it keeps its name.")],
     assignments: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", default_factory=list,
                                                    show_default=False,
-                                                   help="Value of an input that becomes a constant, such as one that "
-                                                        "a shape is read from: a number, JSON, or a file of JSON.")],
+                                                   help="Value of an input: a number, JSON, or a file of JSON. The "
+                                                        "input becomes a constant. An input that a shape depends on "
+                                                        "needs one.")],
     most_steps: Annotated[int | None, typer.Option(metavar="N", min=1, show_default=False,
                                                    help="Most steps of a loop that ends by a condition alone; a run "
                                                         "that needs more is refused.")] = None,
@@ -50,8 +51,8 @@ def command(
                               most_steps=most_steps)
     if result.tensors:
         if output is None or output == "-" or is_stream(output):
-            raise InputError("the weights are too many for a document alone; name a file for it with -o, and they are "
-                             "written beside it")
+            raise InputError("there are more weights than a document holds; write it to a file with -o, and they go "
+                             "into a tensor file beside it")
         with writer(os.path.join(os.path.dirname(os.path.realpath(output)), result.file)) as tensors:
             result.content.write(tensors)
     emit_document(result.document, output)

@@ -91,7 +91,8 @@ def command(
         raise InputError("--jacobian, --hessian, --jvp, --debug-nans and --cache go with the interpreter, without "
                          "--table")
     if cache != "all" and (forward or jacobian or hessian or jvp or debug_nans):
-        raise InputError("--cache is about the reverse sweep of a single run; leave out what asks for another one")
+        raise InputError("--cache goes with a plain run; leave out --forward, --jacobian, --hessian, --jvp and "
+                         "--debug-nans")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
     if table is None and (defaults or keep):

@@ -43,8 +43,8 @@ class Limits:
         if self.digits > (most := sys.get_int_max_str_digits() or self.digits):
             raise InputError(f"limit digits is {self.digits}; Python reads numbers of at most {most}")
         if self.nesting > 100:
-            raise InputError(f"limit nesting is {self.nesting}; at most 100, for what is inside runs inside: Python's "
-                             "own calls nest with it")
+            raise InputError(f"limit nesting is {self.nesting}; at most 100, because Python's own calls nest with each "
+                             "level")
 
     def __repr__(self) -> str:
         return in_short(self)

@@ -141,8 +141,8 @@ def _refuse_subclasses(value: Any, name: str) -> None:
             raise InputError(f"{name} has masked elements, for which there is no number; expected an array without a "
                              "mask, so fill them in, as value.filled(0.0) does")
     elif type(value) not in (np.ndarray, np.matrix, np.memmap):
-        raise InputError(f"{name} is a {_type(value)}, of which NumPy would keep the numbers alone; expected a plain "
-                         "array, so give numpy.asarray(…) of it if its numbers are meant")
+        raise InputError(f"{name} is a {_type(value)}, and NumPy would keep only its numbers; expected a plain array, "
+                         "so give numpy.asarray(…) of it if its numbers are meant")
 
 
 def _round(value: Decimal | Fraction, name: str) -> int | float:

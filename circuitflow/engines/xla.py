@@ -160,8 +160,8 @@ def two_passes(plan: Plan, gates: GateTable, inputs: Mapping[str, Any],
         gradients, _ = reverse_sweep(plan, Vocabulary(xp, gates), values, seeds)
     except GateError as error:
         if isinstance(origin(error), jax.errors.JAXTypeError | jax.errors.JAXIndexError):
-            raise InputError(f"{': '.join(str(error).split(': ')[:2])} goes by a value that it is given, which the "
-                             "engine jax does not know when it compiles; choose another engine") from None
+            raise InputError(f"{': '.join(str(error).split(': ')[:2])} depends on a value that is not known when the "
+                             "engine jax compiles; choose another engine") from None
         raise
     return ([values[slot] for slot in plan.of.values()], [gradients[slot] for slot in plan.wrt.values()],
             [xp.any(check.outside) for check in checks])

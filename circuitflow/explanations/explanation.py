@@ -122,8 +122,8 @@ class _Parts:
         self.result, self.circuit = result, result.circuit
         self.ran = [node for node in self.circuit.nodes.values() if node.name_of(0) in result.values]
         if any(source not in result.values for node in self.ran for source in self.circuit.operand_names(node)):
-            raise InputError("this result has its outputs alone; an explanation needs the value of every node, as "
-                             "run gives with cache='all'")
+            raise InputError("this result has outputs only; an explanation needs the value of every node, which run "
+                             "gives with cache='all'")
         self.symbols = Symbols({name: np.ndim(value) for name, value in result.values.items()},
                                self.circuit.gradient_name)
         self.arrivals = Counter(c.source for c in result.contributions) + Counter(list(result.upstream))

@@ -33,7 +33,7 @@ OPERANDS = 12
 _SIGNS = {"<=": "≤", ">=": "≥", "==": "=", "|": "∨", "^": "⊻", "&": "∧"}
 _LOOSE = ("==", "<", "<=", ">", ">=", "|", "^", "&")
 _NUMBER = re.compile(r"(-?)(\d+(?:\.\d+)?|inf)(?:e([+-]?\d+))?")
-_REDUCERS = ("Σ", "Π", "max", "min", "mean", "var", "softmax", "arg")
+_REDUCERS = ("Σ", "Π", "max", "min", "mean", "var", "softmax")
 _INDEXED = re.compile(r"([A-Za-z]+?)_?(\d+)")
 _SUBSCRIPT = re.compile(r"([A-Za-z])_(\w+)")
 

@@ -97,8 +97,12 @@ class Signature:
             type_, array = self._derived.type_of(id_), self.arrays.get(id_)
             if default is not None:
                 default = Library.of({}).convert(default, type_, f"'{name}'") if array is None else array
-            if array is not None and as_numbers:
-                type_ = ArrayType(array.shape, type_.dtype)
+            if as_numbers:
+                like = default if array is None else array  # an input that nothing reads is not bound to the sizes
+                if like is not None:
+                    type_ = ArrayType(like.shape, type_.dtype)
+                elif all(size in self.sizes for size in dimensions(type_.shape)):
+                    type_ = ArrayType(concrete(type_, self.sizes), type_.dtype)
             parameter = names.new(name)
             yield Argument(id_, parameter, meaning if parameter != name else "", type_, default)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from circuitflow.errors import InputError
-from circuitflow.export.c.exporting import export
+from circuitflow.export.c import exporting as c
+from circuitflow.export.javascript import exporting as javascript
 from circuitflow.export.python import to_python
 from circuitflow.onnx.exporting import to_model
 
@@ -51,14 +52,25 @@ def _onnx(output: str | None, *, weights_beside: bool | None = None, **arguments
 def _c(output: str | None, **arguments: Any) -> Files:
     """A header; beside a file of functions, `x.c`, the header that it includes, `x.h`."""
     if output is None or not output.endswith(".c"):
-        return Files(export(**arguments).header)
+        return Files(c.export(**arguments).header)
     header = Path(output).with_suffix(".h").name
-    texts = export(**arguments, header=header)
+    texts = c.export(**arguments, header=header)
     return Files(texts.source, {header: lambda file: file.write(texts.header.encode())})
+
+
+def _javascript(output: str | None, **arguments: Any) -> Files:
+    """A module; beside a file `x.js` or `x.mjs` its types, `x.d.ts` or `x.d.mts`."""
+    texts = javascript.export(**arguments)
+    path = Path(output or "")
+    if path.suffix not in (".js", ".mjs"):
+        return Files(texts.module)
+    types = path.with_suffix(f".d.{path.suffix[1:].replace('j', 't')}").name
+    return Files(texts.module, {types: lambda file: file.write(texts.declarations.encode())})
 
 
 TARGETS: Mapping[str, Target] = {
     "python": Target(_python),
     "onnx": Target(_onnx, ("opset", "weights_beside")),
     "c": Target(_c, ("name", "dtype", "tests")),
+    "javascript": Target(_javascript, ("dtype",)),
 }

@@ -293,7 +293,7 @@ class _Called:
 
 
 def _refuse_lost() -> Any:
-    raise InputError("data: these came from a function, which a pickle does not have; give rows by data=…")
+    raise InputError("data: these came from a function, and a pickle has no functions; give rows by data=…")
 
 
 def _checked(batches: Any) -> Iterator[Any]:

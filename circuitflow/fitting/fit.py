@@ -115,6 +115,6 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
 
 def _only_output(circuit: Circuit) -> str:
     if len(circuit.outputs) != 1:
-        raise InputError(f"residuals: the circuit has the outputs {listing(circuit.outputs)}; name the one to make "
-                         "small by residuals=… or loss=…")
+        raise InputError(f"residuals: the circuit has the outputs {listing(circuit.outputs)}; name the one to minimise "
+                         "by residuals=… or loss=…")
     return next(iter(circuit.outputs))

@@ -290,8 +290,8 @@ class FitResult:
         if of is not None:
             return of
         if self.compares is None:
-            raise InputError("it is not known what the fit predicts, because what it minimised is no difference of "
-                             "which one side alone depends on parameters; name the node by of=…")
+            raise InputError("what the fit predicts is not clear: what it minimised is not a difference with "
+                             "parameters on one side only; name the node by of=…")
         return self.compares.predicted
 
     def _rows(self, node: str, data: Any, columns: Mapping[str, str] | None) -> Data:

@@ -77,7 +77,7 @@ class Question:
         """
         if not self.scalar:
             name = printable(self.circuit.name, 60)
-            raise InputError(f"circuit '{name}' is not one of float64 scalars alone, {remedy}")
+            raise InputError(f"circuit '{name}' has values that are not float64 scalars; {remedy}")
 
     def arguments(self, inputs: Any, upstream: Any,
                   by_name: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -180,8 +180,11 @@ class _Exporter:
                 self.slots[slot] = array
             return
         if kind == "input":
-            self.ports.append(port(id_, type_.dtype, type_.shape))
-            for axis, size in enumerate(type_.shape):
+            # An input that no step reads may have another size of the same name.
+            shape = type_.shape if slot is not None else [size if isinstance(size, int) else None
+                                                          for size in type_.shape]
+            self.ports.append(port(id_, type_.dtype, shape))
+            for axis, size in enumerate(shape):
                 if isinstance(size, Size):
                     self.writer.sizes.setdefault(str(size), (id_, axis))
         if array is not None:

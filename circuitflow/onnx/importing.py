@@ -26,7 +26,7 @@ from circuitflow.onnx.folding import fold, value_of
 from circuitflow.onnx.functions import body_of
 from circuitflow.onnx.mapped import gates_by_operator, read
 from circuitflow.onnx.naming import common_dtype, identifier
-from circuitflow.onnx.operators.table import OPERATORS
+from circuitflow.onnx.operators.table import BY_DOMAIN
 from circuitflow.onnx.reading import Graph, Model, ModelNode, Port, Unreadable
 from circuitflow.onnx.storing import TensorContent
 from circuitflow.onnx.units import MOST, UNITS, graph_of
@@ -278,10 +278,10 @@ class _Importer:
                 return self._branch(call)
             if node.operator in UNITS:
                 return UNITS[node.operator](call, self)
-            if node.operator in OPERATORS:
-                return _as_list(OPERATORS[node.operator](call))
-            if node.operator in gates_by_operator():
-                return _as_list(read(call))
+        if (function := BY_DOMAIN.get(node.domain, {}).get(node.operator)) is not None:
+            return _as_list(function(call))
+        if node.domain == "" and node.operator in gates_by_operator():
+            return _as_list(read(call))
         body = body_of(self.model, node, [self.values[name] for name in node.inputs])
         if body is None:
             where = f" of the domain '{printable(node.domain, 60)}'" if node.domain else ""

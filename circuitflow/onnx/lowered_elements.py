@@ -104,7 +104,7 @@ def _right_shift(low: Lowering, line: Line, x: Any, by: Any) -> str:
 
 def _where(low: Lowering, line: Line, condition: Any, x: Any, y: Any) -> str:
     dtype = line.results[0].dtype
-    return str(low.writer.add("Where", low.name(condition, np.dtype(bool)), low.name(x, dtype), low.name(y, dtype)))
+    return low.writer.where(low.name(condition, np.dtype(bool)), low.name(x, dtype), low.name(y, dtype), dtype)
 
 
 def _clip(low: Lowering, line: Line, x: Any, least: Any, most: Any) -> str:

@@ -166,8 +166,10 @@ def _model(model: Any, file: str, folder: Path | None, limits: Limits) -> Model:
     """The model that the package has read. Nothing of it is kept, since a part would keep it whole in memory."""
     onnx = library()
     opsets = {"" if entry.domain in DOMAINS else _text(entry.domain): entry.version for entry in model.opset_import}
-    opset = opsets.get("", 0)
     newest = onnx.defs.onnx_opset_version()
+    if opsets:
+        opsets.setdefault("", newest)  # a model of operators of other domains names theirs alone
+    opset = opsets.get("", 0)
     if not model.HasField("graph"):
         raise InputError(f"'{file}' is no ONNX model: it has no graph")
     if not OLDEST <= opset <= newest:

@@ -66,6 +66,16 @@ class GraphWriter:
         result: str = self.add("Cast", x, to=NUMBERS[str(np.dtype(dtype))])
         return result
 
+    def where(self, condition: str, x: str, y: str, dtype: Any) -> str:
+        """One of two values of a dtype by a condition; ONNX Runtime chooses among few types."""
+        dtype = np.dtype(dtype)
+        if dtype.kind == "b":
+            chosen, other = self.add("And", condition, x), self.add("And", self.add("Not", condition), y)
+            return str(self.add("Or", chosen, other))
+        if dtype.kind in "iu" and dtype.name not in ("int32", "int64", "uint8"):
+            return self.cast(self.where(condition, self.cast(x, "int64"), self.cast(y, "int64"), "int64"), dtype)
+        return str(self.add("Where", condition, x, y))
+
     def shape(self, sizes: Sequence[Dimension]) -> str:
         """A vector of sizes, numbers or named."""
         if all(not isinstance(size, Size) for size in sizes):
@@ -180,7 +190,7 @@ def _external(name: str, array: Any, file: str, offset: int, length: int) -> Any
     return tensor
 
 
-def port(name: str, dtype: str, shape: Sequence[Dimension]) -> Any:
-    """An input or output of a graph; a size that is computed has no name."""
+def port(name: str, dtype: str, shape: Sequence[Dimension | None]) -> Any:
+    """An input or output of a graph; a size may have no name."""
     return library().helper.make_tensor_value_info(name, NUMBERS[dtype], [
         size if not isinstance(size, Size) else str(size) for size in shape])

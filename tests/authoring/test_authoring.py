@@ -359,8 +359,7 @@ def test_an_index_of_indices_gathers():
     (lambda x: x if x[0, 0] > 0 else -x,
      "this asks for the truth of a wire \\(bool \\(\\)\\), which is known only when the circuit runs: choose between "
      "values "
-                                         "with np.where, and keep out of the circuit what decides which gates there "
-                                         "are"),
+                                         "with np.where, and decide outside of the circuit which gates there are"),
     (lambda x: float(x[0, 0]) * x, "asks for a value of a wire \\(float64 \\(\\)\\)"),
     (lambda x: int(x[0, 0]) * x, "a value"),
     (lambda x: x[0, 0].item() * x, "a value"), (lambda x: x.tolist(), "a value"), (lambda x: range(x[0, 0]), "a value"),

@@ -256,7 +256,7 @@ def test_what_no_row_can_do_is_told_once(circuitflow, tmp_path):
     (tmp_path / "loss.json").write_text(document({"id": "p", "gate": "input"}, {"id": "t", "gate": "input"},
                                                  "loss = binary_cross_entropy(p, t)"))
     outcome = circuitflow("run", str(tmp_path / "loss.json"), "--table", str(tmp_path / "t.csv"), "--engine", "tape")
-    assert told(outcome) == (2, "", "error: the tape cannot take binary_cross_entropy, which is no operation on "
+    assert told(outcome) == (2, "", "error: the tape cannot take binary_cross_entropy, which is not an operation on "
                                     "floats; choose another engine\n")
 
 

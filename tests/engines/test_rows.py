@@ -161,7 +161,7 @@ def test_a_large_circuit_over_rows_is_on_a_tape(monkeypatch, caplog):
     executor = cf.Executor(random_scalars(1), thresholds=cf.Thresholds(looped_operands=10))
     with caplog.at_level("INFO", "circuitflow"):
         found = executor.vmap()(x0=[0.1, 0.2])
-        monkeypatch.setattr("circuitflow.engines.table.is_there", lambda: False)
+        monkeypatch.setattr("circuitflow.engines.table._has_compiled_loops", lambda: False)
         monkeypatch.setattr("circuitflow.engines.staged.rows.is_there", lambda: False)
         close(executor.vmap()(x0=[0.1, 0.2]), found)
     assert caplog.messages == ["engine: tape, compiled, over rows", "engine: staged, in blocks, over rows"]
@@ -189,16 +189,16 @@ def test_columns_that_do_not_fit():
 
 def test_circuits_that_have_no_rows():
     executor = cf.Executor(cf.load(ROOT / "circuits/mlp.json"))
-    with pytest.raises(cf.InputError, match="circuit 'mlp' is not one of float64 scalars alone, as columns of rows "
-                                            "need it; choose the engine jax, which takes arrays"):
+    with pytest.raises(cf.InputError, match="circuit 'mlp' has values that are not float64 scalars; columns of rows "
+                                            "need scalars, so choose the engine jax, which takes arrays"):
         executor.vmap()
     with pytest.raises(cf.InputError, match="the engine interpreter takes one row at a time"):
         executor.vmap(engine="interpreter")
     loaded = circuit({"id": "x", "gate": "input"}, {"id": "f", "gate": "reduce_sum", "inputs": ["x"]})
     with pytest.raises(cf.InputError,
-                       match="node 'f': reduce_sum is no function of numbers that could be applied to every row"):
+                       match="node 'f': reduce_sum cannot be applied row by row"):
         cf.Executor(loaded).vmap(engine="staged")
-    with pytest.raises(cf.InputError, match="the tape cannot take reduce_sum, which is no operation on floats"):
+    with pytest.raises(cf.InputError, match="the tape cannot take reduce_sum, which is not an operation on floats"):
         cf.Executor(loaded).vmap(engine="tape")
 
 

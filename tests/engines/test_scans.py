@@ -214,7 +214,8 @@ def test_a_branch_by_value_inside_of_a_scan_is_refused_with_a_remedy():
     c = circuit({"id": "c", "gate": "input", "value": True}, {"id": "x", "gate": "input", "value": [1.0, 2.0]},
                 {"id": "m", "gate": "scan", "circuit": "body", "over": ["x"], "inputs": ["c", "x"]},
                 "f = reduce_sum(m)", circuits={"one": one, "body": body})
-    with pytest.raises(cf.InputError, match="^node 'm/y': if goes by a value that it is given.*choose another engine"):
+    with pytest.raises(cf.InputError, match="^node 'm/y': if depends on a value that is not known.*choose another "
+                                            "engine"):
         cf.Executor(c).compile(engine="jax")()
 
 

@@ -222,8 +222,8 @@ def test_a_gate_with_several_outputs_names_them():
 def test_a_result_without_the_values_of_its_nodes_is_refused():
     result = cf.Executor(cf.load(ROOT / "circuits/staged.json")).run(cache="needed")
     with pytest.raises(cf.InputError,
-                       match="this result has its outputs alone; an explanation needs the value of every node, as run "
-                                            "gives with cache='all'"):
+                       match="this result has outputs only; an explanation needs the value of every node, which run "
+                             "gives with cache='all'"):
         cf.explain(result)
 
 

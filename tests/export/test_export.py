@@ -537,3 +537,19 @@ def test_a_check_of_what_no_output_needs(indices):
                    {"id": "i", "gate": "input", "value": {"data": indices, "shape": [len(indices)], "dtype": "int64"}},
                    {"id": "g", "gate": "gather", "inputs": ["k", "i"]}, outputs=["w"])
     assert function_of(cf.to_python(made, wrt=["g"]))()[0] == 1.0
+
+
+def test_indices_that_are_given_pick_from_a_constant():
+    """NumPy's protocol for functions looks at the array of `take`, not at the indices."""
+    made = circuit({"id": "t", "gate": "constant", "value": [1.5, 2.5, 3.5]},
+                   {"id": "i", "gate": "input", "dtype": "int64", "value": [2, 0]}, {"id": "w", "gate": "parameter",
+                                                                                     "value": 2},
+                   "g = gather(t, i)", "p = mul(g, w)", "f = reduce_sum(p)")
+    assert function_of(cf.to_python(made))(i=[1, 1]) == (10, {"w": 5})
+    assert cf.Executor(made).compile(engine="staged")(i=[1, 1]) == (10, {"w": 5})
+
+
+def test_what_is_not_read_has_the_sizes_of_its_names():
+    made = circuit({"id": "x", "gate": "input", "shape": ["n"], "value": [1, 2]},
+                   {"id": "unused", "gate": "input", "shape": ["n"]}, "f = reduce_sum(x)")
+    assert "double unused[2];" in cf.to_c(made)

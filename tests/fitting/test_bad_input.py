@@ -132,7 +132,7 @@ def test_numbers_whose_squares_are_no_numbers_are_refused(circuit, factor, colum
 
 def test_residuals_must_be_named_where_there_are_several_outputs_and_be_floats():
     circuit = cf.new("r = y - a*t\ns = y > a", {"a": 1.0}, parameters=["a"])
-    with pytest.raises(cf.InputError, match="the circuit has the outputs 'r', 's'; name the one to make small"):
+    with pytest.raises(cf.InputError, match="the circuit has the outputs 'r', 's'; name the one to minimise"):
         cf.fit(circuit, GOOD)
     with pytest.raises(cf.InputError, match="residuals: 's' is bool; expected floating-point numbers"):
         cf.fit(circuit, GOOD, residuals="s")

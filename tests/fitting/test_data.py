@@ -147,6 +147,6 @@ def test_a_pickle_has_no_function_of_the_caller(line):
     found = cf.fit(line, lambda: rows())
     again = pickle.loads(pickle.dumps(found))
     np.testing.assert_array_equal(again.predict({"x": X}), found.predict())
-    with pytest.raises(cf.InputError, match="came from a function, which a pickle does not have; give rows by data=…"):
+    with pytest.raises(cf.InputError, match="came from a function, and a pickle has no functions; give rows by data=…"):
         again.predict()
     np.testing.assert_array_equal(copy.deepcopy(found).predict(), found.predict())

@@ -26,7 +26,11 @@ import circuitflow as cf
 from support.onnx_cases import cases, imported, outcomes
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-RTOL, STEPS = 1e-6, (1e-2, 1e-3, 1e-4)
+RTOL, STEPS = 1e-6, (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+
+
+NO_ORACLE = {"test_l1normalization_axis_last"}
+"""Here the evaluator sums without absolute values, as no L1 norm does; ONNX Runtime has them."""
 
 
 def in_float64(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -144,7 +148,9 @@ def main() -> int:
     np.seterr(all="ignore")
     counts: collections.Counter[str] = collections.Counter()
     for case in cases():
-        if options.k in case.name and outcomes()[case.name].status == "passed":
+        if case.name in NO_ORACLE:
+            counts["without oracle"] += 1
+        elif options.k in case.name and outcomes()[case.name].status == "passed":
             status, reason = compare(case)
             counts[status] += 1
             if status.startswith(("DIFFERS", "at a kink")) or (options.v and reason):

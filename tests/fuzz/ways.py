@@ -9,6 +9,7 @@ import inspect
 import io
 import json
 import re
+import shutil
 import sys
 import tempfile
 import warnings
@@ -24,11 +25,14 @@ import numpy as np
 import circuitflow as cf
 from cases import Call, Case
 from circuitflow.engines.thresholds import Thresholds
+from circuitflow.export.c.exporting import export
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.passes import forward_pass
+from circuitflow.onnx.exporting import to_onnx
 from circuitflow.transforms.derivatives import reverse
 from moving import moved
 from rounding import Reference, Verdict, compare, interpret, label
+from support.c_programs import call, shared
 
 Ask = Callable[[Call], Mapping[str, Any]]
 
@@ -103,7 +107,7 @@ class Way:
 SIZES = r"known size|which none can declare"
 NOTHING = r"there is nothing to differentiate by"
 OWN = r"needs the built-in gate .* and the table of gates has a row of its own of that name"
-NOT_SCALAR = r"is not one of float64 scalars alone|is no function of numbers|the tape cannot take"
+NOT_SCALAR = r"has values that are not float64 scalars|cannot be applied row by row|the tape cannot take"
 
 
 def compiled(engine: str) -> Callable[[Case, cf.Circuit], Ask]:
@@ -262,6 +266,59 @@ def exported(case: Case, circuit: cf.Circuit) -> Ask:
     return ask
 
 
+def in_c(case: Case, circuit: cf.Circuit) -> Ask:
+    """The exported C file, compiled with sanitizers of undefined behaviour, for the shapes of the first call."""
+    if not shutil.which("gcc"):
+        raise Skipped
+    plan, first = cf.Executor(circuit).plan(case.of, case.wrt), case.calls[0]
+    exported = export(circuit, case.of, case.wrt, inputs={name: x.values for name, x in first.inputs.items()},
+                      upstream={name: x.values for name, x in first.upstream.items()} or None, name="case")
+    with tempfile.TemporaryDirectory() as folder:
+        library = shared(Path(folder), [exported], "-O0", "-fsanitize=undefined", "-fno-sanitize-recover=all",
+                         "-static-libubsan")
+    function = exported.functions[-1]
+    members = {member.reference: member for struct in function.structs[:2] for member in struct.members.values()}
+
+    def ask(given: Call) -> Mapping[str, Any]:
+        arguments = {name: x.values for name, x in given.inputs.items()}
+        arguments |= {f"d{text}": x.values for text, x in given.upstream.items()}
+        if given.upstream.keys() != first.upstream.keys():  # those of the first call are defaults of the file
+            raise Skipped
+        if any(x.shape != members[name].shape for name, x in arguments.items() if name in members):
+            raise Skipped
+        if any(member.default is None and name not in arguments for name, member in members.items()):
+            raise Skipped
+        status, results = call(library, exported, function, arguments)
+        if status:
+            raise cf.GateError(f"status {status}")
+        return unpacked(case, plan, (results[0] if len(plan.of) > 1 else next(iter(results[0].values())),
+                                     results[1] if plan.wrt else {}))
+
+    return ask
+
+
+def in_onnx(case: Case, circuit: cf.Circuit) -> Ask:
+    """The exported model, run by ONNX Runtime, which refuses no operands at a run."""
+    import onnxruntime
+
+    plan = cf.Executor(circuit).plan(case.of, case.wrt)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+
+    def ask(given: Call) -> Mapping[str, Any]:
+        content = to_onnx(circuit, case.of, case.wrt, inputs={name: x.values for name, x in given.inputs.items()},
+                          upstream={name: x.values for name, x in given.upstream.items()} or None)
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        if any(port.name not in {x.name for x in session.get_overridable_initializers()}
+               for port in session.get_inputs()):
+            raise Skipped
+        answers = iter(session.run(None, {}))
+        return {label(kind, text): x for (kind, text), x in zip(
+            [*(("value", text) for text in plan.of), *(("gradient", name) for name in plan.wrt)], answers, strict=True)}
+
+    return ask
+
+
 def in_jax(case: Case, circuit: cf.Circuit) -> Ask:
     """Forward rules under JAX, differentiated by JAX.
 
@@ -394,6 +451,10 @@ WAYS: dict[str, Way] = {
                                       refusals=(SIZES, OWN, NOTHING), lenient=True),
     "export": Way(exported, share=0.5, refusals=(SIZES, OWN, r"is no line of Python", r"without a size", NOTHING),
                   lenient=True),
+    "C": Way(in_c, share=0.05, refusals=(SIZES, NOTHING, OWN, r"comes to|has numbers of|which C does not have|"
+                                         r"has no size|leave it out"), lenient=True),
+    "ONNX Runtime": Way(in_onnx, share=0.05, refusals=(SIZES, NOTHING, OWN, r"ONNX has no way to say"),
+                        elsewhere=True, lenient=True),
     "table": Way(table, share=0.01, refusals=(NOT_SCALAR, r"is no scalar", r"upstream", r"would stand twice"),
                  over_rows=True),
     "differentiated by JAX": Way(in_jax, share=0.1, flushes=True, elsewhere=True, lenient=True),

@@ -122,4 +122,4 @@ def test_at_the_command_line(circuitflow):
     assert found["gradients"] == {"x": 2.0595697955721652, "y": 1.5922327514838093}
     assert found["contributions"] == []
     assert circuitflow("run", "circuits/staged.json", "--cache", "needed", "--forward").err.startswith(
-        "error: --cache is about the reverse sweep of a single run")
+        "error: --cache goes with a plain run")

@@ -93,7 +93,7 @@ CASES = [
     ([1.0, np.ma.masked], "float64", "'x' has masked elements"),
     ([np.ma.array([1.0], mask=True)], "float64", "'x' has masked elements"),
     (np.ones(2).view(Metres), "float64",
-     "'x' is a Metres, of which NumPy would keep the numbers alone; expected a plain array"),
+     "'x' is a Metres, and NumPy would keep only its numbers; expected a plain array"),
     (None, "float64", "'x' is None; expected a number, lists of numbers or an array; leave it out"),
     ([1.0, None], "float64", "'x' at [1] is None; expected a number, lists of numbers or an array"),
     (b"abc", "float64", "'x' is a bytes; expected a number"),
@@ -142,7 +142,7 @@ def test_lists_are_as_deep_as_arrays_have_dimensions(leaf):
     for times in (MAX_DIMENSIONS + 1, 5000):  # beyond what Python's stack holds
         with pytest.raises(cf.InputError,
                            match=f"'x' is a list of 1 nested more than {MAX_DIMENSIONS} deep; expected a rectangular "
-                                 f"array"):
+                                 "array"):
             native(_nested(leaf, times), "'x'")
     assert native(_nested(decimal.Decimal(1), MAX_DIMENSIONS), "'x'") == _nested(1, MAX_DIMENSIONS)
 

@@ -12,6 +12,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.onnx.exporting import to_onnx
 from support.commands import circuitflow  # noqa: F401
+from support.documents import circuit
 from support.edge_points import GIVEN, POINTS, as_array
 from support.gate_examples import EXAMPLES, Example
 from support.onnx_models import imported
@@ -222,3 +223,27 @@ def test_weights_lie_beside_a_model(tmp_path, circuitflow, monkeypatch):  # noqa
     with pytest.raises(cf.InputError, match="the tensors take 5148 bytes; a file of ONNX has room for 2000; put them"):
         to_onnx(c.circuit)
     assert "need a file for it; name one with -o" in circuitflow(*arguments[:-2], "--weights-beside").err
+
+
+def test_an_input_that_nothing_reads_gives_no_name_its_size():
+    made = circuit({"id": "a", "gate": "input", "shape": ["n"]}, {"id": "x", "gate": "input", "shape": ["n"],
+                                                                  "value": [1, 3]}, "f = reduce_mean(x)")
+    assert run(to_onnx(made, inputs={"a": np.ones(5)}))["f"] == 2
+    assert "double a[5];" in cf.to_c(made, inputs={"a": np.ones(5)})
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "uint64", "int32", "float32"])
+def test_a_choice_among_values_of_any_type(dtype):
+    x, y = np.array([1, 0, 1]).astype(dtype), np.array([0, 0, 1]).astype(dtype)
+    made = circuit({"id": "c", "gate": "input", "dtype": "bool", "value": [True, False, False]},
+                   {"id": "x", "gate": "input", "dtype": dtype, "value": x.tolist()},
+                   {"id": "y", "gate": "input", "dtype": dtype, "value": y.tolist()}, "f = where(c, x, y)")
+    np.testing.assert_array_equal(run(to_onnx(made, wrt=()))["f"], np.where([True, False, False], x, y))
+
+
+def test_an_if_of_constants_in_c():
+    body = {"nodes": [{"id": "p", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["p"]}], "outputs": ["y"]}
+    made = circuit({"id": "k", "gate": "constant", "value": 1}, {"id": "c", "gate": "less", "inputs": ["k", "k"]},
+                   {"id": "f", "gate": "if", "then": "b", "else": "b", "inputs": {"condition": "c", "p": "k"}},
+                   circuits={"b": body})
+    assert "outputs->f = 2.718281828459045;" in cf.to_c(made)

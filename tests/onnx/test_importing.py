@@ -73,8 +73,8 @@ def test_large_weights_lie_in_a_file_beside_the_document(tmp_path, circuitflow):
     proto = model([("MatMul", "x,w", "y")], [port("x", 4)], [port("y", 5)], [tensor("w", np.ones((4, 5)))])
     path = tmp_path / "net.onnx"
     path.write_bytes(proto.SerializeToString())
-    assert circuitflow("import", str(path)).err == ("error: the weights are too many for a document alone; name a file "
-                                                    "for it with -o, and they are written beside it\n")
+    assert circuitflow("import", str(path)).err == ("error: there are more weights than a document holds; write it to "
+                                                    "a file with -o, and they go into a tensor file beside it\n")
     assert circuitflow("import", str(path), "-o", str(path)).status == 2
     done = circuitflow("import", str(path), "-o", str(tmp_path / "net.json"))
     assert (done.status, done.err) == (0, "")
@@ -125,7 +125,7 @@ def test_a_value_that_sizes_depend_on_is_given(tmp_path, circuitflow):  # noqa: 
 
 
 def test_every_fault_is_told_at_once():
-    proto = model([("Relu", "x", "a"), ("BitShift", "x,x", "b", {"direction": "LEFT"}), ("Relu", "b", "c"),
+    proto = model([("Relu", "x", "a"), ("NonMaxSuppression", "x,x", "b"), ("Relu", "b", "c"),
                    helper.make_node("Foo", ["a"], ["d"], domain="my.ops"),
                    ("Relu", "x", "e", {"slope": 1.0}), ("Relu", "nowhere", "f")],
                   [port("x", 2), port("t", 2, dtype=TensorProto.STRING), port("u", 2, dtype=TensorProto.BFLOAT16)],
@@ -135,7 +135,7 @@ def test_every_fault_is_told_at_once():
     assert [fault.message for fault in caught.value.faults] == [
         "input 't' is a tensor of string; expected a tensor of numbers or booleans, with a shape",
         "input 'u' is a tensor of bfloat16; expected a tensor of numbers or booleans, with a shape",
-        "node 'b' (BitShift) has no gate: circuitflow does not have this operator",
+        "node 'b' (NonMaxSuppression) has no gate: circuitflow does not have this operator",
         "node 'd' (Foo) has no gate: circuitflow does not have this operator of the domain 'my.ops'",
         "node 'e' (Relu) has the attribute 'slope', which is not understood",
         "node 'f' (Relu) reads 'nowhere', which is no earlier value",

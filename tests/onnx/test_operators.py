@@ -127,10 +127,12 @@ def test_positions_of_a_pool_in_column_major_order():
 @pytest.mark.parametrize(("nodes", "message"), [
     ([("NonZero", "x", "y")], "needs to know its input 'x' (of which the number of positions depends)"),
     ([("RoiAlign", "image,x,at", "y")], "needs to know its input 'x' (rois, since sampling_ratio is 0)"),
+    ([("BitwiseNot", "bits", "y")], "needs to know its input 'bits' (no gate works on bits) before a run"),
     ([("ScatterElements", "big,at3,up", "y", {"reduction": "mul"})], "expected at most 16777216 pairs of elements"),
 ])
 def test_what_is_refused(nodes, message):
     with pytest.raises(cf.DocumentError) as caught:
-        imported(model(nodes, [port("x", 3, 4), port("image", 1, 1, 4, 4), port("big", 2**23), port("up", 3)],
-                       [port("y")], [tensor("at", [0, 0, 0], np.int64), tensor("at3", [0, 1, 1], np.int64)]))
+        imported(model(nodes, [port("x", 3, 4), port("image", 1, 1, 4, 4), port("big", 2**23), port("up", 3),
+                               port("bits", 2, dtype=TensorProto.INT64)], [port("y")],
+                       [tensor("at", [0, 0, 0], np.int64), tensor("at3", [0, 1, 1], np.int64)]))
     assert message in str(caught.value)

@@ -12,7 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.gate_examples import EXAMPLES
+from support.suite import GUARD
+
 FLAGS = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
+
+FIRST_AND_LAST = {place for gate in {example.gate for example in EXAMPLES} for places in [
+    [i for i, example in enumerate(EXAMPLES) if example.gate == gate]] for place in (places[0], places[-1])}
+"""The places of two examples of every gate."""
 
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
 
@@ -26,7 +33,7 @@ def compile_c(folder: Path, text: str, *flags: str, language: str = "c", output:
     source.write_text(text)
     compiler = ["gcc", *FLAGS] if language == "c" else ["g++", *FLAGS[1:], "-ffp-contract=off"]
     done = subprocess.run([*compiler, *flags, "-x", language, str(source), "-o", str(program), "-lm"],
-                          capture_output=True, text=True, timeout=300, check=False)
+                          capture_output=True, text=True, timeout=GUARD, check=False)
     assert done.returncode == 0, done.stderr[:4000]
     return program
 
@@ -57,7 +64,7 @@ def programs(folder: Path, exports, *flags: str) -> dict[int, str]:
     for x in exports:
         text += f'    printf("%d\\n", main_{x.file.prefix}());\n'
     program = compile_c(folder, text + "    return 0;\n}\n", *flags)
-    done = subprocess.run([program], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([program], capture_output=True, text=True, timeout=GUARD, check=False)
     assert done.returncode == 0, done.stderr[:4000]
     wrong, lines = {}, []
     count = 0

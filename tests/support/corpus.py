@@ -13,9 +13,11 @@ import numpy as np
 
 import circuitflow as cf
 from circuitflow.export.c.exporting import export
+from circuitflow.export.javascript.exporting import export as javascript
 from circuitflow.onnx.exporting import to_onnx
 from support.c_programs import call, shared
 from support.exported import written
+from support.js_programs import node
 from support.suite import ROOT
 
 FOLDER = ROOT / "circuits" / "conformance"
@@ -184,6 +186,32 @@ def in_c(cases: Sequence[Case]) -> Iterator[Sections | cf.CircuitflowError]:
                 yield dict(zip(("outputs", "gradients"), structs, strict=False))
 
 
+def in_javascript(cases: Sequence[Case]) -> Iterator[Sections | cf.CircuitflowError]:
+    """ES modules, run by Node."""
+    exports: list[Any] = []
+    for case in cases:
+        try:
+            exports.append(javascript(case.circuit(), None, case.wrt, inputs=case.inputs(),
+                                      upstream=case.upstream() or None))
+        except (cf.InputError, cf.GateError) as error:
+            exports.append(error)
+    modules = [x for x in exports if not isinstance(x, cf.CircuitflowError)]
+    calls = [(x, x.functions[-1], {key: member.default for struct in x.functions[-1].structs[:2]
+                                   for key, member in struct.members.items()}) for x in modules]
+    with TemporaryDirectory() as folder:
+        results = iter(node(Path(folder), calls))
+    for x in exports:
+        if isinstance(x, cf.CircuitflowError):
+            yield x
+            continue
+        structs = next(results)
+        assert not isinstance(structs, str), structs
+        yield {struct.name.replace("values", "outputs"): {
+            key: np.array([SPECIAL.get(y, y) if isinstance(y, str) else y for y in numbers[member.name]],
+                          member.dtype).reshape(member.shape) for key, member in struct.members.items()}
+            for struct, numbers in zip(x.functions[-1].structs[2:], structs, strict=True)}
+
+
 def each(way: Way) -> Callable[[Sequence[Case]], Iterator[Sections | cf.CircuitflowError]]:
     """A way that takes one case as one that takes many."""
     def ways(cases: Sequence[Case]) -> Iterator[Sections | cf.CircuitflowError]:
@@ -199,6 +227,7 @@ def each(way: Way) -> Callable[[Sequence[Case]], Iterator[Sections | cf.Circuitf
 WAYS = {
     "interpreter": each(interpreted), "derivatives as documents": each(second), "staged code": each(compiled("staged")),
     "the engine jax": each(compiled("jax")), "Python": each(exported), "ONNX Runtime": each(in_onnx), "C": in_c,
+    "JavaScript": in_javascript,
 }
 """What takes cases and gives the sections that it computes of each, or its refusal."""
 

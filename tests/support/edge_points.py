@@ -640,9 +640,10 @@ def page(torch: str) -> Iterator[str]:
     yield ""
     yield ("The table has values and gradients at ties, kinks, zeros and the ends of the range of floats, in float64."
            " The upstream gradient is 1, and attributes have their defaults (`polygamma` has n = 1, `clip` goes from "
-           "-1 to 1). Operands are exact, results have 6 digits. JAX and torch have an entry where they give "
-           "something else, with our reason. A value or slope stays NaN if its limit would cost more than 3 % of the "
-           "time of other points: the values of `softsign` and of `hard_swish` at -∞, the slopes of `gelu` at ±∞ and "
+           "-1 to 1). Operands are exact, results have 6 digits. Where JAX or torch gives something else, its result "
+           "stands beside ours, with our reason. A value or slope is NaN, although it has a limit, where computing the "
+           "limit would make all other points more than 3 % slower: the values of `softsign` and of `hard_swish` at "
+           "-∞, the slopes of `gelu` at ±∞ and "
            "that of `hypot` in an infinite operand. `tests/test_conventions.py` checks the table.")
     yield ""
     yield f"JAX {jax.__version__}, torch {torch}."

@@ -12,7 +12,7 @@ import onnx
 from circuitflow.gates import GATES
 from circuitflow.gates.record import Onnx
 from circuitflow.onnx.mapped import gates_by_operator
-from circuitflow.onnx.operators.table import OPERATORS
+from circuitflow.onnx.operators.table import KNOWN, OPERATORS
 from support.onnx_cases import cases, outcomes
 
 BODIES = "(bodies)"
@@ -45,7 +45,8 @@ def _lines() -> Iterator[str]:
            "writes opset 18 and later. Of the "
            f"{total.total():,} tests of operators that come with onnx {onnx.__version__}, {total['passed']:,} give the "
            f"values that they state, {total['refused']} are refused, and {total['wrong']} are wrong; their tolerances "
-           "are those of ONNX's own runner. Every refusal names the node, the operator and the reason, below by its "
+           "are those of ONNX's own runner. Inputs that sizes or bits depend on are given before the run, as `--set` "
+           "does. Every refusal names the node, the operator and the reason, below by its "
            "most frequent one. An attribute that is not understood is refused, never passed over. Written by "
            "`python tests/fuzz/onnx_nodes.py --page`.")
     yield ""
@@ -78,7 +79,7 @@ def _read_as(name: str) -> str:
     if gate is not None:
         return f"`{gate}`" + (", or a composition" if name in OPERATORS else "")
     if name in OPERATORS:
-        return "a composition"
+        return "known values alone" if name in KNOWN else "a composition"
     description = onnx.defs.get_schema(name)
     has_body = description.has_function or description.has_context_dependent_function
     return "its own body" if has_body else "a branch, if known" if name == "If" else ""

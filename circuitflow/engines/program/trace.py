@@ -265,6 +265,13 @@ class _NumPy(Namespace, OwnProducts):
         """The results of a function of arrays, as one line."""
         return self._trace.write(function, operands, {})
 
+    def take(self, x: Any, indices: Any, axis: int) -> Any:
+        """`numpy.take`, also of an array at indices that are a value: NumPy's protocol does not look at these."""
+        here: Any = np.take
+        if isinstance(indices, Value):
+            return self._trace.record(here, (x, indices), {"axis": axis})
+        return here(x, indices, axis=axis)
+
     def long_product(self, x: Any, y: Any) -> Any:
         """`circuitflow.gates.sums.in_parts` of values, as one line."""
         return self._trace.record(long_product, (x, y), {})

@@ -41,14 +41,13 @@ class Rows(OfDerived, OverRows):
         Raises:
             InputError: not every node is a float64 or a truth value, or a gate is no function of numbers.
         """
-        question.need_scalars("as columns of rows need it; choose the engine jax, which takes arrays")
+        question.need_scalars("columns of rows need scalars, so choose the engine jax, which takes arrays")
         super().__init__(question, thresholds, derived)
         derived = self.derived
         stages = trace_program(derived.plan, derived.zeros(), derived.circuit.values, _is_by_row)
         for line in stages.lines:
             if isinstance(line.function, RuleCall):
-                raise InputError(f"node '{line.stage.id}': {line.stage.kind} is no function of numbers that could be "
-                                 "applied to every row")
+                raise InputError(f"node '{line.stage.id}': {line.stage.kind} cannot be applied row by row")
         self._stages = stages.with_outputs(derived.results)
         lines = self._stages.lines
         can_loop = is_there() and len(lines) <= thresholds.looped_lines and all(map(writable, lines))

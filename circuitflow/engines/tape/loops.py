@@ -78,7 +78,7 @@ def _statements(tape: Tape, step: Step, gates: GateTable, dialect: Dialect,
         ahead, (result,) = _trace(forward, truth, truths, dialect, row)
         back, contributions = _trace(backward, truth, truths, dialect, row)
     except (TypeError, AttributeError):
-        raise Untaped(f"the tape cannot take {kind}, which is no operation on floats; choose another engine"
+        raise Untaped(f"the tape cannot take {kind}, which is not an operation on floats; choose another engine"
                       ) from None
     return ([*ahead, f"v[k{row}] = {f'1.0 if {result} else 0.0' if truth else result}"],
             [*back, *(f"d[i{i}{row}] += {text}" for i, text in enumerate(contributions) if text)])

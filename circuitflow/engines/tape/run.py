@@ -27,7 +27,7 @@ class _Laid(CompiledFunction):
 
     def __init__(self, question: Question, thresholds: Thresholds, *, fast: bool) -> None:
         super().__init__(question, thresholds)
-        question.need_scalars("as a tape needs it; choose another engine")
+        question.need_scalars("a tape needs scalars, so choose another engine")
         plan = question.plan
         self._tape = tape(question, fast=fast)
         self._slots = self._tape.slots.tolist()

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from circuitflow.arguments import checked
-from circuitflow.engines.staged.derived import Derived
 from circuitflow.errors import InputError
 from circuitflow.export.c.file import CFile
-from circuitflow.export.c.language import TYPES
 from circuitflow.export.c.names import CNames, identifier
-from circuitflow.export.c.vectors import vectors
 from circuitflow.export.flat.functions import Builder, Function
-from circuitflow.export.flat.rules import RULES
-from circuitflow.export.signature import Signature, dimensions
+from circuitflow.export.flat.lowered import lower
+from circuitflow.export.flat.vectors import vectors
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
-from circuitflow.interpreter.interpreter import Interpreter
-from circuitflow.interpreter.question import Question, References
-from circuitflow.text import number, printable
-
-DTYPES = ("float64", "float32")
+from circuitflow.interpreter.question import References
+from circuitflow.text import printable
 
 
 @checked
@@ -77,65 +70,13 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
            name: str | None = None, dtype: str | None = None, tests: bool = False,
            header: str | None = None) -> Exported:
     """As `to_c`: a header, and where `header` is its name, the file of functions that includes it."""
-    if dtype is not None and dtype not in DTYPES:
-        raise InputError(f"dtype '{printable(dtype, 40)}' is not written; expected one of {', '.join(DTYPES)}")
-    question = Question(Interpreter(circuit), of, wrt)
-    inputs, upstream = question.arguments(inputs, upstream, {})
-    derived = Derived(question)
-    if not derived.takes(upstream):
-        derived = Derived(question, seeded=True)
-    signature = Signature(derived, inputs, upstream)
-    document = circuit.document
-    prefix = identifier(name or document.name or "circuit").rstrip("_")
     if header is not None and not re.fullmatch(r"[\w.+-]+", header, re.ASCII):
         raise InputError(f"'{printable(header, 100)}' cannot stand in an #include; choose a name of letters, digits, "
                          "'.', '+', '-' and '_'")
-    file = CFile(prefix, [document.name or "", document.description or ""])
-    builder = Builder(file.language, RULES, _convert(dtype), CNames)
-    references = {id_: reference for reference, id_ in (*derived.inputs.items(), *(
-        (f"d{text}", id_) for text, id_ in derived.upstream.items()))}
-    kinds = {id_: circuit.nodes[reference].kind for reference, id_ in derived.inputs.items()}
-    for argument in signature.arguments(CNames(), as_numbers=True):
-        if argument.type.dtype not in TYPES and dtype is None:
-            raise InputError(f"'{printable(references[argument.id], 60)}' is {argument.type.dtype}, which C does not "
-                             "have; choose --dtype float32 or float64")
-        missing = [size for size in dimensions(derived.type_of(argument.id).shape) if size not in signature.sizes]
-        if missing:
-            raise InputError(f"dimension '{missing[0]}' has no size, and C needs one; give a value to an input that "
-                             "has it (--set)")
-        builder.add(argument, kinds.get(argument.id, "input"), references[argument.id])
-    values = builder.struct("outputs")
-    primal = Derived(Question(question.interpreter, question.of, ())) if derived.gradients else derived
-    arrays = {primal.inputs[reference]: signature.arrays[id_] for reference, id_ in derived.inputs.items()
-              if primal.inputs[reference] in primal.plan.sources}
-    ids = {primal.inputs[reference]: id_ for reference, id_ in derived.inputs.items()}
-    functions = [builder.function("value", primal, arrays, ids, {"values": values})]
-    if derived.gradients:
-        functions.append(builder.function("value_and_grad", derived, signature.arrays,
-                                          {id_: id_ for id_ in references},
-                                          {"values": values, "gradients": builder.struct("gradients")}))
-    cases = list(vectors(derived, builder, inputs, upstream)) if tests else None
-    return Exported(*file.texts(builder, functions, cases, header=header), file, builder, functions)
-
-
-def _convert(dtype: str | None) -> Any:
-    """Gives arrays of floats a dtype. The largest number of a dtype, and the smallest normal one, become those of it.
-
-    Rules of gradients compare with them, so that nothing overflows.
-    """
-    def convert(array: Any) -> Any:
-        array = np.asarray(array)
-        if dtype is None or array.dtype.kind != "f" or array.dtype == dtype:
-            return array
-        old, new = np.finfo(array.dtype), np.finfo(dtype)
-        with np.errstate(all="ignore"):
-            out = array.astype(dtype)
-            for limit in ("max", "smallest_normal"):
-                is_limit = np.abs(array) == getattr(old, limit)
-                out = np.where(is_limit, np.copysign(getattr(new, limit), array), out).astype(dtype)
-        if np.any(np.isinf(out) & np.isfinite(array)):
-            raise InputError(f"{number(array[np.isinf(out) & np.isfinite(array)].flat[0])} does not fit {dtype}; "
-                             "choose another --dtype")
-        return out
-
-    return convert
+    document = circuit.document
+    file = CFile(identifier(name or document.name or "circuit").rstrip("_"),
+                 [document.name or "", document.description or ""])
+    low = lower(file.language, partial(CNames, file.prefix), circuit, of, wrt, inputs, upstream, dtype)
+    cases = list(vectors(low.derived, low.builder, low.inputs, low.upstream)) if tests else None
+    texts = file.texts(low.builder, low.functions, cases, header=header)
+    return Exported(*texts, file, low.builder, low.functions)

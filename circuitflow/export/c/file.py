@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.export.c.language import TYPES, C
-from circuitflow.export.c.vectors import main_of
+from circuitflow.export.c.main import main_of
 from circuitflow.export.flat.code import Code, Part
 from circuitflow.export.flat.comments import plain
 from circuitflow.export.flat.functions import Builder, Function, Member, Struct

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from circuitflow.export.flat.routines import ROUTINES, Routine
+
 _CHOICES = {
     "maximum": ("the larger of two numbers; NaN where one is", "a > b || a != a ? a : b"),
     "minimum": ("the smaller of two numbers; NaN where one is", "a < b || a != a ? a : b"),
@@ -83,7 +85,15 @@ def _whole() -> dict[str, str]:
     return texts
 
 
+def _routine(name: str, routine: Routine) -> str:
+    """A routine as C has it."""
+    parameters = ", ".join([*(f"double *{array}" for array in routine.arrays), *(f"int {n}" for n in routine.sizes)])
+    body = "\n".join(line for line in routine.body.splitlines() if line.strip())
+    return f"/* {routine.words} */\nstatic inline {routine.result} @{name}({parameters})\n{{\n{body}\n}}"
+
+
 HELPERS: Mapping[str, str] = {
+    **{name: _routine(name, routine) for name, routine in ROUTINES.items()},
     **_floating(),
     **_whole(),
     "modulo": """/* the remainder of integers, with the sign of the divisor */

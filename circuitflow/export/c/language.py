@@ -70,6 +70,7 @@ def _forms() -> dict[str, dict[str, str]]:
 class C(Language):
     """C99 that a compiler of C++ takes as well."""
 
+    title = "C"
     forms: Mapping[str, Mapping[str, str]] = _forms()
     helpers = HELPERS
     arrow = "->"

@@ -49,7 +49,11 @@ def identifier(reference: str) -> str:
 
 
 class CNames(Identifiers):
-    """Gives out identifiers of C, each once."""
+    """Gives out identifiers of C, each once; none begins as the names of the file's own do."""
 
-    def __init__(self) -> None:
-        super().__init__(identifier)
+    def __init__(self, prefix: str) -> None:
+        super().__init__(lambda reference: _apart(identifier(reference), f"{prefix}_"))
+
+
+def _apart(word: str, beginning: str) -> str:
+    return f"{word.removesuffix('_')}_" if word.startswith(beginning) else word

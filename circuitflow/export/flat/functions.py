@@ -107,8 +107,13 @@ class Builder:
         return Struct(name, self._new_names().new, self.language.arrow)
 
     def add(self, argument: Argument, kind: str, reference: str) -> None:
-        """An argument: a parameter, or an input or upstream gradient."""
+        """An argument: a parameter, or an input or upstream gradient.
+
+        Raises:
+            Unwritable: the language has no type for it.
+        """
         sample = self._convert(np.zeros(argument.type.shape, argument.type.dtype))
+        self.language.type_name(sample.dtype)
         default = None if argument.default is None else self._convert(np.asarray(argument.default))
         struct = self.parameters if kind == "parameter" else self.inputs
         struct.members[argument.id] = Member(struct.new_name(reference), argument.meaning, sample.shape, sample.dtype,

@@ -41,14 +41,17 @@ class Language(ABC):
     """How a language spells lines.
 
     Attributes:
+        title: its name.
         forms: the expression for a function of NumPy or SciPy by its name and the kind of its operands: f and d for
             floats of 32 and 64 bits, i and u for integers, b for truth values. `{0}` is the first operand, and each
-            operand stands in a form once. A form that begins with "=" is a call, which needs no parentheses.
+            operand stands in a form once. A form that begins with "=" is a call, which needs no parentheses, nor do its
+            operands; one that begins with "~" needs none, but its operands do.
         helpers: functions that the file defines where it uses them, by name; a form calls one as `@name(`.
         arrow: what stands between a struct and its member.
         part: statements of a function before the next begins, where compilers need much time for long ones.
     """
 
+    title: str
     forms: Mapping[str, Mapping[str, str]]
     helpers: Mapping[str, str]
     arrow: str
@@ -113,9 +116,9 @@ class Language(ABC):
     def apply(self, name: str, dtype: DType, operands: Sequence[Expr]) -> Expr:
         """A function of NumPy or SciPy, by name, of operands of a dtype; errors are those of `form`."""
         form = self.form(name, dtype)
-        is_atom = form.startswith("=")
-        parts = [x.text if is_atom else str(x) for x in operands]
-        text = form.removeprefix("=").format(*parts, type=self.type_name(dtype))
+        is_atom = form[0] in "=~"
+        parts = [x.text if form[0] == "=" else str(x) for x in operands]
+        text = form[is_atom:].format(*parts, type=self.type_name(dtype))
         while "@" in text:
             before, _, rest = text.partition("@")
             helper, bracket, after = rest.partition("(")

@@ -165,7 +165,11 @@ class Lowering:
         if not outside.size:
             return
         with self.nest(outside.shape) as at, self.code.block(f"if ({outside.at(self.code, at).text}) {{"):
-            self.code.line(self._refusal(node))
+            self.give_up(node)
+
+    def give_up(self, node: Node) -> None:
+        """A statement that ends the function because a node refuses its operands."""
+        self.code.line(self._refusal(node))
 
     @contextmanager
     def inside(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import numpy as np
 from circuitflow.engines.program.functions import long_product, product_kept
 from circuitflow.engines.program.trace import Line
 from circuitflow.export.flat.arrays import Array, broadcast, transposed, variable
-from circuitflow.export.flat.indices import Index, Indices
+from circuitflow.export.flat.indices import ZERO, Index, Indices
 from circuitflow.export.flat.language import BOOL, FLOAT64, INT64, DType, Expr, Unwritable
 from circuitflow.export.flat.lowering import Lowering, Rules
 
@@ -151,6 +151,14 @@ def product(low: Lowering, line: Line, a: Any, b: Any, *, zeros_kept: bool = Fal
     rows, size, columns = x.shape[-2], x.shape[-1], y.shape[-1]
     batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     x, y = broadcast(x, (*batch, rows, size)), broadcast(y, (*batch, size, columns))
+    if not result.shape and size:
+        sums = FLOAT64 if wide else dtype
+        terms = Array((size,), sums, lambda code, at: _term(
+            low, low.cast(x, sums).at(code, (ZERO, *at)), low.cast(y, sums).at(code, (*at, ZERO)), sums,
+            zeros_kept=zeros_kept))
+        total = fold_axes(low, terms, [0], None, low.language.literal(0, sums), sums,
+                          lambda total, term: low.element("add", total, term, dtype=sums), low.hint(line))
+        return low.cast(total, dtype) if sums != dtype else total
     out = low.room((*batch, rows, columns), dtype, low.hint(line)) if low.home(line) is None else low.home(line)
     assert out is not None  # noqa: S101
     if len(out.shape) != len(batch) + 2:
@@ -163,13 +171,18 @@ def product(low: Lowering, line: Line, a: Any, b: Any, *, zeros_kept: bool = Fal
     return whole
 
 
+def _term(low: Lowering, a: Expr, b: Expr, sums: DType, *, zeros_kept: bool) -> Expr:
+    """A product of two numbers."""
+    if not zeros_kept:
+        return low.element("multiply", a, b, dtype=sums)
+    return Expr(low.language.call("product_kept" + ("f" if sums != FLOAT64 else ""), a.text, b.text))
+
+
 def _multiply(low: Lowering, x: Array, y: Array, out: Array, sums: DType, *, zeros_kept: bool) -> None:
     code, (rows, size, columns) = low.code, (*x.shape[-2:], y.shape[-1])
 
     def term(a: Expr, b: Expr) -> Expr:
-        if not zeros_kept:
-            return low.element("multiply", a, b, dtype=sums)
-        return Expr(code.language.call("product_kept" + ("f" if sums != FLOAT64 else ""), a.text, b.text))
+        return _term(low, a, b, sums, zeros_kept=zeros_kept)
 
     def element(array: Array, indices: Indices) -> Expr:
         return code.language.cast(array.at(code, indices), array.dtype, sums)

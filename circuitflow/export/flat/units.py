@@ -13,6 +13,7 @@ from circuitflow.export.flat.arrays import Array, stored, variable
 from circuitflow.export.flat.indices import Index
 from circuitflow.export.flat.lowering import Lowering, Rules
 from circuitflow.export.flat.writing import Writing
+from circuitflow.gates.special import Namespace
 from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.application import Application
 from circuitflow.interpreter.plan import Plan, Step
@@ -27,7 +28,8 @@ def rule_of(convert: Convert) -> Callable[[Step, Sequence[Any]], Callable[..., A
     def rule(step: Step, operands: Sequence[Any]) -> Callable[..., Any]:
         node = step.node
         if node.gate is not None or not any(isinstance(x, Value) for x in operands):
-            return lambda xp, *operands, **attributes: step.gate.forward(Writing(xp), *operands, **attributes)
+            return lambda xp, *operands, **attributes: step.gate.forward(
+                Writing(xp) if isinstance(xp, Namespace) else xp, *operands, **attributes)
         ports = [str(edge.port) for edge in node.operands]
         if node.kind == "checkpoint":
             body = node.attributes["circuit"]

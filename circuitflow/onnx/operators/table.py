@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from circuitflow.onnx.calls import Call
+from circuitflow.onnx.operators.bits import BITS
 from circuitflow.onnx.operators.elementwise import ELEMENTWISE
 from circuitflow.onnx.operators.indexing import INDEXING
 from circuitflow.onnx.operators.layout import LAYOUT
+from circuitflow.onnx.operators.learning import DOMAIN, LEARNING
 from circuitflow.onnx.operators.linear import LINEAR
 from circuitflow.onnx.operators.normalization import NORMALIZATION
 from circuitflow.onnx.operators.quantizing import QUANTIZING
@@ -22,6 +24,12 @@ from circuitflow.onnx.operators.windows import WINDOWS
 
 OPERATORS: Mapping[str, Callable[[Call], Any]] = {
     **ELEMENTWISE, **LAYOUT, **REDUCTIONS, **INDEXING, **WINDOWS, **NORMALIZATION, **LINEAR, **RECURRENT, **RESIZING,
-    **QUANTIZING, **SPECTRAL, **SAMPLING, **REGIONS,
+    **QUANTIZING, **SPECTRAL, **SAMPLING, **REGIONS, **BITS,
 }
 """Functions that write a node of an operator as gates. They give a wire, a value or a known array, or several."""
+
+KNOWN = frozenset({*BITS, "NonZero", "Unique"})
+"""Those that work on values known before a run alone."""
+
+BY_DOMAIN: Mapping[str, Mapping[str, Callable[[Call], Any]]] = {"": OPERATORS, DOMAIN: LEARNING}
+"""The same by domain and operator."""

@@ -1,0 +1,1 @@
+"""Circuits as JavaScript: modules with values and gradients, for browsers, Node and Deno."""

@@ -1,0 +1,141 @@
+"""The text of a module of JavaScript, and its declarations for TypeScript."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from circuitflow.export.flat.code import Code
+from circuitflow.export.flat.comments import plain
+from circuitflow.export.flat.functions import Builder, Function, Member, Struct
+from circuitflow.export.flat.memory import Pools
+from circuitflow.export.javascript.language import ARRAYS, JavaScript
+
+NAMES = {"value": "value", "value_and_grad": "valueAndGrad"}
+"""What functions are called."""
+
+WIDTH = 100
+"""Longest line of numbers."""
+
+
+class Module:
+    """A module under construction.
+
+    Attributes:
+        language: JavaScript.
+    """
+
+    def __init__(self, title: Sequence[str]) -> None:
+        """An empty module; `title` are the document's own words."""
+        self.language, self._title = JavaScript(), title
+
+    def text(self, builder: Builder, functions: Sequence[Function]) -> str:
+        """The module."""
+        bodies = [self._function(function) for function in functions]
+        words = set(re.findall(r"\w+", "\n".join(bodies)))
+        tables = [f"const {name} = {self._array(array, array.dtype)};"
+                  for name, array in builder.tables.arrays.items() if name in words]
+        helpers = [self.language.helpers[name] for name in self.language.used
+                   if self.language.helper_name(name) in words]
+        defaults = [self._defaults(struct) for struct in (builder.parameters, builder.inputs)]
+        title = [f" * {plain(text)}" for text in self._title if text]
+        head = "\n".join(["/**", *title, *([" *"] if title else []),
+                          f" * Written by circuitflow {plain(version('circuitflow'))}; it needs nothing else.", " */"])
+        return "\n\n".join(part for part in (head, *defaults, *tables, *helpers, *bodies) if part) + "\n"
+
+    def declarations(self, builder: Builder, functions: Sequence[Function]) -> str:
+        """The types of what the module exports, for TypeScript."""
+        structs = list({id(s): s for function in functions for s in function.structs}.values())
+        parts = []
+        for struct in structs:
+            lines = [f"  {member.name}: {_type(member)};{_about(member)}" for member in struct.members.values()]
+            parts.append(f"export interface {struct.name.capitalize()} {{\n" + "\n".join(lines) + "\n}")
+        parts += [f"export const default{struct.name.capitalize()}: Readonly<{struct.name.capitalize()}>;"
+                  for struct in (builder.parameters, builder.inputs) if struct.has_defaults or not struct.members]
+        for function in functions:
+            takes = ", ".join(f"{struct.name}{'?' if struct.has_defaults or not struct.members else ''}: "
+                              f"{struct.name.capitalize()}" for struct in self._arguments(function))
+            gives = ", ".join(f"{struct.name}: {struct.name.capitalize()}" for struct in function.structs[2:])
+            parts.append(f"export function {NAMES[function.name]}({takes}): {{ {gives} }};")
+        return "\n\n".join(parts) + "\n"
+
+    def _arguments(self, function: Function) -> list[Struct]:
+        """The inputs, then the parameters; those that have defaults come last."""
+        parameters, inputs = function.structs[:2]
+        return [inputs, parameters] if parameters.has_defaults or not parameters.members else [parameters, inputs]
+
+    def _function(self, function: Function) -> str:
+        """A function, with objects for its results and arrays for what lies between."""
+        code, (part,) = function.code, function.code.parts
+        statements = part.finish()
+        takes = self._arguments(function)
+        lines = ["/**", *(f" * @param {{{struct.name.capitalize()}}} {struct.name}" for struct in takes),
+                 f" * @returns {{{{{', '.join(f'{s.name}: {s.name.capitalize()}' for s in function.structs[2:])}}}}}",
+                 " */"]
+        parameters = ", ".join(
+            f"{struct.name} = default{struct.name.capitalize()}" if struct.has_defaults or not struct.members else
+            struct.name for struct in takes)
+        lines.append(f"export function {NAMES[function.name]}({parameters}) {{")
+        for struct in function.structs[2:]:
+            members = ", ".join(f"{member.name}: {self._empty(member)}" for member in struct.members.values())
+            lines.append(f"  const {struct.name} = {{{members}}};")
+        lines += self._workspace(code)
+        lines += [re.sub("^(    )+", lambda match: "  " * (len(match[0]) // 4), text) for text in statements]
+        lines.append(f"  return {{{', '.join(struct.name for struct in function.structs[2:])}}};")
+        return "\n".join([*lines, "}"])
+
+    def _workspace(self, code: Code) -> list[str]:
+        """Arrays for intermediate results, which share memory where they are needed at different times."""
+        pools = Pools()
+        pools.allot(code.buffers)
+        (part,) = code.parts
+        lines = []
+        for dtype, size in pools.sizes.items():
+            used = [buffer for buffer in part.buffers.values() if buffer.dtype == dtype]
+            if used:
+                pool = code.new_name(f"{dtype.name}s")
+                lines.append(f"  const {pool} = new {ARRAYS[dtype.name]}({size});")
+                lines += [f"  const {buffer.name} = {pool}.subarray({buffer.offset}, {buffer.offset + buffer.size});"
+                          for buffer in used]
+        return lines
+
+    def _empty(self, member: Member) -> str:
+        return f"new {ARRAYS[member.dtype.name]}({int(np.prod(member.shape))})" if member.shape else "0"
+
+    def _defaults(self, struct: Struct) -> str:
+        if struct.members and not struct.has_defaults:
+            return ""
+        items = [f"  {member.name}: {self._value(member)},{_about(member)}" for member in struct.members.values()]
+        body = "{\n" + "\n".join(items) + "\n}" if items else "{}"
+        return f"export const default{struct.name.capitalize()} = Object.freeze({body});"
+
+    def _value(self, member: Member) -> str:
+        if member.shape:
+            return self._array(member.default, member.dtype)
+        return self.language.literal(member.default, member.dtype).text
+
+    def _array(self, array: Any, dtype: np.dtype[Any]) -> str:
+        texts = [self.language.literal(x, dtype).text for x in np.asarray(array, dtype).reshape(-1)]
+        lines, line = [], ""
+        for text in texts:
+            if len(line) + len(text) > WIDTH:
+                lines.append(line.rstrip())
+                line = ""
+            line += f"{text}, "
+        inside = "\n  ".join([*lines, line.removesuffix(", ")])
+        return f"new {ARRAYS[dtype.name]}([{inside}])"
+
+
+def _type(member: Member) -> str:
+    return ARRAYS[member.dtype.name] if member.shape else "boolean" if member.dtype == bool else "number"
+
+
+def _about(member: Member) -> str:
+    """What a member is, where its name and type do not say it."""
+    shape = " x ".join(map(str, member.shape)) if len(member.shape) > 1 else ""
+    words = ", ".join(text for text in (plain(member.meaning, 200), shape) if text)
+    return f" /* {words} */" if words else ""

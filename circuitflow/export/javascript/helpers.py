@@ -1,0 +1,66 @@
+"""Functions that a module of JavaScript defines where it uses them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from circuitflow.export.flat.routines import ROUTINES, Routine
+
+_BODIES = {
+    "maximum": ("a, b", "the larger of two numbers; NaN where one is", "return a > b || a !== a ? a : b;"),
+    "minimum": ("a, b", "the smaller of two numbers; NaN where one is", "return a < b || a !== a ? a : b;"),
+    "at_least": ("a, b", "a number, but no less than a bound", "return a < b ? b : a;"),
+    "at_most": ("a, b", "a number, but no more than a bound", "return a > b ? b : a;"),
+    "sign": ("x", "1, 0 or -1; NaN for NaN", "return x > 0 ? 1 : x < 0 ? -1 : x + 0;"),
+    "remainder": ("x, y", "the remainder with the sign of the divisor", """const rest = x % y;
+  if (rest === 0) {
+    return y < 0 || Object.is(y, -0) ? -0 : 0;
+  }
+  return (rest < 0) !== (y < 0) ? rest + y : rest;"""),
+    "logaddexp": ("x, y", "ln(e^x + e^y), without overflow", """if (x === y) {
+    return x + 0.6931471805599453;
+  }
+  const d = x - y;
+  return d > 0 ? x + Math.log1p(Math.exp(-d)) : d <= 0 ? y + Math.log1p(Math.exp(d)) : d;"""),
+    "power": ("x, y", "x to the power of y; as in C, 1 where x is 1, or where x is -1 and y infinite",
+              "return x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y;"),
+    "rint": ("x", "the nearest whole number, the even one of two", """const big = 4503599627370496;
+  if (x === 0 || !(Math.abs(x) < big)) {
+    return x;
+  }
+  return x < 0 ? -((big - x) - big) : (x + big) - big;"""),
+    "isinf": ("x", "whether a number is infinite", "return x === Infinity || x === -Infinity;"),
+    "signbit": ("x", "whether a number has a minus sign", "return x < 0 || Object.is(x, -0);"),
+    "whole": ("x", "a whole number, refused where it is not held exactly", """if (!Number.isSafeInteger(x)) {
+    throw new RangeError("an integer beyond 2^53, which a number does not hold");
+  }
+  return x;"""),
+    "product_kept": ("x, y", "a product in which 0 times an infinity or NaN is 0",
+                     "return x === 0 || y === 0 ? 0 : x * y;"),
+    "product_keptf": ("x, y", "a product in which 0 times an infinity or NaN is 0",
+                      "return x === 0 || y === 0 ? 0 : Math.fround(x * y);"),
+    **{f"order_{kind}": ("keys, order, spare, size", "the stable order of keys, NaN last",
+                         """const places = Array.from({length: size}, (_, i) => i);
+  places.sort((a, b) => keys[a] < keys[b] ? -1 : keys[a] > keys[b] ? 1 :
+    Number(Number.isNaN(keys[a])) - Number(Number.isNaN(keys[b])));
+  order.set(places);""") for kind in "df"},
+}
+
+
+
+def _routine(name: str, routine: Routine) -> str:
+    """A routine as JavaScript has it."""
+    body = re.sub(r"\b(const )?(int|double) (?=\w+ = )", lambda match: match[1] or "let ", routine.body)
+    body = re.sub(r"\b(hypot|sqrt|log)\(", r"Math.\1(", body).replace("fabs(", "Math.abs(")
+    body = re.sub(r"([!=])= ", r"\1== ", re.sub(r"\b(\d+)\.0\b", r"\1", body))
+    lines = (re.sub("^(    )+", lambda match: "  " * (len(match[0]) // 4), line) for line in body.splitlines())
+    inside = "\n".join(line for line in lines if line.strip())
+    return f"/* {routine.words} */\nfunction {name}_({', '.join([*routine.arrays, *routine.sizes])}) {{\n{inside}\n}}"
+
+
+HELPERS: Mapping[str, str] = {
+    **{name: _routine(name, routine) for name, routine in ROUTINES.items()}, **{
+    name: f"/* {words} */\nfunction {name}_({operands}) {{\n  {body}\n}}"
+    for name, (operands, words, body) in _BODIES.items()}}
+"""Their source, by name. Each name has an underscore behind it, which no other name ends with but a reserved word."""

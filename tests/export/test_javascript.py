@@ -1,0 +1,162 @@
+"""Circuits as JavaScript: modules run in Node without code from strings, and give the interpreter's numbers."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+
+import numpy as np
+import pytest
+
+import circuitflow as cf
+from circuitflow.export.flat.vectors import vectors
+from circuitflow.export.javascript.exporting import export
+from circuitflow.export.javascript.names import RESERVED, JavaScriptNames, identifier
+from support.c_programs import FIRST_AND_LAST
+from support.commands import circuitflow  # noqa: F401
+from support.documents import circuit
+from support.edge_points import GIVEN, POINTS, as_array
+from support.example_circuits import circuit_of
+from support.gate_examples import EXAMPLES, Example
+from support.hostile import HOSTILE, HOSTILE_NAMES
+from support.hostile_circuits import TRAPS, hostile_circuit
+from support.js_programs import differences, is_module, needs_node, node
+from support.suite import ROOT
+from support.unit_circuits import SWAPPED, UNITS
+
+pytestmark = needs_node
+
+NOT_IN_JAVASCRIPT = {"lgamma", "polygamma", "erf", "erfc", "gelu", "dropout"}
+"""Gates of which a value or a gradient comes to a function that JavaScript has no form for."""
+
+
+def agreed(subjects, folder, rtol=1e-12, **options):
+    """The subjects that can be exported, after their functions gave the interpreter's numbers, and the others."""
+    exports, refused = {}, {}
+    for name, subject in subjects.items():
+        try:
+            exports[name] = export(subject, **options)
+        except cf.InputError as error:
+            refused[name] = str(error)
+    assert all(is_module(x.module) for x in exports.values())
+    wrong = differences(folder, list(exports.values()), rtol)
+    assert {name: wrong[i] for i, name in enumerate(exports) if i in wrong} == {}
+    return list(exports), refused
+
+
+@pytest.mark.parametrize(("indices", "dtype"), [
+    pytest.param(sorted(FIRST_AND_LAST), None, id="two of a gate"),
+    pytest.param(sorted(FIRST_AND_LAST), "float32", id="float32", marks=pytest.mark.long),
+    pytest.param(range(len(EXAMPLES)), None, id="all", marks=pytest.mark.long)])
+def test_every_gate_and_its_gradient(indices, dtype, tmp_path):
+    done, refused = agreed({f"{i} {EXAMPLES[i]}": circuit_of(EXAMPLES[i]) for i in indices}, tmp_path,
+                           1e-12 if dtype is None else 1e-4, dtype=dtype)
+    assert {EXAMPLES[int(name.split()[0])].gate for name in refused} <= NOT_IN_JAVASCRIPT
+    for reason in refused.values():
+        assert re.match(r"node '[\w/]+': \w+ comes to \w+.*; leave it out by --of and --wrt$", reason)
+    assert len(done) > 9 * len(refused)
+
+
+def test_the_conventions_at_ties_and_edges_are_kept(tmp_path):
+    subjects = {f"{i} {gate} {operands}": circuit_of(Example(gate, tuple(map(as_array, operands)), GIVEN.get(gate, {})))
+                for i, (gate, operands, *_) in enumerate(POINTS) if gate not in NOT_IN_JAVASCRIPT}
+    done, refused = agreed(subjects, tmp_path)
+    assert (len(done), refused) == (len(subjects), {})
+
+
+def test_the_examples(tmp_path):
+    paths = [*(ROOT / "circuits").glob("*.json"), *(ROOT / "circuits/classics").glob("*.json")]
+    subjects = {path.stem: cf.load(path) for path in paths if path.stem not in ("mlp", "digits")}
+    units = {"units": cf.loads(json.dumps(UNITS)), "swapped": cf.loads(json.dumps(SWAPPED))}
+    second = {f"gradient of {name}": cf.gradient(subject) for name, subject in units.items()}
+    done, refused = agreed({**subjects, **units, **second}, tmp_path)
+    assert (len(done) > 30, set(refused)) == (True, {"black_scholes"})
+
+
+def test_sums_products_quotients_and_roots_have_the_bits_of_python(tmp_path):
+    subject = cf.new("f = sqrt(a * b + c / (a - d)) / (b + sqrt(c)) - a * d; g = (a + b + c) * f",
+                     {"a": 3.3, "b": 0.7, "c": 1e-3, "d": -5.5}, outputs=["f", "g"])
+    for dtype, factor in ((None, 1.0), ("float32", 0.1)):
+        exported = export(subject, dtype=dtype)
+        run = cf.Executor(subject).compile(engine="interpreter")
+        source, calls, expected = random.Random(7), [], []
+        for _ in range(100):
+            inputs = {name: source.uniform(0, 9) * 10.0 ** (factor * source.randint(-9, 9)) for name in "abc"}
+            calls.append((exported, exported.functions[1], {**inputs, "d": -1.5}))
+            expected.append(run(**inputs, d=-1.5))
+        results = node(tmp_path, calls)
+        for (values, slopes), (wanted, gradients) in zip(results, expected, strict=True):
+            if dtype is None:
+                for found, numbers in ((values, wanted), (slopes, gradients)):
+                    assert {name: float(x[0]).hex() for name, x in found.items()} == {
+                        name: x.hex() for name, x in numbers.items()}
+            else:
+                assert all(x[0] == float(np.float32(x[0])) for x in [*values.values(), *slopes.values()])
+
+
+def test_what_a_gate_refuses_is_an_error(tmp_path):
+    with cf.build() as c:
+        i, n = c.input("i", [0, 2], dtype="int64"), c.input("n", [3, 4], dtype="int64")
+        c.output(c.gather(c.input("x", [1.0, 2.0, 3.0]), i), "taken")
+        c.output(c.add(n, n), "doubled")
+    exported = export(c.circuit)
+    function, low = exported.functions[0], exported.lowered
+    (vector, *_) = vectors(low.derived, low.builder, low.inputs, low.upstream)
+    cases = [vector.arguments, {**vector.arguments, "i": [0, 3]}, {**vector.arguments, "n": [3, 2**52]}]
+    done, index, size = node(tmp_path, [(exported, function, arguments) for arguments in cases])
+    assert done == [{"taken": [1, 3], "doubled": [6, 8]}]
+    assert index == "RangeError: taken: gather refuses its operands"
+    assert size == "RangeError: an integer beyond 2^53, which a number does not hold"
+
+
+def test_no_text_leaves_a_comment_and_no_name_means_anything_else(tmp_path):
+    names = [*HOSTILE_NAMES, *"ijxw", *sorted(RESERVED - {*"ijklmnpqrstuv"}), "at_most", "at_most_", "table_1_",
+             "__proto__", "then", "float64s", "a_", "a"]
+    names = list(dict.fromkeys(names))
+    exported = export(hostile_circuit(names, [*TRAPS, *HOSTILE]))
+    assert differences(tmp_path, [exported], 1e-12) == {}
+    assert is_module(exported.module)
+    assert "evil" not in re.sub(r"/\*.*?\*/", "", exported.module, flags=re.DOTALL)
+    assert [identifier(text) for text in ("w0", "class", "a_", "3d", "_x", "h/dot")] == [
+        "w0", "class_", "a__", "n3d", "n_x", "h_dot"]
+    new = JavaScriptNames()
+    assert [new.new(text) for text in ("a/b", "a.b", "class", "class_")] == ["a_b", "a_b_2", "class_", "class__"]
+
+
+def test_the_command_writes_a_module_and_its_types(tmp_path, circuitflow):  # noqa: F811
+    path = tmp_path / "rnn.mjs"
+    done = circuitflow("export", "circuits/rnn.json", "--to", "javascript", "--dtype", "float32", "-o", str(path))
+    assert (done.status, done.out, done.err) == (0, "", "")
+    assert "export function valueAndGrad(inputs = defaultInputs, parameters = defaultParameters) {" in path.read_text()
+    types = (tmp_path / "rnn.d.mts").read_text()
+    assert "export interface Gradients {\n" in types
+    assert re.search(r"\n  \w+: Float32Array; /\* .*\d+ x \d+ \*/\n", types)
+    assert "Math.fround" in path.read_text()
+    shown = circuitflow("export", "circuits/staged.json", "--to", "javascript")
+    assert (shown.status, shown.out) == (0, cf.to_javascript(cf.load(ROOT / "circuits/staged.json")))
+    refusal = circuitflow("export", "circuits/staged.json", "--to", "javascript", "--name", "x")
+    assert refusal.err.startswith("error: --name is of --to c; it has no meaning beside --to javascript")
+
+
+def test_what_javascript_does_not_have_is_refused():
+    big = circuit({"id": "x", "gate": "input", "value": 2**60, "dtype": "int64"},
+                  {"id": "y", "gate": "constant", "value": 2**60, "dtype": "int64"}, "f = less(x, y)")
+    with pytest.raises(cf.InputError, match="which a number of JavaScript does not hold"):
+        cf.to_javascript(big)
+
+
+def test_the_page_of_the_guide_runs(tmp_path, circuitflow):  # noqa: F811
+    """Its script, with a line that prints instead of the page."""
+    page = (ROOT / "docs/guides/export_code.md").read_text()
+    command, = re.findall(r"^\$ circuitflow (export .*-o neuron\.js)$", page, re.MULTILINE)
+    assert circuitflow(*command.replace("neuron.js", str(tmp_path / "neuron.js")).split()).status == 0
+    script, = re.findall(r'<script type="module">\n(.*?)</script>', page, re.DOTALL)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "page.js").write_text(script.replace("document.body.textContent =", "const text =")
+                                      + "console.log(text);")
+    done = subprocess.run(["node", tmp_path / "page.js"], capture_output=True, text=True, check=True)
+    value, gradients = cf.Executor(cf.load(ROOT / "circuits/sigmoid_neuron_fused.json")).compile()(w0=1.5)
+    f, slope = (float(x) for x in re.fullmatch(r"f = (\S+), df/dw0 = (\S+)\n", done.stdout).groups())
+    assert (f, slope) == pytest.approx((value, gradients["w0"]), rel=1e-14)
