@@ -170,11 +170,12 @@ _STYLE = """
 main { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; }
 table { border-collapse: collapse; }
 th { text-align: left; font-weight: normal; opacity: .7; }
-td, th { padding: .1rem 1.5rem .1rem 0; vertical-align: top; }
+td, th { padding: .1rem 1.5rem .1rem 0; vertical-align: baseline; }
 h3 { margin-bottom: 0; font-weight: normal; }
 math { font-family: "Latin Modern Math", "STIX Two Math", "Cambria Math", "DejaVu Math TeX Gyre", math; }
 mover > :first-child { border-top: thin solid; padding-top: .1em; }
 mover > mo { display: none; }
+mtd { text-align: left; }
 p { margin: .2rem 0 .5rem; }
 .value td:nth-child(2) { color: light-dark(#00724f, #3ecf9d); }
 .gradient td:nth-child(2) { color: light-dark(#b93a00, #ff8f5c); }

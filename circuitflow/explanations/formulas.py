@@ -23,7 +23,7 @@ NOTATIONS: Mapping[str, str] = {
         "det", "inv", "solve", "gather", "log_sigmoid", "sum_to_like")},
     "sinh": "sinh x", "cosh": "cosh x", "erf": "erf(x)", "sigmoid": "σ(x)", "relu": "relu(x)",
     "softplus": "softplus(x)", "softmax": "softmax(x)", "log_softmax": "ln softmax(x)", "reduce_mean": "mean(x)",
-    "reduce_var": "var(x)"}
+    "reduce_var": "var(x)", "mul_div_no_nan": "x · y / z"}
 """What a formula shows of a gate, in the notation of rows: the row's own formula, or a short name that says more than
 the expansion. Operators are those of `Note.notation`. Any other gate is a function of its operands and attributes."""
 

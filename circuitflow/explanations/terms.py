@@ -145,14 +145,18 @@ def negative(term: Term) -> Term:
 
 
 def product(factors: Sequence[Term], sign: str = TIMES) -> Term:
-    """A product. The signs of its factors stand before it; a function needs parentheses before other factors."""
+    """A product. The signs of its factors stand before it, equal factors make a power, but for juxtaposed matrices.
+
+    A function needs parentheses before other factors.
+    """
     signs, flat = zip(*(_unsigned(factor) for factor in factors), strict=True)
     factors = [part for factor in flat for part in _factors(factor, sign)]
     items: list[Term] = []
     for equal, group in groupby(factors):
-        count = len(list(group))
-        factor = power(equal, Number(str(count))) if count > 1 else equal
-        items += [Sign(sign), factor] if items else [factor]
+        alike = list(group)
+        powers = alike if sign == TIMES or len(alike) == 1 else [power(equal, Number(str(len(alike))))]
+        for factor in powers:
+            items += [Sign(sign), factor] if items else [factor]
     last = len(items) - 1
     fenced = [within(item, POWER if i < last and binding(item) == APPLICATION else PRODUCT)
               for i, item in enumerate(items)]
@@ -168,7 +172,10 @@ def _unsigned(term: Term) -> tuple[bool, Term]:
 
 
 def _factors(term: Term, sign: str) -> Sequence[Term]:
-    """The factors of a product with this sign; any other term by itself."""
+    """The factors of a product with this sign, and those of a power; any other term by itself."""
+    if sign != TIMES and isinstance(term, Scripts) and term.lower is None and isinstance(term.upper, Number) and (
+            term.upper.text in "23456789"):
+        return [term.base] * int(term.upper.text)
     if isinstance(term, Row) and term.binding == PRODUCT and set(term.items[1::2]) == {Sign(sign)}:
         return term.items[::2]
     return [term]

@@ -17,7 +17,8 @@ from matplotlib.mathtext import MathTextParser
 import circuitflow as cf
 from circuitflow.explanations.catalogue import example
 from circuitflow.explanations.explanation import explanation
-from circuitflow.explanations.formulas import NOTATIONS, numeral
+from circuitflow.explanations.expressions import Application, Leaf
+from circuitflow.explanations.formulas import NOTATIONS, Symbols, numeral
 from circuitflow.explanations.latex import latex, prose
 from circuitflow.explanations.mathml import NAMESPACE, mathml
 from circuitflow.explanations.terms import Name, Operator, Word
@@ -83,6 +84,39 @@ MATRICES = ("A = [[1, 2], [3, 4]]", "b = [1, 2]")
 ])
 def test_a_stage_is_written_as_a_person_writes_it(nodes, formula):
     assert right_of(*nodes) == formula
+
+
+def applied(name, *operands):
+    return Application(name, GATES[name], operands, {}, 0)
+
+
+A, B, C = map(Leaf, "abc")
+
+
+@pytest.mark.parametrize(("tree", "formula"), [
+    (applied("sub", A, applied("sub", B, C)), "a - (b - c)"), (applied("sub", applied("sub", A, B), C), "a - b - c"),
+    (applied("sub", A, applied("neg", B)), "a - (-b)"), (applied("mul", A, applied("add", B, C)), r"a \cdot (b + c)"),
+    (applied("mul", applied("neg", A), applied("neg", B)), r"a \cdot b"),
+    (applied("mul", A, applied("mul", A, applied("neg", A))), "-a^{3}"),
+    (applied("neg", applied("add", A, B)), "-(a + b)"), (applied("neg", applied("mul", A, B)), r"-a \cdot b"),
+    (applied("pow", applied("neg", A), B), "(-a)^{b}"), (applied("pow", applied("pow", A, B), C), "(a^{b})^{c}"),
+    (applied("pow", applied("div", A, B), C), r"\left(\frac{a}{b}\right)^{c}"),
+    (applied("pow", A, applied("add", B, C)), "a^{b + c}"), (applied("square", applied("sin", A)), r"(\sin a)^{2}"),
+    (applied("mul", applied("sin", A), B), r"(\sin a) \cdot b"),
+    (applied("mul", B, applied("sin", A)), r"b \cdot \sin a"),
+    (applied("matmul", A, applied("matmul", A, B)), r"a \, a \, b"),
+    (applied("log", applied("mul", A, B)), r"\ln(a \cdot b)"), (applied("exp", applied("neg", A)), r"\mathrm{e}^{-a}"),
+    (applied("div", applied("add", A, B), applied("sub", A, B)), r"\frac{a + b}{a - b}"),
+    (applied("mul_div_no_nan", A, applied("add", B, C), C), r"\frac{a \cdot (b + c)}{c}"),
+    (applied("matmul", applied("add", A, B), applied("matrix_transpose", C)), r"(a + b) \, c^{\top}"),
+    (applied("mod", A, applied("mod", B, C)), r"a\text{ mod }(b\text{ mod }c)"),
+    (applied("mul", applied("less", A, B), C), r"[a < b] \cdot c"),
+    (applied("add", applied("where", A, B, C), C),
+     r"\left(\begin{cases} b & \text{if }a \\ c & \text{otherwise} \end{cases}\right) + c"),
+])
+def test_parentheses_stand_where_terms_would_fall_apart(tree, formula):
+    symbols = Symbols(dict.fromkeys("abc", 0), lambda name: f"d{name}")
+    assert latex(symbols.formula(tree)) == formula
 
 
 def test_gradients_are_under_bars_and_signs_stand_before_products():
