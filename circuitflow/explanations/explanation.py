@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.errors import InputError
-from circuitflow.explanations import terms
 from circuitflow.explanations.expressions import Expression, python, right_side, sent_back
 from circuitflow.explanations.formulas import Symbols
-from circuitflow.explanations.terms import Term
 from circuitflow.gates import ArrayType, AtLeast
 from circuitflow.gates.integers import name_of
 from circuitflow.gates.record import spell_out
@@ -40,7 +38,7 @@ class Stage(NamedTuple):
         value: the number.
         remark: a remark, or "".
         of: the name of the value, or of the value whose gradient it is, as in results.
-        formula: left and right as terms; right is None for a number alone.
+        expression: the right side; None for a number alone.
         total: the sum at a fork, with the last contribution to it; else "".
     """
 
@@ -50,7 +48,7 @@ class Stage(NamedTuple):
     value: str
     remark: str
     of: str
-    formula: tuple[Term, Term | None]
+    expression: Expression | None
     total: str = ""
 
 
@@ -62,14 +60,16 @@ class Block(NamedTuple):
         words: the gate's rule in words, or "".
         node: id of the node, or "".
         stages: the lines.
-        formula: the heading as terms, left and right, or None.
+        names: the left side of the heading.
+        expression: the right side of the heading, or None.
     """
 
     heading: str
     words: str
     node: str
     stages: Sequence[Stage]
-    formula: tuple[Term, Term] | None = None
+    names: Sequence[str] = ()
+    expression: Expression | None = None
 
 
 class Explanation(NamedTuple):
@@ -81,6 +81,7 @@ class Explanation(NamedTuple):
         forward: the forward pass.
         backward: the reverse sweep, gate by gate; empty where there was none.
         meaning: how far and which way the output moves with each source, the strongest first.
+        symbols: the names in formulas.
     """
 
     title: str
@@ -89,6 +90,7 @@ class Explanation(NamedTuple):
     forward: Sequence[Stage]
     backward: Sequence[Block]
     meaning: Sequence[str]
+    symbols: Symbols
 
 
 def explanation(result: Result) -> Explanation:
@@ -100,7 +102,9 @@ def explanation(result: Result) -> Explanation:
     parts = _Parts(result)
     document = result.circuit.document
     return Explanation(printable(result.circuit.name, 100), printable(document.description or "", 1000),
-                       list(parts.sources()), list(parts.forward()), list(parts.backward()), list(parts.meaning()))
+                       list(parts.sources()), list(parts.forward()), list(parts.backward()), list(parts.meaning()),
+                       Symbols({name: np.ndim(value) for name, value in result.values.items()},
+                               result.circuit.gradient_name))
 
 
 BACKWARD, MEANING = "Reverse sweep", "What it means"
@@ -124,8 +128,6 @@ class _Parts:
         if any(source not in result.values for node in self.ran for source in self.circuit.operand_names(node)):
             raise InputError("this result has outputs only; an explanation needs the value of every node, which run "
                              "gives with cache='all'")
-        self.symbols = Symbols({name: np.ndim(value) for name, value in result.values.items()},
-                               self.circuit.gradient_name)
         self.arrivals = Counter(c.source for c in result.contributions) + Counter(list(result.upstream))
 
     def sources(self) -> Iterator[Stage]:
@@ -133,8 +135,7 @@ class _Parts:
             if node.is_source:
                 kind = f"{node.kind}{_bounds_in_words(self.circuit, node.id)}"
                 label = f"{kind}: {printable(node.label, 60)}" if node.label else kind
-                yield Stage(node.id, "=", "", number(self.result.values[node.id]), label, node.id,
-                            (self.symbols.term(node.id), None))
+                yield Stage(node.id, "=", "", number(self.result.values[node.id]), label, node.id, None)
 
     def forward(self) -> Iterator[Stage]:
         for node in self.ran:
@@ -145,9 +146,8 @@ class _Parts:
                 for name in node.names:
                     label = printable(node.label, 60) if node.label else ""
                     output = name.partition(".")[2] if node.outputs else ""
-                    formula = self.symbols.formula(expression._replace(output=output))
                     yield Stage(name, "=", right + (f".{output}" if output else ""), number(self.result.values[name]),
-                                label, name, (self.symbols.term(name), formula))
+                                label, name, expression._replace(output=output))
                     if node.gate is None:  # the other outputs show the first operands alone
                         right = application(node.kind, operands)
 
@@ -168,9 +168,8 @@ class _Parts:
                     total = number(self.result.gradients[name])
                     remark = f"{name} forks, its contributions add up: {total}"
             left = self.circuit.gradient_name(name)
-            formula = self.symbols.gradient(name), None if right is None else self.symbols.formula(right)
             return Stage(left, "=" if first else "+=", "" if right is None else python(right).text, number(value),
-                         remark, name, formula, total)
+                         remark, name, right, total)
 
         if self.result.upstream:
             yield Block("", "", "", [arrive(name, None, value)._replace(remark="the upstream gradient")
@@ -180,10 +179,9 @@ class _Parts:
             rights = self._rights(node, contributions)
             expression = right_side(node, self.circuit.operand_names(node))
             heading = f"{' and '.join(node.names[:4])} = {python(expression).text}"
-            formula = (terms.listed([self.symbols.term(name) for name in node.names[:4]]),
-                       self.symbols.formula(expression))
             yield Block(heading, self._words(node, contributions, rights), target, [
-                arrive(c.source, right, c.value) for c, right in zip(contributions, rights, strict=True)], formula)
+                arrive(c.source, right, c.value) for c, right in zip(contributions, rights, strict=True)],
+                node.names[:4], expression)
 
     def _rights(self, node: Node, contributions: Sequence[Contribution]) -> list[Expression | None]:
         """Every contribution as an expression, None where it is too long."""

@@ -11,9 +11,10 @@ from typing import Self
 
 from circuitflow.arguments import checked, need_choice
 from circuitflow.explanations.explanation import BACKWARD, MEANING, NOTE, Explanation, Stage, explanation, sections
+from circuitflow.explanations.formulas import Symbols
 from circuitflow.explanations.mathematics import to_latex, to_mathml
 from circuitflow.explanations.mathml import inline
-from circuitflow.explanations.terms import Term, equation
+from circuitflow.explanations.terms import Term
 from circuitflow.interpreter.result import Result
 from circuitflow.text import printable
 
@@ -131,8 +132,9 @@ def to_html(content: Explanation) -> Iterator[str]:
             yield f"<p>{hypertext(NOTE)}</p>"
         for block in blocks:
             if block.heading:
-                yield f"<h3>{_formula(block.formula, '=', block.heading)}</h3>\n<p>{hypertext(block.words)}.</p>"
-            yield from _rows(block.stages, "gradient" if heading == BACKWARD else "value")
+                equation = content.symbols.equation(block.names, "=", block.expression)
+                yield f"<h3>{_formula(equation, block.heading)}</h3>\n<p>{hypertext(block.words)}.</p>"
+            yield from _rows(block.stages, "gradient" if heading == BACKWARD else "value", content.symbols)
     if content.meaning:
         yield f"<h2>{MEANING}</h2>\n<ul>"
         yield from (f"<li>{hypertext(sentence)}</li>" for sentence in content.meaning)
@@ -140,19 +142,18 @@ def to_html(content: Explanation) -> Iterator[str]:
     yield "</main>\n</html>"
 
 
-def _rows(stages: Sequence[Stage], kind: str) -> Iterator[str]:
+def _rows(stages: Sequence[Stage], kind: str, symbols: Symbols) -> Iterator[str]:
     yield f'<table class="{kind}">\n<tr><th scope="col">stage</th><th scope="col">{kind}</th><th></th></tr>'
     for s in stages:
-        yield (f"<tr><td>{_formula(s.formula, s.sign, _code(s))}</td><td>{hypertext(s.value)}</td>"
+        formula = _formula(symbols.equation([s.left], s.sign, s.expression), _code(s))
+        yield (f"<tr><td>{formula}</td><td>{hypertext(s.value)}</td>"
                f"<td>{hypertext(s.remark)}</td></tr>")
     yield "</table>"
 
 
-def _formula(sides: tuple[Term, Term | None] | None, sign: str, code: str) -> str:
-    """Both sides as a formula that a pointer shows as code."""
-    if sides is None:
-        return f"<code>{hypertext(code)}</code>"
-    return f'<span title="{hypertext(code)}">{inline(equation(sides, sign))}</span>'
+def _formula(term: Term, code: str) -> str:
+    """A formula that a pointer shows as code."""
+    return f'<span title="{hypertext(code)}">{inline(term)}</span>'
 
 
 def hypertext(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from circuitflow.explanations import terms
@@ -78,23 +78,23 @@ class Symbols:
     """
 
     def __init__(self, dimensions: Mapping[str, int], gradient_name: Callable[[str], str]) -> None:
-        short = {name: identifier(name, bold=count > 0) for name, count in dimensions.items()}
-        times = Counter(identifier(name, bold=False) for name in dimensions)
+        plain = {name: identifier(name, bold=False) for name in dimensions}
+        times = Counter(plain.values())
         self._symbols: dict[str, _Symbol] = {}
         for name, count in dimensions.items():
-            unique = times[identifier(name, bold=False)] == 1
-            term = short[name] if unique else Name(name, count > 0)
+            unique = times[plain[name]] == 1
+            term = identifier(name, bold=count > 0) if unique else Name(name, count > 0)
             self._symbols[name] = _Symbol(term, count > 0)
             self._symbols[gradient_name(name)] = _Symbol(terms.barred(term), count > 0)
-        self._gradient_name = gradient_name
+
+    def equation(self, names: Sequence[str], sign: str, right: Expression | None) -> Term:
+        """Names, the sign behind them and an expression; with nothing on the right, as in `terms.equation`."""
+        left = terms.listed([self.term(name) for name in names])
+        return terms.equation((left, None if right is None else self.formula(right)), sign)
 
     def term(self, name: str) -> Term:
-        """A value."""
+        """A value, or the gradient with respect to one, by the name that expressions have for it."""
         return self._symbols[name].term
-
-    def gradient(self, name: str) -> Term:
-        """The gradient with respect to a value."""
-        return self._symbols[self._gradient_name(name)].term
 
     def formula(self, expression: Expression) -> Term:
         """An expression as a term."""

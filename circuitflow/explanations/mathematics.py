@@ -6,10 +6,10 @@ import html
 from collections.abc import Iterator, Sequence
 
 from circuitflow.explanations.explanation import BACKWARD, NOTE, Explanation, Stage, sections
-from circuitflow.explanations.formulas import numeral
+from circuitflow.explanations.formulas import Symbols, numeral
 from circuitflow.explanations.latex import latex, prose
 from circuitflow.explanations.mathml import NAMESPACE, mathml
-from circuitflow.explanations.terms import Sign, Word, equation
+from circuitflow.explanations.terms import Sign, Term, Word
 from circuitflow.text import printable
 
 _LEFT = '<mtd style="text-align: left">'
@@ -26,15 +26,16 @@ def to_latex(content: Explanation) -> Iterator[str]:
         if heading == BACKWARD:
             yield r"$\bar{x}$ is the gradient with respect to $x$, which words call dx. Tensors are bold."
         for block in blocks:
-            if block.formula is not None:
-                yield f"\n\\noindent ${latex(equation(block.formula, '='))}$: {prose(block.words)}."
-            yield from _aligned(block.stages)
+            if block.heading:
+                formula = latex(content.symbols.equation(block.names, "=", block.expression))
+                yield f"\n\\noindent ${formula}$: {prose(block.words)}."
+            yield from _aligned(block.stages, content.symbols)
 
 
-def _aligned(stages: Sequence[Stage]) -> Iterator[str]:
+def _aligned(stages: Sequence[Stage], symbols: Symbols) -> Iterator[str]:
     yield r"\begin{align*}"
     for i, stage in enumerate(stages):
-        left, right = stage.formula
+        left, right = _sides(stage, symbols)
         value = latex(numeral(stage.value))
         sides = f"{latex(right)} &&= {value}" if right is not None else value
         remark = f" &&{'' if right is not None else '&&'} {latex(Word(stage.remark))}" if stage.remark else ""
@@ -53,9 +54,10 @@ def to_mathml(content: Explanation) -> Iterator[str]:
         if heading == BACKWARD:
             yield _text(NOTE)
         for block in blocks:
-            if block.formula is not None:
-                yield _line(f"{mathml(equation(block.formula, '='))}{mathml(Word(f': {block.words}.'))}")
-            lines = "\n".join(map(_cells, block.stages))
+            if block.heading:
+                formula = mathml(content.symbols.equation(block.names, "=", block.expression))
+                yield _line(f"{formula}{mathml(Word(f': {block.words}.'))}")
+            lines = "\n".join(_cells(stage, content.symbols) for stage in block.stages)
             yield _line(f'<mtable columnalign="left" displaystyle="true">\n{lines}\n</mtable>')
     yield "</mtable>\n</math>"
 
@@ -69,9 +71,13 @@ def _line(content: str) -> str:
     return f"<mtr>{_LEFT}{content}</mtd></mtr>"
 
 
-def _cells(stage: Stage) -> str:
+def _sides(stage: Stage, symbols: Symbols) -> tuple[Term, Term | None]:
+    return symbols.term(stage.left), None if stage.expression is None else symbols.formula(stage.expression)
+
+
+def _cells(stage: Stage, symbols: Symbols) -> str:
     """A stage as a row: left, sign, right, value and remark; a number alone stands on the right."""
-    left, right = stage.formula
+    left, right = _sides(stage, symbols)
     value = mathml(numeral(stage.value))
     texts = [mathml(left), mathml(Sign(stage.sign)), mathml(right) if right is not None else value,
              f"<mrow>{mathml(Sign('='))}{value}</mrow>" if right is not None else "",
