@@ -116,7 +116,7 @@ def functions():
         "to_javascript": (cf.to_javascript, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0},
                                              "dtype": "float32"}),
         "to_c": (cf.to_c, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0}, "name": "n",
-                           "dtype": "float32", "tests": True}),
+                           "dtype": "float32", "tests": True, "step": None}),
         "Executor": (cf.Executor, {"circuit": circuit, "verify": False, "thresholds": cf.Thresholds()}),
         "Limits.of": (cf.Limits.of, {"nodes": 3}), "Limits": (cf.Limits, {"nodes": 3, "digits": 10}),
         "Thresholds": (cf.Thresholds, {"blocks": 3}),

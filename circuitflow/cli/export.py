@@ -40,6 +40,8 @@ def command(
                                               help="Floats of C or JavaScript: float64 or float32; as in the document "
                                                    "by default.")] = None,
     tests: Annotated[bool, typer.Option("--tests", help="Give a C file a main with test vectors.")] = False,
+    step: Annotated[str | None, typer.Option(metavar="METHOD", help="Give a C file a step of learning: sgd or adam.",
+                                             show_default=False)] = None,
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
     output: OutputFile = None,
 ) -> None:
@@ -50,7 +52,8 @@ def command(
     Example: circuitflow export circuits/staged.json -o staged.py
     """
     target = TARGETS[to]
-    settings = {"opset": opset, "weights_beside": beside, "name": name, "dtype": dtype, "tests": tests or None}
+    settings = {"opset": opset, "weights_beside": beside, "name": name, "dtype": dtype, "tests": tests or None,
+                "step": step}
     more = {option: value for option, value in settings.items() if value is not None}
     for option in more:
         if option not in target.options:

@@ -71,6 +71,6 @@ def _javascript(output: str | None, **arguments: Any) -> Files:
 TARGETS: Mapping[str, Target] = {
     "python": Target(_python),
     "onnx": Target(_onnx, ("opset", "weights_beside")),
-    "c": Target(_c, ("name", "dtype", "tests")),
+    "c": Target(_c, ("name", "dtype", "tests", "step")),
     "javascript": Target(_javascript, ("dtype",)),
 }

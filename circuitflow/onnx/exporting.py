@@ -261,8 +261,13 @@ class _Exporter:
                 raise Unwritable(f"refuses its operands: {error}") from None
             self.trace.checks.clear()
             new, self.lines = self.trace.lines[self.lines :], len(self.trace.lines)
-            for line in new:
-                self.low.write(line)
+            try:
+                for line in new:
+                    self.low.write(line)
+            except Unwritable:
+                for x in (x for line in new for x in line.results):
+                    self.low.names.setdefault(id(x), "")  # another node may have the same lines
+                raise
             self._put(step, list(out) if step.outputs else [out])
         self._name(step, start)
 

@@ -287,5 +287,6 @@ _WRITERS: Mapping[str, Callable[[Application], Any]] = {
     "slice": _slice, "transpose": _transpose, "conv_transpose": _conv_transpose, "pad": _pad, "top_k": _top_k,
     "scatter_add": _scatter_add,
     "scatter_elements": _scatter("ScatterElements"), "scatter_nd": _scatter("ScatterND"),
-    "unfold": _unfold, "fold": _fold, "where": lambda a: a.w.where(*a.names, a.results[0].dtype),
+    "unfold": _unfold, "fold": _fold,
+    "where": lambda a: a.w.where(a.names[0], a.names[1], a.names[2], a.results[0].dtype),
 }

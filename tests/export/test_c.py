@@ -309,3 +309,62 @@ def test_matrices_that_a_routine_cannot_take_are_refused_and_large_ones_keep_the
         assert np.allclose(found, expected[name], rtol=0, atol=1e-11 * np.abs(expected[name]).max()), name
     assert call(library, exported, exported.functions[0], {"x": np.ones((24, 24))})[0] == 1
     assert " *   1: solved\n *   2: root\n" in exported.header
+
+
+def test_a_step_of_learning_on_the_device(tmp_path):
+    """Ten steps of each method, beside those of Optax in Python; the files are a pair."""
+    jax = pytest.importorskip("jax", reason="the extra jax is not installed")
+    optax = pytest.importorskip("optax", reason="the extra train is not installed")
+    subject = cf.load(ROOT / "circuits/neuron_layer.json")
+    names = [node.id for node in subject.nodes.values() if node.kind == "parameter"]
+    run = cf.Executor(subject).compile(wrt=names)
+    for method, state in (("sgd", ""), ("adam", "static m_adam state;")):
+        exported = export(subject, wrt=names, name="m", step=method, header="m.h")
+        (tmp_path / "m.h").write_text(exported.header)
+        (tmp_path / "m.c").write_text(exported.source)
+        prints = "\n".join(
+            f'    for (int i = 0; i < {max(1, subject.values[name].size)}; i++) {{ printf("%.17g\\n", '
+            f"(&parameters.{name}{'[0]' if subject.values[name].ndim else ''})[i]); }}" for name in names)
+        main = f"""#include <stdio.h>
+#include "m.c"
+int main(void)
+{{
+    m_parameters parameters = m_default_parameters;
+    static m_outputs outputs;
+    static m_gradients gradients;
+    {state}
+    for (int i = 0; i < 10; i++) {{
+        m_value_and_grad(&parameters, &m_default_inputs, &outputs, &gradients);
+        m_{method}_step(&parameters, &gradients, {"&state, " if state else ""}0.125);
+    }}
+{prints}
+    return 0;
+}}
+"""
+        done = subprocess.run([compile_c(tmp_path, main)], capture_output=True, text=True, check=True)
+        found = done.stdout.split()
+        optimiser = getattr(optax, method)(0.125)
+        values = {name: np.asarray(subject.values[name], float) for name in names}
+        with jax.enable_x64(True):
+            kept = optimiser.init(values)
+            for _ in range(10):
+                slopes = {name: np.asarray(x) for name, x in run(**values)[1].items()}
+                updates, kept = optimiser.update(slopes, kept, values)
+                values = {name: np.asarray(values[name] + np.asarray(updates[name])) for name in names}
+        expected = np.concatenate([values[name].reshape(-1) for name in names])
+        assert np.allclose(np.array(found, float), expected, rtol=1e-9)
+    with pytest.raises(cf.InputError, match="a step needs parameters with gradients; there are none"):
+        cf.to_c(circuit("x = 1.0", "f = exp(x)"), step="sgd")
+    with pytest.raises(cf.InputError, match="step 'momentum' is not written; expected one of sgd, adam"):
+        cf.to_c(subject, step="momentum")
+
+
+def test_what_nothing_reads_gives_no_warning(tmp_path):
+    """An id that is the name of a struct, and a carry that no step of a gradient reads."""
+    subject = circuit("x = 2", {"id": "w", "gate": "parameter", "value": 3}, "inputs = sin(w)")
+    body = {"nodes": [{"id": "h", "gate": "input"}, {"id": "x", "gate": "input"},
+                      {"id": "after", "gate": "tanh", "inputs": ["x"]}], "outputs": ["after"]}
+    scan = circuit("h = 1", "x = [1, 2]", {"id": "f", "gate": "scan", "circuit": "b", "carry": {"h": "after"},
+                                           "over": ["x"], "inputs": {"h": "h", "x": "x"}}, circuits={"b": body})
+    done, refused = agreed({"struct": subject, "carry": scan, "again": cf.gradient(scan)}, tmp_path, "-O0")
+    assert (len(done), refused) == (3, {})

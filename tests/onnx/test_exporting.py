@@ -241,6 +241,12 @@ def test_a_choice_among_values_of_any_type(dtype):
     np.testing.assert_array_equal(run(to_onnx(made, wrt=()))["f"], np.where([True, False, False], x, y))
 
 
+def test_a_gate_that_onnx_does_not_have_stands_twice():
+    made = circuit("x = 2", "a = lgamma(x)", "b = lgamma(x)", "f = mul(a, b)")
+    with pytest.raises(cf.InputError, match=r"node 'a': lgamma comes to gammaln, which ONNX does not have"):
+        to_onnx(made, wrt=())
+
+
 def test_an_if_of_constants_in_c():
     body = {"nodes": [{"id": "p", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["p"]}], "outputs": ["y"]}
     made = circuit({"id": "k", "gate": "constant", "value": 1}, {"id": "c", "gate": "less", "inputs": ["k", "k"]},

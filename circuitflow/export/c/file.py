@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from circuitflow.export.c.language import TYPES, C
 from circuitflow.export.c.main import main_of
+from circuitflow.export.c.steps import STEPS
 from circuitflow.export.flat.code import Code, Part
 from circuitflow.export.flat.comments import plain
 from circuitflow.export.flat.functions import Builder, Function, Member, Struct
@@ -41,18 +43,21 @@ class CFile:
         self.prefix, self.language, self._title = prefix, C(prefix), title
         self.pools = Pools()
 
-    def texts(self, builder: Builder, functions: Sequence[Function], cases: Sequence[Any] | None, *,
-              header: str | None) -> tuple[str, str]:
+    def texts(self, builder: Builder, functions: Sequence[Function], cases: Sequence[Any] | None,
+              step: str | None, *, header: str | None) -> tuple[str, str]:
         """The header, and the file of functions; where `header` is None, all of it is one header.
 
-        `header` is the name by which the file of functions includes the other. `cases` are test vectors for a `main`.
+        `header` is the name by which the file of functions includes the other. `cases` are test vectors for a `main`;
+        `step` is a method of `STEPS`.
         """
         for function in functions:
             self.pools.allot(function.code.buffers)
         storage = "static inline " if header is None else ""
+        state, prototype, step_text = (STEPS[step](self.prefix, builder, functions[-1], storage) if step else
+                                       ("", "", ""))
         bodies = [self._function(function, storage) for function in functions]
         structs = list({id(s): s for function in functions for s in function.structs if s.members}.values())
-        declarations = [*map(self._struct, structs), self._workspace(), self._codes(builder)]
+        declarations = [*map(self._struct, structs), self._workspace(), state, self._codes(builder)]
         head = [self._comment(bodies, builder), "#include <math.h>\n#include <stdint.h>\n#ifndef __cplusplus\n"
                 "#include <stdbool.h>\n#endif"]
         values = [self._defaults(struct) for struct in (builder.parameters, builder.inputs)]
@@ -60,7 +65,7 @@ class CFile:
         tables = [self._table(name, array) for name, array in builder.tables.arrays.items() if name in words]
         helpers = [self.language.helpers[name].replace("@", f"{self.prefix}_") for name in self.language.used
                    if self.language.helper_name(name) in words]
-        inside = [_CONTRACT, *tables, *helpers, *bodies]
+        inside = [_CONTRACT, *tables, *helpers, *bodies, step_text]
         tests = [] if cases is None else [main_of(self.prefix, self._value, builder, functions, cases,
                                                   bool(self.pools.sizes))]
         guard = f"{self.prefix.upper()}_H"
@@ -68,7 +73,7 @@ class CFile:
         if header is None:
             parts = [head[0], opening, head[1], *declarations, *values, *inside, *tests, closing]
             return _join(parts), ""
-        prototypes = "\n".join(f"{self._signature(function)};" for function in functions)
+        prototypes = "\n".join([*(f"{self._signature(function)};" for function in functions), prototype]).strip()
         parts = [head[0], opening, head[1], '#ifdef __cplusplus\nextern "C" {\n#endif', *declarations, *values,
                  prototypes, "#ifdef __cplusplus\n}\n#endif", closing]
         return _join(parts), _join([f'#include "{header}"', *inside, *tests])
@@ -186,8 +191,7 @@ class CFile:
                   for name, buffer in part.reads.items()]
         lines += statements
         lines += [f"    {self._slot(buffer)} = {name};" for name, buffer in part.writes.items()]
-        text = "\n".join(lines)
-        unused = [f"    (void){name};" for name in names if not re.search(rf"\b{name}\b", text)]
+        unused = [f"    (void){name};" for name in _unread("\n".join(lines), names)]
         return "\n".join([*lines, *unused])
 
     def _place(self, buffer: Buffer) -> str:
@@ -215,3 +219,10 @@ def _join(parts: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _unread(text: str, parameters: Sequence[str]) -> list[str]:
+    """The parameters and variables of a function that nothing reads, for compilers that warn of them."""
+    code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    declaration = re.compile(rf"^    (?:{'|'.join(TYPES.values())}) (\w+)(?= = |;)", re.MULTILINE)
+    variables = declaration.findall(code)
+    words = Counter(re.findall(r"\b[A-Za-z_]\w*\b(?! = )", declaration.sub("", code)))
+    return [name for name in [*parameters, *variables] if not words[name]]

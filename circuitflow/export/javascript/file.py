@@ -13,6 +13,7 @@ from circuitflow.export.flat.code import Code
 from circuitflow.export.flat.comments import plain
 from circuitflow.export.flat.functions import Builder, Function, Member, Struct
 from circuitflow.export.flat.memory import Pools
+from circuitflow.export.javascript.helpers import NEEDED
 from circuitflow.export.javascript.language import ARRAYS, JavaScript
 
 NAMES = {"value": "value", "value_and_grad": "valueAndGrad"}
@@ -39,8 +40,9 @@ class Module:
         words = set(re.findall(r"\w+", "\n".join(bodies)))
         tables = [f"const {name} = {self._array(array, array.dtype)};"
                   for name, array in builder.tables.arrays.items() if name in words]
-        helpers = [self.language.helpers[name] for name in self.language.used
-                   if self.language.helper_name(name) in words]
+        used = [name for name in self.language.used if self.language.helper_name(name) in words]
+        used += [other for name in used for other in NEEDED.get(name, ())]
+        helpers = [self.language.helpers[name] for name in dict.fromkeys(used)]
         defaults = [self._defaults(struct) for struct in (builder.parameters, builder.inputs)]
         title = [f" * {plain(text)}" for text in self._title if text]
         head = "\n".join(["/**", *title, *([" *"] if title else []),

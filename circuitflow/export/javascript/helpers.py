@@ -30,6 +30,31 @@ _BODIES = {
     return x;
   }
   return x < 0 ? -((big - x) - big) : (x + big) - big;"""),
+    "erf": ("x", "the error function: its series in e^(-x^2) x^(2 n + 1), or what erfc leaves of 1",
+            """if (Math.abs(x) >= 1) {
+    return x > 0 ? 1 - erfc_(x) : erfc_(-x) - 1;
+  }
+  let term = x, sum = x;
+  for (let n = 1; Math.abs(term) > 1e-18 * Math.abs(sum); n++) {
+    term = term * (2 * x * x) / (2 * n + 1);
+    sum = sum + term;
+  }
+  return 1.1283791670955126 * gauss_(x) * sum;"""),
+    "erfc": ("x", "1 - erf(x): its continued fraction, from the end (Abramowitz and Stegun 7.1.14)",
+             """if (!(x >= 0.5)) {
+    return x < -0.5 ? 2 - erfc_(-x) : 1 - erf_(x);
+  }
+  if (x > 28) {
+    return 0;
+  }
+  let rest = 0;
+  for (let n = Math.ceil(300 / (x * x)) + 30; n > 0; n--) {
+    rest = n / 2 / (x + rest);
+  }
+  return 0.5641895835477563 * gauss_(x) / (x + rest);"""),
+    "gauss": ("x", "e^(-x^2), with x^2 in two parts, so that its rounding does not grow",
+              """const first = Math.fround(x);
+  return Math.exp(-first * first) * Math.exp(-(x - first) * (x + first));"""),
     "isinf": ("x", "whether a number is infinite", "return x === Infinity || x === -Infinity;"),
     "signbit": ("x", "whether a number has a minus sign", "return x < 0 || Object.is(x, -0);"),
     "whole": ("x", "a whole number, refused where it is not held exactly", """if (!Number.isSafeInteger(x)) {
@@ -64,3 +89,6 @@ HELPERS: Mapping[str, str] = {
     name: f"/* {words} */\nfunction {name}_({operands}) {{\n  {body}\n}}"
     for name, (operands, words, body) in _BODIES.items()}}
 """Their source, by name. Each name has an underscore behind it, which no other name ends with but a reserved word."""
+
+NEEDED = {"erf": ("erfc", "gauss"), "erfc": ("erf", "gauss")}
+"""Helpers that call others."""

@@ -34,7 +34,7 @@ _NARROW = {"int8": "({0}) << 24 >> 24", "int16": "({0}) << 16 >> 16", "int32": "
 """A whole number as one of a dtype, which keeps its last bits."""
 
 _HELPED = {"maximum": 2, "minimum": 2, "at_least": 2, "at_most": 2, "remainder": 2, "logaddexp": 2, "power": 2,
-           "sign": 1, "rint": 1}
+           "sign": 1, "rint": 1, "erf": 1, "erfc": 1}
 """Functions that helpers compute, and how many operands they have."""
 
 
