@@ -174,7 +174,8 @@ def _by_notation(name: str, gate: Gate, operands: list[Term], expression: Applic
                 return None
             names[key] = numeral(f"{value:.6g}")
         elif key in ("axis", "axes") and words & set(_REDUCERS):
-            lower = _axes(value) if key in expression.attributes else None
+            is_plain = value in (None, -1) or not expression.dimensions  # a default that a person leaves out
+            lower = _axes(value) if key in expression.attributes or not is_plain else None
         elif key != "keepdims" and key in expression.attributes:
             return None
     functions = {} if lower is None else {function: Scripts(Operator(function), lower) for function in _REDUCERS}
