@@ -27,7 +27,7 @@ from circuitflow.gates import GATES
 from circuitflow.text import printable
 from support.documents import circuit
 from support.hostile import HOSTILE
-from support.suite import ROOT
+from support.suite import GUARD, ROOT
 
 PARSER = MathTextParser("path")
 CHILDREN = {"mfrac": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2, "msubsup": 3}
@@ -270,7 +270,7 @@ def test_latex_compiles(name, tmp_path):
     path.write_text("\\documentclass{article}\n\\usepackage{amsmath}\n\\begin{document}\n" + text + "\\end{document}\n",
                     encoding="utf-8")
     options = [] if "tectonic" in compiler else ["-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]
-    done = subprocess.run([compiler, *options, path.name], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    done = subprocess.run([compiler, *options, path.name], cwd=tmp_path, capture_output=True, text=True, timeout=GUARD,
                           check=False)
     assert done.returncode == 0, done.stdout[-2000:]
 
