@@ -65,6 +65,7 @@ def _forms() -> dict[str, dict[str, str]]:
     for name, operands in (("psi", ("{0}",)), ("_zeta", ("{0}", "{1}"))):
         helper = name.removeprefix("_")
         forms[name] = {"d": f"=@{helper}({', '.join(operands)})", "f": f"=(float)@{helper}({', '.join(operands)})"}
+    forms["murmur"] = {"i": "=@murmur({0})"}
     forms["where"] = dict.fromkeys("dfiub", "{0} ? {1} : {2}")
     forms["reciprocal"] = {"d": "1.0 / {0}", "f": "1.0f / {0}"}
     return forms

@@ -78,6 +78,14 @@ _BODIES = {
   const power = x ** (x - 0.5) * Math.exp(-x);
   const most = product < 1e-290 ? Math.log(power) - Math.log(product) : Math.log(power / product);
   return most + 0.9189385332046727 + series / x;"""),
+    "murmur": ("x", "the finaliser of MurmurHash3 on 32 bits", """let h = x | 0;
+  h = Math.imul(h ^ h >>> 16, 0x85EBCA6B);
+  h = Math.imul(h ^ h >>> 13, 0xC2B2AE35);
+  return (h ^ h >>> 16) >>> 0;"""),
+    **{name: ("x, y", f"{words} of whole numbers", f"""const whole = 4294967296;
+  return (Math.floor(x / whole) {sign} Math.floor(y / whole)) * whole + (((x | 0) {sign} (y | 0)) >>> 0);""") for name, sign, words in (
+      ("bitwise_and", "&", "the bits in both"), ("bitwise_or", "|", "the bits in either"),
+      ("bitwise_xor", "^", "the bits in one"))},
     "isinf": ("x", "whether a number is infinite", "return x === Infinity || x === -Infinity;"),
     "signbit": ("x", "whether a number has a minus sign", "return x < 0 || Object.is(x, -0);"),
     "whole": ("x", "a whole number, refused where it is not held exactly", """if (!Number.isSafeInteger(x)) {

@@ -66,10 +66,12 @@ def _forms() -> dict[str, dict[str, str]]:
     for name, sign in (("equal", "=="), ("not_equal", "!=")):
         forms[name] = {**dict.fromkeys("dfiu", f"{{0}} {sign}= {{1}}"), "b": f"{{0}} {sign} {{1}}"}
     for name, sign in (("bitwise_and", "&"), ("bitwise_or", "|"), ("bitwise_xor", "^")):
-        forms[name] = {"b": f"{{0}} {sign} {{1}}"}
+        forms[name] = {"b": f"{{0}} {sign} {{1}}", **dict.fromkeys("iu", f"=@{name}({{0}}, {{1}})")}
     for name, test in (("isnan", "=Number.isNaN({0})"), ("isfinite", "=Number.isFinite({0})"),
                        ("isinf", "=@isinf({0})"), ("signbit", "=@signbit({0})")):
         forms[name] = dict.fromkeys("df", test)
+    forms["murmur"] = {"i": "=@murmur({0})"}
+    forms["right_shift"] = dict.fromkeys("iu", "=Math.floor({0} / 2 ** {1})")
     forms["invert"] = forms["logical_not"] = {"b": "!{0}"}
     forms["logical_and"], forms["logical_or"] = {"b": "{0} && {1}"}, {"b": "{0} || {1}"}
     forms["logical_xor"] = {"b": "{0} != {1}"}
