@@ -83,7 +83,8 @@ _BODIES = {
   h = Math.imul(h ^ h >>> 13, 0xC2B2AE35);
   return (h ^ h >>> 16) >>> 0;"""),
     **{name: ("x, y", f"{words} of whole numbers", f"""const whole = 4294967296;
-  return (Math.floor(x / whole) {sign} Math.floor(y / whole)) * whole + (((x | 0) {sign} (y | 0)) >>> 0);""") for name, sign, words in (
+  const high = Math.floor(x / whole) {sign} Math.floor(y / whole);
+  return high * whole + (((x | 0) {sign} (y | 0)) >>> 0);""") for name, sign, words in (
       ("bitwise_and", "&", "the bits in both"), ("bitwise_or", "|", "the bits in either"),
       ("bitwise_xor", "^", "the bits in one"))},
     "isinf": ("x", "whether a number is infinite", "return x === Infinity || x === -Infinity;"),
