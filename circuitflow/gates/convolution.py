@@ -250,11 +250,10 @@ def _conv(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -
 
 
 def _conv_x(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, **steps: Any) -> Any:
-    """The adjoint; what no window reaches at the end is the output padding."""
-    frame = Frame(x.shape[2:], w.shape[2:], **steps)
-    rest = [(before + size + after - d * (k - 1) - 1) % s for size, (before, after), k, s, d in zip(
-        frame.sizes, frame.pads, frame.kernel, frame.strides, frame.dilations, strict=True)]
-    return op.conv_transpose(g, w, group=group, output_padding=rest if any(rest) else None, **steps)
+    kernels = op.matrix_transpose(_kernels(op, w, group))
+    windows = op.unfold(x, kernel_shape=list(w.shape[2:]), **steps)
+    columns = op.matmul(kernels, _by_group(op, g, group))
+    return op.fold(op.reshape_like(columns, windows), x, kernel_shape=list(w.shape[2:]), **steps)
 
 
 def _conv_w(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, **steps: Any) -> Any:
