@@ -63,7 +63,7 @@ class Module:
                               f"{struct.name.capitalize()}" for struct in self._arguments(function))
             gives = ", ".join(f"{struct.name}: {struct.name.capitalize()}" for struct in function.structs[2:])
             parts.append(f"export function {NAMES[function.name]}({takes}): {{ {gives} }};")
-        return "\n\n".join(parts) + "\n"
+        return "\n\n".join([f"/* Written by circuitflow {plain(version('circuitflow'))}. */", *parts]) + "\n"
 
     def _arguments(self, function: Function) -> list[Struct]:
         """The inputs, then the parameters; those that have defaults come last."""
