@@ -139,6 +139,25 @@ def test_no_text_leaves_a_comment_and_no_name_means_anything_else(tmp_path):
     assert [new.new(text) for text in ("a/b", "a.b", "class", "class_")] == ["a_b", "a_b_2", "class_", "class__"]
 
 
+def test_truth_values_are_those_of_javascript(tmp_path):
+    """A number that stands for one inside of a function comes out as true or false."""
+    exported = export(circuit({"id": "b", "gate": "input", "value": True, "dtype": "bool"}, "f = xor(b, b)"))
+    (tmp_path / "m.mjs").write_text(exported.module)
+    text = f"import('{tmp_path}/m.mjs').then((m) => console.log(m.value().outputs.f === false))"
+    done = subprocess.run(["node", "-e", text], capture_output=True, text=True, check=True)
+    assert done.stdout == "true\n"
+    assert "  f: boolean;\n" in exported.declarations
+
+
+def test_the_value_needs_no_upstream_gradient():
+    exported = export(circuit({"id": "x", "gate": "input", "value": [1, 2]}, "f = sin(x)"))
+    assert "value(inputs: Omit<Inputs, 'df'> & Partial<Inputs>, parameters?: Parameters)" in exported.declarations
+    assert "valueAndGrad(inputs: Inputs, parameters?: Parameters)" in exported.declarations
+    assert " * @typedef {object} Inputs\n * @property {Float64Array} x\n * @property {Float64Array} df\n */" in (
+        exported.module)
+    assert " * @param {Omit<Inputs, 'df'> & Partial<Inputs>} inputs\n" in exported.module
+
+
 def test_the_command_writes_a_module_and_its_types(tmp_path, circuitflow):  # noqa: F811
     path = tmp_path / "rnn.mjs"
     done = circuitflow("export", "circuits/rnn.json", "--to", "javascript", "--dtype", "float32", "-o", str(path))

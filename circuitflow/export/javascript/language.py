@@ -130,6 +130,9 @@ class JavaScript(Language):
             return Expr(text) if old.kind == "f" else x
         return Expr(form.format(text), is_atom=False)
 
+    def truth(self, x: Expr) -> Expr:
+        return Expr(f"Boolean({x.text})")  # inside, 0 and 1 stand for it as well
+
     def constant(self, name: str, dtype: DType, x: Expr | None) -> str:
         return f"const {name} = {x.text};" if x else f"let {name};"
 
