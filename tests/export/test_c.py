@@ -378,6 +378,15 @@ int main(void)
         cf.to_c(subject, step="momentum")
 
 
+def test_stricter_compilers_find_no_fault_either(tmp_path):
+    """Floats become doubles only where the code says so, which counts where a device has no instructions for these."""
+    subject = cf.load(ROOT / "circuits/rnn.json")
+    text = "".join(cf.to_c(subject, name=step, step=step, dtype="float32") for step in ("sgd", "adam"))
+    compile_c(tmp_path, f"{text}int main(void)\n{{\n    (void)sgd_default_parameters;\n    (void)adam_default_inputs;\n"
+              "    (void)adam_default_parameters;\n    (void)sgd_default_inputs;\n    return 0;\n}\n", "-Wshadow",
+              "-Wconversion", "-Wno-sign-conversion", "-Wdouble-promotion", "-Wcast-qual", "-fsyntax-only")
+
+
 def test_what_nothing_reads_gives_no_warning(tmp_path):
     """An id that is the name of a struct, and a carry that no step of a gradient reads."""
     subject = circuit("x = 2", {"id": "w", "gate": "parameter", "value": 3}, "inputs = sin(w)")
