@@ -110,6 +110,14 @@ def test_sums_products_quotients_and_roots_have_the_bits_of_python(tmp_path):
                 assert all(x[0] == float(np.float32(x[0])) for x in [*values.values(), *slopes.values()])
 
 
+def test_a_number_of_the_caller_is_rounded_to_single_precision(tmp_path):
+    exported = export(cf.new("f = a * b", {"a": 1.0, "b": 1.0}), dtype="float32")
+    arguments = {"a": 0.1, "b": 3.3}
+    ((values, slopes),) = node(tmp_path, [(exported, exported.functions[1], arguments)])
+    assert values["f"] == [float(np.float32(0.1) * np.float32(3.3))]
+    assert slopes == {"a": [float(np.float32(3.3))], "b": [float(np.float32(0.1))]}
+
+
 def test_what_a_gate_refuses_is_an_error(tmp_path):
     with cf.build() as c:
         i, n = c.input("i", [0, 2], dtype="int64"), c.input("n", [3, 4], dtype="int64")

@@ -185,7 +185,8 @@ class Builder:
         member, text = struct.members[key], struct.element(key)
         if member.shape:
             return stored(Buffer(text, member.dtype, int(np.prod(member.shape))), member.shape)
-        return variable(member.dtype, code.local(Expr(text), member.dtype, member.reference).text)
+        x = self.language.argument(Expr(text), member.dtype)
+        return variable(member.dtype, code.local(x, member.dtype, member.reference).text)
 
     def _member(self, struct: Struct, key: str) -> Array:
         member, text = struct.members[key], struct.element(key)
