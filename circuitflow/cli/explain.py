@@ -16,7 +16,8 @@ def command(
     options: Options,
     *,
     forward: ForwardOnly = False,
-    form: Annotated[str, typer.Option("--format", metavar="NAME", help="text, markdown or html.")] = "text",
+    form: Annotated[str, typer.Option("--format", metavar="NAME",
+                                      help="text, markdown, html, latex or mathml.")] = "text",
     output: OutputFile = None,
 ) -> None:
     """Explain the staged computation in words and numbers, line by line.

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.errors import InputError
-from circuitflow.explanations.expressions import sent_back, stage
+from circuitflow.explanations.expressions import Expression, python, right_side, sent_back
+from circuitflow.explanations.formulas import Symbols
 from circuitflow.gates import ArrayType, AtLeast
 from circuitflow.gates.integers import name_of
 from circuitflow.gates.record import spell_out
@@ -37,6 +38,7 @@ class Stage(NamedTuple):
         value: the number.
         remark: a remark, or "".
         of: the name of the value, or of the value whose gradient it is, as in results.
+        expression: the right side; None for a number alone.
         total: the sum at a fork, with the last contribution to it; else "".
     """
 
@@ -46,6 +48,7 @@ class Stage(NamedTuple):
     value: str
     remark: str
     of: str
+    expression: Expression | None
     total: str = ""
 
 
@@ -57,12 +60,16 @@ class Block(NamedTuple):
         words: the gate's rule in words, or "".
         node: id of the node, or "".
         stages: the lines.
+        names: the left side of the heading.
+        expression: the right side of the heading, or None.
     """
 
     heading: str
     words: str
     node: str
     stages: Sequence[Stage]
+    names: Sequence[str] = ()
+    expression: Expression | None = None
 
 
 class Explanation(NamedTuple):
@@ -74,6 +81,7 @@ class Explanation(NamedTuple):
         forward: the forward pass.
         backward: the reverse sweep, gate by gate; empty where there was none.
         meaning: how far and which way the output moves with each source, the strongest first.
+        symbols: the names in formulas.
     """
 
     title: str
@@ -82,6 +90,7 @@ class Explanation(NamedTuple):
     forward: Sequence[Stage]
     backward: Sequence[Block]
     meaning: Sequence[str]
+    symbols: Symbols
 
 
 def explanation(result: Result) -> Explanation:
@@ -93,7 +102,21 @@ def explanation(result: Result) -> Explanation:
     parts = _Parts(result)
     document = result.circuit.document
     return Explanation(printable(result.circuit.name, 100), printable(document.description or "", 1000),
-                       list(parts.sources()), list(parts.forward()), list(parts.backward()), list(parts.meaning()))
+                       list(parts.sources()), list(parts.forward()), list(parts.backward()), list(parts.meaning()),
+                       Symbols({name: np.ndim(value) for name, value in result.values.items()},
+                               result.circuit.gradient_name))
+
+
+BACKWARD, MEANING = "Reverse sweep", "What it means"
+NOTE = "x̄ is the gradient with respect to x, which words call dx. Tensors are bold."
+
+
+def sections(content: Explanation) -> Iterator[tuple[str, Sequence[Block]]]:
+    """The parts with stages, each with its heading."""
+    for heading, blocks in (("Given", [Block("", "", "", content.sources)]),
+                            ("Forward pass", [Block("", "", "", content.forward)]), (BACKWARD, content.backward)):
+        if any(block.stages for block in blocks):
+            yield heading, blocks
 
 
 class _Parts:
@@ -112,17 +135,19 @@ class _Parts:
             if node.is_source:
                 kind = f"{node.kind}{_bounds_in_words(self.circuit, node.id)}"
                 label = f"{kind}: {printable(node.label, 60)}" if node.label else kind
-                yield Stage(node.id, "=", "", number(self.result.values[node.id]), label, node.id)
+                yield Stage(node.id, "=", "", number(self.result.values[node.id]), label, node.id, None)
 
     def forward(self) -> Iterator[Stage]:
         for node in self.ran:
             if not node.is_source:
                 operands = self.circuit.operand_names(node)
-                right = stage(node, operands)
+                expression = right_side(node, operands)
+                right = python(expression).text
                 for name in node.names:
                     label = printable(node.label, 60) if node.label else ""
-                    output = f".{name.partition('.')[2]}" if node.outputs else ""
-                    yield Stage(name, "=", right + output, number(self.result.values[name]), label, name)
+                    output = name.partition(".")[2] if node.outputs else ""
+                    yield Stage(name, "=", right + (f".{output}" if output else ""), number(self.result.values[name]),
+                                label, name, expression._replace(output=output))
                     if node.gate is None:  # the other outputs show the first operands alone
                         right = application(node.kind, operands)
 
@@ -130,7 +155,7 @@ class _Parts:
         so_far: dict[str, Any] = {}
         counts: Counter[str] = Counter()
 
-        def arrive(name: str, right: str, value: Any) -> Stage:
+        def arrive(name: str, right: Expression | None, value: Any) -> Stage:
             value = np.asarray(value)  # so that sums keep its precision
             counts[name] += 1
             first = name not in so_far
@@ -143,31 +168,35 @@ class _Parts:
                     total = number(self.result.gradients[name])
                     remark = f"{name} forks, its contributions add up: {total}"
             left = self.circuit.gradient_name(name)
-            return Stage(left, "=" if first else "+=", right, number(value), remark, name, total)
+            return Stage(left, "=" if first else "+=", "" if right is None else python(right).text, number(value),
+                         remark, name, right, total)
 
         if self.result.upstream:
-            yield Block("", "", "", [arrive(name, "", value)._replace(remark="the upstream gradient")
+            yield Block("", "", "", [arrive(name, None, value)._replace(remark="the upstream gradient")
                                      for name, value in self.result.upstream.items()])
         for target, group in groupby(self.result.contributions, key=lambda c: c.target):
             node, contributions = self.circuit.nodes[target], list(group)
             rights = self._rights(node, contributions)
-            heading = f"{' and '.join(node.names[:4])} = {stage(node, self.circuit.operand_names(node))}"
+            expression = right_side(node, self.circuit.operand_names(node))
+            heading = f"{' and '.join(node.names[:4])} = {python(expression).text}"
             yield Block(heading, self._words(node, contributions, rights), target, [
-                arrive(c.source, right, c.value) for c, right in zip(contributions, rights, strict=True)])
+                arrive(c.source, right, c.value) for c, right in zip(contributions, rights, strict=True)],
+                node.names[:4], expression)
 
-    def _rights(self, node: Node, contributions: Sequence[Contribution]) -> list[str]:
-        """Every contribution as an expression, "" where it is too long."""
+    def _rights(self, node: Node, contributions: Sequence[Contribution]) -> list[Expression | None]:
+        """Every contribution as an expression, None where it is too long."""
         names = self.circuit.operand_names(node)
         ports = [c.port for c in contributions]
         receiving = set(ports)
         receives = [edge.port in receiving for edge in node.operands]
         types = [ArrayType(tuple(x.shape), name_of(x.dtype)) for x in (self.result.values[name] for name in names)]
-        texts = sent_back(node, self.circuit.gates, names, types, node.names, receives,
+        rules = sent_back(node, self.circuit.gates, names, types, node.names, receives,
                           list(map(self.circuit.gradient_name, node.names)))
-        by_port = {edge.port: text for edge, text in zip(node.operands, texts, strict=True)}
-        return [by_port[port] or "" for port in ports]
+        by_port = {edge.port: rule for edge, rule in zip(node.operands, rules, strict=True)}
+        return [by_port[port] for port in ports]
 
-    def _words(self, node: Node, contributions: Sequence[Contribution], rights: Sequence[str]) -> str:
+    def _words(self, node: Node, contributions: Sequence[Contribution],
+               rights: Sequence[Expression | None]) -> str:
         """A gate's rule in words; of a gate that routes its gradient, also the operand that gets it."""
         if node.gate is None:
             return f"{node.kind} {_NO_RULE[node.kind]}"

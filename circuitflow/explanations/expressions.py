@@ -1,4 +1,4 @@
-"""Gates and their backward rules as one writes them: `num * invden`, `df * invden`."""
+"""Gates and their backward rules as expressions, and those in Python's notation: `num * invden`, `df * invden`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,39 @@ _FREE = {("+", "+"), ("+", "-"), ("*", "*"), ("|", "|"), ("^", "^"), ("&", "&")}
 """Signs whose right operand may have the other sign without parentheses."""
 
 _CALL = POWER + 1
+
+
+class Leaf(NamedTuple):
+    """A value or a gradient by its name."""
+
+    name: str
+
+
+class Constant(NamedTuple):
+    """A number."""
+
+    text: str
+
+
+class Application(NamedTuple):
+    """A gate applied to expressions.
+
+    Attributes:
+        name: the gate's name; or what else the node is, such as "scan", and then `gate` is None.
+        attributes: those that are not at their defaults.
+        dimensions: how many the output has.
+        output: the name of the output, where there are several.
+    """
+
+    name: str
+    gate: Gate | None
+    operands: tuple[Expression, ...]
+    attributes: Mapping[str, Any]
+    dimensions: int
+    output: str = ""
+
+
+Expression = Leaf | Constant | Application
 
 
 class Phrase(NamedTuple):
@@ -55,23 +88,41 @@ def apply_gate(name: str, gate: Gate, operands: Sequence[Phrase], attributes: Ma
     return Phrase(f"{name}({', '.join(arguments)})")
 
 
-def stage(node: Node, names: Sequence[str]) -> str:
+def python(expression: Expression) -> Phrase:
+    """An expression in Python's notation."""
+    if isinstance(expression, Leaf):
+        return Phrase(expression.name)
+    if isinstance(expression, Constant):
+        return Phrase(expression.text, UNARY if expression.text[0] == "-" else _CALL)
+    operands = [python(operand) for operand in expression.operands]
+    if expression.gate is None:
+        return Phrase(application(expression.name, [x.text for x in operands], len(operands)))
+    result = apply_gate(expression.name, expression.gate, operands, expression.attributes, expression.dimensions)
+    return Phrase(f"{result.text}.{expression.output}") if expression.output else result
+
+
+def right_side(node: Node, names: Sequence[str]) -> Application:
     """The right-hand side of a node, its operands by name."""
-    if node.gate is None:
-        return application(node.kind, names, len(names))
-    attributes = {name: value for name, value in node.attributes.items()
-                  if name not in node.gate.defaults or value != node.gate.defaults[name]}
-    return apply_gate(node.kind, node.gate, [Phrase(name) for name in names], attributes, len(node.types[0].shape)).text
+    defaults = {} if node.gate is None else node.gate.defaults
+    attributes = {} if node.gate is None else {name: value for name, value in node.attributes.items()
+                                               if name not in defaults or value != defaults[name]}
+    return Application(node.kind, node.gate, tuple(map(Leaf, names)), attributes, len(node.types[0].shape))
+
+
+def stage(node: Node, names: Sequence[str]) -> str:
+    """The right-hand side of a node in Python's notation."""
+    return python(right_side(node, names)).text
 
 
 def sent_back(node: Node, gates: GateTable, names: Sequence[str], types: Sequence[ArrayType],
-              outputs: Sequence[str], receivers: Sequence[bool], upstream: Sequence[str] = ()) -> list[str | None]:
+              outputs: Sequence[str], receivers: Sequence[bool],
+              upstream: Sequence[str] = ()) -> list[Expression | None]:
     """What a node's backward rule sends to each operand that receives a gradient, such as `df * invden`.
 
     Names and types are those of the operands, every size known. The gradients on the outputs are called `upstream`, by
     default `df` on the output `f`. None stands where the rule is too long to be read, or is no rule of a gate.
     """
-    nothing: list[str | None] = [None] * len(names)
+    nothing: list[Expression | None] = [None] * len(names)
     if node.gate is None:
         return nothing
     writer = Writer(gates, "float64")
@@ -109,29 +160,27 @@ def _sum_to_operand(writer: Writer, node: Node, wire: Wire, operand: Wire) -> Wi
     return wire
 
 
-def _expression(writer: Writer, wire: Wire) -> str | None:
+def _expression(writer: Writer, wire: Wire) -> Expression | None:
     """A wire as an expression of what it was computed from."""
     budget = [GATES]
 
-    def phrase(x: Wire) -> Phrase:
+    def tree(x: Wire) -> Expression:
         budget[0] -= 1
         if budget[0] < 0:
             raise _TooLongError
         record = x.record
         if record.name is not None:
-            return Phrase(record.name)
+            return Leaf(record.name)
         if record.gate == "constant":
-            value = str(record.attributes["value"])
-            return Phrase(value, UNARY if value[0] == "-" else _CALL)
-        operands = [phrase(y) for y in record.operands.values()]
-        result = apply_gate(record.gate, writer.gates[record.gate], operands, record.attributes, x.ndim)
-        return Phrase(f"{result.text}.{record.outputs[x.position]}") if record.outputs else result
+            return Constant(str(record.attributes["value"]))
+        return Application(record.gate, writer.gates[record.gate], tuple(map(tree, record.operands.values())),
+                           record.attributes, x.ndim, record.outputs[x.position] if record.outputs else "")
 
     try:
-        text = phrase(wire).text
+        expression = tree(wire)
     except _TooLongError:
         return None
-    return text if len(text) <= CHARACTERS else None
+    return expression if len(python(expression).text) <= CHARACTERS else None
 
 
 class _TooLongError(Exception):

@@ -1,4 +1,4 @@
-"""An explanation as plain text, as Markdown and as a page of HTML."""
+"""An explanation as plain text, as Markdown, as a page of HTML, and as formulas alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 from circuitflow.arguments import checked, need_choice
-from circuitflow.explanations.explanation import Block, Explanation, Stage, explanation
+from circuitflow.explanations.explanation import BACKWARD, MEANING, NOTE, Explanation, Stage, explanation, sections
+from circuitflow.explanations.formulas import Symbols
+from circuitflow.explanations.mathematics import to_latex, to_mathml
+from circuitflow.explanations.mathml import inline
+from circuitflow.explanations.terms import Term
 from circuitflow.interpreter.result import Result
 from circuitflow.text import printable
 
@@ -33,7 +37,8 @@ class ExplanationText(str):
         """What IPython shows: a page in a frame of its own, in which no script runs."""
         forms = {"text": ("text/html", f"<pre>{html.escape(self)}</pre>"), "markdown": ("text/markdown", str(self)),
                  "html": ("text/html", f'<iframe sandbox width="100%" height="600" srcdoc="{html.escape(self)}">'
-                                       "</iframe>")}
+                                       "</iframe>"),
+                 "latex": ("text/html", f"<pre>{html.escape(self)}</pre>"), "mathml": ("text/html", str(self))}
         return dict([("text/plain", str(self)), forms[self.form]])
 
 
@@ -43,7 +48,8 @@ def explain(result: Result, form: str = "text") -> str:
 
     Args:
         result: of `Executor.run`, or of `Executor.forward` for the forward lines alone.
-        form: "text", "markdown", or "html" for a page of its own.
+        form: "text", "markdown", "html" for a page of its own; or the formulas as "latex", for a document that loads
+            amsmath, or as "mathml", one element `math`.
 
     Raises:
         InputError: there is no such form, or the result does not have the value of every node.
@@ -52,27 +58,16 @@ def explain(result: Result, form: str = "text") -> str:
     return ExplanationText("\n".join(FORMS[form](explanation(result))) + "\n", form)
 
 
-_BACKWARD, _MEANING = "Reverse sweep", "What it means"
-
-
-def _sections(content: Explanation) -> Iterator[tuple[str, Sequence[Block]]]:
-    """The parts with stages, each with its heading."""
-    for heading, blocks in (("Given", [Block("", "", "", content.sources)]),
-                            ("Forward pass", [Block("", "", "", content.forward)]), (_BACKWARD, content.backward)):
-        if any(block.stages for block in blocks):
-            yield heading, blocks
-
-
 def to_text(content: Explanation) -> Iterator[str]:
     """The lines of plain text, for a terminal."""
     yield content.title
     if content.description:
         yield content.description
-    sections = list(_sections(content))
-    stages = [stage for _, blocks in sections for block in blocks for stage in block.stages]
+    parts = list(sections(content))
+    stages = [stage for _, blocks in parts for block in blocks for stage in block.stages]
     left = _width((s.left for s in stages), 30)
     code = _width((s.right for s in stages), 50)
-    for heading, blocks in sections:
+    for heading, blocks in parts:
         yield f"\n{heading}"
         for block in blocks:
             if block.heading:
@@ -80,7 +75,7 @@ def to_text(content: Explanation) -> Iterator[str]:
                 yield f"  · {block.words}"
             yield from _align(block.stages, "      " if block.heading else "  ", left, code)
     if content.meaning:
-        yield f"\n{_MEANING}"
+        yield f"\n{MEANING}"
         yield from (f"  {sentence}" for sentence in content.meaning)
 
 
@@ -99,13 +94,13 @@ def to_markdown(content: Explanation) -> Iterator[str]:
     yield f"# {markdown(content.title)}"
     if content.description:
         yield f"\n{markdown(content.description)}"
-    for heading, blocks in _sections(content):
+    for heading, blocks in sections(content):
         yield f"\n## {heading}"
         for block in blocks:
             yield f"\n### {markdown(block.heading)}\n\n{markdown(block.words)}.\n" if block.heading else ""
             yield from _table(block.stages)
     if content.meaning:
-        yield f"\n## {_MEANING}\n"
+        yield f"\n## {MEANING}\n"
         yield from (f"- {markdown(sentence)}" for sentence in content.meaning)
 
 
@@ -131,25 +126,34 @@ def to_html(content: Explanation) -> Iterator[str]:
     yield f"<h1>{hypertext(content.title)}</h1>"
     if content.description:
         yield f"<p>{hypertext(content.description)}</p>"
-    for heading, blocks in _sections(content):
+    for heading, blocks in sections(content):
         yield f"<h2>{heading}</h2>"
+        if heading == BACKWARD:
+            yield f"<p>{hypertext(NOTE)}</p>"
         for block in blocks:
             if block.heading:
-                yield f"<h3>{hypertext(block.heading)}</h3>\n<p>{hypertext(block.words)}.</p>"
-            yield from _rows(block.stages, "gradient" if heading == _BACKWARD else "value")
+                equation = content.symbols.equation(block.names, "=", block.expression)
+                yield f"<h3>{_formula(equation, block.heading)}</h3>\n<p>{hypertext(block.words)}.</p>"
+            yield from _rows(block.stages, "gradient" if heading == BACKWARD else "value", content.symbols)
     if content.meaning:
-        yield f"<h2>{_MEANING}</h2>\n<ul>"
+        yield f"<h2>{MEANING}</h2>\n<ul>"
         yield from (f"<li>{hypertext(sentence)}</li>" for sentence in content.meaning)
         yield "</ul>"
     yield "</main>\n</html>"
 
 
-def _rows(stages: Sequence[Stage], kind: str) -> Iterator[str]:
+def _rows(stages: Sequence[Stage], kind: str, symbols: Symbols) -> Iterator[str]:
     yield f'<table class="{kind}">\n<tr><th scope="col">stage</th><th scope="col">{kind}</th><th></th></tr>'
     for s in stages:
-        yield (f"<tr><td><code>{hypertext(_code(s))}</code></td><td>{hypertext(s.value)}</td>"
+        formula = _formula(symbols.equation([s.left], s.sign, s.expression), _code(s))
+        yield (f"<tr><td>{formula}</td><td>{hypertext(s.value)}</td>"
                f"<td>{hypertext(s.remark)}</td></tr>")
     yield "</table>"
+
+
+def _formula(term: Term, code: str) -> str:
+    """A formula that a pointer shows as code."""
+    return f'<span title="{hypertext(code)}">{inline(term)}</span>'
 
 
 def hypertext(text: str) -> str:
@@ -167,8 +171,12 @@ _STYLE = """
 main { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; }
 table { border-collapse: collapse; }
 th { text-align: left; font-weight: normal; opacity: .7; }
-td, th { padding: .1rem 1.5rem .1rem 0; vertical-align: top; }
-h3 { margin-bottom: 0; font-family: ui-monospace, monospace; }
+td, th { padding: .1rem 1.5rem .1rem 0; vertical-align: baseline; }
+h3 { margin-bottom: 0; font-weight: normal; }
+math { font-family: "Latin Modern Math", "STIX Two Math", "Cambria Math", "DejaVu Math TeX Gyre", math; }
+mover > :first-child { border-top: thin solid; padding-top: .1em; }
+mover > mo { display: none; }
+mtd { text-align: left; }
 p { margin: .2rem 0 .5rem; }
 .value td:nth-child(2) { color: light-dark(#00724f, #3ecf9d); }
 .gradient td:nth-child(2) { color: light-dark(#b93a00, #ff8f5c); }
@@ -182,4 +190,5 @@ _HEAD = f"""<!doctype html>
 <style>{_STYLE}</style>
 <main>"""
 
-FORMS: dict[str, Callable[[Explanation], Iterator[str]]] = {"text": to_text, "markdown": to_markdown, "html": to_html}
+FORMS: dict[str, Callable[[Explanation], Iterator[str]]] = {"text": to_text, "markdown": to_markdown, "html": to_html,
+                                                              "latex": to_latex, "mathml": to_mathml}

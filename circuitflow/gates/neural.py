@@ -11,6 +11,7 @@ from pydantic import Field
 from circuitflow.gates.products import matmul_kept
 from circuitflow.gates.record import Attributes, Facets, Gate, Note, Reads, Rule, family
 from circuitflow.gates.shapes import ArrayType, ShapeError, broadcast_shapes, need_bool, need_float, promote, show
+from circuitflow.gates.special import Namespace
 from circuitflow.gates.sums import product, product_kept, total
 
 
@@ -32,8 +33,10 @@ def _dropout_type(x: ArrayType, seed: ArrayType, *, ratio: float) -> ArrayType:
     return x
 
 
-def _hash(xp: Any, x: Any) -> Any:
+def murmur(xp: Any, x: Any) -> Any:
     """The finaliser of MurmurHash3 on 32 bits: every bit of the input changes half of the output's."""
+    if isinstance(xp, Namespace) and hasattr(xp, "murmur"):
+        return xp.murmur(x)
     low = 0xFFFFFFFF
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         x = (((x ^ (x >> shift)) & low) * factor) & low
@@ -47,8 +50,8 @@ def _dropout(xp: Any, x: Any, seed: Any, *, ratio: float) -> Any:
     """
     place = xp.arange(math.prod(x.shape), dtype=xp.int64)
     seed = xp.reshape(xp.asarray(seed, dtype=xp.int64), (1,))
-    halves = _hash(xp, (seed >> (32 * xp.arange(2, dtype=xp.int64))) & 0xFFFFFFFF)
-    number = _hash(xp, (_hash(xp, (place ^ halves[1:2]) & 0xFFFFFFFF) + halves[0:1]) & 0xFFFFFFFF)
+    halves = murmur(xp, (seed >> (32 * xp.arange(2, dtype=xp.int64))) & 0xFFFFFFFF)
+    number = murmur(xp, (murmur(xp, (place ^ halves[1:2]) & 0xFFFFFFFF) + halves[0:1]) & 0xFFFFFFFF)
     stays = xp.reshape(number >= int(ratio * 2**32), x.shape)
     return xp.where(stays, x / (1 - ratio), xp.zeros((), dtype=x.dtype))
 

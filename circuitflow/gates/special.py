@@ -50,8 +50,8 @@ class OwnProducts(ABC):
 class Namespace:
     """An array library for rules whose operands may have no values.
 
-    One may have `add_at` and `fold` of its own, which take the arguments of `sums.add_at` and of the gate's rule: a
-    rule that writes into an array calls these.
+    One may have `add_at`, `fold` and `murmur` of its own, which take the arguments of `sums.add_at`, of the rule of the
+    gate `fold` and of the hash of `dropout`: rules call these where they are.
 
     Attributes:
         library: the array library.

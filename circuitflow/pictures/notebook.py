@@ -11,8 +11,11 @@ from typing import Any
 
 from circuitflow.errors import CircuitflowError
 from circuitflow.explanations.differences import Difference
-from circuitflow.explanations.expressions import stage
+from circuitflow.explanations.expressions import right_side
 from circuitflow.explanations.forms import hypertext
+from circuitflow.explanations.formulas import Symbols
+from circuitflow.explanations.mathml import inline
+from circuitflow.explanations.terms import Term
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.check import Report
@@ -43,21 +46,28 @@ def _as_text(value: object, printer: Any, _: bool) -> None:
 
 def circuit_as_html(circuit: Circuit) -> str:
     """The structure of a circuit as a picture, or as a table if there is no Graphviz."""
-    rows = [[node.id, stage(node, circuit.operand_names(node)),
+    symbols = _symbols(circuit)
+    rows = [[node.id, symbols.formula(right_side(node, circuit.operand_names(node))),
              ", ".join(f"{x.dtype} {show(x.shape)}" for x in node.types)] for node in circuit.nodes.values()]
     return _image(circuit) or "\n".join(_table(["node", "gate", "type"], rows))
 
 
 def result_as_html(result: Result) -> str:
     """The picture of a run, and the value and gradient of every node in a table."""
-    rows = []
+    rows: list[list[str | Term]] = []
+    symbols = _symbols(result.circuit)
     for node in result.circuit.nodes.values():
         for name in node.names:
             if name in result.values:
                 gradient = number(result.gradients[name]) if name in result.gradients else ""
-                rows.append([name, stage(node, result.circuit.operand_names(node)), number(result.values[name]),
-                             gradient])
+                formula = symbols.formula(right_side(node, result.circuit.operand_names(node)))
+                rows.append([name, formula, number(result.values[name]), gradient])
     return _image(result) + "\n".join(_table(["node", "gate", "value", "gradient"], rows))
+
+
+def _symbols(circuit: Circuit) -> Symbols:
+    return Symbols({name: len(type_.shape) for node in circuit.nodes.values()
+                    for name, type_ in zip(node.names, node.types, strict=True)}, circuit.gradient_name)
 
 
 def difference_as_html(difference: Difference) -> str:
@@ -93,11 +103,13 @@ def _image(subject: Circuit | Result) -> str:
     return f'<img alt="circuit {hypertext(circuit.name)}" src="data:image/svg+xml;base64,{picture}">\n'
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str | Term]]) -> Iterator[str]:
+    """Rows of texts and formulas."""
     yield "<table>"
     yield f"<tr>{''.join(f'<th>{heading}</th>' for heading in headings)}</tr>"
     for row in rows[:ROWS]:
-        yield f"<tr>{''.join(f'<td>{hypertext(cell)}</td>' for cell in row)}</tr>"
+        cells = [hypertext(cell) if isinstance(cell, str) else inline(cell) for cell in row]
+        yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     if len(rows) > ROWS:
         yield f'<tr><td colspan="{len(headings)}">… {len(rows) - ROWS} more</td></tr>'
     yield "</table>"

@@ -36,6 +36,8 @@ from support.suite import GUARD, ROOT
         "sigmoid_neuron", "staged", "patterns", "matrix_product", "neuron_layer", "rnn", "tie")],
     ("explain_staged_markdown", ["explain", "circuits/staged.json", "--format", "markdown"]),
     ("explain_patterns_html", ["explain", "circuits/patterns.json", "--format", "html"]),
+    *[(f"explain_{name}_{form}", ["explain", f"circuits/{name}.json", "--format", form])
+      for name in ("sigmoid_neuron", "staged", "attention") for form in ("latex", "mathml")],
     ("trace_staged", ["run", "circuits/staged.json", "--trace"]),
     ("new_staged", ["new", "f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)", "--set", "x=3", "--set", "y=-4"]),
     ("new_mlp", ["new", "h = relu(x @ W1 + b1)  # hidden\nloss = softmax_cross_entropy_loss(h @ W2, label)", "--name",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import circuitflow as cf
 from circuitflow.explanations.catalogue import example
 from circuitflow.explanations.explanation import explanation
-from circuitflow.explanations.expressions import Phrase, apply_gate, sent_back, stage
+from circuitflow.explanations.expressions import Phrase, apply_gate, python, sent_back, stage
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.operators import BINARY, PREFIXES
 from circuitflow.gates.record import spell_out
@@ -74,9 +74,10 @@ def test_what_a_rule_is_said_to_send_is_what_it_sends(example):
         op = Vocabulary(np, GATES)
         rules = GATES[example.gate].contributions(op, g, out, example.operands, wanted(example), attributes_of(example))
     values = dict(zip(names, example.operands, strict=True)) | {"f": out, "df": g}
-    for text, rule, operand, want in zip(sent, rules, example.operands, wanted(example), strict=True):
-        if text is None:
+    for expression, rule, operand, want in zip(sent, rules, example.operands, wanted(example), strict=True):
+        if expression is None:
             continue
+        text = python(expression).text
         assert want
         assert len(text) <= 60
         expected = np.asarray(rule)
@@ -229,7 +230,7 @@ def test_a_result_without_the_values_of_its_nodes_is_refused():
 def test_an_unknown_form_is_refused():
     result = cf.Executor(cf.load(ROOT / "circuits/staged.json")).run()
     with pytest.raises(cf.InputError, match="there is no form 'markdow' of explanation; did you mean 'markdown'\\?; "
-                                            "there are text, markdown, html"):
+                                            "there are text, markdown, html, latex, mathml"):
         cf.explain(result, "markdow")
 
 
@@ -239,14 +240,14 @@ def test_hostile_text_stays_text(hostile):
                       {"id": "f", "gate": "neg", "inputs": ["x"], "label": hostile},
                       name=hostile, description=hostile)
     result = cf.Executor(subject).run()
-    for form in ("text", "markdown", "html"):
+    for form in ("text", "markdown", "html", "latex", "mathml"):
         text = cf.explain(result, form)
         assert all(c.isprintable() or c == "\n" for c in text), form
     page = cf.explain(result, "html")
     body = page[page.index("<main>"):]
+    tags = "main h1 p h2 table tr th td span h3 ul li math mrow mi mo mn mover".split()
     assert set(re.findall(r"</?[a-z!?][^>\s]*", body)) <= {
-        *(f"<{x}" for x in "main h1 p h2 table tr th td code h3 ul li".split()),
-        *(f"</{x}" for x in "main html h1 p h2 table tr th td code h3 ul li".split())}
+        *(f"<{x}" for x in tags), *(f"</{x}" for x in tags), "</html"}
     marked = cf.explain(result, "markdown")
     unescaped = re.sub(r"\\[\\`*_{}\[\]<>()#+!|~&:@$-]", "", marked)
     rows = [line for line in unescaped.splitlines() if line and not line.startswith(("# ", "## ", "### ", "- ", "|"))]
@@ -398,7 +399,7 @@ def test_collisions_in_every_place_that_names_gradients(circuitflow, tmp_path):
     product = circuit("x = 2", "df = 3", "f = mul(x, df)", upstream={"f": 10})
     result = cf.Executor(product).run()
     for form in ("text", "html"):
-        told = html.unescape(re.sub("<[^>]*>", "", cf.explain(result, form)))
+        told = html.unescape(re.sub(r'<[^>]*?(?:title="([^"]*)")?>', r"\1", cf.explain(result, form)))
         assert re.search(r"dx\s+= df_2 \* df", told)
         assert re.search(r"ddf\s+= df_2 \* x", told)
         assert "the sum of f times df_2 rises by about 0.3" in told

@@ -28,7 +28,7 @@ def row(formula, gradient="{g} to {x}"):
     "sigmoid": r"\frac{1}{1 + e^{-x}}",
     "softmax": r"\frac{e^{x}}{\sum e^{x}}",
     "erf": r"2 / \sqrt{\pi} \, \int_{0}^{x} \, e^{-t^{2}} \, \mathrm{d} t",
-    "reduce_std": r"\sqrt{\frac{\sum(x - \bar{x})^{2}}{n - \mathrm{ddof}}}",
+    "reduce_std": r"\sqrt{\frac{\sum (x - \bar{x})^{2}}{n - \mathrm{ddof}}}",
     "atanh": r"\frac{\ln\left(\frac{1 + x}{1 - x}\right)}{2}",
     "clip": r"\min(\max(x,\; \mathrm{min}),\; \mathrm{max})",
     "celu": r"x\text{ if }x > 0\text{ else }\alpha \, (e^{x / \alpha} - 1)",

@@ -29,9 +29,6 @@ from support.unit_circuits import SWAPPED, UNITS
 
 pytestmark = needs_gcc
 
-NOT_IN_C = {"lgamma", "polygamma"}
-"""Gates of which a value or a gradient comes to a function that C has no form for."""
-
 SANITIZERS = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -55,15 +52,12 @@ def agreed(subjects, folder, *flags, **options):
 def test_every_gate_and_its_gradient(indices, dtype, tmp_path):
     done, refused = agreed({f"{i} {EXAMPLES[i]}": circuit_of(EXAMPLES[i]) for i in indices}, tmp_path, *SANITIZERS,
                            dtype=dtype)
-    assert {EXAMPLES[int(name.split()[0])].gate for name in refused} <= NOT_IN_C
-    for reason in refused.values():
-        assert re.match(r"node '[\w/]+': \w+ comes to \w+.*; leave it out by --of and --wrt$", reason)
-    assert len(done) > 9 * len(refused)
+    assert (len(done), refused) == (len(indices), {})
 
 
 def test_the_conventions_at_ties_and_edges_are_kept(tmp_path):
     subjects = {f"{i} {gate} {operands}": circuit_of(Example(gate, tuple(map(as_array, operands)), GIVEN.get(gate, {})))
-                for i, (gate, operands, *_) in enumerate(POINTS) if gate not in NOT_IN_C}
+                for i, (gate, operands, *_) in enumerate(POINTS)}
     done, refused = agreed(subjects, tmp_path, "-O0")
     assert (len(done), refused) == (len(subjects), {})
 

@@ -291,4 +291,16 @@ def test_hostile_text_is_shown_and_nothing_else(opened, hostile):
     told = opened(cf.explain(result, "html"))
     tags = told.page.evaluate("() => [...new Set([...document.querySelectorAll('body *')].map((e) => "
                               "e.localName))].sort()")
-    assert set(tags) <= set("main h1 h2 h3 p table tbody tr th td code ul li".split())
+    assert set(tags) <= set("main h1 h2 h3 p table tbody tr th td span ul li math mrow mi mo mn mtext mover".split())
+
+
+def test_an_explanation_shows_formulas_that_the_browser_draws(opened):
+    shown = opened(cf.explain(cf.Executor(cf.load(ROOT / "circuits/staged.json")).run(), "html"))
+    heights = shown.page.evaluate("""() => Object.fromEntries([...document.querySelectorAll("[title]")].map((e) => [
+        e.title, e.querySelector("math").getBoundingClientRect().height]))""")
+    assert heights["num = x + sigy"] > 5
+    assert heights["invden = 1 / den"] > 1.3 * heights["num = x + sigy"]
+    bars = shown.page.evaluate("""() => [...document.querySelectorAll("mover")].map((e) =>
+        getComputedStyle(e.firstElementChild).borderTopStyle)""")
+    assert bars
+    assert set(bars) == {"solid"}

@@ -87,7 +87,8 @@ def _whole() -> dict[str, str]:
 
 def _routine(name: str, routine: Routine) -> str:
     """A routine as C has it."""
-    parameters = ", ".join([*(f"double *{array}" for array in routine.arrays), *(f"int {n}" for n in routine.sizes)])
+    parameters = ", ".join([*(f"double *{array}" for array in routine.arrays), *(f"int {n}" for n in routine.sizes),
+                            *(f"double {x}" for x in routine.numbers)])
     body = "\n".join(line for line in routine.body.splitlines() if line.strip())
     return f"/* {routine.words} */\nstatic inline {routine.result} @{name}({parameters})\n{{\n{body}\n}}"
 
@@ -96,6 +97,14 @@ HELPERS: Mapping[str, str] = {
     **{name: _routine(name, routine) for name, routine in ROUTINES.items()},
     **_floating(),
     **_whole(),
+    "murmur": """/* the finaliser of MurmurHash3 on 32 bits */
+static inline int64_t @murmur(int64_t x)
+{
+    uint32_t h = (uint32_t)x;
+    h = (h ^ h >> 16) * 0x85EBCA6Bu;
+    h = (h ^ h >> 13) * 0xC2B2AE35u;
+    return (int64_t)(h ^ h >> 16);
+}""",
     "modulo": """/* the remainder of integers, with the sign of the divisor */
 static inline int64_t @modulo(int64_t x, int64_t y)
 {

@@ -62,6 +62,9 @@ def _forms() -> dict[str, dict[str, str]]:
     forms["logical_and"], forms["logical_or"] = {"b": "{0} && {1}"}, {"b": "{0} || {1}"}
     forms["logical_xor"] = {"b": "{0} != {1}"}
     forms["right_shift"] = dict.fromkeys("iu", "=({type})(({0}) >> ({1}))")
+    for name, call in (("psi", "@psi({0})"), ("_zeta", "@zeta({0}, {1})")):
+        forms[name] = {"d": f"={call}", "f": f"=(float){call}"}
+    forms["murmur"] = {"i": "=@murmur({0})"}
     forms["where"] = dict.fromkeys("dfiub", "{0} ? {1} : {2}")
     forms["reciprocal"] = {"d": "1.0 / {0}", "f": "1.0f / {0}"}
     return forms

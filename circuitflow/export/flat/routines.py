@@ -1,8 +1,8 @@
-"""Routines of linear algebra on matrices of float64 that lie row after row, in what C and JavaScript have in common.
+"""Routines in what C and JavaScript have in common.
 
-They are for matrices of a few dozen rows. Elimination takes the largest pivot of a column; eigenvalues and singular
-values come by Jacobi's rotations (Golub and Van Loan, Matrix Computations, 4th edition, sections 3.4, 4.2, 5.1, 8.5 and
-8.6).
+Those of linear algebra are for matrices of float64 of a few dozen rows, which lie row after row. Elimination takes the
+largest pivot of a column; eigenvalues and singular values come by Jacobi's rotations (Golub and Van Loan, Matrix
+Computations, 4th edition, sections 3.4, 4.2, 5.1, 8.5 and 8.6).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Routine(NamedTuple):
     Attributes:
         words: what it does.
         result: the type of its result, as in C: int or double.
-        arrays, sizes: its parameters.
+        arrays, sizes, numbers: its parameters: memory, whole numbers, floats.
         body: its statements. `int`, `double` and `const double` declare a variable; functions of `math.h` are called by
             their names there.
     """
@@ -27,6 +27,7 @@ class Routine(NamedTuple):
     arrays: tuple[str, ...]
     sizes: tuple[str, ...]
     body: str
+    numbers: tuple[str, ...] = ()
 
 
 _PIVOT = """
@@ -59,7 +60,63 @@ def _elimination(zero: str, swap: str, subtract: str) -> str:
     return _PIVOT.strip("\n").replace("ZERO", zero).replace("SWAP", swap).replace("SUBTRACT", subtract)
 
 
+_BERNOULLI = ("12.0", "-720.0", "30240.0", "-1209600.0", "47900160.0", "-1892437580.3183791606", "74724249600.0",
+              "-2950130727918.164224", "116467828143500.67249", "-4597978722407472.6105", "181521054019435467.73",
+              "-7166165256175667011.3")
+"""(2 k)! over Bernoulli's number 2 k."""
+
+
+def _euler_maclaurin() -> str:
+    """The last terms of Euler's and Maclaurin's sum for Hurwitz's zeta function, innermost first."""
+    text = f"1.0 / {_BERNOULLI[-1]}"
+    for k in range(len(_BERNOULLI) - 2, -1, -1):
+        text = f"1.0 / {_BERNOULLI[k]} + (s + {2 * k + 1}.0) * (s + {2 * k + 2}.0) * v * ({text})"
+    return text
+
+
 ROUTINES: Mapping[str, Routine] = {
+    "psi": Routine("the digamma function from 0 on: its asymptotic series (Abramowitz and Stegun 6.3.18), or from 1 to "
+                   "2 the rational function of Boost's digamma, whose factor is the zero", "double", (), (),
+                   """    double rest = 0.0;
+    if (x >= 10.0) {
+        const double z = 1.0 / (x * x);
+        return log(x) - 0.5 / x - z * (1.0 / 12.0 - z * (1.0 / 120.0 - z * (1.0 / 252.0 - z * (1.0 / 240.0 -
+            z * (1.0 / 132.0 - z * (691.0 / 32760.0 - z / 12.0))))));
+    }
+    if (!(x > 0.0)) {
+        return x == 0.0 ? -1.0 / x : x - x;
+    }
+    while (x > 2.0) {
+        x = x - 1.0;
+        rest = rest + 1.0 / x;
+    }
+    while (x < 1.0) {
+        rest = rest - 1.0 / x;
+        x = x + 1.0;
+    }
+    const double y = x - 1.0;
+    const double zero = 1569415565.0 / 1073741824.0;
+    const double step = 381566830.0 / 1073741824.0 / 1073741824.0;
+    const double g = x - zero - step - 9.016312093258695e-20;
+    const double p = 0.25479851061131551 + y * (-0.32555031186804491 + y * (-0.65031853770896507 + y * (
+        -0.28919126444774784 + y * (-0.045251321448739056 + y * -0.0020713321167745952))));
+    const double q = 1.0 + y * (2.0767117023730469 + y * (1.4606242909763515 + y * (0.43593529692665969 + y * (
+        0.054151797245674225 + y * (0.0021284987017821144 + y * -5.5789841321675513e-7)))));
+    return rest + (g * 0.99558162689208984 + g * (p / q));""", ("x",)),
+    "zeta": Routine("the sum of (q + i)^-s over all i from 0, by Euler and Maclaurin (https://dlmf.nist.gov/25.11.E5)",
+                    "double", (), (), f"""    int n = 0;
+    while (q + n < 10.0 + s) {{
+        n = n + 1;
+    }}
+    const double w = q + n;
+    const double v = 1.0 / (w * w);
+    const double power = pow(w, -s);
+    const double last = {_euler_maclaurin()};
+    double total = pow(w, 1.0 - s) / (s - 1.0) + 0.5 * power + s / w * power * (last);
+    for (int i = n - 1; i >= 0; i--) {{
+        total = total + pow(q + i, -s);
+    }}
+    return total;""", ("s", "q")),
     "solve": Routine("the solution of a x = b, in the place of b; 1 where a is singular", "int", ("a", "b"), ("n", "m"),
                      _elimination("1", """for (int j = 0; p != k && j < m; j++) {
             const double other = b[m * k + j];

@@ -8,11 +8,13 @@ import numpy as np
 
 from circuitflow.engines.program.trace import Line, RuleCall, Value
 from circuitflow.export.flat.arrays import Array, computed
+from circuitflow.export.flat.elements import by_element
 from circuitflow.export.flat.indices import Index
 from circuitflow.export.flat.language import INT64, DType, Expr
 from circuitflow.export.flat.lowering import Lowering, Rules
 from circuitflow.gates import GATES
 from circuitflow.gates.convolution import Frame
+from circuitflow.gates.neural import murmur
 from circuitflow.gates.special import Namespace
 from circuitflow.gates.sums import PART, add_at
 
@@ -35,6 +37,16 @@ class Writing(Namespace):
         if not isinstance(x, Value):
             return folded(x, frame=frame)
         return self.library.call(RuleCall(folded, frame=frame), (x,))
+
+
+    def murmur(self, x: Any) -> Any:
+        """The hash of `dropout`, whose products of 64 bits not every language has."""
+        return self.library.call(RuleCall(hashed), (x,)) if isinstance(x, Value) else hashed(x)
+
+
+def hashed(x: Any) -> Any:
+    """The hash of integers, in NumPy."""
+    return murmur(np, x)
 
 
 def added(x: Any, row: Any, updates: Any, *, axis: int) -> Any:
@@ -92,5 +104,10 @@ def _folded(low: Lowering, line: Line, x: Any, *, frame: Frame) -> Array:
     return computed(result.shape, result.dtype, [inner], low.cast(inner, result.dtype).at)
 
 
-WRITING: Rules = {added: _added, folded: _folded}
-"""Rules of what writes into arrays."""
+def _hashed(low: Lowering, line: Line, x: Any) -> Array:
+    result, source = line.results[0], low.array(x, INT64)
+    return by_element(low, "murmur", INT64, result.shape, [source])
+
+
+WRITING: Rules = {added: _added, folded: _folded, hashed: _hashed}
+"""Rules of what a `Writing` records."""

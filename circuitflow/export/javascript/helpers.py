@@ -55,6 +55,38 @@ _BODIES = {
     "gauss": ("x", "e^(-x^2), with x^2 in two parts, so that its rounding does not grow",
               """const first = Math.fround(x);
   return Math.exp(-first * first) * Math.exp(-(x - first) * (x + first));"""),
+    "lgamma": ("x", "ln |gamma(x)|: the asymptotic series from 8 on (Abramowitz and Stegun 6.1.41)",
+               """if (x <= 0) {
+    const rest = x - Math.round(x);
+    return rest === 0 || x === -Infinity ? Infinity :
+      Math.log(Math.PI / Math.abs(x * Math.sin(Math.PI * rest))) - lgamma_(-x);
+  }
+  if (x === 1 || x === 2 || x === Infinity) {
+    return x === Infinity ? x : 0;
+  }
+  let product = 1;
+  while (x < 8) {
+    product = product * x;
+    x = x + 1;
+  }
+  const z = 1 / (x * x);
+  const series = 1 / 12 - z * (1 / 360 - z * (1 / 1260 - z * (1 / 1680 - z * (1 / 1188 - z * (691 / 360360 -
+    z * (1 / 156 - z * 3617 / 122400))))));
+  if (product === 1) {
+    return (x - 0.5) * Math.log(x) - x + 0.9189385332046727 + series / x;
+  }
+  const power = x ** (x - 0.5) * Math.exp(-x);
+  const most = product < 1e-290 ? Math.log(power) - Math.log(product) : Math.log(power / product);
+  return most + 0.9189385332046727 + series / x;"""),
+    "murmur": ("x", "the finaliser of MurmurHash3 on 32 bits", """let h = x | 0;
+  h = Math.imul(h ^ h >>> 16, 0x85EBCA6B);
+  h = Math.imul(h ^ h >>> 13, 0xC2B2AE35);
+  return (h ^ h >>> 16) >>> 0;"""),
+    **{name: ("x, y", f"{words} of whole numbers", f"""const whole = 4294967296;
+  const high = Math.floor(x / whole) {sign} Math.floor(y / whole);
+  return high * whole + (((x | 0) {sign} (y | 0)) >>> 0);""") for name, sign, words in (
+      ("bitwise_and", "&", "the bits in both"), ("bitwise_or", "|", "the bits in either"),
+      ("bitwise_xor", "^", "the bits in one"))},
     "isinf": ("x", "whether a number is infinite", "return x === Infinity || x === -Infinity;"),
     "signbit": ("x", "whether a number has a minus sign", "return x < 0 || Object.is(x, -0);"),
     "whole": ("x", "a whole number, refused where it is not held exactly", """if (!Number.isSafeInteger(x)) {
@@ -77,11 +109,12 @@ _BODIES = {
 def _routine(name: str, routine: Routine) -> str:
     """A routine as JavaScript has it."""
     body = re.sub(r"\b(const )?(int|double) (?=\w+ = )", lambda match: match[1] or "let ", routine.body)
-    body = re.sub(r"\b(hypot|sqrt|log)\(", r"Math.\1(", body).replace("fabs(", "Math.abs(")
+    body = re.sub(r"\b(hypot|sqrt|log|pow)\(", r"Math.\1(", body).replace("fabs(", "Math.abs(")
     body = re.sub(r"([!=])= ", r"\1== ", re.sub(r"\b(\d+)\.0\b", r"\1", body))
     lines = (re.sub("^(    )+", lambda match: "  " * (len(match[0]) // 4), line) for line in body.splitlines())
     inside = "\n".join(line for line in lines if line.strip())
-    return f"/* {routine.words} */\nfunction {name}_({', '.join([*routine.arrays, *routine.sizes])}) {{\n{inside}\n}}"
+    parameters = ", ".join([*routine.arrays, *routine.sizes, *routine.numbers])
+    return f"/* {routine.words} */\nfunction {name}_({parameters}) {{\n{inside}\n}}"
 
 
 HELPERS: Mapping[str, str] = {

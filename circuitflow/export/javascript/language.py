@@ -34,7 +34,7 @@ _NARROW = {"int8": "({0}) << 24 >> 24", "int16": "({0}) << 16 >> 16", "int32": "
 """A whole number as one of a dtype, which keeps its last bits."""
 
 _HELPED = {"maximum": 2, "minimum": 2, "at_least": 2, "at_most": 2, "remainder": 2, "logaddexp": 2, "power": 2,
-           "sign": 1, "rint": 1, "erf": 1, "erfc": 1}
+           "sign": 1, "rint": 1, "erf": 1, "erfc": 1, "psi": 1}
 """Functions that helpers compute, and how many operands they have."""
 
 
@@ -47,6 +47,7 @@ def _forms() -> dict[str, dict[str, str]]:
         forms[name] = {"d": f"=Math.{function}({operands})"}
     for name, count in _HELPED.items():
         forms[name] = {"d": f"=@{name}({', '.join(f'{{{i}}}' for i in range(count))})"}
+    forms["_zeta"], forms["gammaln"] = {"d": "=@zeta({0}, {1})"}, {"d": "=@lgamma({0})"}
     forms["negative"], forms["reciprocal"] = {"d": "-{0}"}, {"d": "1 / {0}"}
     for rounded in forms.values():
         form = rounded["d"]
@@ -65,10 +66,12 @@ def _forms() -> dict[str, dict[str, str]]:
     for name, sign in (("equal", "=="), ("not_equal", "!=")):
         forms[name] = {**dict.fromkeys("dfiu", f"{{0}} {sign}= {{1}}"), "b": f"{{0}} {sign} {{1}}"}
     for name, sign in (("bitwise_and", "&"), ("bitwise_or", "|"), ("bitwise_xor", "^")):
-        forms[name] = {"b": f"{{0}} {sign} {{1}}"}
+        forms[name] = {"b": f"{{0}} {sign} {{1}}", **dict.fromkeys("iu", f"=@{name}({{0}}, {{1}})")}
     for name, test in (("isnan", "=Number.isNaN({0})"), ("isfinite", "=Number.isFinite({0})"),
                        ("isinf", "=@isinf({0})"), ("signbit", "=@signbit({0})")):
         forms[name] = dict.fromkeys("df", test)
+    forms["murmur"] = {"i": "=@murmur({0})"}
+    forms["right_shift"] = dict.fromkeys("iu", "=Math.floor({0} / 2 ** {1})")
     forms["invert"] = forms["logical_not"] = {"b": "!{0}"}
     forms["logical_and"], forms["logical_or"] = {"b": "{0} && {1}"}, {"b": "{0} || {1}"}
     forms["logical_xor"] = {"b": "{0} != {1}"}
