@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from circuitflow.cli.arguments import Options, OutputFile, with_options
-from circuitflow.cli.output import apart, emit
+from circuitflow.cli.output import apart, emit, spare
 from circuitflow.cli.progress import waiting
 from circuitflow.document.output import is_stream, writer
 from circuitflow.errors import InputError
@@ -67,9 +68,10 @@ def command(
     with waiting(f"writing {printable(options.file, 60)} as {to}"):
         files = target.files(file, circuit=request.circuit, of=request.of, wrt=() if forward else request.wrt,
                              inputs=request.inputs, upstream=request.upstream, **more)
-    for other, write in files.beside.items():
-        place = os.path.join(os.path.dirname(os.path.realpath(str(file))), other)
-        apart(place, request.sources)
-        with writer(place) as stream:
-            write(stream)
-    emit(output, files.content)
+    with ExitStack() as stack:  # no file is replaced before all are written
+        for other, write in files.beside.items():
+            place = os.path.join(os.path.dirname(os.path.realpath(str(file))), other)
+            apart(place, request.sources)
+            spare(place, str(output), files.mark)
+            write(stack.enter_context(writer(place)))
+        emit(output, files.content)

@@ -56,6 +56,26 @@ def apart(output: str | None, sources: Iterable[str | None]) -> None:
                              "another one")
 
 
+def spare(place: str, output: str, mark: str | None) -> None:
+    """Refuses to replace a file beside the output that has no mark of an earlier export near its beginning.
+
+    An empty file counts as none.
+
+    Raises:
+        InputError: there is such a file.
+    """
+    if mark is None or not os.path.isfile(place):
+        return
+    try:
+        with open(place, "rb") as file:
+            head = file.read(2**16)
+    except OSError:  # the writer says what is wrong with it
+        return
+    if head and mark.encode() not in head:
+        raise InputError(f"'{printable(place, 1000)}', which goes with '{printable(output, 1000)}', is there already, "
+                         "and no earlier export wrote it; move it away, or choose another name with -o")
+
+
 def _identity(name: str, standard: int) -> tuple[int, int] | None:
     """Device and inode of a regular file; None for anything else."""
     try:

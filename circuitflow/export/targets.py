@@ -12,6 +12,9 @@ from circuitflow.export.javascript import exporting as javascript
 from circuitflow.export.python import to_python
 from circuitflow.onnx.exporting import to_model
 
+MARK = "Written by circuitflow"
+"""What files of code say of themselves."""
+
 
 class Files(NamedTuple):
     """What is written.
@@ -19,10 +22,13 @@ class Files(NamedTuple):
     Attributes:
         content: of the file that was asked for.
         beside: what writes each file beside it, by name.
+        mark: what every such file of an earlier export holds near its beginning, and a file of the user's does not;
+            None where there is no telling.
     """
 
     content: str | bytes
     beside: Mapping[str, Callable[[BinaryIO], object]] = {}
+    mark: str | None = None
 
 
 class Target(NamedTuple):
@@ -55,7 +61,7 @@ def _c(output: str | None, **arguments: Any) -> Files:
         return Files(c.export(**arguments).header)
     header = Path(output).with_suffix(".h").name
     texts = c.export(**arguments, header=header)
-    return Files(texts.source, {header: lambda file: file.write(texts.header.encode())})
+    return Files(texts.source, {header: lambda file: file.write(texts.header.encode())}, MARK)
 
 
 def _javascript(output: str | None, **arguments: Any) -> Files:
@@ -65,7 +71,7 @@ def _javascript(output: str | None, **arguments: Any) -> Files:
     if path.suffix not in (".js", ".mjs"):
         return Files(texts.module)
     types = path.with_suffix(f".d.{path.suffix[1:].replace('j', 't')}").name
-    return Files(texts.module, {types: lambda file: file.write(texts.declarations.encode())})
+    return Files(texts.module, {types: lambda file: file.write(texts.declarations.encode())}, MARK)
 
 
 TARGETS: Mapping[str, Target] = {

@@ -125,11 +125,11 @@ def test_no_text_leaves_a_comment_and_no_name_means_anything_else(tmp_path):
     names = [*HOSTILE_NAMES, *"ijxw", "double", "restrict", "inline", "y0", "NAN", "INFINITY", "sinf", "linux", "bool",
              "true", "main", "uint8_t", "work", "total", "outputs", "parameters", "_Bool", "__x", "x__y",
              "EOF", "errno", "new", "this", "namespace", "alignas", "m_default_inputs", "isnan", "NULL", "fmin", "at",
-             "m_at_most"]
+             "m_at_most", "I", "math_errhandling", "M_PIl", "M_SQRT1", "M_SQRT1_", "L_tmpnam", "m_table", "m_table_"]
     exported = export(hostile_circuit(names, [*TRAPS, *HOSTILE]), name="m", tests=True)
     for language in ("c", "c++"):
-        text = f"#define M_TEST\n{exported.header}"
-        program = compile_c(tmp_path, text, "-O0", "-trigraphs", language=language)
+        text = f"#include <stdio.h>\n{'#include <complex.h>' * (language == 'c')}\n#define M_TEST\n{exported.header}"
+        program = compile_c(tmp_path, text, "-O0", "-trigraphs", "-D_GNU_SOURCE", language=language)
         assert b"3 of 3 vectors, 0 numbers wrong" in subprocess.run([program], capture_output=True, check=True).stdout
     comments = re.sub(r"/\*.*?\*/", "", exported.header, flags=re.DOTALL)
     assert "evil" not in comments
@@ -140,8 +140,10 @@ def test_names_are_predictable_and_tell_what_they_were():
     assert [*map(identifier, ("w0", "class", "sin", "NAN", "int8_t", "3d", "_x", "W1", "h/dot", "a.b"))] == [
         "w0", "class_", "sin_", "NAN_", "int8_t_", "n3d", "n_x", "W1", "h_dot", "a_b"]
     names = CNames("m")
-    assert [names.new(text) for text in ("a-b", "a.b", "class", "class_", "a_b_2")] == [
-        "a_b", "a_b_2", "class_", "class_2", "a_b_2_2"]
+    assert [names.new(text) for text in ("a-b", "a.b", "class", "class_", "a_b_2", "M_SQRT1", "M_SQRT1_", "m_table",
+                                         "m_table_", "x" * 61, "x" * 62)] == [
+        "a_b", "a_b_2", "class_", "class_2", "a_b_2_2", "M_SQRT1_", "M_SQRT1_2_", "m_table_", "m_table_2_", "x" * 60,
+        "x" * 60 + "_2"]
     assert "    double class_; /* the input class */\n" in cf.to_c(circuit("class = 2.0", "f = exp(class)"))
     assert all(identifier(word) == f"{word}_" for word in RESERVED)
 
@@ -213,6 +215,23 @@ def test_the_command_writes_a_pair_of_files(tmp_path, circuitflow):  # noqa: F81
         done = circuitflow("export", "circuits/sigmoid_neuron.json", *arguments)
         assert (done.status, done.out) == (2, "")
         assert message in done.err
+
+
+def test_a_file_beside_the_output_is_replaced_only_if_an_export_wrote_it(tmp_path, circuitflow):  # noqa: F811
+    for language, name, other in (("c", "neuron.c", "neuron.h"), ("javascript", "neuron.js", "neuron.d.ts")):
+        command = ("export", "circuits/sigmoid_neuron.json", "--to", language, "-o", str(tmp_path / name))
+        (tmp_path / other).write_text("of the user\n")
+        done = circuitflow(*command)
+        assert done.status == 2
+        assert f"{other}', which goes with " in done.err
+        assert (tmp_path / other).read_text() == "of the user\n"
+        assert not (tmp_path / name).exists()
+        (tmp_path / other).write_text("")
+        assert [circuitflow(*command).status for _ in range(2)] == [0, 0]
+        assert "Written by circuitflow" in (tmp_path / other).read_text()
+    (tmp_path / "folder.c").mkdir()
+    done = circuitflow("export", "circuits/sigmoid_neuron.json", "--to", "c", "-o", str(tmp_path / "folder.c"))
+    assert (done.status, (tmp_path / "folder.h").exists()) == (2, False)
 
 
 def test_what_has_no_size_or_no_type_is_refused():
@@ -351,6 +370,15 @@ int main(void)
         cf.to_c(circuit("x = 1.0", "f = exp(x)"), step="sgd")
     with pytest.raises(cf.InputError, match="step 'momentum' is not written; expected one of sgd, adam"):
         cf.to_c(subject, step="momentum")
+
+
+def test_stricter_compilers_find_no_fault_either(tmp_path):
+    """Floats become doubles only where the code says so, which counts where a device has no instructions for these."""
+    subject = cf.load(ROOT / "circuits/rnn.json")
+    text = "".join(cf.to_c(subject, name=step, step=step, dtype="float32") for step in ("sgd", "adam"))
+    compile_c(tmp_path, f"{text}int main(void)\n{{\n    (void)sgd_default_parameters;\n    (void)adam_default_inputs;\n"
+              "    (void)adam_default_parameters;\n    (void)sgd_default_inputs;\n    return 0;\n}\n", "-Wshadow",
+              "-Wconversion", "-Wno-sign-conversion", "-Wdouble-promotion", "-Wcast-qual", "-fsyntax-only")
 
 
 def test_what_nothing_reads_gives_no_warning(tmp_path):

@@ -103,6 +103,14 @@ def test_sums_products_quotients_and_roots_have_the_bits_of_python(tmp_path):
                 assert all(x[0] == float(np.float32(x[0])) for x in [*values.values(), *slopes.values()])
 
 
+def test_a_number_of_the_caller_is_rounded_to_single_precision(tmp_path):
+    exported = export(cf.new("f = a * b", {"a": 1.0, "b": 1.0}), dtype="float32")
+    arguments = {"a": 0.1, "b": 3.3}
+    ((values, slopes),) = node(tmp_path, [(exported, exported.functions[1], arguments)])
+    assert values["f"] == [float(np.float32(0.1) * np.float32(3.3))]
+    assert slopes == {"a": [float(np.float32(3.3))], "b": [float(np.float32(0.1))]}
+
+
 def test_what_a_gate_refuses_is_an_error(tmp_path):
     with cf.build() as c:
         i, n = c.input("i", [0, 2], dtype="int64"), c.input("n", [3, 4], dtype="int64")
@@ -130,6 +138,25 @@ def test_no_text_leaves_a_comment_and_no_name_means_anything_else(tmp_path):
         "w0", "class_", "a__", "n3d", "n_x", "h_dot"]
     new = JavaScriptNames()
     assert [new.new(text) for text in ("a/b", "a.b", "class", "class_")] == ["a_b", "a_b_2", "class_", "class__"]
+
+
+def test_truth_values_are_those_of_javascript(tmp_path):
+    """A number that stands for one inside of a function comes out as true or false."""
+    exported = export(circuit({"id": "b", "gate": "input", "value": True, "dtype": "bool"}, "f = xor(b, b)"))
+    (tmp_path / "m.mjs").write_text(exported.module)
+    text = f"import('{tmp_path}/m.mjs').then((m) => console.log(m.value().outputs.f === false))"
+    done = subprocess.run(["node", "-e", text], capture_output=True, text=True, check=True)
+    assert done.stdout == "true\n"
+    assert "  f: boolean;\n" in exported.declarations
+
+
+def test_the_value_needs_no_upstream_gradient():
+    exported = export(circuit({"id": "x", "gate": "input", "value": [1, 2]}, "f = sin(x)"))
+    assert "value(inputs: Omit<Inputs, 'df'> & Partial<Inputs>, parameters?: Parameters)" in exported.declarations
+    assert "valueAndGrad(inputs: Inputs, parameters?: Parameters)" in exported.declarations
+    assert " * @typedef {object} Inputs\n * @property {Float64Array} x\n * @property {Float64Array} df\n */" in (
+        exported.module)
+    assert " * @param {Omit<Inputs, 'df'> & Partial<Inputs>} inputs\n" in exported.module
 
 
 def test_the_command_writes_a_module_and_its_types(tmp_path, circuitflow):  # noqa: F811

@@ -26,6 +26,7 @@ import circuitflow as cf
 from cases import Call, Case
 from circuitflow.engines.thresholds import Thresholds
 from circuitflow.export.c.exporting import export
+from circuitflow.export.javascript.exporting import export as export_javascript
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.passes import forward_pass
 from circuitflow.onnx.exporting import to_onnx
@@ -33,6 +34,7 @@ from circuitflow.transforms.derivatives import reverse
 from moving import moved
 from rounding import Reference, Verdict, compare, interpret, label
 from support.c_programs import call, shared
+from support.js_programs import node
 
 Ask = Callable[[Call], Mapping[str, Any]]
 
@@ -300,6 +302,44 @@ def in_c(case: Case, circuit: cf.Circuit) -> Ask:
     return ask
 
 
+def in_javascript(case: Case, circuit: cf.Circuit) -> Ask:
+    """The exported module, run by Node, for the shapes of the first call."""
+    if not shutil.which("node"):
+        raise Skipped
+    plan, first = cf.Executor(circuit).plan(case.of, case.wrt), case.calls[0]
+    exported = export_javascript(circuit, case.of, case.wrt,
+                                 inputs={name: x.values for name, x in first.inputs.items()},
+                                 upstream={name: x.values for name, x in first.upstream.items()} or None)
+    function = exported.functions[-1]
+    members = {key: member for struct in function.structs[:2] for key, member in struct.members.items()}
+    keys = {member.reference: key for key, member in members.items()}
+    if len(keys) < len(members):  # an input `df` beside the upstream gradient on f
+        raise Skipped
+
+    def ask(given: Call) -> Mapping[str, Any]:
+        arguments = {key: member.default for key, member in members.items()}
+        for part, sign in ((given.inputs, ""), (given.upstream, "d")):
+            arguments |= {keys[sign + name]: x.values for name, x in part.items() if sign + name in keys}
+        if given.upstream.keys() != first.upstream.keys():  # those of the first call are defaults of the file
+            raise Skipped
+        if any(x is None or np.shape(x) != members[key].shape for key, x in arguments.items()):
+            raise Skipped
+        if any(members[key].dtype.itemsize == 8 and members[key].dtype.kind in "iu" and np.any(np.abs(
+                np.asarray(x, float)) > 2**53) for key, x in arguments.items()):
+            raise Skipped
+        with tempfile.TemporaryDirectory() as folder:
+            results, = node(Path(folder), [(exported, function, arguments)])
+        if isinstance(results, str):
+            raise cf.GateError(results)
+        answers = [{key: np.array([float(x) for x in numbers[member.name]]).astype(member.dtype).reshape(member.shape)
+                    for key, member in struct.members.items()}
+                   for struct, numbers in zip(function.structs[2:], results, strict=True)]
+        return unpacked(case, plan, (answers[0] if len(plan.of) > 1 else next(iter(answers[0].values())),
+                                     answers[1] if plan.wrt else {}))
+
+    return ask
+
+
 def in_onnx(case: Case, circuit: cf.Circuit) -> Ask:
     """The exported model, run by ONNX Runtime, which refuses no operands at a run."""
     import onnxruntime
@@ -456,6 +496,9 @@ WAYS: dict[str, Way] = {
                   lenient=True),
     "C": Way(in_c, share=0.05, refusals=(SIZES, NOTHING, OWN, r"comes to|has numbers of|which C does not have|"
                                          r"has no size|leave it out"), lenient=True),
+    "JavaScript": Way(in_javascript, share=0.03, refusals=(
+        SIZES, NOTHING, OWN, r"comes to|has numbers of|which JavaScript does not have|has no size|leave it out|"
+                             r"does not hold"), lenient=True),
     "ONNX Runtime": Way(in_onnx, share=0.05, refusals=(SIZES, NOTHING, OWN, r"ONNX has no way to say"),
                         elsewhere=True, lenient=True),
     "table": Way(table, share=0.01, refusals=(NOT_SCALAR, r"is no scalar", r"upstream", r"would stand twice"),

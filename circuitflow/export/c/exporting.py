@@ -13,6 +13,7 @@ from circuitflow.export.c.file import CFile
 from circuitflow.export.c.names import CNames, identifier
 from circuitflow.export.c.steps import STEPS
 from circuitflow.export.flat.functions import Builder, Function
+from circuitflow.export.flat.identifiers import LONGEST
 from circuitflow.export.flat.lowered import lower
 from circuitflow.export.flat.vectors import vectors
 from circuitflow.graph.circuit import Circuit
@@ -80,7 +81,7 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
     if step is not None and step not in STEPS:
         raise InputError(f"step '{printable(step, 40)}' is not written; expected one of {', '.join(STEPS)}")
     document = circuit.document
-    file = CFile(identifier(name or document.name or "circuit").rstrip("_"),
+    file = CFile(identifier((name or document.name or "circuit")[:LONGEST]).rstrip("_"),
                  [document.name or "", document.description or ""])
     low = lower(file.language, partial(CNames, file.prefix), circuit, of, wrt, inputs, upstream, dtype)
     cases = list(vectors(low.derived, low.builder, low.inputs, low.upstream)) if tests else None

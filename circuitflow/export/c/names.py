@@ -15,7 +15,10 @@ _WORDS = """
     static_assert static_cast template this thread_local throw true try typeid typename typeof typeof_unqual using
     virtual wchar_t xor xor_eq complex imaginary
     linux unix i386 arm vax sun sparc mips near far small interface main errno stdin stdout stderr assert offsetof
-    min max abs labs llabs div ldiv lldiv
+    math_errhandling I L_tmpnam L_ctermid L_cuserid P_tmpdir tzname physadr quad sa_handler sa_sigaction sched_priority
+    si_addr si_addr_lsb si_arch si_band si_call_addr si_fd si_int si_lower si_overrun si_pid si_pkey si_ptr si_status
+    si_stime si_syscall si_timerid si_uid si_upper si_utime si_value sigev_notify_attributes sigev_notify_function
+    fd_set uint ulong ushort min max abs labs llabs div ldiv lldiv
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma fmax
     fmin fmod fpclassify frexp hypot ilogb isfinite isgreater isgreaterequal isinf isless islessequal islessgreater
     isnan isnormal isunordered ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint
@@ -30,22 +33,22 @@ RESERVED = frozenset({*_KEYWORDS, *_FLOATING, *"ijklmnpqrstuv"})
 """Words of C and C++, names of their libraries, and what exported functions use."""
 
 
-_MACRO = re.compile("[A-Z][A-Z0-9_]*[A-Z][A-Z0-9_]*")
+_MACRO = re.compile("[A-Z][A-Z0-9_]*[A-Z][A-Z0-9_]*|M_[A-Z0-9_]+[fl][0-9x]*")
 
 
 def identifier(reference: str) -> str:
     """A reference as an identifier; the same reference gives the same one.
 
     What no identifier may have becomes an underscore. An underscore follows a reserved word, and what looks like a
-    macro or a type: two capitals or more and no other letters, or `_t` at the end. An `n` stands before a digit or an
-    underscore at the beginning.
+    macro or a type: two capitals or more and no other letters, a constant such as
+    M_PIl, or `_t` at the end. An `n` stands before a digit or an underscore at the beginning.
     """
     word = re.sub(r"\W", "_", reference, flags=re.ASCII)
     if not word or word[0].isdigit() or word[0] == "_":
         word = f"n{word}"
     if word in RESERVED or word.endswith("_t") or _MACRO.fullmatch(word):
         word += "_"
-    return re.sub("__+", "_", word)[:60]
+    return re.sub("__+", "_", word)
 
 
 class CNames(Identifiers):

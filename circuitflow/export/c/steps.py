@@ -47,6 +47,11 @@ def _pairs(builder: Builder, function: Function) -> list[tuple[Member, Member]]:
     return pairs
 
 
+def _double(member: Member) -> str:
+    """What makes a number of a member a double, for compilers that warn where that is not said."""
+    return "(double)" if member.dtype == np.float32 else ""
+
+
 def _each(member: Member, lines: list[str]) -> Iterator[str]:
     """Statements for each number of a member, where `@` stands for its place."""
     if not member.shape:
@@ -60,7 +65,7 @@ def _each(member: Member, lines: list[str]) -> Iterator[str]:
 def sgd(prefix: str, builder: Builder, function: Function, storage: str) -> tuple[str, str, str]:
     """No struct, the prototype, and the function of a step of gradient descent."""
     lines = [line for ours, theirs in _pairs(builder, function) for line in _each(ours, [
-        f"parameters->{ours.name}@ -= ({TYPES[ours.dtype.name]})(rate * gradients->{theirs.name}@);"])]
+        f"parameters->{ours.name}@ -= ({TYPES[ours.dtype.name]})(rate * {_double(theirs)}gradients->{theirs.name}@);"])]
     text = _SGD.format(p=prefix, storage=storage, lines="\n".join(lines))
     return "", _prototype(text), text
 
@@ -69,14 +74,16 @@ def adam(prefix: str, builder: Builder, function: Function, storage: str) -> tup
     """The struct of what is kept, the prototype, and the function of a step of Adam."""
     lines, members = list[str](), list[str]()
     for ours, theirs in _pairs(builder, function):
-        type_, name, slope = TYPES[ours.dtype.name], ours.name, f"gradients->{theirs.name}@"
+        type_, name, double = TYPES[ours.dtype.name], ours.name, _double(ours)
+        slope = f"{_double(theirs)}gradients->{theirs.name}@"
         mean, square = f"state->mean_of_{name}@", f"state->square_of_{name}@"
         size = f"[{max(1, int(np.prod(ours.shape)))}]" if ours.shape else ""
         members += [f"    {type_} mean_of_{name}{size};", f"    {type_} square_of_{name}{size};"]
         lines += _each(ours, [
-            f"{mean} = ({type_})(0.9 * {mean} + 0.1 * {slope});",
-            f"{square} = ({type_})(0.999 * {square} + 0.001 * {slope} * {slope});",
-            f"parameters->{name}@ -= ({type_})(rate * ({mean} / first) / (sqrt({square} / second) + 1e-8));"])
+            f"{mean} = ({type_})(0.9 * {double}{mean} + 0.1 * {slope});",
+            f"{square} = ({type_})(0.999 * {double}{square} + 0.001 * {slope} * {slope});",
+            f"parameters->{name}@ -= ({type_})(rate * ({double}{mean} / first) / "
+            f"(sqrt({double}{square} / second) + 1e-8));"])
     text = _ADAM.format(p=prefix, storage=storage, lines="\n".join(lines))
     return _STATE.format(p=prefix, members="\n".join(members)), _prototype(text), text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.trace import Value
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.errors import InputError
-from circuitflow.export.flat.arrays import Array, stored, variable
+from circuitflow.export.flat.arrays import Array, computed, stored, variable
 from circuitflow.export.flat.code import Code
-from circuitflow.export.flat.language import DType, Expr, Language, Unwritable
+from circuitflow.export.flat.indices import Indices
+from circuitflow.export.flat.language import BOOL, DType, Expr, Language, Unwritable
 from circuitflow.export.flat.lowering import Lowering, Rules, Tables
 from circuitflow.export.flat.memory import Buffer
 from circuitflow.export.flat.units import rule_of
@@ -33,6 +35,7 @@ class Member(NamedTuple):
         shape, dtype: its own.
         default: its value; None where it has none.
         reference: what the circuit calls it.
+        is_upstream: whether it is an upstream gradient, which the value does not need.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Member(NamedTuple):
     dtype: DType
     default: Any = None
     reference: str = ""
+    is_upstream: bool = False
 
 
 @dataclass
@@ -107,7 +111,7 @@ class Builder:
         return Struct(name, self._new_names().new, self.language.arrow)
 
     def add(self, argument: Argument, kind: str, reference: str) -> None:
-        """An argument: a parameter, or an input or upstream gradient.
+        """An argument, of the kind "parameter", "input" or "upstream".
 
         Raises:
             Unwritable: the language has no type for it.
@@ -117,7 +121,7 @@ class Builder:
         default = None if argument.default is None else self._convert(np.asarray(argument.default))
         struct = self.parameters if kind == "parameter" else self.inputs
         struct.members[argument.id] = Member(struct.new_name(reference), argument.meaning, sample.shape, sample.dtype,
-                                             default, reference)
+                                             default, reference, kind == "upstream")
 
     def function(self, name: str, derived: Derived, arrays: Mapping[str, Any], ids: Mapping[str, str],
                  outputs: Mapping[str, Struct]) -> Function:
@@ -167,16 +171,22 @@ class Builder:
         code.remark("")
         for struct, key, x in results:
             array, target = low.array(x), self._member(struct, key)
+            if array.dtype == BOOL and not array.shape:
+                array = computed((), BOOL, [], partial(self._truth, array))
             if array.storage is None or array.storage.buffer.name != struct.element(key):
                 low.copy(array, target)
         return Function(name, code, [self.parameters, self.inputs, *outputs.values()])
+
+    def _truth(self, x: Array, code: Code, at: Indices) -> Expr:
+        return self.language.truth(x.at(code, at))
 
     def _argument(self, code: Code, key: str) -> Array:
         struct = self.parameters if key in self.parameters.members else self.inputs
         member, text = struct.members[key], struct.element(key)
         if member.shape:
             return stored(Buffer(text, member.dtype, int(np.prod(member.shape))), member.shape)
-        return variable(member.dtype, code.local(Expr(text), member.dtype, member.reference).text)
+        x = self.language.argument(Expr(text), member.dtype)
+        return variable(member.dtype, code.local(x, member.dtype, member.reference).text)
 
     def _member(self, struct: Struct, key: str) -> Array:
         member, text = struct.members[key], struct.element(key)

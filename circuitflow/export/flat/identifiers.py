@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+LONGEST = 60
+"""Characters of a reference that its identifier has."""
+
 
 class Identifiers:
     """Gives out identifiers, each once."""
@@ -16,9 +19,9 @@ class Identifiers:
 
     def new(self, reference: str) -> str:
         """An identifier that nothing else has."""
-        base = name = self._identifier(reference)
+        base = name = self._identifier(reference[:LONGEST])
         while name in self._in_use:
             self._numbers[base] = self._numbers.get(base, 1) + 1
-            name = f"{base.removesuffix('_')}_{self._numbers[base]}"
+            name = self._identifier(f"{base.removesuffix('_')}_{self._numbers[base]}")
         self._in_use.add(name)
         return name

@@ -68,6 +68,14 @@ class Language(ABC):
     def cast(self, x: Expr, old: DType, new: DType) -> Expr:
         """A number of another dtype."""
 
+    def argument(self, x: Expr, dtype: DType) -> Expr:
+        """A number of a dtype, as a caller gives it."""
+        return x
+
+    def truth(self, x: Expr) -> Expr:
+        """A truth value as a caller gets it."""
+        return x
+
     @abstractmethod
     def constant(self, name: str, dtype: DType, x: Expr | None) -> str:
         """A statement that declares a variable, which never changes if it has a value."""

@@ -63,7 +63,7 @@ def lower(language: Language, new_names: Callable[[], Any], circuit: Circuit, of
             raise InputError(f"dimension '{missing[0]}' has no size, and {language.title} needs one; give a value to "
                              "an input that has it (--set)")
         try:
-            builder.add(argument, kinds.get(argument.id, "input"), references[argument.id])
+            builder.add(argument, kinds.get(argument.id, "upstream"), references[argument.id])
         except Unwritable as error:
             raise InputError(f"'{printable(references[argument.id], 60)}' {error}; choose --dtype float32 or "
                              "float64") from None

@@ -47,23 +47,23 @@ class Module:
         title = [f" * {plain(text)}" for text in self._title if text]
         head = "\n".join(["/**", *title, *([" *"] if title else []),
                           f" * Written by circuitflow {plain(version('circuitflow'))}; it needs nothing else.", " */"])
-        return "\n\n".join(part for part in (head, *defaults, *tables, *helpers, *bodies) if part) + "\n"
+        types = [_typedef(struct) for struct in _structs(functions)]
+        return "\n\n".join(part for part in (head, *types, *defaults, *tables, *helpers, *bodies) if part) + "\n"
 
     def declarations(self, builder: Builder, functions: Sequence[Function]) -> str:
         """The types of what the module exports, for TypeScript."""
-        structs = list({id(s): s for function in functions for s in function.structs}.values())
         parts = []
-        for struct in structs:
+        for struct in _structs(functions):
             lines = [f"  {member.name}: {_type(member)};{_about(member)}" for member in struct.members.values()]
-            parts.append(f"export interface {struct.name.capitalize()} {{\n" + "\n".join(lines) + "\n}")
+            parts.append("\n".join([f"export interface {struct.name.capitalize()} {{", *lines, "}"]))
         parts += [f"export const default{struct.name.capitalize()}: Readonly<{struct.name.capitalize()}>;"
                   for struct in (builder.parameters, builder.inputs) if struct.has_defaults or not struct.members]
         for function in functions:
             takes = ", ".join(f"{struct.name}{'?' if struct.has_defaults or not struct.members else ''}: "
-                              f"{struct.name.capitalize()}" for struct in self._arguments(function))
+                              f"{_taken(function, struct)}" for struct in self._arguments(function))
             gives = ", ".join(f"{struct.name}: {struct.name.capitalize()}" for struct in function.structs[2:])
             parts.append(f"export function {NAMES[function.name]}({takes}): {{ {gives} }};")
-        return "\n\n".join(parts) + "\n"
+        return "\n\n".join([f"/* Written by circuitflow {plain(version('circuitflow'))}. */", *parts]) + "\n"
 
     def _arguments(self, function: Function) -> list[Struct]:
         """The inputs, then the parameters; those that have defaults come last."""
@@ -75,7 +75,7 @@ class Module:
         code, (part,) = function.code, function.code.parts
         statements = part.finish()
         takes = self._arguments(function)
-        lines = ["/**", *(f" * @param {{{struct.name.capitalize()}}} {struct.name}" for struct in takes),
+        lines = ["/**", *(f" * @param {{{_taken(function, struct)}}} {struct.name}" for struct in takes),
                  f" * @returns {{{{{', '.join(f'{s.name}: {s.name.capitalize()}' for s in function.structs[2:])}}}}}",
                  " */"]
         parameters = ", ".join(
@@ -106,7 +106,8 @@ class Module:
         return lines
 
     def _empty(self, member: Member) -> str:
-        return f"new {ARRAYS[member.dtype.name]}({int(np.prod(member.shape))})" if member.shape else "0"
+        return f"new {ARRAYS[member.dtype.name]}({int(np.prod(member.shape))})" if member.shape else (
+            "false" if member.dtype == bool else "0")
 
     def _defaults(self, struct: Struct) -> str:
         if struct.members and not struct.has_defaults:
@@ -130,6 +131,24 @@ class Module:
             line += f"{text}, "
         inside = "\n  ".join([*lines, line.removesuffix(", ")])
         return f"new {ARRAYS[dtype.name]}([{inside}])"
+
+
+def _structs(functions: Sequence[Function]) -> list[Struct]:
+    """The structs that functions take and give, each once."""
+    return list({id(struct): struct for function in functions for struct in function.structs}.values())
+
+
+def _taken(function: Function, struct: Struct) -> str:
+    """The type of an argument: the value does without upstream gradients."""
+    name = struct.name.capitalize()
+    rest = " | ".join(f"'{member.name}'" for member in struct.members.values() if member.is_upstream)
+    return f"Omit<{name}, {rest}> & Partial<{name}>" if rest and function.name == "value" else name
+
+
+def _typedef(struct: Struct) -> str:
+    """The type of a struct for JSDoc; the module has no other place for it, as declarations are a file of their own."""
+    lines = [f" * @property {{{_type(member)}}} {member.name}" for member in struct.members.values()]
+    return "\n".join(["/**", f" * @typedef {{object}} {struct.name.capitalize()}", *lines, " */"])
 
 
 def _type(member: Member) -> str:

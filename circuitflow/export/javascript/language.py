@@ -133,6 +133,12 @@ class JavaScript(Language):
             return Expr(text) if old.kind == "f" else x
         return Expr(form.format(text), is_atom=False)
 
+    def argument(self, x: Expr, dtype: DType) -> Expr:
+        return Expr(f"Math.fround({x.text})") if dtype == np.float32 else x
+
+    def truth(self, x: Expr) -> Expr:
+        return Expr(f"Boolean({x.text})")  # inside, 0 and 1 stand for it as well
+
     def constant(self, name: str, dtype: DType, x: Expr | None) -> str:
         return f"const {name} = {x.text};" if x else f"let {name};"
 

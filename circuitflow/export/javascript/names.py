@@ -28,7 +28,7 @@ def identifier(reference: str) -> str:
     word = re.sub(r"\W", "_", reference, flags=re.ASCII)
     if not word or word[0].isdigit() or word[0] == "_":
         word = f"n{word}"
-    return (f"{word}_" if word in RESERVED or word.endswith("_") else word)[:100]
+    return f"{word}_" if word in RESERVED or word.endswith("_") else word
 
 
 class JavaScriptNames(Identifiers):
