@@ -56,6 +56,8 @@ INSTEAD = {
     "python tests/fuzz/kills.py --kills 200": "python tests/fuzz/kills.py --help",
     "python tests/fuzz/calls.py --seconds 600": "python tests/fuzz/calls.py --seconds 0",
     "python -m mkdocs serve": "test -f mkdocs.yml",
+    "python -m benchmarks.onnx_gradients": "test -f benchmarks/onnx_gradients.py",
+    "python tests/fuzz/onnx_gradients.py": "test -f tests/fuzz/onnx_gradients.py",
     "python tests/fuzz/onnx_nodes.py": "test -f tests/fuzz/onnx_nodes.py",  # tests/onnx does it
     "python tests/fuzz/onnx_models.py --seconds 600": "test -f tests/fuzz/onnx_models.py",
     "circuitflow fit circuits/spiral.json --checkpoint run": "circuitflow fit --help",  # test_documentation runs it

@@ -185,7 +185,7 @@ def test_residuals_that_are_no_difference_predict_what_is_named():
     found = fit("f = m*x\nr = (y - f)/2", {"m": 1.0}, {"x": X, "y": 2 * X + NOISE})
     assert found.goodness.r_squared is None
     assert "r_squared" not in found.to_dict()
-    with pytest.raises(cf.InputError, match="it is not known what the fit predicts"):
+    with pytest.raises(cf.InputError, match="what the fit predicts is not clear"):
         found.predict()
     assert found.predict(of="f").shape == (40,)
 
