@@ -121,6 +121,28 @@ HELPERS: Mapping[str, str] = {
     net = product(ix, np.sign(fy) + iy) + product(np.sign(fx), iy)
     counts = product(nx, np.abs(np.sign(fy)) + ny) + product(np.abs(np.sign(fx)), ny)
     return np.where(counts == 0, product(fx, fy), np.where(np.abs(net) == counts, net, np.nan) * np.inf)''',
+    "add_at": '''def add_at(x, row, updates, axis):
+    """x with updates added along an axis at a row of positions, which may repeat; many float32 add up in float64."""
+    dtype = np.result_type(x, updates)
+    out = x.astype(np.float64 if dtype == np.float32 and row.size > 64 else dtype)
+    np.add.at(out, (slice(None),) * axis + (row,), updates)
+    return out.astype(dtype)''',
+    "fold": '''def fold(x, sizes, kernel, strides, dilations, pads):
+    """Windows added up where they stand over images of these sizes; many float32 add up in float64."""
+    shape = (*x.shape[:2], *(before + size + after for size, (before, after) in zip(sizes, pads)))
+    wide = x.dtype == np.float32 and np.prod(kernel) > 64
+    out = np.zeros(shape, np.float64 if wide else x.dtype)
+    for place in np.ndindex(*kernel):
+        steps = zip(place, dilations, strides, x.shape[2 + len(sizes):])
+        at = tuple(slice(i * d, i * d + s * (n - 1) + 1, s) for i, d, s, n in steps)
+        out[(..., *at)] += x[(slice(None), slice(None), *place)]
+    inner = tuple(slice(before, before + size) for size, (before, after) in zip(sizes, pads))
+    return out[(..., *inner)].astype(x.dtype)''',
+    "murmur": '''def murmur(x):
+    """The finaliser of MurmurHash3 on 32 bits of integers."""
+    x = ((x ^ x >> 16) & 0xFFFFFFFF) * 0x85EBCA6B & 0xFFFFFFFF
+    x = ((x ^ x >> 13) & 0xFFFFFFFF) * 0xC2B2AE35 & 0xFFFFFFFF
+    return x ^ x >> 16''',
     "as_array": '''def as_array(name, x, shape, dtype):
     """An argument as the array that the stages are written for."""
     array = np.asarray(x, dtype)
@@ -141,4 +163,4 @@ HELPERS: Mapping[str, str] = {
 NEEDED = {"product_kept": "long_product"}
 """Helpers that call another."""
 
-OF_ARRAYS = ("as_array", "as_sized_array", "long_product", "product_kept")
+OF_ARRAYS = ("add_at", "fold", "murmur", "as_array", "as_sized_array", "long_product", "product_kept")

@@ -16,6 +16,7 @@ from circuitflow.engines.program.source import is_number, polynomial
 from circuitflow.engines.program.trace import Line, RuleCall, Value
 from circuitflow.errors import InputError
 from circuitflow.export.dialect import ARRAYS, CALLS, PYTHON
+from circuitflow.export.flat.writing import added, folded, hashed
 from circuitflow.export.names import PythonNames
 from circuitflow.export.signature import dimensions
 from circuitflow.gates.shapes import Size
@@ -57,7 +58,7 @@ class Expressions:
         if self.scalar:
             return self._of_floats(line, text)
         if isinstance(line.function, RuleCall):
-            raise _unwritable(line)
+            return self._of_writing(line, lambda x: self._operand(x, line, text))
         return self._of_arrays(line, lambda x: self._operand(x, line, text))
 
     def _of_floats(self, line: Line, text: Callable[[Any], str]) -> str:
@@ -93,6 +94,21 @@ class Expressions:
             return form.format(*map(write, line.operands))
         arguments = [*map(write, line.operands), *(f"{key}={write(x)}" for key, x in line.keywords.items())]
         return f"{self.names.use(_public_name(line))}({', '.join(arguments)})"
+
+    def _of_writing(self, line: Line, write: Callable[[Any], str]) -> str:
+        """What writes into an array, by a function of the file."""
+        function: Any = line.function
+        name = {added: "add_at", folded: "fold", hashed: "murmur"}.get(function.func)
+        if name is None:
+            raise _unwritable(line)
+        arguments = [*map(write, line.operands)]
+        if name == "fold":
+            frame = function.keywords["frame"]
+            arguments += [repr(tuple(map(tuple, x)) if x is frame.pads else tuple(x)) for x in (
+                frame.sizes, frame.kernel, frame.strides, frame.dilations, frame.pads)]
+        elif name == "add_at":
+            arguments.append(str(function.keywords["axis"]))
+        return f"{self.names.use(name)}({', '.join(arguments)})"
 
     def _operand(self, x: Any, line: Line, text: Callable[[Any], str]) -> str:
         """An operand of a line of arrays."""

@@ -19,6 +19,7 @@ from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.staged.floats import scalar_program
 from circuitflow.errors import InputError
 from circuitflow.export.expressions import Expressions
+from circuitflow.export.flat.writing import recording
 from circuitflow.export.names import PythonNames, fill_lines
 from circuitflow.export.origins import origin_of
 from circuitflow.export.signature import Argument, Signature, dimensions
@@ -109,7 +110,8 @@ class _Script:
             if missing:
                 raise InputError(f"dimension '{missing[0]}' has no size, and code for any size cannot be written "
                                  f"({self.remark}); give a value to an input that has it (--set)")
-        return trace_program(derived.plan, arrays, derived.circuit.values, checked=True)
+        return trace_program(derived.plan, arrays, derived.circuit.values, checked=True,
+                             rule_of=lambda step, operands: recording(step.gate.forward))
 
     def text(self) -> str:
         """The whole file."""

@@ -368,8 +368,6 @@ def test_positions_that_repeat_are_refused_by_their_place():
 @pytest.mark.parametrize("point", list(itertools.chain.from_iterable(RULES.values())), ids=lambda point: point.gate)
 def test_the_points_of_the_page(point, engine):
     """Those of docs/conventions.md."""
-    if point.gate == "scatter_elements" and engine == "python":
-        pytest.skip("this gate has no line of Python")
     xs = [np.array(x, dtype) for dtype, x in point.operands]
     made = of_gate(point.gate, tuple(dtype for dtype, _ in point.operands), tuple(x.shape for x in xs),
                    tuple(point.attributes.items()))

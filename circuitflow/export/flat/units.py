@@ -12,8 +12,7 @@ from circuitflow.engines.program.trace import Line, RuleCall, Value
 from circuitflow.export.flat.arrays import Array, stored, variable
 from circuitflow.export.flat.indices import Index
 from circuitflow.export.flat.lowering import Lowering, Rules
-from circuitflow.export.flat.writing import Writing
-from circuitflow.gates.special import Namespace
+from circuitflow.export.flat.writing import recording
 from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.application import Application
 from circuitflow.interpreter.plan import Plan, Step
@@ -28,8 +27,7 @@ def rule_of(convert: Convert) -> Callable[[Step, Sequence[Any]], Callable[..., A
     def rule(step: Step, operands: Sequence[Any]) -> Callable[..., Any]:
         node = step.node
         if node.gate is not None or not any(isinstance(x, Value) for x in operands):
-            return lambda xp, *operands, **attributes: step.gate.forward(
-                Writing(xp) if isinstance(xp, Namespace) else xp, *operands, **attributes)
+            return recording(step.gate.forward)
         ports = [str(edge.port) for edge in node.operands]
         if node.kind == "checkpoint":
             body = node.attributes["circuit"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,12 @@ class Writing(Namespace):
     def murmur(self, x: Any) -> Any:
         """The hash of `dropout`, whose products of 64 bits not every language has."""
         return self.library.call(RuleCall(hashed), (x,)) if isinstance(x, Value) else hashed(x)
+
+
+def recording(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule that records lines, in which what writes into an array is a line of its own."""
+    return lambda xp, *operands, **attributes: rule(Writing(xp) if isinstance(xp, Namespace) else xp, *operands,
+                                                    **attributes)
 
 
 def hashed(x: Any) -> Any:
