@@ -113,8 +113,16 @@ def as_array(value: Any, name: str, expectation: str = "a number or a rectangula
 
 
 def has_text(value: Any) -> bool:
-    """Whether a value contains text, such as "NaN"."""
-    return isinstance(value, str) or (isinstance(value, list | tuple) and any(map(has_text, value)))
+    """Whether a value contains text, such as "NaN". A list may contain itself."""
+    pending, seen = [value], set()
+    while pending:
+        x = pending.pop()
+        if isinstance(x, str):
+            return True
+        if isinstance(x, list | tuple) and id(x) not in seen:
+            seen.add(id(x))
+            pending += x
+    return False
 
 
 def no_value(value: Any, name: str) -> InputError:
