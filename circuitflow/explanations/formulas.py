@@ -11,21 +11,8 @@ from circuitflow.explanations import terms
 from circuitflow.explanations.expressions import Application, Constant, Expression, Leaf
 from circuitflow.explanations.notation import GREEK, Reader
 from circuitflow.explanations.terms import Fence, Name, Number, Operator, Scripts, Sign, Term, Word
-from circuitflow.gates import GATES, AtLeast, Gate
+from circuitflow.gates import AtLeast, Gate
 from circuitflow.text import printable
-
-NOTATIONS: Mapping[str, str] = {
-    **{name: GATES[name].formula for name in (
-        "sqrt", "square", "hypot", "floor", "ceil", "round", "abs", "sign", "clip", "exp", "expm1", "log", "log1p",
-        "log_add_exp", "lgamma", "sin", "cos", "tan", "asin", "acos", "atan", "tanh", "leaky_relu", "prelu", "elu",
-        "thresholded_relu", "gelu", "softsign", "where", "reduce_sum", "reduce_prod", "reduce_max", "reduce_min",
-        "reduce_l1", "reduce_l2", "reduce_sum_square", "reduce_log_sum_exp", "arg_max", "arg_min", "transpose", "outer",
-        "det", "inv", "solve", "gather", "log_sigmoid", "sum_to_like")},
-    "sinh": "sinh x", "cosh": "cosh x", "erf": "erf(x)", "sigmoid": "σ(x)", "relu": "relu(x)",
-    "softplus": "softplus(x)", "softmax": "softmax(x)", "log_softmax": "ln softmax(x)", "reduce_mean": "mean(x)",
-    "reduce_var": "var(x)", "mul_div_no_nan": "x · y / z"}
-"""What a formula shows of a gate, in the notation of rows: the row's own formula, or a short name that says more than
-the expansion. Operators are those of `Note.notation`. Any other gate is a function of its operands and attributes."""
 
 OPERANDS = 12
 """The most operands that a formula shows of one gate."""
@@ -112,7 +99,7 @@ class Symbols:
             notation = gate.facets.note.notation
             if notation and not attributes and (term := self._operator(notation, operands, expression)) is not None:
                 return term
-            if (term := _by_notation(expression.name, gate, operands, expression)) is not None:
+            if (term := _by_notation(gate, operands, expression)) is not None:
                 return term
         if len(operands) > OPERANDS:
             operands = [*operands[:OPERANDS - 2], Sign("…"), operands[-1]]
@@ -158,12 +145,18 @@ class Symbols:
         return isinstance(expression, Application) and expression.dimensions > 0
 
 
-def _by_notation(name: str, gate: Gate, operands: list[Term], expression: Application) -> Term | None:
-    """What the table shows of a built-in gate; None where it has no notation for it, or not for its attributes."""
-    notation = NOTATIONS.get(name, "")
-    if not notation or gate.facets is not GATES[name].facets or isinstance(gate.operands, AtLeast):
+def shown(gate: Gate) -> str:
+    """What formulas show of a gate, by its row; "" where that is a function of its operands and attributes."""
+    formula = gate.facets.note.formula
+    return gate.formula if formula == "own" else formula
+
+
+def _by_notation(gate: Gate, operands: list[Term], expression: Application) -> Term | None:
+    """The formula of a row with these operands; None where it has none, or none for these attributes."""
+    notation = shown(gate)
+    if not notation or isinstance(gate.operands, AtLeast):
         return None
-    if name == "transpose" and expression.dimensions != 2:
+    if "ᵀ" in notation and expression.dimensions != 2:  # that of a matrix
         return None
     words = set(re.findall(r"\w+", notation))
     names: dict[str, Term] = {"e": Operator("e")} | dict(zip(gate.operands, operands, strict=False))

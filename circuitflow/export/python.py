@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.staged.floats import scalar_program
 from circuitflow.errors import InputError
 from circuitflow.export.expressions import Expressions
+from circuitflow.export.flat.comments import origin
 from circuitflow.export.flat.writing import recording
 from circuitflow.export.names import PythonNames, fill_lines
 from circuitflow.export.origins import origin_of
@@ -63,9 +63,7 @@ def to_python(circuit: Circuit, of: References = None, wrt: References = None, *
     """
     question = Question(Interpreter(circuit), of, wrt)
     inputs, upstream = question.arguments(inputs, upstream, {})
-    derived = Derived(question)
-    if not derived.takes(upstream):
-        derived = Derived(question, seeded=True)
+    derived = Derived.taking(question, upstream)
     return _Script(derived, Signature(derived, inputs, upstream)).text()
 
 
@@ -132,9 +130,8 @@ class _Script:
         prints = (["value, gradients = value_and_grad()", "print(value)", "print(gradients)"]
                   if derived.gradients else ["print(value())"])
         runs = ['if __name__ == "__main__":', *(f"    {line}" for line in prints)] if all(defaults) else []
-        parts = ['"""Straight-line code, a stage a line.\n\nWritten by circuitflow '
-                 f'{version("circuitflow")}; it runs without it.\n"""', "\n".join(self._about()), *names.header(),
-                 "\n" + "\n".join(function), "\n" + "\n".join(runs) if runs else ""]
+        parts = [f'"""Straight-line code, a stage a line.\n\n{origin()}; it runs without it.\n"""',
+                 "\n".join(self._about()), *names.header(), "\n" + "\n".join(function), "\n" + "\n".join(runs) if runs else ""]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def _about(self) -> list[str]:

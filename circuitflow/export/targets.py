@@ -8,12 +8,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 from circuitflow.errors import InputError
 from circuitflow.export.c import exporting as c
+from circuitflow.export.flat.comments import MARK
 from circuitflow.export.javascript import exporting as javascript
 from circuitflow.export.python import to_python
 from circuitflow.onnx.exporting import to_model
-
-MARK = "Written by circuitflow"
-"""What files of code say of themselves."""
 
 
 class Files(NamedTuple):

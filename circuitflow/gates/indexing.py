@@ -281,7 +281,7 @@ INDEXING = family({
 }, {
     "gather": Note("every slice of {g} added where it came from in {x}", kinks="repeated indices add up",
                    onnx=Onnx("Gather", "axis"), numpy="take",
-                   also="take index_select embedding lookup index embedding_lookup"),
+                   also="take index_select embedding lookup index embedding_lookup", formula="own"),
     "scatter_add": Note("{g} to {x}; to {updates} the slices of {g} at {indices}", kinks="repeated indices add up",
                         numpy="add.at", also="index_add segment_sum"),
     "gather_elements": Note("every element of {g} added where it came from in {x}", kinks="repeated indices add up",

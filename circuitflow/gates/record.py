@@ -111,6 +111,9 @@ class Note(NamedTuple):
         elements: the gate that does to the elements of one operand what this one does to several operands, or "".
         notation: what explanations write for the gate: an operator of Python, or a text with {} for the operand; "" for
             the gate's name, or for its own operator.
+        formula: what formulas of mathematics show of the gate, in the notation of `Gate.formula`: a short name such as
+            `σ(x)` that says more than the expansion, "own" for `Gate.formula` itself, or "" for a function of operands
+            and attributes.
         example: attributes for a document that shows the gate; those that have no default, at least.
     """
 
@@ -124,6 +127,7 @@ class Note(NamedTuple):
     example: Mapping[str, Any] = {}
     elements: str = ""
     notation: str = ""
+    formula: str = ""
 
     @property
     def names(self) -> list[str]:

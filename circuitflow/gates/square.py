@@ -176,12 +176,13 @@ SQUARE = family({
 }, {
     "det": Note("{g} times the cofactors of {x}", kinks="exact for singular matrices", onnx=Onnx("Det", written="f"),
                 numpy="linalg.det",
-                also="determinant"),
+                also="determinant", formula="own"),
     "cofactor": Note("the derivative of the cofactors of {x} in the direction {g} to {x}; to {along} too",
                      kinks="exact for singular matrices; with a direction, its derivative in x needs an inverse"),
     "slogdet": Note("the inverse of {x}, transposed, times {g.logabsdet}", kinks="the sign sends no gradient",
                     numpy="linalg.slogdet", also="logdet"),
-    "inv": Note("-{out}ᵀ {g} {out}ᵀ to {x}", onnx="Inverse", numpy="linalg.inv", also="inverse matrix_inverse"),
+    "inv": Note("-{out}ᵀ {g} {out}ᵀ to {x}", onnx="Inverse", numpy="linalg.inv", also="inverse matrix_inverse",
+                formula="own"),
     "solve": Note("{a}⁻ᵀ {g} to {b}, minus that times {out}ᵀ to {a}", numpy="linalg.solve",
-                  also="linsolve linear_solve"),
+                  also="linsolve linear_solve", formula="own"),
 })

@@ -124,9 +124,7 @@ def to_model(circuit: Circuit, of: References = None, wrt: References = None, *,
         raise InputError(f"opset {opset} is not written; expected {LEAST} to {newest()}")
     question = Question(Interpreter(circuit), of, wrt)
     inputs, upstream = question.arguments(inputs, upstream, {})
-    derived = Derived(question)
-    if not derived.takes(upstream):
-        derived = Derived(question, seeded=True)
+    derived = Derived.taking(question, upstream)
     return _Exporter(derived, opset, inputs, upstream).model(stem, beside)
 
 

@@ -18,7 +18,7 @@ import circuitflow as cf
 from circuitflow.explanations.catalogue import example
 from circuitflow.explanations.explanation import explanation
 from circuitflow.explanations.expressions import Application, Leaf
-from circuitflow.explanations.formulas import NOTATIONS, Symbols, numeral
+from circuitflow.explanations.formulas import Symbols, numeral, shown
 from circuitflow.explanations.latex import latex, prose
 from circuitflow.explanations.mathml import NAMESPACE, mathml
 from circuitflow.explanations.notation import Reader
@@ -146,9 +146,10 @@ def test_a_row_of_ones_own_is_a_function_by_its_name():
 
 
 def test_a_gate_of_the_table_is_told_by_names_that_it_has():
-    for name, notation in NOTATIONS.items():
-        gate = GATES[name]
-        words = set(re.findall(r"(?<![\w])[a-z](?![\w(])|[a-z]{3,}(?=\b)", notation)) - {"if", "else", "e"}
+    with_formula = {name: gate for name, gate in GATES.items() if shown(gate)}
+    assert len(with_formula) > 50
+    for name, gate in with_formula.items():
+        words = set(re.findall(r"(?<![\w])[a-z](?![\w(])|[a-z]{3,}(?=\b)", shown(gate))) - {"if", "else", "e"}
         functions = {"sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min", "sign", "erf", "relu", "softplus",
                      "softmax", "mean", "var", "det", "arg"}
         assert words - functions <= {*gate.operands, *gate.attributes.model_fields}, name

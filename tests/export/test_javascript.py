@@ -29,6 +29,7 @@ from support.unit_circuits import SWAPPED, UNITS
 
 pytestmark = needs_node
 
+
 def agreed(subjects, folder, rtol=1e-12, **options):
     """The subjects that can be exported, after their functions gave the interpreter's numbers, and the others."""
     exports, refused = {}, {}

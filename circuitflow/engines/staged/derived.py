@@ -55,6 +55,16 @@ class Derived:
         self.circuit, self.values, self.gradients = gradient.circuit, gradient.values, gradient.gradients
         self.inputs, self.upstream = gradient.sources, gradient.upstream
 
+    @classmethod
+    def taking(cls, question: Question, upstream: Mapping[str, Any]) -> Self:
+        """One with an input for each of these upstream gradients; scalars have one only where that is needed.
+
+        Raises:
+            GateError, InputError: as for the constructor.
+        """
+        derived = cls(question)
+        return derived if derived.takes(upstream) else cls(question, seeded=True)
+
     def takes(self, upstream: Mapping[str, Any]) -> bool:
         """Whether there is an input for every one of these upstream gradients that is differentiated through."""
         active, of = self.question.plan.active, self.question.plan.of

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,9 @@ from circuitflow.export.c.language import TYPES, C
 from circuitflow.export.c.main import main_of
 from circuitflow.export.c.steps import STEPS
 from circuitflow.export.flat.code import Code, Part
-from circuitflow.export.flat.comments import plain
+from circuitflow.export.flat.comments import origin, plain
 from circuitflow.export.flat.functions import Builder, Function, Member, Struct
 from circuitflow.export.flat.memory import Buffer, Pools
-
-WIDTH = 100
-"""Longest line of numbers."""
 
 CODE, STACK = (256, 32), (128, 4)
 """The largest sizes in bytes, of a file and of a function, and the largest share of a line. Tests measure them."""
@@ -82,7 +78,7 @@ class CFile:
 
     def _comment(self, bodies: Sequence[str], builder: Builder) -> str:
         lines = [plain(text) for text in self._title if text]
-        lines += ["", f"Written by circuitflow {plain(version('circuitflow'))}; it needs no library but math.h.", ""]
+        lines += ["", f"{origin()}; it needs no library but math.h.", ""]
         lines += [*_USE.splitlines(), ""]
         count = sum(text.count("\n") for text in bodies)
         longest = max(part.count("\n") for text in bodies for part in text.split("\n}\n"))
@@ -138,15 +134,8 @@ class CFile:
         return "{" + self._numbers(x, member.dtype) + "}"
 
     def _numbers(self, array: Any, dtype: np.dtype[Any]) -> str:
-        """Numbers, separated by commas, in lines."""
-        texts = [self.language.literal(x, dtype).text for x in np.asarray(array, dtype).reshape(-1)] or ["0"]
-        lines, line = [], ""
-        for text in texts:
-            if len(line) + len(text) > WIDTH:
-                lines.append(line.rstrip())
-                line = ""
-            line += f"{text}, "
-        return "\n    ".join([*lines, line.removesuffix(", ")])
+        """The elements of an array in lines; C has no empty one."""
+        return "\n    ".join(self.language.numbers(array, dtype)) or "0"
 
     def _table(self, name: str, array: Any) -> str:
         return (f"static const {TYPES[array.dtype.name]} {name}[{array.size}] = {{\n    "

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from circuitflow.text import printable
+
+MARK = "Written by circuitflow"
+"""What files of code say of themselves, near their beginning."""
+
+
+def origin() -> str:
+    """The mark of this version."""
+    return f"{MARK} {plain(version('circuitflow'))}"
 
 
 def plain(text: str, limit: int = 1000) -> str:

@@ -15,6 +15,9 @@ DType = np.dtype[Any]
 BOOL, INT64, FLOAT64 = np.dtype(bool), np.dtype(np.int64), np.dtype(np.float64)
 
 
+WIDTH = 100
+"""Longest line of numbers."""
+
 _KINDS = {FLOAT64: "d", np.dtype(np.float32): "f", BOOL: "b"}
 
 
@@ -63,6 +66,17 @@ class Language(ABC):
     @abstractmethod
     def literal(self, x: Any, dtype: DType) -> Expr:
         """A number of a dtype."""
+
+    def numbers(self, array: Any, dtype: DType) -> list[str]:
+        """The elements of an array, separated by commas, in lines."""
+        lines, line = list[str](), ""
+        for x in np.asarray(array, dtype).reshape(-1):
+            text = self.literal(x, dtype).text
+            if len(line) + len(text) > WIDTH:
+                lines.append(line.rstrip())
+                line = ""
+            line += f"{text}, "
+        return [*lines, line.removesuffix(", ")]
 
     @abstractmethod
     def cast(self, x: Expr, old: DType, new: DType) -> Expr:

@@ -49,9 +49,7 @@ def lower(language: Language, new_names: Callable[[], Any], circuit: Circuit, of
         raise InputError(f"dtype '{printable(dtype, 40)}' is not written; expected one of {', '.join(DTYPES)}")
     question = Question(Interpreter(circuit), of, wrt)
     inputs, upstream = question.arguments(inputs, upstream, {})
-    derived = Derived(question)
-    if not derived.takes(upstream):
-        derived = Derived(question, seeded=True)
+    derived = Derived.taking(question, upstream)
     signature = Signature(derived, inputs, upstream)
     builder = Builder(language, RULES, _convert(dtype), new_names)
     references = {id_: reference for reference, id_ in (*derived.inputs.items(), *(

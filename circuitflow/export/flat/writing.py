@@ -1,4 +1,4 @@
-"""Rules that write into arrays, as lines: slices added at positions, windows added up."""
+"""What rules do in one step each, as lines: slices added at positions, windows added up, integers hashed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from circuitflow.gates.sums import PART, add_at
 
 
 class Writing(Namespace):
-    """A namespace that records lines, in which what writes into an array is a line of its own."""
+    """A namespace that records lines, in which each of these steps is a line of its own."""
 
     def __init__(self, xp: Any) -> None:
         """Lines go where those of `xp` go."""
@@ -39,14 +39,13 @@ class Writing(Namespace):
             return folded(x, frame=frame)
         return self.library.call(RuleCall(folded, frame=frame), (x,))
 
-
     def murmur(self, x: Any) -> Any:
         """The hash of `dropout`, whose products of 64 bits not every language has."""
         return self.library.call(RuleCall(hashed), (x,)) if isinstance(x, Value) else hashed(x)
 
 
 def recording(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A rule that records lines, in which what writes into an array is a line of its own."""
+    """A rule whose lines are those of a `Writing`."""
     return lambda xp, *operands, **attributes: rule(Writing(xp) if isinstance(xp, Namespace) else xp, *operands,
                                                     **attributes)
 

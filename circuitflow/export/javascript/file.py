@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from circuitflow.export.flat.code import Code
-from circuitflow.export.flat.comments import plain
+from circuitflow.export.flat.comments import origin, plain
 from circuitflow.export.flat.functions import Builder, Function, Member, Struct
 from circuitflow.export.flat.memory import Pools
 from circuitflow.export.javascript.helpers import NEEDED
@@ -18,9 +17,6 @@ from circuitflow.export.javascript.language import ARRAYS, JavaScript
 
 NAMES = {"value": "value", "value_and_grad": "valueAndGrad"}
 """What functions are called."""
-
-WIDTH = 100
-"""Longest line of numbers."""
 
 
 class Module:
@@ -46,7 +42,7 @@ class Module:
         defaults = [self._defaults(struct) for struct in (builder.parameters, builder.inputs)]
         title = [f" * {plain(text)}" for text in self._title if text]
         head = "\n".join(["/**", *title, *([" *"] if title else []),
-                          f" * Written by circuitflow {plain(version('circuitflow'))}; it needs nothing else.", " */"])
+                          f" * {origin()}; it needs nothing else.", " */"])
         types = [_typedef(struct) for struct in _structs(functions)]
         return "\n\n".join(part for part in (head, *types, *defaults, *tables, *helpers, *bodies) if part) + "\n"
 
@@ -63,7 +59,7 @@ class Module:
                               f"{_taken(function, struct)}" for struct in self._arguments(function))
             gives = ", ".join(f"{struct.name}: {struct.name.capitalize()}" for struct in function.structs[2:])
             parts.append(f"export function {NAMES[function.name]}({takes}): {{ {gives} }};")
-        return "\n\n".join([f"/* Written by circuitflow {plain(version('circuitflow'))}. */", *parts]) + "\n"
+        return "\n\n".join([f"/* {origin()}. */", *parts]) + "\n"
 
     def _arguments(self, function: Function) -> list[Struct]:
         """The inputs, then the parameters; those that have defaults come last."""
@@ -122,14 +118,7 @@ class Module:
         return self.language.literal(member.default, member.dtype).text
 
     def _array(self, array: Any, dtype: np.dtype[Any]) -> str:
-        texts = [self.language.literal(x, dtype).text for x in np.asarray(array, dtype).reshape(-1)]
-        lines, line = [], ""
-        for text in texts:
-            if len(line) + len(text) > WIDTH:
-                lines.append(line.rstrip())
-                line = ""
-            line += f"{text}, "
-        inside = "\n  ".join([*lines, line.removesuffix(", ")])
+        inside = "\n  ".join(self.language.numbers(array, dtype))
         return f"new {ARRAYS[dtype.name]}([{inside}])"
 
 
