@@ -131,7 +131,8 @@ class _Script:
                   if derived.gradients else ["print(value())"])
         runs = ['if __name__ == "__main__":', *(f"    {line}" for line in prints)] if all(defaults) else []
         parts = [f'"""Straight-line code, a stage a line.\n\n{origin()}; it runs without it.\n"""',
-                 "\n".join(self._about()), *names.header(), "\n" + "\n".join(function), "\n" + "\n".join(runs) if runs else ""]
+                 "\n".join(self._about()), *names.header(), "\n" + "\n".join(function),
+                 "\n" + "\n".join(runs) if runs else ""]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def _about(self) -> list[str]:

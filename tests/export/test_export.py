@@ -552,3 +552,22 @@ def test_what_is_not_read_has_the_sizes_of_its_names():
     made = circuit({"id": "x", "gate": "input", "shape": ["n"], "value": [1, 2]},
                    {"id": "unused", "gate": "input", "shape": ["n"]}, "f = reduce_sum(x)")
     assert "double unused[2];" in cf.to_c(made)
+
+
+@pytest.mark.parametrize("count", [64, 65, 200])
+def test_many_floats_that_are_added_at_positions_keep_their_digits(count):
+    """On both sides of the number from which the helpers of a file add up in float64, as the interpreter does."""
+    made = cf.loads(json.dumps({"circuitflow": "1.0", "dtype": "float32", "nodes": [
+        {"id": "x", "gate": "input", "value": [1e4, 1.0]},
+        {"id": "i", "gate": "input", "dtype": "int64", "value": [0] * count},
+        {"id": "u", "gate": "input", "value": [0.1] * count},
+        {"id": "f", "gate": "scatter_add", "inputs": ["x", "i", "u"]}], "outputs": ["f"]}))
+    windows = cf.loads(json.dumps({"circuitflow": "1.0", "dtype": "float32", "nodes": [
+        {"id": "x", "gate": "input", "value": {"data": 0.1, "shape": [1, 1, count, 1]}},
+        {"id": "like", "gate": "input", "value": {"data": 0, "shape": [1, 1, count]}},
+        {"id": "f", "gate": "fold", "inputs": ["x", "like"], "kernel_shape": [count]}], "outputs": ["f"]}))
+    for one in (made, windows):
+        expected, _ = cf.Executor(one).compile(wrt=(), engine="interpreter")()
+        value, _ = function_of(cf.to_python(one, wrt=()))()
+        assert value.dtype == np.float32
+        np.testing.assert_array_equal(value, expected)
