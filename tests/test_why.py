@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
-import numpy as np
 import pytest
 
 import circuitflow as cf
-from support.documents import call, circuit
 from support.faulty_circuits import KINDS, faulty, healthy
 
 

@@ -14,6 +14,7 @@ from circuitflow.cli.arguments import ForwardOnly, Json, Options, Request, array
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
+from circuitflow.cli.watching import watched
 from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
 from circuitflow.interpreter.question import Question
@@ -24,6 +25,7 @@ _DEVICES = " ".join(f"Of the engine {name}: {engine.devices}." for name, engine 
 
 
 @with_options
+@watched
 def command(
     options: Options,
     *,

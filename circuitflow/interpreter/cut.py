@@ -1,9 +1,9 @@
 """The smallest set of gates that keeps a gradient from a node: a minimum cut of the graph.
 
-Gradients flow along edges from the outputs to the node. An edge has a capacity of 1 where it sends nothing back though a
-gradient arrives, or would send nothing back if one did; all edges of one gate that do share the 1. A fork whose
-contributions add up to 0 has a capacity of 1, too. All else has any capacity. Of several smallest cuts it is the one that
-is nearest to the node, since a gate further on may be dead of the values that a dead gate gives.
+Gradients flow along edges from the outputs to the node. An edge has a capacity of 1 where it sends nothing back though
+a gradient arrives, or would send nothing back if one did; all such edges of one gate share the 1. A fork whose
+contributions add up to 0 has a capacity of 1, too. The capacity of all else has no limit. Of several smallest cuts it
+is the one that is nearest to the node, since the values of a dead gate may be why a later gate is dead.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def strongest_path(sweep: Sweep) -> list[Factor]:
 
     Their product is the magnitude of the gradient over that of the upstream gradient where the path ends.
     """
-    slot, path = sweep.target, []
+    slot, path = sweep.target, list[Factor]()
     while True:
         total = size_of(sweep.gradients[slot])
         (k, i), largest = max(((edge, size_of(x)) for edge, x in sweep.arriving(slot)), key=lambda pair: pair[1],

@@ -1,4 +1,4 @@
-"""The smallest change that gives a gradient back: a number added to a value, found at one gate, tried in a whole run."""
+"""The smallest change that gives a gradient back: a number added to a value, found at one gate, tried in a run."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ import numpy as np
 from circuitflow.document.values import from_array
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
-from circuitflow.interpreter.causes import Blame, dead_gate, dead_ends, factor, fork, gate, partly_dead
+from circuitflow.interpreter.causes import Blame, dead_ends, dead_gate, factor, fork, gate, partly_dead
 from circuitflow.interpreter.cut import depends, minimum_cut
 from circuitflow.interpreter.factors import fewest, origins, strongest_path
 from circuitflow.interpreter.plan import output_of
