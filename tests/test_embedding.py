@@ -290,7 +290,8 @@ def test_every_command_takes_a_gate_table(own):
     for command, arguments in ways.items():
         run = own(command, *arguments, "--gates", "own_gates:TABLE")
         assert run.returncode == 0, (command, run.stderr)
-        assert command in ("check", "why", "draw", "diff", "schema") or "cube" in run.stdout or "x * x * x" in run.stdout
+        assert (command in ("check", "why", "draw", "diff", "schema") or "cube" in run.stdout
+                or "x * x * x" in run.stdout)
     assert '"const": "cube"' in own("schema", "--gates", "own_gates:Inside.table").stdout
     assert own("gates", "The cube", "--json", "--gates",
                "own_gates:TABLE").stdout.startswith('{"cube": {"family": "own"')

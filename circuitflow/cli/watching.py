@@ -6,25 +6,21 @@ whether a file is another one than before the last run, so that no save during a
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from inspect import Parameter, Signature, signature
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from circuitflow.cli.arguments import Options, Request, assigned_values
+from circuitflow.cli.arguments import Options, Request, assigned_values, with_options
 from circuitflow.cli.failures import FAILURES, words
 from circuitflow.cli.text import console
 from circuitflow.document.output import is_stream
 from circuitflow.errors import DocumentError, InputError, MissingExtraError
 from circuitflow.text import printable
-
-Watch = Annotated[bool, typer.Option("--watch", help="Do it again at every save of a file that is read, until Ctrl-C.")]
 
 QUIET, TICK = 50, 1000
 """Milliseconds without a change before a run, and between two looks at files whose folder says nothing."""
@@ -53,18 +49,8 @@ class _Watched(Options):
 
 
 def watched(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option `--watch` after those of its own; its first parameter are `Options`."""
-    @functools.wraps(command)
-    def call(options: Options, *, watch: bool, **arguments: Any) -> None:
-        if watch:
-            _go_on(command, options, arguments)
-        else:
-            command(options, **arguments)
-
-    parameters = [*signature(command, eval_str=True).parameters.values(),
-                  Parameter("watch", Parameter.KEYWORD_ONLY, default=False, annotation=Watch)]
-    call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    return call
+    """The command `with_options`, and with `--watch`."""
+    return with_options(command, _go_on)
 
 
 def _go_on(command: Callable[..., None], options: Options, arguments: dict[str, Any]) -> None:

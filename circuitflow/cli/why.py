@@ -7,7 +7,7 @@ import json as json_library
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import Json, Options, OutputFile, Request, with_options
+from circuitflow.cli.arguments import Json, Options, OutputFile, Request
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.watching import watched
 from circuitflow.interpreter.why import Diagnosis
@@ -17,7 +17,6 @@ MOST = 12
 """How many gradients are looked into where none are named; each takes a few runs."""
 
 
-@with_options
 @watched
 def command(options: Options, *, json: Json = False, output: OutputFile = None) -> None:
     """Name the gates to blame for a gradient that is zero, vanishing, exploding or not finite.

@@ -68,7 +68,8 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     program = circuitflow("--help").out
     assert "Usage: circuitflow" in program
     assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
-    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("why", "--wrt"), ("draw", "--theme"),
+    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("why", "--wrt"),
+                         ("draw", "--theme"),
                          ("new", "--parameters"), ("diff", "--json"), ("grad", "--values"), ("export", "--to"),
                          ("fmt", "--check"), ("examples", "--output"), ("gates", "--json"),
                          ("fit", "--residuals"), ("schema", "run")]:

@@ -50,7 +50,8 @@ WRITERS = {
     "import": (["import", MODEL, "-o"], ".json"),
     "grad": (["grad", STAGED, "-o"], ".json"), "new": (["new", "f = x * y", "-o"], ".json"),
     "export": (["export", STAGED, "-o"], ".py"),
-    "explain": (["explain", STAGED, "-o"], ".txt"), "why": (["why", STAGED, "-o"], ".txt"), "draw": (["draw", STAGED, "-o"], ".mmd"),
+    "explain": (["explain", STAGED, "-o"], ".txt"), "why": (["why", STAGED, "-o"], ".txt"),
+    "draw": (["draw", STAGED, "-o"], ".mmd"),
     "diff": (["diff", STAGED, STAGED, "-o"], ".dot"),
     "schema": (["schema", "-o"], ".json"), "fmt": (["fmt", "--write"], ".json"),
 }
