@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from circuitflow.cli.arguments import Gates, table_of
 from circuitflow.errors import MissingExtraError
 
@@ -21,4 +23,4 @@ def command(gates: Gates = None) -> None:
             raise
         raise MissingExtraError("the language server needs pygls; install it with: pip install 'circuitflow[lsp]'"
                                 ) from None
-    serve(table_of(gates))
+    serve(partial(table_of, gates))

@@ -45,7 +45,7 @@ def _misspelled(place: Value, message: str) -> tuple[int, int] | None:
     for part, at in ((content, 0), (name, 0), (content[len(name) + 1 :], len(name) + len(dot))):
         if part and (f"'{part}'" in message or f'"{part}"' in message):
             return start + at, start + at + len(part)
-    return None
+    return (start, start + len(content)) if place.step == "gate" else None  # another gate may be meant
 
 
 def hints(text: Text, findings: Findings, visible: types.Range) -> list[types.InlayHint]:

@@ -30,22 +30,26 @@ def hover(text: Text, findings: Findings, position: types.Position) -> types.Hov
     if mentions:
         for mention in mentions:
             lines += _symbol(text, findings, mention.symbol)
+    elif _is_key(value):
+        lines += _key(text, value)
     elif value.step == "gate" and value.text is not None:
         lines += _gate(text, value.text)
-    elif (choice := _key(text, value)) is not None:
-        lines += [f"**{choice.word}**: {choice.meaning}" if choice.meaning else f"**{choice.word}**"]
-        lines += [choice.detail] if choice.detail else []
     if not lines:
         return None
     return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, "\n\n".join(lines)),
                        text.range(value.start, value.end))
 
 
-def _key(text: Text, value: Value) -> keys.Choice | None:
-    parent = value.parent
-    if parent is None or parent.kind != "object" or not any(member.key is value for member in parent.members):
-        return None
-    return keys.meaning(text, parent.path, str(value.step))
+def _is_key(value: Value) -> bool:
+    return value.parent is not None and any(member.key is value for member in value.parent.members)
+
+
+def _key(text: Text, key: Value) -> Iterator[str]:
+    choice = keys.meaning(text, key.path[:-1], str(key.step))
+    if choice is not None:
+        yield f"**{choice.word}**" + f": {choice.meaning}" * bool(choice.meaning)
+        if choice.detail:
+            yield choice.detail
 
 
 def _symbol(text: Text, findings: Findings, symbol: Symbol) -> Iterator[str]:

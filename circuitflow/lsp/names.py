@@ -13,6 +13,13 @@ APPLYING = {"call": ("circuit",), "checkpoint": ("circuit",), "scan": ("circuit"
 """The kinds of nodes that apply circuits, with the keys that name them."""
 
 
+LONGEST = 1024
+"""The most characters of a reference."""
+
+DEEPEST = 64
+"""How deep circuits are followed into one another."""
+
+
 class Symbol(NamedTuple):
     """What a name means: a node or a circuit of one body.
 
@@ -142,7 +149,7 @@ def _bodies(tree: Value) -> Iterator[Body]:
         for member, circuit in _members(value, "circuits"):
             if circuit is not None and circuit.kind == "object" and member.name not in body.circuits:
                 body.circuits[member.name] = circuit
-                if circuit.get("file") is None:
+                if circuit.get("file") is None and len(path) < 2 * DEEPEST:
                     pending.append((circuit, (*path, "circuits", member.name), body))
 
 
@@ -197,7 +204,7 @@ class _Reader:
         for member, output in _members(node, "carry"):
             yield from self._port(node, member.key)
             for applied in body.applied(node):
-                yield from _output(applied, output, 0)
+                yield from _output(applied, output)
 
     def _fit(self, fit: Value | None) -> Iterator[Mention]:
         if fit is None:
@@ -224,7 +231,7 @@ class _Reader:
 
     def _reference(self, value: Value | None) -> Iterator[Mention]:
         """The id of a node, and behind a dot the output of a circuit that it applies."""
-        yield from _output(self.body, value, 0)
+        yield from _output(self.body, value)
 
     def _port(self, node: Value | None, value: Value | None) -> Iterator[Mention]:
         """An input of the circuits that a node applies."""
@@ -235,20 +242,17 @@ class _Reader:
                 yield from _mention(Symbol("node", circuit.path, value.text), value)
 
 
-def _output(body: Body, value: Value | None, at: int) -> Iterator[Mention]:
-    """The nodes that a reference names, from a character of it on."""
-    if value is None or value.text is None:
+def _output(body: Body, value: Value | None) -> Iterator[Mention]:
+    """The nodes that a reference names: one of the body, and behind a dot those of the circuits that it applies."""
+    if value is None or value.text is None or len(value.text) > LONGEST:
         return
-    pending = [(body, at)]
-    while pending:
-        body, at = pending.pop()
-        name, _, output = value.text[at:].partition(".")
-        node = body.nodes.get(name)
-        if node is None:
-            continue
-        yield from _mention(Symbol("node", body.path, name), value, at)
-        if output:
-            pending += [(circuit, at + len(name) + 1) for circuit in body.applied(node)]
+    bodies, at = [body], 0
+    for name in value.text.split("."):
+        nodes = [(inner, inner.nodes[name]) for inner in bodies if name in inner.nodes]
+        for inner, _ in nodes:
+            yield from _mention(Symbol("node", inner.path, name), value, at)
+        bodies = list({circuit.path: circuit for inner, node in nodes for circuit in inner.applied(node)}.values())
+        at += len(name) + 1
 
 
 def _mention(symbol: Symbol, value: Value, at: int = 0, *, is_definition: bool = False) -> Iterator[Mention]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from lsprotocol import types
@@ -14,7 +16,7 @@ from pygls.uris import to_fs_path
 
 from circuitflow import __version__
 from circuitflow.errors import Fault
-from circuitflow.gates import GATES, GateTable
+from circuitflow.gates import GateTable
 from circuitflow.lsp import editing, navigation
 from circuitflow.lsp.completion import complete
 from circuitflow.lsp.findings import NAME, Findings
@@ -25,6 +27,9 @@ from circuitflow.lsp.worker import Worker
 
 SOURCE = "circuitflow"
 """Who an editor says that a message is from."""
+
+VERSION_KEY = '"circuitflow"'
+"""What every document has. A JSON file without it is something else, of which nothing is said."""
 
 TRIGGERS = ['"', ":", ",", "[", "{", "."]
 """The characters behind which an editor asks for words without being told to."""
@@ -37,10 +42,10 @@ class Server(LanguageServer):
     editor, whatever characters end a line.
     """
 
-    def __init__(self, gates: GateTable) -> None:
-        """A server without documents, for the gates of a table."""
+    def __init__(self, table: Callable[[], GateTable]) -> None:
+        """A server without documents; `table` gives the gates."""
         super().__init__("circuitflow-lsp", __version__, text_document_sync_kind=types.TextDocumentSyncKind.Full)
-        self.gates, self.worker = gates, Worker(gates)
+        self.gates, self.worker = table(), Worker(table)
         self.texts: dict[str, Text] = {}
         self.findings: dict[str, Findings] = {}
         self.elsewhere: dict[str, set[str]] = {}
@@ -59,6 +64,9 @@ class Server(LanguageServer):
         """Look at a document again, and tell the editor what is found."""
         text, loop = self.text(uri), asyncio.get_running_loop()
         self.findings.pop(uri, None)
+        if VERSION_KEY not in text.source:
+            self.tell(text, Findings())
+            return
 
         def answer(findings: Findings) -> None:
             loop.call_soon_threadsafe(self.tell, text, findings)
@@ -116,9 +124,13 @@ def _diagnostic(text: Text, fault: Fault, severity: types.DiagnosticSeverity) ->
     return uri, types.Diagnostic(where, fault.message, severity, source=SOURCE)
 
 
-def serve(gates: GateTable = GATES) -> None:
-    """Answer an editor over standard input and output until it says goodbye."""
-    server = Server(gates)
+def serve(table: Callable[[], GateTable]) -> None:
+    """Answer an editor over standard input and output until it says goodbye.
+
+    Args:
+        table: gives the gate table; another process imports it by its name and calls it too.
+    """
+    server = Server(table)
     feature = server.feature
 
     @feature(types.TEXT_DOCUMENT_DID_OPEN)
@@ -192,8 +204,14 @@ def serve(gates: GateTable = GATES) -> None:
         uri = params.text_document.uri
         return editing.hints(server.text(uri), server.findings.get(uri, Findings()), params.range)
 
-    sys.stdout.flush()
     try:
-        server.start_io()
+        server.start_io(*_streams())
     finally:
         server.worker.close()
+
+
+def _streams() -> tuple[BinaryIO, BinaryIO]:
+    """Standard input and output for the editor alone: whatever is printed goes to standard error."""
+    streams = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return streams

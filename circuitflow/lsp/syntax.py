@@ -14,6 +14,12 @@ _TOKEN = re.compile(r"""
   | (?P<word>[^\s{}\[\]:,"]+)
 """, re.VERBOSE)
 
+_LINE_END = re.compile(r"[ \t\r]*\n")
+_BLANKS = re.compile(r"[ \t]*")
+
+_DEEPEST = 100
+"""How many of the innermost brackets a bracket that begins a line is held against."""
+
 Step = str | int
 Path = tuple[Step, ...]
 
@@ -28,16 +34,18 @@ class Value:
         parent: the object or list that it stands in.
         step: its key there, or its position.
         is_closed: whether its bracket or quote is there.
+        indent: of its line, where its bracket ends the line; noted while a broken text is read.
         members: of an object, in order; keys may be repeated.
         items: of a list.
     """
 
-    __slots__ = ("end", "is_closed", "items", "kind", "members", "parent", "source", "start", "step")
+    __slots__ = ("end", "indent", "is_closed", "items", "kind", "members", "parent", "source", "start", "step")
 
     def __init__(self, kind: str, start: int, end: int, source: str = "", *, is_closed: bool = True) -> None:
         """A value that stands nowhere yet."""
         self.kind, self.start, self.end, self.source, self.is_closed = kind, start, end, source, is_closed
         self.parent: Value | None = None
+        self.indent: int | None = None
         self.step: Step = ""
         self.members: list[Member] = [] if kind == "object" else _NO_MEMBERS
         self.items: list[Value] = [] if kind == "list" else _NO_ITEMS
@@ -118,8 +126,8 @@ def _decoded(source: str) -> str:
 def parse(text: str) -> Value:
     """The tree of a text; an empty object for a text without any value.
 
-    A text with all its brackets means what JSON says. In another text an object that begins a line belongs to the list
-    that a line before it ends with: in canonical layout, one node is one line.
+    A text with all its brackets means what JSON says. In another text a bracket that begins a line belongs to one that
+    ends a line before it: in canonical layout, one node is one line.
     """
     try:
         return _Parser(text, by_lines=False).tree()
@@ -136,6 +144,7 @@ class _Parser:
         self.text, self.by_lines = text, by_lines
         self.root: Value | None = None
         self.open: list[Value] = []
+        self.counts = {"object": 0, "list": 0}
 
     def tree(self) -> Value:
         """The tree.
@@ -157,11 +166,7 @@ class _Parser:
             elif mark in "}]":
                 self._close("object" if mark == "}" else "list", start)
             else:
-                if mark == "{" and self.by_lines and self._begins_line(start):
-                    self._leave_broken(start)
-                value = Value("object" if mark == "{" else "list", start, len(self.text), is_closed=False)
-                self._add(value)
-                self.open.append(value)
+                self._push("object" if mark == "{" else "list", start)
         if self.open:
             self._mend()
         return self.root or Value("object", 0, len(self.text), is_closed=False)
@@ -197,27 +202,54 @@ class _Parser:
             self._mend()  # a value without a key is left out; what follows is read all the same
 
     def _close(self, kind: str, start: int) -> None:
-        if not any(value.kind == kind for value in reversed(self.open)):
+        if not self.counts[kind]:
             self._mend()
             return
-        while (value := self.open.pop()).kind != kind:
+        indent = self._indent(start) if self.by_lines else None
+        depth = None if indent is None else self._opened_at_line_end(kind, indent)
+        if depth is None:
+            depth = next(i for i in range(len(self.open) - 1, -1, -1) if self.open[i].kind == kind)
+        if depth < len(self.open) - 1:
             self._mend()
-            value.end = start
+        self._leave(depth + 1, start)
+        value = self.open.pop()
+        self.counts[kind] -= 1
         value.is_closed, value.end = True, start + 1
 
-    def _begins_line(self, start: int) -> bool:
-        return not self.text[self.text.rfind("\n", 0, start) + 1 : start].strip()
+    def _indent(self, start: int) -> int | None:
+        """The indentation of a bracket that begins a line; None for another."""
+        line = start
+        while line and self.text[line - 1] in " \t":
+            line -= 1
+        return start - line if not line or self.text[line - 1] == "\n" else None
 
-    def _leave_broken(self, start: int) -> None:
-        """Close what a line before left open, down to a list that its line ends with."""
-        for depth in range(len(self.open) - 1, -1, -1):
+    def _opened_at_line_end(self, kind: str, indent: int) -> int | None:
+        """The innermost of the open values that ends a line, which is indented by no more than a number of blanks."""
+        for depth in range(len(self.open) - 1, max(-1, len(self.open) - 1 - _DEEPEST), -1):
             value = self.open[depth]
-            end = self.text.find("\n", value.start)
-            if value.kind == "list" and not self.text[value.start + 1 : end].strip():
-                for broken in self.open[depth + 1 :]:
-                    broken.end = start
-                del self.open[depth + 1 :]
-                return
+            if value.kind == kind and value.indent is not None and value.indent <= indent:
+                return depth
+        return None
+
+    def _push(self, kind: str, start: int) -> None:
+        value = Value(kind, start, len(self.text), is_closed=False)
+        if self.by_lines:
+            if kind == "object" and (indent := self._indent(start)):
+                depth = self._opened_at_line_end("list", indent - 1)
+                self._leave(len(self.open) if depth is None else depth + 1, start)
+            if _LINE_END.match(self.text, start + 1):
+                line = _BLANKS.match(self.text, self.text.rfind("\n", 0, start) + 1)
+                value.indent = len(line[0]) if line else 0
+        self._add(value)
+        self.open.append(value)
+        self.counts[kind] += 1
+
+    def _leave(self, depth: int, start: int) -> None:
+        """Take what is open from a depth on as ended."""
+        for value in self.open[depth:]:
+            value.end = start
+            self.counts[value.kind] -= 1
+        del self.open[depth:]
 
 
 def _is_escaped(mark: str) -> bool:

@@ -16,6 +16,10 @@ _ENCODINGS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf
 """Python's name of every encoding of the protocol, and the bytes of its unit."""
 
 
+MOST_CHARACTERS = 2**24
+"""The longest text of which there is a tree: a parse of it takes seconds. Faults of a longer one are still found."""
+
+
 class Text:
     """The text of a document as an editor holds it.
 
@@ -38,8 +42,8 @@ class Text:
 
     @cached_property
     def tree(self) -> Value:
-        """The tree of the text."""
-        return parse(self.source)
+        """The tree of the text; empty for a text that is too long."""
+        return parse(self.source if len(self.source) <= MOST_CHARACTERS else "")
 
     @cached_property
     def names(self) -> Names:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Condition, Thread
 
-from circuitflow.errors import Fault, InputError
+from circuitflow.errors import Fault
 from circuitflow.gates import GATES, GateTable
 from circuitflow.lsp.findings import Findings, look
-from circuitflow.text import listing, printable
 
 PATIENCE = 20.0
 """Seconds that one document may take. Then the process is stopped, and the document has no values."""
@@ -25,27 +24,27 @@ _SMALLEST = '{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "valu
 Answer = Callable[[Findings], None]
 
 
+def builtin_gates() -> GateTable:
+    """The table of gates that are built in."""
+    return GATES
+
+
 class Worker:
     """Looks at one document after the other. Of one that changes meanwhile only the latest text is read."""
 
-    def __init__(self, gates: GateTable = GATES, *, patience: float = PATIENCE) -> None:
-        """A worker whose process starts now; `patience` is in seconds.
+    def __init__(self, table: Callable[[], GateTable] = builtin_gates, *, patience: float = PATIENCE) -> None:
+        """A worker whose process starts now.
 
-        Raises:
-            InputError: a row that is not built in has a function that another process cannot import by name.
+        Args:
+            table: gives the gate table; the process imports it by its name and calls it.
+            patience: in seconds.
         """
-        self.patience = patience
-        self._own = {name: gate for name, gate in gates.items() if GATES.get(name) is not gate}
-        try:
-            pickle.dumps(self._own)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise InputError(f"the editor's documents are read in a process of their own, which cannot take the gates "
-                             f"{listing(self._own)}: {printable(str(error))}; write their functions with `def` at the "
-                             "top of a module") from None
+        self.patience, self._table = patience, table
         self._pending: dict[str, tuple[str | None, str, Answer]] = {}
         self._changed = Condition()
         self._is_closed = False
         self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
         self._thread = Thread(target=self._work, name="findings", daemon=True)
         self._thread.start()
 
@@ -63,7 +62,8 @@ class Worker:
         self._thread.join()
 
     def _work(self) -> None:
-        connection: Connection | None = self._start()
+        with suppress(EOFError, OSError):  # the first document tells
+            self._start()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._is_closed)
@@ -71,53 +71,53 @@ class Worker:
                     break
                 uri = next(iter(self._pending))
                 path, text, answer = self._pending.pop(uri)
-            connection = connection or self._start()
-            if not self._look(connection, path, text, answer):
+            if message := self._look(path, text, answer):
                 self._stop()
-                connection = None
+                answer(Findings(warnings=(Fault(message),), reason=message))
         self._stop()
 
-    def _look(self, connection: Connection, path: str | None, text: str, answer: Answer) -> bool:
-        """Pass on the findings as they come; False where the process must be stopped."""
+    def _look(self, path: str | None, text: str, answer: Answer) -> str:
+        """Pass on the findings as they come; returns why there are none, and "" where there are."""
         try:
+            connection = self._connection or self._start()
             connection.send((path, text))
             while connection.poll(self.patience):
                 findings = connection.recv()
                 if findings is None:
-                    return True
+                    return ""
                 answer(findings)
-            message = f"the document takes more than {self.patience:g} seconds; `circuitflow run` has no such limit"
         except (EOFError, OSError):
-            message = "the process that reads the document ended; it may take too much memory"
-        answer(Findings(warnings=(Fault(message),), reason=message))
-        return False
+            return "the process that reads the document ended; it may take too much memory"
+        return f"the document takes more than {self.patience:g} seconds; `circuitflow run` has no such limit"
 
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
-        connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, self._own), name="circuitflow findings",
-                                        daemon=True)
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, self._table), name="findings", daemon=True)
         self._process.start()
         other.close()
-        return connection
+        self._connection.recv()  # it is ready: only documents are timed
+        return self._connection
 
     def _stop(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.join()
-            self._process = None
+        self._process = self._connection = None
 
 
-def _serve(connection: Connection, own: GateTable) -> None:
-    """Answer documents until the other side is gone; `own` has the rows that are not built in."""
+def _serve(connection: Connection, table: Callable[[], GateTable]) -> None:
+    """Answer documents until the other side is gone."""
     for stream in (0, 1):  # they are the editor's
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
     _limit_memory()
+    gates = table()
     list(look(None, _SMALLEST))  # so that the first document need not wait for what is imported when it is used
     try:
+        connection.send(None)
         while True:
             path, text = connection.recv()
-            for findings in look(path, text, {**GATES, **own}):
+            for findings in look(path, text, gates):
                 connection.send(findings)
             connection.send(None)
     except (EOFError, OSError, KeyboardInterrupt):
