@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from circuitflow import __version__
 from circuitflow.cli.arguments import Gates, table_of
 from circuitflow.errors import MissingExtraError
 
@@ -23,4 +24,4 @@ def command(gates: Gates = None) -> None:
             raise
         raise MissingExtraError("the language server needs pygls; install it with: pip install 'circuitflow[lsp]'"
                                 ) from None
-    serve(partial(table_of, gates))
+    serve(partial(table_of, gates), __version__)

@@ -9,14 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-import circuitflow as cf
 from circuitflow.document import positions
 from circuitflow.document.faults import Source
 from circuitflow.document.positions import Place
 from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError
+from circuitflow.executor import Executor
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bounds import check_start
+from circuitflow.graph.circuit import Circuit, loads
+from circuitflow.interpreter.result import Result
 from circuitflow.text import number
 
 NAME = Source().name
@@ -79,7 +81,7 @@ def look(path: str | None, text: str, gates: GateTable = GATES) -> Iterator[Find
     """
     folder = Path(path).parent if path is not None else None
     try:
-        circuit = cf.loads(text, gates=gates, folder=folder)
+        circuit = loads(text, gates=gates, folder=folder)
     except DocumentError as error:
         yield Findings(faults=error.faults)
         return
@@ -100,7 +102,7 @@ def look(path: str | None, text: str, gates: GateTable = GATES) -> Iterator[Find
     yield Findings((), tuple(warnings), _facts(circuit, result), reason)
 
 
-def _result(circuit: cf.Circuit) -> tuple[cf.Result | None, str]:
+def _result(circuit: Circuit) -> tuple[Result | None, str]:
     """Values and gradients, and the reason where there are none."""
     missing = [node.id for node in circuit.nodes.values()
                if node.kind == "input" and (node.site is None or node.site.array is None)]
@@ -110,12 +112,12 @@ def _result(circuit: cf.Circuit) -> tuple[cf.Result | None, str]:
                for node in circuit.nodes.values() for type_ in node.types)
     if size > MOST_BYTES:
         return None, f"its values take {size / 2**20:,.0f} MiB; `circuitflow run` computes them"
-    executor = cf.Executor(circuit)
+    executor = Executor(circuit)
     is_float = any(circuit.nodes[output.node].types[output.position].is_float for output in circuit.outputs.values())
     return (executor.run() if is_float else executor.forward()), ""
 
 
-def _facts(circuit: cf.Circuit, result: cf.Result | None) -> dict[positions.Path, Facts]:
+def _facts(circuit: Circuit, result: Result | None) -> dict[positions.Path, Facts]:
     facts: dict[positions.Path, Facts] = {}
     values, gradients = (result.values, result.gradients) if result else ({}, {})
     calls = (node for node in circuit.body.nodes.values() if node.id not in circuit.nodes)
@@ -140,7 +142,7 @@ def _listed(texts: tuple[str, ...]) -> str:
 
 # Warnings -------------------------------------------------------------------------------------------------------------
 
-def _unused(circuit: cf.Circuit, text: str) -> Iterator[Fault]:
+def _unused(circuit: Circuit, text: str) -> Iterator[Fault]:
     unused = {_pointer(circuit, name): name for name in circuit.unused()}
     offsets = positions.locate(text, [Place((*pointer, "id")) for pointer in unused if pointer])
     by_offset = sorted((offset, place) for place, offset in offsets.items())
@@ -150,7 +152,7 @@ def _unused(circuit: cf.Circuit, text: str) -> Iterator[Fault]:
         yield Fault(f"node '{name}' reaches no output", place.pointer, name, NAME, *at)
 
 
-def _outside(circuit: cf.Circuit) -> tuple[Fault, ...]:
+def _outside(circuit: Circuit) -> tuple[Fault, ...]:
     """Values outside of their bounds, which a fit refuses."""
     try:
         check_start(circuit)
@@ -159,14 +161,14 @@ def _outside(circuit: cf.Circuit) -> tuple[Fault, ...]:
     return ()
 
 
-def _at_node(circuit: cf.Circuit, text: str, message: str, node: str) -> Fault:
+def _at_node(circuit: Circuit, text: str, message: str, node: str) -> Fault:
     pointer = _pointer(circuit, node)
     place = Place((*pointer, "id") if pointer else ())
     offset = positions.locate(text, [place])[place]
     return Fault(message, place.pointer, node or None, NAME, *next(positions.positions(text, [offset])))
 
 
-def _pointer(circuit: cf.Circuit, name: str) -> positions.Path:
+def _pointer(circuit: Circuit, name: str) -> positions.Path:
     """The place in the text of a node; of a node in another file, that of the call that leads there."""
     while name:
         node = circuit.nodes.get(name) or circuit.body.nodes.get(name)

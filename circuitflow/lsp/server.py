@@ -14,7 +14,6 @@ from pygls.exceptions import JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
-from circuitflow import __version__
 from circuitflow.errors import Fault
 from circuitflow.gates import GateTable
 from circuitflow.lsp import editing, navigation
@@ -42,9 +41,9 @@ class Server(LanguageServer):
     editor, whatever characters end a line.
     """
 
-    def __init__(self, table: Callable[[], GateTable]) -> None:
+    def __init__(self, table: Callable[[], GateTable], version: str) -> None:
         """A server without documents; `table` gives the gates."""
-        super().__init__("circuitflow-lsp", __version__, text_document_sync_kind=types.TextDocumentSyncKind.Full)
+        super().__init__("circuitflow-lsp", version, text_document_sync_kind=types.TextDocumentSyncKind.Full)
         self.gates, self.worker = table(), Worker(table)
         self.texts: dict[str, Text] = {}
         self.findings: dict[str, Findings] = {}
@@ -124,13 +123,14 @@ def _diagnostic(text: Text, fault: Fault, severity: types.DiagnosticSeverity) ->
     return uri, types.Diagnostic(where, fault.message, severity, source=SOURCE)
 
 
-def serve(table: Callable[[], GateTable]) -> None:
+def serve(table: Callable[[], GateTable], version: str) -> None:
     """Answer an editor over standard input and output until it says goodbye.
 
     Args:
         table: gives the gate table; another process imports it by its name and calls it too.
+        version: of circuitflow, for the editor's log.
     """
-    server = Server(table)
+    server = Server(table, version)
     feature = server.feature
 
     @feature(types.TEXT_DOCUMENT_DID_OPEN)
