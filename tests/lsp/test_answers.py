@@ -5,7 +5,6 @@ import re
 
 import pytest
 from lsprotocol import types
-from markdown_it import MarkdownIt
 
 import circuitflow as cf
 from circuitflow.lsp.completion import complete
@@ -17,6 +16,7 @@ from circuitflow.text import nearest, suggestion_in
 from support.hostile import HOSTILE
 from support.suite import FILES, ROOT
 
+MarkdownIt = pytest.importorskip("markdown_it", reason="rich brings it").MarkdownIt
 START = '{"circuitflow": "1.1", "circuits": {"cell": {"nodes": [{"id": "u", "gate": "input"}], "outputs": ["u"]}}, '
 NODES = '"nodes": [{"id": "x", "gate": "input"}, {"id": "w", "gate": "topk", "inputs": ["x"]}, '
 
