@@ -38,7 +38,7 @@ def test_a_new_name_changes_no_number(path):
     tried = set()
     for mention in names.mentions:
         bound = names.bound_to({mention.symbol})
-        if not mention.is_definition or bound & tried or len(tried) > 40:
+        if not mention.is_definition or bound & tried or len(tried) > 12:
             continue
         tried |= bound
         new = f"{mention.symbol.name}_renamed"
