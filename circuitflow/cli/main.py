@@ -32,6 +32,7 @@ COMMANDS = {
     "diff": "Show what changed between two documents, by meaning.",
     "fmt": "Write a document in its canonical layout.",
     "examples": "List the examples that come with circuitflow, or copy them.",
+    "lsp": "Answer an editor: faults, words, values and gradients beside the text.",
     "gates": "List the gates: operands, attributes, formulas.",
     "schema": "Write the JSON Schema of documents, for your editor.",
 }

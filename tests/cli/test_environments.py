@@ -130,7 +130,8 @@ COMMAND_LINES = {
     "new": ["new", "f = x"], "new -": ["new", "-"], "new --set": ["new", "f = x", "--set", "x=1"],
     "export": ["export", STAGED], "diff": ["diff", STAGED, STAGED, "--json"], "fmt": ["fmt", STAGED],
     "examples": ["examples"], "examples olah": ["examples", "olah"],
-    "gates": ["gates"], "schema": ["schema"], "--help": ["--help"], "--version": ["--version"],
+    "gates": ["gates"], "schema": ["schema"], "lsp --help": ["lsp", "--help"],
+    "--help": ["--help"], "--version": ["--version"],
     "run --set": ["run", STAGED, "--set", "x=1"],
 }
 STDIN = {"run -": STAGED, "run --table -": "rows.csv", "new -": "rows.txt"}
