@@ -25,8 +25,9 @@ Language = StrEnum("Language", [*TARGETS])  # type: ignore[misc]
 def command(
     options: Options,
     *,
-    to: Annotated[Language, typer.Option(metavar="NAME", help="python; onnx: a model for ONNX Runtime; c: C99; or "
-                                                                  "javascript: an ES module.")
+    to: Annotated[Language, typer.Option(metavar="NAME", help="python: a line for each stage; onnx: a model for "
+                                                                  "ONNX Runtime; c: C99; or javascript: an ES "
+                                                                  "module.")
                   ] = Language["python"],
     opset: Annotated[int | None, typer.Option(metavar="N",
                                               help="Version of ONNX's operators, 18 or later; 21 by default.",
@@ -46,7 +47,7 @@ def command(
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
     output: OutputFile = None,
 ) -> None:
-    """Write what runs without circuitflow: staged code, a line for each stage, C, JavaScript, or an ONNX model.
+    """Write values and gradients as Python, C, JavaScript or an ONNX model, which run without circuitflow.
 
     The values of --set and --inputs become the defaults of its arguments.
 

@@ -30,7 +30,7 @@ from circuitflow.onnx.operators.table import BY_DOMAIN
 from circuitflow.onnx.reading import Graph, Model, ModelNode, Port, Unreadable
 from circuitflow.onnx.storing import TensorContent
 from circuitflow.onnx.units import MOST, UNITS, graph_of
-from circuitflow.text import printable
+from circuitflow.text import printable, short
 from circuitflow.transforms.naming import Names, as_nodes, needed_records
 from circuitflow.transforms.writer import Record
 
@@ -82,7 +82,7 @@ def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int]
         InputError: there is no such dimension or input; or so many steps are not allowed.
     """
     if most_steps is not None and not 1 <= most_steps <= MOST:
-        raise InputError(f"a loop cannot have {most_steps} steps at most; expected 1 to {MOST}")
+        raise InputError(f"a loop cannot have {short(most_steps)} steps at most; expected 1 to {MOST}")
     return _Importer(model, stem, dims or {}, values or {}, most_steps).result()
 
 

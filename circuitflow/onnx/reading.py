@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from circuitflow.document.files import ValueFaultError, beside
-from circuitflow.document.limits import DEFAULT, Limits, amount
+from circuitflow.document.limits import DEFAULT, Budget, Limits, amount, size_of
 from circuitflow.errors import InputError
 from circuitflow.onnx.library import DOMAINS, DTYPES, library, type_name
-from circuitflow.text import printable
+from circuitflow.text import circle, duplicate, printable, short
 
 OLDEST = 7
 """The oldest opset that is read."""
 
 
 class Unreadable(ValueError):  # noqa: N818
-    """A part of a model cannot be read; the message continues the place."""
+    """A part of a model cannot be read; the message continues the place. A long one loses its end."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message, 500))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class ModelNode:
 
     Attributes:
         operator, domain: what is applied.
+        overload: which of the functions of that name.
         name: of the node, or of its first output.
         inputs, outputs: names of values; "" for one that is left out.
         attributes: numbers, texts, lists of them, arrays and graphs.
@@ -63,6 +68,7 @@ class ModelNode:
     outputs: Sequence[str]
     attributes: Mapping[str, Any]
     note: str = ""
+    overload: str = ""
 
     @property
     def label(self) -> str:
@@ -97,7 +103,7 @@ class Model:
         file: its name, for errors.
         metadata: what the model says of itself.
         limits: how large things may be.
-        functions: its own functions, as the package has them, by domain and name.
+        functions: its own functions, as the package has them, by domain, name and overload.
         files: the places of the files that its tensors lie in.
         has_defaults: whether an initializer of the name of an input is a default for it: from version 4 of the format
             on. Before, every initializer is listed among the inputs.
@@ -108,7 +114,7 @@ class Model:
     file: str
     metadata: Mapping[str, str]
     limits: Limits
-    functions: Mapping[tuple[str, str], Any]
+    functions: Mapping[_Key, Any]
     files: frozenset[str] = frozenset()
     has_defaults: bool = False
 
@@ -165,7 +171,10 @@ def _proto(content: bytes, file: str) -> Any:
 def _model(model: Any, file: str, folder: Path | None, limits: Limits) -> Model:
     """The model that the package has read. Nothing of it is kept, since a part would keep it whole in memory."""
     onnx = library()
-    opsets = {"" if entry.domain in DOMAINS else _text(entry.domain): entry.version for entry in model.opset_import}
+    domains = [(_domain(entry), entry.version) for entry in model.opset_import]
+    opsets = dict(domains)
+    if (domain := duplicate(name for name, _ in dict.fromkeys(domains))) is not None:
+        raise InputError(f"'{file}' has two opsets of the domain '{printable(domain or DOMAINS[1], 60)}'; expected one")
     newest = onnx.defs.onnx_opset_version()
     if opsets:
         opsets.setdefault("", newest)  # a model of operators of other domains names theirs alone
@@ -182,8 +191,12 @@ def _model(model: Any, file: str, folder: Path | None, limits: Limits) -> Model:
              **{_text(entry.key): _text(entry.value) for entry in model.metadata_props}}
     reader = _Reader(folder, limits)
     graph = reader.graph(model.graph, 0)
-    functions = {(_text(function.domain), _text(function.name)): onnx.FunctionProto.FromString(
-        function.SerializeToString()) for function in model.functions}
+    keys = [_function(function, function.name) for function in model.functions]
+    graph.faults.extend(f"there are {count} functions '{printable(name, 80)}'; expected one of each name"
+                        for (_, name, _), count in Counter(keys).items() if count > 1)
+    functions = {key: onnx.FunctionProto.FromString(function.SerializeToString())
+                 for key, function in zip(keys, model.functions, strict=True)}
+    _need_few_nodes(model.graph, functions, file, limits)
     return Model(graph, opsets, file, {printable(key, 60): printable(text, limits.text)
                                        for key, text in texts.items() if text}, limits, functions,
                  frozenset(reader.files), model.ir_version >= 4)
@@ -201,10 +214,60 @@ def body_graph(function: Any, node: ModelNode, limits: Limits, defaults: Mapping
                                  **{_text(attribute.name): (None, attribute) for attribute in function.attribute_proto},
                                  **{name: (value, None) for name, value in node.attributes.items()}})
     nodes = [own.node(inner, 0) for inner in function.node]
+    own.need_one_of_each([*map(_text, function.input)], [], nodes)
     if own.faults:
         raise Unreadable(f"has a body that cannot be read: {own.faults[0]}")
     return Graph(_text(function.name), [Port(_text(name), None, None, "") for name in function.input],
                  [Port(_text(name), None, None, "") for name in function.output], {}, nodes)
+
+
+def _need_few_nodes(graph: Any, functions: Mapping[_Key, Any], file: str, limits: Limits) -> None:
+    """Count what a graph comes to, with the bodies of functions in the places of nodes, before they are written there.
+
+    Raises:
+        InputError: nodes, or functions inside of functions, are more than are allowed; or functions apply themselves.
+    """
+    if not functions:
+        return
+    applied = {key: Counter(_applied(function.node)) for key, function in functions.items()}
+    try:
+        order = [*TopologicalSorter({key: others.keys() & functions.keys() for key, others in applied.items()})
+                 .static_order()]
+    except CycleError as error:
+        names = circle([printable(name, 40) for _, name, _ in error.args[1][:-1]])
+        raise InputError(f"'{file}' has functions that apply themselves: {names}") from None
+    totals, depths = dict[_Key, int](), dict[_Key, int]()
+    for key in order:
+        depths[key] = 1 + max((depths[other] for other in applied[key] if other in depths), default=0)
+        if depths[key] > limits.nesting:
+            raise InputError(f"'{file}' has functions inside of functions, more than {limits.nesting} deep (limit "
+                             "nesting)")
+        totals[key] = min(limits.nodes, sum(
+            count * (1 + totals.get(other, 0)) for other, count in applied[key].items()))
+    if sum(1 + totals.get(key, 0) for key in _applied(graph.node)) > limits.nodes:
+        raise InputError(f"'{file}' comes to more than {limits.nodes} nodes, with the bodies of its functions (limit "
+                         "nodes)")
+
+
+def _applied(nodes: Any) -> Iterator[_Key]:
+    """What nodes apply, with those of the graphs inside of them."""
+    for node in nodes:
+        yield _function(node, node.op_type)
+        for attribute in node.attribute:
+            yield from _applied(attribute.g.node)
+
+
+_Key = tuple[str, str, str]
+"""A function: its domain, name and overload."""
+
+
+def _function(entry: Any, name: Any) -> _Key:
+    return _domain(entry), _text(name), _text(entry.overload)
+
+
+def _domain(entry: Any) -> str:
+    """The domain of a node, a function or an opset; that of ONNX is empty."""
+    return "" if entry.domain in DOMAINS else _text(entry.domain)
 
 
 def _text(text: str | bytes) -> str:
@@ -220,7 +283,7 @@ class _Reader:
         """Begin; in the body of a function the node's attributes, or the function's own, stand for references."""
         self.folder, self.limits, self.references = folder, limits, attributes
         self.faults: list[str] = []
-        self.count = self.bytes = 0
+        self.count, self.budget = 0, Budget(limits)
         self.files: set[str] = set()
 
     def graph(self, graph: Any, depth: int) -> Graph:
@@ -239,8 +302,26 @@ class _Reader:
         self.faults += [f"initializer '{printable(_text(tensor.values.name), 80)}' is sparse; expected a dense one"
                         for tensor in graph.sparse_initializer]
         nodes = [self.node(node, depth) for node in graph.node]
-        return Graph(_text(graph.name), [*map(_port, graph.input)], [*map(_port, graph.output)], tensors, nodes,
+        inputs = [*map(_port, graph.input)]
+        self.faults += [f"input '{printable(port.name, 80)}' is too large: {fault}" for port in inputs
+                        if (fault := _fault_of(port, self.limits)) is not None]
+        names = [_text(tensor.name) for tensor in graph.initializer]
+        self.need_one_of_each([port.name for port in inputs], names, nodes)
+        return Graph(_text(graph.name), inputs, [*map(_port, graph.output)], tensors, nodes,
                      _text(graph.doc_string), self.faults)
+
+    def need_one_of_each(self, inputs: Sequence[str], tensors: Sequence[str], nodes: Sequence[ModelNode]) -> None:
+        """Note names that stand for several values."""
+        self.faults += [f"there are {count} {kind}s '{printable(name, 80)}'; expected one of each name"
+                        for kind, names in (("input", inputs), ("initializer", tensors))
+                        for name, count in Counter(names).items() if count > 1]
+        earlier = {*inputs, *tensors}
+        for node in nodes:
+            for name in filter(None, node.outputs):
+                if name in earlier:
+                    self.faults.append(f"{node.label} gives '{printable(name, 80)}', which is an earlier value; "
+                                       "expected one of each name")
+                earlier.add(name)
 
     def node(self, node: Any, depth: int) -> ModelNode:
         operator = _text(node.op_type)
@@ -248,6 +329,8 @@ class _Reader:
         attributes = {}
         for attribute in node.attribute:
             try:
+                if _text(attribute.name) in attributes:
+                    raise Unreadable("stands there twice; expected it once")
                 if attribute.ref_attr_name and self.references is not None:
                     value, other = self.references.get(_text(attribute.ref_attr_name), (None, None))
                     if value is None and other is not None:
@@ -259,9 +342,8 @@ class _Reader:
             except Unreadable as error:
                 self.faults.append(f"node '{printable(name, 80)}' ({printable(operator, 40)}): attribute "
                                    f"'{printable(_text(attribute.name), 40)}' {error}")
-        domain = "" if node.domain in DOMAINS else _text(node.domain)
-        return ModelNode(operator, domain, name, [*map(_text, node.input)], [*map(_text, node.output)], attributes,
-                         _text(node.doc_string))
+        return ModelNode(operator, _domain(node), name, [*map(_text, node.input)], [*map(_text, node.output)],
+                         attributes, _text(node.doc_string), _text(node.overload))
 
     def attribute(self, attribute: Any, depth: int) -> Any:
         onnx = library()
@@ -291,14 +373,9 @@ class _Reader:
         dtype, shape = np.dtype(DTYPES[tensor.data_type]), tuple(tensor.dims)
         if any(size < 0 for size in shape) or len(shape) > 64:
             raise Unreadable(f"has the shape {printable(str(shape), 80)}; expected at most 64 sizes of 0 or more")
-        size = math.prod(shape) * dtype.itemsize
-        if size > self.limits.tensor_bytes:
-            raise Unreadable(f"has {amount(size)}; at most {amount(self.limits.tensor_bytes)} are allowed (limit "
-                             "tensor_bytes)")
-        self.bytes += size
-        if self.bytes > self.limits.run_bytes:
-            raise Unreadable(f"would be part of {amount(self.bytes)}; at most {amount(self.limits.run_bytes)} are "
-                             "allowed (limit run_bytes)")
+        if fault := self.budget.spend(shape, str(dtype)):
+            raise Unreadable(f"cannot be read: {fault}")
+        size = size_of(shape, str(dtype))
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             return self._external(tensor, dtype, shape, size)
         if tensor.HasField("raw_data"):
@@ -315,12 +392,13 @@ class _Reader:
         except ValueError:
             raise Unreadable("says where it lies in another file by something that is no number") from None
         if length != size or offset < 0:
-            raise Unreadable(f"lies at {offset} in another file with {length} bytes; its shape says {size} bytes")
+            raise Unreadable(f"lies at {short(offset)} in another file with {short(length)} bytes; its shape says "
+                             f"{size} bytes")
         try:
             with beside(self.folder, entries.get("location", "").removeprefix("./")) as source:
                 if offset + size > source.status.st_size:
-                    raise Unreadable(f"ends at {offset + size} in '{source.name}'; that has {source.status.st_size} "
-                                     "bytes")
+                    raise Unreadable(f"ends at {short(offset + size)} in '{source.name}'; that has "
+                                     f"{source.status.st_size} bytes")
                 self.files.add(str(source.path))
                 source.file.seek(offset)
                 content = source.file.read(size)
@@ -339,6 +417,14 @@ def _of_bytes(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], size
     if dtype.kind == "b":  # of which a byte is 0 or 1
         return (np.frombuffer(content, np.uint8) != 0).reshape(shape)
     return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
+
+
+def _fault_of(port: Port, limits: Limits) -> str | None:
+    """Why no array of known sizes can be an input, or None."""
+    sizes = [size for size in port.shape or () if isinstance(size, int)]
+    if port.dtype is None or port.shape is None or len(sizes) < len(port.shape):
+        return None
+    return Budget(limits).spend(tuple(sizes), port.dtype)
 
 
 def _port(value: Any) -> Port:

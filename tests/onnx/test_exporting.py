@@ -140,6 +140,8 @@ def test_what_onnx_cannot_say_is_refused_all_at_once():
         "inv, which ONNX does not have")
     with pytest.raises(cf.InputError, match="opset 17 is not written; expected 18 to"):
         to_onnx(c.circuit, opset=17)
+    with pytest.raises(cf.InputError, match="opset an integer of more than 20 digits is not written"):
+        to_onnx(c.circuit, opset=10**5000)
 
 
 def test_scans_and_choices_are_graphs_inside_of_nodes():
@@ -253,3 +255,34 @@ def test_an_if_of_constants_in_c():
                    {"id": "f", "gate": "if", "then": "b", "else": "b", "inputs": {"condition": "c", "p": "k"}},
                    circuits={"b": body})
     assert "outputs->f = 2.718281828459045;" in cf.to_c(made)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_of_no_steps_is_written_without_one(reverse):
+    """ONNX Runtime has no `Scan` of 0 steps."""
+    circuit = cf.loads(json.dumps({"circuitflow": "1.0", "circuits": {
+        "cell": {"nodes": [{"id": "s", "gate": "input"}, {"id": "x", "gate": "input"}, {"id": "w", "gate": "input"},
+                           {"id": "t", "gate": "mul", "inputs": ["s", "w"]},
+                           {"id": "y", "gate": "add", "inputs": ["t", "x"]}], "outputs": ["y", "t"]}},
+        "nodes": [{"id": "a", "gate": "input", "value": [0.3, 0.2]}, {"id": "w", "gate": "parameter", "value": 0.5},
+                  {"id": "xs", "gate": "input", "shape": [0], "value": []},
+                  {"id": "out", "gate": "scan", "circuit": "cell", "carry": {"s": "t"}, "over": ["x"],
+                   "reverse": reverse, "inputs": {"s": "a", "x": "xs", "w": "w"}}],
+        "outputs": ["out.y", "out.t"]}))
+    assert differences(circuit, upstream_of(circuit), 1e-9, 1e-12) == {}
+    assert "Scan" not in {node.op_type for node in onnx.load_from_string(to_onnx(circuit)).graph.node}
+
+
+def test_a_quotient_of_one_is_a_reciprocal():
+    """ONNX Runtime 1.23 to 1.30 does not load some models with `Div` here (microsoft/onnxruntime 32413)."""
+    c = cf.build(dtype="float32")
+    x, y = c.input("x", [2.0, 3.0]), c.input("y", [0.5, -1.0])
+    c.output(1.0 / x * c.stop_gradient(y) + c.erf(1.0 / c.cosh(y)), "f")
+    assert differences(c.circuit, upstream_of(c.circuit), 1e-4, 1e-5) == {}
+    graph = onnx.load_from_string(to_onnx(c.circuit)).graph
+    ones = {node.output[0] for node in graph.node if node.op_type == "Constant"
+            and np.all(onnx.numpy_helper.to_array(node.attribute[0].t) == 1)}
+    operators = [node.op_type for node in graph.node]
+    assert ones
+    assert "Reciprocal" in operators
+    assert not [node for node in graph.node if node.op_type == "Div" and node.input[0] in ones]
