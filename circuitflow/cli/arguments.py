@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 import circuitflow as cf
 from circuitflow.arguments import fits
 from circuitflow.cli.progress import track, waiting
+from circuitflow.cli.text import warn
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.limits import DEFAULT
 from circuitflow.document.model import Value
@@ -147,7 +148,9 @@ def load_circuit(file: str, limit: list[str], gates: str | None = None, dims: li
             from circuitflow.onnx.importing import import_model
             from circuitflow.onnx.reading import read_model
 
-            circuit = import_model(read_model(file, limits), dims=sizes).circuit
+            result = import_model(read_model(file, limits), dims=sizes)
+            warn(result.notes)
+            circuit = result.circuit
             return circuit if gates is None else circuit.with_gates(table)
         if sizes:
             raise InputError(f"--dim gives a dimension of an ONNX model its size; '{printable(file)}' is a document, "

@@ -12,6 +12,7 @@ from circuitflow.cli.arguments import Dims, Limit, NewDocument, assigned_values,
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
+from circuitflow.cli.text import warn
 from circuitflow.document.faults import Faults
 from circuitflow.document.output import is_stream, writer
 from circuitflow.document.tensors import TensorFiles
@@ -54,6 +55,7 @@ def command(
                              "into a tensor file beside it")
         with writer(os.path.join(os.path.dirname(os.path.realpath(output)), result.file)) as tensors:
             result.content.write(tensors)
+    warn(result.notes)
     emit_document(result.document, output)
 
 

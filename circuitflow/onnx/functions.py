@@ -19,7 +19,7 @@ def body_of(model: Model, node: ModelNode, operands: Sequence[Value | None]) -> 
     description = schema(node.operator, model.opset) if node.domain == "" else None
     names = description.attributes if description is not None else ()
     defaults = {name: default(node.operator, model.opset, name) for name in names}
-    return None if function is None else body_graph(function, node, model.limits, defaults)
+    return None if function is None else body_graph(function, node, model, defaults)
 
 
 def _own_body(model: Model, node: ModelNode, operands: Sequence[Value | None]) -> Any:

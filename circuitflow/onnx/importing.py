@@ -50,12 +50,14 @@ class Import:
         tensors: its large tensors, by name.
         content: of the safetensors file that the document names, if it names one.
         file: the name of that file.
+        notes: what differs from the model, in sentences.
     """
 
     document: Document
     tensors: Mapping[str, Any]
     content: TensorContent
     file: str
+    notes: Sequence[str] = ()
 
     @property
     def circuit(self) -> Circuit:
@@ -387,7 +389,7 @@ class _Importer:
         self._raise_if_any()
         records = self._records(outputs)
         content, file = self._file()
-        return Import(self._document(records, outputs), self.tensors, content, file)
+        return Import(self._document(records, outputs), self.tensors, content, file, sorted(self.model.notes))
 
     def _output(self, port: Port, value: Value) -> Any:
         """An output, with a node that is called as the model calls it."""

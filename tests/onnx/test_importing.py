@@ -153,13 +153,13 @@ def test_every_fault_is_told_at_once():
     proto = model([("Relu", "x", "a"), ("NonMaxSuppression", "x,x", "b"), ("Relu", "b", "c"),
                    helper.make_node("Foo", ["a"], ["d"], domain="my.ops"),
                    ("Relu", "x", "e", {"slope": 1.0}), ("Relu", "nowhere", "f")],
-                  [port("x", 2), port("t", 2, dtype=TensorProto.STRING), port("u", 2, dtype=TensorProto.BFLOAT16)],
+                  [port("x", 2), port("t", 2, dtype=TensorProto.STRING), port("u", 2, dtype=TensorProto.INT4)],
                   [port("a", 2), port("c", 2), port("z", 2)])
     with pytest.raises(cf.DocumentError) as caught:
         imported(proto)
     assert [fault.message for fault in caught.value.faults] == [
         "input 't' is a tensor of string; expected a tensor of numbers or booleans, with a shape",
-        "input 'u' is a tensor of bfloat16; expected a tensor of numbers or booleans, with a shape",
+        "input 'u' is a tensor of int4; expected a tensor of numbers or booleans, with a shape",
         "node 'b' (NonMaxSuppression) has no gate: circuitflow does not have this operator",
         "node 'd' (Foo) has no gate: circuitflow does not have this operator of the domain 'my.ops'",
         "node 'e' (Relu) has the attribute 'slope', which is not understood",
@@ -259,6 +259,42 @@ def test_text_that_is_no_text_does_not_reach_the_terminal():
     circuit = import_model(model_of(content.replace(b"yyyy", b"\xff\x1b[2"), "m.onnx")).circuit
     assert list(circuit.outputs) == ["v_2"]
     assert circuit.nodes["v_2"].label == "\ufffd\\x1b[2"
+
+
+@pytest.mark.parametrize("place", ["raw_data", "int32_data", "external", "constant", "function"])
+def test_bfloat16_is_read_as_float32_with_a_warning(tmp_path, circuitflow, place):  # noqa: F811
+    """Its numbers are float32 with 16 bits less, so they stay what they are."""
+    values = np.array([1.5, -3.140625, 1e-40, np.inf], np.float32)
+    bits = (values.view(np.uint32) >> 16).astype("<u2")
+    weights = TensorProto(name="w", data_type=TensorProto.BFLOAT16, dims=[4])
+    if place == "int32_data":
+        weights.int32_data.extend(bits.tolist())
+    elif place == "external":
+        weights = external("w.bin").graph.initializer[0]
+        weights.data_type, weights.dims[0] = TensorProto.BFLOAT16, 4
+        (tmp_path / "w.bin").write_bytes(bits.tobytes())
+    else:
+        weights.raw_data = bits.tobytes()
+    node = helper.make_node("Constant", [], ["w"], value=weights)
+    nodes, functions = [("Mul", "x,w", "y")], []
+    if place == "constant":
+        nodes.insert(0, node)
+    elif place == "function":
+        functions = [helper.make_function("my", "f", ["x"], ["y"], [node, helper.make_node("Mul", ["x", "w"], ["y"])],
+                                          [helper.make_opsetid("", 21)], [])]
+        nodes = [helper.make_node("f", ["x"], ["y"], domain="my")]
+    f32 = place in ("constant", "function")
+    proto = model(nodes, [port("x", dtype=FLOAT if f32 else TensorProto.BFLOAT16)],
+                  [port("y", 4, dtype=FLOAT if f32 else TensorProto.BFLOAT16)], [] if f32 else [weights],
+                  functions=functions)
+    proto.opset_import.append(helper.make_opsetid("my", 1))
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    done = circuitflow("run", str(tmp_path / "m.onnx"), "--set", "x=1", "--forward", "--json")
+    assert done.err == ("warning: bfloat16 is read as float32, which has more digits: results differ from the model's "
+                        "by its rounding\n")
+    expected = (bits.astype(np.uint32) << 16).view(np.float32)
+    assert np.array_equal(np.asarray(json.loads(done.out)["outputs"]["y"], float), expected)
+    assert circuitflow("import", str(tmp_path / "m.onnx")).err == done.err
 
 
 # Graphs inside of nodes ----------------------------------------------------------------------------------------------
