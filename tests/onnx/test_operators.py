@@ -113,6 +113,24 @@ def test_quantized_convolutions():
     assert np.array_equal(out, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int32, np.uint8])
+@pytest.mark.parametrize("largest", [0, 1])
+def test_the_order_of_integers(dtype, largest):
+    """Of all their digits, which float64 has not; the first of equal ones."""
+    limits, chance = np.iinfo(dtype), np.random.default_rng(0)
+    x = chance.integers(limits.min, limits.max, (3, 40), dtype, endpoint=True)
+    x[1] = limits.max - chance.integers(0, 4, 40).astype(dtype)
+    x[2] = limits.min + chance.integers(0, 4, 40).astype(dtype)
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    proto = model([("TopK", "x,k", "y,at", {"largest": largest, "axis": 1})], [port("x", 3, 40, dtype=kind)],
+                  [port("y", dtype=kind), port("at", dtype=TensorProto.INT64)], [tensor("k", [7], np.int64)], opset=24)
+    out = cf.Executor(imported(proto).circuit).forward({"x": x}).outputs
+    order = [sorted(range(40), key=lambda i: (-int(row[i]) if largest else int(row[i]), i))[:7] for row in x]
+    assert out["at"].tolist() == order
+    assert out["y"].tolist() == np.take_along_axis(x, np.array(order), 1).tolist()
+    assert out["y"].dtype == dtype
+
+
 def test_positions_of_a_pool_in_column_major_order():
     x = np.random.default_rng(0).standard_normal((2, 2, 4, 5)).astype(np.float32)
     results = []

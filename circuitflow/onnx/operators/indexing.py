@@ -141,7 +141,26 @@ def top_k(call: Call) -> Any:
     """The largest or smallest along an axis, and where they stand."""
     k = int(call.numbers(1, "k").reshape(())) if call.version >= 10 else call.attribute("k")
     call.attribute("sorted")
-    return call.w.top_k(call[0], k=k, axis=call.attribute("axis"), largest=bool(call.attribute("largest", 1)))
+    w, x = call.w, call[0]
+    order = {"axis": call.attribute("axis"), "largest": bool(call.attribute("largest", 1))}
+    if x.type.is_float:
+        return w.top_k(x, k=k, **order)
+    dtype = np.dtype(x.type.dtype)
+    if dtype.itemsize < 8:
+        _, places = w.top_k(w.cast(x, dtype="float64"), k=k, **order)
+    else:  # a float64 has not all of its digits: by the lower half, then by the upper, where equal ones keep their order
+        low = w.mod(x, dtype.type(2**32))
+        _, first = w.top_k(w.cast(low, dtype="float64"), k=call.sizes(0)[order["axis"]], **order)
+        high = w.gather_elements(w.cast(w.sub(x, low), dtype="float64"), first, axis=order["axis"])
+        _, places = w.top_k(high, k=k, **order)
+        places = w.gather_elements(first, places, axis=order["axis"])
+    return w.gather_elements(x, places, axis=order["axis"]), places
+
+
+def non_max_suppression(call: Call) -> Any:
+    """Refused: how many boxes are left depends on their values."""
+    raise Refusal("leaves out boxes that overlap others, so the shape of its result depends on values; a document has "
+                  "shapes before a run; cut the model before it, as onnx.utils.extract_model does")
 
 
 def tensor_scatter(call: Call) -> Any:
@@ -212,5 +231,5 @@ def unique(call: Call) -> list[Any]:
 INDEXING: Mapping[str, Callable[[Call], Any]] = {
     "GatherElements": gather_elements, "GatherND": gather_nd, "Scatter": scatter_elements,
     "ScatterElements": scatter_elements, "ScatterND": scatter_nd, "TopK": top_k, "OneHot": one_hot,
-    "Compress": compress, "TensorScatter": tensor_scatter, "NonZero": non_zero, "Unique": unique,
+    "Compress": compress, "TensorScatter": tensor_scatter, "NonMaxSuppression": non_max_suppression, "NonZero": non_zero, "Unique": unique,
 }
