@@ -160,8 +160,8 @@ def test_every_fault_is_told_at_once():
     assert [fault.message for fault in caught.value.faults] == [
         "input 't' is a tensor of string; expected a tensor of numbers or booleans, with a shape",
         "input 'u' is a tensor of int4; expected a tensor of numbers or booleans, with a shape",
-        "node 'b' (NonMaxSuppression) leaves out boxes that overlap others, so the shape of its result depends on values; "
-        "a document has shapes before a run; cut the model before it, as onnx.utils.extract_model does",
+        "node 'b' (NonMaxSuppression) leaves out boxes that overlap others, so the shape of its result depends on "
+        "values; a document has shapes before a run; cut the model before it, as onnx.utils.extract_model does",
         "node 'd' (Foo) has no gate: circuitflow does not have this operator of the domain 'my.ops'",
         "node 'e' (Relu) has the attribute 'slope', which is not understood",
         "node 'f' (Relu) reads 'nowhere', which is no earlier value",
