@@ -41,28 +41,27 @@ def cases() -> Sequence[Any]:
 
 
 def imported(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> tuple[Import, dict[str, Any]]:
-    """The import of a model and the inputs that are left, where those that sizes depend on are constants."""
+    """The import of a model and the inputs that are left, where those that sizes depend on are constants.
+
+    They are those that a refusal names, or else all of integers and all of a few elements.
+    """
     plain = model_of(model.SerializeToString(), "model.onnx")
-    dims = {}
-    for port in plain.graph.inputs:
-        for axis, size in enumerate(port.shape or ()):
-            if not isinstance(size, int):
-                dims[size or f"{port.name}_{axis}"] = np.shape(inputs[port.name])[axis]
-    try:
-        return import_model(plain, dims=dims), dict(inputs)
-    except cf.DocumentError as error:
-        known = {name: x for name, x in inputs.items() if not isinstance(x, list | type(None)) and (
-            np.asarray(x).dtype.kind in "iub" or np.size(x) < 10 or f"input '{name}'" in str(error))}
-        if not known or "needs to know" not in str(error):
-            raise
-        dims = {}
-        for port in plain.graph.inputs:
-            if port.name not in known:
-                for axis, size in enumerate(port.shape or ()):
-                    if not isinstance(size, int):
-                        dims[size or f"{port.name}_{axis}"] = np.shape(inputs[port.name])[axis]
-        return import_model(plain, dims=dims, values=known), {
-            name: x for name, x in inputs.items() if name not in known}
+    arrays = {name: x for name, x in inputs.items() if not isinstance(x, list | type(None))}
+    known = dict[str, Any]()
+    while True:
+        dims = {size or f"{port.name}_{axis}": np.shape(inputs[port.name])[axis] for port in plain.graph.inputs
+                if port.name not in known for axis, size in enumerate(port.shape or ()) if not isinstance(size, int)}
+        try:
+            return import_model(plain, dims=dims, values=known), {
+                name: x for name, x in inputs.items() if name not in known}
+        except cf.DocumentError as error:
+            if "needs to know" not in str(error):
+                raise
+            more = {name: x for name, x in arrays.items() if f"input '{name}'" in str(error)} or {
+                name: x for name, x in arrays.items() if np.asarray(x).dtype.kind in "iub" or np.size(x) < 10}
+            if known.keys() >= more.keys():
+                raise
+            known |= more
 
 
 def _array(value: Any) -> Any:
