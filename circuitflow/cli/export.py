@@ -69,10 +69,14 @@ def command(
     with waiting(f"writing {printable(options.file, 60)} as {to}"):
         files = target.files(file, circuit=request.circuit, of=request.of, wrt=() if forward else request.wrt,
                              inputs=request.inputs, upstream=request.upstream, **more)
-    with ExitStack() as stack:  # no file is replaced before all are written
+    with ExitStack() as stack:  # no file is replaced before all are written, and the one that names others is the last
+        if file is not None:
+            content = files.content.encode() if isinstance(files.content, str) else files.content
+            stack.enter_context(writer(file)).write(content)
         for other, write in files.beside.items():
             place = os.path.join(os.path.dirname(os.path.realpath(str(file))), other)
             apart(place, request.sources)
             spare(place, str(output), files.mark)
             write(stack.enter_context(writer(place)))
+    if file is None:
         emit(output, files.content)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,7 +18,7 @@ from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit
 from support.edge_points import GIVEN, POINTS, as_array
 from support.gate_examples import EXAMPLES, Example
-from support.onnx_models import imported
+from support.onnx_models import imported, model, port, tensor
 from support.suite import ROOT
 
 NOT_IN_ONNX = {"lgamma", "polygamma", "cofactor", "slogdet", "inv", "solve", "cholesky", "eigh", "qr", "svd", "det",
@@ -255,6 +258,32 @@ def test_an_if_of_constants_in_c():
                    {"id": "f", "gate": "if", "then": "b", "else": "b", "inputs": {"condition": "c", "p": "k"}},
                    circuits={"b": body})
     assert "outputs->f = 2.718281828459045;" in cf.to_c(made)
+
+
+def test_a_model_is_replaced_when_its_weights_are_there(tmp_path, monkeypatch, circuitflow):  # noqa: F811
+    """So a process that ends between the two leaves no model without weights."""
+    proto = model([("MatMul", "x,w", "y")], [port("x", 20)], [port("y", 20)], [tensor("w", np.ones((20, 20)))])
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    (tmp_path / "out.onnx").write_text("an older model")
+    module, order = importlib.import_module("circuitflow.cli.export"), []
+    real, refused = module.writer, [".safetensors"]
+
+    @contextmanager
+    def writer(path):
+        with real(path) as file:
+            yield file
+            if Path(path).suffix in refused:
+                raise cf.InputError("the disk is full")
+        order.append(Path(path).suffix)
+
+    monkeypatch.setattr(module, "writer", writer)
+    command = ("export", str(tmp_path / "m.onnx"), "--to", "onnx", "--weights-beside", "--forward", "-o",
+               str(tmp_path / "out.onnx"))
+    assert circuitflow(*command).status == 2
+    assert ((tmp_path / "out.onnx").read_text(), order) == ("an older model", [])
+    refused.clear()
+    assert circuitflow(*command).status == 0
+    assert order == [".safetensors", ".onnx"]
 
 
 @pytest.mark.parametrize("reverse", [False, True])
