@@ -32,6 +32,7 @@ class GraphWriter:
         self.sizes: dict[str, tuple[str, int]] = {}
         self.stage = ""
         self._constants: dict[Any, str] = {}
+        self._ones: set[str] = set()  # constants without axes
         self._numbers: dict[str, int] = {}
         self._size_values: dict[Any, str] = {}
 
@@ -43,6 +44,8 @@ class GraphWriter:
     def add(self, operator: str, *inputs: str, outputs: int = 1, names: Sequence[str] = (), **attributes: Any) -> Any:
         """A node; the name of its output, or a list where there are several."""
         names = list(names) or [self.fresh() for _ in range(outputs)]
+        if operator == "Div" and inputs[0] in self._ones:  # up to 1.30 ONNX Runtime loses nodes where it fuses these
+            operator, inputs = "Reciprocal", inputs[1:]
         given = {name: value for name, value in attributes.items() if value is not None}
         self.nodes.append(library().helper.make_node(operator, list(inputs), names, **given))
         return names[0] if len(names) == 1 else names
@@ -54,6 +57,8 @@ class GraphWriter:
         if key not in self._constants:
             name = f"constant/{len(self._constants)}"
             self._constants[key] = name
+            if array.dtype.kind == "f" and array.shape == () and array == 1:
+                self._ones.add(name)
             if array.dtype.kind == "f":  # initializers that are floats are parameters
                 self._first.append(library().helper.make_node(
                     "Constant", [], [name], value=library().numpy_helper.from_array(array)))
