@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ import numpy as np
 from circuitflow.document.files import ValueFaultError, beside
 from circuitflow.document.limits import DEFAULT, Limits, amount
 from circuitflow.errors import InputError
+from circuitflow.onnx.large import Place, without_large
 from circuitflow.onnx.library import DOMAINS, DTYPES, library, type_name
 from circuitflow.text import printable
 
@@ -128,8 +132,12 @@ def read_model(path: str | os.PathLike[str], limits: Limits = DEFAULT) -> Model:
     library()
     name = os.fspath(path)
     label = printable(name, 200)
-    folder = Path(name).parent
-    return _model(_proto(_content(name, label, limits), label), label, folder, limits)
+    try:
+        with open(name, "rb") as file:
+            proto, places = _opened(file, label, limits)
+            return _model(proto, label, Path(name).parent, limits, places)
+    except OSError as error:
+        raise InputError(f"'{label}' cannot be read: {error.strerror}") from None
 
 
 def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limits = DEFAULT) -> Model:
@@ -141,15 +149,16 @@ def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limi
     return _model(_proto(content, file), file, folder, limits)
 
 
-def _content(name: str, label: str, limits: Limits) -> bytes:
-    try:
-        with open(name, "rb") as file:
-            content = file.read(limits.document_bytes + 1)
-    except OSError as error:
-        raise InputError(f"'{label}' cannot be read: {error.strerror}") from None
-    if len(content) > limits.document_bytes:
-        raise InputError(f"'{label}' is larger than {amount(limits.document_bytes)} (limit document_bytes)")
-    return content
+def _opened(file: BufferedReader, label: str, limits: Limits) -> tuple[Any, Mapping[int, Place]]:
+    """The model in an open file, and where large initializers lie in it that the model is without."""
+    status, places = os.fstat(file.fileno()), dict[int, Place]()
+    if stat.S_ISREG(status.st_mode) and status.st_size <= limits.document_bytes:
+        content, places = without_large(file, status.st_size)
+    else:
+        content = file.read(limits.document_bytes + 1)
+        if len(content) > limits.document_bytes:
+            raise InputError(f"'{label}' is larger than {amount(limits.document_bytes)} (limit document_bytes)")
+    return _proto(content, label), places
 
 
 def _proto(content: bytes, file: str) -> Any:
@@ -162,7 +171,8 @@ def _proto(content: bytes, file: str) -> Any:
         raise InputError(f"'{file}' is no ONNX model") from None
 
 
-def _model(model: Any, file: str, folder: Path | None, limits: Limits) -> Model:
+def _model(model: Any, file: str, folder: Path | None, limits: Limits,
+           places: Mapping[int, Place] = MappingProxyType({})) -> Model:
     """The model that the package has read. Nothing of it is kept, since a part would keep it whole in memory."""
     onnx = library()
     opsets = {"" if entry.domain in DOMAINS else _text(entry.domain): entry.version for entry in model.opset_import}
@@ -180,7 +190,7 @@ def _model(model: Any, file: str, folder: Path | None, limits: Limits) -> Model:
              "domain": _text(model.domain),
              "description": _text(model.doc_string),
              **{_text(entry.key): _text(entry.value) for entry in model.metadata_props}}
-    reader = _Reader(folder, limits)
+    reader = _Reader(folder, limits, places=places)
     graph = reader.graph(model.graph, 0)
     functions = {(_text(function.domain), _text(function.name)): onnx.FunctionProto.FromString(
         function.SerializeToString()) for function in model.functions}
@@ -216,9 +226,11 @@ class _Reader:
     """Reads the parts of one model; what is wrong is noted, and reading goes on."""
 
     def __init__(self, folder: Path | None, limits: Limits,
-                 attributes: Mapping[str, tuple[Any, Any]] | None = None) -> None:
+                 attributes: Mapping[str, tuple[Any, Any]] | None = None,
+                 places: Mapping[int, Place] = MappingProxyType({})) -> None:
         """Begin; in the body of a function the node's attributes, or the function's own, stand for references."""
         self.folder, self.limits, self.references = folder, limits, attributes
+        self.places = places
         self.faults: list[str] = []
         self.count = self.bytes = 0
         self.files: set[str] = set()
@@ -231,9 +243,9 @@ class _Reader:
             raise InputError(f"the model has {self.count} nodes or more; at most {self.limits.nodes} are allowed "
                              "(limit nodes)")
         tensors = {}
-        for tensor in graph.initializer:
+        for i, tensor in enumerate(graph.initializer):
             try:
-                tensors[_text(tensor.name)] = self.tensor(tensor)
+                tensors[_text(tensor.name)] = self.tensor(tensor, self.places.get(i) if depth == 0 else None)
             except Unreadable as error:
                 self.faults.append(f"initializer '{printable(_text(tensor.name), 80)}' {error}")
         self.faults += [f"initializer '{printable(_text(tensor.values.name), 80)}' is sparse; expected a dense one"
@@ -283,8 +295,8 @@ class _Reader:
         raise Unreadable(f"is of the kind {kinds.AttributeType.Name(attribute.type).lower()}, which circuitflow does "
                          "not have")
 
-    def tensor(self, tensor: Any) -> Any:
-        """A tensor as an array."""
+    def tensor(self, tensor: Any, place: Place | None = None) -> Any:
+        """A tensor as an array; its content may have a place in the file of the model."""
         onnx = library()
         if tensor.data_type not in DTYPES:
             raise Unreadable(f"is of the type {type_name(tensor.data_type)}; expected one of {', '.join(NAMES)}")
@@ -301,6 +313,8 @@ class _Reader:
                              "allowed (limit run_bytes)")
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             return self._external(tensor, dtype, shape, size)
+        if place is not None:
+            return _of_bytes(place.read(), dtype, shape, size)
         if tensor.HasField("raw_data"):
             return _of_bytes(tensor.raw_data, dtype, shape, size)
         try:
@@ -333,7 +347,7 @@ NAMES = tuple(DTYPES.values())
 """The dtypes that tensors may have."""
 
 
-def _of_bytes(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> Any:
+def _of_bytes(content: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> Any:
     if len(content) != size:
         raise Unreadable(f"has {len(content)} bytes; its shape {shape} says {size}")
     if dtype.kind == "b":  # of which a byte is 0 or 1
