@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.gates.parts import with_margins
-from circuitflow.gates.record import Attributes, Gate, Length, Note, Onnx, Reads, family
+from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, need_shape, promote, show
-from circuitflow.gates.special import Namespace
+from circuitflow.gates.sliding import convolution
+from circuitflow.gates.special import Namespace, own_products
 from circuitflow.gates.sums import product, wider_for
 
 _Positive = Annotated[int, Field(ge=1)]
@@ -243,10 +244,21 @@ class _Arrays:
 
 
 def _conv(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -> Any:
-    frame, op = Frame(x.shape[2:], w.shape[2:], **steps), _Arrays(xp)
-    sums = product(xp, _kernels(op, w, group), _columns(op, x, w, group, **steps))
-    out = xp.reshape(sums, (x.shape[0], w.shape[0], *frame.windows))
+    out = _sums(xp, x, w, group, **steps)
     return out if b is None else out + xp.reshape(b, (-1,) + (1,) * (x.ndim - 2))
+
+
+def _sums(xp: Any, x: Any, w: Any, group: int, **steps: Any) -> Any:
+    """The convolution: where windows have several elements, in a way of the library's own if there is one."""
+    frame, own = Frame(x.shape[2:], w.shape[2:], **steps), own_products(xp)
+    if math.prod(frame.kernel) > 1 or any(map(any, frame.pads)):
+        out = own.convolution(x, w, frame, group) if own else None
+        if out is not None:
+            return out
+        if type(x).__module__ == "numpy" and x.size and w.size:
+            return convolution(x, w, frame, group)
+    sums = product(xp, _kernels(_Arrays(xp), w, group), _columns(_Arrays(xp), x, w, group, **steps))
+    return xp.reshape(sums, (x.shape[0], w.shape[0], *frame.windows))
 
 
 def _conv_x(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, **steps: Any) -> Any:
@@ -342,7 +354,7 @@ CONVOLUTION = family({
                               "out.",
                  ("x", "w", "b"), _conv_type, optional=1, attributes=Groups, symbol="conv", reads=Reads.INPUTS,
                  forward=_conv,
-                 backward=(_conv_x, _conv_w, sum_to_channels)),
+                 backward=(_conv_x, _conv_w, sum_to_channels)).stating(Facets(at_once=True)),
     "conv_transpose": Gate("x ⋆ᵀ w + b", "The adjoint of a convolution, which spreads every element over a window; b "
                                          "may be left out.",
                            ("x", "w", "b"), _conv_transpose_type, optional=1, attributes=Transposition, symbol="convᵀ",
