@@ -18,31 +18,27 @@ import itertools
 import math
 import operator
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from circuitflow.gates.parts import with_margins
 from circuitflow.gates.sums import product
-
-if TYPE_CHECKING:
-    from circuitflow.gates.convolution import Frame
 
 BLOCK, COLUMNS = 1 << 20, 512
 """Bytes of windows in a block, so that it stays in the caches, and fewest of its windows, for fast products."""
 
 
-def convolution(x: Any, w: Any, frame: Frame, group: int) -> Any:
+def convolution(xp: Any, x: Any, w: Any, frame: Any, group: int) -> Any:
     """The convolution of images with kernels, as the gate `conv` without b.
 
     Args:
+        xp: NumPy.
         x: images (batch, channels, …), not empty.
         w: kernels (out channels, channels / group, …), not empty.
-        frame: the windows over the images.
+        frame: the windows over the images, a `circuitflow.gates.convolution.Frame`.
         group: how many groups the channels are divided into.
     """
     batch, inner, outer, rank = x.shape[0], w.shape[1], w.shape[0] // group, len(frame.kernel)
-    x = _padded(x, frame)
+    x = _padded(xp, x, frame)
     steps = [math.prod(x.shape[axis + 1 :]) for axis in range(x.ndim)]  # of the elements; NumPy's of a size 1 are any
     spread = map(operator.mul, frame.dilations, steps[2:])
     is_row = max(frame.strides) == 1
@@ -50,28 +46,28 @@ def convolution(x: Any, w: Any, frame: Frame, group: int) -> Any:
     if is_row:
         windows, moves = [sum((n - 1) * step for n, step in zip(windows, moves, strict=True)) + 1], [1]
     shape = (batch, group, inner, *frame.kernel, *windows)
-    every = np.lib.stride_tricks.as_strided(
+    every = xp.lib.stride_tricks.as_strided(
         x, shape, [x.itemsize * step for step in (steps[0], inner * steps[1], steps[1], *spread, *moves)],
         writeable=False)
     width = [frame.windows[0] * steps[2]] if is_row else windows
-    out: Any = np.empty((batch, group, outer, *width), np.result_type(x, w))
+    out: Any = xp.empty((batch, group, outer, *width), xp.result_type(x, w))
     terms = math.prod(w.shape[1:])
-    kernels, buffer = np.reshape(w, (group, outer, terms)), np.empty(0, x.dtype)
+    kernels, buffer = xp.reshape(w, (group, outer, terms)), xp.empty(0, x.dtype)
     for at, part in _blocks(every, 3 + rank, terms * math.prod(windows[1:])):
         if buffer.size < part.size:
-            buffer = np.empty(part.size, x.dtype)
-        columns = np.reshape(buffer[: part.size], part.shape)
-        np.copyto(columns, part)
+            buffer = xp.empty(part.size, x.dtype)
+        columns = xp.reshape(buffer[: part.size], part.shape)
+        xp.copyto(columns, part)
         groups, places = part.shape[0], part.shape[2 + rank :]
-        sums = product(np, kernels[at[1]], np.reshape(columns, (groups, terms, math.prod(places))))
-        out[at] = np.reshape(sums, (groups, outer, *places))
+        sums = product(xp, kernels[at[1]], xp.reshape(columns, (groups, terms, math.prod(places))))
+        out[at] = xp.reshape(sums, (groups, outer, *places))
     if not is_row:
-        return np.reshape(out, (batch, group * outer, *windows))
-    out = np.reshape(out, (batch, group * outer, frame.windows[0], *x.shape[3:]))
-    return np.ascontiguousarray(out[(..., *map(slice, frame.windows))])
+        return xp.reshape(out, (batch, group * outer, *windows))
+    out = xp.reshape(out, (batch, group * outer, frame.windows[0], *x.shape[3:]))
+    return xp.ascontiguousarray(out[(..., *map(slice, frame.windows))])
 
 
-def largest(xp: Any, x: Any, frame: Frame) -> Any:
+def largest(xp: Any, x: Any, frame: Any) -> Any:
     """The largest of every window over images, as the gate `max_pool`: along one axis after the other.
 
     That is exact: the largest number of a window is the largest of those along an axis, and NaN stays NaN.
@@ -84,12 +80,12 @@ def largest(xp: Any, x: Any, frame: Frame) -> Any:
     return xp.asarray(x, copy=True) if max(frame.kernel) == 1 else x
 
 
-def _padded(x: Any, frame: Frame) -> Any:
+def _padded(xp: Any, x: Any, frame: Any) -> Any:
     """Images with their pads, in C order."""
     if not any(map(any, frame.pads)):
-        return np.ascontiguousarray(x)
+        return xp.ascontiguousarray(x)
     sizes = [before + size + after for size, (before, after) in zip(frame.sizes, frame.pads, strict=True)]
-    out: Any = np.zeros((*x.shape[:2], *sizes), x.dtype)
+    out: Any = xp.zeros((*x.shape[:2], *sizes), x.dtype)
     out[(..., *(slice(before, before + size) for size, (before, _) in zip(frame.sizes, frame.pads, strict=True)))] = x
     return out
 

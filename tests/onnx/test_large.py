@@ -7,7 +7,6 @@ import io
 import numpy as np
 import onnx
 import pytest
-from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from circuitflow.document.limits import Limits
@@ -16,6 +15,8 @@ from circuitflow.onnx import large
 from circuitflow.onnx.large import without_large
 from circuitflow.onnx.reading import read_model
 from support.onnx_models import model, port, tensor
+
+DecodeError = pytest.importorskip("google.protobuf.message", reason="onnx brings it").DecodeError
 
 
 @pytest.fixture(autouse=True)
