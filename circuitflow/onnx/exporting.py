@@ -33,7 +33,7 @@ from circuitflow.onnx.lowered_reductions import REDUCTIONS
 from circuitflow.onnx.lowered_shapes import SHAPES
 from circuitflow.onnx.lowering import Lowering, Unwritable
 from circuitflow.onnx.storing import TensorContent
-from circuitflow.onnx.writing import GraphWriter, model_bytes, port
+from circuitflow.onnx.writing import SMALL, GraphWriter, model_bytes, port
 from circuitflow.text import few, printable, short
 
 OPSET = 21
@@ -47,9 +47,6 @@ LARGEST = 2**31 - 2**20
 
 BESIDE = 2**29
 """Bytes of all tensors together from which on they lie in a file beside the model, unless told otherwise."""
-
-SMALL = 1024
-"""Bytes of a tensor that always lies in the model: ONNX Runtime reads sizes and axes from there."""
 
 
 @dataclass(frozen=True)
