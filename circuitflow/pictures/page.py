@@ -50,7 +50,8 @@ def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
     drawing.set("aria-label", printable(picture.title, 200))
     _by_name(drawing, theme)
     notes = (*picture.notes, *([why] if why else []))
-    data: dict[str, Any] = {"title": printable(picture.title, 200), "steps": [], "parts": _parts(subject, picture, alive)}
+    data: dict[str, Any] = {"title": printable(picture.title, 200), "steps": [],
+                            "parts": _parts(subject, picture, alive)}
     if isinstance(subject, Result):
         content = explanation(subject)
         data["steps"] = list(steps(content, picture))
@@ -151,7 +152,8 @@ class _Lines:
         line["slot"] = slot
         if self._arrivals[stage.of] > 1 and node:
             if len(so_far) == self._arrivals[stage.of]:
-                line |= {"remark": f"{stage.of} forks, its contributions add up: ", "sum": [self._slots.gradient[stage.of]]}
+                line |= {"remark": f"{stage.of} forks, its contributions add up: ",
+                         "sum": [self._slots.gradient[stage.of]]}
             elif len(so_far) > 1:
                 line |= {"remark": "so far ", "sum": [*so_far]}
         return line
