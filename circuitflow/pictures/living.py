@@ -1,7 +1,7 @@
 """What makes a page compute: the code, and where its numbers come from and go to.
 
-The code is an export to JavaScript, of a circuit whose outputs are every value, gradient and contribution. A number of the
-page refers to one of its outputs, a slot.
+The code is an export to JavaScript, of a circuit whose outputs are every value, gradient and contribution. A number of
+the page refers to one of its outputs, a slot.
 """
 
 from __future__ import annotations
