@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from inspect import Signature, signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 import circuitflow as cf
 from circuitflow.arguments import fits
 from circuitflow.cli.progress import track, waiting
+from circuitflow.cli.text import warn
 from circuitflow.document.faults import Faults, Source
 from circuitflow.document.limits import DEFAULT
 from circuitflow.document.model import Value
@@ -45,6 +46,9 @@ Wrt = Annotated[list[str], typer.Option("--wrt", metavar="ID,…", default_facto
                                         help="Nodes to differentiate by; all inputs and parameters by default.")]
 Upstream = Annotated[list[str], typer.Option("--upstream", metavar="ID=VALUE", default_factory=list, show_default=False,
                                              help="Upstream gradient on an output: a number, JSON, or a file of JSON.")]
+Dims = Annotated[list[str], typer.Option("--dim", metavar="NAME=N", default_factory=list, show_default=False,
+                                         help="Size of a named dimension of an ONNX model; otherwise it keeps its "
+                                              "name.")]
 Limit = Annotated[list[str], typer.Option("--limit", metavar="NAME=N", default_factory=list, show_default=False,
                                           help="Set a limit: document_bytes, header_bytes, nodes, nesting, digits, "
                                                "text, tensor_bytes or run_bytes.")]
@@ -52,6 +56,7 @@ Gates = Annotated[str | None, typer.Option("--gates", metavar="MODULE:TABLE", sh
                                            help="Your own gate table: a Python module and the table in it. The module "
                                                 "is imported, so it is code that you trust.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Do it again at every save of a file that is read, until Ctrl-C.")]
 ForwardOnly = Annotated[bool, typer.Option("--forward", help="Only the forward pass, without gradients.")]
 ThemeName = Annotated[str, typer.Option(metavar="NAME", help="Colours of the picture: light or dark.")]
 OutputFile = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
@@ -91,6 +96,7 @@ class Options:
     of: Of
     wrt: Wrt
     upstream: Upstream
+    dims: Dims
     limit: Limit
     gates: Gates = None
 
@@ -104,7 +110,7 @@ class Options:
         if forward and (self.wrt or self.upstream):
             raise InputError("--forward leaves gradients out, so --wrt and --upstream have no meaning beside it; leave "
                              "out one or the other")
-        circuit = load_circuit(self.file, self.limit, self.gates)
+        circuit = load_circuit(self.file, self.limit, self.gates, self.dims)
         values: dict[str, Any] = {}
         if self.inputs is not None:
             faults = Faults()
@@ -118,34 +124,55 @@ class Options:
                        sources)
 
 
-def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an argument for every field of `Options` in place of its first parameter; all are by keyword."""
-    @functools.wraps(command)
-    def call(**arguments: Any) -> None:
-        command(Options(**{field.name: arguments.pop(field.name) for field in fields(Options)}), **arguments)
+def with_options(command: Callable[..., None],
+                 again: Callable[[Callable[..., None], Options, dict[str, Any]], None] | None = None
+                 ) -> Callable[..., None]:
+    """The command with an argument for every field of `Options` in place of its first parameter; all are by keyword.
 
-    *first, limit, gates = signature(Options, eval_str=True).parameters.values()
+    With `again` it has an option `--watch`, which calls that with the command and its arguments.
+    """
+    @functools.wraps(command)
+    def call(*, watch: bool = False, **arguments: Any) -> None:
+        options = Options(**{field.name: arguments.pop(field.name) for field in fields(Options)})
+        if watch and again is not None:
+            again(command, options, arguments)
+        else:
+            command(options, **arguments)
+
+    *first, dims, limit, gates = signature(Options, eval_str=True).parameters.values()
     own = list(signature(command, eval_str=True).parameters.values())[1:]
-    call.__signature__ = Signature([*first, *own, limit, gates])  # type: ignore[attr-defined]
+    if again is not None:
+        own.append(Parameter("watch", Parameter.KEYWORD_ONLY, default=False, annotation=Watch))
+    call.__signature__ = Signature([*first, *own, dims, limit, gates])  # type: ignore[attr-defined]
     return call
 
 
-def load_circuit(file: str, limit: list[str], gates: str | None = None) -> cf.Circuit:
-    """The circuit in a file; of an ONNX model, that which `import` writes.
+def load_circuit(file: str, limit: list[str], gates: str | None = None, dims: list[str] | None = None) -> cf.Circuit:
+    """The circuit in a file; of an ONNX model, that which `import` writes, with sizes for named dimensions.
 
     Raises:
         DocumentError: the circuit is not valid.
-        InputError: there is no such limit, or no such gate table.
+        InputError: there is no such limit, gate table or dimension; or there are sizes for a document.
     """
-    limits, table = limits_of(limit), table_of(gates)
+    limits, table, sizes = limits_of(limit), table_of(gates), sizes_of(dims or [])
     with waiting(f"loading {printable(file, 60)}"):
-        if file.lower().endswith(".onnx"):
+        if is_model(file):
             from circuitflow.onnx.importing import import_model
             from circuitflow.onnx.reading import read_model
 
-            circuit = import_model(read_model(file, limits)).circuit
+            result = import_model(read_model(file, limits), dims=sizes)
+            warn(result.notes)
+            circuit = result.circuit
             return circuit if gates is None else circuit.with_gates(table)
+        if sizes:
+            raise InputError(f"--dim gives a dimension of an ONNX model its size; '{printable(file)}' is a document, "
+                             "whose named dimensions have the sizes of the values of its inputs")
         return cf.load(file, limits=limits, gates=table)
+
+
+def is_model(file: str) -> bool:
+    """Whether a file is an ONNX model, by its name."""
+    return file.lower().endswith(".onnx")
 
 
 def table_of(gates: str | None) -> GateTable:
@@ -194,6 +221,17 @@ def limits_of(limit: list[str]) -> cf.Limits:
             raise InputError(f"--limit {printable(text, 60)}: expected NAME=N, such as --limit nodes=1000")
         limits[name] = int(number)
     return cf.Limits.of(**limits)
+
+
+def sizes_of(dims: list[str]) -> dict[str, int]:
+    """The sizes that options NAME=N give to named dimensions."""
+    sizes = {}
+    for text in dims:
+        name, _, number = text.rpartition("=")
+        if not name or not number.isdecimal() or len(number) > 20:
+            raise InputError(f"--dim {printable(text, 60)}: expected NAME=N, such as --dim batch=4")
+        sizes[name] = int(number)
+    return sizes
 
 
 def assigned_values(assignments: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import Gates, Json, Limit, ThemeName, gate_files, load_circuit
+from circuitflow.cli.arguments import Dims, Gates, Json, Limit, ThemeName, gate_files, is_model, load_circuit
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.text import print_json, print_line
 from circuitflow.pictures.changes import changes
@@ -18,9 +18,12 @@ _STYLES = {"removed": "red", "added": "green", "renamed": "cyan"}
 
 
 def command(
-    old: Annotated[str, typer.Argument(metavar="OLD", show_default=False, help="A circuit document.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", show_default=False, help="Another one; - reads standard input.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", show_default=False,
+                                       help="A circuit document, or an ONNX model.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", show_default=False,
+                                       help="Another one; - reads a document from standard input.")],
     *,
+    dims: Dims,
     limit: Limit,
     json: Json = False,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", show_default=False,
@@ -29,7 +32,7 @@ def command(
     theme: ThemeName = "light",
     gates: Gates = None,
 ) -> None:
-    """Show what changed between two documents, by meaning.
+    """Show what changed between two circuits, by meaning.
 
     It lists the nodes that were added, removed, renamed, changed and rewired. The order of nodes, the spelling of
     values and labels do not count. The exit status is 0 if the circuits mean the same, else 1.
@@ -37,7 +40,8 @@ def command(
     Example: circuitflow diff old.json new.json -o changes.svg
     """
     form = None if output is None else form_of(output, FORMS, "a picture", "svg")
-    before, after = load_circuit(old, limit, gates), load_circuit(new, limit, gates)
+    sizes = {file: dims for file in (old, new) if is_model(file)} or {old: dims}
+    before, after = (load_circuit(file, limit, gates, sizes.get(file)) for file in (old, new))
     apart(output, [old, new, *before.files, *after.files, *gate_files(gates)])
     difference = cf.diff(before, after)
     if json:

@@ -25,8 +25,9 @@ Language = StrEnum("Language", [*TARGETS])  # type: ignore[misc]
 def command(
     options: Options,
     *,
-    to: Annotated[Language, typer.Option(metavar="NAME", help="python; onnx: a model for ONNX Runtime; c: C99; or "
-                                                                  "javascript: an ES module.")
+    to: Annotated[Language, typer.Option(metavar="NAME", help="python: a line for each stage; onnx: a model for "
+                                                                  "ONNX Runtime; c: C99; or javascript: an ES "
+                                                                  "module.")
                   ] = Language["python"],
     opset: Annotated[int | None, typer.Option(metavar="N",
                                               help="Version of ONNX's operators, 18 or later; 21 by default.",
@@ -46,7 +47,7 @@ def command(
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
     output: OutputFile = None,
 ) -> None:
-    """Write what runs without circuitflow: staged code, a line for each stage, C, JavaScript, or an ONNX model.
+    """Write values and gradients as Python, C, JavaScript or an ONNX model, which run without circuitflow.
 
     The values of --set and --inputs become the defaults of its arguments.
 
@@ -68,10 +69,14 @@ def command(
     with waiting(f"writing {printable(options.file, 60)} as {to}"):
         files = target.files(file, circuit=request.circuit, of=request.of, wrt=() if forward else request.wrt,
                              inputs=request.inputs, upstream=request.upstream, **more)
-    with ExitStack() as stack:  # no file is replaced before all are written
+    with ExitStack() as stack:  # no file is replaced before all are written, and the one that names others is the last
+        if file is not None:
+            content = files.content.encode() if isinstance(files.content, str) else files.content
+            stack.enter_context(writer(file)).write(content)
         for other, write in files.beside.items():
             place = os.path.join(os.path.dirname(os.path.realpath(str(file))), other)
             apart(place, request.sources)
             spare(place, str(output), files.mark)
             write(stack.enter_context(writer(place)))
+    if file is None:
         emit(output, files.content)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Gates, Limit, assignment, limits_of, table_of
+from circuitflow.cli.arguments import Gates, Limit, assignment, is_model, limits_of, table_of
 from circuitflow.cli.output import emit
 from circuitflow.document.faults import Faults
 from circuitflow.document.output import is_stream
@@ -21,7 +21,8 @@ from circuitflow.text import printable
 
 
 def command(
-    file: File,
+    file: Annotated[str, typer.Argument(metavar="FILE", show_default=False,
+                                        help="A circuit document; - reads standard input.")],
     *,
     write: Annotated[bool, typer.Option("--write", "-w", help="Replace the file.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with status 1 if the layout differs.")
@@ -40,6 +41,8 @@ def command(
 
     Example: circuitflow fmt --write circuits/product.json
     """
+    if is_model(file):
+        raise InputError(f"'{printable(file)}' is an ONNX model; `circuitflow import` writes a document of it")
     if edges and inputs:
         raise InputError("--edges and --inputs exclude one another; give one")
     if write and (file == "-" or is_stream(file)):

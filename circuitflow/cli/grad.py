@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import File, Gates, Limit, NewDocument, Of, Wrt, gate_files, load_circuit, split
+from circuitflow.cli.arguments import (
+    Dims,
+    File,
+    Gates,
+    Limit,
+    NewDocument,
+    Of,
+    Wrt,
+    gate_files,
+    is_model,
+    load_circuit,
+    split,
+)
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
@@ -23,6 +35,7 @@ def command(
     *,
     of: Of,
     wrt: Wrt,
+    dims: Dims,
     limit: Limit,
     values: Annotated[bool, typer.Option("--values", help="Add the circuit's outputs before the gradients.")] = False,
     output: NewDocument = None,
@@ -32,11 +45,11 @@ def command(
 
     Example: circuitflow grad circuits/product.json -o gradient.json
     """
-    circuit = load_circuit(file, limit, gates)
+    circuit = load_circuit(file, limit, gates, dims)
     apart(output, [file, *circuit.files, *gate_files(gates)])
     with waiting(f"differentiating {printable(file, 60)}"):
         gradient = cf.gradient(circuit, split(of), split(wrt), values=values)
-    if file.lower().endswith(".onnx") and gradient.files:
+    if is_model(file) and gradient.files:
         raise InputError(f"'{printable(file)}' has more weights than a document holds; run `circuitflow import` "
                          "first, and take the gradient of the document that it writes")
     folder = circuit.definition.source.folder or Path()

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from circuitflow.cli.arguments import Limit, NewDocument, assigned_values, assignment, limits_of
+from circuitflow.cli.arguments import Dims, Limit, NewDocument, assigned_values, assignment, limits_of, sizes_of
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import waiting
+from circuitflow.cli.text import warn
 from circuitflow.document.faults import Faults
 from circuitflow.document.output import is_stream, writer
 from circuitflow.document.tensors import TensorFiles
@@ -25,8 +26,7 @@ from circuitflow.text import printable
 def command(
     file: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX model.", show_default=False)],
     *,
-    dims: Annotated[list[str], typer.Option("--dim", metavar="NAME=N", default_factory=list, show_default=False,
-                                            help="Size of a named dimension; otherwise it keeps its name.")],
+    dims: Dims,
     assignments: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", default_factory=list,
                                                    show_default=False,
                                                    help="Value of an input: a number, JSON, or a file of JSON. The "
@@ -47,7 +47,7 @@ def command(
         model = read_model(file, limits)
         apart(output, [file, *model.files, *assigned_values(assignments)])
         stem = Path(file if output in (None, "-") else str(output)).stem
-        result = import_model(model, stem=stem, dims=dict(map(_size, dims)), values=_values(assignments, model),
+        result = import_model(model, stem=stem, dims=sizes_of(dims), values=_values(assignments, model),
                               most_steps=most_steps)
     if result.tensors:
         if output is None or output == "-" or is_stream(output):
@@ -55,6 +55,7 @@ def command(
                              "into a tensor file beside it")
         with writer(os.path.join(os.path.dirname(os.path.realpath(output)), result.file)) as tensors:
             result.content.write(tensors)
+    warn(result.notes)
     emit_document(result.document, output)
 
 
@@ -70,11 +71,3 @@ def _values(assignments: list[str], model: Model) -> dict[str, Any]:
         values |= read_values({name: datum}, TensorFiles(model.limits, faults.nearest), faults) or {}
     faults.raise_if_any()
     return values
-
-
-def _size(text: str) -> tuple[str, int]:
-    """An option NAME=N."""
-    name, _, number = text.rpartition("=")
-    if not name or not number.isdecimal():
-        raise InputError(f"--dim {printable(text, 60)}: expected NAME=N such as --dim batch=4")
-    return name, int(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -46,13 +46,18 @@ def cell(value: Any) -> str:
     return text if max(map(len, text.splitlines())) <= (console().width - MARGIN) // 2 else number(array, 4)
 
 
+def warn(texts: Iterable[str]) -> None:
+    """Warn of something, on standard error."""
+    sys.stdout.flush()
+    for text in texts:
+        print(f"warning: {text}", file=sys.stderr)
+
+
 def warn_of(unused: Sequence[str]) -> None:
     """Warn of nodes that reach no output, on standard error."""
-    sys.stdout.flush()
-    for name in unused[:UNUSED]:
-        print(f"warning: node '{name}' reaches no output", file=sys.stderr)
+    warn(f"node '{name}' reaches no output" for name in unused[:UNUSED])
     if len(unused) > UNUSED:
-        print(f"warning: {len(unused) - UNUSED} more nodes reach no output", file=sys.stderr)
+        warn([f"{len(unused) - UNUSED} more nodes reach no output"])
 
 
 def sum_of(outputs: Collection[str], *, is_weighted: bool) -> str:

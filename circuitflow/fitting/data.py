@@ -97,15 +97,15 @@ class Data:
         for name, title in taken.items():
             if title not in names:
                 raise InputError(f"data: there is no column '{printable(title, 60)}' for input '{name}'"
-                                 f"{nearest(title, names) or f'; the columns are {listing(names) or None}'}")
+                                 f"{nearest(title, names) or _columns_in_words(names)}")
         twice = duplicate(name for name in names if name in taken.values())
         if twice is not None and table is None:
             raise InputError(f"data: column '{printable(twice, 60)}' stands twice; rename one of the two")
         missing = [name for name in inputs if name not in taken and name not in circuit.values]
         if missing:
             raise InputError(f"data: there is no column for input '{missing[0]}', and the document has no value for it"
-                             f"{nearest(missing[0], names) or f'; the columns are {listing(names) or None}'}; name its "
-                             f"column by columns={{'{missing[0]}': …}}")
+                             f"{nearest(missing[0], names) or _columns_in_words(names)}" + (
+                                 f"; name its column by columns={{'{missing[0]}': …}}" if names else ""))
         if table is not None:
             dtypes = {title: inputs[name].dtype for name, title in taken.items()}
             tables, in_memory = partial(table.batches, dtypes), False
@@ -251,6 +251,14 @@ def _file(circuit: Circuit, data: Any) -> TableFile | None:
         return TableFile.at(data, circuit.limits)
     fit = circuit.document.fit
     return TableFile.of(circuit, fit.data) if data is None and fit is not None and fit.data is not None else None
+
+
+NO_DATA = ("there are no data; give a table, as in `circuitflow fit FILE DATA`, or name one by `data` under the "
+           "document's key `fit`")
+
+
+def _columns_in_words(names: Collection[str]) -> str:
+    return f"; the columns are {listing(names)}" if names else f"; {NO_DATA}"
 
 
 def _tables(data: Any) -> tuple[Callable[[], Iterator[Any]], bool]:

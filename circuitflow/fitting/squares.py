@@ -12,7 +12,7 @@ from scipy.linalg.lapack import dgeqrf
 
 from circuitflow.engines.columns import in_blocks
 from circuitflow.errors import InputError
-from circuitflow.fitting.data import Block, Data
+from circuitflow.fitting.data import NO_DATA, Block, Data
 from circuitflow.fitting.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
 from circuitflow.fitting.evaluation import Evaluation
 from circuitflow.fitting.journal import Journal, Shape
@@ -128,8 +128,8 @@ class SumOfSquares(Problem):
         if reduced.total < self.parameters.size:
             count = "is 1 residual" if reduced.total == 1 else f"are {reduced.total} residuals"
             raise InputError(f"data: there {count} for {self.parameters.size} free parameters "
-                             f"({listing(self.parameters.names)}); expected as many or more; give a table of more "
-                             "rows, or freeze parameters")
+                             f"({listing(self.parameters.names)}); expected as many or more; " + (
+                                 "give a table of more rows, or freeze parameters" if self.data.columns else NO_DATA))
 
     def _not_finite(self, block: Block, values: Vector, count: int, what: str) -> InputError:
         place = int(np.argmax(~np.isfinite(values)))

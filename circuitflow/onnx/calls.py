@@ -10,7 +10,7 @@ import numpy as np
 
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, Size, show
-from circuitflow.onnx.library import DTYPES, default, schema, type_name
+from circuitflow.onnx.library import READ_AS, default, schema, type_name
 from circuitflow.onnx.reading import Graph, ModelNode
 from circuitflow.text import printable
 from circuitflow.transforms.naming import Names, close_over, needed_records
@@ -251,9 +251,9 @@ class Call:
 
     def dtype(self, number: int) -> str:
         """A dtype by its number in ONNX."""
-        if number not in DTYPES:
-            raise Refusal(f"needs the type {type_name(number)}; expected one of {', '.join(DTYPES.values())}")
-        return DTYPES[number]
+        if number not in READ_AS:
+            raise Refusal(f"needs the type {type_name(number)}; expected one of {', '.join(map(type_name, READ_AS))}")
+        return READ_AS[number]
 
     def unread(self) -> str | None:
         """What nothing looked at, in words."""

@@ -33,8 +33,8 @@ from circuitflow.onnx.lowered_reductions import REDUCTIONS
 from circuitflow.onnx.lowered_shapes import SHAPES
 from circuitflow.onnx.lowering import Lowering, Unwritable
 from circuitflow.onnx.storing import TensorContent
-from circuitflow.onnx.writing import GraphWriter, model_bytes, port
-from circuitflow.text import few, printable
+from circuitflow.onnx.writing import SMALL, GraphWriter, model_bytes, port
+from circuitflow.text import few, printable, short
 
 OPSET = 21
 """The opset that is written by default."""
@@ -47,9 +47,6 @@ LARGEST = 2**31 - 2**20
 
 BESIDE = 2**29
 """Bytes of all tensors together from which on they lie in a file beside the model, unless told otherwise."""
-
-SMALL = 1024
-"""Bytes of a tensor that always lies in the model: ONNX Runtime reads sizes and axes from there."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ def to_model(circuit: Circuit, of: References = None, wrt: References = None, *,
         MissingExtraError: onnx is not installed.
     """
     if not LEAST <= opset <= newest():
-        raise InputError(f"opset {opset} is not written; expected {LEAST} to {newest()}")
+        raise InputError(f"opset {short(opset)} is not written; expected {LEAST} to {newest()}")
     question = Question(Interpreter(circuit), of, wrt)
     inputs, upstream = question.arguments(inputs, upstream, {})
     derived = Derived.taking(question, upstream)
@@ -300,6 +297,8 @@ class _Exporter:
             inside[name] = self._value(type_, inner)
             ports.append(port(inner, type_.dtype, type_.shape))
         texts = list(body.outputs)
+        if any(x.shape[0] == 0 for x in (values[name] for name in over)):
+            return self._no_steps(node, {text: values[name] for name, text in carry.items()}, texts)
         order = [*(texts.index(carry[name]) for name in carry),
                  *(i for i, text in enumerate(texts) if text not in carry.values())]
         graph, _ = self._graph(body, inside, "body", ports, order)
@@ -309,6 +308,13 @@ class _Exporter:
                         num_scan_inputs=len(over), scan_input_directions=[backward] * len(over),
                         scan_output_directions=[backward] * (len(order) - len(carry)) or None)
         return [names[order.index(i)] for i in range(len(order))]
+
+    def _no_steps(self, node: Node, states: Mapping[str, Any], texts: Sequence[str]) -> list[str]:
+        """What a scan gives that takes no steps, which ONNX Runtime does not do: its states, and nothing stacked."""
+        w = self.writer
+        return [w.add("Identity", self.low.name(states[text])) if text in states else
+                w.add("Expand", w.constant(0, type_.dtype), w.shape(type_.shape))
+                for text, type_ in zip(texts, node.types, strict=True)]
 
     def _graph(self, body: TypedBody, values: Mapping[str, Any], key: str, ports: Sequence[Any] = (),
                order: Sequence[int] | None = None) -> tuple[Any, list[Any]]:

@@ -13,13 +13,13 @@ from circuitflow.onnx.reading import Graph, Model, ModelNode, Unreadable, body_g
 
 def body_of(model: Model, node: ModelNode, operands: Sequence[Value | None]) -> Graph | None:
     """The body of a node that is a function, with the node's attributes in it; None where it is none."""
-    function = model.functions.get((node.domain, node.operator))
+    function = model.functions.get((node.domain, node.operator, node.overload))
     if function is None and node.domain == "":
         function = _own_body(model, node, operands)
     description = schema(node.operator, model.opset) if node.domain == "" else None
     names = description.attributes if description is not None else ()
     defaults = {name: default(node.operator, model.opset, name) for name in names}
-    return None if function is None else body_graph(function, node, model.limits, defaults)
+    return None if function is None else body_graph(function, node, model, defaults)
 
 
 def _own_body(model: Model, node: ModelNode, operands: Sequence[Value | None]) -> Any:

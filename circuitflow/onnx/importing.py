@@ -30,7 +30,7 @@ from circuitflow.onnx.operators.table import BY_DOMAIN
 from circuitflow.onnx.reading import Graph, Model, ModelNode, Port, Unreadable
 from circuitflow.onnx.storing import TensorContent
 from circuitflow.onnx.units import MOST, UNITS, graph_of
-from circuitflow.text import printable
+from circuitflow.text import printable, short
 from circuitflow.transforms.naming import Names, as_nodes, needed_records
 from circuitflow.transforms.writer import Record
 
@@ -50,12 +50,14 @@ class Import:
         tensors: its large tensors, by name.
         content: of the safetensors file that the document names, if it names one.
         file: the name of that file.
+        notes: what differs from the model, in sentences.
     """
 
     document: Document
     tensors: Mapping[str, Any]
     content: TensorContent
     file: str
+    notes: Sequence[str] = ()
 
     @property
     def circuit(self) -> Circuit:
@@ -82,7 +84,7 @@ def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int]
         InputError: there is no such dimension or input; or so many steps are not allowed.
     """
     if most_steps is not None and not 1 <= most_steps <= MOST:
-        raise InputError(f"a loop cannot have {most_steps} steps at most; expected 1 to {MOST}")
+        raise InputError(f"a loop cannot have {short(most_steps)} steps at most; expected 1 to {MOST}")
     return _Importer(model, stem, dims or {}, values or {}, most_steps).result()
 
 
@@ -387,7 +389,7 @@ class _Importer:
         self._raise_if_any()
         records = self._records(outputs)
         content, file = self._file()
-        return Import(self._document(records, outputs), self.tensors, content, file)
+        return Import(self._document(records, outputs), self.tensors, content, file, sorted(self.model.notes))
 
     def _output(self, port: Port, value: Value) -> Any:
         """An output, with a node that is called as the model calls it."""

@@ -17,6 +17,12 @@ DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int3
 NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 """ONNX's number of each dtype."""
 
+BFLOAT16 = 16
+"""The number of a dtype that NumPy does not have. Its numbers are read as float32, which has them all."""
+
+READ_AS = {**DTYPES, BFLOAT16: "float32"}
+"""The dtype in a document of each dtype of a model."""
+
 
 def library() -> Any:
     """The package.
@@ -29,6 +35,16 @@ def library() -> Any:
     except ImportError:
         raise MissingExtraError("ONNX needs `pip install 'circuitflow[onnx]'`") from None
     return onnx
+
+
+def domain_of(entry: Any) -> str:
+    """The domain of a node, a function or an opset; that of ONNX is empty."""
+    return "" if entry.domain in DOMAINS else text_of(entry.domain)
+
+
+def text_of(text: str | bytes) -> str:
+    """A text of a model; the package gives bytes where it is no UTF-8."""
+    return text if isinstance(text, str) else text.decode(errors="replace")
 
 
 def type_name(number: int) -> str:

@@ -71,6 +71,12 @@ def test_data(circuit, data, message, tmp_path, monkeypatch):
         cf.fit(circuit, data)
 
 
+def test_a_document_with_all_values_has_one_row():
+    circuit = cf.new("r = y - a - b*t", {"a": 1.0, "b": 2.0, "t": 0.5, "y": 3.0}, parameters=["a", "b"], outputs="r")
+    with pytest.raises(cf.InputError, match="there is 1 residual for 2 free parameters .*; there are no data; give a"):
+        cf.fit(circuit)
+
+
 @pytest.mark.parametrize(("keys", "message"), [
     ({"columns": {"y": "Z"}}, "data: there is no column 'Z' for input 'y'; the columns are 't', 'y'"),
     ({"columns": {"z": "y"}}, "columns: there is no input 'z'; the inputs are 't', 'y'"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,7 +18,7 @@ from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit
 from support.edge_points import GIVEN, POINTS, as_array
 from support.gate_examples import EXAMPLES, Example
-from support.onnx_models import imported
+from support.onnx_models import imported, model, port, tensor
 from support.suite import ROOT
 
 NOT_IN_ONNX = {"lgamma", "polygamma", "cofactor", "slogdet", "inv", "solve", "cholesky", "eigh", "qr", "svd", "det",
@@ -140,6 +143,8 @@ def test_what_onnx_cannot_say_is_refused_all_at_once():
         "inv, which ONNX does not have")
     with pytest.raises(cf.InputError, match="opset 17 is not written; expected 18 to"):
         to_onnx(c.circuit, opset=17)
+    with pytest.raises(cf.InputError, match="opset an integer of more than 20 digits is not written"):
+        to_onnx(c.circuit, opset=10**5000)
 
 
 def test_scans_and_choices_are_graphs_inside_of_nodes():
@@ -253,3 +258,60 @@ def test_an_if_of_constants_in_c():
                    {"id": "f", "gate": "if", "then": "b", "else": "b", "inputs": {"condition": "c", "p": "k"}},
                    circuits={"b": body})
     assert "outputs->f = 2.718281828459045;" in cf.to_c(made)
+
+
+def test_a_model_is_replaced_when_its_weights_are_there(tmp_path, monkeypatch, circuitflow):  # noqa: F811
+    """So a process that ends between the two leaves no model without weights."""
+    proto = model([("MatMul", "x,w", "y")], [port("x", 20)], [port("y", 20)], [tensor("w", np.ones((20, 20)))])
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    (tmp_path / "out.onnx").write_text("an older model")
+    module, order = importlib.import_module("circuitflow.cli.export"), []
+    real, refused = module.writer, [".safetensors"]
+
+    @contextmanager
+    def writer(path):
+        with real(path) as file:
+            yield file
+            if Path(path).suffix in refused:
+                raise cf.InputError("the disk is full")
+        order.append(Path(path).suffix)
+
+    monkeypatch.setattr(module, "writer", writer)
+    command = ("export", str(tmp_path / "m.onnx"), "--to", "onnx", "--weights-beside", "--forward", "-o",
+               str(tmp_path / "out.onnx"))
+    assert circuitflow(*command).status == 2
+    assert ((tmp_path / "out.onnx").read_text(), order) == ("an older model", [])
+    refused.clear()
+    assert circuitflow(*command).status == 0
+    assert order == [".safetensors", ".onnx"]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_of_no_steps_is_written_without_one(reverse):
+    """ONNX Runtime has no `Scan` of 0 steps."""
+    circuit = cf.loads(json.dumps({"circuitflow": "1.0", "circuits": {
+        "cell": {"nodes": [{"id": "s", "gate": "input"}, {"id": "x", "gate": "input"}, {"id": "w", "gate": "input"},
+                           {"id": "t", "gate": "mul", "inputs": ["s", "w"]},
+                           {"id": "y", "gate": "add", "inputs": ["t", "x"]}], "outputs": ["y", "t"]}},
+        "nodes": [{"id": "a", "gate": "input", "value": [0.3, 0.2]}, {"id": "w", "gate": "parameter", "value": 0.5},
+                  {"id": "xs", "gate": "input", "shape": [0], "value": []},
+                  {"id": "out", "gate": "scan", "circuit": "cell", "carry": {"s": "t"}, "over": ["x"],
+                   "reverse": reverse, "inputs": {"s": "a", "x": "xs", "w": "w"}}],
+        "outputs": ["out.y", "out.t"]}))
+    assert differences(circuit, upstream_of(circuit), 1e-9, 1e-12) == {}
+    assert "Scan" not in {node.op_type for node in onnx.load_from_string(to_onnx(circuit)).graph.node}
+
+
+def test_a_quotient_of_one_is_a_reciprocal():
+    """ONNX Runtime 1.23 to 1.30 does not load some models with `Div` here (microsoft/onnxruntime 32413)."""
+    c = cf.build(dtype="float32")
+    x, y = c.input("x", [2.0, 3.0]), c.input("y", [0.5, -1.0])
+    c.output(1.0 / x * c.stop_gradient(y) + c.erf(1.0 / c.cosh(y)), "f")
+    assert differences(c.circuit, upstream_of(c.circuit), 1e-4, 1e-5) == {}
+    graph = onnx.load_from_string(to_onnx(c.circuit)).graph
+    ones = {node.output[0] for node in graph.node if node.op_type == "Constant"
+            and np.all(onnx.numpy_helper.to_array(node.attribute[0].t) == 1)}
+    operators = [node.op_type for node in graph.node]
+    assert ones
+    assert "Reciprocal" in operators
+    assert not [node for node in graph.node if node.op_type == "Div" and node.input[0] in ones]

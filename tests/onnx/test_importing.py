@@ -98,7 +98,32 @@ def test_named_dimensions_keep_their_names_or_get_sizes(tmp_path, circuitflow): 
     out = json.loads(circuitflow("import", str(path), "--dim", "batch=7").out)
     assert out["nodes"][0]["shape"] == [7, 4, 6]
     assert "no dimension 'bitch' in" in circuitflow("import", str(path), "--dim", "bitch=7").err
-    assert circuitflow("import", str(path), "--dim", "batch").err.startswith("error: --dim batch: expected NAME=N")
+    for text in ("batch", "batch=x", "batch=" + "9" * 5000):
+        assert circuitflow("import", str(path), "--dim", text).err.startswith(
+            f"error: --dim {text[:20]}"), text
+
+
+def test_every_command_takes_sizes_of_a_models_dimensions(tmp_path, circuitflow):  # noqa: F811
+    path = str(tmp_path / "m.onnx")
+    (tmp_path / "m.onnx").write_bytes(affine().SerializeToString())
+    fixed = circuitflow("import", path, "--dim", "batch=2").out
+    (tmp_path / "fixed.json").write_text(fixed)
+    both = path, str(tmp_path / "fixed.json")
+    assert (circuitflow("diff", *both).status, circuitflow("diff", *both, "--dim", "batch=2").status) == (1, 0)
+    assert "is a document" in circuitflow("diff", both[1], both[1], "--dim", "batch=2").err
+    for command, text in (("draw", "(2, 3)"), ("grad", '"shape": [2, 3]'), ("export", "(2, 3)")):
+        more = ["--no-values"] if command == "draw" else []
+        assert text in circuitflow(command, path, "--dim", "batch=2", *more).out, command
+    values = ["--set", "x=[[1,2,3],[4,5,6]]", "--upstream", "y=[[1,1],[1,1]]"]
+    for command in ("run", "check", "explain"):
+        assert circuitflow(command, path, "--dim", "batch=2", *values).status == 0, command
+        assert circuitflow(command, path, "--dim", "batch=3", *values).err == (
+            "error: 'x' has shape (2, 3); expected (3, 3)\n"), command
+    assert circuitflow("run", str(tmp_path / "fixed.json"), "--dim", "batch=2").err == (
+        f"error: --dim gives a dimension of an ONNX model its size; '{tmp_path / 'fixed.json'}' is a document, whose "
+        "named dimensions have the sizes of the values of its inputs\n")
+    assert circuitflow("fmt", path).err == (
+        f"error: '{path}' is an ONNX model; `circuitflow import` writes a document of it\n")
 
 
 def test_several_named_sizes_survive_a_reshape():
@@ -128,14 +153,15 @@ def test_every_fault_is_told_at_once():
     proto = model([("Relu", "x", "a"), ("NonMaxSuppression", "x,x", "b"), ("Relu", "b", "c"),
                    helper.make_node("Foo", ["a"], ["d"], domain="my.ops"),
                    ("Relu", "x", "e", {"slope": 1.0}), ("Relu", "nowhere", "f")],
-                  [port("x", 2), port("t", 2, dtype=TensorProto.STRING), port("u", 2, dtype=TensorProto.BFLOAT16)],
+                  [port("x", 2), port("t", 2, dtype=TensorProto.STRING), port("u", 2, dtype=TensorProto.INT4)],
                   [port("a", 2), port("c", 2), port("z", 2)])
     with pytest.raises(cf.DocumentError) as caught:
         imported(proto)
     assert [fault.message for fault in caught.value.faults] == [
         "input 't' is a tensor of string; expected a tensor of numbers or booleans, with a shape",
-        "input 'u' is a tensor of bfloat16; expected a tensor of numbers or booleans, with a shape",
-        "node 'b' (NonMaxSuppression) has no gate: circuitflow does not have this operator",
+        "input 'u' is a tensor of int4; expected a tensor of numbers or booleans, with a shape",
+        "node 'b' (NonMaxSuppression) leaves out boxes that overlap others, so the shape of its result depends on "
+        "values; a document has shapes before a run; cut the model before it, as onnx.utils.extract_model does",
         "node 'd' (Foo) has no gate: circuitflow does not have this operator of the domain 'my.ops'",
         "node 'e' (Relu) has the attribute 'slope', which is not understood",
         "node 'f' (Relu) reads 'nowhere', which is no earlier value",
@@ -157,18 +183,62 @@ def test_functions_of_a_model_stand_in_the_place_of_their_nodes():
     assert np.allclose(next(iter(out.values())), [2, 0.5 * np.expm1(-2)])
 
 
-def test_functions_inside_of_functions_are_counted():
-    body = helper.make_function("my", "Loop", ["v"], ["r"], [
-        helper.make_node("Loop", ["v"], ["s"], domain="my"), helper.make_node("Loop", ["s"], ["r"], domain="my")],
-        [helper.make_opsetid("my", 1)], [])
-    proto = model([helper.make_node("Loop", ["x"], ["y"], domain="my")], [port("x", 2)], [port("y", 2)],
-                  functions=[body])
+def with_functions(*bodies):
+    """A model that applies the first of functions, which apply others of them to one value."""
+    functions = [helper.make_function("my", name, ["v"], ["r"], [
+        *(helper.make_node(other, ["v"], [f"s{i}"], domain="my") for i, other in enumerate(others)),
+        helper.make_node("Identity", ["v"], ["r"])], [helper.make_opsetid("", 21), helper.make_opsetid("my", 1)], [])
+        for name, others in bodies]
+    node = helper.make_node(bodies[0][0], ["x"], ["y"], domain="my")
+    proto = model([node], [port("x", 2)], [port("y", 2)], functions=functions)
     proto.opset_import.append(helper.make_opsetid("my", 1))
-    with pytest.raises(cf.DocumentError, match=r"more than 64 deep \(limit nesting\)"):
-        imported(proto)
-    plain = model_of(proto.SerializeToString(), "m.onnx", None, Limits.of(nodes=50))
-    with pytest.raises(cf.InputError, match="comes to more than 50 nodes"):
+    return proto
+
+
+@pytest.mark.parametrize(("bodies", "message"), [
+    ([*((f"f{i}", 2 * [f"f{i + 1}"]) for i in range(40)), ("f40", [])], "comes to more than 2000000 nodes, with the"),
+    ([("f", ["g"]), ("g", ["f", "f"])], "has functions that apply themselves: "),
+    ([*((f"f{i}", [f"f{i + 1}"]) for i in range(70)), ("f70", [])], "more than 64 deep (limit nesting)")])
+def test_functions_inside_of_functions_are_counted_before_they_are_written(bodies, message):
+    with pytest.raises(cf.InputError) as caught:
+        imported(with_functions(*bodies))
+    assert message in str(caught.value)
+
+
+def test_what_operators_come_to_by_their_own_bodies_is_counted():
+    proto = model([("HannWindow", "n", "y")], [], [port("y", 4)], [tensor("n", 4, np.int64)])
+    plain = model_of(proto.SerializeToString(), "m.onnx", None, Limits.of(nodes=3))
+    with pytest.raises(cf.InputError, match="comes to more than 3 nodes"):
         import_model(plain)
+
+
+def test_functions_of_one_name_are_told_apart_by_their_overload():
+    proto = with_functions(("f", []), ("f", []))
+    with pytest.raises(cf.DocumentError, match="there are 2 functions 'f'; expected one of each name"):
+        imported(proto)
+    proto.functions[1].node[0].op_type = "Neg"
+    proto.functions[1].overload = proto.graph.node[0].overload = "other"
+    out = cf.Executor(imported(proto).circuit).forward({"x": np.ones(2, np.float32)}).outputs
+    assert out["y"].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda graph: graph.input.append(graph.input[0]), "there are 2 inputs 'x'; expected one of each name"),
+    (lambda graph: graph.initializer.append(graph.initializer[0]), "there are 2 initializers 'w'; expected one of"),
+    (lambda graph: graph.node.append(helper.make_node("Neg", ["x"], ["y"])),
+     "node 'y' (Neg) gives 'y', which is an earlier value; expected one of each name"),
+    (lambda graph: graph.node.append(helper.make_node("Neg", ["x"], ["w"])), "node 'w' (Neg) gives 'w', which is an"),
+    (lambda graph: graph.node[0].attribute.extend(2 * [helper.make_attribute("beta", 1.0)]),
+     "node 'h' (MatMul): attribute 'beta' stands there twice; expected it once")])
+def test_a_name_stands_for_one_thing(change, message):
+    """As onnx.checker has it."""
+    proto = affine()
+    change(proto.graph)
+    with pytest.raises(onnx.checker.ValidationError):
+        onnx.checker.check_model(proto)
+    with pytest.raises(cf.DocumentError) as caught:
+        imported(proto)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(("node", "message"), [
@@ -190,6 +260,42 @@ def test_text_that_is_no_text_does_not_reach_the_terminal():
     circuit = import_model(model_of(content.replace(b"yyyy", b"\xff\x1b[2"), "m.onnx")).circuit
     assert list(circuit.outputs) == ["v_2"]
     assert circuit.nodes["v_2"].label == "\ufffd\\x1b[2"
+
+
+@pytest.mark.parametrize("place", ["raw_data", "int32_data", "external", "constant", "function"])
+def test_bfloat16_is_read_as_float32_with_a_warning(tmp_path, circuitflow, place):  # noqa: F811
+    """Its numbers are float32 with 16 bits less, so they stay what they are."""
+    values = np.array([1.5, -3.140625, 1e-40, np.inf], np.float32)
+    bits = (values.view(np.uint32) >> 16).astype("<u2")
+    weights = TensorProto(name="w", data_type=TensorProto.BFLOAT16, dims=[4])
+    if place == "int32_data":
+        weights.int32_data.extend(bits.tolist())
+    elif place == "external":
+        weights = external("w.bin").graph.initializer[0]
+        weights.data_type, weights.dims[0] = TensorProto.BFLOAT16, 4
+        (tmp_path / "w.bin").write_bytes(bits.tobytes())
+    else:
+        weights.raw_data = bits.tobytes()
+    node = helper.make_node("Constant", [], ["w"], value=weights)
+    nodes, functions = [("Mul", "x,w", "y")], []
+    if place == "constant":
+        nodes.insert(0, node)
+    elif place == "function":
+        functions = [helper.make_function("my", "f", ["x"], ["y"], [node, helper.make_node("Mul", ["x", "w"], ["y"])],
+                                          [helper.make_opsetid("", 21)], [])]
+        nodes = [helper.make_node("f", ["x"], ["y"], domain="my")]
+    f32 = place in ("constant", "function")
+    proto = model(nodes, [port("x", dtype=FLOAT if f32 else TensorProto.BFLOAT16)],
+                  [port("y", 4, dtype=FLOAT if f32 else TensorProto.BFLOAT16)], [] if f32 else [weights],
+                  functions=functions)
+    proto.opset_import.append(helper.make_opsetid("my", 1))
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    done = circuitflow("run", str(tmp_path / "m.onnx"), "--set", "x=1", "--forward", "--json")
+    assert done.err == ("warning: bfloat16 is read as float32, which has more digits: results differ from the model's "
+                        "by its rounding\n")
+    expected = (bits.astype(np.uint32) << 16).view(np.float32)
+    assert np.array_equal(np.asarray(json.loads(done.out)["outputs"]["y"], float), expected)
+    assert circuitflow("import", str(tmp_path / "m.onnx")).err == done.err
 
 
 # Graphs inside of nodes ----------------------------------------------------------------------------------------------
@@ -275,6 +381,8 @@ def test_a_loop_without_an_end_needs_one(tmp_path, circuitflow):  # noqa: F811
         cf.Executor(circuit).forward({"a": 100.0, "x": 3.0})
     with pytest.raises(cf.InputError, match="expected 1 to 1048576"):
         imported(newton(""), most_steps=2**21)
+    with pytest.raises(cf.InputError, match="cannot have an integer of more than 20 digits steps at most"):
+        imported(newton(""), most_steps=10**5000)
     (tmp_path / "m.onnx").write_bytes(newton("").SerializeToString())
     assert circuitflow("import", str(tmp_path / "m.onnx"), "--most-steps", "3").status == 0
 
@@ -315,7 +423,9 @@ def test_tensors_lie_beside_the_model(tmp_path):
     ("../w.bin", {}, "is not allowed"), ("/etc/passwd", {}, "is not allowed"), ("link", {}, "a link leads out"),
     ("none", {}, "no such file"), ("", {}, "is not allowed"),
     ("w.bin", {"length": "4"}, "lies at 0 in another file with 4 bytes; its shape says 8 bytes"),
-    ("w.bin", {"offset": "-1"}, "lies at -1"), ("w.bin", {"offset": "99999999999999999999"}, "ends at 100000000000"),
+    ("w.bin", {"offset": "-1"}, "lies at -1"),
+    ("w.bin", {"offset": "9" * 4000}, "ends at an integer of more than 20 digits in 'w.bin'"),
+    ("w.bin", {"offset": "9" * 5000}, "is no number"), ("w.bin", {"length": "9" * 4000}, "an integer of more than 20"),
     ("w.bin", {"offset": "x"}, "is no number")])
 def test_tensors_lie_nowhere_else(tmp_path, location, entries, message):
     (tmp_path / "w.bin").write_bytes(b"12345678")
@@ -332,12 +442,20 @@ def test_sizes_that_a_model_states_are_not_trusted(tmp_path):
     few = TensorProto(name="u", data_type=FLOAT, dims=[7], raw_data=b"1234")
     loose = TensorProto(name="t", data_type=FLOAT, dims=[7], float_data=[1.0])
     quarter = TensorProto(name="s", data_type=TensorProto.INT4, dims=[1])
-    proto = model([("Relu", "x", "y")], [port("x", 2)], [port("y", 2)], [huge, negative, few, loose, quarter])
+    empty = TensorProto(name="r", data_type=FLOAT, dims=[0, 2**62, 2**62])
+    wide = TensorProto(name="q", data_type=FLOAT, dims=[2**20] * 64)
+    proto = model([("Relu", "x", "y")], [port("x", 0, 2**62, 2**62)], [port("y", 2)],
+                  [huge, negative, few, loose, quarter, empty, wide])
     faults = read_in(tmp_path, proto).graph.faults
     assert [fault.split("; ")[0] for fault in faults] == [
-        "initializer 'w' has 4.295e+09 GiB", "initializer 'v' has the shape (-1,)", "initializer 'u' has 4 bytes",
+        "initializer 'w' cannot be read: a float32 tensor of shape (1099511627776, 1048576) takes 4.295e+09 GiB",
+        "initializer 'v' has the shape (-1,)", "initializer 'u' has 4 bytes",
         "initializer 't' has another number of elements than its shape (7,) says",
-        "initializer 's' is of the type int4"]
+        "initializer 's' is of the type int4",
+        "initializer 'r' cannot be read: no array has the shape (0, 4611686018427387904, 4611686018427387904)",
+        "initializer 'q' cannot be read: a float32 tensor of shape " + (
+            f"{str((2**20,) * 64)[:80]}… takes more than 10^300 GiB"),
+        "input 'x' is too large: no array has the shape (0, 4611686018427387904, 4611686018427387904)"]
     assert "limit tensor_bytes" in faults[0]
 
 

@@ -55,6 +55,9 @@ CASES = {
                                                                                 "strides": [2, 2]}, 1e-12),
     "tensor_scatter, circular": ("TensorScatter", {"x": np.zeros((2, 5, 3)), "updates": np.ones((2, 3, 3))}, {
         "at": np.array([4, 1])}, {"mode": "circular"}, 1e-12),
+    "resize, cropped where the size stays": ("Resize", {"x": np.random.default_rng(0).standard_normal((1, 2, 5, 3))}, {
+        "roi": np.array([0, 0, 0.13, 0, 1, 1, 0.83, 1]), "scales": np.array([1, 1, 1, 1.7], np.float32)},
+        {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}, 1e-6),
     "einsum of diagonals": ("Einsum", {"x": np.random.default_rng(0).standard_normal((3, 2, 3, 3)),
                                        "d": np.ones(3)}, {}, {"equation": "aiaa,a->ia"}, 1e-12),
 }
@@ -97,8 +100,8 @@ INTEGERS = np.random.default_rng(0).integers(0, 255, (2, 4, 6, 5), np.uint8)
 
 
 def test_quantized_convolutions():
-    """A scale for every channel; exact before it is rounded."""
-    weights = np.random.default_rng(1).integers(-128, 127, (4, 2, 3, 3), np.int8)
+    """A scale for every channel; exact before it is rounded. Weights are small, so that sums overflow nowhere."""
+    weights = np.random.default_rng(1).integers(-64, 64, (4, 2, 3, 3), np.int8)
     tensors = {"xs": np.float32(0.02), "xz": np.uint8(120), "w": weights, "ws": np.linspace(0.01, 0.02, 4,
                dtype=np.float32), "wz": np.zeros(4, np.int8), "ys": np.float32(0.3), "yz": np.uint8(100),
                "b": np.arange(4, dtype=np.int32) * 100}
@@ -111,6 +114,24 @@ def test_quantized_convolutions():
     (expected,) = session.run(None, {"x": INTEGERS})
     assert out.dtype == np.uint8
     assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int32, np.uint8])
+@pytest.mark.parametrize("largest", [0, 1])
+def test_the_order_of_integers(dtype, largest):
+    """Of all their digits, which float64 has not; the first of equal ones."""
+    limits, chance = np.iinfo(dtype), np.random.default_rng(0)
+    x = chance.integers(limits.min, limits.max, (3, 40), dtype, endpoint=True)
+    x[1] = limits.max - chance.integers(0, 4, 40).astype(dtype)
+    x[2] = limits.min + chance.integers(0, 4, 40).astype(dtype)
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    proto = model([("TopK", "x,k", "y,at", {"largest": largest, "axis": 1})], [port("x", 3, 40, dtype=kind)],
+                  [port("y", dtype=kind), port("at", dtype=TensorProto.INT64)], [tensor("k", [7], np.int64)], opset=24)
+    out = cf.Executor(imported(proto).circuit).forward({"x": x}).outputs
+    order = [sorted(range(40), key=lambda i: (-int(row[i]) if largest else int(row[i]), i))[:7] for row in x]
+    assert out["at"].tolist() == order
+    assert out["y"].tolist() == np.take_along_axis(x, np.array(order), 1).tolist()
+    assert out["y"].dtype == dtype
 
 
 def test_positions_of_a_pool_in_column_major_order():
@@ -128,7 +149,7 @@ def test_positions_of_a_pool_in_column_major_order():
     ([("NonZero", "x", "y")], "needs to know its input 'x' (of which the number of positions depends)"),
     ([("RoiAlign", "image,x,at", "y")], "needs to know its input 'x' (rois, since sampling_ratio is 0)"),
     ([("BitwiseNot", "bits", "y")], "needs to know its input 'bits' (no gate works on bits) before a run"),
-    ([("ScatterElements", "big,at3,up", "y", {"reduction": "mul"})], "expected at most 16777216 pairs of elements"),
+    ([("ScatterElements", "big,at3,up", "y", {"reduction": "mul"})], "expected at most 16777216 pairs of them"),
 ])
 def test_what_is_refused(nodes, message):
     with pytest.raises(cf.DocumentError) as caught:

@@ -44,7 +44,8 @@ def _lines() -> Iterator[str]:
     yield ("`circuitflow import` reads opsets 7 to the newest of the package onnx, `circuitflow export --to onnx` "
            "writes opset 18 and later. Of the "
            f"{total.total():,} tests of operators that come with onnx {onnx.__version__}, {total['passed']:,} give the "
-           f"values that they state, {total['refused']} are refused, and {total['wrong']} are wrong; their tolerances "
+           f"values that they state, {total['rounded']} in bfloat16 agree to its digits, since it is read as float32, "
+           f"{total['refused']} are refused, and {total['wrong']} are wrong; their tolerances "
            "are those of ONNX's own runner. Inputs that sizes or bits depend on are given before the run, as `--set` "
            "does. Every refusal names the node, the operator and the reason, below by its "
            "most frequent one. An attribute that is not understood is refused, never passed over. Written by "
@@ -61,9 +62,13 @@ def _lines() -> Iterator[str]:
         count = counts[name]
         refusals = reasons[name].most_common(1)
         because = refusals[0][0] if refusals else ""
-        yield f"| {name} | {_read_as(name)} | {_written(name)} | {count['passed']} | {count['refused']} | {because} |"
+        yield f"| {name} | {_read_as(name)} | {_written(name)} | {_passed(count)} | {count['refused']} | {because} |"
     count = counts[BODIES]
-    yield f"| bodies of operators | their operators | | {count['passed']} | {count['refused']} | as above |"
+    yield f"| bodies of operators | their operators | | {_passed(count)} | {count['refused']} | as above |"
+
+
+def _passed(count: Any) -> str:
+    return str(count["passed"]) + (f", {count['rounded']} rounded" if count["rounded"] else "")
 
 
 def _reason(text: str) -> str:

@@ -63,8 +63,7 @@ COMBINING = {"mul": ("mul", "reduce_prod", 1.0), "max": ("max", "reduce_max", -m
 def _combined_elements(call: Call, axis: int, reduction: str) -> Any:
     """Elements multiplied by updates, or the extremes of both."""
     w, x, sizes, part = call.w, call[0], call.sizes(0), call.sizes(1)
-    if math.prod(part) > PAIRS:
-        raise Refusal(f"has updates of the shape {part} with the reduction {reduction}; expected at most {PAIRS}")
+    _need_few_pairs(math.prod(sizes), math.prod(part), reduction)
     places = np.zeros(part, np.int64)  # of the other axes, in the flattened x
     steps = [math.prod(sizes[other + 1 :]) for other in range(len(sizes))]
     for other, size in enumerate(part):
@@ -76,6 +75,12 @@ def _combined_elements(call: Call, axis: int, reduction: str) -> Any:
     flat = _combined(w, w.reshape(x, shape=[-1]), w.reshape(w.add(own, places), shape=[-1]),
                      w.reshape(call[2], shape=[-1]), reduction)
     return w.reshape(flat, shape=sizes)
+
+
+def _need_few_pairs(count: int, number: int, reduction: str) -> None:
+    if count * number > PAIRS:
+        raise Refusal(f"has {number} updates of {count} elements with the reduction {reduction}; expected at most "
+                      f"{PAIRS} pairs of them")
 
 
 def _from_front(w: Any, indices: Any, size: int) -> Any:
@@ -90,9 +95,7 @@ def _combined(w: Any, rows: Any, places: Any, updates: Any, reduction: str) -> A
     """Rows combined with updates, each of which has a place along the first axis."""
     gate, of_many, neutral = COMBINING[reduction]
     (count, *rest), (number,) = rows.type.shape, places.type.shape
-    if count * number * math.prod(rest) > PAIRS:
-        raise Refusal(f"has {number} updates of {count} places with the reduction {reduction}; expected at most "
-                      f"{PAIRS} pairs of elements")
+    _need_few_pairs(count * math.prod(rest), number, reduction)
     if not rows.type.is_float:
         raise Refusal(f"of {rows.type.dtype} has the reduction {reduction}; expected floats")
     if not number:
@@ -141,7 +144,26 @@ def top_k(call: Call) -> Any:
     """The largest or smallest along an axis, and where they stand."""
     k = int(call.numbers(1, "k").reshape(())) if call.version >= 10 else call.attribute("k")
     call.attribute("sorted")
-    return call.w.top_k(call[0], k=k, axis=call.attribute("axis"), largest=bool(call.attribute("largest", 1)))
+    w, x = call.w, call[0]
+    order = {"axis": call.attribute("axis"), "largest": bool(call.attribute("largest", 1))}
+    if x.type.is_float:
+        return w.top_k(x, k=k, **order)
+    dtype = np.dtype(x.type.dtype)
+    if dtype.itemsize < 8:
+        _, places = w.top_k(w.cast(x, dtype="float64"), k=k, **order)
+    else:  # float64 has not all digits: by the lower half, then by the upper, where equal ones keep their order
+        low = w.mod(x, dtype.type(2**32))
+        _, first = w.top_k(w.cast(low, dtype="float64"), k=call.sizes(0)[order["axis"]], **order)
+        high = w.gather_elements(w.cast(w.sub(x, low), dtype="float64"), first, axis=order["axis"])
+        _, places = w.top_k(high, k=k, **order)
+        places = w.gather_elements(first, places, axis=order["axis"])
+    return w.gather_elements(x, places, axis=order["axis"]), places
+
+
+def non_max_suppression(call: Call) -> Any:
+    """Refused: how many boxes are left depends on their values."""
+    raise Refusal("leaves out boxes that overlap others, so the shape of its result depends on values; a document has "
+                  "shapes before a run; cut the model before it, as onnx.utils.extract_model does")
 
 
 def tensor_scatter(call: Call) -> Any:
@@ -212,5 +234,6 @@ def unique(call: Call) -> list[Any]:
 INDEXING: Mapping[str, Callable[[Call], Any]] = {
     "GatherElements": gather_elements, "GatherND": gather_nd, "Scatter": scatter_elements,
     "ScatterElements": scatter_elements, "ScatterND": scatter_nd, "TopK": top_k, "OneHot": one_hot,
-    "Compress": compress, "TensorScatter": tensor_scatter, "NonZero": non_zero, "Unique": unique,
+    "Compress": compress, "TensorScatter": tensor_scatter,
+    "NonMaxSuppression": non_max_suppression, "NonZero": non_zero, "Unique": unique,
 }

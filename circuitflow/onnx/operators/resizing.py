@@ -37,17 +37,19 @@ def resize(call: Call) -> Any:
     if call.version < 11:  # and Upsample
         scales = call.attribute("scales") if call.has_attribute("scales") else call.numbers(1, "scales").tolist()
         how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        axes, rois = _axes(call, list(range(len(scales))), scales, None, "stretch"), {}
+        axes, rois = _axes(call, list(range(len(scales))), scales, None, "stretch", {}), {}
     else:
         how = {name: call.attribute(name) for name in ("coordinate_transformation_mode", "nearest_mode")}
         numbers = call.attribute("axes")
         numbers = list(range(x.ndim)) if numbers is None else [axis % x.ndim for axis in numbers]
+        is_cropped = how["coordinate_transformation_mode"] == "tf_crop_and_resize"
         roi = call.numbers(1, "roi").tolist() if call.has(1) else []
-        rois = dict(zip(numbers, zip(roi[: len(roi) // 2], roi[len(roi) // 2 :], strict=True), strict=False))
+        rois = dict(zip(numbers, zip(roi[: len(roi) // 2], roi[len(roi) // 2 :], strict=True), strict=False)) \
+            if is_cropped else {}
         scales = call.numbers(2, "scales").tolist() if call.has(2) else []
         sizes = call.known(3, "sizes").tolist() if call.has(3) else None
         policy = call.attribute("keep_aspect_ratio_policy", "stretch")
-        axes = _axes(call, numbers, scales, sizes, policy)
+        axes = _axes(call, numbers, scales, sizes, policy, rois)
     axes = [axis._replace(roi=rois.get(axis.axis, (0.0, 1.0))) for axis in axes]
     coordinates = how["coordinate_transformation_mode"]
     cubic = call.attribute("cubic_coeff_a", -0.75)
@@ -73,20 +75,22 @@ def resize(call: Call) -> Any:
     return x if axes else call.value(0)
 
 
-def _axes(call: Call, numbers: list[int], scales: list[float], sizes: list[Any] | None, policy: str) -> list[Axis]:
+def _axes(call: Call, numbers: list[int], scales: list[float], sizes: list[Any] | None, policy: str,
+          rois: Mapping[int, tuple[float, float]]) -> list[Axis]:
     """The axes that change."""
-    shape = call.shape(0)
+    shape, cropped = call.shape(0), {axis for axis, roi in rois.items() if roi != (0, 1)}
     if sizes is None:
         if len(scales) != len(numbers):
             raise Refusal(f"has {len(scales)} scales for {len(numbers)} axes")
-        changes = [(axis, scale) for axis, scale in zip(numbers, scales, strict=True) if scale != 1]
+        changes = [(axis, scale) for axis, scale in zip(numbers, scales, strict=True)
+                   if scale != 1 or axis in cropped]
         olds = call.numbers_of([shape[axis] for axis, _ in changes])
         return [_axis(axis, old, math.floor(old * scale), scale)
                 for (axis, scale), old in zip(changes, olds, strict=True)]
     if len(sizes) != len(numbers):
         raise Refusal(f"has {len(sizes)} sizes for {len(numbers)} axes")
     pairs = [(axis, size) for axis, size in zip(numbers, sizes, strict=True) if size != shape[axis]
-             or policy != "stretch"]
+             or policy != "stretch" or axis in cropped]
     olds = call.numbers_of([shape[axis] for axis, _ in pairs])
     news = call.numbers_of([size for _, size in pairs])
     if policy == "stretch":
