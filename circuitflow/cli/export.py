@@ -43,6 +43,12 @@ def command(
     tests: Annotated[bool, typer.Option("--tests", help="Give a C file a main with test vectors.")] = False,
     step: Annotated[str | None, typer.Option(metavar="METHOD", help="Give a C file a step of learning: sgd or adam.",
                                              show_default=False)] = None,
+    jacobian: Annotated[bool, typer.Option("--jacobian", help="Give C or JavaScript a function of the derivative of "
+                                                              "every output by every node.")] = False,
+    hvp: Annotated[bool, typer.Option("--hvp", help="Give C or JavaScript a function of the Hessian times a vector."
+                                      )] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="Compile C as a shared library, by `cc` or the compiler "
+                                                             "that CC names.")] = False,
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
     output: OutputFile = None,
 ) -> None:
@@ -54,7 +60,7 @@ def command(
     """
     target = TARGETS[to]
     settings = {"opset": opset, "weights_beside": beside, "name": name, "dtype": dtype, "tests": tests or None,
-                "step": step}
+                "step": step, "compile": compile_ or None, "jacobian": jacobian or None, "hvp": hvp or None}
     more = {option: value for option, value in settings.items() if value is not None}
     for option in more:
         if option not in target.options:

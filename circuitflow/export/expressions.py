@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.flat.signature import dimensions
+from circuitflow.engines.flat.writing import added, folded, hashed
 from circuitflow.engines.program.dialects import FLOATS
 from circuitflow.engines.program.functions import OWN_PRODUCTS, is_weak_beside
 from circuitflow.engines.program.source import is_number, polynomial
 from circuitflow.engines.program.trace import Line, RuleCall, Value
 from circuitflow.errors import InputError
 from circuitflow.export.dialect import ARRAYS, CALLS, PYTHON
-from circuitflow.export.flat.writing import added, folded, hashed
 from circuitflow.export.names import PythonNames
-from circuitflow.export.signature import dimensions
 from circuitflow.gates.shapes import Size
 
 

@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 
 from circuitflow.arguments import checked
+from circuitflow.engines.flat.comments import origin
+from circuitflow.engines.flat.origins import origin_of
+from circuitflow.engines.flat.signature import Argument, Signature, dimensions
+from circuitflow.engines.flat.writing import recording
 from circuitflow.engines.program.functions import is_named
 from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.source import Statements
@@ -18,11 +22,7 @@ from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.staged.floats import scalar_program
 from circuitflow.errors import InputError
 from circuitflow.export.expressions import Expressions
-from circuitflow.export.flat.comments import origin
-from circuitflow.export.flat.writing import recording
 from circuitflow.export.names import PythonNames, fill_lines
-from circuitflow.export.origins import origin_of
-from circuitflow.export.signature import Argument, Signature, dimensions
 from circuitflow.gates.special import Check
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
@@ -30,6 +30,9 @@ from circuitflow.graph.typed import Node
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
 from circuitflow.text import application, printable
+
+_LITERAL = 1000
+"""An array of more numbers is an argument without a default."""
 
 _TOGETHER = 8
 """How many arguments a line makes floats."""
@@ -119,7 +122,7 @@ class _Script:
                  self._dictionary({text: outputs[ref] for text, ref in derived.values.items()}))
         gradients = self._dictionary({name: outputs[ref] for name, ref in derived.gradients.items()})
         what = "value_and_grad" if derived.gradients else "value"
-        defaults = [argument.default_in(names) for argument in self.arguments]
+        defaults = [_default(argument, names) for argument in self.arguments]
         parameters = ", ".join(argument.parameter + (f"={default}" if default else "")
                                for argument, default in zip(self.arguments, defaults, strict=True))
         function = [*fill_lines(f"def {what}(", f"{'*, ' if parameters else ''}{parameters}):"),
@@ -221,6 +224,16 @@ class _Script:
 
     def _dictionary(self, items: Mapping[str, Any]) -> str:
         return "{" + ", ".join(f"{name!r}: {self._result(x)}" for name, x in items.items()) + "}"
+
+
+def _default(argument: Argument, names: PythonNames) -> str:
+    """The text of a default, a number or the name of an array; "" where there is none."""
+    if argument.default is None or np.size(argument.default) > _LITERAL:
+        return ""
+    array = np.asarray(argument.default)
+    if not array.ndim:
+        return names.number(array).removeprefix("(").removesuffix(")")
+    return names.constant(array, f"default_{argument.parameter}")
 
 
 def _tidy(statement: str) -> str:

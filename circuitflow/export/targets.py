@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from circuitflow.engines.compiler import build
+from circuitflow.engines.flat.comments import MARK
 from circuitflow.errors import InputError
 from circuitflow.export.c import exporting as c
-from circuitflow.export.flat.comments import MARK
 from circuitflow.export.javascript import exporting as javascript
 from circuitflow.export.python import to_python
 from circuitflow.onnx.exporting import to_model
+from circuitflow.text import printable
 
 
 class Files(NamedTuple):
@@ -54,12 +56,19 @@ def _onnx(output: str | None, *, weights_beside: bool | None = None, **arguments
 
 
 def _c(output: str | None, **arguments: Any) -> Files:
-    """A header; beside a file of functions, `x.c`, the header that it includes, `x.h`."""
-    if output is None or not output.endswith(".c"):
+    """A header; beside a file of functions, `x.c`, or a compiled library, the header that it includes, `x.h`."""
+    compiled = arguments.pop("compile", False)
+    if compiled and output is None:
+        raise InputError("a compiled library is not text; write it to a file with -o")
+    if output is None or not (compiled or output.endswith(".c")):
         return Files(c.export(**arguments).header)
     header = Path(output).with_suffix(".h").name
+    if header == Path(output).name:
+        raise InputError(f"'{printable(header, 100)}' is the header beside a compiled library; name the library "
+                         "otherwise, such as model.so")
     texts = c.export(**arguments, header=header)
-    return Files(texts.source, {header: lambda file: file.write(texts.header.encode())}, MARK)
+    content = build({header: texts.header, "library.c": texts.source}, "library.c") if compiled else texts.source
+    return Files(content, {header: lambda file: file.write(texts.header.encode())}, MARK)
 
 
 def _javascript(output: str | None, **arguments: Any) -> Files:
@@ -75,6 +84,6 @@ def _javascript(output: str | None, **arguments: Any) -> Files:
 TARGETS: Mapping[str, Target] = {
     "python": Target(_python),
     "onnx": Target(_onnx, ("opset", "weights_beside")),
-    "c": Target(_c, ("name", "dtype", "tests", "step")),
-    "javascript": Target(_javascript, ("dtype",)),
+    "c": Target(_c, ("name", "dtype", "tests", "step", "jacobian", "hvp", "compile")),
+    "javascript": Target(_javascript, ("dtype", "jacobian", "hvp")),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import random
 import re
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.engines.c.names import RESERVED, CNames, identifier
+from circuitflow.engines.flat.comments import plain
 from circuitflow.export.c.exporting import export
-from circuitflow.export.c.names import RESERVED, CNames, identifier
-from circuitflow.export.flat.comments import plain
 from support.c_programs import FIRST_AND_LAST, FLAGS, call, compile_c, needs_gcc, programs, shared
 from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit
@@ -25,7 +26,7 @@ from support.gate_examples import EXAMPLES, Example
 from support.hostile import HOSTILE, HOSTILE_NAMES
 from support.hostile_circuits import TRAPS, hostile_circuit
 from support.suite import GUARD, ROOT
-from support.unit_circuits import SWAPPED, UNITS
+from support.unit_circuits import LINEAR, SWAPPED, UNITS
 
 pytestmark = needs_gcc
 
@@ -80,6 +81,29 @@ def test_scans_choices_and_checkpoints(tmp_path):
     second = {f"{name}, second": cf.gradient(subject) for name, subject in subjects.items()}
     assert agreed({**subjects, **second}, tmp_path, *SANITIZERS) == ([*subjects, *second], {})
     assert "for (int i = 2; i >= 0; i--)" in cf.to_c(subjects["units"])
+
+
+def test_the_jacobian_and_hessian_products(tmp_path):
+    """Of scans and of linear circuits too, whose gradients do not read what moves; a gradient on an inner node."""
+    subjects = {path: cf.load(ROOT / f"circuits/{path}.json") for path in ("staged", "rnn")}
+    subjects |= {"linear": LINEAR, "units": cf.loads(json.dumps(UNITS))}
+    assert agreed(subjects, tmp_path, *SANITIZERS, jacobian=True, hvp=True) == ([*subjects], {})
+    assert agreed({"inner": subjects["staged"]}, tmp_path, "-O0", wrt=["num", "y"], hvp=True) == (["inner"], {})
+    with pytest.raises(cf.InputError, match="hvp need something to differentiate by; name it by --wrt"):
+        cf.to_c(LINEAR, wrt=(), hvp=True)
+
+
+def test_a_hessian_product_is_that_of_the_document(tmp_path):
+    subject = cf.load(ROOT / "circuits/staged.json")
+    exported = export(subject, name="m", hvp=True, jacobian=True)
+    library = shared(tmp_path, [exported])
+    expected = cf.Executor(cf.hvp(subject)).forward({"x": 2.0, "x_dot": 0.5, "y_dot": -3.0}).outputs
+    _, (products,) = call(library, exported, exported.functions[3], {"x_dot": 9.0, "x": 2.0}, {"x": 0.5, "y": -3.0})
+    assert [*map(float, products.values())] == pytest.approx([*map(float, expected.values())], rel=1e-14)
+    _, (slopes,) = call(library, exported, exported.functions[2], {"x": 2.0})
+    expected = cf.Executor(cf.jacobian(subject)).forward({"x": 2.0}).outputs
+    assert [*slopes] == [*expected] == ["df_dx", "df_dy"]
+    assert [*map(float, slopes.values())] == pytest.approx([*map(float, expected.values())], rel=1e-14)
 
 
 def test_sums_products_quotients_and_roots_have_the_bits_of_python(tmp_path):
@@ -215,6 +239,26 @@ def test_the_command_writes_a_pair_of_files(tmp_path, circuitflow):  # noqa: F81
         done = circuitflow("export", "circuits/sigmoid_neuron.json", *arguments)
         assert (done.status, done.out) == (2, "")
         assert message in done.err
+
+
+def test_the_command_compiles_a_library(tmp_path, circuitflow, monkeypatch):  # noqa: F811
+    command = ("export", "circuits/staged.json", "--to", "c", "--compile")
+    library = tmp_path / "staged.so"
+    done = circuitflow(*command, "-o", str(library))
+    assert (done.status, done.out, done.err) == (0, "", "")
+    results = (ctypes.c_double * 1)(), (ctypes.c_double * 2)()
+    assert ctypes.CDLL(str(library)).staged_value_and_grad((ctypes.c_double * 2)(3.0, -4.0), *results) == 0
+    value, gradients = cf.native(cf.load(ROOT / "circuits/staged.json"))()
+    assert [x for xs in results for x in xs] == [value, *gradients.values()]
+    assert "int staged_value(" in (tmp_path / "staged.h").read_text()
+    for more, message in {(): "error: a compiled library is not text; write it to a file with -o", (
+            "-o", str(tmp_path / "m.h")): "'m.h' is the header beside a compiled library; name the library"}.items():
+        done = circuitflow(*command, *more)
+        assert (done.status, done.out, message in done.err) == (2, "", True)
+    monkeypatch.setenv("CC", "no-cc")
+    done = circuitflow(*command, "-o", str(tmp_path / "other.so"))
+    assert (done.status, [*tmp_path.glob("other*")]) == (2, [])
+    assert "there is no C compiler 'no-cc'; install one" in done.err
 
 
 def test_a_file_beside_the_output_is_replaced_only_if_an_export_wrote_it(tmp_path, circuitflow):  # noqa: F811

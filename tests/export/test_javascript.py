@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.export.flat.vectors import vectors
+from circuitflow.engines.flat.vectors import vectors
 from circuitflow.export.javascript.exporting import export
 from circuitflow.export.javascript.names import RESERVED, JavaScriptNames, identifier
 from support.c_programs import FIRST_AND_LAST
@@ -25,7 +25,7 @@ from support.hostile import HOSTILE, HOSTILE_NAMES
 from support.hostile_circuits import TRAPS, hostile_circuit
 from support.js_programs import differences, is_module, needs_node, node
 from support.suite import ROOT
-from support.unit_circuits import SWAPPED, UNITS
+from support.unit_circuits import LINEAR, SWAPPED, UNITS
 
 pytestmark = needs_node
 
@@ -68,6 +68,17 @@ def test_the_examples(tmp_path):
     second = {f"gradient of {name}": cf.gradient(subject) for name, subject in units.items()}
     done, refused = agreed({**subjects, **units, **second}, tmp_path)
     assert (len(done) > 30, refused) == (True, {})
+
+
+def test_the_jacobian_and_hessian_products(tmp_path):
+    subjects = {path: cf.load(ROOT / f"circuits/{path}.json") for path in ("staged", "rnn", "spiral")}
+    assert agreed({**subjects, "linear": LINEAR, "units": cf.loads(json.dumps(UNITS))}, tmp_path, jacobian=True,
+                  hvp=True) == ([*subjects, "linear", "units"], {})
+    declared = export(subjects["staged"], jacobian=True, hvp=True).declarations
+    assert "export interface Tangents {\n  x: number;\n  y: number;\n}" in declared
+    takes = "inputs?: Inputs, parameters?: Parameters"
+    assert f"export function jacobian({takes}): {{ derivatives: Derivatives }};" in declared
+    assert f"export function hvp(tangents: Tangents, {takes}): {{ products: Products }};" in declared
 
 
 def test_the_error_function_is_that_of_python(tmp_path):
@@ -119,7 +130,7 @@ def test_what_a_gate_refuses_is_an_error(tmp_path):
         c.output(c.add(n, n), "doubled")
     exported = export(c.circuit)
     function, low = exported.functions[0], exported.lowered
-    (vector, *_) = vectors(low.derived, low.builder, low.inputs, low.upstream)
+    (vector, *_) = vectors(low)
     cases = [vector.arguments, {**vector.arguments, "i": [0, 3]}, {**vector.arguments, "n": [3, 2**52]}]
     done, index, size = node(tmp_path, [(exported, function, arguments) for arguments in cases])
     assert done == [{"taken": [1, 3], "doubled": [6, 8]}]

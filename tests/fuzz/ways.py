@@ -279,7 +279,7 @@ def in_c(case: Case, circuit: cf.Circuit) -> Ask:
         library = shared(Path(folder), [exported], "-O0", "-fsanitize=undefined", "-fno-sanitize-recover=all",
                          "-static-libubsan")
     function = exported.functions[-1]
-    arguments = [member for struct in function.structs[:2] for member in struct.members.values()]
+    arguments = [member for struct in function.takes for member in struct.members.values()]
     members = {member.reference: member for member in arguments}
     if len(members) < len(arguments):  # an input `df` beside the upstream gradient on f
         raise Skipped
@@ -311,7 +311,7 @@ def in_javascript(case: Case, circuit: cf.Circuit) -> Ask:
                                  inputs={name: x.values for name, x in first.inputs.items()},
                                  upstream={name: x.values for name, x in first.upstream.items()} or None)
     function = exported.functions[-1]
-    members = {key: member for struct in function.structs[:2] for key, member in struct.members.items()}
+    members = {key: member for struct in function.takes for key, member in struct.members.items()}
     keys = {member.reference: key for key, member in members.items()}
     if len(keys) < len(members):  # an input `df` beside the upstream gradient on f
         raise Skipped
@@ -333,7 +333,7 @@ def in_javascript(case: Case, circuit: cf.Circuit) -> Ask:
             raise cf.GateError(results)
         answers = [{key: np.array([float(x) for x in numbers[member.name]]).astype(member.dtype).reshape(member.shape)
                     for key, member in struct.members.items()}
-                   for struct, numbers in zip(function.structs[2:], results, strict=True)]
+                   for struct, numbers in zip(function.gives, results, strict=True)]
         return unpacked(case, plan, (answers[0] if len(plan.of) > 1 else next(iter(answers[0].values())),
                                      answers[1] if plan.wrt else {}))
 
@@ -481,6 +481,7 @@ WAYS: dict[str, Way] = {
     "tape": Way(slow(compiled("tape")), refusals=(NOT_SCALAR,)),
     "tape, compiled": Way(compiled("tape"), share=0.02, refusals=(NOT_SCALAR,)),
     "jax": Way(compiled("jax"), share=0.03, refusals=(r"goes by a value", r"known size"), flushes=True),
+    "native": Way(compiled("native"), share=0.05, refusals=(SIZES, OWN, r"choose another engine")),
     "cache needed": Way(cached("needed"), share=0.5),
     "cache recompute": Way(cached("recompute"), share=0.5),
     "vmap": Way(slow(over_rows("auto")), refusals=(NOT_SCALAR, SIZES, OWN), over_rows=True),

@@ -89,16 +89,17 @@ def _struct(members):
     return type("Struct", (ctypes.Structure,), {"_fields_": fields})
 
 
-def call(library: ctypes.CDLL, x, function, inputs=None):
+def call(library: ctypes.CDLL, x, function, inputs=None, tangents=None):
     """The status, then the numbers of each struct that a function fills in, by the names of the circuit."""
-    structs, inputs = [], inputs or {}
-    for i, struct in enumerate(function.structs):
+    structs = []
+    for struct in function.structs:
         if not struct.members:
             continue
         here = _struct(struct.members.values())()
         for member in struct.members.values():
-            value = inputs.get(member.reference, member.default)
-            if i < 2 and value is not None:
+            given = tangents if struct.name == "tangents" else inputs
+            value = (given or {}).get(member.reference, member.default)
+            if struct in function.takes and value is not None:
                 value = np.asarray(value, member.dtype)
                 setattr(here, member.name, _array(member.dtype.name, value.size)(*value.reshape(-1).tolist())
                         if member.shape else value.item())
@@ -110,7 +111,7 @@ def call(library: ctypes.CDLL, x, function, inputs=None):
         *(ctypes.byref(here) for _, here in structs), *map(ctypes.byref, work))
     results = []
     for struct, here in structs:
-        if struct in function.structs[2:]:
+        if struct in function.gives:
             results.append({key: np.asarray(getattr(here, member.name), member.dtype).reshape(-1)[
                 : int(np.prod(member.shape))].reshape(member.shape) for key, member in struct.members.items()})
     return status, results

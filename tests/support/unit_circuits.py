@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support.documents import circuit
+
 UNITS = {"circuitflow": "1.0", "circuits": {
     "cell": {"nodes": [{"id": "s", "gate": "input"}, {"id": "x", "gate": "input"}, {"id": "w", "gate": "input"},
                        {"id": "sw", "gate": "mul", "inputs": ["s", "w"]},
@@ -30,3 +32,8 @@ SWAPPED = {"circuitflow": "1.0", "circuits": {"swap": _SWAP}, "nodes": [
     {"id": "f", "gate": "mul", "inputs": ["s.m", "s.n"]}, {"id": "g", "gate": "reduce_sum", "inputs": ["f"]}],
     "outputs": ["g"]}
 """A scan of vectors whose carries are swapped."""
+
+
+LINEAR = circuit("x = 2.0", {"id": "w", "gate": "parameter", "value": [1.0, -3.0]}, "f = mul(w, x)", "g = add(x, x)",
+                 outputs=["f", "g"], upstream={"f": [1.0, 0.5]})
+"""Gradients that read little of the circuit, or nothing."""

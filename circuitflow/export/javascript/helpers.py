@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from circuitflow.export.flat.routines import ROUTINES, Routine
+from circuitflow.engines.flat.routines import ROUTINES, Routine
 
 _BODIES = {
     "maximum": ("a, b", "the larger of two numbers; NaN where one is", "return a > b || a !== a ? a : b;"),
