@@ -32,8 +32,8 @@ def command(
                                               help="Version of ONNX's operators, 18 or later; 21 by default.",
                                               show_default=False)] = None,
     beside: Annotated[bool | None, typer.Option("--weights-beside/--weights-inside", show_default=False,
-                                                help="Whether a model's weights lie in a file beside it; by default "
-                                                     "from 512 MiB on.")] = None,
+                                                help="Whether the weights of a model, or of C, lie in a file beside "
+                                                     "it; by default of a model from 512 MiB on.")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the names of a C file begin with; the "
                                                                   "document's name by default.",
                                              show_default=False)] = None,

@@ -33,11 +33,13 @@ class More(NamedTuple):
         text: its functions.
         prototypes: what declares those that a caller calls.
         declaration: a struct of its own.
+        include: a header of the standard library.
     """
 
     text: str
     prototypes: Sequence[str]
     declaration: str = ""
+    include: str = ""
 
 
 class CFile:
@@ -90,7 +92,9 @@ class CFile:
         inside += [*(part.text for part in more), tests]
         values = [self._defaults(struct) for struct in (builder.parameters, builder.inputs)]
         guard = f"{self.macros}_H"
-        head = [self._comment(bodies, builder), f"#ifndef {guard}\n#define {guard}", _INCLUDES]
+        includes = [f"#include <{part.include}>" for part in more if part.include]
+        head = [self._comment([*bodies, *(part.text for part in more)], builder),
+                f"#ifndef {guard}\n#define {guard}", "\n".join([_INCLUDES, *includes])]
         if self._header is None:
             return _join([*head, *declarations, *values, *inside, "#endif"]), ""
         prototypes = "\n".join(f"{text};" for text in [*map(self._signature, functions), *(

@@ -16,6 +16,7 @@ from circuitflow.engines.flat.lowered import Asked, lower
 from circuitflow.engines.flat.vectors import vectors
 from circuitflow.errors import InputError
 from circuitflow.export.c.main import main_of
+from circuitflow.export.c.reader import reader
 from circuitflow.export.c.steps import STEPS
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
@@ -27,7 +28,8 @@ from circuitflow.text import printable
 def to_c(circuit: Circuit, of: References = None, wrt: References = None, *,
          inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
          name: str | None = None, dtype: str | None = None, tests: bool = False,
-         step: str | None = None, jacobian: bool = False, hvp: bool = False) -> str:
+         step: str | None = None, jacobian: bool = False, hvp: bool = False,
+         weights_beside: bool = False) -> str:
     """A C99 header with functions of the value and of value and gradients, which a compiler of C++ takes as well.
 
     It needs nothing but `math.h`: no dynamic memory, no globals, no recursion. Parameters, inputs, outputs and
@@ -46,12 +48,14 @@ def to_c(circuit: Circuit, of: References = None, wrt: References = None, *,
         step: sgd or adam, for a function that moves the parameters against their gradients once.
         jacobian: whether there is a function of the derivative of every output by every node.
         hvp: whether there is a function of the Hessian, of the sum of the outputs, times a vector.
+        weights_beside: whether there is a function that reads the parameters from a safetensors file in memory, and
+            their numbers are no constants.
 
     Raises:
         InputError: an unknown reference, a named dimension without a size, or a gate that cannot be written down.
     """
     return export(circuit, of, wrt, inputs=inputs, upstream=upstream, name=name, dtype=dtype, tests=tests,
-                  step=step, jacobian=jacobian, hvp=hvp).header
+                  step=step, jacobian=jacobian, hvp=hvp, weights_beside=weights_beside).header
 
 
 class Exported(NamedTuple):
@@ -63,6 +67,7 @@ class Exported(NamedTuple):
         file: its names and its workspace.
         builder: its parameters, inputs and refusals.
         functions: its functions.
+        weights: the numbers of the parameters that have some, by id.
     """
 
     header: str
@@ -70,13 +75,15 @@ class Exported(NamedTuple):
     file: CFile
     builder: Builder
     functions: Sequence[Function]
+    weights: Mapping[str, Any]
 
 
 @collector_paused()
 def export(circuit: Circuit, of: References = None, wrt: References = None, *,
            inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
            name: str | None = None, dtype: str | None = None, tests: bool = False,
-           step: str | None = None, jacobian: bool = False, hvp: bool = False, header: str | None = None) -> Exported:
+           step: str | None = None, jacobian: bool = False, hvp: bool = False, weights_beside: bool = False,
+           header: str | None = None) -> Exported:
     """As `to_c`: a header, and where `header` is its name, the file of functions that includes it."""
     if header is not None and not re.fullmatch(r"[\w.+-]+", header, re.ASCII):
         raise InputError(f"'{printable(header, 100)}' cannot stand in an #include; choose a name of letters, digits, "
@@ -89,7 +96,13 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
     low = lower(file.language, partial(CNames, file.prefix), Asked.of(circuit, of, wrt, inputs, upstream), dtype,
                 more=["jacobian"] * jacobian + ["hvp"] * hvp)
     builder, functions = low.builder, low.functions
+    weights = {member.reference: member.default for member in builder.parameters.members.values()
+               if member.default is not None}
+    if weights_beside:
+        builder.parameters.members = {key: member._replace(default=None)
+                                      for key, member in builder.parameters.members.items()}
     file.allot(functions)
     more = [STEPS[step](file.prefix, builder, functions, file.storage)] if step else []
+    more += [reader(file.prefix, builder.parameters, file.storage)] if weights_beside else []
     main = main_of(file, builder, functions, list(vectors(low))) if tests else ""
-    return Exported(*file.texts(builder, functions, more, main), file, builder, functions)
+    return Exported(*file.texts(builder, functions, more, main), file, builder, functions, weights)
