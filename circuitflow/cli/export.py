@@ -47,6 +47,8 @@ def command(
                                                               "every output by every node.")] = False,
     hvp: Annotated[bool, typer.Option("--hvp", help="Give C or JavaScript a function of the Hessian times a vector."
                                       )] = False,
+    on_stack: Annotated[bool, typer.Option("--on-stack", help="Let functions of C have their workspace on the stack, "
+                                                              "and not from the caller.")] = False,
     compile_: Annotated[bool, typer.Option("--compile", help="Compile C as a shared library, by `cc` or the compiler "
                                                              "that CC names.")] = False,
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
@@ -60,7 +62,8 @@ def command(
     """
     target = TARGETS[to]
     settings = {"opset": opset, "weights_beside": beside, "name": name, "dtype": dtype, "tests": tests or None,
-                "step": step, "compile": compile_ or None, "jacobian": jacobian or None, "hvp": hvp or None}
+                "step": step, "compile": compile_ or None, "jacobian": jacobian or None, "hvp": hvp or None,
+                "on_stack": on_stack or None}
     more = {option: value for option, value in settings.items() if value is not None}
     for option in more:
         if option not in target.options:

@@ -94,6 +94,6 @@ def _javascript(output: str | None, **arguments: Any) -> Files:
 TARGETS: Mapping[str, Target] = {
     "python": Target(_python),
     "onnx": Target(_onnx, ("opset", "weights_beside")),
-    "c": Target(_c, ("name", "dtype", "tests", "step", "jacobian", "hvp", "weights_beside", "compile")),
+    "c": Target(_c, ("name", "dtype", "tests", "step", "jacobian", "hvp", "weights_beside", "on_stack", "compile")),
     "javascript": Target(_javascript, ("dtype", "jacobian", "hvp")),
 }

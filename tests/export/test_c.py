@@ -222,6 +222,46 @@ def test_a_large_circuit_is_split_into_functions(tmp_path):
     assert programs(tmp_path, [exported], "-O0") == {}
 
 
+def test_a_function_may_own_its_workspace(tmp_path):
+    """On the stack: it takes none, and the bytes that the header states are those that the compiler counts."""
+    subjects = {name: cf.load(ROOT / f"circuits/{name}.json") for name in ("rnn", "staged")}
+    assert agreed(subjects, tmp_path, *SANITIZERS, on_stack=True) == ([*subjects], {})
+    exported = export(subjects["rnn"], name="m", header="m.h", on_stack=True)
+    assert "m_gradients *gradients)" in exported.source
+    assert "m_work *const work = &memory;" in exported.source
+    (tmp_path / "m.h").write_text(exported.header)
+    (tmp_path / "m.c").write_text(exported.source)
+    (stated,) = re.findall(r"([\d,]+) of stack", exported.header)
+    assert measured(tmp_path, "gcc", "-O2")[1] < int(stated.replace(",", ""))
+    large = circuit("x = [1, 2]", *(f"n{i} = sin({'x' if i == 0 else f'n{i - 1}'})" for i in range(300)))
+    assert agreed({"large": large}, tmp_path, "-O0", on_stack=True) == (["large"], {})
+
+
+def test_two_models_whose_names_differ_in_capitals_go_together(tmp_path):
+    exports = [export(circuit("x = 2.0", f"f = {gate}(x)"), name=name, tests=True) for name, gate in (
+        ("net", "exp"), ("Net", "sin"), ("nET", "cos"))]
+    assert [x.file.macros for x in exports] == ["NET", "Net", "nET"]
+    text = "".join(x.header for x in exports) + """int main(void)
+{
+    net_outputs a;
+    Net_outputs b;
+    nET_outputs c;
+    net_value(&net_default_inputs, &a);
+    Net_value(&Net_default_inputs, &b);
+    nET_value(&nET_default_inputs, &c);
+    return !(a.f > 7.3 && b.f > 0.9 && c.f < -0.4);
+}
+"""
+    assert subprocess.run([compile_c(tmp_path, text)], check=False).returncode == 0
+
+
+def test_tests_without_a_vector_do_not_pass(tmp_path):
+    subject = circuit({"id": "x", "gate": "input", "shape": [2, 2]}, {"id": "f", "gate": "cholesky", "inputs": ["x"]})
+    text = cf.to_c(subject, wrt=(), name="m", tests=True)
+    done = subprocess.run([compile_c(tmp_path, f"#define M_TEST\n{text}")], capture_output=True, check=False)
+    assert (done.stdout, done.returncode) == (b"0 of 0 vectors, 0 numbers wrong\n", 1)
+
+
 def test_the_command_writes_a_pair_of_files(tmp_path, circuitflow):  # noqa: F811
     path = tmp_path / "neuron.c"
     done = circuitflow("export", "circuits/sigmoid_neuron.json", "--to", "c", "--name", "neuron", "--tests", "--dtype",

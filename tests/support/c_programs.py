@@ -45,7 +45,7 @@ def shared(folder: Path, exports, *flags: str) -> ctypes.CDLL:
     for x in exports:
         for function in x.functions:
             names = [struct.name for struct in function.structs if struct.members]
-            names += ["work"] * bool(x.file.pools.sizes)
+            names += ["work"] * x.file.takes_work
             arguments = ", ".join(f"({x.file.prefix}_{name} *){name}" for name in names)
             parameters = ", ".join(f"void *{name}" for name in names)
             text += (f"int call_{x.file.prefix}_{function.name}({parameters});\n"
@@ -106,7 +106,7 @@ def call(library: ctypes.CDLL, x, function, inputs=None, tangents=None):
         structs.append((struct, here))
     work = [type("Work", (ctypes.Structure,), {"_fields_": [
         (name.name, _array(name.name, size)) for name, size in x.file.pools.sizes.items()]})()] if (
-            x.file.pools.sizes) else []
+            x.file.takes_work) else []
     status = getattr(library, f"call_{x.file.prefix}_{function.name}")(
         *(ctypes.byref(here) for _, here in structs), *map(ctypes.byref, work))
     results = []

@@ -54,7 +54,7 @@ class CFile:
     """
 
     def __init__(self, prefix: str, title: Sequence[str] = (), *, header: str | None = None,
-                 by_pointer: bool = False) -> None:
+                 by_pointer: bool = False, on_stack: bool = False) -> None:
         """An empty file.
 
         Args:
@@ -62,13 +62,14 @@ class CFile:
             title: the document's own words.
             header: the name by which a file of functions includes the header; None where all of it is one header.
             by_pointer: whether an array in a struct is a pointer to its numbers, and not the numbers themselves.
+            on_stack: whether a function has its workspace on the stack, and not from its caller.
         """
         self.prefix, self.language, self._title = prefix, C(prefix, comments=not by_pointer), title
         # Macros are capitals. Two prefixes that differ in nothing but capitals have different ones.
         self.macros = prefix.swapcase() if prefix.islower() or prefix.isupper() else prefix
         self.pools = Pools()
         self.storage = "static inline " if header is None and not by_pointer else ""
-        self._header, self._by_pointer = header, by_pointer
+        self._header, self._by_pointer, self._on_stack = header, by_pointer, on_stack
 
     def allot(self, functions: Sequence[Function]) -> None:
         """Give the intermediate results of functions their places in the workspace."""
@@ -128,7 +129,7 @@ class CFile:
             member.default for struct in (builder.parameters, builder.inputs) if struct.has_defaults
             for member in struct.members.values())]
         work = sum(size * dtype.itemsize for dtype, size in self.pools.sizes.items())
-        code, stack = CODE[0] + CODE[1] * count, STACK[0] + STACK[1] * longest
+        code, stack = CODE[0] + CODE[1] * count, STACK[0] + STACK[1] * longest + work * self._on_stack
         lines += [f"By gcc -O2 on x86-64, and by gcc -Os on a Cortex-M4: less than {code:,} bytes of code and",
                   f"{stack:,} of stack, beside those of math.h. There are "
                   f"{sum(x.nbytes for x in numbers):,} bytes of constants and {work:,} of workspace."]
@@ -150,7 +151,9 @@ class CFile:
         if not self.pools.sizes:
             return ""
         lines = [f"    {TYPES[dtype.name]} {dtype.name}s[{size}];" for dtype, size in self.pools.sizes.items()]
-        return ("/* memory for intermediate results; what it holds before and after a call is of no account */\n"
+        words = ("memory for intermediate results, which a function has on its stack" if self._on_stack else
+                 "memory for intermediate results; what it holds before and after a call is of no account")
+        return (f"/* {words} */\n"
                 "typedef struct {\n" + "\n".join(lines) + f"\n}} {self.prefix}_work;\n"
                 f"#define {self.macros}_WORK_BYTES sizeof({self.prefix}_work)")
 
@@ -188,25 +191,26 @@ class CFile:
 
     # Functions --------------------------------------------------------------------------------------------------------
 
-    def _parameters(self, function: Function) -> list[str]:
-        texts = [f"{'const ' if struct in function.takes else ''}{self.prefix}_{struct.name} *{struct.name}"
-                 for struct in function.structs if struct.members]
-        return [*texts, *([f"{self.prefix}_work *work"] if self.pools.sizes else [])]
-
-    def _names(self, function: Function) -> list[str]:
-        return [*(struct.name for struct in function.structs if struct.members),
-                *(["work"] if self.pools.sizes else [])]
+    @property
+    def takes_work(self) -> bool:
+        """Whether a caller gives functions their workspace."""
+        return bool(self.pools.sizes) and not self._on_stack
 
     def _signature(self, function: Function, ending: str = "") -> str:
-        return (f"int {self.prefix}_{function.name}{ending}("
-                f"{', '.join(self._parameters(function))})")
+        parameters = [f"{'const ' if struct in function.takes else ''}{self.prefix}_{struct.name} *{struct.name}"
+                      for struct in function.structs if struct.members]
+        if self.takes_work or (ending and self.pools.sizes):
+            parameters.append(f"{self.prefix}_work *work")
+        return f"int {self.prefix}_{function.name}{ending}({', '.join(parameters)})"
 
     def _function(self, function: Function) -> str:
         """A function; where it has several parts, each is one that it calls."""
-        code, names = function.code, self._names(function)
+        code, names = function.code, [struct.name for struct in function.structs if struct.members]
         head = f"{self.storage}{self._signature(function)}"
         if len(code.parts) == 1:
-            return f"{head}\n{{\n{self._part(code, code.parts[0], names)}\n    return 0;\n}}"
+            body = self._part(code, code.parts[0], [*names, *["work"] * self.takes_work])
+            return f"{head}\n{{\n{self._memory(body)}{body}\n    return 0;\n}}"
+        names += ["work"] * bool(self.pools.sizes)
         texts, calls = [], []
         for i, part in enumerate(code.parts, 1):
             ending = f"_part_{i}"
@@ -215,7 +219,14 @@ class CFile:
             call = f"{self.prefix}_{function.name}{ending}({', '.join(names)})"
             calls.append(f"    status = {call};" if i == 1 else
                          f"    status = status != 0 ? status : {call};")
-        return "\n\n".join([*texts, f"{head}\n{{\n    int status;\n" + "\n".join(calls) + "\n    return status;\n}"])
+        body = "\n".join(calls)
+        return "\n\n".join([*texts, f"{head}\n{{\n{self._memory(body)}    int status;\n{body}\n    return status;\n}}"])
+
+    def _memory(self, body: str) -> str:
+        """The workspace of a function that has it on the stack, if it uses any."""
+        if not (self._on_stack and re.search(r"\bwork\b", body)):
+            return ""
+        return f"    {self.prefix}_work memory;\n    {self.prefix}_work *const work = &memory;\n"
 
     def _part(self, code: Code, part: Part, names: Sequence[str]) -> str:
         statements = part.finish()

@@ -29,7 +29,7 @@ def to_c(circuit: Circuit, of: References = None, wrt: References = None, *,
          inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
          name: str | None = None, dtype: str | None = None, tests: bool = False,
          step: str | None = None, jacobian: bool = False, hvp: bool = False,
-         weights_beside: bool = False) -> str:
+         weights_beside: bool = False, on_stack: bool = False) -> str:
     """A C99 header with functions of the value and of value and gradients, which a compiler of C++ takes as well.
 
     It needs nothing but `math.h`: no dynamic memory, no globals, no recursion. Parameters, inputs, outputs and
@@ -50,12 +50,14 @@ def to_c(circuit: Circuit, of: References = None, wrt: References = None, *,
         hvp: whether there is a function of the Hessian, of the sum of the outputs, times a vector.
         weights_beside: whether there is a function that reads the parameters from a safetensors file in memory, and
             their numbers are no constants.
+        on_stack: whether functions have their workspace on the stack, and not from the caller.
 
     Raises:
         InputError: an unknown reference, a named dimension without a size, or a gate that cannot be written down.
     """
     return export(circuit, of, wrt, inputs=inputs, upstream=upstream, name=name, dtype=dtype, tests=tests,
-                  step=step, jacobian=jacobian, hvp=hvp, weights_beside=weights_beside).header
+                  step=step, jacobian=jacobian, hvp=hvp, weights_beside=weights_beside,
+                  on_stack=on_stack).header
 
 
 class Exported(NamedTuple):
@@ -83,7 +85,7 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
            inputs: Mapping[str, Any] | None = None, upstream: Mapping[str, Any] | None = None,
            name: str | None = None, dtype: str | None = None, tests: bool = False,
            step: str | None = None, jacobian: bool = False, hvp: bool = False, weights_beside: bool = False,
-           header: str | None = None) -> Exported:
+           on_stack: bool = False, header: str | None = None) -> Exported:
     """As `to_c`: a header, and where `header` is its name, the file of functions that includes it."""
     if header is not None and not re.fullmatch(r"[\w.+-]+", header, re.ASCII):
         raise InputError(f"'{printable(header, 100)}' cannot stand in an #include; choose a name of letters, digits, "
@@ -92,7 +94,7 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
         raise InputError(f"step '{printable(step, 40)}' is not written; expected one of {', '.join(STEPS)}")
     document = circuit.document
     file = CFile(identifier((name or document.name or "circuit")[:LONGEST]).rstrip("_"),
-                 [document.name or "", document.description or ""], header=header)
+                 [document.name or "", document.description or ""], header=header, on_stack=on_stack)
     low = lower(file.language, partial(CNames, file.prefix), Asked.of(circuit, of, wrt, inputs, upstream), dtype,
                 more=["jacobian"] * jacobian + ["hvp"] * hvp)
     builder, functions = low.builder, low.functions

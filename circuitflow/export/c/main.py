@@ -33,7 +33,7 @@ def main_of(file: CFile, builder: Builder, functions: Sequence[Function], cases:
         functions: those to test.
         cases: what `vectors` gives.
     """
-    prefix, literal, work = file.prefix, file.value, bool(file.pools.sizes)
+    prefix, literal, work = file.prefix, file.value, file.takes_work
     structs = {struct.name: struct for function in functions for struct in function.structs}
     single = any(member.dtype == np.float32 for struct in structs.values() for member in struct.members.values())
     statics = [f"    static {prefix}_{struct.name} {struct.name};" for struct in {
