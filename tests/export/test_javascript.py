@@ -138,6 +138,25 @@ def test_what_a_gate_refuses_is_an_error(tmp_path):
     assert size == "RangeError: an integer beyond 2^53, which a number does not hold"
 
 
+def test_an_argument_of_another_type_or_size_is_an_error(tmp_path):
+    with cf.build() as c:
+        i, b = c.input("at", [0, 2], dtype="int64"), c.input("b", True, dtype="bool")
+        c.output(c.gather(c.input("x", [1.0, 2.0, 3.0]), i), "taken")
+        c.output(c.where(b, c.input("y", 1.0), 0.0), "chosen")
+    (tmp_path / "m.mjs").write_text(cf.to_javascript(c.circuit, wrt=()))
+    given = {"x": "new Float64Array(4)", "at": "[0, 1]", "b": "1", "y": "'2'"}
+    cases = {**{f"{{...d, {name}: {text}}}": name for name, text in given.items()},
+             "{...d, at: new Float64Array([0.5, 1])}": "at", "{}": "at", "{...d, y: undefined}": "y"}
+    text = (f"import('{tmp_path}/m.mjs').then((m) => {{ const d = {{...m.defaultInputs}}; for (const x of ["
+            f"{', '.join(cases)}]) {{ try {{ m.value(x); }} catch (e) {{ console.log(String(e)); }}}}}})")
+    done = subprocess.run(["node", "-e", text], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "RangeError: inputs.x has 4 numbers; expected 3", "TypeError: inputs.at is no Float64Array",
+        "TypeError: inputs.b is no boolean", "TypeError: inputs.y is no number",
+        "RangeError: inputs.at has the number 0.5; expected whole numbers up to 2^53",
+        "TypeError: inputs.at is no Float64Array", "TypeError: inputs.y is no number"]
+
+
 def test_no_text_leaves_a_comment_and_no_name_means_anything_else(tmp_path):
     names = [*HOSTILE_NAMES, *"ijxw", *sorted(RESERVED - {*"ijklmnpqrstuv"}), "at_most", "at_most_", "table_1_",
              "__proto__", "then", "float64s", "a_", "a"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,10 +83,25 @@ class Module:
         for struct in function.gives:
             members = ", ".join(f"{member.name}: {self._empty(member)}" for member in struct.members.values())
             lines.append(f"  const {struct.name} = {{{members}}};")
+        text = "\n".join(statements)
+        lines += [line for struct in takes for member in struct.members.values()
+                  if re.search(rf"(?<![\w.]){struct.name}\.{member.name}\b", text)
+                  for line in self._checks(f"{struct.name}.{member.name}", member)]
         lines += self._workspace(code)
         lines += [re.sub("^(    )+", lambda match: "  " * (len(match[0]) // 4), text) for text in statements]
         lines.append(f"  return {{{', '.join(struct.name for struct in function.gives)}}};")
         return "\n".join([*lines, "}"])
+
+    def _checks(self, place: str, member: Member) -> Iterator[str]:
+        """Statements that refuse an argument of another type or size."""
+        name, call = json.dumps(place), self.language.call
+        if member.shape:
+            size = int(np.prod(member.shape))
+            yield f"  {call('needs_array', place, ARRAYS[member.dtype.name], str(size), name)};"
+        else:
+            yield f"  {call('needs_number', place, json.dumps(_type(member)), name)};"
+        if member.dtype.kind in "iu" and (not member.shape or member.dtype.itemsize == 8):
+            yield f"  {call('needs_whole', place, name)};"
 
     def _workspace(self, code: Code) -> list[str]:
         """Arrays for intermediate results, which share memory where they are needed at different times."""

@@ -122,6 +122,21 @@ _BODIES = {
   return high * whole + (((x | 0) {sign} (y | 0)) >>> 0);""") for name, sign, words in (
       ("bitwise_and", "&", "the bits in both"), ("bitwise_or", "|", "the bits in either"),
       ("bitwise_xor", "^", "the bits in one"))},
+    "needs_array": ("x, kind, size, name", "refuses what is no array of a kind and size", """if (!(x instanceof kind)) {
+    throw new TypeError(`${name} is no ${kind.name}`);
+  }
+  if (x.length !== size) {
+    throw new RangeError(`${name} has ${x.length} numbers; expected ${size}`);
+  }"""),
+    "needs_number": ("x, kind, name", "refuses what is no number, or no truth value", """if (typeof x !== kind) {
+    throw new TypeError(`${name} is no ${kind}`);
+  }"""),
+    "needs_whole": ("x, name", "refuses numbers that are not whole", """const numbers = typeof x === "number" ? [x] : x;
+  for (const number of numbers) {
+    if (!Number.isSafeInteger(number)) {
+      throw new RangeError(`${name} has the number ${number}; expected whole numbers up to 2^53`);
+    }
+  }"""),
     "isinf": ("x", "whether a number is infinite", "return x === Infinity || x === -Infinity;"),
     "signbit": ("x", "whether a number has a minus sign", "return x < 0 || Object.is(x, -0);"),
     "whole": ("x", "a whole number, refused where it is not held exactly", """if (!Number.isSafeInteger(x)) {
