@@ -17,6 +17,7 @@ import circuitflow as cf
 from circuitflow.engines.c.names import RESERVED, CNames, identifier
 from circuitflow.engines.flat.comments import plain
 from circuitflow.export.c.exporting import export
+from support import c_programs
 from support.c_programs import FIRST_AND_LAST, FLAGS, call, compile_c, needs_gcc, programs, shared
 from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit
@@ -34,16 +35,9 @@ SANITIZERS = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
 
 
 def agreed(subjects, folder, *flags, **options):
-    """The subjects that can be exported, after their functions gave the interpreter's numbers, and the others."""
-    exports, refused = {}, {}
-    for name, subject in subjects.items():
-        try:
-            exports[name] = export(subject, name=f"m{len(exports)}", tests=True, **options)
-        except cf.InputError as error:
-            refused[name] = str(error)
-    wrong = programs(folder, list(exports.values()), *flags)
-    assert {name: wrong[i] for i, name in enumerate(exports) if i in wrong} == {}
-    return list(exports), refused
+    """As `c_programs.agreed`, of programs compiled with flags."""
+    return c_programs.agreed(subjects, lambda subject, i: export(subject, name=f"m{i}", tests=True, **options),
+                             lambda exports: programs(folder, exports, *flags))
 
 
 @pytest.mark.parametrize(("indices", "dtype"), [
@@ -220,6 +214,18 @@ def test_a_large_circuit_is_split_into_functions(tmp_path):
     exported = export(subject, name="m", tests=True)
     assert exported.header.count("static int m_value_and_grad_part_") > 5
     assert programs(tmp_path, [exported], "-O0") == {}
+
+
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed (apt-get install valgrind)")
+def test_valgrind_finds_no_fault(tmp_path):
+    """Nothing is read before it is written, which the sanitizers of gcc do not see."""
+    subject = cf.load(ROOT / "circuits/rnn.json")
+    text = cf.to_c(subject, name="m", tests=True, step="adam", hvp=True)
+    program = compile_c(tmp_path, f"#define M_TEST\n{text}", "-O1", "-g")
+    done = subprocess.run(["valgrind", "--error-exitcode=9", "--leak-check=full", "--quiet", program], text=True,
+                          capture_output=True, timeout=GUARD, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "3 of 3 vectors, 0 numbers wrong\n"
 
 
 def test_a_function_may_own_its_workspace(tmp_path):

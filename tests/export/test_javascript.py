@@ -15,6 +15,7 @@ import circuitflow as cf
 from circuitflow.engines.flat.vectors import vectors
 from circuitflow.export.javascript.exporting import export
 from circuitflow.export.javascript.names import RESERVED, JavaScriptNames, identifier
+from support import c_programs
 from support.c_programs import FIRST_AND_LAST
 from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit
@@ -31,17 +32,12 @@ pytestmark = needs_node
 
 
 def agreed(subjects, folder, rtol=1e-12, **options):
-    """The subjects that can be exported, after their functions gave the interpreter's numbers, and the others."""
-    exports, refused = {}, {}
-    for name, subject in subjects.items():
-        try:
-            exports[name] = export(subject, **options)
-        except cf.InputError as error:
-            refused[name] = str(error)
-    assert all(is_module(x.module) for x in exports.values())
-    wrong = differences(folder, list(exports.values()), rtol)
-    assert {name: wrong[i] for i, name in enumerate(exports) if i in wrong} == {}
-    return list(exports), refused
+    """As `c_programs.agreed`, of modules."""
+    def wrong(exports):
+        assert all(is_module(x.module) for x in exports)
+        return differences(folder, exports, rtol)
+
+    return c_programs.agreed(subjects, lambda subject, i: export(subject, **options), wrong)
 
 
 @pytest.mark.parametrize(("indices", "dtype"), [

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import circuitflow as cf
 from support.gate_examples import EXAMPLES
 from support.suite import GUARD
 
@@ -76,6 +77,22 @@ def programs(folder: Path, exports, *flags: str) -> dict[int, str]:
             count, lines = count + 1, []
     assert count == len(exports)
     return wrong
+
+
+def agreed(subjects, export_one, differences):
+    """The subjects that can be exported, after their functions gave the interpreter's numbers, and the others.
+
+    `export_one` exports a subject, given its place; `differences` says what exports give that is wrong, by place.
+    """
+    exports, refused = {}, {}
+    for name, subject in subjects.items():
+        try:
+            exports[name] = export_one(subject, len(exports))
+        except cf.InputError as error:
+            refused[name] = str(error)
+    wrong = differences([*exports.values()])
+    assert {name: wrong[i] for i, name in enumerate(exports) if i in wrong} == {}
+    return [*exports], refused
 
 
 @functools.cache
