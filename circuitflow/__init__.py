@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from circuitflow.gates import GATES, ArrayType, AtLeast, Attributes, Facets, Gate, Reads, ShapeError
     from circuitflow.graph.circuit import Circuit, dumps, load, loads
     from circuitflow.interpreter.check import check
-    from circuitflow.interpreter.result import Contribution, NonFinite, Result
+    from circuitflow.interpreter.contribution import Contribution
+    from circuitflow.interpreter.result import NonFinite, Result
+    from circuitflow.interpreter.why import Diagnosis
     from circuitflow.pictures.drawing import draw
     from circuitflow.transforms.derivatives import gradient, hessian, hvp, jacobian, jvp, vjp
 
@@ -54,6 +56,7 @@ __all__ = [
     "Circuit",
     "CircuitflowError",
     "Contribution",
+    "Diagnosis",
     "Difference",
     "Document",
     "DocumentError",
@@ -115,7 +118,9 @@ _EXPORTS = {
     "circuitflow.fitting.fit": ("fit",),
     "circuitflow.fitting.result": ("FitResult",),
     "circuitflow.engines.thresholds": ("Thresholds",),
-    "circuitflow.interpreter.result": ("Contribution", "NonFinite", "Result"),
+    "circuitflow.interpreter.contribution": ("Contribution",),
+    "circuitflow.interpreter.result": ("NonFinite", "Result"),
+    "circuitflow.interpreter.why": ("Diagnosis",),
     "circuitflow.explanations.differences": ("Difference", "diff"),
     "circuitflow.explanations.forms": ("explain",),
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Facets", "Gate", "Reads", "ShapeError"),

@@ -6,6 +6,7 @@ import difflib
 import itertools
 import math
 import operator
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -136,6 +137,12 @@ def nearest(word: str, spellings: Collection[str], least: float = 0.6) -> str:
         by_key = {k.casefold().replace("_", ""): k for k in itertools.islice(spellings, 1000)}
         matches = [by_key[key]] if (key := word.casefold().replace("_", "")) in by_key else []
     return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def suggestion_in(message: str) -> str | None:
+    """The spelling that a clause of `nearest` suggests, with which the message ends; None where there is none."""
+    match = re.search(r"; did you mean '([^']+)'\?$", message)
+    return match[1] if match else None
 
 
 # Numbers --------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ WAY: dict[str, tuple[str, str, list[str]]] = {
     "code": ("export", "python", ["Program"]),
     "Explanation": ("explanations", "", ["Result"]),
     "Picture": ("pictures", "", ["Result"]),
+    "Findings": ("lsp", "", ["Result"]),
 }
 """For what passes: the room that makes it, the part of the room, and what the room makes it of."""
 

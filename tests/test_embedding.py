@@ -282,15 +282,16 @@ def own(tmp_path):
 def test_every_command_takes_a_gate_table(own):
     from circuitflow.cli.main import COMMANDS
 
-    ways = {"run": ["c.json"], "check": ["c.json"], "explain": ["c.json"],
+    ways = {"run": ["c.json"], "check": ["c.json"], "explain": ["c.json"], "why": ["c.json"],
             "draw": ["c.json", "--no-values", "-o", "c.mmd"], "grad": ["c.json"], "new": ["f = cube(x)"],
             "export": ["c.json"], "fit": ["fit.json", "-o", "-"],
             "diff": ["c.json", "c.json"], "fmt": ["c.json", "--set", "x=3"], "gates": ["cube"], "schema": []}
-    assert ways.keys() == COMMANDS.keys() - {"examples", "import"}
+    assert ways.keys() == COMMANDS.keys() - {"examples", "import", "lsp"}
     for command, arguments in ways.items():
         run = own(command, *arguments, "--gates", "own_gates:TABLE")
         assert run.returncode == 0, (command, run.stderr)
-        assert command in ("check", "draw", "diff", "schema") or "cube" in run.stdout or "x * x * x" in run.stdout
+        assert (command in ("check", "why", "draw", "diff", "schema") or "cube" in run.stdout
+                or "x * x * x" in run.stdout)
     assert '"const": "cube"' in own("schema", "--gates", "own_gates:Inside.table").stdout
     assert own("gates", "The cube", "--json", "--gates",
                "own_gates:TABLE").stdout.startswith('{"cube": {"family": "own"')

@@ -34,6 +34,7 @@ FORBIDDEN = {
     "export": {"pydantic", "networkx", "typer", "rich"},
     "explanations": {"pydantic", "networkx", "typer", "rich"},
     "pictures": {"pydantic", "networkx", "typer", "rich"},
+    "lsp": {"networkx", "typer", "rich"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in FLOORS)
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from inspect import Signature, signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +52,7 @@ Gates = Annotated[str | None, typer.Option("--gates", metavar="MODULE:TABLE", sh
                                            help="Your own gate table: a Python module and the table in it. The module "
                                                 "is imported, so it is code that you trust.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Do it again at every save of a file that is read, until Ctrl-C.")]
 ForwardOnly = Annotated[bool, typer.Option("--forward", help="Only the forward pass, without gradients.")]
 ThemeName = Annotated[str, typer.Option(metavar="NAME", help="Colours of the picture: light or dark.")]
 OutputFile = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
@@ -118,14 +119,25 @@ class Options:
                        sources)
 
 
-def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an argument for every field of `Options` in place of its first parameter; all are by keyword."""
+def with_options(command: Callable[..., None],
+                 again: Callable[[Callable[..., None], Options, dict[str, Any]], None] | None = None
+                 ) -> Callable[..., None]:
+    """The command with an argument for every field of `Options` in place of its first parameter; all are by keyword.
+
+    With `again` it has an option `--watch`, which calls that with the command and its arguments.
+    """
     @functools.wraps(command)
-    def call(**arguments: Any) -> None:
-        command(Options(**{field.name: arguments.pop(field.name) for field in fields(Options)}), **arguments)
+    def call(*, watch: bool = False, **arguments: Any) -> None:
+        options = Options(**{field.name: arguments.pop(field.name) for field in fields(Options)})
+        if watch and again is not None:
+            again(command, options, arguments)
+        else:
+            command(options, **arguments)
 
     *first, limit, gates = signature(Options, eval_str=True).parameters.values()
     own = list(signature(command, eval_str=True).parameters.values())[1:]
+    if again is not None:
+        own.append(Parameter("watch", Parameter.KEYWORD_ONLY, default=False, annotation=Watch))
     call.__signature__ = Signature([*first, *own, limit, gates])  # type: ignore[attr-defined]
     return call
 

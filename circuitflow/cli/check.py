@@ -6,9 +6,10 @@ from typing import Any
 
 import typer
 
-from circuitflow.cli.arguments import Json, Options, with_options
+from circuitflow.cli.arguments import Json, Options
 from circuitflow.cli.progress import track
 from circuitflow.cli.text import console, print_json, print_table, warn_of
+from circuitflow.cli.watching import watched
 from circuitflow.document.values import from_array
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bounds import check_start
@@ -17,7 +18,7 @@ from circuitflow.interpreter.check import TOLERANCE, NodeCheck, Report, check
 from circuitflow.text import number, printable
 
 
-@with_options
+@watched
 def command(options: Options, *, json: Json = False) -> None:
     """Validate a document, infer its shapes, compare every gradient with central differences.
 

@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
-from circuitflow.cli.arguments import Options, ThemeName, with_options
+from circuitflow.cli.arguments import Options, ThemeName
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.progress import waiting
+from circuitflow.cli.watching import watched
 from circuitflow.errors import InputError
 from circuitflow.pictures.drawing import FORMS, draw
 
 
-@with_options
+@watched
 def command(
     options: Options,
     *,

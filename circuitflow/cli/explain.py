@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from circuitflow.cli.arguments import ForwardOnly, Options, OutputFile, with_options
+from circuitflow.cli.arguments import ForwardOnly, Options, OutputFile
 from circuitflow.cli.output import apart, emit
+from circuitflow.cli.watching import watched
 from circuitflow.explanations.forms import explain
 
 
-@with_options
+@watched
 def command(
     options: Options,
     *,

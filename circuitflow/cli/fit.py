@@ -14,11 +14,11 @@ import typer
 import circuitflow as cf
 from circuitflow.cli.arguments import File, Gates, Json, Limit, assigned_values, gate_files, load_circuit
 from circuitflow.cli.documents import emit_document
+from circuitflow.cli.fit_progress import FitProgress, Interruption
 from circuitflow.cli.fitting import Settings
 from circuitflow.cli.output import apart, emit, form_of
 from circuitflow.cli.table import TABLES, table_writer
 from circuitflow.cli.text import print_json, print_line
-from circuitflow.cli.watching import Interruption, Watch
 from circuitflow.document.files import beside
 from circuitflow.document.fit import DataFile
 from circuitflow.document.output import is_stream, write
@@ -125,7 +125,7 @@ def command(
     _keep_apart([output, history_file, plot_file], _sources(circuit, file, data, [*start, *least, *most], gates))
     _refuse_other_folder(circuit, output)
     fit = circuit.document.fit
-    with Watch(None if fit is None else fit.max_evaluations) as watch:
+    with FitProgress(None if fit is None else fit.max_evaluations) as watch:
         try:
             result = cf.fit(circuit, data, engine=engine, callback=watch, on_nan=on_nan,  # type: ignore[arg-type]
                             checkpoint=checkpoint)
@@ -231,7 +231,7 @@ def _parameters(circuit: cf.Circuit) -> Parameters:
     return Parameters.of(circuit, [text for text in (fit and fit.residuals, fit and fit.loss) if text])
 
 
-def _say_how_to_go_on(watch: Watch, circuit: cf.Circuit, checkpoint: str | None) -> None:
+def _say_how_to_go_on(watch: FitProgress, circuit: cf.Circuit, checkpoint: str | None) -> None:
     """Say where the fit is, and how it goes on from there."""
     last = watch.last
     if isinstance(last, Progress):

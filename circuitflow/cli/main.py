@@ -14,16 +14,16 @@ import typer
 
 from circuitflow import __version__
 from circuitflow.cli.command import Command
+from circuitflow.cli.failures import FAILURES, words
 from circuitflow.cli.streams import prepare
-from circuitflow.errors import CircuitflowError, DocumentError, VerificationError
 from circuitflow.graph.collector import collector_paused
-from circuitflow.text import printable
 
 COMMANDS = {
     "run": "Compute values and gradients: a table of node, gate, value, gradient.",
     "check": "Validate, infer shapes, compare every gradient with central differences.",
     "fit": "Find the parameters of a circuit from data.",
     "explain": "Explain the staged computation in words and numbers, line by line.",
+    "why": "Name the gates to blame for a gradient that is zero, vanishing, exploding or not finite.",
     "draw": "Draw the circuit: values in green, gradients in red.",
     "grad": "Write the gradient as a circuit document.",
     "new": "Write a document from an expression.",
@@ -32,6 +32,7 @@ COMMANDS = {
     "diff": "Show what changed between two documents, by meaning.",
     "fmt": "Write a document in its canonical layout.",
     "examples": "List the examples that come with circuitflow, or copy them.",
+    "lsp": "Answer an editor: faults, words, values and gradients beside the text.",
     "gates": "List the gates: operands, attributes, formulas.",
     "schema": "Write the JSON Schema of documents, for your editor.",
 }
@@ -85,19 +86,7 @@ def main() -> None:
             _app(_words() or sys.argv[1:])(prog_name="circuitflow")
         finally:
             sys.stdout.flush()
-    except DocumentError as error:
-        _fail(str(error))
-    except VerificationError as error:
-        _fail(f"error: {error}", 1)
-    except CircuitflowError as error:
-        _fail(f"error: {error}")
-    except MemoryError:
-        _fail("error: not enough memory for this circuit")
-    except OSError as error:
-        place = f"{printable(str(error.filename), 1000)}: " if error.filename is not None else ""
-        _fail(f"error: {place}{error.strerror}")
-
-
-def _fail(message: str, status: int = 2) -> None:
-    print(message, file=sys.stderr)
-    sys.exit(status)
+    except FAILURES as error:
+        message, status = words(error)
+        print(message, file=sys.stderr)
+        sys.exit(status)

@@ -10,10 +10,11 @@ import numpy as np
 import typer
 
 import circuitflow as cf
-from circuitflow.cli.arguments import ForwardOnly, Json, Options, Request, arrays, assigned_values, split, with_options
+from circuitflow.cli.arguments import ForwardOnly, Json, Options, Request, arrays, assigned_values, split
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
 from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
+from circuitflow.cli.watching import watched
 from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
 from circuitflow.interpreter.question import Question
@@ -23,7 +24,7 @@ _ENGINES = ", ".join(f"{name} ({engine.words})" for name, engine in ENGINES.item
 _DEVICES = " ".join(f"Of the engine {name}: {engine.devices}." for name, engine in ENGINES.items() if engine.devices)
 
 
-@with_options
+@watched
 def command(
     options: Options,
     *,

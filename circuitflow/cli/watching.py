@@ -1,132 +1,119 @@
-"""Shows how a fit goes on, and lets Ctrl-C end it after a step."""
+"""`--watch`: a command again at every save.
+
+Folders are watched, not files: an editor may replace a file by another one, or remove it for a moment. What counts is
+whether a file is another one than before the last run, so that no save during a run is missed.
+"""
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
-import time
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from circuitflow.cli.progress import DELAY
-from circuitflow.fitting.outcome import Step
-from circuitflow.fitting.stochastic import Progress
+import typer
 
-INTERVAL = 10.0
-"""Seconds between two lines where standard error is no terminal."""
+from circuitflow.cli.arguments import Options, Request, assigned_values, with_options
+from circuitflow.cli.failures import FAILURES, words
+from circuitflow.cli.text import console
+from circuitflow.document.output import is_stream
+from circuitflow.errors import DocumentError, InputError, MissingExtraError
+from circuitflow.text import printable
+
+QUIET, TICK = 50, 1000
+"""Milliseconds without a change before a run, and between two looks at files whose folder says nothing."""
+
+Stamp = tuple[int, int, int] | None
 
 
-class Interruption(Exception):  # noqa: N818
-    """Ctrl-C was pressed; the last step is done."""
-
-
-class Watch:
-    """A callback of a fit, and a context around it.
-
-    On a terminal a line with a spinner shows the last step; elsewhere, such as in a log file, a plain line is printed
-    every ten seconds. Nothing is shown in the first second. The first Ctrl-C raises `Interruption` after the step, the
-    second one ends at once.
+@dataclass(frozen=True, kw_only=True)
+class _Watched(Options):
+    """Options that note which files a request reads.
 
     Attributes:
-        steps: all steps of a method that is not stochastic, in order.
-        records: the records of the epochs of a training run, in order.
-        last: the last step; None before the first.
+        files: the names of these files.
     """
 
-    def __init__(self, most: int | None) -> None:
-        """Begin; `most` is the largest number of passes over the data, if it is known."""
-        self.steps: list[Step] = []
-        self.records: list[Mapping[str, float]] = []
-        self.last: Step | Progress | None = None
-        self._rows = 0  # after the first step
-        self._first: tuple[float, float] | None = None  # when it was done, and how many epochs were then
-        self._most, self._stop = most, False
-        self._bar: Any = None
-        self._task: Any = None
-        self._begin = time.monotonic()
-        self._shown = self._begin
-        self._old: Any = None
+    files: set[str] = field(default_factory=set)
 
-    def __enter__(self) -> Self:
-        self._old = signal.signal(signal.SIGINT, self._interrupt)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        if self._old is not None:
-            signal.signal(signal.SIGINT, self._old)
-        if self._bar is not None:
-            self._bar.stop()
-
-    def __call__(self, step: Step | Progress) -> None:
-        """Note a step, and show it.
-
-        Raises:
-            Interruption: Ctrl-C was pressed.
-        """
-        now = time.monotonic()
-        if self.last is None and isinstance(step, Progress) and step.epoch:  # an earlier run was interrupted
-            self.records += step.state().history[:-1 if step.record is not None else None]
-        if isinstance(step, Step):
-            self.steps.append(step)
-        elif step.record is not None:
-            self.records.append(step.record)
-        else:
-            if self._first is None:
-                self._first = now, _epochs(step)
-            else:
-                self._rows += step.rows
-        self.last = step
-        if sys.stderr.isatty():
-            if now - self._begin > DELAY:
-                self._show(step, now - self._begin)
-        elif now - self._shown > INTERVAL:
-            self._shown = now
-            print(self._words(step, now - self._begin), file=sys.stderr, flush=True)
-        if self._stop:
-            raise Interruption
-
-    def _interrupt(self, *_: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._stop = True
-
-    def _words(self, step: Step | Progress, seconds: float) -> str:
-        if isinstance(step, Progress):
-            return self._words_of_training(step)
-        speed = step.evaluations / seconds if seconds > 0 else 0.0
-        words = (f"step {step.number}: objective {step.objective:.8g}, gradient norm {step.gradient_norm:.3g}, "
-                 f"{step.evaluations} passes over the data, {speed:.3g} a second")
-        if self._most is not None and speed > 0:
-            words += f", at most {max(self._most - step.evaluations, 0) / speed:.0f} s left"
-        return words
-
-    def _words_of_training(self, progress: Progress) -> str:
-        epoch = min(progress.epoch + 1, progress.epochs)
-        words = (f"step {progress.step}, epoch {epoch} of {progress.epochs}: loss {progress.loss:.6g}, gradient norm "
-                 f"{progress.gradient_norm:.3g}")
-        if self.records and "validation_loss" in self.records[-1]:
-            words += f", validation loss {self.records[-1]['validation_loss']:.6g}"
-        if self._first is not None and self._rows and (seconds := time.monotonic() - self._first[0]) > 0:
-            words += f", {self._rows / seconds:.3g} rows a second"
-            if (taken := _epochs(progress) - self._first[1]) > 0:
-                words += f", {max(progress.epochs - _epochs(progress), 0) / taken * seconds:.0f} s left"
-        return words
-
-    def _show(self, step: Step | Progress, seconds: float) -> None:
-        most, taken = (self._most, step.evaluations) if isinstance(step, Step) else (step.epochs, _epochs(step))
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-            columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False)]
-            self._bar = Progress(*columns, *([BarColumn()] if most else []), console=Console(stderr=True),
-                                 transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("", total=most)
-        self._bar.update(self._task, description=self._words(step, seconds), completed=taken)
+    def request(self, *, forward: bool = False) -> Request:
+        try:
+            request = super().request(forward=forward)
+        except DocumentError as error:
+            self.files.update(fault.file for fault in error.faults)
+            raise
+        self.files.update(request.sources)
+        return request
 
 
-def _epochs(progress: Progress) -> float:
-    """How many epochs are done, the one in progress in part where its length is known."""
-    return progress.epoch + (progress.position / progress.steps if progress.steps else 0.0)
+def watched(command: Callable[..., None]) -> Callable[..., None]:
+    """The command `with_options`, and with `--watch`."""
+    return with_options(command, _go_on)
+
+
+def _go_on(command: Callable[..., None], options: Options, arguments: dict[str, Any]) -> None:
+    """Run the command, and again whenever a file is another one; until Ctrl-C, whose exit status is 130."""
+    own = [options.file, options.inputs, arguments.get("table")]
+    for name in own:
+        if name is not None and (name == "-" or is_stream(name)):
+            label = "standard input" if name == "-" else f"'{printable(name, 1000)}'"
+            raise InputError(f"--watch waits for saves of a file, and {label} is none; name a file, or leave out "
+                             "--watch")
+    try:
+        from watchfiles import watch
+    except ImportError:
+        raise MissingExtraError("--watch needs `pip install 'circuitflow[watch]'`") from None
+    files = {name for name in (*own, *assigned_values([*options.assignments, *options.upstream])) if name}
+    noting = _Watched(**{each.name: getattr(options, each.name) for each in fields(Options)})
+    try:
+        while True:
+            before = _stamps(files | noting.files)
+            if sys.stdout.isatty():
+                console().clear()
+            _attempt(command, noting, arguments)
+            before = _stamps(files | noting.files) | before
+            changes = watch(*_folders(before), watch_filter=None, step=QUIET, debounce=4 * QUIET, rust_timeout=TICK,
+                            yield_on_timeout=True, recursive=False)
+            with suppress(FileNotFoundError):  # a folder that is gone: the next run says so
+                next(None for _ in changes if _stamps(before) != before)
+            changes.close()
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _attempt(command: Callable[..., None], options: Options, arguments: dict[str, Any]) -> None:
+    """Run once. What is wrong with a file is printed, since the next save may mend it."""
+    try:
+        command(options, **arguments)
+    except (typer.Exit, MissingExtraError) as end:
+        if isinstance(end, MissingExtraError):
+            raise
+    except FAILURES as error:
+        sys.stdout.flush()
+        print(words(error)[0], file=sys.stderr, flush=True)
+    sys.stdout.flush()
+
+
+def _stamps(names: Iterable[str]) -> dict[str, Stamp]:
+    """What tells a file from another one of its name; None where there is none."""
+    stamps: dict[str, Stamp] = {}
+    for name in names:
+        stamps[name] = None
+        with suppress(OSError, ValueError):
+            status = os.stat(name)
+            stamps[name] = status.st_mtime_ns, status.st_size, status.st_ino
+    return stamps
+
+
+def _folders(names: Iterable[str]) -> set[str]:
+    """The folders that say when a file changes; of one that is not there, the nearest above it."""
+    folders = {os.path.dirname(place(name)) for name in names for place in (os.path.abspath, os.path.realpath)}
+    return {_existing(folder) for folder in folders}
+
+
+def _existing(folder: str) -> str:
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder

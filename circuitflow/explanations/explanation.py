@@ -18,7 +18,8 @@ from circuitflow.gates.integers import name_of
 from circuitflow.gates.record import spell_out
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.typed import Node
-from circuitflow.interpreter.result import Contribution, Result
+from circuitflow.interpreter.contribution import Contribution
+from circuitflow.interpreter.result import Result
 from circuitflow.text import application, few, number, printable
 
 _NO_RULE = {

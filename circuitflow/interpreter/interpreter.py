@@ -12,10 +12,11 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.interpreter.binding import bind, bind_call, library_of
 from circuitflow.interpreter.cache import CACHES, FrugalPasses
+from circuitflow.interpreter.contribution import Contribution
 from circuitflow.interpreter.libraries import precise
 from circuitflow.interpreter.passes import Track, Watch, forward_pass, reverse_sweep, untracked
 from circuitflow.interpreter.plan import Plan, make_plan, references
-from circuitflow.interpreter.result import Contribution, Result
+from circuitflow.interpreter.result import Result
 from circuitflow.interpreter.units import unit_gate
 from circuitflow.interpreter.vocabulary import Vocabulary
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from circuitflow.errors import CircuitflowError, GateError
 from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.contribution import Contribution
 from circuitflow.interpreter.masked import MaskedVocabulary, contributions_of, is_marked, mark, plain
 from circuitflow.interpreter.plan import Plan, Step
-from circuitflow.interpreter.result import Contribution
 from circuitflow.text import printable
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]

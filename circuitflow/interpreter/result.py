@@ -14,24 +14,10 @@ from circuitflow.arguments import checked
 from circuitflow.document.values import from_array
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.contribution import Contribution
 from circuitflow.interpreter.plan import references
+from circuitflow.interpreter.why import Diagnosis, diagnose
 from circuitflow.text import listing, nearest, number, printable
-
-
-class Contribution(NamedTuple):
-    """The gradient along one edge, before the contributions add at a fork.
-
-    Attributes:
-        source: the node that the gradient flows to, as `id.output` if its gate has several outputs.
-        target: the node whose backward rule sent it.
-        port: the operand of the target: its name, or its position for a gate of any number of operands.
-        value: an array of the source's shape and dtype.
-    """
-
-    source: str
-    target: str
-    port: str | int
-    value: Any
 
 
 class NonFinite(NamedTuple):
@@ -158,6 +144,20 @@ class Result:
             raise InputError(f"{part}: the result has none of '{printable(name, 60)}'{nearest(name, arrays)}; there "
                              f"are {listing(arrays) or 'none'}")
         return arrays[text]
+
+    @checked
+    def why(self, wrt: str) -> Diagnosis:
+        """Which gates are to blame for a gradient that is zero, vanishing, exploding or not finite.
+
+        It takes the time of a few runs where there is something to blame. The values are those of this run.
+
+        Args:
+            wrt: the node that the gradient is on; any reference to it.
+
+        Raises:
+            InputError: there is no such node, no gradient flows to its type, or the run kept no values or gradients.
+        """
+        return diagnose(self.circuit, list(self.outputs), wrt, self.values, self.gradients, self.upstream)
 
     def non_finite(self) -> NonFinite | None:
         """The node whose value, or else gradient, first became infinite or NaN; None if all are finite.

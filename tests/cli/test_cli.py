@@ -38,6 +38,8 @@ from support.suite import GUARD, ROOT
     ("explain_patterns_html", ["explain", "circuits/patterns.json", "--format", "html"]),
     *[(f"explain_{name}_{form}", ["explain", f"circuits/{name}.json", "--format", form])
       for name in ("sigmoid_neuron", "staged", "attention") for form in ("latex", "mathml")],
+    ("why_staged", ["why", "circuits/staged.json"]),
+    ("why_conv_net", ["why", "circuits/conv_net.json"]),
     ("trace_staged", ["run", "circuits/staged.json", "--trace"]),
     ("new_staged", ["new", "f = (x + sigmoid(y)) / (sigmoid(x) + (x + y)**2)", "--set", "x=3", "--set", "y=-4"]),
     ("new_mlp", ["new", "h = relu(x @ W1 + b1)  # hidden\nloss = softmax_cross_entropy_loss(h @ W2, label)", "--name",
@@ -66,7 +68,8 @@ def test_help_shows_every_command_and_an_example_of_each(circuitflow):
     program = circuitflow("--help").out
     assert "Usage: circuitflow" in program
     assert "Start with: circuitflow run circuits/sigmoid_neuron.json" in program
-    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("draw", "--theme"),
+    for name, option in [("run", "--debug-nans"), ("check", "--upstream"), ("explain", "--format"), ("why", "--wrt"),
+                         ("draw", "--theme"),
                          ("new", "--parameters"), ("diff", "--json"), ("grad", "--values"), ("export", "--to"),
                          ("fmt", "--check"), ("examples", "--output"), ("gates", "--json"),
                          ("fit", "--residuals"), ("schema", "run")]:

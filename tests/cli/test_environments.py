@@ -50,7 +50,8 @@ WRITERS = {
     "import": (["import", MODEL, "-o"], ".json"),
     "grad": (["grad", STAGED, "-o"], ".json"), "new": (["new", "f = x * y", "-o"], ".json"),
     "export": (["export", STAGED, "-o"], ".py"),
-    "explain": (["explain", STAGED, "-o"], ".txt"), "draw": (["draw", STAGED, "-o"], ".mmd"),
+    "explain": (["explain", STAGED, "-o"], ".txt"), "why": (["why", STAGED, "-o"], ".txt"),
+    "draw": (["draw", STAGED, "-o"], ".mmd"),
     "diff": (["diff", STAGED, STAGED, "-o"], ".dot"),
     "schema": (["schema", "-o"], ".json"), "fmt": (["fmt", "--write"], ".json"),
 }
@@ -123,13 +124,14 @@ COMMAND_LINES = {
     "run --table": ["run", STAGED, "--table", "rows.csv", "--engine", "staged"],
     "run --table -": ["run", STAGED, "--table", "-", "--engine", "staged"],
     "run -v": ["run", STAGED, "-v"], "check": ["check", STAGED], "explain": ["explain", STAGED],
-    "fit": ["fit", FIT[0]], "import": ["import", MODEL],
+    "why": ["why", STAGED], "fit": ["fit", FIT[0]], "import": ["import", MODEL],
     "draw": ["draw", STAGED, "-o", "/dev/fd/1"], "grad": ["grad", STAGED],
     "grad -o -": ["grad", STAGED, "-o", "-"], "grad -o /dev/stdout": ["grad", STAGED, "-o", "/dev/stdout"],
     "new": ["new", "f = x"], "new -": ["new", "-"], "new --set": ["new", "f = x", "--set", "x=1"],
     "export": ["export", STAGED], "diff": ["diff", STAGED, STAGED, "--json"], "fmt": ["fmt", STAGED],
     "examples": ["examples"], "examples olah": ["examples", "olah"],
-    "gates": ["gates"], "schema": ["schema"], "--help": ["--help"], "--version": ["--version"],
+    "gates": ["gates"], "schema": ["schema"], "lsp --help": ["lsp", "--help"],
+    "--help": ["--help"], "--version": ["--version"],
     "run --set": ["run", STAGED, "--set", "x=1"],
 }
 STDIN = {"run -": STAGED, "run --table -": "rows.csv", "new -": "rows.txt"}

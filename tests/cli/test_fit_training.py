@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.cli import watching
+from circuitflow.cli import fit_progress
 from circuitflow.fitting.stochastic import Progress
 
 pytest.importorskip("optax")
@@ -73,13 +73,13 @@ def test_statuses_and_refusals(circuitflow, net):
 
 
 def test_ctrl_c_ends_after_the_step(circuitflow, net, monkeypatch):
-    def pressed(watch: watching.Watch, step: Progress) -> None:
+    def pressed(watch: fit_progress.FitProgress, step: Progress) -> None:
         if step.step == 7:
             watch._interrupt()
         plain(watch, step)
 
-    plain = watching.Watch.__call__
-    monkeypatch.setattr(watching.Watch, "__call__", pressed)
+    plain = fit_progress.FitProgress.__call__
+    monkeypatch.setattr(fit_progress.FitProgress, "__call__", pressed)
     history = net.parent / "h.csv"
     outcome = circuitflow("fit", str(net), "-o", str(net.parent / "new.json"), "--history", str(history))
     assert (outcome.status, outcome.out) == (130, "")
@@ -90,8 +90,8 @@ def test_ctrl_c_ends_after_the_step(circuitflow, net, monkeypatch):
 
 def test_a_line_of_a_log_says_how_far_training_is(monkeypatch, capsys):
     now = [0.0]
-    monkeypatch.setattr(watching.time, "monotonic", lambda: now[0])
-    watch = watching.Watch(None)
+    monkeypatch.setattr(fit_progress.time, "monotonic", lambda: now[0])
+    watch = fit_progress.FitProgress(None)
     for number in range(1, 6):
         now[0] += 4
         watch(Progress(number, 0, number, 10, 8, 1 / number, 2.0, {}, 5, None, lambda: None))

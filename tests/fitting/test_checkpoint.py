@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save
 
 import circuitflow as cf
-from circuitflow.cli.watching import Watch
+from circuitflow.cli.fit_progress import FitProgress
 from circuitflow.fitting import checkpoint as checkpoints
 from circuitflow.fitting import stochastic
 from circuitflow.fitting.journal import Journal
@@ -315,14 +315,14 @@ def test_ctrl_c_ends_after_the_step_and_the_same_command_goes_on(circuitflow, tm
     assert circuitflow(*command).status == 0
     undisturbed = [(tmp_path / name).read_bytes() for name in ("out.json", "steps.csv")]
     command += ["--checkpoint", str(tmp_path / "run")]
-    told = Watch.__call__
+    told = FitProgress.__call__
 
     def press(self, step):
         if step.number == 4:
             self._interrupt()  # as the handler of SIGINT does
         told(self, step)
     with monkeypatch.context() as patch:
-        patch.setattr(Watch, "__call__", press)
+        patch.setattr(FitProgress, "__call__", press)
         shown = circuitflow(*command)
     assert shown.status == 130
     assert shown.err.endswith("no document is written\nto go on from there, give the same command\n")
@@ -342,14 +342,14 @@ def test_a_history_of_training_has_all_epochs_wherever_it_was_interrupted(circui
     circuitflow(*command)
     whole = out.read_bytes()
     command += ["--checkpoint", str(tmp_path / "run")]
-    told = Watch.__call__
+    told = FitProgress.__call__
     for last in (5, 11):
         def press(self, step, last=last):
             if step.step == last:
                 self._interrupt()
             told(self, step)
         with monkeypatch.context() as patch:
-            patch.setattr(Watch, "__call__", press)
+            patch.setattr(FitProgress, "__call__", press)
             assert circuitflow(*command).status == 130
         assert whole.startswith(out.read_bytes())
     for _ in range(2):  # the second time, nothing is left to do

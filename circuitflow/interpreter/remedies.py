@@ -1,0 +1,125 @@
+"""The smallest change that gives a gradient back: a number added to a value, found at one gate, tried in a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.plan import Step
+from circuitflow.interpreter.rerun import Sweep, is_alive, size_of
+from circuitflow.text import number
+
+SHARE = 0.1
+"""The share of the elements of a gate that a change must reach."""
+
+LEAST, MOST = 1e-3, 1e3
+"""How much of what arrives a gate sends after a change: on such a share of elements so much, and nowhere more."""
+
+RUNS = 4
+"""How many changes of one gate are tried in a run."""
+
+SEARCH = [10.0**k for k in range(-12, 13)]
+"""The sizes of changes that are tried, before the smallest that helps is narrowed down."""
+
+
+class Change(NamedTuple):
+    """A change that revives a gradient, as a run with it has shown.
+
+    Attributes:
+        node: the node whose value changes, or the gate that goes.
+        shift: what is added to the value; None where the gate gives way to its operand.
+        gradient: the largest magnitude of the gradient that the run with the change gives.
+    """
+
+    node: str
+    shift: float | None
+    gradient: float | None
+
+    def __str__(self) -> str:
+        if self.shift is None:
+            return f"leave out '{self.node}'"
+        verb = "raise" if self.shift > 0 else "lower"
+        return (f"{verb} '{self.node}' by {number(abs(self.shift))}: the largest gradient is then "
+                f"{number(self.gradient)}")
+
+
+def change_for(circuit: Circuit, sweep: Sweep, k: int, receivers: Sequence[int] | None,
+               is_right: Callable[[Any], bool]) -> Change | None:
+    """The smallest shift of one operand of a gate that helps there, and that makes the gradient right in a run.
+
+    Args:
+        circuit: the circuit.
+        sweep: the passes as they are.
+        k: the position of the gate in the schedule.
+        receivers: the positions of the operands that the gate should send something to; None for all.
+        is_right: tells whether a gradient is as it should be.
+    """
+    step = sweep.plan.steps[k]
+    shifts = []
+    for j, slot in enumerate(step.operands):
+        if np.asarray(sweep.values[slot]).dtype.kind == "f":
+            shifts += [(abs(shift), shift, slot) for sign in (1.0, -1.0)
+                       if (shift := _smallest(sweep, k, j, sign, receivers)) is not None]
+    places = [(name, place, sign * shift) for _, shift, slot in sorted(shifts)
+              for name, place, sign in _places(circuit, sweep, slot)]
+    for name, place, shift in places[:RUNS]:
+        gradient = sweep.with_moved({place: shift}).gradient
+        if is_right(gradient):
+            return Change(name, shift, size_of(gradient))
+    return None
+
+
+def _smallest(sweep: Sweep, k: int, j: int, sign: float, receivers: Sequence[int] | None) -> float | None:
+    """The smallest shift of an operand in one direction that helps, to two digits."""
+    step = sweep.plan.steps[k]
+    values = [np.asarray(sweep.values[slot]) for slot in step.operands]
+    arrived = (sweep.gradients[slot] for slot in step.slots)
+    upstream = [probe if g is None or not is_alive(g) else np.asarray(g)
+                for g, probe in zip(arrived, sweep.probe(step), strict=True)]
+    size = max((size_of(g) for g in upstream if g is not None), default=0.0)
+
+    def good(shift: float) -> bool:
+        moved = list(values)
+        moved[j] = (values[j] + sign * shift).astype(values[j].dtype)
+        outs, sent = sweep.alone(step, moved, upstream)
+        parts = [sent.get(i, np.zeros(1)) for i in (sent if receivers is None else receivers)]
+        return all(np.all(np.isfinite(out)) for out in outs) and all(
+            np.sum(np.abs(part) >= LEAST * size) >= SHARE * part.size and size_of(part) <= MOST * size
+            for part in parts)
+
+    tried = sorted({*SEARCH, *_distances(step, values, j)})
+    at = next((n for n, shift in enumerate(tried) if good(shift)), None)
+    if at is None:
+        return None
+    low, high = tried[at - 1] if at else tried[0] / 10, tried[at]
+    for _ in range(10):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if good(middle) else (middle, high)
+    digits = 10.0 ** (math.floor(math.log10(high)) - 1)
+    rounded = math.ceil(high / digits - 1e-9) * digits
+    return sign * (float(f"{rounded:.2g}") if good(rounded) else high)
+
+
+def _distances(step: Step, values: Sequence[Any], j: int) -> Iterator[float]:
+    """How far an operand lies from 0, from the numbers among the gate's attributes, and from the other operands."""
+    anchors = [0.0, *(value for value in step.attributes.values() if isinstance(value, float | int)),
+               *(value for i, value in enumerate(values) if i != j and value.dtype.kind == "f")]
+    ends = [np.quantile(np.asarray(x, np.float64), [0, 0.5, 1]) for x in [values[j], *anchors] if np.size(x)]
+    for anchor in ends[1:]:
+        yield from (float(x) for x in np.abs(np.subtract.outer(ends[0], anchor)).flat if 0 < x < np.inf)
+
+
+def _places(circuit: Circuit, sweep: Sweep, slot: int) -> Iterator[tuple[str, int, float]]:
+    """Where a value can be moved: at a parameter or an input that is added to it, or at the value itself."""
+    names, plan = sweep.plan.names, sweep.plan
+    step = next((step for step in plan.steps if slot in step.slots), None)
+    if step is not None and step.node.kind in ("add", "sub"):
+        own = [(circuit.nodes[names[source]].kind != "parameter", i, source) for i, source in enumerate(step.operands)
+               if names[source] in circuit.nodes and circuit.nodes[names[source]].is_argument]
+        for _, i, source in sorted(own):
+            yield names[source], source, -1.0 if step.node.kind == "sub" and i else 1.0
+    yield names[slot], slot, 1.0

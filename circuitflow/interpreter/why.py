@@ -1,0 +1,227 @@
+"""Why a gradient is zero, vanishing, exploding or not finite: the gates to blame, and the smallest change that helps.
+
+The gradient on a node is finite, and its largest magnitude is compared with that of the upstream gradient:
+
+- zero: every element is exactly 0. To blame is the smallest set of gates that every path from the outputs to the node
+  goes through (`circuitflow.interpreter.cut`), each of which sends nothing back; or nothing leads from the node to an
+  output. Where the gradient is not 0 on both sides of every element, the node is at a stationary point, such as an
+  optimum: no gate is to blame.
+- vanishing: below `SMALL` times the upstream gradient; a node of large values counts as that much larger. To blame are
+  the fewest gates on the strongest path without whose factors it would not vanish
+  (`circuitflow.interpreter.factors`).
+- exploding: above `LARGE` times the upstream gradient, likewise.
+- not finite: an element is infinite or NaN. To blame is every gate that makes it so of finite numbers.
+
+A node with some elements of 0 is healthy; the gates that send fewer elements than they get are reported, not blamed. A
+change is a number that is added to a value. It is reported only if a run with it gives a gradient that is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from circuitflow.document.values import from_array
+from circuitflow.errors import InputError
+from circuitflow.graph.circuit import Circuit
+from circuitflow.interpreter.causes import Blame, dead_ends, dead_gate, factor, fork, gate, partly_dead
+from circuitflow.interpreter.cut import depends, minimum_cut
+from circuitflow.interpreter.factors import fewest, origins, strongest_path
+from circuitflow.interpreter.plan import output_of
+from circuitflow.interpreter.remedies import Change, change_for
+from circuitflow.interpreter.rerun import Sweep, is_alive, size_of
+from circuitflow.text import number
+
+SMALL, LARGE = 1e-8, 1e8
+"""The least and the largest ratio of a healthy gradient to the upstream gradient."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with the gradient on one node, if anything.
+
+    Attributes:
+        wrt: the node, as it was named.
+        verdict: "healthy", "stationary", "zero", "vanishing", "exploding", "not finite" or "frozen".
+        gradient: the largest magnitude of the gradient.
+        upstream: the largest magnitude of the upstream gradients.
+        zeros: how many elements of the gradient are exactly 0.
+        elements: how many elements it has.
+        blamed: the gates to blame; of a healthy gradient those that send some elements nothing.
+        change: the smallest change that revives the gradient; None where there is none, or none was found.
+    """
+
+    wrt: str
+    verdict: str
+    gradient: float
+    upstream: float
+    zeros: int
+    elements: int
+    blamed: tuple[Blame, ...] = ()
+    change: Change | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is to blame."""
+        return self.verdict in ("healthy", "stationary")
+
+    def __str__(self) -> str:
+        size = f"largest {number(self.gradient)}, upstream {number(self.upstream)}"
+        if self.elements > 1:
+            size += f", {self.zeros} of {self.elements} elements are 0"
+        head = {"stationary": "zero, as at a stationary point: no gate is to blame", "healthy": "nothing is wrong",
+                "frozen": "frozen: a fit leaves it as it is"}.get(self.verdict, self.verdict)
+        lines = [f"{self.wrt}: {head} ({size})", *(f"  {blame}" for blame in self.blamed)]
+        if self.change is not None:
+            lines.append(f"  smallest change: {self.change}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary for `json.dumps`; numbers that are not finite are strings, as in documents."""
+        return {**_spelled(asdict(self)), "ok": self.ok,
+                "blamed": [_spelled(blame._asdict()) for blame in self.blamed],
+                "change": None if self.change is None else _spelled(self.change._asdict())}
+
+
+def diagnose(circuit: Circuit, outputs: Sequence[str], wrt: str, values: Mapping[str, Any],
+             gradients: Mapping[str, Any], upstream: Mapping[str, Any]) -> Diagnosis:
+    """The diagnosis of the gradient on a node, of a run whose values, gradients and upstream gradients these are.
+
+    Raises:
+        InputError: there is no such node, its type has no gradient, or the run kept no values or gradients.
+    """
+    output = output_of(circuit, wrt, "why")
+    name = circuit.nodes[output.node].name_of(output.position)
+    needed = circuit.needed({output_of(circuit, text, "of").node for text in outputs})
+    if missing := [node.id for node in circuit.nodes.values()
+                   if node.is_source and node.id in needed and node.id not in values]:
+        raise InputError(f"why: the run has no value of '{missing[0]}'; run with cache=\"all\"")
+    upstream = {**_defaults(circuit, outputs, values), **upstream}
+    arriving = max(map(size_of, upstream.values()), default=0.0)
+    if output.node not in needed:
+        shape = [size if isinstance(size, int) else 1 for size in circuit.type_of(output).shape]
+        return _diagnosis(circuit, wrt, name, "zero", np.zeros(shape), arriving, dead_ends(circuit, name, outputs))
+    if name in gradients:
+        verdict = _verdict(np.asarray(gradients[name]), arriving, values[name])
+        if verdict == "healthy" and np.all(np.asarray(gradients[name])):
+            return _diagnosis(circuit, wrt, name, verdict, gradients[name], arriving)
+    sweep = Sweep.of(circuit, outputs, wrt, values, upstream)
+    gradient, value = sweep.gradient, values[name]
+    verdict = _verdict(gradient, arriving, value)
+
+    def is_right(other: Any) -> bool:
+        return is_alive(other) and _verdict(other, arriving, value) == "healthy"
+
+    blamed: list[Blame] = []
+    change = None
+    if verdict == "healthy":
+        blamed = partly_dead(sweep) if np.any(gradient == 0) and gradient.size else []
+    elif verdict == "zero":
+        verdict, blamed, change = _zero(circuit, sweep, name, is_right)
+    elif verdict == "not finite":
+        blamed, change = _not_finite(circuit, sweep, is_right)
+    else:
+        blamed, change = _scaled(circuit, sweep, SMALL / max(1.0, size_of(value)) if verdict == "vanishing" else LARGE,
+                                 is_right)
+    return _diagnosis(circuit, wrt, name, verdict, gradient, arriving, blamed, change)
+
+
+def _defaults(circuit: Circuit, outputs: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Upstream gradients for outputs that no gradient could flow from, so that the run has none: ones, if not given."""
+    defaults = {}
+    for text in outputs:
+        output = output_of(circuit, text, "of")
+        name = circuit.nodes[output.node].name_of(output.position)
+        value = np.asarray(values[name])
+        if value.dtype.kind == "f":
+            stored = circuit.upstream_name(text)
+            defaults[name] = np.ones_like(value) if stored is None else circuit.upstream[stored]
+    return defaults
+
+
+def _diagnosis(circuit: Circuit, wrt: str, name: str, verdict: str, gradient: Any, upstream: float,
+               blamed: Sequence[Blame] = (), change: Change | None = None) -> Diagnosis:
+    gradient = np.asarray(gradient)
+    if verdict == "healthy" and name in circuit.frozen:
+        verdict, blamed = "frozen", [Blame(name, "parameter", "is frozen: set \"frozen\" to false to fit it",
+                                           gradient.size, gradient.size, upstream, size_of(gradient))]
+    return Diagnosis(wrt, verdict, size_of(gradient), upstream, int(np.sum(gradient == 0)), gradient.size,
+                     tuple(blamed), change)
+
+
+def _verdict(gradient: Any, upstream: float, value: Any) -> str:
+    if not np.all(np.isfinite(gradient)):
+        return "not finite"
+    if not np.any(gradient):
+        return "zero" if gradient.size else "healthy"
+    ratio = size_of(gradient) / upstream if upstream else 1.0
+    if ratio * max(1.0, size_of(value)) < SMALL:
+        return "vanishing"
+    return "exploding" if ratio > LARGE else "healthy"
+
+
+def _zero(circuit: Circuit, sweep: Sweep, name: str,
+          is_right: Any) -> tuple[str, list[Blame], Change | None]:
+    plan = sweep.plan
+    reached = depends(sweep)
+    if reached.isdisjoint(plan.of.values()):
+        return "zero", dead_ends(circuit, name, list(plan.of)), None
+    if _is_stationary(sweep):
+        return "stationary", [], None
+    cut = minimum_cut(sweep, reached)
+    blamed = [dead_gate(sweep, k, operands) for k, operands in cut.steps.items()]
+    blamed += [fork(sweep, slot) for slot in cut.forks]
+    blamed += [Blame(plan.names[slot], "output", "has an upstream gradient of 0", 1, 1, 0.0, 0.0)
+               for slot in cut.outputs]
+    for k, operands in cut.steps.items():
+        step = plan.steps[k]
+        if step.node.kind == "stop_gradient":
+            if sweep.between(step):
+                return "zero", blamed, Change(step.node.id, None, None)
+        elif change := change_for(circuit, sweep, k, operands, is_right):
+            return "zero", blamed, change
+    return "zero", blamed, None
+
+
+def _is_stationary(sweep: Sweep) -> bool:
+    """Whether no element of the gradient is 0 a little to either side of the node."""
+    value = np.asarray(sweep.values[sweep.target])
+    with np.errstate(all="ignore"):
+        step = float(np.finfo(value.dtype).eps) ** (1 / 3) if value.dtype.kind == "f" else 0.0
+        away = np.random.default_rng(0).uniform(0.5, 1.5, value.shape) * step * np.maximum(np.abs(value), 1)
+    return all(np.all(np.isfinite(gradient)) and np.all(gradient) for gradient in (
+        sweep.with_moved({sweep.target: sign * away}).gradient for sign in (1, -1)))
+
+
+def _not_finite(circuit: Circuit, sweep: Sweep, is_right: Any) -> tuple[list[Blame], Change | None]:
+    found, names = origins(sweep), sweep.plan.names
+    blamed = [gate(sweep, k, None) for k in found.forward] + [gate(sweep, k, i) for k, i in found.backward]
+    blamed += [fork(sweep, slot) for slot in found.forks]
+    for slots, kind, words in ((found.sources, "", "has a value that is not finite"),
+                               (found.upstream, "output", "has an upstream gradient that is not finite")):
+        blamed += [Blame(names[slot], kind or circuit.nodes[names[slot]].kind, words, 1, 1, float("nan"), float("nan"))
+                   for slot in slots]
+    for k, operands in [*((k, None) for k in found.forward), *((k, [i]) for k, i in found.backward)]:
+        if change := change_for(circuit, sweep, k, operands, is_right):
+            return blamed, change
+    return blamed, None
+
+
+def _scaled(circuit: Circuit, sweep: Sweep, allowed: float, is_right: Any) -> tuple[list[Blame], Change | None]:
+    path = strongest_path(sweep)
+    factors = fewest(path, allowed) or sorted(path, key=lambda f: -abs(f.logarithm))[:1]
+    blamed = [factor(sweep, each, sum(f.logarithm for f in path)) for each in factors]
+    if len(factors) != 1 or factors[0].step is None:
+        return blamed, None
+    (one,) = factors
+    assert one.step is not None  # noqa: S101
+    return blamed, change_for(circuit, sweep, one.step, [one.operand], is_right)
+
+
+def _spelled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, with floats as documents spell them."""
+    return {name: from_array(np.asarray(value)) if isinstance(value, float) else value
+            for name, value in fields.items()}

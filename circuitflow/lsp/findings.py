@@ -1,0 +1,178 @@
+"""What a document means: its faults, and the type, value and gradient of every node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from circuitflow.document import positions
+from circuitflow.document.faults import Source
+from circuitflow.document.positions import Place
+from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError
+from circuitflow.executor import Executor
+from circuitflow.gates import GATES, GateTable
+from circuitflow.gates.shapes import show
+from circuitflow.graph.bounds import check_start
+from circuitflow.graph.circuit import Circuit, loads
+from circuitflow.interpreter.result import Result
+from circuitflow.text import number
+
+NAME = Source().name
+"""What faults call a document that is read from a text."""
+
+MOST_BYTES = 2**28
+"""Values of all nodes together that are computed for an editor, in bytes. Opening a file must not fill the memory."""
+
+MOST_VALUES = 3
+"""The most values that are listed of a node that several calls have."""
+
+
+class Facts(NamedTuple):
+    """What is known of the node at a pointer into the text.
+
+    Attributes:
+        gate: its kind.
+        types: dtype and shape of every output, in words.
+        values, gradients: in short, one for every call that has the node; empty where they are not computed.
+    """
+
+    gate: str
+    types: str
+    values: tuple[str, ...] = ()
+    gradients: tuple[str, ...] = ()
+
+    @property
+    def hint(self) -> str:
+        """Value and gradient on one line; "" where neither is known."""
+        parts = [f"= {_listed(self.values)}"] if self.values else []
+        return "  ".join(parts + ([f"∇ {_listed(self.gradients)}"] if any(self.gradients) else []))
+
+
+class Findings(NamedTuple):
+    """What came of a look at a document.
+
+    Attributes:
+        faults: why it is not valid.
+        warnings: what a run of it would complain of.
+        facts: of every node of a valid document, by its pointer in the text.
+        reason: why there are no values; "" where there are.
+    """
+
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+    facts: dict[positions.Path, Facts] = {}  # noqa: RUF012  (never changed)
+    reason: str = ""
+
+
+def look(path: str | None, text: str, gates: GateTable = GATES) -> Iterator[Findings]:
+    """Read a document, then compute it: the faults first, because they are known first.
+
+    Args:
+        path: the file, beside which others are found; None for a text that has none.
+        text: what the editor holds.
+        gates: the gate table.
+
+    Yields:
+        The faults. Of a document without any, then what a run tells.
+    """
+    folder = Path(path).parent if path is not None else None
+    try:
+        circuit = loads(text, gates=gates, folder=folder)
+    except DocumentError as error:
+        yield Findings(faults=error.faults)
+        return
+    except (CircuitflowError, MemoryError) as error:
+        yield Findings(faults=(Fault(str(error) or "not enough memory for this circuit"),))
+        return
+    yield Findings()
+    warnings = [*_unused(circuit, text), *_outside(circuit)]
+    result, reason = None, ""
+    try:
+        result, reason = _result(circuit)
+    except (CircuitflowError, MemoryError) as error:
+        reason = str(error) or "not enough memory for this circuit"
+        node = error.at[0] if isinstance(error, GateError) and error.at else ""
+        warnings.append(_at_node(circuit, text, reason, node))
+    if result is not None and (culprit := result.non_finite()):
+        warnings.append(_at_node(circuit, text, str(culprit), culprit.node))
+    yield Findings((), tuple(warnings), _facts(circuit, result), reason)
+
+
+def _result(circuit: Circuit) -> tuple[Result | None, str]:
+    """Values and gradients, and the reason where there are none."""
+    missing = [node.id for node in circuit.nodes.values()
+               if node.kind == "input" and (node.site is None or node.site.array is None)]
+    if missing:
+        return None, f"input '{missing[0]}' has no value"
+    size = sum(np.dtype(type_.dtype).itemsize * math.prod(length for length in type_.shape if isinstance(length, int))
+               for node in circuit.nodes.values() for type_ in node.types)
+    if size > MOST_BYTES:
+        return None, f"its values take {size / 2**20:,.0f} MiB; `circuitflow run` computes them"
+    executor = Executor(circuit)
+    is_float = any(circuit.nodes[output.node].types[output.position].is_float for output in circuit.outputs.values())
+    return (executor.run() if is_float else executor.forward()), ""
+
+
+def _facts(circuit: Circuit, result: Result | None) -> dict[positions.Path, Facts]:
+    facts: dict[positions.Path, Facts] = {}
+    values, gradients = (result.values, result.gradients) if result else ({}, {})
+    calls = (node for node in circuit.body.nodes.values() if node.id not in circuit.nodes)
+    for node in (*circuit.nodes.values(), *calls):
+        if node.site is None or node.site.source is not circuit.definition.source:
+            continue
+        outputs = [circuit.find(name) for name in circuit.names_of(node.id) or [node.id]]
+        names = [circuit.nodes[output.node].name_of(output.position) for output in outputs if output]
+        before = facts.get(node.site.pointer)
+        facts[node.site.pointer] = Facts(
+            node.kind, ", ".join(f"{type_.dtype} {show(type_.shape)}" for type_ in node.types),
+            (*(before.values if before else ()), *(number(values[name], 4) for name in names if name in values)),
+            (*(before.gradients if before else ()), *(number(gradients[name], 4) for name in names
+                                                      if name in gradients)))
+    return facts
+
+
+def _listed(texts: tuple[str, ...]) -> str:
+    more = len(texts) - MOST_VALUES
+    return ", ".join(texts[:MOST_VALUES]) + (f", … {more} more" if more > 0 else "")
+
+
+# Warnings -------------------------------------------------------------------------------------------------------------
+
+def _unused(circuit: Circuit, text: str) -> Iterator[Fault]:
+    unused = {_pointer(circuit, name): name for name in circuit.unused()}
+    offsets = positions.locate(text, [Place((*pointer, "id")) for pointer in unused if pointer])
+    by_offset = sorted((offset, place) for place, offset in offsets.items())
+    where = positions.positions(text, [offset for offset, _ in by_offset])
+    for (_, place), at in zip(by_offset, where, strict=True):
+        name = unused[place.path[:-1]]
+        yield Fault(f"node '{name}' reaches no output", place.pointer, name, NAME, *at)
+
+
+def _outside(circuit: Circuit) -> tuple[Fault, ...]:
+    """Values outside of their bounds, which a fit refuses."""
+    try:
+        check_start(circuit)
+    except DocumentError as error:
+        return error.faults
+    return ()
+
+
+def _at_node(circuit: Circuit, text: str, message: str, node: str) -> Fault:
+    pointer = _pointer(circuit, node)
+    place = Place((*pointer, "id") if pointer else ())
+    offset = positions.locate(text, [place])[place]
+    return Fault(message, place.pointer, node or None, NAME, *next(positions.positions(text, [offset])))
+
+
+def _pointer(circuit: Circuit, name: str) -> positions.Path:
+    """The place in the text of a node; of a node in another file, that of the call that leads there."""
+    while name:
+        node = circuit.nodes.get(name) or circuit.body.nodes.get(name)
+        if node is not None and node.site is not None and node.site.source is circuit.definition.source:
+            return node.site.pointer
+        name = name.rpartition("/")[0]
+    return ()

@@ -1,0 +1,217 @@
+"""The server: the answers of this room under their names in the Language Server Protocol, over standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+from pygls.lsp.server import LanguageServer
+from pygls.uris import to_fs_path
+
+from circuitflow.errors import Fault
+from circuitflow.gates import GateTable
+from circuitflow.lsp import editing, navigation
+from circuitflow.lsp.completion import complete
+from circuitflow.lsp.findings import NAME, Findings
+from circuitflow.lsp.hover import hover
+from circuitflow.lsp.syntax import word_end
+from circuitflow.lsp.text import Text
+from circuitflow.lsp.worker import Worker
+
+SOURCE = "circuitflow"
+"""Who an editor says that a message is from."""
+
+VERSION_KEY = '"circuitflow"'
+"""What every document has. A JSON file without it is something else, of which nothing is said."""
+
+TRIGGERS = ['"', ":", ",", "[", "{", "."]
+"""The characters behind which an editor asks for words without being told to."""
+
+
+class Server(LanguageServer):
+    """The state of a connection: the texts that are open, and what is known of each.
+
+    Every change brings the whole text. That costs a megabyte for ten thousand nodes and cannot get out of step with the
+    editor, whatever characters end a line.
+    """
+
+    def __init__(self, table: Callable[[], GateTable], version: str) -> None:
+        """A server without documents; `table` gives the gates."""
+        super().__init__("circuitflow-lsp", version, text_document_sync_kind=types.TextDocumentSyncKind.Full)
+        self.gates, self.worker = table(), Worker(table)
+        self.texts: dict[str, Text] = {}
+        self.findings: dict[str, Findings] = {}
+        self.elsewhere: dict[str, set[str]] = {}
+
+    def text(self, uri: str) -> Text:
+        """The latest text of a document."""
+        document = self.workspace.get_text_document(uri)
+        text = self.texts.get(uri)
+        if text is None or text.source != document.source:
+            encoding = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
+            text = self.texts[uri] = Text(uri, document.version, document.source, types.PositionEncodingKind(
+                encoding).value, self.gates)
+        return text
+
+    def read(self, uri: str) -> None:
+        """Look at a document again, and tell the editor what is found."""
+        text, loop = self.text(uri), asyncio.get_running_loop()
+        self.findings.pop(uri, None)
+        if VERSION_KEY not in text.source:
+            self.tell(text, Findings())
+            return
+
+        def answer(findings: Findings) -> None:
+            loop.call_soon_threadsafe(self.tell, text, findings)
+
+        self.worker.ask(uri, to_fs_path(uri) if urlsplit(uri).scheme == "file" else None, text.source, answer)
+
+    def tell(self, text: Text, findings: Findings) -> None:
+        """Show faults and warnings, unless the text has changed meanwhile."""
+        if self.texts.get(text.uri) is not text:
+            return
+        self.findings[text.uri] = findings
+        faults = [*((fault, types.DiagnosticSeverity.Error) for fault in findings.faults),
+                  *((fault, types.DiagnosticSeverity.Warning) for fault in findings.warnings)]
+        by_file: dict[str, list[types.Diagnostic]] = {text.uri: []}
+        for fault, severity in faults:
+            uri, diagnostic = _diagnostic(text, fault, severity)
+            by_file.setdefault(uri, []).append(diagnostic)
+        for uri in self.elsewhere.pop(text.uri, set()) - by_file.keys():
+            self._publish(uri, None, [])
+        self.elsewhere[text.uri] = by_file.keys() - {text.uri}
+        for uri, diagnostics in by_file.items():
+            self._publish(uri, text.version if uri == text.uri else None, diagnostics)
+        if self.client_capabilities.workspace and (hints := self.client_capabilities.workspace.inlay_hint) and (
+                hints.refresh_support):
+            self.workspace_inlay_hint_refresh(None)
+
+    def forget(self, uri: str) -> None:
+        """Take back what is shown of a document that is closed."""
+        self.texts.pop(uri, None)
+        self.findings.pop(uri, None)
+        for other in (uri, *self.elsewhere.pop(uri, ())):
+            self._publish(other, None, [])
+
+    def _publish(self, uri: str, version: int | None, diagnostics: list[types.Diagnostic]) -> None:
+        self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics, version))
+
+
+def _folder(uri: str) -> Path | None:
+    path = to_fs_path(uri) if urlsplit(uri).scheme == "file" else None
+    return Path(path).parent if path else None
+
+
+def _diagnostic(text: Text, fault: Fault, severity: types.DiagnosticSeverity) -> tuple[str, types.Diagnostic]:
+    """A fault as an editor takes it, and the document that it belongs to.
+
+    Of a fault in another file, which need not be open, one character is marked.
+    """
+    line, column, uri = fault.line or 1, fault.column or 1, text.uri
+    if fault.file != NAME:
+        uri = Path(fault.file).absolute().as_uri()
+        where = types.Range(types.Position(line - 1, column - 1), types.Position(line - 1, column))
+    else:
+        start = text.place(line, column)
+        where = text.range(start, word_end(text.source, start))
+    return uri, types.Diagnostic(where, fault.message, severity, source=SOURCE)
+
+
+def serve(table: Callable[[], GateTable], version: str) -> None:
+    """Answer an editor over standard input and output until it says goodbye.
+
+    Args:
+        table: gives the gate table; another process imports it by its name and calls it too.
+        version: of circuitflow, for the editor's log.
+    """
+    server = Server(table, version)
+    feature = server.feature
+
+    @feature(types.TEXT_DOCUMENT_DID_OPEN)
+    def did_open(server: Server, params: types.DidOpenTextDocumentParams) -> None:
+        server.read(params.text_document.uri)
+
+    @feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def did_change(server: Server, params: types.DidChangeTextDocumentParams) -> None:
+        server.read(params.text_document.uri)
+
+    @feature(types.TEXT_DOCUMENT_DID_SAVE)
+    def did_save(server: Server, params: types.DidSaveTextDocumentParams) -> None:
+        for uri in list(server.texts):  # it may be a file that another document names
+            server.read(uri)
+
+    @feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def did_close(server: Server, params: types.DidCloseTextDocumentParams) -> None:
+        server.forget(params.text_document.uri)
+
+    @feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGERS))
+    def completion(server: Server, params: types.CompletionParams) -> types.CompletionList:
+        uri = params.text_document.uri
+        return complete(server.text(uri), _folder(uri), params.position)
+
+    @feature(types.TEXT_DOCUMENT_HOVER)
+    def on_hover(server: Server, params: types.HoverParams) -> types.Hover | None:
+        uri = params.text_document.uri
+        return hover(server.text(uri), server.findings.get(uri, Findings()), params.position)
+
+    @feature(types.TEXT_DOCUMENT_DEFINITION)
+    def definition(server: Server, params: types.DefinitionParams) -> list[types.Location]:
+        uri = params.text_document.uri
+        return navigation.definition(server.text(uri), _folder(uri), params.position)
+
+    @feature(types.TEXT_DOCUMENT_REFERENCES)
+    def references(server: Server, params: types.ReferenceParams) -> list[types.Location]:
+        return navigation.references(server.text(params.text_document.uri), params.position,
+                                     with_definition=params.context.include_declaration)
+
+    @feature(types.TEXT_DOCUMENT_PREPARE_RENAME)
+    def prepare_rename(server: Server, params: types.PrepareRenameParams) -> types.Range | None:
+        return navigation.renamed_word(server.text(params.text_document.uri), params.position)
+
+    @feature(types.TEXT_DOCUMENT_RENAME, types.RenameOptions(prepare_provider=True))
+    def rename(server: Server, params: types.RenameParams) -> types.WorkspaceEdit:
+        uri = params.text_document.uri
+        try:
+            edits = navigation.rename(server.text(uri), params.position, params.new_name)
+        except navigation.RenameError as error:
+            raise JsonRpcInvalidParams(str(error)) from None
+        return types.WorkspaceEdit({uri: edits})
+
+    @feature(types.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
+    def symbols(server: Server, params: types.DocumentSymbolParams) -> list[types.DocumentSymbol]:
+        return navigation.symbols(server.text(params.text_document.uri))
+
+    @feature(types.TEXT_DOCUMENT_FOLDING_RANGE)
+    def folds(server: Server, params: types.FoldingRangeParams) -> list[types.FoldingRange]:
+        return navigation.folds(server.text(params.text_document.uri))
+
+    @feature(types.TEXT_DOCUMENT_FORMATTING)
+    def formatting(server: Server, params: types.DocumentFormattingParams) -> list[types.TextEdit]:
+        return editing.formatted(server.text(params.text_document.uri))
+
+    @feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions([types.CodeActionKind.QuickFix]))
+    def actions(server: Server, params: types.CodeActionParams) -> list[types.CodeAction]:
+        return list(editing.corrections(server.text(params.text_document.uri), list(params.context.diagnostics)))
+
+    @feature(types.TEXT_DOCUMENT_INLAY_HINT)
+    def hints(server: Server, params: types.InlayHintParams) -> list[types.InlayHint]:
+        uri = params.text_document.uri
+        return editing.hints(server.text(uri), server.findings.get(uri, Findings()), params.range)
+
+    try:
+        server.start_io(*_streams())
+    finally:
+        server.worker.close()
+
+
+def _streams() -> tuple[BinaryIO, BinaryIO]:
+    """Standard input and output for the editor alone: whatever is printed goes to standard error."""
+    streams = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return streams

@@ -1,0 +1,132 @@
+"""A process of its own that looks at documents, so that none of them can block or crash the server."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from threading import Condition, Thread
+
+from circuitflow.errors import Fault
+from circuitflow.gates import GATES, GateTable
+from circuitflow.lsp.findings import Findings, look
+
+PATIENCE = 20.0
+"""Seconds that one document may take. Then the process is stopped, and the document has no values."""
+
+MEMORY = 2**32
+"""Bytes that the process may allocate, where the system can hold it to that."""
+
+_SMALLEST = '{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 1}], "outputs": ["x"]}'
+
+Answer = Callable[[Findings], None]
+
+
+def builtin_gates() -> GateTable:
+    """The table of gates that are built in."""
+    return GATES
+
+
+class Worker:
+    """Looks at one document after the other. Of one that changes meanwhile only the latest text is read."""
+
+    def __init__(self, table: Callable[[], GateTable] = builtin_gates, *, patience: float = PATIENCE) -> None:
+        """A worker whose process starts now.
+
+        Args:
+            table: gives the gate table; the process imports it by its name and calls it.
+            patience: in seconds.
+        """
+        self.patience, self._table = patience, table
+        self._pending: dict[str, tuple[str | None, str, Answer]] = {}
+        self._changed = Condition()
+        self._is_closed = False
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._thread = Thread(target=self._work, name="findings", daemon=True)
+        self._thread.start()
+
+    def ask(self, uri: str, path: str | None, text: str, answer: Answer) -> None:
+        """Look at a document soon. `answer` is called from another thread, first with the faults, then with values."""
+        with self._changed:
+            self._pending[uri] = path, text, answer
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End the process."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        with suppress(EOFError, OSError):  # the first document tells
+            self._start()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._is_closed)
+                if self._is_closed:
+                    break
+                uri = next(iter(self._pending))
+                path, text, answer = self._pending.pop(uri)
+            if message := self._look(path, text, answer):
+                self._stop()
+                answer(Findings(warnings=(Fault(message),), reason=message))
+        self._stop()
+
+    def _look(self, path: str | None, text: str, answer: Answer) -> str:
+        """Pass on the findings as they come; returns why there are none, and "" where there are."""
+        try:
+            connection = self._connection or self._start()
+            connection.send((path, text))
+            while connection.poll(self.patience):
+                findings = connection.recv()
+                if findings is None:
+                    return ""
+                answer(findings)
+        except (EOFError, OSError):
+            return "the process that reads the document ended; it may take too much memory"
+        return f"the document takes more than {self.patience:g} seconds; `circuitflow run` has no such limit"
+
+    def _start(self) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, self._table), name="findings", daemon=True)
+        self._process.start()
+        other.close()
+        self._connection.recv()  # it is ready: only documents are timed
+        return self._connection
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        self._process = self._connection = None
+
+
+def _serve(connection: Connection, table: Callable[[], GateTable]) -> None:
+    """Answer documents until the other side is gone."""
+    for stream in (0, 1):  # they are the editor's
+        os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+    _limit_memory()
+    gates = table()
+    list(look(None, _SMALLEST))  # so that the first document need not wait for what is imported when it is used
+    try:
+        connection.send(None)
+        while True:
+            path, text = connection.recv()
+            for findings in look(path, text, gates):
+                connection.send(findings)
+            connection.send(None)
+    except (EOFError, OSError, KeyboardInterrupt):
+        return
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))

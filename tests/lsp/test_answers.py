@@ -1,0 +1,218 @@
+"""Words that are offered, what is shown beside a word, nearer spellings, layout, hints."""
+
+import json
+import re
+
+import pytest
+from lsprotocol import types
+
+import circuitflow as cf
+from circuitflow.lsp.completion import complete
+from circuitflow.lsp.editing import corrections, formatted, hints
+from circuitflow.lsp.findings import Findings, look
+from circuitflow.lsp.hover import code, hover
+from circuitflow.lsp.text import Text
+from circuitflow.text import nearest, suggestion_in
+from support.hostile import HOSTILE
+from support.suite import FILES, ROOT
+
+MarkdownIt = pytest.importorskip("markdown_it", reason="rich brings it").MarkdownIt
+START = '{"circuitflow": "1.1", "circuits": {"cell": {"nodes": [{"id": "u", "gate": "input"}], "outputs": ["u"]}}, '
+NODES = '"nodes": [{"id": "x", "gate": "input"}, {"id": "w", "gate": "topk", "inputs": ["x"]}, '
+
+
+def words(source, folder=None):
+    """What is offered at the place of a bar: the text that it makes, by word."""
+    text = Text("file:///c.json", 1, source.replace("|", "", 1))
+    answer = complete(text, folder, text.position(source.index("|")))
+    return {item.label: text.source[: text.offset(item.text_edit.range.start)] + item.text_edit.new_text
+            + text.source[text.offset(item.text_edit.range.end):] for item in answer.items}
+
+
+@pytest.mark.parametrize(("source", "some", "none"), [
+    ("{|}", {"circuitflow", "nodes", "outputs", "fit"}, {"id"}),
+    (START + "|", {"nodes", "outputs"}, {"circuitflow", "circuits"}),
+    (START + NODES + '{"|', {"id", "gate", "inputs"}, {"axis"}),
+    (START + NODES + '{"id": "f", "gate": "|"}]}', {"add", "conv", "input", "scan"}, {"id"}),
+    (START + NODES + '{"id": "f", "gate": "softmax", |}]}', {"axis", "inputs"}, {"id", "gate", "value"}),
+    (START + NODES + '{"id": "f", "gate": "max", "ties": "|', {"first", "share"}, {"x"}),
+    (START + NODES + '{"id": "f", "gate": "reduce_sum", "keepdims": |}]}', {"true", "false"}, {"x"}),
+    (START + NODES + '{"id": "f", "gate": "add", "inputs": ["x", "|"]}]}', {"x"}, {"u", "f"}),
+    (START + NODES + '{"id": "f", "gate": "pow", "inputs": {"|', {"x", "y"}, {"w"}),
+    (START + NODES + '{"id": "f", "gate": "call", "circuit": |', {"cell"}, {"x"}),
+    (START + NODES + '{"id": "f", "gate": "call", "circuit": "cell", "inputs": {|', {"u"}, {"x"}),
+    (START + NODES + '{"id": "f", "gate": "if", "then": "cell", "else": "cell", "inputs": {|', {"u", "condition"},
+     {"x"}),
+    (START + NODES + '{"id": "f", "gate": "scan", "circuit": "cell", "over": ["|', {"u"}, {"x"}),
+    (START + NODES + '{"id": "f", "gate": "scan", "circuit": "cell", "carry": {"|', {"u"}, {"x"}),
+    (START + NODES + '{"id": "f", "gate": "scan", "circuit": "cell", "carry": {"u": "|', {"u"}, {"x"}),
+    (START + NODES + '{"id": "f", "gate": "parameter", "value": {|', {"data", "file", "random"}, {"x"}),
+    (START + NODES + '{"id": "f", "gate": "parameter", "value": {"random": "|', {"normal", "he_uniform"}, {"x"}),
+    (START + NODES + '{"id": "f", "gate": "parameter", "value": {"random": "normal", |', {"std", "seed"}, {"low"}),
+    (START + NODES + '{"id": "f", "gate": "input", "dtype": "|', {"float64", "int8"}, {"x"}),
+    (START + NODES + '], "outputs": ["|"', {"x"}, {"u"}),
+    (START + NODES + '], "edges": [{"source": "|"', {"x"}, {"u"}),
+    (START + NODES + '], "edges": [{"target": "|"', {"x", "w"}, {"u"}),
+    (START + NODES + '{"id": "p", "gate": "pow"}], "edges": [{"target": "p", "port": "|"', {"x", "y"}, {"w"}),
+    (START + NODES + '], "outputs": ["x"], "upstream": {"|', {"x"}, {"w"}),
+    (START + NODES + '], "fit": {"|', {"data", "loss", "method"}, {"id"}),
+    (START + NODES + '], "fit": {"loss": "|', {"x"}, {"u"}),
+    (START + NODES + '], "fit": {"method": {"name": "|', {"auto"}, {"x"}),
+    (START + NODES + '], "fit": {"reduction": "|', {"mean", "sum"}, {"x"}),
+    (START + NODES + '], "layout": {"|', {"x", "w"}, {"u"}),
+    ('{"circuitflow": "|"}', {"1.0", "1.1"}, {"x"}),
+    ("|", set(), {"nodes"}),
+])
+def test_the_words_of_a_place(source, some, none):
+    offered = words(source)
+    assert some <= offered.keys()
+    assert not none & offered.keys()
+
+
+def test_a_word_takes_the_place_of_what_is_typed():
+    assert words('{"nodes": [{"id": "x", "ga|}]}')["gate"] == '{"nodes": [{"id": "x", "gate": '
+    assert words('{"nodes": [{"id": "x", "ga|": 1}]}')["gate"] == '{"nodes": [{"id": "x", "gate": 1}]}'
+    assert words('{"circuitflow": "|"}')["1.1"] == '{"circuitflow": "1.1"}'
+    assert words('{"circuitflow": |}')["1.1"] == '{"circuitflow": "1.1"}'
+    assert words(START + NODES + '{"id": "f", "gate": "reduce_sum", "keepdims": t|}]}')["true"].endswith(": true}]}")
+
+
+def test_the_files_of_the_folder_are_offered(tmp_path):
+    for name in ("a.safetensors", "b.json", "c\u202e.json", "d.csv"):
+        (tmp_path / name).touch()
+    assert set(words('{"circuits": {"a": {"file": "|', tmp_path)) == {"b.json"}
+    assert set(words('{"nodes": [{"id": "x", "value": {"file": "|', tmp_path)) == {"a.safetensors"}
+    assert "d.csv" in words('{"fit": {"data": {"file": "|', tmp_path)
+    assert words('{"circuits": {"a": {"file": "|', tmp_path / "gone") == {}
+
+
+def found(source, folder=None):
+    """All that is known of a text."""
+    return list(look(str(folder / "c.json") if folder else None, source))[-1]
+
+
+def shown(source, word, findings=None):
+    """What is shown beside a word."""
+    text = Text("file:///c.json", 1, source)
+    answer = hover(text, findings or Findings(), text.position(source.index(word) + 1))
+    return answer.contents.value if answer else None
+
+
+def test_what_is_shown_beside_a_word():
+    source = (ROOT / "circuits/staged.json").read_text()
+    findings = found(source)
+    result = cf.Executor(cf.loads(source)).run()
+    assert shown(source, '"sigy"', findings).split("\n\n")[:4] == [
+        "`sigy`: `sigmoid` `1 / (1 + e^-x)`", "`float64 ()`", f"value `{result.values['sigy']:.6g}`",
+        f"gradient `{result.gradients['sigy']:.6g}`"]
+    assert "Operands" not in shown(source, '"sigmoid"')
+    assert "**sigmoid**" in shown(source, '"sigmoid"')
+    assert shown(source, '"gate"').startswith("**gate**")
+    assert shown(source, '"description"').startswith("**description**")
+    assert shown(source, "{") is None
+    empty = source.replace('"value": 3', '"shape": []')
+    assert "no value: `input 'x' has no value`" in shown(empty, '"sigy"', found(empty))
+
+
+@pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_word_of_a_document_means_anything_where_it_is_shown(words):
+    source = json.dumps({"circuitflow": "1.0", "nodes": [
+        {"id": "x", "gate": "input", "value": 1, "label": words, "description": words}], "outputs": ["x"]},
+        ensure_ascii=False)
+    wrong = json.dumps({"nodes": [{"id": words, "gate": words}]}, ensure_ascii=False)
+    for markdown in (shown(source, '"x"', found(source)), shown(wrong, '"id'), code(words)):
+        html = MarkdownIt("commonmark", {"html": True}).render(markdown)
+        assert set(re.findall("<[^>]*>?", html)) <= {f"<{end}{tag}>" for end in ("", "/")
+                                                     for tag in ("p", "code", "strong")}
+
+
+BROKEN = sorted((ROOT / "circuits/broken").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", [path for path in BROKEN if "; did you mean" in path.with_suffix(".txt").read_text()],
+                         ids=lambda path: path.stem)
+def test_a_nearer_spelling_is_an_edit_that_mends(path):
+    text = Text("file:///c.json", 1, path.read_text())
+    faults = [fault for fault in found(text.source, path.parent).faults if fault.file == "<document>"]
+    offered = 0
+    for fault in faults:
+        place = text.position(text.place(fault.line, fault.column))
+        diagnostic = types.Diagnostic(types.Range(place, place), fault.message)
+        for action in corrections(text, [diagnostic]):
+            (edit,) = action.edit.changes[text.uri]
+            source = text.source[: text.offset(edit.range.start)] + edit.new_text + text.source[text.offset(
+                edit.range.end):]
+            try:
+                left = [other.message for other in cf.loads(source, folder=path.parent) and ()]
+            except cf.DocumentError as error:
+                left = [other.message for other in error.faults]
+            assert fault.message not in left
+            offered += 1
+    assert offered == sum(suggestion_in(fault.message) is not None and "'no?des'" not in fault.message
+                          for fault in faults)
+
+
+def test_a_suggestion_is_read_as_it_is_written():
+    assert suggestion_in("there is no node 'wieght'" + nearest("wieght", ["weight"])) == "weight"
+    assert suggestion_in("there is no node 'q'" + nearest("q", ["weight"])) is None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_layout_is_that_of_fmt(path):
+    source = json.dumps(json.loads(path.read_text()), indent=1)
+    text = Text("file:///c.json", 1, source)
+    (edit,) = formatted(text)
+    assert edit.new_text == path.read_text()
+    assert formatted(Text("file:///c.json", 1, path.read_text())) == []
+    assert formatted(Text("file:///c.json", 1, source[:-2])) == []
+
+
+def test_hints_stand_at_the_ends_of_lines():
+    source = (ROOT / "circuits/product.json").read_text()
+    text = Text("file:///c.json", 1, source)
+    lines = source.splitlines()
+    answer = {lines[hint.position.line].strip().partition(",")[0]: hint for hint in hints(
+        text, found(source), text.whole)}
+    assert {line: hint.label for line, hint in answer.items()} == {
+        '{"id": "x"': "= -2  ∇ -4", '{"id": "y"': "= 5  ∇ -4", '{"id": "z"': "= -4  ∇ 3", '{"id": "q"': "= 3  ∇ -4",
+        '{"id": "f"': "= -12  ∇ 1"}
+    assert all(hint.position.character == len(lines[hint.position.line]) for hint in answer.values())
+    first = types.Range(types.Position(0, 0), types.Position(2, 0))
+    assert hints(text, found(source), first) == []
+
+
+def test_a_node_of_several_calls_has_several_values():
+    source = json.dumps({"circuitflow": "1.0", "circuits": {"s": {
+        "nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "square", "inputs": ["a"]}], "outputs": ["b"]}},
+        "nodes": [{"id": "x", "gate": "input", "value": 3},
+                  *({"id": f"f{i}", "gate": "call", "circuit": "s", "inputs": [f"f{i - 1}" if i else "x"]}
+                    for i in range(4))], "outputs": ["f3"]})
+    facts = found(source).facts
+    assert facts["circuits", "s", "nodes", 1].hint == (
+        "= 9, 81, 6561, … 1 more  ∇ 3.82638e+07, 2.12576e+06, 13122, … 1 more")
+    assert facts["nodes", 1].values == ("9",)
+
+
+@pytest.mark.parametrize(("change", "warning"), [
+    ({"nodes": [{"id": "y", "gate": "exp", "inputs": ["x"]}]}, "node 'y' reaches no output"),
+    ({"nodes": [{"id": "y", "gate": "log", "inputs": ["x"]}], "outputs": ["y"]}, "log gives -inf"),
+    ({"nodes": [{"id": "p", "gate": "parameter", "value": 3, "max": 2}], "outputs": ["x", "p"]}, "between 'min'"),
+])
+def test_warnings(change, warning):
+    document = {"circuitflow": "1.1", "nodes": [{"id": "x", "gate": "input", "value": 0}], "outputs": ["x"]}
+    document = {**document, **change, "nodes": document["nodes"] + change["nodes"]}
+    findings = found(json.dumps(document))
+    assert findings.faults == ()
+    assert [warning in fault.message for fault in findings.warnings] == [True]
+    assert findings.warnings[0].line == 1
+
+
+@pytest.mark.parametrize(("document", "reason"), [
+    ({"nodes": [{"id": "x", "gate": "input", "shape": [3]}], "outputs": ["x"]}, "input 'x' has no value"),
+    ({"nodes": [{"id": "x", "gate": "parameter", "value": {"random": "normal", "shape": [1, 1], "seed": 1}},
+                {"id": "y", "gate": "expand", "shape": [10_000, 10_000], "inputs": ["x"]}], "outputs": ["y"]}, "MiB"),
+])
+def test_why_there_are_no_values(document, reason):
+    findings = found(json.dumps({"circuitflow": "1.0", **document}))
+    assert reason in findings.reason
+    assert all(facts.hint == "" for facts in findings.facts.values())

@@ -1,0 +1,307 @@
+"""The server as an editor meets it: a process, spoken to over its standard streams."""
+
+import asyncio
+import json
+import random
+import sys
+import threading
+
+import pytest
+from lsprotocol import types
+from pygls.lsp.client import LanguageClient
+
+import circuitflow as cf
+from circuitflow.lsp.worker import Worker
+from support.suite import FILES, GUARD, ROOT
+
+STAGED = (ROOT / "circuits/staged.json").read_text()
+
+
+class Editor(LanguageClient):
+    """A client that remembers what it is told."""
+
+    def __init__(self):
+        super().__init__("editor", "1")
+        self.diagnostics = {}
+        self.changed = asyncio.Event()
+        self.version = 0
+
+        @self.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+        def publish(params):
+            self.diagnostics[params.uri] = params
+            self.changed.set()
+
+        @self.feature(types.WORKSPACE_INLAY_HINT_REFRESH)
+        def refresh(params):
+            self.changed.set()
+
+    async def begin(self, *arguments, encodings=("utf-16",)):
+        await self.start_io(sys.executable, "-m", "circuitflow", "lsp", *arguments)
+        capabilities = types.ClientCapabilities(
+            general=types.GeneralClientCapabilities(position_encodings=list(encodings)),
+            workspace=types.WorkspaceClientCapabilities(inlay_hint=types.InlayHintWorkspaceClientCapabilities(
+                refresh_support=True)))
+        answer = await self.initialize_async(types.InitializeParams(capabilities=capabilities))
+        self.initialized(types.InitializedParams())
+        return answer
+
+    def open(self, uri, text):
+        self.text_document_did_open(types.DidOpenTextDocumentParams(types.TextDocumentItem(uri, "json", 0, text)))
+
+    def change(self, uri, text):
+        self.version += 1
+        self.text_document_did_change(types.DidChangeTextDocumentParams(
+            types.VersionedTextDocumentIdentifier(version=self.version, uri=uri),
+            [types.TextDocumentContentChangeWholeDocument(text)]))
+
+    async def wait(self, is_so):
+        while not is_so():
+            self.changed.clear()
+            await asyncio.wait_for(self.changed.wait(), GUARD)
+
+    async def end(self):
+        await self.shutdown_async(None)
+        self.exit(None)
+        await asyncio.wait_for(self._server.wait(), GUARD)
+        assert self._server.returncode == 0
+        await self.stop()
+
+
+def talk(conversation, *arguments, **ways):
+    async def whole():
+        editor = Editor()
+        await editor.begin(*arguments, **ways)
+        await conversation(editor)
+        await editor.end()
+    asyncio.run(whole())
+
+
+def messages(editor, uri):
+    """What is shown of a document; None before anything is."""
+    shown = editor.diagnostics.get(uri)
+    return shown and [diagnostic.message for diagnostic in shown.diagnostics]
+
+
+def test_a_conversation(tmp_path):
+    path = tmp_path / "c.json"
+    uri, document = path.as_uri(), types.TextDocumentIdentifier(path.as_uri())
+    path.write_text(STAGED)
+
+    async def conversation(editor):
+        editor.open(uri, STAGED)
+        await editor.wait(lambda: messages(editor, uri) == [])
+        hints = []
+        while not hints:  # values come after faults
+            hints = await editor.text_document_inlay_hint_async(types.InlayHintParams(
+                document, types.Range(types.Position(0, 0), types.Position(99, 0))))
+            await asyncio.sleep(0)
+        assert "= 3  ∇ 2.05957" in [hint.label for hint in hints]
+        editor.change(uri, STAGED.replace('"sigmoid"', '"sigmod"', 1))
+        await editor.wait(lambda: messages(editor, uri))
+        (diagnostic,) = editor.diagnostics[uri].diagnostics
+        assert diagnostic.message.endswith("did you mean 'sigmoid'?")
+        (action,) = await editor.text_document_code_action_async(types.CodeActionParams(
+            document, diagnostic.range, types.CodeActionContext([diagnostic])))
+        assert action.edit.changes[uri][0].new_text == "sigmoid"
+        editor.change(uri, STAGED[: len(STAGED) // 2])
+        await editor.wait(lambda: "bracket" in str(messages(editor, uri)) or "quote" in str(messages(editor, uri)))
+        editor.change(uri, STAGED)
+        await editor.wait(lambda: messages(editor, uri) == [])
+        line = next(i for i, text in enumerate(STAGED.splitlines()) if '"id": "sigy"' in text)
+        at = types.Position(line, STAGED.splitlines()[line].index("sigy") + 1)
+        assert "`sigy`" in (await editor.text_document_hover_async(types.HoverParams(document, at))).contents.value
+        (place,) = await editor.text_document_definition_async(types.DefinitionParams(document, at))
+        assert place.range.start.line == line
+        assert len(await editor.text_document_references_async(types.ReferenceParams(
+            types.ReferenceContext(include_declaration=True), document, at))) == 2
+        edit = await editor.text_document_rename_async(types.RenameParams(
+            text_document=document, position=at, new_name="s"))
+        assert [entry.new_text for entry in edit.changes[uri]] == ["s", "s"]
+        with pytest.raises(Exception, match="'2' is no id"):
+            await editor.text_document_rename_async(types.RenameParams(
+                text_document=document, position=at, new_name="2"))
+        assert await editor.text_document_prepare_rename_async(types.PrepareRenameParams(document, at))
+        assert [symbol.name for symbol in await editor.text_document_document_symbol_async(types.DocumentSymbolParams(
+            document))][:2] == ["x", "y"]
+        assert await editor.text_document_folding_range_async(types.FoldingRangeParams(document))
+        assert "add" in [item.label for item in (await editor.text_document_completion_async(types.CompletionParams(
+            document, types.Position(line, STAGED.splitlines()[line].index('"sigmoid"') + 1)))).items]
+        assert await editor.text_document_formatting_async(types.DocumentFormattingParams(
+            document, types.FormattingOptions(2, insert_spaces=True))) in ([], ())
+        editor.text_document_did_close(types.DidCloseTextDocumentParams(document))
+    talk(conversation)
+
+
+def test_faults_of_another_file_stand_there_and_go_when_it_is_mended(tmp_path):
+    part = tmp_path / "part.json"
+    whole = ('{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input"}, '
+             '{"id": "y", "gate": "exp", "inputs": ["x"]}], "outputs": ["y"]}')
+    part.write_text(whole.replace("exp", "expp"))
+    source = ('{"circuitflow": "1.0", "circuits": {"part": {"file": "part.json"}}, "outputs": ["f"], "nodes": ['
+              '{"id": "x", "gate": "input"}, {"id": "f", "gate": "call", "circuit": "part", "inputs": ["x"]}]}')
+    uri = (tmp_path / "c.json").as_uri()
+
+    async def conversation(editor):
+        editor.open(uri, source)
+        await editor.wait(lambda: messages(editor, part.as_uri()))
+        assert "there is no gate" in messages(editor, part.as_uri())[0]
+        part.write_text(whole)
+        editor.text_document_did_save(types.DidSaveTextDocumentParams(types.TextDocumentIdentifier(uri)))
+        await editor.wait(lambda: messages(editor, part.as_uri()) == [])
+    talk(conversation)
+
+
+def test_columns_are_those_that_the_editor_asked_for(tmp_path):
+    uri = (tmp_path / "c.json").as_uri()
+
+    async def conversation(editor):
+        editor.open(uri, '{"circuitflow": "1.0",\n"\u2028": 1,\n"name": "🙂", "nodez": []}')
+        await editor.wait(lambda: messages(editor, uri))
+        places = {(diagnostic.range.start.line, diagnostic.range.start.character)
+                  for diagnostic in editor.diagnostics[uri].diagnostics}
+        assert (2, len('"name": "", ') + 4) in places
+    talk(conversation, encodings=("utf-8",))
+
+
+def test_a_file_that_is_no_circuit_is_left_alone(tmp_path):
+    uri = (tmp_path / "c.json").as_uri()
+
+    async def conversation(editor):
+        editor.open(uri, '{"name": "circuit", "nodes": 1')
+        await editor.wait(lambda: messages(editor, uri) == [])
+        editor.change(uri, '{"circuitflow": "1.0", "nodes": 1')
+        await editor.wait(lambda: messages(editor, uri))
+    talk(conversation)
+
+
+def test_half_documents_get_answers(tmp_path):
+    uri = (tmp_path / "c.json").as_uri()
+    document = types.TextDocumentIdentifier(uri)
+    draw = random.Random(23)
+    sources = [path.read_text() for path in FILES if path.stat().st_size < 5000]
+
+    async def conversation(editor):
+        editor.open(uri, "")
+        for _ in range(60):
+            source = draw.choice(sources)
+            start, end = sorted(draw.randrange(len(source)) for _ in range(2))
+            end = min(end, start + draw.choice([1, 5, 50, 10_000]))
+            source = draw.choice([source[:start], source[:start] + source[end:], source[:start] + draw.choice(
+                ["{", "}", '"', "[", "]", ",", "\u2028", "🙂", "\\"]) + source[start:]])
+            editor.change(uri, source)
+            lines = source.splitlines() or [""]
+            row = draw.randrange(len(lines))
+            at = types.Position(row, draw.randrange(len(lines[row]) + 1))
+            everything = types.Range(types.Position(0, 0), types.Position(len(lines), 0))
+            await asyncio.gather(
+                editor.text_document_completion_async(types.CompletionParams(document, at)),
+                editor.text_document_hover_async(types.HoverParams(document, at)),
+                editor.text_document_definition_async(types.DefinitionParams(document, at)),
+                editor.text_document_references_async(types.ReferenceParams(
+                    types.ReferenceContext(True), document, at)),
+                editor.text_document_prepare_rename_async(types.PrepareRenameParams(document, at)),
+                editor.text_document_document_symbol_async(types.DocumentSymbolParams(document)),
+                editor.text_document_folding_range_async(types.FoldingRangeParams(document)),
+                editor.text_document_inlay_hint_async(types.InlayHintParams(document, everything)),
+                editor.text_document_formatting_async(types.DocumentFormattingParams(document, types.FormattingOptions(
+                    2, True))))
+        editor.change(uri, STAGED)
+        await editor.wait(lambda: messages(editor, uri) == [] and editor.diagnostics[uri].version == editor.version)
+    talk(conversation)
+
+
+def test_a_table_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "own_gates.py").write_text(
+        "import circuitflow as cf\n"
+        "TABLE = {**cf.GATES, 'cube': cf.GATES['square']}\n")
+    monkeypatch.chdir(tmp_path)
+    uri = (tmp_path / "c.json").as_uri()
+
+    async def conversation(editor):
+        editor.open(uri, STAGED.replace('"square"', '"cube"').replace('"pow"', '"powr"'))
+        await editor.wait(lambda: messages(editor, uri) is not None)
+        assert not any("cube" in message for message in messages(editor, uri))
+    talk(conversation, "--gates", "own_gates:TABLE")
+
+
+# The process that reads documents -------------------------------------------------------------------------------------
+
+@pytest.fixture
+def ask():
+    """A function that has a worker read a text, and gives what it answers at last."""
+    workers = []
+
+    def answers(source, **ways):
+        worker = Worker(**ways)
+        workers.append(worker)
+        return again(worker, source)
+
+    def again(worker, source, is_last=lambda findings: findings.faults or findings.facts or findings.reason):
+        arrived, last = threading.Event(), []
+
+        def answer(findings):
+            last.append(findings)
+            if is_last(findings):
+                arrived.set()
+        worker.ask("file:///c.json", None, source, answer)
+        assert arrived.wait(GUARD)
+        return worker, last[-1]
+
+    answers.again = again
+    yield answers
+    for worker in workers:
+        worker.close()
+
+
+ENDLESS = json.dumps({"circuitflow": "1.0", "circuits": {"step": {"nodes": [
+    {"id": "c", "gate": "input"}, {"id": "i", "gate": "input"}, {"id": "n", "gate": "add", "inputs": ["c", "i"]}],
+    "outputs": ["n"]}}, "nodes": [
+        {"id": "c", "gate": "input", "value": 0},
+        {"id": "xs", "gate": "constant", "value": {"random": "normal", "shape": [3_000_000], "seed": 1}},
+        {"id": "f", "gate": "scan", "circuit": "step", "carry": {"c": "n"}, "over": ["i"], "inputs": ["c", "xs"]}],
+    "outputs": ["f"]})
+
+
+def test_a_document_that_takes_too_long_is_given_up(ask):
+    worker, findings = ask(ENDLESS, patience=2.0)
+    assert findings.warnings[0].message.startswith("the document takes more than 2 seconds")
+    assert findings.facts == {}
+    _, findings = ask.again(worker, STAGED)
+    assert findings.facts["nodes", 0].values == ("3",)
+
+
+DEAD = "the process that reads the document ended; it may take too much memory"
+
+
+def test_a_process_that_dies_is_replaced(ask):
+    worker, _ = ask(STAGED)
+    worker._process.kill()
+    told = [ask.again(worker, STAGED)[1] for _ in range(3)]  # the first answer may be that it died
+    assert told[-1].facts
+    assert {findings.reason for findings in told} <= {"", DEAD}
+
+
+def test_of_many_texts_only_the_latest_is_read():
+    worker = Worker()
+    answered, done = [], threading.Event()
+    for i in range(50):
+        source = STAGED.replace('"value": 3', f'"value": {i}')
+
+        def answer(findings, i=i):
+            answered.append(i)
+            if i == 49 and findings.facts:
+                done.set()
+        worker.ask("file:///c.json", None, source, answer)
+    assert done.wait(GUARD)
+    worker.close()
+    assert len(set(answered)) <= 3
+
+
+def test_an_error_names_the_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pygls.lsp.server", None)
+    monkeypatch.delitem(sys.modules, "circuitflow.lsp.server", raising=False)
+    from circuitflow.cli.lsp import command
+
+    monkeypatch.setitem(sys.modules, "pygls", None)
+    with pytest.raises(cf.MissingExtraError, match=r"pip install 'circuitflow\[lsp\]'"):
+        command()
