@@ -66,7 +66,7 @@ def living(result: Result) -> Living:
     """
     view = observed(result)
     exported = export(view.circuit, None, ())
-    outputs = exported.functions[0].structs[2].members
+    outputs = exported.functions[0].gives[0].members
     parts: tuple[Mapping[Any, str], ...] = (view.values, view.gradients, view.upstream, view.contributions)
     places = {reference: i for i, reference in enumerate(dict.fromkeys(
         reference for part in parts for reference in part.values()))}

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.export.c.helpers import HELPERS
-from circuitflow.export.flat.comments import plain
-from circuitflow.export.flat.language import DType, Expr, Language, Unwritable
+from circuitflow.engines.c.helpers import HELPERS
+from circuitflow.engines.flat.comments import plain
+from circuitflow.engines.flat.language import DType, Expr, Language, Unwritable
 from circuitflow.graph.typed import Node
 
 TYPES = {"float64": "double", "float32": "float", "bool": "bool",
@@ -79,10 +79,10 @@ class C(Language):
     arrow = "->"
     part = 400
 
-    def __init__(self, prefix: str) -> None:
-        """The language for a file all of whose names begin with a prefix."""
+    def __init__(self, prefix: str, *, comments: bool = True) -> None:
+        """The language for a file all of whose names begin with a prefix, with comments or without any."""
         super().__init__()
-        self.prefix = prefix
+        self.prefix, self._has_comments = prefix, comments
 
     def type_name(self, dtype: DType) -> str:
         if dtype not in _TYPES:
@@ -144,7 +144,7 @@ class C(Language):
         return name if at == "0" else f"{name} + {at}"
 
     def comment(self, text: str) -> str:
-        return f"/* {plain(text)} */"
+        return f"/* {plain(text)} */" if self._has_comments else ""
 
 
 def _is_far(size: float) -> bool:

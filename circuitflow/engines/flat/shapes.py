@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.flat.arrays import Array, broadcast, computed, transposed
+from circuitflow.engines.flat.code import Code
+from circuitflow.engines.flat.indices import ZERO, Index, Indices, place
+from circuitflow.engines.flat.language import INT64, Expr, Unwritable
+from circuitflow.engines.flat.lowering import Lowering, Rules
 from circuitflow.engines.program.trace import Line, Value
-from circuitflow.export.flat.arrays import Array, broadcast, computed, transposed
-from circuitflow.export.flat.code import Code
-from circuitflow.export.flat.indices import ZERO, Index, Indices, place
-from circuitflow.export.flat.language import INT64, Expr, Unwritable
-from circuitflow.export.flat.lowering import Lowering, Rules
 
 
 def reshape(low: Lowering, x: Array, shape: Sequence[Any]) -> Array:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.flat.arrays import Array, computed
+from circuitflow.engines.flat.elements import by_element
+from circuitflow.engines.flat.indices import Index
+from circuitflow.engines.flat.language import INT64, DType, Expr
+from circuitflow.engines.flat.lowering import Lowering, Rules
 from circuitflow.engines.program.trace import Line, RuleCall, Value
-from circuitflow.export.flat.arrays import Array, computed
-from circuitflow.export.flat.elements import by_element
-from circuitflow.export.flat.indices import Index
-from circuitflow.export.flat.language import INT64, DType, Expr
-from circuitflow.export.flat.lowering import Lowering, Rules
 from circuitflow.gates import GATES
 from circuitflow.gates.convolution import Frame
 from circuitflow.gates.neural import murmur

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.flat.arrays import DEEPEST, Array, broadcast, splat, stored, variable
+from circuitflow.engines.flat.code import Code
+from circuitflow.engines.flat.indices import Indices
+from circuitflow.engines.flat.language import BOOL, DType, Expr, Language, Unwritable
+from circuitflow.engines.flat.memory import Buffer
 from circuitflow.engines.program.program import Program
 from circuitflow.engines.program.trace import Line, RuleCall, Value, values_in
-from circuitflow.export.flat.arrays import DEEPEST, Array, broadcast, splat, stored, variable
-from circuitflow.export.flat.code import Code
-from circuitflow.export.flat.indices import Indices
-from circuitflow.export.flat.language import BOOL, DType, Expr, Language, Unwritable
-from circuitflow.export.flat.memory import Buffer
 from circuitflow.gates.special import Check
 from circuitflow.graph.typed import Node
 from circuitflow.text import application

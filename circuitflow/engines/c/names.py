@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from circuitflow.export.flat.identifiers import Identifiers
+from circuitflow.engines.flat.identifiers import Identifiers
 
 _WORDS = """
     auto break case char const continue default do double else enum extern float for goto if inline int long register
@@ -24,7 +24,7 @@ _WORDS = """
     isnan isnormal isunordered ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint
     nextafter nexttoward pow remainder remquo rint round scalbln scalbn signbit sin sinh sqrt tan tanh tgamma trunc
     gamma signgam finite drem significand j0 j1 jn y0 y1 yn printf memcpy memset
-    parameters inputs outputs gradients work status
+    parameters inputs outputs gradients tangents derivatives products work memory status
 """
 _KEYWORDS = _WORDS.split()
 _FLOATING = [f"{name}{end}" for name in _KEYWORDS[_KEYWORDS.index("acos") : _KEYWORDS.index("printf")] for end in "fl"]

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.flat.arrays import Array, broadcast, transposed, variable
+from circuitflow.engines.flat.indices import ZERO, Index, Indices
+from circuitflow.engines.flat.language import BOOL, FLOAT64, INT64, DType, Expr, Unwritable
+from circuitflow.engines.flat.lowering import Lowering, Rules
 from circuitflow.engines.program.functions import long_product, product_kept
 from circuitflow.engines.program.trace import Line
-from circuitflow.export.flat.arrays import Array, broadcast, transposed, variable
-from circuitflow.export.flat.indices import ZERO, Index, Indices
-from circuitflow.export.flat.language import BOOL, FLOAT64, INT64, DType, Expr, Unwritable
-from circuitflow.export.flat.lowering import Lowering, Rules
 
 
 def _axes(axis: Any, rank: int) -> list[int]:

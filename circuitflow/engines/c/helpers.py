@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from circuitflow.export.flat.routines import ROUTINES, Routine
+from circuitflow.engines.flat.routines import ROUTINES, Routine
 
 _CHOICES = {
     "maximum": ("the larger of two numbers; NaN where one is", "a > b || a != a ? a : b"),

@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.program.program import Program, trace_program
+from circuitflow.engines.flat.arrays import Array, computed, stored, variable
+from circuitflow.engines.flat.code import Code
+from circuitflow.engines.flat.indices import Indices
+from circuitflow.engines.flat.language import BOOL, DType, Expr, Language, Unwritable
+from circuitflow.engines.flat.lowering import Lowering, Rules, Tables
+from circuitflow.engines.flat.memory import Buffer
+from circuitflow.engines.flat.origins import origin_of
+from circuitflow.engines.flat.signature import Argument
+from circuitflow.engines.flat.units import rule_of
+from circuitflow.engines.program.program import trace_program
 from circuitflow.engines.program.trace import Value
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.errors import InputError
-from circuitflow.export.flat.arrays import Array, computed, stored, variable
-from circuitflow.export.flat.code import Code
-from circuitflow.export.flat.indices import Indices
-from circuitflow.export.flat.language import BOOL, DType, Expr, Language, Unwritable
-from circuitflow.export.flat.lowering import Lowering, Rules, Tables
-from circuitflow.export.flat.memory import Buffer
-from circuitflow.export.flat.units import rule_of
-from circuitflow.export.origins import origin_of
-from circuitflow.export.signature import Argument
 from circuitflow.graph.typed import Node
 from circuitflow.text import application, printable
 
@@ -80,12 +80,35 @@ class Function:
     Attributes:
         name: its name, such as "value_and_grad".
         code: its statements.
-        structs: what it takes and fills in, in order.
+        takes: the structs that it reads: parameters, inputs, and of some others.
+        gives: the structs that it fills in.
     """
 
     name: str
     code: Code
-    structs: Sequence[Struct]
+    takes: Sequence[Struct]
+    gives: Sequence[Struct]
+
+    @property
+    def structs(self) -> list[Struct]:
+        """What it takes and fills in, in order."""
+        return [*self.takes, *self.gives]
+
+
+class Result(NamedTuple):
+    """What a function fills in.
+
+    Attributes:
+        struct: where it goes.
+        key: its key there.
+        id: its id in the circuit that is lowered.
+        meaning: what it is, where its name does not say so.
+    """
+
+    struct: Struct
+    key: str
+    id: str
+    meaning: str = ""
 
 
 class Builder:
@@ -116,23 +139,28 @@ class Builder:
         Raises:
             Unwritable: the language has no type for it.
         """
+        self.add_to(self.parameters if kind == "parameter" else self.inputs, argument, reference,
+                    is_upstream=kind == "upstream")
+
+    def add_to(self, struct: Struct, argument: Argument, reference: str, *, is_upstream: bool = False) -> None:
+        """An argument in a struct; errors are those of `add`."""
         sample = self._convert(np.zeros(argument.type.shape, argument.type.dtype))
         self.language.type_name(sample.dtype)
         default = None if argument.default is None else self._convert(np.asarray(argument.default))
-        struct = self.parameters if kind == "parameter" else self.inputs
         struct.members[argument.id] = Member(struct.new_name(reference), argument.meaning, sample.shape, sample.dtype,
-                                             default, reference, kind == "upstream")
+                                             default, reference, is_upstream)
 
     def function(self, name: str, derived: Derived, arrays: Mapping[str, Any], ids: Mapping[str, str],
-                 outputs: Mapping[str, Struct]) -> Function:
+                 results: Sequence[Result], more: Sequence[Struct] = ()) -> Function:
         """A function of the stages of a gradient circuit.
 
         Args:
             name: its name.
-            derived: the gradient circuit, or the primal.
+            derived: the gradient circuit, or another that is run forward.
             arrays: an array like each of its sources but constants, by id there.
-            ids: the keys of `parameters` and `inputs` that these are.
-            outputs: for each struct that it fills in, by "values" and "gradients".
+            ids: the keys of these in the structs that it takes.
+            results: what it fills in.
+            more: structs that it takes beside parameters and inputs.
 
         Raises:
             InputError: a line has no form.
@@ -158,30 +186,33 @@ class Builder:
             return self.language.refusal(self.refusals.setdefault(node.id, len(self.refusals) + 1), node)
 
         low = Lowering(code, self.tables, self._rules, about, refusal)
-        inputs = {id_: self._argument(code, ids[id_]) for id_ in program.inputs}
-        results = self._results(derived, program, outputs)
-        for struct, key, x in results:
+        takes = [self.parameters, self.inputs, *more]
+        inputs = {id_: self._argument(code, takes, ids[id_]) for id_ in program.inputs}
+        for struct, key, id_, meaning in results:
+            x: Any = program.outputs[id_]
+            if key not in struct.members:
+                struct.members[key] = Member(struct.new_name(key), meaning, tuple(x.shape), x.dtype, None, key)
             array = self._member(struct, key)
             if isinstance(x, Value) and x.shape and id(x) not in low.homes:
                 low.homes[id(x)] = array
         try:
             low.run(program, inputs)
             code.remark("")
-            for struct, key, x in results:
-                array, target = low.array(x), self._member(struct, key)
+            for struct, key, id_, _ in results:
+                array, target = low.array(program.outputs[id_]), self._member(struct, key)
                 if array.dtype == BOOL and not array.shape:
                     array = computed((), BOOL, [], partial(self._truth, array))
                 if array.storage is None or array.storage.buffer.name != struct.element(key):
                     low.copy(array, target)
         except Unwritable as error:
             raise InputError(f"{printable(str(error), 300)}; leave it out by --of and --wrt") from None
-        return Function(name, code, [self.parameters, self.inputs, *outputs.values()])
+        return Function(name, code, takes, list({id(result.struct): result.struct for result in results}.values()))
 
     def _truth(self, x: Array, code: Code, at: Indices) -> Expr:
         return self.language.truth(x.at(code, at))
 
-    def _argument(self, code: Code, key: str) -> Array:
-        struct = self.parameters if key in self.parameters.members else self.inputs
+    def _argument(self, code: Code, structs: Sequence[Struct], key: str) -> Array:
+        struct = next(struct for struct in structs if key in struct.members)
         member, text = struct.members[key], struct.element(key)
         if member.shape:
             return stored(Buffer(text, member.dtype, int(np.prod(member.shape))), member.shape)
@@ -193,20 +224,3 @@ class Builder:
         if member.shape:
             return stored(Buffer(text, member.dtype, int(np.prod(member.shape))), member.shape)
         return Array((), member.dtype, lambda code, at: Expr(text))
-
-    def _results(self, derived: Derived, program: Program,
-                 outputs: Mapping[str, Struct]) -> list[tuple[Struct, str, Any]]:
-        """What goes to each member of the structs that a function fills in."""
-        results = []
-        for kind, references in (("values", derived.values), ("gradients", derived.gradients)):
-            if kind not in outputs:
-                continue
-            for text, id_ in references.items():
-                struct, x = outputs[kind], program.outputs[id_]
-                if text not in struct.members:
-                    shape: Any = x.shape
-                    words = f"the gradient on {text}" if kind == "gradients" else ""
-                    struct.members[text] = Member(struct.new_name(text), words, tuple(shape), x.dtype, None, text)
-                results.append((struct, text, x))
-        return results
-

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.export.c.language import TYPES, C
-from circuitflow.export.c.main import main_of
-from circuitflow.export.c.steps import STEPS
-from circuitflow.export.flat.code import Code, Part
-from circuitflow.export.flat.comments import origin, plain
-from circuitflow.export.flat.functions import Builder, Function, Member, Struct
-from circuitflow.export.flat.memory import Buffer, Pools
+from circuitflow.engines.c.language import TYPES, C
+from circuitflow.engines.flat.code import Code, Part
+from circuitflow.engines.flat.comments import origin, plain
+from circuitflow.engines.flat.functions import Builder, Function, Member, Struct
+from circuitflow.engines.flat.lowered import Lowered
+from circuitflow.engines.flat.memory import Buffer, Pools
+
+_INCLUDES = "#include <math.h>\n#include <stdint.h>\n#ifndef __cplusplus\n#include <stdbool.h>\n#endif"
 
 CODE, STACK = (256, 32), (128, 4)
 """The largest sizes in bytes, of a file and of a function, and the largest share of a line. Tests measure them."""
@@ -25,54 +26,96 @@ _CONTRACT = """#if defined(__clang__) || !defined(__GNUC__)
 #endif"""
 
 
+class More(NamedTuple):
+    """A part of a file beside the functions of the circuit.
+
+    Attributes:
+        text: its functions.
+        prototypes: what declares those that a caller calls.
+        declaration: a struct of its own.
+        include: a header of the standard library.
+    """
+
+    text: str
+    prototypes: Sequence[str]
+    declaration: str = ""
+    include: str = ""
+
+
 class CFile:
     """A file under construction.
 
     Attributes:
         prefix: what all of its names begin with.
+        macros: what all of its macros begin with.
         language: C.
         pools: the struct that a caller provides for intermediate results.
+        storage: what stands before a function that a caller calls.
     """
 
-    def __init__(self, prefix: str, title: Sequence[str]) -> None:
-        """An empty file; `title` are the document's own words."""
-        self.prefix, self.language, self._title = prefix, C(prefix), title
-        self.pools = Pools()
+    def __init__(self, prefix: str, title: Sequence[str] = (), *, header: str | None = None,
+                 by_pointer: bool = False, on_stack: bool = False) -> None:
+        """An empty file.
 
-    def texts(self, builder: Builder, functions: Sequence[Function], cases: Sequence[Any] | None,
-              step: str | None, *, header: str | None) -> tuple[str, str]:
-        """The header, and the file of functions; where `header` is None, all of it is one header.
-
-        `header` is the name by which the file of functions includes the other. `cases` are test vectors for a `main`;
-        `step` is a method of `STEPS`.
+        Args:
+            prefix: what all of its names begin with.
+            title: the document's own words.
+            header: the name by which a file of functions includes the header; None where all of it is one header.
+            by_pointer: whether an array in a struct is a pointer to its numbers, and not the numbers themselves.
+            on_stack: whether a function has its workspace on the stack, and not from its caller.
         """
+        self.prefix, self.language, self._title = prefix, C(prefix, comments=not by_pointer), title
+        # Macros are capitals. Two prefixes that differ in nothing but capitals have different ones.
+        self.macros = prefix.swapcase() if prefix.islower() or prefix.isupper() else prefix
+        self.pools = Pools()
+        self.storage = "static inline " if header is None and not by_pointer else ""
+        self._header, self._by_pointer, self._on_stack = header, by_pointer, on_stack
+
+    def allot(self, functions: Sequence[Function]) -> None:
+        """Give the intermediate results of functions their places in the workspace."""
         for function in functions:
             self.pools.allot(function.code.buffers)
-        storage = "static inline " if header is None else ""
-        state, prototype, step_text = (STEPS[step](self.prefix, builder, functions[-1], storage) if step else
-                                       ("", "", ""))
-        bodies = [self._function(function, storage) for function in functions]
-        structs = list({id(s): s for function in functions for s in function.structs if s.members}.values())
-        declarations = [*map(self._struct, structs), self._workspace(), state, self._codes(builder)]
-        head = [self._comment(bodies, builder), "#include <math.h>\n#include <stdint.h>\n#ifndef __cplusplus\n"
-                "#include <stdbool.h>\n#endif"]
+
+    def library(self, low: Lowered) -> str:
+        """The text of a file of functions alone, without any text of the document; errors are those of the language.
+
+        Its structs have the members of `Function.structs` in their order.
+        """
+        self.allot(low.functions)
+        declarations, _, inside = self._parts(low.builder, low.functions)
+        return _join([_INCLUDES, *declarations, *inside])
+
+    def texts(self, builder: Builder, functions: Sequence[Function], more: Sequence[More] = (),
+              tests: str = "") -> tuple[str, str]:
+        """The header, and the file of functions, or "" where all of it is one header; places are given already."""
+        declarations, bodies, inside = self._parts(builder, functions)
+        declarations += [*(part.declaration for part in more), self._codes(builder)]
+        inside += [*(part.text for part in more), tests]
         values = [self._defaults(struct) for struct in (builder.parameters, builder.inputs)]
+        guard = f"{self.macros}_H"
+        includes = [f"#include <{part.include}>" for part in more if part.include]
+        head = [self._comment([*bodies, *(part.text for part in more)], builder),
+                f"#ifndef {guard}\n#define {guard}", "\n".join([_INCLUDES, *includes])]
+        if self._header is None:
+            return _join([*head, *declarations, *values, *inside, "#endif"]), ""
+        prototypes = "\n".join(f"{text};" for text in [*map(self._signature, functions), *(
+            prototype for part in more for prototype in part.prototypes)])
+        parts = [*head, '#ifdef __cplusplus\nextern "C" {\n#endif', *declarations, *values, prototypes,
+                 "#ifdef __cplusplus\n}\n#endif", "#endif"]
+        return _join(parts), _join([f'#include "{self._header}"', *inside])
+
+    def _parts(self, builder: Builder, functions: Sequence[Function]) -> tuple[list[str], list[str], list[str]]:
+        """The declarations of structs, the functions, and these with what they use."""
+        bodies = [self._function(function) for function in functions]
+        structs = {id(struct): (struct, struct in function.takes) for function in functions
+                   for struct in function.structs if struct.members}
+        declarations = [*(self._struct(struct, is_read=is_read) for struct, is_read in structs.values()),
+                        self._workspace()]
         words = set(re.findall(r"\w+", "\n".join(bodies)))
         tables = [self._table(name, array) for name, array in builder.tables.arrays.items() if name in words]
         helpers = [self.language.helpers[name].replace("@", f"{self.prefix}_") for name in self.language.used
                    if self.language.helper_name(name) in words]
-        inside = [_CONTRACT, *tables, *helpers, *bodies, step_text]
-        tests = [] if cases is None else [main_of(self.prefix, self._value, builder, functions, cases,
-                                                  bool(self.pools.sizes))]
-        guard = f"{self.prefix.upper()}_H"
-        opening, closing = f"#ifndef {guard}\n#define {guard}", "#endif"
-        if header is None:
-            parts = [head[0], opening, head[1], *declarations, *values, *inside, *tests, closing]
-            return _join(parts), ""
-        prototypes = "\n".join([*(f"{self._signature(function)};" for function in functions), prototype]).strip()
-        parts = [head[0], opening, head[1], '#ifdef __cplusplus\nextern "C" {\n#endif', *declarations, *values,
-                 prototypes, "#ifdef __cplusplus\n}\n#endif", closing]
-        return _join(parts), _join([f'#include "{header}"', *inside, *tests])
+        return declarations, bodies, [_CONTRACT, *tables, *helpers, *bodies]
 
     # Declarations -----------------------------------------------------------------------------------------------------
 
@@ -86,28 +129,33 @@ class CFile:
             member.default for struct in (builder.parameters, builder.inputs) if struct.has_defaults
             for member in struct.members.values())]
         work = sum(size * dtype.itemsize for dtype, size in self.pools.sizes.items())
-        code, stack = CODE[0] + CODE[1] * count, STACK[0] + STACK[1] * longest
+        code, stack = CODE[0] + CODE[1] * count, STACK[0] + STACK[1] * longest + work * self._on_stack
         lines += [f"By gcc -O2 on x86-64, and by gcc -Os on a Cortex-M4: less than {code:,} bytes of code and",
                   f"{stack:,} of stack, beside those of math.h. There are "
                   f"{sum(x.nbytes for x in numbers):,} bytes of constants and {work:,} of workspace."]
         return "/*\n" + "\n".join(f" * {line}".rstrip() for line in lines) + "\n */"
 
-    def _struct(self, struct: Struct) -> str:
-        lines = [f"    {self._declaration(member)};{_about(member)}" for member in struct.members.values()]
+    def _struct(self, struct: Struct, *, is_read: bool) -> str:
+        lines = [f"    {self._declaration(member, is_read=is_read)}" for member in struct.members.values()]
         return "typedef struct {\n" + "\n".join(lines) + f"\n}} {self.prefix}_{struct.name};"
 
-    def _declaration(self, member: Member) -> str:
+    def _declaration(self, member: Member, *, is_read: bool) -> str:
+        type_ = TYPES[member.dtype.name]
+        if self._by_pointer:
+            return f"{'const ' if is_read and member.shape else ''}{type_} {'*' if member.shape else ''}{member.name};"
         size = f"[{max(1, int(np.prod(member.shape)))}]" if member.shape else ""
-        return f"{TYPES[member.dtype.name]} {member.name}{size}"
+        return f"{type_} {member.name}{size};{_about(member)}"
 
     def _workspace(self) -> str:
         """The struct of pools, and its size."""
         if not self.pools.sizes:
             return ""
         lines = [f"    {TYPES[dtype.name]} {dtype.name}s[{size}];" for dtype, size in self.pools.sizes.items()]
-        return ("/* memory for intermediate results; what it holds before and after a call is of no account */\n"
+        words = ("memory for intermediate results, which a function has on its stack" if self._on_stack else
+                 "memory for intermediate results; what it holds before and after a call is of no account")
+        return (f"/* {words} */\n"
                 "typedef struct {\n" + "\n".join(lines) + f"\n}} {self.prefix}_work;\n"
-                f"#define {self.prefix.upper()}_WORK_BYTES sizeof({self.prefix}_work)")
+                f"#define {self.macros}_WORK_BYTES sizeof({self.prefix}_work)")
 
     def _codes(self, builder: Builder) -> str:
         if not builder.refusals:
@@ -120,13 +168,13 @@ class CFile:
         members = list(struct.members.values())
         if not struct.has_defaults:
             return ""
-        items = [self._value(member, member.default) for member in members]
+        items = [self.value(member, member.default) for member in members]
         name = f"{self.prefix}_default_{struct.name}"
         return (f"static const {self.prefix}_{struct.name} {name} = {{\n"
                 + ",\n".join(f"    {item} /* {member.name} */" for item, member in zip(items, members, strict=True))
                 + "\n};")
 
-    def _value(self, member: Member, x: Any) -> str:
+    def value(self, member: Member, x: Any) -> str:
         """The value of a member where it is initialised; zeros where there is none."""
         x = np.zeros(member.shape, member.dtype) if x is None else np.asarray(x)
         if not member.shape:
@@ -143,25 +191,26 @@ class CFile:
 
     # Functions --------------------------------------------------------------------------------------------------------
 
-    def _parameters(self, structs: Sequence[Struct], *, inputs: int = 2) -> list[str]:
-        texts = [f"{'const ' if i < inputs else ''}{self.prefix}_{struct.name} *{struct.name}"
-                 for i, struct in enumerate(structs) if struct.members]
-        return [*texts, *([f"{self.prefix}_work *work"] if self.pools.sizes else [])]
-
-    def _names(self, function: Function) -> list[str]:
-        return [*(struct.name for struct in function.structs if struct.members),
-                *(["work"] if self.pools.sizes else [])]
+    @property
+    def takes_work(self) -> bool:
+        """Whether a caller gives functions their workspace."""
+        return bool(self.pools.sizes) and not self._on_stack
 
     def _signature(self, function: Function, ending: str = "") -> str:
-        return (f"int {self.prefix}_{function.name}{ending}("
-                f"{', '.join(self._parameters(function.structs))})")
+        parameters = [f"{'const ' if struct in function.takes else ''}{self.prefix}_{struct.name} *{struct.name}"
+                      for struct in function.structs if struct.members]
+        if self.takes_work or (ending and self.pools.sizes):
+            parameters.append(f"{self.prefix}_work *work")
+        return f"int {self.prefix}_{function.name}{ending}({', '.join(parameters)})"
 
-    def _function(self, function: Function, storage: str) -> str:
+    def _function(self, function: Function) -> str:
         """A function; where it has several parts, each is one that it calls."""
-        code, names = function.code, self._names(function)
-        head = f"{storage}{self._signature(function)}"
+        code, names = function.code, [struct.name for struct in function.structs if struct.members]
+        head = f"{self.storage}{self._signature(function)}"
         if len(code.parts) == 1:
-            return f"{head}\n{{\n{self._part(code, code.parts[0], names)}\n    return 0;\n}}"
+            body = self._part(code, code.parts[0], [*names, *["work"] * self.takes_work])
+            return f"{head}\n{{\n{self._memory(body)}{body}\n    return 0;\n}}"
+        names += ["work"] * bool(self.pools.sizes)
         texts, calls = [], []
         for i, part in enumerate(code.parts, 1):
             ending = f"_part_{i}"
@@ -170,7 +219,14 @@ class CFile:
             call = f"{self.prefix}_{function.name}{ending}({', '.join(names)})"
             calls.append(f"    status = {call};" if i == 1 else
                          f"    status = status != 0 ? status : {call};")
-        return "\n\n".join([*texts, f"{head}\n{{\n    int status;\n" + "\n".join(calls) + "\n    return status;\n}"])
+        body = "\n".join(calls)
+        return "\n\n".join([*texts, f"{head}\n{{\n{self._memory(body)}    int status;\n{body}\n    return status;\n}}"])
+
+    def _memory(self, body: str) -> str:
+        """The workspace of a function that has it on the stack, if it uses any."""
+        if not (self._on_stack and re.search(r"\bwork\b", body)):
+            return ""
+        return f"    {self.prefix}_work memory;\n    {self.prefix}_work *const work = &memory;\n"
 
     def _part(self, code: Code, part: Part, names: Sequence[str]) -> str:
         statements = part.finish()

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from circuitflow.engines.staged.derived import Derived
+from circuitflow.engines.flat.functions import Member
+from circuitflow.engines.flat.lowered import Lowered
 from circuitflow.errors import CircuitflowError
-from circuitflow.export.flat.functions import Builder, Member
 
 SCALES = (1.0, 0.5, -1.25)
 """What the default inputs are multiplied by, for a vector each."""
@@ -20,24 +20,24 @@ class Vector(NamedTuple):
     """A call and its results.
 
     Attributes:
-        arguments: numbers of the members of parameters and inputs, by their keys there.
-        values, gradients: what the interpreter gives, in order.
+        arguments: numbers of the members of what functions take, by their keys there.
+        results: what the interpreter gives, by function: for each struct that it fills in, numbers of the members.
     """
 
     arguments: Mapping[str, Any]
-    values: Sequence[Any]
-    gradients: Sequence[Any]
+    results: Mapping[str, Sequence[Sequence[Any]]]
 
 
-def vectors(derived: Derived, builder: Builder, inputs: Mapping[str, Any],
-            upstream: Mapping[str, Any]) -> Iterator[Vector]:
+def vectors(low: Lowered) -> Iterator[Vector]:
     """Calls with the defaults, and with inputs that are multiples of them; those that a gate refuses are left out.
 
     An argument without a default has other numbers.
     """
-    question, seen = derived.question, set[bytes]()
+    asked, builder = low.asked, low.builder
+    derived, question, seen = asked.derived, asked.derived.question, set[bytes]()
     seeds = {id_: text for text, id_ in derived.upstream.items()}
-    members = {**builder.parameters.members, **builder.inputs.members}
+    members = {key: member for function in low.functions for struct in function.takes
+               for key, member in struct.members.items()}
     plain = {key: _numbers(member) if member.default is None else member.default for key, member in members.items()}
     for scale in SCALES:
         here = {key: (x * x.dtype.type(scale) if key in builder.inputs.members and key not in seeds
@@ -50,8 +50,10 @@ def vectors(derived: Derived, builder: Builder, inputs: Mapping[str, Any],
                      for reference, id_ in derived.inputs.items()}
         sent = {text: here[id_].astype(derived.type_of(id_).dtype) for id_, text in seeds.items() if id_ in here}
         with suppress(CircuitflowError):
-            bound, starts = question.bind({**inputs, **arguments}, {**upstream, **sent})
-            yield Vector(here, *question.interpret(bound, starts))
+            bound, starts = question.bind({**asked.inputs, **arguments}, {**asked.upstream, **sent})
+            values, gradients = question.interpret(bound, starts)
+            yield Vector(here, {"value": [values], "value_and_grad": [values, gradients],
+                                **{each.name: [each.numbers(here)] for each in low.higher}})
 
 
 def _numbers(member: Member) -> Any:
@@ -70,4 +72,4 @@ def scale_of(numbers: Any, vector: Vector) -> float:
         finite = np.abs(np.asarray(x, np.float64))
         return float(np.max(finite[np.isfinite(finite)], initial=0.0))
 
-    return max(largest(numbers), *(largest(x) / 1000 for x in (*vector.values, *vector.gradients)))
+    return max(largest(numbers), *(largest(x) / 1000 for xs in vector.results["value_and_grad"] for x in xs))

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.flat.arrays import Array, stored, variable
+from circuitflow.engines.flat.indices import Index
+from circuitflow.engines.flat.lowering import Lowering, Rules
+from circuitflow.engines.flat.writing import recording
 from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.trace import Line, RuleCall, Value
-from circuitflow.export.flat.arrays import Array, stored, variable
-from circuitflow.export.flat.indices import Index
-from circuitflow.export.flat.lowering import Lowering, Rules
-from circuitflow.export.flat.writing import recording
 from circuitflow.graph.typed import Node, TypedBody
 from circuitflow.interpreter.application import Application
 from circuitflow.interpreter.plan import Plan, Step

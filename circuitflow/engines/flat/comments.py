@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
-from circuitflow.text import printable
+from circuitflow.text import own_version, printable
 
 MARK = "Written by circuitflow"
 """What files of code say of themselves, near their beginning."""
@@ -12,7 +10,7 @@ MARK = "Written by circuitflow"
 
 def origin() -> str:
     """The mark of this version."""
-    return f"{MARK} {plain(version('circuitflow'))}"
+    return f"{MARK} {plain(own_version())}"
 
 
 def plain(text: str, limit: int = 1000) -> str:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from circuitflow.export.flat.indices import Index
-from circuitflow.export.flat.language import INT64, DType, Expr, Language
-from circuitflow.export.flat.memory import Buffer
+from circuitflow.engines.flat.indices import Index
+from circuitflow.engines.flat.language import INT64, DType, Expr, Language
+from circuitflow.engines.flat.memory import Buffer
 
 LONG = 120
 """Longest expression, in characters, that stands in another."""

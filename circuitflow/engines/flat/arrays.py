@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from circuitflow.export.flat.code import LONG, Code
-from circuitflow.export.flat.indices import ZERO, Index, Indices, place, strides_of
-from circuitflow.export.flat.language import DType, Expr
-from circuitflow.export.flat.memory import Buffer
+from circuitflow.engines.flat.code import LONG, Code
+from circuitflow.engines.flat.indices import ZERO, Index, Indices, place, strides_of
+from circuitflow.engines.flat.language import DType, Expr
+from circuitflow.engines.flat.memory import Buffer
 
 DEEPEST = 40
 """Most functions of elements that are computed in one expression, one inside of another."""

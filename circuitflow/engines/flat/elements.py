@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.flat.arrays import Array, computed
+from circuitflow.engines.flat.code import Code
+from circuitflow.engines.flat.indices import Indices
+from circuitflow.engines.flat.language import BOOL, DType, Expr, Unwritable
+from circuitflow.engines.flat.lowering import Lowering, Rules
 from circuitflow.engines.program.source import is_number
 from circuitflow.engines.program.trace import Line, Value
-from circuitflow.export.flat.arrays import Array, computed
-from circuitflow.export.flat.code import Code
-from circuitflow.export.flat.indices import Indices
-from circuitflow.export.flat.language import BOOL, DType, Expr, Unwritable
-from circuitflow.export.flat.lowering import Lowering, Rules
 
 
 def common(xs: Sequence[Any]) -> DType:

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from circuitflow.export.flat.language import DType
+from circuitflow.engines.flat.language import DType
 
 
 @dataclass(eq=False)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.flat.arrays import Array, broadcast, computed, transposed
+from circuitflow.engines.flat.indices import ZERO, Indices, place
+from circuitflow.engines.flat.language import FLOAT64, DType, Expr
+from circuitflow.engines.flat.lowering import Lowering, Rules
 from circuitflow.engines.program.trace import Line
-from circuitflow.export.flat.arrays import Array, broadcast, computed, transposed
-from circuitflow.export.flat.indices import ZERO, Indices, place
-from circuitflow.export.flat.language import FLOAT64, DType, Expr
-from circuitflow.export.flat.lowering import Lowering, Rules
 
 
 def _copied(low: Lowering, x: Array) -> Array:

@@ -10,14 +10,10 @@ import numpy as np
 from circuitflow.document.numbers import as_array
 from circuitflow.engines.program.functions import is_named
 from circuitflow.engines.staged.derived import Derived
-from circuitflow.export.names import PythonNames
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Size
 from circuitflow.interpreter.binding import concrete
 from circuitflow.interpreter.libraries import Library
-
-LITERAL = 1000
-"""An array of more numbers is an argument without a default."""
 
 _ANY = 3
 """The size, while the lines are written, of a dimension that no default gives one."""
@@ -46,15 +42,6 @@ class Argument(NamedTuple):
     meaning: str
     type: ArrayType
     default: Any
-
-    def default_in(self, names: PythonNames) -> str:
-        """The text of the default, a number or the name of an array; "" where it has none."""
-        if self.default is None or np.size(self.default) > LITERAL:
-            return ""
-        array = np.asarray(self.default)
-        if not array.ndim:
-            return names.number(array).removeprefix("(").removesuffix(")")
-        return names.constant(array, f"default_{self.parameter}")
 
 
 class Signature:
