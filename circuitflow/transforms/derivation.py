@@ -12,9 +12,9 @@ from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.typed import expand
+from circuitflow.interpreter.contribution import Contribution
 from circuitflow.interpreter.masked import plain
 from circuitflow.interpreter.plan import make_plan, output_of, references
-from circuitflow.interpreter.result import Contribution
 from circuitflow.interpreter.units import unit_gate
 from circuitflow.text import printable
 from circuitflow.transforms import primal

@@ -11,10 +11,10 @@ from circuitflow.gates import IDENTITY, ArrayType, GateTable
 from circuitflow.graph.bodies import Definition
 from circuitflow.graph.reachable import reachable
 from circuitflow.graph.typed import Node, TypedBody
+from circuitflow.interpreter.contribution import Contribution
 from circuitflow.interpreter.masked import Masked, plain
 from circuitflow.interpreter.passes import marked_sweep
 from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
-from circuitflow.interpreter.result import Contribution
 from circuitflow.interpreter.scans import arrivals
 from circuitflow.text import application
 from circuitflow.transforms import primal
