@@ -41,7 +41,7 @@ PACKED = {
 """Shapes of inputs by the file of a model, which begins with its package."""
 
 BARS = {"numpy": 4.0, "jax": 2.0}
-ROUNDS, LEAST = 7, 0.2
+ROUNDS, LEAST = 5, 0.1
 """Rounds of a model, and the seconds that the calls of a round take at least."""
 
 
