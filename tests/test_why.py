@@ -256,12 +256,17 @@ def test_a_factor_near_the_largest_float_is_written():
     assert "times 1e+306" in str(why(circuit("x = 705", "f = exp(x)"), "x"))
 
 
-def test_a_subcircuit_without_a_path_that_passes_a_gradient_is_named():
-    inner = {"nodes": [{"id": "a", "gate": "input"}, {"id": "y", "gate": "stop_gradient", "inputs": ["a"]}],
+def test_a_subcircuit_is_blamed_only_for_what_it_stops_itself():
+    inner = {"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "input"},
+                       {"id": "s", "gate": "stop_gradient", "inputs": ["a"]}, {"id": "y", "gate": "add",
+                                                                               "inputs": ["s", "b"]}],
              "outputs": ["y"]}
-    found = why(circuit("x = 1", {**call("h", "x"), "gate": "checkpoint"}, "f = relu(h)", circuits={"block": inner}), "x")
-    assert (found.verdict, blamed(found)) == ("zero", {"h"})
-    assert "has no path inside that passes a gradient" in str(found)
+    h = {**call("h", "p", "q"), "gate": "checkpoint"}
+    stops = why(circuit("x = 1", "p = neg(x)", "q = 2", h, "f = exp(h)", circuits={"block": inner}), "x")
+    assert (stops.verdict, [str(blame) for blame in stops.blamed]) == (
+        "zero", ["node 'h': checkpoint sends nothing back (p = -1, q = 2)"])
+    before = why(circuit("x = 1", "p = floor(x)", "q = ceil(x)", h, "f = exp(h)", circuits={"block": inner}), "x")
+    assert (before.verdict, blamed(before)) == ("zero", {"p", "q"})
 
 
 def test_a_gate_that_refuses_other_values_is_blamed_without_a_change():

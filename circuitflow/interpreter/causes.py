@@ -50,7 +50,8 @@ _CAUSES = {
     "reduce_max": "takes other elements", "reduce_min": "takes other elements", "relu": "is inactive",
     "sigmoid": "is saturated", "softmax": "is saturated", "softplus": "is saturated",
     "stop_gradient": "lets no gradient through", "tanh": "is saturated", "where": "takes the other branch",
-    "if": "takes the other branch, or the branch sends nothing back",
+    "if": "takes the other branch, or the branch sends nothing back", "checkpoint": "sends nothing back",
+    "scan": "sends nothing back",
 }
 """Why a gate sends nothing back though its rule could."""
 
@@ -76,8 +77,6 @@ def _cause(sweep: Sweep, k: int, operands: list[int]) -> str:
         return f"goes along axis {axis}, which has one element"
     if step.node.gate is not None and not all(step.gate.reaches(i) for i in operands):
         return "lets no gradient through"
-    if step.node.gate is None and not step.receivers:
-        return "has no path inside that passes a gradient"
     words = _CAUSES.get(kind, "has slope 0 here")
     if is_product := kind == "mul" and all(map(np.all, values)):
         words = "underflows"

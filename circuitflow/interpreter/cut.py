@@ -81,12 +81,12 @@ def minimum_cut(sweep: Sweep, reached: set[int]) -> Cut:
 
 def _dead(sweep: Sweep, k: int) -> set[int]:
     """The operands to which a gate sends nothing: of this run's gradient, or of any where none arrives."""
-    step, plan = sweep.plan.steps[k], sweep.plan
+    step = sweep.plan.steps[k]
     operands = [sweep.values[slot] for slot in step.operands]
     if any(np.any(g) for g in sweep.upstream_of(step)):
         sent = {i: sweep.sent.get((k, i)) for i in range(len(operands))}
     elif step.node.gate is not None or step.receivers:
         sent = dict.fromkeys(range(len(operands))) | sweep.alone(step, operands, sweep.probe(step))[1]
     else:  # nothing is known of a node with a subcircuit whose operands a gradient cannot pass on from
-        return {i for i, slot in enumerate(step.operands) if plan.active[slot]}
+        return set()
     return {i for i, x in sent.items() if x is None or not np.any(x)}
