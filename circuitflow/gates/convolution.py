@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from circuitflow.gates.parts import with_margins
-from circuitflow.gates.record import Attributes, Gate, Length, Note, Onnx, Reads, family
+from circuitflow.gates.products import matmul_kept
+from circuitflow.gates.record import Attributes, Facets, Gate, Length, Note, Onnx, Reads, family
 from circuitflow.gates.shapes import ArrayType, Dimension, ShapeError, need_float, need_shape, promote, show
-from circuitflow.gates.special import Namespace
+from circuitflow.gates.sliding import convolution
+from circuitflow.gates.special import Namespace, own_products
 from circuitflow.gates.sums import product, wider_for
 
 _Positive = Annotated[int, Field(ge=1)]
@@ -243,17 +245,29 @@ class _Arrays:
 
 
 def _conv(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -> Any:
-    frame, op = Frame(x.shape[2:], w.shape[2:], **steps), _Arrays(xp)
-    sums = product(xp, _kernels(op, w, group), _columns(op, x, w, group, **steps))
-    out = xp.reshape(sums, (x.shape[0], w.shape[0], *frame.windows))
+    out = _sums(xp, x, w, group, **steps)
     return out if b is None else out + xp.reshape(b, (-1,) + (1,) * (x.ndim - 2))
 
 
+def _sums(xp: Any, x: Any, w: Any, group: int, **steps: Any) -> Any:
+    """The convolution: where windows have several elements, in a way of the library's own if there is one."""
+    frame, own = Frame(x.shape[2:], w.shape[2:], **steps), own_products(xp)
+    if math.prod(frame.kernel) > 1 or any(map(any, frame.pads)):
+        out = own.convolution(x, w, frame, group) if own else None
+        if out is not None:
+            return out
+        if type(x).__module__ == "numpy" and x.size and w.size:
+            return convolution(xp, x, w, frame, group)
+    sums = product(xp, _kernels(_Arrays(xp), w, group), _columns(_Arrays(xp), x, w, group, **steps))
+    return xp.reshape(sums, (x.shape[0], w.shape[0], *frame.windows))
+
+
 def _conv_x(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, **steps: Any) -> Any:
-    kernels = op.matrix_transpose(_kernels(op, w, group))
-    windows = op.unfold(x, kernel_shape=list(w.shape[2:]), **steps)
-    columns = op.matmul(kernels, _by_group(op, g, group))
-    return op.fold(op.reshape_like(columns, windows), x, kernel_shape=list(w.shape[2:]), **steps)
+    """The adjoint; what no window reaches at the end is the output padding, less than a stride."""
+    frame = Frame(x.shape[2:], w.shape[2:], **steps)
+    rest = [(before + size + after - d * (k - 1) - 1) % s for size, (before, after), k, s, d in zip(
+        frame.sizes, frame.pads, frame.kernel, frame.strides, frame.dilations, strict=True)]
+    return op.conv_transpose(g, w, group=group, output_padding=rest if any(rest) else None, **steps)
 
 
 def _conv_w(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group: int, **steps: Any) -> Any:
@@ -324,6 +338,23 @@ def _conv_transpose_w(op: Any, g: Any, out: Any, x: Any, w: Any, *_: Any, group:
     return op.reshape_like(op.reduce_sum(op.matmul(_by_group(op, x, group), columns), axis=0), w)
 
 
+def _conv_transpose_kept(op: Any, _: int, x: Any, w: Any, *b: Any, group: int = 1, output_padding: Any = None,
+                         **steps: Any) -> Any:
+    """As the forward rule, in which 0 times an infinity or NaN is 0: only the product of matrices multiplies."""
+    steps = {"strides": None, "pads": None, "dilations": None, **steps}
+    frame, rank = transposed_frame(x.shape[2:], w.shape[2:], output_padding=output_padding, **steps), x.ndim - 2
+    columns = matmul_kept(op, op.matrix_transpose(_kernels(op, w, group)), _by_group(op, x, group))
+    channels = w.shape[1] * group
+    windows = op.reshape(columns, shape=[-1, channels, *frame.kernel, *frame.windows])
+    more = [have - n for have, n in zip(Frame(frame.sizes, frame.kernel, **steps).windows, frame.windows, strict=True)]
+    if any(more):  # windows over the output padding
+        windows = op.pad(windows, pad_width=[[0, 0]] * (2 + rank) + [[0, n] for n in more])
+    like = op.tile(op.reduce_sum(x, axis=list(range(1, x.ndim)), keepdims=True),
+                   repeats=[1, channels, *frame.sizes])  # of which only the shape is read
+    out = op.fold(windows, like, kernel_shape=frame.kernel, **steps)
+    return out + op.reshape(b[0], shape=[-1, *[1] * rank]) if b else out
+
+
 def spatial(x: Any) -> list[int]:
     """The axes behind batch and channels."""
     return list(range(2, x.ndim))
@@ -342,13 +373,14 @@ CONVOLUTION = family({
                               "out.",
                  ("x", "w", "b"), _conv_type, optional=1, attributes=Groups, symbol="conv", reads=Reads.INPUTS,
                  forward=_conv,
-                 backward=(_conv_x, _conv_w, sum_to_channels)),
+                 backward=(_conv_x, _conv_w, sum_to_channels)).stating(Facets(at_once=True)),
     "conv_transpose": Gate("x ⋆ᵀ w + b", "The adjoint of a convolution, which spreads every element over a window; b "
                                          "may be left out.",
                            ("x", "w", "b"), _conv_transpose_type, optional=1, attributes=Transposition, symbol="convᵀ",
                            reads=Reads.INPUTS,
                            forward=_conv_transpose,
-                           backward=(_conv_transpose_x, _conv_transpose_w, sum_to_channels)),
+                           backward=(_conv_transpose_x, _conv_transpose_w, sum_to_channels),
+                           ).stating(Facets(product=_conv_transpose_kept)),
 }, {
     "unfold": Note("{g} folded back to {x}", numpy="lib.stride_tricks.sliding_window_view",
                    also="im2col extract_patches as_windows", example={"kernel_shape": [2]}),

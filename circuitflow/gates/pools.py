@@ -8,9 +8,11 @@ from typing import Any
 from pydantic import Field
 
 from circuitflow.gates.convolution import Frame, Window, need_images, spatial, unfold
-from circuitflow.gates.record import Gate, Note, Onnx, Reads, family
+from circuitflow.gates.record import Facets, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.reductions import restore
 from circuitflow.gates.shapes import ArrayType, ShapeError, show
+from circuitflow.gates.sliding import largest
+from circuitflow.gates.special import own_products
 from circuitflow.gates.sums import average, total
 
 
@@ -24,6 +26,14 @@ def _pool_type(x: ArrayType, *, count_include_pad: bool = False, **window: Any) 
     if empty := frame.empty_window():
         raise ShapeError(f"needs an element of x in every window; {empty}; give smaller pads")
     return ArrayType((*x.shape[:2], *frame.windows), x.dtype)
+
+
+def _max_pool(xp: Any, x: Any, **window: Any) -> Any:
+    own = own_products(xp)
+    out = own.largest(x, Frame(x.shape[2:], **window)) if own else None
+    if out is None and type(x).__module__ == "numpy":
+        out = largest(xp, x, Frame(x.shape[2:], **window))
+    return xp.max(unfold(xp, x, fill="lowest", **window), axis=tuple(spatial(x))) if out is None else out
 
 
 def _max_pool_backward(op: Any, g: Any, out: Any, x: Any, **window: Any) -> Any:
@@ -55,9 +65,8 @@ def _global(x: ArrayType) -> ArrayType:
 POOLS = family({
     "max_pool": Gate("max of windows", "The largest in every window; the first of several takes the gradient.",
                      ("x",), _pool_type, attributes=Window, symbol="max", reads=Reads.INPUTS,
-                     forward=lambda xp, x, **window: xp.max(unfold(xp, x, fill="lowest", **window),
-                                                            axis=tuple(spatial(x))),
-                     backward=(_max_pool_backward,)),
+                     forward=_max_pool,
+                     backward=(_max_pool_backward,)).stating(Facets(at_once=True)),
     "average_pool": Gate("mean of windows", "The mean of every window.",
                          ("x",), _pool_type, attributes=AverageWindow, symbol="mean",
                          forward=_average_pool,

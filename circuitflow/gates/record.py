@@ -181,6 +181,7 @@ class Facets:
             elements of any operand that is a gradient, times finite numbers.
         division: how to divide what the gate gives by a factor, a rule of `circuitflow.gates.factors`.
         view: NumPy keeps the result in the memory of the operand, so that a change of one changes the other.
+        at_once: the forward rule computes arrays of NumPy faster than the lines that it comes to.
         note: the gate in words; without a gradient where there are none.
     """
 
@@ -196,6 +197,7 @@ class Facets:
     product: Rule | None = None
     division: Rule | None = None
     view: bool = False
+    at_once: bool = False
     note: Note = _NO_WORDS
 
 

@@ -36,7 +36,7 @@ class Check(NamedTuple):
 
 
 class OwnProducts(ABC):
-    """A namespace with matrix products of its own, whose arrays may have no values to look at."""
+    """A namespace whose arrays may have no values to look at, with products and perhaps sliding windows of its own."""
 
     @abstractmethod
     def long_product(self, a: Any, b: Any) -> Any:
@@ -45,6 +45,14 @@ class OwnProducts(ABC):
     @abstractmethod
     def product_kept(self, a: Any, b: Any) -> Any:
         """As `circuitflow.gates.sums.product_kept`."""
+
+    def convolution(self, x: Any, w: Any, frame: Any, group: int) -> Any:
+        """As `circuitflow.gates.sliding.convolution`; None for no way of its own."""
+        return None
+
+    def largest(self, x: Any, frame: Any) -> Any:
+        """As `circuitflow.gates.sliding.largest`; None for no way of its own."""
+        return None
 
 
 class Namespace:

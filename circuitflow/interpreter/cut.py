@@ -34,7 +34,7 @@ def depends(sweep: Sweep) -> set[int]:
 
 def minimum_cut(sweep: Sweep, reached: set[int]) -> Cut:
     """The smallest cut between the outputs that depend on a node and the node, whose gradient is 0."""
-    from scipy.sparse import csr_array  # here, for a run need not wait for SciPy
+    from scipy.sparse import csr_array  # here, since a plain run does without SciPy
     from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
     plan, slots = sweep.plan, len(sweep.values)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
+import operator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
@@ -12,7 +15,10 @@ import numpy as np
 
 from circuitflow.document.numbers import as_numpy, copy_in, is_foreign, is_safe, no_value, refuse_lost
 from circuitflow.errors import InputError, MissingExtraError
+from circuitflow.gates.convolution import MANY, Frame
+from circuitflow.gates.parts import with_margins
 from circuitflow.gates.shapes import ArrayType
+from circuitflow.gates.sliding import largest
 from circuitflow.gates.special import OwnProducts
 from circuitflow.gates.sums import PART, counted_product, longest, product
 
@@ -60,6 +66,10 @@ class JaxNumpy(OwnProducts):
         parts, rest = divmod(a.shape[-1], PART)
         start = a.shape[-1] - rest
         last = product(left[..., start:], right[start:] if b.ndim == 1 else right[..., start:, :])
+        if math.prod(left.shape[:-1]) == 1 and b.ndim == 2:  # results of all parts are no larger than b
+            terms = product(jnp.reshape(left[..., :start], (parts, 1, PART)),
+                            jnp.reshape(right[:start], (parts, PART, b.shape[1])))
+            return jnp.astype(last + jnp.reshape(jnp.sum(terms, axis=0), last.shape), jnp.result_type(a, b))
         return jnp.asarray(lax.fori_loop(0, parts, add, last), dtype=jnp.result_type(a, b))
 
     def product_kept(self, a: Any, b: Any) -> Any:
@@ -69,6 +79,26 @@ class JaxNumpy(OwnProducts):
         if not isinstance(is_finite, import_module("jax").core.Tracer):  # a known number, for which nothing is compiled
             return ways[not is_finite](a, b)
         return import_module("jax.lax").cond(is_finite, *ways, a, b)
+
+    def convolution(self, x: Any, w: Any, frame: Frame, group: int) -> Any:
+        """`circuitflow.gates.sliding.convolution` where a group has one channel; else None.
+
+        XLA fuses the products of one element of every window after the other. For larger groups its convolutions take
+        as long as products of matrices on a CPU, and for groups of one channel four times as long.
+        """
+        if w.shape[1] != 1 or math.prod(frame.kernel) > MANY:
+            return None
+        batch, outer = x.shape[0], w.shape[0] // group
+        x = with_margins(self, self._jnp.expand_dims(x, 2), [[0, 0]] * 3 + frame.pads)
+        w = self._jnp.reshape(w, (group, outer, *frame.kernel) + (1,) * len(frame.kernel))
+        taps = itertools.product(*map(range, frame.kernel))
+        terms = [x[(..., *place)] * w[(slice(None), slice(None), *tap)]
+                 for tap, place in zip(taps, frame.places(), strict=True)]
+        return self._jnp.reshape(functools.reduce(operator.add, terms), (batch, group * outer, *frame.windows))
+
+    def largest(self, x: Any, frame: Frame) -> Any:
+        """`circuitflow.gates.sliding.largest`."""
+        return largest(self, x, frame)
 
     def scan(self, step: Any, carry: Any, stacks: Any, *, reverse: bool) -> tuple[Any, Any]:
         """`step(carry, position of each stack)` at every position gives the next carry, and results that are stacked.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,8 @@ from circuitflow.onnx.lowered_reductions import REDUCTIONS
 from circuitflow.onnx.lowered_shapes import SHAPES
 from circuitflow.onnx.lowering import Lowering, Unwritable
 from circuitflow.onnx.storing import TensorContent
-from circuitflow.onnx.writing import GraphWriter, model_bytes, port
-from circuitflow.text import few, printable, short
+from circuitflow.onnx.writing import SMALL, GraphWriter, model_bytes, port
+from circuitflow.text import few, own_version, printable, short
 
 OPSET = 21
 """The opset that is written by default."""
@@ -47,9 +46,6 @@ LARGEST = 2**31 - 2**20
 
 BESIDE = 2**29
 """Bytes of all tensors together from which on they lie in a file beside the model, unless told otherwise."""
-
-SMALL = 1024
-"""Bytes of a tensor that always lies in the model: ONNX Runtime reads sizes and axes from there."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +214,7 @@ class _Exporter:
         tensors = self._beside(beside)
         file = "" if tensors is None else tensors.file(stem)
         content = model_bytes(self.writer, document.name or "circuit", self.ports, outputs, document.description or "",
-                              {"circuitflow": version("circuitflow")}, tensors, file)
+                              {"circuitflow": own_version()}, tensors, file)
         return Export(content, tensors, file)
 
     def _beside(self, beside: bool | None) -> TensorContent | None:

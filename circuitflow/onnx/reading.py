@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from circuitflow.document.files import ValueFaultError, beside
 from circuitflow.document.limits import DEFAULT, Budget, Limits, amount, size_of
 from circuitflow.errors import InputError
 from circuitflow.onnx.counting import FunctionKey, function_key, need_few_nodes
+from circuitflow.onnx.large import Place, without_large
 from circuitflow.onnx.library import BFLOAT16, DOMAINS, READ_AS, domain_of, library, text_of, type_name
 from circuitflow.text import duplicate, printable, short
 
@@ -140,8 +144,12 @@ def read_model(path: str | os.PathLike[str], limits: Limits = DEFAULT) -> Model:
     library()
     name = os.fspath(path)
     label = printable(name, 200)
-    folder = Path(name).parent
-    return _model(_proto(_content(name, label, limits), label), label, folder, limits)
+    try:
+        with open(name, "rb") as file:
+            proto, places = _opened(file, label, limits)
+            return _model(proto, label, Path(name).parent, limits, places)
+    except OSError as error:
+        raise InputError(f"'{label}' cannot be read: {error.strerror}") from None
 
 
 def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limits = DEFAULT) -> Model:
@@ -153,15 +161,16 @@ def model_of(content: bytes, file: str, folder: Path | None = None, limits: Limi
     return _model(_proto(content, file), file, folder, limits)
 
 
-def _content(name: str, label: str, limits: Limits) -> bytes:
-    try:
-        with open(name, "rb") as file:
-            content = file.read(limits.document_bytes + 1)
-    except OSError as error:
-        raise InputError(f"'{label}' cannot be read: {error.strerror}") from None
-    if len(content) > limits.document_bytes:
-        raise InputError(f"'{label}' is larger than {amount(limits.document_bytes)} (limit document_bytes)")
-    return content
+def _opened(file: BufferedReader, label: str, limits: Limits) -> tuple[Any, Mapping[int, Place]]:
+    """The model in an open file, and where large initializers lie in it that the model is without."""
+    status, places = os.fstat(file.fileno()), dict[int, Place]()
+    if stat.S_ISREG(status.st_mode) and status.st_size <= limits.document_bytes:
+        content, places = without_large(file, status.st_size)
+    else:
+        content = file.read(limits.document_bytes + 1)
+        if len(content) > limits.document_bytes:
+            raise InputError(f"'{label}' is larger than {amount(limits.document_bytes)} (limit document_bytes)")
+    return _proto(content, label), places
 
 
 def _proto(content: bytes, file: str) -> Any:
@@ -174,7 +183,8 @@ def _proto(content: bytes, file: str) -> Any:
         raise InputError(f"'{file}' is no ONNX model") from None
 
 
-def _model(model: Any, file: str, folder: Path | None, limits: Limits) -> Model:
+def _model(model: Any, file: str, folder: Path | None, limits: Limits,
+           places: Mapping[int, Place] = MappingProxyType({})) -> Model:
     """The model that the package has read. Nothing of it is kept, since a part would keep it whole in memory."""
     onnx = library()
     domains = [(domain_of(entry), entry.version) for entry in model.opset_import]
@@ -195,7 +205,7 @@ def _model(model: Any, file: str, folder: Path | None, limits: Limits) -> Model:
              "domain": text_of(model.domain),
              "description": text_of(model.doc_string),
              **{text_of(entry.key): text_of(entry.value) for entry in model.metadata_props}}
-    reader = _Reader(folder, limits)
+    reader = _Reader(folder, limits, places=places)
     graph = reader.graph(model.graph, 0)
     keys = [function_key(function, function.name) for function in model.functions]
     graph.faults.extend(f"there are {count} functions '{printable(name, 80)}'; expected one of each name"
@@ -232,9 +242,11 @@ class _Reader:
     """Reads the parts of one model; what is wrong is noted, and reading goes on."""
 
     def __init__(self, folder: Path | None, limits: Limits,
-                 attributes: Mapping[str, tuple[Any, Any]] | None = None) -> None:
+                 attributes: Mapping[str, tuple[Any, Any]] | None = None,
+                 places: Mapping[int, Place] = MappingProxyType({})) -> None:
         """Begin; in the body of a function the node's attributes, or the function's own, stand for references."""
         self.folder, self.limits, self.references = folder, limits, attributes
+        self.places = places
         self.faults: list[str] = []
         self.count, self.budget = 0, Budget(limits)
         self.files: set[str] = set()
@@ -248,9 +260,9 @@ class _Reader:
             raise InputError(f"the model has {self.count} nodes or more; at most {self.limits.nodes} are allowed "
                              "(limit nodes)")
         tensors = {}
-        for tensor in graph.initializer:
+        for i, tensor in enumerate(graph.initializer):
             try:
-                tensors[text_of(tensor.name)] = self.tensor(tensor)
+                tensors[text_of(tensor.name)] = self.tensor(tensor, self.places.get(i) if depth == 0 else None)
             except Unreadable as error:
                 self.faults.append(f"initializer '{printable(text_of(tensor.name), 80)}' {error}")
         self.faults += [f"initializer '{printable(text_of(tensor.values.name), 80)}' is sparse; expected a dense one"
@@ -323,8 +335,8 @@ class _Reader:
         raise Unreadable(f"is of the kind {kinds.AttributeType.Name(attribute.type).lower()}, which circuitflow does "
                          "not have")
 
-    def tensor(self, tensor: Any) -> Any:
-        """A tensor as an array."""
+    def tensor(self, tensor: Any, place: Place | None = None) -> Any:
+        """A tensor as an array; its content may have a place in the file of the model."""
         if tensor.data_type not in READ_AS:
             raise Unreadable(f"is of the type {type_name(tensor.data_type)}; expected one of {', '.join(NAMES)}")
         dtype, shape = np.dtype(READ_AS[tensor.data_type]), tuple(tensor.dims)
@@ -333,16 +345,19 @@ class _Reader:
         if fault := self.budget.spend(shape, str(dtype)):
             raise Unreadable(f"cannot be read: {fault}")
         if tensor.data_type != BFLOAT16:
-            return self._content(tensor, dtype, shape, size_of(shape, str(dtype)))
+            return self._content(tensor, place, dtype, shape, size_of(shape, str(dtype)))
         self.notes.add(WIDENED)
-        bits = self._content(tensor, np.dtype(np.uint16), shape, size_of(shape, "uint16"))
+        bits = self._content(tensor, place, np.dtype(np.uint16), shape, size_of(shape, "uint16"))
         return np.asarray(bits.astype(np.uint32) << 16).view(np.float32)
 
-    def _content(self, tensor: Any, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> Any:
+    def _content(self, tensor: Any, place: Place | None, dtype: np.dtype[Any], shape: tuple[int, ...],
+                 size: int) -> Any:
         """The array of a tensor of so many bytes, from where they lie."""
         onnx = library()
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             return self._external(tensor, dtype, shape, size)
+        if place is not None:
+            return _of_bytes(place.read(), dtype, shape, size)
         if tensor.HasField("raw_data"):
             return _of_bytes(tensor.raw_data, dtype, shape, size)
         try:
@@ -378,7 +393,7 @@ NAMES = tuple(map(type_name, READ_AS))
 """The dtypes that tensors may have."""
 
 
-def _of_bytes(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> Any:
+def _of_bytes(content: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], size: int) -> Any:
     if len(content) != size:
         raise Unreadable(f"has {len(content)} bytes; its shape {shape} says {size}")
     if dtype.kind == "b":  # of which a byte is 0 or 1

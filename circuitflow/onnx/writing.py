@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from circuitflow.gates.shapes import Dimension, Size
 from circuitflow.onnx.library import NUMBERS, library
 from circuitflow.onnx.storing import TensorContent
+
+SMALL = 1024
+"""Most bytes of a tensor that is written once for all that are equal, and that always stands in the model: ONNX Runtime
+reads sizes and axes from there."""
+
+
+class Constant(NamedTuple):
+    """A constant before it is part of a model."""
+
+    name: str
+    array: Any
 
 
 class GraphWriter:
@@ -51,17 +62,16 @@ class GraphWriter:
         return names[0] if len(names) == 1 else names
 
     def constant(self, value: Any, dtype: Any = None) -> str:
-        """A tensor that is written once."""
+        """A tensor that is written once; a large one once for each array, since bytes to compare would be a copy."""
         array = np.asarray(value, dtype)
-        key = str(array.dtype), array.shape, array.tobytes()
+        key = (str(array.dtype), array.shape, array.tobytes()) if array.nbytes <= SMALL else id(array)
         if key not in self._constants:
             name = f"constant/{len(self._constants)}"
             self._constants[key] = name
             if array.dtype.kind == "f" and array.shape == () and array == 1:
                 self._ones.add(name)
             if array.dtype.kind == "f":  # initializers that are floats are parameters
-                self._first.append(library().helper.make_node(
-                    "Constant", [], [name], value=library().numpy_helper.from_array(array)))
+                self._first.append(Constant(name, array))  # which keeps the array, and so its identity
             else:
                 self.tensors[name] = array
         return self._constants[key]
@@ -119,10 +129,14 @@ class GraphWriter:
         yield self.nodes
         self.nodes = nodes
 
-    @property
-    def all_nodes(self) -> list[Any]:
-        """The nodes of the whole graph, in order."""
-        return [*self._first, *self.nodes]
+    def put(self, graph: Any) -> None:
+        """Put the nodes into a graph of the package, in order; the content of a constant is copied there alone."""
+        for node in (*self._first, *self.nodes):
+            if isinstance(node, Constant):
+                made = graph.node.add(op_type="Constant", output=[node.name])
+                _fill(made.attribute.add(name="value", type=library().AttributeProto.TENSOR).t, node.array)
+            else:
+                graph.node.append(node)
 
     def _named(self, name: str) -> str:
         key = ("", name)
@@ -173,17 +187,29 @@ def model_bytes(writer: GraphWriter, name: str, inputs: Sequence[Any], outputs: 
     onnx = library()
     helper = onnx.helper
     places = tensors.places if tensors is not None else {}
-    initializers = [
-        _external(name, array, file, *places[name]) if name in places else
-        onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-        for name, array in writer.tensors.items()]
-    graph = helper.make_graph(writer.all_nodes, name, list(inputs), list(outputs), initializers, doc_string=description)
     opsets = [helper.make_opsetid("", writer.opset)]
-    model = helper.make_model(graph, opset_imports=opsets, producer_name="circuitflow",
-                              ir_version=helper.find_min_ir_version_for(opsets))
+    model = onnx.ModelProto(ir_version=helper.find_min_ir_version_for(opsets), opset_import=opsets,
+                            producer_name="circuitflow")
+    graph = model.graph
+    graph.name, graph.doc_string = name, description
+    writer.put(graph)
+    for id_, array in writer.tensors.items():
+        if id_ in places:
+            graph.initializer.append(_external(id_, array, file, *places[id_]))
+        else:
+            _fill(graph.initializer.add(name=id_), array)
+    graph.input.extend(inputs)
+    graph.output.extend(outputs)
     helper.set_model_props(model, dict(metadata))
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _fill(tensor: Any, array: Any) -> None:
+    """Make a tensor of the package that of an array."""
+    tensor.dims.extend(array.shape)
+    tensor.data_type = NUMBERS[str(array.dtype)]
+    tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _external(name: str, array: Any, file: str, offset: int, length: int) -> Any:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.gates import GATES
+from circuitflow.gates import GATES, sliding
 from circuitflow.gates.convolution import FEW, MANY, Frame
+from circuitflow.interpreter.libraries import JaxNumpy
 from support.documents import circuit
 from support.libraries import namespace
 
@@ -78,3 +79,118 @@ def test_a_window_of_one_element(strides, pads):
         for name, slope in zip("xw", slopes, strict=True):
             np.testing.assert_allclose(gradients[name], slope, rtol=1e-11, atol=1e-11)
     np.testing.assert_array_equal(x, kept)
+
+
+# Convolutions and pools -----------------------------------------------------------------------------------------------
+
+LAID_OUT = [  # shape, kernels, group and steps
+    ((2, 4, 9), (6, 4, 3), 1, {}), ((1, 6, 7, 5), (4, 3, 3, 2), 2, {"pads": [[1, 2], [0, 1]]}),
+    ((2, 4, 7, 8), (8, 1, 3, 3), 4, {"pads": [[1, 1], [1, 1]]}), ((3, 1, 8, 9), (5, 1, 3, 3), 1, {}),
+    ((1, 4, 8, 9), (4, 1, 2, 3), 4, {"strides": [2, 3], "pads": [[0, 1], [2, 0]]}),
+    ((2, 3, 9, 8), (2, 3, 3, 2), 1, {"strides": [1, 2], "dilations": [2, 3]}),
+    ((1, 2, 5, 1, 6), (3, 2, 3, 1, 2), 1, {"dilations": [2, 1, 3]}),
+    ((2, 3, 4, 4), (2, 3, 1, 1), 1, {"pads": [[1, 0], [1, 0]]}),
+    ((0, 4, 5, 5), (2, 4, 3, 3), 1, {}), ((1, 2, 40), (2, 1, MANY), 2, {}), ((1, 2, 40), (2, 1, MANY + 1), 2, {}),
+    ((1, 3, 40), (20, 3, 3), 1, {"pads": [[1, 1]]}),
+]
+
+
+def library(name):
+    """What a run of arrays of a library computes with."""
+    return np if name == "numpy" else JaxNumpy()
+
+
+def convolved(x, w, group, **steps):
+    """By definition, in float64."""
+    windows = by_definition(np.asarray(x, np.float64), list(w.shape[2:]), 0.0, **steps)
+    rank, (out, inner) = x.ndim - 2, w.shape[:2]
+    windows = windows.reshape(len(x), group, inner, *windows.shape[2:])
+    kernels = np.asarray(w, np.float64).reshape(group, out // group, *w.shape[1:], *(1,) * rank)
+    products = windows[:, :, None] * kernels[None]
+    sums = products.sum(axis=tuple(range(3, 4 + rank)))
+    return sums.reshape(len(x), out, *sums.shape[3:])
+
+
+def layouts(x):
+    """The same numbers in other orders of memory."""
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    back = np.ascontiguousarray(x[..., ::-1])[..., ::-1]
+    swapped = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    return {"C": x, "F": np.asfortranarray(x), "every other": wide[..., ::2], "backwards": back,
+            "channels last": np.moveaxis(swapped, -1, 1), "other bytes": x.astype(x.dtype.newbyteorder())}
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (200, 1), (200, 7), (1 << 20, 512)], ids=str)
+@pytest.mark.parametrize(("shape", "kernels", "group", "steps"), LAID_OUT, ids=str)
+def test_convolutions_in_blocks_are_those_of_the_definition(shape, kernels, group, steps, sizes, monkeypatch):
+    """With one position a block, or some groups, some positions, or all of them."""
+    monkeypatch.setattr(sliding, "BLOCK", sizes[0])
+    monkeypatch.setattr(sliding, "COLUMNS", sizes[1])
+    random = np.random.default_rng(0)
+    forward, steps = GATES["conv"].forward, {**STEPS, **steps}
+    for dtype, rtol in (("float32", 1e-5), ("float64", 1e-13)):
+        x, w = random.standard_normal(shape).astype(dtype), random.standard_normal(kernels).astype(dtype)
+        expected = convolved(x, w, group, **steps)
+        for name, given in layouts(x).items():
+            kept = given.copy()
+            found = forward(np, given, w, group=group, **steps)
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found, expected, rtol, rtol * 4, err_msg=name)
+            np.testing.assert_array_equal(given, kept)
+
+
+@pytest.mark.parametrize(("name", "shape", "kernels", "group", "steps"), [
+    *(("numpy", *case) for case in LAID_OUT), *(("jax", *case) for case in LAID_OUT[3:5])], ids=str)
+def test_what_is_not_finite_reaches_what_the_definition_says(name, shape, kernels, group, steps):
+    """Also a pad times an infinite weight, which is NaN."""
+    xp, forward, steps = library(name), GATES["conv"].forward, {**STEPS, **steps}
+    random = np.random.default_rng(0)
+    x, w = random.standard_normal(shape), random.standard_normal(kernels)
+    w.flat[-1] = -np.inf
+    for places, number in ((x[..., :1], np.nan), (x[..., -1:], np.inf), (w[:1, :1], np.inf)):
+        before = places.copy()
+        places[...] = number
+        with np.errstate(all="ignore"):
+            expected, found = convolved(x, w, group, **steps), forward(xp, xp.asarray(x), xp.asarray(w), group=group,
+                                                                       **steps)
+        np.testing.assert_allclose(np.asarray(found), expected, 1e-12, 1e-12)
+        places[...] = before
+
+
+@pytest.mark.parametrize("name", ["numpy", "jax"])
+@pytest.mark.parametrize(("shape", "kernel", "steps"), [
+    *CASES, ((2, 3, 5, 4), [1, 1], {}), ((2, 3, 5, 4), [1, 1], {"strides": [2, 3]}),
+    ((2, 1, 5, 6), [3, 2], {"strides": [1, 2], "pads": [[2, 1], [0, 1]], "dilations": [2, 1]})], ids=str)
+def test_the_largest_of_windows(name, shape, kernel, steps):
+    xp, steps = library(name), {**STEPS, **steps}
+    x = np.random.default_rng(0).integers(-3, 3, shape) / 2
+    x[..., ::3] = -np.inf
+    for number in (0.0, np.nan, np.inf):
+        x[..., -1:] = number
+        windows = by_definition(x, kernel, -np.inf, **steps)
+        expected = windows.max(axis=tuple(range(2, 2 + len(kernel))))
+        found = GATES["max_pool"].forward(xp, xp.asarray(x), kernel_shape=kernel, **steps)
+        np.testing.assert_array_equal(np.asarray(found), expected)
+    if name == "numpy":
+        assert not np.shares_memory(found, x)
+
+
+@pytest.mark.parametrize("engine", ["interpreter", "staged", "jax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("shape", "kernels", "group", "steps"), LAID_OUT[1:6], ids=str)
+def test_engines_give_the_same_convolution_and_pool(engine, dtype, shape, kernels, group, steps):
+    c = circuit({"id": "x", "gate": "input", "shape": list(shape), "dtype": dtype},
+                {"id": "w", "gate": "input", "shape": list(kernels), "dtype": dtype},
+                {"id": "b", "gate": "input", "shape": [kernels[0]], "dtype": dtype},
+                {"id": "c", "gate": "conv", "inputs": ["x", "w", "b"], "group": group, **steps},
+                {"id": "m", "gate": "max_pool", "inputs": ["c"], "kernel_shape": [1] * (len(shape) - 2)},
+                "f = reduce_sum_square(m)")
+    random = np.random.default_rng(0)
+    given = {name: random.standard_normal(c.nodes[name].types[0].shape).astype(dtype) for name in "xwb"}
+    out = convolved(given["x"], given["w"], group, **{**STEPS, **steps})
+    bias = given["b"].astype(float).reshape(-1, *(1,) * (len(shape) - 2))
+    value, gradients = cf.Executor(c).compile(engine=engine)(given)
+    rtol = 2e-4 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(value, np.sum((out + bias) ** 2), rtol)
+    np.testing.assert_allclose(gradients["b"], 2 * (out + bias).sum(axis=(0, *range(2, out.ndim))), rtol, rtol * 100)

@@ -217,6 +217,10 @@ PRODUCTS = {
     "outer": ((np.arange(3.0) + 1, np.arange(4.0)), {}, 0),
     "einsum": ((A, B, np.ones(4)), {"equation": "ik,kj,j->ij"}, 0),
     "conv": ((np.ones((3, 2, 5)), np.ones((4, 2, 3)), np.ones(4)), {}, 0),
+    "conv with strides": ((np.ones((3, 4, 9)), np.arange(24.0).reshape(4, 2, 3) - 9),
+                          {"group": 2, "strides": [2], "pads": [[1, 0]]}, 0),
+    "conv with dilations": ((np.ones((3, 1, 5, 9)), np.arange(6.0).reshape(1, 1, 2, 3) - 2),
+                            {"dilations": [1, 3], "strides": [2, 2], "pads": [[0, 0], [0, 2]]}, 0),
     "conv_transpose": ((np.ones((3, 2, 5)), np.ones((2, 4, 3))), {}, 0),
     "layer_normalization": ((A, np.ones(2), np.ones(2)), {}, 0),
     "rms_normalization": ((A, np.ones(2)), {}, 0),
@@ -345,6 +349,19 @@ def test_matrices_that_are_left_out_send_nothing_back_through_any_output(gate, s
         expected, found = ({name: np.asarray(x) for name, x in WAYS[way](c, {"x": x}).items()} for x in (MATRICES, odd))
         (expected,), (found,) = expected.values(), found.values()
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("steps", [{}, {"output_padding": [0, 1], "strides": [1, 2]},
+                                   {"group": 2, "pads": [[1, 0], [0, 2]]},
+                                   {"output_padding": [2, 3], "dilations": [3, 4], "strides": [2, 1]}], ids=str)
+def test_a_transposed_convolution_whose_zeros_are_kept(steps):
+    """Its value is that of the gate, also where the output padding has room for more windows."""
+    row, random, op = GATES["conv_transpose"], np.random.default_rng(0), Vocabulary(np, GATES)
+    for has_b in (False, True):
+        x, w = random.standard_normal((2, 4, 4, 5)), random.standard_normal((4, 3, 2, 3))
+        operands = [x, w, *([random.standard_normal(3 * steps.get("group", 1))] if has_b else [])]
+        expected = row.forward(np, *operands, **{**row.defaults, **steps})
+        np.testing.assert_allclose(row.facets.product(op, 0, *operands, **steps), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("gate", ["mul", "div", "matmul"])

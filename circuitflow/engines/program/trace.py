@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from circuitflow.engines.program.functions import (
+    PRODUCTS,
     dtype_of,
     is_named,
     is_shaped,
@@ -132,6 +133,8 @@ class Trace:
             return self._record_named(function, operands, keywords)
         if _is_square(function, operands):
             function, operands = np.multiply, (operands[0], operands[0])
+        if function in PRODUCTS and (shape := shape_of(function, [_type(x) for x in operands], keywords)) is not None:
+            return self._typed(function, operands, keywords, shape)
         sample = _sample_result(function, map_leaves(_sample, operands), map_leaves(_sample, keywords))
         several = isinstance(sample, tuple | list)
         samples = sample if several else [sample]
@@ -157,7 +160,11 @@ class Trace:
         shape = None if any(values_in(keywords)) else shape_of(function, types, keywords)
         if shape is None:
             raise Inseparable(getattr(function, "__name__", "its rule needs sizes as numbers"))
-        dtype = dtype_of(function, types, keywords)
+        return self._typed(function, operands, keywords, shape)
+
+    def _typed(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any], shape: Shape) -> Any:
+        """A line whose result has a shape that is known; nothing is computed."""
+        dtype = dtype_of(function, [map_leaves(_type, x) for x in operands], keywords)
         sample = None if is_named(shape) else np.broadcast_to(np.zeros((), dtype), shape)  # type: ignore[arg-type]
         return self._line(function, operands, keywords, [Value(self, shape, dtype, sample)], several=False)
 

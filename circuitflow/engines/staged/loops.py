@@ -27,12 +27,15 @@ from circuitflow.interpreter.units import unit_gate
 
 
 def with_loops(selected: int) -> Callable[[Step, Sequence[Any]], Callable[..., Any]]:
-    """The rule of a step, for operands like these: for a scan one that records one line, else the gate's own.
+    """The rule of a step, for operands like these: for a scan, and a gate that is faster so, one that records one line.
 
     `selected` is as in `branch_free`.
     """
     def rule(step: Step, operands: Sequence[Any]) -> Callable[..., Any]:
         node = step.node
+        if step.gate.facets.at_once and any(isinstance(x, Value) for x in operands):
+            return lambda xp, *operands, **attributes: xp.call(
+                RuleCall(step.gate.forward, np, **attributes), operands)
         if node.gate is not None or node.kind != "scan" or not any(isinstance(x, Value) for x in operands):
             return step.gate.forward
         loop = RuleCall(Loop(node, operands, selected))
