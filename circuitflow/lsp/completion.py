@@ -83,7 +83,8 @@ def _item(text: Text, here: Cursor, choice: keys.Choice, at: int, position: type
     quoted = choice.word if choice.kind == "literal" else json.dumps(choice.word, ensure_ascii=False)
     new = quoted + ": " * (here.is_key and (here.member is None or here.member.colon is None))
     return types.CompletionItem(
-        label=choice.word, kind=_KINDS[choice.kind], detail=printable(choice.detail) or None, documentation=choice.meaning or None,
+        label=choice.word, kind=_KINDS[choice.kind], detail=printable(choice.detail) or None,
+        documentation=choice.meaning or None,
         sort_text=f"{at:05}", filter_text=quoted,
         text_edit=types.TextEdit(_range(text, here.old, position), new))
 

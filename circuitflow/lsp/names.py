@@ -126,6 +126,12 @@ class Names:
         """Where a symbol is defined; the first place, if there are several."""
         return next((mention for mention in self.mentions if mention.symbol == symbol and mention.is_definition), None)
 
+    def file(self, name: str) -> Value | None:
+        """The place that names a file of a circuit, without its folder."""
+        circuits = (circuit for body in self.bodies.values() for circuit in body.circuits.values())
+        files = (circuit.get("file") for circuit in circuits if isinstance(circuit, Value))
+        return next((file for file in files if file and (file.text or "").rpartition("/")[2] == name), None)
+
     def bound_to(self, symbols: set[Symbol]) -> set[Symbol]:
         """The symbols that must keep the same name as these, because one word means them all somewhere."""
         places, meant = defaultdict(list), defaultdict(list)

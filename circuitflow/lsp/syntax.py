@@ -43,7 +43,8 @@ class Value:
         items: of a list.
     """
 
-    __slots__ = ("_by_name", "end", "indent", "is_closed", "items", "kind", "members", "parent", "source", "start", "step")
+    __slots__ = ("_by_name", "end", "indent", "is_closed", "items", "kind", "members", "parent", "source", "start",
+                 "step")
 
     def __init__(self, kind: str, start: int, end: int, source: str = "", *, is_closed: bool = True) -> None:
         """A value that stands nowhere yet."""
