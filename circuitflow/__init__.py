@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         UnknownNameError,
         VerificationError,
     )
-    from circuitflow.executor import Executor
+    from circuitflow.executor import Executor, native
     from circuitflow.explanations.differences import Difference, diff
     from circuitflow.explanations.forms import explain
     from circuitflow.export.c.exporting import to_c
@@ -90,6 +90,7 @@ __all__ = [
     "jvp",
     "load",
     "loads",
+    "native",
     "new",
     "to_c",
     "to_javascript",
@@ -110,7 +111,7 @@ _EXPORTS = {
     "circuitflow.errors": ("CircuitflowError", "DocumentError", "Fault", "GateError", "InputError",
                            "MissingExtraError", "UnknownNameError", "VerificationError"),
     "circuitflow.interpreter.check": ("check",),
-    "circuitflow.executor": ("Executor",),
+    "circuitflow.executor": ("Executor", "native"),
     "circuitflow.export.c.exporting": ("to_c",),
     "circuitflow.export.javascript.exporting": ("to_javascript",),
     "circuitflow.export.python": ("to_python",),

@@ -18,6 +18,16 @@ from circuitflow.interpreter.question import Question, References
 _LOG = logging.getLogger("circuitflow")
 
 
+@checked
+def native(circuit: Circuit, of: References = None, wrt: References = None) -> ValueAndGrad:
+    """`Executor(circuit).compile(of, wrt, engine="native")`: a function that is C, by the compiler of the system.
+
+    Raises:
+        InputError: an unknown reference, no compiler, or a gate that C has no form for.
+    """
+    return Executor(circuit).compile(of, wrt, engine="native")
+
+
 class Executor(Interpreter):
     """Runs a circuit, gate by gate or compiled; schedules once for each question and may be shared between threads.
 
@@ -59,7 +69,8 @@ class Executor(Interpreter):
             of: the outputs to compute and differentiate; all of the document's by default.
             wrt: the nodes to differentiate by, none for `()`; all floating-point inputs and parameters by default.
             engine: "interpreter" runs the gates one by one; "staged" straight-line code made of the gradient document;
-                "tape" loops over flat arrays of scalar gates, compiled where the extra `fast` is installed; "jax" the
+                "tape" loops over flat arrays of scalar gates, compiled where the extra `fast` is installed; "native" C,
+                compiled by the `cc` of the system, or the compiler that the environment variable `CC` names; "jax" the
                 passes under `jax.jit`. "auto" chooses among the first three, and the logger `circuitflow` has what it
                 chose.
             device: of the engine jax: "cpu", "gpu" or a JAX device.

@@ -7,6 +7,7 @@ import itertools
 import math
 import operator
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -22,6 +23,11 @@ _IGNORABLE = ((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0
 # Neither spaces nor ignorable, but drawn as nothing: blanks of Braille, hieroglyphs and Khitan, a note.
 _BLANK = ((0x2800, 0x2800), (0x13441, 0x13442), (0x16FE4, 0x16FE4), (0x1D159, 0x1D159))
 _HIDDEN = frozenset(chr(code) for first, last in (*_IGNORABLE, *_BLANK) for code in range(first, last + 1))
+
+
+def own_version() -> str:
+    """The version of circuitflow, whether it is installed or not."""
+    return str(sys.modules["circuitflow"].__version__)
 
 
 def is_shown(text: str) -> bool:

@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
 SCHEMA = Draft202012Validator(json.loads((ROOT / "schemas" / "conformance.schema.json").read_text(encoding="utf-8")))
 FILES = sorted(FOLDER.glob("*.json"))
 EVERY = {"interpreter": 1, "derivatives as documents": 1, "staged code": 3, "Python": 3, "ONNX Runtime": 3,
-         "the engine jax": 40, "C": 3, "JavaScript": 3}
+         "the engine native": 20, "the engine jax": 40, "C": 3, "JavaScript": 3}
 """The tests take one of so many cases, `python tests/exact/passes.py` takes all."""
 
 
@@ -53,7 +53,7 @@ def test_circuitflow_passes(way):
                        PAGE.split("Refused, by file:")[1].split("Outside of the tolerance:"))
     expected = set(re.findall(r"(\w+) \(\d+\)", refused[1])) if refused else set()
     listed = set(re.findall(r"`([^`]+)`", others[1])) if others else set()
-    needed = {"C": "gcc", "JavaScript": "node"}.get(way)
+    needed = {"C": "gcc", "JavaScript": "node", "the engine native": "cc"}.get(way)
     if needed and not shutil.which(needed):
         pytest.skip(f"{needed} is not installed")
     for case, status, text in outcomes(way, cases()[::EVERY[way] * 10 // few(10)]):

@@ -91,8 +91,7 @@ COMMANDS = {
     "mmd": lambda c: cf.draw(c, "mmd"), "text": lambda c: dumps(c.document),
     "non_finite": lambda c: cf.Executor(c).run().non_finite(),
 }
-LISTED = [(family, name) for family in (wires, operands, chain, taken, carried) for name in COMMANDS
-          if (family, name) != (carried, "python")]  # a scan is no line of Python
+LISTED = [(family, name) for family in (wires, operands, chain, taken, carried) for name in COMMANDS]
 
 
 @pytest.mark.parametrize(("family", "command"), LISTED, ids=lambda x: getattr(x, "__name__", x))

@@ -33,8 +33,8 @@ def command(
                                               help="Version of ONNX's operators, 18 or later; 21 by default.",
                                               show_default=False)] = None,
     beside: Annotated[bool | None, typer.Option("--weights-beside/--weights-inside", show_default=False,
-                                                help="Whether a model's weights lie in a file beside it; by default "
-                                                     "from 512 MiB on.")] = None,
+                                                help="Whether the weights of a model, or of C, lie in a file beside "
+                                                     "it; by default of a model from 512 MiB on.")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the names of a C file begin with; the "
                                                                   "document's name by default.",
                                              show_default=False)] = None,
@@ -44,6 +44,14 @@ def command(
     tests: Annotated[bool, typer.Option("--tests", help="Give a C file a main with test vectors.")] = False,
     step: Annotated[str | None, typer.Option(metavar="METHOD", help="Give a C file a step of learning: sgd or adam.",
                                              show_default=False)] = None,
+    jacobian: Annotated[bool, typer.Option("--jacobian", help="Give C or JavaScript a function of the derivative of "
+                                                              "every output by every node.")] = False,
+    hvp: Annotated[bool, typer.Option("--hvp", help="Give C or JavaScript a function of the Hessian times a vector."
+                                      )] = False,
+    on_stack: Annotated[bool, typer.Option("--on-stack", help="Let functions of C have their workspace on the stack, "
+                                                              "and not from the caller.")] = False,
+    compile_: Annotated[bool, typer.Option("--compile", help="Compile C as a shared library, by `cc` or the compiler "
+                                                             "that CC names.")] = False,
     forward: Annotated[bool, typer.Option("--forward", help="Only the values, without gradients.")] = False,
     output: OutputFile = None,
 ) -> None:
@@ -55,7 +63,8 @@ def command(
     """
     target = TARGETS[to]
     settings = {"opset": opset, "weights_beside": beside, "name": name, "dtype": dtype, "tests": tests or None,
-                "step": step}
+                "step": step, "compile": compile_ or None, "jacobian": jacobian or None, "hvp": hvp or None,
+                "on_stack": on_stack or None}
     more = {option: value for option, value in settings.items() if value is not None}
     for option in more:
         if option not in target.options:

@@ -21,6 +21,7 @@ from circuitflow.text import listing, nearest, printable
 DTYPE_OF_FORMAT = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16",
                    "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool"}
 """Our dtypes by the names of the format."""
+FORMAT_OF_DTYPE = {dtype: name for name, dtype in DTYPE_OF_FORMAT.items()}
 
 Array = NDArray[np.generic]
 

@@ -1,166 +1,163 @@
-"""Loops compiled by numba, the extra `fast`; machine code is kept on disk."""
+"""Circuits compiled as C by the compiler of the system.
+
+The C has numbers and names such as `v12`, and no word of the document: a file from a stranger comes to nothing but
+arithmetic on arrays of known sizes.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import math
-import struct
-from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
-from importlib.util import find_spec
-from sys import modules
-from types import CodeType, FunctionType
+import ctypes
+from collections.abc import Mapping, Sequence
+from itertools import count
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.machine_code import keep
-from circuitflow.engines.program.dialects import NAMES
-from circuitflow.errors import MissingExtraError
+from circuitflow.engines import compiler
+from circuitflow.engines.c.file import CFile
+from circuitflow.engines.contract import Backed
+from circuitflow.engines.flat.functions import Struct
+from circuitflow.engines.flat.lowered import Asked, lower
+from circuitflow.engines.program.functions import is_named
+from circuitflow.engines.staged.derived import Derived, OfDerived
+from circuitflow.engines.thresholds import Thresholds
+from circuitflow.errors import GateError, InputError
+from circuitflow.interpreter.binding import Bound
+from circuitflow.interpreter.question import Answer, Question
+
+_TYPES = {"float64": ctypes.c_double, "float32": ctypes.c_float, "bool": ctypes.c_bool, **{
+    f"{name}{bits}": getattr(ctypes, f"c_{name}{bits}") for name in ("int", "uint") for bits in (8, 16, 32, 64)}}
 
 
-def is_there() -> bool:
-    """Whether numba is installed."""
-    return find_spec("numba") is not None
+class Native(OfDerived, Backed):
+    """Answers a question with C that is compiled once for each combination of shapes.
 
-
-@lru_cache(maxsize=64)
-def jitted(source: str | Callable[..., None], *, over_rows: bool = False) -> Callable[..., None]:
-    """A function of arrays, or the one that a text defines, compiled; functions of numbers never raise in it.
-
-    It holds no lock of Python while it runs, and starts no threads: numba's own do not survive a fork, and one of its
-    threading layers aborts the process when two threads meet in it. A loop over rows reads columns with `get` and fills
-    them in with `put`; the compiler then computes several rows at once.
-
-    Raises:
-        MissingExtraError: numba is not installed.
+    Where all sizes are known it is compiled at once, otherwise at the first call with arrays of some shapes. Where a
+    gate refuses its operands, the interpreter says why. No lock is held while the code runs.
     """
-    try:
-        import numba
-    except ImportError:
-        raise MissingExtraError("compiled loops need `pip install 'circuitflow[fast]'`") from None
-    loop = source if callable(source) else _define(source, over_rows)
-    compiled: Callable[..., None] = keep(numba.njit(error_model="numpy", nogil=True)(loop), source, str(over_rows),
-                                         modules[__name__])
-    return compiled
+
+    way = "native: C, by the compiler of the system"
+    raises = (GateError, InputError)
+
+    KEPT = 32
+    """Number of combinations of shapes that are kept."""
+
+    def __init__(self, question: Question, thresholds: Thresholds, derived: Derived | None = None) -> None:
+        """Write the gradient circuit, and compile it.
+
+        Raises:
+            GateError, InputError: those of `Derived`; there is no compiler, or C has no form for a gate.
+        """
+        compiler.command()
+        super().__init__(question, thresholds, derived)
+        self._codes: dict[Any, _Code | InputError] = {}
+        self._lock = Lock()
+        types = [self.derived.type_of(id_) for id_ in (*self.derived.inputs.values(), *self.derived.upstream.values())]
+        if not any(is_named(type_.shape) for type_ in types):
+            self._codes[self._key({})] = _Code(self.derived, {})
+
+    def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
+        key = self._key(bound.sizes)
+        code = self._codes.get(key) or self._compiled(key, bound)
+        if isinstance(code, InputError):
+            raise code
+        results, values = code(self.derived.arrays(bound, seeds)), len(self.question.plan.of)
+        if self.question.scalar:
+            results = [x.item() for x in results]
+        return results[:values], results[values:]
+
+    def _key(self, sizes: Mapping[str, int]) -> Any:
+        return tuple(sorted(sizes.items()))
+
+    def _compiled(self, key: Any, bound: Bound) -> _Code | InputError:
+        """Code for these sizes, or why there is none."""
+        try:
+            code: _Code | InputError = _Code(self.derived, bound.arrays)
+        except InputError as error:
+            code = error
+        with self._lock:
+            if len(self._codes) >= self.KEPT:
+                del self._codes[next(iter(self._codes))]
+            self._codes[key] = code
+        return code
 
 
-def _define(text: str, over_rows: bool) -> Callable[..., None]:
-    code = next(x for x in compile(text, "<compiled loop>", "exec").co_consts if isinstance(x, CodeType))
-    name = f"loop_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
-    names: dict[str, Any] = {name: getattr(math, name) for name in NAMES if hasattr(math, name)}
-    names |= {"rint": np.rint, "floor": np.floor, "ceil": np.ceil}  # those of math give integers, which have no NaN
-    names |= {"inf": math.inf, "nan": math.nan, "__name__": __name__}
-    if over_rows:
-        names |= {**_columns(), **_vectorizable()}
-    return FunctionType(code.replace(co_name=name, co_qualname=name), names)
+class _Numbered:
+    """Gives out names that say nothing."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def new(self, reference: str) -> str:
+        return f"v{next(self._numbers)}"
 
 
-@cache
-def _columns() -> dict[str, Callable[..., Any]]:
-    """Access to columns that do not overlap: `get(column, i)` and `put(column, number, i, value)`.
+class _Code:
+    """A compiled function of arrays of some shapes."""
 
-    The results of a loop lie apart from one another and from all that it reads. The compiler is told so. It would
-    otherwise compare the addresses of all columns before it computes several rows at once, and with a dozen of
-    them does not. Each column that is filled in has a scope of its own, by its number; those that are read share one.
-    """
-    from numba import types
-    from numba.extending import intrinsic
+    def __init__(self, derived: Derived, inputs: Mapping[str, Any]) -> None:
+        """Compile it; the sizes of named dimensions are those of inputs.
 
-    def place(context: Any, builder: Any, column: Any, array: Any, row: Any) -> tuple[Any, dict[str, Any]]:
-        data = context.make_array(column)(context, builder, array).data
-        return builder.gep(data, [row], inbounds=True), {} if column.aligned else {"align": 1}
+        Raises:
+            InputError: C has no form for a gate, or the library cannot be had.
+        """
+        file = CFile("m", by_pointer=True)
+        inputs = {name: x for name, x in inputs.items() if name in derived.inputs}
+        try:
+            low = lower(file.language, _Numbered, Asked(derived, inputs, {}), None, last=True)
+        except InputError as error:
+            raise InputError(f"{str(error).rpartition(';')[0]}; choose another engine") from None
+        function = low.functions[-1]
+        self._function = compiler.load(file.library(low))[f"m_{function.name}"]
+        self._taken = [_Record(struct) for struct in function.takes if struct.members]
+        self._given = [_Record(struct) for struct in function.gives]
+        self._work = ctypes.sizeof(_structure([(f"{dtype.name}s", _TYPES[dtype.name] * size)
+                                               for dtype, size in file.pools.sizes.items()]))
 
-    def mark(instruction: Any, scope: str, apart: Sequence[str]) -> None:
-        module = instruction.parent.parent.module
-        domain = module.add_metadata(["columns"])
-        for key, scopes in (("alias.scope", [scope]), ("noalias", apart)):
-            if scopes:
-                instruction.set_metadata(key, module.add_metadata([module.add_metadata([x, domain]) for x in scopes]))
+    def __call__(self, arrays: Mapping[str, Any]) -> list[Any]:
+        """The outputs, then the gradients; numbers are those of NumPy.
 
-    def read(typing: Any, column: Any, row: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer, alignment = place(context, builder, column, *arguments)
-            load = builder.load(pointer, **alignment)
-            mark(load, "columns read", ())
-            return context.data_model_manager[column.dtype].from_data(builder, load)
-
-        return column.dtype(column, types.intp), generate
-
-    def fill(typing: Any, column: Any, number: Any, row: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer, alignment = place(context, builder, column, arguments[0], arguments[2])
-            data = context.data_model_manager[column.dtype].as_data(builder, arguments[3])
-            store = builder.store(data, pointer, **alignment)
-            mark(store, f"result {number.literal_value}",
-                 ["columns read", *(f"result {i}" for i in range(number.literal_value))])
-            return context.get_dummy_value()
-
-        return types.void(column, number, types.intp, column.dtype), generate
-
-    return {"get": intrinsic(read), "put": intrinsic(prefer_literal=True)(fill)}
+        Raises:
+            GateError: a gate refuses its operands.
+        """
+        held = [record.arrays_like(arrays) for record in self._taken]  # what pointers point to
+        rooms = [record.rooms() for record in self._given]
+        structs = [record.of(xs) for record, xs in zip((*self._taken, *self._given), (*held, *rooms), strict=True)]
+        work = [np.empty(self._work, np.uint8)] if self._work else []
+        if self._function(*map(ctypes.byref, structs), *(ctypes.c_void_p(x.ctypes.data) for x in work)):
+            raise GateError("a gate refuses its operands")
+        return [x for record, xs, struct in zip(self._given, rooms, structs[len(self._taken) :], strict=True)
+                for x in record.results(xs, struct)]
 
 
-@cache
-def _vectorizable() -> dict[str, Callable[..., Any]]:
-    """Functions without calls and branches, which the compiler computes for several rows at once.
+class _Record:
+    """A struct as C has it, with pointers to arrays."""
 
-    The exponential is 2^k · e^r with |r| ≤ ln 2 / 2, ln 2 in two parts (Cody and Waite 1980), and a polynomial for e^r;
-    it is within 2 ulps of the true value.
-    """
-    from llvmlite.ir import FunctionType
-    from numba import types
-    from numba.extending import intrinsic, register_jitable
+    def __init__(self, struct: Struct) -> None:
+        self._members = struct.members
+        self._type = _structure([(member.name, ctypes.c_void_p if member.shape else _TYPES[member.dtype.name])
+                                 for member in self._members.values()])
 
-    def cast(source: Any, target: Any) -> Any:
-        @intrinsic
-        def bits(context: Any, x: Any) -> Any:
-            def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-                return builder.bitcast(arguments[0], context.get_value_type(target))
+    def arrays_like(self, arrays: Mapping[str, Any]) -> list[Any]:
+        """The arrays of members, dense; zeros for those that nothing reads."""
+        return [np.require(arrays[key] if key in arrays else np.zeros(member.shape), member.dtype, ("C", "A"))
+                for key, member in self._members.items()]
 
-            return target(source), generate
+    def rooms(self) -> list[Any]:
+        """Memory for members that are arrays, and zeros for numbers."""
+        return [np.empty(member.shape, member.dtype) if member.shape else np.zeros((), member.dtype)
+                for member in self._members.values()]
 
-        return bits
+    def of(self, arrays: Sequence[Any]) -> Any:
+        """The struct of arrays, which must outlive it."""
+        return self._type(*(x.ctypes.data if x.ndim else x.item() for x in arrays))
 
-    def fused(context: Any, x: Any, y: Any, z: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            double = arguments[0].type
-            kind = FunctionType(double, [double] * 3)
-            return builder.call(builder.module.declare_intrinsic("llvm.fmuladd", [double], kind), arguments)
-
-        return types.float64(types.float64, types.float64, types.float64), generate
-
-    muladd: Any = intrinsic(fused)  # x · y + z, in one instruction where the processor has it
-    integer, floating = cast(types.float64, types.int64), cast(types.int64, types.float64)
-    shift = 1.5 * 2**52  # added to a number, it leaves the nearest integer in the last bits
-    zero = struct.unpack("<q", struct.pack("<d", shift))[0]
-    high, low = 6.93145751953125e-1, 1.42860682030941723212e-6
-    c11, c10, c9, c8, c7, c6, c5, c4, c3 = _remainder()[::-1]
-
-    @register_jitable
-    def exp(x: float) -> float:
-        y = 709.79 if x > 709.79 else (-746.0 if x < -746.0 else x)
-        t = muladd(y, 1.4426950408889634, shift)
-        n = t - shift
-        r = muladd(-n, low, muladd(-n, high, y))
-        k = integer(t) - zero
-        p = muladd(muladd(muladd(muladd(c11, r, c10), r, c9), r, c8), r, c7)
-        p = muladd(muladd(muladd(muladd(p, r, c6), r, c5), r, c4), r, c3)
-        e = muladd(muladd(p, r, 0.5), r * r, r) + 1.0
-        half = k >> 1  # in two steps, for results that are subnormal
-        e = e * floating((half + 1023) << 52) * floating((k - half + 1023) << 52)
-        return e if x == x else x
-
-    return {"exp": exp}
+    def results(self, rooms: Sequence[Any], struct: Any) -> list[Any]:
+        """The arrays and numbers that a function has put into a struct."""
+        return [x if x.ndim else x.dtype.type(getattr(struct, member.name))
+                for x, member in zip(rooms, self._members.values(), strict=True)]
 
 
-def _remainder() -> list[float]:
-    """Coefficients c3 … c11 of e^r = 1 + r + r²/2 + c3 r³ + …, for |r| ≤ ln 2 / 2.
-
-    They are those of the Taylor series, economised: terms beyond c11 are left out as Chebyshev polynomials. The error
-    relative to e^r is 3.3e-17, a seventh of a last digit.
-    """
-    radius, terms = math.log(2) / 2 * 1.0001, 20
-    scaled = np.polynomial.chebyshev.poly2cheb([radius**n / math.factorial(n + 3) for n in range(terms)])
-    short = np.polynomial.chebyshev.cheb2poly(scaled[:9])
-    return [float(c) / radius**n for n, c in enumerate(short)]
+def _structure(fields: list[tuple[str, Any]]) -> Any:
+    return type("Structure", (ctypes.Structure,), {"_fields_": fields})

@@ -45,8 +45,14 @@ def _compile_jax(question: Question, thresholds: Thresholds, *, device: Any = No
     return Jitted(question, thresholds, device=device, rows=rows)
 
 
+def _compile_native(question: Question, thresholds: Thresholds) -> CompiledFunction:
+    from circuitflow.engines.native import Native
+
+    return Native(question, thresholds)
+
+
 def _has_compiled_loops() -> bool:
-    from circuitflow.engines.native import is_there
+    from circuitflow.engines.numba_loops import is_there
 
     return is_there()
 
@@ -55,6 +61,7 @@ ENGINES: Mapping[str, Engine] = {
     "interpreter": Engine("the gates one by one", Interpreted),
     "staged": Engine("straight-line code", _compile_staged, _compile_rows),
     "tape": Engine("loops over many scalar gates", _compile_tape, partial(_compile_tape, rows=True)),
+    "native": Engine("C, compiled by the compiler of the system", _compile_native),
     "jax": Engine("compiled by XLA", _compile_jax, partial(_compile_jax, rows=True), devices="cpu or gpu"),
 }
 """A new engine is a row here."""

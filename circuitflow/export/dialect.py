@@ -49,6 +49,19 @@ _WHOLE = '''def {0}(x):
     return math.copysign({2}(x), x) if math.isfinite(x) else x'''
 
 HELPERS: Mapping[str, str] = {
+    "scan": '''def scan(step, carries, rows, others, ends, stacks, from_end):
+    """A step at one position after the other: what the last one gives, and in `stacks` what all of them give.
+
+    It takes `carries`, a row of each of `rows`, and `others`. Its results at `ends` are the next carries.
+    """
+    positions = range(len(rows[0]))
+    for i in reversed(positions) if from_end else positions:
+        results = step(*carries, *(x[i] for x in rows), *others)
+        carries = [results[end] for end in ends]
+        for place, stack in stacks.items():
+            stack[i] = results[place]
+    given = {**dict(zip(ends, carries)), **stacks}
+    return tuple(given[place] for place in sorted(given))''',
     "divide": '''def divide(x, y):
     """x / y, infinite or NaN where y is 0."""
     return x / y if y else x * math.copysign(math.inf, y)''',
@@ -163,4 +176,4 @@ HELPERS: Mapping[str, str] = {
 NEEDED = {"product_kept": "long_product"}
 """Helpers that call another."""
 
-OF_ARRAYS = ("add_at", "fold", "murmur", "as_array", "as_sized_array", "long_product", "product_kept")
+OF_ARRAYS = ("scan", "add_at", "fold", "murmur", "as_array", "as_sized_array", "long_product", "product_kept")

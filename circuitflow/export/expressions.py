@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.engines.flat.signature import dimensions
+from circuitflow.engines.flat.writing import added, folded, hashed
 from circuitflow.engines.program.dialects import FLOATS
 from circuitflow.engines.program.functions import OWN_PRODUCTS, is_weak_beside
 from circuitflow.engines.program.source import is_number, polynomial
 from circuitflow.engines.program.trace import Line, RuleCall, Value
 from circuitflow.errors import InputError
 from circuitflow.export.dialect import ARRAYS, CALLS, PYTHON
-from circuitflow.export.flat.writing import added, folded, hashed
 from circuitflow.export.names import PythonNames
-from circuitflow.export.signature import dimensions
 from circuitflow.gates.shapes import Size
 
 
@@ -58,8 +58,8 @@ class Expressions:
         if self.scalar:
             return self._of_floats(line, text)
         if isinstance(line.function, RuleCall):
-            return self._of_writing(line, lambda x: self._operand(x, line, text))
-        return self._of_arrays(line, lambda x: self._operand(x, line, text))
+            return self._of_writing(line, lambda x: self.operand(x, line, text))
+        return self._of_arrays(line, lambda x: self.operand(x, line, text))
 
     def _of_floats(self, line: Line, text: Callable[[Any], str]) -> str:
         name = line.function.__name__
@@ -110,7 +110,7 @@ class Expressions:
             arguments.append(str(function.keywords["axis"]))
         return f"{self.names.use(name)}({', '.join(arguments)})"
 
-    def _operand(self, x: Any, line: Line, text: Callable[[Any], str]) -> str:
+    def operand(self, x: Any, line: Line, text: Callable[[Any], str]) -> str:
         """An operand of a line of arrays."""
         if isinstance(x, Value):
             return text(x)
@@ -125,7 +125,7 @@ class Expressions:
         if isinstance(x, np.ndarray):
             return self.names.constant(x)
         if isinstance(x, tuple | list):
-            inside = ", ".join(self._operand(part, line, text) for part in x)
+            inside = ", ".join(self.operand(part, line, text) for part in x)
             return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' if len(x) == 1 else ''})"
         if isinstance(x, slice):
             ends = ", ".join(self._end(end, "None") for end in (x.start, x.stop, x.step))

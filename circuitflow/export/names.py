@@ -39,6 +39,7 @@ class PythonNames:
         self._helpers: dict[str, str] = {}
         self._constants: dict[str, str] = {}
         self._by_array: dict[Any, str] = {}
+        self._functions: list[str] = []
 
     def new(self, reference: str) -> str:
         """A name that nothing else has, as near to a reference as Python's grammar allows."""
@@ -99,11 +100,15 @@ class PythonNames:
     def _nest(self, x: Any) -> str:
         return f"[{', '.join(map(self._nest, x))}]" if isinstance(x, list) else _bare(self.number(x))
 
+    def define(self, text: str) -> None:
+        """A function of the file, which uses those that were defined before."""
+        self._functions.append(text)
+
     def header(self) -> list[str]:
         """The parts of the file that stand before the function."""
         return [*(["\n".join(sorted(self._imports))] if self._imports else []),
                 *(["\n".join(self._constants.values())] if self._constants else []),
-                *(f"\n{text}" for text in self._helpers.values())]
+                *(f"\n{text}" for text in (*self._helpers.values(), *self._functions))]
 
 
 def _bare(number: str) -> str:

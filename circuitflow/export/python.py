@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from circuitflow.arguments import checked
+from circuitflow.engines.flat.comments import origin
+from circuitflow.engines.flat.origins import origin_of
+from circuitflow.engines.flat.signature import Argument, Signature, dimensions
+from circuitflow.engines.flat.units import rule_of
 from circuitflow.engines.program.functions import is_named
 from circuitflow.engines.program.program import Program, trace_program
-from circuitflow.engines.program.source import Statements
-from circuitflow.engines.program.trace import Inseparable, RuleCall, Value, values_in
+from circuitflow.engines.program.trace import Inseparable, RuleCall
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.staged.floats import scalar_program
 from circuitflow.errors import InputError
-from circuitflow.export.expressions import Expressions
-from circuitflow.export.flat.comments import origin
-from circuitflow.export.flat.writing import recording
+from circuitflow.export.blocks import Block, operation
 from circuitflow.export.names import PythonNames, fill_lines
-from circuitflow.export.origins import origin_of
-from circuitflow.export.signature import Argument, Signature, dimensions
-from circuitflow.gates.special import Check
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.typed import Node
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
-from circuitflow.text import application, printable
+from circuitflow.text import printable
+
+LITERAL = 1000
+"""An array of more numbers is an argument without a default."""
 
 _TOGETHER = 8
 """How many arguments a line makes floats."""
-
-_TIDY = re.compile(r"\w+ = (?:[\w.]+(?: [-+*/] [\w.]+)?|[\w.]+\([\w.]+(?:, [\w.]+)*\))", re.ASCII)
-"""Statements that have no parentheses too many: an operator, or a call of names and numbers; most of them are."""
 
 
 @collector_paused()
@@ -82,13 +78,7 @@ class _Script:
         self.variables = {name: self.names.new(name) for name in self.variables}
         locals_ = {id(self.stages.inputs[argument.id]): argument.parameter
                    for argument in self.arguments if argument.id in self.stages.inputs}
-        for name, value in self.stages.values.items():
-            if isinstance(value, Value) and id(value) not in locals_:
-                locals_[id(value)] = self.names.new(name)
-        lines = {id(result): line for line in self.stages.lines for result in line.results}
-        self.expressions = Expressions(lines, self.names, self.variables, self.scalar)
-        self.statements = Statements(self.stages, self.expressions.number, lambda value, position: (
-            locals_.get(id(value)) or self.names.new(f"{lines[id(value)].stage.id}_part")))
+        self.block = Block(self.stages, self.names, locals_, self.variables, scalar=self.scalar)
 
     def _stages(self, signature: Signature) -> Program:
         """The lines, for sizes that stay names where that can be."""
@@ -109,17 +99,17 @@ class _Script:
                 raise InputError(f"dimension '{missing[0]}' has no size, and code for any size cannot be written "
                                  f"({self.remark}); give a value to an input that has it (--set)")
         return trace_program(derived.plan, arrays, derived.circuit.values, checked=True,
-                             rule_of=lambda step, operands: recording(step.gate.forward))
+                             rule_of=rule_of(np.asarray))
 
     def text(self) -> str:
         """The whole file."""
         derived, outputs, names = self.derived, self.stages.outputs, self.names
         body = list(self._body())
-        value = (self._result(outputs[next(iter(derived.values.values()))]) if len(derived.values) == 1 else
+        value = (self.block.result(outputs[next(iter(derived.values.values()))]) if len(derived.values) == 1 else
                  self._dictionary({text: outputs[ref] for text, ref in derived.values.items()}))
         gradients = self._dictionary({name: outputs[ref] for name, ref in derived.gradients.items()})
         what = "value_and_grad" if derived.gradients else "value"
-        defaults = [argument.default_in(names) for argument in self.arguments]
+        defaults = [_default(argument, names) for argument in self.arguments]
         parameters = ", ".join(argument.parameter + (f"={default}" if default else "")
                                for argument, default in zip(self.arguments, defaults, strict=True))
         function = [*fill_lines(f"def {what}(", f"{'*, ' if parameters else ''}{parameters}):"),
@@ -178,54 +168,29 @@ class _Script:
                 yield (f"{argument.parameter} = {self.names.use('as_sized_array')}({argument.parameter!r}, "
                        f"{argument.parameter}, {shape!r}, {self.names.dtype(argument.type.dtype)}, {sizes})")
         yield from (f"{variable} = {sizes}[{name!r}]" for name, variable in self.variables.items()
-                    if name in self.expressions.sizes)
+                    if name in self.block.expressions.sizes)
 
     def _body(self) -> Iterator[str]:
         """Statements, and comments that say which gate they are of."""
-        part, comment, comment_above, last = None, "", None, None
-        pending, ready = list(self.stages.checks), set(map(id, self.stages.inputs.values()))
-        for line, statement in self.statements.texts(self.expressions.right, self.expressions.inlines):
-            node: Node = line.stage
-            is_forward = node.id in self.derived.question.circuit.nodes
-            if part != is_forward:
-                part = is_forward
-                yield "# forward pass" if is_forward else "# reverse sweep"
-            if node is not last:
-                comment = (application(node.kind, (edge.source for edge in node.operands)) if is_forward else
-                           origin_of(self.derived, node.id))
-            last = node
-            yield f"{_tidy(statement)}" + (f"  # {comment}" if comment and comment != comment_above else "")
-            comment_above = comment
-            ready.update(map(id, line.results))
-            while pending and ready.issuperset(map(id, values_in(pending[0][1][:2]))):
-                yield from self._refusal(*pending.pop(0))
-        for check in pending:
-            yield from self._refusal(*check)
+        forward = self.derived.question.circuit.nodes
 
-    def _refusal(self, node: Node, check: Check) -> Iterator[str]:
-        """Statements that raise where a gate refuses an operand."""
-        outside, values = self._result(check.outside), self._result(check.values)
-        message = f"{node.id}: {node.kind}: ".replace("{", "{{").replace("}", "}}") + check.message
-        yield f"if {self.names.use('np.any')}({outside}):"
-        yield (f"    raise {self.names.use(check.error.__name__)}({message!r}.format("
-               f"{self.names.use('np.extract')}({outside}, {values})[0]))")
+        def comment_of(node: Node) -> str:
+            return operation(node) if node.id in forward else origin_of(self.derived, node.id)
 
-    def _result(self, x: Any) -> str:
-        """A value, or what does not depend on the arguments: never an array that the file keeps."""
-        if isinstance(x, Value):
-            return self.statements.name(x)
-        x = np.asarray(x)
-        if x.ndim:
-            return f"{self.names.constant(x)}.copy()"
-        return self.expressions.number(x) if self.scalar and x.dtype in (np.float64, bool) else self.names.scalar(x)
+        return self.block.lines(comment_of, lambda node: "forward pass" if node.id in forward else "reverse sweep")
 
     def _dictionary(self, items: Mapping[str, Any]) -> str:
-        return "{" + ", ".join(f"{name!r}: {self._result(x)}" for name, x in items.items()) + "}"
+        return "{" + ", ".join(f"{name!r}: {self.block.result(x)}" for name, x in items.items()) + "}"
 
 
-def _tidy(statement: str) -> str:
-    """A statement without parentheses that it does not need."""
-    return statement if _TIDY.fullmatch(statement) else ast.unparse(ast.parse(statement))
+def _default(argument: Argument, names: PythonNames) -> str:
+    """The text of a default, a number or the name of an array; "" where there is none."""
+    if argument.default is None or np.size(argument.default) > LITERAL:
+        return ""
+    array = np.asarray(argument.default)
+    if not array.ndim:
+        return names.number(array).removeprefix("(").removesuffix(")")
+    return names.constant(array, f"default_{argument.parameter}")
 
 
 def _return(result: str) -> list[str]:

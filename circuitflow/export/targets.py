@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from circuitflow.engines.compiler import build
+from circuitflow.engines.flat.comments import MARK, origin
 from circuitflow.errors import InputError
 from circuitflow.export.c import exporting as c
-from circuitflow.export.flat.comments import MARK
 from circuitflow.export.javascript import exporting as javascript
 from circuitflow.export.python import to_python
 from circuitflow.onnx.exporting import to_model
+from circuitflow.onnx.storing import TensorContent
+from circuitflow.text import printable
 
 
 class Files(NamedTuple):
@@ -54,12 +57,28 @@ def _onnx(output: str | None, *, weights_beside: bool | None = None, **arguments
 
 
 def _c(output: str | None, **arguments: Any) -> Files:
-    """A header; beside a file of functions, `x.c`, the header that it includes, `x.h`."""
-    if output is None or not output.endswith(".c"):
-        return Files(c.export(**arguments).header)
+    """A header; beside a file of functions, `x.c`, or a compiled library, the header that it includes, `x.h`."""
+    compiled, beside = arguments.pop("compile", False), arguments.get("weights_beside", False)
+    if beside and output is None:
+        raise InputError("weights beside a program need a file for it; name one with -o")
+    if compiled and output is None:
+        raise InputError("a compiled library is not text; write it to a file with -o")
+    if output is None or not (compiled or output.endswith(".c")):
+        texts = c.export(**arguments)
+        return Files(texts.header, _weights(output, texts.weights) if beside else {}, MARK)
     header = Path(output).with_suffix(".h").name
+    if header == Path(output).name:
+        raise InputError(f"'{printable(header, 100)}' is the header beside a compiled library; name the library "
+                         "otherwise, such as model.so")
     texts = c.export(**arguments, header=header)
-    return Files(texts.source, {header: lambda file: file.write(texts.header.encode())}, MARK)
+    content = build({header: texts.header, "library.c": texts.source}, "library.c") if compiled else texts.source
+    others = _weights(output, texts.weights) if beside else {}
+    return Files(content, {header: lambda file: file.write(texts.header.encode()), **others}, MARK)
+
+
+def _weights(output: str | None, weights: Mapping[str, Any]) -> Mapping[str, Callable[[BinaryIO], object]]:
+    """A safetensors file beside a program `x.c`: `x.safetensors`."""
+    return {Path(output or "").with_suffix(".safetensors").name: TensorContent(weights, {"origin": origin()}).write}
 
 
 def _javascript(output: str | None, **arguments: Any) -> Files:
@@ -75,6 +94,6 @@ def _javascript(output: str | None, **arguments: Any) -> Files:
 TARGETS: Mapping[str, Target] = {
     "python": Target(_python),
     "onnx": Target(_onnx, ("opset", "weights_beside")),
-    "c": Target(_c, ("name", "dtype", "tests", "step")),
-    "javascript": Target(_javascript, ("dtype",)),
+    "c": Target(_c, ("name", "dtype", "tests", "step", "jacobian", "hvp", "weights_beside", "on_stack", "compile")),
+    "javascript": Target(_javascript, ("dtype", "jacobian", "hvp")),
 }

@@ -24,7 +24,7 @@ from circuitflow.fitting.squares import SumOfSquares
 from circuitflow.fitting.statistics import Criteria, Goodness, correlation, intervals
 from circuitflow.fitting.weights import Comparison
 from circuitflow.graph.circuit import Circuit
-from circuitflow.text import number, printable
+from circuitflow.text import number, own_version, printable
 
 ELEMENTS = 50
 """The most elements, without standard errors, that a table shows one by one; of more it shows parameters."""
@@ -220,7 +220,7 @@ class FitResult:
             result |= {"aic": self.goodness.aic, "bic": self.goodness.bic}
         if self.criteria is not None:
             result |= self.criteria._asdict()
-        versions = {"circuitflow": __import__("circuitflow").__version__, "python": platform.python_version(),
+        versions = {"circuitflow": own_version(), "python": platform.python_version(),
                     "numpy": np.__version__, "scipy": scipy.__version__}
         if self.metrics:
             result["metrics"] = dict(self.metrics)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from circuitflow.onnx.lowered_shapes import SHAPES
 from circuitflow.onnx.lowering import Lowering, Unwritable
 from circuitflow.onnx.storing import TensorContent
 from circuitflow.onnx.writing import SMALL, GraphWriter, model_bytes, port
-from circuitflow.text import few, printable, short
+from circuitflow.text import few, own_version, printable, short
 
 OPSET = 21
 """The opset that is written by default."""
@@ -215,7 +214,7 @@ class _Exporter:
         tensors = self._beside(beside)
         file = "" if tensors is None else tensors.file(stem)
         content = model_bytes(self.writer, document.name or "circuit", self.ports, outputs, document.description or "",
-                              {"circuitflow": version("circuitflow")}, tensors, file)
+                              {"circuitflow": own_version()}, tensors, file)
         return Export(content, tensors, file)
 
     def _beside(self, beside: bool | None) -> TensorContent | None:

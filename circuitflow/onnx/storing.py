@@ -9,9 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from circuitflow.document.tensors import DTYPE_OF_FORMAT
-
-FORMAT_OF_DTYPE = {dtype: name for name, dtype in DTYPE_OF_FORMAT.items()}
+from circuitflow.document.tensors import FORMAT_OF_DTYPE
 
 ALIGNMENT = 8
 """The header is filled with spaces to a multiple of this, so that the largest elements lie where they can be mapped."""
@@ -28,7 +26,7 @@ class TensorContent:
         places: the first byte and the number of bytes of each tensor, by name.
     """
 
-    def __init__(self, tensors: Mapping[str, Any]) -> None:
+    def __init__(self, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
         self._arrays: list[Any] = []
         header, at = dict[str, dict[str, Any]](), 0
         for name, array in sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0])):
@@ -37,6 +35,8 @@ class TensorContent:
                             "data_offsets": [at, at + plain.nbytes]}
             self._arrays.append(plain)
             at += plain.nbytes
+        if metadata:
+            header["__metadata__"] = {**metadata}
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % ALIGNMENT)
         self._header = len(text).to_bytes(8, "little") + text
@@ -45,7 +45,8 @@ class TensorContent:
             digest.update(piece)
         self.sha256 = digest.hexdigest()
         start = len(self._header)
-        self.places = {name: (start + entry["data_offsets"][0], tensors[name].nbytes) for name, entry in header.items()}
+        self.places = {name: (start + entry["data_offsets"][0], tensors[name].nbytes) for name, entry in header.items()
+                       if name in tensors}
 
     def file(self, stem: str) -> str:
         """A name for the file. A part of the digest is in it, so it never replaces a file with other contents."""

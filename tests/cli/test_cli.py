@@ -440,7 +440,7 @@ def test_a_plain_run_imports_nothing_that_it_does_not_need():
     for needless in ("networkx", "scipy", "jax", "torch", "array_api_compat", "safetensors", "matplotlib", "pandas",
                      "rich.progress", "unittest",
                      "circuitflow.interpreter.check", "circuitflow.document.schema", "circuitflow.transforms",
-                     "circuitflow.tables", "circuitflow.engines.native", "circuitflow.engines.staged",
+                     "circuitflow.tables", "circuitflow.engines.numba_loops", "circuitflow.engines.staged",
                      "circuitflow.engines.tape", "circuitflow.engines.xla", "circuitflow.engines.verified"):
         assert needless not in modules
 

@@ -1,391 +1,223 @@
-"""Loops of machine code, and the blocks of rows that they run on."""
+"""The engine native: circuits as C, compiled and loaded."""
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import re
-import signal
-import subprocess
-import sys
+import shutil
+import stat
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from circuitflow.engines import columns, machine_code
-from circuitflow.engines.columns import in_blocks
-from circuitflow.engines.native import jitted
-from support.suite import GUARD, ROOT
+import circuitflow as cf
+from circuitflow.engines import compiler, native
+from support.documents import circuit
+from support.engines import close
+from support.example_circuits import circuit_of
+from support.gate_examples import EXAMPLES
+from support.hostile import HOSTILE, HOSTILE_NAMES
+from support.hostile_circuits import TRAPS, hostile_circuit
+from support.suite import ROOT
+from support.unit_circuits import SWAPPED, UNITS
 
-ROWS = 1000
-
-
-@pytest.fixture(params=[1, 2, 5])
-def cores(request, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(request.param), raising=False)
-    monkeypatch.setattr(columns, "_threads", columns.cache(columns._threads.__wrapped__))
-    return request.param
-
-
-def done(rows, block):
-    parts = []
-    in_blocks(parts.append, rows, block)
-    return sorted((part.start, part.stop) for part in parts)
-
-
-@pytest.mark.parametrize(("rows", "block"), [(0, 4), (1, 4), (4, 4), (5, 4), (1000, 3)])
-def test_every_row_is_in_one_block_whatever_the_number_of_threads(rows, block, cores):
-    assert done(rows, block) == [(start, start + block) for start in range(0, rows, block)]
-
-
-def test_blocks_run_at_once(cores):
-    """A block that waits for the next ones is passed by them."""
-    together = threading.Barrier(min(cores, 3))
-    in_blocks(lambda part: together.wait(GUARD), 3 if cores > 2 else cores, 1)
-
-
-def test_a_call_from_within_a_block_waits_for_nobody(cores):
-    count = []
-    in_blocks(lambda part: in_blocks(lambda inner: in_blocks(count.append, 4, 1), 4, 1), 8, 1)
-    assert len(count) == 8 * 4 * 4
-
-
-def test_nothing_runs_any_more_after_an_error(cores):
-    """The error is that of the first block at fault; blocks that had begun are over, the last ones never begin."""
-    running, begun = set(), set()
-
-    def work(part):
-        running.add(part.start)
-        begun.add(part.start)
-        threading.Event().wait(0.001)
-        try:
-            if part.start >= 10:
-                raise ValueError(part.start)
-        finally:
-            running.discard(part.start)
-
-    with pytest.raises(ValueError, match="^10$"):
-        in_blocks(work, ROWS, 1)
-    assert not running
-    assert len(begun) < ROWS / 2
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals to threads")
-def test_nothing_runs_any_more_after_an_interrupt(cores):
-    running, main = set(), threading.main_thread().ident
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def work(part):
-        running.add(part.start)
-        if part.start == 3:
-            signal.pthread_kill(main, signal.SIGINT)
-        threading.Event().wait(0.002)
-        running.discard(part.start)
-
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            in_blocks(work, ROWS, 1)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert len(running) <= 1  # the block that was interrupted itself
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals to threads")
-@pytest.mark.parametrize("cores", [2], indirect=True)
-def test_an_interrupt_of_the_waiting_does_not_end_it(cores):
-    main, over, both = threading.main_thread(), [], threading.Barrier(2)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def work(part):
-        both.wait(GUARD)
-        if threading.current_thread() is not main:
-            threading.Event().wait(0.1)
-            signal.pthread_kill(main.ident, signal.SIGINT)
-            threading.Event().wait(0.1)
-            over.append(part)
-
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            in_blocks(work, 2, 1)
-        assert len(over) == 1
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch):
-    import circuitflow as cf
-
-    vmap = cf.Executor(cf.load(ROOT / "circuits/staged.json"), thresholds=cf.Thresholds(column_rows=1000)).vmap()
-    x, y = np.random.RandomState(0).standard_normal((2, 23_457))
-    found = []
-    for count in (1, 2, 5):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda process, count=count: range(count), raising=False)
-        monkeypatch.setattr(columns, "_threads", columns.cache(columns._threads.__wrapped__))
-        value, gradients = vmap(x=x, y=y)
-        found.append(np.stack([value, *gradients.values()]))
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
-
-
-def test_no_array_is_kept_after_a_call(cores):
-    import weakref
-
-    array = np.empty(ROWS)
-    gone = weakref.ref(array)
-
-    def work(part, array=array):
-        array[part] = 0
-
-    in_blocks(work, ROWS, 1)
-    del array, work
-    assert gone() is None
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")
-def test_a_fork_has_threads_of_its_own(cores):
-    together = threading.Barrier(min(cores, 2))
-    done(100, 1)
-    child = os.fork()
-    if not child:
-        signal.alarm(GUARD)
-        in_blocks(lambda part: together.wait(), min(cores, 2), 1)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-
-
-def test_without_a_thread_to_be_had_the_caller_does_it_alone(monkeypatch):
-    def full(thread):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4), raising=False)
-    monkeypatch.setattr(columns, "_threads", columns.cache(columns._threads.__wrapped__))
-    monkeypatch.setattr(threading.Thread, "start", full)
-    assert len(done(100, 1)) == 100
+pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler on this machine (apt-get install gcc)")
 
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    """An empty folder for machine code, and no function compiled."""
+    """An empty folder for machine code, in a process that has loaded nothing."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    jitted.cache_clear()
-    yield tmp_path / "circuitflow"
-    jitted.cache_clear()
+    monkeypatch.setattr(compiler, "_LOADED", {})
+    return tmp_path / "circuitflow"
 
 
-def loop_of(count):
-    """A loop that reads so many columns and fills in one more, an exponential among them."""
-    names = [*(f"c{i}" for i in range(count)), *(f"r{i}" for i in range(count + 1))]
-    squares = " + ".join(f"x{i} * x{i}" for i in range(count))
-    return jitted("\n".join([
-        f"def loop(rows, {', '.join(names)}):", "    for i in range(rows):",
-        *(f"        x{i} = get(c{i}, i)" for i in range(count)),
-        f"        s = 1.0 / (1.0 + exp(-({squares})))",
-        "        put(r0, 0, i, s)", *(f"        put(r{i + 1}, {i + 1}, i, s * x{i})" for i in range(count))]),
-                  over_rows=True)
+@pytest.fixture
+def builds(monkeypatch):
+    """The texts that are compiled."""
+    texts, build = [], compiler.build
+    monkeypatch.setattr(compiler, "build", lambda files, source: texts.append(files[source]) or build(files, source))
+    return texts
 
 
-@pytest.mark.parametrize("count", [1, 4, pytest.param(20, marks=pytest.mark.long)])
-def test_rows_are_computed_several_at_once(count, kept):
-    """However many columns there are; those that lie at odd addresses give the same numbers."""
-    loop = loop_of(count)
-    given, results = np.random.RandomState(0).standard_normal((count, ROWS)), np.empty((count + 1, ROWS))
-    loop(ROWS, *given, *results)
-    s = 1 / (1 + np.exp(-(given**2).sum(axis=0)))
-    np.testing.assert_allclose(results, [s, *(s * given)], rtol=1e-14)
-    (text,) = loop.inspect_llvm().values()
-    assert re.search(r"fdiv <\d+ x double>", text)
-    odd = [np.frombuffer(b"x" + column.tobytes(), np.float64, offset=1) for column in given]
-    found = np.empty((count + 1, ROWS))
-    loop(ROWS, *odd, *found)
-    np.testing.assert_array_equal(found, results)
+def agree(subject, *given, **options):
+    expected = cf.Executor(subject).compile(**options, engine="interpreter")
+    found = cf.native(subject, **options)
+    for inputs in given or ({},):
+        close(found(inputs), expected(inputs))
 
 
-TEXT = "def loop(n, numbers):\n    for i in range(n):\n        numbers[i] = exp(numbers[i]) + 1.0"
+@pytest.mark.parametrize("name", ["staged", "rnn", "attention", "conv_net", "newton_step"])
+def test_examples(name):
+    agree(cf.load(ROOT / f"circuits/{name}.json"))
 
 
-def run(text=TEXT):
-    """Compile as a new process would, and call; whether the machine code was there already."""
-    jitted.cache_clear()
-    loop, numbers = jitted(text), np.zeros(3)
-    loop(3, numbers)
-    np.testing.assert_array_equal(numbers, [2, 2, 2])
-    return bool(loop.stats.cache_hits)
+@pytest.mark.parametrize("example", [x for x in EXAMPLES if x.gate in (
+    "svd", "sort", "top_k", "scatter_add", "dropout", "max_pool", "cast", "greater")][::3], ids=str)
+def test_gates(example):
+    agree(circuit_of(example))
 
 
-def files(folder):
-    return sorted(folder.glob("*.nbc"))
+def test_scans_and_choices():
+    agree(cf.loads(json.dumps(UNITS)))
+    agree(cf.loads(json.dumps(SWAPPED)))
 
 
-def test_machine_code_is_kept(kept):
-    assert [run(), run(), run()] == [False, True, True]
-    (file,) = files(kept)
-    assert kept.stat().st_mode & 0o777 == 0o700
-    assert file.stat().st_mode & 0o777 == 0o600
-    os.utime(file, (1, 1))
-    assert run()
-    assert file.stat().st_mtime > 1e9  # of the last use
-    jitted(add_one)(np.zeros(3))
-    assert len(files(kept)) == 2
+def test_named_dimensions_are_compiled_for_each_size(builds):
+    subject = circuit({"id": "x", "gate": "input", "shape": ["n"]}, "y = exp(x)", "f = reduce_sum(y)")
+    assert builds == []
+    agree(subject, *({"x": np.linspace(0, 1, n)} for n in (3, 2, 3, 1, 0)))
+    function = cf.native(subject)
+    for n in range(native.Native.KEPT + 2):
+        function(x=np.ones(n))
+    assert len(function._codes) == native.Native.KEPT
 
 
-def add_one(numbers):
-    for i in range(len(numbers)):
-        numbers[i] += 1
+def test_answers_are_python_numbers_or_numpy_s_and_never_views_of_arguments():
+    value, gradients = cf.native(cf.load(ROOT / "circuits/staged.json"))()
+    assert {type(x) for x in (value, *gradients.values())} == {float}
+    x = np.arange(6.0).reshape(2, 3)
+    value, _ = cf.native(circuit({"id": "x", "gate": "input", "shape": [3, 2]},
+                                 {"id": "f", "gate": "reshape", "inputs": ["x"], "shape": [6]}), wrt=())(x=x.T)
+    assert value.tolist() == [0, 3, 1, 4, 2, 5]
+    assert not np.shares_memory(value, x)
 
 
-def cut(file):
-    file.write_bytes(file.read_bytes()[:1000])
+def test_what_a_gate_refuses_is_refused_in_the_interpreter_s_words():
+    subject = circuit("x = [1.0, 2.0]", {"id": "i", "gate": "input", "value": [0], "dtype": "int64"},
+                      {"id": "f", "gate": "gather", "inputs": ["x", "i"]}, outputs=["f"])
+    function = cf.native(subject, wrt=())
+    assert function(i=[1])[0].tolist() == [2.0]
+    with pytest.raises(cf.GateError, match="node 'f': gather: index 2 is out of range for axis 0 of size 2"):
+        function(i=[2])
 
 
-def empty(file):
-    file.write_bytes(b"")
+def test_what_c_does_not_have_is_refused_or_answered_by_the_interpreter():
+    half = {"id": "x", "gate": "input", "dtype": "float16"}
+    with pytest.raises(cf.InputError, match="'x' has numbers of float16, which C does not have; choose another engine"):
+        cf.native(circuit({**half, "value": 1.0}, "f = exp(x)"))
+    agree(circuit({**half, "shape": ["n"]}, "y = exp(x)", "f = reduce_sum(y)"), {"x": [1.0]}, {"x": [2.0]})
+    with pytest.raises(cf.InputError, match="the engine native takes one row at a time"):
+        cf.Executor(cf.load(ROOT / "circuits/staged.json")).vmap(engine="native")
 
 
-def longer(file):
-    file.write_bytes(file.read_bytes() + b"x")
+@pytest.mark.parametrize(("cc", "message"), [
+    ("nocc -m32", "there is no C compiler 'nocc'; install one, such as gcc or clang, or name one by the environment"),
+    ("'", "the environment variable CC cannot be read: No closing quotation"),
+    ("false", "the C compiler '.*false' gives status 1: it says nothing"),
+    ("cc -Dint=nothing", "the C compiler '.*cc' gives status 1: .*error"),
+    ("BROKEN", "the C compiler '.*broken' cannot be run: Exec format error"),
+    ("EMPTY", "the compiled library cannot be loaded: .*; set TMPDIR to a folder whose files may be executed")])
+def test_a_compiler_that_is_none(cc, message, kept, tmp_path, monkeypatch):
+    broken, empty = tmp_path / "broken", tmp_path / "empty"
+    broken.write_bytes(b"\x7fELF")
+    empty.write_text('#!/bin/sh\n[ "$1" = --version ] || : > library\n')
+    for path in (broken, empty):
+        path.chmod(0o700)
+    monkeypatch.setenv("CC", {"BROKEN": str(broken), "EMPTY": str(empty)}.get(cc, cc))
+    with pytest.raises(cf.InputError, match=message):
+        cf.native(circuit("x = 2.0", "f = exp(x)"))
 
 
-def wrong(file):
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
+def test_libraries_are_kept_by_what_they_are_made_of(kept, builds, monkeypatch):
+    """The words of a document are none of it."""
+    assert cf.native(circuit("x = 2.0", "f = exp(x)"))()[0] == pytest.approx(np.exp(2))
+    assert cf.native(circuit("other = 3.0", "g = exp(other)"))()[0] == pytest.approx(np.exp(3))
+    (file,) = kept.iterdir()
+    assert (len(builds), stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(kept.stat().st_mode)) == (1, 0o600, 0o700)
+    compiler._LOADED.clear()  # as in another process
+    cf.native(circuit("x = 2.0", "f = exp(x)"))
+    assert len(builds) == 1
+    cf.native(circuit("x = 2.0", "f = sin(x)"))
+    monkeypatch.setenv("CC", f"{shutil.which('cc')} -g")
+    cf.native(circuit("x = 2.0", "f = sin(x)"))
+    assert (len(builds), len([*kept.iterdir()])) == (3, 3)
 
 
-def foreign(file):
-    file.write_bytes(os.urandom(5000))
-
-
-def folder_in_its_place(file):
+def linked(file, other):
     file.unlink()
-    file.mkdir()
+    file.symlink_to(other)
 
 
-def of_another(file):
-    """Sound, but not what it should be: a pickle of something else."""
-    machine_code.write(file.name, b"\x80\x04K\x01.")
+def open_to_others(file, other):
+    shutil.copyfile(other, file)
+    file.chmod(0o602)
 
 
-DAMAGES = [cut, empty, longer, wrong, foreign, folder_in_its_place, of_another]
+def damaged(file, other):
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_files_are_made_anew(damage, kept):
-    run()
-    (file,) = files(kept)
-    damage(file)
-    assert not run()
-    if damage is not folder_in_its_place:
-        assert run()
-        assert files(kept) == [file]
+@pytest.mark.parametrize("spoil", [linked, open_to_others, damaged])
+def test_a_library_of_someone_else_is_not_loaded(spoil, kept, builds, tmp_path):
+    """Neither one behind a link, nor one in a file that others can write to; it is compiled anew."""
+    subject = circuit("x = 2.0", "f = exp(x)")
+    cf.native(circuit("x = 2.0", "f = sin(x)"))
+    (other,) = kept.iterdir()
+    evil = tmp_path / "evil"
+    os.rename(other, evil)
+    evil.chmod(0o666)
+    cf.native(subject)
+    (file,) = kept.iterdir()
+    spoil(file, evil)
+    compiler._LOADED.clear()
+    assert cf.native(subject)()[0] == pytest.approx(np.exp(2))
+    assert len(builds) == 3
 
 
-def no_folder(kept):
-    kept.parent.joinpath("circuitflow").write_text("")
-
-
-def open_to_others(kept):
+def test_a_folder_that_others_can_write_to_is_not_used(kept, builds):
     kept.mkdir()
     kept.chmod(0o777)
+    cf.native(circuit("x = 2.0", "f = exp(x)"))
+    assert (len(builds), [*kept.iterdir()]) == (1, [])
 
 
-@pytest.mark.parametrize("spoil", [no_folder, open_to_others])
-def test_where_nothing_can_be_kept_nothing_is(spoil, kept, caplog):
-    spoil(kept)
-    with caplog.at_level("DEBUG", "circuitflow"):
-        assert [run(), run()] == [False, False]
-    assert any(message.startswith("machine code is not kept: ") for message in caplog.messages)
-    assert files(kept) == []
+def test_no_word_of_a_document_comes_to_the_compiler(kept, builds):
+    names = [*HOSTILE_NAMES, "double", "main", "x__y", "__attribute__", "m_inputs"]
+    subject = hostile_circuit(names, [*TRAPS, *HOSTILE])
+    agree(subject)
+    text = builds[-1]
+    assert text.isascii()
+    code = re.sub(r"/\*.*?\*/|^#.*$", "", text, flags=re.DOTALL | re.MULTILINE)
+    words = set(re.findall(r"[A-Za-z_]\w*", code))
+    ours = {"typedef", "struct", "const", "double", "int", "return", "static", "inline", "void", "if", "for", "bool",
+            "m_parameters", "m_inputs", "m_outputs", "m_gradients", "m_work", "work", "float64s", "parameters",
+            "inputs", "outputs", "gradients", "m_value_and_grad", "i", "a", "b", "x", "e", "NAN", "INFINITY"}
+    known = {word for word in words if re.fullmatch(r"v\d+", word)} | set(compiler_functions(text)) | ours
+    assert words <= known, words - known
 
 
-@pytest.mark.parametrize("what", ["folder", "file", "owner"])
-def test_what_others_can_write_is_not_read(what, kept, monkeypatch):
-    """For reading it runs it: a pickle."""
-    run()
-    (file,) = files(kept)
-    match what:
-        case "folder":
-            kept.chmod(0o720)
-        case "file":
-            file.chmod(0o602)
-        case "owner":
-            monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    assert machine_code.read(file.name) is None
-    assert not run()
+def compiler_functions(text):
+    """Helpers, and the functions of `math.h`."""
+    return {*re.findall(r"\bm_\w+(?=\()", text), "exp", "log", "sin", "cos", "tanh", "fabs", "pow", "sqrt"}
 
 
-def test_machine_code_goes_with_all_it_was_made_from(kept, monkeypatch):
-    import numba
+def test_threads_call_and_compile_at_once(kept):
+    """A function keeps nothing between calls, and two that compile the same do not meet."""
+    subject = cf.load(ROOT / "circuits/rnn.json")
+    expected = cf.Executor(subject).compile(engine="interpreter")()
+    wrong, barrier = [], threading.Barrier(8)
 
-    run()
-    assert not run(TEXT + " + 0.0")
-    jitted(TEXT, over_rows=True)(3, np.zeros(3))  # where exp is another function
-    assert len(files(kept)) == 3
-    with monkeypatch.context() as patch:
-        patch.setattr(numba, "__version__", "0.0")
-        assert not run()
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "version", "3")
-        assert not run()
-    with monkeypatch.context() as patch:
-        patch.setattr(type(jitted(TEXT).targetctx.codegen()), "magic_tuple", lambda self: ("another processor",))
-        assert not run()
-    with monkeypatch.context() as patch:
-        patch.setattr(machine_code, "getsource", lambda module: "another text")
-        assert not run()
-    assert len(files(kept)) == 7
-    assert run()
+    def work():
+        barrier.wait()
+        function = cf.native(subject)
+        for _ in range(20):
+            try:
+                close(function(), expected)
+            except AssertionError as error:
+                wrong.append(error)
 
-
-@pytest.mark.parametrize("what", ["NullCache", "getsource"])
-def test_a_numba_that_has_changed_is_used_without_a_cache(what, kept, monkeypatch, caplog):
-    import numba.core.caching
-
-    with caplog.at_level("DEBUG", "circuitflow"):
-        if what == "NullCache":
-            monkeypatch.delattr(numba.core.caching, "NullCache")
-        else:
-            monkeypatch.delattr(machine_code, "getsource")
-        assert not run()
-    assert caplog.messages[0].startswith("machine code is not kept: ")
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (wrong, len([*kept.iterdir()])) == ([], 1)
 
 
-def test_the_oldest_files_make_room(kept, monkeypatch):
-    monkeypatch.setattr(machine_code, "LIMIT", 100)
-    for i in range(4):
-        machine_code.write(f"{i}.nbc", b"x" * 8)  # 40 with the digest
-        os.utime(kept / f"{i}.nbc", (i + 1, i + 1))
-        machine_code.read("0.nbc")  # which is then the last used
-    assert [file.name for file in files(kept)] == ["0.nbc", "3.nbc"]
-
-
-def test_two_processes_write_at_once(kept):
-    """And all of them read at once; what is read is whole."""
-    code = ("import sys, os; from circuitflow.engines import machine_code\n"
-            "for i in range(300):\n"
-            "    machine_code.write('a.nbc', os.urandom(1) * 100_000)\n"
-            "    data = machine_code.read('a.nbc')\n"
-            "    assert len(data) == 100_000 and len(set(data)) == 1")
-    started = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(3)]
-    assert [process.wait(GUARD) for process in started] == [0, 0, 0]
-    assert [file.name for file in files(kept)] == ["a.nbc"]
-
-
-def test_the_folder_is_the_users(monkeypatch, tmp_path):
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    found = {}
-    for platform in ("linux", "darwin", "win32"):
-        monkeypatch.setattr(sys, "platform", platform)
-        found[platform] = machine_code.folder().relative_to(tmp_path).as_posix()
-    assert found == {"linux": ".cache/circuitflow", "darwin": "Library/Caches/circuitflow",
-                     "win32": "AppData/Local/circuitflow/Cache"}
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert machine_code.folder() == tmp_path / ".cache/circuitflow"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert machine_code.folder() == tmp_path / "x/circuitflow"
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "n"))
-    assert machine_code.folder() == tmp_path / "n/circuitflow"
+def test_a_pickle_carries_the_question():
+    function = cf.native(cf.load(ROOT / "circuits/staged.json"), "f", "x")
+    assert pickle.loads(pickle.dumps(function))(x=1.0) == function(x=1.0)

@@ -12,13 +12,13 @@ import pytest
 
 import circuitflow as cf
 from support.documents import circuit
-from support.engines import close
+from support.engines import NATIVE, close
 from support.suite import ROOT
 
-ENGINES = ["interpreter", "auto", "staged", "tape", "jax"]
+ENGINES = ["interpreter", "auto", "staged", "tape", "jax", *NATIVE]
 ROWS = ["auto", "staged", "tape", "jax"]
 on_scalars = pytest.mark.parametrize("engine", ENGINES)
-on_arrays = pytest.mark.parametrize("engine", ["interpreter", "auto", "staged", "jax"])
+on_arrays = pytest.mark.parametrize("engine", ["interpreter", "auto", "staged", "jax", *NATIVE])
 over_rows = pytest.mark.parametrize("engine", ROWS)
 
 
@@ -192,7 +192,7 @@ def test_an_upstream_gradient_of_a_composed_size(engine):
     """An input of the gradient circuit cannot declare twice a dimension, so auto lets the interpreter answer."""
     made = circuit({"id": "x", "gate": "input", "shape": ["batch"]},
                    {"id": "f", "gate": "concat", "inputs": ["x", "x"], "axis": 0})
-    if engine == "staged":
+    if engine in ("staged", "native"):
         with pytest.raises(cf.InputError, match=re.escape("needs an input with the dimension 2*batch")):
             cf.Executor(made).compile(engine=engine)
         return

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from circuitflow.engines.native import jitted
+from circuitflow.engines.numba_loops import jitted
 from circuitflow.engines.program.dialects import COMPILED, FLOATS, NAMES, writable
 from circuitflow.engines.program.trace import Trace, Untraceable, Value
 from support.special_values import LOGIC, expected, operands, same

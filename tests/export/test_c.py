@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import random
 import re
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.engines.c.names import RESERVED, CNames, identifier
+from circuitflow.engines.flat.comments import plain
 from circuitflow.export.c.exporting import export
-from circuitflow.export.c.names import RESERVED, CNames, identifier
-from circuitflow.export.flat.comments import plain
+from support import c_programs
 from support.c_programs import FIRST_AND_LAST, FLAGS, call, compile_c, needs_gcc, programs, shared
 from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit
@@ -25,7 +27,7 @@ from support.gate_examples import EXAMPLES, Example
 from support.hostile import HOSTILE, HOSTILE_NAMES
 from support.hostile_circuits import TRAPS, hostile_circuit
 from support.suite import GUARD, ROOT
-from support.unit_circuits import SWAPPED, UNITS
+from support.unit_circuits import LINEAR, SWAPPED, UNITS
 
 pytestmark = needs_gcc
 
@@ -33,16 +35,9 @@ SANITIZERS = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
 
 
 def agreed(subjects, folder, *flags, **options):
-    """The subjects that can be exported, after their functions gave the interpreter's numbers, and the others."""
-    exports, refused = {}, {}
-    for name, subject in subjects.items():
-        try:
-            exports[name] = export(subject, name=f"m{len(exports)}", tests=True, **options)
-        except cf.InputError as error:
-            refused[name] = str(error)
-    wrong = programs(folder, list(exports.values()), *flags)
-    assert {name: wrong[i] for i, name in enumerate(exports) if i in wrong} == {}
-    return list(exports), refused
+    """As `c_programs.agreed`, of programs compiled with flags."""
+    return c_programs.agreed(subjects, lambda subject, i: export(subject, name=f"m{i}", tests=True, **options),
+                             lambda exports: programs(folder, exports, *flags))
 
 
 @pytest.mark.parametrize(("indices", "dtype"), [
@@ -80,6 +75,29 @@ def test_scans_choices_and_checkpoints(tmp_path):
     second = {f"{name}, second": cf.gradient(subject) for name, subject in subjects.items()}
     assert agreed({**subjects, **second}, tmp_path, *SANITIZERS) == ([*subjects, *second], {})
     assert "for (int i = 2; i >= 0; i--)" in cf.to_c(subjects["units"])
+
+
+def test_the_jacobian_and_hessian_products(tmp_path):
+    """Of scans and of linear circuits too, whose gradients do not read what moves; a gradient on an inner node."""
+    subjects = {path: cf.load(ROOT / f"circuits/{path}.json") for path in ("staged", "rnn")}
+    subjects |= {"linear": LINEAR, "units": cf.loads(json.dumps(UNITS))}
+    assert agreed(subjects, tmp_path, *SANITIZERS, jacobian=True, hvp=True) == ([*subjects], {})
+    assert agreed({"inner": subjects["staged"]}, tmp_path, "-O0", wrt=["num", "y"], hvp=True) == (["inner"], {})
+    with pytest.raises(cf.InputError, match="hvp need something to differentiate by; name it by --wrt"):
+        cf.to_c(LINEAR, wrt=(), hvp=True)
+
+
+def test_a_hessian_product_is_that_of_the_document(tmp_path):
+    subject = cf.load(ROOT / "circuits/staged.json")
+    exported = export(subject, name="m", hvp=True, jacobian=True)
+    library = shared(tmp_path, [exported])
+    expected = cf.Executor(cf.hvp(subject)).forward({"x": 2.0, "x_dot": 0.5, "y_dot": -3.0}).outputs
+    _, (products,) = call(library, exported, exported.functions[3], {"x_dot": 9.0, "x": 2.0}, {"x": 0.5, "y": -3.0})
+    assert [*map(float, products.values())] == pytest.approx([*map(float, expected.values())], rel=1e-14)
+    _, (slopes,) = call(library, exported, exported.functions[2], {"x": 2.0})
+    expected = cf.Executor(cf.jacobian(subject)).forward({"x": 2.0}).outputs
+    assert [*slopes] == [*expected] == ["df_dx", "df_dy"]
+    assert [*map(float, slopes.values())] == pytest.approx([*map(float, expected.values())], rel=1e-14)
 
 
 def test_sums_products_quotients_and_roots_have_the_bits_of_python(tmp_path):
@@ -198,6 +216,58 @@ def test_a_large_circuit_is_split_into_functions(tmp_path):
     assert programs(tmp_path, [exported], "-O0") == {}
 
 
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed (apt-get install valgrind)")
+def test_valgrind_finds_no_fault(tmp_path):
+    """Nothing is read before it is written, which the sanitizers of gcc do not see."""
+    subject = cf.load(ROOT / "circuits/rnn.json")
+    text = cf.to_c(subject, name="m", tests=True, step="adam", hvp=True)
+    program = compile_c(tmp_path, f"#define M_TEST\n{text}", "-O1", "-g")
+    done = subprocess.run(["valgrind", "--error-exitcode=9", "--leak-check=full", "--quiet", program], text=True,
+                          capture_output=True, timeout=GUARD, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "3 of 3 vectors, 0 numbers wrong\n"
+
+
+def test_a_function_may_own_its_workspace(tmp_path):
+    """On the stack: it takes none, and the bytes that the header states are those that the compiler counts."""
+    subjects = {name: cf.load(ROOT / f"circuits/{name}.json") for name in ("rnn", "staged")}
+    assert agreed(subjects, tmp_path, *SANITIZERS, on_stack=True) == ([*subjects], {})
+    exported = export(subjects["rnn"], name="m", header="m.h", on_stack=True)
+    assert "m_gradients *gradients)" in exported.source
+    assert "m_work *const work = &memory;" in exported.source
+    (tmp_path / "m.h").write_text(exported.header)
+    (tmp_path / "m.c").write_text(exported.source)
+    (stated,) = re.findall(r"([\d,]+) of stack", exported.header)
+    assert measured(tmp_path, "gcc", "-O2")[1] < int(stated.replace(",", ""))
+    large = circuit("x = [1, 2]", *(f"n{i} = sin({'x' if i == 0 else f'n{i - 1}'})" for i in range(300)))
+    assert agreed({"large": large}, tmp_path, "-O0", on_stack=True) == (["large"], {})
+
+
+def test_two_models_whose_names_differ_in_capitals_go_together(tmp_path):
+    exports = [export(circuit("x = 2.0", f"f = {gate}(x)"), name=name, tests=True) for name, gate in (
+        ("net", "exp"), ("Net", "sin"), ("nET", "cos"))]
+    assert [x.file.macros for x in exports] == ["NET", "Net", "nET"]
+    text = "".join(x.header for x in exports) + """int main(void)
+{
+    net_outputs a;
+    Net_outputs b;
+    nET_outputs c;
+    net_value(&net_default_inputs, &a);
+    Net_value(&Net_default_inputs, &b);
+    nET_value(&nET_default_inputs, &c);
+    return !(a.f > 7.3 && b.f > 0.9 && c.f < -0.4);
+}
+"""
+    assert subprocess.run([compile_c(tmp_path, text)], check=False).returncode == 0
+
+
+def test_tests_without_a_vector_do_not_pass(tmp_path):
+    subject = circuit({"id": "x", "gate": "input", "shape": [2, 2]}, {"id": "f", "gate": "cholesky", "inputs": ["x"]})
+    text = cf.to_c(subject, wrt=(), name="m", tests=True)
+    done = subprocess.run([compile_c(tmp_path, f"#define M_TEST\n{text}")], capture_output=True, check=False)
+    assert (done.stdout, done.returncode) == (b"0 of 0 vectors, 0 numbers wrong\n", 1)
+
+
 def test_the_command_writes_a_pair_of_files(tmp_path, circuitflow):  # noqa: F811
     path = tmp_path / "neuron.c"
     done = circuitflow("export", "circuits/sigmoid_neuron.json", "--to", "c", "--name", "neuron", "--tests", "--dtype",
@@ -215,6 +285,26 @@ def test_the_command_writes_a_pair_of_files(tmp_path, circuitflow):  # noqa: F81
         done = circuitflow("export", "circuits/sigmoid_neuron.json", *arguments)
         assert (done.status, done.out) == (2, "")
         assert message in done.err
+
+
+def test_the_command_compiles_a_library(tmp_path, circuitflow, monkeypatch):  # noqa: F811
+    command = ("export", "circuits/staged.json", "--to", "c", "--compile")
+    library = tmp_path / "staged.so"
+    done = circuitflow(*command, "-o", str(library))
+    assert (done.status, done.out, done.err) == (0, "", "")
+    results = (ctypes.c_double * 1)(), (ctypes.c_double * 2)()
+    assert ctypes.CDLL(str(library)).staged_value_and_grad((ctypes.c_double * 2)(3.0, -4.0), *results) == 0
+    value, gradients = cf.native(cf.load(ROOT / "circuits/staged.json"))()
+    assert [x for xs in results for x in xs] == [value, *gradients.values()]
+    assert "int staged_value(" in (tmp_path / "staged.h").read_text()
+    for more, message in {(): "error: a compiled library is not text; write it to a file with -o", (
+            "-o", str(tmp_path / "m.h")): "'m.h' is the header beside a compiled library; name the library"}.items():
+        done = circuitflow(*command, *more)
+        assert (done.status, done.out, message in done.err) == (2, "", True)
+    monkeypatch.setenv("CC", "no-cc")
+    done = circuitflow(*command, "-o", str(tmp_path / "other.so"))
+    assert (done.status, [*tmp_path.glob("other*")]) == (2, [])
+    assert "there is no C compiler 'no-cc'; install one" in done.err
 
 
 def test_a_file_beside_the_output_is_replaced_only_if_an_export_wrote_it(tmp_path, circuitflow):  # noqa: F811

@@ -34,25 +34,28 @@ from support.random_circuits import SETTINGS
 from support.slices import few, gate_of
 from support.special_values import expected, operands, same
 from support.suite import FILES, ROOT
-
-UNWRITABLE = {"scan", "if", "checkpoint"}
-"""Units."""
+from support.unit_circuits import NESTED, SWAPPED, UNITS
 
 
 def agree(loaded, of=None, wrt=None, **given):
-    """Whether it can be written; then it must give what the interpreter gives."""
-    try:
-        text = cf.to_python(loaded, of, wrt)
-    except cf.InputError as error:
-        gate = re.fullmatch(r"node '\w+': (\w+) is no line of Python that runs without circuitflow; leave it out by "
-                            r"--of and --wrt",
-                            str(error))
-        assert gate, error
-        assert gate[1] in UNWRITABLE
-        return False
+    """The exported function gives what the interpreter gives."""
     expected = cf.Executor(loaded).compile(of, wrt, engine="interpreter")(**given)
-    close(function_of(text)(**given), expected)
-    return True
+    close(function_of(cf.to_python(loaded, of, wrt))(**given), expected)
+
+
+@pytest.mark.parametrize("document", [UNITS, SWAPPED, NESTED], ids=["units", "swapped", "nested"])
+def test_scans_choices_and_checkpoints(document):
+    """And their gradients' gradients; both branches of a choice."""
+    loaded = cf.loads(json.dumps(document))
+    agree(loaded)
+    if document is UNITS:
+        agree(loaded, a=0.7)
+        agree(cf.gradient(loaded, of="k", wrt=["a", "w"]))
+        text = cf.to_python(loaded)
+        assert "def out_step(s, x, w_2):\n" in text
+        assert "e_then(out_t) if c else e_else(out_t)  # if(c, out)" in text
+    if document is NESTED:
+        agree(loaded, n=0.25)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -61,8 +64,8 @@ def test_every_example(path):
     of = "dx" if loaded.name == "gradient_of_staged" else None
     large = {name: value for name, value in loaded.values.items() if value.size > 1000}
     if of or loaded.upstream or all(loaded.type_of(output).shape == () for output in loaded.outputs.values()):
-        assert agree(loaded, of, **large) == (path.stem != "rnn")
-    assert agree(loaded, wrt=(), **large)
+        agree(loaded, of, **large)
+    agree(loaded, wrt=(), **large)
 
 
 @pytest.mark.sliced(example=gate_of)
@@ -259,15 +262,13 @@ def test_names_of_calls_and_of_several_outputs():
                    {"id": "e", "gate": "eigh", "inputs": ["x"]},
                    {"id": "s", "gate": "reduce_sum", "inputs": ["e.eigenvalues"]}, outputs=["s", "e.eigenvectors"],
                    upstream={"e.eigenvectors": [[1, 2], [3, 4]]})
-    assert agree(made)
+    agree(made)
 
 
 def test_bad_questions(circuitflow):
     for arguments, message in [
         (["circuits/staged.json", "--set", "q=1"], "there is no input 'q' in circuit 'staged'; it has x, y"),
         (["circuits/staged.json", "--of", "q"], "of: there is no 'q' in circuit 'staged'"),
-        (["circuits/rnn.json"],
-         "node 'run_back_4': scan is no line of Python that runs without circuitflow; leave it out by --of and --wrt"),
         (["circuits/staged.json", "-o", "nowhere/staged.py"],
          "'nowhere/staged.py' cannot be written: No such file or directory"),
     ]:

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.export.flat.vectors import vectors
+from circuitflow.engines.flat.vectors import vectors
 from circuitflow.export.javascript.exporting import export
 from circuitflow.export.javascript.names import RESERVED, JavaScriptNames, identifier
+from support import c_programs
 from support.c_programs import FIRST_AND_LAST
 from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit
@@ -25,23 +26,18 @@ from support.hostile import HOSTILE, HOSTILE_NAMES
 from support.hostile_circuits import TRAPS, hostile_circuit
 from support.js_programs import differences, is_module, needs_node, node
 from support.suite import ROOT
-from support.unit_circuits import SWAPPED, UNITS
+from support.unit_circuits import LINEAR, SWAPPED, UNITS
 
 pytestmark = needs_node
 
 
 def agreed(subjects, folder, rtol=1e-12, **options):
-    """The subjects that can be exported, after their functions gave the interpreter's numbers, and the others."""
-    exports, refused = {}, {}
-    for name, subject in subjects.items():
-        try:
-            exports[name] = export(subject, **options)
-        except cf.InputError as error:
-            refused[name] = str(error)
-    assert all(is_module(x.module) for x in exports.values())
-    wrong = differences(folder, list(exports.values()), rtol)
-    assert {name: wrong[i] for i, name in enumerate(exports) if i in wrong} == {}
-    return list(exports), refused
+    """As `c_programs.agreed`, of modules."""
+    def wrong(exports):
+        assert all(is_module(x.module) for x in exports)
+        return differences(folder, exports, rtol)
+
+    return c_programs.agreed(subjects, lambda subject, i: export(subject, **options), wrong)
 
 
 @pytest.mark.parametrize(("indices", "dtype"), [
@@ -70,14 +66,25 @@ def test_the_examples(tmp_path):
     assert (len(done) > 30, refused) == (True, {})
 
 
+def test_the_jacobian_and_hessian_products(tmp_path):
+    subjects = {path: cf.load(ROOT / f"circuits/{path}.json") for path in ("staged", "rnn", "spiral")}
+    assert agreed({**subjects, "linear": LINEAR, "units": cf.loads(json.dumps(UNITS))}, tmp_path, jacobian=True,
+                  hvp=True) == ([*subjects, "linear", "units"], {})
+    declared = export(subjects["staged"], jacobian=True, hvp=True).declarations
+    assert "export interface Tangents {\n  x: number;\n  y: number;\n}" in declared
+    takes = "inputs?: Inputs, parameters?: Parameters"
+    assert f"export function jacobian({takes}): {{ derivatives: Derivatives }};" in declared
+    assert f"export function hvp(tangents: Tangents, {takes}): {{ products: Products }};" in declared
+
+
 def test_the_error_function_is_that_of_python(tmp_path):
-    """Within 4 ulps, and what it leaves of 1 within 5; Python's own are those of the C library."""
+    """Within 2 ulps, and what it leaves of 1 within 3; Python's own are those of the C library, within 1."""
     exported = export(cf.new("f = erf(x); g = erfc(x)", {"x": 1.0}, outputs=["f", "g"]), wrt=())
     points = [*np.linspace(-6, 6, 401), *np.geomspace(1e-300, 26, 200), *-np.geomspace(1e-300, 26, 200), 0.0, -0.0,
               math.inf, -math.inf, math.nan]
     results = node(tmp_path, [(exported, exported.functions[0], {"x": x}) for x in points])
     for x, (values,) in zip(points, results, strict=True):
-        for name, expected, ulps in (("f", math.erf(x), 4), ("g", math.erfc(x), 5)):
+        for name, expected, ulps in (("f", math.erf(x), 2), ("g", math.erfc(x), 3)):
             found = float(values[name][0])
             assert found == expected or (math.isnan(found) and math.isnan(expected)) or (
                 abs(found - expected) <= ulps * math.ulp(expected)), (x, found, expected)
@@ -119,12 +126,31 @@ def test_what_a_gate_refuses_is_an_error(tmp_path):
         c.output(c.add(n, n), "doubled")
     exported = export(c.circuit)
     function, low = exported.functions[0], exported.lowered
-    (vector, *_) = vectors(low.derived, low.builder, low.inputs, low.upstream)
+    (vector, *_) = vectors(low)
     cases = [vector.arguments, {**vector.arguments, "i": [0, 3]}, {**vector.arguments, "n": [3, 2**52]}]
     done, index, size = node(tmp_path, [(exported, function, arguments) for arguments in cases])
     assert done == [{"taken": [1, 3], "doubled": [6, 8]}]
     assert index == "RangeError: taken: gather refuses its operands"
     assert size == "RangeError: an integer beyond 2^53, which a number does not hold"
+
+
+def test_an_argument_of_another_type_or_size_is_an_error(tmp_path):
+    with cf.build() as c:
+        i, b = c.input("at", [0, 2], dtype="int64"), c.input("b", True, dtype="bool")
+        c.output(c.gather(c.input("x", [1.0, 2.0, 3.0]), i), "taken")
+        c.output(c.where(b, c.input("y", 1.0), 0.0), "chosen")
+    (tmp_path / "m.mjs").write_text(cf.to_javascript(c.circuit, wrt=()))
+    given = {"x": "new Float64Array(4)", "at": "[0, 1]", "b": "1", "y": "'2'"}
+    cases = {**{f"{{...d, {name}: {text}}}": name for name, text in given.items()},
+             "{...d, at: new Float64Array([0.5, 1])}": "at", "{}": "at", "{...d, y: undefined}": "y"}
+    text = (f"import('{tmp_path}/m.mjs').then((m) => {{ const d = {{...m.defaultInputs}}; for (const x of ["
+            f"{', '.join(cases)}]) {{ try {{ m.value(x); }} catch (e) {{ console.log(String(e)); }}}}}})")
+    done = subprocess.run(["node", "-e", text], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "RangeError: inputs.x has 4 numbers; expected 3", "TypeError: inputs.at is no Float64Array",
+        "TypeError: inputs.b is no boolean", "TypeError: inputs.y is no number",
+        "RangeError: inputs.at has the number 0.5; expected whole numbers up to 2^53",
+        "TypeError: inputs.at is no Float64Array", "TypeError: inputs.y is no number"]
 
 
 def test_no_text_leaves_a_comment_and_no_name_means_anything_else(tmp_path):

@@ -268,50 +268,16 @@ def exported(case: Case, circuit: cf.Circuit) -> Ask:
     return ask
 
 
-def in_c(case: Case, circuit: cf.Circuit) -> Ask:
-    """The exported C file, compiled with sanitizers of undefined behaviour, for the shapes of the first call."""
-    if not shutil.which("gcc"):
-        raise Skipped
+def in_a_file(case: Case, circuit: cf.Circuit, write: Callable[..., Any],
+              run: Callable[[Any, Mapping[str, Any]], Sequence[Mapping[str, Any]]]) -> Ask:
+    """An exported file for the shapes of the first call.
+
+    `write` exports it; `run` calls its last function with a number or array for each member, by key.
+    """
     plan, first = cf.Executor(circuit).plan(case.of, case.wrt), case.calls[0]
-    exported = export(circuit, case.of, case.wrt, inputs={name: x.values for name, x in first.inputs.items()},
-                      upstream={name: x.values for name, x in first.upstream.items()} or None, name="case")
-    with tempfile.TemporaryDirectory() as folder:
-        library = shared(Path(folder), [exported], "-O0", "-fsanitize=undefined", "-fno-sanitize-recover=all",
-                         "-static-libubsan")
-    function = exported.functions[-1]
-    arguments = [member for struct in function.structs[:2] for member in struct.members.values()]
-    members = {member.reference: member for member in arguments}
-    if len(members) < len(arguments):  # an input `df` beside the upstream gradient on f
-        raise Skipped
-
-    def ask(given: Call) -> Mapping[str, Any]:
-        arguments = {name: x.values for name, x in given.inputs.items()}
-        arguments |= {f"d{text}": x.values for text, x in given.upstream.items()}
-        if given.upstream.keys() != first.upstream.keys():  # those of the first call are defaults of the file
-            raise Skipped
-        if any(x.shape != members[name].shape for name, x in arguments.items() if name in members):
-            raise Skipped
-        if any(member.default is None and name not in arguments for name, member in members.items()):
-            raise Skipped
-        status, results = call(library, exported, function, arguments)
-        if status:
-            raise cf.GateError(f"status {status}")
-        return unpacked(case, plan, (results[0] if len(plan.of) > 1 else next(iter(results[0].values())),
-                                     results[1] if plan.wrt else {}))
-
-    return ask
-
-
-def in_javascript(case: Case, circuit: cf.Circuit) -> Ask:
-    """The exported module, run by Node, for the shapes of the first call."""
-    if not shutil.which("node"):
-        raise Skipped
-    plan, first = cf.Executor(circuit).plan(case.of, case.wrt), case.calls[0]
-    exported = export_javascript(circuit, case.of, case.wrt,
-                                 inputs={name: x.values for name, x in first.inputs.items()},
-                                 upstream={name: x.values for name, x in first.upstream.items()} or None)
-    function = exported.functions[-1]
-    members = {key: member for struct in function.structs[:2] for key, member in struct.members.items()}
+    exported = write(circuit, case.of, case.wrt, inputs={name: x.values for name, x in first.inputs.items()},
+                     upstream={name: x.values for name, x in first.upstream.items()} or None)
+    members = {key: member for struct in exported.functions[-1].takes for key, member in struct.members.items()}
     keys = {member.reference: key for key, member in members.items()}
     if len(keys) < len(members):  # an input `df` beside the upstream gradient on f
         raise Skipped
@@ -324,6 +290,42 @@ def in_javascript(case: Case, circuit: cf.Circuit) -> Ask:
             raise Skipped
         if any(x is None or np.shape(x) != members[key].shape for key, x in arguments.items()):
             raise Skipped
+        values, *gradients = run(exported, arguments)
+        return unpacked(case, plan, (values if len(plan.of) > 1 else next(iter(values.values())),
+                                     gradients[0] if plan.wrt else {}))
+
+    return ask
+
+
+def in_c(case: Case, circuit: cf.Circuit) -> Ask:
+    """The exported C file, compiled with sanitizers of undefined behaviour."""
+    if not shutil.which("gcc"):
+        raise Skipped
+    libraries = {}
+
+    def run(exported: Any, arguments: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        if not libraries:
+            with tempfile.TemporaryDirectory() as folder:
+                libraries[0] = shared(Path(folder), [exported], "-O0", "-fsanitize=undefined",
+                                      "-fno-sanitize-recover=all", "-static-libubsan")
+        function = exported.functions[-1]
+        references = {key: member.reference for struct in function.takes for key, member in struct.members.items()}
+        status, results = call(libraries[0], exported, function, {references[key]: x for key, x in arguments.items()})
+        if status:
+            raise cf.GateError(f"status {status}")
+        return results
+
+    return in_a_file(case, circuit, partial(export, name="case"), run)
+
+
+def in_javascript(case: Case, circuit: cf.Circuit) -> Ask:
+    """The exported module, run by Node."""
+    if not shutil.which("node"):
+        raise Skipped
+
+    def run(exported: Any, arguments: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        function = exported.functions[-1]
+        members = {key: member for struct in function.takes for key, member in struct.members.items()}
         if any(members[key].dtype.itemsize == 8 and members[key].dtype.kind in "iu" and np.any(np.abs(
                 np.asarray(x, float)) > 2**53) for key, x in arguments.items()):
             raise Skipped
@@ -331,13 +333,11 @@ def in_javascript(case: Case, circuit: cf.Circuit) -> Ask:
             results, = node(Path(folder), [(exported, function, arguments)])
         if isinstance(results, str):
             raise cf.GateError(results)
-        answers = [{key: np.array([float(x) for x in numbers[member.name]]).astype(member.dtype).reshape(member.shape)
-                    for key, member in struct.members.items()}
-                   for struct, numbers in zip(function.structs[2:], results, strict=True)]
-        return unpacked(case, plan, (answers[0] if len(plan.of) > 1 else next(iter(answers[0].values())),
-                                     answers[1] if plan.wrt else {}))
+        return [{key: np.array([float(x) for x in numbers[member.name]]).astype(member.dtype).reshape(member.shape)
+                 for key, member in struct.members.items()}
+                for struct, numbers in zip(function.gives, results, strict=True)]
 
-    return ask
+    return in_a_file(case, circuit, export_javascript, run)
 
 
 def in_onnx(case: Case, circuit: cf.Circuit) -> Ask:
@@ -481,6 +481,7 @@ WAYS: dict[str, Way] = {
     "tape": Way(slow(compiled("tape")), refusals=(NOT_SCALAR,)),
     "tape, compiled": Way(compiled("tape"), share=0.02, refusals=(NOT_SCALAR,)),
     "jax": Way(compiled("jax"), share=0.03, refusals=(r"goes by a value", r"known size"), flushes=True),
+    "native": Way(compiled("native"), share=0.05, refusals=(SIZES, OWN, r"choose another engine")),
     "cache needed": Way(cached("needed"), share=0.5),
     "cache recompute": Way(cached("recompute"), share=0.5),
     "vmap": Way(slow(over_rows("auto")), refusals=(NOT_SCALAR, SIZES, OWN), over_rows=True),

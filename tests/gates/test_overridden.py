@@ -150,7 +150,7 @@ def test_a_product_that_is_a_maximum_is_one_on_every_engine(engine):
     if engine in ("auto", "interpreter", "tape", "jax"):
         value, gradients = executor.compile(engine=engine)()
         assert (value, [float(x) for x in gradients.values()]) == (9.0, [*[0.0] * 8, 1.0])
-    if engine != "interpreter":
+    if engine not in ("interpreter", "native"):  # these take one row at a time
         values, _ = executor.vmap(wrt=(), engine=engine)(x0=[0.0, 20.0])
         assert np.asarray(values).tolist() == [9.0, 20.0]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import circuitflow as cf
 from support.gate_examples import EXAMPLES
 from support.suite import GUARD
 
@@ -45,7 +46,7 @@ def shared(folder: Path, exports, *flags: str) -> ctypes.CDLL:
     for x in exports:
         for function in x.functions:
             names = [struct.name for struct in function.structs if struct.members]
-            names += ["work"] * bool(x.file.pools.sizes)
+            names += ["work"] * x.file.takes_work
             arguments = ", ".join(f"({x.file.prefix}_{name} *){name}" for name in names)
             parameters = ", ".join(f"void *{name}" for name in names)
             text += (f"int call_{x.file.prefix}_{function.name}({parameters});\n"
@@ -78,6 +79,22 @@ def programs(folder: Path, exports, *flags: str) -> dict[int, str]:
     return wrong
 
 
+def agreed(subjects, export_one, differences):
+    """The subjects that can be exported, after their functions gave the interpreter's numbers, and the others.
+
+    `export_one` exports a subject, given its place; `differences` says what exports give that is wrong, by place.
+    """
+    exports, refused = {}, {}
+    for name, subject in subjects.items():
+        try:
+            exports[name] = export_one(subject, len(exports))
+        except cf.InputError as error:
+            refused[name] = str(error)
+    wrong = differences([*exports.values()])
+    assert {name: wrong[i] for i, name in enumerate(exports) if i in wrong} == {}
+    return [*exports], refused
+
+
 @functools.cache
 def _array(dtype, size):
     return _TYPES[dtype] * max(1, size)
@@ -89,28 +106,29 @@ def _struct(members):
     return type("Struct", (ctypes.Structure,), {"_fields_": fields})
 
 
-def call(library: ctypes.CDLL, x, function, inputs=None):
+def call(library: ctypes.CDLL, x, function, inputs=None, tangents=None):
     """The status, then the numbers of each struct that a function fills in, by the names of the circuit."""
-    structs, inputs = [], inputs or {}
-    for i, struct in enumerate(function.structs):
+    structs = []
+    for struct in function.structs:
         if not struct.members:
             continue
         here = _struct(struct.members.values())()
         for member in struct.members.values():
-            value = inputs.get(member.reference, member.default)
-            if i < 2 and value is not None:
+            given = tangents if struct.name == "tangents" else inputs
+            value = (given or {}).get(member.reference, member.default)
+            if struct in function.takes and value is not None:
                 value = np.asarray(value, member.dtype)
                 setattr(here, member.name, _array(member.dtype.name, value.size)(*value.reshape(-1).tolist())
                         if member.shape else value.item())
         structs.append((struct, here))
     work = [type("Work", (ctypes.Structure,), {"_fields_": [
         (name.name, _array(name.name, size)) for name, size in x.file.pools.sizes.items()]})()] if (
-            x.file.pools.sizes) else []
+            x.file.takes_work) else []
     status = getattr(library, f"call_{x.file.prefix}_{function.name}")(
         *(ctypes.byref(here) for _, here in structs), *map(ctypes.byref, work))
     results = []
     for struct, here in structs:
-        if struct in function.structs[2:]:
+        if struct in function.gives:
             results.append({key: np.asarray(getattr(here, member.name), member.dtype).reshape(-1)[
                 : int(np.prod(member.shape))].reshape(member.shape) for key, member in struct.members.items()})
     return status, results

@@ -196,7 +196,7 @@ def in_javascript(cases: Sequence[Case]) -> Iterator[Sections | cf.CircuitflowEr
         except (cf.InputError, cf.GateError) as error:
             exports.append(error)
     modules = [x for x in exports if not isinstance(x, cf.CircuitflowError)]
-    calls = [(x, x.functions[-1], {key: member.default for struct in x.functions[-1].structs[:2]
+    calls = [(x, x.functions[-1], {key: member.default for struct in x.functions[-1].takes
                                    for key, member in struct.members.items()}) for x in modules]
     with TemporaryDirectory() as folder:
         results = iter(node(Path(folder), calls))
@@ -209,7 +209,7 @@ def in_javascript(cases: Sequence[Case]) -> Iterator[Sections | cf.CircuitflowEr
         yield {struct.name.replace("values", "outputs"): {
             key: np.array([SPECIAL.get(y, y) if isinstance(y, str) else y for y in numbers[member.name]],
                           member.dtype).reshape(member.shape) for key, member in struct.members.items()}
-            for struct, numbers in zip(x.functions[-1].structs[2:], structs, strict=True)}
+            for struct, numbers in zip(x.functions[-1].gives, structs, strict=True)}
 
 
 def each(way: Way) -> Callable[[Sequence[Case]], Iterator[Sections | cf.CircuitflowError]]:
@@ -226,7 +226,8 @@ def each(way: Way) -> Callable[[Sequence[Case]], Iterator[Sections | cf.Circuitf
 
 WAYS = {
     "interpreter": each(interpreted), "derivatives as documents": each(second), "staged code": each(compiled("staged")),
-    "the engine jax": each(compiled("jax")), "Python": each(exported), "ONNX Runtime": each(in_onnx), "C": in_c,
+    "the engine native": each(compiled("native")), "the engine jax": each(compiled("jax")),
+    "Python": each(exported), "ONNX Runtime": each(in_onnx), "C": in_c,
     "JavaScript": in_javascript,
 }
 """What takes cases and gives the sections that it computes of each, or its refusal."""

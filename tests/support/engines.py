@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 
@@ -35,6 +36,9 @@ def close(found, expected, rtol=1e-13, atol=1e-14):
     scale = np.max(np.abs(expected), initial=0, where=np.isfinite(expected))
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol * max(1.0, scale))
 
+
+NATIVE = ["native"] if shutil.which("cc") else []
+"""The engine native, where there is a compiler."""
 
 SMALLEST = cf.Thresholds(selected_size=1, block_bytes=1, block_rows=1, blocks=1, column_rows=1, tape_bytes=1)
 LARGEST = cf.Thresholds(**dict.fromkeys(dataclasses.asdict(SMALLEST), 2 ** 60))

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuitflow.export.flat.vectors import scale_of, vectors
+from circuitflow.engines.flat.vectors import scale_of, vectors
+from circuitflow.export.javascript.file import NAMES
 from support.suite import GUARD
 
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
@@ -27,11 +28,11 @@ const members = (struct) => Object.fromEntries(Object.entries(struct).map(([name
 const results = [];
 for (const {module, calls} of cases) {
   const functions = await import(module);
-  for (const {name, parameters, inputs, swapped} of calls) {
+  for (const {name, parameters, inputs, tangents, swapped} of calls) {
     const build = (struct) => Object.fromEntries(struct.map(([key, x, like]) => [key, array(x, like)]));
     const given = swapped ? [build(parameters), build(inputs)] : [build(inputs), build(parameters)];
     try {
-      const result = functions[name](...given);
+      const result = functions[name](...tangents ? [build(tangents)] : [], ...given);
       results.push(Object.values(result).map(members));
     } catch (error) {
       results.push(String(error));
@@ -62,13 +63,13 @@ def node(folder: Path, calls):
             modules[id(exported)] = {"module": str(path), "calls": []}
             cases.append(modules[id(exported)])
         structs = {}
-        for struct in function.structs[:2]:
+        for struct in function.takes:
             structs[struct.name] = [
                 (member.name, [_text(x) for x in np.asarray(arguments[key]).reshape(-1).tolist()] if member.shape else
                  _text(np.asarray(arguments[key]).item()), _array_of(member)) for key, member in struct.members.items()]
         parameters = function.structs[0]
         modules[id(exported)]["calls"].append({
-            "name": {"value": "value", "value_and_grad": "valueAndGrad"}[function.name], **structs,
+            "name": NAMES[function.name], **structs,
             "swapped": bool(parameters.members) and not parameters.has_defaults})
     (folder / "cases.json").write_text(json.dumps(cases))
     done = subprocess.run(["node", "--disallow-code-generation-from-strings", str(folder / "harness.mjs"),
@@ -88,10 +89,10 @@ def differences(folder: Path, exports, rtol: float):
     calls, expected = [], []
     for i, exported in enumerate(exports):
         low = exported.lowered
-        for vector in vectors(low.derived, low.builder, low.inputs, low.upstream):
+        for vector in vectors(low):
             for function in exported.functions:
                 calls.append((exported, function, vector.arguments))
-                expected.append((i, function, [vector.values, vector.gradients][: len(function.structs) - 2], vector))
+                expected.append((i, function, vector.results[function.name], vector))
     order = sorted(range(len(calls)), key=lambda n: expected[n][0])
     results = node(folder, [calls[n] for n in order])
     wrong = {}
@@ -100,7 +101,7 @@ def differences(folder: Path, exports, rtol: float):
         if isinstance(result, str):
             wrong[i] = result
             continue
-        for struct, numbers, members in zip(function.structs[2:], structs, result, strict=True):
+        for struct, numbers, members in zip(function.gives, structs, result, strict=True):
             for member, x in zip(struct.members.values(), numbers, strict=True):
                 got = np.asarray([float(y) if not isinstance(y, str) else float(y.replace("Infinity", "inf"))
                                   for y in members[member.name]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support.documents import circuit
+
 UNITS = {"circuitflow": "1.0", "circuits": {
     "cell": {"nodes": [{"id": "s", "gate": "input"}, {"id": "x", "gate": "input"}, {"id": "w", "gate": "input"},
                        {"id": "sw", "gate": "mul", "inputs": ["s", "w"]},
@@ -30,3 +32,29 @@ SWAPPED = {"circuitflow": "1.0", "circuits": {"swap": _SWAP}, "nodes": [
     {"id": "f", "gate": "mul", "inputs": ["s.m", "s.n"]}, {"id": "g", "gate": "reduce_sum", "inputs": ["f"]}],
     "outputs": ["g"]}
 """A scan of vectors whose carries are swapped."""
+
+
+LINEAR = circuit("x = 2.0", {"id": "w", "gate": "parameter", "value": [1.0, -3.0]}, "f = mul(w, x)", "g = add(x, x)",
+                 outputs=["f", "g"], upstream={"f": [1.0, 0.5]})
+"""Gradients that read little of the circuit, or nothing."""
+
+NESTED = {"circuitflow": "1.0", "circuits": {
+    "cell": {"nodes": [{"id": "s", "gate": "input"}, {"id": "x", "gate": "input"},
+                       {"id": "sx", "gate": "mul", "inputs": ["s", "x"]},
+                       {"id": "t", "gate": "tanh", "inputs": ["sx"]}], "outputs": ["t"]},
+    "up": UNITS["circuits"]["up"], "down": UNITS["circuits"]["down"],
+    "row": {"nodes": [{"id": "s", "gate": "input"}, {"id": "r", "gate": "input"},
+                      {"id": "xs", "gate": "input", "shape": [2]}, {"id": "zero", "gate": "constant", "value": 0.0},
+                      {"id": "c", "gate": "greater", "inputs": ["s", "zero"]},
+                      {"id": "inner", "gate": "scan", "circuit": "cell", "carry": {"s": "t"}, "over": ["x"],
+                       "inputs": {"s": "r", "x": "xs"}},
+                      {"id": "e", "gate": "if", "then": "up", "else": "down",
+                       "inputs": {"condition": "c", "x": "inner"}},
+                      {"id": "after", "gate": "sub", "inputs": ["e", "s"]}], "outputs": ["after"]}},
+    "nodes": [
+        {"id": "n", "gate": "input", "value": -0.5}, {"id": "x", "gate": "input",
+                                                      "value": [[1.0, 0.5], [0.25, 2.0], [3.0, -4.0]]},
+        {"id": "out", "gate": "scan", "circuit": "row", "carry": {"s": "after"}, "over": ["xs"],
+         "inputs": {"s": "n", "r": "n", "xs": "x"}}],
+    "outputs": ["out"]}
+"""A scan and a choice in a scan."""

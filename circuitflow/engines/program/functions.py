@@ -6,7 +6,7 @@ Nothing is learnt from samples. A function that is not listed may give a view of
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -19,17 +19,19 @@ from circuitflow.gates.shapes import Shape, Size, axes_of, axis_of, broadcast_sh
 Function = Callable[..., Any]
 
 
-def leaves(operands: Any) -> Iterator[Any]:
+def leaves(operands: Any) -> list[Any]:
     """Operands one by one, tuples, lists and mappings taken apart."""
-    kind = type(operands)
-    if kind is tuple or kind is list:
-        for x in operands:
-            yield from leaves(x)
-    elif kind is dict or kind is MappingProxyType:
-        for x in operands.values():
-            yield from leaves(x)
-    else:
-        yield operands
+    found, waiting = list[Any](), [operands]
+    while waiting:
+        x = waiting.pop()
+        kind = type(x)
+        if kind is tuple or kind is list:
+            waiting.extend(reversed(x))
+        elif kind is dict or kind is MappingProxyType:
+            waiting.extend(reversed(x.values()))
+        else:
+            found.append(x)
+    return found
 
 
 def map_leaves(change: Callable[[Any], Any], operands: Any) -> Any:

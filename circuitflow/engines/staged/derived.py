@@ -35,6 +35,7 @@ class Derived:
             `seeded` asks for it.
         values: output → id in the gradient circuit.
         gradients: node → id of the gradient on it.
+        seeded: whether every output has an input for its upstream gradient.
     """
 
     def __init__(self, question: Question, *, seeded: bool = False) -> None:
@@ -44,7 +45,7 @@ class Derived:
             GateError: a rule cannot be written down for sizes that are not known.
             InputError: a row of the gate table stands in the way; see `gradient`.
         """
-        self.question, primal, self.plan = question, question.circuit, question.plan
+        self.question, primal, self.plan, self.seeded = question, question.circuit, question.plan, seeded
         if self.plan.wrt:
             gradient = reverse(primal, question.of, question.wrt, values=True, seeded=seeded)
             results = [*gradient.values.values(), *gradient.gradients.values()]

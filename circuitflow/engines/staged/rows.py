@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from circuitflow.engines.columns import OverRows, in_blocks
-from circuitflow.engines.native import is_there, jitted
+from circuitflow.engines.numba_loops import is_there, jitted
 from circuitflow.engines.program.dialects import COMPILED, writable
 from circuitflow.engines.program.functions import BY_ELEMENT, is_elementwise
 from circuitflow.engines.program.fusing import branch_free

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.native import jitted
+from circuitflow.engines.numba_loops import jitted
 from circuitflow.graph.collector import collector_paused
 from circuitflow.interpreter.plan import Plan, Step
 from circuitflow.interpreter.question import Question

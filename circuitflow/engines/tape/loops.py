@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.native import jitted
+from circuitflow.engines.numba_loops import jitted
 from circuitflow.engines.program.dialects import COMPILED, FLOATS, NAMES, Dialect, writable
 from circuitflow.engines.program.program import Program, needed_lines
 from circuitflow.engines.program.source import define

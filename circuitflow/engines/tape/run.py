@@ -10,7 +10,7 @@ import numpy as np
 
 from circuitflow.engines.columns import OverRows, in_blocks
 from circuitflow.engines.contract import Backed, CompiledFunction
-from circuitflow.engines.native import is_there
+from circuitflow.engines.numba_loops import is_there
 from circuitflow.engines.tape.layout import Tape, loop_of, tape
 from circuitflow.engines.tape.loops import compile_passes, python_loops
 from circuitflow.engines.thresholds import Thresholds

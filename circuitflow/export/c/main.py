@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.export.flat.functions import Builder, Function, Member, Struct
-from circuitflow.export.flat.vectors import Vector, scale_of
+from circuitflow.engines.c.file import CFile
+from circuitflow.engines.flat.functions import Builder, Function, Member, Struct
+from circuitflow.engines.flat.vectors import Vector, scale_of
 
 _DIFFERS = """static inline int {p}_differs(double x, double expected, double scale)
 {{
@@ -21,21 +22,22 @@ _DIFFERS = """static inline int {p}_differs(double x, double expected, double sc
 }}"""
 
 
-def main_of(prefix: str, literal: Any, builder: Builder, functions: Sequence[Function], cases: Sequence[Vector],
-            work: bool) -> str:
+def main_of(file: CFile, builder: Builder, functions: Sequence[Function], cases: Sequence[Vector]) -> str:
     """The text of `main`, for programs that define `PREFIX_TEST`.
 
+    It returns 0 where there are vectors and all numbers are right.
+
     Args:
-        prefix: what the names of the file begin with.
-        literal: writes the numbers of a member, or of an array.
+        file: the file that it goes into; places in the workspace are given.
         builder: has the structs.
         functions: those to test.
         cases: what `vectors` gives.
-        work: whether the functions take a workspace.
     """
-    single = any(member.dtype == np.float32 for struct in functions[-1].structs for member in struct.members.values())
-    statics = [f"    static {prefix}_{struct.name} {struct.name};"
-               for struct in functions[-1].structs[2:] if struct.members]
+    prefix, literal, work = file.prefix, file.value, file.takes_work
+    structs = {struct.name: struct for function in functions for struct in function.structs}
+    single = any(member.dtype == np.float32 for struct in structs.values() for member in struct.members.values())
+    statics = [f"    static {prefix}_{struct.name} {struct.name};" for struct in {
+        struct.name: struct for function in functions for struct in function.gives}.values() if struct.members]
     statics = [*statics, *[f"    static {prefix}_work work;"] * work] if cases else []
     lines = ["    int faults = 0;"]
     for i, vector in enumerate(cases):
@@ -51,19 +53,22 @@ def main_of(prefix: str, literal: Any, builder: Builder, functions: Sequence[Fun
                 lines.append(f"        static const {type_} {struct.name}_here = {{{items}}};")
                 lines.append(f"        const {type_} *const {struct.name} = &{struct.name}_here;")
         for function in functions:
-            names = [f"{'&' if i > 1 else ''}{struct.name}" for i, struct in enumerate(function.structs)
-                     if struct.members]
+            for struct in function.takes[2:]:
+                items = ", ".join(literal(member, vector.arguments[key]) for key, member in struct.members.items())
+                lines.append(f"        static const {prefix}_{struct.name} {struct.name} = {{{items}}};")
+            names = [*(struct.name for struct in function.takes[:2] if struct.members),
+                     *(f"&{struct.name}" for struct in function.structs[2:] if struct.members)]
             call = ", ".join(names + ["&work"] * work)
             lines.append(f"        faults += {prefix}_{function.name}({call}) != 0;")
-            results = [vector.values, vector.gradients][: len(function.structs) - 2]
-            for struct, expected in zip(function.structs[2:], results, strict=True):
+            for struct, expected in zip(function.gives, vector.results[function.name], strict=True):
                 lines += _comparisons(prefix, struct, expected, literal, vector)
         lines.append("    }")
     differs = _DIFFERS.format(p=prefix, tolerance="1e-4" if single else "1e-12")
-    return "\n".join([f"#ifdef {prefix.upper()}_TEST", "#include <stdio.h>\n", f"{differs}\n",
+    result = "faults != 0" if cases else "1"  # what nothing was compared with has not passed
+    return "\n".join([f"#ifdef {file.macros}_TEST", "#include <stdio.h>\n", f"{differs}\n",
                       "/* numbers of the interpreter: returns 0 where all are the same */", "int main(void)", "{",
                       *statics, *lines, f'    printf("%d of {len(cases)} vectors, %d numbers wrong\\n", '
-                      f"{len(cases)}, faults);", "    return faults != 0;", "}", "#endif"])
+                      f"{len(cases)}, faults);", f"    return {result};", "}", "#endif"])
 
 
 def _comparisons(prefix: str, struct: Struct, expected: Sequence[Any], literal: Any, vector: Vector) -> Iterator[str]:

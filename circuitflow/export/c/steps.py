@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from circuitflow.engines.c.file import More
+from circuitflow.engines.c.language import TYPES
+from circuitflow.engines.flat.functions import Builder, Function, Member
 from circuitflow.errors import InputError
-from circuitflow.export.c.language import TYPES
-from circuitflow.export.flat.functions import Builder, Function, Member
 
 _SGD = """/* one step down the gradients: each parameter less rate times its gradient */
 {storage}void {p}_sgd_step({p}_parameters *parameters, const {p}_gradients *gradients, double rate)
@@ -32,14 +33,14 @@ typedef struct {{
 }} {p}_adam;"""
 
 
-def _pairs(builder: Builder, function: Function) -> list[tuple[Member, Member]]:
+def _pairs(builder: Builder, functions: Sequence[Function]) -> list[tuple[Member, Member]]:
     """The parameters that have a gradient, each with it.
 
     Raises:
         InputError: there is none.
     """
-    gradients = function.structs[-1].members if function.name == "value_and_grad" else {}
-    by_reference = {member.reference: member for member in gradients.values()}
+    by_reference = {member.reference: member for function in functions if function.name == "value_and_grad"
+                    for member in function.gives[-1].members.values()}
     pairs = [(member, by_reference[member.reference]) for member in builder.parameters.members.values()
              if member.reference in by_reference]
     if not pairs:
@@ -62,18 +63,18 @@ def _each(member: Member, lines: list[str]) -> Iterator[str]:
     yield "    }"
 
 
-def sgd(prefix: str, builder: Builder, function: Function, storage: str) -> tuple[str, str, str]:
-    """No struct, the prototype, and the function of a step of gradient descent."""
-    lines = [line for ours, theirs in _pairs(builder, function) for line in _each(ours, [
+def sgd(prefix: str, builder: Builder, functions: Sequence[Function], storage: str) -> More:
+    """A step of gradient descent."""
+    lines = [line for ours, theirs in _pairs(builder, functions) for line in _each(ours, [
         f"parameters->{ours.name}@ -= ({TYPES[ours.dtype.name]})(rate * {_double(theirs)}gradients->{theirs.name}@);"])]
     text = _SGD.format(p=prefix, storage=storage, lines="\n".join(lines))
-    return "", _prototype(text), text
+    return More(text, [_prototype(text)])
 
 
-def adam(prefix: str, builder: Builder, function: Function, storage: str) -> tuple[str, str, str]:
-    """The struct of what is kept, the prototype, and the function of a step of Adam."""
+def adam(prefix: str, builder: Builder, functions: Sequence[Function], storage: str) -> More:
+    """A step of Adam, with a struct of what it keeps."""
     lines, members = list[str](), list[str]()
-    for ours, theirs in _pairs(builder, function):
+    for ours, theirs in _pairs(builder, functions):
         type_, name, double = TYPES[ours.dtype.name], ours.name, _double(ours)
         slope = f"{_double(theirs)}gradients->{theirs.name}@"
         mean, square = f"state->mean_of_{name}@", f"state->square_of_{name}@"
@@ -85,12 +86,12 @@ def adam(prefix: str, builder: Builder, function: Function, storage: str) -> tup
             f"parameters->{name}@ -= ({type_})(rate * ({double}{mean} / first) / "
             f"(sqrt({double}{square} / second) + 1e-8));"])
     text = _ADAM.format(p=prefix, storage=storage, lines="\n".join(lines))
-    return _STATE.format(p=prefix, members="\n".join(members)), _prototype(text), text
+    return More(text, [_prototype(text)], _STATE.format(p=prefix, members="\n".join(members)))
 
 
 def _prototype(text: str) -> str:
-    return next(line for line in text.splitlines() if "_step(" in line) + ";"
+    return next(line for line in text.splitlines() if "_step(" in line)
 
 
-STEPS: Mapping[str, Callable[[str, Builder, Function, str], tuple[str, str, str]]] = {"sgd": sgd, "adam": adam}
-"""What gives the struct, the prototype and the function of a step, by the name of the method."""
+STEPS: Mapping[str, Callable[[str, Builder, Sequence[Function], str], More]] = {"sgd": sgd, "adam": adam}
+"""What writes a step, by the name of the method."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from circuitflow.export.flat.code import Code
-from circuitflow.export.flat.comments import origin, plain
-from circuitflow.export.flat.functions import Builder, Function, Member, Struct
-from circuitflow.export.flat.memory import Pools
+from circuitflow.engines.flat.code import Code
+from circuitflow.engines.flat.comments import origin, plain
+from circuitflow.engines.flat.functions import Builder, Function, Member, Struct
+from circuitflow.engines.flat.memory import Pools
 from circuitflow.export.javascript.helpers import NEEDED
 from circuitflow.export.javascript.language import ARRAYS, JavaScript
 
-NAMES = {"value": "value", "value_and_grad": "valueAndGrad"}
+NAMES = {"value": "value", "value_and_grad": "valueAndGrad", "jacobian": "jacobian", "hvp": "hvp"}
 """What functions are called."""
 
 
@@ -57,14 +58,15 @@ class Module:
         for function in functions:
             takes = ", ".join(f"{struct.name}{'?' if struct.has_defaults or not struct.members else ''}: "
                               f"{_taken(function, struct)}" for struct in self._arguments(function))
-            gives = ", ".join(f"{struct.name}: {struct.name.capitalize()}" for struct in function.structs[2:])
+            gives = ", ".join(f"{struct.name}: {struct.name.capitalize()}" for struct in function.gives)
             parts.append(f"export function {NAMES[function.name]}({takes}): {{ {gives} }};")
         return "\n\n".join([f"/* {origin()}. */", *parts]) + "\n"
 
     def _arguments(self, function: Function) -> list[Struct]:
-        """The inputs, then the parameters; those that have defaults come last."""
-        parameters, inputs = function.structs[:2]
-        return [inputs, parameters] if parameters.has_defaults or not parameters.members else [parameters, inputs]
+        """A direction, the inputs, then the parameters; those that have defaults come last."""
+        parameters, inputs, *others = function.takes
+        return [*others, *([inputs, parameters] if parameters.has_defaults or not parameters.members else
+                           [parameters, inputs])]
 
     def _function(self, function: Function) -> str:
         """A function, with objects for its results and arrays for what lies between."""
@@ -72,19 +74,34 @@ class Module:
         statements = part.finish()
         takes = self._arguments(function)
         lines = ["/**", *(f" * @param {{{_taken(function, struct)}}} {struct.name}" for struct in takes),
-                 f" * @returns {{{{{', '.join(f'{s.name}: {s.name.capitalize()}' for s in function.structs[2:])}}}}}",
+                 f" * @returns {{{{{', '.join(f'{s.name}: {s.name.capitalize()}' for s in function.gives)}}}}}",
                  " */"]
         parameters = ", ".join(
             f"{struct.name} = default{struct.name.capitalize()}" if struct.has_defaults or not struct.members else
             struct.name for struct in takes)
         lines.append(f"export function {NAMES[function.name]}({parameters}) {{")
-        for struct in function.structs[2:]:
+        for struct in function.gives:
             members = ", ".join(f"{member.name}: {self._empty(member)}" for member in struct.members.values())
             lines.append(f"  const {struct.name} = {{{members}}};")
+        text = "\n".join(statements)
+        lines += [line for struct in takes for member in struct.members.values()
+                  if re.search(rf"(?<![\w.]){struct.name}\.{member.name}\b", text)
+                  for line in self._checks(f"{struct.name}.{member.name}", member)]
         lines += self._workspace(code)
         lines += [re.sub("^(    )+", lambda match: "  " * (len(match[0]) // 4), text) for text in statements]
-        lines.append(f"  return {{{', '.join(struct.name for struct in function.structs[2:])}}};")
+        lines.append(f"  return {{{', '.join(struct.name for struct in function.gives)}}};")
         return "\n".join([*lines, "}"])
+
+    def _checks(self, place: str, member: Member) -> Iterator[str]:
+        """Statements that refuse an argument of another type or size."""
+        name, call = json.dumps(place), self.language.call
+        if member.shape:
+            size = int(np.prod(member.shape))
+            yield f"  {call('needs_array', place, ARRAYS[member.dtype.name], str(size), name)};"
+        else:
+            yield f"  {call('needs_number', place, json.dumps(_type(member)), name)};"
+        if member.dtype.kind in "iu" and (not member.shape or member.dtype.itemsize == 8):
+            yield f"  {call('needs_whole', place, name)};"
 
     def _workspace(self, code: Code) -> list[str]:
         """Arrays for intermediate results, which share memory where they are needed at different times."""

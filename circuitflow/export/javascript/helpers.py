@@ -3,9 +3,54 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping
 
-from circuitflow.export.flat.routines import ROUTINES, Routine
+from circuitflow.engines.flat.routines import ROUTINES, Routine
+
+
+def _polynomial(variable: str, coefficients: str) -> str:
+    """A polynomial by Horner's rule, the constant first, in lines."""
+    first, *rest = coefficients.split()
+    text = f" + {variable} * (".join([first, *rest]) + ")" * len(rest)
+    text = re.sub(rf" \\+ {variable} \\* \\(([^()]+)\\)", rf" + {variable} * \\1", text).replace("+ -", "- ")
+    return "\n    ".join(textwrap.wrap(text, 100))
+
+
+_NEAR = ("1.28379167095512558561e-1 -3.25042107247001499370e-1 -2.84817495755985104766e-2 -5.77027029648944159157e-3 "
+         "-2.37630166566501626084e-5",
+         "1 3.97917223959155352819e-1 6.50222499887672944485e-2 5.08130628187576562776e-3 1.32494738004321644526e-4 "
+         "-3.96022827877536812320e-6")
+_MIDDLE = ("-2.36211856075265944077e-3 4.14856118683748331666e-1 -3.72207876035701323847e-1 3.18346619901161753674e-1 "
+           "-1.10894694282396677476e-1 3.54783043256182359371e-2 -2.16637559486879084300e-3",
+           "1 1.06420880400844228286e-1 5.40397917702171048937e-1 7.18286544141962662868e-2 1.26171219808761642112e-1 "
+           "1.36370839120290507362e-2 1.19844998467991074170e-2")
+_TAIL = ("-9.86494403484714822705e-3 -6.93858572707181764372e-1 -1.05586262253232909814e1 -6.23753324503260060396e1 "
+         "-1.62396669462573470355e2 -1.84605092906711035994e2 -8.12874355063065934246e1 -9.81432934416914548592",
+         "1 1.96512716674392571292e1 1.37657754143519042600e2 4.34565877475229228821e2 6.45387271733267880336e2 "
+         "4.29008140027567833386e2 1.08635005541779435134e2 6.57024977031928170135 -6.04244152148580987438e-2")
+_FAR = ("-9.86494292470009928597e-3 -7.99283237680523006574e-1 -1.77579549177547519889e1 -1.60636384855821916062e2 "
+        "-6.37566443368389627722e2 -1.02509513161107724954e3 -4.83519191608651397019e2",
+        "1 3.03380607434824582924e1 3.25792512996573918826e2 1.53672958608443695994e3 3.19985821950859553908e3 "
+        "2.55305040643316442583e3 4.74528541206955367215e2 -2.24409524465858183362e1")
+"""Numerators and denominators of the error function, from `s_erf.c` of fdlibm: Copyright (C) 1993 by Sun Microsystems,
+Inc. All rights reserved. Developed at SunPro, a Sun Microsystems, Inc. business. Permission to use, copy, modify, and
+distribute this software is freely granted, provided that this notice is preserved."""
+
+
+def _quotient(variable: str, above: str, below: str) -> str:
+    return f"({_polynomial(variable, above)}) /\n    ({_polynomial(variable, below)})"
+
+
+_ERF = [
+    ("erf_near", "z", "(erf(x) - x) / x, for z = x^2 and |x| < 0.84375", f"return {_quotient('z', *_NEAR)};"),
+    ("erf_middle", "s", "erf(1 + s) - 0.845062911510467529, for |x| < 1.25", f"return {_quotient('s', *_MIDDLE)};"),
+    ("erf_tail", "x", "1 - erf(x), for x from 1.25 on; x^2 is in two parts, so that its rounding does not grow",
+     f"""const first = Math.fround(x), s = 1 / (x * x);
+  const rest = x < 2.857142857142857 ? {_quotient('s', *_TAIL)} :
+    {_quotient('s', *_FAR)};
+  return Math.exp(-first * first - 0.5625) * Math.exp((first - x) * (first + x) + rest) / x;"""),
+]
 
 _BODIES = {
     "maximum": ("a, b", "the larger of two numbers; NaN where one is", "return a > b || a !== a ? a : b;"),
@@ -30,31 +75,21 @@ _BODIES = {
     return x;
   }
   return x < 0 ? -((big - x) - big) : (x + big) - big;"""),
-    "erf": ("x", "the error function: its series in e^(-x^2) x^(2 n + 1), or what erfc leaves of 1",
-            """if (Math.abs(x) >= 1) {
-    return x > 0 ? 1 - erfc_(x) : erfc_(-x) - 1;
+    "erf": ("x", "the error function, by rational approximations of fdlibm (Sun Microsystems 1993, s_erf.c)",
+            """const a = Math.abs(x);
+  if (!(a >= 0.84375)) {
+    return x + x * erf_near_(x * x);
   }
-  let term = x, sum = x;
-  for (let n = 1; Math.abs(term) > 1e-18 * Math.abs(sum); n++) {
-    term = term * (2 * x * x) / (2 * n + 1);
-    sum = sum + term;
+  const rest = a < 1.25 ? 0.154937088489532471 - erf_middle_(a - 1) : a < 6 ? erf_tail_(a) : 0;
+  return x > 0 ? 1 - rest : rest - 1;"""),
+    "erfc": ("x", "1 - erf(x), by rational approximations of fdlibm", """const a = Math.abs(x);
+  if (!(a >= 0.84375)) {
+    const more = x * erf_near_(x * x);
+    return x < 0.25 ? 1 - (x + more) : 0.5 - (x - 0.5 + more);
   }
-  return 1.1283791670955126 * gauss_(x) * sum;"""),
-    "erfc": ("x", "1 - erf(x): its continued fraction, from the end (Abramowitz and Stegun 7.1.14)",
-             """if (!(x >= 0.5)) {
-    return x < -0.5 ? 2 - erfc_(-x) : 1 - erf_(x);
-  }
-  if (x > 28) {
-    return 0;
-  }
-  let rest = 0;
-  for (let n = Math.ceil(300 / (x * x)) + 30; n > 0; n--) {
-    rest = n / 2 / (x + rest);
-  }
-  return 0.5641895835477563 * gauss_(x) / (x + rest);"""),
-    "gauss": ("x", "e^(-x^2), with x^2 in two parts, so that its rounding does not grow",
-              """const first = Math.fround(x);
-  return Math.exp(-first * first) * Math.exp(-(x - first) * (x + first));"""),
+  const rest = a < 1.25 ? 0.154937088489532471 - erf_middle_(a - 1) : a < 28 ? erf_tail_(a) : 0;
+  return x > 0 ? rest : 2 - rest;"""),
+    **{name: (operand, words, body) for name, operand, words, body in _ERF},
     "lgamma": ("x", "ln |gamma(x)|: the asymptotic series from 8 on (Abramowitz and Stegun 6.1.41)",
                """if (x <= 0) {
     const rest = x - Math.round(x);
@@ -87,6 +122,21 @@ _BODIES = {
   return high * whole + (((x | 0) {sign} (y | 0)) >>> 0);""") for name, sign, words in (
       ("bitwise_and", "&", "the bits in both"), ("bitwise_or", "|", "the bits in either"),
       ("bitwise_xor", "^", "the bits in one"))},
+    "needs_array": ("x, kind, size, name", "refuses what is no array of a kind and size", """if (!(x instanceof kind)) {
+    throw new TypeError(`${name} is no ${kind.name}`);
+  }
+  if (x.length !== size) {
+    throw new RangeError(`${name} has ${x.length} numbers; expected ${size}`);
+  }"""),
+    "needs_number": ("x, kind, name", "refuses what is no number, or no truth value", """if (typeof x !== kind) {
+    throw new TypeError(`${name} is no ${kind}`);
+  }"""),
+    "needs_whole": ("x, name", "refuses numbers that are not whole", """const numbers = typeof x === "number" ? [x] : x;
+  for (const number of numbers) {
+    if (!Number.isSafeInteger(number)) {
+      throw new RangeError(`${name} has the number ${number}; expected whole numbers up to 2^53`);
+    }
+  }"""),
     "isinf": ("x", "whether a number is infinite", "return x === Infinity || x === -Infinity;"),
     "signbit": ("x", "whether a number has a minus sign", "return x < 0 || Object.is(x, -0);"),
     "whole": ("x", "a whole number, refused where it is not held exactly", """if (!Number.isSafeInteger(x)) {
@@ -123,5 +173,5 @@ HELPERS: Mapping[str, str] = {
     for name, (operands, words, body) in _BODIES.items()}}
 """Their source, by name. Each name has an underscore behind it, which no other name ends with but a reserved word."""
 
-NEEDED = {"erf": ("erfc", "gauss"), "erfc": ("erf", "gauss")}
+NEEDED = dict.fromkeys(("erf", "erfc"), ("erf_near", "erf_middle", "erf_tail"))
 """Helpers that call others."""

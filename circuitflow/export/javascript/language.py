@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.export.flat.comments import plain
-from circuitflow.export.flat.language import DType, Expr, Language, Unwritable
+from circuitflow.engines.flat.comments import plain
+from circuitflow.engines.flat.language import DType, Expr, Language, Unwritable
 from circuitflow.export.javascript.helpers import HELPERS
 from circuitflow.graph.typed import Node
 

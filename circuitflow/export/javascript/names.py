@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from circuitflow.export.flat.identifiers import Identifiers
+from circuitflow.engines.flat.identifiers import Identifiers
 
 _WORDS = """
     arguments await break case catch class const continue debugger default delete do else enum eval export extends false
@@ -12,7 +12,8 @@ _WORDS = """
     return static super switch this throw true try typeof var void while with yield async of get set undefined NaN
     Infinity Math Number Object Array Boolean Float64Array Float32Array Uint8Array Int8Array Int16Array Uint16Array
     Int32Array Uint32Array RangeError String Symbol globalThis isNaN isFinite
-    parameters inputs outputs gradients value valueAndGrad defaultParameters defaultInputs constructor prototype
+    parameters inputs outputs gradients tangents derivatives products value valueAndGrad jacobian hvp
+    defaultParameters defaultInputs constructor prototype
 """
 
 RESERVED = frozenset({*_WORDS.split(), *"ijklmnpqrstuv"})

@@ -1,0 +1,1 @@
+"""C of lowered circuits: how it spells lines, and the text of a file."""
