@@ -21,7 +21,7 @@ from support.suite import GUARD, ROOT
 
 # CITATION.cff is where GitHub, Zenodo and reference managers look for it.
 TOP = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "benchmarks",
-       "circuitflow", "circuits", "docs", "mkdocs.yml", "pyproject.toml", "schemas", "tests"}
+       "circuitflow", "circuits", "docs", "mkdocs.yml", "pyproject.toml", "schemas", "tests", "web"}
 MADE = {"build", "dist", "__pycache__", "circuitflow.egg-info"}
 PAGES = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md",
          *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))

@@ -19,8 +19,9 @@ def command(
     options: Options,
     *,
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
-                                        help="File of the picture: .svg, .png, .pdf, .html (a page to walk through "
-                                             "the sweep), .dot or .mmd; - writes SVG to standard output.")] = "-",
+                                        help="File of the picture: .svg, .png, .pdf, .html (a page that computes "
+                                             "as you move its values), .dot or .mmd; - writes SVG to standard output."
+                                        )] = "-",
     values_only: Annotated[bool, typer.Option("--values-only", "--forward",
                                               help="Only the forward pass, without gradients.")] = False,
     no_values: Annotated[bool, typer.Option("--no-values", help="Only the structure, with the shapes of tensors.")

@@ -28,7 +28,7 @@ from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
 from circuitflow.text import printable
 
-_LITERAL = 1000
+LITERAL = 1000
 """An array of more numbers is an argument without a default."""
 
 _TOGETHER = 8
@@ -190,7 +190,7 @@ class _Script:
 
 def _default(argument: Argument, names: PythonNames) -> str:
     """The text of a default, a number or the name of an array; "" where there is none."""
-    if argument.default is None or np.size(argument.default) > _LITERAL:
+    if argument.default is None or np.size(argument.default) > LITERAL:
         return ""
     array = np.asarray(argument.default)
     if not array.ndim:

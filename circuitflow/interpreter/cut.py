@@ -11,8 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from circuitflow.interpreter.rerun import Sweep
 
@@ -36,6 +34,9 @@ def depends(sweep: Sweep) -> set[int]:
 
 def minimum_cut(sweep: Sweep, reached: set[int]) -> Cut:
     """The smallest cut between the outputs that depend on a node and the node, whose gradient is 0."""
+    from scipy.sparse import csr_array  # here, since a plain run does without SciPy
+    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
     plan, slots = sweep.plan, len(sweep.values)
     steps = [(k, step) for k, step in enumerate(plan.steps) if not reached.isdisjoint(step.operands)]
     first, unlimited = 2 * slots + 2, len(steps) + slots + 1

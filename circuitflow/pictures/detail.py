@@ -81,7 +81,8 @@ class _Detail:
         self.canvas = Picture(printable(circuit.name, 100), notes=(printable(description, 300),) if description else ())
         self.gradients: Mapping[str, Any] = result.gradients if result else {}
         self.upstream: Mapping[str, Any] = result.upstream if result else {}
-        self.contributions = {(c.source, c.target, c.port): c.value for c in result.contributions} if result else {}
+        sent = result.contributions if result else ()
+        self.contributions: Mapping[Any, Any] = {(c.source, c.target, c.port): c.value for c in sent}
         self.sizes = Counter(unit_of(name, depth) for name in circuit.nodes)
         self.units: dict[str, Vertex] = {}
         self.groups: dict[str, str] = {"": ""}
@@ -154,25 +155,28 @@ class _Detail:
         vertex = self.units[unit]
         source = vertex.key
         label = "" if node.is_source and unit == node.id else name.rpartition("/")[2]
-        marks = label, self._value(node, output, name), _gradient(self.gradients, name)
+        value: Mark | None = self._value(node, output, name)
+        back: tuple[str | int, ...] = ("gradient", name)
         if vertex.kind == Kind.PORT:  # its operand has the same marks
-            marks = "", None, None
+            label, value, back = "", None, ("", "")
         if len(branches) == 1:
-            self._wire(source, branches[0].target, *marks, name, branches[0].edge)
+            self._wire(source, branches[0].target, label, value, back, name, branches[0].edge)
             return
         if vertex.kind != Kind.PORT:
             fork = self.canvas.add(Kind.FORK, tip=f"{name} forks: contributions add", group=vertex.group, node=node.id)
-            self._wire(source, fork.key, *marks, name, None)
+            self._wire(source, fork.key, label, value, back, name, None)
             source = fork.key
         for branch in branches:
-            gradient = (_gradient(self.contributions, (name, *branch.edge)) if branch.edge else
-                        _gradient(self.upstream, name))
-            self._wire(source, branch.target, "", None, gradient, name, branch.edge)
+            back = ("contribution", name, *branch.edge) if branch.edge else ("upstream", name)
+            self._wire(source, branch.target, "", None, back, name, branch.edge)
 
-    def _wire(self, source: str, target: str, label: str, value: Mark | None, gradient: Mark | None, of: str,
+    def _wire(self, source: str, target: str, label: str, value: Mark | None, back: tuple[str | int, ...], of: str,
               edge: tuple[str, str | int] | None) -> None:
+        gradients = {"gradient": self.gradients, "upstream": self.upstream, "contribution": self.contributions}
+        kind, *key = back
+        gradient = _gradient(gradients[str(kind)], key[0] if len(key) == 1 else tuple(key)) if kind else None
         self.canvas.connect(source, target, name=label, value=value, gradient=gradient, of=of,
-                            edges=(edge,) if edge else ())
+                            edges=(edge,) if edge else (), back=back if gradient else ())
 
     def _value(self, node: Node, output: int, name: str) -> Mark | None:
         if self.result is None:

@@ -29,16 +29,17 @@ def dot_text(value: str, limit: int = 200) -> str:
     return html.escape(printable(value, limit)).replace("\\", "&#92;&#92;")
 
 
-def to_dot(picture: Picture, theme: Theme, *, dpi: int | None = None) -> str:
-    """The text of a DOT file; its positions come from Graphviz's `dot`."""
-    return "\n".join(_Dot(picture, theme).lines(f", dpi={dpi}" if dpi else "")) + "\n"
+def to_dot(picture: Picture, theme: Theme, *, dpi: int | None = None, room: int = 0) -> str:
+    """The text of a DOT file; its positions come from Graphviz's `dot`. `room` is the least width of a number."""
+    return "\n".join(_Dot(picture, theme, room).lines(f", dpi={dpi}" if dpi else "")) + "\n"
 
 
 class _Dot:
     """A file under construction."""
 
-    def __init__(self, picture: Picture, theme: Theme) -> None:
+    def __init__(self, picture: Picture, theme: Theme, room: int) -> None:
         self.picture, self.theme = picture, theme
+        self.room = f' WIDTH="{room}"' if room else ""
         self.parents = {group.key: group.parent for group in picture.groups}
         self.group_of = {vertex.key: vertex.group for vertex in picture.vertices}
 
@@ -134,7 +135,7 @@ class _Dot:
             text += ("&#160;" if name else "") + f'<FONT COLOR="{colour}">{dot_text(mark.text)}</FONT>'
         if not text:
             return []
-        rows = [f'<TR><TD HEIGHT="17"><FONT POINT-SIZE="12">&#160;{text}&#160;</FONT></TD></TR>']
+        rows = [f'<TR><TD HEIGHT="17"{self.room}><FONT POINT-SIZE="12">&#160;{text}&#160;</FONT></TD></TR>']
         if mark is not None and mark.strip:
             cells = "".join(f'<TD FIXEDSIZE="TRUE" WIDTH="7" HEIGHT="7" BGCOLOR="{self.theme.shade(x)}"></TD>'
                             for x in mark.strip)

@@ -31,7 +31,7 @@ def draw(subject: Circuit | Result, form: str = "svg", *, theme: str = "light", 
 
     Args:
         subject: a circuit, of which the structure is drawn, or the result of a run.
-        form: "svg", "png", "pdf", "html" (a page of its own, to walk through the sweep), "dot" or "mmd" (Mermaid).
+        form: "svg", "png", "pdf", "html" (a page that computes as its values are moved), "dot" or "mmd" (Mermaid).
         theme: "light" or "dark".
         depth: how deep calls are drawn open; by default as deep as there is room for.
         walk: an SVG that plays the sweep: values appear forward, then gradients backward.

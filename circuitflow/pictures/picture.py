@@ -82,6 +82,7 @@ class Link:
         gradient: the gradient, drawn below.
         of: name of the value that it carries, as in results.
         edges: the edges whose contributions it carries, each as (target, port).
+        back: the gradient on it: ("gradient", name), ("upstream", name) or ("contribution", source, target, port).
         sign: how it differs, where two circuits are compared.
     """
 
@@ -93,6 +94,7 @@ class Link:
     gradient: Mark | None = None
     of: str = ""
     edges: tuple[tuple[str, str | int], ...] = ()
+    back: tuple[str | int, ...] = ()
     sign: Sign = Sign.SAME
 
     @property

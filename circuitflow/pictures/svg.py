@@ -20,10 +20,13 @@ def to_svg(picture: Picture, theme: Theme) -> str:
     return ET.tostring(svg(picture, theme), encoding="unicode") + "\n"
 
 
-def svg(picture: Picture, theme: Theme) -> ET.Element:
-    """The element of a picture; its parts have the keys of vertices and wires as ids."""
+def svg(picture: Picture, theme: Theme, room: int = 0) -> ET.Element:
+    """The element of a picture; its parts have the keys of vertices and wires as ids.
+
+    `room` is the least width of a number on a wire, in points.
+    """
     ET.register_namespace("", SVG)
-    root = ET.fromstring(render(to_dot(picture, theme), "svg"))  # noqa: S314
+    root = ET.fromstring(render(to_dot(picture, theme, room=room), "svg"))  # noqa: S314
     root.set("role", "img")
     tips = {vertex.key: vertex.tip for vertex in picture.vertices}
     for wire in picture.wires:

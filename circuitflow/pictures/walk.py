@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET  # it writes what this package made
 
 from circuitflow.errors import InputError
+from circuitflow.explanations.explanation import explanation
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.dot import FONT
@@ -75,7 +76,7 @@ def _moments(subject: Circuit | Result, picture: Picture) -> Iterator[dict[str, 
     sources = {vertex.key for vertex in picture.vertices if vertex.kind in _SOURCES}
     first: dict[str, Any] = {"phase": "forward pass", "at": [], "lines": [], "values": []}
     rest = []
-    for step in steps(subject, picture):
+    for step in steps(explanation(subject), picture) if isinstance(subject, Result) else ():
         if step["phase"] == "forward pass" and sources.issuperset(step["at"]):
             for name in ("at", "lines", "values"):
                 first[name] += step[name]

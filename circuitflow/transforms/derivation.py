@@ -12,13 +12,14 @@ from circuitflow.errors import InputError
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.typed import expand
+from circuitflow.interpreter.contribution import Contribution
 from circuitflow.interpreter.masked import plain
 from circuitflow.interpreter.plan import make_plan, output_of, references
 from circuitflow.interpreter.units import unit_gate
 from circuitflow.text import printable
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_nodes, finish_records, name_gradients, with_name
-from circuitflow.transforms.subcircuits import Subcircuits, differentiated_ids, planned_nodes
+from circuitflow.transforms.subcircuits import Gradient, Subcircuits, differentiated_ids, planned_nodes
 from circuitflow.transforms.units import gradients_of_units
 from circuitflow.transforms.writer import Record, Wire, Writer
 
@@ -104,7 +105,11 @@ class Derivation:
 
     def sweep(self, seeds: Mapping[str, Wire]) -> list[Wire | None]:
         """The gradient in every slot from gradients on outputs; None where none arrives."""
-        return [*map(plain, self.subcircuits.sweep(self.writer, self.plan, self.forward, self.plan.seeds(seeds)))]
+        return [*map(plain, self.marked_sweep(self.plan.seeds(seeds))[0])]
+
+    def marked_sweep(self, seeds: Mapping[int, Gradient]) -> tuple[list[Gradient], list[Contribution]]:
+        """The gradient in every slot, with marks, from gradients by slot; and the contribution of every edge."""
+        return self.subcircuits.sweep(self.writer, self.plan, self.forward, seeds)
 
     def requested(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
         """The gradients by `wrt`, zeros where none arrived."""
@@ -143,7 +148,7 @@ class Derivation:
         left_out, outputs = set(without), list(outputs)
         if not outputs:
             raise InputError("wrt: names no node; name at least one to differentiate by")
-        outputs = list({id(wire.record): wire for wire in outputs}.values())
+        outputs = list({(id(wire.record), wire.position): wire for wire in outputs}.values())
         interface = [wire.record for name, wire in self.sources.items() if name not in left_out]
         records = finish_records(self.writer, self.names, [*(wire.record for wire in outputs), *interface,
                                                            *(wire.record for wire in also)])

@@ -11,6 +11,7 @@ from circuitflow.gates import IDENTITY, ArrayType, GateTable
 from circuitflow.graph.bodies import Definition
 from circuitflow.graph.reachable import reachable
 from circuitflow.graph.typed import Node, TypedBody
+from circuitflow.interpreter.contribution import Contribution
 from circuitflow.interpreter.masked import Masked, plain
 from circuitflow.interpreter.passes import marked_sweep
 from circuitflow.interpreter.plan import Plan, Step, UnitGate, make_plan
@@ -22,6 +23,9 @@ from circuitflow.transforms.writer import Record, Wire, Writer
 
 Gradient = Wire | Masked | None
 """What a sweep over wires gives for a slot."""
+
+Settle = Callable[[Node, Sequence[Wire]], Sequence[Wire]]
+"""Gives the wires to read in place of those that a node has written."""
 
 
 class Pullback(NamedTuple):
@@ -89,8 +93,11 @@ class Subcircuits:
     # Forward
 
     def forward(self, writer: Writer, body: TypedBody, nodes: Sequence[Node], sources: Mapping[str, Wire],
-                differentiated_ids: Collection[str] = ()) -> Forward:
-        """Write nodes, one after the other; `sources` has those of inputs and parameters."""
+                differentiated_ids: Collection[str] = (), settle: Settle | None = None) -> Forward:
+        """Write nodes, one after the other; `sources` has those of inputs and parameters.
+
+        `settle` gives the wires that other nodes read in place of a gate's own.
+        """
         ids = primal.ids(body)
         wires: dict[str, Sequence[Wire]] = {}
         carries: dict[str, Mapping[str, Wire]] = {}
@@ -113,6 +120,8 @@ class Subcircuits:
                 outputs = primal.application(writer, node, ids[node.id], by_port, circuits, before, types)
                 wires[node.id] = outputs[: len(node.types)]
                 carries[node.id] = dict(zip(more, outputs[len(node.types) :], strict=True))
+            if settle is not None and not node.is_source:
+                wires[node.id] = settle(node, wires[node.id])
         return Forward([wire for node in nodes for wire in wires[node.id]], carries)
 
     def primal(self, body: TypedBody, hint: str, also: tuple[str, ...] = ()) -> str:
@@ -135,8 +144,9 @@ class Subcircuits:
 
     # Reverse
 
-    def sweep(self, writer: Writer, plan: Plan, forward: Forward, seeds: Mapping[int, Gradient]) -> list[Gradient]:
-        """Write the reverse sweep; returns the gradient in every slot, None where none arrives."""
+    def sweep(self, writer: Writer, plan: Plan, forward: Forward,
+              seeds: Mapping[int, Gradient]) -> tuple[list[Gradient], list[Contribution]]:
+        """Write the reverse sweep; returns the gradient in every slot, None where none arrives, and contributions."""
         def narrate(steps: Sequence[Step], _: str) -> Iterator[Step]:
             for step in steps:
                 origin = application(step.node.kind, (edge.source for edge in step.node.operands), 4)
@@ -144,9 +154,9 @@ class Subcircuits:
                 yield step
 
         writer.carries = forward.carries
-        gradients, _ = marked_sweep(plan, writer, forward.wires, seeds, narrate)
+        results = marked_sweep(plan, writer, forward.wires, seeds, narrate)
         writer.stage, writer.notes = "", {}
-        return gradients
+        return results
 
     def arrivals(self, body: TypedBody, carry: Mapping[str, str], upstream: Collection[str]) -> tuple[list[str], bool]:
         """The carries of a scan on which a gradient arrives; see `arrivals` of the interpreter."""
@@ -173,7 +183,7 @@ class Subcircuits:
         upstream = {text: writer.port(names.unique(f"d{text}"), forward.wires[slot].type)
                     for text, slot in plan.of.items() if plan.active[slot]}
         seeds = plan.seeds({text: Masked(writer, wire) if text in masked else wire for text, wire in upstream.items()})
-        sweep = self.sweep(writer, plan, forward, seeds)
+        sweep, _ = self.sweep(writer, plan, forward, seeds)
         gradients: list[Wire | None] = [*map(plain, sweep)]
         requested = {name: gradients[slot] for name, slot in plan.wrt.items()}
         sends = {name: wire for name, wire in requested.items() if wire is not None}

@@ -30,7 +30,7 @@ def staged():
 def steps(result):
     """The steps of the page, sources as one."""
     data = json.loads(re.search(r'(?s)id="data">(.*?)</script>', cf.draw(result, "html").decode())[1])["steps"]
-    sources = [step for step in data if step["lines"][0].endswith(("# input", "# constant", "# parameter"))]
+    sources = [step for step in data if step["lines"][0]["remark"] in ("input", "constant", "parameter")]
     first = {"values": [key for step in sources for key in step["values"]]}
     return [first, *(step for step in data if step not in sources)]
 

@@ -197,15 +197,15 @@ class Builder:
                 low.homes[id(x)] = array
         try:
             low.run(program, inputs)
+            code.remark("")
+            for struct, key, id_, _ in results:
+                array, target = low.array(program.outputs[id_]), self._member(struct, key)
+                if array.dtype == BOOL and not array.shape:
+                    array = computed((), BOOL, [], partial(self._truth, array))
+                if array.storage is None or array.storage.buffer.name != struct.element(key):
+                    low.copy(array, target)
         except Unwritable as error:
             raise InputError(f"{printable(str(error), 300)}; leave it out by --of and --wrt") from None
-        code.remark("")
-        for struct, key, id_, _ in results:
-            array, target = low.array(program.outputs[id_]), self._member(struct, key)
-            if array.dtype == BOOL and not array.shape:
-                array = computed((), BOOL, [], partial(self._truth, array))
-            if array.storage is None or array.storage.buffer.name != struct.element(key):
-                low.copy(array, target)
         return Function(name, code, takes, list({id(result.struct): result.struct for result in results}.values()))
 
     def _truth(self, x: Array, code: Code, at: Indices) -> Expr:

@@ -1,0 +1,377 @@
+"""The page that computes, in a real browser: what it shows after every move is what Python computes."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import circuitflow as cf
+from circuitflow.pictures.drawing import picture
+from support.browser import CHROMIUM, NO_CHROMIUM, Opened, chromium
+from support.documents import document
+from support.hostile import HOSTILE
+from support.suite import ROOT
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
+AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
+EXAMPLES = sorted([*(ROOT / "circuits").glob("*.json"), *(ROOT / "circuits/classics").glob("*.json")])
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    made = []
+
+    def open_(subject, fragment="", **options):
+        path = tmp_path / f"{len(made)}.html"
+        path.write_bytes(cf.draw(subject, "html"))
+        made.append(Opened(browser, path, fragment, **options))
+        return made[-1]
+
+    yield open_
+    for one in made:
+        one.assert_quiet()
+        one.context.close()
+
+
+def run(name, values=None, **options):
+    return cf.Executor(cf.load(ROOT / f"circuits/{name}.json")).run(values or {}, **options)
+
+
+def read(page):
+    """The numbers of all slots and the model, from the code of the page itself."""
+    return page.page.evaluate("""() => {
+        const {model, wires, nodes} = JSON.parse(document.getElementById("data").textContent);
+        return {model, wires, nodes};
+    }""")
+
+
+def assert_shows(page, result):
+    """Every wire of the page has the numbers of a result."""
+    page.frame()
+    wires = read(page)["wires"]
+    parts = page.page.evaluate("""() => JSON.parse(document.getElementById("data").textContent).parts""")
+    drawn = dict(zip(wires, picture(result).wires, strict=True))
+    for key, texts in page.shown().items():
+        link = drawn[key]
+        assert parts[key][0] == ["wire", link.of or link.name]
+        assert list(texts) == [mark.text if mark else "" for mark in (link.value, link.gradient)], (key, link)
+
+
+def field(page, name):
+    return page.page.get_by_label(name, exact=True).and_(page.page.locator("input[type=text]"))
+
+
+def test_values_and_gradients_follow_a_field_and_a_slider(opened):
+    page = opened(run("staged"))
+    field(page, "x").fill("0.75")
+    assert_shows(page, run("staged", {"x": 0.75}))
+    page.page.get_by_label("y, slider").fill("2")
+    assert_shows(page, run("staged", {"x": 0.75, "y": 2.0}))
+    result = run("staged", {"x": 0.75, "y": 2.0})
+    for name in ("x", "y", "sigx", "xpysqr", "f"):
+        told = page.told(page.vertex(name))
+        for word, expected in (("value", result.values[name]), ("gradient", result.gradients[name])):
+            assert abs(float(told[word]) - expected) <= 4 * np.spacing(abs(expected)), name
+
+
+def test_what_is_no_number_changes_nothing(opened):
+    page = opened(run("staged"))
+    for text in ("", "abc", "1e999", "0x10", "NaN", "1,5", "alert(1)"):
+        field(page, "x").fill(text)
+        assert_shows(page, run("staged"))
+        assert field(page, "x").get_attribute("aria-invalid") == "true"
+    field(page, "x").fill("1e-3")
+    assert field(page, "x").get_attribute("aria-invalid") == "false"
+    assert_shows(page, run("staged", {"x": 1e-3}))
+
+
+def test_a_gate_is_set_by_hand_and_set_free(opened):
+    """It is as if the gate were an input: compare with the circuit that is cut there."""
+    page = opened(run("staged"))
+    page.page.locator(f"#{page.vertex('den')}").click()
+    page.page.get_by_label("Set den by hand").check()
+    page.page.get_by_label("den", exact=True).fill("0.5")
+    page.frame()
+    cut = json.loads((ROOT / "circuits/staged.json").read_text())
+    cut["nodes"] = [{"id": "den", "gate": "input", "value": 0.5} if node["id"] == "den" else node
+                    for node in cut["nodes"]]
+    result = cf.Executor(cf.loads(json.dumps(cut))).run()
+    for name in ("num", "invden", "f", "sigy", "x", "y"):
+        assert float(page.told(page.vertex(name))["value"]) == result.values[name]
+        expected = result.gradients[name]
+        assert abs(float(page.told(page.vertex(name))["gradient"]) - expected) <= 4 * np.spacing(abs(expected))
+    assert float(page.told(page.vertex("xpysqr"))["gradient"]) == 0
+    assert page.page.locator(".held").count() == 1
+    page.page.locator(f"#{page.vertex('den')}").click()
+    page.page.get_by_label("Set den by hand").uncheck()
+    assert_shows(page, run("staged"))
+
+
+def test_the_keyboard_sets_a_gate(opened):
+    page = opened(run("staged"))
+    page.page.locator(f"#{page.vertex('num')}").focus()
+    page.press("Enter")
+    assert page.page.locator("#setting").is_visible()
+
+
+def test_upstream_gradients_choose_the_output(opened):
+    circuit = cf.loads(document("x = 2", "y = 3", "f = mul(x, y)", "g = add(x, y)", outputs=["f", "g"]))
+    page = opened(cf.Executor(circuit).run())
+    page.page.get_by_role("button", name="The gradient of g alone").click()
+    page.frame()
+    assert float(page.told(page.vertex("x"))["gradient"]) == 1
+    page.page.get_by_label("upstream gradient on f", exact=True).fill("10")
+    page.frame()
+    assert float(page.told(page.vertex("x"))["gradient"]) == 31
+
+
+def test_the_walk_works_at_the_new_values(opened):
+    page = opened(run("staged"))
+    field(page, "x").fill("1")
+    field(page, "y").blur()
+    explained = re.sub(" +", " ", cf.explain(run("staged", {"x": 1.0}), "text"))
+    page.page.locator("#first").click()
+    for _ in range(22):
+        page.page.locator("#next").click()
+        for line in page.page.locator("#told .code").all_inner_texts():
+            if "fork" not in page.step():  # a sum stands as a remark there
+                assert re.sub(" +", " ", line.partition("  #")[0]) in explained, line
+    page.page.locator("#back").click()
+    page.page.locator("#step").fill("14")
+    formula = page.page.locator("#told math").text_content()
+    result = run("staged", {"x": 1.0})
+    assert f"{result.values['invden']:.6g}" in formula
+    assert formula.endswith(f"{result.gradients['den']:.6g}".replace("-", "−"))
+    bars = page.page.evaluate("""() => [...document.querySelectorAll("#told mover")].map((e) =>
+        getComputedStyle(e.firstElementChild).borderTopStyle)""")
+    assert set(bars) == {"solid"}
+
+
+def test_the_sum_at_a_fork_is_shown_as_a_sum(opened):
+    page = opened(run("fork"))
+    field(page, "y").fill("-7")
+    page.frame()
+    assert page.page.locator("#told math").text_content().endswith("=1+(−7)=−6")
+
+
+def test_a_link_reproduces_the_state(browser, opened, tmp_path):
+    page = opened(run("sigmoid_neuron"))
+    field(page, "w0").fill("0.1")
+    page.page.locator(f"#{page.vertex('dot')}").click()
+    page.page.get_by_label("Set dot by hand").check()
+    page.page.get_by_label("dot", exact=True).fill("0.25")
+    page.page.get_by_label("upstream gradient on f", exact=True).fill("3")
+    page.page.get_by_label("w1 is frozen").check()
+    page.page.locator("#step").fill("11")
+    page.until("location.hash.includes('step=11') && location.hash.includes('freeze')")
+    fragment = page.page.evaluate("location.hash")
+    assert fragment == "#v.w0=0.1&set.dot=0.25&up.f=3&step=11&freeze=w1"
+    other = opened(run("sigmoid_neuron"), fragment)
+    for one in (page, other):
+        one.frame()
+    assert other.shown() == page.shown()
+    assert other.step() == page.step()
+    assert other.page.get_by_label("w1 is frozen").is_checked()
+
+
+@pytest.mark.parametrize("fragment", [
+    "#v.x=alert(1)&set.f=<script>&up.f=NaN&step=-1&freeze=constructor", "#v.__proto__=1&v.constructor=2&x",
+    "#v.x=1e999&v.y=&set.nothing=3&step=99999999", f"#v.x={'9' * 200_000}", "#%E0%A4%A&v.x=%", "#step=%3Cb%3E"])
+def test_a_hostile_fragment_does_nothing(opened, fragment):
+    page = opened(run("staged"), fragment)
+    assert_shows(page, run("staged"))
+    assert page.page.evaluate("Object.prototype.polluted === undefined && ({}).x === undefined")
+
+
+def test_a_fragment_of_a_tensor_fits_it_or_does_nothing(opened):
+    for fragment in ("#v.W=b!!!", "#v.W=bAAAA", "#v.W=999:1", "#v.W=-1:1", "#v.W=0:x", "#v.W=0.5:1"):
+        page = opened(run("matrix_product"), fragment)
+        assert field(page, "W").input_value().startswith("1.764")
+    page = opened(run("matrix_product"), "#v.W=0:2.5,3:-1")
+    assert field(page, "W").input_value() == "2.5"
+
+
+def test_the_document_is_copied_with_the_new_values(opened, browser):
+    page = opened(run("staged"), permissions=["clipboard-read", "clipboard-write"])
+    copied = lambda: page.page.evaluate("navigator.clipboard.readText()")  # noqa: E731
+    page.page.get_by_role("button", name="Copy as JSON").click()
+    page.page.get_by_text("Copied the document").wait_for()
+    assert cf.loads(copied()) == cf.load(ROOT / "circuits/staged.json")
+    field(page, "x").fill("0.1")
+    page.page.get_by_role("button", name="Copy as JSON").click()
+    page.until("navigator.clipboard.readText().then((text) => text.includes('0.1'))")
+    moved = cf.loads(copied())
+    assert moved == cf.load(ROOT / "circuits/staged.json").with_values({"x": 0.1})
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_opens_moves_and_plays(opened, path):
+    """What it shows at first is what was drawn; a move changes it; a reset brings it back; a descent runs."""
+    result = cf.Executor(cf.load(path)).run()
+    page = opened(result)
+    page.frame()
+    assert page.page.locator("#inputs").is_visible()
+    before = page.shown()
+    assert_shows(page, result)
+    slider = page.page.locator("#sources input[type=range]").first
+    slider.evaluate("(e) => { e.value = Number(e.min) + 0.7 * (e.max - e.min); e.dispatchEvent(new Event('input')); }")
+    page.frame()
+    page.page.locator("#first").click()
+    page.page.locator("#next").click()
+    page.page.locator("#last").click()
+    page.page.evaluate("for (const id of ['curve', 'descent']) document.getElementById(id).open = true")
+    if page.page.locator("#descent").is_visible() and page.page.locator("#descent-step").is_enabled():
+        page.page.locator("#descent-step").click()
+        page.page.locator("#descent-play").click()
+        page.until("Number(document.getElementById('time').value) > 1 || "
+                                    "document.getElementById('descent-play').textContent === 'Play'")
+    page.page.get_by_role("button", name="Reset").click()
+    page.frame()
+    assert page.shown() == before
+
+
+def test_gradient_descent_is_that_of_torch_and_goes_back_in_time(opened):
+    """The steps of SGD with momentum, computed again here."""
+    page = opened(run("sigmoid_neuron"))
+    page.page.evaluate("document.getElementById('descent').open = true")
+    page.page.locator("#rate").fill("0.5")
+    page.page.locator("#momentum").fill("0.9")
+    circuit, names = cf.load(ROOT / "circuits/sigmoid_neuron.json"), ("w0", "w1", "w2")
+    values = {name: float(run("sigmoid_neuron").values[name]) for name in names}
+    velocity, losses, path = dict.fromkeys(names, 0.0), [], []
+    for _ in range(4):
+        result = cf.Executor(circuit).run(values)
+        losses.append(float(result.outputs["f"]))
+        path.append(dict(values))
+        for name in names:
+            velocity[name] = 0.9 * velocity[name] + float(result.gradients[name])
+            values[name] -= 0.5 * velocity[name]
+    for _ in range(4):
+        page.page.locator("#descent-step").click()
+        page.frame()
+    for name in names:
+        assert float(field(page, name).input_value()) == pytest.approx(values[name], rel=1e-12)
+    assert page.page.locator("#time-count").inner_text() == "step 4"
+    page.page.locator("#time").fill("2")
+    page.frame()
+    for name in names:
+        assert float(field(page, name).input_value()) == pytest.approx(path[2][name], rel=1e-12)
+    assert page.page.locator("#loss .curve").count() == 1
+    page.page.locator("#descent-step").click()
+    page.frame()
+    assert page.page.locator("#time-count").inner_text() == "step 3"
+
+
+def test_frozen_and_bounded_parameters(opened):
+    text = document({"id": "a", "gate": "parameter", "value": 1, "min": 0.95, "max": 2},
+                    {"id": "b", "gate": "parameter", "value": 2, "frozen": True},
+                    {"id": "c", "gate": "parameter", "value": 3}, "p = mul(a, b)", "f = mul(p, c)", circuitflow="1.1")
+    page = opened(cf.Executor(cf.loads(text)).run())
+    page.page.evaluate("document.getElementById('descent').open = true")
+    assert page.page.get_by_label("b is frozen").is_checked()
+    page.page.locator("#descent-step").click()
+    page.frame()
+    values = [float(field(page, name).input_value()) for name in "abc"]
+    assert values == [0.95, 2, pytest.approx(2.8, rel=1e-12)]
+    assert page.page.get_by_label("a, slider").get_attribute("min") == "0.95"
+    assert page.page.get_by_label("a, slider").get_attribute("max") == "2"
+
+
+def test_the_curve_its_tangent_and_the_slice(opened):
+    page = opened(run("staged"))
+    page.page.evaluate("for (const id of ['curve', 'descent']) document.getElementById(id).open = true")
+    page.page.locator("#curve-value .tangent").wait_for()
+    page.page.locator("#curve-slope .curve").wait_for()
+    page.until("document.getElementById('slice-words').textContent.includes('across x from')")
+    page.until("""() => {
+        const canvas = document.getElementById("slice");
+        const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return new Set(new Uint32Array(data.buffer)).size > 4;
+    }""")
+    field(page, "x").fill("-2")
+    page.frame()
+    assert_shows(page, run("staged", {"x": -2.0}))  # sampling leaves nothing behind
+
+
+def test_a_large_tensor_is_a_map_and_a_small_one_has_fields(opened):
+    page = opened(run("mlp"))
+    assert page.page.get_by_role("img", name="W1, a heat map of 784 rows and 128 columns").count() == 1
+    page.page.get_by_label("label, row 0, column 1").fill("2")
+    page.press("Enter")
+    page.frame()
+    moved = run("mlp", {"label": [3, 2]})
+    assert float(page.told(page.vertex("loss"))["value"]) == pytest.approx(float(moved.values["loss"]), rel=1e-12)
+    page.page.get_by_label("label, row 0, column 1").fill("12")  # there is no such class
+    page.press("Enter")
+    page.page.get_by_text("These values cannot be computed").wait_for()
+    assert page.page.locator("#message").inner_text()
+
+
+def test_what_javascript_cannot_have_is_replayed(opened):
+    big = document({"id": "n", "gate": "constant", "value": 2**60, "dtype": "int64"}, {"id": "x", "gate": "input",
+                   "value": 2}, "m = neg(n)", "y = cast_like(m, x)", "f = mul(x, y)")
+    page = opened(cf.Executor(cf.loads(big)).run())
+    assert "This page replays one run" in page.page.locator("header").inner_text()
+    assert not page.page.locator("#inputs").is_visible()
+    page.press("Home")
+    page.press("ArrowRight")
+    assert page.page.locator("#told").inner_text().startswith("forward pass")
+
+
+def test_dark_follows_the_system_until_a_reader_chooses(opened):
+    ground = lambda page: page.page.evaluate("getComputedStyle(document.body).backgroundColor")  # noqa: E731
+    light, dark = opened(run("staged"), color_scheme="light"), opened(run("staged"), color_scheme="dark")
+    assert (ground(light), ground(dark)) == ("rgb(255, 255, 255)", "rgb(20, 24, 29)")
+    for page, expected in ((light, "rgb(20, 24, 29)"), (dark, "rgb(255, 255, 255)")):
+        page.page.get_by_role("button", name="Dark").click()
+        assert ground(page) == expected
+    dark.page.get_by_role("button", name="Dark").click()
+    dark.page.emulate_media(media="print")
+    assert ground(dark) == "rgb(255, 255, 255)"
+    assert not dark.page.locator("#inputs").is_visible()
+    assert dark.page.locator("#picture > svg").is_visible()
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed (npm ci in web/)")
+@pytest.mark.parametrize(("name", "scheme", "width"), [
+    ("staged", "light", 1200), ("mlp", "dark", 1200), ("sigmoid_neuron", "light", 400)])
+def test_axe_finds_no_fault(opened, name, scheme, width):
+    page = opened(run(name), color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.page.locator(".node.gate").first.click()
+    page.page.evaluate("for (const id of ['curve', 'descent']) document.getElementById(id).open = true")
+    page.frame()
+    page.page.evaluate(AXE.read_text(encoding="utf-8") + ";0")
+    found = page.page.evaluate("axe.run().then(({violations}) => violations.map(({id, nodes}) => "
+                               "[id, nodes.map(({html}) => html)]))")
+    assert found == []
+
+
+@pytest.mark.sliced(hostile=lambda text: "</script" in text)
+@pytest.mark.parametrize("hostile", [*HOSTILE, "</script><script>alert(1)</script>", "\u2028alert(1)//", "`${alert(1)}",
+                                     '"});alert(1);({"', "*/alert(1)/*", "<!--<script>"])
+def test_hostile_text_runs_nothing(opened, hostile):
+    text = document({"id": "x", "gate": "parameter", "value": 1, "label": hostile},
+                    {"id": "f", "gate": "neg", "inputs": ["x"], "label": hostile, "description": hostile},
+                    name=hostile, description=hostile, metadata={"k": hostile})
+    page = opened(cf.Executor(cf.loads(text)).run(), "#v.x=4")
+    page.page.evaluate("for (const id of ['curve', 'descent']) document.getElementById(id).open = true")
+    page.page.locator("#descent-step").click()
+    page.frame()
+    assert page.shown()["w1"][0] == "4.10"
+    assert page.page.locator("script").count() == 2
+
+
+def test_names_of_every_kind_are_names_of_the_code():
+    names = ["constructor", "toString", "value", "outputs", "inputs", "eval", "arguments", "x_is_set",
+             "circuitflowModule"]
+    text = document(*(f"{name} = 1" for name in names), f"f = add({', '.join(names)})")
+    assert b"replays" not in cf.draw(cf.Executor(cf.loads(text)).run(), "html")

@@ -1,0 +1,94 @@
+/** What Python writes into a page. */
+
+export type Numbers = Float64Array | Float32Array | Int8Array | Int16Array | Int32Array | Uint8Array | Uint16Array
+  | Uint32Array;
+/** A number, a truth value, or the numbers of a tensor, row by row. */
+export type Value = number | boolean | Numbers;
+/** A number; a non-finite one by name; the bytes of a typed array in base 64. */
+export type Packed = number | boolean | string | null;
+
+export interface Slot {
+  member: string;
+  shape: number[];
+  dtype: string;
+}
+
+export interface Source {
+  name: string;
+  kind: "input" | "parameter";
+  label: string;
+  member: string;
+  value: Packed;
+  slot: number;
+  gradient: number | null;
+  frozen: boolean;
+  min: Packed;
+  max: Packed;
+}
+
+export interface Setting {
+  name: string;
+  flag: string;
+  member: string;
+  slot: number;
+}
+
+export interface Upstream {
+  name: string;
+  member: string;
+  slot: number;
+  output: number;
+  value: Packed;
+}
+
+export interface Model {
+  slots: Slot[];
+  sources: Source[];
+  settings: Setting[];
+  upstream: Upstream[];
+  /** The text of the document; a pair is the id of a source with the text of its value. */
+  document: (string | [string, string])[];
+  outputs: [string, number][];
+}
+
+/** An element of MathML: its name, its attributes, its children; a number is a place. */
+export type Tree = number | [string, ...(Record<string, string> | string | Tree)[]];
+
+export interface Line {
+  text: string;
+  remark: string;
+  slot: number;
+  sum?: number[];
+  /** The contributions that add up at a fork. */
+  terms?: number[];
+  left: number | null;
+  formula: Tree | null;
+}
+
+export interface Step {
+  phase: string;
+  heading?: string;
+  words?: string;
+  at: string[];
+  lines: (string | Line)[];
+  values?: string[];
+  gradients?: string[];
+}
+
+export interface Data {
+  title: string;
+  steps: Step[];
+  parts: Record<string, [string, string | number][]>;
+  model?: Model;
+  /** The slot and the name of everything that formulas name. */
+  places?: [number, Tree][];
+  /** The values of each vertex. */
+  nodes?: Record<string, string[]>;
+  /** The slots of the value and of the gradient on each wire. */
+  wires?: Record<string, [number | null, number | null]>;
+}
+
+/** The code that a circuit is exported to. */
+export interface Module {
+  value(inputs: Record<string, Value>): { outputs: Record<string, Value> };
+}

@@ -1,0 +1,177 @@
+/** Gradient descent: play it, go back in time, and see its path on a slice of the loss. */
+
+import type { Circuit, Place } from "../model/circuit";
+import { Descent } from "../model/descent";
+import { brief, isTensor, parse, range } from "../model/numbers";
+import { choices, over, placeText, rangeOf, type Tile } from "../model/sampling";
+import { draw } from "./chart";
+import { Choice } from "./choice";
+import { byId, colour, settled } from "./dom";
+import { Work } from "./work";
+
+/** Tiles of the finest slice, along each axis. */
+const FINEST = 64;
+
+export class Descending {
+  readonly descent: Descent;
+  readonly #panel = byId<HTMLDetailsElement>("descent");
+  readonly #across: Choice;
+  readonly #up: Choice;
+  readonly #work = new Work();
+  readonly #canvas = byId<HTMLCanvasElement>("slice");
+  #tiles: Tile[] = [];
+  #ranges: [[number, number], [number, number]] = [[0, 1], [0, 1]];
+  #playing = 0;
+  readonly #slice = settled(120, () => { this.#sample(); });
+
+  constructor(private readonly circuit: Circuit) {
+    this.descent = new Descent(circuit);
+    const [x, y] = this.#first();
+    this.#across = new Choice(circuit, "slice-x", x, this.#slice);
+    this.#up = new Choice(circuit, "slice-y", y, this.#slice);
+    byId("descent-step").onclick = () => {
+      this.pause();
+      this.descent.step();
+    };
+    byId("descent-play").onclick = () => {
+      if (this.#playing) this.pause();
+      else this.#play();
+    };
+    byId("descent-clear").onclick = () => {
+      this.pause();
+      this.descent.forget();
+      circuit.changed();
+    };
+    for (const key of ["rate", "momentum"] as const) {
+      const field = byId<HTMLInputElement>(key);
+      field.oninput = () => {
+        const x = parse(field.value, "float64");
+        if (x !== null && field.validity.valid) this.descent[key] = x;
+      };
+    }
+    const time = byId<HTMLInputElement>("time");
+    time.oninput = () => {
+      this.pause();
+      this.descent.go(Number(time.value));
+    };
+    this.#panel.addEventListener("toggle", () => { this.update(); });
+  }
+
+  pause(): void {
+    cancelAnimationFrame(this.#playing);
+    this.#playing = 0;
+    byId("descent-play").textContent = "Play";
+    byId("descent-play").setAttribute("aria-label", "Play the descent");
+    this.#slice();
+  }
+
+  update(): void {
+    if (!this.#panel.open) return;
+    const { descent, circuit } = this, moving = descent.moving().map(({ name }) => name);
+    const names = moving.length > 6 ? [...moving.slice(0, 5), "…"] : moving;
+    byId("descent-words").textContent = moving.length
+      ? `Makes ${circuit.objectiveName()} = ${brief(circuit.objective())} smaller by moving ${names.join(", ")}.`
+      : "Nothing moves: every value is frozen or has no gradient.";
+    for (const id of ["descent-step", "descent-play"]) byId<HTMLButtonElement>(id).disabled = !moving.length;
+    const time = byId<HTMLInputElement>("time"), { moments, now } = descent;
+    time.max = String(Math.max(moments.length - 1, 0));
+    time.value = String(now);
+    byId("time-count").textContent = `step ${moments[now]?.step ?? 0}`;
+    const here = moments[now];
+    draw(byId<SVGElement>("loss"), { xs: moments.map(({ step }) => step), ys: moments.map(({ loss }) => loss), look: "",
+      title: "loss of every step", ...(here ? { here: [here.step, here.loss] as [number, number] } : {}) });
+    this.#paint();
+    if (!this.#playing) this.#slice();
+  }
+
+  #play(): void {
+    byId("descent-play").textContent = "Pause";
+    byId("descent-play").setAttribute("aria-label", "Pause the descent");
+    const run = () => {
+      this.descent.step();
+      if (this.circuit.fault || !Number.isFinite(this.circuit.objective())) {
+        this.pause();
+        return;
+      }
+      this.#playing = requestAnimationFrame(run);
+    };
+    this.#playing = requestAnimationFrame(run);
+  }
+
+  /** The first two numbers that move. */
+  #first(): [Place, Place] {
+    const moving = this.descent.moving();
+    const places = moving.length ? moving.map(({ name }) => ({ name, index: 0 })) : choices(this.circuit);
+    const first = places[0] ?? { name: "", index: 0 };
+    const value = this.circuit.value(first.name);
+    return [first, places[1] ?? { name: first.name, index: isTensor(value) && value.length > 1 ? 1 : 0 }];
+  }
+
+  #sample(): void {
+    if (!this.#panel.open || !this.#across.place.name || this.#playing) return;
+    const places: [Place, Place] = [this.#across.place, this.#up.place];
+    this.#ranges = places.map((place) => this.#range(place)) as [[number, number], [number, number]];
+    const tiles = over(this.circuit, places, this.#ranges, FINEST);
+    const found: Tile[] = [];
+    this.#work.start(() => {
+      const { value } = tiles.next();
+      if (value) found.push(value);
+      return value !== undefined;
+    }, () => {
+      this.#tiles = found;
+      this.#paint();
+    });
+  }
+
+  /** The range of a slider, with room for the whole path. */
+  #range(place: Place): [number, number] {
+    const [low, high] = rangeOf(this.circuit, place);
+    const [least, most] = range(this.#path(place));
+    return [Math.min(low, least), Math.max(high, most)];
+  }
+
+  #path({ name, index }: Place): number[] {
+    const numbers = this.descent.moments.map(({ values }) => {
+      const value = values.get(name) ?? NaN;
+      return Number(isTensor(value) ? value[index] ?? NaN : value);
+    });
+    return [...numbers, this.circuit.number({ name, index })].filter(Number.isFinite);
+  }
+
+  #paint(): void {
+    const context = this.#canvas.getContext("2d"), { width, height } = this.#canvas;
+    if (!context) return;
+    context.clearRect(0, 0, width, height);
+    const [low, high] = range(this.#tiles.map(({ value }) => value).filter(Number.isFinite));
+    const dark = colour("changed"), ground = colour("zero");
+    for (const { x, y, size, value } of this.#tiles) {
+      if (!Number.isFinite(value)) continue;
+      // Small losses are where the eye looks: the root spreads them.
+      const part = high > low ? Math.sqrt((value - low) / (high - low)) : 0;
+      const band = Math.round(part * 16) / 16;
+      context.fillStyle = `rgb(${ground.map((a, i) => Math.round(a + ((dark[i] ?? 0) - a) * band)).join(" ")})`;
+      context.fillRect(x * width, (1 - y - size) * height, Math.ceil(size * width), Math.ceil(size * height));
+    }
+    const places = [this.#across.place, this.#up.place] as const;
+    const to = (x: number, axis: 0 | 1) => {
+      const [least, most] = this.#ranges[axis];
+      const part = (x - least) / (most - least || 1);
+      return axis ? (1 - part) * height : part * width;
+    };
+    const xs = this.#path(places[0]), ys = this.#path(places[1]);
+    context.strokeStyle = `rgb(${colour("gradient").join(" ")})`;
+    context.fillStyle = context.strokeStyle;
+    context.lineWidth = 2;
+    context.beginPath();
+    xs.slice(0, -1).forEach((x, i) => { context.lineTo(to(x, 0), to(ys[i] ?? NaN, 1)); });
+    context.stroke();
+    context.beginPath();
+    context.arc(to(xs[xs.length - 1] ?? NaN, 0), to(ys[ys.length - 1] ?? NaN, 1), 5, 0, 2 * Math.PI);
+    context.fill();
+    const words = places.map((place, axis) => {
+      const [least, most] = this.#ranges[axis as 0 | 1];
+      return `${axis ? "up" : "across"} ${placeText(this.circuit, place)} from ${brief(least)} to ${brief(most)}`;
+    });
+    byId("slice-words").textContent = `${words.join(", ")}; loss ${brief(low)} (pale) to ${brief(high)}`;
+  }
+}

@@ -1,0 +1,98 @@
+/** A slider and a field for every input and parameter. */
+
+import type { Circuit, Place } from "../model/circuit";
+import type { Source } from "../model/data";
+import { brief, isFloat, isTensor, norm, shapeText } from "../model/numbers";
+import { placeText, rangeOf } from "../model/sampling";
+import { byId, element } from "./dom";
+import { Field } from "./field";
+import { grid, type Grid } from "./tensor";
+
+export class Inputs {
+  readonly #rows: Row[];
+
+  constructor(circuit: Circuit) {
+    this.#rows = circuit.model.sources.map((source) => new Row(circuit, source));
+    byId("sources").append(...this.#rows.map(({ root }) => root));
+  }
+
+  update(): void {
+    for (const row of this.#rows) row.update();
+  }
+
+  /** New ranges of all sliders, as after a reset. */
+  fit(): void {
+    for (const row of this.#rows) row.fit();
+  }
+}
+
+class Row {
+  readonly root = element("div", undefined, { class: "source", role: "group" });
+  readonly #gradient = element("span", "", { class: "gradient" });
+  readonly #field: Field | null = null;
+  readonly #grid: Grid | null = null;
+  readonly #chosen = element("span", "", { class: "kind" });
+  readonly #check: HTMLInputElement | null = null;
+  readonly #freeze: HTMLInputElement | null = null;
+  #place: Place;
+
+  constructor(private readonly circuit: Circuit, private readonly source: Source) {
+    const { name, kind, label } = source, slot = circuit.slot(source.slot);
+    this.#place = { name, index: 0 };
+    this.root.setAttribute("aria-label", name);
+    const head = element("div", undefined, { class: "head" });
+    const about = [kind, ...(slot.shape.length ? [shapeText(slot.shape)] : []), ...(label ? [label] : [])].join(", ");
+    head.append(element("b", name), element("span", about, { class: "kind" }), this.#gradient);
+    this.root.append(head);
+    const isEmpty = slot.shape.some((size) => size === 0);
+    if (slot.shape.length && !isEmpty) {
+      this.#grid = grid(name, slot.shape, slot.dtype, (index, x) => { circuit.move({ name, index }, x); },
+        (index) => {
+          this.#place = { name, index };
+          this.fit();
+          this.update();
+        });
+      this.root.append(this.#grid.root, this.#chosen);
+    }
+    if (slot.dtype === "bool" && !slot.shape.length) {
+      this.#check = element("input", undefined, { type: "checkbox", "aria-label": name });
+      this.#check.addEventListener("change", () => { circuit.move(this.#place, Number(this.#check?.checked)); });
+      this.root.append(this.#check);
+    } else if (!isEmpty) {
+      this.#field = new Field(name, slot.dtype, () => rangeOf(circuit, this.#place),
+        (x) => { circuit.move(this.#place, x); });
+      this.root.append(this.#field.root);
+    }
+    if (source.gradient !== null && isFloat(slot.dtype)) {
+      const freeze = this.#freeze = element("input", undefined, { type: "checkbox" });
+      const words = element("label", undefined, { class: "kind", title: "A descent leaves it where it is" });
+      words.append(freeze, " frozen");
+      freeze.setAttribute("aria-label", `${name} is frozen: a descent leaves it where it is`);
+      freeze.addEventListener("change", () => {
+        if (freeze.checked) circuit.frozen.add(name);
+        else circuit.frozen.delete(name);
+        circuit.changed();
+      });
+      (this.#field?.root ?? this.root).append(words);
+    }
+  }
+
+  fit(): void {
+    this.#field?.fit();
+  }
+
+  update(): void {
+    const { circuit, source } = this, value = circuit.value(source.name);
+    if (this.#grid && isTensor(value)) {
+      this.#grid.update(value);
+      this.#chosen.textContent = placeText(circuit, this.#place);
+    }
+    this.#field?.update(circuit.number(this.#place));
+    if (this.#check) this.#check.checked = Boolean(value);
+    if (this.#freeze) this.#freeze.checked = circuit.frozen.has(source.name);
+    if (source.gradient === null) return;
+    const gradient = circuit.at(source.gradient);
+    this.#gradient.textContent = circuit.fault ? "–" : isTensor(gradient)
+      ? `gradient ‖·‖ ${brief(norm(gradient))}` : `gradient ${brief(Number(gradient))}`;
+  }
+}

@@ -1,0 +1,185 @@
+/** The picture: pan and zoom, the numbers on its wires, and what is pointed at. */
+
+import type { Circuit } from "../model/circuit";
+import type { Data } from "../model/data";
+import { everything, isTensor, mark, strip, whole } from "../model/numbers";
+import { byId, element, settled, shades, shape } from "./dom";
+
+interface Box { x: number; y: number; width: number; height: number }
+
+/** Pan and zoom: the part of the picture that is shown. */
+export class Window {
+  readonly #svg: SVGSVGElement;
+  readonly #fit: Box;
+  #view: Box;
+  readonly #pointers = new Map<number, PointerEvent>();
+
+  constructor() {
+    const picture = byId("picture");
+    this.#svg = picture.querySelector("svg") as SVGSVGElement;
+    const { x, y, width, height } = this.#svg.viewBox.baseVal;
+    this.#fit = { x, y, width, height };
+    this.#view = { ...this.#fit };
+    this.#svg.removeAttribute("width");
+    this.#svg.removeAttribute("height");
+    picture.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      const { x, y } = this.#place(event);
+      this.zoom(event.deltaY > 0 ? 1.15 : 1 / 1.15, x, y);
+    }, { passive: false });
+    picture.addEventListener("pointerdown", (event) => this.#pointers.set(event.pointerId, event));
+    picture.addEventListener("pointermove", (event) => { this.#moved(event); });
+    for (const end of ["pointerup", "pointercancel", "pointerleave"] as const) {
+      picture.addEventListener(end, (event) => this.#pointers.delete(event.pointerId));
+    }
+    byId("closer").onclick = () => { this.zoom(1 / 1.3); };
+    byId("farther").onclick = () => { this.zoom(1.3); };
+    byId("whole").onclick = () => { this.whole(); };
+  }
+
+  get isMoving(): boolean {
+    return this.#pointers.size > 0;
+  }
+
+  whole(): void {
+    this.#show({ ...this.#fit });
+  }
+
+  zoom(factor: number, x = this.#view.x + this.#view.width / 2, y = this.#view.y + this.#view.height / 2): void {
+    const view = this.#view;
+    const width = Math.min(Math.max(view.width * factor, 40), this.#fit.width * 4);
+    const scale = width / view.width;
+    this.#show({ x: x - (x - view.x) * scale, y: y - (y - view.y) * scale, width, height: view.height * scale });
+  }
+
+  #show(view: Box): void {
+    this.#view = view;
+    this.#svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
+  }
+
+  #place(event: MouseEvent): DOMPoint {
+    return new DOMPoint(event.clientX, event.clientY).matrixTransform(this.#svg.getScreenCTM()?.inverse());
+  }
+
+  #moved(event: PointerEvent): void {
+    const before = this.#pointers.get(event.pointerId);
+    if (!before) return;
+    const other = [...this.#pointers.values()].find(({ pointerId }) => pointerId !== event.pointerId);
+    const from = this.#place(before), to = this.#place(event);
+    if (other) {
+      const anchor = this.#place(other);
+      const reach = (point: DOMPoint) => Math.hypot(point.x - anchor.x, point.y - anchor.y) || 1;
+      this.zoom(reach(from) / reach(to), anchor.x, anchor.y);
+    } else {
+      this.#show({ ...this.#view, x: this.#view.x + from.x - to.x, y: this.#view.y + from.y - to.y });
+    }
+    this.#pointers.set(event.pointerId, event);
+  }
+}
+
+interface Row {
+  slot: number;
+  isGradient: boolean;
+  span: Element | null;
+  prefix: string;
+  cells: Element[];
+  title: Element | null;
+  shown: string;
+}
+
+/** The numbers on wires, which follow the circuit. */
+export class Marks {
+  readonly #rows: Row[] = [];
+
+  constructor(private readonly circuit: Circuit, wires: Record<string, [number | null, number | null]>) {
+    for (const [key, slots] of Object.entries(wires)) {
+      const wire = document.getElementById(key);
+      if (!wire) continue;
+      wire.querySelector("title")?.remove(); // it holds the numbers of one run
+      slots.forEach((slot, i) => {
+        const kind = i ? "gradient" : "value";
+        const span = wire.querySelector(`tspan.${kind}`);
+        if (slot === null || !span) return;
+        const text = span.textContent;
+        this.#rows.push({ slot, isGradient: i === 1, span, prefix: text.slice(0, text.length - text.trimStart().length),
+          cells: [...wire.querySelectorAll(`polygon.${kind}`)], title: null, shown: text });
+      });
+    }
+  }
+
+  update(): void {
+    const shade = shades();
+    for (const row of this.#rows) {
+      const value = this.circuit.at(row.slot), slot = this.circuit.slot(row.slot);
+      const text = this.circuit.fault ? `${row.prefix}–` : row.prefix + mark(value, slot, row.isGradient);
+      if (text !== row.shown && row.span) row.span.textContent = row.shown = text;
+      if (row.cells.length && isTensor(value)) {
+        strip(value, row.cells.length).forEach((x, i) => {
+          row.cells[i]?.setAttribute("fill", `rgb(${shade(x).join(" ")})`);
+        });
+      }
+    }
+  }
+}
+
+/** What is pointed at, with its numbers in full. */
+export class Detail {
+  #key = "";
+  /** Called with the key of a vertex that a person chooses. */
+  onchoose: (key: string) => void = () => undefined;
+
+  constructor(private readonly parts: Data["parts"], private readonly circuit: Circuit | null, view: Window) {
+    for (const key of Object.keys(parts)) {
+      const part = document.getElementById(key);
+      if (!part || !parts[key]?.length) continue;
+      part.setAttribute("tabindex", "0");
+      part.setAttribute("role", "img");
+      if (part.classList.contains("wire")) part.prepend(area((part as unknown as SVGGElement).getBBox()));
+      part.addEventListener("pointerenter", () => { if (!view.isMoving) this.describe(key); });
+      part.addEventListener("focus", () => { this.describe(key); });
+      part.addEventListener("click", () => { this.onchoose(key); });
+      part.addEventListener("keydown", (event) => {
+        if (event.key === "Enter") this.onchoose(key);
+      });
+    }
+    this.label();
+    circuit?.listen(settled(300, () => { this.label(); }));
+  }
+
+  describe(key: string): void {
+    this.#key = key;
+    this.update();
+  }
+
+  update(): void {
+    if (!this.#key) return;
+    const list = element("dl");
+    for (const [heading, text] of this.parts[this.#key] ?? []) {
+      if (heading) list.append(element("dt", heading));
+      list.append(element("dd", this.#text(text, false)));
+    }
+    byId("detail").replaceChildren(list);
+  }
+
+  /** What screen readers say of every part; of a tensor its first line, not every number. */
+  label(): void {
+    for (const [key, entries] of Object.entries(this.parts)) {
+      document.getElementById(key)?.setAttribute("aria-label", entries.map(([heading, text]) =>
+        `${heading} ${this.#text(text, true)}`.trim()).join(", "));
+    }
+  }
+
+  #text(text: string | number, spoken: boolean): string {
+    if (typeof text === "string") return spoken ? text.split("\n[")[0] ?? "" : text;
+    if (!this.circuit) return "";
+    const value = this.circuit.at(text), slot = this.circuit.slot(text);
+    if (this.circuit.fault) return "–";
+    if (!isTensor(value)) return whole(value, slot.dtype);
+    return spoken ? everything(value, slot, 0).split("\n")[0] ?? "" : everything(value, slot);
+  }
+}
+
+/** A wire is pointed at wherever its numbers are, also between them. */
+function area(box: DOMRect): SVGElement {
+  return shape("rect", { x: box.x, y: box.y, width: box.width, height: box.height, class: "area" });
+}

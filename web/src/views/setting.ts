@@ -1,0 +1,60 @@
+/** "Set this wire and see": a gate that is held at a value, whatever its operands are. */
+
+import type { Circuit } from "../model/circuit";
+import { copy, isTensor } from "../model/numbers";
+import { niceAbove } from "../model/sampling";
+import { byId, element } from "./dom";
+import { Field } from "./field";
+
+export class Settings {
+  #name = "";
+  #field: Field | null = null;
+  #check: HTMLInputElement | null = null;
+
+  constructor(private readonly circuit: Circuit, private readonly nodes: Record<string, string[]>) {}
+
+  /** Offer to set the first value of a vertex that can be set. */
+  choose(key: string): void {
+    const name = (this.nodes[key] ?? []).find((name) => this.circuit.settings.has(name));
+    for (const part of document.querySelectorAll("#picture .chosen")) part.classList.remove("chosen");
+    byId("setting").hidden = name === undefined;
+    this.#name = name ?? "";
+    if (name === undefined) return;
+    document.getElementById(key)?.classList.add("chosen");
+    const slot = this.circuit.slot(this.circuit.settings.get(name)?.slot ?? 0);
+    const check = this.#check = element("input", undefined, { type: "checkbox" });
+    const label = element("label", undefined, { class: "row" });
+    label.append(check, `Set ${name} by hand: its operands no longer count`);
+    check.addEventListener("change", () => {
+      this.circuit.hold(name, check.checked ? copy(this.#now(name)) : null);
+    });
+    const field = this.#field = new Field(slot.shape.length ? `every element of ${name}` : name, slot.dtype, () => {
+      const x = Math.abs(this.#number(name));
+      const reach = x > 0 && Number.isFinite(x) ? niceAbove(2 * x) : 1;
+      return [-reach, reach];
+    }, (x) => {
+      const now = this.#now(name);
+      this.circuit.hold(name, isTensor(now) ? now.slice().fill(x) : x);
+    });
+    byId("setting").replaceChildren(label, field.root);
+    this.update();
+  }
+
+  update(): void {
+    for (const [key, names] of Object.entries(this.nodes)) {
+      document.getElementById(key)?.classList.toggle("held", names.some((name) => this.circuit.isHeld(name)));
+    }
+    if (!this.#name) return;
+    if (this.#check) this.#check.checked = this.circuit.isHeld(this.#name);
+    this.#field?.update(this.#number(this.#name));
+  }
+
+  #now(name: string): ReturnType<Circuit["at"]> {
+    return this.circuit.at(this.circuit.settings.get(name)?.slot ?? 0);
+  }
+
+  #number(name: string): number {
+    const value = this.#now(name);
+    return Number(isTensor(value) ? value[0] ?? NaN : value);
+  }
+}

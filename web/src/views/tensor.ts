@@ -1,0 +1,95 @@
+/** A tensor as a heat map with editable cells. */
+
+import { brief, parse } from "../model/numbers";
+import type { Numbers } from "../model/data";
+import { element, shades } from "./dom";
+
+/** The most elements that are fields of their own. */
+const FIELDS = 100;
+
+export interface Grid {
+  root: HTMLElement;
+  update(values: Numbers): void;
+}
+
+/** Fields for a small tensor, a map to choose a cell of for a large one. */
+export function grid(label: string, shape: number[], dtype: string, onedit: (index: number, x: number) => void,
+  onchoose: (index: number) => void): Grid {
+  const columns = shape[shape.length - 1] ?? 1;
+  const size = shape.reduce((a, b) => a * b, 1);
+  return size <= FIELDS && columns <= 12 ? fields(label, size, columns, dtype, onedit, onchoose)
+    : map(label, size, columns, onchoose);
+}
+
+function fields(label: string, size: number, columns: number, dtype: string,
+  onedit: (index: number, x: number) => void, onchoose: (index: number) => void): Grid {
+  const root = element("div", undefined, { class: "cells", role: "group", "aria-label": `${label}, its elements` });
+  root.style.gridTemplateColumns = `repeat(${columns}, minmax(46px, 1fr))`;
+  const cells = Array.from({ length: size }, (_, i) => {
+    const cell = element("input", undefined, { type: "text", inputmode: "decimal", autocomplete: "off",
+      "aria-label": `${label}, row ${Math.floor(i / columns)}, column ${i % columns}` });
+    cell.addEventListener("focus", () => { onchoose(i); });
+    cell.addEventListener("change", () => {
+      const x = parse(cell.value, dtype);
+      if (x !== null) onedit(i, x);
+      cell.blur();
+    });
+    root.append(cell);
+    return cell;
+  });
+  return {
+    root,
+    update(values) {
+      const shade = shades(), largest = most(values);
+      cells.forEach((cell, i) => {
+        const x = values[i] ?? NaN;
+        if (document.activeElement !== cell) cell.value = dtype === "bool" ? String(x) : brief(x, dtype);
+        const background = shade(largest ? x / largest : 0);
+        cell.style.backgroundColor = `rgb(${background.join(" ")})`;
+        cell.style.color = luminance(background) > 0.3 ? "#111" : "#fff";
+      });
+    },
+  };
+}
+
+function map(label: string, size: number, columns: number, onchoose: (index: number) => void): Grid {
+  const rows = size / columns;
+  const root = element("canvas", undefined, { class: "map", role: "img", "aria-label":
+    `${label}, a heat map of ${rows} rows and ${columns} columns` });
+  root.width = columns;
+  root.height = rows;
+  root.addEventListener("click", (event) => {
+    const box = root.getBoundingClientRect();
+    const column = Math.floor((event.clientX - box.left) / box.width * columns);
+    const row = Math.floor((event.clientY - box.top) / box.height * rows);
+    onchoose(Math.min(Math.max(row * columns + column, 0), size - 1));
+  });
+  const context = root.getContext("2d");
+  const image = context?.createImageData(columns, rows);
+  return {
+    root,
+    update(values) {
+      if (!context || !image) return;
+      const shade = shades(), largest = most(values);
+      const palette = Array.from({ length: 201 }, (_, i) => shade((i - 100) / 100));
+      for (let i = 0; i < size; i++) {
+        const [r, g, b] = palette[Math.round(100 + 100 * (largest ? (values[i] ?? 0) / largest : 0))] ?? [0, 0, 0];
+        image.data.set([r, g, b, 255], 4 * i);
+      }
+      context.putImageData(image, 0, 0);
+    },
+  };
+}
+
+function most(values: Numbers): number {
+  let largest = 0;
+  for (const x of values) if (Number.isFinite(x) && Math.abs(x) > largest) largest = Math.abs(x);
+  return largest;
+}
+
+/** The relative luminance of a colour of sRGB (WCAG 2). */
+function luminance(rgb: [number, number, number]): number {
+  const [r, g, b] = rgb.map((x) => (x /= 255) <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4) as
+    [number, number, number];
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
