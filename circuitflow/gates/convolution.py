@@ -119,8 +119,8 @@ def frame_of(spatial: Sequence[int], kernel_shape: Sequence[int], *, strides: Se
 @functools.lru_cache(1024)
 def _frame(spatial: tuple[int, ...], kernel_shape: tuple[int, ...], strides: tuple[int, ...] | None,
            pads: tuple[tuple[int, ...], ...] | None, dilations: tuple[int, ...] | None) -> Frame:
-    return Frame(spatial, kernel_shape, strides and list(strides), pads and [list(pair) for pair in pads],
-                 dilations and list(dilations))
+    return Frame(spatial, kernel_shape, None if strides is None else list(strides),
+                 None if pads is None else list(map(list, pads)), None if dilations is None else list(dilations))
 
 
 def need_images(name: str, x: ArrayType) -> None:
