@@ -149,7 +149,7 @@ def operators() -> None:
         print(f"{name}: {len(covered[name])} operators, {dict(count)}")
 
 
-def _below_softmax(model: onnx.ModelProto) -> onnx.ModelProto:
+def below_softmax(model: onnx.ModelProto) -> onnx.ModelProto:
     """A model whose output is what its last softmax takes, if it ends so.
 
     With weights that are filled in, that has equal operands, so large that their rounding decides.
@@ -177,7 +177,7 @@ def models(paths: list[str]) -> None:
     print("| model | nodes, ours | onnx-ad | time in ONNX Runtime | onnx-ad | ratio | time to make | onnx-ad | ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
     for path in paths or [str(folder / f"light_{name}.onnx") for name in LIGHT]:
-        model = _newer(_below_softmax(onnx.load(path)))
+        model = _newer(below_softmax(onnx.load(path)))
         plain = model_of(model.SerializeToString(), path)
         ports = [port for port in plain.graph.inputs if port.name not in plain.graph.tensors]
         chance = np.random.default_rng(0)

@@ -190,3 +190,128 @@ def test_only_some_of_many_gradients_are_looked_into(circuitflow, tmp_path):
     outcome = circuitflow("why", str(path))
     assert outcome.status == 1
     assert outcome.out.endswith("… 8 more; --wrt names those to look into\n")
+
+
+def test_only_outputs_that_the_gradient_flows_from_are_compared():
+    subject = circuit("x = 1", "y = 1", "a = exp(x)", "n = neg(x)", "b = relu(n)", "c = exp(y)",
+                      outputs=["a", "b", "c"])
+    assert why(subject, "x", of=["a", "c"], upstream={"a": 1.0, "c": 1e12}).verdict == "healthy"
+    assert why(subject, "x", of=["a", "c"], upstream={"a": 1e-20, "c": 1.0}).verdict == "healthy"
+    found = why(subject, "x", of=["a", "b"], upstream={"a": 1e-20, "b": 1.0})
+    assert (found.verdict, [(blame.node, blame.gate) for blame in found.blamed]) == ("vanishing", [("a", "output")])
+
+
+def test_a_dead_end_of_one_output_of_a_gate_is_named():
+    subject = circuit("x = [1, 2]", {"id": "s", "gate": "top_k", "inputs": ["x"], "k": 1}, "t = [3.0, 4.0]",
+                      "g = gather(t, s.indices)", "f = reduce_sum(g)", outputs=["f"])
+    assert [str(blame) for blame in why(subject, "s.values").blamed] == ["node 's.values': top_k does not lead to f"]
+    assert blamed(why(subject, "x")) == {"g"}
+
+
+@pytest.mark.parametrize("source", [{"gate": "input", "value": 1, "dtype": "int64"}, {"gate": "constant", "value": 1}])
+def test_what_has_no_gradient_is_refused_where_it_leads_nowhere_too(source):
+    with pytest.raises(cf.InputError, match="'i' is"):
+        why(circuit("x = 2", {"id": "i", **source}, "f = exp(x)"), "i")
+
+
+@pytest.mark.parametrize(("nodes", "cause"), [
+    ([{"id": "e", "gate": "input", "value": {"data": [], "shape": [0]}}, "g = mul(x, e)", "f = reduce_sum(g)"],
+     "mul has no elements"),
+    (["v = [0, 0]", "b = add(x, v)", "g = softmax(b)", "f = reduce_sum(g)"],
+     "softmax sends nothing of the gradient that arrives"),
+    (["v = [1, -1]", "g = mul(x, v)", "f = reduce_sum(g)"], "mul sends nothing of the gradient that arrives"),
+    (["t = 1e-200", "g = mul(x, t)", "f = mul(g, t)"], "mul underflows"),
+    (["t = 1e-300", "z = -200", "e = exp(z)", "g = mul(x, t)", "f = mul(g, e)"], "mul underflows"),
+    (["v = [0, 1]", "u = [1, 0]", "g = mul(x, v)", "h = mul(g, u)", "f = reduce_sum(h)"],
+     "mul multiplies by 0 where the gradient arrives"),
+    (["v = [[0]]", "b = add(x, v)", "g = softmax(b)", "f = reduce_sum(g)"], "softmax goes along axis -1, which has one "
+                                                                           "element"),
+])
+def test_the_cause_is_in_words(nodes, cause):
+    found = why(circuit("x = 3", *nodes), "x")
+    assert found.verdict == "zero"
+    assert cause in str(found)
+
+
+def test_an_optimum_with_dead_elements_is_one():
+    found = why(circuit("x = [3, -1]", "r = relu(x)", "t = [3, 0]", "d = sub(r, t)", "q = square(d)",
+                        "f = reduce_sum(q)"), "x")
+    assert (found.verdict, found.blamed) == ("stationary", ())
+
+
+def test_an_infinity_that_does_no_harm_is_not_blamed():
+    found = why(circuit("x = [1, 0]", 'm = ["-Infinity", 0]', "a = add(x, m)", "e = exp(a)", "o = [0, 1]",
+                        "d = sub(e, o)", "s = sqrt(d)", "f = reduce_sum(s)"), "x")
+    assert (found.verdict, blamed(found)) == ("not finite", {"s"})
+
+
+def test_an_upstream_gradient_or_a_sum_that_is_not_finite_is_named():
+    found = why(circuit("x = 1", "f = exp(x)"), "x", upstream={"f": float("nan")})
+    assert [(blame.node, blame.gate) for blame in found.blamed] == [("f", "output")]
+    found = why(circuit("x = 1", "w = 1e308", "a = mul(x, w)", "b = mul(x, w)", "n = neg(b)", "f = sub(a, n)"), "x")
+    assert [(blame.node, blame.gate) for blame in found.blamed] == [("x", "fork")]
+
+
+def test_a_factor_near_the_largest_float_is_written():
+    assert "times 1e+306" in str(why(circuit("x = 705", "f = exp(x)"), "x"))
+
+
+def test_a_subcircuit_is_blamed_only_for_what_it_stops_itself():
+    inner = {"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "input"},
+                       {"id": "s", "gate": "stop_gradient", "inputs": ["a"]}, {"id": "y", "gate": "add",
+                                                                               "inputs": ["s", "b"]}],
+             "outputs": ["y"]}
+    h = {**call("h", "p", "q"), "gate": "checkpoint"}
+    stops = why(circuit("x = 1", "p = neg(x)", "q = 2", h, "f = exp(h)", circuits={"block": inner}), "x")
+    assert (stops.verdict, [str(blame) for blame in stops.blamed]) == (
+        "zero", ["node 'h': checkpoint sends nothing back (p = -1, q = 2)"])
+    before = why(circuit("x = 1", "p = floor(x)", "q = ceil(x)", h, "f = exp(h)", circuits={"block": inner}), "x")
+    assert (before.verdict, blamed(before)) == ("zero", {"p", "q"})
+
+
+def test_a_gate_that_refuses_other_values_is_blamed_without_a_change():
+    def forward(xp, x):
+        if x != 1:
+            raise ValueError("only 1")
+        return x
+
+    gate = cf.Gate("only", "", ("x",), lambda x: x, forward, lambda op, g, out, x: (op.zeros_like(g),))
+    found = why(circuit("x = 1", "f = only(x)", gates={**cf.GATES, "only": gate}), "x")
+    assert (found.verdict, blamed(found), found.change) == ("zero", {"f"}, None)
+
+
+def test_numbers_of_every_size_are_looked_at():
+    """Without a warning of NumPy, which a test run takes for an error."""
+    for x, y in [(5e-324, 0.0), (-1e300, 1e308), (float("inf"), float("-inf")), (float("nan"), 0.0)]:
+        for gate in ("max", "mul", "div", "log_add_exp"):
+            json.dumps(why(circuit(
+                {"id": "x", "gate": "input", "value": 0}, {"id": "y", "gate": "input", "value": 0}, f"g = {gate}(x, y)",
+                "f = relu(g)"), "x", inputs={"x": x, "y": y}).to_dict(), allow_nan=False)
+
+
+def test_gates_that_only_move_elements_are_not_reported():
+    found = why(circuit("x = [1, -2, 3]", {"id": "p", "gate": "flip", "inputs": ["x"]}, "r = relu(p)",
+                        "f = reduce_sum(r)"), "x")
+    assert blamed(found) == {"r"}
+
+
+def test_a_change_is_in_words():
+    words = {"raise": ["x = 2", "w = -5", "s = add(x, w)", "f = relu(s)"], "lower": ["x = 800", "f = sigmoid(x)"],
+             "leave out": ["x = 2", "f = stop_gradient(x)"]}
+    for verb, nodes in words.items():
+        assert f"smallest change: {verb} '" in str(why(circuit(*nodes), "x"))
+
+
+def test_a_fork_where_contributions_nearly_cancel_is_blamed():
+    found = why(circuit("x = 2", "w = 1.000000000001", "a = mul(x, w)", "f = sub(a, x)"), "x")
+    assert (found.verdict, [(blame.node, blame.gate) for blame in found.blamed]) == ("vanishing", [("x", "fork")])
+
+
+def test_a_gate_that_stops_what_never_arrives_stays():
+    found = why(circuit("x = -2", "s = stop_gradient(x)", "f = relu(s)"), "x")
+    assert (found.verdict, blamed(found), found.change) == ("zero", {"s"}, None)
+
+
+def test_an_output_that_is_no_float_has_no_upstream_gradient():
+    found = why(circuit("x = 3", "y = 2", "f = less(x, y)"), "x")
+    assert (found.verdict, blamed(found), found.upstream) == ("zero", {"f"}, 0.0)

@@ -117,6 +117,7 @@ def functions():
                                              "dtype": "float32"}),
         "to_c": (cf.to_c, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0}, "name": "n",
                            "dtype": "float32", "tests": True, "step": None}),
+        "native": (cf.native, {"circuit": circuit, **whole}),
         "Executor": (cf.Executor, {"circuit": circuit, "verify": False, "thresholds": cf.Thresholds()}),
         "Limits.of": (cf.Limits.of, {"nodes": 3}), "Limits": (cf.Limits, {"nodes": 3, "digits": 10}),
         "Thresholds": (cf.Thresholds, {"blocks": 3}),
@@ -150,7 +151,8 @@ def functions():
             f"{kind} derived": (made.derived, {"document": made.document}),
         }
         result = runs.run()
-        found |= {f"{kind} contribution": (result.contribution, {"source": "x", "target": "q", "port": 0}),
+        found |= {f"{kind} why": (result.why, {"wrt": "x"}),
+                  f"{kind} contribution": (result.contribution, {"source": "x", "target": "q", "port": 0}),
                   f"{kind} to_dict": (result.to_dict,
                                       {"outputs": "f", "values": ["x"], "gradients": ["x"], "contributions": True})}
         for engine in ("interpreter", "staged", *(["tape"] if kind == "scalar" else []), "jax"):
@@ -195,7 +197,7 @@ def authored():
 EXCEPT = {
     "Document": "a pydantic model, whose own errors are pydantic's", "Attributes": "likewise",
     **dict.fromkeys(("ArrayType", "AtLeast", "Facets", "Contribution", "NonFinite", "Result", "Difference", "Fault",
-                     "FitResult", "Reads"), "a record, which holds what it is given"),
+                     "FitResult", "Reads", "Diagnosis"), "a record, which holds what it is given"),
     **dict.fromkeys(("CircuitflowError", "DocumentError", "GateError", "InputError", "MissingExtraError", "ShapeError",
                      "UnknownNameError", "VerificationError"), "an error"), "GATES": "data",
 }

@@ -52,18 +52,23 @@ def build(files: Mapping[str, str], source: str) -> bytes:
     """A shared library of the file `source` among `files`, texts by name.
 
     Raises:
-        InputError: there is no compiler, or it refuses the text.
+        InputError: there is no compiler, it refuses the text or gives no library, or there is no room for the files.
     """
     words = command()
-    with TemporaryDirectory() as folder:
-        for name, text in files.items():
-            (Path(folder) / name).write_text(text, encoding="ascii")
-        done = _run([*words, *FLAGS, source, "-o", "library", "-lm"], folder)
-        if done.returncode:
-            said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
-            raise InputError(f"the C compiler '{printable(words[0], 100)}' gives status {done.returncode}: "
-                             f"{printable(said.strip(), 300) or 'it says nothing'}")
-        return (Path(folder) / "library").read_bytes()
+    try:
+        with TemporaryDirectory() as folder:
+            for name, text in files.items():
+                (Path(folder) / name).write_text(text, encoding="ascii")
+            done = _run([*words, *FLAGS, source, "-o", "library", "-lm"], folder)
+            if done.returncode:
+                said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
+                raise InputError(f"the C compiler '{printable(words[0], 100)}' gives status {done.returncode}: "
+                                 f"{printable(said.strip(), 300) or 'it says nothing'}")
+            return (Path(folder) / "library").read_bytes()
+    except OSError as error:
+        raise InputError(f"there is no library of the C compiler '{printable(words[0], 100)}': {error.strerror}; set "
+                         "TMPDIR to a folder with room, or name another compiler by the environment variable CC"
+                         ) from None
 
 
 def _run(words: Sequence[str], folder: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -108,11 +113,11 @@ def load(text: str) -> ctypes.CDLL:
 
 
 def _load(content: bytes, name: str) -> ctypes.CDLL:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        path.write_bytes(content)
-        try:
+    try:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(content)
             return ctypes.CDLL(str(path))
-        except OSError as error:
-            raise InputError(f"the compiled library cannot be loaded: {printable(str(error), 200)}; set TMPDIR to a "
-                             "folder whose files may be executed") from None
+    except OSError as error:
+        raise InputError(f"the compiled library cannot be loaded: {printable(str(error), 200)}; set TMPDIR to a "
+                         "folder with room, whose files may be executed") from None

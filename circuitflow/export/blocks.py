@@ -14,7 +14,7 @@ from circuitflow.engines.program.program import Program
 from circuitflow.engines.program.source import Statements
 from circuitflow.engines.program.trace import Line, RuleCall, Value, values_in
 from circuitflow.export.expressions import Expressions
-from circuitflow.export.names import PythonNames, fill_lines
+from circuitflow.export.names import WIDTH, PythonNames, fill_assignment, fill_comment, fill_lines
 from circuitflow.gates.special import Check
 from circuitflow.graph.typed import Node
 from circuitflow.text import application
@@ -67,7 +67,13 @@ class Block:
                 yield f"# {part}"
             comment = comment if node is last else comment_of(node)
             last = node
-            yield f"{_tidy(statement)}" + (f"  # {comment}" if comment and comment != comment_above else "")
+            statement, remark = _tidy(statement), comment if comment != comment_above else ""
+            if remark and len(statement) + len(remark) > WIDTH - 4:
+                yield from fill_comment(remark)
+                remark = ""
+            *above, end = fill_assignment(statement)
+            yield from above
+            yield f"{end}  # {remark}" if remark else end
             comment_above = comment
             ready.update(map(id, line.results))
             while pending and ready.issuperset(map(id, values_in(pending[0][1][:2]))):
@@ -80,8 +86,8 @@ class Block:
         outside, values = self.result(check.outside), self.result(check.values)
         message = f"{node.id}: {node.kind}: ".replace("{", "{{").replace("}", "}}") + check.message
         yield f"if {self._names.use('np.any')}({outside}):"
-        yield (f"    raise {self._names.use(check.error.__name__)}({message!r}.format("
-               f"{self._names.use('np.extract')}({outside}, {values})[0]))")
+        yield from fill_lines(f"    raise {self._names.use(check.error.__name__)}({message!r}.format("
+                              f"{self._names.use('np.extract')}({outside}, {values})[0]))")
 
     def result(self, x: Any) -> str:
         """A value, or what does not depend on the arguments: never an array that the file keeps."""
@@ -133,8 +139,8 @@ class Block:
         arguments = {id(value): parameters[port] for port, value in program.inputs.items()}
         block = Block(program, names, arguments, self.expressions.variables)
         body = [f'"""{words}"""', *block.lines(operation, lambda node: "")]
-        body.append(f"return {_tuple([block.result(program.outputs[output]) for output in order])}")
-        head = fill_lines(f"def {name}(", f"{', '.join(parameters.values())}):")
+        body += fill_lines(f"return {_tuple([block.result(program.outputs[output]) for output in order])}")
+        head = fill_lines(f"def {name}({', '.join(parameters.values())}):")
         names.define("\n".join([*head, *(f"    {text}" for text in body)]))
         return name
 

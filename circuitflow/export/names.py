@@ -17,7 +17,10 @@ from circuitflow.export.dialect import HELPERS, NEEDED, OF_ARRAYS
 from circuitflow.transforms.naming import Names
 
 WIDTH = 110
-"""Longest line of arguments, constants and results."""
+"""Longest line of a function's body, without its indentation."""
+
+_PARTS = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[()\[\]{}]|[^'"()\[\]{}]+""")
+"""Texts, brackets, and what is between them."""
 
 _MODULES = {"math": "import math", "np": "import numpy as np", "scipy": "import scipy.special"}
 _BUILTINS = ("bool", "float", "map", "max", "print", "round", "slice", "IndexError", "OverflowError", "ValueError",
@@ -65,7 +68,7 @@ class PythonNames:
         key = reference or (array.dtype, array.shape, array.tobytes())
         if key not in self._by_array:
             name = self._by_array[key] = self.new(reference or f"constant_{len(self._constants) + 1}")
-            self._constants[name] = "\n".join(fill_lines(f"{name} = {self.use('np')}.", self._array(array)))
+            self._constants[name] = "\n".join(fill_lines(f"{name} = {self.use('np')}.{self._array(array)}"))
         return self._by_array[key]
 
     def number(self, x: Any) -> str:
@@ -116,8 +119,34 @@ def _bare(number: str) -> str:
     return number.removeprefix("(").removesuffix(")")
 
 
-def fill_lines(head: str, rest: str) -> list[str]:
-    """A long statement in lines that a person can read, broken after its head: there it has brackets around it."""
-    lines = textwrap.wrap(head.replace(" ", "\0") + rest, WIDTH, subsequent_indent="    ", break_long_words=False,
-                          break_on_hyphens=False)
-    return [line.replace("\0", " ") for line in lines]
+def fill_lines(statement: str) -> list[str]:
+    """A statement in lines that a person can read: a long one is broken at spaces in brackets, but in no text."""
+    if len(statement) <= WIDTH:
+        return [statement]
+    parts, depth = [], 0
+    for part in _PARTS.findall(statement):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(part, 0)
+        is_whole = not depth or part[0] in "'\""
+        parts.append(part.replace(" ", "\0") if is_whole else part.replace(": ", ":\0"))
+    indent = " " * (len(statement) - len(statement.lstrip(" ")) + 4)
+    return [line.replace("\0", " ") for line in fill_text("".join(parts), indent=indent)]
+
+
+def fill_assignment(statement: str) -> list[str]:
+    """An assignment in lines; where that helps, its sides get brackets."""
+    lines = fill_lines(statement)
+    if max(map(len, lines)) <= WIDTH:
+        return lines
+    left, right = statement.split(" = ", 1)
+    return fill_lines(f"{f'({left})' if ', ' in left else left} = ({right})")
+
+
+def fill_text(text: str, start: str = "", indent: str = "") -> list[str]:
+    """A text in lines, the first of which begins with `start` and the others with `indent`."""
+    return textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=indent, break_long_words=False,
+                         break_on_hyphens=False)
+
+
+def fill_comment(text: str) -> list[str]:
+    """A comment in lines."""
+    return fill_text(text, "# ", "# ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from circuitflow.engines.staged.derived import Derived
 from circuitflow.engines.staged.floats import scalar_program
 from circuitflow.errors import InputError
 from circuitflow.export.blocks import Block, operation
-from circuitflow.export.names import PythonNames, fill_lines
+from circuitflow.export.names import PythonNames, fill_assignment, fill_comment, fill_lines, fill_text
 from circuitflow.graph.circuit import Circuit
 from circuitflow.graph.collector import collector_paused
 from circuitflow.graph.typed import Node
@@ -27,7 +28,7 @@ from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.question import Question, References
 from circuitflow.text import printable
 
-_LITERAL = 1000
+LITERAL = 1000
 """An array of more numbers is an argument without a default."""
 
 _TOGETHER = 8
@@ -112,8 +113,9 @@ class _Script:
         defaults = [_default(argument, names) for argument in self.arguments]
         parameters = ", ".join(argument.parameter + (f"={default}" if default else "")
                                for argument, default in zip(self.arguments, defaults, strict=True))
-        function = [*fill_lines(f"def {what}(", f"{'*, ' if parameters else ''}{parameters}):"),
-                    *(f"    {line}".rstrip() for line in (*self._docstring(), *self._conversions(), *body)),
+        function = [*fill_lines(f"def {what}({'*, ' if parameters else ''}{parameters}):"),
+                    *(f"    {line}".rstrip() for line in (*self._docstring(), *chain(*map(
+                        fill_assignment, self._conversions())), *body)),
                     *(f"    {line}" for line in _return(f"{value}, {gradients}" if derived.gradients else value))]
         if not self.scalar:
             function.insert(0, f'@{names.use("np.errstate")}(all="ignore")')
@@ -128,7 +130,8 @@ class _Script:
     def _about(self) -> list[str]:
         """The document's own words, as comments."""
         document = self.derived.question.circuit.document
-        return [f"# {printable(text, 2000)}" for text in (document.name, document.description) if text]
+        texts = [text for text in (document.name, document.description) if text]
+        return [*chain(*(fill_comment(printable(text, 2000)) for text in texts))]
 
     def _docstring(self) -> list[str]:
         of, by = ", ".join(self.derived.values), ", ".join(self.derived.gradients)
@@ -136,7 +139,9 @@ class _Script:
         notes = [f"{argument.parameter} is {argument.meaning}." for argument in self.arguments if argument.meaning]
         if self.remark:
             notes.append(f"Named dimensions have the sizes of the defaults: {self.remark}.")
-        return [f'"""{summary}', "", *notes, '"""'] if notes else [f'"""{summary}"""']
+        first, *rest = fill_text(f'"""{summary}')
+        more = [*rest, *[""] * bool(notes), *chain(*map(fill_text, notes))]
+        return [first, *more, '"""'] if more else [f'{first}"""']
 
     def _conversions(self) -> Iterator[str]:
         """Statements that make floats, truth values or arrays of the arguments that are read."""
@@ -185,7 +190,7 @@ class _Script:
 
 def _default(argument: Argument, names: PythonNames) -> str:
     """The text of a default, a number or the name of an array; "" where there is none."""
-    if argument.default is None or np.size(argument.default) > _LITERAL:
+    if argument.default is None or np.size(argument.default) > LITERAL:
         return ""
     array = np.asarray(argument.default)
     if not array.ndim:
@@ -194,5 +199,5 @@ def _default(argument: Argument, names: PythonNames) -> str:
 
 
 def _return(result: str) -> list[str]:
-    lines = fill_lines("return (", f"{result})")
-    return lines if len(lines) > 1 else [f"return {result}"]
+    lines = fill_lines(f"return {result}")
+    return lines if len(lines) == 1 else fill_lines(f"return ({result})")

@@ -6,6 +6,7 @@ which adds them up again.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -105,6 +106,23 @@ class Frame:
                         for start, stride, n in zip(starts, self.strides, self.windows, strict=True))
 
 
+def frame_of(spatial: Sequence[int], kernel_shape: Sequence[int], *, strides: Sequence[int] | None,
+             pads: Sequence[Sequence[int]] | None, dilations: Sequence[int] | None) -> Frame:
+    """The frame over arrays, made once for a geometry, since that takes as long as a small convolution.
+
+    It is shared: nothing may write into it.
+    """
+    return _frame(tuple(spatial), tuple(kernel_shape), strides and tuple(strides), pads and tuple(map(tuple, pads)),
+                  dilations and tuple(dilations))
+
+
+@functools.lru_cache(1024)
+def _frame(spatial: tuple[int, ...], kernel_shape: tuple[int, ...], strides: tuple[int, ...] | None,
+           pads: tuple[tuple[int, ...], ...] | None, dilations: tuple[int, ...] | None) -> Frame:
+    return Frame(spatial, kernel_shape, strides and list(strides), pads and [list(pair) for pair in pads],
+                 dilations and list(dilations))
+
+
 def need_images(name: str, x: ArrayType) -> None:
     """Refuse an operand that is no batch of images."""
     need_float(name, x)
@@ -120,7 +138,7 @@ def _unfold_type(x: ArrayType, *, fill: str = "zero", **window: Any) -> ArrayTyp
 
 def unfold(xp: Any, x: Any, *, fill: str = "zero", **window: Any) -> Any:
     """The windows over images, as the gate `unfold`."""
-    frame = Frame(x.shape[2:], **window)
+    frame = frame_of(x.shape[2:], **window)
     x = with_margins(xp, x, [(0, 0), (0, 0), *frame.pads], 0.0 if fill == "zero" else -math.inf)
     if math.prod(frame.kernel) > MANY and math.prod(frame.windows) < FEW:
         row = xp.reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
@@ -231,7 +249,7 @@ class _Arrays:
 
     def unfold(self, x: Any, **window: Any) -> Any:
         """The windows, without a copy where each has one element."""
-        frame = Frame(x.shape[2:], **window)
+        frame = frame_of(x.shape[2:], **window)
         if math.prod(frame.kernel) > 1 or any(map(any, frame.pads)):
             return unfold(self.xp, x, **window)
         (place,) = frame.places()
@@ -246,18 +264,28 @@ class _Arrays:
 
 def _conv(xp: Any, x: Any, w: Any, b: Any = None, *, group: int, **steps: Any) -> Any:
     out = _sums(xp, x, w, group, **steps)
-    return out if b is None else out + xp.reshape(b, (-1,) + (1,) * (x.ndim - 2))
+    return out if b is None else _with_bias(xp, out, b)
+
+
+def _with_bias(xp: Any, out: Any, b: Any) -> Any:
+    """Images that nothing else refers to, with a number added to every channel: in their memory where that serves."""
+    b = xp.reshape(b, (-1,) + (1,) * (out.ndim - 2))
+    is_room = type(out).__module__ == "numpy" and out.flags.c_contiguous and out.dtype == b.dtype
+    return xp.add(out, b, out=out) if is_room else out + b
 
 
 def _sums(xp: Any, x: Any, w: Any, group: int, **steps: Any) -> Any:
     """The convolution: where windows have several elements, in a way of the library's own if there is one."""
-    frame, own = Frame(x.shape[2:], w.shape[2:], **steps), own_products(xp)
+    frame, own = frame_of(x.shape[2:], w.shape[2:], **steps), own_products(xp)
     if math.prod(frame.kernel) > 1 or any(map(any, frame.pads)):
         out = own.convolution(x, w, frame, group) if own else None
         if out is not None:
             return out
         if type(x).__module__ == "numpy" and x.size and w.size:
             return convolution(xp, x, w, frame, group)
+    elif frame.windows == frame.sizes and group == 1:  # the images are the windows
+        sums = product(xp, xp.reshape(w, w.shape[:2]), xp.reshape(x, (*x.shape[:2], math.prod(frame.sizes))))
+        return xp.reshape(sums, (x.shape[0], w.shape[0], *frame.windows))
     sums = product(xp, _kernels(_Arrays(xp), w, group), _columns(_Arrays(xp), x, w, group, **steps))
     return xp.reshape(sums, (x.shape[0], w.shape[0], *frame.windows))
 

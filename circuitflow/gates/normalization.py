@@ -116,7 +116,7 @@ def _batch(xp: Any, x: Any, scale: Any, bias: Any, mean: Any, variance: Any, *, 
     shape = _channel_shape(x)
     scale, bias = xp.reshape(scale, shape), xp.reshape(bias, shape)
     if not training_mode:
-        return (x - xp.reshape(mean, shape)) / xp.sqrt(xp.reshape(variance, shape) + epsilon) * scale + bias
+        return (x - xp.reshape(mean, shape)) * (scale / xp.sqrt(xp.reshape(variance, shape) + epsilon)) + bias
     size, distance, new_mean, new_variance = _moments(xp, x, tuple(_but_channels(x)))
     y = distance / _deviation(xp, new_variance, size, epsilon) * scale + bias
     new_mean = xp.reshape(size * new_mean, mean.shape)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from circuitflow.gates.convolution import Frame, Window, need_images, spatial, unfold
+from circuitflow.gates.convolution import Frame, Window, frame_of, need_images, spatial, unfold
 from circuitflow.gates.record import Facets, Gate, Note, Onnx, Reads, family
 from circuitflow.gates.reductions import restore
 from circuitflow.gates.shapes import ArrayType, ShapeError, show
@@ -29,10 +29,10 @@ def _pool_type(x: ArrayType, *, count_include_pad: bool = False, **window: Any) 
 
 
 def _max_pool(xp: Any, x: Any, **window: Any) -> Any:
-    own = own_products(xp)
-    out = own.largest(x, Frame(x.shape[2:], **window)) if own else None
+    own, frame = own_products(xp), frame_of(x.shape[2:], **window)
+    out = own.largest(x, frame) if own else None
     if out is None and type(x).__module__ == "numpy":
-        out = largest(xp, x, Frame(x.shape[2:], **window))
+        out = largest(xp, x, frame)
     return xp.max(unfold(xp, x, fill="lowest", **window), axis=tuple(spatial(x))) if out is None else out
 
 

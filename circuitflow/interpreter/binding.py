@@ -102,6 +102,8 @@ def _wording(type_: ArrayType) -> str:
 
 def _check_shape(name: str, shape: tuple[int, ...], expected: ArrayType, sizes: dict[str, int],
                  bound_by: dict[str, str]) -> None:
+    if shape == expected.shape:  # without named dimensions
+        return
     if len(shape) != len(expected.shape):
         raise InputError(f"'{name}' has shape {show(shape)}; expected {show(expected.shape)}")
     for length, size in zip(shape, expected.shape, strict=True):

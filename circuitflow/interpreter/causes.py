@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.graph.bodies import Output
 from circuitflow.graph.circuit import Circuit
-from circuitflow.interpreter.factors import Factor
+from circuitflow.interpreter.factors import OUTPUT, Factor
 from circuitflow.interpreter.plan import Step
 from circuitflow.interpreter.rerun import Sweep, size_of
 from circuitflow.text import few, number
@@ -42,14 +43,15 @@ class Blame(NamedTuple):
 
 
 _CAUSES = {
-    "abs": "has slope 0 at 0", "clip": "is outside of its bounds",
+    "abs": "has slope 0 at 0", "clip": "is outside of its bounds", "exp": "underflows",
     "gelu": "is saturated", "hard_sigmoid": "is saturated", "hard_swish": "is saturated",
     "log_softmax": "is saturated", "max": "takes another operand", "maximum": "takes another operand",
     "min": "takes another operand", "minimum": "takes another operand", "mul": "multiplies by 0",
     "reduce_max": "takes other elements", "reduce_min": "takes other elements", "relu": "is inactive",
     "sigmoid": "is saturated", "softmax": "is saturated", "softplus": "is saturated",
     "stop_gradient": "lets no gradient through", "tanh": "is saturated", "where": "takes the other branch",
-    "if": "takes the other branch, or the branch sends nothing back",
+    "if": "takes the other branch, or the branch sends nothing back", "checkpoint": "sends nothing back",
+    "scan": "sends nothing back",
 }
 """Why a gate sends nothing back though its rule could."""
 
@@ -66,22 +68,36 @@ def dead_gate(sweep: Sweep, k: int, operands: list[int]) -> Blame:
 
 
 def _cause(sweep: Sweep, k: int, operands: list[int]) -> str:
-    step = sweep.plan.steps[k]
+    step, kind = sweep.plan.steps[k], sweep.plan.steps[k].node.kind
+    values = [np.asarray(sweep.values[slot]) for slot in step.operands]
+    if not any(np.size(sweep.values[slot]) for slot in step.slots):
+        return "has no elements"
     axis = step.attributes.get("axis") if step.node.gate is not None else None
-    if isinstance(axis, int) and step.operands and (shape := np.shape(sweep.values[step.operands[0]])) and (
-            shape[axis] == 1):
+    if isinstance(axis, int) and values and axis < values[0].ndim and values[0].shape[axis] == 1:
         return f"goes along axis {axis}, which has one element"
     if step.node.gate is not None and not all(step.gate.reaches(i) for i in operands):
         return "lets no gradient through"
-    if step.node.gate is None and not step.receivers:
-        return "has no path inside that passes a gradient"
-    if step.node.kind in ("mul", "exp") and all(np.all(sweep.values[slot]) for slot in step.operands):
-        return "underflows"
-    _, probed = sweep.alone(step, [sweep.values[slot] for slot in step.operands], sweep.probe(step))
-    words = _CAUSES.get(step.node.kind)
-    if any(np.any(probed[i]) for i in operands if i in probed):
-        return f"{words} where the gradient arrives" if words else "underflows"
-    return words or "has slope 0 here"
+    words = _CAUSES.get(kind, "has slope 0 here")
+    if is_product := kind == "mul" and all(map(np.all, values)):
+        words = "underflows"
+
+    def sends(gradients: list[Any]) -> bool:
+        _, sent = sweep.alone(step, values, gradients)
+        return any(np.any(sent[i]) for i in operands if i in sent)
+
+    arrived = [sweep.gradients[slot] for slot in step.slots]
+    if any(g is not None and np.any(g) for g in arrived):
+        if sends([None if g is None else _of_size_one(g) for g in arrived]):
+            return "underflows"
+        if sends(sweep.probe(step)):
+            by_element = kind in _CAUSES and kind not in ("softmax", "log_softmax", "if") and not is_product
+            return f"{words} where the gradient arrives" if by_element else "sends nothing of the gradient that arrives"
+    return words
+
+
+def _of_size_one(g: Any) -> Any:
+    g = np.nan_to_num(np.asarray(g))
+    return g / (size_of(g) or 1.0)
 
 
 def _numbers(sweep: Sweep, step: Step) -> str:
@@ -107,15 +123,23 @@ def fork(sweep: Sweep, slot: int) -> Blame:
 
 
 def factor(sweep: Sweep, found: Factor, total: float) -> Blame:
-    """A gate, or a fork, that makes the gradient small or large; `total` is the logarithm of all factors."""
+    """What makes the gradient small or large; `total` is the logarithm of all factors."""
     if found.step is None:
         return fork(sweep, found.operand)
+    if found.step == OUTPUT:
+        words = f"has an upstream gradient of {number(found.sent)}, and another output of {number(found.upstream)}"
+        return Blame(sweep.plan.names[found.operand], "output", words, 1, 1, found.upstream, found.sent)
     step = sweep.plan.steps[found.step]
     share = f", {found.logarithm / total:.0%} of the whole on a scale of logarithms" if total else ""
     elements = sum(np.asarray(sweep.values[slot]).size for slot in step.slots)
-    words = (f"sends {number(found.sent)} of {number(found.upstream)}: times {number(math.exp(found.logarithm))}{share}"
+    words = (f"sends {number(found.sent)} of {number(found.upstream)}: times {_power(found.logarithm)}{share}"
              + _numbers(sweep, step))
     return Blame(step.node.id, step.node.kind, words, elements, elements, found.upstream, found.sent)
+
+
+def _power(logarithm: float) -> str:
+    """Of e; also where it is larger than any float."""
+    return number(math.exp(logarithm)) if abs(logarithm) < 700 else f"1e{logarithm / math.log(10):+.0f}"
 
 
 def gate(sweep: Sweep, k: int, operand: int | None) -> Blame:
@@ -132,25 +156,31 @@ def gate(sweep: Sweep, k: int, operand: int | None) -> Blame:
 
 def partly_dead(sweep: Sweep) -> list[Blame]:
     """The gates that send fewer elements than arrive, at most four: those of the largest shares."""
-    found = []
+    found: dict[int, Blame] = {}
     for (k, _), sent in sweep.sent.items():
         step = sweep.plan.steps[k]
         arrived: Any = [g for g in sweep.upstream_of(step) if g.shape == sent.shape]
-        if arrived and (killed := int(np.count_nonzero((arrived[0] != 0) & (sent == 0)))):
-            found.append(Blame(step.node.id, step.node.kind, _CAUSES.get(step.node.kind, "sends nothing")
-                               + _numbers(sweep, step), killed, sent.size, size_of(arrived[0]), size_of(sent)))
-    return sorted(found, key=lambda blame: -blame.killed / blame.elements)[:4]
+        killed = int(np.count_nonzero(arrived[0])) - int(np.count_nonzero(sent)) if arrived else 0
+        if killed > (found[k].killed if k in found else 0):
+            words = _CAUSES.get(step.node.kind, "sends nothing") + _numbers(sweep, step)
+            found[k] = Blame(step.node.id, step.node.kind, words, killed, sent.size, size_of(arrived[0]), size_of(sent))
+    return sorted(found.values(), key=lambda blame: -blame.killed / blame.elements)[:4]
 
 
-def dead_ends(circuit: Circuit, name: str, outputs: Collection[str]) -> list[Blame]:
-    """Where the paths from a node end, none of them at an output that ran."""
-    first = name.partition(".")[0]
-    reached, used = {first}, set()
+def dependents(circuit: Circuit, output: Output) -> set[tuple[str, int]]:
+    """The outputs of nodes that depend on one, through any gate; itself among them."""
+    reached: set[tuple[str, int]] = {output}
     for node in circuit.nodes.values():
-        sources = {operand.source for operand in node.operands} & reached
-        if sources:
-            reached.add(node.id)
-            used |= sources
-    ends = [circuit.nodes[id_] for id_ in circuit.nodes if id_ in reached and id_ not in used]
+        if any((source, position) in reached for source, position, _ in node.operands):
+            reached.update((node.id, position) for position in range(len(node.types)))
+    return reached
+
+
+def dead_ends(circuit: Circuit, reached: Collection[tuple[str, int]], outputs: Collection[str]) -> list[Blame]:
+    """Where the paths from a node end, none of them at an output that ran; `reached` is what depends on the node."""
+    used = {source for node in circuit.nodes.values() for source, position, _ in node.operands
+            if (source, position) in reached}
+    ends = {circuit.nodes[name].name_of(position): circuit.nodes[name].kind
+            for name, position in sorted(reached) if name not in used}
     what = "leads to none of the outputs" if len(outputs) > 1 else f"does not lead to {', '.join(outputs)}"
-    return [Blame(node.id, node.kind, what, 1, 1, 0.0, 0.0) for node in ends]
+    return [Blame(name, kind, what, 1, 1, 0.0, 0.0) for name, kind in ends.items()]

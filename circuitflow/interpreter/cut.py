@@ -11,8 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from circuitflow.interpreter.rerun import Sweep
 
@@ -36,6 +34,9 @@ def depends(sweep: Sweep) -> set[int]:
 
 def minimum_cut(sweep: Sweep, reached: set[int]) -> Cut:
     """The smallest cut between the outputs that depend on a node and the node, whose gradient is 0."""
+    from scipy.sparse import csr_array  # here, since a plain run does without SciPy
+    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
     plan, slots = sweep.plan, len(sweep.values)
     steps = [(k, step) for k, step in enumerate(plan.steps) if not reached.isdisjoint(step.operands)]
     first, unlimited = 2 * slots + 2, len(steps) + slots + 1
@@ -80,12 +81,12 @@ def minimum_cut(sweep: Sweep, reached: set[int]) -> Cut:
 
 def _dead(sweep: Sweep, k: int) -> set[int]:
     """The operands to which a gate sends nothing: of this run's gradient, or of any where none arrives."""
-    step, plan = sweep.plan.steps[k], sweep.plan
+    step = sweep.plan.steps[k]
     operands = [sweep.values[slot] for slot in step.operands]
     if any(np.any(g) for g in sweep.upstream_of(step)):
         sent = {i: sweep.sent.get((k, i)) for i in range(len(operands))}
     elif step.node.gate is not None or step.receivers:
         sent = dict.fromkeys(range(len(operands))) | sweep.alone(step, operands, sweep.probe(step))[1]
     else:  # nothing is known of a node with a subcircuit whose operands a gradient cannot pass on from
-        return {i for i, slot in enumerate(step.operands) if plan.active[slot]}
+        return set()
     return {i for i, x in sent.items() if x is None or not np.any(x)}

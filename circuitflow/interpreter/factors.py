@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import NamedTuple
 
 import numpy as np
 
 from circuitflow.interpreter.rerun import Sweep, size_of
 
+OUTPUT = -1
+"""In place of a gate: an output whose upstream gradient is smaller than that of another."""
+
 
 class Factor(NamedTuple):
     """What one gate, or one fork, does to the largest magnitude of the gradient that passes.
 
     Attributes:
-        step: the position of the gate in the schedule; None for a fork.
-        operand: the position of its operand that is on the path; of a fork, its slot.
-        upstream: the largest magnitude that arrives: at the gate's output, or from one branch at the fork.
+        step: the position of the gate in the schedule; None for a fork, `OUTPUT` for an output.
+        operand: the position of its operand that is on the path; of a fork or an output, its slot.
+        upstream: the largest magnitude that arrives: at the gate's output, from one branch at the fork, or at any
+            output.
         sent: the largest magnitude that goes on.
     """
 
@@ -28,23 +33,29 @@ class Factor(NamedTuple):
     @property
     def logarithm(self) -> float:
         """Of sent over upstream."""
-        return math.log(self.sent) - math.log(self.upstream)
+        return _logarithm(self.sent) - _logarithm(self.upstream)
 
 
-def strongest_path(sweep: Sweep) -> list[Factor]:
+def _logarithm(magnitude: float) -> float:
+    """Of a number that may be 0, infinite or NaN, as where a gate ignores or masks what arrives."""
+    return math.log(max(math.ulp(0.0), min(sys.float_info.max, magnitude)))
+
+
+def strongest_path(sweep: Sweep, arriving: float) -> list[Factor]:
     """The factors from the node up to an output, each time along the edge that sends the largest number.
 
-    Their product is the magnitude of the gradient over that of the upstream gradient where the path ends.
+    Their product is the magnitude of the gradient over that of all upstream gradients, `arriving`.
     """
     slot, path = sweep.target, list[Factor]()
     while True:
         total = size_of(sweep.gradients[slot])
         (k, i), largest = max(((edge, size_of(x)) for edge, x in sweep.arriving(slot)), key=lambda pair: pair[1],
                               default=((-1, -1), 0.0))
-        if largest == 0 or size_of(sweep.seeds.get(slot, 0.0)) > largest:
-            return path
-        if total != largest and total > 0:
-            path.append(Factor(None, slot, largest, total))
+        seed = size_of(sweep.seeds.get(slot, 0.0))
+        if total not in (0.0, strongest := max(largest, seed)):
+            path.append(Factor(None, slot, strongest, total))
+        if seed >= largest:
+            return path if seed == arriving else [*path, Factor(OUTPUT, slot, arriving, seed)]
         step = sweep.plan.steps[k]
         slot = max((s for s in step.slots if sweep.gradients[s] is not None),
                    key=lambda s: size_of(sweep.gradients[s]))
@@ -96,6 +107,9 @@ def origins(sweep: Sweep) -> Origins:
             step = sweep.plan.steps[k]
             above = [s for s in step.slots if sweep.gradients[s] is not None and not _finite(sweep.gradients[s])]
             read = [s for s in (*step.operands, *step.slots) if not _finite(sweep.values[s])]
+            if read and above:  # such as a mask of -∞, which does no harm
+                _, sent = sweep.alone(step, [sweep.values[s] for s in step.operands], sweep.probe(step))
+                read = [] if _finite(sent.get(i, 0.0)) else read
             if read:
                 values += read
             elif not above:

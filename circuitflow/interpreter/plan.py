@@ -111,7 +111,7 @@ def make_plan(circuit: TypedBody, of: Sequence[str] | None, wrt: Sequence[str] |
         InputError: a reference that the circuit does not have, or a gradient that cannot be.
     """
     results = {text: output_of(circuit, text, "of") for text in (circuit.outputs if of is None else of)}
-    targets = {text: _differentiable(circuit, text, output_of(circuit, text, "wrt")) for text in wrt or ()}
+    targets = {text: differentiable(circuit, text, output_of(circuit, text, "wrt")) for text in wrt or ()}
     ancestors = circuit.needed({output.node for output in (*results.values(), *targets.values())})
     first: dict[str, int] = {}
     reaching: dict[tuple[str, tuple[bool, ...]], tuple[bool, ...]] = {}
@@ -183,7 +183,12 @@ def output_of(circuit: TypedBody, reference: str, option: str) -> Output:
     return output
 
 
-def _differentiable(circuit: TypedBody, reference: str, output: Output) -> Output:
+def differentiable(circuit: TypedBody, reference: str, output: Output) -> Output:
+    """The output, if a gradient can flow to it; `reference` is how an error names it.
+
+    Raises:
+        InputError: it is no floating-point number, or a constant.
+    """
     node, type_ = circuit.nodes[output.node], circuit.type_of(output)
     if not type_.is_float:
         raise InputError(f"wrt: '{reference}' is {type_.dtype}; integers and booleans have no gradient")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.errors import GateError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.plan import Step
 from circuitflow.interpreter.rerun import Sweep, is_alive, size_of
@@ -21,6 +22,9 @@ LEAST, MOST = 1e-3, 1e3
 
 RUNS = 4
 """How many changes of one gate are tried in a run."""
+
+LOW, HIGH = 1e-300, 1e300
+"""The bounds of all sizes of changes."""
 
 SEARCH = [10.0**k for k in range(-12, 13)]
 """The sizes of changes that are tried, before the smallest that helps is narrowed down."""
@@ -67,7 +71,7 @@ def change_for(circuit: Circuit, sweep: Sweep, k: int, receivers: Sequence[int] 
     places = [(name, place, sign * shift) for _, shift, slot in sorted(shifts)
               for name, place, sign in _places(circuit, sweep, slot)]
     for name, place, shift in places[:RUNS]:
-        gradient = sweep.with_moved({place: shift}).gradient
+        gradient = sweep.moved_gradient({place: shift})
         if is_right(gradient):
             return Change(name, shift, size_of(gradient))
     return None
@@ -84,8 +88,12 @@ def _smallest(sweep: Sweep, k: int, j: int, sign: float, receivers: Sequence[int
 
     def good(shift: float) -> bool:
         moved = list(values)
-        moved[j] = (values[j] + sign * shift).astype(values[j].dtype)
-        outs, sent = sweep.alone(step, moved, upstream)
+        with np.errstate(all="ignore"):
+            moved[j] = (values[j] + sign * shift).astype(values[j].dtype)
+        try:
+            outs, sent = sweep.alone(step, moved, upstream)
+        except GateError:
+            return False
         parts = [sent.get(i, np.zeros(1)) for i in (sent if receivers is None else receivers)]
         return all(np.all(np.isfinite(out)) for out in outs) and all(
             np.sum(np.abs(part) >= LEAST * size) >= SHARE * part.size and size_of(part) <= MOST * size
@@ -97,7 +105,7 @@ def _smallest(sweep: Sweep, k: int, j: int, sign: float, receivers: Sequence[int
         return None
     low, high = tried[at - 1] if at else tried[0] / 10, tried[at]
     for _ in range(10):
-        middle = math.sqrt(low * high)
+        middle = math.sqrt(low) * math.sqrt(high)
         low, high = (low, middle) if good(middle) else (middle, high)
     digits = 10.0 ** (math.floor(math.log10(high)) - 1)
     rounded = math.ceil(high / digits - 1e-9) * digits
@@ -108,9 +116,10 @@ def _distances(step: Step, values: Sequence[Any], j: int) -> Iterator[float]:
     """How far an operand lies from 0, from the numbers among the gate's attributes, and from the other operands."""
     anchors = [0.0, *(value for value in step.attributes.values() if isinstance(value, float | int)),
                *(value for i, value in enumerate(values) if i != j and value.dtype.kind == "f")]
-    ends = [np.quantile(np.asarray(x, np.float64), [0, 0.5, 1]) for x in [values[j], *anchors] if np.size(x)]
+    finite = ((x := np.asarray(anchor, np.float64))[np.isfinite(x)] for anchor in [values[j], *anchors])
+    ends = [np.quantile(x, [0, 0.5, 1]) for x in finite if x.size]
     for anchor in ends[1:]:
-        yield from (float(x) for x in np.abs(np.subtract.outer(ends[0], anchor)).flat if 0 < x < np.inf)
+        yield from (float(x) for x in np.abs(np.subtract.outer(ends[0], anchor)).flat if LOW < x < HIGH)
 
 
 def _places(circuit: Circuit, sweep: Sweep, slot: int) -> Iterator[tuple[str, int, float]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitflow.errors import GateError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.binding import library_of
 from circuitflow.interpreter.masked import plain
@@ -77,9 +78,12 @@ class Sweep:
         """The gradient on the node."""
         return np.asarray(self.gradients[self.target])
 
-    def with_moved(self, moved: Mapping[int, Any]) -> Sweep:
-        """The same passes with something added to the values in some slots."""
-        return Sweep(self._circuit, self.plan, self._sources, self._upstream, moved)
+    def moved_gradient(self, moved: Mapping[int, Any]) -> Any:
+        """The gradient with something added to the values in some slots; NaN if a gate refuses them."""
+        try:
+            return Sweep(self._circuit, self.plan, self._sources, self._upstream, moved).gradient
+        except GateError:
+            return np.full_like(self.gradient, np.nan)
 
     def between(self, stopped: Step) -> bool:
         """Whether a gradient would arrive if one gate of one operand, which stops it, let it through unchanged."""

@@ -4,8 +4,8 @@ The gradient on a node is finite, and its largest magnitude is compared with tha
 
 - zero: every element is exactly 0. To blame is the smallest set of gates that every path from the outputs to the node
   goes through (`circuitflow.interpreter.cut`), each of which sends nothing back; or nothing leads from the node to an
-  output. Where the gradient is not 0 on both sides of every element, the node is at a stationary point, such as an
-  optimum: no gate is to blame.
+  output. Where the gradient of an element is not 0 on both sides of the node, that is at a stationary point, such as
+  an optimum: no gate is to blame.
 - vanishing: below `SMALL` times the upstream gradient; a node of large values counts as that much larger. To blame are
   the fewest gates on the strongest path without whose factors it would not vanish
   (`circuitflow.interpreter.factors`).
@@ -27,10 +27,10 @@ import numpy as np
 from circuitflow.document.values import from_array
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
-from circuitflow.interpreter.causes import Blame, dead_ends, dead_gate, factor, fork, gate, partly_dead
+from circuitflow.interpreter.causes import Blame, dead_ends, dead_gate, dependents, factor, fork, gate, partly_dead
 from circuitflow.interpreter.cut import depends, minimum_cut
-from circuitflow.interpreter.factors import fewest, origins, strongest_path
-from circuitflow.interpreter.plan import output_of
+from circuitflow.interpreter.factors import OUTPUT, fewest, origins, strongest_path
+from circuitflow.interpreter.plan import differentiable, output_of
 from circuitflow.interpreter.remedies import Change, change_for
 from circuitflow.interpreter.rerun import Sweep, is_alive, size_of
 from circuitflow.text import number
@@ -93,23 +93,28 @@ def diagnose(circuit: Circuit, outputs: Sequence[str], wrt: str, values: Mapping
     Raises:
         InputError: there is no such node, its type has no gradient, or the run kept no values or gradients.
     """
-    output = output_of(circuit, wrt, "why")
+    output = differentiable(circuit, wrt, output_of(circuit, wrt, "why"))
     name = circuit.nodes[output.node].name_of(output.position)
-    needed = circuit.needed({output_of(circuit, text, "of").node for text in outputs})
-    if missing := [node.id for node in circuit.nodes.values()
-                   if node.is_source and node.id in needed and node.id not in values]:
+    ends = {circuit.nodes[end.node].name_of(end.position): end
+            for end in (output_of(circuit, text, "of") for text in outputs)}
+    reached = dependents(circuit, output)
+    live = [text for text, end in ends.items() if end in reached]
+    needed = circuit.needed({end.node for end in ends.values()})
+    sources = [node.id for node in circuit.nodes.values() if node.is_source and node.id in needed]
+    if missing := [text for text in (*sources, *ends, *([name] if live else [])) if text not in values]:
         raise InputError(f"why: the run has no value of '{missing[0]}'; run with cache=\"all\"")
-    upstream = {**_defaults(circuit, outputs, values), **upstream}
-    arriving = max(map(size_of, upstream.values()), default=0.0)
-    if output.node not in needed:
+    seeds = {**_defaults(circuit, outputs, values), **upstream}
+    if not live:
         shape = [size if isinstance(size, int) else 1 for size in circuit.type_of(output).shape]
-        return _diagnosis(circuit, wrt, name, "zero", np.zeros(shape), arriving, dead_ends(circuit, name, outputs))
-    if name in gradients:
-        verdict = _verdict(np.asarray(gradients[name]), arriving, values[name])
-        if verdict == "healthy" and np.all(np.asarray(gradients[name])):
-            return _diagnosis(circuit, wrt, name, verdict, gradients[name], arriving)
-    sweep = Sweep.of(circuit, outputs, wrt, values, upstream)
+        return _diagnosis(circuit, wrt, name, "zero", np.zeros(shape), max(map(size_of, seeds.values()), default=0.0),
+                          dead_ends(circuit, reached, outputs))
+    if name in gradients and np.all(gradient := np.asarray(gradients[name])):
+        arriving = max((size_of(upstream[text]) for text in live if text in upstream), default=0.0)
+        if (verdict := _verdict(gradient, arriving, values[name])) == "healthy":
+            return _diagnosis(circuit, wrt, name, verdict, gradient, arriving)
+    sweep = Sweep.of(circuit, outputs, wrt, values, seeds)
     gradient, value = sweep.gradient, values[name]
+    arriving = max(map(size_of, sweep.seeds.values() or seeds.values()), default=0.0)
     verdict = _verdict(gradient, arriving, value)
 
     def is_right(other: Any) -> bool:
@@ -120,12 +125,12 @@ def diagnose(circuit: Circuit, outputs: Sequence[str], wrt: str, values: Mapping
     if verdict == "healthy":
         blamed = partly_dead(sweep) if np.any(gradient == 0) and gradient.size else []
     elif verdict == "zero":
-        verdict, blamed, change = _zero(circuit, sweep, name, is_right)
+        verdict, blamed, change = _zero(circuit, sweep, is_right)
     elif verdict == "not finite":
         blamed, change = _not_finite(circuit, sweep, is_right)
     else:
-        blamed, change = _scaled(circuit, sweep, SMALL / max(1.0, size_of(value)) if verdict == "vanishing" else LARGE,
-                                 is_right)
+        allowed = SMALL / max(1.0, size_of(value)) if verdict == "vanishing" else LARGE
+        blamed, change = _scaled(circuit, sweep, arriving, allowed, is_right)
     return _diagnosis(circuit, wrt, name, verdict, gradient, arriving, blamed, change)
 
 
@@ -163,15 +168,11 @@ def _verdict(gradient: Any, upstream: float, value: Any) -> str:
     return "exploding" if ratio > LARGE else "healthy"
 
 
-def _zero(circuit: Circuit, sweep: Sweep, name: str,
-          is_right: Any) -> tuple[str, list[Blame], Change | None]:
+def _zero(circuit: Circuit, sweep: Sweep, is_right: Any) -> tuple[str, list[Blame], Change | None]:
     plan = sweep.plan
-    reached = depends(sweep)
-    if reached.isdisjoint(plan.of.values()):
-        return "zero", dead_ends(circuit, name, list(plan.of)), None
     if _is_stationary(sweep):
         return "stationary", [], None
-    cut = minimum_cut(sweep, reached)
+    cut = minimum_cut(sweep, depends(sweep))
     blamed = [dead_gate(sweep, k, operands) for k, operands in cut.steps.items()]
     blamed += [fork(sweep, slot) for slot in cut.forks]
     blamed += [Blame(plan.names[slot], "output", "has an upstream gradient of 0", 1, 1, 0.0, 0.0)
@@ -187,13 +188,13 @@ def _zero(circuit: Circuit, sweep: Sweep, name: str,
 
 
 def _is_stationary(sweep: Sweep) -> bool:
-    """Whether no element of the gradient is 0 a little to either side of the node."""
+    """Whether the gradient is finite, and of some element not 0, a little to either side of the node."""
     value = np.asarray(sweep.values[sweep.target])
     with np.errstate(all="ignore"):
-        step = float(np.finfo(value.dtype).eps) ** (1 / 3) if value.dtype.kind == "f" else 0.0
+        step = float(np.finfo(value.dtype).eps) ** (1 / 3)
         away = np.random.default_rng(0).uniform(0.5, 1.5, value.shape) * step * np.maximum(np.abs(value), 1)
-    return all(np.all(np.isfinite(gradient)) and np.all(gradient) for gradient in (
-        sweep.with_moved({sweep.target: sign * away}).gradient for sign in (1, -1)))
+    above, below = (sweep.moved_gradient({sweep.target: sign * away}) for sign in (1, -1))
+    return is_alive(above) and is_alive(below) and bool(np.any((above != 0) & (below != 0)))
 
 
 def _not_finite(circuit: Circuit, sweep: Sweep, is_right: Any) -> tuple[list[Blame], Change | None]:
@@ -210,15 +211,15 @@ def _not_finite(circuit: Circuit, sweep: Sweep, is_right: Any) -> tuple[list[Bla
     return blamed, None
 
 
-def _scaled(circuit: Circuit, sweep: Sweep, allowed: float, is_right: Any) -> tuple[list[Blame], Change | None]:
-    path = strongest_path(sweep)
+def _scaled(circuit: Circuit, sweep: Sweep, arriving: float, allowed: float,
+            is_right: Any) -> tuple[list[Blame], Change | None]:
+    path = strongest_path(sweep, arriving)
     factors = fewest(path, allowed) or sorted(path, key=lambda f: -abs(f.logarithm))[:1]
     blamed = [factor(sweep, each, sum(f.logarithm for f in path)) for each in factors]
-    if len(factors) != 1 or factors[0].step is None:
+    step = factors[0].step
+    if len(factors) != 1 or step is None or step == OUTPUT:
         return blamed, None
-    (one,) = factors
-    assert one.step is not None  # noqa: S101
-    return blamed, change_for(circuit, sweep, one.step, [one.operand], is_right)
+    return blamed, change_for(circuit, sweep, step, [factors[0].operand], is_right)
 
 
 def _spelled(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from lsprotocol import types
 from circuitflow.lsp import keys
 from circuitflow.lsp.syntax import Cursor, Value, cursor
 from circuitflow.lsp.text import Text
-from circuitflow.text import is_shown
+from circuitflow.text import is_shown, printable
 
 _KINDS = {
     "key": types.CompletionItemKind.Property,
@@ -27,8 +27,11 @@ _FILES = {"circuits": (".json",), "nodes": (".safetensors",), "upstream": (".saf
           "fit": (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".safetensors")}
 """The files that a part of a document may name, by their suffixes."""
 
-MOST_FILES = 200
-"""The most files that are offered."""
+MOST_CHOICES = 500
+"""The most words that are offered at once. Of more, only those that contain what is typed."""
+
+LONGEST = 300
+"""The most characters of a word that is offered."""
 
 
 def complete(text: Text, folder: Path | None, position: types.Position) -> types.CompletionList:
@@ -42,9 +45,14 @@ def complete(text: Text, folder: Path | None, position: types.Position) -> types
     here = cursor(text.tree, text.offset(position))
     if here is None:
         return types.CompletionList(is_incomplete=False, items=[])
-    choices = _keys(text, here) if here.is_key else _words(text, folder, here)
+    choices = [choice for choice in (_keys(text, here) if here.is_key else _words(text, folder, here))
+               if len(choice.word) <= LONGEST and is_shown(choice.word)]
+    is_incomplete = len(choices) > MOST_CHOICES
+    if is_incomplete:
+        typed = text.source[here.old.start + 1 : text.offset(position)] if here.old else ""
+        choices = [choice for choice in choices if typed in choice.word][:MOST_CHOICES]
     items = [_item(text, here, choice, at, position) for at, choice in enumerate(choices)]
-    return types.CompletionList(is_incomplete=False, items=items)
+    return types.CompletionList(is_incomplete, items)
 
 
 def _keys(text: Text, here: Cursor) -> Iterator[keys.Choice]:
@@ -63,22 +71,22 @@ def _words(text: Text, folder: Path | None, here: Cursor) -> Iterator[keys.Choic
 
 
 def _files(folder: Path, part: str) -> Iterator[keys.Choice]:
-    """The files beside a document, by name; only those whose names a document may have."""
+    """The files beside a document, by name."""
     try:
         entries = sorted(entry.name for entry in folder.iterdir() if entry.suffix in _FILES.get(part, ()))
     except OSError:
         return
-    yield from (keys.Choice(name, "file") for name in entries[:MOST_FILES] if is_shown(name))
+    yield from (keys.Choice(name, "file") for name in entries)
 
 
 def _item(text: Text, here: Cursor, choice: keys.Choice, at: int, position: types.Position) -> types.CompletionItem:
     quoted = choice.word if choice.kind == "literal" else json.dumps(choice.word, ensure_ascii=False)
     new = quoted + ": " * (here.is_key and (here.member is None or here.member.colon is None))
-    old = here.member.key if here.is_key and here.member else here.value if not here.is_key else None
     return types.CompletionItem(
-        label=choice.word, kind=_KINDS[choice.kind], detail=choice.detail or None, documentation=choice.meaning or None,
+        label=choice.word, kind=_KINDS[choice.kind], detail=printable(choice.detail) or None,
+        documentation=choice.meaning or None,
         sort_text=f"{at:05}", filter_text=quoted,
-        text_edit=types.TextEdit(_range(text, old, position), new))
+        text_edit=types.TextEdit(_range(text, here.old, position), new))
 
 
 def _range(text: Text, old: Value | None, position: types.Position) -> types.Range:

@@ -10,6 +10,7 @@ from circuitflow.document.faults import Faults, Source
 from circuitflow.document.reading import parse
 from circuitflow.document.versions import with_lowest_version
 from circuitflow.document.writing import dumps
+from circuitflow.errors import DocumentError
 from circuitflow.lsp.findings import Findings
 from circuitflow.lsp.syntax import Value, innermost
 from circuitflow.lsp.text import Text
@@ -19,7 +20,10 @@ from circuitflow.text import suggestion_in
 def formatted(text: Text) -> list[types.TextEdit]:
     """The edit that `circuitflow fmt --write` makes; none where the form is at fault or the layout canonical."""
     faults = Faults()
-    reading = parse(Source(text=text.source), faults)
+    try:
+        reading = parse(Source(text=text.source), faults)
+    except DocumentError:  # more faults than are listed
+        return []
     if faults or reading is None:
         return []
     new = dumps(with_lowest_version(reading.document))
@@ -40,7 +44,9 @@ def corrections(text: Text, diagnostics: list[types.Diagnostic]) -> Iterator[typ
 
 def _misspelled(place: Value, message: str) -> tuple[int, int] | None:
     """The part of a word that a message quotes: of a reference `h.two` all, the node or the output."""
-    content, start = place.text or "", place.start + 1
+    if place.text is None:
+        return None
+    content, start = place.source[1:].removesuffix('"'), place.start + 1  # as it is written, with its escapes
     name, dot, _ = content.partition(".")
     for part, at in ((content, 0), (name, 0), (content[len(name) + 1 :], len(name) + len(dot))):
         if part and (f"'{part}'" in message or f'"{part}"' in message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,13 +20,16 @@ from circuitflow.gates.shapes import show
 from circuitflow.graph.bounds import check_start
 from circuitflow.graph.circuit import Circuit, loads
 from circuitflow.interpreter.result import Result
-from circuitflow.text import number
+from circuitflow.text import number, printable
 
 NAME = Source().name
 """What faults call a document that is read from a text."""
 
 MOST_BYTES = 2**28
 """Values of all nodes together that are computed for an editor, in bytes. Opening a file must not fill the memory."""
+
+LONGEST_HINT = 100
+"""The most characters at the end of a line."""
 
 MOST_VALUES = 3
 """The most values that are listed of a node that several calls have."""
@@ -47,9 +51,11 @@ class Facts(NamedTuple):
 
     @property
     def hint(self) -> str:
-        """Value and gradient on one line; "" where neither is known."""
+        """Value and gradient on one line; "" where neither is known. A gradient has the shape of its value."""
         parts = [f"= {_listed(self.values)}"] if self.values else []
-        return "  ".join(parts + ([f"∇ {_listed(self.gradients)}"] if any(self.gradients) else []))
+        if self.gradients:
+            parts.append(f"∇ {_listed(tuple(re.sub(r'^[(].*?[)] ', '', text) for text in self.gradients))}")
+        return printable("  ".join(parts), LONGEST_HINT)
 
 
 class Findings(NamedTuple):

@@ -192,9 +192,10 @@ def _outputs(text: Text, body: NamedBody, node: Value) -> tuple[str, ...]:
             except ValueError:
                 continue
     try:
-        return tuple(gate.output_names({**gate.defaults, **stated}))
-    except (TypeError, ValueError, LookupError, ArithmeticError):  # attributes are not checked here
+        gate.attributes.model_validate(stated)
+    except ValueError:
         return ()
+    return gate.output_names({**gate.defaults, **stated})
 
 
 def _node_keys(text: Text, node: Value) -> Iterator[Choice]:

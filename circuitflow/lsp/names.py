@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from circuitflow.lsp.syntax import Member, Path, Value
@@ -15,6 +17,9 @@ APPLYING = {"call": ("circuit",), "checkpoint": ("circuit",), "scan": ("circuit"
 
 LONGEST = 1024
 """The most characters of a reference."""
+
+MOST_MENTIONS = 2**18
+"""The most mentions of a text that are found; one in which there are more has none."""
 
 DEEPEST = 64
 """How deep circuits are followed into one another."""
@@ -68,9 +73,9 @@ class Body:
     circuits: dict[str, Body | Value]
 
     @cached_property
-    def inputs(self) -> list[str]:
-        """The ids of its inputs."""
-        return [name for name, node in self.nodes.items() if node.text_of("gate") == "input"]
+    def inputs(self) -> dict[str, Value]:
+        """Its inputs by their ids."""
+        return {name: node for name, node in self.nodes.items() if node.text_of("gate") == "input"}
 
     @property
     def outputs(self) -> list[str]:
@@ -103,34 +108,42 @@ class Names:
     def __init__(self, tree: Value) -> None:
         """Read a tree."""
         self.bodies = {body.path: body for body in _bodies(tree)}
-        self.mentions = sorted({mention for body in self.bodies.values() for mention in _Reader(body).mentions()},
+        mentions = (mention for body in self.bodies.values() for mention in _Reader(body).mentions())
+        found = list(islice(mentions, MOST_MENTIONS + 1))
+        self.mentions = sorted(set(found) if len(found) <= MOST_MENTIONS else (),
                                key=lambda mention: (mention.start, mention.symbol))
 
     def body_at(self, path: Path) -> Body:
         """The body that a path leads into."""
-        while path not in self.bodies:
-            path = path[:-1]
-        return self.bodies[path]
+        ends = range(min(len(path), 2 * DEEPEST), -1, -1)
+        return next(self.bodies[path[:end]] for end in ends if path[:end] in self.bodies)
 
     def at(self, offset: int) -> list[Mention]:
         """The mentions that touch an offset. An operand of `if` names an input of both of its circuits."""
         return [mention for mention in self.mentions if mention.start <= offset <= mention.end]
 
-    def of(self, symbol: Symbol) -> list[Mention]:
-        """The mentions of a symbol."""
-        return [mention for mention in self.mentions if mention.symbol == symbol]
-
     def definition(self, symbol: Symbol) -> Mention | None:
         """Where a symbol is defined; the first place, if there are several."""
         return next((mention for mention in self.mentions if mention.symbol == symbol and mention.is_definition), None)
 
+    def file(self, name: str) -> Value | None:
+        """The place that names a file of a circuit, without its folder."""
+        circuits = (circuit for body in self.bodies.values() for circuit in body.circuits.values())
+        files = (circuit.get("file") for circuit in circuits if isinstance(circuit, Value))
+        return next((file for file in files if file and (file.text or "").rpartition("/")[2] == name), None)
+
     def bound_to(self, symbols: set[Symbol]) -> set[Symbol]:
         """The symbols that must keep the same name as these, because one word means them all somewhere."""
-        bound: set[Symbol] = set()
-        while new := symbols - bound:
-            bound |= new
-            places = {mention.start for mention in self.mentions if mention.symbol in new}
-            symbols = bound | {mention.symbol for mention in self.mentions if mention.start in places}
+        places, meant = defaultdict(list), defaultdict(list)
+        for mention in self.mentions:
+            places[mention.symbol].append(mention.start)
+            meant[mention.start].append(mention.symbol)
+        bound, pending = set(symbols), list(symbols)
+        while pending:
+            for place in places.pop(pending.pop(), ()):
+                new = [symbol for symbol in meant.pop(place, ()) if symbol not in bound]
+                bound.update(new)
+                pending += new
         return bound
 
 
@@ -256,7 +269,9 @@ def _output(body: Body, value: Value | None) -> Iterator[Mention]:
 
 
 def _mention(symbol: Symbol, value: Value, at: int = 0, *, is_definition: bool = False) -> Iterator[Mention]:
-    """The mention of a symbol in a text, unless the text has escapes, where offsets would not fit."""
+    """The mention of a symbol in a text; of one with escapes, where offsets do not fit, only all of it."""
+    start = value.start + 1 + at
     if "\\" not in value.source:
-        start = value.start + 1 + at
         yield Mention(symbol, start, start + len(symbol.name), is_definition)
+    elif value.text == symbol.name:
+        yield Mention(symbol, start, value.end - value.is_closed, is_definition)

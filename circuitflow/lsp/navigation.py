@@ -145,7 +145,7 @@ def folds(text: Text) -> list[types.FoldingRange]:
         value = pending.pop()
         pending += [*value.items, *(member.value for member in value.members if member.value is not None)]
         if value.kind in ("object", "list", "numbers"):
-            start, end = text.position(value.start).line, text.position(value.end).line
+            start, end = text.line(value.start), text.line(value.end)
             if end - value.is_closed > start:
                 ranges.append(types.FoldingRange(start, end - value.is_closed))
     return sorted(ranges, key=lambda fold: fold.start_line)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
@@ -23,6 +23,7 @@ from circuitflow.lsp.hover import hover
 from circuitflow.lsp.syntax import word_end
 from circuitflow.lsp.text import Text
 from circuitflow.lsp.worker import Worker
+from circuitflow.text import printable
 
 SOURCE = "circuitflow"
 """Who an editor says that a message is from."""
@@ -50,18 +51,15 @@ class Server(LanguageServer):
         self.elsewhere: dict[str, set[str]] = {}
 
     def text(self, uri: str) -> Text:
-        """The latest text of a document."""
-        document = self.workspace.get_text_document(uri)
-        text = self.texts.get(uri)
-        if text is None or text.source != document.source:
-            encoding = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
-            text = self.texts[uri] = Text(uri, document.version, document.source, types.PositionEncodingKind(
-                encoding).value, self.gates)
-        return text
+        """The latest text of a document; an empty one of a document that is not open, whatever lies on the disk."""
+        return self.texts.get(uri) or Text(uri, None, "")
 
     def read(self, uri: str) -> None:
         """Look at a document again, and tell the editor what is found."""
-        text, loop = self.text(uri), asyncio.get_running_loop()
+        document, loop = self.workspace.get_text_document(uri), asyncio.get_running_loop()
+        encoding = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
+        text = self.texts[uri] = Text(uri, document.version, document.source,
+                                      types.PositionEncodingKind(encoding).value, self.gates)
         self.findings.pop(uri, None)
         if VERSION_KEY not in text.source:
             self.tell(text, Findings())
@@ -70,7 +68,8 @@ class Server(LanguageServer):
         def answer(findings: Findings) -> None:
             loop.call_soon_threadsafe(self.tell, text, findings)
 
-        self.worker.ask(uri, to_fs_path(uri) if urlsplit(uri).scheme == "file" else None, text.source, answer)
+        path = _path(uri)
+        self.worker.ask(uri, str(path) if path else None, text.source, answer)
 
     def tell(self, text: Text, findings: Findings) -> None:
         """Show faults and warnings, unless the text has changed meanwhile."""
@@ -79,15 +78,17 @@ class Server(LanguageServer):
         self.findings[text.uri] = findings
         faults = [*((fault, types.DiagnosticSeverity.Error) for fault in findings.faults),
                   *((fault, types.DiagnosticSeverity.Warning) for fault in findings.warnings)]
-        by_file: dict[str, list[types.Diagnostic]] = {text.uri: []}
+        own, by_file = [], defaultdict(list)
         for fault, severity in faults:
-            uri, diagnostic = _diagnostic(text, fault, severity)
-            by_file.setdefault(uri, []).append(diagnostic)
-        for uri in self.elsewhere.pop(text.uri, set()) - by_file.keys():
-            self._publish(uri, None, [])
-        self.elsewhere[text.uri] = by_file.keys() - {text.uri}
-        for uri, diagnostics in by_file.items():
-            self._publish(uri, text.version if uri == text.uri else None, diagnostics)
+            diagnostic = _diagnostic(text, fault, severity)
+            own.append(diagnostic)
+            for other in diagnostic.related_information or ():
+                by_file[other.location.uri].append(types.Diagnostic(other.location.range, fault.message, severity,
+                                                                    source=SOURCE))
+        self._publish(text.uri, text.version, own)
+        for uri in self.elsewhere.pop(text.uri, set()) | by_file.keys():
+            self._publish_elsewhere(uri, by_file[uri])
+        self.elsewhere[text.uri] = {uri for uri, diagnostics in by_file.items() if diagnostics}
         if self.client_capabilities.workspace and (hints := self.client_capabilities.workspace.inlay_hint) and (
                 hints.refresh_support):
             self.workspace_inlay_hint_refresh(None)
@@ -96,31 +97,47 @@ class Server(LanguageServer):
         """Take back what is shown of a document that is closed."""
         self.texts.pop(uri, None)
         self.findings.pop(uri, None)
-        for other in (uri, *self.elsewhere.pop(uri, ())):
-            self._publish(other, None, [])
+        self._publish(uri, None, [])
+        for other in self.elsewhere.pop(uri, ()):
+            self._publish_elsewhere(other, [])
+
+    def _publish_elsewhere(self, uri: str, diagnostics: list[types.Diagnostic]) -> None:
+        """Show faults of another file, unless it is open: then it has its own."""
+        if uri not in self.texts:
+            self._publish(uri, None, diagnostics)
 
     def _publish(self, uri: str, version: int | None, diagnostics: list[types.Diagnostic]) -> None:
         self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics, version))
 
 
+def _path(uri: str) -> Path | None:
+    """The file of a document; None for one that has none, or none on this system."""
+    try:
+        path = Path(to_fs_path(uri) or "")
+    except ValueError:  # such as an address without its bracket
+        return None
+    return path if path.is_absolute() and "\0" not in uri and "%00" not in uri else None
+
+
 def _folder(uri: str) -> Path | None:
-    path = to_fs_path(uri) if urlsplit(uri).scheme == "file" else None
-    return Path(path).parent if path else None
+    path = _path(uri)
+    return path.parent if path else None
 
 
-def _diagnostic(text: Text, fault: Fault, severity: types.DiagnosticSeverity) -> tuple[str, types.Diagnostic]:
-    """A fault as an editor takes it, and the document that it belongs to.
-
-    Of a fault in another file, which need not be open, one character is marked.
-    """
-    line, column, uri = fault.line or 1, fault.column or 1, text.uri
-    if fault.file != NAME:
-        uri = Path(fault.file).absolute().as_uri()
-        where = types.Range(types.Position(line - 1, column - 1), types.Position(line - 1, column))
-    else:
+def _diagnostic(text: Text, fault: Fault, severity: types.DiagnosticSeverity) -> types.Diagnostic:
+    """A fault as an editor takes it. One in another file stands where the text names a file, and leads there."""
+    line, column = fault.line or 1, fault.column or 1
+    if fault.file == NAME:
         start = text.place(line, column)
-        where = text.range(start, word_end(text.source, start))
-    return uri, types.Diagnostic(where, fault.message, severity, source=SOURCE)
+        return types.Diagnostic(text.range(start, word_end(text.source, start)), fault.message, severity, source=SOURCE)
+    path = Path(fault.file).absolute()
+    where = types.Range(types.Position(line - 1, column - 1), types.Position(line - 1, column))
+    named = text.names.file(path.name)
+    return types.Diagnostic(
+        text.range(named.start, named.end) if named else text.range(0, 0),
+        f"{printable(path.name)}:{line}: {fault.message}",
+        severity, source=SOURCE, related_information=[types.DiagnosticRelatedInformation(
+            types.Location(path.as_uri(), where), fault.message)])
 
 
 def serve(table: Callable[[], GateTable], version: str) -> None:

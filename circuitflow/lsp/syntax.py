@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 _TOKEN = re.compile(r"""
     (?P<text>"(?:[^"\\\n]|\\.)*+"?)        # ends at its line where the quote is missing
@@ -16,6 +17,9 @@ _TOKEN = re.compile(r"""
 
 _LINE_END = re.compile(r"[ \t\r]*\n")
 _BLANKS = re.compile(r"[ \t]*")
+
+MOST_VALUES = 2**19
+"""The most values and marks of a text of which there is a tree: a parse of them takes seconds."""
 
 _DEEPEST = 100
 """How many of the innermost brackets a bracket that begins a line is held against."""
@@ -39,7 +43,8 @@ class Value:
         items: of a list.
     """
 
-    __slots__ = ("end", "indent", "is_closed", "items", "kind", "members", "parent", "source", "start", "step")
+    __slots__ = ("_by_name", "end", "indent", "is_closed", "items", "kind", "members", "parent", "source", "start",
+                 "step")
 
     def __init__(self, kind: str, start: int, end: int, source: str = "", *, is_closed: bool = True) -> None:
         """A value that stands nowhere yet."""
@@ -49,6 +54,7 @@ class Value:
         self.step: Step = ""
         self.members: list[Member] = [] if kind == "object" else _NO_MEMBERS
         self.items: list[Value] = [] if kind == "list" else _NO_ITEMS
+        self._by_name: dict[str, Value | None] | None = None
 
     @property
     def text(self) -> str | None:
@@ -66,8 +72,12 @@ class Value:
         return tuple(reversed(steps))
 
     def get(self, key: str) -> Value | None:
-        """The value of a key; None where there is none."""
-        return next((member.value for member in self.members if member.name == key), None)
+        """The value of a key, the first of several; None where there is none."""
+        if not self.members:
+            return None
+        if self._by_name is None:
+            self._by_name = {member.name: member.value for member in reversed(self.members)}
+        return self._by_name.get(key)
 
     def text_of(self, key: str) -> str | None:
         """The text under a key; None where there is none."""
@@ -124,11 +134,13 @@ def _decoded(source: str) -> str:
 
 
 def parse(text: str) -> Value:
-    """The tree of a text; an empty object for a text without any value.
+    """The tree of a text; an empty object for a text without any value, or with too many.
 
     A text with all its brackets means what JSON says. In another text a bracket that begins a line belongs to one that
     ends a line before it: in canonical layout, one node is one line.
     """
+    if next(islice(_TOKEN.finditer(text), MOST_VALUES, None), None):
+        text = ""
     try:
         return _Parser(text, by_lines=False).tree()
     except _BrokenError:
@@ -279,6 +291,11 @@ class Cursor:
     position: int = 0
 
     @property
+    def old(self) -> Value | None:
+        """The key or value that is there so far."""
+        return self.member.key if self.is_key and self.member else self.value
+
+    @property
     def path(self) -> Path:
         """The path of the value; of a key, that of its object."""
         if self.is_key:
@@ -329,8 +346,7 @@ def innermost(tree: Value, offset: int) -> Value | None:
     here = cursor(tree, offset)
     if here is None:
         return None
-    candidates = ([here.member.key] if here.is_key and here.member else []) + ([here.value] if here.value else [])
-    return next((value for value in candidates if value.start <= offset <= value.end), None)
+    return here.old if here.old and here.old.start <= offset <= here.old.end else None
 
 
 def word_end(text: str, start: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from functools import cached_property
 
 from lsprotocol.types import Position, Range
@@ -12,13 +13,9 @@ from circuitflow.gates import GATES, GateTable
 from circuitflow.lsp.names import Names
 from circuitflow.lsp.syntax import Value, parse
 
-_ENCODINGS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
-"""Python's name of every encoding of the protocol, and the bytes of its unit."""
-
-
-MOST_CHARACTERS = 2**24
-"""The longest text of which there is a tree: a parse of it takes seconds. Faults of a longer one are still found."""
-
+_ENCODINGS = {"utf-8": ("utf-8", 1, "[^\0-\x7f]"), "utf-16": ("utf-16-le", 2, "[^\0-\uffff]"),
+              "utf-32": ("utf-32-le", 4, "[^\0-\U0010ffff]")}
+"""Of every encoding of the protocol Python's name, the bytes of its unit, and the characters of more than one unit."""
 
 class Text:
     """The text of a document as an editor holds it.
@@ -30,7 +27,7 @@ class Text:
         uri: of the document.
         version: counts the edits.
         source: the characters.
-        encoding: Python's name of the encoding whose code units columns count; given as "utf-8", "utf-16" or "utf-32".
+        encoding: whose code units columns count: "utf-8", "utf-16" or "utf-32".
         gates: the gate table.
     """
 
@@ -38,12 +35,12 @@ class Text:
                  gates: GateTable = GATES) -> None:
         """Hold a text."""
         self.uri, self.version, self.source, self.gates = uri, version, source, gates
-        self.encoding, self._width = _ENCODINGS[encoding]
+        self.encoding = encoding
 
     @cached_property
     def tree(self) -> Value:
-        """The tree of the text; empty for a text that is too long."""
-        return parse(self.source if len(self.source) <= MOST_CHARACTERS else "")
+        """The tree of the text."""
+        return parse(self.source)
 
     @cached_property
     def names(self) -> Names:
@@ -71,33 +68,31 @@ class Text:
 
     def position(self, offset: int) -> Position:
         """The position of an offset."""
-        line = bisect_right(self._starts, offset) - 1
-        return Position(line, self._units(self.source[self._starts[line] : offset]))
+        line = self.line(offset)
+        return Position(line, self._column(self._starts[line], offset))
+
+    def line(self, offset: int) -> int:
+        """The line of an offset."""
+        return bisect_right(self._starts, offset) - 1
 
     def offset(self, position: Position) -> int:
         """The offset of a position; one behind the end of a line or of the text is that end."""
         if position.line >= len(self._starts):
             return len(self.source)
-        start = self._starts[position.line]
-        line = self.source[start : self._end(position.line)]
-        if line.isascii():
-            return start + min(position.character, len(line))
-        units = 0
-        for at, character in enumerate(line):
-            if units >= position.character:
-                return start + at
-            units += self._units(character)
-        return start + len(line)
+        start, end = self._starts[position.line], self._end(position.line)
+        return start + bisect_left(range(end - start), position.character,
+                                   key=lambda length: self._column(start, start + length))
 
     def _end(self, line: int) -> int:
         """Where a line ends, without its separator."""
-        end = self._starts[line + 1] if line + 1 < len(self._starts) else len(self.source)
-        return self._starts[line] + len(self.source[self._starts[line] : end].rstrip("\r\n"))
+        if line + 1 == len(self._starts):
+            return len(self.source)
+        end = self._starts[line + 1]
+        return end - (2 if self.source.endswith("\r\n", 0, end) else 1)
 
     def end_of_line(self, offset: int) -> Position:
         """The end of the line that an offset is on."""
-        line = bisect_right(self._starts, offset) - 1
-        return self.position(self._end(line))
+        return self.position(self._end(self.line(offset)))
 
     def range(self, start: int, end: int) -> Range:
         """The range between two offsets."""
@@ -108,5 +103,18 @@ class Text:
         """The range of all."""
         return self.range(0, len(self.source))
 
-    def _units(self, text: str) -> int:
-        return len(text) if text.isascii() else len(text.encode(self.encoding, "surrogatepass")) // self._width
+    @cached_property
+    def _wide(self) -> tuple[array[int], array[int]]:
+        """Where the characters of more than one unit stand, and how many units more the first of them have in all."""
+        name, width, wide = _ENCODINGS[self.encoding]
+        offsets, extra = array("L"), array("L", [0])
+        if not self.source.isascii():
+            for match in re.finditer(wide, self.source):
+                offsets.append(match.start())
+                extra.append(extra[-1] + len(match[0].encode(name, "surrogatepass")) // width - 1)
+        return offsets, extra
+
+    def _column(self, start: int, end: int) -> int:
+        """The units between two offsets."""
+        offsets, extra = self._wide
+        return end - start + extra[bisect_left(offsets, end)] - extra[bisect_left(offsets, start)]

@@ -110,14 +110,16 @@ def test_what_c_does_not_have_is_refused_or_answered_by_the_interpreter():
     ("false", "the C compiler '.*false' gives status 1: it says nothing"),
     ("cc -Dint=nothing", "the C compiler '.*cc' gives status 1: .*error"),
     ("BROKEN", "the C compiler '.*broken' cannot be run: Exec format error"),
-    ("EMPTY", "the compiled library cannot be loaded: .*; set TMPDIR to a folder whose files may be executed")])
+    ("SILENT", "there is no library of the C compiler '.*silent': No such file or directory; set TMPDIR to a folder"),
+    ("EMPTY", "the compiled library cannot be loaded: .*; set TMPDIR to a folder with room, whose files may be exec")])
 def test_a_compiler_that_is_none(cc, message, kept, tmp_path, monkeypatch):
-    broken, empty = tmp_path / "broken", tmp_path / "empty"
+    broken, silent, empty = tmp_path / "broken", tmp_path / "silent", tmp_path / "empty"
     broken.write_bytes(b"\x7fELF")
+    silent.write_text("#!/bin/sh\n")
     empty.write_text('#!/bin/sh\n[ "$1" = --version ] || : > library\n')
-    for path in (broken, empty):
+    for path in (broken, silent, empty):
         path.chmod(0o700)
-    monkeypatch.setenv("CC", {"BROKEN": str(broken), "EMPTY": str(empty)}.get(cc, cc))
+    monkeypatch.setenv("CC", {"BROKEN": str(broken), "SILENT": str(silent), "EMPTY": str(empty)}.get(cc, cc))
     with pytest.raises(cf.InputError, match=message):
         cf.native(circuit("x = 2.0", "f = exp(x)"))
 

@@ -83,7 +83,7 @@ def test_the_jacobian_and_hessian_products(tmp_path):
     subjects |= {"linear": LINEAR, "units": cf.loads(json.dumps(UNITS))}
     assert agreed(subjects, tmp_path, *SANITIZERS, jacobian=True, hvp=True) == ([*subjects], {})
     assert agreed({"inner": subjects["staged"]}, tmp_path, "-O0", wrt=["num", "y"], hvp=True) == (["inner"], {})
-    with pytest.raises(cf.InputError, match="hvp need something to differentiate by; name it by --wrt"):
+    with pytest.raises(cf.InputError, match="--hvp: there is nothing to differentiate by; name it by --wrt"):
         cf.to_c(LINEAR, wrt=(), hvp=True)
 
 

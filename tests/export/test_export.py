@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import circuitflow as cf
 from circuitflow.engines.program.dialects import FLOATS
 from circuitflow.export.dialect import CALLS, HELPERS, OF_ARRAYS
+from circuitflow.export.names import fill_assignment
 from circuitflow.gates import GATES
 from support.documents import circuit
 from support.documents import circuit as written_circuit
@@ -520,6 +521,28 @@ def test_long_names_are_not_broken():
                        {"id": "f" * 128, "gate": "mul", "inputs": names}, outputs=["f" * 128])
         assert function_of(cf.to_python(made, upstream={"f" * 128: np.ones(shape)} if shape
                                         else {}))()[1].keys() == set(names)
+
+
+@pytest.mark.parametrize("document", [UNITS, SWAPPED, NESTED, {
+    "circuitflow": "1.0", "description": "Words. " * 40, "outputs": ["f"], "nodes": [
+        *({"id": f"a_very_long_name_of_a_node_{i}", "gate": "parameter", "value": i} for i in range(9)),
+        {"id": "s", "gate": "stack", "axis": 0, "inputs": [f"a_very_long_name_of_a_node_{i}" for i in range(9)]},
+        {"id": "f", "gate": "reduce_sum", "inputs": ["s"]}]}], ids=["units", "swapped", "nested", "stack"])
+def test_no_line_is_wide(document):
+    """Statements, arguments, results, comments and docstrings are broken, and give the same numbers."""
+    loaded = cf.loads(json.dumps(document))
+    agree(loaded)
+    assert max(map(len, cf.to_python(loaded).splitlines())) <= 120
+
+
+@pytest.mark.parametrize(("statement", "lines"), [
+    (f"{'x' * 90} = f('a  b (') + {'z' * 20} * 2", [f"{'x' * 90} = (f('a  b (') +", f"    {'z' * 20} * 2)"]),
+    (f"{'x' * 60}, {'y' * 60} = f(z)", [f"({'x' * 60},", f"    {'y' * 60}) = (f(z))"]),
+    (f"    raise E({'[' + 'x' * 90 + ']'}, \"it's (\\\" here\", y)",
+     [f"    raise E([{'x' * 90}],", "        \"it's (\\\" here\", y)"])], ids=["sum", "names", "text"])
+def test_statements_are_broken_in_brackets_and_never_in_texts(statement, lines):
+    assert fill_assignment(statement) == lines
+    assert ast.dump(ast.parse("\n".join(lines).strip())) == ast.dump(ast.parse(statement.strip()))
 
 
 def test_long_constants_are_broken_into_lines():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,20 +58,21 @@ def test_windows_are_those_of_the_definition(name, shape, kernel, steps, order):
         np.testing.assert_array_equal(np.asarray(found), expected)
 
 
+@pytest.mark.parametrize("group", [1, 2])
 @pytest.mark.parametrize("strides", [None, [1, 1], [2, 1], [2, 3]])
 @pytest.mark.parametrize("pads", [None, [[0, 0], [0, 0]], [[1, 0], [0, 2]]])
-def test_a_window_of_one_element(strides, pads):
+def test_a_window_of_one_element(strides, pads, group):
     """Without pads it is a view of x, which nothing may write into."""
     random = np.random.RandomState(1)
-    x, w = random.standard_normal((2, 4, 5, 6)), random.standard_normal((6, 2, 1, 1))
+    x, w = random.standard_normal((2, 4, 5, 6)), random.standard_normal((6, 4 // group, 1, 1))
     made = circuit({"id": "x", "gate": "input", "shape": [2, 4, 5, 6]},
-                   {"id": "w", "gate": "input", "shape": [6, 2, 1, 1]},
-                   {"id": "c", "gate": "conv", "inputs": ["x", "w"], "group": 2,
+                   {"id": "w", "gate": "input", "shape": [6, 4 // group, 1, 1]},
+                   {"id": "c", "gate": "conv", "inputs": ["x", "w"], "group": group,
                     **{key: value for key, value in (("strides", strides), ("pads", pads)) if value}},
                    "f = reduce_sum_square(c)")
 
     def of(x, w):
-        out = jax.lax.conv_general_dilated(x, w, strides or (1, 1), pads or [(0, 0)] * 2, feature_group_count=2)
+        out = jax.lax.conv_general_dilated(x, w, strides or (1, 1), pads or [(0, 0)] * 2, feature_group_count=group)
         return jnp.sum(out * out)
 
     expected, slopes = jax.value_and_grad(of, (0, 1))(x, w)
@@ -156,6 +160,36 @@ def test_what_is_not_finite_reaches_what_the_definition_says(name, shape, kernel
                                                                        **steps)
         np.testing.assert_allclose(np.asarray(found), expected, 1e-12, 1e-12)
         places[...] = before
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 24])
+def test_no_result_lies_in_memory_that_is_kept(kept, monkeypatch):
+    """Also in threads, of which each keeps its own."""
+    monkeypatch.setattr(sliding, "KEPT", kept)
+    monkeypatch.setattr(sliding, "_OWN", threading.local())
+    forward, random = GATES["conv"].forward, np.random.default_rng(0)
+    made = []
+    for shape, kernels, group, steps in LAID_OUT * 2:
+        x, w = random.standard_normal(shape), random.standard_normal(kernels)
+        made.append((x, w, group, {**STEPS, **steps}))
+
+    def run(cases):
+        return [forward(np, x, w, group=group, **steps) for x, w, group, steps in cases]
+
+    orders = [made, made[::-1], made]
+    with ThreadPoolExecutor(3) as pool:
+        for ours, found in zip([made, *orders], (run(made), *pool.map(run, orders)), strict=True):
+            for (x, w, group, steps), result in zip(ours, found, strict=True):
+                np.testing.assert_allclose(result, convolved(x, w, group, **steps), 1e-12, 1e-12)
+    memory = getattr(sliding._OWN, "memory", None)
+    assert (memory is not None) == bool(kept)
+    assert not any(np.shares_memory(result, memory) for result in run(made) if memory is not None)
+
+
+def test_images_with_rows_of_weights_that_are_one_number():
+    x, w = np.random.default_rng(0).standard_normal((1, 6, 7, 5)), np.broadcast_to(np.float64(0.1), (6, 1, 3, 3))
+    found = GATES["conv"].forward(np, x, w, group=6, **STEPS)
+    np.testing.assert_allclose(found, convolved(x, w, 6, **STEPS), 1e-12)
 
 
 @pytest.mark.parametrize("name", ["numpy", "jax"])

@@ -152,6 +152,35 @@ def test_a_nearer_spelling_is_an_edit_that_mends(path):
                           for fault in faults)
 
 
+def test_a_word_with_escapes_is_corrected_whole():
+    text = Text("file:///c.json", 1, '{"nodes": [{"id": "x", "gate": "sigmoi\\u0064d"}]}')
+    at = text.position(text.source.index('"sigmoi'))
+    (action,) = corrections(text, [types.Diagnostic(types.Range(at, at), "no 'sigmoidd'; did you mean 'sigmoid'?")])
+    (edit,) = action.edit.changes[text.uri]
+    assert text.source[text.offset(edit.range.start):text.offset(edit.range.end)] == "sigmoi\\u0064d"
+
+
+def test_of_many_words_only_some_are_offered():
+    ids = ", ".join(f'{{"id": "node{i}", "gate": "input"}}' for i in range(2000))
+    source = f'{{"nodes": [{ids}], "outputs": ["de199|"]}}'
+    text = Text("file:///c.json", 1, source.replace("|", ""))
+    answer = complete(text, None, text.position(source.index("|")))
+    assert answer.is_incomplete
+    assert [item.label for item in answer.items] == ["node199", *(f"node199{i}" for i in range(10))]
+
+
+def test_words_that_nobody_sees_are_not_offered():
+    circuits = json.dumps({"a\u202e": {"nodes": []}, "b" * 1000: {"nodes": []}, "good": {"nodes": []}})
+    assert set(words(f'{{"circuits": {circuits}, "nodes": [{{"gate": "call", "circuit": "|"}}]}}')) == {"good"}
+    assert words('{"nodes": [{"id": "s", "gate": "split", "sections": 1000000000}], "outputs": ["|"]}').keys() == {"s"}
+
+
+def test_more_faults_than_are_listed_make_no_layout():
+    source = json.dumps({"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "call", **{f"k{i}": 1 for i in range(
+        2000)}}], "outputs": ["x"]})
+    assert formatted(Text("file:///c.json", 1, source)) == []
+
+
 def test_a_suggestion_is_read_as_it_is_written():
     assert suggestion_in("there is no node 'wieght'" + nearest("wieght", ["weight"])) == "weight"
     assert suggestion_in("there is no node 'q'" + nearest("q", ["weight"])) is None
@@ -191,6 +220,13 @@ def test_a_node_of_several_calls_has_several_values():
     assert facts["circuits", "s", "nodes", 1].hint == (
         "= 9, 81, 6561, … 1 more  ∇ 3.82638e+07, 2.12576e+06, 13122, … 1 more")
     assert facts["nodes", 1].values == ("9",)
+
+
+def test_a_hint_is_one_short_line():
+    source = (ROOT / "circuits/mlp.json").read_text()
+    texts = [facts.hint for facts in found(source).facts.values()]
+    assert max(map(len, texts)) <= 70
+    assert any(re.fullmatch(r"= \(2, 10\) \S+ to \S+  ∇ \S+ to \S+", text) for text in texts)
 
 
 @pytest.mark.parametrize(("change", "warning"), [

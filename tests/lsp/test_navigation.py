@@ -73,6 +73,23 @@ def test_what_one_word_means_in_two_circuits_is_renamed_in_both(word, count):
     assert run(applied(text, edits), None) == before
 
 
+def test_a_name_written_with_escapes_is_renamed_too():
+    source = IF.replace('"x": "u"', '"\\u0078": "\\u0075"')
+    text = Text("file:///c.json", 1, source)
+    for word in ('"u", "gate"', '"x", "gate": "input"}, {"id": "y", "gate": "exp"'):
+        edits = rename(text, text.position(source.index(word) + 1), "new")
+        assert run(applied(text, edits), None) == run(IF, None)
+
+
+def test_one_word_may_bind_a_chain_of_circuits():
+    circuits = ", ".join(f'"c{i}": {{"nodes": [{{"id": "x", "gate": "input"}}]}}' for i in range(2000))
+    nodes = ", ".join(f'{{"gate": "if", "then": "c{i}", "else": "c{i + 1}", "inputs": {{"x": "y"}}}}'
+                      for i in range(1999))
+    source = f'{{"circuits": {{{circuits}}}, "nodes": [{nodes}]}}'
+    text = Text("file:///c.json", 1, source)
+    assert len(rename(text, text.position(source.index('"x"') + 1), "new")) == 2000 + 1999
+
+
 def test_references_are_those_of_the_word_alone():
     text = Text("file:///c.json", 1, IF)
     at = text.position(IF.index('"x", "gate": "input"}, {"id": "y", "gate": "exp"') + 1)

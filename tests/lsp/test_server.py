@@ -145,6 +145,15 @@ def test_faults_of_another_file_stand_there_and_go_when_it_is_mended(tmp_path):
         editor.open(uri, source)
         await editor.wait(lambda: messages(editor, part.as_uri()))
         assert "there is no gate" in messages(editor, part.as_uri())[0]
+        (here,) = editor.diagnostics[uri].diagnostics
+        assert here.message.startswith("part.json:1: node 'y': there is no gate")
+        assert source[here.range.start.character:here.range.end.character] == '"part.json"'
+        editor.open(part.as_uri(), whole)
+        await editor.wait(lambda: messages(editor, part.as_uri()) == [])
+        editor.text_document_did_save(types.DidSaveTextDocumentParams(types.TextDocumentIdentifier(uri)))
+        await editor.text_document_folding_range_async(types.FoldingRangeParams(types.TextDocumentIdentifier(uri)))
+        assert messages(editor, part.as_uri()) == []  # what is open has its own
+        editor.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(part.as_uri())))
         part.write_text(whole)
         editor.text_document_did_save(types.DidSaveTextDocumentParams(types.TextDocumentIdentifier(uri)))
         await editor.wait(lambda: messages(editor, part.as_uri()) == [])
@@ -171,6 +180,19 @@ def test_a_file_that_is_no_circuit_is_left_alone(tmp_path):
         await editor.wait(lambda: messages(editor, uri) == [])
         editor.change(uri, '{"circuitflow": "1.0", "nodes": 1')
         await editor.wait(lambda: messages(editor, uri))
+    talk(conversation)
+
+
+def test_whatever_a_document_is_called_it_is_read():
+    async def conversation(editor):
+        for uri in ("untitled:Untitled-1", "file:///a%20b/%C3%A9%25.json", "file:///c%3A/c.json", "file:///%00.json",
+                    "file://server/share/c.json", "vscode-notebook-cell:/x#1", "x", "file:", f"file:///{'a' * 5000}"):
+            gone = types.FoldingRangeParams(types.TextDocumentIdentifier(uri))
+            assert not await editor.text_document_folding_range_async(gone)
+            editor.open(uri, STAGED.replace('"sigmoid"', '"sigmoidd"'))
+            await editor.wait(lambda uri=uri: messages(editor, uri))
+            place = types.TextDocumentIdentifier(uri), types.Position(2**31 - 1, 2**31 - 1)
+            await editor.text_document_completion_async(types.CompletionParams(*place))
     talk(conversation)
 
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from circuitflow.lsp.completion import complete
 from circuitflow.lsp.names import Names
-from circuitflow.lsp.syntax import cursor, parse
+from circuitflow.lsp.syntax import MOST_VALUES, cursor, parse
+from circuitflow.lsp.text import Text
 from support.suite import FILES, ROOT
 
 CANONICAL = [path for path in FILES if path.stat().st_size < 10_000]
@@ -38,7 +40,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_
                     max_leaves=8)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(), JSON, max_size=3), st.sampled_from([None, 1]), st.booleans())
 def test_any_json_is_read_as_json(value, indent, ascii_only):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
@@ -65,6 +67,7 @@ def test_a_broken_line_leaves_the_nodes_of_all_other_lines_as_they_are(path):
         assert [value.text for value in tree.list_of("outputs")] == json.loads("".join(lines))["outputs"]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='{}[]:,"\\ \nabc01.é🙂\u2028'), st.integers(0, 60))
 def test_no_text_is_too_broken(text, offset):
     tree = parse(text)
@@ -80,6 +83,25 @@ def test_a_deep_text_takes_no_deep_calls():
     for text in ("[" * 20_000, '{"a":' * 20_000, "[\n" * 10_000 + "{}\n" * 10_000, "{" * 10_000 + "]" * 10_000,
                  '{"circuits":{"a":' * 10_000):
         Names(parse(text))
+
+
+def test_a_text_of_too_many_values_has_no_tree():
+    assert parse("[" * (MOST_VALUES + 1)).kind == "object"
+    assert parse("[" + "1," * (2 * MOST_VALUES) + "1]").kind == "numbers"
+
+
+def test_a_deep_place_is_found_by_its_body_alone():
+    text = Text("file:///c.json", 1, "[" * 20_000)
+    assert complete(text, None, text.position(20_000)).items == []
+
+
+def test_references_that_mean_too_much_are_not_followed():
+    circuits = ", ".join(f'"c{i}": {{"nodes": [{{"id": "f", "gate": "if", "then": "c{(2 * i + 1) % 100}", '
+                         f'"else": "c{(2 * i + 2) % 100}"}}]}}' for i in range(100))
+    references = ", ".join(['"f' + ".f" * 500 + '"'] * 10)
+    names = Names(parse(f'{{"circuits": {{{circuits}}}, "outputs": [{references}], '
+                        '"nodes": [{"id": "f", "gate": "call", "circuit": "c0"}]}'))
+    assert names.mentions == []
 
 
 def test_a_reference_through_circuits_that_apply_one_another_is_read_once():

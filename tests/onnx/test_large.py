@@ -71,11 +71,21 @@ def test_what_is_read_is_what_the_package_reads(tmp_path, form):
             np.testing.assert_array_equal(tensors[t.name], onnx.numpy_helper.to_array(t), strict=True)
 
 
-@pytest.mark.parametrize("change", [b"\x0b", b"\x3a\xff", b"\x3a", b"\x80" * 11, b"\x3a" + b"\xff" * 8 + b"\x7f"])
+@pytest.mark.parametrize("change", [b"\x0b", b"\x3a\xff", b"\x3a", b"\x80" * 11, b"\x3a" + b"\xff" * 8 + b"\x7f",
+                                    b"\0\0", b"\2\0"])
 def test_what_is_not_understood_is_left_to_the_parser(change):
     content = MIXED.SerializeToString()
     for damaged in (content + change, change + content, content[:-3]):
         assert split(damaged) == (damaged, {})
+
+
+def test_a_file_of_very_many_fields_is_left_to_the_parser(monkeypatch):
+    """Which takes a fraction of the time: a file may be all fields of two bytes."""
+    content = MIXED.SerializeToString()
+    assert split(content)[1]
+    monkeypatch.setattr(large, "MOST", 30)
+    for many in (content + b"\x08\x01" * 30, b"\x3a\x00" * 30 + content, content + field(7, b"\x2a\x00" * 64)):
+        assert split(many) == (many, {})
 
 
 def test_every_damaged_byte_gives_what_the_parser_gives():

@@ -110,7 +110,8 @@ def lower(language: Language, new_names: Callable[[], Any], asked: Asked, dtype:
         ids = {id_: id_ for id_ in references}
         functions.append(builder.function("value_and_grad", derived, signature.arrays, ids, results))
     if more and not derived.gradients:
-        raise InputError(f"{' and '.join(more)} need something to differentiate by; name it by --wrt")
+        raise InputError(f"{' and '.join(f'--{name}' for name in more)}: there is nothing to differentiate by; name it "
+                         "by --wrt")
     higher = [HIGHER[name](derived) for name in more]
     return Lowered(asked, builder, [*functions, *(each.function(builder, signature) for each in higher)], higher)
 
