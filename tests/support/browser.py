@@ -34,7 +34,14 @@ class Opened:
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
-        self.page.goto(path.as_uri() + fragment)
+        self.address = path.as_uri()
+        self.page.goto(self.address + fragment)
+
+    def again(self, fragment):
+        """Open it again, with another fragment."""
+        self.page.goto("about:blank")
+        self.requests.clear()
+        self.page.goto(self.address + fragment)
 
     def assert_quiet(self):
         """Nothing was complained of, and nothing loaded but the page itself."""

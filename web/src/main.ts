@@ -21,7 +21,7 @@ const circuit = data.model && typeof circuitflowModule !== "undefined"
   ? new Circuit(data.model, circuitflowModule) : null;
 const formulas = circuit ? new Formulas(data.places ?? [], circuit) : null;
 const detail = new Detail(data.parts, circuit, view);
-const walk = data.steps.length ? new Walk(data.steps, circuit, formulas) : null;
+const walk = data.steps.length ? new Walk(data.steps, circuit, formulas, view) : null;
 if (!walk) {
   byId("walk").remove();
   byId("told").remove();

@@ -4,7 +4,7 @@ import { Circuit } from "../src/model/circuit";
 import type { Model, Module } from "../src/model/data";
 import { Descent } from "../src/model/descent";
 import { along, niceAbove, over, placeText, rangeOf } from "../src/model/sampling";
-import { asJson } from "../src/model/numbers";
+import { asJson, share } from "../src/model/numbers";
 
 beforeAll(() => { vi.stubGlobal("requestAnimationFrame", (act: () => void) => { act(); return 0; }); });
 
@@ -93,6 +93,18 @@ test("a descent moves what is not frozen within its bounds, and goes back", () =
   expect(descent.moments).toHaveLength(2);
 });
 
+test("a step begins at the values of now, also before they are drawn", () => {
+  const one = circuit(), descent = new Descent(one);
+  vi.stubGlobal("requestAnimationFrame", () => 0); // no frame comes
+  one.move({ name: "a", index: 0 }, 1);
+  one.probe([[{ name: "a", index: 0 }, 5]]); // asking does not make what is stale fresh
+  descent.rate = 0.01;
+  descent.step();
+  vi.stubGlobal("requestAnimationFrame", (act: () => void) => { act(); return 0; });
+  expect(descent.moments[0]?.loss).toBe(3);
+  expect(one.value("a")).toBeCloseTo(1 - 0.06, 12);
+});
+
 test("a long history is thinned", () => {
   const one = circuit(), descent = new Descent(one);
   descent.rate = 1e-6;
@@ -128,6 +140,23 @@ test("the document has the new values, and the old texts of the others", () => {
   one.move({ name: "b", index: 0 }, 0.1);
   expect(one.json().text).toBe('{"a": 3.0, "b": [0.1, 2]}');
   expect(asJson(true, one.slot(0))).toBe("true");
+});
+
+test("the address keeps the sign of zero", () => {
+  const one = circuit(), other = circuit();
+  one.move({ name: "a", index: 0 }, -0);
+  one.move({ name: "b", index: 0 }, -0);
+  read(other, `#${write(one, {}) ?? ""}`);
+  expect([other.value("a"), other.value("b")]).toEqual([-0, new Float64Array([-0, 2])]);
+});
+
+test("a range beyond all numbers is sampled and drawn in parts that are numbers", () => {
+  const one = circuit(), place = { name: "b", index: 0 };
+  one.move(place, 1e308);
+  const [low, high] = rangeOf(one, place);
+  expect([...along(one, place, [low, high], 3)].map(({ x }) => x)).toEqual([-1e308, 0, 1e308]);
+  expect([-1e308, 0, 1e308].map((x) => share(x, low, high))).toEqual([0, 0.5, 1]);
+  expect(share(5e-324, 0, 5e-324)).toBe(1);
 });
 
 test("ranges of sliders", () => {

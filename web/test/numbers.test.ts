@@ -48,6 +48,9 @@ test.each(["", "x", "0x10", "1e999", "Infinity", "1,5", "--1", "1e", "{}"])("%j 
 test("numbers that a person types", () => {
   expect([" 1.5 ", "-.5", "1e-3", "+2."].map((text) => parse(text, "float64"))).toEqual([1.5, -0.5, 0.001, 2]);
   expect([parse("1.5", "int64"), parse("2", "int64")]).toEqual([null, 2]);
+  expect([["127", "int8"], ["128", "int8"], ["-129", "int8"], ["-1", "uint8"], ["255", "uint8"], ["2", "bool"],
+    ["9007199254740992", "int64"], ["4294967295", "uint32"]].map(([text = "", dtype = ""]) => parse(text, dtype)))
+    .toEqual([127, null, null, null, 255, null, null, 4294967295]);
 });
 
 test("bytes there and back", () => {

@@ -2,7 +2,7 @@
 
 import type { Circuit } from "./circuit";
 import type { Slot, Value } from "./data";
-import { fromBytes, isTensor, parse, same, toBytes, zeros } from "./numbers";
+import { exact, fromBytes, isTensor, parse, same, toBytes, zeros } from "./numbers";
 
 /** The longest fragment that is written or read, in characters. */
 export const LONGEST = 100_000;
@@ -13,10 +13,10 @@ const FEW = 32;
 /** A value as text, beside what it was at first. */
 export function encode(value: Value, start: Value): string {
   if (typeof value === "boolean") return value ? "1" : "0";
-  if (!isTensor(value)) return String(value);
+  if (!isTensor(value)) return exact(value);
   const changed = [];
   for (let i = 0; i < value.length && changed.length <= FEW; i++) {
-    if (!isTensor(start) || !Object.is(value[i], start[i])) changed.push(`${i}:${String(value[i])}`);
+    if (!isTensor(start) || !Object.is(value[i], start[i])) changed.push(`${i}:${exact(value[i] ?? NaN)}`);
   }
   return changed.length <= FEW ? changed.join(",") : `b${toBytes(value)}`;
 }

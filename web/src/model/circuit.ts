@@ -193,7 +193,7 @@ export class Circuit {
   /** The objective and the slope along a place, where that has another value; nothing is changed by asking. */
   probe(changes: [Place, number][], along?: Place): { value: number; slope: number } {
     const before = changes.map(([place]) => this.number(place));
-    const { fault } = this, outputs = this.#outputs;
+    const { fault } = this, outputs = this.#outputs, stale = this.#stale;
     const write = (x: (i: number) => number) => {
       changes.forEach(([place], i) => {
         const source = this.sources.get(place.name);
@@ -209,6 +209,7 @@ export class Circuit {
     write((i) => before[i] ?? NaN);
     this.#outputs = outputs;
     this.fault = fault;
+    this.#stale = stale;
     return found;
   }
 
@@ -246,10 +247,15 @@ export class Circuit {
     requestAnimationFrame(() => { this.flush(); });
   }
 
+  /** Compute what is stale. */
+  settle(): void {
+    if (this.#stale) this.compute();
+  }
+
   /** Compute what is stale, and tell everyone. */
   flush(): void {
     this.#pending = false;
-    if (this.#stale) this.compute();
+    this.settle();
     for (const listener of this.#listeners) listener();
   }
 

@@ -32,6 +32,7 @@ export class Descent {
 
   /** x - rate · v, where v = momentum · v + the gradient: as torch's SGD. Bounds hold. */
   step(): void {
+    this.circuit.settle();
     if (!this.moments.length) this.#remember();
     else if (this.now < this.moments.length - 1) this.#forgetAfter(this.now);
     for (const source of this.moving()) {

@@ -17,6 +17,25 @@ export function isFloat(dtype: string): boolean {
   return dtype.startsWith("float");
 }
 
+/** The least and the largest number of a dtype that a page can have exactly. */
+export function limits(dtype: string): [number, number] {
+  if (isFloat(dtype)) return [-Infinity, Infinity];
+  if (dtype === "bool") return [0, 1];
+  const bits = Number(/\d+/.exec(dtype)?.[0]), most = Number.MAX_SAFE_INTEGER;
+  const [low, high] = dtype.startsWith("u") ? [0, 2 ** bits - 1] : [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
+  return [Math.max(low, -most), Math.min(high, most)];
+}
+
+/** Where a number stands between two others, from 0 to 1, however large they are. */
+export function share(x: number, low: number, high: number): number {
+  return Number.isFinite(high - low) ? (x - low) / (high - low) : (x / 2 - low / 2) / (high / 2 - low / 2);
+}
+
+/** A number as text that gives it back bit by bit. */
+export function exact(x: number): string {
+  return Object.is(x, -0) ? "-0" : String(x);
+}
+
 export function zeros({ shape, dtype }: Slot): Value {
   if (!shape.length) return dtype === "bool" ? false : 0;
   const array = ARRAYS[dtype] ?? Float64Array;
@@ -176,12 +195,12 @@ function oneAsJson(x: number, dtype: string): string {
   return Object.is(x, -0) ? "-0.0" : String(x);
 }
 
-/** A finite number that a person typed, or null. */
+/** A finite number of a dtype that a person typed, or null. */
 export function parse(text: string, dtype: string): number | null {
   if (!/^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(text)) return null;
   const x = Number(text);
-  if (!Number.isFinite(x) || (!isFloat(dtype) && !Number.isSafeInteger(x))) return null;
-  return x;
+  const [low, high] = limits(dtype);
+  return Number.isFinite(x) && (isFloat(dtype) || Number.isInteger(x)) && x >= low && x <= high ? x : null;
 }
 
 /** The strip of a tensor: the largest element of each piece, scaled to [-1, 1]. */

@@ -1,7 +1,7 @@
 /** Where a slider goes, and the objective along one or two values. */
 
 import type { Circuit, Place } from "./circuit";
-import { isFloat, isTensor } from "./numbers";
+import { isFloat, isTensor, limits } from "./numbers";
 import type { Value } from "./data";
 
 /** 1, 2 or 5 times a power of ten, not below a positive number. */
@@ -11,8 +11,13 @@ export function niceAbove(x: number): number {
   return digit * power;
 }
 
-/** The range of a slider: bounds where there are some, else a round one on both sides of 0 that holds both numbers. */
+/**
+ * The range of a slider: bounds where there are some, else a round one on both sides of 0 that holds both numbers,
+ * within the numbers of the dtype.
+ */
 export function rangeOf(circuit: Circuit, { name, index }: Place): [number, number] {
+  const source = circuit.sources.get(name);
+  const [least, most] = limits(source ? circuit.slot(source.slot).dtype : "float64");
   const { min = null, max = null } = circuit.bounds.get(name) ?? {};
   const low = element(min, index, -Infinity), high = element(max, index, Infinity);
   const start = circuit.start(name);
@@ -22,11 +27,16 @@ export function rangeOf(circuit: Circuit, { name, index }: Place): [number, numb
   if (low > -Infinity && high < Infinity) return [low, high];
   if (low > -Infinity) return [low, Math.max(low + reach, reach)];
   if (high < Infinity) return [Math.min(high - reach, -reach), high];
-  return [-reach, reach];
+  return [Math.max(-reach, least), Math.min(reach, most)];
 }
 
 function element(value: Value | null, i: number, otherwise: number): number {
   return value === null ? otherwise : Number(isTensor(value) ? value[i] ?? otherwise : value);
+}
+
+/** A mixture of two numbers, whose difference may be beyond all numbers. */
+function between(low: number, high: number, part: number): number {
+  return low * (1 - part) + high * part;
 }
 
 export interface Sample {
@@ -39,7 +49,7 @@ export interface Sample {
 export function* along(circuit: Circuit, place: Place, [low, high]: [number, number],
   count: number): Generator<Sample, undefined> {
   for (let i = 0; i < count; i++) {
-    const x = low + (high - low) * i / (count - 1);
+    const x = between(low, high, i / (count - 1));
     yield { x, ...circuit.probe([[place, x]], place) };
   }
 }
@@ -57,7 +67,7 @@ export function* over(circuit: Circuit, places: [Place, Place], ranges: [[number
   for (let count = 8; count <= finest; count *= 2) {
     for (let i = 0; i < count * count; i++) {
       const x = i % count, y = Math.floor(i / count);
-      const at = ranges.map(([low, high], axis) => low + (high - low) * ((axis ? y : x) + 0.5) / count);
+      const at = ranges.map(([low, high], axis) => between(low, high, ((axis ? y : x) + 0.5) / count));
       const { value } = circuit.probe([[places[0], at[0] ?? NaN], [places[1], at[1] ?? NaN]]);
       yield { x: x / count, y: y / count, size: 1 / count, value };
     }

@@ -1,6 +1,6 @@
 /** A line with its axes, small enough to need no library. */
 
-import { brief, range } from "../model/numbers";
+import { brief, range, share } from "../model/numbers";
 import { shape } from "./dom";
 
 export interface Chart {
@@ -16,6 +16,11 @@ export interface Chart {
 
 const WIDTH = 340, HEIGHT = 120, LEFT = 54, RIGHT = 8, TOP = 16, BOTTOM = 18;
 
+/** A number at the end of an axis. */
+export function axis(x: number): string {
+  return Number.isInteger(x) && Math.abs(x) < 1e5 ? String(x) : brief(x);
+}
+
 /** Draw a line; where nothing is finite, only its frame. */
 export function draw(svg: SVGElement, { xs, ys, look, title, here, tangent }: Chart): void {
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
@@ -23,8 +28,8 @@ export function draw(svg: SVGElement, { xs, ys, look, title, here, tangent }: Ch
   const [left, right] = range(xs.filter((_, i) => isFinite[i]));
   let [low, high] = range(ys.filter((_, i) => isFinite[i]));
   if (low === high) [low, high] = [low - Math.abs(low || 1), high + Math.abs(high || 1)];
-  const across = (x: number) => LEFT + (WIDTH - LEFT - RIGHT) * (right > left ? (x - left) / (right - left) : 0.5);
-  const up = (y: number) => HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (y - low) / (high - low);
+  const across = (x: number) => LEFT + (WIDTH - LEFT - RIGHT) * (right > left ? share(x, left, right) : 0.5);
+  const up = (y: number) => HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share(y, low, high);
   const parts: SVGElement[] = [
     shape("rect", { class: "frame", x: LEFT, y: TOP, width: WIDTH - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM }),
     shape("text", { x: LEFT, y: 11 }, title)];
@@ -35,10 +40,10 @@ export function draw(svg: SVGElement, { xs, ys, look, title, here, tangent }: Ch
       isDown = isFinite[i] ?? false;
     });
     parts.push(
-      shape("text", { x: LEFT - 4, y: HEIGHT - BOTTOM, "text-anchor": "end" }, brief(low)),
-      shape("text", { x: LEFT - 4, y: TOP + 8, "text-anchor": "end" }, brief(high)),
-      shape("text", { x: LEFT, y: HEIGHT - 4 }, brief(left)),
-      shape("text", { x: WIDTH - RIGHT, y: HEIGHT - 4, "text-anchor": "end" }, brief(right)),
+      shape("text", { x: LEFT - 4, y: HEIGHT - BOTTOM, "text-anchor": "end" }, axis(low)),
+      shape("text", { x: LEFT - 4, y: TOP + 8, "text-anchor": "end" }, axis(high)),
+      shape("text", { x: LEFT, y: HEIGHT - 4 }, axis(left)),
+      shape("text", { x: WIDTH - RIGHT, y: HEIGHT - 4, "text-anchor": "end" }, axis(right)),
       shape("path", { class: `curve ${look}`, d: path }));
     if (here?.every(Number.isFinite)) {
       const [x, y] = here;

@@ -2,9 +2,9 @@
 
 import type { Circuit, Place } from "../model/circuit";
 import { Descent } from "../model/descent";
-import { brief, isTensor, parse, range } from "../model/numbers";
+import { brief, isTensor, parse, range, share } from "../model/numbers";
 import { choices, over, placeText, rangeOf, type Tile } from "../model/sampling";
-import { draw } from "./chart";
+import { axis, draw } from "./chart";
 import { Choice } from "./choice";
 import { byId, colour, settled } from "./dom";
 import { Work } from "./work";
@@ -54,7 +54,10 @@ export class Descending {
       this.pause();
       this.descent.go(Number(time.value));
     };
-    this.#panel.addEventListener("toggle", () => { this.update(); });
+    this.#panel.addEventListener("toggle", () => {
+      if (!this.#panel.open) this.pause();
+      this.update();
+    });
   }
 
   pause(): void {
@@ -69,9 +72,12 @@ export class Descending {
     if (!this.#panel.open) return;
     const { descent, circuit } = this, moving = descent.moving().map(({ name }) => name);
     const names = moving.length > 6 ? [...moving.slice(0, 5), "…"] : moving;
-    byId("descent-words").textContent = moving.length
-      ? `Makes ${circuit.objectiveName()} = ${brief(circuit.objective())} smaller by moving ${names.join(", ")}.`
-      : "Nothing moves: every value is frozen or has no gradient.";
+    const name = circuit.objectiveName(), loss = `${name} = ${brief(circuit.objective())}`;
+    byId("descent-words").textContent = !moving.length ? "Nothing moves: every value is frozen or has no gradient."
+      : name === "0" ? "Nothing becomes smaller: every upstream gradient is 0."
+      : this.#isLost() ? `The descent stops: ${loss}. Go back in time, and take a smaller rate.`
+      : `Makes ${loss} smaller by moving ${names.join(", ")}.`;
+    if (this.#playing && !moving.length) this.pause();
     for (const id of ["descent-step", "descent-play"]) byId<HTMLButtonElement>(id).disabled = !moving.length;
     const time = byId<HTMLInputElement>("time"), { moments, now } = descent;
     time.max = String(Math.max(moments.length - 1, 0));
@@ -89,13 +95,18 @@ export class Descending {
     byId("descent-play").setAttribute("aria-label", "Pause the descent");
     const run = () => {
       this.descent.step();
-      if (this.circuit.fault || !Number.isFinite(this.circuit.objective())) {
+      if (this.#isLost()) {
         this.pause();
         return;
       }
       this.#playing = requestAnimationFrame(run);
     };
     this.#playing = requestAnimationFrame(run);
+  }
+
+  /** Whether a further step has no number to begin with. */
+  #isLost(): boolean {
+    return this.circuit.fault !== "" || !Number.isFinite(this.circuit.objective());
   }
 
   /** The first two numbers that move. */
@@ -147,7 +158,7 @@ export class Descending {
     for (const { x, y, size, value } of this.#tiles) {
       if (!Number.isFinite(value)) continue;
       // Small losses are where the eye looks: the root spreads them.
-      const part = high > low ? Math.sqrt((value - low) / (high - low)) : 0;
+      const part = high > low ? Math.sqrt(share(value, low, high)) : 0;
       const band = Math.round(part * 16) / 16;
       context.fillStyle = `rgb(${ground.map((a, i) => Math.round(a + ((dark[i] ?? 0) - a) * band)).join(" ")})`;
       context.fillRect(x * width, (1 - y - size) * height, Math.ceil(size * width), Math.ceil(size * height));
@@ -155,7 +166,7 @@ export class Descending {
     const places = [this.#across.place, this.#up.place] as const;
     const to = (x: number, axis: 0 | 1) => {
       const [least, most] = this.#ranges[axis];
-      const part = (x - least) / (most - least || 1);
+      const part = least < most ? share(x, least, most) : 0;
       return axis ? (1 - part) * height : part * width;
     };
     const xs = this.#path(places[0]), ys = this.#path(places[1]);
@@ -168,10 +179,11 @@ export class Descending {
     context.beginPath();
     context.arc(to(xs[xs.length - 1] ?? NaN, 0), to(ys[ys.length - 1] ?? NaN, 1), 5, 0, 2 * Math.PI);
     context.fill();
-    const words = places.map((place, axis) => {
-      const [least, most] = this.#ranges[axis as 0 | 1];
-      return `${axis ? "up" : "across"} ${placeText(this.circuit, place)} from ${brief(least)} to ${brief(most)}`;
+    const words = places.map((place, i) => {
+      const [least, most] = this.#ranges[i as 0 | 1];
+      return `${i ? "up" : "across"} ${placeText(this.circuit, place)} from ${axis(least)} to ${axis(most)}`;
     });
-    byId("slice-words").textContent = `${words.join(", ")}; loss ${brief(low)} (pale) to ${brief(high)}`;
+    byId("slice-words").textContent = `${words.join(", ")}; ${low <= high
+      ? `loss ${brief(low)} (pale) to ${brief(high)}` : "no loss is finite here"}`;
   }
 }

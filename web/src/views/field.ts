@@ -1,6 +1,6 @@
 /** A number field with a slider beside it. */
 
-import { brief, isFloat, parse } from "../model/numbers";
+import { brief, exact, isFloat, parse } from "../model/numbers";
 import { element } from "./dom";
 
 /** Positions of a slider. */
@@ -21,14 +21,16 @@ export class Field {
       const x = parse(this.field.value, dtype);
       this.field.classList.toggle("wrong", x === null);
       this.field.setAttribute("aria-invalid", String(x === null));
-      if (x !== null) onchange(x);
+      if (x === null) return;
+      onchange(x);
+      this.fit();
     });
     this.slider.addEventListener("input", () => { onchange(Number(this.slider.value)); });
     this.root.append(this.field, this.slider);
   }
 
   update(x: number): void {
-    const text = String(x);
+    const text = exact(x);
     if (document.activeElement !== this.field || parse(this.field.value, this.dtype) !== x) {
       if (document.activeElement !== this.field) {
         this.field.classList.remove("wrong");
@@ -48,6 +50,6 @@ export class Field {
     const [low, high] = this.#range;
     this.slider.min = String(low);
     this.slider.max = String(high);
-    this.slider.step = isFloat(this.dtype) ? String((high - low) / NOTCHES) : "1";
+    this.slider.step = isFloat(this.dtype) ? String(high / NOTCHES - low / NOTCHES) : "1";
   }
 }

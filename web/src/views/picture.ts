@@ -7,6 +7,9 @@ import { byId, element, settled, shades, shape } from "./dom";
 
 interface Box { x: number; y: number; width: number; height: number }
 
+/** Pixels for a point of the picture at which its text is easy to read. */
+const LEGIBLE = 0.9;
+
 /** Pan and zoom: the part of the picture that is shown. */
 export class Window {
   readonly #svg: SVGSVGElement;
@@ -22,6 +25,11 @@ export class Window {
     this.#view = { ...this.#fit };
     this.#svg.removeAttribute("width");
     this.#svg.removeAttribute("height");
+    this.#svg.setAttribute("preserveAspectRatio", "xMidYMin");
+    picture.style.setProperty("--tall", `${height * LEGIBLE * 1.5}px`);
+    // Where the whole would be too small to read, it begins with a part; the walk goes on to the others.
+    const across = picture.clientWidth / LEGIBLE, down = picture.clientHeight / LEGIBLE;
+    if (across && width * 0.75 > across) this.#show({ x, y, width: across, height: Math.min(height, down) });
     picture.addEventListener("wheel", (event) => {
       event.preventDefault();
       const { x, y } = this.#place(event);
@@ -43,6 +51,18 @@ export class Window {
 
   whole(): void {
     this.#show({ ...this.#fit });
+  }
+
+  /** Move so that a part that is outside is in the middle; whoever sees the whole picture keeps it. */
+  follow(part: Element): void {
+    const frame = byId("picture").getBoundingClientRect(), box = part.getBoundingClientRect();
+    const isInside = box.left >= frame.left && box.right <= frame.right && box.top >= frame.top
+      && box.bottom <= frame.bottom;
+    const scale = this.#svg.getScreenCTM()?.a ?? 0;
+    if (isInside || !scale) return;
+    const view = this.#view;
+    this.#show({ ...view, x: view.x + ((box.left + box.right) - (frame.left + frame.right)) / 2 / scale,
+      y: view.y + ((box.top + box.bottom) - (frame.top + frame.bottom)) / 2 / scale });
   }
 
   zoom(factor: number, x = this.#view.x + this.#view.width / 2, y = this.#view.y + this.#view.height / 2): void {

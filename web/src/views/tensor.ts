@@ -31,8 +31,9 @@ function fields(label: string, size: number, columns: number, dtype: string,
     cell.addEventListener("focus", () => { onchoose(i); });
     cell.addEventListener("change", () => {
       const x = parse(cell.value, dtype);
-      if (x !== null) onedit(i, x);
       cell.blur();
+      if (x !== null) onedit(i, x);
+      else onchoose(i); // it shows its number again
     });
     root.append(cell);
     return cell;

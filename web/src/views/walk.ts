@@ -4,6 +4,7 @@ import type { Circuit } from "../model/circuit";
 import type { Line, Step } from "../model/data";
 import { inLine } from "../model/numbers";
 import { byId, element, math } from "./dom";
+import type { Window } from "./picture";
 import { equal, type Formulas, row, total } from "./formulas";
 
 interface Change { marks: Element[]; at: number }
@@ -16,7 +17,7 @@ export class Walk {
   onstep: () => void = () => undefined;
 
   constructor(private readonly steps: Step[], private readonly circuit: Circuit | null,
-    private readonly formulas: Formulas | null) {
+    private readonly formulas: Formulas | null, private readonly view: Window) {
     this.now = steps.length;
     const marks = (keys: string[] = [], kind: string) => keys.flatMap((key) =>
       [...document.getElementById(key)?.querySelectorAll(`.${kind}`) ?? []]);
@@ -70,7 +71,11 @@ export class Walk {
       }
     }
     for (const part of document.querySelectorAll("#picture .now")) part.classList.remove("now");
-    for (const key of this.steps[this.now - 1]?.at ?? []) document.getElementById(key)?.classList.add("now");
+    for (const key of this.steps[this.now - 1]?.at ?? []) {
+      document.getElementById(key)?.classList.add("now");
+    }
+    const here = document.querySelector("#picture .now");
+    if (here) this.view.follow(here);
     this.update();
     byId<HTMLInputElement>("step").value = String(this.now);
     byId("count").textContent = `${this.now} of ${this.steps.length}`;
