@@ -66,10 +66,6 @@ class JaxNumpy(OwnProducts):
         parts, rest = divmod(a.shape[-1], PART)
         start = a.shape[-1] - rest
         last = product(left[..., start:], right[start:] if b.ndim == 1 else right[..., start:, :])
-        if math.prod(left.shape[:-1]) == 1 and b.ndim == 2:  # results of all parts are no larger than b
-            terms = product(jnp.reshape(left[..., :start], (parts, 1, PART)),
-                            jnp.reshape(right[:start], (parts, PART, b.shape[1])))
-            return jnp.astype(last + jnp.reshape(jnp.sum(terms, axis=0), last.shape), jnp.result_type(a, b))
         return jnp.asarray(lax.fori_loop(0, parts, add, last), dtype=jnp.result_type(a, b))
 
     def product_kept(self, a: Any, b: Any) -> Any:

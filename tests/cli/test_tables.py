@@ -145,7 +145,7 @@ def test_a_bad_parquet_file_is_told(circuitflow, tmp_path, rows):
      "--jacobian, --hessian, --jvp, --debug-nans and --cache go with the interpreter, without --table"),
     (["-o", "out.csv"], "-o goes with --table; for a single run use --json and your shell's >"),
     (["--engine", "tapes"],
-     "there is no engine 'tapes'; did you mean 'tape'?; there are auto, interpreter, staged, tape, jax"),
+     "there is no engine 'tapes'; did you mean 'tape'?; there are auto, interpreter, staged, tape, native, jax"),
     (["--engine", "tape", "--device", "gpu"], "the engine tape runs on the CPU; a device goes with the engine jax"),
     (["--engine", "jax", "--device", "abacus"], "there is no device 'abacus' for the engine jax; there is cpu"),
 ])

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 
 import circuitflow as cf
-from circuitflow.engines import native
+from circuitflow.engines import numba_loops
 from circuitflow.engines.contract import Engine, Interpreted
 from circuitflow.engines.table import ENGINES as ENGINE_TABLE
 from circuitflow.engines.tape.loops import Untaped
@@ -263,7 +263,7 @@ def test_without_numba_a_large_circuit_still_has_a_tape(monkeypatch, caplog):
     assert caplog.messages == ["engine: tape, in Python; `pip install 'circuitflow[fast]'` compiles it"]
     close(found, executor.compile(engine="interpreter")())
     monkeypatch.setitem(sys.modules, "numba", None)
-    native.jitted.cache_clear()
+    numba_loops.jitted.cache_clear()
     with pytest.raises(cf.MissingExtraError, match=re.escape("compiled loops need `pip install 'circuitflow[fast]'`")):
         taped(executor, None, None, fast=True)
 
@@ -347,11 +347,11 @@ def test_no_document_can_put_its_text_into_the_source(shape, monkeypatch):
 def test_nor_into_the_source_of_a_loop(kind, monkeypatch):
     """Of a tape, and over rows: the same holds of every text that is compiled."""
     written = []
-    for module in ("program.source", "native"):
+    for module in ("program.source", "numba_loops"):
         monkeypatch.setattr(f"circuitflow.engines.{module}.compile", lambda text, *rest: written.append(text)
                             or compile(text, *rest),
                             raising=False)
-    native.jitted.cache_clear()
+    numba_loops.jitted.cache_clear()
     sources = [{"id": name, "gate": "input", "value": 0.25, "label": "import os; marker_q"} for name in HOSTILE_NAMES]
     executor = cf.Executor(circuit(*sources, {"id": "def", "gate": "add", "inputs": HOSTILE_NAMES},
                                    {"id": "is", "gate": "gelu", "inputs": ["def"]},
