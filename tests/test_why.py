@@ -151,6 +151,12 @@ def test_what_cannot_be_looked_into_is_refused():
         why(subject, "x", cache="needed")
 
 
+def test_a_diagnosis_of_many_elements_counts_those_that_are_zero():
+    x = {"id": "x", "gate": "input", "value": [-1, -2, 3]}
+    diagnosis = why(circuit(x, "h = relu(x)", "f = reduce_sum(h)"), "x")
+    assert "2 of 3 elements are 0" in str(diagnosis).splitlines()[0]
+
+
 def test_a_diagnosis_is_json():
     found = why(circuit("x = 0", "l = log(x)", "f = neg(l)"), "x").to_dict()
     assert json.loads(json.dumps(found, allow_nan=False))["blamed"][0]["node"] == "l"
