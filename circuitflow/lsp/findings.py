@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from circuitflow.document import positions
-from circuitflow.document.faults import Source
-from circuitflow.document.positions import Place
+from circuitflow.document.faults import Faults, Source
 from circuitflow.errors import CircuitflowError, DocumentError, Fault, GateError
 from circuitflow.executor import Executor
 from circuitflow.gates import GATES, GateTable
 from circuitflow.gates.shapes import show
 from circuitflow.graph.bounds import check_start
 from circuitflow.graph.circuit import Circuit, loads
+from circuitflow.graph.typed import Node
 from circuitflow.interpreter.result import Result
 from circuitflow.text import number, printable
 
@@ -95,16 +95,16 @@ def look(path: str | None, text: str, gates: GateTable = GATES) -> Iterator[Find
         yield Findings(faults=(Fault(str(error) or "not enough memory for this circuit"),))
         return
     yield Findings()
-    warnings = [*_unused(circuit, text), *_outside(circuit)]
+    warnings = [*_warnings(circuit, [(name, f"node '{name}' reaches no output") for name in circuit.unused()]),
+                *_outside(circuit)]
     result, reason = None, ""
     try:
         result, reason = _result(circuit)
     except (CircuitflowError, MemoryError) as error:
         reason = str(error) or "not enough memory for this circuit"
-        node = error.at[0] if isinstance(error, GateError) and error.at else ""
-        warnings.append(_at_node(circuit, text, reason, node))
+        warnings += _warnings(circuit, [(error.at[0] if isinstance(error, GateError) and error.at else "", reason)])
     if result is not None and (culprit := result.non_finite()):
-        warnings.append(_at_node(circuit, text, str(culprit), culprit.node))
+        warnings += _warnings(circuit, [(culprit.node, str(culprit))])
     yield Findings((), tuple(warnings), _facts(circuit, result), reason)
 
 
@@ -124,20 +124,20 @@ def _result(circuit: Circuit) -> tuple[Result | None, str]:
 
 
 def _facts(circuit: Circuit, result: Result | None) -> dict[positions.Path, Facts]:
-    facts: dict[positions.Path, Facts] = {}
     values, gradients = (result.values, result.gradients) if result else ({}, {})
-    calls = (node for node in circuit.body.nodes.values() if node.id not in circuit.nodes)
+    calls = [node for node in circuit.body.nodes.values() if node.id not in circuit.nodes]
+    at: dict[positions.Path, list[Node]] = {}  # several, of a circuit that is called more than once
     for node in (*circuit.nodes.values(), *calls):
-        if node.site is None or node.site.source is not circuit.definition.source:
-            continue
-        outputs = [circuit.find(name) for name in circuit.names_of(node.id) or [node.id]]
+        if node.site is not None and node.site.source is circuit.definition.source:
+            at.setdefault(node.site.pointer, []).append(node)
+    facts = {}
+    for pointer, nodes in at.items():
+        outputs = [circuit.find(name) for node in nodes for name in circuit.names_of(node.id) or [node.id]]
         names = [circuit.nodes[output.node].name_of(output.position) for output in outputs if output]
-        before = facts.get(node.site.pointer)
-        facts[node.site.pointer] = Facts(
-            node.kind, ", ".join(f"{type_.dtype} {show(type_.shape)}" for type_ in node.types),
-            (*(before.values if before else ()), *(number(values[name], 4) for name in names if name in values)),
-            (*(before.gradients if before else ()), *(number(gradients[name], 4) for name in names
-                                                      if name in gradients)))
+        facts[pointer] = Facts(
+            nodes[-1].kind, ", ".join(f"{type_.dtype} {show(type_.shape)}" for type_ in nodes[-1].types),
+            tuple(number(values[name], 4) for name in names if name in values),
+            tuple(number(gradients[name], 4) for name in names if name in gradients))
     return facts
 
 
@@ -148,14 +148,17 @@ def _listed(texts: tuple[str, ...]) -> str:
 
 # Warnings -------------------------------------------------------------------------------------------------------------
 
-def _unused(circuit: Circuit, text: str) -> Iterator[Fault]:
-    unused = {_pointer(circuit, name): name for name in circuit.unused()}
-    offsets = positions.locate(text, [Place((*pointer, "id")) for pointer in unused if pointer])
-    by_offset = sorted((offset, place) for place, offset in offsets.items())
-    where = positions.positions(text, [offset for offset, _ in by_offset])
-    for (_, place), at in zip(by_offset, where, strict=True):
-        name = unused[place.path[:-1]]
-        yield Fault(f"node '{name}' reaches no output", place.pointer, name, NAME, *at)
+def _warnings(circuit: Circuit, messages: list[tuple[str, str]]) -> tuple[Fault, ...]:
+    """Messages about nodes, by id, each with its place in the text; "" is the whole document."""
+    faults = Faults()
+    try:
+        for node, message in messages:
+            pointer = _pointer(circuit, node)
+            faults.add(circuit.definition.source, message, *pointer, *(["id"] if pointer else []), node=node or None)
+        faults.raise_if_any()
+    except DocumentError as error:
+        return error.faults
+    return ()
 
 
 def _outside(circuit: Circuit) -> tuple[Fault, ...]:
@@ -165,13 +168,6 @@ def _outside(circuit: Circuit) -> tuple[Fault, ...]:
     except DocumentError as error:
         return error.faults
     return ()
-
-
-def _at_node(circuit: Circuit, text: str, message: str, node: str) -> Fault:
-    pointer = _pointer(circuit, node)
-    place = Place((*pointer, "id") if pointer else ())
-    offset = positions.locate(text, [place])[place]
-    return Fault(message, place.pointer, node or None, NAME, *next(positions.positions(text, [offset])))
 
 
 def _pointer(circuit: Circuit, name: str) -> positions.Path:

@@ -11,7 +11,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.pictures.drawing import picture
-from support.browser import CHROMIUM, NO_CHROMIUM, Opened, chromium
+from support.browser import CHROMIUM, NO_CHROMIUM, chromium, opener
 from support.documents import document
 from support.hostile import HOSTILE
 from support.suite import ROOT
@@ -29,18 +29,9 @@ def browser():
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    made = []
-
-    def open_(subject, fragment="", **options):
-        path = tmp_path / f"{len(made)}.html"
-        path.write_bytes(drawn(subject) if isinstance(subject, str) else cf.draw(subject, "html"))
-        made.append(Opened(browser, path, fragment, **options))
-        return made[-1]
-
-    yield open_
-    for one in made:
-        one.assert_quiet()
-        one.context.close()
+    with opener(browser, tmp_path) as open_:
+        yield lambda subject, fragment="", **options: open_(
+            drawn(subject) if isinstance(subject, str) else cf.draw(subject, "html"), fragment, **options)
 
 
 def run(name, values=None, **options):

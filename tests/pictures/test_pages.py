@@ -9,7 +9,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.pictures.marks import brief
-from support.browser import CHROMIUM, NO_CHROMIUM, Opened, chromium
+from support.browser import CHROMIUM, NO_CHROMIUM, Opened, chromium, opener
 from support.documents import document
 from support.hostile import HOSTILE
 from support.suite import ROOT
@@ -25,18 +25,8 @@ def browser():
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    made = []
-
-    def open_(content, **options):
-        path = tmp_path / f"{len(made)}.html"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        made.append(Opened(browser, path, **options))
-        return made[-1]
-
-    yield open_
-    for one in made:
-        one.assert_quiet()
-        one.context.close()
+    with opener(browser, tmp_path) as open_:
+        yield lambda content, **options: open_(content if isinstance(content, bytes) else content.encode(), **options)
 
 
 def staged():

@@ -22,6 +22,23 @@ def chromium():
         started.close()
 
 
+@contextmanager
+def opener(browser, folder):
+    """A function that opens the bytes of a page, from a file. At the end no page may have complained of anything."""
+    made = []
+
+    def open_(content, fragment="", **options):
+        path = folder / f"{len(made)}.html"
+        path.write_bytes(content)
+        made.append(Opened(browser, path, fragment, **options))
+        return made[-1]
+
+    yield open_
+    for one in made:
+        one.assert_quiet()
+        one.context.close()
+
+
 class Opened:
     """A page from a file, with everything that it asked for and complained of."""
 
