@@ -352,6 +352,15 @@ def test_progress_can_be_followed():
     assert seen == [("forward pass", "a"), ("forward pass", "f"), ("reverse sweep", "f"), ("reverse sweep", "a")]
 
 
+@pytest.mark.parametrize("track", [print, len, np.ndarray])
+@pytest.mark.parametrize("cache", ["all", "needed"])
+def test_a_progress_bar_that_shows_nothing_to_go_over_is_refused(track, cache):
+    made = circuit("x = 2", "f = exp(x)")
+    for call in (lambda: cf.Executor(made).run(track=track, cache=cache), lambda: cf.check(made, track=track)):
+        with pytest.raises(cf.InputError, match=r"track is .*, which fails: .*; expected a function"):
+            call()
+
+
 def test_arrays_of_other_libraries_stay_in_their_library():
     import array_api_strict
     import jax.numpy as jnp

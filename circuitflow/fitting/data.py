@@ -290,7 +290,11 @@ class _Called:
     function: Callable[[], Any]
 
     def __call__(self) -> Iterator[Any]:
-        tables = self.function()
+        try:
+            tables = self.function()
+        except TypeError as error:
+            raise InputError(f"data is the function {short(self.function)}, which fails: {printable(str(error))}; "
+                             "expected one without arguments") from error
         if is_table(tables) or not isinstance(tables, Iterable) or isinstance(tables, str | bytes):
             raise InputError(f"data: the function gives {short(tables)}; expected an iterator over mappings from "
                              "column to array, or over tables of pyarrow, pandas or polars")

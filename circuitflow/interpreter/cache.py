@@ -9,7 +9,7 @@ from typing import Any
 from circuitflow.gates import Reads
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.masked import plain
-from circuitflow.interpreter.passes import Track, apply, fill_in, send_back, untracked
+from circuitflow.interpreter.passes import Track, apply, fill_in, send_back, tracked, untracked
 from circuitflow.interpreter.plan import Plan
 
 CACHES = ("all", "needed", "recompute")
@@ -75,11 +75,11 @@ class FrugalPasses:
             values[slot] = bound.arrays[name]
         count = len(plan.steps)
         final = (count - 1) // self.size * self.size
-        for i in track(range(count), "forward pass"):
+        for i in tracked(track, range(count), "forward pass"):
             self._forward(i, xp, values, for_sweep=i >= final)
         for slot, seed in seeds.items():
             gradients[slot] = seed
-        for i in track(range(count - 1, -1, -1), "reverse sweep"):
+        for i in tracked(track, range(count - 1, -1, -1), "reverse sweep"):
             if i < final and i % self.size == self.size - 1:
                 for j in range(i + 1 - self.size, i + 1):
                     if self.again[j]:

@@ -21,7 +21,7 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.binding import Bound, bind_call
 from circuitflow.interpreter.interpreter import Interpreter
 from circuitflow.interpreter.libraries import Library
-from circuitflow.interpreter.passes import Track, fit, forward_pass, reverse_sweep, untracked
+from circuitflow.interpreter.passes import Track, fit, forward_pass, reverse_sweep, tracked, untracked
 from circuitflow.interpreter.plan import Plan, Step
 from circuitflow.interpreter.vocabulary import Vocabulary
 from circuitflow.text import few, number
@@ -132,7 +132,7 @@ def check(circuit: Circuit, inputs: Mapping[str, Any] | None = None, *, of: str 
         gradients, _ = reverse_sweep(plan, op, values, seeds)
         problem = _Problem(plan, values, seeds)
         targets = list(plan.wrt.items())
-        rows = [_compare(problem, group, gradients) for group in track(_groups(targets), "differences")]
+        rows = [_compare(problem, group, gradients) for group in tracked(track, _groups(targets), "differences")]
         wrong = any(row.worst.verdict == "wrong" for row in rows)
         culprits = list(_blame(plan, op, values)) if wrong else []
     return Report(rows, culprits, circuit.unused())

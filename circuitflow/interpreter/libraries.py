@@ -20,7 +20,7 @@ from circuitflow.gates.parts import with_margins
 from circuitflow.gates.shapes import ArrayType
 from circuitflow.gates.sliding import largest
 from circuitflow.gates.special import OwnProducts
-from circuitflow.gates.sums import PART, counted_product, longest, product
+from circuitflow.gates.sums import PART, VECTOR, counted_product, longest, product
 
 
 class JaxNumpy(OwnProducts):
@@ -49,10 +49,13 @@ class JaxNumpy(OwnProducts):
         return self._with_nan(self._jnp.min(x, **axes), x, axes)
 
     def long_product(self, a: Any, b: Any) -> Any:
-        """`circuitflow.gates.sums.in_parts`, in a loop of XLA's."""
-        if min(a.ndim, b.ndim) > 1 and a.shape[-1] <= longest(a.shape[-2], b.shape[-1]):
-            return self._jnp.matmul(a, b)
-        jnp, lax = self._jnp, import_module("jax.lax")
+        """`circuitflow.gates.sums.in_parts`, in a loop of XLA's.
+
+        How many terms XLA adds up before it rounds depends on the caches of the processor, so that up to `longest` the
+        parts have `VECTOR` terms.
+        """
+        is_long = min(a.ndim, b.ndim) == 1 or a.shape[-1] > longest(a.shape[-2], b.shape[-1])
+        jnp, lax, size = self._jnp, import_module("jax.lax"), PART if is_long else VECTOR
         left, right = (jnp.asarray(x, dtype=jnp.float32) for x in (a, b))
         place = -1 if b.ndim == 1 else -2
 
@@ -60,10 +63,10 @@ class JaxNumpy(OwnProducts):
             return jnp.astype(jnp.matmul(x, y), jnp.float64)
 
         def add(i: Any, total: Any) -> Any:
-            return total + product(lax.dynamic_slice_in_dim(left, i * PART, PART, -1),
-                                    lax.dynamic_slice_in_dim(right, i * PART, PART, place))
+            return total + product(lax.dynamic_slice_in_dim(left, i * size, size, -1),
+                                    lax.dynamic_slice_in_dim(right, i * size, size, place))
 
-        parts, rest = divmod(a.shape[-1], PART)
+        parts, rest = divmod(a.shape[-1], size)
         start = a.shape[-1] - rest
         last = product(left[..., start:], right[start:] if b.ndim == 1 else right[..., start:, :])
         return jnp.asarray(lax.fori_loop(0, parts, add, last), dtype=jnp.result_type(a, b))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from circuitflow.errors import CircuitflowError, GateError
+from circuitflow.errors import CircuitflowError, GateError, InputError
 from circuitflow.interpreter.binding import Bound
 from circuitflow.interpreter.contribution import Contribution
 from circuitflow.interpreter.masked import MaskedVocabulary, contributions_of, is_marked, mark, plain
 from circuitflow.interpreter.plan import Plan, Step
-from circuitflow.text import printable
+from circuitflow.text import printable, short
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]
 """Wraps what a long loop goes over to show how far it is, as `rich.progress.track` does."""
@@ -19,6 +19,19 @@ Track = Callable[[Sequence[Any], str], Iterable[Any]]
 def untracked(steps: Sequence[Any], description: str) -> Iterable[Any]:
     """Shows nothing."""
     return steps
+
+
+def tracked(track: Track, steps: Sequence[Any], description: str) -> Iterable[Any]:
+    """What a loop goes over.
+
+    Raises:
+        InputError: `track` cannot be called so, or gives nothing to go over.
+    """
+    try:
+        return iter(track(steps, description))
+    except TypeError as error:
+        raise InputError(f"track is {short(track)}, which fails: {printable(str(error))}; expected a function of a "
+                         "sequence and a text, which gives the same items") from error
 
 
 @runtime_checkable
@@ -46,7 +59,7 @@ def forward_pass(plan: Plan, bound: Bound, track: Track = untracked, watch: Watc
         values[slot] = bound.arrays[name]
         if watch:
             watch.computed(name, values[slot])
-    for step in track(plan.steps, "forward pass"):
+    for step in tracked(track, plan.steps, "forward pass"):
         apply(step, bound.xp, values)
         if watch:
             for slot, name in enumerate(step.node.names, step.output):
@@ -95,7 +108,7 @@ def marked_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int,
         gradients[slot] = seed
         if watch:
             watch.arrived(plan.names[slot], seed)
-    for step in track([step for step in reversed(plan.steps) if step.receivers], "reverse sweep"):
+    for step in tracked(track, [step for step in reversed(plan.steps) if step.receivers], "reverse sweep"):
         for i, contribution in send_back(step, op, values, gradients):
             contributions.append(Contribution(plan.names[step.operands[i]], step.node.id, step.node.operands[i].port,
                                               contribution))

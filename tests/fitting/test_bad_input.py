@@ -49,6 +49,7 @@ def circuit():
     (lambda: [GOOD, {"t": T}], "the block after row 4 has no column 'y'; expected the columns of the first"),
     (lambda: GOOD, "the function gives an object with 't', 'y'; expected an iterator over mappings"),
     (lambda: None, "the function gives null; expected an iterator over mappings"),
+    (len, "which fails: len() takes exactly one argument (0 given); expected one without arguments"),
     (lambda: [{"t": [], "y": []}], "there are no rows; expected one or more, in every pass"),
     (partial(lambda rows: rows, iter([GOOD, GOOD])), "one pass had 4 rows and another"),
     ([{"t": t, "y": y} for t, y in zip(T, Y, strict=True)], "several blocks, each with one value of 't', 'y'"),
