@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from circuitflow.interpreter.result import NonFinite, Result
     from circuitflow.interpreter.why import Diagnosis
     from circuitflow.pictures.drawing import draw
+    from circuitflow.rows.mapping import map_batches
     from circuitflow.transforms.derivatives import gradient, hessian, hvp, jacobian, jvp, vjp
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "jvp",
     "load",
     "loads",
+    "map_batches",
     "native",
     "new",
     "to_c",
@@ -126,6 +128,7 @@ _EXPORTS = {
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Facets", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
     "circuitflow.pictures.drawing": ("draw",),
+    "circuitflow.rows.mapping": ("map_batches",),
     "circuitflow.transforms.derivatives": ("gradient", "hessian", "hvp", "jacobian", "jvp", "vjp"),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}

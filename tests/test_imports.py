@@ -28,6 +28,7 @@ FORBIDDEN = {
     "engines": {"pydantic", "networkx", "typer", "rich"},
     "executor": {"pydantic", "networkx", "typer", "rich"},
     "tables": {"pydantic", "networkx", "typer", "rich"},
+    "rows": {"pydantic", "networkx", "typer", "rich"},
     "fitting": {"networkx", "typer", "rich"},
     "authoring": {"networkx", "typer", "rich"},
     "onnx": {"pydantic", "networkx", "typer", "rich"},

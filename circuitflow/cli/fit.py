@@ -222,7 +222,7 @@ def _write_history(output: str | None, steps: Sequence[Step], records: Sequence[
     if output is None:
         return
     columns = history_of_training(records) if records else history(steps, _parameters(circuit).names)
-    with table_writer(output, {name: str(column.dtype) for name, column in columns.items()}) as writing:
+    with table_writer(output, {name: (str(column.dtype), ()) for name, column in columns.items()}) as writing:
         writing(list(columns.values()))
 
 

@@ -104,12 +104,13 @@ def command(
     if fast and values:
         raise InputError("--values goes with the interpreter, which has the value of every node")
     if table is not None:
-        from circuitflow.cli.table import TableRun, run_table
+        from circuitflow.cli.table import run_table
+        from circuitflow.rows.task import RowTask
 
         if json:
             raise InputError("--table writes a table; leave out --json")
         question = Question(executor, request.of, () if forward else request.wrt)
-        run_table(table, output, TableRun(executor, question, request.inputs, request.upstream, engine, device,
+        run_table(table, output, RowTask(executor, question, request.inputs, request.upstream, engine, device,
                                           split(keep) or [], defaults=defaults))
         return
     if fast:

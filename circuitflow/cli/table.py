@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import chain
 from typing import Any
 
-import numpy as np
-
-import circuitflow as cf
-from circuitflow.cli.columns import match_columns
 from circuitflow.cli.output import form_of
 from circuitflow.cli.progress import track
 from circuitflow.cli.text import sum_of
 from circuitflow.document.output import writer
-from circuitflow.engines.contract import CompiledFunction
-from circuitflow.errors import CircuitflowError, GateError, InputError
-from circuitflow.interpreter.plan import output_of
-from circuitflow.interpreter.question import Question
+from circuitflow.errors import InputError
+from circuitflow.gates.shapes import show
+from circuitflow.rows.answering import RowFunction
+from circuitflow.rows.matching import match_columns
+from circuitflow.rows.task import RowTask
+from circuitflow.tables.arrow import arrow_array, arrow_type
 from circuitflow.tables.opening import ARROW, PARQUET, need_arrow, open_table, refuse_damage
-from circuitflow.tables.reader import Batch
 from circuitflow.tables.writing import header, line_writer
 from circuitflow.text import printable
 
@@ -34,35 +27,8 @@ _LINES = 2**16
 TABLES = [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")]
 """The forms of tables that are written."""
 
-BatchFunction = Callable[[Batch], Sequence[Any]]
-"""From a batch to a column for every output and gradient."""
 
-
-@dataclass(frozen=True)
-class TableRun:
-    """A question that is answered for every row of a table.
-
-    Attributes:
-        executor: of the circuit.
-        question: the outputs and gradients.
-        inputs: values that are the same in every row; they win over columns of the same name.
-        upstream: upstream gradients, the same in every row.
-        engine, device: those of `Executor.vmap`.
-        keep: the names of columns that are copied to the result.
-        defaults: whether an input without a column has the document's value.
-    """
-
-    executor: cf.Executor
-    question: Question
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    upstream: Mapping[str, Any] = field(default_factory=dict)
-    engine: str = "auto"
-    device: str | None = None
-    keep: Sequence[str] = ()
-    defaults: bool = False
-
-
-def run_table(table: str, output: str, run: TableRun) -> None:
+def run_table(table: str, output: str, task: RowTask) -> None:
     """Write the columns that are kept, and one for every output and every gradient, in the order of the rows.
 
     After an error no output file is left. The endings of names choose the formats; - is CSV on a standard stream.
@@ -71,81 +37,36 @@ def run_table(table: str, output: str, run: TableRun) -> None:
         InputError: the table cannot be read, or does not fit the question; the message names row and column.
         MissingExtraError: pyarrow is needed and not installed.
     """
-    circuit, plan, types = run.executor.circuit, run.question.plan, _result_types(run)
+    circuit, plan, types = task.executor.circuit, task.question.plan, task.results()
+    if form_of(output, TABLES, "a table", "csv") == "csv":
+        for name, type_ in types.items():
+            if type_.shape:
+                raise InputError(f"column '{name}' has shape {show(type_.shape)} in each row, and CSV has one number; "
+                                 f"write .parquet or .arrow, {task.words.choice}")
     place = "standard input" if table == "-" else printable(table, 1000)
-    function = _over_rows(run, place)
     with refuse_damage(place), ExitStack() as stack:
         reader = open_table(table, place, circuit.limits, stack)
-        selection, unread = match_columns(circuit, reader.names, plan.sources, run.inputs, run.keep, place,
-                                          defaults=run.defaults)
-        if unread:
-            print(f"note: {place}: no input takes {unread}", file=sys.stderr)
-        floats = [name for name in plan.of if types[name].startswith("float")]
+        match = match_columns(task, reader, place)
+        function = RowFunction(task, task.sizes(match.lengths))
+        if match.unread:
+            print(f"note: {place}: no input takes {match.unread}", file=sys.stderr)
+        floats = [name for name in plan.of if types[name].is_float]
         if len(floats) > 1 and plan.wrt:
-            is_weighted = bool(run.upstream or circuit.upstream)
+            is_weighted = bool(task.upstream or circuit.upstream)
             print(f"note: {sum_of(floats, is_weighted=is_weighted)}; --of chooses one", file=sys.stderr)
-        copies = dict(zip(run.keep, map(reader.type_of, selection.kept), strict=True))
-        with table_writer(output, {**copies, **types}) as write:
-            for batch in track(reader.batches(selection), f"rows of {place}", reader.total):
-                columns = zip(function(batch), types.values(), strict=True)
-                write([*batch.kept, *(np.asarray(x, dtype) for x, dtype in columns)])
+        kinds = dict(zip(task.keep, map(reader.type_of, match.selection.kept), strict=True))
+        kinds |= {name: (function.dtypes[name], shape) for name, shape in function.shapes.items()}
+        with table_writer(output, kinds) as write:
+            for batch in track(reader.batches(match.selection), f"rows of {place}", reader.total):
+                for columns in function(batch, place):
+                    write(columns)
 
-
-def _result_types(run: TableRun) -> dict[str, str]:
-    """The dtype of every column that is computed, by name."""
-    circuit, plan = run.executor.circuit, run.question.plan
-    types: dict[str, str] = {}
-    for name, reference in [*((text, text) for text in plan.of), *((f"d{text}", text) for text in plan.wrt)]:
-        type_ = circuit.type_of(output_of(circuit, reference, "--table"))
-        if type_.shape:
-            raise InputError(f"'{reference}' is no scalar, so it is no column of a table; choose others by --of and "
-                             "--wrt, or leave gradients out by --forward")
-        if name in types:
-            raise InputError(f"column '{name}' would stand twice; choose outputs by --of and gradients by --wrt")
-        types[name] = "float32" if type_.dtype == "bfloat16" else type_.dtype
-    for i, name in enumerate(run.keep):
-        if name in types or name in run.keep[:i]:
-            raise InputError(f"column '{printable(name, 60)}' would stand twice; keep it once, or rename it in the "
-                             "table")
-    return types
-
-
-# Rows -----------------------------------------------------------------------------------------------------------------
-
-def _over_rows(run: TableRun, table: str) -> BatchFunction:
-    """The function for a batch: by an engine that takes all rows at once if there is one, else row by row.
-
-    No engine takes rows of losses, reductions and arrays inside a circuit.
-    """
-    make = partial(run.executor.function, run.question, run.engine, run.device)
-    inputs, upstream = run.question.arguments(run.inputs, run.upstream, {})
-    try:
-        at_once = make(over_rows=True)
-    except (InputError, GateError) as reason:
-        one = make()
-        logging.getLogger("circuitflow").info("row by row: %s", reason)
-        return lambda batch: _one_by_one(one, batch, inputs, upstream, table)
-    return lambda batch: [*chain(*at_once.answer({**inputs, **batch.inputs}, upstream))]
-
-
-def _one_by_one(one: CompiledFunction, batch: Batch, inputs: Mapping[str, Any], upstream: Mapping[str, Any],
-                table: str) -> Sequence[Any]:
-    rows = []
-    for i, values in enumerate(zip(*(column.tolist() for column in batch.inputs.values()), strict=True)):
-        try:
-            rows.append([*chain(*one.answer({**inputs, **dict(zip(batch.inputs, values, strict=True))}, upstream))])
-        except CircuitflowError as error:
-            raise type(error)(f"{table}: row {batch.first + i}: {error}") from None
-    return list(zip(*rows, strict=True))
-
-
-# Writing --------------------------------------------------------------------------------------------------------------
 
 @contextmanager
 def table_writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Sequence[Any]], None]]:
     """A function that writes columns; the file appears under its name when all are written.
 
-    The kind of a column is a dtype, an Arrow type, or None for text.
+    The kind of a column is a dtype with the shape in a row, an Arrow type, or None for text.
     """
     form = form_of(output, TABLES, "a table", "csv")
     if form == "csv":
@@ -157,13 +78,13 @@ def table_writer(output: str, kinds: Mapping[str, Any]) -> Iterator[Callable[[Se
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(name, pa.string() if kind is None else pa.from_numpy_dtype(np.dtype(kind))
-                         if isinstance(kind, str) else kind) for name, kind in kinds.items()])
+    schema = pa.schema([(name, pa.string() if kind is None else arrow_type(*kind) if isinstance(kind, tuple) else kind)
+                        for name, kind in kinds.items()])
     with writer(output) as file:
         sink: Any = (pq.ParquetWriter if f".{form}" in PARQUET else pa.ipc.new_file)(file, schema)
         with sink:
             yield lambda columns: sink.write_batch(pa.record_batch(
-                [pa.array(column, pa.string()) if isinstance(column, list) else column for column in columns], schema))
+                [arrow_array(column, type_) for column, type_ in zip(columns, schema.types, strict=True)], schema))
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class TableFile:
             if (twice := duplicate(name for name in names if name in dtypes)) is not None:
                 raise InputError(f"{self.shown}: column '{printable(twice, 60)}' stands twice; rename one of the two")
             wanted = {name: (names.index(name), dtype) for name, dtype in dtypes.items()}
-            for batch in reader.batches(Selection(wanted, (), lists=True)):
+            for batch in reader.batches(Selection(wanted, (), dict.fromkeys(wanted))):
                 yield dict(batch.inputs)
 
     def _reader(self, stack: ExitStack) -> Reader:

@@ -1,4 +1,4 @@
-"""Parquet and Arrow files: columns with types of their own."""
+"""Parquet and Arrow: columns with types of their own, in files or in memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from circuitflow.document.numbers import unfit
 from circuitflow.errors import InputError
 from circuitflow.tables.reader import Batch, Reader, Selection
 from circuitflow.text import printable
+
+BYTES = 2**25
+"""Bytes of columns that are converted at a time."""
 
 
 class ArrowColumns(Reader):
@@ -35,12 +38,17 @@ class ArrowColumns(Reader):
         first = 1
         for batch in self._read([self.names[position] for position in positions]):
             batch.validate(full=True)  # pyarrow does not check the offsets in a file, and reads beyond its memory
-            columns = {position: self._plain(batch.column(self.names[position])) for position in positions}
-            inputs = {name: self._tensor(columns[position], dtype, position, first) if selection.lists else
-                      self._numbers(columns[position], dtype, position, first)
-                      for name, (position, dtype) in selection.inputs.items()}
-            yield Batch(first, batch.num_rows, inputs, [columns[position] for position in selection.kept])
+            step = max(1, BYTES * batch.num_rows // max(batch.nbytes, 1))
+            for start in range(0, max(batch.num_rows, 1), step):
+                yield self._batch(batch.slice(start, step), selection, positions, first + start)
             first += batch.num_rows
+
+    def _batch(self, batch: Any, selection: Selection, positions: Sequence[int], first: int) -> Batch:
+        columns = {position: self._plain(batch.column(self.names[position])) for position in positions}
+        inputs = {name: self._tensor(columns[position], dtype, position, first, selection.lists[name])
+                  if name in selection.lists else self._numbers(columns[position], dtype, position, first)
+                  for name, (position, dtype) in selection.inputs.items()}
+        return Batch(first, batch.num_rows, inputs, [columns[position] for position in selection.kept])
 
     @staticmethod
     def _plain(column: Any) -> Any:
@@ -48,26 +56,36 @@ class ArrowColumns(Reader):
 
         return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
-    def _tensor(self, column: Any, dtype: str, position: int, first: int) -> Any:
+    def lengths(self, position: int) -> list[int | None]:
+        import pyarrow as pa
+
+        lengths, type_ = [], self.type_of(position)
+        while _is_list(type_):
+            lengths.append(type_.list_size if pa.types.is_fixed_size_list(type_) else None)
+            type_ = type_.value_type
+        return lengths
+
+    def _tensor(self, column: Any, dtype: str, position: int, first: int, lengths: Sequence[int | None] | None) -> Any:
         """A column of numbers, or of lists of one length, as an array of a dtype."""
         import pyarrow as pa
 
         shape = [len(column)]
-        while (fixed := pa.types.is_fixed_size_list(column.type)) or pa.types.is_list(column.type) or (
-                pa.types.is_large_list(column.type)):
+        while _is_list(column.type):
             width = math.prod(shape[1:])
             if column.null_count:
                 row = first + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))) // max(width, 1)
                 self._refuse(row, position, "there is no list; write one, or take the row out")
-            if fixed:
-                size = column.type.list_size
+            length = None if lengths is None else lengths[len(shape) - 1]
+            if pa.types.is_fixed_size_list(column.type):
+                sizes = np.full(min(len(column), 1), column.type.list_size)
+                size = column.type.list_size if length is None else length
             else:
-                lengths = np.asarray(column.value_lengths())
-                size = int(lengths[0]) if len(lengths) else 0
-                if np.any(lengths != size):
-                    other = int(np.argmax(lengths != size))
-                    self._refuse(first + other // max(width, 1), position,
-                                 f"a list of {lengths[other]}; expected {size}, as before it")
+                sizes = np.asarray(column.value_lengths())
+                size = length if length is not None else int(sizes[0]) if len(sizes) else 0
+            if np.any(sizes != size):
+                other = int(np.argmax(sizes != size))
+                self._refuse(first + other // max(width, 1), position, f"a list of {sizes[other]}; expected {size}"
+                             + (", as before it" if length is None else ""))
             shape.append(size)
             column = self._plain(column.flatten())
         return self._numbers(column, dtype, position, first, math.prod(shape[1:])).reshape(shape)
@@ -101,6 +119,12 @@ class ArrowColumns(Reader):
         raise InputError(f"{self._file}: row {row}, column '{self._shown(position)}': {what}")
 
 
+def _is_list(type_: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_) or pa.types.is_large_list(type_))
+
+
 def _is_doubtful(array: Any, cast: Any) -> Any:
     """Where a cast may have changed a number, or where it is too large or too small for the dtype."""
     if array.dtype.kind == cast.dtype.kind == "f":
@@ -109,3 +133,27 @@ def _is_doubtful(array: Any, cast: Any) -> Any:
     with np.errstate(invalid="ignore"):
         # A float at the end of the range of an integer does not go back into it.
         return (cast.astype(array.dtype) != array) | (np.abs(cast.astype("float64")) >= 2.0**53)
+
+
+# Arrays to columns ----------------------------------------------------------------------------------------------------
+
+def arrow_type(dtype: str, shape: Sequence[int]) -> Any:
+    """The Arrow type of a column of arrays: lists of fixed size, one level for each axis in a row."""
+    import pyarrow as pa
+
+    type_: Any = pa.from_numpy_dtype(np.dtype(dtype))
+    for size in reversed(shape):
+        type_ = pa.list_(type_, size)
+    return type_
+
+
+def arrow_array(column: Any, type_: Any) -> Any:
+    """An array whose first axis is that of the rows, a list of text, or a column of Arrow as it is, as a column."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.Array):
+        return column
+    if isinstance(column, list) or column.ndim == 1:
+        return pa.array(column, type_)
+    inner = arrow_array(column.reshape(len(column) * column.shape[1], *column.shape[2:]), type_.value_type)
+    return pa.Array.from_buffers(type_, len(column), [None], children=[inner])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 from circuitflow.errors import InputError
@@ -30,6 +31,13 @@ class Batch(NamedTuple):
     inputs: Mapping[str, Any]
     kept: Sequence[Any]
 
+    def part(self, start: int, stop: int) -> Batch:
+        """The rows from an index on, before another; without copies."""
+        rows = slice(start, min(stop, self.rows))
+        return self if rows == slice(0, self.rows) else Batch(
+            self.first + start, rows.stop - start, {name: column[rows] for name, column in self.inputs.items()},
+            [column[rows] for column in self.kept])
+
 
 class Selection(NamedTuple):
     """The columns to read.
@@ -37,12 +45,13 @@ class Selection(NamedTuple):
     Attributes:
         inputs: the position of a column and the dtype that it is read as, by input.
         kept: the positions of the columns that are copied to the result.
-        lists: whether lists of one length are read too, nested or not: the array has an axis for each level.
+        lists: the inputs that are read of lists, nested or not: the array has an axis for each level. For each the
+            lengths by level, None for one that the first row decides; or None where the column decides all.
     """
 
     inputs: Mapping[str, tuple[int, str]]
     kept: Sequence[int]
-    lists: bool = False
+    lists: Mapping[str, Sequence[int | None] | None] = MappingProxyType({})
 
     @property
     def positions(self) -> list[int]:
@@ -63,6 +72,13 @@ class Reader:
 
     def type_of(self, position: int) -> Any:
         """The Arrow type of a column that is copied to the result; None is text."""
+
+    def lengths(self, position: int) -> Sequence[int | None]:
+        """The lengths of the lists in each row of a column, by level; None where the type of the column leaves it open.
+
+        Without levels there is one number in each row, as in every column of text.
+        """
+        return ()
 
     def batches(self, selection: Selection) -> Iterator[Batch]:
         """The rows in order.

@@ -14,9 +14,12 @@ import pyarrow.parquet
 import pytest
 
 import circuitflow as cf
-from circuitflow.cli.columns import match_columns
+from circuitflow.interpreter.question import Question
+from circuitflow.rows.matching import match_columns
+from circuitflow.rows.task import RowTask
 from circuitflow.tables import opening
 from circuitflow.tables.jsonl import _object
+from circuitflow.tables.reader import Reader
 from support.documents import document
 from support.suite import ROOT
 
@@ -166,8 +169,8 @@ def test_a_place_that_cannot_be_written_to(circuitflow, tmp_path):
 def test_what_is_no_scalar_is_no_column(circuitflow, tmp_path):
     (tmp_path / "rows.csv").write_text("x\n1\n")
     outcome = circuitflow("run", "circuits/mlp.json", "--table", str(tmp_path / "rows.csv"), "--engine", "jax")
-    assert outcome.err == ("error: 'image' is no scalar, so it is no column of a table; choose others by --of and "
-                           "--wrt, or leave gradients out by --forward\n")
+    assert outcome.err == ("error: column 'dimage' has shape (batch, 784) in each row, and CSV has one number; write "
+                           ".parquet or .arrow, choose others by --of and --wrt, or leave gradients out by --forward\n")
 
 
 def test_without_pyarrow(circuitflow, monkeypatch):
@@ -237,9 +240,9 @@ def test_a_column_is_no_array(circuitflow, tmp_path):
     (tmp_path / "t.csv").write_text("x,label\n1,2\n")
     outcome = circuitflow("run", "circuits/logistic_regression.json", "--table", str(tmp_path / "t.csv"), "--forward")
     assert outcome.status == 2
-    assert ("column 'x' has one number in each row, and input 'x' has shape (8, 4); write the circuit for one example, "
-            "with a scalar input for each column, or give "
-            "'x' by --set, the same for every row\n") in outcome.err
+    assert ("column 'x' has one number in each row, and input 'x' has shape (8, 4); write lists of that shape into a "
+            ".parquet or .arrow file, write the circuit for one example, with a scalar input for each column, or give "
+            "'x' by --set x=…, the same for every row\n") in outcome.err
 
 
 def test_a_row_that_cannot_be_computed_is_named(circuitflow, tmp_path):
@@ -281,11 +284,14 @@ def test_many_columns_are_matched_in_linear_time():
     circuit = cf.loads(json.dumps({"circuitflow": "1.0", "nodes": [*({"id": name, "gate": "input"} for name in names),
                                                                    {"id": "f", "gate": "add", "inputs": names}],
                                    "outputs": ["f"]}))
+    executor, reader = cf.Executor(circuit), Reader()
+    reader.names = [*reversed(names), "y", "z"]
+    task = RowTask(executor, Question(executor, wrt=()), keep=["y"])
     before = time.process_time()  # CPU seconds: 0.1 of them, and 30 where every name is looked for in a list
-    wanted, note = match_columns(circuit, [*reversed(names), "y", "z"], names, (), ["y"], "t.csv", defaults=False)
+    match = match_columns(task, reader, "t.csv")
     assert time.process_time() - before < 8
-    assert wanted.inputs["x0"] == (39999, "float64")
-    assert (list(wanted.kept), note) == ([40000], "'z'")
+    assert match.selection.inputs["x0"] == (39999, "float64")
+    assert (list(match.selection.kept), match.unread) == ([40000], "'z'")
 
 
 def test_a_key_that_stands_twice_among_many_is_found_in_linear_time():

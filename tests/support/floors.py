@@ -7,7 +7,8 @@ import ast
 from support.suite import ROOT
 
 FLOORS = ["text", "errors", "arguments", "document", "gates", "graph", "interpreter", "transforms", "engines",
-          "executor", "tables", "fitting", "authoring", "onnx", "export", "explanations", "pictures", "lsp", "cli"]
+          "executor", "tables", "rows", "fitting", "authoring", "onnx", "export", "explanations", "pictures", "lsp",
+          "cli"]
 PACKAGE = ROOT / "circuitflow"
 
 

@@ -20,6 +20,7 @@ for name in {"core": ("numba", "jax"), "fast": ("jax",), "jax": ("numba",)}[INST
 warnings.simplefilter("ignore")  # of a fork beside threads, which is what is tried
 
 import numpy as np  # noqa: E402
+import pyarrow as pa  # noqa: E402
 
 import circuitflow as cf  # noqa: E402
 
@@ -80,6 +81,10 @@ def call(function, given):
     return np.asarray(value), {name: np.asarray(x) for name, x in gradients.items()}
 
 
+def mapped(function, columns):
+    return pa.Table.from_batches(function([pa.record_batch(columns)])).to_pydict()
+
+
 def fault(text):
     cf.loads(text)
 
@@ -101,6 +106,8 @@ def with_processes(method, executors, expected):
             function = make(executors)
             found, known = pool.submit(call, function, given).result(), call(function, given)
             equal([found[0], *found[1].values()], [known[0], *known[1].values()])
+        function, columns = cf.map_batches(executors["staged"].circuit), {"x": COLUMN, "y": COLUMN}
+        assert mapped(function, columns) == pool.submit(mapped, function, columns).result()
         error = pool.submit(fault, "{}").exception()
         assert str(error).splitlines()[0] == "<document>:1:1: 'nodes' is missing", error
 

@@ -423,7 +423,8 @@ COLUMNS = {
     "times": (pa.array([0], pa.timestamp("us")), "float64", "column 'x' is timestamp[us]; expected float64"),
     "durations": (pa.array([0], pa.duration("us")), "float64", "column 'x' is duration[us]; expected float64"),
     "dates": (pa.array([0], pa.date32()), "float64", "column 'x' is date32[day]; expected float64"),
-    "lists": (pa.array([[1.0]]), "float64", "column 'x' is list<"),
+    "lists": (pa.array([[1.0]]), "float64", "column 'x' has 1 level of lists in each row, and input 'x' is "
+              "one number; take the numbers apart into columns, or give 'x' by --set x=…, the same for every row"),
     "structs": (pa.array([{"y": 1.0}]), "float64", "column 'x' is struct<y: double>; expected float64"),
     "categories of text": (pa.array(["a"]).dictionary_encode(), "float64", "column 'x' is string; expected float64"),
 }
@@ -481,11 +482,12 @@ def test_a_damaged_arrow_file_ends_in_a_sentence(tmp_path, ending):
 DAMAGED = """
 import random, sys
 import circuitflow as cf
-from circuitflow.cli.table import TableRun, run_table
+from circuitflow.cli.table import run_table
 from circuitflow.interpreter.question import Question
+from circuitflow.rows.task import RowTask
 path, circuit = sys.argv[1:]
 executor = cf.Executor(cf.load(circuit))
-run = TableRun(executor, Question(executor), keep=["id"])
+run = RowTask(executor, Question(executor), keep=["id"])
 whole, choose = open(path, "rb").read(), random.Random(0)
 for _ in range(300):
     data = bytearray(whole)
@@ -644,7 +646,7 @@ def test_a_table_of_which_nothing_is_read_is_refused(circuitflow, identity, tmp_
     outcome = circuitflow("run", identity(), "--table", str(tmp_path / "t.csv"), "--set", "x=1", "--set", "y=2")
     assert (outcome.status, outcome.out) == (2, "")
     assert outcome.err.endswith("t.csv: no column is read, since 'x', 'y' have the same value in every row; leave out "
-                                "--set for one\n")
+                                "--set x=…\n")
 
 
 @pytest.mark.parametrize("cell", [{"a": 1}, [1, 2], b"\xff"], ids=str)

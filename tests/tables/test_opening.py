@@ -79,7 +79,7 @@ def in_file(column, name, tmp_path):
 def read_lists(path, dtype="float64"):
     with ExitStack() as stack:
         return [batch.inputs["x"] for batch in open_table(str(path), path.name, DEFAULT, stack).batches(
-            Selection({"x": (1, dtype)}, [], lists=True))]
+            Selection({"x": (1, dtype)}, [], {"x": None}))]
 
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])
