@@ -236,6 +236,33 @@ def test_reductions_arrays_and_small_floats_inside_a_circuit(circuitflow, tmp_pa
     assert told(empty) == (0, "mean,da\n", "")
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+@pytest.mark.parametrize("fixed", [True, False], ids=["fixed", "list"])
+def test_lists_are_arrays(circuitflow, tmp_path, monkeypatch, ending, fixed):
+    monkeypatch.setattr(opening, "NUMBERS", 120)  # twenty rows at a time
+    (tmp_path / "c.json").write_text(document(
+        {"id": "x", "gate": "input", "shape": [2, 3]}, {"id": "w", "gate": "parameter", "value": [1, -2, 0.5]},
+        "h = matmul(x, w)", "t = tanh(h)", "s = reduce_sum(t)", outputs=["s", "t"]))
+    x, w = np.random.RandomState(0).standard_normal((50, 2, 3)), np.array([1, -2, 0.5])
+    kind = pa.list_(pa.list_(pa.float64(), 3), 2) if fixed else pa.list_(pa.list_(pa.float64()))
+    write(tmp_path / f"t{ending}", pa.table({"x": pa.array(x.tolist(), kind), "id": range(50)}))
+    outcome = circuitflow("run", str(tmp_path / "c.json"), "--table", str(tmp_path / f"t{ending}"), "--keep", "id",
+                          "--upstream", "t=[0, 0]", "-o", str(tmp_path / f"out{ending}"))
+    assert (outcome.status, outcome.out) == (0, "")
+    found = written(tmp_path / f"out{ending}")
+    assert found.schema.names == ["id", "s", "t", "dx", "dw"]
+    assert str(found.schema.field("dx").type).startswith("fixed_size_list<")
+    assert found["id"].to_pylist() == list(range(50))
+    t = np.tanh(x @ w)
+    for name, expected in {"s": t.sum(1), "t": t, "dx": (1 - t * t)[:, :, None] * w,
+                           "dw": np.einsum("ri,rij->rj", 1 - t * t, x)}.items():
+        np.testing.assert_allclose(np.array(found[name].to_pylist()), expected, rtol=1e-11, atol=1e-14)
+    refused = circuitflow("run", str(tmp_path / "c.json"), "--table", str(tmp_path / f"t{ending}"), "--of", "s")
+    assert told(refused) == (2, "", "error: column 'dx' has shape (2, 3) in each row, and CSV has one number; write "
+                                    ".parquet or .arrow, choose others by --of and --wrt, or leave gradients out by "
+                                    "--forward\n")
+
+
 def test_a_column_is_no_array(circuitflow, tmp_path):
     (tmp_path / "t.csv").write_text("x,label\n1,2\n")
     outcome = circuitflow("run", "circuits/logistic_regression.json", "--table", str(tmp_path / "t.csv"), "--forward")

@@ -2,7 +2,8 @@
 
 In a block of a console, a line after `$ ` is a command, and the lines below it are what it prints. A line that is
 indented by four and begins with a program is a command as well. A block of Python is a script; the blocks of a page
-that imports nothing twice go on from one another. "Save it as `name`" below a block of JSON makes it a file.
+that imports nothing twice go on from one another, except those that import a program of others, which have a test of
+their own. "Save it as `name`" below a block of JSON makes it a file.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ from support.suite import GUARD, ROOT
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$|^ {4}((?:circuitflow|printf|python|cat) [^\n]*)$", re.DOTALL | re.MULTILINE)
 SAVED = re.compile(r"\s*Save it as `([\w.]+)`")
+PROGRAMS = ("dask", "duckdb", "polars", "pyspark", "ray")
+"""Programs of others, which may not be installed."""
+
 COPIED = ("circuitflow", "circuits", "docs", "schemas", "benchmarks", "pyproject.toml", "README.md")
+
+
+def imports_program(block: str) -> str | None:
+    """The program of others that a block of Python imports, if any."""
+    found = re.search(rf"^(?:import|from) ({'|'.join(PROGRAMS)})\b", block, re.MULTILINE)
+    return found[1] if found else None
 
 
 def checkout(folder: Path, *names: str) -> Path:
@@ -68,7 +78,7 @@ def rerun(page: str, copy: Path) -> str:
             assert done.returncode == 0, (command, done.stdout, done.stderr)
         elif kind == "json" and (saved := SAVED.match(page, match.end())):
             (copy / saved[1]).write_text(body, encoding="utf-8")
-        elif kind == "python":
+        elif kind == "python" and not imports_program(body):
             exec(compile(body, "page", "exec"), variables)
         elif kind == "console":
             shown = "".join(f"$ {line}\n{printed(run(copy, line))}" for line in
