@@ -33,6 +33,7 @@ from circuitflow.fitting.plots import PLOTS, plot
 from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.stochastic import Progress
 from circuitflow.fitting.writing import IN_PLACE, fitted_document, result_entry
+from circuitflow.tables.places import find_parts
 from circuitflow.text import printable
 
 _METHODS = ", ".join(f"{name} ({method.words})" for name, method in METHODS.items() if not method.is_stochastic)
@@ -49,9 +50,10 @@ def _one(option: str, metavar: str, text: str) -> Any:
 
 def command(
     file: File,
-    data: Annotated[str | None, typer.Argument(metavar="DATA", show_default=False,
-                                               help="The rows: .csv, .tsv, .jsonl, .parquet or .arrow. By default the "
-                                                    "file that the document names.")] = None,
+    data: Annotated[list[str] | None, typer.Argument(metavar="DATA", show_default=False,
+                                                     help="The rows: .csv, .tsv, .jsonl, .parquet or .arrow; one file "
+                                                          "or several, a folder, a pattern or a URL. By default the "
+                                                          "file that the document names.")] = None,
     *,
     columns: Annotated[list[str], _list("--columns", "INPUT=COLUMN", "The column of an input; the one of its own name "
                                                                      "by default.")],
@@ -127,7 +129,7 @@ def command(
     fit = circuit.document.fit
     with FitProgress(None if fit is None else fit.max_evaluations) as watch:
         try:
-            result = cf.fit(circuit, data, engine=engine, callback=watch, on_nan=on_nan,  # type: ignore[arg-type]
+            result = cf.fit(circuit, data or None, engine=engine, callback=watch, on_nan=on_nan,  # type: ignore[arg-type]
                             checkpoint=checkpoint)
         except Interruption:
             _write_history(history_file, watch.steps, watch.records, circuit)
@@ -147,13 +149,14 @@ def command(
         raise typer.Exit(1)
 
 
-def _sources(circuit: cf.Circuit, file: str, data: str | None, assignments: list[str], gates: str | None) -> list[str]:
+def _sources(circuit: cf.Circuit, file: str, data: Sequence[str] | None, assignments: list[str],
+             gates: str | None) -> list[str]:
     """The files that a fit reads."""
     fit, folder = circuit.document.fit, circuit.definition.source.folder
     named = [] if fit is None or folder is None else [
         str(folder / table.file) for table in (fit.data, fit.validation) if isinstance(table, DataFile)]
-    return [file, *circuit.files, *named, *([data] if data is not None else []), *assigned_values(assignments),
-            *gate_files(gates)]
+    return [file, *circuit.files, *named, *(part.path for part in find_parts(data or ()) if part.local),
+            *assigned_values(assignments), *gate_files(gates)]
 
 
 def _keep_apart(outputs: list[str | None], sources: list[str]) -> None:
@@ -182,7 +185,7 @@ def _folder(path: str) -> Path:
     return Path(os.path.dirname(os.path.realpath(path)))
 
 
-def _write_document(result: FitResult, data: str | None, output: str) -> None:
+def _write_document(result: FitResult, data: Sequence[str] | None, output: str) -> None:
     """Write the tensor file, if there is one, and then the document that names it."""
     is_file = output != "-" and not is_stream(output)
     folder = _folder(output) if is_file else result.model.definition.source.folder
@@ -196,15 +199,18 @@ def _write_document(result: FitResult, data: str | None, output: str) -> None:
     emit_document(fitted.document, output)
     if table is None and result.data.columns:
         sys.stdout.flush()
-        print("note: the data lie neither beside nor below the document, which does not name them; give them again "
-              "when you fit it again", file=sys.stderr)
+        reason = ("the document names one file of data, and these may be several" if data and _is_several(data) else
+                  "the data lie neither beside nor below the document, which does not name them")
+        print(f"note: {reason}; give them again when you fit it again", file=sys.stderr)
 
 
-def _data_file(result: FitResult, data: str | None, folder: Path | None) -> DataFile | None:
+def _data_file(result: FitResult, data: Sequence[str] | None, folder: Path | None) -> DataFile | None:
     """The file of the data by its path from a folder, with its digest; None if it lies elsewhere."""
     fit, source = result.model.document.fit, result.model.definition.source.folder
-    if data is not None:
-        path = Path(os.path.realpath(data))
+    if data:
+        if _is_several(data):
+            return None
+        path = Path(os.path.realpath(data[0]))
     elif fit is not None and fit.data is not None and source is not None:
         with beside(source, fit.data.file) as found:
             path = found.path
@@ -215,6 +221,10 @@ def _data_file(result: FitResult, data: str | None, folder: Path | None) -> Data
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return DataFile(file=path.relative_to(folder.resolve()).as_posix(), sha256=digest)
+
+
+def _is_several(data: Sequence[str]) -> bool:
+    return len(data) > 1 or not os.path.isfile(data[0])
 
 
 def _write_history(output: str | None, steps: Sequence[Step], records: Sequence[Mapping[str, float]],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -19,6 +20,9 @@ from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
 from circuitflow.interpreter.question import Question
 from circuitflow.text import application, number, printable
+
+if TYPE_CHECKING:
+    from circuitflow.tables.places import Part
 
 _ENGINES = ", ".join(f"{name} ({engine.words})" for name, engine in ENGINES.items())
 _DEVICES = " ".join(f"Of the engine {name}: {engine.devices}." for name, engine in ENGINES.items() if engine.devices)
@@ -50,11 +54,12 @@ def command(
                                             "needed: the values that a backward rule reads. recompute: about the "
                                             "square root of their number; it computes the others again. With needed "
                                             "or recompute, only outputs and gradients are shown.")] = "all",
-    table: Annotated[str | None, typer.Option(metavar="ROWS", show_default=False,
-                                              help="Run once for every row of a table, whose columns have the names "
-                                                   "of inputs: .parquet, .arrow, .csv, .tsv or .jsonl, text also as "
-                                                   ".gz; - reads CSV from standard input. Blanks around a name do not "
-                                                   "count.")] = None,
+    table: Annotated[list[str], typer.Option("--table", metavar="ROWS", default_factory=list, show_default=False,
+                                             help="Run once for every row of a table, whose columns have the names "
+                                                  "of inputs: .parquet, .arrow, .csv, .tsv or .jsonl, text also as "
+                                                  ".gz; - reads CSV from standard input. A folder, a pattern such as "
+                                                  "'*.parquet', or a URL such as s3://… may stand for files; repeat "
+                                                  "for several. Blanks around a name do not count.")],
     defaults: Annotated[bool, typer.Option("--defaults", help="With --table: an input without a column has the "
                                                               "document's value.")] = False,
     keep: Annotated[list[str], typer.Option("--keep", metavar="COLUMN,…", default_factory=list, show_default=False,
@@ -85,7 +90,7 @@ def command(
         raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
     warn_of(request.circuit.unused())
     executor = cf.Executor(request.circuit, verify=verify)
-    fast = table is not None or engine not in ("auto", "interpreter") or device is not None
+    fast = bool(table) or engine not in ("auto", "interpreter") or device is not None
     if verify and not fast:
         raise InputError("--verify compares an engine with the interpreter; choose one by --engine, or give a --table")
     if fast and (jacobian or hessian or jvp or debug_nans or cache != "all"):
@@ -96,21 +101,22 @@ def command(
                          "--debug-nans")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
-    if table is None and (defaults or keep):
+    if not table and (defaults or keep):
         raise InputError("--defaults and --keep go with --table")
     if values and (not json or jacobian or hessian or jvp or cache != "all"):
         raise InputError("--values goes with --json and a single run that keeps all values")
-    apart(output, [*request.sources, *assigned_values(jvp), table])
+    parts = _parts(table)
+    apart(output, [*request.sources, *assigned_values(jvp), *(part.local for part in parts)])
     if fast and values:
         raise InputError("--values goes with the interpreter, which has the value of every node")
-    if table is not None:
+    if parts:
         from circuitflow.cli.table import run_table
         from circuitflow.rows.task import RowTask
 
         if json:
             raise InputError("--table writes a table; leave out --json")
         question = Question(executor, request.of, () if forward else request.wrt)
-        run_table(table, output, RowTask(executor, question, request.inputs, request.upstream, engine, device,
+        run_table(parts, output, RowTask(executor, question, request.inputs, request.upstream, engine, device,
                                           split(keep) or [], defaults=defaults))
         return
     if fast:
@@ -145,6 +151,15 @@ def command(
         sys.stdout.flush()
         print(f"first number that is not finite: {culprit}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _parts(table: list[str]) -> Sequence[Part]:
+    """The files of a table; without one nothing is imported."""
+    if not table:
+        return ()
+    from circuitflow.tables.places import find_parts
+
+    return find_parts(table)
 
 
 class _Trace:

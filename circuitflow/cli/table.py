@@ -17,7 +17,9 @@ from circuitflow.rows.answering import RowFunction
 from circuitflow.rows.matching import match_columns
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.arrow import arrow_array, arrow_type
-from circuitflow.tables.opening import ARROW, PARQUET, need_arrow, open_table, refuse_damage
+from circuitflow.tables.opening import ARROW, PARQUET, need_arrow, refuse_damage
+from circuitflow.tables.places import Part
+from circuitflow.tables.several import open_parts
 from circuitflow.tables.writing import header, line_writer
 from circuitflow.text import printable
 
@@ -28,10 +30,11 @@ TABLES = [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")]
 """The forms of tables that are written."""
 
 
-def run_table(table: str, output: str, task: RowTask) -> None:
+def run_table(parts: Sequence[Part], output: str, task: RowTask) -> None:
     """Write the columns that are kept, and one for every output and every gradient, in the order of the rows.
 
     After an error no output file is left. The endings of names choose the formats; - is CSV on a standard stream.
+    The rows of several files come one file after the other.
 
     Raises:
         InputError: the table cannot be read, or does not fit the question; the message names row and column.
@@ -43,9 +46,9 @@ def run_table(table: str, output: str, task: RowTask) -> None:
             if type_.shape:
                 raise InputError(f"column '{name}' has shape {show(type_.shape)} in each row, and CSV has one number; "
                                  f"write .parquet or .arrow, {task.words.choice}")
-    place = "standard input" if table == "-" else printable(table, 1000)
+    place = parts[0].shown
     with refuse_damage(place), ExitStack() as stack:
-        reader = open_table(table, place, circuit.limits, stack)
+        reader = open_parts(parts, circuit.limits, stack)
         match = match_columns(task, reader, place)
         function = RowFunction(task, task.sizes(match.lengths))
         if match.unread:
@@ -57,8 +60,9 @@ def run_table(table: str, output: str, task: RowTask) -> None:
         kinds = dict(zip(task.keep, map(reader.type_of, match.selection.kept), strict=True))
         kinds |= {name: (function.dtypes[name], shape) for name, shape in function.shapes.items()}
         with table_writer(output, kinds) as write:
-            for batch in track(reader.batches(match.selection), f"rows of {place}", reader.total):
-                for columns in function(batch, place):
+            words = f"rows of {place}{' and others' * (len(parts) > 1)}"
+            for batch in track(reader.batches(match.selection), words, reader.total):
+                for columns in function(batch):
                     write(columns)
 
 

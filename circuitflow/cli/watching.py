@@ -55,7 +55,7 @@ def watched(command: Callable[..., None]) -> Callable[..., None]:
 
 def _go_on(command: Callable[..., None], options: Options, arguments: dict[str, Any]) -> None:
     """Run the command, and again whenever a file is another one; until Ctrl-C, whose exit status is 130."""
-    own = [options.file, options.inputs, arguments.get("table")]
+    own = [options.file, options.inputs, *arguments.get("table", ())]
     for name in own:
         if name is not None and (name == "-" or is_stream(name)):
             label = "standard input" if name == "-" else f"'{printable(name, 1000)}'"

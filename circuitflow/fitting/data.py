@@ -248,6 +248,8 @@ def _file(circuit: Circuit, data: Any) -> TableFile | None:
     if isinstance(data, DataFile):
         return TableFile.of(circuit, data)
     if isinstance(data, str | os.PathLike):
+        return TableFile.at([data], circuit.limits)
+    if isinstance(data, list | tuple) and data and all(isinstance(path, str | os.PathLike) for path in data):
         return TableFile.at(data, circuit.limits)
     fit = circuit.document.fit
     return TableFile.of(circuit, fit.data) if data is None and fit is not None and fit.data is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,9 @@ from circuitflow.document.limits import Limits
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.tables.opening import open_table, refuse_damage
+from circuitflow.tables.places import Part, find_parts
 from circuitflow.tables.reader import Reader, Selection
+from circuitflow.tables.several import open_parts
 from circuitflow.tables.tensors import ENDING, TensorColumns
 from circuitflow.text import duplicate, listing, nearest, printable
 
@@ -32,6 +34,7 @@ class TableFile:
         of_document: whether a document names it; then it lies beside or below that document.
         folder: that of the document; None for a text.
         sha256: the digest that it must have, if any; it is compared when the table is first opened.
+        parts: the files, where no document names them.
     """
 
     name: str
@@ -40,12 +43,14 @@ class TableFile:
     of_document: bool = False
     folder: Path | None = None
     sha256: str | None = None
-    _first: list[tuple[int, ...]] = field(default_factory=list)
+    parts: Sequence[Part] = ()
+    _first: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, path: str | os.PathLike[str], limits: Limits) -> TableFile:
-        """The table at a path."""
-        return cls(os.fspath(path), printable(os.fspath(path), 200), limits)
+    def at(cls, paths: Sequence[str | os.PathLike[str]], limits: Limits) -> TableFile:
+        """The table in files, folders, or at URLs: see `tables.places.find_parts`."""
+        parts = find_parts([os.fspath(path) for path in paths])
+        return cls(parts[0].path, parts[0].shown, limits, parts=parts)
 
     @classmethod
     def of(cls, circuit: Circuit, file: DataFile) -> TableFile:
@@ -55,7 +60,7 @@ class TableFile:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy may be read on another day or machine, so it compares with its own first opening."""
-        return TableFile, (self.name, self.shown, self.limits, self.of_document, self.folder, self.sha256)
+        return TableFile, (self.name, self.shown, self.limits, self.of_document, self.folder, self.sha256, self.parts)
 
     @property
     def columns(self) -> list[str]:
@@ -90,10 +95,16 @@ class TableFile:
         if self.name.lower().endswith(ENDING):
             path = self.name if self.folder is None else str(self.folder / self.name)
             return TensorColumns(self._open(stack), path, self.shown, self.limits)
+        if self.parts:
+            return open_parts(self.parts, self.limits, stack, self._opened)
         return open_table(self.name, self.shown, self.limits, stack, self._open(stack))
 
+    def _opened(self, part: Part, file: BinaryIO | None) -> None:
+        if part.local and file is not None:
+            self._refuse_change(part.path, os.fstat(file.fileno()), part.shown)
+
     def _open(self, stack: ExitStack) -> BinaryIO:
-        """The file, the same as before.
+        """The one file, the same as before.
 
         Raises:
             InputError: there is none beside the document, its digest is another, or it was changed.
@@ -110,13 +121,11 @@ class TableFile:
             except ValueFaultError as error:
                 raise InputError(f"data: {error}") from None
             file, status = found.file, found.status
-        _refuse_change(self._first, status, self.shown)
+        self._refuse_change(self.name, status, self.shown)
         return file
 
-
-def _refuse_change(first: list[tuple[int, ...]], status: os.stat_result, shown: str) -> None:
-    """Compare what is known of a file with the first time it was opened."""
-    now = status.st_size, status.st_mtime_ns, status.st_ino
-    if first and first[0] != now:
-        raise InputError(f"{shown}: the file was changed while it was read; fit again when it is complete")
-    first[:] = [now]
+    def _refuse_change(self, name: str, status: os.stat_result, shown: str) -> None:
+        """Compare what is known of a file with the first time it was opened."""
+        now = status.st_size, status.st_mtime_ns, status.st_ino
+        if self._first.setdefault(name, now) != now:
+            raise InputError(f"{shown}: the file was changed while it was read; fit again when it is complete")

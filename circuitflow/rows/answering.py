@@ -51,7 +51,7 @@ class RowFunction:
         self.dtypes = {name: type_.dtype for name, type_ in task.results().items()}
         self._inputs, self._upstream = task.question.arguments(task.inputs, task.upstream, {})
         make = partial(task.executor.function, task.question, task.engine, task.device)
-        self._answer: Callable[[Batch, str], Sequence[Any]]
+        self._answer: Callable[[Batch], Sequence[Any]]
         try:
             self._answer = partial(self._at_once, make(over_rows=True))
         except (InputError, GateError) as reason:
@@ -59,37 +59,33 @@ class RowFunction:
             logging.getLogger("circuitflow").info("row by row: %s", reason)
             self._answer = partial(self._one_by_one, one)
 
-    def __call__(self, batch: Batch, place: str) -> Iterator[list[Any]]:
+    def __call__(self, batch: Batch) -> Iterator[list[Any]]:
         """Columns of results, those that are kept first, for one part of a batch after the other.
 
-        Args:
-            batch: the rows.
-            place: where they come from, in words.
-
         Raises:
-            CircuitflowError: a row cannot be computed; the message names place and row.
+            CircuitflowError: a row cannot be computed; the message names its place.
         """
         step = max(1, NUMBERS // max(1, sum(map(math.prod, self.shapes.values()))))
         for start in range(0, max(batch.rows, 1), step):
             part = batch.part(start, start + step)
-            yield [*part.kept, *(self._columns(part, place) if part.rows else
+            yield [*part.kept, *(self._columns(part) if part.rows else
                                  [np.empty((0, *shape), self.dtypes[name]) for name, shape in self.shapes.items()])]
 
-    def _columns(self, batch: Batch, place: str) -> Iterator[Any]:
-        for column, (name, shape) in zip(self._answer(batch, place), self.shapes.items(), strict=True):
+    def _columns(self, batch: Batch) -> Iterator[Any]:
+        for column, (name, shape) in zip(self._answer(batch), self.shapes.items(), strict=True):
             array = np.asarray(column, self.dtypes[name])
             if array.shape[1:] != shape:
-                raise InputError(f"{place}: from row {batch.first} on, '{name}' has shape {show(array.shape[1:])}; "
+                raise InputError(f"{batch.at(batch.first)}: '{name}' has shape {show(array.shape[1:])}; "
                                  f"expected {show(shape)}, as before it; cast the columns of lists to one fixed size")
             yield array
 
-    def _at_once(self, function: CompiledFunction, batch: Batch, place: str) -> Sequence[Any]:
+    def _at_once(self, function: CompiledFunction, batch: Batch) -> Sequence[Any]:
         try:
             return [*chain(*function.answer({**self._inputs, **batch.inputs}, self._upstream))]
         except CircuitflowError as error:
-            raise type(error)(f"{place}: in rows {batch.first} to {batch.first + batch.rows - 1}: {error}") from None
+            raise type(error)(f"{batch.at(batch.first)} and {batch.rows - 1} after it: {error}") from None
 
-    def _one_by_one(self, function: CompiledFunction, batch: Batch, place: str) -> Sequence[Any]:
+    def _one_by_one(self, function: CompiledFunction, batch: Batch) -> Sequence[Any]:
         rows = []
         columns = (column.tolist() if column.ndim == 1 else column for column in batch.inputs.values())
         for i, values in enumerate(zip(*columns, strict=True)):
@@ -97,5 +93,5 @@ class RowFunction:
                 rows.append([*chain(*function.answer({**self._inputs, **dict(zip(batch.inputs, values, strict=True))},
                                                      self._upstream))])
             except CircuitflowError as error:
-                raise type(error)(f"{place}: row {batch.first + i}: {error}") from None
+                raise type(error)(f"{batch.at(batch.first + i)}: {error}") from None
         return list(zip(*rows, strict=True))

@@ -113,7 +113,7 @@ class BatchMap:
                 raise InputError(f"{place}: its columns are {listing(map(str, batch.schema.types))}, and those of the "
                                  "batches before it give a result of other types; cast the batches to one schema")
             for part in reader.batches(match.selection):
-                for columns in function(part, place):
+                for columns in function(part):
                     yield pa.record_batch([arrow_array(column, type_) for column, type_ in
                                            zip(columns, schema.types, strict=True)], schema)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,12 +20,25 @@ BYTES = 2**25
 
 
 class ArrowColumns(Reader):
-    """A table of Arrow columns, in a file of some name. `read` gives the batches of columns, by their names."""
+    """A table of Arrow columns."""
 
     def __init__(self, schema: Any, total: int | None, read: Callable[[Sequence[str]], Iterator[Any]],
-                 file: str) -> None:
-        self.names, self.total = schema.names, total
-        self._schema, self._read, self._file = schema, read, file
+                 place: str, groups: Sequence[int] = ()) -> None:
+        """Set up.
+
+        Args:
+            schema: that of the table.
+            total: the number of batches, or None where it is not known.
+            read: gives the batches of columns, by their names.
+            place: where the rows come from, in words.
+            groups: the number of rows in each of several row groups.
+        """
+        self.names, self.total, self.place = schema.names, total, place
+        self._schema, self._read, self._ends = schema, read, list(accumulate(groups))
+
+    def at(self, row: int) -> str:
+        group = f" (row group {bisect_left(self._ends, row) + 1})" if len(self._ends) > 1 else ""
+        return f"{super().at(row)}{group}"
 
     def type_of(self, position: int) -> Any:
         """The type of a column in the result: its own, or that of the values of a dictionary."""
@@ -48,7 +63,7 @@ class ArrowColumns(Reader):
         inputs = {name: self._tensor(columns[position], dtype, position, first, selection.lists[name])
                   if name in selection.lists else self._numbers(columns[position], dtype, position, first)
                   for name, (position, dtype) in selection.inputs.items()}
-        return Batch(first, batch.num_rows, inputs, [columns[position] for position in selection.kept])
+        return Batch(first, batch.num_rows, inputs, [columns[position] for position in selection.kept], self.at)
 
     @staticmethod
     def _plain(column: Any) -> Any:
@@ -101,7 +116,7 @@ class ArrowColumns(Reader):
         if not (types.is_boolean(column.type) if dtype == "bool" else
                 types.is_integer(column.type) or types.is_floating(column.type)):
             remedy = "write a column of truth values" if dtype == "bool" else "cast it to a column of numbers"
-            raise InputError(f"{self._file}: column '{self._shown(position)}' is "
+            raise InputError(f"{self.place}: column '{self._shown(position)}' is "
                              f"{printable(str(column.type), 60)}; expected {dtype}, so {remedy}")
         if column.null_count:
             place = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
@@ -116,7 +131,7 @@ class ArrowColumns(Reader):
         return cast
 
     def _refuse(self, row: int, position: int, what: str) -> NoReturn:
-        raise InputError(f"{self._file}: row {row}, column '{self._shown(position)}': {what}")
+        raise InputError(f"{self.at(row)}, column '{self._shown(position)}': {what}")
 
 
 def _is_list(type_: Any) -> bool:

@@ -93,7 +93,8 @@ class Delimited(TextReader):
         for name, (position, dtype) in selection.inputs.items():
             with self._refusing(first, places, position):
                 inputs[name] = numbers([row[position] for row in rows], dtype, self._lines.limits)
-        return Batch(first, len(rows), inputs, [[row[position] for row in rows] for position in selection.kept])
+        kept = [[row[position] for row in rows] for position in selection.kept]
+        return Batch(first, len(rows), inputs, kept, self.at)
 
     def _parsed(self) -> Iterator[tuple[int, list[str]]]:
         """The rows that follow, also blank ones, each with the number of its first line."""
@@ -161,7 +162,7 @@ class Delimited(TextReader):
             if array is None:
                 return None
             inputs[name] = array
-        return Batch(self._row + 1, table.num_rows, inputs, [columns[position] for position in selection.kept])
+        return Batch(self._row + 1, table.num_rows, inputs, [columns[position] for position in selection.kept], self.at)
 
 
 def _count(number: int, noun: str) -> str:

@@ -77,7 +77,7 @@ class JsonLines(TextReader):
         for position in selection.kept:
             with self._refusing(first, places, position):
                 kept.append([_kept_text(cell, i) for i, cell in enumerate(columns[position])])
-        return Batch(first, len(rows), inputs, kept)
+        return Batch(first, len(rows), inputs, kept, self.at)
 
     def _parsed(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """The objects, each with the number of its line."""

@@ -43,6 +43,25 @@ def need_arrow(name: str) -> None:
         raise MissingExtraError(f"{name} needs `pip install 'circuitflow[tables]'`; CSV does without") from None
 
 
+def form_of_table(table: str, shown: str) -> str:
+    """The format of a table by the ending of its name: parquet, arrow, delimited or lines; - is delimited.
+
+    Raises:
+        InputError: the ending is of no known format.
+        MissingExtraError: it is a Parquet or Arrow file, and pyarrow is not installed.
+    """
+    ending = table.lower()
+    text = ending.removesuffix(".gz")
+    for form, whole, endings in (("parquet", ending, PARQUET), ("arrow", ending, ARROW),
+                                 ("delimited", text, _DELIMITED), ("lines", text, _LINES)):
+        if whole.endswith(endings) if table != "-" else form == "delimited":
+            if form in ("parquet", "arrow"):
+                need_arrow(shown)
+            return form
+    raise InputError(f"{shown}: expected a table as {', '.join((*PARQUET, *ARROW, *_DELIMITED))} or .jsonl, or - for "
+                     "CSV")
+
+
 def open_table(table: str, shown: str, limits: Limits, stack: ExitStack, file: BinaryIO | None = None) -> Reader:
     """The table in a file, which `stack` closes; - is CSV on standard input. Errors call the file `shown`.
 
@@ -55,16 +74,15 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack, file: B
         MissingExtraError: it is a Parquet or Arrow file, and pyarrow is not installed.
         OSError: the file cannot be opened.
     """
-    ending = table.lower()
-    if ending.endswith(PARQUET):
-        need_arrow(shown)
+    ending, form = table.lower(), form_of_table(table, shown)
+    if form == "parquet":
         import pyarrow.parquet as pq
 
         parquet = pq.ParquetFile(file or _file(table, stack))
         return ArrowColumns(parquet.schema_arrow, -(-parquet.metadata.num_rows // BATCH),
-                            lambda names: parquet.iter_batches(_rows(parquet.metadata, names), columns=names), shown)
-    if ending.endswith(ARROW):
-        need_arrow(shown)
+                            lambda names: parquet.iter_batches(_rows(parquet.metadata, names), columns=names), shown,
+                            [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)])
+    if form == "arrow":
         import pyarrow as pa
 
         reader = stack.enter_context(pa.ipc.open_file(file or _file(table, stack)))
@@ -72,15 +90,12 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack, file: B
         return ArrowColumns(reader.schema, count,
                             lambda names: (reader.get_batch(i).select(names) for i in range(count)), shown)
     plain = ending.removesuffix(".gz")
-    if table != "-" and not plain.endswith((*_DELIMITED, *_LINES)):
-        raise InputError(f"{shown}: expected a table as {', '.join((*PARQUET, *ARROW, *_DELIMITED))} or .jsonl, or - "
-                         "for CSV")
     if file is None:
         file = sys.stdin.buffer if table == "-" else _file(table, stack)
     if plain != ending:
         file = cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=file, mode="rb")))
     lines = Lines(file, shown, limits)
-    if plain.endswith(_LINES):
+    if form == "lines":
         return JsonLines(lines)
     return Delimited(lines, stack, "\t" if plain.endswith(".tsv") else None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
@@ -24,19 +24,21 @@ class Batch(NamedTuple):
         rows: how many there are.
         inputs: the arrays of the columns, by input.
         kept: the columns that are copied to the result, as lists of text or Arrow arrays.
+        at: gives the place of a row in words, by its number.
     """
 
     first: int
     rows: int
     inputs: Mapping[str, Any]
     kept: Sequence[Any]
+    at: Callable[[int], str]
 
     def part(self, start: int, stop: int) -> Batch:
         """The rows from an index on, before another; without copies."""
         rows = slice(start, min(stop, self.rows))
         return self if rows == slice(0, self.rows) else Batch(
             self.first + start, rows.stop - start, {name: column[rows] for name, column in self.inputs.items()},
-            [column[rows] for column in self.kept])
+            [column[rows] for column in self.kept], self.at)
 
 
 class Selection(NamedTuple):
@@ -65,8 +67,10 @@ class Reader:
     Attributes:
         names: of the columns, as they stand in the file.
         total: the number of batches, or None where it is not known.
+        place: where the rows come from, in words.
     """
 
+    place = ""
     names: Sequence[str] = ()
     total: int | None = None
 
@@ -88,6 +92,10 @@ class Reader:
         """
         raise NotImplementedError
 
+    def at(self, row: int) -> str:
+        """The place of a row in words, by its number."""
+        return f"{self.place}: row {row}"
+
     def _shown(self, position: int) -> str:
         return printable(self.names[position], 60)
 
@@ -96,7 +104,7 @@ class TextReader(Reader):
     """A table in lines of text. Errors name the row, the line and the column."""
 
     def __init__(self, lines: Lines) -> None:
-        self._lines = lines
+        self._lines, self.place = lines, lines.name
 
     def _refuse(self, row: int, line: int, what: str, position: int | None = None) -> NoReturn:
         place = f"row {row}" if row else "the header"

@@ -37,7 +37,7 @@ class TensorColumns(Reader):
         """
         from safetensors import SafetensorError, safe_open
 
-        self._file, self._shown_file = file, shown
+        self._file, self.place = file, shown
         size, whole = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
         if limits.header_bytes < size < whole:
             raise InputError(f"{shown}: its header takes {amount(size)}; at most {amount(limits.header_bytes)} are "
@@ -55,7 +55,7 @@ class TensorColumns(Reader):
         tensors = {name: self._tensors[self.names[position]] for name, (position, _) in selection.inputs.items()}
         dtypes, widths, lengths = {}, {}, {}
         for name, tensor in tensors.items():
-            label = f"{self._shown_file}: tensor '{printable(name, 60)}'"
+            label = f"{self.place}: tensor '{printable(name, 60)}'"
             if tensor["dtype"] not in DTYPE_OF_FORMAT:
                 raise InputError(f"{label} is {printable(tensor['dtype'], 20)}; expected one of "
                                  f"{listing(DTYPE_OF_FORMAT.values())}")
@@ -64,7 +64,7 @@ class TensorColumns(Reader):
             dtypes[name], lengths[name] = np.dtype(DTYPE_OF_FORMAT[tensor["dtype"]]), tensor["shape"][0]
             widths[name] = math.prod(tensor["shape"][1:]) * dtypes[name].itemsize
         if len(set(lengths.values())) > 1:
-            raise InputError(f"{self._shown_file}: tensors of different lengths: "
+            raise InputError(f"{self.place}: tensors of different lengths: "
                              + ", ".join(f"'{printable(name, 60)}' has {length}" for name, length in lengths.items()))
         rows = next(iter(lengths.values()), 0)
         step = max(1, BYTES // max(1, sum(widths.values())))
@@ -73,12 +73,12 @@ class TensorColumns(Reader):
             yield Batch(first + 1, count, {
                 name: self._read(tensor["data_offsets"][0] + first * widths[name], count * widths[name],
                                  dtypes[name]).reshape(count, *tensor["shape"][1:])
-                for name, tensor in tensors.items()}, [])
+                for name, tensor in tensors.items()}, [], self.at)
 
     def _read(self, place: int, size: int, dtype: np.dtype[Any]) -> Any:
         self._file.seek(self._begin + place)
         content = self._file.read(size)
         if len(content) < size:
-            raise InputError(f"{self._shown_file}: the file was cut short while it was read; fit again when it is "
+            raise InputError(f"{self.place}: the file was cut short while it was read; fit again when it is "
                              "complete")
         return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype, copy=False)

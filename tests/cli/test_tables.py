@@ -142,7 +142,7 @@ def test_a_bad_parquet_file_is_told(circuitflow, tmp_path, rows):
     (["--table", "rows.xlsx"],
      "rows.xlsx: expected a table as .parquet, .arrow, .feather, .ipc, .csv, .tsv or .jsonl, or - for CSV"),
     (["--keep", "id"], "--defaults and --keep go with --table"),
-    (["--table", "rows.csv", "--table", "more.csv"], "--table is given twice; it takes one value, so give it once"),
+    (["--engine", "tape", "--engine", "jax"], "--engine is given twice; it takes one value, so give it once"),
     (["--table", "rows.csv", "--json"], "--table writes a table; leave out --json"),
     (["--table", "rows.csv", "--jacobian"],
      "--jacobian, --hessian, --jvp, --debug-nans and --cache go with the interpreter, without --table"),

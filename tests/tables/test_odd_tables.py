@@ -483,6 +483,7 @@ DAMAGED = """
 import random, sys
 import circuitflow as cf
 from circuitflow.cli.table import run_table
+from circuitflow.tables.places import find_parts
 from circuitflow.interpreter.question import Question
 from circuitflow.rows.task import RowTask
 path, circuit = sys.argv[1:]
@@ -495,7 +496,7 @@ for _ in range(300):
         data[choose.randrange(len(data))] = choose.randrange(256)
     open(path, "wb").write(data)
     try:
-        run_table(path, path + ".csv", run)
+        run_table(find_parts([path]), path + ".csv", run)
         print("read")
     except cf.CircuitflowError:
         print("refused")
@@ -623,9 +624,11 @@ def test_the_name_of_a_table_is_a_file_and_no_address(circuitflow, identity, tmp
         outcome = circuitflow("run", identity(), "--table", name, "--forward")
         assert (outcome.status, outcome.out) == (0, "x,y\n1,2\n")
     before = (tmp_path / f"t{ending}").read_bytes()
-    for scheme in ("file://", "s3:/", "mock://"):
+    for scheme, message in (("s3:/", "s3:/{}: No such file or directory"),
+                            ("mock://", "mock://{}: ValueError: Protocol not known: mock"),
+                            ("file://", f"'t{ending}' and '{{}}' are the same file; write to another one")):
         outcome = circuitflow("run", identity(), "--table", f"{scheme}{tmp_path}/t{ending}", "-o", f"t{ending}")
-        assert (outcome.status, outcome.err) == (2, f"error: {scheme}{tmp_path}/t{ending}: No such file or directory\n")
+        assert (outcome.status, outcome.err) == (2, f"error: {message.format(f'{tmp_path}/t{ending}')}\n")
     assert (tmp_path / f"t{ending}").read_bytes() == before
 
 

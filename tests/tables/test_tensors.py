@@ -19,13 +19,13 @@ TENSORS = {"x": X, "n": np.arange(4), "one": np.array(1.0), "short": np.arange(3
 
 
 def read(path, names=("x", "n"), limits=DEFAULT):
-    return TableFile.at(path, limits).batches(dict.fromkeys(names, "float64"))
+    return TableFile.at([path], limits).batches(dict.fromkeys(names, "float64"))
 
 
 def test_rows_come_in_blocks_and_columns_have_names(tmp_path, monkeypatch):
     (tmp_path / "t.safetensors").write_bytes(save(TENSORS, {"by": "hand"}))
     monkeypatch.setattr("circuitflow.tables.tensors.BYTES", 100)  # a row has 32
-    table = TableFile.at(tmp_path / "t.safetensors", DEFAULT)
+    table = TableFile.at([tmp_path / "t.safetensors"], DEFAULT)
     assert sorted(table.columns) == sorted(TENSORS)
     blocks = list(read(tmp_path / "t.safetensors"))
     assert [len(block["n"]) for block in blocks] == [3, 1]

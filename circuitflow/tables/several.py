@@ -1,0 +1,132 @@
+"""Several files as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from circuitflow.document.limits import Limits
+from circuitflow.errors import InputError
+from circuitflow.tables.cells import CellError, number_in
+from circuitflow.tables.opening import form_of_table, open_table, refuse_damage
+from circuitflow.tables.places import Part
+from circuitflow.tables.reader import Batch, Reader, Selection
+from circuitflow.text import listing, printable
+
+NULL = "__HIVE_DEFAULT_PARTITION__"
+"""The folder of the rows whose key is null."""
+
+Opened = Callable[[Part, BinaryIO | None], None]
+"""Called with a file when it is opened."""
+
+
+def open_parts(parts: Sequence[Part], limits: Limits, stack: ExitStack,
+               opened: Opened = lambda part, file: None) -> Reader:
+    """The table in one or several files, one after the other, which `stack` closes.
+
+    Use `refuse_damage` around this function and the loop over the batches, as for `open_table`.
+
+    Raises:
+        InputError, MissingExtraError, OSError: see `open_table`, for the first file.
+    """
+    def reader(part: Part, inner: ExitStack) -> Reader:
+        form_of_table(part.path, part.shown)  # rather than that it is not there
+        file = part.open(inner)
+        opened(part, file)
+        return open_table(part.path, part.shown, limits, inner, file)
+
+    if len(parts) == 1 and not parts[0].keys:
+        return reader(parts[0], stack)
+    return Parts(parts, reader, limits, stack)
+
+
+class Parts(Reader):
+    """Files that have the same columns, and the keys of their partitions, whose columns come last."""
+
+    def __init__(self, parts: Sequence[Part], open_part: Callable[[Part, ExitStack], Reader], limits: Limits,
+                 stack: ExitStack) -> None:
+        """Open the first file.
+
+        Raises:
+            InputError: it cannot be read, or has a column with the name of a key.
+        """
+        self._parts, self._open, self._limits = parts, open_part, limits
+        self._stack = stack.enter_context(ExitStack())
+        first = parts[0]
+        with refuse_damage(first.shown):
+            self._first = open_part(first, self._stack)
+        self._own = [name.strip() for name in self._first.names]
+        self.place, self.names = first.shown, [*self._own, *first.keys]
+        for key in first.keys:
+            if key in self._own:
+                raise InputError(f"{first.shown}: column '{printable(key, 60)}' stands in the file and as a key in its "
+                                 "path; rename one of the two")
+
+    def type_of(self, position: int) -> Any:
+        return self._first.type_of(position) if position < len(self._own) else None
+
+    def lengths(self, position: int) -> Sequence[int | None]:
+        return self._first.lengths(position) if position < len(self._own) else ()
+
+    def batches(self, selection: Selection) -> Iterator[Batch]:
+        """The rows of one file after the other; the number of a row is that in its file."""
+        for part in self._parts:
+            is_first = part is self._parts[0]
+            with self._stack if is_first else ExitStack() as stack, refuse_damage(part.shown):
+                reader = self._first if is_first else self._open(part, stack)
+                yield from self._of_part(part, reader, selection)
+
+    def _of_part(self, part: Part, reader: Reader, selection: Selection) -> Iterator[Batch]:
+        places = self._places(reader, selection)
+        count = len(self._own)
+        inputs = {name: (places[position], dtype) for name, (position, dtype) in selection.inputs.items()
+                  if position < count}
+        kept = [places[position] for position in selection.kept if position < count]
+        # A file of which only keys are read tells the number of its rows by its first column.
+        extra = [] if inputs or kept else [0]
+        keys = {name: self._number(part, position, dtype) for name, (position, dtype) in selection.inputs.items()
+                if position >= count}
+        for batch in reader.batches(Selection(inputs, [*kept, *extra], selection.lists)):
+            copies = iter(batch.kept)
+            yield batch._replace(
+                inputs={name: batch.inputs[name] if name in inputs else np.full(batch.rows, keys[name],
+                                                                                selection.inputs[name][1])
+                        for name in selection.inputs},
+                kept=[next(copies) if position < count else [self._text(part, position)] * batch.rows
+                      for position in selection.kept])
+
+    def _places(self, reader: Reader, selection: Selection) -> dict[int, int]:
+        """Where the columns of the first file stand in another.
+
+        Raises:
+            InputError: it has other columns, or columns of other types.
+        """
+        names = [name.strip() for name in reader.names]
+        if sorted(names) != sorted(self._own):
+            raise InputError(f"{reader.place}: its columns are {listing(names) or 'none'}, and those of {self.place} "
+                             f"are {listing(self._own) or 'none'}; expected the same")
+        places = {position: names.index(name) for position, name in enumerate(self._own)}
+        for position in selection.positions:
+            if position >= len(self._own):
+                continue
+            type_, first = reader.type_of(places[position]), self._first.type_of(position)
+            if type_ != first:
+                raise InputError(f"{reader.place}: column '{self._shown(position)}' is {printable(str(type_), 60)}, "
+                                 f"and {printable(str(first), 60)} in {self.place}; expected the same, so cast one")
+        return places
+
+    def _number(self, part: Part, position: int, dtype: str) -> Any:
+        try:
+            return number_in(self._text(part, position), dtype, self._limits)
+        except CellError as error:
+            raise InputError(f"{part.shown}: key '{self._shown(position)}': {error}") from None
+
+    def _text(self, part: Part, position: int) -> str:
+        text = part.keys[self.names[position]]
+        if text == NULL:
+            raise InputError(f"{part.shown}: key '{self._shown(position)}' has no value; leave this folder out by a "
+                             "pattern")
+        return text
