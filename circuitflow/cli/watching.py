@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -19,7 +19,7 @@ from circuitflow.cli.arguments import Options, Request, assigned_values, with_op
 from circuitflow.cli.failures import FAILURES, words
 from circuitflow.cli.text import console
 from circuitflow.document.output import is_stream
-from circuitflow.errors import DocumentError, InputError, MissingExtraError
+from circuitflow.errors import CircuitflowError, DocumentError, InputError, MissingExtraError
 from circuitflow.text import printable
 
 QUIET, TICK = 50, 1000
@@ -55,9 +55,10 @@ def watched(command: Callable[..., None]) -> Callable[..., None]:
 
 def _go_on(command: Callable[..., None], options: Options, arguments: dict[str, Any]) -> None:
     """Run the command, and again whenever a file is another one; until Ctrl-C, whose exit status is 130."""
-    own = [options.file, options.inputs, *arguments.get("table", ())]
+    tables = arguments.get("table", ())
+    own = [options.file, options.inputs, *tables]
     for name in own:
-        if name is not None and (name == "-" or is_stream(name)):
+        if name is not None and (name == "-" or "://" in name or is_stream(name)):
             label = "standard input" if name == "-" else f"'{printable(name, 1000)}'"
             raise InputError(f"--watch waits for saves of a file, and {label} is none; name a file, or leave out "
                              "--watch")
@@ -69,11 +70,11 @@ def _go_on(command: Callable[..., None], options: Options, arguments: dict[str, 
     noting = _Watched(**{each.name: getattr(options, each.name) for each in fields(Options)})
     try:
         while True:
-            before = _stamps(files | noting.files)
+            before = _stamps(files | noting.files | _parts(tables))
             if sys.stdout.isatty():
                 console().clear()
             _attempt(command, noting, arguments)
-            before = _stamps(files | noting.files) | before
+            before = _stamps(files | noting.files | _parts(tables)) | before
             changes = watch(*_folders(before), watch_filter=None, step=QUIET, debounce=4 * QUIET, rust_timeout=TICK,
                             yield_on_timeout=True, recursive=False)
             with suppress(FileNotFoundError):  # a folder that is gone: the next run says so
@@ -81,6 +82,17 @@ def _go_on(command: Callable[..., None], options: Options, arguments: dict[str, 
             changes.close()
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _parts(tables: Sequence[str]) -> set[str]:
+    """The files that the names of tables mean now; what is wrong with them is told by the run."""
+    if not tables:
+        return set()
+    from circuitflow.tables.places import find_parts
+
+    with suppress(CircuitflowError):
+        return {part.path for part in find_parts(tables)}
+    return set()
 
 
 def _attempt(command: Callable[..., None], options: Options, arguments: dict[str, Any]) -> None:
