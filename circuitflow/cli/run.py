@@ -66,7 +66,10 @@ def command(
                                             help="With --table: columns to copy to the front of the result.")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
                                         help="With --table: file of the results, .parquet, .arrow or .csv; - writes "
-                                             "CSV to standard output.")] = "-",
+                                             "CSV to standard output. A folder, such as results/, gets a Parquet file "
+                                             "for every file of the table.")] = "-",
+    resume: Annotated[bool, typer.Option("--resume", help="With -o FOLDER/: write only the parts that an earlier run "
+                                                          "did not.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Compare the engine with the interpreter, for every row of a "
                                                           "table, and stop at the first number that differs.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name the engine that runs.")] = False,
@@ -101,8 +104,8 @@ def command(
                          "--debug-nans")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
-    if not table and (defaults or keep):
-        raise InputError("--defaults and --keep go with --table")
+    if not table and (defaults or keep or resume):
+        raise InputError(f"{'--resume goes' if resume else '--defaults and --keep go'} with --table")
     if values and (not json or jacobian or hessian or jvp or cache != "all"):
         raise InputError("--values goes with --json and a single run that keeps all values")
     parts = _parts(table)
@@ -110,14 +113,22 @@ def command(
     if fast and values:
         raise InputError("--values goes with the interpreter, which has the value of every node")
     if parts:
-        from circuitflow.cli.table import run_table
+        from circuitflow.cli.dataset import is_dataset, write_dataset
+        from circuitflow.cli.table import TableRun
         from circuitflow.rows.task import RowTask
 
         if json:
             raise InputError("--table writes a table; leave out --json")
         question = Question(executor, request.of, () if forward else request.wrt)
-        run_table(parts, output, RowTask(executor, question, request.inputs, request.upstream, engine, device,
-                                          split(keep) or [], defaults=defaults))
+        task = RowTask(executor, question, request.inputs, request.upstream, engine, device, split(keep) or [],
+                       defaults=defaults)
+        if is_dataset(output):
+            write_dataset(parts, output, task, resume=resume)
+        elif resume:
+            raise InputError("--resume goes with a folder of results, such as -o results/; a single file is written "
+                             "whole or not at all")
+        else:
+            TableRun(task).write(parts, output)
         return
     if fast:
         result = _run_engine(request, executor, engine, device, forward=forward)

@@ -30,40 +30,67 @@ TABLES = [ending[1:] for ending in (*PARQUET, *ARROW, ".csv")]
 """The forms of tables that are written."""
 
 
-def run_table(parts: Sequence[Part], output: str, task: RowTask) -> None:
-    """Write the columns that are kept, and one for every output and every gradient, in the order of the rows.
+class TableRun:
+    """Writes answers to tables. It compiles once for all of them."""
 
-    After an error no output file is left. The endings of names choose the formats; - is CSV on a standard stream.
-    The rows of several files come one file after the other.
+    def __init__(self, task: RowTask, *, shows_rows: bool = True) -> None:
+        """Set up; `shows_rows` is whether there is a progress bar of rows."""
+        self._task, self._shows_rows = task, shows_rows
+        self._functions: dict[tuple[tuple[str, int], ...], RowFunction] = {}
+        self._kinds: dict[str, Any] | None = None
+        self._first = ""
 
-    Raises:
-        InputError: the table cannot be read, or does not fit the question; the message names row and column.
-        MissingExtraError: pyarrow is needed and not installed.
-    """
-    circuit, plan, types = task.executor.circuit, task.question.plan, task.results()
-    if form_of(output, TABLES, "a table", "csv") == "csv":
-        for name, type_ in types.items():
-            if type_.shape:
-                raise InputError(f"column '{name}' has shape {show(type_.shape)} in each row, and CSV has one number; "
-                                 f"write .parquet or .arrow, {task.words.choice}")
-    place = parts[0].shown
-    with refuse_damage(place), ExitStack() as stack:
-        reader = open_parts(parts, circuit.limits, stack)
-        match = match_columns(task, reader, place)
-        function = RowFunction(task, task.sizes(match.lengths))
-        if match.unread:
-            print(f"note: {place}: no input takes {match.unread}", file=sys.stderr)
-        floats = [name for name in plan.of if types[name].is_float]
-        if len(floats) > 1 and plan.wrt:
-            is_weighted = bool(task.upstream or circuit.upstream)
-            print(f"note: {sum_of(floats, is_weighted=is_weighted)}; --of chooses one", file=sys.stderr)
-        kinds = dict(zip(task.keep, map(reader.type_of, match.selection.kept), strict=True))
-        kinds |= {name: (function.dtypes[name], shape) for name, shape in function.shapes.items()}
-        with table_writer(output, kinds) as write:
+    def write(self, parts: Sequence[Part], output: str) -> None:
+        """Write the columns that are kept, and one for every output and every gradient, in the order of the rows.
+
+        After an error no output file is left. The endings of names choose the formats; - is CSV on a standard stream.
+        The rows of several files come one file after the other.
+
+        Raises:
+            InputError: the table cannot be read, or does not fit the question, or gives columns of other types than the
+                table before it; the message names row and column.
+            MissingExtraError: pyarrow is needed and not installed.
+        """
+        task, place = self._task, parts[0].shown
+        if form_of(output, TABLES, "a table", "csv") == "csv":
+            for name, type_ in task.results().items():
+                if type_.shape:
+                    raise InputError(f"column '{name}' has shape {show(type_.shape)} in each row, and CSV has one "
+                                     f"number; write .parquet or .arrow, {task.words.choice}")
+        with refuse_damage(place), ExitStack() as stack:
+            reader = open_parts(parts, task.executor.circuit.limits, stack)
+            match = match_columns(task, reader, place)
+            function = self._function(task.sizes(match.lengths))
+            kinds = dict(zip(task.keep, map(reader.type_of, match.selection.kept), strict=True))
+            kinds |= {name: (function.dtypes[name], shape) for name, shape in function.shapes.items()}
+            if self._kinds is None:
+                self._kinds, self._first = kinds, place
+                self._note(match.unread, place)
+            elif kinds != self._kinds:
+                raise InputError(f"{place}: its columns give results of other types than those of {self._first}; cast "
+                                 "them to the same")
+            batches = reader.batches(match.selection)
             words = f"rows of {place}{' and others' * (len(parts) > 1)}"
-            for batch in track(reader.batches(match.selection), words, reader.total):
-                for columns in function(batch):
-                    write(columns)
+            with table_writer(output, kinds) as write:
+                for batch in track(batches, words, reader.total) if self._shows_rows else batches:
+                    for columns in function(batch):
+                        write(columns)
+
+    def _function(self, sizes: Mapping[str, int]) -> RowFunction:
+        key = tuple(sorted(sizes.items()))
+        if key not in self._functions:
+            self._functions[key] = RowFunction(self._task, sizes)
+        return self._functions[key]
+
+    def _note(self, unread: str, place: str) -> None:
+        """Say what is not read, and what gradients are those of."""
+        task, plan = self._task, self._task.question.plan
+        if unread:
+            print(f"note: {place}: no input takes {unread}", file=sys.stderr)
+        floats = [name for name, type_ in task.question.outputs.items() if type_.is_float]
+        if len(floats) > 1 and plan.wrt:
+            is_weighted = bool(task.upstream or task.executor.circuit.upstream)
+            print(f"note: {sum_of(floats, is_weighted=is_weighted)}; --of chooses one", file=sys.stderr)
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from support.suite import GUARD, ROOT
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$|^ {4}((?:circuitflow|printf|mkdir|python|cat) [^\n]*)$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$|^ {4}((?:circuitflow|printf|mkdir|python|cat) [^\n]*)$",
+                   re.DOTALL | re.MULTILINE)
 SAVED = re.compile(r"\s*Save it as `([\w.]+)`")
 PROGRAMS = ("dask", "duckdb", "polars", "pyspark", "ray")
 """Programs of others, which may not be installed."""
