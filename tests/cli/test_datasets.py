@@ -24,8 +24,8 @@ KEYS = ["a", "b c", "d%2Fe"]
 def place(tmp_path, monkeypatch):
     """A circuit, and a table of three partitions, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "c.json").write_text(document({"id": "x", "gate": "input"}, {"id": "w", "gate": "parameter", "value": 3},
-                                              "wx = mul(w, x)", "f = mul(wx, x)"))
+    (tmp_path / "c.json").write_text(document({"id": "x", "gate": "input"}, "wx = mul(w, x)", "f = mul(wx, x)",
+                                              {"id": "w", "gate": "parameter", "value": 3}, outputs=["f"]))
     for i, key in enumerate(KEYS):
         path = tmp_path / "rows" / f"site={key}" / "0.csv"
         path.parent.mkdir(parents=True)
@@ -149,7 +149,7 @@ def test_arguments_that_do_not_go_together(circuitflow, place, arguments, messag
 
 KILLS = """
 import os, signal, sys
-import pyarrow.csv, pyarrow.parquet
+import pyarrow as pa, pyarrow.csv, pyarrow.parquet
 import circuitflow as cf
 from circuitflow.cli.dataset import write_dataset
 from circuitflow.interpreter.question import Question
@@ -159,6 +159,7 @@ from circuitflow.tables.places import find_parts
 executor = cf.Executor(cf.load("c.json"))
 task = RowTask(executor, Question(executor), engine="interpreter", keep=["id"])
 executor.function(task.question, "interpreter")
+pa.array(["imports what pyarrow imports at first"])
 
 def run(deadly, output, resume):
     # The status, or -9 where the process is killed before the call of this number that changes files.
