@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from circuitflow.document.files import ValueFaultError, beside, verify
 from circuitflow.document.fit import DataFile
 from circuitflow.document.limits import Limits
@@ -17,7 +19,7 @@ from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.tables.opening import open_table, refuse_damage
 from circuitflow.tables.places import Part, find_parts
-from circuitflow.tables.reader import Reader, Selection
+from circuitflow.tables.reader import Batch, Reader, Selection
 from circuitflow.tables.several import open_parts
 from circuitflow.tables.tensors import ENDING, TensorColumns
 from circuitflow.text import duplicate, listing, nearest, printable
@@ -89,6 +91,8 @@ class TableFile:
                 raise InputError(f"{self.shown}: column '{printable(twice, 60)}' stands twice; rename one of the two")
             wanted = {name: (names.index(name), dtype) for name, dtype in dtypes.items()}
             for batch in reader.batches(Selection(wanted, (), dict.fromkeys(wanted))):
+                for name, array in batch.inputs.items():
+                    _need_finite(batch, name, array)
                 yield dict(batch.inputs)
 
     def _reader(self, stack: ExitStack) -> Reader:
@@ -129,3 +133,11 @@ class TableFile:
         now = status.st_size, status.st_mtime_ns, status.st_ino
         if self._first.setdefault(name, now) != now:
             raise InputError(f"{shown}: the file was changed while it was read; fit again when it is complete")
+
+
+def _need_finite(batch: Batch, name: str, array: Any) -> None:
+    """Refuse what is not finite by its place in the file."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        index = tuple(np.argwhere(~np.isfinite(array))[0])
+        raise InputError(f"{batch.at(batch.first + int(index[0]))}, column '{printable(name, 60)}': {array[index]}; "
+                         "expected a finite number; fill it in, or take the row out")

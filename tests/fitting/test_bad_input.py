@@ -162,7 +162,8 @@ def test_the_leading_dimensions_of_a_batch_have_one_name():
     ("t,y\n", "rows.csv: there are no rows; expected one or more"),
     ("t,y\n1,x\n", "rows.csv: row 1 (line 2), column 'y': "),
     ("t,y\n1,\n", "rows.csv: row 1 (line 2), column 'y': "),
-    ("t,y\n1,2\n2,NaN\n", "column 'y' is missing: NaN or null in row 2"),
+    ("t,y\n1,2\n2,NaN\n", "rows.csv: row 2, column 'y': nan; expected a finite number; fill it in, or take the row "
+                            "out"),
     ("t,y,y\n1,2,3\n", "rows.csv: column 'y' stands twice; rename one of the two"),
     ("t,z\n1,2\n", "data: there is no column for input 'y'"),
 ])

@@ -72,9 +72,9 @@ def told(outcome):
     return outcome.status, outcome.out, outcome.err
 
 
-def answers(circuitflow, product, *tables, more=()):
+def answers(circuitflow, product, *tables):
     outcome = circuitflow("run", product, *(word for table in tables for word in ("--table", str(table))), "--keep",
-                          "id", "--wrt", "x", *more)
+                          "id", "--wrt", "x", "--engine", "interpreter")
     assert outcome.status == 0, outcome.err
     return outcome.out
 
@@ -263,10 +263,10 @@ LINE = circuit({"id": "x", "gate": "input"}, {"id": "y", "gate": "input"}, {"id"
 def test_a_fit_takes_a_folder(tmp_path, rows, scatter, form):
     folder = scatter(form)
     expected = np.polyfit(rows["x"], rows["y"], 1)
-    whole = cf.fit(LINE, rows, residuals="r")
+    whole = cf.fit(LINE, rows, residuals="r", engine="interpreter")
     for data in (str(folder), folder, f"{folder}/**/*.{form}", [folder / f"{name}.{form}" for name in
                                                                 ("a", "b/0", "b/1", "c")]):
-        result = cf.fit(LINE, data, residuals="r")
+        result = cf.fit(LINE, data, residuals="r", engine="interpreter")
         np.testing.assert_allclose(result.x, expected, rtol=1e-9)
         assert result.data.digest == whole.data.digest
         assert pickle.loads(pickle.dumps(result.data)).digest == whole.data.digest
@@ -286,9 +286,18 @@ def test_a_fit_at_the_command_line_takes_files(circuitflow, tmp_path, rows, scat
                                 "the row out\n")
 
 
+def test_what_is_not_finite_is_named_by_its_place(scatter):
+    folder = scatter("parquet", change=lambda i, part: part if i else part.set_column(
+        1, "x", pa.array([*range(8), np.nan, np.inf], pa.float64())))
+    with pytest.raises(cf.InputError) as error:
+        cf.fit(LINE, folder, residuals="r", engine="interpreter")
+    assert str(error.value) == (f"{folder}/b/1.parquet: row 9 (row group 2), column 'x': nan; expected a finite "
+                                "number; fill it in, or take the row out")
+
+
 def test_a_file_of_a_folder_that_changes_during_a_fit_is_refused(scatter):
     folder = scatter("csv")
-    data = cf.fit(LINE, folder, residuals="r").data
+    data = cf.fit(LINE, folder, residuals="r", engine="interpreter").data
     (folder / "c.csv").write_text("id,x,y\nr,1,2\n")
     with pytest.raises(cf.InputError, match="c.csv: the file was changed while it was read; fit again when it is"):
         list(data.blocks())
