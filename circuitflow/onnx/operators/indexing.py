@@ -26,7 +26,7 @@ def _cut(call: Call, x: Any, axis: int) -> Any:
     for other, (size, part) in enumerate(zip(x.type.shape, indices, strict=True)):
         if other != axis % x.ndim and size != part:
             if not isinstance(part, int):
-                raise Refusal(f"needs numbers for the size {part} of its indices; give sizes by --dim NAME=N")
+                call.numbers_of([part])
             x = call.w.slice(x, axis=other, start=0, stop=part)
     return x
 
