@@ -276,6 +276,11 @@ def is_of_kind(value: Any, kind: str) -> bool:
     return kind not in _KINDS or isinstance(value, _KINDS[kind])
 
 
+def as_list(results: Any) -> list[Any]:
+    """What a function gives that writes a node: one result, or several."""
+    return list(results) if isinstance(results, list | tuple) else [results]
+
+
 def sizes_by(*sizes: Any) -> str:
     """What may mend an error of sizes: the options that give their named dimensions numbers, if they have any."""
     names = {name for size in sizes if isinstance(size, Size) for term, _ in size.terms for name in term}

@@ -20,9 +20,9 @@ from circuitflow.document.versions import with_lowest_version
 from circuitflow.document.writing import tidy
 from circuitflow.errors import CircuitflowError, DocumentError, Fault, InputError
 from circuitflow.gates import GATES, ArrayType
-from circuitflow.gates.shapes import ShapeError, Size
+from circuitflow.gates.shapes import ShapeError, Size, allows, show
 from circuitflow.graph.circuit import Circuit, with_tensors
-from circuitflow.onnx.calls import Body, Call, Refusal, Value, sizes_by
+from circuitflow.onnx.calls import Body, Call, Refusal, Value, as_list, sizes_by
 from circuitflow.onnx.folding import fold, tensors_of, value_of
 from circuitflow.onnx.functions import body_of
 from circuitflow.onnx.mapped import gates_by_operator, read
@@ -139,9 +139,13 @@ class _Importer:
             self.faults.append(f"{label} is a {what}; expected a tensor of numbers or booleans, with a shape")
             return
         shape = [self._size(size, f"{port.name}_{axis}") for axis, size in enumerate(port.shape)]
-        id_ = self._id(port.name)
+        id_, value = self._id(port.name), self.model.graph.tensors.get(port.name)
         attributes: dict[str, Any] = {"shape": shape}
-        if (value := self.model.graph.tensors.get(port.name)) is not None:
+        if value is not None and not allows(shape, value.shape):
+            self.model.notes.add(f"{label} has no default now: the model's has the shape {show(value.shape)}, and the "
+                                 f"sizes given make it {show(shape)}")
+            value = None
+        if value is not None:
             attributes |= self._content(id_, value)
         elif port.dtype != self.author.dtype:
             attributes["dtype"] = port.dtype
@@ -281,9 +285,9 @@ class _Importer:
             if node.operator in UNITS:
                 return UNITS[node.operator](call, self)
         if (function := BY_DOMAIN.get(node.domain, {}).get(node.operator)) is not None:
-            return _as_list(function(call))
+            return as_list(function(call))
         if node.domain == "" and node.operator in gates_by_operator():
-            return _as_list(read(call))
+            return as_list(read(call))
         body = body_of(self.model, node, [self.values[name] for name in node.inputs])
         if body is None:
             where = f" of the domain '{printable(node.domain, 60)}'" if node.domain else ""
@@ -444,7 +448,3 @@ class _Importer:
             return with_lowest_version(validate(document))
         except CircuitflowError as error:
             raise InputError(f"'{model.file}' cannot be written as a document: {error}") from None
-
-
-def _as_list(results: Any) -> list[Any]:
-    return list(results) if isinstance(results, list | tuple) else [results]

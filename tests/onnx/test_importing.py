@@ -126,6 +126,24 @@ def test_every_command_takes_sizes_of_a_models_dimensions(tmp_path, circuitflow)
         f"error: '{path}' is an ONNX model; `circuitflow import` writes a document of it\n")
 
 
+def test_a_default_of_another_size_than_the_one_given_is_left_out(tmp_path, circuitflow):  # noqa: F811
+    proto = model([("Neg", "x", "y")], [port("x", "batch", 2)], [port("y", "batch", 2)], [tensor("x", [[1, 2]])])
+    path, document = tmp_path / "m.onnx", tmp_path / "m.json"
+    path.write_bytes(proto.SerializeToString())
+    for batch, err in ((1, ""), (3, "warning: input 'x' has no default now: the model's has the shape (1, 2), and the "
+                                    "sizes given make it (3, 2)\n")):
+        assert circuitflow("import", str(path), "--dim", f"batch={batch}", "-o", str(document)).err == err
+        values = [] if batch == 1 else ["--set", "x=[[1,2],[1,2],[1,2]]"]
+        assert circuitflow("run", str(document), "--forward", *values).status == 0
+
+
+@pytest.mark.parametrize("value", [tensor("x", [[1.0]]), tensor("x", [1.0, 2.0]), tensor("x", [[1, 2]], np.int64)])
+def test_a_default_that_is_none_of_its_input_is_refused(value):
+    proto = model([("Neg", "x", "y")], [port("x", "batch", 2)], [port("y", "batch", 2)], [value])
+    with pytest.raises(cf.DocumentError, match=r"input 'x' has a default of .*; expected float32 and \(batch, 2\)"):
+        imported(proto)
+
+
 def test_several_named_sizes_survive_a_reshape():
     proto = model([("Shape", "x", "s"), ("Slice", "s,zero,two", "bt"), ("Concat", "bt,heads", "t", {"axis": 0}),
                    ("Reshape", "x,t", "y")], [port("x", "b", "t", 6)], [port("y", "b", "t", 2, 3)],
