@@ -150,7 +150,7 @@ class _Meanings:
             elif value is not None:
                 parts["value"] = short(value), repr(value)
             if shape is not None:
-                parts["shape"] = show(tuple(shape)), tuple(shape)
+                parts["shape"] = show(tuple(shape)), show(tuple(shape))  # a tuple is an array here
             if dtype is not None:
                 parts["dtype"] = dtype, dtype
             for key, side in zip(("min", "max"), site.bounds or (), strict=False):

@@ -129,7 +129,7 @@ class Data:
                                              zip(array.shape, type_.shape, strict=True) if isinstance(expected, int)):
                 fixed[name], titles[name] = array, title
             else:
-                rows = "" if batch else f"{show(('rows', *type_.shape))}, or "  # type: ignore[arg-type]
+                rows = "" if batch else f"{show(('rows', *type_.shape))}, or "
                 raise InputError(f"data: column '{printable(title, 60)}' has shape {array.shape}; input '{name}' has "
                                  f"shape {show(type_.shape)}, so expected {rows}that shape for all rows")
         if fixed and not varying and any(True for _ in islice(tables(), 1, None)):
@@ -232,7 +232,7 @@ class Data:
             if array.ndim != len(shape) or any(isinstance(expected, int) and i and expected != size for i, (
                     expected, size) in enumerate(zip(shape, array.shape, strict=True))):
                 raise InputError(f"data: column '{printable(title, 60)}' has shape {array.shape}; expected "
-                                 f"{show(('rows', *shape[1:]))} for input '{name}'")  # type: ignore[arg-type]
+                                 f"{show(('rows', *shape[1:]))} for input '{name}'")
             columns[name], lengths[name] = array, len(array)
         if len(set(lengths.values())) > 1:
             raise InputError("data: columns of different lengths: "

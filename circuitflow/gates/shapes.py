@@ -141,12 +141,12 @@ class ArrayType(NamedTuple):
         return self.dtype in _PRECISION
 
 
-def show(shape: Sequence[Dimension]) -> str:
+def show(shape: Sequence[Dimension | str | None]) -> str:
     """A shape as Python writes a tuple, names without quotes."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def allows(declaration: Sequence[Dimension | str], shape: Shape) -> bool:
+def allows(declaration: Sequence[Dimension | str | None], shape: Shape) -> bool:
     """Whether a shape is one of those that a declared shape allows: what is no number in that stands for any size."""
     return len(shape) == len(declaration) and all(
         number == size for number, size in zip(declaration, shape, strict=True) if isinstance(number, int))

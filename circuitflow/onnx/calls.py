@@ -198,9 +198,7 @@ class Call:
         """Sizes that must be numbers."""
         numbers = [size for size in sizes if isinstance(size, int)]
         if len(numbers) < len(sizes):
-            names = sorted({name for size in sizes if isinstance(size, Size) for term, _ in size.terms
-                            for name in term})
-            raise Refusal(f"needs numbers for the sizes {show(sizes)}; give them by {_dims(names)}")
+            raise Refusal(f"needs numbers for the sizes {show(sizes)}{sizes_by(*sizes)}")
         return numbers
 
     def known(self, position: int, what: str) -> Any:
@@ -278,5 +276,12 @@ def is_of_kind(value: Any, kind: str) -> bool:
     return kind not in _KINDS or isinstance(value, _KINDS[kind])
 
 
-def _dims(names: Sequence[str]) -> str:
-    return " ".join(f"--dim {name}=N" for name in names)
+def as_list(results: Any) -> list[Any]:
+    """What a function gives that writes a node: one result, or several."""
+    return list(results) if isinstance(results, list | tuple) else [results]
+
+
+def sizes_by(*sizes: Any) -> str:
+    """What may mend an error of sizes: the options that give their named dimensions numbers, if they have any."""
+    names = {name for size in sizes if isinstance(size, Size) for term, _ in size.terms for name in term}
+    return f"; give sizes by {' '.join(f'--dim {name}=N' for name in sorted(names))}" if names else ""

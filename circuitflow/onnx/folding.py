@@ -10,6 +10,7 @@ import numpy as np
 
 from circuitflow.gates.shapes import Size, divide
 from circuitflow.onnx.calls import Call, Value
+from circuitflow.onnx.reading import Graph
 
 LARGEST, FEW = 2**16, 16
 """Most elements of what is computed while a model is read, and of floats among it."""
@@ -279,3 +280,9 @@ def value_of(name: str, array: Any) -> Value:
     """A value that is known."""
     dtype = "int64" if array.dtype == object else str(array.dtype)
     return Value(name, dtype, array)
+
+
+def tensors_of(graph: Graph) -> dict[str, Value | None]:
+    """The initializers of a graph as values; a fit may change floats."""
+    return {name: Value(name, str(array.dtype), array, is_parameter=array.dtype.kind == "f")
+            for name, array in graph.tensors.items()}

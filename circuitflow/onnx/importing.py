@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ from circuitflow.document.versions import with_lowest_version
 from circuitflow.document.writing import tidy
 from circuitflow.errors import CircuitflowError, DocumentError, Fault, InputError
 from circuitflow.gates import GATES, ArrayType
-from circuitflow.gates.shapes import ShapeError, Size
+from circuitflow.gates.shapes import ShapeError, Size, allows, show
 from circuitflow.graph.circuit import Circuit, with_tensors
-from circuitflow.onnx.calls import Body, Call, Refusal, Value
-from circuitflow.onnx.folding import fold, value_of
+from circuitflow.onnx.calls import Body, Call, Refusal, Value, as_list, sizes_by
+from circuitflow.onnx.folding import fold, tensors_of, value_of
 from circuitflow.onnx.functions import body_of
 from circuitflow.onnx.mapped import gates_by_operator, read
 from circuitflow.onnx.naming import common_dtype, identifier
@@ -100,7 +101,7 @@ class _Importer:
         self.model, self.stem, self.dims, self.most_steps = model, stem, dims, most_steps
         self.author = Author(GATES, common_dtype(model.graph))
         self.names = Names()
-        self.values: dict[str, Value | None] = {"": None}
+        self.values: MutableMapping[str, Value | None] = {"": None}
         self.lost: set[str] = set()  # values of nodes that are refused
         self.faults: list[str] = [*model.graph.faults]
         self.tensors: dict[str, Any] = {}
@@ -121,8 +122,7 @@ class _Importer:
         if unknown := constants.keys() - ports.keys():
             raise InputError(f"there is no input '{printable(min(unknown), 60)}' in '{self.model.file}'; there are "
                              f"{', '.join(map(printable, ports))}")
-        for name, array in graph.tensors.items():
-            self.values[name] = Value(name, str(array.dtype), array, is_parameter=array.dtype.kind == "f")
+        self.values.update(tensors_of(graph))
         for port in graph.inputs:
             if port.name in graph.tensors and not self.model.has_defaults:
                 continue
@@ -139,9 +139,13 @@ class _Importer:
             self.faults.append(f"{label} is a {what}; expected a tensor of numbers or booleans, with a shape")
             return
         shape = [self._size(size, f"{port.name}_{axis}") for axis, size in enumerate(port.shape)]
-        id_ = self._id(port.name)
+        id_, value = self._id(port.name), self.model.graph.tensors.get(port.name)
         attributes: dict[str, Any] = {"shape": shape}
-        if (value := self.model.graph.tensors.get(port.name)) is not None:
+        if value is not None and not allows(shape, value.shape):
+            self.model.notes.add(f"{label} has no default now: the model's has the shape {show(value.shape)}, and the "
+                                 f"sizes given make it {show(shape)}")
+            value = None
+        if value is not None:
             attributes |= self._content(id_, value)
         elif port.dtype != self.author.dtype:
             attributes["dtype"] = port.dtype
@@ -176,7 +180,7 @@ class _Importer:
         if value.wire is None:
             if value.is_symbolic:
                 raise Refusal(f"reads '{printable(value.name, 60)}', which has the size of a named dimension as a "
-                              "value; give the dimensions numbers by --dim NAME=N")
+                              f"value{sizes_by(*value.array.flat)}")
             array = value.array
             id_ = self._id(value.name)
             kind = "parameter" if value.is_parameter and array.dtype in (np.float32, np.float64) else "constant"
@@ -250,7 +254,7 @@ class _Importer:
             if isinstance(result, np.ndarray):
                 self.values[name] = value_of(name, result)
             elif isinstance(result, Value):
-                self.values[name] = replace(result, name=name) if result.wire is None else result
+                self.values[name] = result  # another name of it; a weight that several read stays one parameter
             else:
                 self._call_it(name, result, start)
                 self.values[name] = Value(name, result.type.dtype, wire=result)
@@ -281,9 +285,9 @@ class _Importer:
             if node.operator in UNITS:
                 return UNITS[node.operator](call, self)
         if (function := BY_DOMAIN.get(node.domain, {}).get(node.operator)) is not None:
-            return _as_list(function(call))
+            return as_list(function(call))
         if node.domain == "" and node.operator in gates_by_operator():
-            return _as_list(read(call))
+            return as_list(read(call))
         body = body_of(self.model, node, [self.values[name] for name in node.inputs])
         if body is None:
             where = f" of the domain '{printable(node.domain, 60)}'" if node.domain else ""
@@ -296,14 +300,14 @@ class _Importer:
         condition = bool(call.numbers(0, "condition").reshape(-1)[0])
         branches = {key: graph_of(call, f"{key}_branch") for key in ("then", "else")}
         graph = branches["then" if condition else "else"]
-        for name, array in graph.tensors.items():
-            self.values[name] = Value(name, str(array.dtype), array, is_parameter=array.dtype.kind == "f")
-        faults = len(self.faults)
+        faults, outer = len(self.faults), self.values
+        self.values = ChainMap(tensors_of(graph), outer)  # the names of a branch are its own
         self.graph(graph.nodes)
+        results, self.values = [self.values.get(port.name) for port in graph.outputs], outer
         if len(self.faults) > faults or any(port.name in self.lost for port in graph.outputs):
             self.lost.update(call.node.outputs)  # which is told already
             return None
-        return [self.values.get(port.name) for port in graph.outputs]
+        return results
 
     # What units need, as `Scope` has it
 
@@ -444,7 +448,3 @@ class _Importer:
             return with_lowest_version(validate(document))
         except CircuitflowError as error:
             raise InputError(f"'{model.file}' cannot be written as a document: {error}") from None
-
-
-def _as_list(results: Any) -> list[Any]:
-    return list(results) if isinstance(results, list | tuple) else [results]

@@ -17,6 +17,7 @@ import numpy as np
 from circuitflow.document.files import ValueFaultError, beside
 from circuitflow.document.limits import DEFAULT, Budget, Limits, amount, size_of
 from circuitflow.errors import InputError
+from circuitflow.gates.shapes import allows, show
 from circuitflow.onnx.counting import FunctionKey, function_key, need_few_nodes
 from circuitflow.onnx.large import Place, without_large
 from circuitflow.onnx.library import BFLOAT16, DOMAINS, READ_AS, domain_of, library, text_of, type_name
@@ -273,6 +274,11 @@ class _Reader:
             self.notes.add(WIDENED)
         self.faults += [f"input '{printable(port.name, 80)}' is too large: {fault}" for port in inputs
                         if (fault := _fault_of(port, self.limits)) is not None]
+        self.faults += [f"input '{printable(port.name, 80)}' has a default of {array.dtype} and the shape "
+                        f"{show(array.shape)}; expected {port.dtype} and {show(port.shape)}" for port in inputs
+                        if port.dtype is not None and port.shape is not None
+                        and (array := tensors.get(port.name)) is not None
+                        and not (port.dtype == str(array.dtype) and allows(port.shape, array.shape))]
         names = [text_of(tensor.name) for tensor in graph.initializer]
         self.need_one_of_each([port.name for port in inputs], names, nodes)
         return Graph(text_of(graph.name), inputs, [*map(_port, graph.output)], tensors, nodes,

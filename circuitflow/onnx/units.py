@@ -142,11 +142,10 @@ def loop(call: Call, scope: Scope) -> list[Any]:
     """A `Loop`: of so many steps, known before a run, or as long as a condition holds that its steps compute."""
     graph = graph_of(call, "body")
     first = call.value(1) if call.has(1) else None
-    if first is not None and first.array is not None and not bool(np.all(call.numbers(1, "condition"))):
-        raise Refusal("has a condition that is false at once")
+    is_over = first is not None and first.array is not None and not bool(np.all(call.numbers(1, "condition")))
     total = call.value(0) if call.has(0) else None
-    is_counted = total is not None and total.array is not None
-    steps = int(call.numbers(0, "number of steps").reshape(())) if is_counted else ENDLESS
+    is_counted = is_over or (total is not None and total.array is not None)
+    steps = 0 if is_over else int(call.numbers(0, "number of steps").reshape(())) if is_counted else ENDLESS
     is_endless = steps > MOST
     if is_endless:
         if scope.most_steps is None:

@@ -80,6 +80,14 @@ def test_attributes_shapes_outputs_upstream_and_dtype():
         "~ upstream of f: [1, 2] → none"]
 
 
+@pytest.mark.parametrize(("shape", "text"), [([], "()"), ([2], "(2,)"), (["n", 10_000], "(n, 10000)")])
+def test_a_shape_that_one_side_declares(shape, text):
+    declared, other = (circuit({"id": "x", "gate": "input", **more}, {"id": "f", "gate": "neg", "inputs": ["x"]})
+                       for more in ({"shape": shape}, {"value": 1}))
+    assert told(declared, other) == ["~ x: shape: " + text + " → none", "~ x: value: none → 1"]
+    assert told(other, declared) == ["~ x: value: 1 → none", "~ x: shape: none → " + text]
+
+
 def neuron(gate="sigmoid", **more):
     return {"nodes": [{"id": "x", "gate": "input"}, {"id": "y", "gate": gate, "inputs": ["x"], **more}],
             "outputs": ["y"]}

@@ -126,6 +126,24 @@ def test_every_command_takes_sizes_of_a_models_dimensions(tmp_path, circuitflow)
         f"error: '{path}' is an ONNX model; `circuitflow import` writes a document of it\n")
 
 
+def test_a_default_of_another_size_than_the_one_given_is_left_out(tmp_path, circuitflow):  # noqa: F811
+    proto = model([("Neg", "x", "y")], [port("x", "batch", 2)], [port("y", "batch", 2)], [tensor("x", [[1, 2]])])
+    path, document = tmp_path / "m.onnx", tmp_path / "m.json"
+    path.write_bytes(proto.SerializeToString())
+    for batch, err in ((1, ""), (3, "warning: input 'x' has no default now: the model's has the shape (1, 2), and the "
+                                    "sizes given make it (3, 2)\n")):
+        assert circuitflow("import", str(path), "--dim", f"batch={batch}", "-o", str(document)).err == err
+        values = [] if batch == 1 else ["--set", "x=[[1,2],[1,2],[1,2]]"]
+        assert circuitflow("run", str(document), "--forward", *values).status == 0
+
+
+@pytest.mark.parametrize("value", [tensor("x", [[1.0]]), tensor("x", [1.0, 2.0]), tensor("x", [[1, 2]], np.int64)])
+def test_a_default_that_is_none_of_its_input_is_refused(value):
+    proto = model([("Neg", "x", "y")], [port("x", "batch", 2)], [port("y", "batch", 2)], [value])
+    with pytest.raises(cf.DocumentError, match=r"input 'x' has a default of .*; expected float32 and \(batch, 2\)"):
+        imported(proto)
+
+
 def test_several_named_sizes_survive_a_reshape():
     proto = model([("Shape", "x", "s"), ("Slice", "s,zero,two", "bt"), ("Concat", "bt,heads", "t", {"axis": 0}),
                    ("Reshape", "x,t", "y")], [port("x", "b", "t", 6)], [port("y", "b", "t", 2, 3)],
@@ -134,6 +152,18 @@ def test_several_named_sizes_survive_a_reshape():
     assert [str(size) for size in circuit.nodes["y"].types[0].shape] == ["b", "t", "2", "3"]
     x = np.arange(48, dtype=np.float32).reshape(2, 4, 6)
     assert cf.Executor(circuit).forward({"x": x}).outputs["y"].tolist() == x.reshape(2, 4, 2, 3).tolist()
+
+
+@pytest.mark.parametrize("nodes", [
+    [("Shape", "x", "y")], [("Shape", "x", "s"), ("Cast", "s", "y", {"to": FLOAT})],
+    [("Shape", "x", "s"), ("ConstantOfShape", "s", "y")], [("Shape", "x", "s"), ("Expand", "one,s", "y")],
+    [("Reshape", "x,five", "y")], [("Shape", "x", "s", {"end": 1}), ("Slice", "x,two,s", "y")],
+    [("ReduceMax", "none", "y", {"axes": [0]})]])
+def test_a_named_dimension_that_needs_a_size_is_named(nodes):
+    proto = model(nodes, [port("x", "batch/n", 3), port("none", 0, "batch/n")], [port("y", None, None)], [
+        tensor("one", [[1.0]]), tensor("five", [5, -1], np.int64), tensor("two", [2], np.int64)], 17)
+    with pytest.raises(cf.DocumentError, match="--dim batch_n=N"):
+        imported(proto)
 
 
 def test_a_value_that_sizes_depend_on_is_given(tmp_path, circuitflow):  # noqa: F811
@@ -241,6 +271,19 @@ def test_a_name_stands_for_one_thing(change, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("passing", [
+    ("Identity", "w", "v"), ("Cast", "w", "v", {"to": FLOAT}), ("CastLike", "w,x", "v"), ("Dropout", "w", "v"),
+    ("If", "true", "v", {f"{key}_branch": helper.make_graph([helper.make_node("Identity", ["w"], ["r"])], key, [],
+                                                             [port("r", 2)]) for key in ("then", "else")})])
+def test_a_weight_of_two_names_is_one_parameter(passing):
+    """A fit that moved them apart would fit another model."""
+    circuit = imported(model([passing, ("Mul", "x,w", "a"), ("Mul", "a,v", "y")], [port("x", 2)], [port("y", 2)],
+                             [tensor("w", [3, 5]), tensor("true", True, bool)])).circuit
+    assert [node.id for node in circuit.nodes.values() if node.kind == "parameter"] == ["w"]
+    run = cf.Executor(circuit).run({"x": np.ones(2, np.float32)}, upstream={"y": np.ones(2, np.float32)})
+    assert run.gradients["w"].tolist() == [6, 10]
+
+
 @pytest.mark.parametrize(("node", "message"), [
     (("Transpose", "x", "y", {"perm": [0, 0]}), "transpose names an axis twice"),
     (("Transpose", "x", "y", {"perm": 1.5}), "has a float for its attribute 'perm'; expected ints"),
@@ -315,6 +358,20 @@ def test_a_branch_is_chosen_at_a_run_and_gradients_flow_through_it():
         assert result.gradients["x"].tolist() == slope
 
 
+def test_the_names_of_a_branch_are_its_own():
+    """Of a branch that is known too: outside, a name stands for what it stood for before, or for nothing."""
+    inner = helper.make_graph([helper.make_node("Mul", ["x", "w"], ["r"])], "then", [], [port("r", 2)],
+                              [tensor("w", [7, 7])])
+    node = helper.make_node("If", ["true"], ["y"], then_branch=inner, else_branch=branch("Add", "e"))
+    proto = model([node, ("Mul", "x,w", "z")], [port("x", 2)], [port("y", 2), port("z", 2)],
+                  [tensor("w", [3, 4]), tensor("true", True, bool)])
+    outputs = cf.Executor(imported(proto).circuit).forward({"x": np.ones(2, np.float32)}).outputs
+    assert {name: value.tolist() for name, value in outputs.items()} == {"y": [7, 7], "z": [3, 4]}
+    proto.graph.node[1].input[1] = "r"
+    with pytest.raises(cf.DocumentError, match="reads 'r', which is no earlier value"):
+        imported(proto)
+
+
 def test_a_loop_of_so_many_steps_is_a_scan():
     ports = [port("i", dtype=TensorProto.INT64), port("go", dtype=TensorProto.BOOL), port("s", 2)]
     body = helper.make_graph([helper.make_node("Identity", ["go"], ["still"]),
@@ -370,6 +427,19 @@ def test_a_loop_that_its_data_end_takes_as_many_steps(count, most_steps):
         assert np.isclose(result.outputs["y"], steps_of_newton(a, x, most), rtol=1e-14)
         assert np.isclose(result.gradients["a"], steps_of_newton(a + 1e-30j, x, most).imag / 1e-30, rtol=1e-12)
         assert np.isclose(result.gradients["x"], steps_of_newton(a, x + 1e-30j, most).imag / 1e-30, rtol=1e-12)
+
+
+@pytest.mark.parametrize("count", ["n", ""])
+def test_a_loop_whose_condition_is_false_at_once_has_no_steps(count):
+    ports = [port("i", dtype=TensorProto.INT64), port("go", dtype=TensorProto.BOOL), port("s", 2)]
+    body = helper.make_graph([helper.make_node("Neg", ["s"], ["t"])], "body", ports,
+                             [port("go", dtype=TensorProto.BOOL), port("t", 2)])
+    node = helper.make_node("Loop", [count, "no", "x"], ["y"], body=body)
+    circuit = imported(model([node], [port("x", 2)], [port("y", 2)],
+                             [tensor("n", 3, np.int64), tensor("no", False, bool)])).circuit
+    ones = np.ones(2, np.float32)
+    run = cf.Executor(circuit).run({"x": 5 * ones}, upstream={"y": ones})
+    assert (run.outputs["y"].tolist(), run.gradients["x"].tolist()) == ([5, 5], [1, 1])
 
 
 def test_a_loop_without_an_end_needs_one(tmp_path, circuitflow):  # noqa: F811

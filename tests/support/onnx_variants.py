@@ -247,8 +247,36 @@ def scatter(chance: random.Random) -> Variant:
     if reduction in (None, "none"):  # of places that repeat any may win
         shape[axis] = x.shape[axis]
         at = np.argsort(rng.random(shape), axis=axis)
-    return Variant("ScatterElements", {"x": x, "at": at.astype(np.int64), "u": floats(chance, *shape)}, {},
+    updates = floats(chance, *shape)
+    if reduction in (None, "none"):
+        dtype = chance.choice([np.float32, np.int64, np.int32, np.uint8, np.bool_])
+        x, updates = (np.abs(9 * values).astype(dtype) for values in (x, updates))
+    return Variant("ScatterElements", {"x": x, "at": at.astype(np.int64), "u": updates}, {},
                    {"axis": axis, "reduction": reduction}, since=18)
+
+
+def scatter_nd(chance: random.Random) -> Variant:
+    """Of places that do not repeat."""
+    sizes, depth = [chance.randint(2, 4) for _ in range(3)], chance.randint(1, 3)
+    places = np.stack(np.unravel_index(np.arange(np.prod(sizes[:depth])), sizes[:depth]), axis=-1)
+    places = np.random.default_rng(chance.getrandbits(32)).permutation(places)[: chance.randint(1, 3)]
+    dtype = chance.choice([np.float32, np.int64, np.int32, np.uint8, np.bool_])
+    x, updates = (np.abs(9 * floats(chance, *shape)).astype(dtype) for shape in (sizes, (len(places), *sizes[depth:])))
+    return Variant("ScatterND", {"x": x, "at": places.astype(np.int64), "u": updates}, {}, {}, since=13)
+
+
+def tensor_scatter(chance: random.Random) -> Variant:
+    batch, step = chance.randint(1, 3), chance.randint(1, 2)
+    at = np.random.default_rng(chance.getrandbits(32)).integers(0, 5 - step + 1, batch)
+    return Variant("TensorScatter", {"x": floats(chance, batch, 2, 5, 2), "u": floats(chance, batch, 2, step, 2)},
+                   {"at": at}, {"axis": some(chance, -2), "mode": chance.choice([None, "linear", "circular"])},
+                   since=24)
+
+
+def reverse_sequence(chance: random.Random) -> Variant:
+    time, x = chance.randint(0, 1), floats(chance, 3, 4, 2)
+    lengths = np.random.default_rng(chance.getrandbits(32)).integers(1, x.shape[time] + 1, x.shape[1 - time])
+    return Variant("ReverseSequence", {"x": x}, {"n": lengths}, {"time_axis": time, "batch_axis": 1 - time})
 
 
 def top_k(chance: random.Random) -> Variant:
@@ -342,6 +370,62 @@ def grid_sample(chance: random.Random) -> Variant:
         "mode": chance.choice([None, "linear", "nearest", "cubic"]),
         "padding_mode": chance.choice([None, "zeros", "border", "reflection"]),
         "align_corners": some(chance, chance.randint(0, 1))}, since=20)
+
+
+def affine_grid(chance: random.Random) -> Variant:
+    rank, batch = chance.randint(2, 3), chance.randint(1, 3)
+    sizes = [chance.randint(2, 4) for _ in range(rank)]
+    return Variant("AffineGrid", {"theta": floats(chance, batch, rank, rank + 1)}, {"size": integers(batch, 2, *sizes)},
+                   {"align_corners": some(chance, chance.randint(0, 1))}, since=20)
+
+
+def roi_align(chance: random.Random) -> Variant:
+    number, rng = chance.randint(1, 3), np.random.default_rng(chance.getrandbits(32))
+    boxes = np.sort(rng.uniform(-1, 7, (number, 2, 2)), axis=1).reshape(number, 4).astype(np.float32)
+    return Variant("RoiAlign", {"x": floats(chance, 2, 2, 5, 6), "boxes": boxes}, {"at": rng.integers(0, 2, number)}, {
+        "output_height": some(chance, chance.randint(1, 3)), "output_width": some(chance, chance.randint(1, 3)),
+        "sampling_ratio": chance.randint(1, 3), "spatial_scale": some(chance, chance.choice([0.5, 1.0, 1.5])),
+        "coordinate_transformation_mode": chance.choice([None, "half_pixel", "output_half_pixel"])}, since=18)
+
+
+# Attention -----------------------------------------------------------------------------------------------------------
+
+
+def attention(chance: random.Random) -> Variant:
+    batch, shared, groups, queries, keys, past = (chance.randint(*ends) for ends in (
+        (1, 2), (1, 2), (1, 2), (1, 3), (1, 4), (0, 2)))
+    heads, is_flat = shared * groups, chance.random() < 0.4
+    inputs = {name: floats(chance, *((batch, length, number * 2) if is_flat else (batch, number, length, 2)))
+              for name, length, number in (("q", queries, heads), ("k", keys, shared), ("v", keys, shared))}
+    mask = chance.choice([None, (queries, keys + past), (batch, 1, queries, keys + past)])
+    inputs |= {"m": floats(chance, *mask)} if mask else {}
+    inputs |= {name: floats(chance, batch, shared, past, 2) for name in (("pk", "pv") if past else ())}
+    order = ("q", "k", "v", *(["m" if mask else ""] if mask or past else []), *(["pk", "pv"] if past else []))
+    return Variant("Attention", inputs, {}, {
+        "is_causal": some(chance, chance.randint(0, 1)), "scale": some(chance, 0.3), "softcap": some(chance, 1.5),
+        **({"q_num_heads": heads, "kv_num_heads": shared} if is_flat else {})}, 3 if past else 1, order, since=23)
+
+
+def rotary_embedding(chance: random.Random) -> Variant:
+    batch, length, heads, size = (chance.randint(*ends) for ends in ((1, 2), (1, 3), (1, 3), (2, 4)))
+    part, is_flat, is_chosen = chance.choice([0, 2, 4]), chance.random() < 0.5, chance.random() < 0.6
+    table = (5, part // 2 or size) if is_chosen else (batch, length, part // 2 or size)
+    at = np.random.default_rng(chance.getrandbits(32)).integers(0, 5, (batch, length))
+    x = floats(chance, *((batch, length, heads * 2 * size) if is_flat else (batch, heads, length, 2 * size)))
+    return Variant("RotaryEmbedding", {"x": x, "cos": floats(chance, *table), "sin": floats(chance, *table),
+                                       **({"at": at} if is_chosen else {})}, {}, {
+        "interleaved": some(chance, chance.randint(0, 1)), "num_heads": heads if is_flat else None,
+        "rotary_embedding_dim": part or None}, since=23)
+
+
+def labels(chance: random.Random) -> Variant:
+    batch, rest = chance.randint(1, 3), chance.choice([(), (2,), (2, 3)])
+    at = np.random.default_rng(chance.getrandbits(32)).integers(0, 4, (batch, *rest))
+    return Variant(chance.choice(["SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"]),
+                   {"x": floats(chance, batch, 4, *rest)},
+                   {"at": at, **({"w": np.abs(floats(chance, 4))} if chance.random() < 0.5 else {})},
+                   {"reduction": chance.choice([None, "none", "sum", "mean"]), "ignore_index": some(chance, 1)},
+                   since=13)
 
 
 # Products and norms --------------------------------------------------------------------------------------------------
@@ -452,7 +536,9 @@ VARIANTS: Mapping[str, Callable[[random.Random], Variant]] = {
     "slice": slice_, "split": split, "gather_nd": gather_nd, "gather": gather, "scatter": scatter, "top_k": top_k,
     "trilu": trilu, "one_hot": one_hot, "depth_to_space": depth_to_space, "reshape": reshape, "crop": crop,
     "resize": resize, "grid_sample": grid_sample, "gemm": gemm, "norm": norm, "recurrent": recurrent,
-    "quantize": quantize, "modulo": modulo, "dft": dft,
+    "quantize": quantize, "modulo": modulo, "dft": dft, "scatter_nd": scatter_nd, "tensor_scatter": tensor_scatter,
+    "reverse_sequence": reverse_sequence, "affine_grid": affine_grid, "roi_align": roi_align, "attention": attention,
+    "rotary_embedding": rotary_embedding, "labels": labels,
 }
 
 

@@ -26,33 +26,48 @@ def _cut(call: Call, x: Any, axis: int) -> Any:
     for other, (size, part) in enumerate(zip(x.type.shape, indices, strict=True)):
         if other != axis % x.ndim and size != part:
             if not isinstance(part, int):
-                raise Refusal(f"needs numbers for the size {part} of its indices; give sizes by --dim NAME=N")
+                call.numbers_of([part])
             x = call.w.slice(x, axis=other, start=0, stop=part)
     return x
 
 
 def scatter_elements(call: Call) -> Any:
     """Elements replaced, or added to."""
-    axis, w, x = call.attribute("axis"), call.w, call[0]
+    axis, w, indices = call.attribute("axis"), call.w, call[1]
     reduction = call.attribute("reduction", "none")
-    indices, updates = call[1], call[2]
     if reduction in COMBINING:
         return _combined_elements(call, axis, reduction)
-    if not all(isinstance(size, int) for size in (*x.type.shape, *indices.type.shape)):
-        return w.scatter_elements(x, indices, updates, axis=axis, reduction=reduction)
-    part = _cut(call, x, axis)
-    if part is x:
-        return w.scatter_elements(x, indices, updates, axis=axis, reduction=reduction)
-    sizes, inner = x.type.shape, indices.type.shape
-    out = w.scatter_elements(part, indices, updates, axis=axis, reduction=reduction)
-    for other in reversed([i for i, (a, b) in enumerate(zip(sizes, inner, strict=True))
-                           if a != b and i != axis % x.ndim]):
-        like = x
-        for before in range(other):
-            if before != axis % x.ndim and sizes[before] != inner[before]:
-                like = w.slice(like, axis=before, start=0, stop=inner[before])
-        out = w.slice_scatter(like, out, axis=other, start=0, stop=inner[other])
-    return out
+
+    def scattered(x: Any, updates: Any) -> Any:
+        sizes, inner = x.type.shape, indices.type.shape
+        part = x if not all(isinstance(size, int) for size in (*sizes, *inner)) else _cut(call, x, axis)
+        out = w.scatter_elements(part, indices, updates, axis=axis, reduction=reduction)
+        if part is x:
+            return out
+        for other in reversed([i for i, (a, b) in enumerate(zip(sizes, inner, strict=True))
+                               if a != b and i != axis % x.ndim]):
+            like = x
+            for before in range(other):
+                if before != axis % x.ndim and sizes[before] != inner[before]:
+                    like = w.slice(like, axis=before, start=0, stop=inner[before])
+            out = w.slice_scatter(like, out, axis=other, start=0, stop=inner[other])
+        return out
+
+    return _replaced(call, reduction, scattered)
+
+
+def _replaced(call: Call, reduction: str, scattered: Callable[[Any, Any], Any]) -> Any:
+    """What scattered updates give. The gates take floats; of other numbers the places of updates are scattered."""
+    w, x, updates = call.w, call[0], call[2]
+    if x.type.is_float or reduction != "none" or updates.type.dtype != x.type.dtype:
+        return scattered(x, updates)
+    sizes = call.sizes(2)
+    if 0 in sizes:
+        return x
+    nowhere = w.sub(w.cast(w.zeros_like(x), dtype="float64"), 1.0)
+    places = scattered(nowhere, w.as_wire(np.arange(math.prod(sizes), dtype=np.float64).reshape(sizes)))
+    taken = w.gather(w.reshape(updates, shape=[-1]), w.cast(w.relu(places), dtype="int64"))
+    return w.where(w.less(places, 0.0), x, taken)
 
 
 COMBINING = {"mul": ("mul", "reduce_prod", 1.0), "max": ("max", "reduce_max", -math.inf),
@@ -112,7 +127,7 @@ def scatter_nd(call: Call) -> Any:
     w, x, indices, updates = call.w, call[0], call[1], call[2]
     reduction = call.attribute("reduction", "none")
     if reduction not in COMBINING:
-        return w.scatter_nd(x, indices, updates, reduction=reduction)
+        return _replaced(call, reduction, lambda x, updates: w.scatter_nd(x, indices, updates, reduction=reduction))
     sizes, (*outer, depth) = call.sizes(0), call.sizes(1)
     place: Any = None
     for axis in range(depth):

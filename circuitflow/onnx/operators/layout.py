@@ -9,7 +9,7 @@ import numpy as np
 
 from circuitflow.gates import ArrayType
 from circuitflow.gates.shapes import Dimension, count, divide, show
-from circuitflow.onnx.calls import Call, Refusal
+from circuitflow.onnx.calls import Call, Refusal, sizes_by
 from circuitflow.text import printable
 
 
@@ -27,10 +27,8 @@ def constant(call: Call) -> Any:
 def constant_of_shape(call: Call) -> Any:
     """A number in a shape."""
     value = call.attribute("value", np.zeros(1, np.float32))
-    shape = call.known(0, "shape")
+    shape = call.numbers(0, "shape")
     fill = np.asarray(value).reshape(())
-    if shape.dtype == object:
-        raise Refusal(f"needs numbers for the sizes {show(shape.tolist())}; give them by --dim NAME=N")
     if float(np.prod(shape.astype(float))) * fill.itemsize > 2**31:
         raise Refusal(f"makes a constant of the shape {show(shape.tolist())}; expected fewer than 2^31 bytes")
     wire = call.w.constant(fill[()].item(), str(fill.dtype))
@@ -55,8 +53,7 @@ def _resolve(x: ArrayType, target: Sequence[Dimension]) -> list[Dimension]:
         return list(target)
     rest = divide(count(x.shape), count([size for i, size in enumerate(target) if i not in places]))
     if rest is None or len(places) > 1:
-        raise Refusal(f"cannot turn shape {show(x.shape)} into {show(target)}; named sizes may need numbers by "
-                      "--dim NAME=N")
+        raise Refusal(f"cannot turn shape {show(x.shape)} into {show(target)}{sizes_by(*x.shape, *target)}")
     return [rest if i in places else size for i, size in enumerate(target)]
 
 
@@ -67,7 +64,7 @@ def _in_shape(call: Call, x: Any, shape: Sequence[Dimension]) -> Any:
         result = call.w.reshape(x, shape=[-1 if i in named else size for i, size in enumerate(shape)])
         if result.type.shape == tuple(shape):
             return result
-        raise Refusal(f"cannot turn shape {show(x.type.shape)} into {show(shape)}; give sizes by --dim NAME=N")
+        raise Refusal(f"cannot turn shape {show(x.type.shape)} into {show(shape)}{sizes_by(*x.type.shape, *shape)}")
     like = _like(call, x, shape)
     return call.w.reshape_like(x, like)
 
@@ -78,8 +75,8 @@ def _like(call: Call, x: Any, shape: Sequence[Dimension]) -> Any:
     sizes = list(x.type.shape)
     wanted = [size for size in shape if not isinstance(size, int)]
     if [size for size in sizes if not isinstance(size, int)] != wanted:
-        raise Refusal(f"cannot turn shape {show(sizes)} into {show(shape)} with these names; give sizes by "
-                      "--dim NAME=N")
+        raise Refusal(f"cannot turn shape {show(sizes)} into {show(shape)} with these names"
+                      f"{sizes_by(*sizes, *shape)}")
     for size in sizes:
         if isinstance(size, int):
             x = w.squeeze(w.slice(x, axis=axis, start=0, stop=1), axis=axis)
@@ -132,7 +129,7 @@ def expand(call: Call) -> Any:
     for i, size in enumerate(shape):
         if not isinstance(size, int):
             if padded[offset + i] != size:
-                raise Refusal(f"cannot broadcast {show(x)} with {show(shape)}; give sizes by --dim NAME=N")
+                raise Refusal(f"cannot broadcast {show(x)} with {show(shape)}{sizes_by(*x, *shape)}")
             size = 1
         plain.append(size)
     if all(size == 1 for size in plain) and len(plain) <= len(x):
@@ -187,11 +184,11 @@ def _range(call: Call, x: Any, axis: int, start: Any, end: Any, step: int) -> An
         if is_whole:
             return x
         if not isinstance(start, int) or not isinstance(end, int) or step < 1:
-            raise Refusal(f"needs numbers for the range {start} to {end} of size {size}; give sizes by --dim NAME=N")
+            raise Refusal(f"needs numbers for the range {start} to {end} of size {size}{sizes_by(start, end, size)}")
         stop = None if end >= 2**31 - 1 else end
         return w.slice(x, axis=axis, start=start, stop=stop, step=step)
     if not isinstance(start, int) or not isinstance(end, int):
-        raise Refusal(f"needs numbers for the range {start} to {end}; give sizes by --dim NAME=N")
+        raise Refusal(f"needs numbers for the range {start} to {end}{sizes_by(start, end)}")
     if step == 0:
         raise Refusal("has a step of 0")
     places = range(size)[slice(start, end if step > 0 or end >= -size else None, step)]

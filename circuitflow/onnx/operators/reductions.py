@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.onnx.calls import Call, Refusal
+from circuitflow.onnx.calls import Call, Refusal, sizes_by
 from circuitflow.onnx.mapped import gates_by_operator
 
 
@@ -50,7 +50,7 @@ def _extreme_of_none(w: Any, x: Any, axes: list[int] | None, *, largest: bool, k
     gone = set(range(rank)) if axes is None else {axis % rank for axis in axes}
     shape = [1 if i in gone else size for i, size in enumerate(x.type.shape) if keepdims or i not in gone]
     if not all(isinstance(size, int) for size in shape):
-        raise Refusal("is of no elements, and has named dimensions; give them sizes by --dim NAME=N")
+        raise Refusal(f"is of no elements, and has named dimensions{sizes_by(*shape)}")
     dtype = np.dtype(x.type.dtype)
     extremes = (False, True) if dtype.kind == "b" else (-np.inf, np.inf) if dtype.kind == "f" else (
         np.iinfo(dtype).min, np.iinfo(dtype).max)

@@ -7,7 +7,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
+from circuitflow.gates.shapes import show
 from circuitflow.onnx.calls import Call, Refusal
+
+MOST = 2**24
+"""Most places of a grid that an affine map makes."""
 
 CUBIC = -0.75
 """The constant of Keys's cubic convolution in ONNX and torch."""
@@ -85,4 +91,26 @@ def neighbour(w: Any, place: Any, weight: Any, size: int, padding: str, *, corne
     return inside, weight
 
 
-SAMPLING: Mapping[str, Callable[[Call], Any]] = {"GridSample": grid_sample}
+def affine_grid(call: Call) -> Any:
+    """The places, from -1 to 1, to which an affine map takes the pixels of an image.
+
+    ONNX's own body for this takes no batch of one.
+    """
+    w, theta = call.w, call[0]
+    sizes, corners = call.numbers_of(call.known(1, "size").reshape(-1).tolist()[2:]), call.attribute("align_corners")
+    rank, shape = len(sizes), theta.type.shape
+    if rank not in (2, 3) or shape[1:] != (rank, rank + 1):
+        raise Refusal(f"has maps of shape {show(shape)} for {rank} axes; expected 2 or 3 axes, and one more column")
+    if min(sizes) < 1 or math.prod(sizes) > MOST or (corners and 1 in sizes):
+        raise Refusal(f"has the sizes {show(sizes)}; expected {2 if corners else 1} or more each, and {MOST} together")
+    columns = [w.reshape(w.slice(theta, axis=2, start=i, stop=i + 1), shape=[-1, *[1] * rank, rank])
+               for i in range(rank + 1)]
+    out = columns[-1]
+    for axis, size in enumerate(sizes):
+        at = np.linspace(-1, 1, size) if corners else (2 * np.arange(size) + 1) / size - 1
+        line = at.astype(theta.type.dtype).reshape([size, *[1] * (rank - axis)])
+        out = w.add(out, w.mul(columns[rank - 1 - axis], line))  # the last axis has the first coordinate
+    return out
+
+
+SAMPLING: Mapping[str, Callable[[Call], Any]] = {"AffineGrid": affine_grid, "GridSample": grid_sample}
