@@ -161,7 +161,7 @@ def test_the_sum_at_a_fork_is_shown_as_a_sum(opened):
     assert page.page.locator("#told math").text_content().endswith("=1+(−7)=−6")
 
 
-def test_a_link_reproduces_the_state(browser, opened, tmp_path):
+def test_a_link_reproduces_the_state(opened):
     page = opened("sigmoid_neuron")
     field(page, "w0").fill("0.1")
     page.page.locator(f"#{page.vertex('dot')}").click()
@@ -200,7 +200,7 @@ def test_a_fragment_of_a_tensor_fits_it_or_does_nothing(opened):
     assert field(page, "W").input_value() == "2.5"
 
 
-def test_the_document_is_copied_with_the_new_values(opened, browser):
+def test_the_document_is_copied_with_the_new_values(opened):
     page = opened("staged", permissions=["clipboard-read", "clipboard-write"])
     copied = lambda: page.page.evaluate("navigator.clipboard.readText()")  # noqa: E731
     page.page.get_by_role("button", name="Copy as JSON").click()
@@ -234,6 +234,7 @@ def test_every_example_opens_moves_and_plays(opened, path):
         page.page.locator("#descent-play").click()
         page.until("Number(document.getElementById('time').value) > 1 || "
                                     "document.getElementById('descent-play').textContent === 'Play'")
+    page.page.evaluate("for (const id of ['curve', 'descent']) document.getElementById(id).open = false")
     page.page.get_by_role("button", name="Reset").click()
     page.frame()
     assert page.shown() == before

@@ -22,6 +22,7 @@ export class Curve {
   }
 
   update(): void {
+    this.#work.stop();
     if (!this.#panel.open || !this.choice.place.name) return;
     const { place } = this.choice;
     const samples = along(this.circuit, place, rangeOf(this.circuit, place), SAMPLES);

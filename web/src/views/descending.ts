@@ -119,6 +119,7 @@ export class Descending {
   }
 
   #sample(): void {
+    this.#work.stop();
     if (!this.#panel.open || !this.#across.place.name || this.#playing) return;
     const places: [Place, Place] = [this.#across.place, this.#up.place];
     this.#ranges = places.map((place) => this.#range(place)) as [[number, number], [number, number]];
