@@ -18,14 +18,16 @@ import numpy as np
 from circuitflow.document.model import InputNode, ParameterNode
 from circuitflow.document.rewriting import with_new_values
 from circuitflow.document.writing import dumps, dumps_value, spell
+from circuitflow.errors import InputError
 from circuitflow.explanations.expressions import Expression
 from circuitflow.explanations.formulas import Symbols
 from circuitflow.explanations.mathml import mathml
 from circuitflow.explanations.terms import Number, Term
 from circuitflow.export.javascript.exporting import Exported, export
 from circuitflow.export.javascript.language import ARRAYS
+from circuitflow.gates.shapes import show
 from circuitflow.interpreter.result import Result
-from circuitflow.text import printable
+from circuitflow.text import printable, short
 from circuitflow.transforms.observed import Observed, observed
 
 
@@ -51,11 +53,13 @@ class Living(NamedTuple):
         code: a script that defines `circuitflowModule`, with the function `value`.
         model: for the page: what goes into the function, what comes out, and the document.
         slots: where its numbers are.
+        view: the circuit that the code is made of.
     """
 
     code: str
     model: Mapping[str, Any]
     slots: Slots
+    view: Observed
 
 
 def living(result: Result) -> Living:
@@ -77,12 +81,12 @@ def living(result: Result) -> Living:
         "sources": [*_sources(result, view, exported, slots)],
         "settings": [*_settings(result, view, exported, slots)],
         "upstream": [{"name": name, "member": _member(exported, reference), "slot": slots.upstream[name],
-                      "output": slots.value[name], "value": _packed(result.upstream[name])}
+                      "output": slots.value[name], "value": packed(result.upstream[name])}
                      for name, reference in view.upstream.items()],
         "document": [*_document(result)],
         "outputs": [[text, slots.value[name]] for text, name in _output_names(result).items()],
     }
-    return Living(_script(exported.module), model, slots)
+    return Living(_script(exported.module), model, slots, view)
 
 
 def _output_names(result: Result) -> dict[str, str]:
@@ -104,10 +108,10 @@ def _sources(result: Result, view: Observed, exported: Exported, slots: Slots) -
         node, value = circuit.nodes[name], result.values[name]
         least, most = circuit.bounds.get(name, (-np.inf, np.inf))
         yield {"name": name, "kind": node.kind, "label": printable(node.label or "", 60),
-               "member": _member(exported, reference), "value": _packed(value), "slot": slots.value[name],
+               "member": _member(exported, reference), "value": packed(value), "slot": slots.value[name],
                "gradient": slots.gradient.get(name), "frozen": name in circuit.frozen,
-               "min": _packed(np.broadcast_to(least, value.shape)) if np.any(np.isfinite(least)) else None,
-               "max": _packed(np.broadcast_to(most, value.shape)) if np.any(np.isfinite(most)) else None}
+               "min": packed(np.broadcast_to(least, value.shape)) if np.any(np.isfinite(least)) else None,
+               "max": packed(np.broadcast_to(most, value.shape)) if np.any(np.isfinite(most)) else None}
 
 
 def _settings(result: Result, view: Observed, exported: Exported, slots: Slots) -> Iterator[dict[str, Any]]:
@@ -116,15 +120,33 @@ def _settings(result: Result, view: Observed, exported: Exported, slots: Slots) 
                "slot": slots.value[name]}
 
 
-def _packed(value: Any) -> Any:
+def packed(value: Any) -> Any:
     """A number or truth value, by name if it is not finite; an array as the bytes of a typed array, in base 64."""
     array = np.asarray(value)
     if not array.shape:
         return spell(array.item())
-    kind = ARRAYS[array.dtype.name]
-    bits = np.dtype({"Float64Array": "<f8", "Float32Array": "<f4", "Uint8Array": "u1"}.get(
-        kind, array.dtype.newbyteorder("<")))
-    return base64.b64encode(array.astype(bits).tobytes()).decode()
+    return base64.b64encode(array.astype(_bits(array.dtype.name)).tobytes()).decode()
+
+
+def unpacked(value: Any, like: Any) -> Any:
+    """An array, in the shape and dtype of another one, of what `packed` made of it or a page says in the same form.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        if like.shape:
+            bits = base64.b64decode(value, validate=True)
+            return np.frombuffer(bits, _bits(like.dtype.name)).reshape(like.shape).astype(like.dtype)
+        return np.asarray(float(value) if like.dtype.kind == "f" else value, like.dtype)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{short(value)} is no value of {like.dtype} {show(like.shape)}") from None
+
+
+def _bits(dtype: str) -> Any:
+    """The elements of the typed array that holds numbers of a dtype, as they stand in memory."""
+    known = {"Float64Array": "<f8", "Float32Array": "<f4", "Uint8Array": "u1"}
+    return np.dtype(known.get(ARRAYS[dtype], dtype)).newbyteorder("<")
 
 
 def _document(result: Result) -> Iterator[Any]:

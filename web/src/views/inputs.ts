@@ -4,16 +4,16 @@ import type { Circuit, Place } from "../model/circuit";
 import type { Source } from "../model/data";
 import { brief, isFloat, isTensor, norm, shapeText } from "../model/numbers";
 import { placeText, rangeOf } from "../model/sampling";
-import { byId, element } from "./dom";
+import { element, type Page } from "./dom";
 import { Field } from "./field";
 import { grid, type Grid } from "./tensor";
 
 export class Inputs {
   readonly #rows: Row[];
 
-  constructor(circuit: Circuit) {
-    this.#rows = circuit.model.sources.map((source) => new Row(circuit, source));
-    byId("sources").append(...this.#rows.map(({ root }) => root));
+  constructor(private readonly page: Page, circuit: Circuit) {
+    this.#rows = circuit.model.sources.map((source) => new Row(page, circuit, source));
+    this.page.byId("sources").append(...this.#rows.map(({ root }) => root));
   }
 
   update(): void {
@@ -36,7 +36,7 @@ class Row {
   readonly #freeze: HTMLInputElement | null = null;
   #place: Place;
 
-  constructor(private readonly circuit: Circuit, private readonly source: Source) {
+  constructor(page: Page, private readonly circuit: Circuit, private readonly source: Source) {
     const { name, kind, label } = source, slot = circuit.slot(source.slot);
     this.#place = { name, index: 0 };
     this.root.setAttribute("aria-label", name);
@@ -46,7 +46,7 @@ class Row {
     this.root.append(head);
     const isEmpty = slot.shape.some((size) => size === 0);
     if (slot.shape.length && !isEmpty) {
-      this.#grid = grid(name, slot.shape, slot.dtype, (index, x) => { circuit.move({ name, index }, x); },
+      this.#grid = grid(page, name, slot.shape, slot.dtype, (index, x) => { circuit.move({ name, index }, x); },
         (index) => {
           this.#place = { name, index };
           this.fit();
@@ -59,7 +59,7 @@ class Row {
       this.#check.addEventListener("change", () => { circuit.move(this.#place, Number(this.#check?.checked)); });
       this.root.append(this.#check);
     } else if (!isEmpty) {
-      this.#field = new Field(name, slot.dtype, () => rangeOf(circuit, this.#place),
+      this.#field = new Field(page, name, slot.dtype, () => rangeOf(circuit, this.#place),
         (x) => { circuit.move(this.#place, x); });
       this.root.append(this.#field.root);
     }

@@ -2,7 +2,7 @@
 
 import { brief, parse } from "../model/numbers";
 import type { Numbers } from "../model/data";
-import { element, shades } from "./dom";
+import { element, type Page } from "./dom";
 
 /** The most elements that are fields of their own. */
 const FIELDS = 100;
@@ -13,15 +13,15 @@ export interface Grid {
 }
 
 /** Fields for a small tensor, a map to choose a cell of for a large one. */
-export function grid(label: string, shape: number[], dtype: string, onedit: (index: number, x: number) => void,
-  onchoose: (index: number) => void): Grid {
+export function grid(page: Page, label: string, shape: number[], dtype: string,
+  onedit: (index: number, x: number) => void, onchoose: (index: number) => void): Grid {
   const columns = shape[shape.length - 1] ?? 1;
   const size = shape.reduce((a, b) => a * b, 1);
-  return size <= FIELDS && columns <= 12 ? fields(label, size, columns, dtype, onedit, onchoose)
-    : map(label, size, columns, onchoose);
+  return size <= FIELDS && columns <= 12 ? fields(page, label, size, columns, dtype, onedit, onchoose)
+    : map(page, label, size, columns, onchoose);
 }
 
-function fields(label: string, size: number, columns: number, dtype: string,
+function fields(page: Page, label: string, size: number, columns: number, dtype: string,
   onedit: (index: number, x: number) => void, onchoose: (index: number) => void): Grid {
   const root = element("div", undefined, { class: "cells", role: "group", "aria-label": `${label}, its elements` });
   root.style.gridTemplateColumns = `repeat(${columns}, minmax(46px, 1fr))`;
@@ -41,10 +41,10 @@ function fields(label: string, size: number, columns: number, dtype: string,
   return {
     root,
     update(values) {
-      const shade = shades(), largest = most(values);
+      const shade = page.shades(), largest = most(values);
       cells.forEach((cell, i) => {
         const x = values[i] ?? NaN;
-        if (document.activeElement !== cell) cell.value = dtype === "bool" ? String(x) : brief(x, dtype);
+        if (page.active !== cell) cell.value = dtype === "bool" ? String(x) : brief(x, dtype);
         const background = shade(largest ? x / largest : 0);
         cell.style.backgroundColor = `rgb(${background.join(" ")})`;
         cell.style.color = luminance(background) > 0.3 ? "#111" : "#fff";
@@ -53,7 +53,7 @@ function fields(label: string, size: number, columns: number, dtype: string,
   };
 }
 
-function map(label: string, size: number, columns: number, onchoose: (index: number) => void): Grid {
+function map(page: Page, label: string, size: number, columns: number, onchoose: (index: number) => void): Grid {
   const rows = size / columns;
   const root = element("canvas", undefined, { class: "map", role: "img", "aria-label":
     `${label}, a heat map of ${rows} rows and ${columns} columns` });
@@ -71,7 +71,7 @@ function map(label: string, size: number, columns: number, onchoose: (index: num
     root,
     update(values) {
       if (!context || !image) return;
-      const shade = shades(), largest = most(values);
+      const shade = page.shades(), largest = most(values);
       const palette = Array.from({ length: 201 }, (_, i) => shade((i - 100) / 100));
       for (let i = 0; i < size; i++) {
         const [r, g, b] = palette[Math.round(100 + 100 * (largest ? (values[i] ?? 0) / largest : 0))] ?? [0, 0, 0];
