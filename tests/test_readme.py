@@ -204,7 +204,7 @@ def test_the_picture_is_what_the_command_draws(theme):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_recording_is_short_and_small(theme):
-    """An animated PNG that `docs/recording.py` writes, read chunk by chunk; its pixels depend on the machine's fonts."""
+    """An animated PNG that `docs/recording.py` writes; its pixels depend on the fonts of the machine."""
     path = f"docs/living_page.{theme}.png"
     assert f'"{path}"' in README
     content = (ROOT / path).read_bytes()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET  # it reads what this package made
 
@@ -23,10 +23,11 @@ from circuitflow.explanations.expressions import Expression
 from circuitflow.explanations.formulas import Symbols
 from circuitflow.explanations.mathml import mathml
 from circuitflow.explanations.terms import Number, Term
-from circuitflow.export.javascript.exporting import Exported, export
+from circuitflow.export.javascript.exporting import export
 from circuitflow.export.javascript.language import ARRAYS
 from circuitflow.gates.shapes import show
 from circuitflow.interpreter.result import Result
+from circuitflow.pictures.compact import compact
 from circuitflow.text import printable, short
 from circuitflow.transforms.observed import Observed, observed
 
@@ -70,23 +71,33 @@ def living(result: Result) -> Living:
     """
     view = observed(result)
     exported = export(view.circuit, None, ())
-    outputs = exported.functions[0].gives[0].members
+    outputs, inputs = exported.functions[0].gives[0].members, exported.lowered.builder.inputs.members
+    code, short = compact(_script(exported.module), {member.name for member in (*outputs.values(), *inputs.values())})
+
+    def member(reference: str) -> str:
+        return short[inputs[reference].name]
+
     parts: tuple[Mapping[Any, str], ...] = (view.values, view.gradients, view.upstream, view.contributions)
     places = {reference: i for i, reference in enumerate(dict.fromkeys(
         reference for part in parts for reference in part.values()))}
     slots = Slots(*({key: places[reference] for key, reference in part.items()} for part in parts))
     model = {
-        "slots": [{"member": outputs[reference].name, "shape": outputs[reference].shape,
-                   "dtype": outputs[reference].dtype.name} for reference in places],
-        "sources": [*_sources(result, view, exported, slots)],
-        "settings": [*_settings(result, view, exported, slots)],
-        "upstream": [{"name": name, "member": _member(exported, reference), "slot": slots.upstream[name],
+        "slots": [_slot(short[outputs[reference].name], outputs[reference]) for reference in places],
+        "sources": [*_sources(result, view, member, slots)],
+        "settings": [*_settings(view, member, slots)],
+        "upstream": [{"name": name, "member": member(reference), "slot": slots.upstream[name],
                       "output": slots.value[name], "value": packed(result.upstream[name])}
                      for name, reference in view.upstream.items()],
         "document": [*_document(result)],
         "outputs": [[text, slots.value[name]] for text, name in _output_names(result).items()],
     }
-    return Living(_script(exported.module), model, slots, view)
+    return Living(code, model, slots, view)
+
+
+def _slot(name: str, member: Any) -> Any:
+    """What comes out under a name; the name alone of what most are, a number."""
+    shape, dtype = member.shape, member.dtype.name
+    return {"member": name, "shape": shape, "dtype": dtype} if shape or dtype != "float64" else name
 
 
 def _output_names(result: Result) -> dict[str, str]:
@@ -98,25 +109,21 @@ def _output_names(result: Result) -> dict[str, str]:
     return names
 
 
-def _member(exported: Exported, reference: str) -> str:
-    return exported.lowered.builder.inputs.members[reference].name
-
-
-def _sources(result: Result, view: Observed, exported: Exported, slots: Slots) -> Iterator[dict[str, Any]]:
+def _sources(result: Result, view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[dict[str, Any]]:
     circuit = result.circuit
     for name, reference in view.sources.items():
         node, value = circuit.nodes[name], result.values[name]
         least, most = circuit.bounds.get(name, (-np.inf, np.inf))
         yield {"name": name, "kind": node.kind, "label": printable(node.label or "", 60),
-               "member": _member(exported, reference), "value": packed(value), "slot": slots.value[name],
+               "member": member(reference), "value": packed(value), "slot": slots.value[name],
                "gradient": slots.gradient.get(name), "frozen": name in circuit.frozen,
                "min": packed(np.broadcast_to(least, value.shape)) if np.any(np.isfinite(least)) else None,
                "max": packed(np.broadcast_to(most, value.shape)) if np.any(np.isfinite(most)) else None}
 
 
-def _settings(result: Result, view: Observed, exported: Exported, slots: Slots) -> Iterator[dict[str, Any]]:
+def _settings(view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[dict[str, Any]]:
     for name, (flag, value) in view.settings.items():
-        yield {"name": name, "flag": _member(exported, flag), "member": _member(exported, value),
+        yield {"name": name, "flag": member(flag), "member": member(value),
                "slot": slots.value[name]}
 
 

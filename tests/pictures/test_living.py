@@ -11,6 +11,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.pictures.drawing import picture
+from circuitflow.pictures.living import living
 from support.browser import CHROMIUM, NO_CHROMIUM, chromium, opener
 from support.documents import document
 from support.hostile import HOSTILE
@@ -438,8 +439,19 @@ def test_on_a_phone_the_picture_can_be_read_and_the_walk_takes_it_along(opened):
     assert seen("f")
 
 
-def test_names_of_every_kind_are_names_of_the_code():
-    names = ["constructor", "toString", "value", "outputs", "inputs", "eval", "arguments", "x_is_set",
-             "circuitflowModule"]
-    text = document(*(f"{name} = 1" for name in names), f"f = add({', '.join(names)})")
-    assert b"replays" not in cf.draw(cf.Executor(cf.loads(text)).run(), "html")
+def test_names_of_every_kind_are_names_of_the_code(opened):
+    names = ["constructor", "toString", "value", "outputs", "inputs", "eval", "arguments", "x_is_set", "Math", "exp",
+             "circuitflowModule", "a0", "b0", "a1", "Object", "parameters", "shape", "const"]
+    text = document(*(f"{name} = {i}" for i, name in enumerate(names)), f"s = add({', '.join(names)})", "t = tanh(s)",
+                    "f = sigmoid(t)")
+    circuit = cf.loads(text)
+    page = opened(cf.Executor(circuit).run())
+    field(page, "Math").fill("-150")
+    assert_shows(page, cf.Executor(circuit).run({"Math": -150.0}))
+
+
+def test_a_gate_brings_little_code():
+    """With the names of the document it would be 1,300 bytes here."""
+    text = document("x = 0.5", "y = 2", *(f"a_gate_with_a_name_{i} = {gate}" for i, gate in enumerate(
+        ["mul(x, y)", *(f"{('tanh', 'sigmoid')[i % 2]}(a_gate_with_a_name_{i})" for i in range(999))])))
+    assert len(living(cf.Executor(cf.loads(text)).run()).code) < 200_000
