@@ -309,7 +309,7 @@ def test_the_curve_its_tangent_and_the_slice(opened):
 
 def test_a_large_tensor_is_a_map_and_a_small_one_has_fields(opened):
     page = opened("mlp")
-    assert page.page.get_by_role("img", name="W1, a heat map of 784 rows and 128 columns").count() == 1
+    assert page.page.get_by_role("application", name="W1, a heat map of 784 rows and 128 columns").count() == 1
     page.page.get_by_label("label, row 0, column 1").fill("2")
     page.press("Enter")
     page.frame()
@@ -319,6 +319,38 @@ def test_a_large_tensor_is_a_map_and_a_small_one_has_fields(opened):
     page.press("Enter")
     page.page.get_by_text("These values cannot be computed").wait_for()
     assert page.page.locator("#message").inner_text()
+
+
+def test_a_heat_map_is_edited_by_keyboard_alone(opened):
+    page = opened("mlp")
+    page.page.get_by_role("application", name="W1, a heat map").focus()
+    step = page.page.locator("#count").inner_text()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "ArrowUp", "End",
+                "Home", "ArrowLeft", "ArrowRight"):
+        page.press(key)
+    assert page.page.get_by_text("W1[1, 1]", exact=True).count() == 1
+    page.press("PageUp")
+    page.press("PageDown")
+    page.press("ArrowUp")
+    assert page.page.get_by_text("W1[9, 1]", exact=True).get_attribute("role") == "status"
+    page.page.keyboard.type("-2.5")
+    page.press("Enter")
+    page.press("ArrowRight")
+    assert page.page.get_by_text("W1[9, 2]", exact=True).count() == 1
+    assert page.page.locator("#count").inner_text() == step  # the arrow keys are the map's
+    moved = np.array(run("mlp").values["W1"])
+    moved[9, 1] = -2.5
+    expected = run("mlp", {"W1": moved}).values["loss"]
+    page.frame()
+    assert float(page.told(page.vertex("loss"))["value"]) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_up_and_down_lead_from_field_to_field_of_a_small_tensor(opened):
+    page = opened("matrix_product")
+    page.page.get_by_label("W, row 0, column 1").focus()
+    for key, row in (("ArrowDown", 1), ("ArrowUp", 0), ("ArrowUp", 0)):
+        page.press(key)
+        assert page.page.evaluate("document.activeElement.ariaLabel") == f"W, row {row}, column 1"
 
 
 def test_what_javascript_cannot_have_is_replayed(opened):

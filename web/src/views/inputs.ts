@@ -31,7 +31,7 @@ class Row {
   readonly #gradient = element("span", "", { class: "gradient" });
   readonly #field: Field | null = null;
   readonly #grid: Grid | null = null;
-  readonly #chosen = element("span", "", { class: "kind" });
+  readonly #chosen = element("span", "", { class: "kind", role: "status" });
   readonly #check: HTMLInputElement | null = null;
   readonly #freeze: HTMLInputElement | null = null;
   #place: Place;
@@ -51,7 +51,7 @@ class Row {
           this.#place = { name, index };
           this.fit();
           this.update();
-        });
+        }, () => { this.#field?.field.select(); });
       this.root.append(this.#grid.root, this.#chosen);
     }
     if (slot.dtype === "bool" && !slot.shape.length) {
@@ -62,6 +62,9 @@ class Row {
       this.#field = new Field(page, name, slot.dtype, () => rangeOf(circuit, this.#place),
         (x) => { circuit.move(this.#place, x); });
       this.root.append(this.#field.root);
+      this.#field.field.addEventListener("keydown", ({ key }) => {
+        if (key === "Enter" || key === "Escape") this.#grid?.root.focus(); // back to the map
+      });
     }
     if (source.gradient !== null && isFloat(slot.dtype)) {
       const freeze = this.#freeze = element("input", undefined, { type: "checkbox" });

@@ -12,20 +12,30 @@ export interface Grid {
   update(values: Numbers): void;
 }
 
+/** Where a key leads from an element of a tensor; the same where it leads nowhere. */
+function along(key: string, at: number, columns: number, size: number): number {
+  const column = at % columns;
+  const steps: Record<string, number> = { ArrowUp: -columns, ArrowDown: columns, PageUp: -10 * columns,
+    PageDown: 10 * columns, ArrowLeft: column > 0 ? -1 : 0, ArrowRight: column < columns - 1 ? 1 : 0, Home: -column,
+    End: columns - 1 - column };
+  const to = at + (steps[key] ?? 0);
+  return to < 0 ? column : to >= size ? size - columns + column : to;
+}
+
 /** Fields for a small tensor, a map to choose a cell of for a large one. */
 export function grid(page: Page, label: string, shape: number[], dtype: string,
-  onedit: (index: number, x: number) => void, onchoose: (index: number) => void): Grid {
+  onedit: (index: number, x: number) => void, onchoose: (index: number) => void, ontype: () => void): Grid {
   const columns = shape[shape.length - 1] ?? 1;
   const size = shape.reduce((a, b) => a * b, 1);
   return size <= FIELDS && columns <= 12 ? fields(page, label, size, columns, dtype, onedit, onchoose)
-    : map(page, label, size, columns, onchoose);
+    : map(page, label, size, columns, onchoose, ontype);
 }
 
 function fields(page: Page, label: string, size: number, columns: number, dtype: string,
   onedit: (index: number, x: number) => void, onchoose: (index: number) => void): Grid {
   const root = element("div", undefined, { class: "cells", role: "group", "aria-label": `${label}, its elements` });
   root.style.gridTemplateColumns = `repeat(${columns}, minmax(46px, 1fr))`;
-  const cells = Array.from({ length: size }, (_, i) => {
+  const cells: HTMLInputElement[] = Array.from({ length: size }, (_, i) => {
     const cell = element("input", undefined, { type: "text", inputmode: "decimal", autocomplete: "off",
       "aria-label": `${label}, row ${Math.floor(i / columns)}, column ${i % columns}` });
     cell.addEventListener("focus", () => { onchoose(i); });
@@ -34,6 +44,12 @@ function fields(page: Page, label: string, size: number, columns: number, dtype:
       cell.blur();
       if (x !== null) onedit(i, x);
       else onchoose(i); // it shows its number again
+    });
+    // Up and down lead from cell to cell; the other keys move within the text of one.
+    cell.addEventListener("keydown", (event) => {
+      if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
+      event.preventDefault();
+      cells[along(event.key, i, columns, size)]?.select();
     });
     root.append(cell);
     return cell;
@@ -53,17 +69,36 @@ function fields(page: Page, label: string, size: number, columns: number, dtype:
   };
 }
 
-function map(page: Page, label: string, size: number, columns: number, onchoose: (index: number) => void): Grid {
+/** A canvas with a cursor, which a pointer or the arrow keys move; `ontype` is called when a number begins. */
+function map(page: Page, label: string, size: number, columns: number, onchoose: (index: number) => void,
+  ontype: () => void): Grid {
   const rows = size / columns;
-  const root = element("canvas", undefined, { class: "map", role: "img", "aria-label":
-    `${label}, a heat map of ${rows} rows and ${columns} columns` });
+  const root = element("canvas", undefined, { class: "map", role: "application", tabindex: "0", "aria-label":
+    `${label}, a heat map of ${rows} rows and ${columns} columns: arrow keys choose an element, a number changes it` });
+  let cursor = 0;
+  const choose = (index: number) => {
+    cursor = Math.min(Math.max(index, 0), size - 1);
+    onchoose(cursor);
+  };
   root.width = columns;
   root.height = rows;
   root.addEventListener("click", (event) => {
     const box = root.getBoundingClientRect();
     const column = Math.floor((event.clientX - box.left) / box.width * columns);
     const row = Math.floor((event.clientY - box.top) / box.height * rows);
-    onchoose(Math.min(Math.max(row * columns + column, 0), size - 1));
+    choose(row * columns + column);
+  });
+  root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (/^[-\d.]$|^Enter$/.test(event.key)) {
+      if (event.key === "Enter") event.preventDefault();
+      ontype(); // the key itself goes to the field
+      return;
+    }
+    const to = along(event.key, cursor, columns, size);
+    if (to === cursor) return;
+    event.preventDefault();
+    choose(to);
   });
   const context = root.getContext("2d");
   const image = context?.createImageData(columns, rows);
@@ -78,6 +113,9 @@ function map(page: Page, label: string, size: number, columns: number, onchoose:
         image.data.set([r, g, b, 255], 4 * i);
       }
       context.putImageData(image, 0, 0);
+      if (page.active !== root) return;
+      context.fillStyle = `rgb(${page.colour("changed").join(" ")})`;
+      context.fillRect(cursor % columns, Math.floor(cursor / columns), 1, 1);
     },
   };
 }
