@@ -6,6 +6,7 @@ and the browser's style and layout; what the browser then draws on the screen is
 
 from __future__ import annotations
 
+import json
 import shutil
 import statistics
 import tempfile
@@ -14,12 +15,21 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 import circuitflow as cf
-from benchmarks.dags import dag, document
 from circuitflow.graph.circuit import Circuit
 
 ROOT = Path(__file__).parent.parent
-CASES = {"1,000 scalar gates": (cf.loads, document(*dag(1000))), "mlp": (cf.load, ROOT / "circuits/mlp.json")}
 MOVES = 60
+
+
+def chain(gates: int) -> str:
+    """A document of scalar gates one after the other, which Graphviz lays out in seconds."""
+    nodes: list[dict[str, object]] = [{"id": "x", "gate": "parameter", "value": 0.5}]
+    nodes += [{"id": f"g{i}", "gate": ("tanh", "sigmoid", "sin", "neg")[i % 4], "inputs": [f"g{i - 1}" if i else "x"]}
+              for i in range(gates)]
+    return json.dumps({"circuitflow": "1.0", "name": "chain", "nodes": nodes, "outputs": [f"g{gates - 1}"]})
+
+
+CASES = {"1,000 scalar gates": (cf.loads, chain(1000)), "mlp": (cf.load, ROOT / "circuits/mlp.json")}
 
 _MEASURE = """(moves) => {
     const frame = requestAnimationFrame, code = circuitflowModule.value, passes = [], repaints = [];

@@ -13,6 +13,7 @@ import circuitflow as cf
 from circuitflow.pictures.drawing import picture
 from circuitflow.pictures.living import living
 from support.browser import CHROMIUM, NO_CHROMIUM, chromium, opener
+from support.commands import golden
 from support.documents import document
 from support.hostile import HOSTILE
 from support.suite import ROOT
@@ -239,6 +240,62 @@ def test_every_example_opens_moves_and_plays(opened, path):
     page.page.get_by_role("button", name="Reset").click()
     page.frame()
     assert page.shown() == before
+
+
+def outline(page):
+    """The picture and the panels as text: what is where, what can be done, what is shown, what stands out."""
+    page.frame()
+    return page.page.evaluate("""() => {
+        const lines = [];
+        const name = (e) => e.getAttribute("aria-label") ?? e.labels?.[0]?.textContent.trim() ?? "";
+        for (const e of document.querySelectorAll("#told p, #picture .node, #picture .wire, #panels h2, #panels input, "
+            + "#panels select, #panels button, #panels .head, #panels .chart text, #panels p, #slice, #detail dd")) {
+            // The words of the slice follow how much of it is sampled.
+            if (!e.checkVisibility() || e.classList.contains("unseen") || e.id === "slice-words") continue;
+            const state = e.matches("[type=checkbox]") ? (e.checked ? "on" : "off")
+                : e.matches("input, select") ? e.value : "";
+            // The numbers of a label follow a moment later.
+            const told = e.matches(".node, .wire, input, select, canvas") ? name(e).split(/\\n|, (?:value|in the)/)[0]
+                : "";
+            const text = e.matches(".wire") ? [...e.querySelectorAll("tspan")].filter((t) =>
+                getComputedStyle(t).visibility === "visible").map((t) => t.textContent.trim()).join(" ")
+                : e.matches(".node, input, select, canvas") ? "" : e.textContent.trim();
+            const marks = ["now", "chosen", "held"].filter((mark) => e.classList.contains(mark)).join(" ");
+            lines.push([e.localName, e.id, marks, told, state, text].filter(Boolean).join(" | "));
+        }
+        return lines.join("\\n").replace(/-?\\d+\\.\\d{7,}(e-?\\d+)?/g, (x) => Number(x).toPrecision(6)) + "\\n";
+    }""")
+
+
+def move(page):
+    field(page, "w0").fill("0.5")
+
+
+def hold(page):
+    page.page.locator(f"#{page.vertex('dot')}").click()
+    page.page.get_by_label("Set dot by hand").check()
+    page.page.get_by_label("dot", exact=True).fill("0.25")
+
+
+def descend(page):
+    page.page.evaluate("document.getElementById('descent').open = true")
+    for _ in range(3):
+        page.page.locator("#descent-step").click()
+        page.frame()
+
+
+def walk(page):
+    page.page.locator("#step").fill("16")
+
+
+@pytest.mark.parametrize("act", [None, move, hold, descend, walk], ids=lambda act: act.__name__ if act else "start")
+def test_the_states_of_a_page_are_those_on_record(opened, act):
+    """What the page shows as text. Pixels differ between machines by their fonts, and a reader of a difference sees a
+    number or a mark in this one."""
+    page = opened("sigmoid_neuron")
+    if act:
+        act(page)
+    golden(f"page_{act.__name__ if act else 'start'}.txt", outline(page))
 
 
 def test_gradient_descent_is_that_of_torch_and_goes_back_in_time(opened):
