@@ -31,10 +31,8 @@ def compact(module: str, members: Collection[str]) -> tuple[str, Mapping[str, st
     names = dict(zip(sorted(locals_.union(members)), short, strict=False))
 
     def renamed(match: re.Match[str]) -> str:
-        place, name = match[1], match[2]
-        if place or name in locals_:
-            return (place or "") + names[name]
-        return match[0]
+        place, name = match[1] or "", match[2]
+        return f"{place}{names[name]}" if place or name in locals_ else str(match[0])
 
     lines = [line for line in body.split("\n") if not line.startswith("needs_number_(")]
     text = _TOKEN.sub(renamed, "\n".join(_gathered(lines, names)))
