@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from circuitflow.interpreter.result import NonFinite, Result
     from circuitflow.interpreter.why import Diagnosis
     from circuitflow.pictures.drawing import draw
+    from circuitflow.pictures.widget import widget
     from circuitflow.rows.mapping import map_batches
     from circuitflow.transforms.derivatives import gradient, hessian, hvp, jacobian, jvp, vjp
 
@@ -99,6 +100,7 @@ __all__ = [
     "to_python",
     "trace",
     "vjp",
+    "widget",
 ]
 
 __version__ = "0.1.0"
@@ -128,6 +130,7 @@ _EXPORTS = {
     "circuitflow.gates": ("GATES", "ArrayType", "AtLeast", "Attributes", "Facets", "Gate", "Reads", "ShapeError"),
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
     "circuitflow.pictures.drawing": ("draw",),
+    "circuitflow.pictures.widget": ("widget",),
     "circuitflow.rows.mapping": ("map_batches",),
     "circuitflow.transforms.derivatives": ("gradient", "hessian", "hvp", "jacobian", "jvp", "vjp"),
 }

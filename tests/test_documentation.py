@@ -39,24 +39,26 @@ def test_documents_of_a_page_load(path):
 
 
 def test_the_cells_of_the_guide_to_notebooks_show_what_it_says(tmp_path):
-    """A cell ends with what it shows: a picture and a table, words, or a page."""
+    """A cell ends with what it shows: a picture and a table, words, a widget, or numbers."""
     pytest.importorskip("pygraphviz")
+    pytest.importorskip("anywidget")
     page = (ROOT / "docs/guides/notebooks.md").read_text(encoding="utf-8")
     cells = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     program = ("import json, sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
                "shell = InteractiveShell.instance()\n"
                f"for cell in {cells!r}:\n"
                "    result = shell.run_cell(cell).result\n"
-               "    html = shell.display_formatter.format(result)[0].get('text/html', '')\n"
-               "    print(json.dumps([html]), file=sys.stderr)")
+               "    forms = shell.display_formatter.format(result)[0]\n"
+               "    print(json.dumps([forms.get('text/html') or [*forms] + [str(result)]]), file=sys.stderr)")
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
                           env={**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path)})
     shown = [json.loads(line)[0] for line in done.stderr.splitlines() if line.startswith("[")]
     assert len(shown) == len(cells), done.stderr
     picture = ["<img alt=\"circuit circuit\""]
-    for html, parts in zip(shown, [[*picture, "<table>"], picture, ["Reverse sweep"], ["<iframe"], [], picture],
-                           strict=True):
-        assert all(part in html for part in parts), html[:200]
+    widget, number = ["application/vnd.jupyter.widget-view+json"], ["text/plain"]
+    for forms, parts in zip(shown, [[*picture, "<table>"], picture, ["Reverse sweep"], widget, number, number, picture],
+                            strict=True):
+        assert all(part in forms for part in parts), str(forms)[:200]
 
 
 def test_the_idea_fits_into_200_lines():

@@ -9,6 +9,7 @@ import re
 import runpy
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import tomllib
@@ -189,14 +190,33 @@ def test_the_page_of_options_is_written_from_the_help_of_the_commands():
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("walk", [False, True], ids=["still", "walk"])
-def test_the_picture_is_what_the_command_draws(theme, walk):
+def test_the_picture_is_what_the_command_draws(theme):
     """All but the places, which depend on the fonts of the machine."""
     def parts(svg):
         return [(e.tag, e.get("id"), e.get("class"), e.get("fill"), (e.text or "").strip())
                 for e in ET.fromstring(svg).iter()]
 
     result = cf.Executor(cf.load(ROOT / "circuits/sigmoid_neuron.json")).run()
-    path = f"docs/sigmoid_neuron.{'walk.' * walk}{theme}.svg"
+    path = f"docs/sigmoid_neuron.{theme}.svg"
     assert f'"{path}"' in README
-    assert parts((ROOT / path).read_bytes()) == parts(cf.draw(result, theme=theme, walk=walk))
+    assert parts((ROOT / path).read_bytes()) == parts(cf.draw(result, theme=theme))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_recording_is_short_and_small(theme):
+    """An animated PNG that `docs/recording.py` writes; its pixels depend on the fonts of the machine."""
+    path = f"docs/living_page.{theme}.png"
+    assert f'"{path}"' in README
+    content = (ROOT / path).read_bytes()
+    assert len(content) < 400_000
+    at, seconds, frames = 8, 0.0, 0
+    while at < len(content):
+        length, kind = struct.unpack(">I4s", content[at : at + 8])
+        if kind == b"acTL":
+            frames = struct.unpack(">I", content[at + 8 : at + 12])[0]
+        elif kind == b"fcTL":
+            delay, unit = struct.unpack(">HH", content[at + 28 : at + 32])
+            seconds += delay / unit
+        at += length + 12
+    assert frames > 20
+    assert 8 <= seconds <= 11

@@ -111,6 +111,7 @@ def functions():
                          "columns": None, "method": "auto", "bounds": {"z": (-9, 9)}, "frozen": (), "start": None,
                          "tolerance": None, "max_evaluations": 10, "seed": 0, "engine": "auto", "callback": None}),
         "draw": (cf.draw, {"subject": circuit, "form": "mmd", "theme": "light", "depth": 0}),
+        "widget": (cf.widget, {"circuit": circuit, "inputs": {"x": 1.0}, "depth": 0}),
         "explain": (cf.explain, {"result": executor.run(), "form": "text"}),
         "to_python": (cf.to_python, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0}}),
         "to_javascript": (cf.to_javascript, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET  # it reads what this package made
 
@@ -18,14 +18,17 @@ import numpy as np
 from circuitflow.document.model import InputNode, ParameterNode
 from circuitflow.document.rewriting import with_new_values
 from circuitflow.document.writing import dumps, dumps_value, spell
+from circuitflow.errors import InputError
 from circuitflow.explanations.expressions import Expression
 from circuitflow.explanations.formulas import Symbols
 from circuitflow.explanations.mathml import mathml
 from circuitflow.explanations.terms import Number, Term
-from circuitflow.export.javascript.exporting import Exported, export
+from circuitflow.export.javascript.exporting import export
 from circuitflow.export.javascript.language import ARRAYS
+from circuitflow.gates.shapes import show
 from circuitflow.interpreter.result import Result
-from circuitflow.text import printable
+from circuitflow.pictures.compact import compact
+from circuitflow.text import printable, short
 from circuitflow.transforms.observed import Observed, observed
 
 
@@ -51,11 +54,13 @@ class Living(NamedTuple):
         code: a script that defines `circuitflowModule`, with the function `value`.
         model: for the page: what goes into the function, what comes out, and the document.
         slots: where its numbers are.
+        view: the circuit that the code is made of.
     """
 
     code: str
     model: Mapping[str, Any]
     slots: Slots
+    view: Observed
 
 
 def living(result: Result) -> Living:
@@ -66,23 +71,33 @@ def living(result: Result) -> Living:
     """
     view = observed(result)
     exported = export(view.circuit, None, ())
-    outputs = exported.functions[0].gives[0].members
+    outputs, inputs = exported.functions[0].gives[0].members, exported.lowered.builder.inputs.members
+    code, short = compact(_script(exported.module), {member.name for member in (*outputs.values(), *inputs.values())})
+
+    def member(reference: str) -> str:
+        return short[inputs[reference].name]
+
     parts: tuple[Mapping[Any, str], ...] = (view.values, view.gradients, view.upstream, view.contributions)
     places = {reference: i for i, reference in enumerate(dict.fromkeys(
         reference for part in parts for reference in part.values()))}
     slots = Slots(*({key: places[reference] for key, reference in part.items()} for part in parts))
     model = {
-        "slots": [{"member": outputs[reference].name, "shape": outputs[reference].shape,
-                   "dtype": outputs[reference].dtype.name} for reference in places],
-        "sources": [*_sources(result, view, exported, slots)],
-        "settings": [*_settings(result, view, exported, slots)],
-        "upstream": [{"name": name, "member": _member(exported, reference), "slot": slots.upstream[name],
-                      "output": slots.value[name], "value": _packed(result.upstream[name])}
+        "slots": [_slot(short[outputs[reference].name], outputs[reference]) for reference in places],
+        "sources": [*_sources(result, view, member, slots)],
+        "settings": [*_settings(view, member, slots)],
+        "upstream": [{"name": name, "member": member(reference), "slot": slots.upstream[name],
+                      "output": slots.value[name], "value": packed(result.upstream[name])}
                      for name, reference in view.upstream.items()],
         "document": [*_document(result)],
         "outputs": [[text, slots.value[name]] for text, name in _output_names(result).items()],
     }
-    return Living(_script(exported.module), model, slots)
+    return Living(code, model, slots, view)
+
+
+def _slot(name: str, member: Any) -> Any:
+    """What comes out under a name; the name alone of what most are, a number."""
+    shape, dtype = member.shape, member.dtype.name
+    return {"member": name, "shape": shape, "dtype": dtype} if shape or dtype != "float64" else name
 
 
 def _output_names(result: Result) -> dict[str, str]:
@@ -94,37 +109,51 @@ def _output_names(result: Result) -> dict[str, str]:
     return names
 
 
-def _member(exported: Exported, reference: str) -> str:
-    return exported.lowered.builder.inputs.members[reference].name
-
-
-def _sources(result: Result, view: Observed, exported: Exported, slots: Slots) -> Iterator[dict[str, Any]]:
+def _sources(result: Result, view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[dict[str, Any]]:
     circuit = result.circuit
     for name, reference in view.sources.items():
         node, value = circuit.nodes[name], result.values[name]
         least, most = circuit.bounds.get(name, (-np.inf, np.inf))
         yield {"name": name, "kind": node.kind, "label": printable(node.label or "", 60),
-               "member": _member(exported, reference), "value": _packed(value), "slot": slots.value[name],
+               "member": member(reference), "value": packed(value), "slot": slots.value[name],
                "gradient": slots.gradient.get(name), "frozen": name in circuit.frozen,
-               "min": _packed(np.broadcast_to(least, value.shape)) if np.any(np.isfinite(least)) else None,
-               "max": _packed(np.broadcast_to(most, value.shape)) if np.any(np.isfinite(most)) else None}
+               "min": packed(np.broadcast_to(least, value.shape)) if np.any(np.isfinite(least)) else None,
+               "max": packed(np.broadcast_to(most, value.shape)) if np.any(np.isfinite(most)) else None}
 
 
-def _settings(result: Result, view: Observed, exported: Exported, slots: Slots) -> Iterator[dict[str, Any]]:
+def _settings(view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[dict[str, Any]]:
     for name, (flag, value) in view.settings.items():
-        yield {"name": name, "flag": _member(exported, flag), "member": _member(exported, value),
+        yield {"name": name, "flag": member(flag), "member": member(value),
                "slot": slots.value[name]}
 
 
-def _packed(value: Any) -> Any:
+def packed(value: Any) -> Any:
     """A number or truth value, by name if it is not finite; an array as the bytes of a typed array, in base 64."""
     array = np.asarray(value)
     if not array.shape:
         return spell(array.item())
-    kind = ARRAYS[array.dtype.name]
-    bits = np.dtype({"Float64Array": "<f8", "Float32Array": "<f4", "Uint8Array": "u1"}.get(
-        kind, array.dtype.newbyteorder("<")))
-    return base64.b64encode(array.astype(bits).tobytes()).decode()
+    return base64.b64encode(array.astype(_bits(array.dtype.name)).tobytes()).decode()
+
+
+def unpacked(value: Any, like: Any) -> Any:
+    """An array, in the shape and dtype of another one, of what `packed` made of it or a page says in the same form.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        if like.shape:
+            bits = base64.b64decode(value, validate=True)
+            return np.frombuffer(bits, _bits(like.dtype.name)).reshape(like.shape).astype(like.dtype)
+        return np.asarray(float(value) if like.dtype.kind == "f" else value, like.dtype)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{short(value)} is no value of {like.dtype} {show(like.shape)}") from None
+
+
+def _bits(dtype: str) -> Any:
+    """The elements of the typed array that holds numbers of a dtype, as they stand in memory."""
+    known = {"Float64Array": "<f8", "Float32Array": "<f4", "Uint8Array": "u1"}
+    return np.dtype(known.get(ARRAYS[dtype], dtype)).newbyteorder("<")
 
 
 def _document(result: Result) -> Iterator[Any]:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET  # it writes what this package made
 
 from circuitflow.document.writing import dumps_node
@@ -35,21 +35,30 @@ ROOM = 54
 """The least width of a number on a wire, in points: others take its place."""
 
 
-def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
-    """One file of HTML that loads nothing: under its content security policy only its own script and style count.
+class Contents(NamedTuple):
+    """What a view is made of, in a page of its own or in an element of a notebook.
 
-    It computes with the code that the circuit is exported to. Where JavaScript cannot have the circuit, the page says
-    why and replays the run.
+    Attributes:
+        alive: what it computes with; None if it does not compute.
+        data: what the script reads.
+        drawing: the picture.
+        notes: lines below the title.
     """
-    here = files("circuitflow.pictures")
+
+    alive: Living | None
+    data: Mapping[str, Any]
+    style: str
+    drawing: str
+    notes: tuple[str, ...]
+
+
+def contents(subject: Circuit | Result, picture: Picture, theme: Theme) -> Contents:
+    """The parts of a view. Where JavaScript cannot have the circuit, a note says why, and it replays the run."""
     alive, why = _living(subject, picture)
-    style = _colours(theme) + here.joinpath("page.css").read_text(encoding="utf-8")
-    script = (alive.code if alive else "") + here.joinpath("page.js").read_text(encoding="utf-8")
     drawing = svg(picture, theme, ROOM if alive else 0)
     drawing.set("role", "group")
     drawing.set("aria-label", printable(picture.title, 200))
     _by_name(drawing, theme)
-    notes = (*picture.notes, *([why] if why else []))
     data: dict[str, Any] = {"title": printable(picture.title, 200), "steps": [],
                             "parts": _parts(subject, picture, alive)}
     if isinstance(subject, Result):
@@ -61,19 +70,37 @@ def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
             data |= {"model": alive.model, "places": lines.formulas.places, "nodes": _nodes(subject, picture),
                      "wires": {wire.key: [alive.slots.value.get(wire.of) if wire.value else None,
                                           alive.slots.of(wire.back)] for wire in picture.wires}}
+    return Contents(alive, data, _colours(theme) + part("page.css"),
+                    ET.tostring(drawing, encoding="unicode"), (*picture.notes, *([why] if why else [])))
+
+
+def part(name: str) -> str:
+    """A file that comes with this package."""
+    return files("circuitflow.pictures").joinpath(name).read_text(encoding="utf-8")
+
+
+def to_page(subject: Circuit | Result, picture: Picture, theme: Theme) -> str:
+    """One file of HTML that loads nothing: under its content security policy only its own script and style count.
+
+    It computes with the code that the circuit is exported to. Where JavaScript cannot have the circuit, the page says
+    why and replays the run.
+    """
+    made = contents(subject, picture, theme)
+    code, name = (made.alive.code, "circuitflowModule") if made.alive else ("", "null")
+    script = f"{code}{part('page.js')}circuitflowPage.page({name});\n"
     parts = {
-        "policy": (f"default-src 'none'; script-src {fingerprint(script)}; style-src {fingerprint(style)}; "
+        "policy": (f"default-src 'none'; script-src {fingerprint(script)}; style-src {fingerprint(made.style)}; "
                    "base-uri 'none'; form-action 'none'"),
         "theme": "dark" if theme == THEMES["dark"] else "auto",
         "title": hypertext(picture.title),
-        "notes": "".join(f"<p>{hypertext(note)}</p>" for note in notes),
-        "style": style,
+        "notes": "".join(f"<p>{hypertext(note)}</p>" for note in made.notes),
+        "style": made.style,
         "script": script,
-        "drawing": ET.tostring(drawing, encoding="unicode"),
+        "drawing": made.drawing,
         # Nothing in this JSON can end the script element.
-        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        "data": json.dumps(made.data, separators=(",", ":")).replace("<", "\\u003c"),
     }
-    page = here.joinpath("page.html").read_text(encoding="utf-8")
+    page = part("page.html").replace("{{frame}}", part("frame.html"))
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], page)
 
 
@@ -95,11 +122,11 @@ def _colours(theme: Theme) -> str:
         return "{" + "".join(f"--{name}: {colour};" for name, colour in colours._asdict().items()) + "}"
 
     light, dark = block(THEMES["light"]), block(THEMES["dark"])
-    return (f":root {{ color-scheme: light; }} :root {light}\n"
-            f":root[data-theme=dark] {{ color-scheme: dark; }} :root[data-theme=dark] {dark}\n"
-            f"@media screen and (prefers-color-scheme: dark) {{ :root[data-theme=auto] {{ color-scheme: dark; }} "
-            f":root[data-theme=auto] {dark} }}\n"
-            f"@media print {{ :root[data-theme] {light} }}\n")
+    return (f".page {{ color-scheme: light; }} .page {light}\n"
+            f".page[data-theme=dark] {{ color-scheme: dark; }} .page[data-theme=dark] {dark}\n"
+            f"@media screen and (prefers-color-scheme: dark) {{ .page[data-theme=auto] {{ color-scheme: dark; }} "
+            f".page[data-theme=auto] {dark} }}\n"
+            f"@media print {{ .page[data-theme] {light} }}\n")
 
 
 def _by_name(drawing: ET.Element, theme: Theme) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.pictures.marks import brief
-from support.browser import CHROMIUM, NO_CHROMIUM, Opened, chromium, opener
+from support.browser import CHROMIUM, NO_CHROMIUM, chromium, opener
 from support.documents import document
 from support.hostile import HOSTILE
 from support.suite import ROOT
@@ -197,16 +197,14 @@ def test_structures_and_overviews_have_no_steps(opened):
         assert page.page.locator("#detail dl").count() == 1
 
 
-def test_a_page_follows_no_motion_and_fits_a_phone(browser, opened):
+def test_a_page_fits_a_phone(opened):
     page = opened(cf.draw(staged(), "html"), has_touch=True)
     page.page.set_viewport_size({"width": 400, "height": 800})
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-def test_the_policy_lets_nothing_in(browser, tmp_path):
-    path = tmp_path / "page.html"
-    path.write_bytes(cf.draw(staged(), "html"))
-    page = Opened(browser, path)
+def test_the_policy_lets_nothing_in(opened):
+    page = opened(cf.draw(staged(), "html"))
     failures = []
     page.page.on("requestfailed", lambda request: failures.append((request.url, request.failure)))
     page.page.evaluate("""() => {
@@ -225,7 +223,8 @@ def test_the_policy_lets_nothing_in(browser, tmp_path):
                for complaint in page.complaints) >= 3
     assert all(failure == "csp" for _, failure in failures)
     assert {url for url in page.requests if not url.startswith("file:")} <= {url for url, _ in failures}
-    page.context.close()
+    page.complaints.clear()
+    del page.requests[1:]
 
 
 @pytest.mark.sliced(hostile=lambda text: "<" in text)

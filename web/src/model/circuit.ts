@@ -16,6 +16,10 @@ export interface Bounds {
 
 type Listener = () => void;
 
+function number(member: string): Slot {
+  return { member, shape: [], dtype: "float64" };
+}
+
 export class Circuit {
   readonly sources = new Map<string, Source>();
   readonly settings = new Map<string, Setting>();
@@ -25,6 +29,7 @@ export class Circuit {
   /** Why the code gave no result, "" where it gave one. */
   fault = "";
 
+  readonly #slots: Slot[];
   readonly #inputs: Record<string, Value> = Object.create(null) as Record<string, Value>;
   readonly #start: Record<string, Value>;
   #outputs: Record<string, Value> = {};
@@ -33,6 +38,7 @@ export class Circuit {
   #stale = false;
 
   constructor(readonly model: Model, private readonly module: Module) {
+    this.#slots = model.slots.map((slot) => typeof slot === "string" ? number(slot) : slot);
     for (const source of model.sources) {
       this.sources.set(source.name, source);
       this.#inputs[source.member] = unpack(source.value, this.slot(source.slot));
@@ -60,7 +66,7 @@ export class Circuit {
   }
 
   slot(i: number): Slot {
-    return this.model.slots[i] ?? { member: "", shape: [], dtype: "float64" };
+    return this.#slots[i] ?? number("");
   }
 
   /** The value of a slot after the last computation. */

@@ -42,7 +42,8 @@ export interface Upstream {
 }
 
 export interface Model {
-  slots: Slot[];
+  /** A slot that holds a number of float64 is its member alone. */
+  slots: (Slot | string)[];
   sources: Source[];
   settings: Setting[];
   upstream: Upstream[];

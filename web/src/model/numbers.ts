@@ -7,7 +7,7 @@ const ARRAYS: Record<string, new (buffer: ArrayBuffer) => Numbers> = {
   int8: Int8Array, int16: Int16Array, int32: Int32Array, uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array,
 };
 
-const NAMED: Record<string, number> = { NaN, Infinity, "-Infinity": -Infinity };
+const NAMED: Record<string, number> = { NaN, Infinity, "-Infinity": -Infinity, "-0": -0 };
 
 export function isTensor(value: Value): value is Numbers {
   return typeof value === "object";
@@ -46,6 +46,12 @@ export function zeros({ shape, dtype }: Slot): Value {
 export function unpack(packed: Packed, { shape, dtype }: Slot): Value {
   if (!shape.length) return typeof packed === "string" ? NAMED[packed] ?? NaN : packed ?? NaN;
   return fromBytes(String(packed), dtype);
+}
+
+/** A value as `unpack` reads it. */
+export function pack(value: Value): Packed {
+  if (isTensor(value)) return toBytes(value);
+  return typeof value === "boolean" || (Number.isFinite(value) && !Object.is(value, -0)) ? value : exact(value);
 }
 
 /** Base 64 as numbers; text that is none is refused with an error. */

@@ -2,15 +2,16 @@
 
 import type { Circuit, Place } from "../model/circuit";
 import { choices, placeText } from "../model/sampling";
-import { byId, element } from "./dom";
+import { element, type Page } from "./dom";
 
 export class Choice {
   place: Place;
   readonly #select: HTMLSelectElement;
 
-  constructor(private readonly circuit: Circuit, private readonly id: string, first: Place, onchange: () => void) {
+  constructor(private readonly page: Page, private readonly circuit: Circuit, private readonly id: string, first: Place,
+    onchange: () => void) {
     this.place = first;
-    this.#select = byId<HTMLSelectElement>(id);
+    this.#select = this.page.byId<HTMLSelectElement>(id);
     for (const { name } of choices(circuit)) this.#select.append(element("option", name, { value: name }));
     this.#select.onchange = () => {
       this.set({ name: this.#select.value, index: 0 });
@@ -27,7 +28,7 @@ export class Choice {
     this.#select.value = place.name;
     const source = this.circuit.sources.get(place.name);
     const size = source ? this.circuit.slot(source.slot).shape.reduce((a, b) => a * b, 1) : 1;
-    const beside = byId(`${this.id}-place`);
+    const beside = this.page.byId(`${this.id}-place`);
     if (size <= 1) {
       beside.replaceChildren();
       return;

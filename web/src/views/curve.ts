@@ -4,24 +4,26 @@ import type { Circuit } from "../model/circuit";
 import { along, choices, placeText, rangeOf, type Sample } from "../model/sampling";
 import { draw } from "./chart";
 import { Choice } from "./choice";
-import { byId } from "./dom";
+import type { Page } from "./dom";
 import { Work } from "./work";
 
 const SAMPLES = 121;
 
 export class Curve {
   readonly choice: Choice;
-  readonly #panel = byId<HTMLDetailsElement>("curve");
+  readonly #panel: HTMLDetailsElement;
   readonly #work = new Work();
   #samples: Sample[] = [];
 
-  constructor(private readonly circuit: Circuit) {
+  constructor(private readonly page: Page, private readonly circuit: Circuit) {
+    this.#panel = page.byId<HTMLDetailsElement>("curve");
     const [first = { name: "", index: 0 }] = choices(circuit);
-    this.choice = new Choice(circuit, "along", first, () => { this.update(); });
+    this.choice = new Choice(page, circuit, "along", first, () => { this.update(); });
     this.#panel.addEventListener("toggle", () => { this.update(); });
   }
 
   update(): void {
+    this.#work.stop();
     if (!this.#panel.open || !this.choice.place.name) return;
     const { place } = this.choice;
     const samples = along(this.circuit, place, rangeOf(this.circuit, place), SAMPLES);
@@ -38,9 +40,9 @@ export class Curve {
     const { circuit } = this, { place } = this.choice;
     const x = circuit.number(place), slope = circuit.gradient(place), name = placeText(circuit, place);
     const xs = samples.map((sample) => sample.x), what = circuit.objectiveName();
-    draw(byId<SVGElement>("curve-value"), { xs, ys: samples.map((sample) => sample.value), look: "",
+    draw(this.page.byId<SVGElement>("curve-value"), { xs, ys: samples.map((sample) => sample.value), look: "",
       title: `${what} along ${name}`, here: [x, circuit.objective()], tangent: slope });
-    draw(byId<SVGElement>("curve-slope"), { xs, ys: samples.map((sample) => sample.slope), look: "slope",
+    draw(this.page.byId<SVGElement>("curve-slope"), { xs, ys: samples.map((sample) => sample.slope), look: "slope",
       title: `its slope: the gradient on ${name}`, here: [x, slope] });
   }
 }

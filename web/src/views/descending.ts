@@ -6,7 +6,7 @@ import { brief, isTensor, parse, range, share } from "../model/numbers";
 import { choices, over, placeText, rangeOf, type Tile } from "../model/sampling";
 import { axis, draw } from "./chart";
 import { Choice } from "./choice";
-import { byId, colour, settled } from "./dom";
+import { settled, type Page } from "./dom";
 import { Work } from "./work";
 
 /** Tiles of the finest slice, along each axis. */
@@ -14,42 +14,44 @@ const FINEST = 64;
 
 export class Descending {
   readonly descent: Descent;
-  readonly #panel = byId<HTMLDetailsElement>("descent");
+  readonly #panel: HTMLDetailsElement;
   readonly #across: Choice;
   readonly #up: Choice;
   readonly #work = new Work();
-  readonly #canvas = byId<HTMLCanvasElement>("slice");
+  readonly #canvas: HTMLCanvasElement;
   #tiles: Tile[] = [];
   #ranges: [[number, number], [number, number]] = [[0, 1], [0, 1]];
   #playing = 0;
   readonly #slice = settled(120, () => { this.#sample(); });
 
-  constructor(private readonly circuit: Circuit) {
+  constructor(private readonly page: Page, private readonly circuit: Circuit) {
+    this.#panel = page.byId<HTMLDetailsElement>("descent");
+    this.#canvas = page.byId<HTMLCanvasElement>("slice");
     this.descent = new Descent(circuit);
     const [x, y] = this.#first();
-    this.#across = new Choice(circuit, "slice-x", x, this.#slice);
-    this.#up = new Choice(circuit, "slice-y", y, this.#slice);
-    byId("descent-step").onclick = () => {
+    this.#across = new Choice(page, circuit, "slice-x", x, this.#slice);
+    this.#up = new Choice(page, circuit, "slice-y", y, this.#slice);
+    this.page.byId("descent-step").onclick = () => {
       this.pause();
       this.descent.step();
     };
-    byId("descent-play").onclick = () => {
+    this.page.byId("descent-play").onclick = () => {
       if (this.#playing) this.pause();
       else this.#play();
     };
-    byId("descent-clear").onclick = () => {
+    this.page.byId("descent-clear").onclick = () => {
       this.pause();
       this.descent.forget();
       circuit.changed();
     };
     for (const key of ["rate", "momentum"] as const) {
-      const field = byId<HTMLInputElement>(key);
+      const field = this.page.byId<HTMLInputElement>(key);
       field.oninput = () => {
         const x = parse(field.value, "float64");
         if (x !== null && field.validity.valid) this.descent[key] = x;
       };
     }
-    const time = byId<HTMLInputElement>("time");
+    const time = this.page.byId<HTMLInputElement>("time");
     time.oninput = () => {
       this.pause();
       this.descent.go(Number(time.value));
@@ -63,8 +65,8 @@ export class Descending {
   pause(): void {
     cancelAnimationFrame(this.#playing);
     this.#playing = 0;
-    byId("descent-play").textContent = "Play";
-    byId("descent-play").setAttribute("aria-label", "Play the descent");
+    this.page.byId("descent-play").textContent = "Play";
+    this.page.byId("descent-play").setAttribute("aria-label", "Play the descent");
     this.#slice();
   }
 
@@ -73,26 +75,28 @@ export class Descending {
     const { descent, circuit } = this, moving = descent.moving().map(({ name }) => name);
     const names = moving.length > 6 ? [...moving.slice(0, 5), "…"] : moving;
     const name = circuit.objectiveName(), loss = `${name} = ${brief(circuit.objective())}`;
-    byId("descent-words").textContent = !moving.length ? "Nothing moves: every value is frozen or has no gradient."
+    this.page.byId("descent-words").textContent = !moving.length
+      ? "Nothing moves: every value is frozen or has no gradient."
       : name === "0" ? "Nothing becomes smaller: every upstream gradient is 0."
       : this.#isLost() ? `The descent stops: ${loss}. Go back in time, and take a smaller rate.`
       : `Makes ${loss} smaller by moving ${names.join(", ")}.`;
     if (this.#playing && !moving.length) this.pause();
-    for (const id of ["descent-step", "descent-play"]) byId<HTMLButtonElement>(id).disabled = !moving.length;
-    const time = byId<HTMLInputElement>("time"), { moments, now } = descent;
+    for (const id of ["descent-step", "descent-play"]) this.page.byId<HTMLButtonElement>(id).disabled = !moving.length;
+    const time = this.page.byId<HTMLInputElement>("time"), { moments, now } = descent;
     time.max = String(Math.max(moments.length - 1, 0));
     time.value = String(now);
-    byId("time-count").textContent = `step ${moments[now]?.step ?? 0}`;
+    this.page.byId("time-count").textContent = `step ${moments[now]?.step ?? 0}`;
     const here = moments[now];
-    draw(byId<SVGElement>("loss"), { xs: moments.map(({ step }) => step), ys: moments.map(({ loss }) => loss), look: "",
-      title: "loss of every step", ...(here ? { here: [here.step, here.loss] as [number, number] } : {}) });
+    draw(this.page.byId<SVGElement>("loss"), { xs: moments.map(({ step }) => step), look: "",
+      ys: moments.map(({ loss }) => loss), title: "loss of every step",
+      ...(here ? { here: [here.step, here.loss] as [number, number] } : {}) });
     this.#paint();
     if (!this.#playing) this.#slice();
   }
 
   #play(): void {
-    byId("descent-play").textContent = "Pause";
-    byId("descent-play").setAttribute("aria-label", "Pause the descent");
+    this.page.byId("descent-play").textContent = "Pause";
+    this.page.byId("descent-play").setAttribute("aria-label", "Pause the descent");
     const run = () => {
       this.descent.step();
       if (this.#isLost()) {
@@ -119,6 +123,7 @@ export class Descending {
   }
 
   #sample(): void {
+    this.#work.stop();
     if (!this.#panel.open || !this.#across.place.name || this.#playing) return;
     const places: [Place, Place] = [this.#across.place, this.#up.place];
     this.#ranges = places.map((place) => this.#range(place)) as [[number, number], [number, number]];
@@ -154,7 +159,7 @@ export class Descending {
     if (!context) return;
     context.clearRect(0, 0, width, height);
     const [low, high] = range(this.#tiles.map(({ value }) => value).filter(Number.isFinite));
-    const dark = colour("changed"), ground = colour("zero");
+    const dark = this.page.colour("changed"), ground = this.page.colour("zero");
     for (const { x, y, size, value } of this.#tiles) {
       if (!Number.isFinite(value)) continue;
       // Small losses are where the eye looks: the root spreads them.
@@ -170,7 +175,7 @@ export class Descending {
       return axis ? (1 - part) * height : part * width;
     };
     const xs = this.#path(places[0]), ys = this.#path(places[1]);
-    context.strokeStyle = `rgb(${colour("gradient").join(" ")})`;
+    context.strokeStyle = `rgb(${this.page.colour("gradient").join(" ")})`;
     context.fillStyle = context.strokeStyle;
     context.lineWidth = 2;
     context.beginPath();
@@ -183,7 +188,7 @@ export class Descending {
       const [least, most] = this.#ranges[i as 0 | 1];
       return `${i ? "up" : "across"} ${placeText(this.circuit, place)} from ${axis(least)} to ${axis(most)}`;
     });
-    byId("slice-words").textContent = `${words.join(", ")}; ${low <= high
+    this.page.byId("slice-words").textContent = `${words.join(", ")}; ${low <= high
       ? `loss ${brief(low)} (pale) to ${brief(high)}` : "no loss is finite here"}`;
   }
 }

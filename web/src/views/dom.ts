@@ -3,13 +3,6 @@
 export const SVG = "http://www.w3.org/2000/svg";
 const MATH = "http://www.w3.org/1998/Math/MathML";
 
-// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows its page
-export function byId<T extends Element = HTMLElement>(id: string): T {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`the page has no #${id}`);
-  return found as unknown as T;
-}
-
 export function element<K extends keyof HTMLElementTagNameMap>(name: K, text?: string,
   attributes: Record<string, string> = {}): HTMLElementTagNameMap[K] {
   const made = document.createElement(name);
@@ -29,27 +22,64 @@ export function math(name: string): Element {
   return document.createElementNS(MATH, name);
 }
 
-/** Say something that happened, to everyone. */
-export function say(text: string): void {
-  byId("message").textContent = text;
-}
+/** Where a view stands: a document, or the shadow of an element, so that several views in a document are strangers. */
+export class Page {
+  constructor(private readonly root: Document | ShadowRoot) {}
 
-/** A colour of the theme, by name, as red, green and blue. */
-export function colour(name: string): [number, number, number] {
-  const text = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  return [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16)) as [number, number, number];
-}
+  find(id: string): HTMLElement | null {
+    return this.root.getElementById(id);
+  }
 
-/** The colours of numbers between -1 and 1. */
-export function shades(): (x: number) => [number, number, number] {
-  const negative = colour("negative"), zero = colour("zero"), positive = colour("positive");
-  return (x) => {
-    const end = x > 0 ? positive : negative, part = Math.min(Math.abs(x), 1);
-    return zero.map((a, i) => Math.round(a + ((end[i] ?? 0) - a) * part)) as [number, number, number];
-  };
-}
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows its page
+  byId<T extends Element = HTMLElement>(id: string): T {
+    const found = this.find(id);
+    if (!found) throw new Error(`the page has no #${id}`);
+    return found as unknown as T;
+  }
 
-export const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
+  one(selector: string): Element | null {
+    return this.root.querySelector(selector);
+  }
+
+  all(selector: string): Iterable<Element> {
+    return this.root.querySelectorAll(selector);
+  }
+
+  /** What has the focus here. */
+  get active(): Element | null {
+    return this.root.activeElement;
+  }
+
+  /** The element that has the theme. */
+  get frame(): HTMLElement {
+    return this.one("[data-theme]") as HTMLElement;
+  }
+
+  /** Act on keys that are pressed here, with the element that has the focus. */
+  onkey(act: (event: KeyboardEvent, target: Element) => void): void {
+    this.root.addEventListener("keydown", (event) => { act(event as KeyboardEvent, event.target as Element); });
+  }
+
+  /** Say something that happened, to everyone. */
+  say(text: string): void {
+    this.byId("message").textContent = text;
+  }
+
+  /** A colour of the theme, by name, as red, green and blue. */
+  colour(name: string): [number, number, number] {
+    const text = getComputedStyle(this.frame).getPropertyValue(`--${name}`).trim();
+    return [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16)) as [number, number, number];
+  }
+
+  /** The colours of numbers between -1 and 1. */
+  shades(): (x: number) => [number, number, number] {
+    const negative = this.colour("negative"), zero = this.colour("zero"), positive = this.colour("positive");
+    return (x) => {
+      const end = x > 0 ? positive : negative, part = Math.min(Math.abs(x), 1);
+      return zero.map((a, i) => Math.round(a + ((end[i] ?? 0) - a) * part)) as [number, number, number];
+    };
+  }
+}
 
 /** Do something once after the last of many calls. */
 export function settled(milliseconds: number, act: () => void): () => void {

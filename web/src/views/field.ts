@@ -1,7 +1,7 @@
 /** A number field with a slider beside it. */
 
 import { brief, exact, isFloat, parse } from "../model/numbers";
-import { element } from "./dom";
+import { element, type Page } from "./dom";
 
 /** Positions of a slider. */
 const NOTCHES = 1000;
@@ -13,8 +13,8 @@ export class Field {
   #range: [number, number] = [0, 1];
 
   /** `range` gives the ends of the slider, `onchange` gets every number that is chosen. */
-  constructor(label: string, private readonly dtype: string, private readonly range: () => [number, number],
-    onchange: (x: number) => void) {
+  constructor(private readonly page: Page, label: string, private readonly dtype: string,
+    private readonly range: () => [number, number], onchange: (x: number) => void) {
     this.field.setAttribute("aria-label", label);
     this.slider.setAttribute("aria-label", `${label}, slider`);
     this.field.addEventListener("input", () => {
@@ -31,16 +31,16 @@ export class Field {
 
   update(x: number): void {
     const text = exact(x);
-    if (document.activeElement !== this.field || parse(this.field.value, this.dtype) !== x) {
-      if (document.activeElement !== this.field) {
+    if (this.page.active !== this.field || parse(this.field.value, this.dtype) !== x) {
+      if (this.page.active !== this.field) {
         this.field.classList.remove("wrong");
         this.field.removeAttribute("aria-invalid");
       }
-      if (this.field.value !== text && document.activeElement !== this.field) this.field.value = text;
+      if (this.field.value !== text && this.page.active !== this.field) this.field.value = text;
     }
     if (x < this.#range[0] || x > this.#range[1] || this.slider.max === "") this.fit();
     // A slider that is moved keeps its place.
-    if (document.activeElement !== this.slider || Number(this.slider.value) !== x) this.slider.value = text;
+    if (this.page.active !== this.slider || Number(this.slider.value) !== x) this.slider.value = text;
     this.slider.setAttribute("aria-valuetext", brief(x, this.dtype));
   }
 

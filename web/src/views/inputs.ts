@@ -4,16 +4,16 @@ import type { Circuit, Place } from "../model/circuit";
 import type { Source } from "../model/data";
 import { brief, isFloat, isTensor, norm, shapeText } from "../model/numbers";
 import { placeText, rangeOf } from "../model/sampling";
-import { byId, element } from "./dom";
+import { element, type Page } from "./dom";
 import { Field } from "./field";
 import { grid, type Grid } from "./tensor";
 
 export class Inputs {
   readonly #rows: Row[];
 
-  constructor(circuit: Circuit) {
-    this.#rows = circuit.model.sources.map((source) => new Row(circuit, source));
-    byId("sources").append(...this.#rows.map(({ root }) => root));
+  constructor(private readonly page: Page, circuit: Circuit) {
+    this.#rows = circuit.model.sources.map((source) => new Row(page, circuit, source));
+    this.page.byId("sources").append(...this.#rows.map(({ root }) => root));
   }
 
   update(): void {
@@ -31,12 +31,12 @@ class Row {
   readonly #gradient = element("span", "", { class: "gradient" });
   readonly #field: Field | null = null;
   readonly #grid: Grid | null = null;
-  readonly #chosen = element("span", "", { class: "kind" });
+  readonly #chosen = element("span", "", { class: "kind", role: "status" });
   readonly #check: HTMLInputElement | null = null;
   readonly #freeze: HTMLInputElement | null = null;
   #place: Place;
 
-  constructor(private readonly circuit: Circuit, private readonly source: Source) {
+  constructor(page: Page, private readonly circuit: Circuit, private readonly source: Source) {
     const { name, kind, label } = source, slot = circuit.slot(source.slot);
     this.#place = { name, index: 0 };
     this.root.setAttribute("aria-label", name);
@@ -46,12 +46,12 @@ class Row {
     this.root.append(head);
     const isEmpty = slot.shape.some((size) => size === 0);
     if (slot.shape.length && !isEmpty) {
-      this.#grid = grid(name, slot.shape, slot.dtype, (index, x) => { circuit.move({ name, index }, x); },
+      this.#grid = grid(page, name, slot.shape, slot.dtype, (index, x) => { circuit.move({ name, index }, x); },
         (index) => {
           this.#place = { name, index };
           this.fit();
           this.update();
-        });
+        }, () => { this.#field?.field.select(); });
       this.root.append(this.#grid.root, this.#chosen);
     }
     if (slot.dtype === "bool" && !slot.shape.length) {
@@ -59,9 +59,12 @@ class Row {
       this.#check.addEventListener("change", () => { circuit.move(this.#place, Number(this.#check?.checked)); });
       this.root.append(this.#check);
     } else if (!isEmpty) {
-      this.#field = new Field(name, slot.dtype, () => rangeOf(circuit, this.#place),
+      this.#field = new Field(page, name, slot.dtype, () => rangeOf(circuit, this.#place),
         (x) => { circuit.move(this.#place, x); });
       this.root.append(this.#field.root);
+      this.#field.field.addEventListener("keydown", ({ key }) => {
+        if (key === "Enter" || key === "Escape") this.#grid?.root.focus(); // back to the map
+      });
     }
     if (source.gradient !== null && isFloat(slot.dtype)) {
       const freeze = this.#freeze = element("input", undefined, { type: "checkbox" });

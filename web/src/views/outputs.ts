@@ -2,15 +2,15 @@
 
 import type { Circuit } from "../model/circuit";
 import { brief, isTensor, mark } from "../model/numbers";
-import { byId, element } from "./dom";
+import { element, type Page } from "./dom";
 import { Field } from "./field";
 
 export class Outputs {
   readonly #values: [number, HTMLElement][] = [];
   readonly #fields: [string, Field][] = [];
 
-  constructor(private readonly circuit: Circuit) {
-    const root = byId("outputs");
+  constructor(page: Page, private readonly circuit: Circuit) {
+    const root = page.byId("outputs");
     const several = circuit.arrivals.size > 1;
     for (const [text, slot] of circuit.model.outputs) {
       const block = element("div", undefined, { class: "source" }), head = element("div", undefined, { class: "head" });
@@ -20,7 +20,7 @@ export class Outputs {
       this.#values.push([slot, value]);
       const arrival = [...circuit.arrivals.values()].find(({ output }) => output === slot);
       if (arrival && !this.#fields.some(([name]) => name === arrival.name)) {
-        const field = new Field(`upstream gradient on ${arrival.name}`, "float64", () => [-2, 2],
+        const field = new Field(page, `upstream gradient on ${arrival.name}`, "float64", () => [-2, 2],
           (x) => { this.#fill(arrival.name, x); });
         field.root.prepend(element("span", "upstream", { class: "gradient" }));
         if (several) {

@@ -3,7 +3,7 @@
 import type { Circuit } from "../model/circuit";
 import type { Data } from "../model/data";
 import { everything, isTensor, mark, strip, whole } from "../model/numbers";
-import { byId, element, settled, shades, shape } from "./dom";
+import { element, settled, shape, type Page } from "./dom";
 
 interface Box { x: number; y: number; width: number; height: number }
 
@@ -17,8 +17,8 @@ export class Window {
   #view: Box;
   readonly #pointers = new Map<number, PointerEvent>();
 
-  constructor() {
-    const picture = byId("picture");
+  constructor(private readonly page: Page) {
+    const picture = this.page.byId("picture");
     this.#svg = picture.querySelector("svg") as SVGSVGElement;
     const { x, y, width, height } = this.#svg.viewBox.baseVal;
     this.#fit = { x, y, width, height };
@@ -40,9 +40,9 @@ export class Window {
     for (const end of ["pointerup", "pointercancel", "pointerleave"] as const) {
       picture.addEventListener(end, (event) => this.#pointers.delete(event.pointerId));
     }
-    byId("closer").onclick = () => { this.zoom(1 / 1.3); };
-    byId("farther").onclick = () => { this.zoom(1.3); };
-    byId("whole").onclick = () => { this.whole(); };
+    this.page.byId("closer").onclick = () => { this.zoom(1 / 1.3); };
+    this.page.byId("farther").onclick = () => { this.zoom(1.3); };
+    this.page.byId("whole").onclick = () => { this.whole(); };
   }
 
   get isMoving(): boolean {
@@ -55,7 +55,7 @@ export class Window {
 
   /** Move so that a part that is outside is in the middle; whoever sees the whole picture keeps it. */
   follow(part: Element): void {
-    const frame = byId("picture").getBoundingClientRect(), box = part.getBoundingClientRect();
+    const frame = this.page.byId("picture").getBoundingClientRect(), box = part.getBoundingClientRect();
     const isInside = box.left >= frame.left && box.right <= frame.right && box.top >= frame.top
       && box.bottom <= frame.bottom;
     const scale = this.#svg.getScreenCTM()?.a ?? 0;
@@ -111,9 +111,10 @@ interface Row {
 export class Marks {
   readonly #rows: Row[] = [];
 
-  constructor(private readonly circuit: Circuit, wires: Record<string, [number | null, number | null]>) {
+  constructor(private readonly page: Page, private readonly circuit: Circuit,
+    wires: Record<string, [number | null, number | null]>) {
     for (const [key, slots] of Object.entries(wires)) {
-      const wire = document.getElementById(key);
+      const wire = this.page.find(key);
       if (!wire) continue;
       wire.querySelector("title")?.remove(); // it holds the numbers of one run
       slots.forEach((slot, i) => {
@@ -128,7 +129,7 @@ export class Marks {
   }
 
   update(): void {
-    const shade = shades();
+    const shade = this.page.shades();
     for (const row of this.#rows) {
       const value = this.circuit.at(row.slot), slot = this.circuit.slot(row.slot);
       const text = this.circuit.fault ? `${row.prefix}–` : row.prefix + mark(value, slot, row.isGradient);
@@ -148,9 +149,10 @@ export class Detail {
   /** Called with the key of a vertex that a person chooses. */
   onchoose: (key: string) => void = () => undefined;
 
-  constructor(private readonly parts: Data["parts"], private readonly circuit: Circuit | null, view: Window) {
+  constructor(private readonly page: Page, private readonly parts: Data["parts"],
+    private readonly circuit: Circuit | null, view: Window) {
     for (const key of Object.keys(parts)) {
-      const part = document.getElementById(key);
+      const part = this.page.find(key);
       if (!part || !parts[key]?.length) continue;
       part.setAttribute("tabindex", "0");
       part.setAttribute("role", "img");
@@ -178,13 +180,13 @@ export class Detail {
       if (heading) list.append(element("dt", heading));
       list.append(element("dd", this.#text(text, false)));
     }
-    byId("detail").replaceChildren(list);
+    this.page.byId("detail").replaceChildren(list);
   }
 
   /** What screen readers say of every part; of a tensor its first line, not every number. */
   label(): void {
     for (const [key, entries] of Object.entries(this.parts)) {
-      document.getElementById(key)?.setAttribute("aria-label", entries.map(([heading, text]) =>
+      this.page.find(key)?.setAttribute("aria-label", entries.map(([heading, text]) =>
         `${heading} ${this.#text(text, true)}`.trim()).join(", "));
     }
   }

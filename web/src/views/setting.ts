@@ -3,7 +3,7 @@
 import type { Circuit } from "../model/circuit";
 import { copy, isTensor } from "../model/numbers";
 import { niceAbove } from "../model/sampling";
-import { byId, element } from "./dom";
+import { element, type Page } from "./dom";
 import { Field } from "./field";
 
 export class Settings {
@@ -11,24 +11,26 @@ export class Settings {
   #field: Field | null = null;
   #check: HTMLInputElement | null = null;
 
-  constructor(private readonly circuit: Circuit, private readonly nodes: Record<string, string[]>) {}
+  constructor(private readonly page: Page, private readonly circuit: Circuit,
+    private readonly nodes: Record<string, string[]>) {}
 
   /** Offer to set the first value of a vertex that can be set. */
   choose(key: string): void {
     const name = (this.nodes[key] ?? []).find((name) => this.circuit.settings.has(name));
-    for (const part of document.querySelectorAll("#picture .chosen")) part.classList.remove("chosen");
-    byId("setting").hidden = name === undefined;
+    for (const part of this.page.all("#picture .chosen")) part.classList.remove("chosen");
+    this.page.byId("setting").hidden = name === undefined;
     this.#name = name ?? "";
     if (name === undefined) return;
-    document.getElementById(key)?.classList.add("chosen");
+    this.page.find(key)?.classList.add("chosen");
     const slot = this.circuit.slot(this.circuit.settings.get(name)?.slot ?? 0);
     const check = this.#check = element("input", undefined, { type: "checkbox" });
-    const label = element("label", undefined, { class: "row" });
-    label.append(check, `Set ${name} by hand: its operands no longer count`);
+    const words = element("label", undefined, { class: "row" });
+    words.append(check, `Set ${name} by hand: its operands no longer count`);
     check.addEventListener("change", () => {
       this.circuit.hold(name, check.checked ? copy(this.#now(name)) : null);
     });
-    const field = this.#field = new Field(slot.shape.length ? `every element of ${name}` : name, slot.dtype, () => {
+    const label = slot.shape.length ? `every element of ${name}` : name;
+    const field = this.#field = new Field(this.page, label, slot.dtype, () => {
       const x = Math.abs(this.#number(name));
       const reach = x > 0 && Number.isFinite(x) ? niceAbove(2 * x) : 1;
       return [-reach, reach];
@@ -36,13 +38,13 @@ export class Settings {
       const now = this.#now(name);
       this.circuit.hold(name, isTensor(now) ? now.slice().fill(x) : x);
     });
-    byId("setting").replaceChildren(label, field.root);
+    this.page.byId("setting").replaceChildren(words, field.root);
     this.update();
   }
 
   update(): void {
     for (const [key, names] of Object.entries(this.nodes)) {
-      document.getElementById(key)?.classList.toggle("held", names.some((name) => this.circuit.isHeld(name)));
+      this.page.find(key)?.classList.toggle("held", names.some((name) => this.circuit.isHeld(name)));
     }
     if (!this.#name) return;
     if (this.#check) this.#check.checked = this.circuit.isHeld(this.#name);

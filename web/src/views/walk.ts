@@ -3,7 +3,7 @@
 import type { Circuit } from "../model/circuit";
 import type { Line, Step } from "../model/data";
 import { inLine } from "../model/numbers";
-import { byId, element, math } from "./dom";
+import { element, math, type Page } from "./dom";
 import type { Window } from "./picture";
 import { equal, type Formulas, row, total } from "./formulas";
 
@@ -16,22 +16,27 @@ export class Walk {
   /** Called after every step. */
   onstep: () => void = () => undefined;
 
-  constructor(private readonly steps: Step[], private readonly circuit: Circuit | null,
-    private readonly formulas: Formulas | null, private readonly view: Window) {
+  constructor(private readonly page: Page, private readonly steps: Step[],
+    private readonly circuit: Circuit | null, private readonly formulas: Formulas | null,
+    private readonly view: Window) {
     this.now = steps.length;
     const marks = (keys: string[] = [], kind: string) => keys.flatMap((key) =>
-      [...document.getElementById(key)?.querySelectorAll(`.${kind}`) ?? []]);
+      [...this.page.find(key)?.querySelectorAll(`.${kind}`) ?? []]);
     this.#changes = steps.flatMap(({ values, gradients }, i) =>
       [{ marks: marks(values, "value"), at: i + 1 }, { marks: marks(gradients, "gradient"), at: i + 1 }]);
-    const slider = byId<HTMLInputElement>("step");
+    const slider = this.page.byId<HTMLInputElement>("step");
     slider.max = String(steps.length);
-    byId("first").onclick = () => { this.walk(0); };
-    byId("back").onclick = () => { this.walk(this.now - 1); };
-    byId("next").onclick = () => { this.walk(this.now + 1); };
-    byId("last").onclick = () => { this.walk(steps.length); };
-    byId("play").onclick = () => { this.play(); };
+    this.page.byId("first").onclick = () => { this.walk(0); };
+    this.page.byId("back").onclick = () => { this.walk(this.now - 1); };
+    this.page.byId("next").onclick = () => { this.walk(this.now + 1); };
+    this.page.byId("last").onclick = () => { this.walk(steps.length); };
+    this.page.byId("play").onclick = () => { this.play(); };
     slider.oninput = () => { this.walk(Number(slider.value)); };
     this.#go(steps.length);
+  }
+
+  get isUnderway(): boolean {
+    return this.now < this.steps.length;
   }
 
   /** Go to a step, and stay there. */
@@ -47,8 +52,8 @@ export class Walk {
     }
     if (this.now === this.steps.length) this.#go(0);
     this.#timer = window.setInterval(() => { this.#go(this.now + 1); }, 900);
-    byId("play").textContent = "||";
-    byId("play").setAttribute("aria-label", "Pause");
+    this.page.byId("play").textContent = "||";
+    this.page.byId("play").setAttribute("aria-label", "Pause");
   }
 
   update(): void {
@@ -59,7 +64,7 @@ export class Walk {
     const texts = lines.flatMap((line) => typeof line === "string" ? [line] : []);
     if (texts.length) shown.push(element("pre", texts.join("\n")));
     for (const line of lines) if (typeof line === "object") shown.push(...this.#line(line, phase));
-    byId("told").replaceChildren(...shown);
+    this.page.byId("told").replaceChildren(...shown);
   }
 
   #go(step: number): void {
@@ -70,15 +75,15 @@ export class Walk {
         mark.classList.toggle("fresh", at === this.now);
       }
     }
-    for (const part of document.querySelectorAll("#picture .now")) part.classList.remove("now");
+    for (const part of this.page.all("#picture .now")) part.classList.remove("now");
     for (const key of this.steps[this.now - 1]?.at ?? []) {
-      document.getElementById(key)?.classList.add("now");
+      this.page.find(key)?.classList.add("now");
     }
-    const here = document.querySelector("#picture .now");
+    const here = this.page.one("#picture .now");
     if (here) this.view.follow(here);
     this.update();
-    byId<HTMLInputElement>("step").value = String(this.now);
-    byId("count").textContent = `${this.now} of ${this.steps.length}`;
+    this.page.byId<HTMLInputElement>("step").value = String(this.now);
+    this.page.byId("count").textContent = `${this.now} of ${this.steps.length}`;
     if (this.now === this.steps.length) this.#pause();
     this.onstep();
   }
@@ -86,8 +91,8 @@ export class Walk {
   #pause(): void {
     clearInterval(this.#timer);
     this.#timer = 0;
-    byId("play").textContent = "▶▶";
-    byId("play").setAttribute("aria-label", "Play");
+    this.page.byId("play").textContent = "▶▶";
+    this.page.byId("play").setAttribute("aria-label", "Play");
   }
 
   #line(line: Line, phase: string): Element[] {

@@ -7,10 +7,14 @@ export class Work {
   #frame = 0;
   #rest: (() => boolean) | null = null;
 
+  stop(): void {
+    cancelAnimationFrame(this.#frame);
+  }
+
   /** Call `step` until it returns false; what went before is given up. `onpause` is called after every frame. */
   start(step: () => boolean, onpause: () => void): void {
     this.#rest = step;
-    cancelAnimationFrame(this.#frame);
+    this.stop();
     const run = () => {
       const end = performance.now() + SLICE;
       let more = true;
