@@ -126,7 +126,8 @@ def lower(language: Language, new_names: Callable[[], Any], asked: Asked, dtype:
 def forward_part(program: Program, derived: Derived, plan: Plan) -> Program | None:
     """The lines of the forward pass in those of a gradient circuit.
 
-    None where the gradient circuit has other nodes in its place, such as a scan that keeps its carries.
+    None where the gradient circuit has other nodes in its place, such as a scan that keeps its carries, or other names
+    of inputs.
 
     Args:
         program: the lines of the gradient circuit.
@@ -141,7 +142,8 @@ def forward_part(program: Program, derived: Derived, plan: Plan) -> Program | No
         if twin is None or node.gate is None or (twin.gate, twin.operands, twin.types, dict(twin.attributes)) != (
                 node.gate, node.operands, node.types, dict(node.attributes)):
             return None
-    if not program.values.keys() >= {*plan.names}:
+    if not program.values.keys() >= {*plan.names} or any(
+            derived.inputs.get(name, name) != name for name in plan.sources):
         return None
     inputs = {name: x for name, x in program.inputs.items() if name in plan.sources}
     values = {name: program.values[name] for name in plan.names}
