@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -22,7 +23,9 @@ buffers.allot = checked(buffers.allot)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say which run this is, before the test modules are imported."""
+    """Say which run this is, and that neither clock nor chance decides, before the test modules are imported."""
+    settings.register_profile("suite", deadline=None, derandomize=True)
+    settings.load_profile("suite")
     slices.WHOLE = config.option.markexpr != "not long"
 
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 
 import pytest
+from hypothesis import settings
 
 from support.skips import summary
 from support.slices import choose
@@ -20,7 +21,7 @@ WAITS = {"alarm", "wait", "join", "result", "communicate", "run", "get", "acquir
 
 
 def of_the_clock(source):
-    """Where a test reads the clock, sets a limit of time by a number, or leaves one to hypothesis."""
+    """Where a test reads the clock, or sets a limit of time by a number."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and isinstance(node.value,
                                                           ast.Name) and (node.value.id == "timeit"
@@ -40,11 +41,9 @@ def of_the_clock(source):
             yield from ((node.lineno, f"{name}(… {value.value})") for keyword, value in numbers
                         if keyword in (None, "timeout") and isinstance(value, ast.Constant)
                         and type(value.value) in (int, float) and 1 < value.value < GUARD)
-            if name == "settings" and node.keywords and not any(keyword.arg == "parent"
-                                                                or (keyword.arg == "deadline"
-                                                                    and ast.unparse(keyword.value) == "None")
-                                                                for keyword in node.keywords):
-                yield node.lineno, "settings without deadline=None"
+            if name == "settings" and any(keyword.arg == "deadline" and ast.unparse(keyword.value) != "None"
+                                          for keyword in node.keywords):
+                yield node.lineno, "settings with a deadline"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
@@ -55,10 +54,15 @@ def test_nothing_is_about_the_clock(path):
 
 @pytest.mark.parametrize("source", ["start = time.perf_counter()", "subprocess.run(x, timeout=60)", "process.wait(20)",
                                     "signal.alarm(20)", "from time import monotonic",
-                                    "P = 'import time; time.time()'", "@settings(max_examples=3)\ndef f(): ...",
+                                    "P = 'import time; time.time()'", "@settings(deadline=500)\ndef f(): ...",
                                     "timeit.timeit(f)"])
 def test_what_is_about_the_clock_is_found(source):
     assert len(list(of_the_clock(source))) == 1
+
+
+def test_hypothesis_goes_by_no_clock_and_no_chance():
+    assert settings.default.deadline is None
+    assert settings.default.derandomize
 
 
 def test_what_is_not_about_the_clock_is_not_found():

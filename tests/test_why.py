@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.gates.record import Note
 from circuitflow.interpreter import rerun
 from support.documents import call, circuit, document
 from support.faulty_circuits import KINDS, faulty, healthy
@@ -321,3 +322,17 @@ def test_a_gate_that_stops_what_never_arrives_stays():
 def test_an_output_that_is_no_float_has_no_upstream_gradient():
     found = why(circuit("x = 3", "y = 2", "f = less(x, y)"), "x")
     assert (found.verdict, blamed(found), found.upstream) == ("zero", {"f"}, 0.0)
+
+
+def test_a_row_says_why_it_is_dead():
+    mine = {**cf.GATES, "relu": cf.GATES["relu"].stating(cf.Facets(note=Note("", dead="sleeps")))}
+    blame, = cf.Executor(cf.new("f = relu(x)", {"x": -1.0}, gates=mine)).run().why("x").blamed
+    assert blame.cause == "sleeps (x = -1)"
+
+
+@pytest.mark.parametrize(("text", "node", "shift"), [
+    ("f = relu(x - w)", "w", -2.1), ("f = relu(neg(w) + x)", "x", 2.1),
+    ("f = relu(mean(w, x) - 9)", "sub", 7.1)])
+def test_a_change_of_a_parameter_goes_before_one_of_what_it_is_added_to(text, node, shift):
+    change = cf.Executor(cf.new(text, {"x": 1.0, "w": 3.0}, parameters=["w"])).run().why("w").change
+    assert (change.node, change.shift) == (node, shift)

@@ -142,6 +142,11 @@ class Data:
             next(bound.blocks())  # refuses what is wrong in any of them
         return bound
 
+    @property
+    def over_rows(self) -> bool:
+        """Whether the circuit is of one row, and the columns have many."""
+        return bool(self.columns) and not self.batch
+
     def only(self, inputs: Collection[str]) -> Data:
         """The same data for some of the inputs."""
         columns = {name: title for name, title in self.columns.items() if name in inputs}
@@ -175,13 +180,16 @@ class Data:
         return whole.hexdigest()
 
     def blocks(self) -> Iterator[Block]:
-        """The rows in order, in blocks. A batch in memory is one block, because its rows may depend on one another.
+        """The rows in order, in blocks that stay in the cache.
+
+        Where they end depends on the rows alone, not on the tables that bring them. A circuit of a batch has a block
+        for each table, because its rows may depend on one another.
 
         Raises:
-            InputError: a column is missing in a block, or has another shape or what is no number.
+            InputError: a column is missing in a table, or has another shape or what is no number.
         """
-        for block in self._held if self.in_memory else self._pass():
-            yield from self._parts(block)
+        tables = self._held if self.in_memory else self._pass()
+        return _cut_anew(tables) if self.over_rows else iter(tables)
 
     @cached_property
     def _held(self) -> list[Block]:
@@ -231,16 +239,29 @@ class Data:
                              + ", ".join(f"'{name}' has {length}" for name, length in lengths.items()))
         return Block(first, next(iter(lengths.values())), columns)
 
-    def _parts(self, block: Block) -> Iterator[Block]:
-        """A block of one-row data in parts that stay in the cache."""
-        width = sum(array.nbytes // block.rows for array in block.columns.values())
-        most = max(BLOCK_BYTES // max(width, 1), 1)
-        if self.batch or not self.columns or block.rows <= most:
-            yield block
-            return
-        for start in range(0, block.rows, most):
-            part = {name: array[start:start + most] for name, array in block.columns.items()}
-            yield Block(block.first + start, min(most, block.rows - start), part)
+
+def _cut_anew(tables: Iterable[Block]) -> Iterator[Block]:
+    """The same rows in blocks of a size that the width of a row tells; the last may be smaller."""
+    most, size, parts = 0, 0, list[Block]()
+    for table in tables:
+        most = most or max(BLOCK_BYTES // max(sum(x.nbytes // table.rows for x in table.columns.values()), 1), 1)
+        start = 0
+        while start < table.rows:
+            end = min(start + most - size, table.rows)
+            parts.append(Block(table.first + start, end - start, {
+                name: np.ascontiguousarray(array[start:end]) for name, array in table.columns.items()}))
+            start, size = end, size + end - start
+            if size == most:
+                yield _joined(parts)
+                size, parts = 0, []
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[Block]) -> Block:
+    """Blocks that follow one another as one."""
+    return parts[0] if len(parts) == 1 else Block(parts[0].first, sum(part.rows for part in parts), {
+        name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns})
 
 
 def _file(circuit: Circuit, data: Any) -> TableFile | None:

@@ -31,7 +31,7 @@ class Evaluation:
         """
         self.circuit = circuit
         self._of, self._wrt, self._data = list(of), list(wrt), data
-        self.over_rows = bool(data.columns) and not data.batch
+        self.over_rows = data.over_rows
         executor = Executor(circuit)
         scalar = all(node.types[0].shape == () and node.types[0].dtype in ("float64", "bool") and not node.outputs
                      for node in circuit.nodes.values())

@@ -10,6 +10,7 @@ from circuitflow.fitting.checkpoint import journal
 from circuitflow.fitting.constraints import Constraints
 from circuitflow.fitting.data import Data
 from circuitflow.fitting.findings import of_calls, of_scales
+from circuitflow.fitting.fixed_order import one_thread
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.loss import Loss
 from circuitflow.fitting.memory import check_memory
@@ -42,7 +43,7 @@ def fit_loss(request: Request) -> FitResult:
     outputs = [circuit.find(text) for text in references]
     needed = circuit.needed({output.node for output in outputs if output is not None})
     data = Data.of(circuit, request.data, request.columns, needed=needed)
-    with journal(request, data) as answers:
+    with journal(request, data) as answers, one_thread(over_rows=data.over_rows):
         return _fit(request, parameters, data, answers)
 
 

@@ -8,6 +8,7 @@ from circuitflow.errors import InputError
 from circuitflow.fitting import findings
 from circuitflow.fitting.checkpoint import journal
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.fixed_order import one_thread
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.memory import check_memory
 from circuitflow.fitting.outcome import Outcome
@@ -34,7 +35,7 @@ def fit_squares(request: Request) -> FitResult:
     output = prepared.circuit.find(prepared.residuals)
     needed = prepared.circuit.needed({output.node} if output is not None else set())
     data = Data.of(prepared.circuit, request.data, {**request.columns, **prepared.columns}, needed=needed)
-    with journal(request, data) as answers:
+    with journal(request, data) as answers, one_thread(over_rows=data.over_rows):
         return _fit(request, prepared, parameters, data, answers)
 
 

@@ -15,6 +15,7 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.data import Block, Data
 from circuitflow.fitting.derivatives import Curvature
 from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.fixed_order import add, total
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.problem import Matrix, Problem, find_type
@@ -77,7 +78,7 @@ class Loss(Problem):
                 for block in self._parts():
                     (output,), _ = self._value(block, values)
                     parts.append(self._weight(block) * float(output.sum(dtype=np.float64)))
-            return [_total(parts) * self._factor]
+            return [total(parts) * self._factor]
         return float(self.recall(f"objective {self._name}", [x], [()], compute)[0])
 
     def gradient(self, x: Vector) -> Vector:
@@ -91,16 +92,18 @@ class Loss(Problem):
         return np.asarray(gradient.copy())
 
     def _sweep(self, x: Vector) -> tuple[float, Vector]:
-        values, parts, total = self.parameters.values(x), [], np.zeros(self.parameters.size)
+        values, losses = self.parameters.values(x), list[float]()
+
+        def slopes(block: Block) -> Vector:
+            (output,), gradients = self._slopes(block, values)
+            weight = self._weight(block)
+            losses.append(weight * float(output.sum(dtype=np.float64)))
+            if self._slopes.over_rows:
+                gradients = [part.sum(axis=0, dtype=np.float64) for part in gradients]
+            return weight * np.concatenate([np.ravel(part) for part in gradients], dtype=np.float64)
         with np.errstate(all="ignore"):
-            for block in self._parts():
-                (output,), gradients = self._slopes(block, values)
-                weight = self._weight(block)
-                parts.append(weight * float(output.sum(dtype=np.float64)))
-                if self._slopes.over_rows:
-                    gradients = [part.sum(axis=0, dtype=np.float64) for part in gradients]
-                total += weight * np.concatenate([np.ravel(part) for part in gradients], dtype=np.float64)
-            return _total(parts) * self._factor, np.asarray(total * self._factor)
+            gradient = add(map(slopes, self._parts()))
+            return total(losses) * self._factor, np.asarray(gradient * self._factor)
 
     def hvp(self, x: Vector, v: Vector) -> Vector:
         """Its exact Hessian times a vector."""
@@ -152,13 +155,14 @@ class Loss(Problem):
         return products
 
     def _bend(self, x: Vector, directions: list[Vector]) -> Matrix:
-        values, total = self.parameters.values(x), np.zeros((len(directions), self.parameters.size))
+        values = self.parameters.values(x)
+
+        def products(block: Block) -> Matrix:
+            shape = (block.rows,) if self._slopes.over_rows else ()
+            upstream = np.full(shape, self._weight(block), self._dtype)
+            return np.stack([self._curvature(block, values, v, upstream) for v in directions])
         with np.errstate(all="ignore"):
-            for block in self._parts():
-                shape = (block.rows,) if self._slopes.over_rows else ()
-                upstream = np.full(shape, self._weight(block), self._dtype)
-                total += [self._curvature(block, values, v, upstream) for v in directions]
-        return np.asarray(total * self._factor)
+            return np.asarray(add(map(products, self._parts())) * self._factor)
 
     def _parts(self) -> Iterator[Block]:
         """The blocks of one more pass; in parts where the gradients of their rows would take much memory."""
@@ -198,11 +202,6 @@ class Loss(Problem):
     @cached_property
     def _curvature(self) -> Curvature:
         return Curvature(self._scalar_circuit, self._scalar, self.parameters, self.data, self.engine)
-
-
-def _total(parts: list[float]) -> float:
-    """The sum of the blocks, rounded once; where it is not finite, as NumPy adds."""
-    return math.fsum(parts) if all(map(math.isfinite, parts)) else float(np.sum(parts))
 
 
 def _summed(circuit: Circuit, loss: str) -> tuple[Circuit, str]:

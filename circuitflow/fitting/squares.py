@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +15,16 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.data import NO_DATA, Block, Data
 from circuitflow.fitting.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
 from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.fixed_order import add, join, total
 from circuitflow.fitting.journal import Journal, Shape
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.problem import Matrix, Problem, find_type
 from circuitflow.fitting.robust import ROBUST, Robust
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing, nearest, printable
+
+TOGETHER = 64
+"""Blocks that are in memory at a time."""
 
 LEAST = 1e-4
 """The least weight of a squared residual in the linear model, beside the slope of the robust loss."""
@@ -150,14 +154,15 @@ class SumOfSquares(Problem):
     def influence(self, x: Vector) -> tuple[float, float, float]:
         """Of the robust loss at all residuals: Σψ², Σψ′ and Σψ′², for ψ the slope of the loss of a residual."""
         def compute() -> list[Vector]:
-            values, sums = self.parameters.values(x), np.zeros(3)
-            for block in self.passes():
+            values = self.parameters.values(x)
+
+            def sums(block: Block) -> list[Any]:
                 residuals = np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False)
                 z = (residuals / self.scale) ** 2
                 _, first, second = ROBUST[self.robust](z)
                 slope, bent = residuals * first, first + 2 * second * z
-                sums += slope @ slope, bent.sum(), bent @ bent
-            return [sums]
+                return [slope @ slope, bent.sum(), bent @ bent]
+            return [add(map(sums, self.passes()))]
         return tuple(self._recall("influence", [x], [(3,)], compute)[0].tolist())
 
     def objective(self, x: Vector) -> float:
@@ -165,8 +170,8 @@ class SumOfSquares(Problem):
         def compute() -> list[float]:
             values = self.parameters.values(x)
             with np.errstate(all="ignore"):
-                return [sum(self._cost(np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False))
-                            for block in self.passes())]
+                return [total(self._cost(np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False))
+                              for block in self.passes())]
         return float(self._recall("objective", [x], [()], compute)[0])
 
     def gradient(self, x: Vector) -> Vector:
@@ -202,25 +207,26 @@ class SumOfSquares(Problem):
     def _bend(self, x: Vector, directions: list[Vector]) -> Matrix:
         values = self.parameters.values(x)
         rho = ROBUST[self.robust]
-        total = np.zeros((len(directions), self.parameters.size))
         if self._curvature.is_zero and self.robust == "linear":
-            return total
-        for block in self.passes():
+            return np.zeros((len(directions), self.parameters.size))
+
+        def products(block: Block) -> Any:
             weights = self._value(block, values)[0][0]
+            outside = 0.0
             if self.robust != "linear":
                 z = (weights / self.scale) ** 2
                 _, first, second = rho(z)
                 weights = weights * first
                 bent = np.ravel((1 - LEAST) * first + 2 * second * z)
                 slopes = np.concatenate(self._slopes(block, values)[1])[:, bent < 0]
-                total += np.stack(directions) @ (slopes * bent[bent < 0]) @ slopes.T
-            total += [self._curvature(block, values, v, weights) for v in directions]
-        return total
+                outside = np.stack(directions) @ (slopes * bent[bent < 0]) @ slopes.T
+            return outside + np.stack([self._curvature(block, values, v, weights) for v in directions])
+        return np.asarray(add(map(products, self.passes())))
 
     def reduce(self, x: Vector) -> Reduced:
-        """The sum of squares and its linear model, block by block: QR decompositions of [J r], one upon the other.
+        """The sum of squares and its linear model: QR decompositions of the blocks of [J r], and of their triangles.
 
-        Blocks in memory are shared between the cores; sums do not depend on how. The last two points are remembered.
+        Blocks are shared between the cores; sums do not depend on how. The last two points are remembered.
         The rows that a robust loss weighs down are scaled as in Triggs et al. 2000, "Bundle adjustment – a modern
         synthesis", as SciPy does. The gradient is exact; the least weight keeps it from rounding.
         """
@@ -239,21 +245,27 @@ class SumOfSquares(Problem):
         return self.recall(f"{question} {self.residuals_of} {self.robust} {self.scale}", points, shapes, compute)
 
     def _reduce(self, x: Vector) -> Reduced:
-        size = self.parameters.size
-        values = self.parameters.values(x)
-        triangle, objective, total = np.zeros((0, size + 1)), 0.0, 0
-        blocks: Iterator[list[Block]] = iter([list(self.passes())]) if self.data.in_memory else (
-            [block] for block in self.passes())
-        for group in blocks:
-            parts: list[tuple[Matrix, float, int]] = [(triangle, objective, total)] * len(group)
+        size, costs, counts = self.parameters.size, list[float](), list[int]()
 
-            def work(part: slice, group: list[Block] = group, parts: list[tuple[Matrix, float, int]] = parts) -> None:
+        def triangles() -> Iterator[Matrix]:
+            for triangle, cost, count in self._in_groups(self.parameters.values(x)):
+                costs.append(cost)
+                counts.append(count)
+                yield triangle
+        triangle = join(triangles(), lambda above, below: _triangle(np.concatenate([above, below]).T.copy()))
+        return Reduced(total(costs), triangle[:size, :size], triangle[:size, size], float(triangle[size, size]),
+                       sum(counts))
+
+    def _in_groups(self, values: dict[str, Any]) -> Iterator[tuple[Matrix, float, int]]:
+        """The parts of the blocks in order; those of some blocks are computed on all cores at once."""
+        blocks = self.passes()
+        while group := list(islice(blocks, TOGETHER)):
+            parts: dict[int, tuple[Matrix, float, int]] = {}
+
+            def work(part: slice, group: list[Block] = group, parts: dict[int, Any] = parts) -> None:
                 parts[part.start] = self._part(group[part.start], values)
             in_blocks(work, len(group), 1)
-            triangle = _triangle(np.concatenate([triangle, *(part[0] for part in parts)]).T.copy())
-            objective += math.fsum(part[1] for part in parts)
-            total += sum(part[2] for part in parts)
-        return Reduced(objective, triangle[:size, :size], triangle[:size, size], float(triangle[size, size]), total)
+            yield from (parts[i] for i in range(len(group)))
 
     def _part(self, block: Block, values: dict[str, Any]) -> tuple[Matrix, float, int]:
         """The triangle of a block, its part of the objective, and the number of its residuals."""

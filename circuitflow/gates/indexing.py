@@ -297,7 +297,7 @@ INDEXING = family({
                        onnx=Onnx("ScatterND", "reduction", written=""),
                        also="index_put scatter_update tensor_scatter_update"),
     "top_k": Note("{g.values}, put where they came from in {x}", kinks="of equal elements the first", onnx="TopK",
-                  also="kthlargest", example={"k": 1}),
+                  also="kthlargest", example={"k": 1}, dead="takes other elements"),
     "arg_sort": Note(kinks="equal elements keep their order", numpy="argsort"),
     "sort": Note("{g} put back where each came from in {x}", kinks="equal elements keep their order", numpy="sort",
                  also="msort"),

@@ -98,5 +98,6 @@ LOGIC = family({
                   kinks="the branch that is not taken gets 0, even if it is infinite or NaN", onnx=Onnx("Where"),
                   numpy="where",
                   also="select if_else ternary iff choose piecewise switch",
-                  words="routes its gradient to the operand that was chosen", formula="own"),
+                  words="routes its gradient to the operand that was chosen", formula="own",
+                  dead="takes the other branch"),
 })

@@ -107,6 +107,8 @@ class Note(NamedTuple):
         numpy: the functions in NumPy or SciPy, or "".
         also: what it is called in torch, Keras and elsewhere, by operators and in plain words, separated by spaces.
         words: the rule as a clause that the gate's name begins, for those who read no formulas, or "".
+        dead: why the gate sends nothing back where its rule could, as such a clause; "" where all that is known is that
+            its slope is 0.
         routes: whether the gradient goes to some of the operands and not to others.
         elements: the gate that does to the elements of one operand what this one does to several operands, or "".
         notation: what explanations write for the gate: an operator of Python, or a text with {} for the operand; "" for
@@ -128,6 +130,7 @@ class Note(NamedTuple):
     elements: str = ""
     notation: str = ""
     formula: str = ""
+    dead: str = ""
 
     @property
     def names(self) -> list[str]:

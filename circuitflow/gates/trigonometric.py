@@ -114,7 +114,7 @@ TRIGONOMETRIC = family({
     "tanh": Note("{g} · (1 - {out}²) to {x}", kinks="by 1 / cosh², exact where the output is rounded to ±1",
                  onnx=Onnx("Tanh"), numpy="tanh", also="th tanhf",
                  words="scales its gradient by 1 - {out}²: all of it at 0, almost 0 where it is saturated",
-                 formula="own"),
+                 formula="own", dead="is saturated"),
     "asinh": Note("{g} / √(1 + {x}²) to {x}", kinks="no square leaves the range", onnx=Onnx("Asinh", written="f"),
                   numpy="arcsinh",
                   also="arsinh"),

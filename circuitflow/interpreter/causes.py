@@ -42,20 +42,6 @@ class Blame(NamedTuple):
         return f"node '{self.node}': {self.gate} {self.cause}{share}"
 
 
-_CAUSES = {
-    "abs": "has slope 0 at 0", "clip": "is outside of its bounds", "exp": "underflows",
-    "gelu": "is saturated", "hard_sigmoid": "is saturated", "hard_swish": "is saturated",
-    "log_softmax": "is saturated", "max": "takes another operand", "maximum": "takes another operand",
-    "min": "takes another operand", "minimum": "takes another operand", "mul": "multiplies by 0",
-    "reduce_max": "takes other elements", "reduce_min": "takes other elements", "relu": "is inactive",
-    "sigmoid": "is saturated", "softmax": "is saturated", "softplus": "is saturated",
-    "stop_gradient": "lets no gradient through", "tanh": "is saturated", "where": "takes the other branch",
-    "if": "takes the other branch, or the branch sends nothing back", "checkpoint": "sends nothing back",
-    "scan": "sends nothing back",
-}
-"""Why a gate sends nothing back though its rule could."""
-
-
 def dead_gate(sweep: Sweep, k: int, operands: list[int]) -> Blame:
     """A gate that sends nothing to some operands."""
     step = sweep.plan.steps[k]
@@ -68,7 +54,7 @@ def dead_gate(sweep: Sweep, k: int, operands: list[int]) -> Blame:
 
 
 def _cause(sweep: Sweep, k: int, operands: list[int]) -> str:
-    step, kind = sweep.plan.steps[k], sweep.plan.steps[k].node.kind
+    step = sweep.plan.steps[k]
     values = [np.asarray(sweep.values[slot]) for slot in step.operands]
     if not any(np.size(sweep.values[slot]) for slot in step.slots):
         return "has no elements"
@@ -77,9 +63,7 @@ def _cause(sweep: Sweep, k: int, operands: list[int]) -> str:
         return f"goes along axis {axis}, which has one element"
     if step.node.gate is not None and not all(step.gate.reaches(i) for i in operands):
         return "lets no gradient through"
-    words = _CAUSES.get(kind, "has slope 0 here")
-    if is_product := kind == "mul" and all(map(np.all, values)):
-        words = "underflows"
+    words = _words(step)
 
     def sends(gradients: list[Any]) -> bool:
         _, sent = sweep.alone(step, values, gradients)
@@ -89,10 +73,21 @@ def _cause(sweep: Sweep, k: int, operands: list[int]) -> str:
     if any(g is not None and np.any(g) for g in arrived):
         if sends([None if g is None else _of_size_one(g) for g in arrived]):
             return "underflows"
-        if sends(sweep.probe(step)):
-            by_element = kind in _CAUSES and kind not in ("softmax", "log_softmax", "if") and not is_product
-            return f"{words} where the gradient arrives" if by_element else "sends nothing of the gradient that arrives"
+        probes = sweep.probe(step)
+        if sends([None if g is None or probe is None else probe * (np.asarray(g) != 0)
+                  for g, probe in zip(arrived, probes, strict=True)]):
+            return "sends nothing of the gradient that arrives"  # but of another one, at the same elements
+        if sends(probes):
+            return f"{words} where the gradient arrives"
     return words
+
+
+def _words(step: Step) -> str:
+    """Why a gate sends nothing back though its rule could."""
+    if step.node.gate is None:
+        is_choice = step.node.kind == "if"
+        return "takes the other branch, or the branch sends nothing back" if is_choice else "sends nothing back"
+    return step.gate.facets.note.dead or "has slope 0 here"
 
 
 def _of_size_one(g: Any) -> Any:
@@ -162,8 +157,8 @@ def partly_dead(sweep: Sweep) -> list[Blame]:
         arrived: Any = [g for g in sweep.upstream_of(step) if g.shape == sent.shape]
         killed = int(np.count_nonzero(arrived[0])) - int(np.count_nonzero(sent)) if arrived else 0
         if killed > (found[k].killed if k in found else 0):
-            words = _CAUSES.get(step.node.kind, "sends nothing") + _numbers(sweep, step)
-            found[k] = Blame(step.node.id, step.node.kind, words, killed, sent.size, size_of(arrived[0]), size_of(sent))
+            found[k] = Blame(step.node.id, step.node.kind, _words(step) + _numbers(sweep, step), killed, sent.size,
+                             size_of(arrived[0]), size_of(sent))
     return sorted(found.values(), key=lambda blame: -blame.killed / blame.elements)[:4]
 
 

@@ -23,17 +23,11 @@ class Cut(NamedTuple):
     outputs: list[int]
 
 
-def depends(sweep: Sweep) -> set[int]:
-    """The slots that depend on the node, through any gate."""
-    reached = {sweep.target}
-    for step in sweep.plan.steps:
-        if not reached.isdisjoint(step.operands):
-            reached.update(step.slots)
-    return reached
-
-
 def minimum_cut(sweep: Sweep, reached: set[int]) -> Cut:
-    """The smallest cut between the outputs that depend on a node and the node, whose gradient is 0."""
+    """The smallest cut between the outputs that depend on a node and the node, whose gradient is 0.
+
+    `reached` are the slots that depend on the node, its own among them.
+    """
     from scipy.sparse import csr_array  # here, since a plain run does without SciPy
     from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 

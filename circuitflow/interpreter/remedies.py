@@ -126,9 +126,19 @@ def _places(circuit: Circuit, sweep: Sweep, slot: int) -> Iterator[tuple[str, in
     """Where a value can be moved: at a parameter or an input that is added to it, or at the value itself."""
     names, plan = sweep.plan.names, sweep.plan
     step = next((step for step in plan.steps if slot in step.slots), None)
-    if step is not None and step.node.kind in ("add", "sub"):
+    if step is not None and len(step.slots) == 1:
         own = [(circuit.nodes[names[source]].kind != "parameter", i, source) for i, source in enumerate(step.operands)
                if names[source] in circuit.nodes and circuit.nodes[names[source]].is_argument]
         for _, i, source in sorted(own):
-            yield names[source], source, -1.0 if step.node.kind == "sub" and i else 1.0
+            if slope := _slope(sweep, step, i):
+                yield names[source], source, slope
     yield names[slot], slot, 1.0
+
+
+def _slope(sweep: Sweep, step: Step, i: int) -> float:
+    """1 or -1 where all elements of an operand are added or subtracted at the values as they are, else 0."""
+    values = [np.asarray(sweep.values[slot]) for slot in step.operands]
+    out = np.asarray(sweep.values[step.output])
+    sent = sweep.alone(step, values, [np.ones_like(out)])[1].get(i)
+    share = values[i].size / max(out.size, 1)  # a gradient adds up over what is broadcast
+    return next((sign for sign in (1.0, -1.0) if sent is not None and sent.size and np.all(sent * share == sign)), 0.0)

@@ -28,7 +28,7 @@ from circuitflow.document.values import from_array
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.causes import Blame, dead_ends, dead_gate, dependents, factor, fork, gate, partly_dead
-from circuitflow.interpreter.cut import depends, minimum_cut
+from circuitflow.interpreter.cut import minimum_cut
 from circuitflow.interpreter.factors import OUTPUT, fewest, origins, strongest_path
 from circuitflow.interpreter.plan import differentiable, output_of
 from circuitflow.interpreter.remedies import Change, change_for
@@ -125,7 +125,9 @@ def diagnose(circuit: Circuit, outputs: Sequence[str], wrt: str, values: Mapping
     if verdict == "healthy":
         blamed = partly_dead(sweep) if np.any(gradient == 0) and gradient.size else []
     elif verdict == "zero":
-        verdict, blamed, change = _zero(circuit, sweep, is_right)
+        names = {circuit.nodes[node].name_of(position) for node, position in reached}
+        slots = {slot for slot, text in enumerate(sweep.plan.names) if text in names}
+        verdict, blamed, change = _zero(circuit, sweep, slots, is_right)
     elif verdict == "not finite":
         blamed, change = _not_finite(circuit, sweep, is_right)
     else:
@@ -168,23 +170,31 @@ def _verdict(gradient: Any, upstream: float, value: Any) -> str:
     return "exploding" if ratio > LARGE else "healthy"
 
 
-def _zero(circuit: Circuit, sweep: Sweep, is_right: Any) -> tuple[str, list[Blame], Change | None]:
+def _zero(circuit: Circuit, sweep: Sweep, reached: set[int],
+          is_right: Any) -> tuple[str, list[Blame], Change | None]:
     plan = sweep.plan
     if _is_stationary(sweep):
         return "stationary", [], None
-    cut = minimum_cut(sweep, depends(sweep))
+    cut = minimum_cut(sweep, reached)
     blamed = [dead_gate(sweep, k, operands) for k, operands in cut.steps.items()]
     blamed += [fork(sweep, slot) for slot in cut.forks]
     blamed += [Blame(plan.names[slot], "output", "has an upstream gradient of 0", 1, 1, 0.0, 0.0)
                for slot in cut.outputs]
     for k, operands in cut.steps.items():
         step = plan.steps[k]
-        if step.node.kind == "stop_gradient":
+        if _stops_alone(sweep, k):
             if sweep.between(step):
                 return "zero", blamed, Change(step.node.id, None, None)
         elif change := change_for(circuit, sweep, k, operands, is_right):
             return "zero", blamed, change
     return "zero", blamed, None
+
+
+def _stops_alone(sweep: Sweep, k: int) -> bool:
+    """Whether a gate gives its one operand as it is, and lets no gradient through."""
+    step = sweep.plan.steps[k]
+    return (step.node.gate is not None and len(step.operands) == 1 and not step.gate.reaches(0)
+            and np.array_equal(sweep.values[step.output], sweep.values[step.operands[0]], equal_nan=True))
 
 
 def _is_stationary(sweep: Sweep) -> bool:

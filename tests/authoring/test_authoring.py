@@ -335,7 +335,7 @@ def test_operators(call):
 index = st.one_of(st.none(), st.integers(-3, 2), st.slices(4), st.just(Ellipsis))
 
 
-@settings(max_examples=few(200), deadline=None)
+@settings(max_examples=few(200))
 @given(st.lists(index, max_size=5).map(tuple))
 def test_indices_are_numpys(key):
     x = np.arange(24.0).reshape(4, 3, 2)
@@ -772,7 +772,7 @@ expressions = st.recursive(leaves, lambda e: st.one_of(
     e.map(lambda x: f"({x})**2")), max_leaves=12)
 
 
-@settings(max_examples=few(150), deadline=None)
+@settings(max_examples=few(150))
 @given(expressions, st.lists(st.floats(-2, 2, allow_subnormal=False), min_size=3, max_size=3))
 def test_any_expression_means_what_numpy_says(text, numbers):
     inputs = dict(zip("xyz", numbers, strict=True))

@@ -13,7 +13,7 @@ from support.slices import few
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=few(60), deadline=None, derandomize=True)  # the search for others is tests/fuzz/calls.py
+@settings(max_examples=few(60))  # the search for others is tests/fuzz/calls.py
 @given(data=st.data())
 def test_a_circuit_gives_what_numpy_gives_or_is_refused(family, data):
     call = data.draw(calls(family))

@@ -129,7 +129,7 @@ def test_a_difference_is_data():
 gates = st.sampled_from(["add", "mul", "sub", "tanh", "exp"])
 
 
-@settings(max_examples=few(60), deadline=None)
+@settings(max_examples=few(60))
 @given(st.lists(st.tuples(gates, st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=15), st.randoms())
 def test_new_names_and_another_order_are_renames_alone(plan, random):
     nodes = [{"id": f"x{i}", "gate": "input", "value": 1} for i in range(3)]

@@ -58,7 +58,7 @@ def test_a_line_has_a_closed_form():
     assert found.converged
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(0, 30), st.floats(-6, 6))
 def test_linear_problems_are_solved_in_any_scale(seed, size, more, exponent):
     random = np.random.default_rng(seed)

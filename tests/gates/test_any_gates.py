@@ -17,7 +17,7 @@ from support.edge_points import WHY
 from support.gate_examples import EXAMPLES, attributes_of, types_of
 from support.slices import few
 
-SETTINGS = settings(max_examples=few(30), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=few(30), suppress_health_check=list(HealthCheck))
 
 # Gates of floating-point operands that JAX has; without those that differ from it where operands are equal or 0.
 CHOICES = [example for example in EXAMPLES

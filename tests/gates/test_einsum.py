@@ -65,7 +65,7 @@ def einsum(xs, equation, xp=np, gate="einsum"):
         return GATES[gate].forward(xp, *xs, equation=equation)
 
 
-@settings(max_examples=few(150), deadline=None, derandomize=True)
+@settings(max_examples=few(150))
 @given(equations(), st.lists(st.sampled_from(LAYOUTS), min_size=4, max_size=4))
 @example((["abc", "cb", "bd"], "da", {"a": 1, "b": 2, "c": FEW, "d": 0}), ["in rows"] * 4)
 @example((["ca", "abc"], "ac", {"a": 2, "b": 3, "c": FEW}), ["transposed", "broadcast", "in rows", "in rows"])
@@ -157,7 +157,7 @@ def ordered(terms, result, sizes):
     return _order(tuple(terms), result, tuple(tuple(sizes[letter] for letter in term) for term in terms))
 
 
-@settings(max_examples=few(60), deadline=None, derandomize=True)
+@settings(max_examples=few(60))
 @given(equations(most=ALL_ORDERS).filter(lambda made: len(made[0]) > 1))
 def test_no_order_of_numpy_multiplies_less(made):
     terms, result, sizes = made

@@ -126,7 +126,7 @@ CASES = {  # gate, shapes, attributes → the same over Python's integers
 @pytest.mark.sliced
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=few(40), deadline=None, derandomize=True)
+@settings(max_examples=few(40))
 @given(data=st.data())
 def test_a_result_is_exact_or_refused(case, engine, data):
     gate, shapes, attributes, oracle = CASES[case]
@@ -207,7 +207,7 @@ def cast_of(value: Any, old: str, new: str) -> Any:
 @pytest.mark.sliced
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("gate", ["cast", "cast_like"])
-@settings(max_examples=few(150), deadline=None, derandomize=True)
+@settings(max_examples=few(150))
 @given(data=st.data())
 def test_a_cast_keeps_every_integer_or_refuses_it(gate, engine, data):
     possible = [*(OF_TORCH if engine == "torch" else ["int8", "uint8", "int64", "uint64"] if engine == "jax"
@@ -297,7 +297,7 @@ def looked_up(gate: str, dtype: str, reduction: str) -> Made:
 @pytest.mark.parametrize(("gate", "engine"),
                          [(gate, engine) for gate in LOOKED_UP for engine in ENGINES if engine != "blocks"
                                               and not (engine == "python" and gate.startswith("scatter"))])
-@settings(max_examples=few(30), deadline=None, derandomize=True)
+@settings(max_examples=few(30))
 @given(data=st.data())
 def test_indices_of_every_dtype_go_along_a_long_axis(gate, engine, data):
     dtype = data.draw(st.sampled_from(OF_TORCH if engine == "torch" else DTYPES))
@@ -460,7 +460,7 @@ def test_small_seeds_drop_what_they_always_did():
 
 @given(size=st.integers(0, 8), k=st.integers(1, 5), s=st.integers(1, 6), d=st.integers(1, 7), before=st.integers(0, 9),
        after=st.integers(0, 9))
-@settings(max_examples=few(500), deadline=None, derandomize=True)
+@settings(max_examples=few(500))
 def test_a_window_of_padding_alone_is_found(size, k, s, d, before, after):
     try:
         frame = Frame((size,), [k], [s], [[before, after]], [d])
@@ -486,7 +486,7 @@ def test_pools_name_the_window_that_is_empty(gate):
     assert cf.GATES[gate].shape(x, **wide).shape == (1, 1, 9, 4)
 
 
-@settings(max_examples=few(60), deadline=None, derandomize=True)
+@settings(max_examples=few(60))
 @given(data=st.data(), rank=st.integers(1, 2))
 def test_output_padding_is_that_of_torch(data, rank):
     """Above the stride, where the dilation allows it, there is room for more windows than x has positions."""

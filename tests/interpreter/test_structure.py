@@ -351,7 +351,7 @@ def test_documents_with_structure_follow_the_schema_and_come_back():
             assert cf.Executor(cf.loads(dumps(rewrite(c.document)))).run().outputs == cf.Executor(c).run().outputs
 
 
-@settings(max_examples=few(300), deadline=None, derandomize=True)
+@settings(max_examples=few(300))
 @given(st.sampled_from([rnn(), choice(), cf.gradient(rnn(), wrt=["W", "xs"])]), st.data())
 def test_structure_with_something_else_in_one_place_is_valid_or_has_faults(made, data):
     is_valid_or_has_faults(json.loads(cf.dumps(made)), data)

@@ -40,7 +40,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_
                     max_leaves=8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), JSON, max_size=3), st.sampled_from([None, 1]), st.booleans())
 def test_any_json_is_read_as_json(value, indent, ascii_only):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
@@ -67,7 +67,6 @@ def test_a_broken_line_leaves_the_nodes_of_all_other_lines_as_they_are(path):
         assert [value.text for value in tree.list_of("outputs")] == json.loads("".join(lines))["outputs"]
 
 
-@settings(deadline=None)
 @given(st.text(alphabet='{}[]:,"\\ \nabc01.é🙂\u2028'), st.integers(0, 60))
 def test_no_text_is_too_broken(text, offset):
     tree = parse(text)

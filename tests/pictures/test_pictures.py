@@ -197,7 +197,7 @@ def test_a_large_circuit_is_an_overview_in_bands():
     assert made.notes == ("an overview of 2,005 nodes; --depth draws them all",)
 
 
-@settings(max_examples=few(20), deadline=None)
+@settings(max_examples=few(20))
 @given(st.integers(0, 10**6), st.integers(10, 120))
 def test_what_crosses_a_boundary_is_what_is_read_beyond_it(seed, count):
     big = tangled(count, seed)

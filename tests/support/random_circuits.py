@@ -14,7 +14,7 @@ import circuitflow as cf
 from support.documents import circuit
 from support.slices import few
 
-SETTINGS = settings(max_examples=few(60), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+SETTINGS = settings(max_examples=few(60), suppress_health_check=[HealthCheck.too_slow])
 
 
 def _product(*xs):

@@ -15,7 +15,7 @@ from circuitflow.gates.shapes import Size
 from circuitflow.transforms.writer import Writer
 from support.slices import few
 
-SETTINGS = settings(max_examples=few(80), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=few(80), suppress_health_check=list(HealthCheck))
 SIZES = {"n": 3, "m": 2}
 SHAPES = [["n"], ["n"], ["n", "m"], ["m"], []]
 BLOCKS = {

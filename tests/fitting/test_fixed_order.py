@@ -1,0 +1,147 @@
+"""Sums over rows have the same bits however the rows come, and on how many threads they are computed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import circuitflow as cf
+from circuitflow.fitting import data
+from circuitflow.fitting.data import Data
+from circuitflow.fitting.fixed_order import add, join, total
+from support.suite import GUARD, ROOT
+
+BLOCK, ROWS = 400, 5 * 400 + 123
+"""The rows of a block in these tests, and so many that there are six, the last of them short."""
+
+PARTS = [[ROWS], [1, ROWS - 1], [ROWS // 2, ROWS - ROWS // 2], [5] * 40 + [ROWS - 200], [BLOCK] * 5 + [123],
+         [BLOCK - 1] * 5 + [128], [ROWS - 7, 0, 7]]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Rows have three numbers of 8 bytes."""
+    monkeypatch.setattr(data, "BLOCK_BYTES", 24 * BLOCK)
+
+
+def table(rows=ROWS):
+    random = np.random.default_rng(0)
+    t, s = random.uniform(0, 4, rows), random.uniform(-1, 1, rows)
+    return {"t": t, "s": s, "y": 2 * np.exp(-0.7 * t) + 0.3 * s + 0.01 * random.standard_normal(rows)}
+
+
+def cut(columns, parts):
+    ends = np.cumsum(parts)[:-1]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*(np.split(x, ends) for x in columns.values()),
+                                                                      strict=True)]
+
+
+def decay(output):
+    return cf.new(f"r = a * exp(neg(b) * t) + c * s - y; f = {output}", {"a": 1.0, "b": 1.0, "c": 0.0},
+                  shapes={"t": [], "s": [], "y": []}, parameters=["a", "b", "c"])
+
+
+FITS = {
+    "squares": lambda rows: cf.fit(decay("r * r"), rows, residuals="r"),
+    "robust": lambda rows: cf.fit(decay("r * r"), rows, residuals="r", method={"name": "trf", "loss": "soft_l1"}),
+    "loss": lambda rows: cf.fit(decay("r * r"), rows, loss="f", method="L-BFGS-B"),
+    "newton": lambda rows: cf.fit(decay("log1p(r * r)"), rows, loss="f", method="trust-exact", reduction="sum"),
+}
+
+
+def bits(found):
+    numbers = [found.x, found.objective, *([] if found.covariance is None else [found.covariance]),
+               [] if found.goodness is None else [found.goodness.r_squared, found.goodness.aic]]
+    return hashlib.sha256(b"".join(np.asarray(x, np.float64).tobytes() for x in numbers)).hexdigest()
+
+
+@pytest.mark.sliced
+@pytest.mark.parametrize("kind", FITS)
+def test_a_fit_has_the_same_bits_however_its_rows_come(kind):
+    rows = table()
+    whole = FITS[kind](rows)
+    np.testing.assert_allclose(whole.x, [2, 0.7, 0.3], rtol=1e-2)
+    for parts in PARTS:
+        assert bits(FITS[kind](cut(rows, parts))) == bits(whole), parts
+    assert bits(FITS[kind](lambda: iter(cut(rows, PARTS[3])))) == bits(whole)
+    assert bits(FITS[kind]({name: np.repeat(x, 2)[::2] for name, x in rows.items()})) == bits(whole)
+
+
+PROGRAM = """
+import os, sys
+sys.path[:0] = ["tests", "tests/fitting"]
+if sys.argv[1:]:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import test_fixed_order as here
+rows = here.table(60_000)
+print([here.bits(here.FITS[kind](rows)) for kind in ("squares", "loss")], here.wide())
+"""
+
+
+def wide():
+    """The bits of a fit whose decompositions LAPACK shares between threads."""
+    random, names = np.random.default_rng(1), [f"x{i}" for i in range(80)]
+    rows = dict(zip(names, random.standard_normal((80, 4_000)), strict=True))
+    rows["y"] = sum(rows[name] * i for i, name in enumerate(names)) + random.standard_normal(4_000)
+    weights = {f"w{i}": 0.0 for i in range(80)}
+    made = cf.new(f"r = {' + '.join(f'w{i} * x{i}' for i in range(80))} - y", weights,
+                  shapes={name: [] for name in rows}, parameters=list(weights))
+    return bits(cf.fit(made, rows, residuals="r"))
+
+
+def test_a_fit_has_the_same_bits_on_any_number_of_threads():
+    answers = set()
+    for threads, alone in (("1", []), ("2", []), ("2", ["alone"])):
+        found = subprocess.run([sys.executable, "-c", PROGRAM, *alone], cwd=ROOT, capture_output=True, text=True,
+                               timeout=GUARD, check=True, env={**os.environ, "OMP_NUM_THREADS": threads,
+                                                               "OPENBLAS_NUM_THREADS": threads})
+        answers.add(found.stdout)
+    assert len(answers) == 1
+
+
+def test_blocks_end_where_they_end_however_the_rows_come():
+    made, rows = decay("r * r"), table()
+    blocks = list(Data.of(made, rows).blocks())
+    assert [block.rows for block in blocks] == [BLOCK] * 5 + [123]
+    for parts in PARTS:
+        for again, block in zip(Data.of(made, cut(rows, parts)).blocks(), blocks, strict=True):
+            assert (again.first, again.rows) == (block.first, block.rows)
+            for name, column in block.columns.items():
+                np.testing.assert_array_equal(again.columns[name], column)
+
+
+def test_tables_of_a_batch_stay_whole():
+    made = cf.new("f = reduce_sum(square(w - x))", {"w": 1.0}, shapes={"x": ["N"]}, parameters=["w"])
+    assert [block.rows for block in Data.of(made, cut({"x": np.arange(9.0)}, [2, 7])).blocks()] == [2, 7]
+
+
+@pytest.mark.parametrize("count", range(1, 34))
+def test_the_tree_is_that_of_the_numbers(count):
+    def half(first, last):
+        if last - first == 1:
+            return str(first)
+        middle = first + 2 ** math.ceil(math.log2(last - first) - 1)
+        return f"({half(first, middle)} {half(middle, last)})"
+    assert join(map(str, range(count)), lambda x, y: f"({x} {y})") == half(0, count)
+
+
+def test_what_is_rounded_away_is_added_up():
+    random = np.random.default_rng(0)
+    parts = [random.standard_normal(3) * 10.0 ** random.integers(-8, 9, 3) for _ in range(501)]
+    exact = [float(sum(Fraction(part[i]) for part in parts)) for i in range(3)]
+    np.testing.assert_array_equal(add(parts), exact)
+    assert add([np.array(1e16), np.array(1.0), np.array(-1e16)]) == 1.0
+
+
+@pytest.mark.parametrize(("numbers", "expected"), [
+    ([1e308, 1e308], np.inf), ([np.inf, 1.0], np.inf), ([np.inf, -np.inf], np.nan), ([1.0, np.nan], np.nan)])
+def test_what_is_not_finite_is_as_ieee_754_has_it(numbers, expected):
+    for found in (total(numbers), add(map(np.asarray, numbers))):
+        np.testing.assert_equal(float(found), expected)
