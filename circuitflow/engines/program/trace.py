@@ -54,7 +54,6 @@ class Line(NamedTuple):
         results: the values that it gives.
         several: whether it gives a tuple of values.
         stage: what the line belongs to.
-        reads: the values among operands and keywords, as often as they stand there.
     """
 
     function: Callable[..., Any]
@@ -63,7 +62,12 @@ class Line(NamedTuple):
     results: tuple[Value, ...]
     several: bool
     stage: Any
-    reads: tuple[Value, ...]
+
+    @property
+    def reads(self) -> list[Value]:
+        """The values among operands and keywords, as often as they stand there."""
+        operands = (*self.operands, self.keywords) if self.keywords else self.operands
+        return [x for x in leaves(operands) if isinstance(x, Value)]
 
 
 class Trace:
@@ -176,8 +180,7 @@ class Trace:
 
     def _line(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any], results: Sequence[Value],
               several: bool) -> Any:
-        reads = tuple(values_in((*operands, keywords) if keywords else operands))
-        line = Line(function, tuple(operands), keywords, tuple(results), several, self.stage, reads)
+        line = Line(function, tuple(operands), keywords, tuple(results), several, self.stage)
         if not (isinstance(function, RuleCall) or self.allows(line)):
             raise Untraceable(getattr(function, "__name__", ""))
         self.lines.append(line)
@@ -297,7 +300,7 @@ class _NumPy(Namespace, OwnProducts):
 
 def values_in(operands: Any) -> Iterator[Value]:
     """The values among operands, tuples, lists and mappings taken apart."""
-    return iter([x for x in leaves(operands) if isinstance(x, Value)])
+    return (x for x in leaves(operands) if isinstance(x, Value))
 
 
 def _sample_result(function: Any, operands: Any, keywords: Any) -> Any:
