@@ -1,13 +1,15 @@
-"""Measures exported C beside C written by hand and CasADi's, all by gcc -O2, and beside NumPy. It needs gcc."""
+"""Measures exported C and JavaScript beside what is written by hand, CasADi's C and NumPy. It needs gcc and node."""
 
 from __future__ import annotations
 
 import atexit
 import ctypes
+import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,51 @@ _WAYS = {
 }
 
 
+_HAND_MODULE = """
+export function valueAndGrad({x0, x1}, {w0, w1, w2}) {
+  const dot = w0 * x0 + w1 * x1 + w2;
+  const f = 1 / (1 + Math.exp(-dot));
+  const ddot = (1 - f) * f;
+  return {outputs: {f}, gradients: {w0: ddot * x0, x0: ddot * w0, w1: ddot * x1, x1: ddot * w1, w2: ddot}};
+}
+"""
+
+_MODULE_LOOP = """
+export function run(calls) {
+  const sums = [0, 0, 0, 0, 0, 0];
+  for (let i = 0; i < calls; i++) {
+    const t = 1e-6 * i;
+    const {outputs, gradients: g} = valueAndGrad({x0: -1 + t, x1: -2}, {w0: 2, w1: -3 - t, w2: -3});
+    sums[0] += outputs.f;
+    sums[1] += g.w0;
+    sums[2] += g.x0;
+    sums[3] += g.w1;
+    sums[4] += g.x1;
+    sums[5] += g.w2;
+  }
+  return sums;
+}
+"""
+
+COPIES = 16
+"""Modules of each text. How node compiles one differs from copy to copy, by 40 % of its time."""
+
+_SERVER = """
+import {createInterface} from "node:readline";
+createInterface({input: process.stdin}).on("line", async (line) => {
+  const {name, copies, calls} = JSON.parse(line);
+  let sums = [];
+  for (let i = 0; i < copies; i++) {
+    const {run} = await import(`./${name}.mjs?${i}`);
+    sums = run(calls);
+  }
+  console.log(JSON.stringify(sums));
+});
+"""
+
+
 def cases() -> Iterator[Case]:
-    """The staged example, and the loss and gradients of the perceptron of circuits/."""
+    """The staged example, the loss and gradients of the perceptron of circuits/, and the neuron in JavaScript."""
     library = _compiled("\n".join([
         cf.to_c(cf.load("circuits/staged.json")),
         "int casadi_f(const double **arg, double **res, long long int *iw, double *w, int mem);", _HAND,
@@ -67,6 +112,33 @@ def cases() -> Iterator[Case]:
     circuit = cf.load("circuits/mlp.json")
     yield Case("MLP 784-128-10, batch 2, exported C", "call", 1, _perceptron(circuit),
                lambda: {"NumPy": lambda: _in_numpy(*circuit.values.values())}, {"NumPy": 1.5})
+    modules = _modules({"ours": cf.to_javascript(cf.load("circuits/sigmoid_neuron.json")), "hand": _HAND_MODULE})
+    yield Case("sigmoid neuron, exported JavaScript", "call", COPIES * CALLS, modules["ours"],
+               lambda: {"hand-written JavaScript": modules["hand"]}, {"hand-written JavaScript": 1.2})
+
+
+def _modules(texts: Mapping[str, str]) -> dict[str, Callable[[], Any]]:
+    """Modules, called in a loop by one process of node, copy after copy."""
+    folder = _folder()
+    for name, text in texts.items():
+        (folder / f"{name}.mjs").write_text(text + _MODULE_LOOP)
+    (folder / "server.mjs").write_text(_SERVER)
+    server = subprocess.Popen(["node", folder / "server.mjs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,  # noqa: S603, S607
+                              text=True, bufsize=1)
+    atexit.register(server.kill)
+
+    def run(name: str) -> Any:
+        print(json.dumps({"name": name, "copies": COPIES, "calls": CALLS}), file=server.stdin)
+        return json.loads(next(iter(server.stdout)))
+
+    return {name: partial(run, name) for name in texts}
+
+
+def _folder() -> Path:
+    """A folder that lasts as long as the process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _in_numpy(image: Any, label: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> list[Any]:
@@ -98,8 +170,7 @@ def _by_casadi() -> str:
 
 def _compiled(*texts: str) -> ctypes.CDLL:
     """Texts of C as a library."""
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = _folder()
     for i, text in enumerate(texts):
         (folder / f"part{i}.c").write_text(text)
     parts = [str(folder / f"part{i}.c") for i in range(len(texts))]

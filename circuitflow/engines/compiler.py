@@ -6,6 +6,7 @@ link and no other writer comes between.
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import hashlib
 import os
@@ -19,6 +20,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from weakref import WeakValueDictionary, finalize
 
 from circuitflow.engines.machine_code import SUFFIX, read, write
 from circuitflow.errors import InputError
@@ -27,8 +29,11 @@ from circuitflow.text import printable
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
 """With these, sums, products, quotients and roots have the bits of Python."""
 
-_LOADED: dict[str, ctypes.CDLL] = {}
-"""The libraries of this process, by digest; none is ever unloaded."""
+_LOADED: WeakValueDictionary[str, ctypes.CDLL] = WeakValueDictionary()
+"""The libraries of this process, by digest. One is unloaded when nothing refers to it. A function of it does, as ctypes
+has it, and whoever runs a function holds that, so that no thread is inside."""
+
+
 
 
 def command() -> list[str]:
@@ -100,16 +105,27 @@ def load(text: str) -> ctypes.CDLL:
     words = command()
     parts = (text, words, _version(*words), FLAGS, sys.platform, platform.machine())
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()
-    if digest not in _LOADED:
-        content = None
-        with suppress(OSError, RuntimeError):  # no folder for caches
-            content = read(digest + SUFFIX)
-        if content is None:
-            content = build({"model.c": text}, "model.c")
-            with suppress(OSError, RuntimeError):
-                write(digest + SUFFIX, content)
-        _LOADED[digest] = _load(content, digest)
-    return _LOADED[digest]
+    library = _LOADED.get(digest)
+    if library is None:
+        _LOADED[digest] = library = _kept(digest) or _built(text, digest)
+    return library
+
+
+def _kept(digest: str) -> ctypes.CDLL | None:
+    """The library of an earlier process; None where there is none that can be loaded."""
+    with suppress(OSError, RuntimeError, InputError):  # no folder for caches
+        content = read(digest + SUFFIX)
+        return None if content is None else _load(content, digest)
+    return None
+
+
+def _built(text: str, digest: str) -> ctypes.CDLL:
+    """The library, compiled, and kept once it has been loaded."""
+    content = build({"model.c": text}, "model.c")
+    library = _load(content, digest)
+    with suppress(OSError, RuntimeError):
+        write(digest + SUFFIX, content)
+    return library
 
 
 def _load(content: bytes, name: str) -> ctypes.CDLL:
@@ -117,7 +133,13 @@ def _load(content: bytes, name: str) -> ctypes.CDLL:
         with TemporaryDirectory() as folder:
             path = Path(folder) / name
             path.write_bytes(content)
-            return ctypes.CDLL(str(path))
+            library = ctypes.CDLL(str(path))
     except OSError as error:
         raise InputError(f"the compiled library cannot be loaded: {printable(str(error), 200)}; set TMPDIR to a "
                          "folder with room, whose files may be executed") from None
+    if sys.platform == "win32":
+        unload = _ctypes.FreeLibrary
+    else:
+        unload = _ctypes.dlclose
+    finalize(library, unload, library._handle).atexit = False  # threads may run until the very end
+    return library

@@ -1,7 +1,8 @@
 """Keeps machine code on disk, so that a later process does not compile it again.
 
 There is one file for each function, signature and processor. Its name is a digest of all that the code depends on; it
-begins with a digest of its contents. A damaged, missing or outdated file is compiled anew and never an error.
+begins with a digest of its name and contents. A damaged, renamed, missing or outdated file is compiled anew and never
+an error.
 The contents are a pickle, so a file is read only where no other user can have written it.
 """
 
@@ -106,7 +107,7 @@ def read(name: str) -> bytes | None:
             digest, data = file.read(32), file.read()
     except OSError:
         return None
-    if hashlib.sha256(data).digest() != digest:
+    if _digest(name, data) != digest:
         _LOG.debug("kept machine code is damaged: %s", path)
         return None
     with suppress(OSError):
@@ -127,13 +128,18 @@ def write(name: str, data: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(SUFFIX, dir=path.parent)  # which others cannot write to
     try:
         with open(descriptor, "wb") as file:
-            file.write(hashlib.sha256(data).digest() + data)
+            file.write(_digest(name, data) + data)
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
     _make_room(path.parent)
+
+
+def _digest(name: str, data: bytes) -> bytes:
+    """What a file begins with."""
+    return hashlib.sha256(name.encode() + data).digest()
 
 
 def _is_private(status: os.stat_result) -> bool:

@@ -18,7 +18,7 @@ from circuitflow.engines import compiler
 from circuitflow.engines.c.file import CFile
 from circuitflow.engines.contract import Backed
 from circuitflow.engines.flat.functions import Struct
-from circuitflow.engines.flat.lowered import Asked, lower
+from circuitflow.engines.flat.lowered import Asked, Lowered, lower
 from circuitflow.engines.program.functions import is_named
 from circuitflow.engines.staged.derived import Derived, OfDerived
 from circuitflow.engines.thresholds import Thresholds
@@ -51,17 +51,17 @@ class Native(OfDerived, Backed):
         """
         compiler.command()
         super().__init__(question, thresholds, derived)
-        self._codes: dict[Any, _Code | InputError] = {}
+        self._codes: dict[Any, _Code | str] = {}  # or why there is none, whatever the compiler does
         self._lock = Lock()
         types = [self.derived.type_of(id_) for id_ in (*self.derived.inputs.values(), *self.derived.upstream.values())]
         if not any(is_named(type_.shape) for type_ in types):
-            self._codes[self._key({})] = _Code(self.derived, {})
+            self._codes[self._key({})] = _Code(*_written(self.derived, {}))
 
     def run(self, bound: Bound, seeds: Mapping[int, Any]) -> Answer:
         key = self._key(bound.sizes)
         code = self._codes.get(key) or self._compiled(key, bound)
-        if isinstance(code, InputError):
-            raise code
+        if isinstance(code, str):
+            raise InputError(code)
         results, values = code(self.derived.arrays(bound, seeds)), len(self.question.plan.of)
         if self.question.scalar:
             results = [x.item() for x in results]
@@ -70,12 +70,18 @@ class Native(OfDerived, Backed):
     def _key(self, sizes: Mapping[str, int]) -> Any:
         return tuple(sorted(sizes.items()))
 
-    def _compiled(self, key: Any, bound: Bound) -> _Code | InputError:
-        """Code for these sizes, or why there is none."""
+    def _compiled(self, key: Any, bound: Bound) -> _Code | str:
+        """Code for these sizes, or why C has no form for it.
+
+        Raises:
+            InputError: the library cannot be had, this time.
+        """
         try:
-            code: _Code | InputError = _Code(self.derived, bound.arrays)
+            written = _written(self.derived, bound.arrays)
         except InputError as error:
-            code = error
+            code: _Code | str = str(error)
+        else:
+            code = _Code(*written)
         with self._lock:
             if len(self._codes) >= self.KEPT:
                 del self._codes[next(iter(self._codes))]
@@ -93,21 +99,29 @@ class _Numbered:
         return f"v{next(self._numbers)}"
 
 
+def _written(derived: Derived, inputs: Mapping[str, Any]) -> tuple[CFile, Lowered]:
+    """A function in C; the sizes of named dimensions are those of inputs.
+
+    Raises:
+        InputError: C has no form for a gate.
+    """
+    file = CFile("m", by_pointer=True)
+    inputs = {name: x for name, x in inputs.items() if name in derived.inputs}
+    try:
+        return file, lower(file.language, _Numbered, Asked(derived, inputs, {}), None, last=True)
+    except InputError as error:
+        raise InputError(f"{str(error).rpartition(';')[0]}; choose another engine") from None
+
+
 class _Code:
     """A compiled function of arrays of some shapes."""
 
-    def __init__(self, derived: Derived, inputs: Mapping[str, Any]) -> None:
-        """Compile it; the sizes of named dimensions are those of inputs.
+    def __init__(self, file: CFile, low: Lowered) -> None:
+        """Compile it.
 
         Raises:
-            InputError: C has no form for a gate, or the library cannot be had.
+            InputError: the library cannot be had.
         """
-        file = CFile("m", by_pointer=True)
-        inputs = {name: x for name, x in inputs.items() if name in derived.inputs}
-        try:
-            low = lower(file.language, _Numbered, Asked(derived, inputs, {}), None, last=True)
-        except InputError as error:
-            raise InputError(f"{str(error).rpartition(';')[0]}; choose another engine") from None
         function = low.functions[-1]
         self._function = compiler.load(file.library(low))[f"m_{function.name}"]
         self._taken = [_Record(struct) for struct in function.takes if struct.members]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from circuitflow.explanations import terms
-from circuitflow.explanations.terms import Term
+from circuitflow.explanations.terms import Sign, Term
 from circuitflow.text import printable
 
 GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta", "θ": "theta",
@@ -34,6 +34,13 @@ _ESCAPES = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "%": 
             ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}"}
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿˣ", "0123456789+-nx", strict=True)) | {"ᵀ": r"\top"}
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
+_BREAKS = ("+", "-", "·", "⊙")
+"""Signs that a line may begin with."""
+
+_GLYPH = re.compile(rf"\\(?:{'|'.join(GREEK.values())}|cdot|odot|sum|prod|ldots|infty|partial|vert|times|top)\b")
+
+_SILENT = re.compile(r"\\(?:left|right|frac|sqrt|text|bar|overline|math\w+|operatorname|boldsymbol)\b|[{}\s^_]|\\[,;]")
+
 _SYMBOLS = {"−": "-", "×": r"\times", "√": r"\sqrt{}", "→": r"\to", "Σ": r"\sum", "Π": r"\prod"}
 """What the words of gates use beside ASCII."""
 
@@ -70,6 +77,46 @@ def latex(term: Term) -> str:
         case terms.Cases(rows):
             lines = r" \\ ".join(f"{latex(value)} & {latex(condition)}" for value, condition in rows)
             return rf"\begin{{cases}} {lines} \end{{cases}}"
+
+
+def width(text: str) -> int:
+    """How many letters stand side by side in LaTeX, about; those of a fraction and of scripts count in full."""
+    return len(_SILENT.sub("", _GLYPH.sub("x", text)))
+
+
+def broken(term: Term, room: int) -> list[str]:
+    """A term in lines of about so many letters, as far as there are signs to break it at; each is valid by itself."""
+    lines, line = list[str](), ""
+    for piece in _pieces(term):
+        if line and width(line + piece) > room:
+            lines.append(line)
+            line = "{}"
+        line += f" {piece}" if line else piece
+    return [*lines, line]
+
+
+def _pieces(term: Term) -> list[str]:
+    """A term in pieces that begin with a sign, or follow a comma; those of parentheses stand by themselves."""
+    if not isinstance(term, terms.Row):
+        return [latex(term)]
+    groups: list[list[Term]] = [[]]
+    for i, item in enumerate(term.items):
+        after = i and term.items[i - 1] == Sign(",")
+        if i and (after or (isinstance(item, Sign) and item.text in _BREAKS)):
+            groups.append([])
+        groups[-1].append(item)
+    return [piece for group in groups for piece in _of_group(group)]
+
+
+def _of_group(group: Sequence[Term]) -> list[str]:
+    """A piece, or several where parentheses at its end have some."""
+    signed = len(group) > 1 and isinstance(group[0], Sign)
+    whole, last = f"{latex(group[0])} {_side_by_side(group[1:])}" if signed else _side_by_side(group), group[-1]
+    inside = _pieces(last.inside) if isinstance(last, terms.Fence) and last.left == "(" else []
+    if len(inside) < 2 or r"\left" in whole:
+        return [whole]
+    before = whole.removesuffix(latex(last))
+    return [f"{before}({inside[0]}", *inside[1:-1], f"{inside[-1]})"]
 
 
 def prose(text: str) -> str:

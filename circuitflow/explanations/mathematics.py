@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from circuitflow.explanations.explanation import BACKWARD, NOTE, Explanation, Stage, sections
 from circuitflow.explanations.formulas import Symbols, numeral
-from circuitflow.explanations.latex import latex, prose
+from circuitflow.explanations.latex import broken, latex, prose, width
 from circuitflow.explanations.mathml import NAMESPACE, mathml
 from circuitflow.explanations.terms import Sign, Term, Word
 from circuitflow.text import printable
+
+WIDTH = 74
+"""Letters that stand side by side on a page of LaTeX, about."""
 
 _LEFT = '<mtd style="text-align: left">'
 
@@ -33,14 +37,40 @@ def to_latex(content: Explanation) -> Iterator[str]:
 
 
 def _aligned(stages: Sequence[Stage], symbols: Symbols) -> Iterator[str]:
+    """Lines that are aligned; where they are wider than a page, long formulas go on below, and remarks stand there."""
+    rows = [_Row(latex(left), right, latex(numeral(stage.value)), latex(Word(stage.remark)) if stage.remark else "",
+                 latex(Sign(stage.sign))) for stage in stages for left, right in [_sides(stage, symbols)]]
+    columns = zip(*((row.left, "" if row.right is None else latex(row.right), row.value, row.remark) for row in rows),
+                  strict=True)
+    left, right, value, remark = (max(map(width, column)) for column in columns)
+    fits = left + right + value + remark + 2 <= WIDTH
+    room = right if fits else max(WIDTH - left - value - 2, 20)
+    lines = [line for row in rows for line in row.lines(room, beside=fits)]
     yield r"\begin{align*}"
-    for i, stage in enumerate(stages):
-        left, right = _sides(stage, symbols)
-        value = latex(numeral(stage.value))
-        sides = f"{latex(right)} &&= {value}" if right is not None else value
-        remark = f" &&{'' if right is not None else '&&'} {latex(Word(stage.remark))}" if stage.remark else ""
-        yield f"  {latex(left)} &{latex(Sign(stage.sign))} {sides}{remark}" + (r" \\" if i < len(stages) - 1 else "")
+    for i, line in enumerate(lines):
+        yield f"  {line}" + (r" \\" if i < len(lines) - 1 else "")
     yield r"\end{align*}"
+
+
+class _Row(NamedTuple):
+    """A stage in LaTeX; `right` is None where a number stands alone."""
+
+    left: str
+    right: Term | None
+    value: str
+    remark: str
+    sign: str
+
+    def lines(self, room: int, *, beside: bool) -> Iterator[str]:
+        """The lines of an alignment whose formulas have some room, with the remark beside the value or below it."""
+        remark = f" &&{'' if self.right is not None else '&&'} {self.remark}" if self.remark and beside else ""
+        *parts, last = [self.value] if self.right is None else (
+            [latex(self.right)] if width(latex(self.right)) <= room else broken(self.right, room))
+        last += remark if self.right is None else f" &&= {self.value}{remark}"
+        for i, part in enumerate([*parts, last]):
+            yield rf"&\quad {part}" if i else f"{self.left} &{self.sign} {part}"
+        if self.remark and not beside:
+            yield rf"&\quad \rlap{{{self.remark}}}"
 
 
 def to_mathml(content: Explanation) -> Iterator[str]:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
 import re
 import shutil
 import stat
+import subprocess
+import sys
 import threading
+import weakref
+from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.engines import compiler, native
+from circuitflow.engines import compiler, machine_code, native
+from circuitflow.gates import GATES
 from support.documents import circuit
 from support.engines import close
 from support.example_circuits import circuit_of
 from support.gate_examples import EXAMPLES
 from support.hostile import HOSTILE, HOSTILE_NAMES
 from support.hostile_circuits import TRAPS, hostile_circuit
-from support.suite import ROOT
+from support.suite import GUARD, ROOT
 from support.unit_circuits import SWAPPED, UNITS
 
 pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler on this machine (apt-get install gcc)")
@@ -31,7 +38,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler on
 def kept(tmp_path, monkeypatch):
     """An empty folder for machine code, in a process that has loaded nothing."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(compiler, "_LOADED", {})
+    monkeypatch.setattr(compiler, "_LOADED", WeakValueDictionary())
     return tmp_path / "circuitflow"
 
 
@@ -144,6 +151,12 @@ def linked(file, other):
     file.symlink_to(other)
 
 
+def renamed(file, other):
+    """A library of another circuit, which is this user's and whole."""
+    other.chmod(0o600)
+    os.replace(other, file)
+
+
 def open_to_others(file, other):
     shutil.copyfile(other, file)
     file.chmod(0o602)
@@ -153,9 +166,18 @@ def damaged(file, other):
     file.write_bytes(file.read_bytes()[:-1] + b"?")
 
 
-@pytest.mark.parametrize("spoil", [linked, open_to_others, damaged])
+def truncated(file, other):
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def no_library(file, other):
+    machine_code.write(file.name, b"no library")
+
+
+@pytest.mark.parametrize("spoil", [linked, renamed, open_to_others, damaged, truncated, no_library])
 def test_a_library_of_someone_else_is_not_loaded(spoil, kept, builds, tmp_path):
-    """Neither one behind a link, nor one in a file that others can write to; it is compiled anew."""
+    """Neither one behind a link, nor one in a file that others can write to, nor what is no library of the circuit: it
+    is compiled anew."""
     subject = circuit("x = 2.0", "f = exp(x)")
     cf.native(circuit("x = 2.0", "f = sin(x)"))
     (other,) = kept.iterdir()
@@ -175,6 +197,67 @@ def test_a_folder_that_others_can_write_to_is_not_used(kept, builds):
     kept.chmod(0o777)
     cf.native(circuit("x = 2.0", "f = exp(x)"))
     assert (len(builds), [*kept.iterdir()]) == (1, [])
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_folder_of_someone_else_is_not_used(kept, builds):
+    kept.mkdir()
+    os.chown(kept, 12345, -1)
+    for _ in range(2):
+        cf.native(circuit("x = 2.0", "f = exp(x)"))
+        compiler._LOADED.clear()
+    assert (len(builds), [*kept.iterdir()]) == (2, [])
+
+
+def test_a_trouble_that_passes_is_not_remembered(kept, builds, tmp_path, monkeypatch):
+    """The interpreter answers meanwhile; a gate that C has no form for is looked at once."""
+    killed, calls = tmp_path / "killed", tmp_path / "calls"
+    killed.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit\n[ -e {calls} ] && exec cc "$@"\n: > {calls}; '
+                      "kill -9 $$\n")
+    killed.chmod(0o700)
+    monkeypatch.setenv("CC", str(killed))
+    function = cf.native(circuit({"id": "x", "gate": "input", "shape": ["n"]}, "y = exp(x)", "f = reduce_sum(y)"))
+    for _ in range(3):
+        assert function(x=[0.0, 0.0])[0] == 2
+    assert (len(builds), len(function._codes)) == (2, 1)
+    written, lower = [], native.lower
+    monkeypatch.setattr(native, "lower", lambda *given, **options: written.append(0) or lower(*given, **options))
+    half = cf.native(circuit({"id": "x", "gate": "input", "dtype": "float16", "shape": ["n"]}, "f = reduce_sum(x)"))
+    for _ in range(2):
+        half(x=[1.0])
+    assert (len(written), len(builds)) == (1, 2)
+
+
+def test_a_library_is_unloaded_with_its_last_function(kept):
+    function = cf.native(circuit("x = 2.0", "f = exp(x)"))
+    (library,) = compiler._LOADED.values()
+    dropped = weakref.ref(library)
+    del library
+    gc.collect()
+    assert dropped() is not None
+    assert function(x=0.0)[0] == 1
+    del function
+    gc.collect()
+    assert (dropped(), len(compiler._LOADED)) == (None, 0)
+
+
+def test_two_processes_compile_the_same_at_once(kept):
+    program = ("import circuitflow as cf; f = cf.native(cf.load('circuits/staged.json')); print(f(x=1.0, y=2.0)[0])")
+    running = [subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+               for _ in range(2)]
+    expected = cf.Executor(cf.load(ROOT / "circuits/staged.json")).compile(engine="interpreter")(x=1.0, y=2.0)[0]
+    assert [float(process.communicate(timeout=GUARD)[0]) for process in running] == pytest.approx([expected] * 2)
+    assert len([*kept.iterdir()]) == 1
+
+
+def test_gates_of_another_table_compute_what_they_say(kept):
+    """One that looks at values has no form in C, and is refused with the reason."""
+    twice = {**GATES, "exp": replace(GATES["exp"], forward=lambda xp, x: x + x)}
+    subject = circuit("x = 2.0", "f = exp(x)", gates=twice)
+    assert cf.native(subject, wrt=())() == cf.Executor(subject).compile(wrt=(), engine="interpreter")() == (4.0, {})
+    looking = {**GATES, "exp": replace(GATES["exp"], forward=lambda xp, x: x if x > 0 else -x)}
+    with pytest.raises(cf.InputError, match="node 'f': exp comes to <lambda>, which has no form; choose an"):
+        cf.native(circuit("x = 2.0", "f = exp(x)", gates=looking), wrt=())
 
 
 def test_no_word_of_a_document_comes_to_the_compiler(kept, builds):

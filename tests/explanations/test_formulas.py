@@ -19,7 +19,7 @@ from circuitflow.explanations.catalogue import example
 from circuitflow.explanations.explanation import explanation
 from circuitflow.explanations.expressions import Application, Leaf
 from circuitflow.explanations.formulas import Symbols, numeral, shown
-from circuitflow.explanations.latex import latex, prose
+from circuitflow.explanations.latex import latex, prose, width
 from circuitflow.explanations.mathml import NAMESPACE, mathml
 from circuitflow.explanations.notation import Reader
 from circuitflow.explanations.terms import Name, Operator, Word, total
@@ -194,7 +194,7 @@ COMMANDS = set(r"""section subsection begin end noindent frac sqrt sum prod sin 
     det arg mathrm mathbf boldsymbol operatorname text bar overline cdot odot star circ pm neq leq geq wedge vee veebar
     neg Vert ldots infty int angle top partial mathrel left right lfloor rfloor lceil rceil vert times to textbackslash
     textasciicircum textasciitilde textless textgreater textbar textquotedbl textasciigrave alpha beta gamma delta sigma
-    lambda Sigma Phi Gamma psi pi varphi epsilon usepackage theta mu""".split())
+    lambda Sigma Phi Gamma psi pi varphi epsilon usepackage theta mu quad rlap""".split())
 
 
 def check_latex(text):
@@ -274,6 +274,21 @@ def test_latex_compiles(name, tmp_path):
     done = subprocess.run([compiler, *options, path.name], cwd=tmp_path, capture_output=True, text=True, timeout=GUARD,
                           check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_long_formulas_go_on_below():
+    """Sums, products and arguments are broken before a sign or behind a comma, and nothing is lost."""
+    names = [f"partial_quantity_{i}" for i in range(9)]
+    subject = circuit(*({"id": name, "gate": "input", "value": i + 1} for i, name in enumerate(names)),
+                      {"id": "s", "gate": "add", "inputs": names}, {"id": "p", "gate": "mul", "inputs": names},
+                      {"id": "m", "gate": "max", "inputs": names}, "f = add(s, p, m)", outputs=["f"])
+    told = cf.explain(cf.Executor(subject).run(), "latex")
+    check_latex(told)
+    lines = [line for line in told.splitlines() if line.startswith("  ")]
+    assert max(map(width, lines)) < 100
+    joined = re.sub(r"\\\\|&\\quad|\{\}|\s", "", "".join(lines))
+    for sign in ("+", r"\cdot", r",\;"):
+        assert sign.join(rf"\mathrm{{partial\_quantity\_{i}}}" for i in range(9)) in joined
 
 
 def test_notebooks_show_the_source_of_latex_and_the_formulas_of_mathml():

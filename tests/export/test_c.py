@@ -20,7 +20,7 @@ from circuitflow.export.c.exporting import export
 from support import c_programs
 from support.c_programs import FIRST_AND_LAST, FLAGS, call, compile_c, needs_gcc, programs, shared
 from support.commands import circuitflow  # noqa: F401
-from support.documents import circuit
+from support.documents import circuit, document
 from support.edge_points import GIVEN, POINTS, as_array
 from support.example_circuits import circuit_of
 from support.gate_examples import EXAMPLES, Example
@@ -75,6 +75,15 @@ def test_scans_choices_and_checkpoints(tmp_path):
     second = {f"{name}, second": cf.gradient(subject) for name, subject in subjects.items()}
     assert agreed({**subjects, **second}, tmp_path, *SANITIZERS) == ([*subjects, *second], {})
     assert "for (int i = 2; i >= 0; i--)" in cf.to_c(subjects["units"])
+
+
+def test_an_input_inside_of_a_call_keeps_its_default(tmp_path):
+    """It has another name in the gradient circuit, from which the value is taken where names are the same."""
+    inner = document("x = 1.0", "w = 1.0", "b = 0.5", "dot = mul(x, w)", "sum = add(dot, b)", "out = tanh(sum)")
+    subject = circuit("x = 0.3", "w = -2.0", {"id": "n", "gate": "call", "circuit": "neuron",
+                                              "inputs": {"x": "x", "w": "w"}}, "f = mul(n, x)",
+                      circuits={"neuron": json.loads(inner)})
+    assert agreed({"call": subject}, tmp_path, "-O0") == (["call"], {})
 
 
 def test_the_jacobian_and_hessian_products(tmp_path):

@@ -21,6 +21,9 @@ _INCLUDES = "#include <math.h>\n#include <stdint.h>\n#ifndef __cplusplus\n#inclu
 CODE, STACK = (256, 32), (128, 4)
 """The largest sizes in bytes, of a file and of a function, and the largest share of a line. Tests measure them."""
 
+_POOLS = {np.dtype(name): f"{name}s" for name in TYPES}
+"""What a workspace calls its numbers of a dtype."""
+
 _CONTRACT = """#if defined(__clang__) || !defined(__GNUC__)
 #pragma STDC FP_CONTRACT OFF /* gcc: -std=c99 or -ffp-contract=off says the same */
 #endif"""
@@ -150,7 +153,7 @@ class CFile:
         """The struct of pools, and its size."""
         if not self.pools.sizes:
             return ""
-        lines = [f"    {TYPES[dtype.name]} {dtype.name}s[{size}];" for dtype, size in self.pools.sizes.items()]
+        lines = [f"    {TYPES[dtype.name]} {_POOLS[dtype]}[{size}];" for dtype, size in self.pools.sizes.items()]
         words = ("memory for intermediate results, which a function has on its stack" if self._on_stack else
                  "memory for intermediate results; what it holds before and after a call is of no account")
         return (f"/* {words} */\n"
@@ -230,9 +233,9 @@ class CFile:
 
     def _part(self, code: Code, part: Part, names: Sequence[str]) -> str:
         statements = part.finish()
-        lines = [f"    {TYPES[buffer.dtype.name]} *const {buffer.name} = {self._place(buffer)};"
+        lines = [f"    {self.language.type_name(buffer.dtype)} *const {buffer.name} = {self._place(buffer)};"
                  for buffer in part.buffers.values()]
-        lines += [f"    const {TYPES[buffer.dtype.name]} {name} = {self._slot(buffer)};"
+        lines += [f"    const {self.language.type_name(buffer.dtype)} {name} = {self._slot(buffer)};"
                   for name, buffer in part.reads.items()]
         lines += statements
         lines += [f"    {self._slot(buffer)} = {name};" for name, buffer in part.writes.items()]
@@ -240,10 +243,10 @@ class CFile:
         return "\n".join([*lines, *unused])
 
     def _place(self, buffer: Buffer) -> str:
-        return f"work->{buffer.dtype.name}s" + (f" + {buffer.offset}" if buffer.offset else "")
+        return f"work->{_POOLS[buffer.dtype]}" + (f" + {buffer.offset}" if buffer.offset else "")
 
     def _slot(self, buffer: Buffer) -> str:
-        return f"work->{buffer.dtype.name}s[{buffer.offset}]"
+        return f"work->{_POOLS[buffer.dtype]}[{buffer.offset}]"
 
 
 _USE = """\

@@ -33,6 +33,8 @@ RESERVED = frozenset({*_KEYWORDS, *_FLOATING, *"ijklmnpqrstuv"})
 """Words of C and C++, names of their libraries, and what exported functions use."""
 
 
+_OTHER, _SEVERAL = re.compile(r"\W", re.ASCII), re.compile("__+")
+
 _MACRO = re.compile("[A-Z][A-Z0-9_]*[A-Z][A-Z0-9_]*|M_[A-Z0-9_]+[fl][0-9x]*")
 
 
@@ -43,12 +45,12 @@ def identifier(reference: str) -> str:
     macro or a type: two capitals or more and no other letters, a constant such as
     M_PIl, or `_t` at the end. An `n` stands before a digit or an underscore at the beginning.
     """
-    word = re.sub(r"\W", "_", reference, flags=re.ASCII)
+    word = reference if reference.isascii() and reference.isidentifier() else _OTHER.sub("_", reference)
     if not word or word[0].isdigit() or word[0] == "_":
         word = f"n{word}"
     if word in RESERVED or word.endswith("_t") or _MACRO.fullmatch(word):
         word += "_"
-    return re.sub("__+", "_", word)
+    return _SEVERAL.sub("_", word) if "__" in word else word
 
 
 class CNames(Identifiers):

@@ -25,7 +25,7 @@ class Storage:
     offset: Index = ZERO
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Array:
     """An array of known shape.
 
@@ -131,7 +131,7 @@ def computed(shape: Sequence[Any], dtype: DType, operands: Sequence[Array],
         x = at(code, indices)
         return code.local(x, dtype, "part") if len(x.text) > LONG else x
 
-    depth = 1 + max((x.depth for x in operands), default=0)
+    depth = 1 + max([x.depth for x in operands], default=0)
     return Array(tuple(shape), dtype, element, None, depth)
 
 

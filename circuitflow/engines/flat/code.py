@@ -32,7 +32,8 @@ class Statement(NamedTuple):
     variable: str = ""
 
 
-_WORD = re.compile(r"(?<![>.\w])[A-Za-z_]\w*")  # no members of structs
+_WORD = re.compile(r"[>.\d]\w*|([A-Za-z_]\w*)")
+"""Its group is a word that is neither a part of a number nor a member of a struct; elsewhere it is empty."""
 
 
 @dataclass

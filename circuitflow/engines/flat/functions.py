@@ -18,7 +18,7 @@ from circuitflow.engines.flat.memory import Buffer
 from circuitflow.engines.flat.origins import origin_of
 from circuitflow.engines.flat.signature import Argument
 from circuitflow.engines.flat.units import rule_of
-from circuitflow.engines.program.program import trace_program
+from circuitflow.engines.program.program import Program, trace_program
 from circuitflow.engines.program.trace import Value
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.errors import InputError
@@ -150,14 +150,25 @@ class Builder:
         struct.members[argument.id] = Member(struct.new_name(reference), argument.meaning, sample.shape, sample.dtype,
                                              default, reference, is_upstream)
 
-    def function(self, name: str, derived: Derived, arrays: Mapping[str, Any], ids: Mapping[str, str],
+    def program(self, derived: Derived, arrays: Mapping[str, Any]) -> Program:
+        """The lines of a gradient circuit, or of another that is run forward.
+
+        Args:
+            derived: the circuit.
+            arrays: an array like each of its sources but constants, by id there.
+        """
+        samples = {id_: self._convert(np.asarray(array)) for id_, array in arrays.items()}
+        constants = {id_: self._convert(array) for id_, array in derived.circuit.values.items()}
+        return trace_program(derived.plan, samples, constants, checked=True, rule_of=rule_of(self._convert))
+
+    def function(self, name: str, derived: Derived, program: Program, ids: Mapping[str, str],
                  results: Sequence[Result], more: Sequence[Struct] = ()) -> Function:
         """A function of the stages of a gradient circuit.
 
         Args:
             name: its name.
             derived: the gradient circuit, or another that is run forward.
-            arrays: an array like each of its sources but constants, by id there.
+            program: its lines.
             ids: the keys of these in the structs that it takes.
             results: what it fills in.
             more: structs that it takes beside parameters and inputs.
@@ -165,9 +176,6 @@ class Builder:
         Raises:
             InputError: a line has no form.
         """
-        samples = {id_: self._convert(np.asarray(array)) for id_, array in arrays.items()}
-        constants = {id_: self._convert(array) for id_, array in derived.circuit.values.items()}
-        program = trace_program(derived.plan, samples, constants, checked=True, rule_of=rule_of(self._convert))
         names = self._new_names()
         code = Code(self.language, names.new)
         is_forward = derived.question.circuit.nodes.__contains__

@@ -49,7 +49,8 @@ class Higher(NamedTuple):
                 builder.add_to(moving, argument, self.tangents[id_])
         arrays = {id_: x for id_, x in arrays.items() if id_ in self.derived.plan.sources}
         gives = builder.struct(self.gives)
-        return builder.function(self.name, self.derived, arrays, self.keys, [
+        program = builder.program(self.derived, arrays)
+        return builder.function(self.name, self.derived, program, self.keys, [
             Result(gives, key, id_) for key, id_ in self.results.items()], [moving] if self.tangents else [])
 
     def numbers(self, arguments: Mapping[str, Any]) -> list[Any]:

@@ -62,6 +62,7 @@ class Language(ABC):
 
     def __init__(self) -> None:
         self.used: dict[str, None] = {}
+        self._ready: dict[tuple[str, DType], str] = {}
 
     @abstractmethod
     def literal(self, x: Any, dtype: DType) -> Expr:
@@ -137,16 +138,21 @@ class Language(ABC):
 
     def apply(self, name: str, dtype: DType, operands: Sequence[Expr]) -> Expr:
         """A function of NumPy or SciPy, by name, of operands of a dtype; errors are those of `form`."""
-        form = self.form(name, dtype)
+        form = self._ready.get((name, dtype))
+        if form is None:
+            form = self._ready[name, dtype] = self._with_helpers(self.form(name, dtype))
         is_atom = form[0] in "=~"
         parts = [x.text if form[0] == "=" else str(x) for x in operands]
-        text = form[is_atom:].format(*parts, type=self.type_name(dtype))
-        while "@" in text:
-            before, _, rest = text.partition("@")
+        return Expr(form[is_atom:].format(*parts, type=self.type_name(dtype)), is_atom)
+
+    def _with_helpers(self, form: str) -> str:
+        """A form with the names of helpers, which the file then has to define."""
+        while "@" in form:
+            before, _, rest = form.partition("@")
             helper, bracket, after = rest.partition("(")
             self.used[helper] = None
-            text = before + self.helper_name(helper) + bracket + after
-        return Expr(text, is_atom)
+            form = before + self.helper_name(helper) + bracket + after
+        return form
 
     @abstractmethod
     def type_name(self, dtype: DType) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +13,12 @@ from circuitflow.engines.flat.higher import HIGHER, Higher
 from circuitflow.engines.flat.language import Language, Unwritable
 from circuitflow.engines.flat.rules import RULES
 from circuitflow.engines.flat.signature import Signature, dimensions
+from circuitflow.engines.program.program import Program, needed_lines
 from circuitflow.engines.staged.derived import Derived
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.interpreter import Interpreter
+from circuitflow.interpreter.plan import Plan
 from circuitflow.interpreter.question import Question, References
 from circuitflow.text import number, printable
 
@@ -97,23 +100,57 @@ def lower(language: Language, new_names: Callable[[], Any], asked: Asked, dtype:
             raise InputError(f"'{printable(references[argument.id], 60)}' {error}; choose --dtype float32 or "
                              "float64") from None
     outputs, slopes, functions = builder.struct("outputs"), builder.struct("gradients"), list[Function]()
+    program = builder.program(derived, signature.arrays)
     if not (derived.gradients and last):
         primal = Derived(Question(question.interpreter, question.of, ())) if derived.gradients else derived
-        arrays = {primal.inputs[reference]: signature.arrays[id_] for reference, id_ in derived.inputs.items()
-                  if primal.inputs[reference] in primal.plan.sources}
+        values = forward_part(program, derived, primal.plan)
+        if values is None:
+            values = builder.program(primal, {primal.inputs[reference]: signature.arrays[id_]
+                                              for reference, id_ in derived.inputs.items()
+                                              if primal.inputs[reference] in primal.plan.sources})
         ids = {primal.inputs[reference]: id_ for reference, id_ in derived.inputs.items()}
-        functions.append(builder.function("value", primal, arrays, ids, [
+        functions.append(builder.function("value", primal, values, ids, [
             Result(outputs, text, id_) for text, id_ in primal.values.items()]))
     if derived.gradients:
         results = [Result(outputs, text, id_) for text, id_ in derived.values.items()]
         results += [Result(slopes, text, id_, f"the gradient on {text}") for text, id_ in derived.gradients.items()]
-        ids = {id_: id_ for id_ in references}
-        functions.append(builder.function("value_and_grad", derived, signature.arrays, ids, results))
+        functions.append(builder.function("value_and_grad", derived, program, {id_: id_ for id_ in references},
+                                          results))
     if more and not derived.gradients:
         raise InputError(f"{' and '.join(f'--{name}' for name in more)}: there is nothing to differentiate by; name it "
                          "by --wrt")
     higher = [HIGHER[name](derived) for name in more]
     return Lowered(asked, builder, [*functions, *(each.function(builder, signature) for each in higher)], higher)
+
+
+def forward_part(program: Program, derived: Derived, plan: Plan) -> Program | None:
+    """The lines of the forward pass in those of a gradient circuit.
+
+    None where the gradient circuit has other nodes in its place, such as a scan that keeps its carries, or other names
+    of inputs.
+
+    Args:
+        program: the lines of the gradient circuit.
+        derived: the gradient circuit.
+        plan: the forward pass of the circuit that it differentiates.
+    """
+    if plan is derived.plan:
+        return program
+    twins, names = derived.circuit.nodes, {step.node.id for step in plan.steps}
+    for step in plan.steps:
+        node, twin = step.node, twins.get(step.node.id)
+        if twin is None or node.gate is None or (twin.gate, twin.operands, twin.types, dict(twin.attributes)) != (
+                node.gate, node.operands, node.types, dict(node.attributes)):
+            return None
+    if not program.values.keys() >= {*plan.names} or any(
+            derived.inputs.get(name, name) != name for name in plan.sources):
+        return None
+    inputs = {name: x for name, x in program.inputs.items() if name in plan.sources}
+    values = {name: program.values[name] for name in plan.names}
+    checks = [(node, check) for node, check in program.checks if node.id in names]
+    part = Program(inputs, program.lines, {text: values[plan.names[slot]] for text, slot in plan.of.items()}, values,
+                   checks)
+    return replace(part, lines=needed_lines(part.lines, part.results))
 
 
 def _convert(dtype: str | None) -> Any:

@@ -89,7 +89,7 @@ class Lowering:
             if isinstance(x, Value):
                 self._names.setdefault(id(x), reference)
         for line in program.lines:
-            for key in set(map(id, values_in((line.operands, line.keywords)))):
+            for key in {id(x) for x in line.reads}:
                 self._uses[key] = self._uses.get(key, 0) + 1
                 self._readers[key] = line
         for value in values_in(program.results):
@@ -203,6 +203,8 @@ class Lowering:
 
     def wide(self, x: Array, shape: Sequence[Any]) -> Array:
         """An operand of a result of some shape: it is computed first where that reads its elements several times."""
+        if x.shape == shape:
+            return x
         size = 1
         for n in shape:
             size *= n

@@ -19,16 +19,18 @@ from circuitflow.gates.shapes import Shape, Size, axes_of, axis_of, broadcast_sh
 Function = Callable[..., Any]
 
 
+_GROUPS = frozenset({tuple, list, dict, MappingProxyType})
+
+
 def leaves(operands: Any) -> list[Any]:
     """Operands one by one, tuples, lists and mappings taken apart."""
-    found, waiting = list[Any](), [operands]
-    while waiting:
-        x = waiting.pop()
-        kind = type(x)
-        if kind is tuple or kind is list:
-            waiting.extend(reversed(x))
-        elif kind is dict or kind is MappingProxyType:
-            waiting.extend(reversed(x.values()))
+    kind = type(operands)
+    if kind not in _GROUPS:
+        return [operands]
+    found = list[Any]()
+    for x in operands if kind is tuple or kind is list else operands.values():
+        if type(x) in _GROUPS:
+            found += leaves(x)
         else:
             found.append(x)
     return found
@@ -36,11 +38,12 @@ def leaves(operands: Any) -> list[Any]:
 
 def map_leaves(change: Callable[[Any], Any], operands: Any) -> Any:
     """Operands, each of them changed."""
-    if isinstance(operands, Mapping):
-        return {name: map_leaves(change, x) for name, x in operands.items()}
-    if type(operands) in (tuple, list):
-        return type(operands)(map_leaves(change, x) for x in operands)
-    return change(operands)
+    kind = type(operands)
+    if kind not in _GROUPS:
+        return change(operands)
+    if kind is tuple or kind is list:
+        return kind([map_leaves(change, x) if type(x) in _GROUPS else change(x) for x in operands])
+    return {name: map_leaves(change, x) for name, x in operands.items()}
 
 
 def is_elementwise(function: Function) -> bool:

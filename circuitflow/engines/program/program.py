@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -50,7 +50,7 @@ class Program:
     def uses(self) -> dict[int, int]:
         """How often each value is read, by identity; as an output too."""
         count: dict[int, int] = {}
-        for value in values_in([[(line.operands, line.keywords) for line in self.lines], self.results]):
+        for value in (*(x for line in self.lines for x in line.reads), *values_in(self.results)):
             count[id(value)] = count.get(id(value), 0) + 1
         return count
 
@@ -103,8 +103,8 @@ def needed_lines(lines: Sequence[Line], outputs: Any) -> list[Line]:
     """The lines that outputs depend on, in order."""
     places = {id(value): i for i, line in enumerate(lines) for value in line.results}
 
-    def origins(operands: Any) -> list[int]:
-        return [places[id(value)] for value in values_in(operands) if id(value) in places]
+    def origins(values: Iterable[Value]) -> list[int]:
+        return [places[id(value)] for value in values if id(value) in places]
 
-    positions = reachable(origins(outputs), lambda i: origins((lines[i].operands, lines[i].keywords)))
+    positions = reachable(origins(values_in(outputs)), lambda i: origins(lines[i].reads))
     return [lines[i] for i in sorted(positions)]

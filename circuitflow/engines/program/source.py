@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.engines.program.program import Program
-from circuitflow.engines.program.trace import Line, Value, values_in
+from circuitflow.engines.program.trace import Line, Value
 from circuitflow.gates.shapes import Size
 
 INLINED = 100
@@ -91,7 +91,7 @@ class Statements:
         `write` writes the right side of a line. `inline` tells whether an operand may stand in its only reader's line.
         """
         uses = self.program.uses()
-        readers = {id(value): line for line in self.program.lines for value in values_in(line.operands)}
+        readers = {id(value): line for line in self.program.lines for value in line.reads}
         for line in self.program.lines:
             right = write(line, self.text)
             (first, *_), reader = line.results, readers.get(id(line.results[0]))

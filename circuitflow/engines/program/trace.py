@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from circuitflow.engines.program.functions import (
     PRODUCTS,
     dtype_of,
+    is_elementwise,
     is_named,
     is_shaped,
     leaves,
@@ -61,6 +62,12 @@ class Line(NamedTuple):
     results: tuple[Value, ...]
     several: bool
     stage: Any
+
+    @property
+    def reads(self) -> list[Value]:
+        """The values among operands and keywords, as often as they stand there."""
+        operands = (*self.operands, self.keywords) if self.keywords else self.operands
+        return [x for x in leaves(operands) if isinstance(x, Value)]
 
 
 class Trace:
@@ -116,7 +123,7 @@ class Trace:
             Untraceable: the function may not be recorded.
         """
         # These keywords decide whose memory a result has. A shape that depends on values is not that of the sample.
-        if not keywords.keys().isdisjoint(("out", "where", "copy")) or not is_shaped(function, operands):
+        if (keywords and not keywords.keys().isdisjoint(("out", "where", "copy"))) or not is_shaped(function, operands):
             raise Untraceable(getattr(function, "__name__", ""))
         key = _key(function, operands, keywords)
         if key in self._results_of:
@@ -128,11 +135,14 @@ class Trace:
 
     def write(self, function: Any, operands: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """As `record`; the call is a line of its own, whatever was recorded before."""
-        if any(isinstance(x, Size) or (isinstance(x, Value) and is_named(x.shape))
-               for x in leaves((operands, keywords))):
-            return self._record_named(function, operands, keywords)
         if _is_square(function, operands):
             function, operands = np.multiply, (operands[0], operands[0])
+        kinds = () if keywords or self.namespace.checks is None else _kinds(operands)
+        if kinds and is_elementwise(function) and (sample := _of_numbers(function, kinds)).dtype.kind in "fb":
+            return self._line(function, operands, keywords, [Value.like(self, sample)], several=False)
+        if any(isinstance(x, Size) or (isinstance(x, Value) and is_named(x.shape))
+               for x in leaves((*operands, keywords) if keywords else operands)):
+            return self._record_named(function, operands, keywords)
         if function in PRODUCTS and (shape := shape_of(function, [_type(x) for x in operands], keywords)) is not None:
             return self._typed(function, operands, keywords, shape)
         sample = _sample_result(function, map_leaves(_sample, operands), map_leaves(_sample, keywords))
@@ -301,6 +311,29 @@ def _sample_result(function: Any, operands: Any, keywords: Any) -> Any:
         except np.linalg.LinAlgError:
             ones = [np.broadcast_to(np.eye(*x.shape[-2:], dtype=x.dtype), x.shape) for x in operands]
             return function(*ones, **keywords)
+
+
+def _kinds(operands: Sequence[Any]) -> tuple[Any, ...]:
+    """The dtypes of floats, and the types of plain numbers; nothing where an operand is anything else."""
+    kinds = list[Any]()
+    for x in operands:
+        kind = type(x)
+        if kind is Value and not x.shape and x.dtype.kind == "f":
+            kinds.append(x.dtype)
+        elif kind is float or kind is int:
+            kinds.append(kind)
+        elif isinstance(x, np.floating):
+            kinds.append(x.dtype)
+        else:
+            return ()
+    return tuple(kinds)
+
+
+@lru_cache(maxsize=1024)
+def _of_numbers(function: np.ufunc, kinds: tuple[Any, ...]) -> Any:
+    """A result of a function of numbers of some dtypes and types; each is 1."""
+    with np.errstate(all="ignore"):
+        return function(*(kind(1) if isinstance(kind, type) else np.ones((), kind)[()] for kind in kinds))
 
 
 def _type(x: Any) -> Any:

@@ -163,9 +163,8 @@ def _rounds(program: Program) -> list[Round]:
     for value in (x for line in program.lines for x in line.results if is_named(x.shape)):
         _axis(value.shape)
     for line in program.lines:
-        operands = list(values_in((line.operands, line.keywords)))
-        here = max((first_round.get(id(x), 0) for x in operands), default=0)
-        gives_rows, takes_rows = (any(is_named(x.shape) for x in some) for some in (line.results, operands))
+        here = max((first_round.get(id(x), 0) for x in line.reads), default=0)
+        gives_rows, takes_rows = (any(is_named(x.shape) for x in some) for some in (line.results, line.reads))
         kind = "rows" if gives_rows else "totals" if takes_rows else "whole"
         parts.setdefault((kind, here), []).append(line)
         first_round.update((id(x), here + (kind == "totals")) for x in line.results)
@@ -178,7 +177,7 @@ def _rounds(program: Program) -> list[Round]:
     for here in range(last + 1):
         whole, rows, totals = (parts.get((kind, here), []) for kind in ("whole", "rows", "totals"))
         so_far += rows
-        readers = [(line.operands, line.keywords) for lines in parts.values() if lines is not whole for line in lines]
+        readers = [line.reads for lines in parts.values() if lines is not whole for line in lines]
         reads = {id(x) for x in values_in([readers, list(outputs.values()), list(checks.values())])}
         into, new_checks = ({key: x for key, x in values.items() if _has_rows(x) and first_round.get(id(x), 0) == here}
                             for values in (outputs, checks))
@@ -195,7 +194,7 @@ def _code(names: Mapping[int, Any], lines: Sequence[Line], outputs: Mapping[int,
     in_place: dict[Any, Value] = {("result", i): x for i, x in into.items()}
     lines = needed_lines(lines, [*outputs.values(), *into.values()])
     produced = {id(x) for line in lines for x in line.results}
-    reads = values_in([[(line.operands, line.keywords) for line in lines], *outputs.values(), *into.values()])
+    reads = values_in([[line.reads for line in lines], *outputs.values(), *into.values()])
     inputs = {names.get(id(x), id(x)): x for x in reads if id(x) not in produced}
     return ArrayCode(Program(inputs, lines, {**in_place, **outputs}), list(in_place))
 

@@ -58,7 +58,7 @@ def roots(program: Program) -> dict[int, frozenset[int]]:
     roots_of: dict[int, frozenset[int]] = {}
     for line in program.lines:
         fresh = is_fresh(line.function) or line.function in OWN
-        below = frozenset[int]().union(*(roots_of.get(id(x), ()) for x in values_in((line.operands, line.keywords))))
+        below = frozenset[int]().union(*(roots_of.get(id(x), ()) for x in line.reads))
         for result in line.results:
             roots_of[id(result)] = frozenset({id(result)}) if fresh else below
     return roots_of
@@ -70,7 +70,7 @@ def allot(program: Program) -> Buffers:
     lasting = frozenset[int]().union(*(memory.get(id(x), ()) for x in values_in(list(program.outputs.values()))))
     last: dict[int, int] = {}
     for position, line in enumerate(program.lines):
-        for x in (*values_in((line.operands, line.keywords)), *line.results):
+        for x in (*line.reads, *line.results):
             last.update(dict.fromkeys(memory.get(id(x), ()), position))
     ending: dict[int, list[int]] = {}
     for root, position in last.items():

@@ -23,6 +23,8 @@ ARRAYS = {"float64": "Float64Array", "float32": "Float32Array", "bool": "Uint8Ar
               "u", "Uint")) for bits in (8, 16, 32)}}
 """The array that holds numbers of a dtype, by its name."""
 
+_ARRAYS = {np.dtype(name): array for name, array in ARRAYS.items()}
+
 _MATH = {"absolute": "abs", "floor": "floor", "ceil": "ceil", "trunc": "trunc", **{
     name: name.replace("arc", "a") for name in (
         "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh",
@@ -89,9 +91,9 @@ class JavaScript(Language):
     part = 10**9
 
     def type_name(self, dtype: DType) -> str:
-        if dtype.name not in ARRAYS:
+        if dtype not in _ARRAYS:
             raise Unwritable(f"has numbers of {dtype.name}, which JavaScript does not have")
-        return ARRAYS[dtype.name]
+        return _ARRAYS[dtype]
 
     def form(self, name: str, dtype: DType) -> str:
         if name in ("add", "subtract", "multiply") and dtype.kind in "iu":

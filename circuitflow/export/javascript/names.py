@@ -20,13 +20,16 @@ RESERVED = frozenset({*_WORDS.split(), *"ijklmnpqrstuv"})
 """Words of JavaScript, names of its library, and what exported modules use."""
 
 
+_OTHER = re.compile(r"\W", re.ASCII)
+
+
 def identifier(reference: str) -> str:
     """A reference as an identifier; the same reference gives the same one.
 
     What no identifier may have becomes an underscore. An underscore follows a reserved word, and one that ends with an
     underscore, as the names of the module's own do. An `n` stands before a digit or an underscore at the beginning.
     """
-    word = re.sub(r"\W", "_", reference, flags=re.ASCII)
+    word = reference if reference.isascii() and reference.isidentifier() else _OTHER.sub("_", reference)
     if not word or word[0].isdigit() or word[0] == "_":
         word = f"n{word}"
     return f"{word}_" if word in RESERVED or word.endswith("_") else word
