@@ -83,6 +83,33 @@ def test_values_and_gradients_follow_a_field_and_a_slider(opened):
             assert abs(float(told[word]) - expected) <= 4 * np.spacing(abs(expected)), name
 
 
+def test_the_numbers_of_a_large_picture_follow_where_they_are_seen(opened):
+    """The others follow when moves have settled, or when they are seen."""
+    result = cf.Executor(cf.loads(document("x = 0.5", *(f"g{i} = neg({f'g{i - 1}' if i else 'x'})" for i in range(200)),
+                                           outputs=["g199"]))).run()
+    page = opened(result)
+    old = page.shown()
+    seen = set(page.page.evaluate("""() => {
+        const frame = document.querySelector("#picture").getBoundingClientRect();
+        return [...document.querySelectorAll(".wire")].filter((wire) => {
+            const box = wire.getBoundingClientRect();
+            return box.left < frame.right && box.right > frame.left && box.top < frame.bottom && box.bottom > frame.top;
+        }).map((wire) => wire.id);
+    }"""))
+    assert 3 < len(seen) < 100 < len(old)
+
+    def moved():
+        return {key for key, (value, _) in page.shown().items() if value == old[key][0].replace("0.50", "1.00")}
+    page.page.evaluate("() => { window.setTimeout = () => 0; }")  # nothing settles
+    field(page, "x").fill("1")
+    page.frame()
+    assert seen <= moved()
+    assert len(moved()) < 100
+    page.page.get_by_role("button", name="Fit").click()
+    assert len(moved()) == len(old)
+    page.assert_quiet()
+
+
 def test_what_is_no_number_changes_nothing(opened):
     page = opened("staged")
     for text in ("", "abc", "1e999", "0x10", "NaN", "1,5", "alert(1)"):

@@ -31,19 +31,19 @@ export function mount(page: Page, data: Data, module: Module | null, address: Ad
     page.byId("walk").remove();
     page.byId("told").remove();
   }
-  if (circuit) live(page, data, circuit, walk, detail, address);
+  if (circuit) live(page, data, circuit, view, walk, detail, address);
   theme(page, circuit);
   keys(page, view, walk);
   return circuit;
 }
 
 /** Everything that moves. */
-function live(page: Page, data: Data, circuit: Circuit, walk: Walk | null, detail: Detail,
+function live(page: Page, data: Data, circuit: Circuit, view: Window, walk: Walk | null, detail: Detail,
   address: Address | null): void {
   for (const id of ["reset", "json", "inputs", "results", "curve", "descent"]) page.byId(id).hidden = false;
   const start = new Set(circuit.frozen);
   if (address) restore(circuit, walk, address.fragment);
-  const marks = new Marks(page, circuit, data.wires ?? {});
+  const marks = new Marks(page, circuit, view, data.wires ?? {});
   const inputs = new Inputs(page, circuit), outputs = new Outputs(page, circuit);
   const settings = new Settings(page, circuit, data.nodes ?? {});
   const curve = new Curve(page, circuit), descending = new Descending(page, circuit);
@@ -51,7 +51,7 @@ function live(page: Page, data: Data, circuit: Circuit, walk: Walk | null, detai
   const views = [marks, inputs, outputs, settings, curve, descending];
   detail.onchoose = (key) => { settings.choose(key); };
   circuit.listen(() => {
-    for (const view of views) view.update();
+    for (const part of views) part.update();
     walk?.update();
     detail.update();
     page.say(circuit.fault ? `These values cannot be computed: ${circuit.fault}` : "");

@@ -74,7 +74,9 @@ export function copy(value: Value): Value {
 
 export function same(a: Value, b: Value): boolean {
   if (!isTensor(a) || !isTensor(b)) return Object.is(a, b);
-  return a.length === b.length && a.every((x, i) => Object.is(x, b[i]));
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (!Object.is(a[i], b[i])) return false;
+  return true;
 }
 
 export function norm(numbers: Numbers): number {
@@ -211,16 +213,15 @@ export function parse(text: string, dtype: string): number | null {
 
 /** The strip of a tensor: the largest element of each piece, scaled to [-1, 1]. */
 export function strip(numbers: Numbers, count: number): number[] {
-  const clear = (x: number) => Number.isNaN(x) ? 0 : Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, x));
   const size = Math.floor(numbers.length / count), extra = numbers.length % count;
   const peaks: number[] = [];
   for (let i = 0, at = 0; i < count; i++) {
     let peak = 0;
     for (const end = at + size + (i < extra ? 1 : 0); at < end; at++) {
-      const x = clear(numbers[at] ?? 0);
-      if (Math.abs(x) > Math.abs(peak)) peak = x;
+      const x = numbers[at] ?? 0;
+      if (Math.abs(x) > Math.abs(peak)) peak = x; // NaN is not larger
     }
-    peaks.push(peak);
+    peaks.push(Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, peak)));
   }
   const largest = Math.max(...peaks.map(Math.abs));
   return peaks.map((x) => largest ? x / largest : 0);

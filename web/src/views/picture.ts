@@ -10,12 +10,17 @@ interface Box { x: number; y: number; width: number; height: number }
 /** Pixels for a point of the picture at which its text is easy to read. */
 const LEGIBLE = 0.9;
 
+/** So many numbers follow a move at once, since a browser lays text out slowly; of more, those in view do. */
+const AT_ONCE = 300;
+
 /** Pan and zoom: the part of the picture that is shown. */
 export class Window {
   readonly #svg: SVGSVGElement;
   readonly #fit: Box;
   #view: Box;
   readonly #pointers = new Map<number, PointerEvent>();
+  /** Called when another part is shown. */
+  onshow: () => void = () => undefined;
 
   constructor(private readonly page: Page) {
     const picture = this.page.byId("picture");
@@ -72,9 +77,27 @@ export class Window {
     this.#show({ x: x - (x - view.x) * scale, y: y - (y - view.y) * scale, width, height: view.height * scale });
   }
 
+  /** Where a part is, in the coordinates of the whole. */
+  place(part: SVGGraphicsElement): Box {
+    const { x, y, width, height } = part.getBBox(), own = part.getScreenCTM() ?? undefined;
+    const matrix = this.#svg.getScreenCTM()?.inverse().multiply(own);
+    const start = new DOMPoint(x, y).matrixTransform(matrix);
+    const end = new DOMPoint(x + width, y + height).matrixTransform(matrix);
+    return { x: start.x, y: start.y, width: end.x - start.x, height: end.y - start.y };
+  }
+
+  /** The part that is seen: what is shown, and what else has room in the middle or below. */
+  seen(): Box {
+    const { x, y, width, height } = this.#view, { clientWidth, clientHeight } = this.page.byId("picture");
+    const scale = Math.min(clientWidth / width, clientHeight / height) || 1;
+    const wide = clientWidth / scale;
+    return { x: x - (wide - width) / 2, y, width: wide, height: clientHeight / scale };
+  }
+
   #show(view: Box): void {
     this.#view = view;
     this.#svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
+    this.onshow();
   }
 
   #place(event: MouseEvent): DOMPoint {
@@ -103,16 +126,23 @@ interface Row {
   span: Element | null;
   prefix: string;
   cells: Element[];
-  title: Element | null;
+  box: Box | null;
   shown: string;
+}
+
+function meet(a: Box, b: Box): boolean {
+  return a.x <= b.x + b.width && b.x <= a.x + a.width && a.y <= b.y + b.height && b.y <= a.y + a.height;
 }
 
 /** The numbers on wires, which follow the circuit. */
 export class Marks {
   readonly #rows: Row[] = [];
+  /** The others, when moves have settled. */
+  readonly #rest = settled(300, () => { this.#follow(this.#rows); });
 
-  constructor(private readonly page: Page, private readonly circuit: Circuit,
+  constructor(private readonly page: Page, private readonly circuit: Circuit, private readonly view: Window,
     wires: Record<string, [number | null, number | null]>) {
+    const places: Element[] = [];
     for (const [key, slots] of Object.entries(wires)) {
       const wire = this.page.find(key);
       if (!wire) continue;
@@ -123,20 +153,35 @@ export class Marks {
         if (slot === null || !span) return;
         const text = span.textContent;
         this.#rows.push({ slot, isGradient: i === 1, span, prefix: text.slice(0, text.length - text.trimStart().length),
-          cells: [...wire.querySelectorAll(`polygon.${kind}`)], title: null, shown: text });
+          cells: [...wire.querySelectorAll(`polygon.${kind}`)], box: null, shown: text });
+        places.push(wire);
       });
     }
+    if (this.#rows.length <= AT_ONCE) return;
+    this.#rows.forEach((row, i) => { row.box = view.place(places[i] as SVGGraphicsElement); });
+    view.onshow = () => { this.update(); };
   }
 
   update(): void {
+    if (this.#rows.length <= AT_ONCE) {
+      this.#follow(this.#rows);
+      return;
+    }
+    const seen = this.view.seen();
+    this.#follow(this.#rows.filter(({ box }) => box && meet(box, seen)));
+    this.#rest();
+  }
+
+  #follow(rows: Row[]): void {
     const shade = this.page.shades();
-    for (const row of this.#rows) {
+    for (const row of rows) {
       const value = this.circuit.at(row.slot), slot = this.circuit.slot(row.slot);
       const text = this.circuit.fault ? `${row.prefix}–` : row.prefix + mark(value, slot, row.isGradient);
       if (text !== row.shown && row.span) row.span.textContent = row.shown = text;
       if (row.cells.length && isTensor(value)) {
         strip(value, row.cells.length).forEach((x, i) => {
-          row.cells[i]?.setAttribute("fill", `rgb(${shade(x).join(" ")})`);
+          const fill = `rgb(${shade(x).join(" ")})`, cell = row.cells[i];
+          if (cell?.getAttribute("fill") !== fill) cell?.setAttribute("fill", fill);
         });
       }
     }
@@ -151,12 +196,13 @@ export class Detail {
 
   constructor(private readonly page: Page, private readonly parts: Data["parts"],
     private readonly circuit: Circuit | null, view: Window) {
+    const areas: [Element, DOMRect][] = [];
     for (const key of Object.keys(parts)) {
       const part = this.page.find(key);
       if (!part || !parts[key]?.length) continue;
       part.setAttribute("tabindex", "0");
       part.setAttribute("role", "img");
-      if (part.classList.contains("wire")) part.prepend(area((part as unknown as SVGGElement).getBBox()));
+      if (part.classList.contains("wire")) areas.push([part, (part as unknown as SVGGElement).getBBox()]);
       part.addEventListener("pointerenter", () => { if (!view.isMoving) this.describe(key); });
       part.addEventListener("focus", () => { this.describe(key); });
       part.addEventListener("click", () => { this.onchoose(key); });
@@ -164,6 +210,7 @@ export class Detail {
         if (event.key === "Enter") this.onchoose(key);
       });
     }
+    for (const [part, box] of areas) part.prepend(area(box)); // all at once: each change makes the next box slow
     this.label();
     circuit?.listen(settled(300, () => { this.label(); }));
   }

@@ -1,6 +1,6 @@
 /** A tensor as a heat map with editable cells. */
 
-import { brief, parse } from "../model/numbers";
+import { brief, parse, same } from "../model/numbers";
 import type { Numbers } from "../model/data";
 import { element, type Page } from "./dom";
 
@@ -102,18 +102,26 @@ function map(page: Page, label: string, size: number, columns: number, onchoose:
   });
   const context = root.getContext("2d");
   const image = context?.createImageData(columns, rows);
+  const pixels = image && new Uint32Array(image.data.buffer);
+  let shown: Numbers | null = null, look = "";
   return {
     root,
     update(values) {
-      if (!context || !image) return;
-      const shade = page.shades(), largest = most(values);
-      const palette = Array.from({ length: 201 }, (_, i) => shade((i - 100) / 100));
+      if (!context || !image || !pixels) return;
+      const shade = page.shades(), marked = page.active === root ? cursor : -1;
+      const now = `${marked} ${page.colour("changed").join()} ${[-1, 0, 1].map(shade).join()}`;
+      if (shown && look === now && same(values, shown)) return;
+      shown = values.slice();
+      look = now;
+      const colours = Array.from({ length: 201 }, (_, i) => [...shade((i - 100) / 100), 255]);
+      const palette = new Uint32Array(new Uint8Array([...colours, [0, 0, 0, 255]].flat()).buffer); // black is NaN
+      const largest = most(values);
       for (let i = 0; i < size; i++) {
-        const [r, g, b] = palette[Math.round(100 + 100 * (largest ? (values[i] ?? 0) / largest : 0))] ?? [0, 0, 0];
-        image.data.set([r, g, b, 255], 4 * i);
+        const place = Math.round(100 + 100 * (largest ? (values[i] ?? 0) / largest : 0));
+        pixels[i] = palette[place >= 0 && place <= 200 ? place : 201] ?? 0;
       }
       context.putImageData(image, 0, 0);
-      if (page.active !== root) return;
+      if (marked < 0) return;
       context.fillStyle = `rgb(${page.colour("changed").join(" ")})`;
       context.fillRect(cursor % columns, Math.floor(cursor / columns), 1, 1);
     },
