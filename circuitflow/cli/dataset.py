@@ -17,7 +17,7 @@ import numpy as np
 
 import circuitflow as cf
 from circuitflow.cli.progress import track
-from circuitflow.cli.table import TableRun
+from circuitflow.cli.table import TABLES, TableRun
 from circuitflow.document.output import write
 from circuitflow.errors import InputError
 from circuitflow.rows.task import RowTask
@@ -33,8 +33,9 @@ _LEFTOVER = re.compile(r"\.circuitflow\.[0-9a-f]{16}\.part")
 
 
 def is_dataset(output: str) -> bool:
-    """Whether an output is a folder."""
-    return output.endswith(("/", os.sep)) or os.path.isdir(output)
+    """Whether an output is a folder: one with a slash at its end, or one that is there and has not a table's name."""
+    is_named = output.lower().endswith(tuple(f".{ending}" for ending in TABLES))
+    return output.endswith(("/", os.sep)) or (os.path.isdir(output) and not is_named)
 
 
 def write_dataset(parts: Sequence[Part], output: str, task: RowTask, *, resume: bool) -> None:
