@@ -435,11 +435,16 @@ def checked_by_mypy(folder, sources):
     return done.stdout
 
 
+OF_OTHERS = re.compile(r"^(?:from|import) (?:dask|duckdb|polars|pyspark|ray)\b", re.MULTILINE)
+"""Programs that are not installed everywhere, and whose types are their own."""
+
+
 def scripts():
-    """Those of README and the guides, a page at a time."""
+    """Those of README and the guides, a page at a time, without blocks that need programs of others."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
     blocks = {page.stem: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in pages}
-    return {f"script_{name}": "\n\n".join(texts) for name, texts in blocks.items() if texts}
+    return {f"script_{name}": "\n\n".join(text for text in texts if not OF_OTHERS.search(text))
+            for name, texts in blocks.items() if texts}
 
 
 @pytest.mark.long

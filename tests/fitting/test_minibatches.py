@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.fitting import batches
+from circuitflow.fitting import batches, data
 from circuitflow.fitting.batches import Batches
 from circuitflow.fitting.data import Data
 
@@ -80,6 +80,7 @@ def test_without_a_fraction_validation_goes_over_all_rows(place):
 def test_a_pool_holds_so_many_rows_and_mixes_them(monkeypatch):
     monkeypatch.setattr(batches, "MEMORY", 0)
     monkeypatch.setattr(batches, "POOL", 8 * 100)
+    monkeypatch.setattr(data, "BLOCK_BYTES", 8 * 10)
     monkeypatch.setattr(batches, "prefetched", lambda source: source)
     read = 0
 
