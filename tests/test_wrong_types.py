@@ -119,6 +119,7 @@ def functions():
         "to_c": (cf.to_c, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0}, "name": "n",
                            "dtype": "float32", "tests": True, "step": None}),
         "native": (cf.native, {"circuit": circuit, **whole}),
+        "map_batches": (cf.map_batches, {"circuit": circuit, **whole, "inputs": {"x": 1.0}, "upstream": {"f": 1.0}}),
         "Executor": (cf.Executor, {"circuit": circuit, "verify": False, "thresholds": cf.Thresholds()}),
         "Limits.of": (cf.Limits.of, {"nodes": 3}), "Limits": (cf.Limits, {"nodes": 3, "digits": 10}),
         "Thresholds": (cf.Thresholds, {"blocks": 3}),
