@@ -62,8 +62,10 @@ def write_dataset(parts: Sequence[Part], output: str, task: RowTask, *, resume: 
     if resume and present:
         print(f"note: {label}: {len(present)} of {len(names)} parts are there", file=sys.stderr)
     run = TableRun(task, shows_rows=False)
-    for part, name in track([each for each in zip(parts, names, strict=True) if each[1] not in present],
-                            f"parts of {label}"):
+    missing = [each for each in zip(parts, names, strict=True) if each[1] not in present]
+    if missing:  # the first file decides, also where its part is there
+        run.agree_with(parts[0])
+    for part, name in track(missing, f"parts of {label}"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         run.write([part], str(folder / name))
     write(folder / MANIFEST, json.dumps({"run": digest, "parts": [

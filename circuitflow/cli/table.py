@@ -14,11 +14,12 @@ from circuitflow.document.output import writer
 from circuitflow.errors import InputError
 from circuitflow.gates.shapes import show
 from circuitflow.rows.answering import RowFunction
-from circuitflow.rows.matching import match_columns
+from circuitflow.rows.matching import Match, match_columns
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.arrow import arrow_array, arrow_type
 from circuitflow.tables.opening import ARROW, PARQUET, need_arrow, refuse_damage
 from circuitflow.tables.places import Part
+from circuitflow.tables.reader import Reader
 from circuitflow.tables.several import open_parts
 from circuitflow.tables.writing import header, line_writer
 from circuitflow.text import printable
@@ -39,6 +40,7 @@ class TableRun:
         self._functions: dict[tuple[tuple[str, int], ...], RowFunction] = {}
         self._kinds: dict[str, Any] | None = None
         self._first = ""
+        self._has_written = False
 
     def write(self, parts: Sequence[Part], output: str) -> None:
         """Write the columns that are kept, and one for every output and every gradient, in the order of the rows.
@@ -58,23 +60,40 @@ class TableRun:
                     raise InputError(f"column '{name}' has shape {show(type_.shape)} in each row, and CSV has one "
                                      f"number; write .parquet or .arrow, {task.words.choice}")
         with refuse_damage(place), ExitStack() as stack:
-            reader = open_parts(parts, task.executor.circuit.limits, stack)
-            match = match_columns(task, reader, place)
-            function = self._function(task.sizes(match.lengths))
-            kinds = dict(zip(task.keep, map(reader.type_of, match.selection.kept), strict=True))
-            kinds |= {name: (function.dtypes[name], shape) for name, shape in function.shapes.items()}
-            if self._kinds is None:
-                self._kinds, self._first = kinds, place
+            reader, match, function, kinds = self._open(parts, stack)
+            if not self._has_written:
                 self._note(match.unread, place)
-            elif kinds != self._kinds:
-                raise InputError(f"{place}: its columns give results of other types than those of {self._first}; cast "
-                                 "them to the same")
+            self._has_written = True
             batches = reader.batches(match.selection)
             words = f"rows of {place}{' and others' * (len(parts) > 1)}"
             with table_writer(output, kinds) as write:
                 for batch in track(batches, words, reader.total) if self._shows_rows else batches:
                     for columns in function(batch):
                         write(columns)
+
+    def agree_with(self, part: Part) -> None:
+        """Take the types of results from a file, whose rows are not read: those of later ones must be the same.
+
+        Raises:
+            InputError, MissingExtraError: see `write`.
+        """
+        with refuse_damage(part.shown), ExitStack() as stack:
+            self._open([part], stack)
+
+    def _open(self, parts: Sequence[Part], stack: ExitStack) -> tuple[Reader, Match, RowFunction, dict[str, Any]]:
+        """A table, its columns, the function of its batches, and the kinds of its results."""
+        task, place = self._task, parts[0].shown
+        reader = open_parts(parts, task.executor.circuit.limits, stack)
+        match = match_columns(task, reader, place)
+        function = self._function(task.sizes(match.lengths))
+        kinds = dict(zip(task.keep, map(reader.type_of, match.selection.kept), strict=True))
+        kinds |= {name: (function.dtypes[name], shape) for name, shape in function.shapes.items()}
+        if self._kinds is None:
+            self._kinds, self._first = kinds, place
+        elif kinds != self._kinds:
+            raise InputError(f"{place}: its columns give results of other types than those of {self._first}; cast "
+                             "them to the same")
+        return reader, match, function, kinds
 
     def _function(self, sizes: Mapping[str, int]) -> RowFunction:
         key = tuple(sorted(sizes.items()))

@@ -130,9 +130,12 @@ def test_parts_have_one_schema(circuitflow, place):
     for size in (2, 3):
         pa.parquet.write_table(pa.table({"v": pa.array([[1.0] * size], pa.list_(pa.float64(), size))}),
                                f"lists/{size}.parquet")
-    outcome = circuitflow("run", "lists.json", "--table", "lists", "--forward", "-o", "out/")
-    assert outcome.err == ("error: lists/3.parquet: its columns give results of other types than those of "
-                           "lists/2.parquet; cast them to the same\n")
+    for more in ((), ("--resume",)):
+        outcome = circuitflow("run", "lists.json", "--table", "lists", "--forward", "-o", "out/", *more)
+        assert outcome.status == 2
+        assert outcome.err.endswith("error: lists/3.parquet: its columns give results of other types than those of "
+                                    "lists/2.parquet; cast them to the same\n")
+        assert not (place / "out/_manifest.json").exists()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
