@@ -34,8 +34,6 @@ _LOADED: WeakValueDictionary[str, ctypes.CDLL] = WeakValueDictionary()
 has it, and whoever runs a function holds that, so that no thread is inside."""
 
 
-
-
 def command() -> list[str]:
     """The command of the compiler: what the environment variable `CC` says, or `cc`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from circuitflow.engines.flat.identifiers import Identifiers
+from circuitflow.engines.flat.identifiers import Identifiers, word_of
 
 _WORDS = """
     auto break case char const continue default do double else enum extern float for goto if inline int long register
@@ -33,7 +33,7 @@ RESERVED = frozenset({*_KEYWORDS, *_FLOATING, *"ijklmnpqrstuv"})
 """Words of C and C++, names of their libraries, and what exported functions use."""
 
 
-_OTHER, _SEVERAL = re.compile(r"\W", re.ASCII), re.compile("__+")
+_SEVERAL = re.compile("__+")
 
 _MACRO = re.compile("[A-Z][A-Z0-9_]*[A-Z][A-Z0-9_]*|M_[A-Z0-9_]+[fl][0-9x]*")
 
@@ -45,9 +45,7 @@ def identifier(reference: str) -> str:
     macro or a type: two capitals or more and no other letters, a constant such as
     M_PIl, or `_t` at the end. An `n` stands before a digit or an underscore at the beginning.
     """
-    word = reference if reference.isascii() and reference.isidentifier() else _OTHER.sub("_", reference)
-    if not word or word[0].isdigit() or word[0] == "_":
-        word = f"n{word}"
+    word = word_of(reference)
     if word in RESERVED or word.endswith("_t") or _MACRO.fullmatch(word):
         word += "_"
     return _SEVERAL.sub("_", word) if "__" in word else word

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+
+_OTHER = re.compile(r"\W", re.ASCII)
 
 LONGEST = 60
 """Characters of a reference that its identifier has."""
+
+
+def word_of(reference: str) -> str:
+    """A reference with an underscore for what no identifier may have, and an `n` before a digit or one at the start."""
+    word = reference if reference.isascii() and reference.isidentifier() else _OTHER.sub("_", reference)
+    return f"n{word}" if not word or word[0].isdigit() or word[0] == "_" else word
 
 
 class Identifiers:

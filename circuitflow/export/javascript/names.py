@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from circuitflow.engines.flat.identifiers import Identifiers
+from circuitflow.engines.flat.identifiers import Identifiers, word_of
 
 _WORDS = """
     arguments await break case catch class const continue debugger default delete do else enum eval export extends false
@@ -20,18 +18,13 @@ RESERVED = frozenset({*_WORDS.split(), *"ijklmnpqrstuv"})
 """Words of JavaScript, names of its library, and what exported modules use."""
 
 
-_OTHER = re.compile(r"\W", re.ASCII)
-
-
 def identifier(reference: str) -> str:
     """A reference as an identifier; the same reference gives the same one.
 
     What no identifier may have becomes an underscore. An underscore follows a reserved word, and one that ends with an
     underscore, as the names of the module's own do. An `n` stands before a digit or an underscore at the beginning.
     """
-    word = reference if reference.isascii() and reference.isidentifier() else _OTHER.sub("_", reference)
-    if not word or word[0].isdigit() or word[0] == "_":
-        word = f"n{word}"
+    word = word_of(reference)
     return f"{word}_" if word in RESERVED or word.endswith("_") else word
 
 
