@@ -43,17 +43,16 @@ def total(parts: Iterable[float]) -> float:
 
 def add(parts: Iterable[Any]) -> Any:
     """The sum of arrays of one shape in float64. What each addition rounds away is added up too (Knuth's two-sum)."""
-    sums, lost = join(((np.asarray(part, np.float64), np.float64(0.0)) for part in parts), _two_sum)
     with np.errstate(all="ignore"):
+        sums, lost = join(((np.asarray(part, np.float64), np.float64(0.0)) for part in parts), _two_sum)
         return np.where(np.isfinite(sums), sums + lost, sums)
 
 
 def _two_sum(x: tuple[Any, Any], y: tuple[Any, Any]) -> tuple[Any, Any]:
     """The sum of two numbers and its rounding error, each with an error of its own (Knuth 1997, section 4.2.2)."""
-    with np.errstate(all="ignore"):
-        total = x[0] + y[0]
-        part = total - x[0]
-        return total, (x[0] - (total - part)) + (y[0] - part) + (x[1] + y[1])
+    total = x[0] + y[0]
+    part = total - x[0]
+    return total, (x[0] - (total - part)) + (y[0] - part) + (x[1] + y[1])
 
 
 def one_thread(*, over_rows: bool) -> AbstractContextManager[Any]:

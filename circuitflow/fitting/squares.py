@@ -23,8 +23,8 @@ from circuitflow.fitting.robust import ROBUST, Robust
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import listing, nearest, printable
 
-TOGETHER = 64
-"""Blocks that are in memory at a time."""
+TOGETHER, NUMBERS = 64, 2**23
+"""The most blocks that are computed at a time, and the most numbers of their triangles, but for one block."""
 
 LEAST = 1e-4
 """The least weight of a squared residual in the linear model, beside the slope of the robust loss."""
@@ -258,8 +258,8 @@ class SumOfSquares(Problem):
 
     def _in_groups(self, values: dict[str, Any]) -> Iterator[tuple[Matrix, float, int]]:
         """The parts of the blocks in order; those of some blocks are computed on all cores at once."""
-        blocks = self.passes()
-        while group := list(islice(blocks, TOGETHER)):
+        blocks, count = self.passes(), max(1, min(TOGETHER, NUMBERS // (self.parameters.size + 1) ** 2))
+        while group := list(islice(blocks, count)):
             parts: dict[int, tuple[Matrix, float, int]] = {}
 
             def work(part: slice, group: list[Block] = group, parts: dict[int, Any] = parts) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from circuitflow.fitting import data
+from circuitflow.fitting import data, squares
 from circuitflow.fitting.data import Data
 from circuitflow.fitting.fixed_order import add, join, total
 from support.suite import GUARD, ROOT
@@ -72,6 +72,14 @@ def test_a_fit_has_the_same_bits_however_its_rows_come(kind):
         assert bits(FITS[kind](cut(rows, parts))) == bits(whole), parts
     assert bits(FITS[kind](lambda: iter(cut(rows, PARTS[3])))) == bits(whole)
     assert bits(FITS[kind]({name: np.repeat(x, 2)[::2] for name, x in rows.items()})) == bits(whole)
+
+
+@pytest.mark.parametrize(("name", "number"), [("TOGETHER", 1), ("TOGETHER", 4), ("NUMBERS", 1), ("NUMBERS", 3 * 4**2)])
+def test_nor_how_many_blocks_are_computed_at_a_time(name, number, monkeypatch):
+    rows = table()
+    whole = bits(FITS["squares"](rows))
+    monkeypatch.setattr(squares, name, number)
+    assert bits(FITS["squares"](rows)) == whole
 
 
 PROGRAM = """
