@@ -64,9 +64,10 @@ def command(
                                                               "document's value.")] = False,
     keep: Annotated[list[str], typer.Option("--keep", metavar="COLUMN,…", default_factory=list, show_default=False,
                                             help="With --table: columns to copy to the front of the result.")],
-    total: Annotated[bool, typer.Option("--sum", help="With --table: one row, the sum of every output and every "
-                                                      "gradient over all rows, instead of a row for each.")] = False,
-    mean: Annotated[bool, typer.Option("--mean", help="With --table: likewise the means.")] = False,
+    total: Annotated[bool, typer.Option("--sum", help="With --table: one row of results, the sums of outputs and "
+                                                      "gradients over all rows; --json prints it.")] = False,
+    mean: Annotated[bool, typer.Option("--mean", help="With --table: one row of results, the means over all rows; "
+                                                      "--json prints it.")] = False,
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
                                         help="With --table: file of the results, .parquet, .arrow or .csv; - writes "
                                              "CSV to standard output. A folder, such as results/, gets a Parquet file "

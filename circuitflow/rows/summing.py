@@ -33,6 +33,7 @@ class Totals(NamedTuple):
     columns: Mapping[str, Any]
     dtypes: Mapping[str, str]
 
+    @np.errstate(all="ignore")
     def sums(self) -> dict[str, Any]:
         """The sums in their dtypes, each with the shape that a result has in a row; zeros of no rows.
 
@@ -42,12 +43,12 @@ class Totals(NamedTuple):
         return {name: rounded(column) if isinstance(column, tuple) else _integers(name, column, self.dtypes[name])
                 for name, column in self.columns.items()}
 
+    @np.errstate(all="ignore")
     def means(self) -> dict[str, Any]:
         """The sums divided by the number of rows, in float64; NaN of no rows."""
-        with np.errstate(all="ignore"):
-            return {name: np.divide(rounded(column), self.rows) if isinstance(column, tuple) else
-                    np.asarray(column / self.rows if self.rows else column * math.nan, np.float64)
-                    for name, column in self.columns.items()}
+        return {name: np.divide(rounded(column), self.rows) if isinstance(column, tuple) else
+                np.asarray(column / self.rows if self.rows else column * math.nan, np.float64)
+                for name, column in self.columns.items()}
 
 
 def sum_dtype(dtype: str) -> str:
