@@ -69,12 +69,15 @@ def _go_on(command: Callable[..., None], options: Options, arguments: dict[str, 
     files = {name for name in (*own, *assigned_values([*options.assignments, *options.upstream])) if name}
     noting = _Watched(**{each.name: getattr(options, each.name) for each in fields(Options)})
     try:
+        with suppress(*FAILURES):
+            noting.request()  # names the files, so that they are known before the first run reads them
         while True:
             before = _stamps(files | noting.files | _parts(tables))
             if sys.stdout.isatty():
                 console().clear()
             _attempt(command, noting, arguments)
-            before = _stamps(files | noting.files | _parts(tables)) | before
+            if not before.keys() >= files | noting.files | _parts(tables):
+                continue  # nothing tells whether a file that this run read first is still what it read
             changes = watch(*_folders(before), watch_filter=None, step=QUIET, debounce=4 * QUIET, rust_timeout=TICK,
                             yield_on_timeout=True, recursive=False)
             with suppress(FileNotFoundError):  # a folder that is gone: the next run says so

@@ -11,8 +11,10 @@ import threading
 from queue import Queue
 
 import pytest
+import typer
 
 from circuitflow.cli import watching
+from circuitflow.cli.arguments import Options
 from support.suite import GUARD, ROOT
 
 pytest.importorskip("watchfiles", reason="the extra watch brings it")
@@ -127,6 +129,38 @@ def test_files_that_the_document_names_are_watched(tmp_path, start):
     (tmp_path / "value.json").write_text("7")
     process.until({"f": 7})
     assert process.end() == 130
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["named from the start", "named by a save"])
+def test_a_save_right_after_a_file_was_read_is_seen(tmp_path, monkeypatch, known):
+    part, path = tmp_path / "part.json", tmp_path / "c.json"
+    part.write_text(text(0))
+    whole = json.dumps({"circuitflow": "1.0", "circuits": {"part": {"file": "part.json"}}, "outputs": ["f"],
+                        "nodes": [{"id": "x", "gate": "input", "value": 1},
+                                  {"id": "f", "gate": "call", "circuit": "part", "inputs": ["x"]}]})
+    path.write_text(whole if known else text(1))
+
+    def wait(*_, **__):
+        yield set()
+        raise AssertionError("the save is not seen")
+
+    monkeypatch.setattr("watchfiles.watch", wait)
+    values = []
+
+    def command(options):
+        request = options.request()
+        values.append(request.run(forward=True).outputs["f"].item())
+        if values[-1] > 0:
+            raise KeyboardInterrupt
+        if request.circuit.files:
+            replace(part, text(0, "identity"))
+        else:
+            replace(path, whole)
+
+    options = Options(file=str(path), assignments=[], of=[], wrt=[], upstream=[], dims=[], limit=[])
+    with pytest.raises(typer.Exit):
+        watching._go_on(command, options, {})
+    assert values == [-1.0] * (1 if known else 2) + [1.0]
 
 
 @pytest.mark.parametrize("command", WATCHED)
