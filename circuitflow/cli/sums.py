@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import circuitflow as cf
 from circuitflow.cli.dataset import is_dataset
 from circuitflow.cli.table import TableRun, refuse_arrays, table_writer
 from circuitflow.cli.text import print_json
 from circuitflow.errors import InputError
+from circuitflow.rows.summing import Totals, sum_dtype, sum_rows
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.places import Part
 
@@ -37,13 +39,19 @@ def write_sums(parts: Sequence[Part], output: str, task: RowTask, *, mean: bool,
         refuse_arrays(output, task)
     elif output != "-":
         raise InputError("--json prints on standard output; leave out -o, or write a table without --json")
-    totals = TableRun(task).totals(parts)
-    columns = totals.means() if mean else totals.sums()
-    if json:
-        plan, circuit, arrays = task.question.plan, task.executor.circuit, list(columns.values())
-        outputs = dict(zip(plan.of, arrays, strict=False))
-        gradients = dict(zip(plan.wrt, arrays[len(plan.of) :], strict=True))
-        print_json(cf.Result(circuit, outputs, outputs, gradients, []).to_dict(values=(), contributions=False))
-        return
-    with table_writer(output, {name: (str(array.dtype), array.shape) for name, array in columns.items()}) as write:
-        write([array[None] for array in columns.values()])
+    with TableRun(task).reading(parts) as (function, _, batches):
+        if json:
+            columns = _reduced(sum_rows(function, batches), mean=mean)
+            plan, circuit, arrays = task.question.plan, task.executor.circuit, list(columns.values())
+            outputs = dict(zip(plan.of, arrays, strict=False))
+            gradients = dict(zip(plan.wrt, arrays[len(plan.of) :], strict=True))
+            print_json(cf.Result(circuit, outputs, outputs, gradients, []).to_dict(values=(), contributions=False))
+            return
+        kinds = {name: ("float64" if mean else sum_dtype(function.dtypes[name]), shape)
+                 for name, shape in function.shapes.items()}
+        with table_writer(output, kinds) as write:  # before the rows are read, which may take long
+            write([array[None] for array in _reduced(sum_rows(function, batches), mean=mean).values()])
+
+
+def _reduced(totals: Totals, *, mean: bool) -> dict[str, Any]:
+    return totals.means() if mean else totals.sums()

@@ -15,7 +15,6 @@ from circuitflow.errors import InputError
 from circuitflow.gates.shapes import show
 from circuitflow.rows.answering import RowFunction
 from circuitflow.rows.matching import Match, match_columns
-from circuitflow.rows.summing import Totals, sum_rows
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.arrow import arrow_array, arrow_type
 from circuitflow.tables.opening import ARROW, PARQUET, need_arrow, refuse_damage
@@ -55,19 +54,10 @@ class TableRun:
             MissingExtraError: pyarrow is needed and not installed.
         """
         refuse_arrays(output, self._task)
-        with self._reading(parts) as (function, kinds, batches), table_writer(output, kinds) as write:
+        with self.reading(parts) as (function, kinds, batches), table_writer(output, kinds) as write:
             for batch in batches:
                 for columns in function(batch):
                     write(columns)
-
-    def totals(self, parts: Sequence[Part]) -> Totals:
-        """The sums of outputs and gradients over all rows.
-
-        Raises:
-            InputError, MissingExtraError: see `write`.
-        """
-        with self._reading(parts) as (function, _, batches):
-            return sum_rows(function, batches)
 
     def agree_with(self, part: Part) -> None:
         """Take the types of results from a file, whose rows are not read: those of later ones must be the same.
@@ -79,8 +69,12 @@ class TableRun:
             self._open([part], stack)
 
     @contextmanager
-    def _reading(self, parts: Sequence[Part]) -> Iterator[tuple[RowFunction, dict[str, Any], Iterable[Batch]]]:
-        """The function of the batches of a table, the kinds of its results, and the batches."""
+    def reading(self, parts: Sequence[Part]) -> Iterator[tuple[RowFunction, dict[str, Any], Iterable[Batch]]]:
+        """The function of the batches of a table, the kinds of the columns that it gives, and the batches.
+
+        Raises:
+            InputError, MissingExtraError: see `write`.
+        """
         place = parts[0].shown
         with refuse_damage(place), ExitStack() as stack:
             reader, match, function, kinds = self._open(parts, stack)

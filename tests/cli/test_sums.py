@@ -197,6 +197,14 @@ def test_a_row_that_cannot_be_read_is_named_by_file_row_group_and_row(circuitflo
     assert not (tmp_path / "sums.parquet").exists()
 
 
+def test_an_output_that_cannot_be_written_is_told_before_a_row_is_read(circuitflow, tmp_path):
+    (tmp_path / "rows.csv").write_text("x,y\nnone,1\n")
+    command = ["run", STAGED, "--table", str(tmp_path / "rows.csv"), "--sum", "-o"]
+    assert "cannot be written: No such file" in circuitflow(*command, str(tmp_path / "no" / "sums.csv")).err
+    assert "row 1 (line 2), column 'x'" in circuitflow(*command, str(tmp_path / "sums.csv")).err
+    assert not (tmp_path / "sums.csv").exists()
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--sum"], "--sum goes with --table"), (["--mean"], "--mean goes with --table"),
     (["--table", "-", "--sum", "--mean"], "--sum and --mean exclude one another; give one"),
