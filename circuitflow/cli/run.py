@@ -64,6 +64,9 @@ def command(
                                                               "document's value.")] = False,
     keep: Annotated[list[str], typer.Option("--keep", metavar="COLUMN,…", default_factory=list, show_default=False,
                                             help="With --table: columns to copy to the front of the result.")],
+    total: Annotated[bool, typer.Option("--sum", help="With --table: one row, the sum of every output and every "
+                                                      "gradient over all rows, instead of a row for each.")] = False,
+    mean: Annotated[bool, typer.Option("--mean", help="With --table: likewise the means.")] = False,
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT",
                                         help="With --table: file of the results, .parquet, .arrow or .csv; - writes "
                                              "CSV to standard output. A folder, such as results/, gets a Parquet file "
@@ -89,8 +92,10 @@ def command(
     request = options.request(forward=forward)
     kinds = [name for name, is_set in (("--forward", forward), ("--jacobian", jacobian), ("--hessian", hessian),
                                        ("--jvp", jvp)) if is_set]
-    if len(kinds) > 1:
-        raise InputError(f"{' and '.join(kinds)} exclude one another; give one")
+    reductions = [name for name, is_set in (("--sum", total), ("--mean", mean)) if is_set]
+    for exclusive in (kinds, reductions):
+        if len(exclusive) > 1:
+            raise InputError(f"{' and '.join(exclusive)} exclude one another; give one")
     warn_of(request.circuit.unused())
     executor = cf.Executor(request.circuit, verify=verify)
     fast = bool(table) or engine not in ("auto", "interpreter") or device is not None
@@ -104,8 +109,9 @@ def command(
                          "--debug-nans")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
-    if not table and (defaults or keep or resume):
-        raise InputError(f"{'--resume goes' if resume else '--defaults and --keep go'} with --table")
+    if not table and (defaults or keep or resume or reductions):
+        option = "--resume goes" if resume else f"{reductions[0]} goes" if reductions else "--defaults and --keep go"
+        raise InputError(f"{option} with --table")
     if values and (not json or jacobian or hessian or jvp or cache != "all"):
         raise InputError("--values goes with --json and a single run that keeps all values")
     parts = _parts(table)
@@ -114,19 +120,22 @@ def command(
         raise InputError("--values goes with the interpreter, which has the value of every node")
     if parts:
         from circuitflow.cli.dataset import is_dataset, write_dataset
+        from circuitflow.cli.sums import write_sums
         from circuitflow.cli.table import TableRun
         from circuitflow.rows.task import RowTask
 
-        if json:
+        if json and not reductions:
             raise InputError("--table writes a table; leave out --json")
         question = Question(executor, request.of, () if forward else request.wrt)
         task = RowTask(executor, question, request.inputs, request.upstream, engine, device, split(keep) or [],
                        defaults=defaults)
-        if is_dataset(output):
+        if is_dataset(output) and not reductions:
             write_dataset(parts, output, task, resume=resume)
         elif resume:
             raise InputError("--resume goes with a folder of results, such as -o results/; a single file is written "
                              "whole or not at all")
+        elif reductions:
+            write_sums(parts, output, task, mean=mean, json=json)
         else:
             TableRun(task).write(parts, output)
         return

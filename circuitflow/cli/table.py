@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -15,11 +15,12 @@ from circuitflow.errors import InputError
 from circuitflow.gates.shapes import show
 from circuitflow.rows.answering import RowFunction
 from circuitflow.rows.matching import Match, match_columns
+from circuitflow.rows.summing import Totals, sum_rows
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.arrow import arrow_array, arrow_type
 from circuitflow.tables.opening import ARROW, PARQUET, need_arrow, refuse_damage
 from circuitflow.tables.places import Part
-from circuitflow.tables.reader import Reader
+from circuitflow.tables.reader import Batch, Reader
 from circuitflow.tables.several import open_parts
 from circuitflow.tables.writing import header, line_writer
 from circuitflow.text import printable
@@ -53,23 +54,20 @@ class TableRun:
                 table before it; the message names row and column.
             MissingExtraError: pyarrow is needed and not installed.
         """
-        task, place = self._task, parts[0].shown
-        if form_of(output, TABLES, "a table", "csv") == "csv":
-            for name, type_ in task.results().items():
-                if type_.shape:
-                    raise InputError(f"column '{name}' has shape {show(type_.shape)} in each row, and CSV has one "
-                                     f"number; write .parquet or .arrow, {task.words.choice}")
-        with refuse_damage(place), ExitStack() as stack:
-            reader, match, function, kinds = self._open(parts, stack)
-            if not self._has_written:
-                self._note(match.unread, place)
-            self._has_written = True
-            batches = reader.batches(match.selection)
-            words = f"rows of {place}{' and others' * (len(parts) > 1)}"
-            with table_writer(output, kinds) as write:
-                for batch in track(batches, words, reader.total) if self._shows_rows else batches:
-                    for columns in function(batch):
-                        write(columns)
+        refuse_arrays(output, self._task)
+        with self._reading(parts) as (function, kinds, batches), table_writer(output, kinds) as write:
+            for batch in batches:
+                for columns in function(batch):
+                    write(columns)
+
+    def totals(self, parts: Sequence[Part]) -> Totals:
+        """The sums of outputs and gradients over all rows.
+
+        Raises:
+            InputError, MissingExtraError: see `write`.
+        """
+        with self._reading(parts) as (function, _, batches):
+            return sum_rows(function, batches)
 
     def agree_with(self, part: Part) -> None:
         """Take the types of results from a file, whose rows are not read: those of later ones must be the same.
@@ -79,6 +77,19 @@ class TableRun:
         """
         with refuse_damage(part.shown), ExitStack() as stack:
             self._open([part], stack)
+
+    @contextmanager
+    def _reading(self, parts: Sequence[Part]) -> Iterator[tuple[RowFunction, dict[str, Any], Iterable[Batch]]]:
+        """The function of the batches of a table, the kinds of its results, and the batches."""
+        place = parts[0].shown
+        with refuse_damage(place), ExitStack() as stack:
+            reader, match, function, kinds = self._open(parts, stack)
+            if not self._has_written:
+                self._note(match.unread, place)
+            self._has_written = True
+            batches = reader.batches(match.selection)
+            words = f"rows of {place}{' and others' * (len(parts) > 1)}"
+            yield function, kinds, track(batches, words, reader.total) if self._shows_rows else batches
 
     def _open(self, parts: Sequence[Part], stack: ExitStack) -> tuple[Reader, Match, RowFunction, dict[str, Any]]:
         """A table, its columns, the function of its batches, and the kinds of its results."""
@@ -110,6 +121,19 @@ class TableRun:
         if len(floats) > 1 and plan.wrt:
             is_weighted = bool(task.upstream or task.executor.circuit.upstream)
             print(f"note: {sum_of(floats, is_weighted=is_weighted)}; --of chooses one", file=sys.stderr)
+
+
+def refuse_arrays(output: str, task: RowTask) -> None:
+    """Refuse to write arrays to CSV.
+
+    Raises:
+        InputError: a result is an array in each row, and the output is CSV.
+    """
+    if form_of(output, TABLES, "a table", "csv") == "csv":
+        for name, type_ in task.results().items():
+            if type_.shape:
+                raise InputError(f"column '{name}' has shape {show(type_.shape)} in each row, and CSV has one "
+                                 f"number; write .parquet or .arrow, {task.words.choice}")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from circuitflow.fitting.files import TableFile
 from circuitflow.fitting.tabular import column, column_names, hint, is_table
 from circuitflow.gates.shapes import Size, show
 from circuitflow.graph.circuit import Circuit
+from circuitflow.rows.fixed_order import cut, joined
 from circuitflow.text import duplicate, listing, nearest, printable, short
 
 BLOCK_BYTES = 2**20
@@ -242,26 +243,16 @@ class Data:
 
 def _cut_anew(tables: Iterable[Block]) -> Iterator[Block]:
     """The same rows in blocks of a size that the width of a row tells; the last may be smaller."""
-    most, size, parts = 0, 0, list[Block]()
-    for table in tables:
-        most = most or max(BLOCK_BYTES // max(sum(x.nbytes // table.rows for x in table.columns.values()), 1), 1)
-        start = 0
-        while start < table.rows:
-            end = min(start + most - size, table.rows)
-            parts.append(Block(table.first + start, end - start, {
-                name: np.ascontiguousarray(array[start:end]) for name, array in table.columns.items()}))
-            start, size = end, size + end - start
-            if size == most:
-                yield _joined(parts)
-                size, parts = 0, []
-    if parts:
-        yield _joined(parts)
+    def most(table: Block) -> int:
+        width: int = sum(x.nbytes // table.rows for x in table.columns.values())
+        return max(BLOCK_BYTES // max(width, 1), 1)
 
-
-def _joined(parts: list[Block]) -> Block:
-    """Blocks that follow one another as one."""
-    return parts[0] if len(parts) == 1 else Block(parts[0].first, sum(part.rows for part in parts), {
-        name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns})
+    first = 0
+    for parts in cut(tables, most):
+        rows = sum(part.stop - part.start for _, part in parts)
+        yield Block(first, rows, {name: joined([table.columns[name][part] for table, part in parts])
+                                  for name in parts[0][0].columns})
+        first += rows
 
 
 def _file(circuit: Circuit, data: Any) -> TableFile | None:

@@ -10,7 +10,6 @@ from circuitflow.fitting.checkpoint import journal
 from circuitflow.fitting.constraints import Constraints
 from circuitflow.fitting.data import Data
 from circuitflow.fitting.findings import of_calls, of_scales
-from circuitflow.fitting.fixed_order import one_thread
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.loss import Loss
 from circuitflow.fitting.memory import check_memory
@@ -23,6 +22,7 @@ from circuitflow.fitting.request import Request
 from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.starts import best_of_starts
 from circuitflow.fitting.statistics import of_likelihood
+from circuitflow.rows.fixed_order import one_thread
 
 
 def fit_loss(request: Request) -> FitResult:

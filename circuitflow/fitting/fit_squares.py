@@ -8,7 +8,6 @@ from circuitflow.errors import InputError
 from circuitflow.fitting import findings
 from circuitflow.fitting.checkpoint import journal
 from circuitflow.fitting.data import Data
-from circuitflow.fitting.fixed_order import one_thread
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.memory import check_memory
 from circuitflow.fitting.outcome import Outcome
@@ -18,6 +17,7 @@ from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.squares import SumOfSquares
 from circuitflow.fitting.statistics import Moments, durbin_watson, goodness, moments, uncertainty, variance
 from circuitflow.fitting.weights import Comparison, Weighted, check_sigma, comparison, weighted
+from circuitflow.rows.fixed_order import one_thread
 
 
 def fit_squares(request: Request) -> FitResult:

@@ -15,13 +15,13 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.data import Block, Data
 from circuitflow.fitting.derivatives import Curvature
 from circuitflow.fitting.evaluation import Evaluation
-from circuitflow.fitting.fixed_order import add, total
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.problem import Matrix, Problem, find_type
 from circuitflow.fitting.weights import free_name
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
+from circuitflow.rows.fixed_order import add, total
 from circuitflow.text import printable
 
 Reduction = Literal["mean", "sum"]

@@ -15,12 +15,12 @@ from circuitflow.errors import InputError
 from circuitflow.fitting.data import NO_DATA, Block, Data
 from circuitflow.fitting.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
 from circuitflow.fitting.evaluation import Evaluation
-from circuitflow.fitting.fixed_order import add, join, total
 from circuitflow.fitting.journal import Journal, Shape
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.problem import Matrix, Problem, find_type
 from circuitflow.fitting.robust import ROBUST, Robust
 from circuitflow.graph.circuit import Circuit
+from circuitflow.rows.fixed_order import add, join, total
 from circuitflow.text import listing, nearest, printable
 
 TOGETHER, NUMBERS = 64, 2**23

@@ -15,7 +15,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.fitting import data, squares
 from circuitflow.fitting.data import Data
-from circuitflow.fitting.fixed_order import add, join, total
+from circuitflow.rows.fixed_order import add, join, total
 from support.suite import GUARD, ROOT
 
 BLOCK, ROWS = 400, 5 * 400 + 123

@@ -1,0 +1,49 @@
+"""`circuitflow run --table --sum` and `--mean`: one row for all rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import circuitflow as cf
+from circuitflow.cli.dataset import is_dataset
+from circuitflow.cli.table import TableRun, refuse_arrays, table_writer
+from circuitflow.cli.text import print_json
+from circuitflow.errors import InputError
+from circuitflow.rows.task import RowTask
+from circuitflow.tables.places import Part
+
+
+def write_sums(parts: Sequence[Part], output: str, task: RowTask, *, mean: bool, json: bool) -> None:
+    """Write the sums of outputs and gradients over all rows, or their means, in columns of the same names.
+
+    Args:
+        parts: the files of the table.
+        output: the file, or - for standard output.
+        task: the question.
+        mean: whether sums are divided by the number of rows.
+        json: whether standard output gets one JSON object instead.
+
+    Raises:
+        InputError: the table cannot be read, the output has several rows or files, or a sum of integers does not fit.
+        MissingExtraError: pyarrow is needed and not installed.
+    """
+    option = "--mean" if mean else "--sum"
+    if task.keep:
+        raise InputError(f"--keep copies a column row by row, and {option} gives one row for all; leave one out")
+    if is_dataset(output):
+        raise InputError(f"{option} gives one row, and a folder has a file for every file of the table; write one "
+                         "file, such as -o sums.parquet")
+    if not json:
+        refuse_arrays(output, task)
+    elif output != "-":
+        raise InputError("--json prints on standard output; leave out -o, or write a table without --json")
+    totals = TableRun(task).totals(parts)
+    columns = totals.means() if mean else totals.sums()
+    if json:
+        plan, circuit, arrays = task.question.plan, task.executor.circuit, list(columns.values())
+        outputs = dict(zip(plan.of, arrays, strict=False))
+        gradients = dict(zip(plan.wrt, arrays[len(plan.of) :], strict=True))
+        print_json(cf.Result(circuit, outputs, outputs, gradients, []).to_dict(values=(), contributions=False))
+        return
+    with table_writer(output, {name: (str(array.dtype), array.shape) for name, array in columns.items()}) as write:
+        write([array[None] for array in columns.values()])

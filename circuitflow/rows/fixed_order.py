@@ -1,0 +1,130 @@
+"""Sums over rows that have the same bits whoever adds them: the order depends on the numbers of the rows alone.
+
+Rows are cut into blocks from row 0 on. Blocks 0 and 1 are joined, then 2 and 3, then what came of both pairs, and so
+on: a binary tree over the numbers of the blocks. Threads may compute the blocks in any order and tables may bring the
+rows in any parts. `add_rows` adds the rows of a block up by the same tree. Where the size of blocks is a power of 2,
+all of it is one tree over the numbers of the rows, whatever that size is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+class HasRows(Protocol):
+    """A table, or a part of one."""
+
+    @property
+    def rows(self) -> int:
+        """The number of its rows."""
+
+
+Table = TypeVar("Table", bound=HasRows)
+
+
+def cut(tables: Iterable[Table], rows_of_block: Callable[[Table], int]) -> Iterator[list[tuple[Table, slice]]]:
+    """The rows of tables in blocks of one size, each as parts of tables; the last block may be smaller.
+
+    Args:
+        tables: their rows follow one another; some may have none.
+        rows_of_block: gives the number of rows of a block, from the first table with rows. It must depend on what all
+            rows have in common.
+    """
+    most, size, parts = 0, 0, list[tuple[Table, slice]]()
+    for table in tables:
+        start = 0
+        while start < table.rows:
+            most = most or rows_of_block(table)
+            end = min(start + most - size, table.rows)
+            parts.append((table, slice(start, end)))
+            start, size = end, size + end - start
+            if size == most:
+                yield parts
+                size, parts = 0, []
+    if parts:
+        yield parts
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Arrays whose rows follow one another as one, contiguous in memory."""
+    return np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
+
+
+def join(parts: Iterable[T], two: Callable[[T, T], T]) -> T:
+    """Join parts, one or more, in the order of the tree; of n parts it holds the logarithm of n at a time."""
+    trees: list[tuple[int, T]] = []  # of fewer and fewer parts, each a power of 2
+    for part in parts:
+        count = 1
+        while trees and trees[-1][0] == count:
+            before, joined = trees.pop()
+            part, count = two(joined, part), count + before
+        trees.append((count, part))
+    _, last = trees.pop()
+    while trees:
+        last = two(trees.pop()[1], last)
+    return last
+
+
+def total(parts: Iterable[float]) -> float:
+    """The sum of numbers, rounded once, so that their order makes no difference; not finite as IEEE 754 has it."""
+    numbers = list(parts)
+    try:
+        return math.fsum(numbers)
+    except (OverflowError, ValueError):  # of finite numbers, and of ∞ - ∞
+        with np.errstate(all="ignore"):
+            return float(np.sum(numbers))
+
+
+Sum = tuple[Any, Any]
+"""A sum in float64, and the sum of what its additions rounded away; numbers, or arrays of one shape."""
+
+
+def add(parts: Iterable[Any]) -> Any:
+    """The sum of arrays of one shape, one or more, in float64 with compensation, in the order of the tree."""
+    with np.errstate(all="ignore"):
+        return rounded(join(((np.asarray(part, np.float64), np.float64(0.0)) for part in parts), two_sum))
+
+
+def add_rows(column: Any) -> Sum:
+    """The sum along the first axis of an array, which has one row or more, in the order of the tree."""
+    sums = np.asarray(column, np.float64)
+    lost: Any = np.zeros_like(sums)
+    while len(sums) > 1:
+        pairs = len(sums) // 2 * 2
+        both = two_sum((sums[:pairs:2], lost[:pairs:2]), (sums[1::2], lost[1::2]))
+        sums, lost = both if pairs == len(sums) else (
+            np.concatenate([new, old[pairs:]]) for new, old in zip(both, (sums, lost), strict=True))
+    return sums[0], lost[0]
+
+
+def two_sum(x: Sum, y: Sum) -> Sum:
+    """The sum of two sums. What an addition rounds away is exact (Knuth 1997, section 4.2.2), its own sum is not."""
+    total = x[0] + y[0]
+    part = total - x[0]
+    return total, (x[0] - (total - part)) + (y[0] - part) + (x[1] + y[1])
+
+
+def rounded(sum_: Sum) -> Any:
+    """A sum as one number, or array; not finite as IEEE 754 has it."""
+    sums, lost = sum_
+    return np.where(np.isfinite(sums), sums + lost, sums)
+
+
+def one_thread(*, over_rows: bool) -> AbstractContextManager[Any]:
+    """Meanwhile BLAS and LAPACK compute on one thread, in the whole process: on several, results have other bits.
+
+    Rows are shared between threads of our own. A circuit of a batch is not, so that it keeps the threads of BLAS.
+    """
+    if not over_rows:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
+    return limits
