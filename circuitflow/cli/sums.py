@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import circuitflow as cf
 from circuitflow.cli.dataset import is_dataset
-from circuitflow.cli.table import TableRun, refuse_arrays, table_writer
+from circuitflow.cli.table import form_of_results, table_run
 from circuitflow.cli.text import print_json
 from circuitflow.errors import InputError
 from circuitflow.rows.task import RowTask
+from circuitflow.tables.output import table_writer
 from circuitflow.tables.places import Part
 
 
@@ -33,11 +34,10 @@ def write_sums(parts: Sequence[Part], output: str, task: RowTask, *, mean: bool,
     if is_dataset(output):
         raise InputError(f"{option} gives one row, and a folder has a file for every file of the table; write one "
                          "file, such as -o sums.parquet")
-    if not json:
-        refuse_arrays(output, task)
-    elif output != "-":
+    if json and output != "-":
         raise InputError("--json prints on standard output; leave out -o, or write a table without --json")
-    totals = TableRun(task).totals(parts)
+    form = "" if json else form_of_results(output, task)
+    totals = table_run(task).totals(parts)
     columns = totals.means() if mean else totals.sums()
     if json:
         plan, circuit, arrays = task.question.plan, task.executor.circuit, list(columns.values())
@@ -45,5 +45,6 @@ def write_sums(parts: Sequence[Part], output: str, task: RowTask, *, mean: bool,
         gradients = dict(zip(plan.wrt, arrays[len(plan.of) :], strict=True))
         print_json(cf.Result(circuit, outputs, outputs, gradients, []).to_dict(values=(), contributions=False))
         return
-    with table_writer(output, {name: (str(array.dtype), array.shape) for name, array in columns.items()}) as write:
+    kinds = {name: (str(array.dtype), array.shape) for name, array in columns.items()}
+    with table_writer(output, form, kinds) as write:
         write([array[None] for array in columns.values()])
