@@ -104,7 +104,7 @@ def write_on(client: Any, run: TableRun, parts: Mapping[str, Part], folder: Path
             number = next(done).key[1]
             if (future := futures.pop(number, None)) is None:  # it was given up
                 continue
-            rows, error = _outcome(future, items[number][1], run)
+            rows, error = _outcome(future, items[number][1], run.task.words.resume)
             if error is None:
                 yield items[number][0], rows
                 continue
@@ -117,7 +117,7 @@ def write_on(client: Any, run: TableRun, parts: Mapping[str, Part], folder: Path
             client.cancel([question, *futures.values()])
 
 
-def _outcome(future: Any, part: Part, run: TableRun) -> tuple[int, BaseException | None]:
+def _outcome(future: Any, part: Part, resume: str) -> tuple[int, BaseException | None]:
     """The rows of a part, or why it is not written.
 
     Raises:
@@ -127,7 +127,7 @@ def _outcome(future: Any, part: Part, run: TableRun) -> tuple[int, BaseException
 
     from distributed import KilledWorker
 
-    remedy = f"; what is written stays, so go on by {run.task.words.resume}, with or without a cluster"
+    remedy = f"; what is written stays, so go on by {resume}, with or without a cluster"
     try:
         if future.status == "finished":
             return future.result(), None

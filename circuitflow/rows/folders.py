@@ -118,7 +118,12 @@ def write_folder(parts: Sequence[Part], output: str, task: RowTask, *, resume: b
     if missing:  # the first file decides, also where its part is there
         run.agree_with(parts[0])
     writing = _write(run, missing, folder, digest) if client is None else write_on(client, run, missing, folder, digest)
-    rows = dict(tracked(track, _Steps(writing, len(missing)), f"parts of {label}"))  # type: ignore[arg-type]
+    rows: dict[str, int] = {}
+    for _ in tracked(track, _Steps(_noted(writing, rows), len(missing)), f"parts of {label}"):  # type: ignore[arg-type]
+        pass
+    if len(rows) < len(missing):
+        raise InputError(f"track ended after {len(rows)} of {len(missing)} files; expected all; go on by "
+                         f"{task.words.resume}")
     for leftover in _files(folder)[1] if client is not None else ():  # of workers that were killed
         (folder / leftover).unlink(missing_ok=True)
     counts = [rows[name] if name in rows else _rows(folder / name) for name in names]
@@ -133,6 +138,13 @@ def _write(run: TableRun, parts: Mapping[str, Part], folder: Path, digest: str) 
     """Write the parts one after the other; gives their names and how many rows each has."""
     for name, part in parts.items():
         yield name, write_part(run, part, folder, name, digest)
+
+
+def _noted(steps: Iterator[tuple[str, int]], rows: dict[str, int]) -> Iterator[str]:
+    """The names of parts, whose rows are noted."""
+    for name, count in steps:
+        rows[name] = count
+        yield name
 
 
 class _Steps:
@@ -168,8 +180,8 @@ def _begun(folder: Path, label: str, names: Sequence[str], digest: str, remedy: 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files, leftovers = _files(folder)
-    except OSError as error:
-        raise InputError(f"{label} cannot be written: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{label} cannot be written: {getattr(error, 'strerror', error)}") from None
     if files:
         _refuse_other(folder, label, files, names, digest, remedy)
     for name in leftovers:
@@ -229,6 +241,6 @@ def _stamp(part: Part) -> list[Any]:
         return [part.shown, str(part.system.ukey(part.path))]
     try:
         status = os.stat(part.path)
-    except OSError as error:
-        raise InputError(f"{part.shown}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{part.shown}: {getattr(error, 'strerror', error)}") from None
     return [part.shown, status.st_size, status.st_mtime_ns]
