@@ -8,6 +8,7 @@ of rows. It may run twice, as after the loss of a worker: it writes the same byt
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from functools import partial
 from hashlib import sha256
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from circuitflow.engines.columns import work_alone
-from circuitflow.errors import InputError, MissingExtraError
+from circuitflow.errors import CircuitflowError, InputError, MissingExtraError
 from circuitflow.rows.holding import loaded, once, pickled
 from circuitflow.rows.parts import write_part
 from circuitflow.rows.tables import TableRun
@@ -89,7 +90,7 @@ def write_on(client: Any, run: TableRun, parts: Mapping[str, Part], folder: Path
     most = max(LEAST, EACH * sum(client.nthreads().values()))
     waiting = iter(range(len(items)))
     futures: dict[int, Any] = {}
-    errors: dict[int, BaseException] = {}
+    errors: dict[int, Exception] = {}
     question = client.submit(_same, data, key=f"{token}-question")
     done = as_completed(loop=client.loop)
     try:
@@ -104,11 +105,11 @@ def write_on(client: Any, run: TableRun, parts: Mapping[str, Part], folder: Path
             number = next(done).key[1]
             if (future := futures.pop(number, None)) is None:  # it was given up
                 continue
-            rows, error = _outcome(future, items[number][1], run.task.words.resume)
-            if error is None:
-                yield items[number][0], rows
+            outcome = _outcome(future, items[number][1], run.task.words.resume)
+            if not isinstance(outcome, Exception):
+                yield items[number][0], outcome
                 continue
-            errors[number], waiting = error, iter(())
+            errors[number], waiting = outcome, iter(())
             client.cancel([futures.pop(i) for i in list(futures) if i > number])
         if errors:
             raise errors[min(errors)]
@@ -117,8 +118,8 @@ def write_on(client: Any, run: TableRun, parts: Mapping[str, Part], folder: Path
             client.cancel([question, *futures.values()])
 
 
-def _outcome(future: Any, part: Part, resume: str) -> tuple[int, BaseException | None]:
-    """The rows of a part, or why it is not written.
+def _outcome(future: Any, part: Part, resume: str) -> int | Exception:
+    """How many rows a part has, or why it is not written.
 
     Raises:
         InputError: the scheduler is lost.
@@ -130,19 +131,18 @@ def _outcome(future: Any, part: Part, resume: str) -> tuple[int, BaseException |
     remedy = f"; what is written stays, so go on by {resume}, with or without a cluster"
     try:
         if future.status == "finished":
-            return future.result(), None
+            outcome: int | Exception = future.result()
+            return outcome
         error = future.exception() if future.status == "error" else None
     except (OSError, CancelledError):
         error = None
     if error is None:
         raise InputError(f"the scheduler of the cluster is lost{remedy}")
     if isinstance(error, KilledWorker):
-        return 0, InputError(f"{part.shown}: {error.allowed_failures + 1} workers died that had this file, such as for "
-                             f"want of memory, and their logs say why{remedy}")
-    if isinstance(error, ImportError) and not isinstance(error, MissingExtraError):
-        return 0, InputError(f"the cluster does not have circuitflow {own_version()}: {printable(str(error))}; install "
-                             "it on scheduler and workers")
-    return 0, error
+        return InputError(f"{part.shown}: {error.allowed_failures + 1} workers died that had this file, such as for "
+                          f"want of memory, and their logs say why{remedy}")
+    return InputError(f"the cluster does not run circuitflow {own_version()}: "
+                      f"{printable(str(error.__cause__ or error))}; install it on scheduler and workers")
 
 
 # On a worker ----------------------------------------------------------------------------------------------------------
@@ -151,13 +151,20 @@ def _same(data: bytes) -> bytes:
     return data
 
 
-def _write(item: tuple[str, Part], question: bytes, job: Job) -> int:
+def _write(item: tuple[str, Part], question: bytes, job: Job) -> int | Exception:
+    """How many rows a part has, or what is at fault; what Dask raises is never a fault of the table."""
     name, part = item
-    if job.version != own_version():
-        raise InputError(f"a worker has circuitflow {own_version()}, and the client {job.version}; install the same")
-    once("one thread", _one_thread)
-    run = once(job.question, partial(_run, question))
-    return write_part(run, part, Path(job.folder), name, job.digest)
+    try:
+        if job.version != own_version():
+            raise InputError(f"a worker has circuitflow {own_version()}, and the client {job.version}; install the "
+                             "same")
+        once("one thread", _one_thread)
+        run = once(job.question, partial(_run, question))
+        return write_part(run, part, Path(job.folder), name, job.digest)
+    except Exception as error:
+        if not isinstance(error, CircuitflowError):
+            error.add_note(f"On a worker:\n{traceback.format_exc()}")  # which does not travel otherwise
+        return error
 
 
 def _run(question: bytes) -> TableRun:

@@ -202,9 +202,8 @@ def test_another_version_on_a_worker_is_refused(table, client, monkeypatch):
     with pytest.raises(cf.InputError, match=f"a worker has circuitflow {version}, and the client 99; install the same"):
         table.map("out", client=client)
     missing = SimpleNamespace(status="error", exception=lambda: ModuleNotFoundError("No module named 'circuitflow'"))
-    _, error = clusters._outcome(missing, None, "resume=True")
-    assert str(error) == ("the cluster does not have circuitflow 99: No module named 'circuitflow'; install it on "
-                          "scheduler and workers")
+    assert str(clusters._outcome(missing, None, "resume=True")) == (
+        "the cluster does not run circuitflow 99: No module named 'circuitflow'; install it on scheduler and workers")
 
 
 def test_what_is_no_client_is_refused(table, client, monkeypatch):
