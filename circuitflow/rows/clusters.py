@@ -130,19 +130,16 @@ def _outcome(future: Any, part: Part, resume: str) -> int | Exception:
 
     remedy = f"; what is written stays, so go on by {resume}, with or without a cluster"
     try:
-        if future.status == "finished":
-            outcome: int | Exception = future.result()
-            return outcome
-        error = future.exception() if future.status == "error" else None
+        outcome: int | Exception = future.result()  # which waits where it died with its worker and is computed again
     except (OSError, CancelledError):
-        error = None
-    if error is None:
-        raise InputError(f"the scheduler of the cluster is lost{remedy}")
-    if isinstance(error, KilledWorker):
+        raise InputError(f"the scheduler of the cluster is lost{remedy}") from None
+    except KilledWorker as error:
         return InputError(f"{part.shown}: {error.allowed_failures + 1} workers died that had this file, such as for "
                           f"want of memory, and their logs say why{remedy}")
-    return InputError(f"the cluster does not run circuitflow {own_version()}: "
-                      f"{printable(str(error.__cause__ or error))}; install it on scheduler and workers")
+    except Exception as error:
+        return InputError(f"the cluster does not run circuitflow {own_version()}: "
+                          f"{printable(str(error.__cause__ or error))}; install it on scheduler and workers")
+    return outcome
 
 
 # On a worker ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -201,9 +200,10 @@ def test_another_version_on_a_worker_is_refused(table, client, monkeypatch):
     monkeypatch.setattr(cf, "__version__", "99")
     with pytest.raises(cf.InputError, match=f"a worker has circuitflow {version}, and the client 99; install the same"):
         table.map("out", client=client)
-    missing = SimpleNamespace(status="error", exception=lambda: ModuleNotFoundError("No module named 'circuitflow'"))
+    missing = client.submit(__import__, "no_circuitflow")
     assert str(clusters._outcome(missing, None, "resume=True")) == (
-        "the cluster does not run circuitflow 99: No module named 'circuitflow'; install it on scheduler and workers")
+        "the cluster does not run circuitflow 99: No module named 'no_circuitflow'; install it on scheduler and "
+        "workers")
 
 
 def test_what_is_no_client_is_refused(table, client, monkeypatch):
