@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from circuitflow.interpreter.why import Diagnosis
     from circuitflow.pictures.drawing import draw
     from circuitflow.pictures.widget import widget
+    from circuitflow.rows.folders import map_files
     from circuitflow.rows.mapping import map_batches
     from circuitflow.transforms.derivatives import gradient, hessian, hvp, jacobian, jvp, vjp
 
@@ -93,6 +94,7 @@ __all__ = [
     "load",
     "loads",
     "map_batches",
+    "map_files",
     "native",
     "new",
     "to_c",
@@ -131,6 +133,7 @@ _EXPORTS = {
     "circuitflow.graph.circuit": ("Circuit", "dumps", "load", "loads"),
     "circuitflow.pictures.drawing": ("draw",),
     "circuitflow.pictures.widget": ("widget",),
+    "circuitflow.rows.folders": ("map_files",),
     "circuitflow.rows.mapping": ("map_batches",),
     "circuitflow.transforms.derivatives": ("gradient", "hessian", "hvp", "jacobian", "jvp", "vjp"),
 }

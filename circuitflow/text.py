@@ -123,6 +123,12 @@ def application(gate: str, operands: Iterable[str], most: int = 12) -> str:
     return f"{gate}({arguments})" if arguments else gate
 
 
+def sum_of(outputs: Collection[str], *, is_weighted: bool) -> str:
+    """The sum as which several outputs are differentiated, in words; weighted by upstream gradients, if there are."""
+    sum_ = " + ".join(outputs) if len(outputs) <= 4 else f"of the {len(outputs)} outputs"
+    return f"gradients of the sum {sum_}" + (", each times its upstream gradient" if is_weighted else "")
+
+
 def nearest(word: str, spellings: Collection[str], least: float = 0.6) -> str:
     """A clause that suggests the nearest right spelling, or ""; looks at no more than a thousand candidates.
 

@@ -17,7 +17,7 @@ from circuitflow.cli.documents import emit_document
 from circuitflow.cli.fit_progress import FitProgress, Interruption
 from circuitflow.cli.fitting import Settings
 from circuitflow.cli.output import apart, emit, form_of
-from circuitflow.cli.table import TABLES, table_writer
+from circuitflow.cli.table import form_of_table
 from circuitflow.cli.text import print_json, print_line
 from circuitflow.document.files import beside
 from circuitflow.document.fit import DataFile
@@ -33,6 +33,7 @@ from circuitflow.fitting.plots import PLOTS, plot
 from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.stochastic import Progress
 from circuitflow.fitting.writing import IN_PLACE, fitted_document, result_entry
+from circuitflow.tables.output import table_writer
 from circuitflow.tables.places import find_parts
 from circuitflow.text import printable
 
@@ -122,7 +123,7 @@ def command(
                         schedule_options=schedule_option, validation=validation, numbers=numbers)
     form = None if plot_file is None else form_of(plot_file, PLOTS, "a picture", "svg")
     if history_file is not None:
-        form_of(history_file, TABLES, "a table", "csv")
+        form_of_table(history_file)
     circuit = settings.apply(load_circuit(file, limit, gates))
     _keep_apart([output, history_file, plot_file], _sources(circuit, file, data, [*start, *least, *most], gates))
     _refuse_other_folder(circuit, output)
@@ -232,7 +233,8 @@ def _write_history(output: str | None, steps: Sequence[Step], records: Sequence[
     if output is None:
         return
     columns = history_of_training(records) if records else history(steps, _parameters(circuit).names)
-    with table_writer(output, {name: (str(column.dtype), ()) for name, column in columns.items()}) as writing:
+    kinds = {name: (str(column.dtype), ()) for name, column in columns.items()}
+    with table_writer(output, form_of_table(output), kinds) as writing:
         writing(list(columns.values()))
 
 

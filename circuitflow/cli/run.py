@@ -14,12 +14,12 @@ import circuitflow as cf
 from circuitflow.cli.arguments import ForwardOnly, Json, Options, Request, arrays, assigned_values, split
 from circuitflow.cli.output import apart
 from circuitflow.cli.progress import track
-from circuitflow.cli.text import cell, console, print_json, print_line, print_table, sum_of, warn_of, whole
+from circuitflow.cli.text import cell, console, print_json, print_line, print_table, warn_of, whole
 from circuitflow.cli.watching import watched
 from circuitflow.engines.table import ENGINES
 from circuitflow.errors import InputError
 from circuitflow.interpreter.question import Question
-from circuitflow.text import application, number, printable
+from circuitflow.text import application, number, printable, sum_of
 
 if TYPE_CHECKING:
     from circuitflow.tables.places import Part
@@ -74,6 +74,10 @@ def command(
                                              "for every file of the table.")] = "-",
     resume: Annotated[bool, typer.Option("--resume", help="With -o FOLDER/: write only the parts that an earlier run "
                                                           "did not.")] = False,
+    cluster: Annotated[str | None, typer.Option("--cluster", metavar="WHERE", show_default=False,
+                                                help="With -o FOLDER/: write the parts on the workers of a cluster of "
+                                                     "Dask: local or local:N for N processes of this machine, or the "
+                                                     "address of a scheduler, such as tcp://host:8786.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare the engine with the interpreter, for every row of a "
                                                           "table, and stop at the first number that differs.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name the engine that runs.")] = False,
@@ -110,8 +114,9 @@ def command(
                          "--debug-nans")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
-    if not table and (defaults or keep or resume or reductions):
-        option = "--resume goes" if resume else f"{reductions[0]} goes" if reductions else "--defaults and --keep go"
+    if not table and (defaults or keep or resume or reductions or cluster is not None):
+        option = ("--resume goes" if resume else f"{reductions[0]} goes" if reductions else
+                  "--cluster goes" if cluster is not None else "--defaults and --keep go")
         raise InputError(f"{option} with --table")
     if values and (not json or jacobian or hessian or jvp or cache != "all"):
         raise InputError("--values goes with --json and a single run that keeps all values")
@@ -122,7 +127,7 @@ def command(
     if parts:
         from circuitflow.cli.dataset import is_dataset, write_dataset
         from circuitflow.cli.sums import write_sums
-        from circuitflow.cli.table import TableRun
+        from circuitflow.cli.table import write_table
         from circuitflow.rows.task import RowTask
 
         if json and not reductions:
@@ -131,14 +136,17 @@ def command(
         task = RowTask(executor, question, request.inputs, request.upstream, engine, device, split(keep) or [],
                        defaults=defaults)
         if is_dataset(output) and not reductions:
-            write_dataset(parts, output, task, resume=resume)
+            write_dataset(parts, output, task, resume=resume, cluster=cluster)
+        elif cluster is not None:
+            raise InputError("--cluster writes a folder, with a file for every file of the table; give -o FOLDER/, and "
+                             "leave out --sum and --mean")
         elif resume:
             raise InputError("--resume goes with a folder of results, such as -o results/; a single file is written "
                              "whole or not at all")
         elif reductions:
             write_sums(parts, output, task, mean=mean, json=json)
         else:
-            TableRun(task).write(parts, output)
+            write_table(parts, output, task)
         return
     if fast:
         result = _run_engine(request, executor, engine, device, forward=forward)

@@ -7,11 +7,12 @@ from typing import Any
 
 import circuitflow as cf
 from circuitflow.cli.dataset import is_dataset
-from circuitflow.cli.table import TableRun, refuse_arrays, table_writer
+from circuitflow.cli.table import form_of_results, table_run
 from circuitflow.cli.text import print_json
 from circuitflow.errors import InputError
 from circuitflow.rows.summing import Totals, sum_dtype, sum_rows
 from circuitflow.rows.task import RowTask
+from circuitflow.tables.output import table_writer
 from circuitflow.tables.places import Part
 
 
@@ -35,11 +36,10 @@ def write_sums(parts: Sequence[Part], output: str, task: RowTask, *, mean: bool,
     if is_dataset(output):
         raise InputError(f"{option} gives one row, and a folder has a file for every file of the table; write one "
                          "file, such as -o sums.parquet")
-    if not json:
-        refuse_arrays(output, task)
-    elif output != "-":
+    if json and output != "-":
         raise InputError("--json prints on standard output; leave out -o, or write a table without --json")
-    with TableRun(task).reading(parts) as (function, _, batches):
+    form = "" if json else form_of_results(output, task)
+    with table_run(task).reading(parts) as (function, _, batches):
         if json:
             columns = _reduced(sum_rows(function, batches), mean=mean)
             plan, circuit, arrays = task.question.plan, task.executor.circuit, list(columns.values())
@@ -49,7 +49,7 @@ def write_sums(parts: Sequence[Part], output: str, task: RowTask, *, mean: bool,
             return
         kinds = {name: ("float64" if mean else sum_dtype(function.dtypes[name]), shape)
                  for name, shape in function.shapes.items()}
-        with table_writer(output, kinds) as write:  # before the rows are read, which may take long
+        with table_writer(output, form, kinds) as write:  # before the rows are read, which may take long
             write([array[None] for array in _reduced(sum_rows(function, batches), mean=mean).values()])
 
 

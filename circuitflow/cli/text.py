@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -58,12 +58,6 @@ def warn_of(unused: Sequence[str]) -> None:
     warn(f"node '{name}' reaches no output" for name in unused[:UNUSED])
     if len(unused) > UNUSED:
         warn([f"{len(unused) - UNUSED} more nodes reach no output"])
-
-
-def sum_of(outputs: Collection[str], *, is_weighted: bool) -> str:
-    """The sum as which several outputs are differentiated, in words; weighted by upstream gradients, if there are."""
-    sum_ = " + ".join(outputs) if len(outputs) <= 4 else f"of the {len(outputs)} outputs"
-    return f"gradients of the sum {sum_}" + (", each times its upstream gradient" if is_weighted else "")
 
 
 def print_json(value: Mapping[str, Any]) -> None:

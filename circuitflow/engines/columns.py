@@ -154,7 +154,7 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bo
         BaseException: what `work` raises, for the first of the blocks that fail; no other block is begun after that.
     """
     parts = (slice(start, start + block) for start in range(0, rows, block))
-    if alone or rows <= block:
+    if alone or _is_alone or rows <= block:
         for part in parts:
             work(part)
         return
@@ -168,6 +168,15 @@ def in_blocks(work: Callable[[slice], None], rows: int, block: int, *, alone: bo
         blocks.close()
     if blocks.errors:
         raise min(blocks.errors, key=itemgetter(0))[1]
+
+
+def work_alone() -> None:
+    """From now on this process computes every block in the calling thread: other processes have the other cores."""
+    global _is_alone
+    _is_alone = True
+
+
+_is_alone = False
 
 
 class _Blocks:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import pickle
-import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from circuitflow.arguments import checked
-from circuitflow.engines.columns import in_memory
 from circuitflow.errors import InputError
-from circuitflow.executor import Executor
 from circuitflow.graph.circuit import Circuit
-from circuitflow.interpreter.question import Question, References
+from circuitflow.interpreter.question import References
 from circuitflow.rows.answering import RowFunction
+from circuitflow.rows.holding import loaded, once, pickled
 from circuitflow.rows.matching import match_columns
-from circuitflow.rows.task import ARGUMENTS, RowTask
+from circuitflow.rows.task import RowTask, row_task
 from circuitflow.tables.arrow import ArrowColumns, arrow_array, arrow_type
 from circuitflow.tables.opening import need_arrow
 from circuitflow.text import listing, printable, short
-
-HELD = 32
-"""Tasks and compiled functions that a process holds."""
 
 
 @checked
@@ -57,20 +50,9 @@ def map_batches(circuit: Circuit, of: References = None, wrt: References = None,
         MissingExtraError: pyarrow or a package of the engine is not installed.
     """
     need_arrow("map_batches")
-    executor = Executor(circuit, verify=verify)
-    question = Question(executor, of, wrt)
-    arguments = question.arguments(inputs, upstream, {})
-    fixed, seeds = ({name: in_memory(value, f"'{printable(name, 60)}'") for name, value in values.items()}
-                    for values in arguments)
-    task = RowTask(executor, question, fixed, seeds, engine, device, tuple(keep), defaults, ARGUMENTS)
-    task.results()
-    try:
-        data = pickle.dumps(task)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise InputError(f"map_batches: the circuit cannot be sent to other processes: {printable(str(error), 200)}; "
-                         "write the functions of its gate table at the top level of a module") from None
-    made = BatchMap(data)
-    _once(made.digest, lambda: task)
+    task = row_task(circuit, of, wrt, inputs, upstream, engine, device, keep, defaults=defaults, verify=verify)
+    made = BatchMap(pickled(task, "map_batches"))
+    once(made.digest, lambda: task)
     return made
 
 
@@ -147,12 +129,12 @@ class BatchMap:
         return pa.schema([*copies, *((name, arrow_type(results[name].dtype, shape)) for name, shape in shapes.items())])
 
     def _task(self) -> RowTask:
-        task: RowTask = _once(self.digest, partial(_loaded, self._data))
+        task: RowTask = once(self.digest, partial(loaded, self._data, "map_batches"))
         return task
 
     def _function(self, task: RowTask, lengths: Mapping[str, Sequence[int | None]]) -> RowFunction:
         sizes = task.sizes(lengths)
-        function: RowFunction = _once((self.digest, *sorted(sizes.items())), partial(RowFunction, task, sizes))
+        function: RowFunction = once((self.digest, *sorted(sizes.items())), partial(RowFunction, task, sizes))
         return function
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -165,39 +147,3 @@ class BatchMap:
 
 def _reader(schema: Any, place: str, *batches: Any) -> ArrowColumns:
     return ArrowColumns(schema, None, lambda names: (batch.select(names) for batch in batches), place)
-
-
-# What a process holds -------------------------------------------------------------------------------------------------
-
-_held: dict[Hashable, Any] = {}
-"""Tasks by their digests, and compiled functions by digest and sizes; those used last stand at the end."""
-
-_lock = threading.RLock()
-
-
-def _once(key: Hashable, make: Callable[[], Any]) -> Any:
-    """What `make` gives, which is held for the next call with the same key in this process."""
-    with _lock:
-        _held[key] = value = _held.pop(key) if key in _held else make()
-        while len(_held) > HELD:
-            del _held[next(iter(_held))]
-    return value
-
-
-def _loaded(data: bytes) -> RowTask:
-    try:
-        task: RowTask = pickle.loads(data)  # noqa: S301 - it stands inside a pickle that this process loads anyway
-    except (AttributeError, ImportError) as error:
-        raise InputError(f"map_batches: this process does not have the gates of the circuit: {printable(str(error))}; "
-                         "put the module of the gate table where it can be imported") from None
-    return task
-
-
-def _renew_lock() -> None:
-    """A thread that the fork does not have may have held the lock."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitflow.engines.columns import in_memory
 from circuitflow.errors import InputError
 from circuitflow.executor import Executor
 from circuitflow.gates.shapes import ArrayType, Size, show
+from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.plan import output_of
-from circuitflow.interpreter.question import Question
+from circuitflow.interpreter.question import Question, References
 from circuitflow.text import listing, printable
 
 
@@ -23,15 +25,21 @@ class Words(NamedTuple):
         value: how an input has the same value in every row; {} stands for the input.
         defaults: how inputs have the document's values.
         choice: how outputs and gradients are chosen.
+        output: what chooses one output.
+        resume: how an earlier run is gone on with.
     """
 
     value: str
     defaults: str
     choice: str
+    output: str
+    resume: str
 
 
-OPTIONS = Words("--set {}=…", "--defaults", "choose others by --of and --wrt, or leave gradients out by --forward")
-ARGUMENTS = Words("inputs={{'{}': …}}", "defaults=True", "choose others by of=… and wrt=…; wrt=() leaves gradients out")
+OPTIONS = Words("--set {}=…", "--defaults", "choose others by --of and --wrt, or leave gradients out by --forward",
+                "--of", "--resume")
+ARGUMENTS = Words("inputs={{'{}': …}}", "defaults=True", "choose others by of=… and wrt=…; wrt=() leaves gradients out",
+                  "of=…", "resume=True")
 
 
 @dataclass(frozen=True)
@@ -112,3 +120,20 @@ class RowTask:
                                  "the document")
             shapes[name] = tuple(size for size in shape if isinstance(size, int))
         return shapes
+
+
+def row_task(circuit: Circuit, of: References, wrt: References, inputs: Mapping[str, Any] | None,
+             upstream: Mapping[str, Any] | None, engine: str, device: str | None, keep: Sequence[str], *,
+             defaults: bool, verify: bool) -> RowTask:
+    """The task of the arguments of a public function.
+
+    Raises:
+        InputError: an unknown reference, or a column that would stand twice.
+    """
+    executor = Executor(circuit, verify=verify)
+    question = Question(executor, of, wrt)
+    fixed, seeds = ({name: in_memory(value, f"'{printable(name, 60)}'") for name, value in values.items()}
+                    for values in question.arguments(inputs, upstream, {}))
+    task = RowTask(executor, question, fixed, seeds, engine, device, tuple(keep), defaults, ARGUMENTS)
+    task.results()
+    return task

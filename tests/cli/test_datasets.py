@@ -99,7 +99,7 @@ def test_what_is_missing_is_written_and_strays_are_refused(circuitflow, place):
     gone = next(name for name in whole if "b%20c" in name)
     (place / "out" / gone).unlink()
     outcome = circuitflow(*COMMAND, "-o", "out", "--resume")
-    assert (outcome.status, outcome.err) == (0, "note: out: 2 of 3 parts are there\n" + NOTE.format("b c"))
+    assert (outcome.status, outcome.err) == (0, "note: out: 2 of 3 parts are there\n" + NOTE.format("a"))
     assert contents(place / "out") == whole
     assert {name for name in whole if os.stat(place / "out" / name).st_mtime_ns == stamps[name]} == {
         *whole} - {gone, "_manifest.json"}
@@ -119,7 +119,7 @@ def test_a_row_that_cannot_be_read_leaves_a_state_that_goes_on(circuitflow, plac
     bad.write_bytes(good)
     os.utime(bad, ns=(status.st_atime_ns, status.st_mtime_ns))
     outcome = circuitflow(*COMMAND, "-o", "out/", "--resume")
-    assert (outcome.status, outcome.err) == (0, "note: out/: 1 of 3 parts are there\n" + NOTE.format("b c"))
+    assert (outcome.status, outcome.err) == (0, "note: out/: 1 of 3 parts are there\n" + NOTE.format("a"))
     assert circuitflow(*COMMAND, "-o", "other/").status == 0
     assert contents(place / "out") == contents(place / "other")
 
@@ -154,7 +154,7 @@ KILLS = """
 import os, signal, sys
 import pyarrow as pa, pyarrow.csv, pyarrow.parquet
 import circuitflow as cf
-from circuitflow.cli.dataset import write_dataset
+from circuitflow.rows.folders import write_folder
 from circuitflow.interpreter.question import Question
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.places import find_parts
@@ -184,7 +184,7 @@ def run(deadly, output, resume):
         setattr(os, name, counted(getattr(os, name)))
     sys.stderr = open(os.devnull, "w")
     try:
-        write_dataset(find_parts(["rows"]), output, task, resume=resume)
+        write_folder(find_parts(["rows"]), output, task, resume=resume)
     except BaseException as error:
         print(error, flush=True)
         os._exit(2)

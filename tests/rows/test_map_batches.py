@@ -16,7 +16,7 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.gates import GATES
-from circuitflow.rows import answering, mapping
+from circuitflow.rows import answering, holding, mapping
 from circuitflow.tables import arrow
 from support.documents import circuit
 from support.suite import ROOT
@@ -278,7 +278,7 @@ def test_without_pyarrow(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_held(monkeypatch):
-    monkeypatch.setattr(mapping, "_held", {})
+    monkeypatch.setattr(holding, "_held", {})
 
 
 def tables_of(function, batches):
@@ -305,11 +305,11 @@ def test_a_pickle_is_as_small_as_the_document():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 def test_a_fork_does_not_wait_for_a_lock_that_a_thread_of_its_parent_holds():
     program = ("import os, signal, threading, pyarrow as pa, circuitflow as cf\n"
-               "from circuitflow.rows import mapping\n"
+               "from circuitflow.rows import holding\n"
                "function = cf.map_batches(cf.load('circuits/product.json'), defaults=True, engine='interpreter')\n"
                "held, over = threading.Event(), threading.Event()\n"
                "def hold():\n"
-               "    with mapping._lock:\n"
+               "    with holding._lock:\n"
                "        held.set(); over.wait()\n"
                "threading.Thread(target=hold).start(); held.wait()\n"
                "pid = os.fork()\n"
@@ -324,12 +324,12 @@ def test_a_fork_does_not_wait_for_a_lock_that_a_thread_of_its_parent_holds():
 
 def test_a_process_compiles_once(monkeypatch):
     made = []
-    compile_, load = answering.RowFunction.__init__, mapping._loaded
+    compile_, load = answering.RowFunction.__init__, mapping.loaded
     monkeypatch.setattr(answering.RowFunction, "__init__", lambda self, *args: made.append("compiled") or compile_(
         self, *args))
-    monkeypatch.setattr(mapping, "_loaded", lambda data: made.append("loaded") or load(data))
+    monkeypatch.setattr(mapping, "loaded", lambda *args: made.append("loaded") or load(*args))
     data = pickle.dumps(cf.map_batches(PLANE))
-    mapping._held.clear()  # as in another process
+    holding._held.clear()  # as in another process
     _, _, batch = plane(10)
     threads = [threading.Thread(target=lambda: list(pickle.loads(data)([batch, batch]))) for _ in range(4)]
     for thread in threads:
@@ -340,9 +340,9 @@ def test_a_process_compiles_once(monkeypatch):
 
 
 def test_few_are_held():
-    for i in range(mapping.HELD + 5):
+    for i in range(holding.HELD + 5):
         list(cf.map_batches(PLANE, inputs={"w": i})([plane(1)[2]]))
-    assert len(mapping._held) == mapping.HELD
+    assert len(holding._held) == holding.HELD
 
 
 def cube_forward(xp, x):
@@ -357,7 +357,7 @@ def test_gates_of_a_program_go_by_reference():
     cube = replace(GATES["square"], formula="x³", forward=cube_forward, backward=(cube_backward,))
     own = circuit({"id": "x", "gate": "input"}, "f = cube(x)", gates={**GATES, "cube": cube})
     function = pickle.loads(pickle.dumps(cf.map_batches(own)))
-    mapping._held.clear()
+    holding._held.clear()
     assert tables_of(function, [pa.record_batch({"x": [2.0]})]) == {"f": [8], "dx": [4]}
     local = replace(cube, forward=lambda xp, x: x * x * x)
     with pytest.raises(cf.InputError, match="map_batches: the circuit cannot be sent to other processes: .*lambda.*; "
@@ -369,7 +369,7 @@ def test_gates_that_a_process_does_not_have_are_named(monkeypatch):
     cube = replace(GATES["square"], formula="x³", forward=cube_forward, backward=(cube_backward,))
     own = circuit({"id": "x", "gate": "input"}, "f = cube(x)", gates={**GATES, "cube": cube})
     function = cf.map_batches(own)
-    mapping._held.clear()
+    holding._held.clear()
     monkeypatch.delattr(sys.modules[__name__], "cube_forward")
     with pytest.raises(cf.InputError, match="this process does not have the gates of the circuit: .*cube_forward.*; "
                                             "put the module of the gate table where it can be imported"):

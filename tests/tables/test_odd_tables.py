@@ -482,7 +482,7 @@ def test_a_damaged_arrow_file_ends_in_a_sentence(tmp_path, ending):
 DAMAGED = """
 import random, sys
 import circuitflow as cf
-from circuitflow.cli.table import TableRun
+from circuitflow.rows.tables import TableRun
 from circuitflow.tables.places import find_parts
 from circuitflow.interpreter.question import Question
 from circuitflow.rows.task import RowTask
@@ -496,7 +496,7 @@ for _ in range(300):
         data[choose.randrange(len(data))] = choose.randrange(256)
     open(path, "wb").write(data)
     try:
-        TableRun(run).write(find_parts([path]), path + ".csv")
+        TableRun(run).write(find_parts([path]), path + ".csv", "csv")
         print("read")
     except cf.CircuitflowError:
         print("refused")

@@ -1,0 +1,78 @@
+"""`--cluster`: the client of a cluster, or of one that is started here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from circuitflow.errors import InputError, MissingExtraError
+from circuitflow.text import printable
+
+_LOCAL = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
+
+
+@contextmanager
+def client_of(cluster: str | None) -> Iterator[Any]:
+    """A client, which is closed at the end, and so is a cluster that is started here; None without a cluster.
+
+    Args:
+        cluster: "local" or "local:N", which starts N processes, one for each core by default; or the address of a
+            scheduler.
+
+    Raises:
+        InputError: it is none of these, or no scheduler answers.
+        MissingExtraError: distributed is not installed.
+    """
+    if cluster is None:
+        yield None
+        return
+    local, shown = _LOCAL.fullmatch(cluster), f"--cluster {printable(cluster, 200)}"
+    if not local and "://" not in cluster:
+        raise InputError(f"{shown}: expected local, local:N, or the address of a scheduler such as tcp://host:8786")
+    try:
+        import distributed
+    except ImportError:
+        raise MissingExtraError(f"{shown} needs `pip install 'circuitflow[cluster]'`") from None
+    for name in ("distributed", "distributed.client"):  # a failure is told once, in words of ours
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with _pipes_are_errors(), _started(int(local[1] or _cores())) if local else nullcontext(cluster) as scheduler:
+        try:
+            client = distributed.Client(scheduler, set_as_default=False)
+        except (OSError, ValueError, ImportError) as error:
+            raise InputError(f"{shown}: no scheduler answers: {printable(str(error).partition(chr(10))[0])}") from None
+        with client:
+            yield client
+
+
+@contextmanager
+def _pipes_are_errors() -> Iterator[None]:
+    """Meanwhile writing to a lost connection is an error, and does not end the process."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN) if hasattr(signal, "SIGPIPE") else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGPIPE, before)
+
+
+def _started(workers: int) -> Any:
+    """A cluster of processes of one thread each, which this machine alone reaches, and there this user alone."""
+    from distributed import LocalCluster, Security
+
+    try:
+        security = Security.temporary()
+    except ImportError:
+        raise MissingExtraError("--cluster local needs `pip install 'circuitflow[cluster]'`, for "
+                                "cryptography") from None
+    return LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0", memory_limit=0, security=security,
+                        silence_logs=logging.CRITICAL)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

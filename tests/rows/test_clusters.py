@@ -1,0 +1,341 @@
+"""`cf.map_files` and `run --cluster`: a folder is that of one process, whatever happens to workers and scheduler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from distributed import Client, LocalCluster
+
+import circuitflow as cf
+from circuitflow.rows import clusters, parts
+from circuitflow.rows.tables import TableRun
+from support import deadly_files
+from support.documents import document
+from support.suite import GUARD, ROOT
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills")
+assert deadly_files  # which registers the file system
+
+START = {"threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(n_workers=2, silence_logs=50, **START) as started:
+        yield started
+
+
+@pytest.fixture
+def client(cluster):
+    with Client(cluster, set_as_default=False) as made:
+        made.wait_for_workers(2)
+        yield made
+
+
+class Table:
+    """A circuit with a product of matrices and tables, below one folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("rows", "opened"):
+            (folder / name).mkdir()
+        random = np.random.default_rng(0)
+        w = random.standard_normal((8, 8))
+        text = document({"id": "x", "gate": "input"}, {"id": "w", "gate": "parameter", "value": w.tolist()},
+                        "xw = mul(w, x)", "p = matmul(xw, w)", "t = tanh(p)", "f = reduce_sum(t)", outputs=["f"])
+        (folder / "c.json").write_text(text)
+        self.circuit = cf.loads(text)
+
+    def add(self, *names, x=None):
+        for name in names:
+            column = np.random.default_rng(len(name)).standard_normal(200) if x is None else x
+            pa.parquet.write_table(pa.table({"x": column, "id": [f"{name} {i}" for i in range(len(column))]}),
+                                   self.folder / "rows" / f"{name}.parquet", row_group_size=64)
+
+    def map(self, folder, **more):
+        return cf.map_files(self.circuit, f"deadly://{self.folder}/rows", self.folder / folder, wrt=["x"], keep=["id"],
+                            **more)
+
+    def contents(self, folder):
+        root = self.folder / folder
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    def opened(self, name):
+        """How many times workers opened a file."""
+        return (self.folder / "opened" / f"{name}.parquet").read_text().count("\n")
+
+
+@pytest.fixture
+def table(tmp_path):
+    return Table(tmp_path)
+
+
+NAMES = [f"{i}" for i in range(7)]
+
+
+def test_a_folder_is_that_of_one_process(table, client, monkeypatch):
+    table.add(*NAMES)
+    seen = []
+    assert table.map("one") == table.map("two", client=client, track=lambda steps, words: seen.append(
+        (len(steps), words)) or steps) == 7 * 200
+    assert seen == [(7, f"parts of {table.folder}/two")]
+    assert [table.opened(name) for name in NAMES] == [1] * 7
+    monkeypatch.setattr(clusters, "LEAST", 3)  # tasks that the scheduler has at a time
+    monkeypatch.setattr(clusters, "EACH", 0)
+    table.map("few", client=client)
+    assert len(table.contents("one")) == 8
+    assert table.contents("one") == table.contents("two") == table.contents("few")
+    rows = pa.parquet.read_table(table.folder / "one" / "part-00003.parquet")
+    assert rows.column_names == ["id", "f", "dx"]
+    assert rows["id"][5].as_py() == "3 5"
+
+
+@pytest.mark.long
+def test_three_workers_give_the_same(table):
+    table.add(*NAMES)
+    table.map("one")
+    with LocalCluster(n_workers=3, **START) as cluster, Client(cluster, set_as_default=False) as client:
+        table.map("more", client=client)
+    assert table.contents("one") == table.contents("more")
+
+
+def test_a_killed_worker_costs_its_parts_alone(table, client):
+    table.add(*NAMES, "kills")
+    before = set(client.nthreads())
+    table.map("out", client=client)
+    assert table.opened("kills") == 2
+    assert set(client.nthreads()) != before
+    table.map("one")
+    assert table.contents("one") == table.contents("out")
+
+
+def test_what_a_killed_worker_left_unfinished_goes(table, client):
+    table.add("0", "waits")
+
+    def leave(steps, words):
+        (table.folder / "out/.circuitflow.0123456789abcdef.part").write_bytes(b"PAR1")
+        (table.folder / "opened/go").touch()
+        return steps
+
+    table.map("out", client=client, track=leave)
+    table.map("one")
+    assert table.contents("one") == table.contents("out")
+
+
+def test_a_file_that_kills_every_worker_is_named(table, cluster, client, monkeypatch):
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    table.add("deadly")
+    with pytest.raises(cf.InputError, match=r"/rows/deadly\.parquet: 1 workers died that had this file, .*; what is "
+                                            "written stays, so go on by resume=True, with or without a cluster"):
+        table.map("out", client=client)
+    assert "_manifest.json" not in table.contents("out")
+    assert table.map("out", resume=True) == 200
+    table.map("one")
+    assert table.contents("one") == table.contents("out")
+
+
+def test_the_first_fault_is_named_and_not_tried_again(table, client):
+    wrong = np.ones(200)
+    wrong[150] = np.nan
+    table.add("0", "1", "7", "8")
+    for name in ("3waits", "5"):
+        table.add(name, x=[None if np.isnan(x) else x for x in wrong])
+
+    def go_on(steps, words):
+        iterator = iter(steps)
+        yield next(iterator)
+        while not (table.folder / "opened/5.parquet").exists():
+            time.sleep(0.01)
+        (table.folder / "opened/go").touch()
+        yield from iterator
+
+    with pytest.raises(cf.InputError) as alone:
+        table.map("one")
+    assert "rows/3waits.parquet: row 151 (row group 3), column 'x': there is no value" in str(alone.value)
+    with pytest.raises(cf.InputError) as error:
+        table.map("out", client=client, track=go_on)
+    assert str(error.value) == str(alone.value)
+    assert table.opened("3waits") == table.opened("5") == 1
+    assert {"part-00000.parquet", "part-00001.parquet"} <= table.contents("out").keys()
+    assert not {"part-00002.parquet", "part-00003.parquet", "_manifest.json"} & table.contents("out").keys()
+
+
+def test_another_run_in_the_folder_gets_no_part_of_this_one(table, monkeypatch):
+    table.add("0", "1")
+    write = TableRun.write
+
+    def write_late(run, files, output, form, finish):
+        def other():
+            (table.folder / "out" / parts.RUN).write_text('{"run": "another"}')
+            finish()
+
+        return write(run, files, output, form, other)
+
+    monkeypatch.setattr(TableRun, "write", write_late)
+    with pytest.raises(cf.InputError, match="out is not of this run: it was moved or another run began in it, or this "
+                                            "process does not see the same file system"):
+        table.map("out")
+    assert table.contents("out").keys() == {parts.RUN}
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(table, client, monkeypatch):
+    table.add("0")
+    monkeypatch.setattr(clusters.os.path, "abspath", lambda path: "/nowhere")
+    with pytest.raises(cf.InputError, match="/nowhere is not of this run: .* does not see the same file system"):
+        table.map("out", client=client)
+
+
+def test_another_version_on_a_worker_is_refused(table, client, monkeypatch):
+    table.add("0")
+    version = cf.__version__
+    monkeypatch.setattr(cf, "__version__", "99")
+    with pytest.raises(cf.InputError, match=f"a worker has circuitflow {version}, and the client 99; install the same"):
+        table.map("out", client=client)
+    missing = client.submit(__import__, "no_circuitflow")
+    assert str(clusters._outcome(missing, None, "resume=True")) == (
+        "the cluster does not run circuitflow 99: No module named 'no_circuitflow'; install it on scheduler and "
+        "workers")
+
+
+def test_what_is_no_client_is_refused(table, client, monkeypatch):
+    table.add("0")
+    with pytest.raises(cf.InputError, match=r"client is \"tcp://host:1\"; expected a distributed\.Client"):
+        table.map("out", client="tcp://host:1")
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "asynchronous", True)
+        with pytest.raises(cf.InputError, match="client is asynchronous; expected"):
+            table.map("out", client=client)
+    client.close()
+    with pytest.raises(cf.InputError, match="client is closed; expected"):
+        table.map("out", client=client)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(cf.MissingExtraError, match=r"a cluster needs `pip install 'circuitflow\[cluster\]'`"):
+        table.map("out", client=client)
+    assert not (table.folder / "out").exists()
+
+
+# The scheduler --------------------------------------------------------------------------------------------------------
+
+SCHEDULER = f"""
+import sys
+from distributed import LocalCluster
+from support import deadly_files
+if __name__ == "__main__":
+    with LocalCluster(n_workers=1, **{START}) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
+
+
+def python(*arguments, **more):
+    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True,
+                            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}, **more)
+
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def ended(group):
+    """Wait for the end of all processes of a group."""
+    while True:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+
+
+@pytest.mark.long
+def test_a_lost_scheduler_leaves_a_folder_to_go_on_with(table):
+    table.add("0", "1", "2waits")
+    script = table.folder / "scheduler.py"
+    script.write_text(SCHEDULER)
+    process = python(script, stdin=subprocess.PIPE)
+
+    def kill(steps, words):
+        for step in steps:
+            yield step
+            if len(table.contents("out")) == 3:
+                process.kill()
+
+    client = Client(process.stdout.readline().strip(), set_as_default=False)
+    with pytest.raises(cf.InputError, match="the scheduler of the cluster is lost; what is written stays, so go on by "
+                                            "resume=True, with or without a cluster"):
+        table.map("out", client=client, track=kill)
+    client.close()
+    process.communicate()
+    ended(process.pid)
+    assert table.contents("out").keys() == {"_run.json", "part-00000.parquet", "part-00001.parquet"}
+    table.map("out", resume=True)
+    table.map("one")
+    assert table.contents("one") == table.contents("out")
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+COMMAND = """
+from support import deadly_files
+from circuitflow.cli import main
+main()
+"""
+
+
+@pytest.mark.long
+def test_the_command_is_for_this_machine_alone_and_ends_its_workers_after_an_interrupt(table):
+    psutil = pytest.importorskip("psutil")
+    table.add("0", "1waits")
+    process = python("-c", COMMAND, "run", "c.json", "--table", f"deadly://{table.folder}/rows", "--wrt", "x", "--keep",
+                     "id", "--cluster", "local:1", "-o", "out/", cwd=table.folder, stderr=subprocess.PIPE)
+    wait_for(table.folder / "opened/1waits.parquet")
+    processes = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    assert {connection.laddr.ip for each in processes for connection in each.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    out, err = process.communicate(timeout=GUARD)
+    assert (process.returncode, out, err) == (
+        130, "", "interrupted; to go on from there, give the same command with --resume\n")
+    ended(process.pid)
+    assert table.contents("out").keys() == {"_run.json", "part-00000.parquet"}
+    assert table.map("out", resume=True) == 400
+    table.map("one")
+    assert table.contents("one") == table.contents("out")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--table", "r.csv", "-o", "out/", "--cluster", "local:0"], "--cluster local:0: expected local, local:N, or the "
+     "address of a scheduler such as tcp://host:8786"),
+    (["--table", "r.csv", "-o", "out/", "--cluster", "nosuch://host"], "--cluster nosuch://host: no scheduler answers"),
+    (["--table", "r.csv", "--cluster", "local"], "--cluster writes a folder, with a file for every file of the table; "
+     "give -o FOLDER/, and leave out --sum and --mean"),
+    (["--table", "r.csv", "-o", "out/", "--cluster", "local", "--sum"], "--cluster writes a folder"),
+    (["--cluster", "local"], "--cluster goes with --table"),
+])
+def test_a_cluster_that_cannot_be_is_refused(circuitflow, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("r.csv").write_text("x,y\n1,2\n")
+    outcome = circuitflow("run", str(ROOT / "circuits/staged.json"), *arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"error: {message}")
+    assert os.listdir() == ["r.csv"]
+
+
+@pytest.mark.parametrize("module", ["distributed", "cryptography"])
+def test_the_extra_is_named(circuitflow, tmp_path, monkeypatch, module):
+    monkeypatch.chdir(tmp_path)
+    Path("r.csv").write_text("x,y\n1,2\n")
+    monkeypatch.setitem(sys.modules, module, None)
+    outcome = circuitflow("run", str(ROOT / "circuits/staged.json"), "--table", "r.csv", "-o", "out/", "--cluster",
+                          "local")
+    assert outcome.status == 2
+    assert outcome.err.startswith("error: --cluster local needs `pip install 'circuitflow[cluster]'`")
