@@ -270,6 +270,18 @@ def test_two_models_whose_names_differ_in_capitals_go_together(tmp_path):
     assert subprocess.run([compile_c(tmp_path, text)], check=False).returncode == 0
 
 
+def test_tests_allow_for_the_digits_of_the_circuit(tmp_path):
+    """The interpreter has those of the circuit, however many the file has."""
+    subjects = {(old, new): circuit({"id": "x", "gate": "input", "value": 0.7, "dtype": old},
+                                    {"id": "w", "gate": "parameter", "value": 1.3, "dtype": old},
+                                    "y = exp(x)", "z = mul(y, w)")
+                for old, new in (("float32", "float64"), ("float16", "float32"))}
+    done, refused = c_programs.agreed(
+        subjects, lambda subject, i: export(subject, name=f"m{i}", tests=True, dtype=[*subjects][i][1]),
+        lambda exports: programs(tmp_path, exports, "-O0"))
+    assert (len(done), refused) == (2, {})
+
+
 def test_tests_without_a_vector_do_not_pass(tmp_path):
     subject = circuit({"id": "x", "gate": "input", "shape": [2, 2]}, {"id": "f", "gate": "cholesky", "inputs": ["x"]})
     text = cf.to_c(subject, wrt=(), name="m", tests=True)
