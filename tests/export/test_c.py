@@ -492,6 +492,27 @@ def test_stricter_compilers_find_no_fault_either(tmp_path):
               "-Wconversion", "-Wno-sign-conversion", "-Wdouble-promotion", "-Wcast-qual", "-fsyntax-only")
 
 
+def test_comparisons_of_integers_that_are_always_true_give_no_warning(tmp_path):
+    """Of an unsigned one with a negative number, of one with a number that it does not reach, and with itself."""
+    nodes = [{"id": "x", "gate": "input", "dtype": "uint8", "value": [0, 7, 255]},
+             {"id": "q", "gate": "input", "dtype": "int32", "value": 5},
+             {"id": "b", "gate": "input", "dtype": "bool", "value": True},
+             *({"id": f"c{n}".replace("-", "_"), "gate": "constant", "dtype": "int16", "value": n}
+               for n in (-1, 0, 255, 256)),
+             {"id": "cast", "gate": "cast", "inputs": ["q"], "dtype": "uint16"}]
+    outputs = ["cast"]
+    for gate in ("less", "less_or_equal", "greater", "greater_or_equal", "equal"):
+        pairs = [*(("x", f"c{n}") for n in ("_1", "0", "255", "256")), ("c0", "x"), ("c256", "x"),
+                 ("q", "q"), ("x", "x"), *([("b", "b")] * (gate == "equal"))]
+        for i, pair in enumerate(pairs):
+            nodes.append({"id": f"{gate}_{i}", "gate": gate, "inputs": [*pair]})
+            outputs.append(f"{gate}_{i}")
+    subject = circuit(*nodes, outputs=outputs)
+    assert agreed({0: subject}, tmp_path, "-O0") == ([0], {})
+    program = compile_c(tmp_path, f"#define CIRCUIT_TEST\n{cf.to_c(subject, tests=True)}", "-O1", language="c++")
+    assert subprocess.run([program], check=False).returncode == 0
+
+
 def test_what_nothing_reads_gives_no_warning(tmp_path):
     """An id that is the name of a struct, and a carry that no step of a gradient reads."""
     subject = circuit("x = 2", {"id": "w", "gate": "parameter", "value": 3}, "inputs = sin(w)")
