@@ -201,6 +201,15 @@ def test_the_command_writes_a_module_and_its_types(tmp_path, circuitflow):  # no
     assert refusal.err.startswith("error: --name is of --to c; it has no meaning beside --to javascript")
 
 
+def test_the_largest_of_integers_of_64_bits_is_written(tmp_path):
+    """It starts with the first, as the least of all is a number that JavaScript does not have."""
+    x = {"id": "x", "gate": "input", "dtype": "int64", "value": [[-5, -3, -4], [2**53 - 1, 1, -(2**53) + 1]]}
+    subject = circuit(x, "a = reduce_max(x)", {"id": "b", "gate": "reduce_min", "inputs": ["x"], "axis": 1},
+                      {"id": "c", "gate": "reduce_max", "inputs": ["x"], "axis": 0, "keepdims": True},
+                      outputs=["a", "b", "c"])
+    assert agreed({0: subject}, tmp_path) == ([0], {})
+
+
 def test_what_javascript_does_not_have_is_refused():
     big = circuit({"id": "x", "gate": "input", "value": 2**60, "dtype": "int64"},
                   {"id": "y", "gate": "constant", "value": 2**60, "dtype": "int64"}, "f = less(x, y)")
