@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -88,6 +89,19 @@ def test_the_error_function_is_that_of_python(tmp_path):
             found = float(values[name][0])
             assert found == expected or (math.isnan(found) and math.isnan(expected)) or (
                 abs(found - expected) <= ulps * math.ulp(expected)), (x, found, expected)
+
+
+def test_the_logarithm_of_the_gamma_function_keeps_its_digits(tmp_path):
+    """Within 2 ulps from 0 on, beside its zeros at 1 and 2 as well."""
+    points = np.array([*np.linspace(0.01, 12, 300), *np.geomspace(1e-300, 1e300, 60), 5e-324, 1.0, 2.0, 0.9,
+                       *(1 + np.array([-1, 1]) * 1e-9), *(2 + np.array([-1, 1]) * 1e-9)])
+    exported = export(circuit({"id": "x", "gate": "input", "value": points.tolist()}, "f = lgamma(x)"), wrt=())
+    ((values,),) = node(tmp_path, [(exported, exported.functions[0], {"x": points})])
+    with mpmath.workprec(120):
+        expected = [float(mpmath.loggamma(x)) for x in map(float, points)]
+    wrong = [(x, found, right) for x, found, right in zip(points, map(float, values["f"]), expected, strict=True)
+             if abs(found - right) > 2 * math.ulp(right)]
+    assert wrong == []
 
 
 def test_sums_products_quotients_and_roots_have_the_bits_of_python(tmp_path):
