@@ -73,7 +73,7 @@ class Executor(Interpreter):
                 compiled by the `cc` of the system, or the compiler that the environment variable `CC` names; "jax" the
                 passes under `jax.jit`. "auto" chooses among the first three, and the logger `circuitflow` has what it
                 chose.
-            device: of the engine jax: "cpu", "gpu" or a JAX device.
+            device: of the engine jax: "cpu", "gpu" or a JAX device; of `vmap` also "all", which share the rows.
 
         Raises:
             InputError: an unknown reference, engine or device, or a circuit that the engine cannot take.

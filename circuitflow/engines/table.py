@@ -62,7 +62,8 @@ ENGINES: Mapping[str, Engine] = {
     "staged": Engine("straight-line code", _compile_staged, _compile_rows),
     "tape": Engine("loops over many scalar gates", _compile_tape, partial(_compile_tape, rows=True)),
     "native": Engine("C, compiled by the compiler of the system", _compile_native),
-    "jax": Engine("compiled by XLA", _compile_jax, partial(_compile_jax, rows=True), devices="cpu or gpu"),
+    "jax": Engine("compiled by XLA", _compile_jax, partial(_compile_jax, rows=True),
+                  devices="cpu, gpu, or all, which share the rows of a table"),
 }
 """A new engine is a row here."""
 

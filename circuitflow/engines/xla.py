@@ -11,6 +11,7 @@ import numpy as np
 from circuitflow.engines.barriers import as_written
 from circuitflow.engines.columns import Argument, bind_one_row, in_memory, in_words, is_column, keyed, parted
 from circuitflow.engines.contract import CompiledFunction
+from circuitflow.engines.placing import place_of
 from circuitflow.engines.processes import refuse_fork
 from circuitflow.engines.program.trace import origin
 from circuitflow.engines.thresholds import Thresholds
@@ -23,7 +24,6 @@ from circuitflow.interpreter.passes import forward_pass, reverse_sweep
 from circuitflow.interpreter.plan import Plan
 from circuitflow.interpreter.question import Answer, Question
 from circuitflow.interpreter.vocabulary import Vocabulary
-from circuitflow.text import printable
 
 
 class Jitted(CompiledFunction):
@@ -39,11 +39,11 @@ class Jitted(CompiledFunction):
         Args:
             question: the question.
             thresholds: see `CompiledFunction`.
-            device: "cpu", "gpu" or a JAX device; by default JAX's own choice.
+            device: "cpu", "gpu" or a JAX device; with `rows` also "all", which share them; by default JAX's choice.
             rows: whether arguments may have one more axis, in front, that everything is done along.
 
         Raises:
-            InputError: there is no such device, or JAX would hang in this process.
+            InputError: there is no such device, none that has rows to share, or JAX would hang in this process.
             MissingExtraError: JAX is not installed.
         """
         super().__init__(question, thresholds)
@@ -54,14 +54,14 @@ class Jitted(CompiledFunction):
 
         self._jax, self.over_rows, self.options = jax, rows, {"device": device, "rows": rows}
         self.way = "jax, over rows" if rows else "jax"
-        self._device = _device(jax, device)
+        self._place = place_of(device, over_rows=rows)
         circuit, plan = question.circuit, question.plan
         outputs = keyed({}, {text: type_ for text, type_ in question.outputs.items() if type_.is_float})
         sources = {name: node.types[0] for name, node in circuit.nodes.items() if node.is_source}
         self._types = keyed(sources, {}) | outputs
         self._reads = keyed(plan.sources, {}).keys() | outputs.keys()
         defaults = keyed(circuit.values, question.upstream)
-        self._defaults = {key: self._put(defaults[key]) for key in self._reads if key in defaults}
+        self._defaults = {key: self._put(defaults[key], is_column=False) for key in self._reads if key in defaults}
         self._sound: set[Any] = set()
         self._compiled: dict[Any, Any] = {}
 
@@ -83,29 +83,32 @@ class Jitted(CompiledFunction):
             self._sound.add(kinds)
         if columns not in self._compiled:
             self._compiled[columns] = self._compile(columns & self._reads)
+        placed = {key: self._put(array, is_column=key in columns) for key, array in arguments.items()
+                  if key in self._reads}
+        rows = len(arguments[min(columns)]) if columns else 0
         with self._jax.enable_x64(True):
-            values, gradients, checks = self._compiled[columns](
-                self._defaults | {key: array for key, array in arguments.items() if key in self._reads})
+            values, gradients, checks = self._compiled[columns](self._defaults | placed)
             if checks and any(bool(check.any() if check.ndim else check) for check in checks):
                 self._refuse(arguments, columns, checks)
             if columns and not columns & self._reads:  # every row is the same: no answer needs a column
-                rows = len(arguments[min(columns)])
                 values, gradients = ([self._jax.numpy.broadcast_to(x, (rows, *x.shape)) for x in results]
                                      for results in (values, gradients))
+            elif columns and rows % self._place.count:
+                values, gradients = ([x[:rows] for x in results] for results in (values, gradients))
         return values, gradients
 
-    def _put(self, array: Any) -> Any:
+    def _put(self, array: Any, *, is_column: bool) -> Any:
         with self._jax.enable_x64(True):
-            return self._jax.device_put(array, self._device)
+            return self._place.put(array, is_column=is_column)
 
     def _array(self, key: Argument, value: Any) -> Any:
-        """An array on the device; zeros of the same shape for an argument that no answer needs."""
+        """An array; zeros of the same shape for an argument that no answer needs."""
         if key not in self._reads:
             return np.broadcast_to(np.zeros(()), _shape(value))
         if isinstance(value, self._jax.Array) and value.dtype == self._types[key].dtype:
             return value
         name = in_words(key)
-        return self._put(Library.of({}).convert(in_memory(value, name), self._types[key], name))
+        return Library.of({}).convert(in_memory(value, name), self._types[key], name)
 
     def _check(self, arguments: Mapping[Argument, Any], columns: frozenset[Argument]) -> None:
         """Refuse arguments that the interpreter would refuse, and columns of different lengths."""
@@ -127,7 +130,7 @@ class Jitted(CompiledFunction):
         def over_rows(arrays: Mapping[Argument, Any]) -> Any:
             return jax.vmap(passes, ({key: 0 if key in columns else None for key in arrays},))(arrays)
 
-        return jax.jit(as_written(over_rows if columns else passes))
+        return self._place.compiled(as_written(over_rows if columns else passes), columns)
 
     def _refuse(self, arguments: Mapping[Argument, Any], columns: frozenset[Argument], checks: Sequence[Any]) -> None:
         """Have the interpreter say what is wrong, in the first row in which something is."""
@@ -174,18 +177,3 @@ def _shape(value: Any) -> tuple[int, ...]:
     except ValueError:
         return ()
     return shape if isinstance(shape, tuple) else ()  # of a class, what describes the attribute
-
-
-def _device(jax: Any, device: Any) -> Any:
-    """A JAX device by its name, or as it is.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    if not isinstance(device, str):
-        return device
-    try:
-        return jax.devices(device)[0]
-    except RuntimeError:
-        there = ", ".join(sorted({each.platform for each in jax.devices()}))
-        raise InputError(f"there is no device '{printable(device, 60)}' for the engine jax; there is {there}") from None

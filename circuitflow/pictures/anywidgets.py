@@ -128,10 +128,9 @@ class Widget(anywidget.AnyWidget):
 
 def _fixed(value: Any) -> Any:
     """An array that nobody changes, as no change of it would be seen."""
-    if isinstance(value, np.ndarray):
-        value = value.view()
-        value.flags.writeable = False
-    return value
+    array = np.asarray(value).view()
+    array.flags.writeable = False
+    return array
 
 
 def module(made: Contents, code: str) -> str:

@@ -16,6 +16,7 @@ from support.documents import circuit
 from support.engines import LARGEST, close
 from support.example_circuits import ELEMENTWISE, ON_SCALARS, nodes_of
 from support.random_circuits import random_scalars
+from support.slices import family_of
 from support.suite import ROOT
 
 STAGED = cf.load(ROOT / "circuits/staged.json")
@@ -61,8 +62,8 @@ def test_rows_of_the_staged_example(kind):
 
 
 @pytest.mark.sliced
-@everywhere
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("kind", "seed"), [  # to compile a tape takes half a minute
+    ("tape", 1), *((kind, seed) for kind in ("blocks", "loop", "jax") for seed in range(3))])
 def test_rows_of_random_scalars(kind, seed):
     agree(kind, random_scalars(seed), x0=np.linspace(-1, 1, 20), x2=np.linspace(1, -1, 20), x1=0.5)
 
@@ -74,14 +75,13 @@ def in_one(examples):
 
 ON_ROWS = [example for example in ON_SCALARS if example.gate in ELEMENTWISE]
 FIRST = list({example.gate: example for example in reversed(ON_ROWS)}.values())
-OTHERS = [example for example in ON_ROWS if not any(example is first for first in FIRST)]
+IN_FAMILIES = list({family_of(example): example for example in ON_ROWS}.values())
 
 
-@pytest.mark.parametrize("examples", [
-    pytest.param(FIRST, id="first"),
-    *(pytest.param(OTHERS[i : i + 100], id=f"others from {i}", marks=pytest.mark.long)
-      for i in range(0, len(OTHERS), 100))])
-@pytest.mark.parametrize("kind", ["blocks", "tape"])
+@pytest.mark.parametrize(("kind", "examples"), [
+    pytest.param("blocks", FIRST, id="blocks-first"), pytest.param("tape", IN_FAMILIES, id="tape-families"),
+    # A tape has one body for all examples that differ in their operands alone: all together cost little more than some.
+    *(pytest.param(kind, ON_ROWS, id=f"{kind}-all", marks=pytest.mark.long) for kind in ("blocks", "tape"))])
 def test_every_gate_over_rows(kind, examples):
     """Many in one circuit; in the first row on the numbers of the example, then on others."""
     loaded = in_one(examples)

@@ -125,11 +125,9 @@ MASKS = ["where", "where and a product", "if"]
 SMOOTH = [point[:2] for point in POINTS if is_smooth(*point[:2])]
 
 
-IN_FAMILIES = choose([{"family": family_of(gate)} for gate, _ in SMOOTH])
-FIRST = [i for i, (gate, _) in enumerate(SMOOTH) if gate not in {before for before, _ in SMOOTH[:i]}]
-PARTS = {"families": [SMOOTH[i] for i in sorted(IN_FAMILIES)], "gates": [SMOOTH[i] for i in FIRST],
-         "others": [point for i, point in enumerate(SMOOTH) if i not in FIRST]}
-"""A point of every family, the first of every gate, and the others."""
+PARTS = {"families": [SMOOTH[i] for i in sorted(choose([{"family": family_of(gate)} for gate, _ in SMOOTH]))],
+         "all": SMOOTH}
+"""A point of every family, and all."""
 
 
 def takes(way, mask):
@@ -139,8 +137,7 @@ def takes(way, mask):
 
 
 @pytest.mark.sliced
-@pytest.mark.parametrize("part", ["families", *(pytest.param(part, marks=pytest.mark.long)
-                                                for part in ("gates", "others"))])
+@pytest.mark.parametrize("part", ["families", pytest.param("all", marks=pytest.mark.long)])
 @pytest.mark.parametrize(("mask", "way"),
                          [(mask, way) for mask in MASKS for way in [*WAYS, *SCALAR] if takes(way, mask)])
 def test_what_is_left_out_sends_nothing_back(mask, way, part):

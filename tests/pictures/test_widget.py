@@ -100,6 +100,7 @@ def assert_like(widget, result):
     for mine, expected in ((widget.values, result.values), (widget.gradients, result.gradients)):
         assert mine.keys() == expected.keys()
         for name, value in expected.items():
+            assert isinstance(mine[name], np.ndarray)
             assert mine[name].dtype == value.dtype
             np.testing.assert_array_almost_equal_nulp(mine[name], value, 4)
 
