@@ -148,6 +148,8 @@ def _scan(subcircuits: Subcircuits, writer: Writer, node: Node, wrt: Collection[
     results = {name: gradients[name] if name in gradients else inner.zeros_like(seeds[carry[name]]) for name in floats}
     results |= {name: gradients[name] for name in wrt if name in gradients and name in over}
     results |= {name: totals[name] + gradients[name] for name in sums}
+    if not results:  # no gradient flows
+        return {}, ()
     ids = {name: names.unique(f"d{name}_sum" if name in sums else f"d{name}_sent") for name in results}
     circuit = subcircuits.add(f"{hint}_gradient_step", _body(inner, inputs, results, ids))
     attributes: dict[str, Any] = {

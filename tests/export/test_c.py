@@ -270,6 +270,18 @@ def test_two_models_whose_names_differ_in_capitals_go_together(tmp_path):
     assert subprocess.run([compile_c(tmp_path, text)], check=False).returncode == 0
 
 
+def test_tests_allow_for_the_digits_of_the_circuit(tmp_path):
+    """The interpreter has those of the circuit, however many the file has."""
+    subjects = {(old, new): circuit({"id": "x", "gate": "input", "value": 0.7, "dtype": old},
+                                    {"id": "w", "gate": "parameter", "value": 1.3, "dtype": old},
+                                    "y = exp(x)", "z = mul(y, w)")
+                for old, new in (("float32", "float64"), ("float16", "float32"))}
+    done, refused = c_programs.agreed(
+        subjects, lambda subject, i: export(subject, name=f"m{i}", tests=True, dtype=[*subjects][i][1]),
+        lambda exports: programs(tmp_path, exports, "-O0"))
+    assert (len(done), refused) == (2, {})
+
+
 def test_tests_without_a_vector_do_not_pass(tmp_path):
     subject = circuit({"id": "x", "gate": "input", "shape": [2, 2]}, {"id": "f", "gate": "cholesky", "inputs": ["x"]})
     text = cf.to_c(subject, wrt=(), name="m", tests=True)
@@ -367,8 +379,12 @@ def measured(folder, compiler, *flags):
 
 def test_sizes_are_below_those_that_the_header_states(tmp_path):
     """On x86-64, and on a Cortex-M4 where there is a compiler for it; the neuron takes less than 2 kB there."""
-    for name in MEASURED:
-        exported = export(cf.load(ROOT / f"circuits/{name}.json"), name="m", dtype="float32", header="m.h")
+    subjects = {name: cf.load(ROOT / f"circuits/{name}.json") for name in MEASURED}
+    subjects |= {f"helpers of {gate}": circuit({"id": "x", "gate": "input", "value": 1.5},
+                                               {"id": "f", "gate": gate, "inputs": ["x"], **attributes})
+                 for gate, attributes in (("lgamma", {}), ("polygamma", {"n": 3}))}
+    for name, subject in subjects.items():
+        exported = export(subject, name="m", dtype="float32", header="m.h")
         (tmp_path / "m.h").write_text(exported.header)
         (tmp_path / "m.c").write_text(exported.source)
         code, stack, constants, work = (int(text.replace(",", "")) for text in re.search(
@@ -478,6 +494,27 @@ def test_stricter_compilers_find_no_fault_either(tmp_path):
     compile_c(tmp_path, f"{text}int main(void)\n{{\n    (void)sgd_default_parameters;\n    (void)adam_default_inputs;\n"
               "    (void)adam_default_parameters;\n    (void)sgd_default_inputs;\n    return 0;\n}\n", "-Wshadow",
               "-Wconversion", "-Wno-sign-conversion", "-Wdouble-promotion", "-Wcast-qual", "-fsyntax-only")
+
+
+def test_comparisons_of_integers_that_are_always_true_give_no_warning(tmp_path):
+    """Of an unsigned one with a negative number, of one with a number that it does not reach, and with itself."""
+    nodes = [{"id": "x", "gate": "input", "dtype": "uint8", "value": [0, 7, 255]},
+             {"id": "q", "gate": "input", "dtype": "int32", "value": 5},
+             {"id": "b", "gate": "input", "dtype": "bool", "value": True},
+             *({"id": f"c{n}".replace("-", "_"), "gate": "constant", "dtype": "int16", "value": n}
+               for n in (-1, 0, 255, 256)),
+             {"id": "cast", "gate": "cast", "inputs": ["q"], "dtype": "uint16"}]
+    outputs = ["cast"]
+    for gate in ("less", "less_or_equal", "greater", "greater_or_equal", "equal"):
+        pairs = [*(("x", f"c{n}") for n in ("_1", "0", "255", "256")), ("c0", "x"), ("c256", "x"),
+                 ("q", "q"), ("x", "x"), *([("b", "b")] * (gate == "equal"))]
+        for i, pair in enumerate(pairs):
+            nodes.append({"id": f"{gate}_{i}", "gate": gate, "inputs": [*pair]})
+            outputs.append(f"{gate}_{i}")
+    subject = circuit(*nodes, outputs=outputs)
+    assert agreed({0: subject}, tmp_path, "-O0") == ([0], {})
+    program = compile_c(tmp_path, f"#define CIRCUIT_TEST\n{cf.to_c(subject, tests=True)}", "-O1", language="c++")
+    assert subprocess.run([program], check=False).returncode == 0
 
 
 def test_what_nothing_reads_gives_no_warning(tmp_path):

@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -88,6 +89,19 @@ def test_the_error_function_is_that_of_python(tmp_path):
             found = float(values[name][0])
             assert found == expected or (math.isnan(found) and math.isnan(expected)) or (
                 abs(found - expected) <= ulps * math.ulp(expected)), (x, found, expected)
+
+
+def test_the_logarithm_of_the_gamma_function_keeps_its_digits(tmp_path):
+    """Within 2 ulps from 0 on, beside its zeros at 1 and 2 as well."""
+    points = np.array([*np.linspace(0.01, 12, 300), *np.geomspace(1e-300, 1e300, 60), 5e-324, 1.0, 2.0, 0.9,
+                       *(1 + np.array([-1, 1]) * 1e-9), *(2 + np.array([-1, 1]) * 1e-9)])
+    exported = export(circuit({"id": "x", "gate": "input", "value": points.tolist()}, "f = lgamma(x)"), wrt=())
+    ((values,),) = node(tmp_path, [(exported, exported.functions[0], {"x": points})])
+    with mpmath.workprec(120):
+        expected = [float(mpmath.loggamma(x)) for x in map(float, points)]
+    wrong = [(x, found, right) for x, found, right in zip(points, map(float, values["f"]), expected, strict=True)
+             if abs(found - right) > 2 * math.ulp(right)]
+    assert wrong == []
 
 
 def test_sums_products_quotients_and_roots_have_the_bits_of_python(tmp_path):
@@ -199,6 +213,15 @@ def test_the_command_writes_a_module_and_its_types(tmp_path, circuitflow):  # no
     assert (shown.status, shown.out) == (0, cf.to_javascript(cf.load(ROOT / "circuits/staged.json")))
     refusal = circuitflow("export", "circuits/staged.json", "--to", "javascript", "--name", "x")
     assert refusal.err.startswith("error: --name is of --to c; it has no meaning beside --to javascript")
+
+
+def test_the_largest_of_integers_of_64_bits_is_written(tmp_path):
+    """It starts with the first, as the least of all is a number that JavaScript does not have."""
+    x = {"id": "x", "gate": "input", "dtype": "int64", "value": [[-5, -3, -4], [2**53 - 1, 1, -(2**53) + 1]]}
+    subject = circuit(x, "a = reduce_max(x)", {"id": "b", "gate": "reduce_min", "inputs": ["x"], "axis": 1},
+                      {"id": "c", "gate": "reduce_max", "inputs": ["x"], "axis": 0, "keepdims": True},
+                      outputs=["a", "b", "c"])
+    assert agreed({0: subject}, tmp_path) == ([0], {})
 
 
 def test_what_javascript_does_not_have_is_refused():

@@ -175,3 +175,10 @@ def test_the_command_writes_the_file_beside_the_program(tmp_path, circuitflow): 
                                }.items():
         done = circuitflow("export", *arguments, "--to", "c", "--weights-beside")
         assert (done.status, message in done.err) == (2, True), done.err
+
+
+def test_a_parameter_without_numbers_gives_no_warning(tmp_path):
+    subject = circuit({"id": "w", "gate": "parameter", "value": {"data": [], "shape": [0, 2]}},
+                      {"id": "b", "gate": "parameter", "value": 2}, "s = reduce_sum(w)", "f = add(s, b)")
+    text = cf.to_c(subject, name="m", weights_beside=True)
+    compile_c(tmp_path, f"{text}int main(void)\n{{\n    return 0;\n}}\n", "-O0", "-Wno-unused-function")

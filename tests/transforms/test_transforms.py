@@ -210,6 +210,19 @@ def test_a_jacobian_needs_an_output_that_has_derivatives():
         cf.jacobian(c, wrt="x")
 
 
+def test_a_jacobian_by_a_carry_that_the_output_does_not_read_is_zeros():
+    body = {"nodes": [{"id": "h", "gate": "input"}, {"id": "t", "gate": "input"},
+                      {"id": "w", "gate": "mul", "inputs": ["t", "t"]},
+                      {"id": "after", "gate": "tanh", "inputs": ["h"]}], "outputs": ["after", "w"]}
+    c = circuit({"id": "x", "gate": "input", "value": [[1, 2], [3, 4]]},
+                {"id": "h", "gate": "parameter", "value": [1, 2]},
+                {"id": "s", "gate": "scan", "circuit": "body", "inputs": {"h": "h", "t": "x"},
+                 "carry": {"h": "after"}, "over": ["t"]}, outputs=["s.w"], circuits={"body": body})
+    found = cf.jacobian(c, wrt="h")
+    assert not values(found)["ds_w_dh"].any()
+    assert "scan" not in {node["gate"] for node in nodes(found).values()}
+
+
 def test_jacobians_equal_jax():
     random = np.random.RandomState(0)
     arrays = {"x": random.standard_normal(3), "W": random.standard_normal((3, 2))}

@@ -126,14 +126,16 @@ class CFile:
         lines = [plain(text) for text in self._title if text]
         lines += ["", f"{origin()}; it needs no library but math.h.", ""]
         lines += [*_USE.splitlines(), ""]
-        count = sum(text.count("\n") for text in bodies)
+        count, code = sum(map(_weight, bodies)), "\n".join(bodies)
+        for name in self.language.used:  # compilers put a helper into the place of each call
+            count += _weight(self.language.helpers[name]) * code.count(f"{self.language.helper_name(name)}(")
         longest = max(part.count("\n") for text in bodies for part in text.split("\n}\n"))
         numbers = [*builder.tables.arrays.values(), *(
             member.default for struct in (builder.parameters, builder.inputs) if struct.has_defaults
             for member in struct.members.values())]
         work = sum(size * dtype.itemsize for dtype, size in self.pools.sizes.items())
-        code, stack = CODE[0] + CODE[1] * count, STACK[0] + STACK[1] * longest + work * self._on_stack
-        lines += [f"By gcc -O2 on x86-64, and by gcc -Os on a Cortex-M4: less than {code:,} bytes of code and",
+        size, stack = CODE[0] + CODE[1] * count, STACK[0] + STACK[1] * longest + work * self._on_stack
+        lines += [f"By gcc -O2 on x86-64, and by gcc -Os on a Cortex-M4: less than {size:,} bytes of code and",
                   f"{stack:,} of stack, beside those of math.h. There are "
                   f"{sum(x.nbytes for x in numbers):,} bytes of constants and {work:,} of workspace."]
         return "/*\n" + "\n".join(f" * {line}".rstrip() for line in lines) + "\n */"
@@ -261,6 +263,11 @@ def _about(member: Member) -> str:
     words = plain(member.meaning, 200) or (plain(member.reference, 100) if member.reference != member.name else "")
     words = ", ".join(text for text in (words, shape) if text)
     return f" /* {words} */" if words else ""
+
+
+def _weight(text: str) -> int:
+    """The number of lines of a function; a long line counts as several."""
+    return sum(1 + len(line) // 80 for line in text.splitlines()[3:])
 
 
 def _join(parts: Sequence[str]) -> str:

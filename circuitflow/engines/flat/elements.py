@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitflow.engines.flat.arrays import Array, computed
+from circuitflow.engines.flat.arrays import Array, computed, splat
 from circuitflow.engines.flat.code import Code
 from circuitflow.engines.flat.indices import Indices
 from circuitflow.engines.flat.language import BOOL, DType, Expr, Unwritable
@@ -27,7 +27,10 @@ def by_element(low: Lowering, name: str, dtype: DType, shape: Sequence[Any], xs:
     operands = [low.wide(x, shape) for x in xs]
 
     def at(code: Code, indices: Indices) -> Expr:
-        return code.language.apply(name, dtype, [x.at(code, indices) for x in operands])
+        elements = [x.at(code, indices) for x in operands]
+        if name in _COMPARISONS and dtype.kind != "f" and elements[0] == elements[1]:  # compilers warn of that
+            return code.language.literal(name in ("equal", "less_equal", "greater_equal"), BOOL)
+        return code.language.apply(name, dtype, elements)
 
     if name in _OF_TRUTH:  # whatever the operands are
         return computed(shape, BOOL, operands, at)
@@ -36,7 +39,26 @@ def by_element(low: Lowering, name: str, dtype: DType, shape: Sequence[Any], xs:
 
 _OF_TRUTH = frozenset({"equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isinf",
                        "isfinite", "signbit", "logical_and", "logical_or", "logical_xor", "logical_not"})
+_COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 _LOGICAL = ("logical_and", "logical_or", "logical_xor", "logical_not")
+
+
+def _certain(comparison: Any, xs: Sequence[Any]) -> bool | None:
+    """What a comparison with a number gives for all integers of the dtype beside it, as of an unsigned one with -1.
+
+    Compilers warn of that. None where it depends on the integer.
+    """
+    operands, numbers = ([x for x in xs if isinstance(x, Value) is known] for known in (True, False))
+    if len(operands) != 1 or operands[0].dtype.kind not in "iub":
+        return None
+    different, dtype = np.unique(numbers[0]), operands[0].dtype
+    if different.size != 1 or different.dtype.kind not in "iub":
+        return None
+    number, limits = int(different[0]), (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if comparison in (np.equal, np.not_equal):
+        return None if limits[0] <= number <= limits[1] else comparison is np.not_equal
+    least, most = (bool(comparison(*((x, number) if xs[0] is operands[0] else (number, x)))) for x in limits)
+    return least if least == most else None
 
 
 def ufunc(low: Lowering, line: Line, *xs: Any) -> Array:
@@ -44,6 +66,9 @@ def ufunc(low: Lowering, line: Line, *xs: Any) -> Array:
     name, (result, *_) = line.function.__name__, line.results
     if line.keywords or getattr(line.function, "signature", None) is not None:
         raise Unwritable(f"comes to {name} with options, which cannot be written")
+    certain = _certain(line.function, xs) if name in _COMPARISONS else None
+    if certain is not None:
+        return splat(result.shape, BOOL, low.language.literal(certain, BOOL))
     if name in _LOGICAL:
         dtype = BOOL
     elif name in _OF_TRUTH or result.dtype == BOOL:

@@ -20,25 +20,33 @@ def _axes(axis: Any, rank: int) -> list[int]:
     return sorted(int(a) % rank for a in axes)
 
 
-def fold_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array | None, start: Expr, dtype: DType,
+def fold_axes(low: Lowering, x: Array, axes: Sequence[int], out: Array | None, start: Expr | None, dtype: DType,
               step: Callable[[Expr, Expr], Expr], hint: str) -> Array:
-    """An array reduced along axes: for each position of the others, `step` of what there is and the next element."""
+    """An array reduced along axes: for each position of the others, `step` of what there is and the next element.
+
+    It starts with `start`, or with the first element.
+    """
     kept = [axis for axis in range(len(x.shape)) if axis not in axes]
     code = low.code
+
+    def element(at: Indices, inner: Indices) -> Expr:
+        indices: list[Index] = [Index()] * len(x.shape)
+        for axis, index in zip((*kept, *axes), (*at, *inner), strict=True):
+            indices[axis] = index
+        return x.at(code, tuple(indices))
+
     target = out or (low.room([x.shape[axis] for axis in kept], dtype, hint) if kept else None)
     if 0 in [x.shape[axis] for axis in kept]:
         assert target is not None  # noqa: S101
         return target
     with low.nest([x.shape[axis] for axis in kept]) as at:
         total = code.new_name(hint if target is None else "total")
-        code.line(code.language.variable(total, dtype, start), total)
+        first = start or element(at, (ZERO,) * len(axes))
+        code.line(code.language.variable(total, dtype, first), total)
         code.own(total, dtype)
         if 0 not in x.shape:
             with low.nest([x.shape[axis] for axis in axes]) as inner:
-                indices: list[Index] = [Index()] * len(x.shape)
-                for axis, index in zip((*kept, *axes), (*at, *inner), strict=True):
-                    indices[axis] = index
-                code.line(f"{total} = {step(Expr(total), x.at(code, tuple(indices))).text};")
+                code.line(f"{total} = {step(Expr(total), element(at, inner)).text};")
         if target is not None:
             low.assign(target, at, Expr(total))
     return target if target is not None else variable(dtype, total)
@@ -51,6 +59,7 @@ def _kept(x: Array, shape: Sequence[Any]) -> Array:
 
 
 def _reduce(name: str, start: Callable[[DType], Any]) -> Callable[..., Array]:
+    """A reduction; `start` gives the number that it starts with, None for the first element."""
     def rule(low: Lowering, line: Line, x: Any, *, axis: Any = None, keepdims: bool = False,
              dtype: Any = None) -> Array:
         (result, *_), source = line.results, low.array(x)
@@ -59,7 +68,9 @@ def _reduce(name: str, start: Callable[[DType], Any]) -> Callable[..., Array]:
         axes = _axes(axis, len(source.shape))
         if not axes:
             return source
-        out = fold_axes(low, source, axes, None, low.language.literal(start(own), own), own,
+        number = start(own)
+        first = None if number is None else low.language.literal(number, own)
+        out = fold_axes(low, source if number is not None else low.ready(source), axes, None, first, own,
                         lambda total, element: low.element(name, total, element, dtype=own), low.hint(line))
         return _kept(out, result.shape)
 
@@ -71,9 +82,7 @@ def _extreme(name: str, start: float) -> Callable[..., Array]:
     def lowest(dtype: DType) -> Any:
         if dtype.kind == "f":
             return start
-        if dtype.kind == "b":
-            return start > 0
-        return np.iinfo(dtype).max if start > 0 else np.iinfo(dtype).min
+        return start > 0 if dtype.kind == "b" else None
 
     return _reduce(name, lowest)
 

@@ -136,8 +136,7 @@ def _take(low: Lowering, line: Line, x: Any, indices: Any, axis: int | None = No
 
     def at(code: Code, indices: Indices) -> Expr:
         here = indices[axis : axis + rank]
-        key = (id(places), here)
-        place = code.once(key, lambda: Expr(code.position(places.at(code, here)).text))
+        place = code.once((places, here), lambda: Expr(code.position(places.at(code, here)).text))
         return array.at(code, (*indices[:axis], Index.variable(place.text), *indices[axis + rank :]))
 
     return computed(result.shape, result.dtype, [array, places], at)

@@ -15,6 +15,9 @@ from circuitflow.errors import CircuitflowError
 SCALES = (1.0, 0.5, -1.25)
 """What the default inputs are multiplied by, for a vector each."""
 
+TOLERANCES = {"float64": 1e-12, "float32": 1e-4, "float16": 1e-1}
+"""What the errors of results are below, relative to `scale_of`, by dtype."""
+
 
 class Vector(NamedTuple):
     """A call and its results.
@@ -61,6 +64,14 @@ def _numbers(member: Member) -> Any:
     size = int(np.prod(member.shape))
     numbers = np.linspace(0.9, -0.4, size) if member.dtype.kind == "f" else np.zeros(size)
     return numbers.astype(member.dtype).reshape(member.shape)
+
+
+def tolerance_of(low: Lowered) -> float:
+    """How far results may be from the interpreter's: by the shortest floats of the circuit and of the functions."""
+    dtypes = {type_.dtype for node in low.asked.derived.circuit.nodes.values() for type_ in node.types}
+    dtypes |= {member.dtype.name for function in low.functions for struct in function.structs
+               for member in struct.members.values()}
+    return max(TOLERANCES.get(dtype, 0.0) for dtype in dtypes)
 
 
 def scale_of(numbers: Any, vector: Vector) -> float:

@@ -13,7 +13,7 @@ from circuitflow.engines.c.names import CNames, identifier
 from circuitflow.engines.flat.functions import Builder, Function
 from circuitflow.engines.flat.identifiers import LONGEST
 from circuitflow.engines.flat.lowered import Asked, lower
-from circuitflow.engines.flat.vectors import vectors
+from circuitflow.engines.flat.vectors import tolerance_of, vectors
 from circuitflow.errors import InputError
 from circuitflow.export.c.main import main_of
 from circuitflow.export.c.reader import reader
@@ -106,5 +106,5 @@ def export(circuit: Circuit, of: References = None, wrt: References = None, *,
     file.allot(functions)
     more = [STEPS[step](file.prefix, builder, functions, file.storage)] if step else []
     more += [reader(file.prefix, builder.parameters, file.storage)] if weights_beside else []
-    main = main_of(file, builder, functions, list(vectors(low))) if tests else ""
+    main = main_of(file, builder, functions, list(vectors(low)), tolerance_of(low)) if tests else ""
     return Exported(*file.texts(builder, functions, more, main), file, builder, functions, weights)

@@ -22,7 +22,8 @@ _DIFFERS = """static inline int {p}_differs(double x, double expected, double sc
 }}"""
 
 
-def main_of(file: CFile, builder: Builder, functions: Sequence[Function], cases: Sequence[Vector]) -> str:
+def main_of(file: CFile, builder: Builder, functions: Sequence[Function], cases: Sequence[Vector],
+            tolerance: float) -> str:
     """The text of `main`, for programs that define `PREFIX_TEST`.
 
     It returns 0 where there are vectors and all numbers are right.
@@ -32,10 +33,9 @@ def main_of(file: CFile, builder: Builder, functions: Sequence[Function], cases:
         builder: has the structs.
         functions: those to test.
         cases: what `vectors` gives.
+        tolerance: what `tolerance_of` gives.
     """
     prefix, literal, work = file.prefix, file.value, file.takes_work
-    structs = {struct.name: struct for function in functions for struct in function.structs}
-    single = any(member.dtype == np.float32 for struct in structs.values() for member in struct.members.values())
     statics = [f"    static {prefix}_{struct.name} {struct.name};" for struct in {
         struct.name: struct for function in functions for struct in function.gives}.values() if struct.members]
     statics = [*statics, *[f"    static {prefix}_work work;"] * work] if cases else []
@@ -63,7 +63,7 @@ def main_of(file: CFile, builder: Builder, functions: Sequence[Function], cases:
             for struct, expected in zip(function.gives, vector.results[function.name], strict=True):
                 lines += _comparisons(prefix, struct, expected, literal, vector)
         lines.append("    }")
-    differs = _DIFFERS.format(p=prefix, tolerance="1e-4" if single else "1e-12")
+    differs = _DIFFERS.format(p=prefix, tolerance=tolerance)
     result = "faults != 0" if cases else "1"  # what nothing was compared with has not passed
     return "\n".join([f"#ifdef {file.macros}_TEST", "#include <stdio.h>\n", f"{differs}\n",
                       "/* numbers of the interpreter: returns 0 where all are the same */", "int main(void)", "{",

@@ -270,6 +270,7 @@ def _member(prefix: str, number: int, member: Member) -> Iterator[str]:
     type_, place = TYPES[member.dtype.name], f"parameters->{member.name}{'[i]' if shape else ''}"
     value = f"{prefix}_{'real' if member.dtype.kind == 'f' else 'bits'}(at + i * (uint64_t)width, width)"
     value = f"{value} != 0" if member.dtype == bool else f"({type_}){value}"
-    yield f"        for (uint64_t i = 0; pass == 1 && i < {math.prod(shape)}; i++) {{"
-    yield f"            {place} = {value};"
-    yield "        }"
+    if math.prod(shape):  # compilers warn of a loop to 0
+        yield f"        for (uint64_t i = 0; pass == 1 && i < {math.prod(shape)}; i++) {{"
+        yield f"            {place} = {value};"
+        yield "        }"

@@ -11,9 +11,9 @@ from circuitflow.engines.flat.routines import ROUTINES, Routine
 
 def _polynomial(variable: str, coefficients: str) -> str:
     """A polynomial by Horner's rule, the constant first, in lines."""
-    first, *rest = coefficients.split()
-    text = f" + {variable} * (".join([first, *rest]) + ")" * len(rest)
-    text = re.sub(rf" \\+ {variable} \\* \\(([^()]+)\\)", rf" + {variable} * \\1", text).replace("+ -", "- ")
+    *others, text = coefficients.split()
+    for number in reversed(others):
+        text = f"{number} + {variable} * {f'({text})' if ' ' in text else text}"
     return "\n    ".join(textwrap.wrap(text, 100))
 
 
@@ -37,6 +37,30 @@ _FAR = ("-9.86494292470009928597e-3 -7.99283237680523006574e-1 -1.77579549177547
 Inc. All rights reserved. Developed at SunPro, a Sun Microsystems, Inc. business. Permission to use, copy, modify, and
 distribute this software is freely granted, provided that this notice is preserved."""
 
+_BELOW_TWO = (
+    "7.72156649015328655494e-2 3.22467033424113591611e-1 6.73523010531292681824e-2 2.05808084325167332806e-2 "
+    "7.38555086081402883957e-3 2.89051383673415629091e-3 1.19270763183362067845e-3 5.10069792153511336608e-4 "
+    "2.20862790713908385557e-4 1.08011567247583939954e-4 2.52144565451257326939e-5 4.48640949618915160150e-5")
+_AT_LEAST = (
+    "4.83836122723810047042e-1 -1.47587722994593911752e-1 6.46249402391333854778e-2 -3.27885410759859649565e-2 "
+    "1.79706750811820387126e-2 -1.03142241298341437450e-2 6.10053870246291332635e-3 -3.68452016781138256760e-3 "
+    "2.25964780900612472250e-3 -1.40346469989232843813e-3 8.81081882437654011382e-4 -5.38595305356740546715e-4 "
+    "3.15632070903625950361e-4 -3.12754168375120860518e-4 3.35529192635519073543e-4")
+_ABOVE_ONE = (
+    "-7.72156649015328655494e-2 6.32827064025093366517e-1 1.45492250137234768737 9.77717527963372745603e-1 "
+    "2.28963728064692451092e-1 1.33810918536787660377e-2",
+    "1 2.45597793713041134822 2.12848976379893395361 7.69285150456672783825e-1 1.04222645593369134254e-1 "
+    "3.21709242282423911810e-3")
+_ABOVE_TWO = (
+    "-7.72156649015328655494e-2 2.14982415960608852501e-1 3.25778796408930981787e-1 1.46350472652464452805e-1 "
+    "2.66422703033638609560e-2 1.84028451407337715652e-3 3.19475326584100867617e-5",
+    "1 1.39200533467621045958 7.21935547567138069525e-1 1.71933865632803078993e-1 1.86459191715652901344e-2 "
+    "7.77942496381893596434e-4 7.32668430744625636189e-6")
+_STIRLING = (
+    "8.33333333333329678849e-2 -2.77777777728775536470e-3 7.93650558643019558500e-4 -5.95187557450339963135e-4 "
+    "8.36339918996282139126e-4 -1.63092934096575273989e-3")
+"""Polynomials of the logarithm of the gamma function, from `e_lgamma_r.c` of fdlibm; the notice is the same."""
+
 
 def _quotient(variable: str, above: str, below: str) -> str:
     return f"({_polynomial(variable, above)}) /\n    ({_polynomial(variable, below)})"
@@ -50,6 +74,20 @@ _ERF = [
   const rest = x < 2.857142857142857 ? {_quotient('s', *_TAIL)} :
     {_quotient('s', *_FAR)};
   return Math.exp(-first * first - 0.5625) * Math.exp((first - x) * (first + x) + rest) / x;"""),
+]
+
+_LGAMMA = [
+    ("lgamma_below_two", "y", "ln gamma(2 - y), for y from 0 to 0.27",
+     f"return y * ({_polynomial('y', _BELOW_TWO)}) - 0.5 * y;"),
+    ("lgamma_at_least", "x", "ln gamma(1 + x), beside its least value", f"""const y = x - 0.46163214496836225;
+  return -1.21486290535849611461e-1 + (3.63867699703950536541e-18 + y * y * (
+    {_polynomial('y', _AT_LEAST)}));"""),
+    ("lgamma_above_one", "y", "ln gamma(1 + y), for y from 0 to 0.23",
+     f"return y * {_quotient('y', *_ABOVE_ONE)} - 0.5 * y;"),
+    ("lgamma_above_two", "y", "ln gamma(2 + y), for y from 0 to 1",
+     f"return y * {_quotient('y', *_ABOVE_TWO)} + 0.5 * y;"),
+    ("lgamma_stirling", "z", "the terms of Stirling's series from the first on, over 1 / x, for z = 1 / x^2",
+     f"return {_polynomial('z', _STIRLING)};"),
 ]
 
 _BODIES = {
@@ -90,29 +128,26 @@ _BODIES = {
   const rest = a < 1.25 ? 0.154937088489532471 - erf_middle_(a - 1) : a < 28 ? erf_tail_(a) : 0;
   return x > 0 ? rest : 2 - rest;"""),
     **{name: (operand, words, body) for name, operand, words, body in _ERF},
-    "lgamma": ("x", "ln |gamma(x)|: the asymptotic series from 8 on (Abramowitz and Stegun 6.1.41)",
-               """if (x <= 0) {
+    "lgamma": ("x", "ln |gamma(x)|, by rational approximations of fdlibm (e_lgamma_r.c)", """if (x <= 0) {
     const rest = x - Math.round(x);
     return rest === 0 || x === -Infinity ? Infinity :
       Math.log(Math.PI / Math.abs(x * Math.sin(Math.PI * rest))) - lgamma_(-x);
   }
-  if (x === 1 || x === 2 || x === Infinity) {
-    return x === Infinity ? x : 0;
+  if (x < 2) {
+    const low = x <= 0.9, y = low ? x : x - 1, first = low ? -Math.log(x) : 0;
+    return first + (y >= 0.7316 ? lgamma_below_two_(1 - y) : y >= 0.2316 ? lgamma_at_least_(y) : lgamma_above_one_(y));
   }
-  let product = 1;
-  while (x < 8) {
-    product = product * x;
-    x = x + 1;
+  if (x < 8) {
+    const whole = Math.floor(x);
+    let product = 1;
+    for (let k = 2; k < whole; k++) {
+      product = product * (x - whole + k);
+    }
+    return lgamma_above_two_(x - whole) + Math.log(product);
   }
-  const z = 1 / (x * x);
-  const series = 1 / 12 - z * (1 / 360 - z * (1 / 1260 - z * (1 / 1680 - z * (1 / 1188 - z * (691 / 360360 -
-    z * (1 / 156 - z * 3617 / 122400))))));
-  if (product === 1) {
-    return (x - 0.5) * Math.log(x) - x + 0.9189385332046727 + series / x;
-  }
-  const power = x ** (x - 0.5) * Math.exp(-x);
-  const most = product < 1e-290 ? Math.log(power) - Math.log(product) : Math.log(power / product);
-  return most + 0.9189385332046727 + series / x;"""),
+  const z = 1 / x;
+  return (x - 0.5) * (Math.log(x) - 1) + (0.418938533204672725052 + z * lgamma_stirling_(z * z));"""),
+    **{name: (operand, words, body) for name, operand, words, body in _LGAMMA},
     "murmur": ("x", "the finaliser of MurmurHash3 on 32 bits", """let h = x | 0;
   h = Math.imul(h ^ h >>> 16, 0x85EBCA6B);
   h = Math.imul(h ^ h >>> 13, 0xC2B2AE35);
@@ -173,5 +208,6 @@ HELPERS: Mapping[str, str] = {
     for name, (operands, words, body) in _BODIES.items()}}
 """Their source, by name. Each name has an underscore behind it, which no other name ends with but a reserved word."""
 
-NEEDED = dict.fromkeys(("erf", "erfc"), ("erf_near", "erf_middle", "erf_tail"))
+NEEDED = {"erf": [name for name, *_ in _ERF], "erfc": [name for name, *_ in _ERF],
+          "lgamma": [name for name, *_ in _LGAMMA]}
 """Helpers that call others."""
