@@ -13,6 +13,9 @@ from typing import Any
 from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.text import printable
 
+_CARE = 1000
+"""Milliseconds between two looks at whether a worker has to be started."""
+
 _LOCAL = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
 
 
@@ -60,18 +63,38 @@ def _pipes_are_errors() -> Iterator[None]:
             signal.signal(signal.SIGPIPE, before)
 
 
-def _started(workers: int) -> Any:
+@contextmanager
+def _started(workers: int) -> Iterator[Any]:
     """A cluster of processes of one thread each, which this machine alone reaches, and there this user alone."""
-    from distributed import LocalCluster, Security
+    from distributed import LocalCluster, Security, Status
+    from tornado.ioloop import PeriodicCallback
 
     try:
         security = Security.temporary()
     except ImportError:
         raise MissingExtraError("--cluster local needs `pip install 'circuitflow[cluster]'`, for "
                                 "cryptography") from None
-    return LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
-                        dashboard_address="127.0.0.1:0", memory_limit=0, security=security,
-                        silence_logs=logging.CRITICAL)
+    try:
+        started = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
+                               dashboard_address="127.0.0.1:0", memory_limit=0, security=security,
+                               silence_logs=logging.CRITICAL)
+    except (RuntimeError, OSError) as error:
+        raise InputError(f"--cluster local: {workers} workers do not start: "
+                         f"{printable(str(error.__cause__ or error))}") from None
+    with started as cluster:
+        def restart() -> None:
+            """Start workers that Dask has given up: those that died while they started, or took long to start."""
+            for name, worker in [*cluster.workers.items()]:
+                if worker.status in (Status.failed, Status.closed):
+                    del cluster.workers[name]
+            cluster.scale(workers)
+
+        again = PeriodicCallback(restart, _CARE)
+        cluster.loop.add_callback(again.start)
+        try:
+            yield cluster
+        finally:
+            cluster.loop.add_callback(again.stop)
 
 
 def _cores() -> int:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -30,7 +31,9 @@ START = {"threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": "127
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(n_workers=2, silence_logs=50, **START) as started:
+    # Otherwise Dask gives up a worker that takes 15 seconds to start again.
+    with (dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}),
+          LocalCluster(n_workers=2, silence_logs=50, **START) as started):
         yield started
 
 
@@ -312,6 +315,24 @@ def test_the_command_is_for_this_machine_alone_and_ends_its_workers_after_an_int
     assert table.contents("one") == table.contents("out")
 
 
+@pytest.mark.long
+def test_a_worker_that_takes_long_to_start_again_is_not_given_up(table, monkeypatch):
+    psutil = pytest.importorskip("psutil")
+    monkeypatch.setenv("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "1ms")
+    table.add("0", "1waits")
+    process = python("-c", COMMAND, "run", "c.json", "--table", f"deadly://{table.folder}/rows", "--wrt", "x", "--keep",
+                     "id", "--cluster", "local:1", "-o", "out/", cwd=table.folder, stderr=subprocess.PIPE)
+    wait_for(table.folder / "opened/1waits.parquet")
+    for each in psutil.Process(process.pid).children():
+        if "spawn_main" in " ".join(each.cmdline()):
+            each.kill()
+    (table.folder / "opened/go").touch()
+    out, err = process.communicate(timeout=GUARD)
+    assert (process.returncode, out, err) == (0, "", "")
+    table.map("one")
+    assert table.contents("one") == table.contents("out")
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--table", "r.csv", "-o", "out/", "--cluster", "local:0"], "--cluster local:0: expected local, local:N, or the "
      "address of a scheduler such as tcp://host:8786"),
@@ -339,3 +360,17 @@ def test_the_extra_is_named(circuitflow, tmp_path, monkeypatch, module):
                           "local")
     assert outcome.status == 2
     assert outcome.err.startswith("error: --cluster local needs `pip install 'circuitflow[cluster]'`")
+
+
+def test_workers_that_do_not_start_are_an_error(circuitflow, tmp_path, monkeypatch):
+    def fail(**options):
+        raise RuntimeError("Nanny failed to start.") from RuntimeError("the worker died")
+
+    monkeypatch.chdir(tmp_path)
+    Path("r.csv").write_text("x,y\n1,2\n")
+    monkeypatch.setattr("distributed.LocalCluster", fail)
+    outcome = circuitflow("run", str(ROOT / "circuits/staged.json"), "--table", "r.csv", "-o", "out/", "--cluster",
+                          "local:3")
+    assert (outcome.status, outcome.err) == (
+        2, "error: --cluster local: 3 workers do not start: the worker died\n")
+    assert os.listdir() == ["r.csv"]
