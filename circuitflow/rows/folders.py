@@ -26,7 +26,7 @@ from circuitflow.rows.tables import TableRun
 from circuitflow.rows.task import RowTask, row_task
 from circuitflow.tables.opening import need_arrow
 from circuitflow.tables.places import Part, find_parts
-from circuitflow.text import own_version, printable
+from circuitflow.text import own_version, printable, short
 
 _LEFTOVER = re.compile(r"\.circuitflow\.[0-9a-f]{16}\.part")
 """The name of a file that a kill left unfinished: see `document.output.writer`."""
@@ -224,9 +224,21 @@ def _digest(parts: Sequence[Part], task: RowTask) -> str:
 
 
 def _arrays(values: Mapping[str, Any]) -> list[Any]:
-    arrays = {name: np.ascontiguousarray(value) for name, value in sorted(values.items())}
-    return [[name, str(array.dtype), list(np.shape(values[name])), hashlib.sha256(array.tobytes()).hexdigest()]
-            for name, array in arrays.items()]
+    """The contents of values.
+
+    Raises:
+        InputError: one is no array.
+    """
+    facts = []
+    for name in sorted(values):
+        try:
+            array = np.asarray(values[name])
+        except ValueError:
+            raise InputError(f"'{printable(name, 60)}' is {short(values[name])}; expected a number or an array, whose "
+                             "rows have one length") from None
+        facts.append([name, str(array.dtype), list(array.shape),
+                      hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()])
+    return facts
 
 
 def _stamp(part: Part) -> list[Any]:

@@ -374,3 +374,11 @@ def test_workers_that_do_not_start_are_an_error(circuitflow, tmp_path, monkeypat
     assert (outcome.status, outcome.err) == (
         2, "error: --cluster local: 3 workers do not start: the worker died\n")
     assert os.listdir() == ["r.csv"]
+
+
+def test_a_value_that_is_no_array_is_refused(table):
+    table.add("0")
+    with pytest.raises(cf.InputError, match=r"'x' is \[\[1, 2\], \[3\]\]; expected a number or an array, whose rows have "
+                                            "one length"):
+        table.map("out", inputs={"x": [[1, 2], [3]]})
+    assert not (table.folder / "out").exists()
