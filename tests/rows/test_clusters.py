@@ -378,7 +378,7 @@ def test_workers_that_do_not_start_are_an_error(circuitflow, tmp_path, monkeypat
 
 def test_a_value_that_is_no_array_is_refused(table):
     table.add("0")
-    with pytest.raises(cf.InputError, match=r"'x' is \[\[1, 2\], \[3\]\]; expected a number or an array, whose rows have "
-                                            "one length"):
+    with pytest.raises(cf.InputError, match="'x' is a list of 2; expected a number or an array, whose rows have one "
+                                            "length"):
         table.map("out", inputs={"x": [[1, 2], [3]]})
     assert not (table.folder / "out").exists()
