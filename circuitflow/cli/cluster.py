@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from circuitflow.engines.columns import cores
 from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.text import printable
 
@@ -43,7 +43,7 @@ def client_of(cluster: str | None) -> Iterator[Any]:
         raise MissingExtraError(f"{shown} needs `pip install 'circuitflow[cluster]'`") from None
     for name in ("distributed", "distributed.client"):  # a failure is told once, in words of ours
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with _pipes_are_errors(), _started(int(local[1] or _cores())) if local else nullcontext(cluster) as scheduler:
+    with _pipes_are_errors(), _started(int(local[1] or cores())) if local else nullcontext(cluster) as scheduler:
         try:
             client = distributed.Client(scheduler, set_as_default=False)
         except (OSError, ValueError, ImportError) as error:
@@ -95,7 +95,3 @@ def _started(workers: int) -> Iterator[Any]:
             yield cluster
         finally:
             cluster.loop.add_callback(again.stop)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -114,10 +114,9 @@ def command(
                          "--debug-nans")
     if trace and (fast or forward or jacobian or hessian or jvp or json or cache != "all"):
         raise InputError("--trace goes with a single run of the interpreter that keeps all values and prints a table")
-    if not table and (defaults or keep or resume or reductions or cluster is not None):
-        option = ("--resume goes" if resume else f"{reductions[0]} goes" if reductions else
-                  "--cluster goes" if cluster is not None else "--defaults and --keep go")
-        raise InputError(f"{option} with --table")
+    of_tables = [*["--resume"] * resume, *reductions, *["--cluster"] * (cluster is not None)]
+    if not table and (defaults or keep or of_tables):
+        raise InputError(f"{f'{of_tables[0]} goes' if of_tables else '--defaults and --keep go'} with --table")
     if values and (not json or jacobian or hessian or jvp or cache != "all"):
         raise InputError("--values goes with --json and a single run that keeps all values")
     parts = _parts(table)

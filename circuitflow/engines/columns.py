@@ -246,10 +246,15 @@ def _threads(process: int) -> tuple[SimpleQueue[_Blocks], int]:
         while True:
             queue.get().help()
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for number in range(cores - 1):
+    others = cores() - 1
+    for number in range(others):
         try:
             Thread(target=serve, name=f"circuitflow {number}", daemon=True).start()
         except RuntimeError:
             return queue, number
-    return queue, cores - 1
+    return queue, others
+
+
+def cores() -> int:
+    """The number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

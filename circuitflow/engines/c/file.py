@@ -266,7 +266,7 @@ def _about(member: Member) -> str:
 
 
 def _weight(text: str) -> int:
-    """The number of lines of a function; a long line counts as several."""
+    """The number of lines of a function below its head; a long line counts as several."""
     return sum(1 + len(line) // 80 for line in text.splitlines()[3:])
 
 

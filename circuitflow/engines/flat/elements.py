@@ -37,10 +37,9 @@ def by_element(low: Lowering, name: str, dtype: DType, shape: Sequence[Any], xs:
     return computed(shape, dtype, operands, at)
 
 
-_OF_TRUTH = frozenset({"equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isinf",
-                       "isfinite", "signbit", "logical_and", "logical_or", "logical_xor", "logical_not"})
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 _LOGICAL = ("logical_and", "logical_or", "logical_xor", "logical_not")
+_OF_TRUTH = frozenset({*_COMPARISONS, *_LOGICAL, "isnan", "isinf", "isfinite", "signbit"})
 
 
 def _certain(comparison: Any, xs: Sequence[Any]) -> bool | None:
