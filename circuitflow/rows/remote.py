@@ -29,7 +29,7 @@ from circuitflow.text import own_version, printable, short
 LEAST, EACH = 256, 4
 """Tasks that the scheduler has at a time: the least, and for each thread of the workers that are there at first."""
 
-SPAN = 2**22
+SPAN = 2**26
 """The most rows that a span is made to have; one without stretches may have more."""
 
 FILES = 64
