@@ -106,7 +106,7 @@ class Moments(NamedTuple):
 
 
 def moments(problem: SumOfSquares, observed: str, sigma: str | None) -> Moments:
-    """The moments of a node over all rows, weighted by 1/σ² (Chan, Golub and LeVeque 1983, equation 2.1).
+    """The moments of a node over all rows, weighted by 1/σ² (Chan, Golub and LeVeque 1983).
 
     Args:
         problem: the problem; parameters are at their start, on which what was observed does not depend.
@@ -115,7 +115,7 @@ def moments(problem: SumOfSquares, observed: str, sigma: str | None) -> Moments:
     """
     references = (observed,) if sigma is None else (observed, sigma)
     found = problem.fold(_moments, (problem.parameters.start, *references), _joined_moments)
-    return found._replace(about_mean=float(found.about_mean))  # before, of NumPy: one that overflows is ∞, no error
+    return found._replace(about_mean=float(found.about_mean))  # NumPy's until here: what overflows is ∞, no error
 
 
 def _moments(problem: Problem, block: Block, x: Vector, *references: str) -> Moments:

@@ -208,6 +208,13 @@ def test_the_hessian_of_a_constraint_is_that_of_every_row_by_its_multiplier():
                                atol=1e-11)
 
 
+def test_the_first_standard_deviation_that_is_wrong_is_named():
+    rows = table() | {"sigma": np.ones(ROWS)}
+    rows["sigma"][[2 * BLOCK + 7, 2 * BLOCK + 9, ROWS - 1]] = -3, -4, 0
+    with pytest.raises(cf.InputError, match=f"sigma: column 'sigma' is -3.0 in row {2 * BLOCK + 8};"):
+        cf.fit(decay("r * r"), rows, residuals="r", sigma={"column": "sigma"})
+
+
 def test_statistics_are_those_of_all_rows(monkeypatch):
     made, rows = decay("1 + s * s"), table()
     question = SumOfSquares(made, Parameters.of(made, ["r"]), Data.of(made, rows), "r")
