@@ -86,9 +86,8 @@ def _observed(problem: SumOfSquares, compares: Comparison | None, prepared: Weig
     """
     if compares is None:
         return None
-    with np.errstate(all="ignore"):
-        found = moments(problem, compares.observed, prepared.sigma)
-    if found.constant and found.count > 1:
+    found = moments(problem, compares.observed, prepared.sigma)
+    if found.low == found.high and found.number > 1:
         raise InputError(f"data: what was observed, '{compares.observed}', is constant: {found.mean:g} in all "
-                         f"{found.count} rows; there is nothing to fit; check its column")
+                         f"{found.number} rows; there is nothing to fit; check its column")
     return found
