@@ -18,7 +18,7 @@ from circuitflow.fitting.derivatives import Curvature
 from circuitflow.fitting.evaluation import Evaluation
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.parameters import Parameters, Vector
-from circuitflow.fitting.problem import Matrix, Problem, find_type
+from circuitflow.fitting.problem import Cluster, Matrix, Problem, find_type
 from circuitflow.fitting.weights import free_name
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
@@ -48,13 +48,14 @@ class Loss(Problem):
     """
 
     def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, loss: str, *,
-                 reduction: Reduction = "mean", engine: str = "auto", journal: Journal | None = None) -> None:
+                 reduction: Reduction = "mean", engine: str = "auto", journal: Journal | None = None,
+                 cluster: Cluster | None = None) -> None:
         """Set up.
 
         Raises:
             InputError: an unknown reference or engine, or a loss of another shape.
         """
-        super().__init__(circuit, parameters, data, engine, journal)
+        super().__init__(circuit, parameters, data, engine, journal, cluster)
         self.loss_of, self.reduction = loss, reduction
         type_ = find_type(circuit, loss, "loss")
         self._dtype = type_.dtype

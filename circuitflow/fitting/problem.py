@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from circuitflow.fitting.journal import Journal, Shape
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.gates import ArrayType
 from circuitflow.graph.circuit import Circuit
-from circuitflow.rows.fixed_order import Sum, join, rounded, two_sum
+from circuitflow.rows.fixed_order import Sum, Tree, join, join_trees, rounded, trees, two_sum
 from circuitflow.text import nearest, printable
 
 T = TypeVar("T")
@@ -27,10 +27,18 @@ Matrix = np.ndarray[Any, np.dtype[np.float64]]
 """A float64 array of two axes."""
 
 
+class Cluster(Protocol):
+    """Other processes that have the data of a problem."""
+
+    def trees(self, problem: Problem, part: Callable[..., T], arguments: tuple[Any, ...],
+              two: Callable[[T, T], T]) -> Iterable[Tree[T]]:
+        """What `Problem.trees` gives of all blocks, in order."""
+
+
 class Problem(ABC):
     """A function of the free parameters to minimise.
 
-    What is computed of all rows is a fold, so that other processes can compute branches of it: `fold`, `branch`. A
+    What is computed of all rows is a fold, so that workers of a cluster can compute trees of it: `fold`, `trees`. A
     pickle has the question and the data. What a cached property holds, such as compiled functions, is made anew.
 
     Attributes:
@@ -41,12 +49,13 @@ class Problem(ABC):
         evaluations: how many passes over the data have been made, of values or derivatives, in this run or in an
             earlier one that a journal has.
         journal: keeps what is computed; None where nothing does.
+        cluster: computes folds; None where this process does.
     """
 
     def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, engine: str = "auto",
-                 journal: Journal | None = None) -> None:
+                 journal: Journal | None = None, cluster: Cluster | None = None) -> None:
         self.circuit, self.parameters, self.data, self.engine = circuit, parameters, data, engine
-        self.journal = journal
+        self.journal, self.cluster = journal, cluster
         self.evaluations = 0
 
     @abstractmethod
@@ -97,20 +106,25 @@ class Problem(ABC):
             two: joins what came of rows that follow one another; it pickles by its name.
             together: how many blocks are computed at a time, on all cores. The answer does not depend on it.
         """
-        return self.branch(self.passes(), part, arguments, two, together)
+        if self.cluster is None:
+            found: Iterable[Tree[T]] = self.trees(self.passes(), part, arguments, two, together)
+        else:
+            self.evaluations += 1
+            found = self.cluster.trees(self, part, arguments, two)
+        with np.errstate(all="ignore"):
+            return join_trees(found, two)
 
     @np.errstate(all="ignore")
-    def branch(self, blocks: Iterable[Block], part: Callable[..., T], arguments: tuple[Any, ...],
-               two: Callable[[T, T], T], together: int = 1) -> T:
-        """The same of some blocks, one or more, for a caller that keeps BLAS to `one_thread`.
+    def trees(self, blocks: Iterable[Block], part: Callable[..., T], arguments: tuple[Any, ...],
+              two: Callable[[T, T], T], together: int = 1, first: int = 0) -> list[Tree[T]]:
+        """The same of blocks that follow one another, as trees, for a caller that keeps BLAS to `one_thread`.
 
-        2ᵏ blocks of which the number of the first is a multiple of 2ᵏ are a branch of the tree, and so are the last,
-        fewer ones; `join` makes the whole of such branches. The pieces of a block have a tree of their own.
+        The pieces of a block have a tree of their own. `first` is the number of the first block.
         """
         @np.errstate(all="ignore")
         def joined(block: Block) -> T:
             return join((part(self, piece, *arguments) for piece in self.pieces(block)), two)
-        return join(_mapped(joined, iter(blocks), together), two)
+        return trees(_mapped(joined, iter(blocks), together), two, first)
 
     @np.errstate(all="ignore")
     def summed(self, part: Callable[..., Sum], arguments: tuple[Any, ...]) -> Any:
@@ -132,9 +146,10 @@ class Problem(ABC):
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the journal, and without what cached properties hold."""
+        """Without journal and cluster, and without what cached properties hold."""
         return {name: value for name, value in self.__dict__.items()
-                if not isinstance(getattr(type(self), name, None), cached_property)} | {"journal": None}
+                if not isinstance(getattr(type(self), name, None), cached_property)} | {
+                    "journal": None, "cluster": None}
 
 
 def _mapped(compute: Callable[[Block], T], blocks: Iterator[Block], together: int) -> Iterator[T]:

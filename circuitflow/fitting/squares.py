@@ -15,7 +15,7 @@ from circuitflow.fitting.data import NO_DATA, Block, Data
 from circuitflow.fitting.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
 from circuitflow.fitting.journal import Journal, Shape
 from circuitflow.fitting.parameters import Parameters, Vector
-from circuitflow.fitting.problem import Matrix, Problem, find_type
+from circuitflow.fitting.problem import Cluster, Matrix, Problem, find_type
 from circuitflow.fitting.robust import ROBUST, Robust
 from circuitflow.graph.circuit import Circuit
 from circuitflow.rows.fixed_order import Sum, total
@@ -75,13 +75,13 @@ class SumOfSquares(Problem):
 
     def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, residuals: str, *,
                  robust: str = "linear", scale: float = 1.0, engine: str = "auto",
-                 journal: Journal | None = None) -> None:
+                 journal: Journal | None = None, cluster: Cluster | None = None) -> None:
         """Set up.
 
         Raises:
             InputError: an unknown reference, loss or engine, or a scale that is not positive.
         """
-        super().__init__(circuit, parameters, data, engine, journal)
+        super().__init__(circuit, parameters, data, engine, journal, cluster)
         self.shape = find_type(circuit, residuals, "residuals").shape
         if robust not in ROBUST:
             raise InputError(f"loss: there is no robust loss '{printable(robust, 60)}'{nearest(robust, ROBUST)}; there "
@@ -156,7 +156,8 @@ class SumOfSquares(Problem):
     def plain(self) -> SumOfSquares:
         """The sum of the squares of the same residuals, without a robust loss."""
         return self if self.robust == "linear" else SumOfSquares(
-            self.circuit, self.parameters, self.data, self.residuals_of, engine=self.engine, journal=self.journal)
+            self.circuit, self.parameters, self.data, self.residuals_of, engine=self.engine, journal=self.journal,
+            cluster=self.cluster)
 
     def influence(self, x: Vector) -> tuple[float, float, float]:
         """Of the robust loss at all residuals: Σψ², Σψ′ and Σψ′², for ψ the slope of the loss of a residual."""

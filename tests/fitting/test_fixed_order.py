@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 from fractions import Fraction
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.problem import Problem
 from circuitflow.fitting.squares import SumOfSquares
 from circuitflow.fitting.statistics import durbin_watson, moments
-from circuitflow.rows.fixed_order import add, join, total
+from circuitflow.rows.fixed_order import add, join, join_trees, total
 from support.suite import GUARD, ROOT
 
 BLOCK, ROWS = 400, 5 * 400 + 123
@@ -122,10 +122,10 @@ def workers(monkeypatch):
         if self not in copies:
             copies[self] = cycle([travelled(self), travelled(self)])
 
-        def branch(first):
+        def branches(first):
             worker = next(copies[self])
-            return travelled(worker.branch(islice(worker.data.blocks(), first, first + 2), *task))
-        return join(map(branch, range(0, len(list(self.data.blocks())), 2)), two)
+            return travelled(worker.trees(islice(worker.data.blocks(), first, first + 3), *task, first=first))
+        return join_trees(chain.from_iterable(map(branches, range(0, len(list(self.data.blocks())), 3))), two)
     monkeypatch.setattr(Problem, "fold", fold)
     return copies
 
