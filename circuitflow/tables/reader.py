@@ -70,12 +70,17 @@ def without_first(batches: Iterable[Batch], skip: int) -> Iterator[Batch]:
 
 
 def first_of(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
-    """The first rows of batches, without reading on."""
+    """The first rows of batches, without reading on.
+
+    Raises:
+        InputError: there are fewer.
+    """
     for batch in batches:
         yield batch.part(0, rows)
         rows -= batch.rows
         if rows <= 0:
             return
+    raise InputError(f"the table has {rows} rows less than when they were counted; begin anew when it is complete")
 
 
 class Reader:
