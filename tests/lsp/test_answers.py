@@ -9,7 +9,7 @@ from lsprotocol import types
 import circuitflow as cf
 from circuitflow.lsp.completion import complete
 from circuitflow.lsp.editing import corrections, formatted, hints
-from circuitflow.lsp.findings import Findings, look
+from circuitflow.lsp.findings import Findings, compute, read
 from circuitflow.lsp.hover import code, hover
 from circuitflow.lsp.text import Text
 from circuitflow.text import nearest, suggestion_in
@@ -88,7 +88,11 @@ def test_the_files_of_the_folder_are_offered(tmp_path):
 
 def found(source, folder=None):
     """All that is known of a text."""
-    return list(look(str(folder / "c.json") if folder else None, source))[-1]
+    path = str(folder / "c.json") if folder else None
+    findings, first = compute(path, source), read(path, source)
+    assert first.faults == findings.faults
+    assert set(first.warnings) <= set(findings.warnings)
+    return findings
 
 
 def shown(source, word, findings=None):
