@@ -13,8 +13,8 @@ from circuitflow.gates.record import Note
 from circuitflow.interpreter import opened, rerun
 from circuitflow.interpreter.why import look_inside
 from support.documents import call, circuit, document
-from support.suite import FILES
 from support.faulty_circuits import KINDS, UNITS, Planted, faulty, healthy, within
+from support.suite import FILES
 
 
 def why(subject, wrt, **options):
@@ -304,7 +304,8 @@ def recurrent(xs, reverse=False, body=STEP, outputs=("f",)):
 ])
 def test_blame_in_a_scan_has_its_positions(xs, reverse, wrt, where):
     found = why(recurrent(xs, reverse), wrt)
-    assert (found.verdict, [str(blame) for blame in found.blamed]) == ("zero", [f"node 'h/n': relu is inactive {where}"])
+    assert found.verdict == "zero"
+    assert [str(blame) for blame in found.blamed] == [f"node 'h/n': relu is inactive {where}"]
 
 
 def test_a_change_inside_a_scan_is_one_at_all_positions():
@@ -353,7 +354,7 @@ def test_what_is_inside_of_subcircuits_gives_the_same_gradient(path):
             continue
         sweep = rerun.Sweep.of(result.circuit, list(result.outputs), name, result.values,
                                {text: np.ones_like(value) for text, value in result.outputs.items()})
-        body, inside = look_inside(result.circuit, sweep, result.values)
+        _, inside = look_inside(result.circuit, sweep, result.values)
         assert not any(step.node.gate is None and step.receivers for step in inside.plan.steps)
         np.testing.assert_allclose(inside.gradient, sweep.gradient, rtol=1e-9, atol=1e-12 * np.abs(
             sweep.gradient).max())

@@ -87,7 +87,8 @@ def _cause(sweep: Sweep, k: int, operands: list[int]) -> str:
 def _words(step: Step) -> str:
     """Why a gate sends nothing back though its rule could."""
     if step.node.kind in APPLYING:
-        return "takes the other branch" if step.node.kind == "if" else "sends nothing back"
+        closed = ", or the branch sends nothing back" * (step.node.gate is None)
+        return f"takes the other branch{closed}" if step.node.kind == "if" else "sends nothing back"
     return step.gate.facets.note.dead or "has slope 0 here"
 
 
