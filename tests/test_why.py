@@ -333,6 +333,15 @@ def test_a_scan_of_no_position_and_one_of_too_many_are_one_gate(monkeypatch):
     assert blamed(why(recurrent([-5, -6, -7]), "w")) == {"h"}
 
 
+def test_what_a_scan_makes_no_use_of_is_said():
+    idle = {"nodes": [{"id": "c", "gate": "input"}, {"id": "u", "gate": "input"}, {"id": "w", "gate": "input"},
+                      {"id": "n", "gate": "mul", "inputs": ["c", "w"]}], "outputs": ["n"]}
+    found = why(circuit("x = [1, 2]", "c0 = 1", "w = 0.5", {
+        "id": "h", "gate": "scan", "circuit": "step", "carry": {"c": "n"}, "over": ["u"],
+        "inputs": {"c": "c0", "u": "x", "w": "w"}}, "f = exp(h)", circuits={"step": idle}), "x")
+    assert (found.verdict, blamed(found), found.change) == ("zero", {"h"}, None)
+
+
 def test_what_the_branch_that_ran_does_not_take_is_said():
     one, other = ({"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "input"},
                              {"id": "y", "gate": "exp", "inputs": [taken]}], "outputs": ["y"]} for taken in "ab")

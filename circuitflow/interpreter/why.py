@@ -134,12 +134,10 @@ def diagnose(circuit: Circuit, outputs: Sequence[str], wrt: str, values: Mapping
 
     blamed: list[Blame] = []
     change = None
-    if verdict == "healthy" and (np.all(gradient) or not gradient.size):
-        return _diagnosis(circuit, wrt, name, verdict, gradient, arriving)
     body, inside = look_inside(circuit, sweep, values)
     body, sweep = (body, inside) if _verdict(inside.gradient, arriving, value) == verdict else (circuit, sweep)
     if verdict == "healthy":
-        blamed = partly_dead(sweep)
+        blamed = partly_dead(sweep) if np.any(gradient == 0) and gradient.size else []
     elif verdict == "zero":
         verdict, blamed, change = _zero(body, sweep, outputs, name, is_right)
     elif verdict == "not finite":
