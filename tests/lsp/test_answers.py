@@ -61,6 +61,9 @@ def words(source, folder=None):
     (START + NODES + '], "fit": {"reduction": "|', {"mean", "sum"}, {"x"}),
     (START + NODES + '], "layout": {"|', {"x", "w"}, {"u"}),
     ('{"circuitflow": "|"}', {"1.0", "1.1"}, {"x"}),
+    ('{"nodes": [], "nodes": [{"gate": "softmax", |}]}', {"axis", "inputs"}, {"nodes"}),
+    ('{"nodes": 1, "nodes": [{"gate": "pow", "inputs": {"|"}}]}', {"x", "y"}, {"axis"}),
+    ('{"nodes": [], "nodes": [{"gate": "parameter", "value": {"random": "normal", |}}]}', {"std"}, {"low"}),
     ("|", set(), {"nodes"}),
 ])
 def test_the_words_of_a_place(source, some, none):
@@ -114,6 +117,7 @@ def test_what_is_shown_beside_a_word():
     assert shown(source, '"gate"').startswith("**gate**")
     assert shown(source, '"description"').startswith("**description**")
     assert shown(source, "{") is None
+    assert shown('{"nodes": [], "nodes": [{"id": "x"}]}', '"id"').startswith("**id**")
     empty = source.replace('"value": 3', '"shape": []')
     assert "no value: `input 'x' has no value`" in shown(empty, '"sigy"', found(empty))
 
