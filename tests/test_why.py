@@ -251,6 +251,7 @@ def test_what_has_no_gradient_is_refused_where_it_leads_nowhere_too(source):
     (["t = 1e-300", "z = -200", "e = exp(z)", "g = mul(x, t)", "f = mul(g, e)"], "mul underflows"),
     (["v = [0, 1]", "u = [1, 0]", "g = mul(x, v)", "h = mul(g, u)", "f = reduce_sum(h)"],
      "mul multiplies by 0 where the gradient arrives"),
+    (["z = 0", "c = less(x, z)", "e = exp(x)", "g = where(c, e, z)", "f = exp(g)"], "where takes the other branch"),
     (["v = [[0]]", "b = add(x, v)", "g = softmax(b)", "f = reduce_sum(g)"], "softmax goes along axis -1, which has one "
                                                                            "element"),
 ])

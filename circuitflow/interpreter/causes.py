@@ -63,7 +63,7 @@ def _cause(sweep: Sweep, k: int, operands: list[int]) -> str:
     axis = step.attributes.get("axis") if step.node.gate is not None else None
     if isinstance(axis, int) and values and axis < values[0].ndim and values[0].shape[axis] == 1:
         return f"goes along axis {axis}, which has one element"
-    if step.node.gate is not None and not all(step.gate.reaches(i) for i in operands):
+    if step.node.gate is not None and not any(step.gate.reaches(i) for i in operands):
         return "lets no gradient through"
     words = _words(step)
 
