@@ -323,6 +323,21 @@ def test_faults_do_not_wait_for_values(tmp_path):
         editor.change(uri, ENDLESS.replace('"add"', '"addd"'))
         await editor.wait(lambda: messages(editor, uri))
         assert "there is no gate" in messages(editor, uri)[0]  # and not that the values took too long
+        texts = {}
+        for _ in range(50):  # the last is shown, and none beside the text of another version
+            texts[editor.version + 1] = f"gate{editor.version + 1}"
+            editor.change(uri, STAGED.replace('"sigmoid"', f'"{texts[editor.version + 1]}"'))
+            await asyncio.sleep(0)
+            shown = editor.diagnostics[uri]
+            assert all(texts.get(shown.version, "addd") in fault.message for fault in shown.diagnostics)
+        await editor.wait(lambda: editor.diagnostics[uri].version == editor.version)
+        assert len(messages(editor, uri)) == 2
+        editor.change(uri, ENDLESS)
+        editor.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri)))
+        other = (tmp_path / "other.json").as_uri()
+        editor.open(other, STAGED.replace('"sigmoid"', '"sigmoidd"'))
+        await editor.wait(lambda: messages(editor, other))
+        assert messages(editor, uri) == []
     talk(conversation)
 
 
