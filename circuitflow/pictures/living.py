@@ -31,6 +31,9 @@ from circuitflow.pictures.compact import compact
 from circuitflow.text import printable, short
 from circuitflow.transforms.observed import Observed, observed
 
+VALUES, ELEMENTS = 10_000, 10_000_000
+"""The most values that a page computes, and the most elements in all of them: a move then takes some 30 ms."""
+
 
 class Slots(NamedTuple):
     """The outputs of the code, by what they are to a result."""
