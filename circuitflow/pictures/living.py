@@ -72,6 +72,9 @@ def living(result: Result) -> Living:
     Raises:
         CircuitflowError: JavaScript cannot have it; the message says why.
     """
+    for name, value in result.values.items():
+        if value.dtype.kind in "iu" and value.size and max(-int(value.min()), int(value.max())) >= 2**53:
+            raise InputError(f"'{name}' has an integer beyond 2^53, which a number of JavaScript does not hold")
     view = observed(result)
     exported = export(view.circuit, None, ())
     outputs, inputs = exported.functions[0].gives[0].members, exported.lowered.builder.inputs.members

@@ -45,7 +45,8 @@ class Row implements Entry {
         (x) => { this.#fill(name, x); });
       field.root.prepend(element("span", "upstream", { class: "gradient" }));
       if (circuit.arrivals.size > 1) {
-        const only = element("button", "only this", { type: "button", "aria-label": `The gradient of ${name} alone` });
+        const only = element("button", "only this",
+          { type: "button", "aria-label": `only this: the gradient of ${name} alone` });
         only.onclick = () => {
           for (const other of circuit.arrivals.keys()) this.#fill(other, Number(other === name));
         };

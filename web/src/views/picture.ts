@@ -45,6 +45,12 @@ export class Window {
     for (const end of ["pointerup", "pointercancel", "pointerleave"] as const) {
       picture.addEventListener(end, (event) => this.#pointers.delete(event.pointerId));
     }
+    // Paper has room for the whole.
+    let before = this.#view;
+    matchMedia("print").addEventListener("change", ({ matches }) => {
+      if (matches) before = this.#view;
+      this.#show(matches ? { ...this.#fit } : before);
+    });
     this.page.byId("closer").onclick = () => { this.zoom(1 / 1.3); };
     this.page.byId("farther").onclick = () => { this.zoom(1.3); };
     this.page.byId("whole").onclick = () => { this.whole(); };
@@ -228,12 +234,12 @@ export class Detail {
 
   update(): void {
     if (!this.#key) return;
-    const list = element("dl");
+    const list = element("dl"), tips: HTMLElement[] = [];
     for (const [heading, text] of this.parts[this.#key] ?? []) {
-      if (heading) list.append(element("dt", heading));
-      list.append(element("dd", this.#text(text, false)));
+      if (heading) list.append(element("dt", heading), element("dd", this.#text(text, false)));
+      else tips.push(element("div", this.#text(text, false), { class: "tip" }));
     }
-    this.page.byId("detail").replaceChildren(list);
+    this.page.byId("detail").replaceChildren(...tips, list);
   }
 
   /** What screen readers say of every part; of a tensor its first line, not every number. */
