@@ -127,10 +127,9 @@ def _sources(result: Result, view: Observed, member: Callable[[str], str], slots
                "max": packed(np.broadcast_to(most, value.shape)) if np.any(np.isfinite(most)) else None}
 
 
-def _settings(view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[dict[str, Any]]:
+def _settings(view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[tuple[str, str, str, int]]:
     for name, (flag, value) in view.settings.items():
-        yield {"name": name, "flag": member(flag), "member": member(value),
-               "slot": slots.value[name]}
+        yield name, member(flag), member(value), slots.value[name]
 
 
 def packed(value: Any) -> Any:

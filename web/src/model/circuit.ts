@@ -48,10 +48,10 @@ export class Circuit {
         max: source.max === null ? null : unpack(source.max, this.slot(source.slot)),
       });
     }
-    for (const setting of model.settings) {
-      this.settings.set(setting.name, setting);
-      this.#inputs[setting.flag] = false;
-      this.#inputs[setting.member] = zeros(this.slot(setting.slot));
+    for (const [name, flag, member, slot] of model.settings) {
+      this.settings.set(name, { name, flag, member, slot });
+      this.#inputs[flag] = false;
+      this.#inputs[member] = zeros(this.slot(slot));
     }
     for (const arrival of model.upstream) {
       this.arrivals.set(arrival.name, arrival);

@@ -45,7 +45,8 @@ export interface Model {
   /** A slot that holds a number of float64 is its member alone. */
   slots: (Slot | string)[];
   sources: Source[];
-  settings: Setting[];
+  /** The name of each, its flag, its member and its slot: there are many. */
+  settings: [string, string, string, number][];
   upstream: Upstream[];
   /** The text of the document; a pair is the id of a source with the text of its value. */
   document: (string | [string, string])[];
