@@ -1,4 +1,4 @@
-"""Pages of odd circuits and for odd readers: long vectors, large integers, hostile words, paper, keys, small screens."""
+"""Pages of odd circuits and for odd readers: long vectors, large integers, long words, paper, keys, small screens."""
 
 from __future__ import annotations
 
